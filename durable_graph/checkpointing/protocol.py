@@ -1,0 +1,87 @@
+"""The checkpointer's protocol: few domain verbs, rows and bytes, no user types."""
+
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from durable_graph.records import (
+    CommitResult,
+    CommitUnit,
+    HistoryPage,
+    SaveResult,
+    Status,
+    StoredCheckpoint,
+    ThreadInfo,
+    WritesBatch,
+)
+
+DEFAULT_MAX_VALUE_BYTES = 64 * 1024 * 1024
+
+
+@runtime_checkable
+class Checkpointer(Protocol):
+    """Where threads are kept.
+
+    Every method may be called again with the same arguments and then answers as it did. A call that was begun ends:
+    cancelling the caller neither stops nor tears it. None holds a lock while the caller's code runs. Rows come back as
+    they were given, digests included; who reads them checks them.
+
+    All of them raise `CheckpointerClosedError`, `CheckpointerForkedError` or `CheckpointerLoopError` when used after
+    `aclose`, in a forked child or from another event loop, and `StoreUnavailableError` when the store cannot be reached.
+    """
+
+    max_value_bytes: int
+    """The largest encoded value that it takes, in bytes; the runtime refuses a larger one before it gets here."""
+
+    async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
+        """The namespace's checkpoint `no`, by default the newest one in the line of the thread's head.
+
+        None if the thread never existed. At most two queries, and a bounded number of rows for each channel.
+        Raises `CorruptCheckpointError` where rows exist that the thread's row does not account for.
+        """
+        ...
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        """Apply the unit whole, or not at all, and say which."""
+        ...
+
+    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        """Record what tasks came to. First recorded wins among equals: the answer names the records that stand."""
+        ...
+
+    async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
+        """Up to `limit` checkpoints of a namespace with a number below `before`, newest first, of all lines."""
+        ...
+
+    async def list_threads(
+        self, *, status: Status | None = None, limit: int = 100, after: str | None = None
+    ) -> list[ThreadInfo]:
+        """Threads by id, those after `after`; only those of one status if it is given. Deleted ones only if asked for."""
+        ...
+
+    async def delete_thread(self, thread: str) -> None:
+        """Remove everything of the thread but a tombstone, which shuts out writers that still believe in it."""
+        ...
+
+    async def copy_thread(self, source: str, target: str) -> None:
+        """A second thread with the same checkpoints, values and task records.
+
+        Raises `UnknownThreadError` for the source, `ThreadExistsError` for the target (unless this very copy made it).
+        """
+        ...
+
+    async def prune(self, thread: str, *, keep_last: int = 1) -> int:
+        """Remove all but the newest `keep_last` root checkpoints of the head's line, and what only the others needed.
+
+        The number of checkpoints removed. What stays can be read, resumed and forked as before.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what was begun and let go of the store. Calling it again does nothing."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

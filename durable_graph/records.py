@@ -1,0 +1,226 @@
+"""What is stored: the rows that cross the checkpointer's protocol, as plain values and bytes.
+
+Nothing here knows a user's type. Numbers (`no`) count the checkpoints of one thread, over all its namespaces;
+`0` stands for "none". Times are integers, microseconds since the epoch in UTC, and are shown, never compared.
+"""
+
+from enum import IntEnum
+from typing import Literal
+
+import msgspec
+
+Status = Literal["running", "interrupted", "failed", "done", "deleted"]
+"""What a thread is at: `running` has tasks left and no recorded reason why they are not running (a run is at work, or
+a crash or a cancellation ended it), `interrupted` waits for an answer, `failed` had a node fail, `done` has nothing left
+to run, `deleted` is the tombstone that `delete_thread` leaves."""
+
+STATUSES: tuple[Status, ...] = ("running", "interrupted", "failed", "done", "deleted")
+
+
+class ValueKind(IntEnum):
+    """What the bytes of a `ValueRow` are."""
+
+    FULL = 0
+    """The channel's whole value. `prev` is 0."""
+    DELTA = 1
+    """Updates to apply, in order, to the value that the row `prev` leads to (0: to the channel's empty value)."""
+    ABSENT = 2
+    """The channel has no value from here on. `prev` is 0 and `value` is empty."""
+
+
+class Rank(IntEnum):
+    """How final a task's record is. A higher one replaces a lower one, never the other way round."""
+
+    FAILED = 0
+    INTERRUPTED = 1
+    ROUTING_OPEN = 2
+    """The node is done and its writes stand; its routers have not chosen yet."""
+    DONE = 3
+
+
+class ThreadRow(msgspec.Struct, frozen=True, gc=False):
+    """One thread: the row that every commit compares and swaps.
+
+    `version` is the last checkpoint number given, over all namespaces; `head` the root namespace's newest checkpoint.
+    `wseq` counts the batches of task records saved since the last commit, `gen` the prunes. `incarnation` counts
+    deletions of this thread id. `origin` binds the digests of its rows and survives `copy_thread`.
+    `floor` is the oldest number that prune left (0: nothing was pruned).
+    """
+
+    thread: str
+    incarnation: int
+    origin: bytes
+    version: int
+    head: int
+    epoch: int
+    wseq: int
+    gen: int
+    floor: int
+    status: Status
+    status_since: int
+    commit_id: bytes
+
+
+class CheckpointRow(msgspec.Struct, frozen=True, gc=False):
+    """One checkpoint of one namespace. `header` is the engine's own record (plan, step, metadata), encoded.
+
+    `parent` is the checkpoint of the same namespace that it was made from. `born` is the smallest number under which
+    a task of its plan is recorded. `state_digest` sums up every channel's last row, so that a vanished row is noticed.
+    """
+
+    ns: str
+    no: int
+    parent: int
+    born: int
+    at: int
+    commit_id: bytes
+    header: bytes
+    state_digest: bytes
+    digest: bytes
+
+
+class ValueRow(msgspec.Struct, frozen=True, gc=False):
+    """What one superstep did to one channel."""
+
+    channel: str
+    no: int
+    prev: int
+    kind: ValueKind
+    value: bytes
+    digest: bytes
+
+
+class TaskRecord(msgspec.Struct, frozen=True, gc=False):
+    """What one task came to. Keyed by (thread, ns, born, ord); the record that stands is the one of the highest
+    `rank`, and among failed and interrupted ones of the highest `attempt`. `value` is the engine's, encoded."""
+
+    ns: str
+    born: int
+    ord: int
+    rank: Rank
+    attempt: int
+    commit_id: bytes
+    value: bytes
+    digest: bytes
+
+
+class NewCheckpoint(msgspec.Struct, frozen=True, gc=False):
+    """A checkpoint to commit, with the rows of the channels that it changed."""
+
+    row: CheckpointRow
+    values: tuple[ValueRow, ...]
+
+
+class CommitUnit(msgspec.Struct, frozen=True, gc=False):
+    """Everything of one commit that has to become true together.
+
+    It applies only if the thread is at `expected` (0: it does not exist), with the same `epoch` and `wseq`, and, for a
+    fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend and may have gaps.
+    `fork_of` is the checkpoint that a new line grows from; None goes on with the head's line.
+    """
+
+    thread: str
+    incarnation: int
+    origin: bytes
+    expected: int
+    epoch: int
+    wseq: int
+    gen: int
+    commit_id: bytes
+    at: int
+    status: Status
+    checkpoints: tuple[NewCheckpoint, ...]
+    records: tuple[TaskRecord, ...] = ()
+    fork_of: int | None = None
+
+    @property
+    def version(self) -> int:
+        """The thread's version once this is applied."""
+        return self.checkpoints[-1].row.no
+
+
+class Committed(msgspec.Struct, frozen=True, gc=False):
+    """The unit is applied, by this call or by an earlier one with the same unit."""
+
+    version: int
+
+
+class WritesMoved(msgspec.Struct, frozen=True, gc=False):
+    """Not applied: the version is right, but another writer recorded tasks meanwhile. Load, adopt, commit again."""
+
+    wseq: int
+
+
+class Conflict(msgspec.Struct, frozen=True, gc=False):
+    """Not applied: the thread is at another version, epoch or (for a fork) generation."""
+
+    version: int
+
+
+CommitResult = Committed | WritesMoved | Conflict
+
+
+class WritesBatch(msgspec.Struct, frozen=True, gc=False):
+    """Task records to save at once, on top of the checkpoint `expected`; `status` changes the thread's, if given.
+
+    It applies only if the thread is at `expected` with the same `epoch`.
+    """
+
+    thread: str
+    expected: int
+    epoch: int
+    at: int
+    records: tuple[TaskRecord, ...]
+    status: Status | None = None
+
+
+class Saved(msgspec.Struct, frozen=True, gc=False):
+    """The batch is durable. `standing` has, for each record given, the one that stands: another's, if that came first.
+
+    `bumped` says whether this call changed `wseq`, which a repeated call does not.
+    """
+
+    wseq: int
+    bumped: bool
+    standing: tuple[TaskRecord, ...]
+
+
+SaveResult = Saved | Conflict
+
+
+class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
+    """What `load` found: the thread, and a checkpoint with all that is needed to restore its state.
+
+    `checkpoint` is None where the thread is deleted, or has no such checkpoint. `values` holds, for every channel, its
+    last row and the rows that its `prev`s lead to. `records` are the task records from `checkpoint.born` to `checkpoint.no`.
+    """
+
+    thread: ThreadRow
+    checkpoint: CheckpointRow | None
+    values: tuple[ValueRow, ...] = ()
+    records: tuple[TaskRecord, ...] = ()
+
+
+class HistoryPage(msgspec.Struct, frozen=True, gc=False):
+    """A page of a thread's checkpoints, newest first, with what is needed to restore each.
+
+    `values` has the rows that the page's own checkpoints wrote. `bases` has, for each checkpoint outside the page that is
+    the parent of one inside it, the rows that a load of it would give. `older` is the number to ask the next page with, 0 at the end.
+    """
+
+    thread: ThreadRow
+    checkpoints: tuple[CheckpointRow, ...]
+    values: tuple[ValueRow, ...]
+    bases: dict[int, tuple[ValueRow, ...]]
+    records: tuple[TaskRecord, ...]
+    older: int
+
+
+class ThreadInfo(msgspec.Struct, frozen=True, gc=False):
+    """A thread in a listing. `since` is when it took its status, `head` its newest checkpoint's number."""
+
+    thread: str
+    status: Status
+    since: int
+    head: int
+    version: int
