@@ -1,0 +1,35 @@
+"""The rule of a channel with a reducer that the user wrote: its value is stored whole."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from durable_graph.channels.channel import MISSING
+from durable_graph.channels.empty import empty_value
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """`reducer(value, write)` for every write in task order.
+
+    It starts from the declared type's empty value (`list()`, `0`, ...); where there is none, the first write is the value.
+    """
+
+    declared: Any
+    reducer: Callable[[Any, Any], Any]
+    takes_one_write: ClassVar[bool] = False
+    stores_updates: ClassVar[bool] = False
+
+    @property
+    def update_type(self) -> Any:
+        # What a reducer accepts is its own affair: `append` takes an item, `extend` a list.
+        return Any
+
+    def initial(self) -> Any:
+        return empty_value(self.declared)
+
+    def merge(self, current: Any, updates: Sequence[Any]) -> Any:
+        value = current
+        for update in updates:
+            value = update if value is MISSING else self.reducer(value, update)
+        return value
