@@ -104,6 +104,16 @@ class InvalidInputError(InvalidUpdateError, TypeError):
         super().__init__(f"the input is {_article(type(value).__name__)}; it has to be {expected}")
 
 
+class NodeCancelledError(DurableGraphError):
+    """A node raised `CancelledError` although nobody had cancelled the run."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        super().__init__(
+            f"node {node!r} raised CancelledError by itself; a task that it awaits was cancelled: catch that in the node"
+        )
+
+
 class ReducerError(DurableGraphError):
     """A reducer raised, or returned what its channel cannot hold. Nothing was committed; the nodes' results are kept."""
 
@@ -176,7 +186,9 @@ class UnknownConfigKeyError(DurableGraphError, ValueError):
     def __init__(self, key: object, *, known: Iterable[str], remedy: str = "") -> None:
         self.key = key
         self.known = tuple(sorted(known))
-        super().__init__(f"the config has no key {key!r}{'; ' + remedy if remedy else ''}; it knows: {names(self.known)}")
+        super().__init__(
+            f"the config has no key {key!r}{'; ' + remedy if remedy else ''}; it knows: {names(self.known)}"
+        )
 
 
 class InvalidOptionError(DurableGraphError, ValueError):
@@ -342,6 +354,18 @@ class CorruptCheckpointError(DurableGraphError):
         )
 
 
+class ChannelChangedError(DurableGraphError):
+    """What a thread has stored for a channel does not fit the channel as the graph declares it now."""
+
+    def __init__(self, channel: str, *, why: str) -> None:
+        self.channel = channel
+        self.why = why
+        super().__init__(
+            f"the stored value of channel {channel!r} does not fit its declaration: {why}; "
+            f"declare it as it was, or give the new channel another name"
+        )
+
+
 # The store ---------------------------------------------------------------------------------------
 
 
@@ -425,7 +449,9 @@ class CheckpointerForkedError(CheckpointerMisuseError):
 
     def __init__(self, saver: str) -> None:
         self.saver = saver
-        super().__init__(f"{saver} was opened before a fork(); its connection belongs to the parent: open one per process")
+        super().__init__(
+            f"{saver} was opened before a fork(); its connection belongs to the parent: open one per process"
+        )
 
 
 class CheckpointerLoopError(CheckpointerMisuseError):

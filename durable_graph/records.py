@@ -224,3 +224,16 @@ class ThreadInfo(msgspec.Struct, frozen=True, gc=False):
     since: int
     head: int
     version: int
+
+
+_ID_DIGITS = 16
+
+
+def checkpoint_id(no: int) -> str:
+    """A checkpoint's number as callers see it: opaque, and sorted as text it is in order."""
+    return f"{no:0{_ID_DIGITS}d}"
+
+
+def checkpoint_no(text: str) -> int | None:
+    """The number behind a checkpoint id, or None if it is none of ours."""
+    return int(text) if len(text) == _ID_DIGITS and text.isascii() and text.isdigit() and int(text) > 0 else None

@@ -27,7 +27,16 @@ def value_digest(origin: bytes, ns: str, row: ValueRow) -> bytes:
 
 def checkpoint_digest(origin: bytes, row: CheckpointRow) -> bytes:
     return _digest(
-        b"dg-checkpoint", origin, row.ns, row.no, row.parent, row.born, row.at, row.commit_id, row.header, row.state_digest
+        b"dg-checkpoint",
+        origin,
+        row.ns,
+        row.no,
+        row.parent,
+        row.born,
+        row.at,
+        row.commit_id,
+        row.header,
+        row.state_digest,
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from durable_graph.graph.schema import Schema
+
 from durable_graph.channels import Channel, Joined
 from durable_graph.codec import TypeCodec
-from durable_graph.graph.schema import Schema
 
 START: Final = "__start__"
 END: Final = "__end__"

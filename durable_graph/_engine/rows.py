@@ -1,0 +1,208 @@
+"""What the store holds for each channel, and the rows that a superstep adds to it.
+
+A channel that is stored as updates is a chain of rows. Were each row just its superstep's updates, a load would read as
+many rows as there were supersteps; were the whole value stored now and then, the file would grow with the square of its
+length. So every FAN-th row of a level is a *segment*: it takes the place of the rows of that level before it, holding what
+they hold. With N supersteps a load reads at most (FAN - 1) * log_FAN(N) rows and each byte is written at most log_FAN(N) + 1
+times (the levels of a log-structured merge tree, O'Neil et al. 1996).
+
+    row      1  2  ..  31  32       33 ..  63  64
+    holds    1  2  ..  31  1-32     33 ..  63  33-64
+    prev     0  1  ..  30  0        32 ..  62  32
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from durable_graph._engine.state import Absent, Change, Changes, Full, State
+from durable_graph.checkpointing.digests import add, subtract, value_digest
+from durable_graph.errors import ValueTooLargeError
+from durable_graph.graph import Topology
+from durable_graph.records import ValueKind, ValueRow
+
+FAN = 32
+
+_WHOLE = -1
+_FRAME_HEAD = 4
+# Below this many bytes a chain is not worth comparing with the value that it makes.
+_SMALL_CHAIN = 4096
+
+
+class Link(msgspec.Struct, frozen=True, gc=False):
+    """One row of a chain. `level` is _WHOLE for a row that holds the whole value, which is not kept in `frames`."""
+
+    no: int
+    level: int
+    frames: bytes
+
+
+class ChannelRows(msgspec.Struct, frozen=True, gc=False):
+    """The rows that make a channel's value, and the last one's digest.
+
+    `whole_size` is the value's encoded size when it was last measured, in bytes: a chain that has outgrown it
+    (a dict whose keys are written again and again) is replaced by the value.
+    """
+
+    links: tuple[Link, ...]
+    digest: bytes
+    whole_size: int = 0
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What the store holds of a namespace: each channel's rows, and the sum of their digests."""
+
+    origin: bytes
+    ns: str
+    channels: Mapping[str, ChannelRows]
+    digest: bytes
+
+
+def add_rows(
+    topology: Topology, stored: Stored, state: State, changes: Changes, max_value_bytes: int
+) -> tuple[tuple[ValueRow, ...], Stored]:
+    """The rows of checkpoint `state.no`, and what the store holds with them. Costs what changed, not what there is."""
+    rows: list[ValueRow] = []
+    channels = dict(stored.channels)
+    digest = stored.digest
+    for channel, change in sorted(changes.items()):
+        before = channels.get(channel)
+        row, after = _row(topology, stored, channel, before, change, state, max_value_bytes)
+        rows.append(row)
+        channels[channel] = after
+        digest = add(subtract(digest, before.digest) if before else digest, row.digest)
+    return tuple(rows), Stored(stored.origin, stored.ns, channels, digest)
+
+
+def _row(
+    topology: Topology,
+    stored: Stored,
+    channel: str,
+    before: ChannelRows | None,
+    change: Change,
+    state: State,
+    max_value_bytes: int,
+) -> tuple[ValueRow, ChannelRows]:
+    no = state.no
+    match change:
+        case Absent():
+            row = signed(stored, ValueRow(channel, no, 0, ValueKind.ABSENT, b"", b""))
+            return row, ChannelRows((), row.digest)
+        case Full():
+            data = change.data if change.data is not None else _encode_whole(topology, channel, state, max_value_bytes)
+            return _whole_row(stored, channel, no, data)
+    links, whole_size = (before.links, before.whole_size) if before else ((), 0)
+    links = _with_update(links, Link(no, 0, frames_of(change.data)), max_value_bytes)
+    newest = links[-1]
+    if newest.level > 0 and (chain := chain_size(links)) > 2 * whole_size + _SMALL_CHAIN:
+        # Measured only when the chain has doubled, so that measuring costs no more than the writing did.
+        data = _encode_whole(topology, channel, state, max_value_bytes)
+        if 2 * len(data) < chain:
+            return _whole_row(stored, channel, no, data)
+        whole_size = len(data)
+    prev = links[-2].no if len(links) > 1 else 0
+    row = signed(stored, ValueRow(channel, no, prev, ValueKind.DELTA, bytes([newest.level]) + newest.frames, b""))
+    return row, ChannelRows(links, row.digest, whole_size)
+
+
+def _whole_row(stored: Stored, channel: str, no: int, data: bytes) -> tuple[ValueRow, ChannelRows]:
+    row = signed(stored, ValueRow(channel, no, 0, ValueKind.FULL, data, b""))
+    return row, ChannelRows((Link(no, _WHOLE, b""),), row.digest, len(data))
+
+
+def _encode_whole(topology: Topology, channel: str, state: State, max_value_bytes: int) -> bytes:
+    data = topology.codecs[channel].value.encode(state.values[channel])
+    check_size(channel, data, max_value_bytes)
+    return data
+
+
+def check_size(channel: str, data: bytes, max_value_bytes: int) -> None:
+    """Raises `ValueTooLargeError`."""
+    if len(data) > max_value_bytes:
+        raise ValueTooLargeError(channel=f"channel {channel!r}", size=len(data), limit=max_value_bytes)
+
+
+def _with_update(links: tuple[Link, ...], newest: Link, max_row_bytes: int) -> tuple[Link, ...]:
+    """The chain with one more row: a plain one, or the segment that the row completes."""
+    while True:
+        siblings = links[-(FAN - 1) :]
+        if len(siblings) < FAN - 1 or any(link.level != newest.level for link in siblings):
+            return (*links, newest)
+        frames = b"".join((*(link.frames for link in siblings), newest.frames))
+        if len(frames) > max_row_bytes:
+            return (*links, newest)
+        links = links[: -(FAN - 1)]
+        newest = Link(newest.no, newest.level + 1, frames)
+
+
+def chain_size(links: tuple[Link, ...]) -> int:
+    return sum(len(link.frames) for link in links)
+
+
+def signed(stored: Stored, row: ValueRow) -> ValueRow:
+    """The row with its digest."""
+    return msgspec.structs.replace(row, digest=value_digest(stored.origin, stored.ns, row))
+
+
+def frames_of(updates: tuple[bytes, ...]) -> bytes:
+    """Updates one after the other, each behind its length: rows are merged by joining them, without decoding."""
+    parts: list[bytes] = []
+    for data in updates:
+        parts.append(len(data).to_bytes(_FRAME_HEAD, "big"))
+        parts.append(data)
+    return b"".join(parts)
+
+
+def updates_in(frames: bytes) -> list[bytes]:
+    """The updates that `frames_of` joined. Raises `ValueError` for bytes that it did not make."""
+    updates: list[bytes] = []
+    at = 0
+    while at < len(frames):
+        start = at + _FRAME_HEAD
+        end = start + int.from_bytes(frames[at:start], "big")
+        if end > len(frames):
+            message = "an update is cut short"
+            raise ValueError(message)
+        updates.append(frames[start:end])
+        at = end
+    return updates
+
+
+def read_delta(row: ValueRow) -> tuple[int, bytes]:
+    """A delta row's level and frames: its first byte says how often its updates were merged."""
+    return row.value[0], row.value[1:]
+
+
+def chains_of(rows: Iterable[ValueRow]) -> dict[str, tuple[ValueRow, ...]]:
+    """The rows of each channel that make its value, oldest first. `rows` may hold more than that.
+
+    They have to be verified: a chain with a row missing is a `KeyError`.
+    """
+    by_place = {(row.channel, row.no): row for row in rows}
+    last: dict[str, int] = {}
+    for channel, no in by_place:
+        last[channel] = max(no, last.get(channel, 0))
+    return {channel: chain_to(by_place, channel, no) for channel, no in last.items()}
+
+
+def chain_to(rows: Mapping[tuple[str, int], ValueRow], channel: str, last: int) -> tuple[ValueRow, ...]:
+    """The rows that lead to a channel's row `last`, oldest first."""
+    chain: list[ValueRow] = []
+    no = last
+    while no:
+        row = rows[channel, no]
+        chain.append(row)
+        no = row.prev
+    return tuple(reversed(chain))
+
+
+def channel_rows(chain: tuple[ValueRow, ...]) -> ChannelRows:
+    """What to go on from after a load."""
+    links: list[Link] = []
+    for row in chain:
+        if row.kind == ValueKind.FULL:
+            links.append(Link(row.no, _WHOLE, b""))
+        elif row.kind == ValueKind.DELTA:
+            level, frames = read_delta(row)
+            links.append(Link(row.no, level, frames))
+    return ChannelRows(tuple(links), chain[-1].digest)

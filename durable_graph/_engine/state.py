@@ -1,0 +1,71 @@
+"""The state of one namespace between two supersteps, and what a superstep changed about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from durable_graph._engine.task import Task
+from durable_graph.channels import MISSING, Channel
+from durable_graph.graph import Topology
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`values` holds every channel that has a value, joins included. `no` is the checkpoint that it is (to be)."""
+
+    no: int
+    step: int
+    values: Mapping[str, Any]
+    plan: tuple[Task, ...]
+
+
+class Full(msgspec.Struct, frozen=True, gc=False):
+    """The channel got a new value. `data` is None where it has to be encoded from the state: a reducer made it."""
+
+    data: bytes | None
+
+
+class Updates(msgspec.Struct, frozen=True, gc=False):
+    """The channel was added to: the encoded writes, in order."""
+
+    data: tuple[bytes, ...]
+
+
+class Absent(msgspec.Struct, frozen=True, gc=False):
+    """The channel has no value any more."""
+
+
+Change = Full | Updates | Absent
+Changes = Mapping[str, Change]
+
+
+def merged(earlier: Changes, later: Changes) -> Changes:
+    """What two supersteps changed, as one."""
+    together = dict(earlier)
+    for channel, change in later.items():
+        together[channel] = _after(together.get(channel), change)
+    return together
+
+
+def _after(earlier: Change | None, later: Change) -> Change:
+    match earlier, later:
+        case Updates(), Updates():
+            return Updates(earlier.data + later.data)
+        case ((Full() | Absent()), Updates()):
+            # The updates go on from a value that no row of its own will hold.
+            return Full(None)
+        case _:
+            return later
+
+
+def initial_state(topology: Topology) -> State:
+    """The state of a thread before anything was written to it."""
+    starts = {name: rule.initial() for name, rule in topology.channels.items()}
+    return State(no=0, step=-1, values={name: value for name, value in starts.items() if value is not MISSING}, plan=())
+
+
+def rule_of(topology: Topology, channel: str) -> Channel:
+    """The merge rule of one of the state's own channels."""
+    return topology.channels[channel]

@@ -1,0 +1,114 @@
+"""One superstep as the unit that the store applies whole or not at all."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from durable_graph._engine.admit import Superseded
+from durable_graph._engine.header import Header, Metadata, encode_header, encode_plan, encode_result
+from durable_graph._engine.rows import Stored, add_rows
+from durable_graph._engine.state import Changes, State, merged
+from durable_graph._engine.task import Outcome
+from durable_graph.checkpointing.digests import checkpoint_digest, record_digest
+from durable_graph.graph import Topology
+from durable_graph.records import CheckpointRow, CommitUnit, NewCheckpoint, Status, TaskRecord, ThreadRow
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A checkpoint to be made: the state, what it changed, and where it comes from.
+
+    `parent` is the checkpoint it follows (0: none). `fork_of` is set where it begins a line of its own. `outcomes` are
+    those that are recorded with it.
+    """
+
+    state: State
+    changes: Changes
+    parent: int
+    source: str
+    writers: tuple[str, ...] = ()
+    superseded: tuple[Superseded, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    fork_of: int | None = None
+
+    @property
+    def status(self) -> Status:
+        return "running" if self.state.plan else "done"
+
+
+def build_unit(
+    topology: Topology,
+    thread: ThreadRow,
+    stored: Stored,
+    step: Step,
+    *,
+    commit_id: bytes,
+    at: int,
+    metadata: Metadata,
+    max_value_bytes: int,
+) -> tuple[CommitUnit, Stored]:
+    """The unit that takes `thread` to `step`, and what the store holds once it is applied."""
+    state = step.state
+    rows, after = add_rows(topology, stored, state, step.changes, max_value_bytes)
+    header = Header(
+        step=state.step,
+        source=step.source,
+        plan=encode_plan(state.plan, state.no),
+        writers=step.writers,
+        superseded=step.superseded,
+        metadata=metadata,
+    )
+    row = CheckpointRow(
+        ns=stored.ns,
+        no=state.no,
+        parent=step.parent,
+        born=min((task.born for task in state.plan), default=state.no),
+        at=at,
+        commit_id=commit_id,
+        header=encode_header(header),
+        state_digest=after.digest,
+        digest=b"",
+    )
+    row = msgspec.structs.replace(row, digest=checkpoint_digest(stored.origin, row))
+    unit = CommitUnit(
+        thread=thread.thread,
+        incarnation=thread.incarnation,
+        origin=thread.origin,
+        expected=thread.version,
+        epoch=thread.epoch,
+        wseq=thread.wseq,
+        gen=thread.gen,
+        commit_id=commit_id,
+        at=at,
+        status=step.status,
+        checkpoints=(NewCheckpoint(row, rows),),
+        records=records_of(stored, step.outcomes, commit_id),
+        fork_of=step.fork_of,
+    )
+    return unit, after
+
+
+def records_of(stored: Stored, outcomes: Iterable[Outcome], commit_id: bytes) -> tuple[TaskRecord, ...]:
+    """The outcomes as the store keeps them."""
+    return tuple(_record(stored, outcome, commit_id) for outcome in outcomes)
+
+
+def joined(earlier: Step, later: Step) -> Step:
+    """Two steps as one checkpoint: the later's state, with what both changed. The steps between leave no checkpoint."""
+    return msgspec.structs.replace(
+        later, changes=merged(earlier.changes, later.changes), parent=earlier.parent, outcomes=()
+    )
+
+
+def _record(stored: Stored, outcome: Outcome, commit_id: bytes) -> TaskRecord:
+    rank, value = encode_result(outcome)
+    record = TaskRecord(
+        ns=stored.ns,
+        born=outcome.task.born,
+        ord=outcome.task.ord,
+        rank=rank,
+        attempt=outcome.attempt,
+        commit_id=commit_id,
+        value=value,
+        digest=b"",
+    )
+    return msgspec.structs.replace(record, digest=record_digest(stored.origin, record))

@@ -1,0 +1,42 @@
+"""Waiting for something that, once begun, has to end."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+
+async def finish(call: Coroutine[Any, Any, T], grace: float) -> T:
+    """What `call` returns, waited for even while the caller is cancelled, for up to `grace` seconds from then.
+
+    The cancellation is raised once the call is over, or once the grace period is; the call itself is never cancelled.
+    An anyio shield alone would not do: it does not hold back a native `task.cancel()`.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError as cancelled:
+        if task.cancelled():
+            raise
+        await _wait(task, grace)
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            # The cancellation wins, but not silently. It is raised itself: anyio knows its own by their message.
+            raise cancelled from error
+        raise
+
+
+async def _wait(task: "asyncio.Future[Any]", grace: float) -> None:
+    """Until the task is done or `grace` seconds are over, whatever cancellations arrive."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + grace
+    # The shield keeps an anyio scope from cancelling every single wait below, which would be a busy loop.
+    with anyio.CancelScope(shield=True):
+        while not task.done() and (left := deadline - loop.time()) > 0:
+            try:
+                await asyncio.wait({task}, timeout=left)
+            except asyncio.CancelledError:
+                # One cancellation is on its way to the caller already; another does not make it more so.
+                continue

@@ -1,0 +1,204 @@
+"""The tasks of one superstep, side by side: each outcome is durable before it counts.
+
+One task alone is awaited where it is: a task group of one costs as much as the rest of the superstep. A task that
+finishes while siblings run is recorded at once; the last one's outcome is left to the superstep's commit.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from durable_graph._engine.state import State
+from durable_graph._engine.task import Done, Failed, Identity, Outcome, Task, task_id
+from durable_graph._runtime.attempt import Attempted, Setting, attempt
+from durable_graph._runtime.durability import Durability, Publish
+from durable_graph._runtime.events import AnyEvent, TaskFailed, TaskFinished, TaskStarted
+from durable_graph.graph import START
+
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """Every task of the plan is done. `riding` are the outcomes that the commit has still to record."""
+
+    done: tuple[Done, ...]
+    riding: tuple[Done, ...]
+
+
+class Stopped(Exception):  # noqa: N818  # a signal between a task and its group, never seen outside this module
+    """A task of the group failed: its siblings are to be cancelled."""
+
+
+@dataclass(slots=True)
+class Superstep:
+    """One superstep being run."""
+
+    setting: Setting
+    state: State
+    recorded: dict[Key, Outcome]
+    durability: Durability
+    publish: Publish
+    attempted: dict[Key, Attempted] = field(default_factory=dict)
+    saved: set[Key] = field(default_factory=set)
+
+    async def run(self) -> Executed:
+        """Run what is not done yet.
+
+        Raises what the first failed task raised, in the order of the plan, with a note that says where. By then every
+        outcome is recorded, and so it is when a cancellation is raised.
+        """
+        open_tasks = [task for task in self.state.plan if not isinstance(self.recorded.get(task.key), Done)]
+        if not open_tasks:
+            return self._executed()
+        being_cancelled = _cancellations()
+        try:
+            if len(open_tasks) == 1:
+                self.attempted[open_tasks[0].key] = await self._attempt(open_tasks[0])
+            else:
+                await self._run_group(open_tasks)
+        except asyncio.CancelledError as cancelled:
+            await self._save_rest_of(cancelled)
+            raise
+        error = self._first_error(open_tasks)
+        if error is not None:
+            await self._save_rest(failed=True)
+            # A failure does not make a cancellation that came with it undone.
+            raise error
+        if _cancellations() > being_cancelled:
+            cancelled = asyncio.CancelledError()
+            await self._save_rest_of(cancelled)
+            raise cancelled
+        return self._executed()
+
+    async def _run_group(self, tasks: Sequence[Task]) -> None:
+        limit = self.setting.run.max_concurrency
+        gate = asyncio.Semaphore(limit) if limit is not None else None
+        left = len(tasks)
+
+        async def run_one(task: Task) -> None:
+            nonlocal left
+            if gate is None:
+                result = await self._attempt(task)
+            else:
+                # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
+                async with gate:
+                    result = await self._attempt(task)
+            self.attempted[task.key] = result
+            left -= 1
+            if result.error is not None:
+                raise Stopped
+            if left:
+                await self._save([result.outcome])
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in tasks:
+                    group.create_task(run_one(task))
+        except* Stopped:
+            pass
+        except* Exception as errors:
+            # Only the store's own: what nodes raise is an outcome.
+            raise _first(errors) from None
+
+    async def _attempt(self, task: Task) -> Attempted:
+        previous = self.recorded.get(task.key)
+        number = previous.attempt + 1 if isinstance(previous, Failed) else 1
+        if task.node != START:
+            started = TaskStarted(
+                thread_id=self.setting.run.thread_id,
+                step=self.state.step + 1,
+                task_id=self._id_of(task),
+                node=task.node,
+                attempt=number,
+            )
+            await self.publish(started)
+        return await attempt(self.setting, self.state, task, previous)
+
+    async def _save(self, outcomes: Sequence[Outcome], *, failed: bool = False) -> None:
+        self.saved.update(outcome.task.key for outcome in outcomes)
+        standing = await self.durability.save(outcomes, self.events_of, "failed" if failed else None)
+        for mine, outcome in zip(outcomes, standing, strict=True):
+            if outcome is not mine:
+                # Another writer recorded this task first: what it came to there is what it came to.
+                self.attempted[outcome.task.key] = Attempted(outcome)
+
+    async def _save_rest_of(self, cancelled: asyncio.CancelledError) -> None:
+        try:
+            await self._save_rest()
+        except Exception as error:
+            # The cancellation wins, but not silently.
+            raise cancelled from error
+
+    async def _save_rest(self, *, failed: bool = False) -> None:
+        """Record what finished and was not recorded: no commit will."""
+        rest = [result.outcome for key, result in sorted(self.attempted.items()) if key not in self.saved]
+        if rest or failed:
+            await self._save(rest, failed=failed)
+
+    def _executed(self) -> Executed:
+        done: list[Done] = []
+        for task in self.state.plan:
+            result = self.attempted.get(task.key)
+            outcome = result.outcome if result is not None else self.recorded[task.key]
+            assert isinstance(outcome, Done)  # noqa: S101  # every other outcome was raised
+            done.append(outcome)
+        riding = tuple(outcome for outcome in done if outcome.task.key in self.attempted.keys() - self.saved)
+        return Executed(tuple(done), riding)
+
+    def _first_error(self, tasks: Sequence[Task]) -> BaseException | None:
+        """The first failure in the plan's order; the others are noted on it."""
+        failed = [(task, self.attempted[task.key].error) for task in tasks if task.key in self.attempted]
+        errors = [(task, error) for task, error in failed if error is not None]
+        # A cancellation is raised last: it also stands for siblings that a failure had cancelled.
+        errors.sort(key=lambda found: isinstance(found[1], asyncio.CancelledError))
+        if not errors:
+            return None
+        task, error = errors[0]
+        if not isinstance(error, asyncio.CancelledError):
+            thread = self.setting.run.thread_id
+            where = f", thread {thread!r}" if thread is not None else ""
+            error.add_note(
+                f"in node {task.node!r} (task {self._id_of(task)}) of superstep {self.state.step + 1}{where}"
+            )
+        for other, another in errors[1:]:
+            if not isinstance(another, asyncio.CancelledError):
+                error.add_note(f"node {other.node!r} failed as well: {type(another).__name__}: {another}")
+        return error
+
+    def events_of(self, outcomes: Sequence[Outcome]) -> list[AnyEvent]:
+        """What is told of these outcomes once they are recorded."""
+        return [self._event(outcome) for outcome in outcomes if outcome.task.node != START]
+
+    def _event(self, outcome: Outcome) -> AnyEvent:
+        run, step, task = self.setting.run, self.state.step + 1, outcome.task
+        if isinstance(outcome, Done):
+            return TaskFinished(
+                thread_id=run.thread_id,
+                step=step,
+                task_id=self._id_of(task),
+                node=task.node,
+                attempt=outcome.attempt,
+                update={write.channel: write.value for write in outcome.writes} or None,
+            )
+        return TaskFailed(
+            thread_id=run.thread_id,
+            step=step,
+            task_id=self._id_of(task),
+            node=task.node,
+            attempt=outcome.attempt,
+            error=outcome.error,
+        )
+
+    def _id_of(self, task: Task) -> str:
+        return task_id(self.setting.identity or Identity("", 0), task)
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
+def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

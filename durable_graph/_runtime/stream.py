@@ -1,0 +1,84 @@
+"""A run and its reader: a bounded buffer between them, and an end that loses nothing."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from durable_graph._runtime.events import AnyEvent
+
+Start = Callable[[Callable[[AnyEvent], Awaitable[None]]], Awaitable[dict[str, Any]]]
+
+BUFFER = 64
+
+
+class EventStream:
+    """The events of one run, from `async with graph.stream(...) as events`.
+
+    Iterate over it for typed events; the loop ends with the run and raises what the run raised. The run is at most 64
+    events ahead of its reader and waits for it. Leaving the block before the end cancels the run: what had finished is
+    kept, and the thread can be resumed. `output` is the run's result, once it has ended.
+    """
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._events: deque[AnyEvent] = deque()
+        self._ready = asyncio.Event()
+        self._room = asyncio.Event()
+        self._run: asyncio.Task[dict[str, Any]] | None = None
+        self._told = False
+
+    @property
+    def output(self) -> Mapping[str, Any]:
+        """What `ainvoke` would have returned. Raises what the run raised, and `RuntimeError` while it runs."""
+        if self._run is None or not self._run.done():
+            message = "the run has not ended: read its events to the end first"
+            raise RuntimeError(message)
+        return self._run.result()
+
+    async def __aenter__(self) -> Self:
+        # A task of its own and no task group: a scope held open across a reader's yield would cancel the reader.
+        self._run = asyncio.create_task(self._go())
+        self._run.add_done_callback(lambda _: self._ready.set())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._run is not None  # noqa: S101  # __aenter__ made it
+        left_early = not self._run.done()
+        while not self._run.done():
+            self._run.cancel()
+            # Its end is bounded: the grace period is part of every wait for the store.
+            await asyncio.wait({self._run})
+        if error is None and not self._told and not left_early and not self._run.cancelled():
+            # The reader stopped listening before the run's last word, which was an error.
+            self._run.result()
+        elif not self._run.cancelled():
+            self._run.exception()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        assert self._run is not None  # noqa: S101  # there is no way here but through `async with`
+        while not self._events:
+            if self._run.done():
+                self._told = True
+                self._run.result()
+                raise StopAsyncIteration
+            self._ready.clear()
+            await self._ready.wait()
+        self._room.set()
+        return self._events.popleft()
+
+    async def _go(self) -> dict[str, Any]:
+        return await self._start(self._publish)
+
+    async def _publish(self, event: AnyEvent) -> None:
+        self._events.append(event)
+        self._ready.set()
+        while len(self._events) > BUFFER:
+            self._room.clear()
+            await self._room.wait()
