@@ -54,6 +54,21 @@ class InvalidStateSchemaError(DurableGraphError, TypeError):
         super().__init__(f"{shown} cannot be used as a state: {why}")
 
 
+class GraphDescriptionError(DurableGraphError, TypeError):
+    """A call of the builder that describes nothing, such as a node that cannot be called."""
+
+
+class UnreachableNodeWarning(UserWarning):
+    """Nodes that no edge leads to. They run only if a `Send` names them."""
+
+    def __init__(self, nodes: Iterable[str]) -> None:
+        self.nodes = tuple(nodes)
+        super().__init__(
+            f"no edge leads to {', '.join(repr(node) for node in self.nodes)}; add one, "
+            f"or name it in the path_map of the router that sends to it"
+        )
+
+
 # What a run is given ----------------------------------------------------------------------------
 
 
@@ -69,6 +84,23 @@ class UnknownStateKeyError(InvalidUpdateError, KeyError):
         self.where = where
         self.known = tuple(sorted(known))
         super().__init__(f"{where} has the key {key!r}, which the state does not; its keys are: {names(self.known)}")
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its message.
+        return str(self.args[0])
+
+
+class MissingStateKeyError(DurableGraphError, KeyError):
+    """A node's input cannot be built: its class requires a key that has no value yet."""
+
+    def __init__(self, key: str, *, schema: str, known: Iterable[str]) -> None:
+        self.key = key
+        self.schema = schema
+        self.known = tuple(sorted(known))
+        super().__init__(
+            f"{schema} requires {key!r}, which has no value yet (those that have one: {names(self.known)}); "
+            f"pass it in the input or give it a default"
+        )
 
     def __str__(self) -> str:
         # KeyError shows the repr of its message.
