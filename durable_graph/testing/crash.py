@@ -1,0 +1,126 @@
+"""A store that dies at a call of your choice, to see what your graph does when its process does.
+
+    counting = CrashingSaver(MemorySaver())              # a run that nothing happens to
+    await build(counting).ainvoke(...)
+    for point in crash_points(counting.calls):
+        inner = MemorySaver()
+        ...                                              # run on CrashingSaver(inner, point), then resume on `inner`
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import msgspec
+
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.errors import DurableGraphError
+from durable_graph.records import (
+    CommitResult,
+    CommitUnit,
+    HistoryPage,
+    SaveResult,
+    Status,
+    StoredCheckpoint,
+    ThreadInfo,
+    WritesBatch,
+)
+
+T = TypeVar("T")
+
+Moment = Literal["before", "inside", "after"]
+MOMENTS: tuple[Moment, ...] = ("before", "inside", "after")
+
+
+class SimulatedCrashError(DurableGraphError):
+    """The process is taken to have died at this call. Nothing that it does from here on reaches the store."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(what)
+
+
+class CrashPoint(msgspec.Struct, frozen=True, gc=False):
+    """The `call`-th call of the store, counted from 1, and the moment in it.
+
+    "before": it never arrives. "inside": it is applied and its reply is lost. "after": the reply arrives, and it is the last.
+    """
+
+    call: int
+    moment: Moment
+
+
+def crash_points(calls: int) -> Iterator[CrashPoint]:
+    """Every moment of every one of `calls` calls."""
+    for call in range(1, calls + 1):
+        for moment in MOMENTS:
+            yield CrashPoint(call, moment)
+
+
+class CrashingSaver:
+    """`inner` until the crash point. From then on every call is refused, as a dead process makes none.
+
+    Without a point it never crashes, and counts: `calls` is how many calls were made, `names` which.
+    """
+
+    def __init__(self, inner: Checkpointer, point: CrashPoint | None = None) -> None:
+        self.inner = inner
+        self.point = point
+        self.calls = 0
+        self.names: list[str] = []
+        self.crashed = False
+        self.max_value_bytes = inner.max_value_bytes
+
+    async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
+        return await self._call("load", lambda: self.inner.load(thread, ns, no))
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        return await self._call("commit", lambda: self.inner.commit(unit))
+
+    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        return await self._call("save_writes", lambda: self.inner.save_writes(batch))
+
+    async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
+        return await self._call("history", lambda: self.inner.history(thread, ns, before=before, limit=limit))
+
+    async def list_threads(
+        self, *, status: Status | None = None, limit: int = 100, after: str | None = None
+    ) -> list[ThreadInfo]:
+        return await self._call(
+            "list_threads", lambda: self.inner.list_threads(status=status, limit=limit, after=after)
+        )
+
+    async def delete_thread(self, thread: str) -> None:
+        await self._call("delete_thread", lambda: self.inner.delete_thread(thread))
+
+    async def copy_thread(self, source: str, target: str) -> None:
+        await self._call("copy_thread", lambda: self.inner.copy_thread(source, target))
+
+    async def prune(self, thread: str, *, keep_last: int = 1) -> int:
+        return await self._call("prune", lambda: self.inner.prune(thread, keep_last=keep_last))
+
+    async def aclose(self) -> None:
+        """Not a call of the run: a test closes what it opened, whatever happened."""
+        await self.inner.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
+        if self.crashed:
+            raise SimulatedCrashError(f"the process is dead: {name} was refused")
+        self.calls += 1
+        self.names.append(name)
+        moment = self.point.moment if self.point is not None and self.point.call == self.calls else None
+        self.crashed = moment is not None
+        if moment == "before":
+            raise SimulatedCrashError(f"crash before call {self.calls}, {name}")
+        answer = await call()
+        if moment == "inside":
+            raise SimulatedCrashError(f"crash inside call {self.calls}, {name}")
+        return answer

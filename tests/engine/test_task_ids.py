@@ -1,0 +1,53 @@
+"""A task's id is derived from what the task is, and from nothing else."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durable_graph._engine.task import Argument, Identity, Task, task_id
+
+WHOSE = Identity("t-1", 0)
+TASK = Task("plan", born=3, ord=0)
+
+
+def test_the_id_is_the_same_whenever_and_wherever_it_is_asked_for() -> None:
+    assert task_id(WHOSE, TASK) == task_id(Identity("t-1", 0), Task("plan", born=3, ord=0))
+
+
+def test_the_id_never_changes_between_versions() -> None:
+    """An outside service may have it as idempotency key: another value would let an effect happen twice."""
+    assert task_id(WHOSE, TASK) == "GOLDEN"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        (Identity("t-2", 0), TASK),
+        (Identity("t-1", 1), TASK),
+        (Identity("t-1", 0, "sub"), TASK),
+        (WHOSE, Task("draft", born=3, ord=0)),
+        (WHOSE, Task("plan", born=4, ord=0)),
+        (WHOSE, Task("plan", born=3, ord=0, argument=Argument(1, b"\x01"))),
+    ],
+    ids=["thread", "incarnation", "namespace", "node", "born", "send"],
+)
+def test_what_makes_a_task_another_makes_its_id_another(other: tuple[Identity, Task]) -> None:
+    assert task_id(*other) != task_id(WHOSE, TASK)
+
+
+def test_sends_to_one_node_are_told_apart_by_their_place() -> None:
+    sends = [Task("work", born=1, ord=place, argument=Argument(None, b"\xc0")) for place in range(100)]
+
+    assert len({task_id(WHOSE, send) for send in sends}) == 100
+
+
+def test_a_node_keeps_its_id_wherever_it_stands_in_the_plan() -> None:
+    assert task_id(WHOSE, msgspec.structs.replace(TASK, ord=7)) == task_id(WHOSE, TASK)
+
+
+@given(st.lists(st.tuples(st.text(max_size=4), st.text(max_size=4)), min_size=2, max_size=6, unique=True))
+def test_no_two_names_run_together(pairs: list[tuple[str, str]]) -> None:
+    ids = {task_id(Identity(thread, 0), Task(node, 1, 0)) for thread, node in pairs}
+
+    assert len(ids) == len(pairs)
