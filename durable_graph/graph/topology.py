@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from durable_graph.graph.schema import Schema
-
 from durable_graph.channels import Channel, Joined
 from durable_graph.codec import TypeCodec
+from durable_graph.graph.schema import Schema
 
 START: Final = "__start__"
 END: Final = "__end__"
@@ -36,11 +35,15 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """A conditional edge. `choices` maps what `path` returns to node names; None takes the result as the name itself."""
+    """A conditional edge. `choices` maps what `path` returns to node names; None takes the result as the name itself.
+
+    `input` is what it is called with, and with nothing else.
+    """
 
     name: str
     path: Callable[..., Any]
     choices: Mapping[Any, str] | None
+    input: Schema
 
 
 @dataclass(frozen=True, slots=True)

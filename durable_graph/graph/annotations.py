@@ -1,0 +1,149 @@
+"""Reading annotations: names become types, wrappers come off, and a reducer is found among the metadata."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+from durable_graph.errors import InvalidStateSchemaError
+from durable_graph.graph.callers import defining_scope
+
+# By name: `ReadOnly` is in typing from Python 3.13 on, and before that in typing_extensions, which we do not import.
+_QUALIFIERS = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One annotation, read. `misfit` says what is wrong with a callable in it that cannot be a reducer."""
+
+    declared: Any
+    reducer: Callable[[Any, Any], Any] | None = None
+    misfit: str | None = None
+
+
+def read_annotation(annotation: Any, metadata: tuple[Any, ...] = ()) -> Declaration:
+    """The type and the reducer of `Annotated[<type>, ..., <reducer>]`, whatever it is wrapped in.
+
+    The reducer is the last callable of the metadata. Metadata that cannot be called is not ours.
+    """
+    while True:
+        origin = get_origin(annotation)
+        if hasattr(annotation, "__metadata__"):
+            metadata = (*annotation.__metadata__, *metadata)
+            annotation = annotation.__origin__
+        elif getattr(origin, "_name", None) in _QUALIFIERS:
+            (annotation,) = get_args(annotation)
+        else:
+            break
+    candidates = [item for item in metadata if callable(item)]
+    if not candidates:
+        return Declaration(annotation)
+    reducer = candidates[-1]
+    misfit = _misfit(reducer)
+    return Declaration(annotation, None, misfit) if misfit else Declaration(annotation, reducer)
+
+
+def _misfit(reducer: Callable[..., Any]) -> str | None:
+    try:
+        signature = inspect.signature(reducer)
+    except (ValueError, TypeError):
+        # Some builtins do not tell (`max`). They are taken at the user's word.
+        return None
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        shown = getattr(reducer, "__name__", repr(reducer))
+        return f"{shown}{signature} cannot be a reducer: a reducer takes two arguments, the value so far and the write"
+    return None
+
+
+def resolve_fields(cls: type) -> dict[str, Any]:
+    """The annotations of a class and its bases, with names resolved and type variables replaced.
+
+    Raises `InvalidStateSchemaError` naming the field that cannot be resolved.
+    """
+    try:
+        hints = typing.get_type_hints(cls, include_extras=True)
+    except Exception:
+        # Evaluating an annotation runs the user's expression: it may raise anything. One by one, to say which does.
+        scope = scope_of_class(cls)
+        hints = {}
+        for name, annotation in _raw_annotations(cls).items():
+            try:
+                hints[name] = resolve_one(annotation, cls.__module__, scope)
+            except Exception as error:
+                raise InvalidStateSchemaError(cls, f"the type of {name!r} cannot be resolved: {error}") from error
+    bound = _bound_type_variables(cls)
+    return {name: _substitute(hint, bound) for name, hint in hints.items()}
+
+
+def scope_of_class(cls: type) -> dict[str, Any]:
+    """The names that annotations of this class may use beside its module's."""
+    nested = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
+    return {**defining_scope(cls), **nested, cls.__name__: cls}
+
+
+def resolve_one(annotation: Any, module: str, scope: Mapping[str, Any]) -> Any:
+    """One annotation, with the names in it looked up in `scope`, then in the module. Raises what evaluating raises."""
+    holder = type("_Holder", (), {"__annotations__": {"it": annotation}, "__module__": module})
+    return typing.get_type_hints(holder, localns=dict(scope), include_extras=True)["it"]
+
+
+def _raw_annotations(cls: type) -> dict[str, Any]:
+    raw: dict[str, Any] = {}
+    for owner in reversed(cls.__mro__):
+        raw.update(inspect.get_annotations(owner))
+    return raw
+
+
+def _bound_type_variables(cls: type) -> dict[Any, Any]:
+    bound: dict[Any, Any] = {}
+    for parametrised in getattr(cls, "__orig_bases__", ()):
+        origin = get_origin(parametrised)
+        if origin is None or origin is Generic:
+            continue
+        bound |= _bound_type_variables(origin)
+        bound |= dict(zip(getattr(origin, "__parameters__", ()), get_args(parametrised), strict=False))
+    return bound
+
+
+def bind_type_variables(alias: Any) -> dict[Any, Any]:
+    """`{T: int}` for `State[int]` of a `State(Generic[T])`, nothing for a class."""
+    return dict(zip(getattr(get_origin(alias), "__parameters__", ()), get_args(alias), strict=False))
+
+
+def replace_type_variables(hint: Any, bound: Mapping[Any, Any]) -> Any:
+    """The annotation with every type variable replaced: by what it is bound to, else by its bound, else by Any."""
+    replaced = _substitute(hint, bound)
+    return _substitute(replaced, {variable: _widest(variable) for variable in _variables_of(replaced)})
+
+
+def _variables_of(hint: Any) -> tuple[Any, ...]:
+    if isinstance(hint, TypeVar):
+        return (hint,)
+    inner = getattr(hint, "__parameters__", ())
+    # A generic class that was not given its arguments lists its parameters too.
+    return () if isinstance(hint, type) and get_origin(hint) is None else tuple(inner)
+
+
+def _widest(variable: Any) -> Any:
+    return Any if variable.__bound__ is None else variable.__bound__
+
+
+def _substitute(hint: Any, bound: Mapping[Any, Any]) -> Any:
+    if isinstance(hint, TypeVar):
+        return bound.get(hint, hint)
+    variables = _variables_of(hint)
+    if not any(variable in bound for variable in variables):
+        return hint
+    if getattr(get_origin(hint), "_name", None) in _QUALIFIERS:
+        # Such a form takes no substitution itself.
+        return _substitute(get_args(hint)[0], bound)
+    return hint[tuple(bound.get(variable, variable) for variable in variables)]
+
+
+def union_members(declared: Any) -> tuple[Any, ...]:
+    """The alternatives of a union; the type itself where it is none."""
+    return get_args(declared) if get_origin(declared) in (typing.Union, types.UnionType) else (declared,)

@@ -1,0 +1,85 @@
+"""From a description without problems to the topology."""
+
+from collections.abc import Iterable, Mapping
+
+from durable_graph.channels import Channel, Joined
+from durable_graph.graph.codecs import Codecs
+from durable_graph.graph.description import DescribedNode, Description
+from durable_graph.graph.inputs import Inputs
+from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
+from durable_graph.graph.topology import END, START, Join, Node, Router, Topology
+
+
+def joins_of(description: Description) -> tuple[Join, ...]:
+    """The joins, each once, however often and in whatever order of its sources it was described."""
+    joins: dict[str, Join] = {}
+    for described in description.joins:
+        # Nothing would run: the sources end the run by having no other edge.
+        if described.target != END:
+            channel = _join_channel(described.sources, described.target)
+            joins[channel] = Join(channel, Joined(frozenset(described.sources)), described.target)
+    return tuple(joins.values())
+
+
+def assemble(
+    name: str,
+    description: Description,
+    state: Schema,
+    inputs: Inputs,
+    channels: Mapping[str, Channel],
+    codecs: Codecs,
+) -> Topology:
+    """The topology of a description in which nothing is wrong."""
+    joins = joins_of(description)
+    nodes = {node.name: _node(node, description, inputs) for node in description.nodes}
+    return Topology(
+        name=name,
+        state=state,
+        nodes=nodes,
+        entry=_successors(description, START),
+        entry_routers=_routers(description, START, inputs),
+        channels=dict(channels),
+        joins=joins,
+        joins_of_source=_grouped((source, join) for join in joins for source in join.rule.sources),
+        joins_of_target=_grouped((join.target, join) for join in joins),
+        codecs=codecs.of_channel,
+        argument=codecs.argument,
+    )
+
+
+def _node(node: DescribedNode, description: Description, inputs: Inputs) -> Node:
+    return Node(
+        name=node.name,
+        action=node.action,
+        is_async=node.signature.is_async,
+        injected=node.signature.injected,
+        input=inputs.of_node[node.name],
+        edges=_successors(description, node.name),
+        routers=_routers(description, node.name, inputs),
+    )
+
+
+def _successors(description: Description, start: str) -> tuple[str, ...]:
+    ends = (edge.end for edge in description.edges if edge.start == start and edge.end != END)
+    return tuple(dict.fromkeys(ends))
+
+
+def _routers(description: Description, source: str, inputs: Inputs) -> tuple[Router, ...]:
+    return tuple(
+        Router(router.name, router.path, router.choices, inputs.of_router[source, router.name])
+        for router in description.routers
+        if router.source == source
+    )
+
+
+def _grouped(pairs: Iterable[tuple[str, Join]]) -> dict[str, tuple[Join, ...]]:
+    grouped: dict[str, tuple[Join, ...]] = {}
+    for key, join in pairs:
+        grouped[key] = (*grouped.get(key, ()), join)
+    return grouped
+
+
+def _join_channel(sources: Iterable[str], target: str) -> str:
+    # A name may contain the separator; a node's name never contains ":".
+    quoted = sorted(source.replace("%", "%25").replace("+", "%2B") for source in sources)
+    return f"{INTERNAL_PREFIX}join:{'+'.join(quoted)}:{target}"

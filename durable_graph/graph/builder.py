@@ -1,0 +1,181 @@
+"""Describing a graph, call by call. What the calls add up to is checked once, by `topology`."""
+
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Self, overload
+
+from durable_graph.errors import GraphDescriptionError, GraphValidationError, UnreachableNodeWarning
+from durable_graph.graph.actions import InputT, NodeAction, RouterPath, StateT
+from durable_graph.graph.assembly import assemble, joins_of
+from durable_graph.graph.callers import depth_of_caller
+from durable_graph.graph.codecs import codecs_of, types_named_in
+from durable_graph.graph.description import (
+    DescribedEdge,
+    DescribedJoin,
+    DescribedNode,
+    DescribedRouter,
+    Description,
+)
+from durable_graph.graph.inputs import channels_of, inputs_of
+from durable_graph.graph.schema import Schema
+from durable_graph.graph.signatures import name_of, routes_of, signature_of
+from durable_graph.graph.topology import END, START, Topology
+from durable_graph.graph.validation import problems_of, unreachable_nodes
+
+
+class GraphBuilder(Generic[StateT]):
+    """A graph over a state: a TypedDict, dataclass, msgspec.Struct or pydantic model.
+
+    Each key is a channel. `Annotated[<type>, <reducer>]` says how the writes of one superstep are merged into it;
+    without a reducer a channel takes one write per superstep. Every method returns the builder.
+
+    Raises `InvalidStateSchemaError` for a class that cannot be a state.
+    """
+
+    def __init__(self, state_schema: type[StateT]) -> None:
+        self._state = Schema.of(state_schema)
+        self._description = Description()
+
+    @overload
+    def add_node(self, node: NodeAction[StateT, StateT], /) -> Self: ...
+    @overload
+    def add_node(self, node: str, action: NodeAction[StateT, StateT]) -> Self: ...
+    @overload
+    def add_node(self, node: NodeAction[InputT, InputT | StateT], /, *, input_schema: type[InputT]) -> Self: ...
+    @overload
+    def add_node(
+        self, node: str, action: NodeAction[InputT, InputT | StateT], *, input_schema: type[InputT]
+    ) -> Self: ...
+
+    def add_node(self, node: Any, action: Any = None, *, input_schema: Any = None) -> Self:
+        """Add a node under a name, or under its function's own: `add_node("plan", plan)`, `add_node(plan)`.
+
+        A node is a callable, async or not. It is called with the state, and with `runtime` and `config` if it has
+        parameters of these names. It returns a dict of updates, an instance of the state's class, or None.
+
+        A node whose first parameter is annotated with another state class receives that one, and its keys that the
+        state does not have become channels of their own. `input_schema` says the same where the annotation cannot.
+
+        Raises `GraphDescriptionError` for what cannot be called, or has no name.
+        """
+        if action is None and not isinstance(node, str):
+            action, node = node, _own_name(node)
+        if not isinstance(node, str):
+            raise GraphDescriptionError(f"a node's name is a string, not {node!r}")
+        if not callable(action):
+            raise GraphDescriptionError(f"node {node!r} cannot be called: {action!r} is no function")
+        self._description.nodes.append(DescribedNode(node, action, input_schema, signature_of(action)))
+        return self
+
+    def add_edge(self, start: str | Sequence[str], end: str) -> Self:
+        """Run `end` after `start`. A list of several is a join: `end` runs once all of them have finished.
+
+        A join starts over when it has fired. Its sources may finish in different supersteps.
+        """
+        if not isinstance(end, str):
+            raise GraphDescriptionError(f"an edge leads to a node's name, not to {end!r}")
+        sources = (start,) if isinstance(start, str) else start
+        if not isinstance(sources, Sequence) or not all(isinstance(source, str) for source in sources):
+            raise GraphDescriptionError(f"an edge leads out of a node's name or a list of names, not out of {start!r}")
+        if len(sources) == 1:
+            self._description.edges.append(DescribedEdge(sources[0], end))
+        else:
+            self._description.joins.append(DescribedJoin(tuple(sources), end))
+        return self
+
+    def add_conditional_edges(
+        self,
+        source: str,
+        path: RouterPath[StateT],
+        path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
+    ) -> Self:
+        """After `source`, run what `path` chooses: a node's name, END, a `Send`, or a list of these.
+
+        `path` is called with the state as `source` leaves it. `path_map` maps what it returns to names, or lists the
+        names; a `Literal` as its return annotation does as well. A choice outside of them is an error when it is made.
+
+        Raises `GraphDescriptionError` for what cannot be called.
+        """
+        if not isinstance(source, str):
+            raise GraphDescriptionError(f"a conditional edge leads out of a node's name, not out of {source!r}")
+        if not callable(path):
+            raise GraphDescriptionError(f"the router of {source!r} cannot be called: {path!r} is no function")
+        router = DescribedRouter(
+            source=source,
+            name=name_of(path) or "condition",
+            path=path,
+            choices=_choices(path, path_map),
+            signature=signature_of(path, injectable=()),
+        )
+        self._description.routers.append(router)
+        return self
+
+    def add_sequence(
+        self, nodes: Sequence[NodeAction[StateT, StateT] | tuple[str, NodeAction[StateT, StateT]]]
+    ) -> Self:
+        """Add nodes, each after the one before it. No edge leads to the first yet."""
+        if not nodes:
+            self._description.mistakes.append("add_sequence was given no nodes")
+        previous: str | None = None
+        for entry in nodes:
+            name, action = entry if isinstance(entry, tuple) else (_own_name(entry), entry)
+            self.add_node(name, action)
+            if previous is not None:
+                self.add_edge(previous, name)
+            previous = name
+        return self
+
+    def set_entry_point(self, key: str) -> Self:
+        """Begin every run with this node: an edge out of START."""
+        return self.add_edge(START, key)
+
+    def set_conditional_entry_point(
+        self, path: RouterPath[StateT], path_map: Mapping[Hashable, str] | Sequence[str] | None = None
+    ) -> Self:
+        """Begin every run with what `path` chooses: a conditional edge out of START."""
+        return self.add_conditional_edges(START, path, path_map)
+
+    def set_finish_point(self, key: str) -> Self:
+        """Run nothing after this node: an edge to END."""
+        return self.add_edge(key, END)
+
+    def topology(self, *, name: str = "graph", types: Iterable[type | tuple[str, type]] = ()) -> Topology:
+        """The graph, checked. Later calls of the builder do not change it.
+
+        `types` are the classes that values of type `Any` may be of, beside those that the state names; a pair gives
+        the tag that one is stored under. Nodes that no edge leads to are warned of (`UnreachableNodeWarning`).
+
+        Raises `GraphValidationError` with everything that is wrong.
+        """
+        description, state = self._description, self._state
+        inputs = inputs_of(description, state)
+        channels, disagreements = channels_of(state, inputs)
+        rules = {**channels, **{join.channel: join.rule for join in joins_of(description)}}
+        codecs, unstorable = codecs_of(rules, types_named_in(description, inputs), types)
+        problems = (*problems_of(description), *inputs.problems, *disagreements, *unstorable)
+        if problems or codecs is None:
+            raise GraphValidationError(problems)
+        unreachable = unreachable_nodes(description)
+        if unreachable:
+            warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())
+        return assemble(name, description, state, inputs, channels, codecs)
+
+
+def _own_name(action: Any) -> str:
+    if not callable(action):
+        raise GraphDescriptionError(f"{action!r} is neither a node nor the name of one")
+    name = name_of(action)
+    if name is None:
+        raise GraphDescriptionError(f"{action!r} has no name of its own; give it one: add_node('<name>', ...)")
+    return name
+
+
+def _choices(path: Callable[..., Any], path_map: Any) -> Mapping[Any, Any] | None:
+    if isinstance(path_map, Mapping):
+        return dict(path_map)
+    if path_map is None:
+        routes = routes_of(path)
+        return None if routes is None else {choice: choice for choice in routes}
+    if isinstance(path_map, str) or not isinstance(path_map, Sequence) or not all(isinstance(n, str) for n in path_map):
+        raise GraphDescriptionError(f"a path_map is a dict to nodes' names or a list of them, not {path_map!r}")
+    return {name: name for name in path_map}

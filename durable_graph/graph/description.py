@@ -1,0 +1,60 @@
+"""What a builder was told, as values. Nothing is checked here: all that is wrong is said at once, at the end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from durable_graph.graph.signatures import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedNode:
+    """`input_schema` is the class given with the node; None leaves it to the node's annotation."""
+
+    name: str
+    action: Callable[..., Any]
+    input_schema: Any
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedEdge:
+    start: str
+    end: str
+
+    def __str__(self) -> str:
+        return f"the edge {self.start!r} -> {self.end!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedJoin:
+    sources: tuple[str, ...]
+    target: str
+
+    def __str__(self) -> str:
+        return f"the join [{', '.join(map(repr, self.sources))}] -> {self.target!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedRouter:
+    """`choices` is its path_map, or what its annotation says; None where it may choose anything."""
+
+    source: str
+    name: str
+    path: Callable[..., Any]
+    choices: Mapping[Any, Any] | None
+    signature: Signature
+
+    def __str__(self) -> str:
+        return f"router {self.name!r} of {self.source!r}"
+
+
+@dataclass(slots=True)
+class Description:
+    """In the order of the calls. `mistakes` are those that no later call can mend."""
+
+    nodes: list[DescribedNode] = field(default_factory=list)
+    edges: list[DescribedEdge] = field(default_factory=list)
+    joins: list[DescribedJoin] = field(default_factory=list)
+    routers: list[DescribedRouter] = field(default_factory=list)
+    mistakes: list[str] = field(default_factory=list)

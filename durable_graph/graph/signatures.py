@@ -1,0 +1,140 @@
+"""What a node or a router takes and returns, read off its signature."""
+
+import collections.abc
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import Parameter
+from typing import Any, Final, Literal, get_args, get_origin
+
+from durable_graph.graph.annotations import read_annotation, resolve_one
+from durable_graph.graph.callers import defining_scope
+
+INJECTABLE: Final = ("runtime", "config")
+"""The parameters that a node may have beside the state, by name."""
+
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
+_BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How to call a node or a router.
+
+    `takes` is the annotation of its first parameter, None where there is none that can be read; `problem` says why
+    it cannot be called, as a predicate ("takes ...").
+    """
+
+    is_async: bool
+    injected: tuple[str, ...]
+    takes: Any
+    problem: str | None
+
+
+def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJECTABLE) -> Signature:
+    """How `action` is called with a state and the `injectable` parameters that it has."""
+    function = _function_behind(action)
+    is_async = inspect.iscoroutinefunction(function)
+    try:
+        parameters = tuple(inspect.signature(action).parameters.values())
+    except (ValueError, TypeError):
+        # Builtins and extension types that do not tell are called with the state alone.
+        return Signature(is_async, (), None, None)
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return Signature(is_async, (), None, "is a generator; it has to return its result, not yield it")
+    if not parameters or parameters[0].kind not in _POSITIONAL:
+        return Signature(is_async, (), None, "takes no positional parameter; its first one is the state")
+    first, *further = parameters
+    given = _already_given(action)
+    injected = tuple(p.name for p in further if p.name in injectable and p.kind in _BY_NAME and p.name not in given)
+    unknown = [p.name for p in further if _is_required(p) and p.name not in injected]
+    problem = None
+    if unknown:
+        named = ", ".join(repr(name) for name in unknown)
+        allowed = ", ".join(injectable)
+        beside = f"it can have beside the state: {allowed}" if allowed else "it gets the state alone"
+        problem = f"requires the parameter {named}, which nothing provides; {beside}"
+    takes = None if first.kind in _VARIADIC else _resolved(first.annotation, function)
+    return Signature(is_async, injected, takes, problem)
+
+
+def routes_of(path: Callable[..., Any]) -> tuple[Any, ...] | None:
+    """The values of the `Literal` that a router is annotated to return; None if it may return anything."""
+    return _literals(annotation_of(path, "return"))
+
+
+def annotation_of(action: Callable[..., Any], name: str | int) -> Any:
+    """The annotation of a parameter by position, or of "return"; None if there is none that can be read."""
+    try:
+        signature = inspect.signature(action)
+    except (ValueError, TypeError):
+        return None
+    if isinstance(name, str):
+        return _resolved(signature.return_annotation, _function_behind(action))
+    parameters = tuple(signature.parameters.values())
+    return _resolved(parameters[name].annotation, _function_behind(action)) if name < len(parameters) else None
+
+
+def name_of(action: Callable[..., Any]) -> str | None:
+    """What a function calls itself; None for a lambda or a partial, which do not."""
+    if isinstance(action, functools.partial):
+        return None
+    name = getattr(action, "__name__", type(action).__name__)
+    return name if isinstance(name, str) and name != "<lambda>" else None
+
+
+def _literals(returned: Any) -> tuple[Any, ...] | None:
+    returned = read_annotation(returned).declared
+    origin = get_origin(returned)
+    if origin is Literal:
+        return get_args(returned)
+    if origin in (list, tuple, collections.abc.Sequence):
+        inner = [argument for argument in get_args(returned) if argument is not Ellipsis]
+    elif origin in (typing.Union, types.UnionType):
+        inner = list(get_args(returned))
+    else:
+        return None
+    found = [_literals(member) for member in inner]
+    if not found or any(values is None for values in found):
+        return None
+    return tuple(dict.fromkeys(value for values in found for value in values or ()))
+
+
+def _function_behind(action: Any) -> Any:
+    while isinstance(action, functools.partial):
+        action = action.func
+    if inspect.ismethod(action):
+        return action.__func__
+    if isinstance(action, type) or inspect.isroutine(action) or inspect.iscoroutinefunction(action):
+        return action
+    # An instance of a class with __call__.
+    return type(action).__call__
+
+
+def _already_given(action: Any) -> Mapping[str, Any]:
+    given: dict[str, Any] = {}
+    while isinstance(action, functools.partial):
+        given |= action.keywords
+        action = action.func
+    return given
+
+
+def _is_required(parameter: Parameter) -> bool:
+    return parameter.default is Parameter.empty and parameter.kind not in _VARIADIC
+
+
+def _resolved(annotation: Any, function: Any) -> Any:
+    if annotation is Parameter.empty:
+        return None
+    function = inspect.unwrap(function)
+    scope = {**getattr(function, "__globals__", {}), **defining_scope(function)}
+    try:
+        return resolve_one(annotation, getattr(function, "__module__", ""), scope)
+    except Exception:
+        # A name imported for the type checker alone. What the annotation would have said is then not known here,
+        # which is no error: the parameter is passed the state, as without annotation.
+        return None

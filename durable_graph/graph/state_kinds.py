@@ -1,0 +1,198 @@
+"""The kinds of class that can describe a state: what each is asked for its fields, how it is built and read back."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, get_origin
+
+import msgspec
+
+from durable_graph.errors import InvalidStateSchemaError
+from durable_graph.graph.annotations import (
+    Declaration,
+    bind_type_variables,
+    read_annotation,
+    replace_type_variables,
+    resolve_fields,
+    scope_of_class,
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Field:
+    """One key of a state class.
+
+    `is_required`: an instance cannot be built without it. `omits_none`: its default is None, so that a None in an
+    instance may mean "not given". `misfit` says what is wrong with its reducer, if anything is.
+    """
+
+    declaration: Declaration
+    is_required: bool = False
+    omits_none: bool = False
+
+    @property
+    def declared(self) -> Any:
+        return self.declaration.declared
+
+    @property
+    def reducer(self) -> Any:
+        return self.declaration.reducer
+
+    @property
+    def misfit(self) -> str | None:
+        return self.declaration.misfit
+
+
+class Kind(Protocol):
+    """What sets one kind of state class apart from the others."""
+
+    def fields(self, schema: Any) -> dict[str, Field]:
+        """Its fields in the order of declaration. Raises `InvalidStateSchemaError`."""
+        ...
+
+    def build(self, cls: type, present: dict[str, Any]) -> Any:
+        """What a node receives."""
+        ...
+
+    def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
+        """What an instance says about the state; None for a kind that has no instances of its own."""
+        ...
+
+
+def kind_of(schema: Any) -> Kind | None:
+    """Which kind of state class this is, subscripted or not; None if it is none."""
+    cls = get_origin(schema) or schema
+    if not isinstance(cls, type):
+        return None
+    if issubclass(cls, dict) and hasattr(cls, "__required_keys__"):
+        return TypedDictKind()
+    if issubclass(cls, msgspec.Struct) and cls is not msgspec.Struct:
+        return StructKind()
+    if _is_pydantic(cls):
+        return PydanticKind()
+    if dataclasses.is_dataclass(cls):
+        return DataclassKind()
+    return None
+
+
+def _is_pydantic(cls: type) -> bool:
+    # Whoever has a model has imported pydantic; for everyone else it stays unimported.
+    pydantic = sys.modules.get("pydantic")
+    return pydantic is not None and issubclass(cls, pydantic.BaseModel) and cls is not pydantic.BaseModel
+
+
+def _hints(schema: Any) -> dict[str, Declaration]:
+    hints = resolve_fields(get_origin(schema) or schema)
+    bound = bind_type_variables(schema)
+    return {name: read_annotation(replace_type_variables(hint, bound)) for name, hint in hints.items()}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TypedDictKind:
+    """A node gets a dict. Whether a key is required says nothing here: a state starts empty and fills up."""
+
+    def fields(self, schema: Any) -> dict[str, Field]:
+        return {name: Field(declaration) for name, declaration in _hints(schema).items()}
+
+    def build(self, cls: type, present: dict[str, Any]) -> Any:
+        return present
+
+    def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
+        return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DataclassKind:
+    def fields(self, schema: Any) -> dict[str, Field]:
+        hints = _hints(schema)
+        return {
+            field.name: Field(
+                hints[field.name],
+                is_required=field.init
+                and field.default is dataclasses.MISSING
+                and field.default_factory is dataclasses.MISSING,
+                omits_none=field.default is None,
+            )
+            for field in dataclasses.fields(get_origin(schema) or schema)
+        }
+
+    def build(self, cls: type, present: dict[str, Any]) -> Any:
+        fields: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]  # a dataclass, see kind_of
+        instance = cls(**{name: value for name, value in present.items() if fields[name].init})
+        for name, value in present.items():
+            if not fields[name].init:
+                # Set as the dataclass itself does it, which works on a frozen one too.
+                object.__setattr__(instance, name, value)
+        return instance
+
+    def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
+        return _all_given(instance, fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StructKind:
+    """Fields go by the names of their attributes, whatever they are renamed to in an encoded form."""
+
+    def fields(self, schema: Any) -> dict[str, Field]:
+        cls = get_origin(schema) or schema
+        hints = _hints(schema)
+        names: tuple[str, ...] = cls.__struct_fields__
+        # The defaults are those of the last fields; a keyword-only one among them may have none.
+        without = (msgspec.NODEFAULT,) * (len(names) - len(cls.__struct_defaults__))
+        defaults = (*without, *cls.__struct_defaults__)
+        return {
+            name: Field(hints[name], is_required=default is msgspec.NODEFAULT, omits_none=default is None)
+            for name, default in zip(names, defaults, strict=True)
+        }
+
+    def build(self, cls: type, present: dict[str, Any]) -> Any:
+        return cls(**present)
+
+    def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
+        return _all_given(instance, fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PydanticKind:
+    """Validated by pydantic when a node receives it; fields go by their names, aliases or not."""
+
+    by_name: ClassVar[dict[str, bool]] = {"by_alias": True, "by_name": True}
+
+    def fields(self, schema: Any) -> dict[str, Field]:
+        self._complete(schema)
+        fields: dict[str, Field] = {}
+        for name, info in schema.model_fields.items():
+            hint = replace_type_variables(info.annotation, {})
+            declaration = read_annotation(hint, tuple(info.metadata))
+            fields[name] = Field(declaration, is_required=info.is_required(), omits_none=info.default is None)
+        return fields
+
+    def _complete(self, model: Any) -> None:
+        if model.__pydantic_complete__:
+            return
+        if not model.model_rebuild(raise_errors=False, _types_namespace=scope_of_class(model)):
+            # To say which field it is.
+            resolve_fields(model)
+            raise InvalidStateSchemaError(model, "pydantic could not complete it; call its model_rebuild()")
+
+    def build(self, cls: type, present: dict[str, Any]) -> Any:
+        model: Any = cls
+        if any(info.validation_alias is not None for info in model.model_fields.values()):
+            return model.model_validate(present, **self.by_name)
+        return model.model_validate(present)
+
+    def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
+        given = instance.model_fields_set
+        return {name: getattr(instance, name) for name in fields if name in given}
+
+
+def _all_given(instance: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
+    values = {name: getattr(instance, name) for name in fields if hasattr(instance, name)}
+    return {name: value for name, value in values.items() if value is not None or not fields[name].omits_none}
+
+
+def not_a_state_class(schema: Any) -> InvalidStateSchemaError:
+    """The refusal of anything that `kind_of` knows no kind for."""
+    return InvalidStateSchemaError(
+        schema, "a state is a TypedDict, a dataclass, a msgspec.Struct or a pydantic model, given as the class itself"
+    )

@@ -1,0 +1,118 @@
+"""What is wrong with a description: every problem, each as a sentence that says where."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from durable_graph.errors import names
+from durable_graph.graph.description import DescribedNode, Description
+from durable_graph.graph.topology import END, START
+
+_RESERVED = frozenset({START, END})
+# They separate the parts of a path in LangGraph's checkpoint namespaces, and in the names of our joins.
+_SEPARATORS = ("|", ":")
+
+
+def problems_of(description: Description) -> tuple[str, ...]:
+    """What is wrong with the nodes and edges as they were given, in the order of the calls."""
+    return tuple(
+        dict.fromkeys(
+            [
+                *description.mistakes,
+                *_problems_of_nodes(description.nodes),
+                *_problems_of_edges(description),
+                *_problems_of_joins(description),
+                *_problems_of_routers(description),
+                *_problems_of_entry(description),
+            ]
+        )
+    )
+
+
+def unreachable_nodes(description: Description) -> tuple[str, ...]:
+    """Nodes that no edge leads to from START. None are told where a router may choose any node."""
+    if any(router.choices is None for router in description.routers):
+        return ()
+    leads_to: dict[str, set[str]] = {}
+    for edge in description.edges:
+        leads_to.setdefault(edge.start, set()).add(edge.end)
+    for join in description.joins:
+        for source in join.sources:
+            leads_to.setdefault(source, set()).add(join.target)
+    for router in description.routers:
+        leads_to.setdefault(router.source, set()).update((router.choices or {}).values())
+    reached = {START}
+    ahead = [START]
+    while ahead:
+        new = leads_to.get(ahead.pop(), set()) - reached
+        reached |= new
+        ahead.extend(new)
+    return tuple(node.name for node in description.nodes if node.name not in reached)
+
+
+def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
+    for node in nodes:
+        if not node.name:
+            yield "a node's name cannot be empty"
+        if node.name in _RESERVED:
+            yield f"{node.name!r} cannot be a node's name: it is reserved"
+        for separator in _SEPARATORS:
+            if separator in node.name:
+                yield f"{node.name!r} cannot be a node's name: it contains {separator!r}"
+        if node.signature.problem:
+            yield f"node {node.name!r} {node.signature.problem}"
+    for name, times in Counter(node.name for node in nodes).items():
+        if times > 1:
+            yield f"{times} nodes are called {name!r}"
+
+
+def _problems_of_edges(description: Description) -> Iterator[str]:
+    known = {node.name for node in description.nodes}
+    for edge in description.edges:
+        yield from _leading_out(str(edge), edge.start, known | {START})
+        yield from _leading_to(str(edge), edge.end, known)
+
+
+def _problems_of_joins(description: Description) -> Iterator[str]:
+    known = {node.name for node in description.nodes}
+    for join in description.joins:
+        if not join.sources:
+            yield f"{join} waits for no node"
+        for source, times in Counter(join.sources).items():
+            if times > 1:
+                yield f"{join} names {source!r} {times} times"
+            yield from _leading_out(str(join), source, known)
+        yield from _leading_to(str(join), join.target, known)
+
+
+def _problems_of_routers(description: Description) -> Iterator[str]:
+    known = {node.name for node in description.nodes}
+    for router in description.routers:
+        yield from _leading_out(str(router), router.source, known | {START})
+        for target in (router.choices or {}).values():
+            yield from _leading_to(str(router), target, known)
+        if router.signature.problem:
+            yield f"{router} {router.signature.problem}"
+    for (source, name), times in Counter((router.source, router.name) for router in description.routers).items():
+        if times > 1:
+            yield f"{source!r} has {times} routers called {name!r}; give them functions of different names"
+
+
+def _problems_of_entry(description: Description) -> Iterator[str]:
+    begins = [*(edge.start for edge in description.edges), *(router.source for router in description.routers)]
+    if START not in begins:
+        yield "no edge leads out of START, so no run could begin; add one, as with set_entry_point"
+
+
+def _leading_out(where: str, source: str, known: set[str]) -> Iterator[str]:
+    if source == END:
+        yield f"{where} leads out of END, after which nothing runs"
+    elif source not in known:
+        reason = "which is no node to wait for" if source == START else "which is no node"
+        yield f"{where} leads out of {source!r}, {reason}; the graph has: {names(known - _RESERVED)}"
+
+
+def _leading_to(where: str, target: object, known: set[str]) -> Iterator[str]:
+    if target == START:
+        yield f"{where} leads to START, where runs only begin"
+    elif not isinstance(target, str) or (target != END and target not in known):
+        yield f"{where} leads to {target!r}, which is no node; the graph has: {names(known)}"
