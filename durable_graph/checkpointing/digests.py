@@ -1,8 +1,9 @@
-"""Digests that bind a row's bytes to its place, so that a damaged, moved or vanished row is noticed before it is decoded.
+"""Digests that bind a row's bytes to its place: a damaged, moved or vanished row is noticed before it is decoded.
 
-BLAKE2b with 16 bytes, personalised by the kind of row. Fields are length-prefixed: no two different rows give one input.
-The state digest is a sum modulo 2^128 over the channels' last rows (an incremental multiset hash, Bellare and Micciancio
-1997, here against accidents and not against an adversary): a commit updates it with what changed, a load computes it whole.
+BLAKE2b with 16 bytes, personalised by the kind of row. Fields are length-prefixed: no two different rows give one
+input. The state digest is a sum modulo 2^128 over the channels' last rows (an incremental multiset hash, Bellare and
+Micciancio 1997, here against accidents and not against an adversary): a commit updates it with what changed, a load
+computes it whole.
 """
 
 from collections.abc import Iterable
@@ -92,6 +93,11 @@ def subtract(total: bytes, *digests: bytes) -> bytes:
 def state_digest(last_rows: Iterable[ValueRow]) -> bytes:
     """The sum over the last row of every channel. Each row's digest already binds its channel and number."""
     return add(EMPTY_STATE, *(row.digest for row in last_rows))
+
+
+def writes_digest(records: Iterable[TaskRecord]) -> bytes:
+    """The sum over task records: that of the head's tells whether one of them vanished."""
+    return add(EMPTY_STATE, *(record.digest for record in records))
 
 
 def _shift(total: bytes, digests: Iterable[bytes], sign: int) -> bytes:

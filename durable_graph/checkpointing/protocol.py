@@ -26,7 +26,8 @@ class Checkpointer(Protocol):
     they were given, digests included; who reads them checks them.
 
     All of them raise `CheckpointerClosedError`, `CheckpointerForkedError` or `CheckpointerLoopError` when used after
-    `aclose`, in a forked child or from another event loop, and `StoreUnavailableError` when the store cannot be reached.
+    `aclose`, in a forked child or from another event loop, and `StoreUnavailableError` when the store cannot be
+    reached.
     """
 
     max_value_bytes: int
@@ -55,7 +56,7 @@ class Checkpointer(Protocol):
     async def list_threads(
         self, *, status: Status | None = None, limit: int = 100, after: str | None = None
     ) -> list[ThreadInfo]:
-        """Threads by id, those after `after`; only those of one status if it is given. Deleted ones only if asked for."""
+        """Threads by id, those after `after`; only those of one status if it is given. Deleted ones only if asked."""
         ...
 
     async def delete_thread(self, thread: str) -> None:
