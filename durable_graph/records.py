@@ -44,7 +44,7 @@ class ThreadRow(msgspec.Struct, frozen=True, gc=False):
     `version` is the last checkpoint number given, over all namespaces; `head` the root namespace's newest checkpoint.
     `wseq` counts the batches of task records saved since the last commit, `gen` the prunes. `incarnation` counts
     deletions of this thread id. `origin` binds the digests of its rows and survives `copy_thread`.
-    `floor` is the oldest number that prune left (0: nothing was pruned).
+    `floor` is the oldest root checkpoint that prune left (0: nothing was pruned).
     """
 
     thread: str
@@ -193,19 +193,22 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
 
     `checkpoint` is None where the thread is deleted, or has no such checkpoint. `values` holds, for every channel, its
     last row and the rows that its `prev`s lead to. `records` are the task records from `checkpoint.born` to `checkpoint.no`.
+    `writes_digest` is the sum of the digests that `records` should have, where the thread keeps one: at its head.
     """
 
     thread: ThreadRow
     checkpoint: CheckpointRow | None
     values: tuple[ValueRow, ...] = ()
     records: tuple[TaskRecord, ...] = ()
+    writes_digest: bytes | None = None
 
 
 class HistoryPage(msgspec.Struct, frozen=True, gc=False):
     """A page of a thread's checkpoints, newest first, with what is needed to restore each.
 
     `values` has the rows that the page's own checkpoints wrote. `bases` has, for each checkpoint outside the page that is
-    the parent of one inside it, the rows that a load of it would give. `older` is the number to ask the next page with, 0 at the end.
+    the parent of one inside it, the rows that a load of it would give; where the parent was pruned, at least those of them
+    that its child still needs. `older` is the number to ask the next page with, 0 at the end.
     """
 
     thread: ThreadRow
