@@ -13,7 +13,7 @@ def test_input_on_a_new_thread_starts_the_entry_nodes() -> None:
     admitted = admit(topology, initial_state(topology), {}, [write(topology, "topic", "tea")], 1)
 
     assert nodes_of(admitted.state.plan) == ["a", "b"]
-    assert admitted.state.values == {"topic": "tea", "log": [], "seen": {}, "total": 0}
+    assert admitted.state.values == {"topic": "tea", "log": [], "seen": {}, "total": 0, "best": 0}
     assert (admitted.state.step, admitted.superseded, admitted.writers) == (0, (), ())
 
 

@@ -23,13 +23,18 @@ from tests.engine.graphs import diamond
 LIMIT = 1 << 20
 
 
+def item(no: int) -> str:
+    """Long enough that a chain of single items is not much larger than the list of them."""
+    return f"item {no} of a long list"
+
+
 def appended(topology: Topology, count: int) -> list[ValueRow]:
     """The rows of `count` supersteps that each append one item to `log`."""
     stored = nothing_stored(b"o" * 16, "")
     rows: list[ValueRow] = []
     for no in range(1, count + 1):
-        change = Updates((topology.codecs["log"].update.encode([f"item {no}"]),))
-        state = State(no, no, {"log": [f"item {n}" for n in range(1, no + 1)]}, ())
+        change = Updates((topology.codecs["log"].update.encode([item(no)]),))
+        state = State(no, no, {"log": [item(n) for n in range(1, no + 1)]}, ())
         new, stored = add_rows(topology, stored, state, {"log": change}, LIMIT)
         rows.extend(new)
     return rows
@@ -42,7 +47,7 @@ def test_a_thousand_appends_are_read_back_from_few_rows() -> None:
 
     assert len(chain) == 1000 // FAN + 1000 % FAN == 39
     assert [data for row in chain for data in updates_in(row.value[1:])] == [
-        diamond().codecs["log"].update.encode([f"item {n}"]) for n in range(1, 1001)
+        diamond().codecs["log"].update.encode([item(n)]) for n in range(1, 1001)
     ]
 
 
@@ -68,7 +73,7 @@ def test_a_chain_goes_on_after_a_restart_as_it_would_have_without() -> None:
     restored = channel_rows(chains_of(rows)["log"])
     stored = nothing_stored(b"o" * 16, "")
     for no in range(1, 41):
-        change = Updates((topology.codecs["log"].update.encode([f"item {no}"]),))
+        change = Updates((topology.codecs["log"].update.encode([item(no)]),))
         stored = add_rows(topology, stored, State(no, no, {}, ()), {"log": change}, LIMIT)[1]
 
     assert restored.links == stored.channels["log"].links
@@ -150,7 +155,7 @@ def test_restoring_what_was_committed_gives_the_state_that_was_committed(steps: 
     topology = diamond()
     thread: ThreadRow = new_thread("t")
     stored = nothing_stored(thread.origin, "")
-    values: dict[str, Any] = {"log": [], "seen": {}, "total": 0}
+    values: dict[str, Any] = {"log": [], "seen": {}, "total": 0, "best": 0}
     rows: list[ValueRow] = []
     for no, writes in enumerate(steps, 1):
         changes = {channel: _apply(topology, values, channel, value) for channel, value in writes}

@@ -1,0 +1,125 @@
+"""The laws of merging, for every rule that a channel can have."""
+
+import copy
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durable_graph.channels import MISSING, Accumulated, Channel, Joined, LastValue, Reduced
+
+_SHORT = {"max_size": 4}
+_RULES: list[tuple[Channel, st.SearchStrategy[Any]]] = [
+    (Accumulated(list[int], operator.add), st.lists(st.integers(), **_SHORT)),
+    (Accumulated(list[int], operator.concat), st.lists(st.integers(), **_SHORT)),
+    (Accumulated(tuple[int, ...], operator.add), st.lists(st.integers(), **_SHORT).map(tuple)),
+    (Accumulated(str, operator.add), st.text(**_SHORT)),
+    (Accumulated(bytes, operator.add), st.binary(**_SHORT)),
+    (Accumulated(dict[str, int], operator.or_), st.dictionaries(st.text(**_SHORT), st.integers(), **_SHORT)),
+    (Accumulated(set[int], operator.or_), st.sets(st.integers(), **_SHORT)),
+    (Accumulated(frozenset[int], operator.or_), st.frozensets(st.integers(), **_SHORT)),
+]
+_WRITES: st.SearchStrategy[tuple[Channel, list[Any]]] = st.sampled_from(_RULES).flatmap(
+    lambda rule: st.tuples(st.just(rule[0]), st.lists(rule[1], max_size=5))
+)
+
+
+def one_by_one(rule: Channel, current: Any, updates: list[Any]) -> Any:
+    for update in updates:
+        current = rule.merge(current, [update])
+    return current
+
+
+@given(_WRITES, st.integers(0, 5))
+def test_supersteps_may_be_cut_anywhere(case: tuple[Channel, list[Any]], cut: int) -> None:
+    rule, updates = case
+    at_once = rule.merge(rule.initial(), updates)
+
+    assert rule.merge(rule.merge(rule.initial(), updates[:cut]), updates[cut:]) == at_once
+    assert one_by_one(rule, rule.initial(), updates) == at_once
+
+
+@given(_WRITES)
+def test_merging_leaves_the_current_value_and_the_writes_as_they_are(case: tuple[Channel, list[Any]]) -> None:
+    rule, updates = case
+    current = rule.merge(rule.initial(), updates)
+    before = copy.deepcopy((current, updates))
+
+    rule.merge(current, updates)
+
+    assert (current, updates) == before
+
+
+@given(_WRITES)
+def test_merging_nothing_changes_nothing(case: tuple[Channel, list[Any]]) -> None:
+    rule, updates = case
+    current = rule.merge(rule.initial(), updates)
+
+    assert rule.merge(current, []) == current
+
+
+def test_a_list_that_grew_is_a_new_list() -> None:
+    rule = Accumulated(list[int], operator.add)
+    first = rule.merge(rule.initial(), [[1]])
+    second = rule.merge(first, [[2], [3]])
+
+    assert (first, second) == ([1], [1, 2, 3])
+
+
+def test_the_last_value_is_what_was_written_last() -> None:
+    rule = LastValue(str)
+
+    assert rule.initial() is MISSING
+    assert rule.merge("a", ["b"]) == "b"
+    assert rule.merge("a", []) == "a"
+    assert rule.takes_one_write
+
+
+def test_a_reducer_of_the_users_gets_the_value_so_far_and_one_write() -> None:
+    calls: list[tuple[Any, Any]] = []
+
+    def reducer(value: list[int], write: int) -> list[int]:
+        calls.append((list(value), write))
+        return [*value, write]
+
+    assert Reduced(list[int], reducer).merge([], [1, 2]) == [1, 2]
+    assert calls == [([], 1), ([1], 2)]
+
+
+@pytest.mark.parametrize(
+    ("declared", "reducer", "merged"), [(int, operator.add, 6), (int, max, 3), (set[int], set.union, {1, 2, 3})]
+)
+def test_a_reducer_starts_from_the_empty_value_of_its_type(
+    declared: Any, reducer: Callable[[Any, Any], Any], merged: Any
+) -> None:
+    rule = Reduced(declared, reducer)
+    updates = [{1}, {2}, {3}] if isinstance(merged, set) else [1, 2, 3]
+
+    assert rule.merge(rule.initial(), updates) == merged
+
+
+def test_without_an_empty_value_the_first_write_is_the_value() -> None:
+    rule = Reduced(complex | None, operator.mul)
+
+    assert rule.initial() is MISSING
+    assert rule.merge(MISSING, [2j]) == 2j
+    assert rule.merge(MISSING, [2j, 2j]) == -4
+
+
+@given(st.lists(st.sampled_from("abc")))
+def test_a_join_is_full_once_every_source_arrived_in_whatever_order(arrivals: list[str]) -> None:
+    rule = Joined(frozenset("abc"))
+    value = rule.merge(rule.initial(), arrivals)
+
+    assert rule.is_full(value) == (set(arrivals) == set("abc"))
+    assert one_by_one(rule, rule.initial(), arrivals) == value
+
+
+def test_a_join_that_nothing_arrived_at_is_not_full() -> None:
+    rule = Joined(frozenset("ab"))
+
+    assert rule.merge(rule.initial(), []) is MISSING
+    assert not rule.is_full(MISSING)
