@@ -54,7 +54,7 @@ def types_named_in(description: Description, inputs: Inputs) -> Iterator[Any]:
     """What a Send may carry or a reducer may be given: the types that nodes and reducers are annotated with."""
     for node in description.nodes:
         yield node.signature.takes
-    for _, schema in inputs:
+    for _, schema in inputs.owned:
         yield schema.cls
         for field in schema.fields.values():
             if field.reducer is not None:

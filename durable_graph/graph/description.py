@@ -16,6 +16,9 @@ class DescribedNode:
     input_schema: Any
     signature: Signature
 
+    def __str__(self) -> str:
+        return f"node {self.name!r}"
+
 
 @dataclass(frozen=True, slots=True)
 class DescribedEdge:

@@ -1,6 +1,5 @@
 """What each node and router receives, and the channels that the state and those inputs add up to."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,22 +17,18 @@ class Inputs:
 
     of_node: dict[str, Schema] = field(default_factory=dict)
     of_router: dict[tuple[str, str], Schema] = field(default_factory=dict)
+    owned: list[tuple[str, Schema]] = field(default_factory=list)
+    """All of them, each with what messages call its owner; a name that was given twice is here twice."""
     problems: list[str] = field(default_factory=list)
-
-    def __iter__(self) -> Iterator[tuple[str, Schema]]:
-        """Each with what messages call its owner."""
-        yield from ((f"node {name!r}", schema) for name, schema in self.of_node.items())
-        yield from ((f"router {name!r} of {source!r}", schema) for (source, name), schema in self.of_router.items())
 
 
 def inputs_of(description: Description, state: Schema) -> Inputs:
     """What every node and router receives, and what is wrong with the classes that describe it."""
     inputs = Inputs()
     for node in description.nodes:
-        inputs.of_node[node.name] = _schema(_class_of_input(node), f"node {node.name!r}", state, inputs.problems)
+        inputs.of_node[node.name] = _add(inputs, node, state)
     for router in description.routers:
-        schema = _schema(_class_of_input(router), str(router), state, inputs.problems)
-        inputs.of_router[router.source, router.name] = schema
+        inputs.of_router[router.source, router.name] = _add(inputs, router, state)
     return inputs
 
 
@@ -45,14 +40,16 @@ def _class_of_input(described: DescribedNode | DescribedRouter) -> Any:
     return None if kind_of(annotated) is None else annotated
 
 
-def _schema(cls: Any, owner: str, state: Schema, problems: list[str]) -> Schema:
-    if cls is None or cls is state.cls:
-        return state
-    try:
-        return Schema.of(cls)
-    except InvalidStateSchemaError as error:
-        problems.append(f"the input of {owner}: {error}")
-        return state
+def _add(inputs: Inputs, described: DescribedNode | DescribedRouter, state: Schema) -> Schema:
+    cls = _class_of_input(described)
+    schema = state
+    if cls is not None and cls is not state.cls:
+        try:
+            schema = Schema.of(cls)
+        except InvalidStateSchemaError as error:
+            inputs.problems.append(f"the input of {described}: {error}")
+    inputs.owned.append((str(described), schema))
+    return schema
 
 
 def channels_of(state: Schema, inputs: Inputs) -> tuple[dict[str, Channel], tuple[str, ...]]:
@@ -63,7 +60,7 @@ def channels_of(state: Schema, inputs: Inputs) -> tuple[dict[str, Channel], tupl
     fields = dict(state.fields)
     declared_by = dict.fromkeys(fields, state.name)
     problems = list(state.misfits)
-    for owner, schema in inputs:
+    for owner, schema in inputs.owned:
         if schema is state:
             continue
         problems.extend(schema.misfits)

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from durable_graph.graph.annotations import read_annotation, resolve_one
 from durable_graph.graph.callers import defining_scope
+from durable_graph.graph.topology import Send
 
 INJECTABLE: Final = ("runtime", "config")
 """The parameters that a node may have beside the state, by name."""
@@ -64,7 +65,7 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
 
 def routes_of(path: Callable[..., Any]) -> tuple[Any, ...] | None:
     """The values of the `Literal` that a router is annotated to return; None if it may return anything."""
-    return _literals(annotation_of(path, "return"))
+    return _literals(annotation_of(path, "return")) or None
 
 
 def annotation_of(action: Callable[..., Any], name: str | int) -> Any:
@@ -89,6 +90,9 @@ def name_of(action: Callable[..., Any]) -> str | None:
 
 def _literals(returned: Any) -> tuple[Any, ...] | None:
     returned = read_annotation(returned).declared
+    if returned is Send:
+        # It names its node itself; no path_map says anything about it.
+        return ()
     origin = get_origin(returned)
     if origin is Literal:
         return get_args(returned)

@@ -1,6 +1,7 @@
 """The kinds of class that can describe a state: what each is asked for its fields, how it is built and read back."""
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, get_origin
@@ -103,9 +104,12 @@ class TypedDictKind:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DataclassKind:
+    """Built by its constructor, so that its `__post_init__` runs."""
+
     def fields(self, schema: Any) -> dict[str, Field]:
+        cls = get_origin(schema) or schema
         hints = _hints(schema)
-        return {
+        fields = {
             field.name: Field(
                 hints[field.name],
                 is_required=field.init
@@ -113,8 +117,13 @@ class DataclassKind:
                 and field.default_factory is dataclasses.MISSING,
                 omits_none=field.default is None,
             )
-            for field in dataclasses.fields(get_origin(schema) or schema)
+            for field in dataclasses.fields(cls)
         }
+        for parameter in inspect.signature(cls).parameters.values():
+            if parameter.name not in fields and parameter.default is parameter.empty:
+                why = f"its constructor wants {parameter.name!r}, which is no field and so not in the state"
+                raise InvalidStateSchemaError(schema, why)
+        return fields
 
     def build(self, cls: type, present: dict[str, Any]) -> Any:
         fields: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]  # a dataclass, see kind_of

@@ -59,7 +59,7 @@ def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
             if separator in node.name:
                 yield f"{node.name!r} cannot be a node's name: it contains {separator!r}"
         if node.signature.problem:
-            yield f"node {node.name!r} {node.signature.problem}"
+            yield f"{node} {node.signature.problem}"
     for name, times in Counter(node.name for node in nodes).items():
         if times > 1:
             yield f"{times} nodes are called {name!r}"

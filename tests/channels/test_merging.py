@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_graph.channels import MISSING, Accumulated, Channel, Joined, LastValue, Reduced
@@ -33,6 +33,7 @@ def one_by_one(rule: Channel, current: Any, updates: list[Any]) -> Any:
     return current
 
 
+@settings(deadline=None)
 @given(_WRITES, st.integers(0, 5))
 def test_supersteps_may_be_cut_anywhere(case: tuple[Channel, list[Any]], cut: int) -> None:
     rule, updates = case
@@ -42,6 +43,7 @@ def test_supersteps_may_be_cut_anywhere(case: tuple[Channel, list[Any]], cut: in
     assert one_by_one(rule, rule.initial(), updates) == at_once
 
 
+@settings(deadline=None)
 @given(_WRITES)
 def test_merging_leaves_the_current_value_and_the_writes_as_they_are(case: tuple[Channel, list[Any]]) -> None:
     rule, updates = case
@@ -53,6 +55,7 @@ def test_merging_leaves_the_current_value_and_the_writes_as_they_are(case: tuple
     assert (current, updates) == before
 
 
+@settings(deadline=None)
 @given(_WRITES)
 def test_merging_nothing_changes_nothing(case: tuple[Channel, list[Any]]) -> None:
     rule, updates = case
@@ -109,6 +112,7 @@ def test_without_an_empty_value_the_first_write_is_the_value() -> None:
     assert rule.merge(MISSING, [2j, 2j]) == -4
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc")))
 def test_a_join_is_full_once_every_source_arrived_in_whatever_order(arrivals: list[str]) -> None:
     rule = Joined(frozenset("abc"))

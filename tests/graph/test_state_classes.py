@@ -157,12 +157,12 @@ def test_a_state_has_the_keys_of_its_bases() -> None:
     assert Schema.of(State).keys == Schema.of(Data).keys == ("topic", "best")
 
 
-class Generic_(TypedDict, Generic[T]):
+class GenericDict(TypedDict, Generic[T]):
     items: Annotated[list[T], operator.add]
     first: NotRequired[T]
 
 
-class OfInts(Generic_[int]):
+class OfInts(GenericDict[int]):
     extra: str
 
 
@@ -182,9 +182,9 @@ class GenericModel(pydantic.BaseModel, Generic[T]):
 @pytest.mark.parametrize(
     ("state", "declared"),
     [
-        (Generic_[int], list[int]),
+        (GenericDict[int], list[int]),
         (OfInts, list[int]),
-        (Generic_, list[Any]),
+        (GenericDict, list[Any]),
         (GenericData[int], list[int]),
         (GenericStruct[int], list[int]),
         (GenericModel[int], list[int]),
@@ -332,7 +332,9 @@ class UnresolvedModel(pydantic.BaseModel):
 
 @pytest.mark.parametrize("state", [UnresolvedDict, UnresolvedModel])
 def test_a_name_that_cannot_be_resolved_is_told_with_its_field(state: type) -> None:
-    with pytest.raises(InvalidStateSchemaError, match="the type of 'draft' cannot be resolved: name 'Nowhere'") as caught:
+    with pytest.raises(
+        InvalidStateSchemaError, match="the type of 'draft' cannot be resolved: name 'Nowhere'"
+    ) as caught:
         Schema.of(state)
 
     assert caught.value.schema is state
@@ -356,7 +358,15 @@ class AsMethod:
 
 @pytest.mark.parametrize(
     "reducer",
-    [operator.add, max, two_and_an_option, three_with_a_default, AsMethod().keep, lambda *values: values[-1], int.__add__],
+    [
+        operator.add,
+        max,
+        two_and_an_option,
+        three_with_a_default,
+        AsMethod().keep,
+        lambda *values: values[-1],
+        int.__add__,
+    ],
 )
 def test_what_can_be_called_with_two_arguments_is_a_reducer(reducer: Callable[..., Any]) -> None:
     class State(TypedDict):
