@@ -36,7 +36,7 @@ def view_of(modes: StreamMode | Sequence[StreamMode]) -> View:
     Raises `InvalidOptionError` for a mode that there is not.
     """
     wanted = [modes] if isinstance(modes, str) else list(modes)
-    for mode in wanted:
+    for mode in wanted or [""]:
         if mode not in _VIEWS:
             option = "stream_mode"
             raise InvalidOptionError(

@@ -20,6 +20,7 @@ from durable_graph import (
     UnknownRouteError,
 )
 from durable_graph._runtime.run import Durability
+from tests.runtime.processes import as_another_process
 
 
 class State(TypedDict, total=False):
@@ -130,10 +131,14 @@ async def test_the_attempt_is_counted_across_resumes(saver: Checkpointer) -> Non
 
 
 async def test_every_failure_of_a_superstep_is_told_on_the_first(saver: Checkpointer) -> None:
-    together = asyncio.Barrier(2)
+    waiting: list[str] = []
+    at_once = asyncio.Event()
 
     async def node(state: State, runtime: Runtime) -> None:
-        await together.wait()
+        waiting.append(runtime.execution_info.node)
+        if len(waiting) == 2:
+            asyncio.get_running_loop().call_soon(at_once.set)
+        await at_once.wait()
         raise ValueError(runtime.execution_info.node)
 
     builder = StateGraph(State)
@@ -141,7 +146,7 @@ async def test_every_failure_of_a_superstep_is_told_on_the_first(saver: Checkpoi
         builder.add_node(name, node)
         builder.add_edge(START, name)
 
-    with pytest.raises(ValueError, match="^a$") as raised:
+    with pytest.raises(ValueError, match="^a") as raised:
         await builder.compile(saver).ainvoke({}, thread_id="t")
 
     assert any("node 'b' failed as well: ValueError: b" in note for note in raised.value.__notes__)
@@ -173,8 +178,12 @@ async def test_a_reducer_that_failed_can_be_corrected_and_no_node_runs_again(sav
         class Strict(TypedDict, total=False):
             log: Annotated[list[str], reducer]
 
+        async def node(state: Strict) -> dict[str, list[str]]:
+            flaky.calls["a"] += 1
+            return {"log": ["a"]}
+
         builder = StateGraph(Strict)
-        builder.add_node("a", flaky.node("a"))
+        builder.add_node("a", node)
         builder.add_edge(START, "a")
         return builder.compile(saver)
 
@@ -312,12 +321,8 @@ async def test_results_recorded_by_another_process_are_adopted(saver: Checkpoint
     await until_recorded(one, "a", "b")
     two = compiled(second, second.node("c"))
 
-    from durable_graph._runtime import busy
-
-    turns = busy._turns[saver]
-    held = turns.pop("t")  # as another process, which knows nothing of this one's turns
-    result = await two.ainvoke(None, thread_id="t")
-    turns["t"] = held
+    with as_another_process(saver):
+        result = await two.ainvoke(None, thread_id="t")
     gate.set()
 
     assert result["log"] == ["a", "b", "c"]

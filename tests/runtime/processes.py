@@ -1,0 +1,17 @@
+"""What a process knows nothing of: the turns that runs take inside another."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from durable_graph import Checkpointer
+from durable_graph._runtime import busy
+
+
+@contextmanager
+def as_another_process(saver: Checkpointer) -> Iterator[None]:
+    """Inside the body, runs on this saver do not see those outside it. The store sees them all."""
+    turns = busy._turns[saver]
+    held = dict(turns)
+    turns.clear()
+    yield
+    turns.update(held)

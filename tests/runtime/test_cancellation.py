@@ -1,0 +1,188 @@
+"""Cancelling keeps finished work, leaves no task behind, and leaves the thread resumable."""
+
+import asyncio
+import operator
+import threading
+from collections import Counter
+from typing import Annotated, Any, TypedDict
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from durable_graph import START, Checkpointer, MemorySaver, NodeCancelledError, StateGraph
+from durable_graph._runtime.run import Durability
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+def with_one_stuck(calls: Counter[str], stuck: asyncio.Event, gate: asyncio.Event) -> StateGraph[State]:
+    """a and b finish, c waits for the gate, then d. `stuck` is set once c waits."""
+
+    def logging(name: str) -> Any:
+        async def node(state: State) -> State:
+            calls[name] += 1
+            if name == "c":
+                stuck.set()
+                await gate.wait()
+            return {"log": [name]}
+
+        return node
+
+    builder = StateGraph(State)
+    for name in "abcd":
+        builder.add_node(name, logging(name))
+    for name in "abc":
+        builder.add_edge(START, name)
+    builder.add_edge(["a", "b", "c"], "d")
+    return builder
+
+
+async def settled() -> None:
+    """Until everything that can go on without the gate has."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("how", ["task.cancel", "twice", "anyio scope", "timeout"])
+async def test_what_had_finished_is_kept_however_the_run_is_cancelled(
+    saver: Checkpointer, durability: Durability, how: str
+) -> None:
+    calls: Counter[str] = Counter()
+    stuck, gate = asyncio.Event(), asyncio.Event()
+    graph = with_one_stuck(calls, stuck, gate).compile(saver)
+
+    async def call() -> Any:
+        return await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
+
+    before = asyncio.all_tasks()
+    match how:
+        case "task.cancel" | "twice":
+            task = asyncio.create_task(call())
+            await stuck.wait()
+            await settled()
+            task.cancel()
+            if how == "twice":
+                await asyncio.sleep(0)
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        case "anyio scope":
+            async with anyio.create_task_group() as group:
+                group.start_soon(call)
+                await stuck.wait()
+                await settled()
+                group.cancel_scope.cancel()
+        case "timeout":
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(None) as timeout:
+                    stuck_task = asyncio.create_task(stuck.wait())
+                    stuck_task.add_done_callback(
+                        lambda _: timeout.reschedule(asyncio.get_running_loop().time() + 0.05)
+                    )
+                    await call()
+
+    assert {task for task in asyncio.all_tasks() if not _is_savers_own(task)} <= before
+    gate.set()
+    result = await graph.ainvoke(None, thread_id="t")
+    assert result["log"] == ["in", "a", "b", "c", "d"]
+    assert calls == {"a": 1, "b": 1, "c": 2, "d": 1}
+
+
+def _is_savers_own(task: "asyncio.Task[Any]") -> bool:
+    return "durable_graph_sqlite" in repr(task.get_coro())
+
+
+async def test_a_plain_function_in_its_thread_is_waited_for_and_its_result_kept(saver: Checkpointer) -> None:
+    entered, gate = threading.Event(), threading.Event()
+    calls: Counter[str] = Counter()
+
+    def slow(state: State) -> State:
+        calls["slow"] += 1
+        entered.set()
+        gate.wait(10)
+        return {"log": ["slow"]}
+
+    builder = StateGraph(State)
+    builder.add_node("slow", slow)
+    builder.add_edge(START, "slow")
+    graph = builder.compile(saver)
+    task = asyncio.create_task(graph.ainvoke({}, thread_id="t"))
+    while not entered.is_set():
+        await asyncio.sleep(0)
+
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    gate.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await graph.aget_state(thread_id="t")).values == {"log": ["slow"]}
+    assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["slow"]
+    assert calls == {"slow": 1}
+
+
+async def test_a_node_that_raises_a_cancellation_of_its_own_fails_like_any_other(saver: Checkpointer) -> None:
+    async def node(state: State) -> None:
+        raise asyncio.CancelledError
+
+    builder = StateGraph(State)
+    builder.add_node("odd", node)
+    builder.add_edge(START, "odd")
+
+    with pytest.raises(NodeCancelledError, match="'odd' raised CancelledError by itself"):
+        await builder.compile(saver).ainvoke({}, thread_id="t")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turns=st.integers(0, 120), again=st.booleans(), mode=st.sampled_from(["sync", "async", "exit"]))
+def test_a_cancellation_at_any_moment_loses_nothing_that_was_recorded(turns: int, again: bool, mode: Durability) -> None:
+    asyncio.run(_cancel_after(turns, again, mode))
+
+
+async def _cancel_after(turns: int, again: bool, mode: Durability) -> None:
+    calls: Counter[str] = Counter()
+    finished: list[str] = []
+    store = MemorySaver()
+
+    def node(name: str, length: int) -> Any:
+        async def run(state: State) -> State:
+            calls[name] += 1
+            for _ in range(length):
+                await asyncio.sleep(0)
+            finished.append(name)
+            return {"log": [name]}
+
+        return run
+
+    builder = StateGraph(State)
+    for place, name in enumerate("abcde"):
+        builder.add_node(name, node(name, place * 3))
+    for name in "abc":
+        builder.add_edge(START, name)
+    builder.add_edge(["a", "b", "c"], "d")
+    builder.add_edge("d", "e")
+    graph = builder.compile(store)
+    task = asyncio.create_task(graph.ainvoke({"log": ["in"]}, thread_id="t", durability=mode))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    if again:
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.wait({task})
+    kept = list(finished)
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    if not (await graph.aget_state(thread_id="t")).metadata:
+        assert calls.total() == 0  # nothing runs before the input is durable
+        return
+    if (await graph.aget_state(thread_id="t")).next or not task.cancelled():
+        final = task.result() if not task.cancelled() else await graph.ainvoke(None, thread_id="t")
+        assert final["log"] == ["in", "a", "b", "c", "d", "e"]
+    assert all(finished.count(name) == 1 for name in kept)
+    assert all(calls[name] == 1 for name in kept)

@@ -1,0 +1,157 @@
+"""Several runs of one thread: inside a process they take turns, between processes one of them loses, and nothing is lost."""
+
+import asyncio
+import operator
+from pathlib import Path
+from typing import Annotated, TypedDict
+
+import pytest
+
+from durable_graph import START, Checkpointer, CheckpointConflictError, MemorySaver, StateGraph, ThreadBusyError
+from durable_graph._runtime.run import Durability
+from durable_graph_sqlite import SqliteSaver
+from tests.runtime.processes import as_another_process
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+def waiting(entered: asyncio.Event, gate: asyncio.Event) -> StateGraph[State]:
+    async def wait(state: State) -> State:
+        entered.set()
+        await gate.wait()
+        return {"log": ["done"]}
+
+    builder = StateGraph(State)
+    builder.add_node("wait", wait)
+    builder.add_edge(START, "wait")
+    return builder
+
+
+async def test_a_second_call_on_a_busy_thread_is_refused(saver: Checkpointer) -> None:
+    entered, gate = asyncio.Event(), asyncio.Event()
+    graph = waiting(entered, gate).compile(saver)
+    first = asyncio.create_task(graph.ainvoke({"log": ["first"]}, thread_id="t"))
+    await entered.wait()
+
+    with pytest.raises(ThreadBusyError, match="'t'.*if_busy='wait'"):
+        await graph.ainvoke({"log": ["second"]}, thread_id="t")
+
+    gate.set()
+    assert (await first)["log"] == ["first", "done"]
+
+
+async def test_calls_that_wait_take_turns_in_their_order(saver: Checkpointer, durability: Durability) -> None:
+    entered, gate = asyncio.Event(), asyncio.Event()
+    graph = waiting(entered, gate).compile(saver)
+    calls = [
+        asyncio.create_task(graph.ainvoke({"log": [f"{n}"]}, thread_id="t", if_busy="wait", durability=durability))
+        for n in range(5)
+    ]
+    gate.set()
+
+    last = (await asyncio.gather(*calls))[-1]
+
+    assert last["log"] == [word for n in range(5) for word in (f"{n}", "done")]
+
+
+async def test_a_call_that_waited_in_vain_leaves_no_turn_behind(saver: Checkpointer) -> None:
+    entered, gate = asyncio.Event(), asyncio.Event()
+    graph = waiting(entered, gate).compile(saver)
+    first = asyncio.create_task(graph.ainvoke({}, thread_id="t"))
+    await entered.wait()
+    second = asyncio.create_task(graph.ainvoke({}, thread_id="t", if_busy="wait"))
+    await asyncio.sleep(0)
+    second.cancel()
+    gate.set()
+
+    assert (await first)["log"] == ["done"]
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert (await graph.ainvoke({}, thread_id="t"))["log"] == ["done", "done"]
+
+
+async def test_of_two_processes_the_one_that_lost_the_race_is_told(tmp_path: Path) -> None:
+    """LangGraph (P1): both return success, and one's effects are gone."""
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as first, SqliteSaver(path) as second:
+        finished = StateGraph(State)
+        finished.add_node("a", _log_a)
+        finished.add_edge(START, "a")
+        await finished.compile(first).ainvoke({"log": ["before"]}, thread_id="t")
+        graphs = [finished.compile(saver) for saver in (first, second)]
+
+        results = await asyncio.gather(
+            *(graph.ainvoke({"log": [f"{n}"]}, thread_id="t") for n, graph in enumerate(graphs)), return_exceptions=True
+        )
+        final = (await graphs[0].aget_state(thread_id="t")).values["log"]
+
+    told = [result for result in results if isinstance(result, BaseException)]
+    acknowledged = [result for result in results if not isinstance(result, BaseException)]
+    for error in told:
+        assert isinstance(error, CheckpointConflictError)
+        assert error.thread_id == "t"
+        assert error.found >= error.expected
+        assert "'t'" in str(error)
+    for result in acknowledged:
+        # An acknowledged run's own words are all in the state, in their order.
+        assert [word for word in final if word in result["log"]][: len(result["log"])] == result["log"]
+
+
+async def _log_a(state: State) -> State:
+    return {"log": ["a"]}
+
+
+async def test_no_acknowledged_update_is_ever_lost(tmp_path: Path) -> None:
+    """Eight writers, each with a saver of its own, hammering one thread."""
+    path = tmp_path / "runs.db"
+    acknowledged: list[str] = []
+    conflicts = 0
+
+    async def write(writer: int) -> None:
+        nonlocal conflicts
+        async with SqliteSaver(path) as saver:
+            builder = StateGraph(State)
+            builder.add_node("a", _log_a)
+            builder.add_edge(START, "a")
+            graph = builder.compile(saver)
+            for turn in range(5):
+                word = f"{writer}.{turn}"
+                try:
+                    await graph.ainvoke({"log": [word]}, thread_id="t")
+                    acknowledged.append(word)
+                except CheckpointConflictError:
+                    conflicts += 1
+
+    await asyncio.gather(*(write(writer) for writer in range(8)))
+
+    async with SqliteSaver(path) as saver:
+        builder = StateGraph(State)
+        builder.add_node("a", _log_a)
+        builder.add_edge(START, "a")
+        final = (await builder.compile(saver).aget_state(thread_id="t")).values["log"]
+    assert set(acknowledged) <= set(final)
+    assert len(acknowledged) + conflicts == 40
+    assert acknowledged
+    assert all(final.count(word) == 1 for word in acknowledged)
+
+
+async def test_a_zombie_is_shut_out_by_the_run_that_took_its_place() -> None:
+    """A run that stalls while another takes the thread on cannot overwrite it when it wakes."""
+    store = MemorySaver()
+    entered, gate = asyncio.Event(), asyncio.Event()
+    zombie = asyncio.create_task(waiting(entered, gate).compile(store).ainvoke({"log": ["zombie"]}, thread_id="t"))
+    await entered.wait()
+    builder = StateGraph(State)
+    builder.add_node("wait", _log_a)
+    builder.add_edge(START, "wait")
+
+    with as_another_process(store):
+        result = await builder.compile(store).ainvoke(None, thread_id="t")
+    gate.set()
+
+    assert result["log"] == ["zombie", "a"]
+    with pytest.raises(CheckpointConflictError, match="version 1, the thread is at 2"):
+        await zombie
+    assert (await builder.compile(store).aget_state(thread_id="t")).values == result

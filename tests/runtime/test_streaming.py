@@ -1,0 +1,216 @@
+"""What a run tells while it runs, and that no reader can lose it anything."""
+
+import asyncio
+import operator
+from collections import Counter
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    CheckpointCommitted,
+    Checkpointer,
+    InvalidOptionError,
+    RunResumed,
+    StateGraph,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+)
+from durable_graph._runtime.run import Durability
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+def fan_out(calls: Counter[str], failing: set[str]) -> StateGraph[State]:
+    def logging(name: str) -> Any:
+        async def node(state: State) -> State | None:
+            calls[name] += 1
+            if name in failing:
+                raise ValueError(name)
+            return {"log": [name]} if name != "quiet" else None
+
+        return node
+
+    builder = StateGraph(State)
+    for name in ("a", "b", "quiet", "d"):
+        builder.add_node(name, logging(name))
+    for name in ("a", "b", "quiet"):
+        builder.add_edge(START, name)
+    builder.add_edge(["a", "b"], "d")
+    return builder
+
+
+async def read(stream: Any) -> list[Any]:
+    return [chunk async for chunk in stream]
+
+
+async def test_values_are_the_state_after_the_input_and_after_each_superstep(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    graph = fan_out(Counter(), set()).compile(saver)
+
+    chunks = await read(graph.astream({"log": ["in"]}, thread_id="t", stream_mode="values", durability=durability))
+
+    assert chunks == [{"log": ["in"]}, {"log": ["in", "a", "b"]}, {"log": ["in", "a", "b", "d"]}]
+
+
+async def test_updates_are_what_each_node_wrote(saver: Checkpointer, durability: Durability) -> None:
+    graph = fan_out(Counter(), set()).compile(saver)
+
+    chunks = await read(graph.astream({}, thread_id="t", durability=durability))
+
+    assert sorted(chunks[:3], key=str) == [{"a": {"log": ["a"]}}, {"b": {"log": ["b"]}}, {"quiet": None}]
+    assert chunks[3:] == [{"d": {"log": ["d"]}}]
+
+
+async def test_several_modes_come_as_pairs(saver: Checkpointer) -> None:
+    graph = fan_out(Counter(), set()).compile(saver)
+
+    chunks = await read(graph.astream({}, thread_id="t", stream_mode=["values", "updates"]))
+
+    assert [mode for mode, _ in chunks] == ["values", *["updates"] * 3, "values", "updates", "values"]
+
+
+async def test_an_unknown_mode_is_refused_before_anything_runs(saver: Checkpointer) -> None:
+    calls: Counter[str] = Counter()
+    graph = fan_out(calls, set()).compile(saver)
+
+    for mode in ("everything", ["values", "everything"], []):
+        with pytest.raises(InvalidOptionError, match="stream_mode"):
+            await read(graph.astream({}, thread_id="t", stream_mode=mode))
+    assert calls.total() == 0
+
+
+async def test_typed_events_tell_what_is_durable_when_they_are_told(saver: Checkpointer) -> None:
+    graph = fan_out(Counter(), set()).compile(saver)
+
+    async with graph.stream({}, thread_id="t") as events:
+        async for event in events:
+            snapshot = await graph.aget_state(thread_id="t")
+            match event:
+                case TaskFinished():
+                    recorded = {task.id for task in snapshot.tasks if task.result is not None}
+                    is_over = snapshot.metadata is not None and snapshot.metadata["step"] >= event.step
+                    assert is_over or event.task_id in recorded
+                case CheckpointCommitted():
+                    assert snapshot.config["configurable"]["checkpoint_id"] >= (event.checkpoint_id or "")
+            assert not event.provisional
+        assert events.output == {"log": ["a", "b", "d"]}
+
+
+async def test_with_exit_durability_events_say_that_they_are_provisional(saver: Checkpointer) -> None:
+    graph = fan_out(Counter(), set()).compile(saver)
+
+    async with graph.stream({}, thread_id="t", durability="exit") as events:
+        told = [event async for event in events]
+
+    finished = [event for event in told if isinstance(event, TaskFinished)]
+    assert len(finished) == 4
+    assert all(event.provisional for event in finished)
+
+
+async def test_a_failure_is_told_and_then_raised_where_the_loop_ends(saver: Checkpointer) -> None:
+    graph = fan_out(Counter(), {"b"}).compile(saver)
+    told: list[Any] = []
+
+    with pytest.raises(ValueError, match="^b"):  # noqa: PT012  # the loop is what raises
+        async with graph.stream({}, thread_id="t") as events:
+            async for event in events:
+                told.append(event)  # noqa: PERF401  # the list has to survive the error
+
+    failed = [event for event in told if isinstance(event, TaskFailed)]
+    assert [(event.node, event.error, event.attempt) for event in failed] == [("b", "ValueError: b", 1)]
+    assert isinstance(told[0], CheckpointCommitted)
+    assert {event.node for event in told if isinstance(event, TaskStarted)} == {"a", "b", "quiet"}
+
+
+async def test_a_resumed_run_begins_with_where_it_goes_on_from(saver: Checkpointer) -> None:
+    failing = {"b"}
+    graph = fan_out(Counter(), failing).compile(saver)
+    with pytest.raises(ValueError, match="^b"):
+        await graph.ainvoke({"log": ["in"]}, thread_id="t")
+    failing.clear()
+
+    async with graph.stream(None, thread_id="t") as events:
+        told = [event async for event in events]
+
+    assert isinstance(told[0], RunResumed)
+    assert "a" in told[0].recorded
+    assert told[0].next == ("a", "b", "quiet")
+    assert told[0].values == {"log": ["in"]}
+
+
+async def test_leaving_the_loop_early_keeps_what_had_finished_and_harms_nobody(saver: Checkpointer) -> None:
+    """LangGraph (P30): the run stops half-way and nothing says so."""
+    calls: Counter[str] = Counter()
+    graph = fan_out(calls, set()).compile(saver)
+
+    async with graph.stream({}, thread_id="t") as events:
+        async for event in events:
+            if isinstance(event, TaskFinished):
+                break
+
+    me = asyncio.current_task()
+    assert me is not None
+    assert me.cancelling() == 0
+    snapshot = await graph.aget_state(thread_id="t")
+    done = {task.name for task in snapshot.tasks if task.result is not None}
+    assert done
+    assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["a", "b", "d"]
+    assert all(calls[name] == 1 for name in done)
+
+
+async def test_leaving_astream_early_cancels_the_run_once_it_is_closed(saver: Checkpointer) -> None:
+    graph = fan_out(Counter(), set()).compile(saver)
+
+    stream = graph.astream({}, thread_id="t", stream_mode="updates")
+    async for _ in stream:
+        break
+    await stream.aclose()  # type: ignore[attr-defined]  # a generator, typed as the iterator that callers need
+
+    assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["a", "b", "d"]
+
+
+async def test_a_slow_reader_holds_the_run_back_instead_of_filling_memory(saver: Checkpointer) -> None:
+    from durable_graph._runtime.stream import BUFFER
+
+    ran = 0
+
+    class Counting(TypedDict):
+        count: Annotated[int, operator.add]
+
+    async def step(state: Counting) -> Counting:
+        nonlocal ran
+        ran += 1
+        return {"count": 1}
+
+    builder = StateGraph(Counting)
+    builder.add_node("step", step)
+    builder.add_edge(START, "step")
+    builder.add_conditional_edges("step", lambda state: "step" if state["count"] < 500 else "__end__")
+    graph = builder.compile(saver)
+
+    async with graph.stream({"count": 0}, thread_id="t") as events:
+        await anext(events)
+        while len(events._events) <= BUFFER:
+            await asyncio.sleep(0)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert len(events._events) == BUFFER + 1
+        assert ran <= BUFFER
+        rest = [event async for event in events]
+
+    assert ran == 500
+    assert sum(isinstance(event, TaskFinished) for event in rest) == 500
+
+
+async def test_the_output_of_a_run_that_has_not_ended_is_an_error(saver: Checkpointer) -> None:
+    graph = fan_out(Counter(), set()).compile(saver)
+
+    async with graph.stream({}, thread_id="t") as events:
+        with pytest.raises(RuntimeError, match="has not ended"):
+            _ = events.output
