@@ -151,7 +151,7 @@ class GraphBuilder(Generic[StateT]):
         inputs = inputs_of(description, state)
         channels, disagreements = channels_of(state, inputs)
         rules = {**channels, **{join.channel: join.rule for join in joins_of(description)}}
-        codecs, unstorable = codecs_of(rules, types_named_in(description, inputs), types)
+        codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
         problems = (*problems_of(description), *inputs.problems, *disagreements, *unstorable)
         if problems or codecs is None:
             raise GraphValidationError(problems)

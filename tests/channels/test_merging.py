@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 
 from durable_graph.channels import MISSING, Accumulated, Channel, Joined, LastValue, Reduced
 
-_SHORT = {"max_size": 4}
 _RULES: list[tuple[Channel, st.SearchStrategy[Any]]] = [
-    (Accumulated(list[int], operator.add), st.lists(st.integers(), **_SHORT)),
-    (Accumulated(list[int], operator.concat), st.lists(st.integers(), **_SHORT)),
-    (Accumulated(tuple[int, ...], operator.add), st.lists(st.integers(), **_SHORT).map(tuple)),
-    (Accumulated(str, operator.add), st.text(**_SHORT)),
-    (Accumulated(bytes, operator.add), st.binary(**_SHORT)),
-    (Accumulated(dict[str, int], operator.or_), st.dictionaries(st.text(**_SHORT), st.integers(), **_SHORT)),
-    (Accumulated(set[int], operator.or_), st.sets(st.integers(), **_SHORT)),
-    (Accumulated(frozenset[int], operator.or_), st.frozensets(st.integers(), **_SHORT)),
+    (Accumulated(list[int], operator.add), st.lists(st.integers(), max_size=4)),
+    (Accumulated(list[int], operator.concat), st.lists(st.integers(), max_size=4)),
+    (Accumulated(tuple[int, ...], operator.add), st.lists(st.integers(), max_size=4).map(tuple)),
+    (Accumulated(str, operator.add), st.text(max_size=4)),
+    (Accumulated(bytes, operator.add), st.binary(max_size=4)),
+    (Accumulated(dict[str, int], operator.or_), st.dictionaries(st.text(max_size=4), st.integers(), max_size=4)),
+    (Accumulated(set[int], operator.or_), st.sets(st.integers(), max_size=4)),
+    (Accumulated(frozenset[int], operator.or_), st.frozensets(st.integers(), max_size=4)),
 ]
 _WRITES: st.SearchStrategy[tuple[Channel, list[Any]]] = st.sampled_from(_RULES).flatmap(
     lambda rule: st.tuples(st.just(rule[0]), st.lists(rule[1], max_size=5))

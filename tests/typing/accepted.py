@@ -1,0 +1,197 @@
+"""What a type checker has to accept. Never run: `test_checkers` has it read by mypy and by pyright."""
+
+import operator
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal, Protocol, TypedDict
+
+import msgspec
+import pydantic
+
+from durable_graph.graph import END, START, GraphBuilder, Send
+
+
+class State(TypedDict):
+    topic: str
+    drafts: Annotated[list[str], operator.add]
+
+
+class Part(TypedDict):
+    topic: str
+
+
+class Update(TypedDict, total=False):
+    drafts: list[str]
+
+
+class Job(TypedDict):
+    subject: str
+
+
+class HasId(Protocol):
+    @property
+    def execution_info(self) -> object: ...
+
+
+async def returns_dict(state: State) -> dict[str, Any]:
+    return {"topic": "tea"}
+
+
+async def returns_narrow_dict(state: State) -> dict[str, list[str]]:
+    return {"drafts": []}
+
+
+async def returns_typed_update(state: State) -> Update:
+    return {"drafts": []}
+
+
+async def returns_state(state: State) -> State:
+    return state
+
+
+async def returns_none(state: State) -> None: ...
+
+
+async def may_return_none(state: State) -> State | None:
+    return None
+
+
+def is_plain(state: State) -> dict[str, str]:
+    return {}
+
+
+def returns_awaitable(state: State) -> Awaitable[Update]:
+    return returns_typed_update(state)
+
+
+async def takes_part(state: Part) -> None: ...
+
+
+async def takes_runtime(state: State, runtime: HasId) -> None: ...
+
+
+async def takes_config(state: State, config: dict[str, Any]) -> None: ...
+
+
+def takes_both(state: State, config: dict[str, Any], runtime: HasId) -> None: ...
+
+
+async def takes_keywords(state: State, *, runtime: HasId, config: dict[str, Any] | None = None) -> None: ...
+
+
+async def has_option(state: State, limit: int = 3) -> None: ...
+
+
+async def names_it_otherwise(s: State) -> None: ...
+
+
+async def needs_more(state: State, model: str) -> None: ...
+
+
+async def works(job: Job) -> dict[str, list[str]]:
+    return {"drafts": [job["subject"]]}
+
+
+class Worker:
+    async def __call__(self, state: State) -> None: ...
+
+    def run(self, state: State) -> Update:
+        return {}
+
+
+def of_anything(state: Any) -> Any: ...
+
+
+unknown: Callable[..., Any] = of_anything
+
+builder: GraphBuilder[State] = GraphBuilder(State)
+builder.add_node(returns_dict)
+builder.add_node(returns_narrow_dict)
+builder.add_node(returns_typed_update)
+builder.add_node(returns_state)
+builder.add_node(returns_none)
+builder.add_node(may_return_none)
+builder.add_node(is_plain)
+builder.add_node(returns_awaitable)
+builder.add_node(takes_part)
+builder.add_node(takes_runtime)
+builder.add_node(takes_config)
+builder.add_node(takes_both)
+builder.add_node(takes_keywords)
+builder.add_node(has_option)
+builder.add_node(names_it_otherwise)
+builder.add_node(unknown)
+builder.add_node("named", returns_dict)
+builder.add_node("by_keyword", action=returns_dict)
+builder.add_node("partial", partial(needs_more, model="small"))
+builder.add_node("lambda", lambda state: {"topic": state["topic"]})
+builder.add_node("instance", Worker())
+builder.add_node("method", Worker().run)
+builder.add_node(works, input_schema=Job)
+builder.add_node("works", works, input_schema=Job)
+builder.add_sequence([returns_dict, ("last", is_plain)])
+
+
+async def route(state: State) -> Literal["a", "b"]:
+    return "a"
+
+
+def fan_out(state: State) -> list[Send]:
+    return [Send("works", {"subject": state["topic"]})]
+
+
+def mixed(state: State) -> list[str | Send]:
+    return [END, Send("works", {"subject": state["topic"]})]
+
+
+def is_long(state: State) -> bool:
+    return len(state["drafts"]) > 3
+
+
+builder.add_conditional_edges("a", route)
+builder.add_conditional_edges("a", fan_out, ["works"])
+builder.add_conditional_edges("a", mixed)
+builder.add_conditional_edges("a", is_long, {True: "b", False: END})
+builder.add_conditional_edges("a", lambda state: state["topic"])
+builder.set_conditional_entry_point(route)
+builder.add_edge(START, "a").add_edge(["a", "b"], "c").add_edge(("a", "b"), END).set_entry_point("a").set_finish_point(
+    "b"
+)
+
+
+class Extended(GraphBuilder[State]):
+    def more(self) -> None: ...
+
+
+Extended(State).add_node(returns_dict).add_edge(START, "a").more()
+
+
+@dataclass
+class Data:
+    topic: str
+
+
+class Struct(msgspec.Struct):
+    topic: str
+
+
+class Model(pydantic.BaseModel):
+    topic: str
+
+
+async def of_data(state: Data) -> Data:
+    return state
+
+
+def of_struct(state: Struct) -> Struct | None:
+    return state
+
+
+async def of_model(state: Model, runtime: HasId) -> Model | dict[str, str]:
+    return state
+
+
+GraphBuilder(Data).add_node(of_data)
+GraphBuilder(Struct).add_node(of_struct)
+GraphBuilder(Model).add_node(of_model)

@@ -1,0 +1,91 @@
+"""What a type checker has to reject, at each line marked `# E`. Never run: `test_checkers` has it read."""
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from durable_graph.graph import END, GraphBuilder
+
+
+class State(TypedDict):
+    topic: str
+
+
+class Other(TypedDict):
+    number: int
+
+
+@dataclass
+class Data:
+    topic: str
+
+
+@dataclass
+class OtherData:
+    topic: str
+
+
+async def of_other(state: Other) -> dict[str, Any]:
+    return {}
+
+
+def plain_of_other(state: Other) -> dict[str, Any]:
+    return {}
+
+
+async def of_other_with_runtime(state: Other, runtime: Any) -> dict[str, Any]:
+    return {}
+
+
+def of_other_with_both(state: Other, config: Any, runtime: Any) -> dict[str, Any]:
+    return {}
+
+
+async def of_state(state: State) -> dict[str, Any]:
+    return {}
+
+
+async def needs_more(state: State, model: str) -> None: ...
+
+
+async def returns_number(state: State) -> int:
+    return 1
+
+
+def returns_text(state: State) -> list[str]:
+    return []
+
+
+def takes_nothing() -> None: ...
+
+
+async def of_other_data(state: OtherData) -> None: ...
+
+
+async def returns_other_data(state: Data) -> OtherData:
+    return OtherData("tea")
+
+
+def routes_other(state: Other) -> str:
+    return END
+
+
+builder = GraphBuilder(State)
+builder.add_node(of_other)  # E: add_node
+builder.add_node("named", of_other)  # E: add_node
+builder.add_node(plain_of_other)  # E: add_node
+builder.add_node(of_other_with_runtime)  # E: add_node
+builder.add_node("both", of_other_with_both)  # E: add_node
+builder.add_node(needs_more)  # E: add_node
+builder.add_node(returns_number)  # E: add_node
+builder.add_node(returns_text)  # E: add_node
+builder.add_node(takes_nothing)  # E: add_node
+builder.add_node("no_function", 3)  # E: add_node
+builder.add_node(of_state, input_schema=Other)  # E: add_node
+builder.add_node("works", of_state, input_schema=Other)  # E: add_node
+builder.add_sequence([of_other])  # E: TakesState
+builder.add_conditional_edges("a", routes_other)  # E: add_conditional_edges
+builder.set_conditional_entry_point(routes_other)  # E: set_conditional_entry_point
+builder.add_edge(of_state, "a")  # E: add_edge
+GraphBuilder(Data).add_node(of_other_data)  # E: add_node
+GraphBuilder(Data).add_node(of_state)  # E: add_node
+GraphBuilder(Data).add_node(returns_other_data)  # E: add_node
