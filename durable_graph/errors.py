@@ -69,6 +69,17 @@ class UnreachableNodeWarning(UserWarning):
         )
 
 
+class UnstorableTypeError(InvalidStateSchemaError):
+    """A declared type whose values could never be stored. `where` says whose type it is."""
+
+    def __init__(self, declared: object, *, where: str, why: str, remedy: str) -> None:
+        self.where = where
+        self.remedy = remedy
+        super().__init__(declared, why)
+        shown = declared.__qualname__ if isinstance(declared, type) else str(declared)
+        self.args = (f"{where}: values of type {shown} cannot be stored: {why}; {remedy}",)
+
+
 # What a run is given ----------------------------------------------------------------------------
 
 

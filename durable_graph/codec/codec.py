@@ -1,0 +1,108 @@
+"""The codec that a graph is compiled with, and the one of each declared type."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import DecodeError as MalformedError
+from msgspec import ValidationError
+from msgspec.msgpack import Decoder
+
+from durable_graph.codec.compiler import Compiler
+from durable_graph.codec.plan import EVERYTHING, SHORTCUTS, Plan, Refusal, TooDeep
+from durable_graph.codec.registry import UnstorableType
+from durable_graph.codec.times import packaged_zones
+from durable_graph.codec.wire import MAX_DEPTH, VERSION, pack, read
+from durable_graph.errors import DecodeError, UnstorableTypeError, UnstorableValueError
+
+
+class Codec:
+    """What all types of one graph have in common: the classes that values of open types (`Any`, `object`) may have.
+
+    These are the classes given here, stored under their tag (their `__qualname__` unless given as `(tag, class)`),
+    and every class that a type given to `of` mentions. So `of` is called for all types before any value is encoded or
+    decoded. A class given under several tags is written with the first and read with all: that is how to rename one.
+
+    Raises `UnstorableTypeError` for a class that cannot be stored, and where two classes have one tag.
+    """
+
+    def __init__(self, types: Iterable[type | tuple[str, type]] = ()) -> None:
+        # Looked up now, because decoding must not import anything.
+        packaged_zones()
+        self._compiler = Compiler()
+        pairs = [entry if isinstance(entry, tuple) else (None, entry) for entry in types]
+        for tag, cls in pairs:
+            try:
+                self._compiler.register(cls, tag)
+            except UnstorableType as error:
+                raise _public(error, "types") from error
+        for _, cls in pairs:
+            self.of(cls, where="types")
+
+    def of(self, declared: Any, *, where: str) -> "TypeCodec":
+        """How values of the type become bytes; `where` says in errors whose they are, like `channel 'messages'`.
+
+        Raises `UnstorableTypeError` for a type whose values can never be stored, naming it.
+        """
+        try:
+            plan = self._compiler.plan(declared)
+        except UnstorableType as error:
+            raise _public(error, where) from error
+        return TypeCodec(declared, where, plan)
+
+
+class TypeCodec:
+    """Values of one declared type, to bytes and back. Made by `Codec.of`; may be used from several threads at once.
+
+    `decode(encode(value))` is equal to `value` and of the same types throughout, in the same order where there is
+    one, or `encode` refuses. Not kept is that two places held one and the same object. Equal values have equal bytes
+    in every process, where equal means: also of equal types and order (`1` and `True` are not, nor `0.0` and `-0.0`).
+    """
+
+    __slots__ = ("_native", "_plan", "declared", "where")
+
+    def __init__(self, declared: Any, where: str, plan: Plan) -> None:
+        self.declared = declared
+        self.where = where
+        self._plan = plan
+        self._native: Decoder[Any] | None = Decoder(plan.native) if plan.native is not None else None
+
+    def encode(self, value: Any) -> bytes:
+        """The bytes of a value. Raises `UnstorableValueError`, with the path to the part that would not come back."""
+        try:
+            try:
+                return VERSION + pack(self._plan.lower(value, MAX_DEPTH, SHORTCUTS))
+            except (OverflowError, UnicodeEncodeError):
+                # An int of more than 64 bits or a lone surrogate in a plain part: these become extensions.
+                return VERSION + pack(self._plan.lower(value, MAX_DEPTH, EVERYTHING))
+        except Refusal as refusal:
+            raise self._refused(refusal) from None
+        except RecursionError:
+            raise self._refused(TooDeep(value)) from None
+
+    def decode(self, data: bytes) -> Any:
+        """The value of bytes that `encode` made. Raises `DecodeError`, and nothing else, whatever the bytes are."""
+        if self._native is not None and data[:1] == VERSION:
+            try:
+                return self._native.decode(memoryview(data)[1:])
+            except (ValidationError, MalformedError, UnicodeDecodeError, RecursionError):
+                # Perhaps damaged, perhaps an extension that msgspec does not know for this type.
+                pass
+        try:
+            return self._plan.restore(read(data), SHORTCUTS)
+        except Exception as error:
+            # The bytes may be anything, and so may what the user's classes do with their parts.
+            raise DecodeError(self.where, f"{error}" or type(error).__name__) from error
+
+    def _refused(self, refusal: Refusal) -> UnstorableValueError:
+        path, why, remedy = refusal.path, refusal.why, refusal.remedy
+        if isinstance(refusal, TooDeep):
+            # The path to something so deep says less than where it begins.
+            path = path[:60] + "..." if len(path) > 60 else path
+            if refusal.is_cycle:
+                why, remedy = "it holds itself", "store the parts and put them together again in the node"
+        return UnstorableValueError(channel=self.where, path=path, type_name=refusal.type_name, why=why, remedy=remedy)
+
+
+def _public(error: UnstorableType, where: str) -> UnstorableTypeError:
+    fields = "".join(f" ({field})" for field in reversed(error.fields))
+    return UnstorableTypeError(error.declared, where=where + fields, why=error.why, remedy=error.remedy)

@@ -1,0 +1,256 @@
+"""Declared types become plans, once, when a graph is compiled."""
+
+import typing
+from collections import Counter, OrderedDict, abc, defaultdict, deque
+from collections.abc import Callable, Hashable, Sequence
+from types import UnionType
+from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
+
+from durable_graph.codec.anything import AnyPlan
+from durable_graph.codec.classes import is_typed_dict, shape_for, typed_dict_fields, unstorable_class
+from durable_graph.codec.hints import substitute
+from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
+from durable_graph.codec.plan import Deferred, Plan
+from durable_graph.codec.registry import ObjectPlan, Registry, Shape, UnstorableType
+from durable_graph.codec.scalars import BOOL, BYTES, FLOAT, INT, LEAVES, NONE, STR, LiteralPlan
+from durable_graph.codec.sequences import DequePlan, FixedTuplePlan, ListPlan, SetPlan, TuplePlan
+from durable_graph.codec.times import TIMES
+from durable_graph.codec.unions import UnionPlan, are_ambiguous
+
+_SIMPLE: dict[Any, Plan] = {
+    None: NONE,
+    type(None): NONE,
+    bool: BOOL,
+    int: INT,
+    float: FLOAT,
+    str: STR,
+    typing.LiteralString: STR,
+    bytes: BYTES,
+    **{kind: leaf for leaf in (*LEAVES, *TIMES) for kind in leaf.kinds},
+}
+
+_OF_ITEMS: dict[Any, Callable[[Plan], Plan]] = {
+    list: ListPlan,
+    tuple: TuplePlan,
+    set: lambda item: SetPlan(set, item),
+    frozenset: lambda item: SetPlan(frozenset, item),
+    deque: DequePlan,
+}
+
+_OF_PAIRS: dict[Any, Callable[[Plan, Plan], Plan]] = {
+    dict: DictPlan,
+    OrderedDict: OrderedDictPlan,
+    defaultdict: DefaultDictPlan,
+    Counter: CounterPlan,
+}
+
+_ABSTRACT: dict[Any, tuple[type, ...]] = {
+    abc.Sequence: (list, tuple, deque),
+    abc.MutableSequence: (list, deque),
+    abc.Set: (set, frozenset),
+    abc.MutableSet: (set,),
+    abc.Mapping: (dict, OrderedDict, defaultdict, Counter),
+    abc.MutableMapping: (dict, OrderedDict, defaultdict, Counter),
+    abc.Reversible: (list, tuple, deque, dict),
+    abc.Collection: (list, tuple, set, frozenset, deque, dict),
+    abc.Container: (list, tuple, set, frozenset, deque, dict),
+    abc.Iterable: (list, tuple, set, frozenset, deque, dict),
+}
+"""What a value of an abstract type may be. It comes back as the concrete type that it was."""
+
+_QUALIFIERS = frozenset({"Annotated", "Required", "NotRequired", "ReadOnly", "Final", "ClassVar"})
+
+
+class Compiler:
+    """Makes plans, and remembers those of types that mention themselves."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self._anything = AnyPlan(self.registry)
+        self._shapes: dict[Any, Shape] = {}
+        self._named: dict[Any, Plan] = {}
+        anything = self._anything
+        self._anything.settle(
+            (
+                *(NONE, BOOL, INT, FLOAT, STR, BYTES, *LEAVES, *TIMES),
+                *(make(anything) for make in _OF_ITEMS.values()),
+                *(make_pairs(anything, anything) for make_pairs in _OF_PAIRS.values()),
+            )
+        )
+
+    def register(self, cls: Any, tag: str | None) -> None:
+        """Let `Any` hold a class. All of them are given a tag before the first of them is compiled."""
+        found = get_origin(cls) or cls
+        if not isinstance(found, type):
+            raise UnstorableType(cls, "only classes are listed", "list the classes themselves")
+        if found not in _SIMPLE and not is_typed_dict(found):
+            self.registry.add(found, tag)
+
+    def plan(self, declared: Any, *, tagged: bool = False) -> Plan:
+        """The plan of a type. With `tagged`, its values name their classes wherever they have any.
+
+        Raises `UnstorableType`.
+        """
+        if declared is Any or declared is object:
+            return self._anything
+        if isinstance(declared, Hashable) and declared in _SIMPLE:
+            return _SIMPLE[declared]
+        special = self._indirect(declared, tagged)
+        if special is not None:
+            return special
+        origin, arguments = get_origin(declared) or declared, get_args(declared)
+        if origin in (Union, UnionType):
+            return self._union(arguments, declared, tagged)
+        if origin is Literal:
+            return self._literal(arguments, tagged)
+        if origin is tuple and declared is not tuple and declared is not typing.Tuple:  # noqa: UP006 - a user may
+            return self._tuple(declared, arguments, tagged)
+        container = self._container(origin, arguments, tagged)
+        if container is not None:
+            return container
+        if isinstance(origin, type):
+            return self._class(origin, arguments, tagged)
+        raise UnstorableType(declared, "it is no type that a value can be checked against", "declare a class or Any")
+
+    def _indirect(self, declared: Any, tagged: bool) -> Plan | None:
+        """Types that only stand for another."""
+        if isinstance(declared, TypeVar):
+            raise UnstorableType(declared, "it is a type parameter that nothing was given for", "declare a type")
+        if isinstance(declared, ForwardRef):
+            value = getattr(declared, "__forward_value__", None)
+            if value is None:
+                raise UnstorableType(declared, "the name means nothing there", "declare it where its module can see it")
+            return self._once((declared.__forward_arg__, id(value), tagged), value, tagged)
+        if isinstance(declared, str):
+            raise UnstorableType(declared, "it is a string that was not resolved", "declare the type itself")
+        origin = get_origin(declared) or declared
+        if type(origin).__name__ == "TypeAliasType":
+            parameters = getattr(origin, "__type_params__", ())
+            value = substitute(origin.__value__, dict(zip(parameters, get_args(declared), strict=False)))
+            return self._once((origin, get_args(declared), tagged), value, tagged)
+        if isinstance(declared, typing.NewType):
+            return self.plan(declared.__supertype__, tagged=tagged)
+        if origin is Annotated or getattr(origin, "_name", None) in _QUALIFIERS or hasattr(declared, "__metadata__"):
+            return self.plan(get_args(declared)[0], tagged=tagged)
+        return None
+
+    def _once(self, key: Any, declared: Any, tagged: bool) -> Plan:
+        """The plan of a type that may mention itself: the mention gets a stand-in."""
+        if key in self._named:
+            return self._named[key]
+        stand_in = self._named[key] = Deferred()
+        plan = self.plan(declared, tagged=tagged)
+        stand_in.settle(plan)
+        self._named[key] = plan
+        return plan
+
+    def _union(self, members: Sequence[Any], declared: Any, tagged: bool) -> Plan:
+        plans = [self.plan(member, tagged=tagged) for member in members]
+        if self._anything in plans:
+            return self._anything
+        if not tagged and are_ambiguous(plans):
+            plans = [self.plan(member, tagged=True) for member in members]
+        return UnionPlan(plans, str(declared))
+
+    def _literal(self, members: tuple[Any, ...], tagged: bool) -> Plan:
+        kinds = list(dict.fromkeys(map(type, members)))
+        inner = self._union(kinds, Literal[members], tagged) if len(kinds) > 1 else self.plan(kinds[0], tagged=tagged)
+        return LiteralPlan(members, inner)
+
+    def _tuple(self, declared: Any, items: tuple[Any, ...], tagged: bool) -> Plan:
+        if len(items) == 2 and items[1] is Ellipsis:
+            return TuplePlan(self.plan(items[0], tagged=tagged))
+        if any(getattr(item, "__typing_is_unpacked_typevartuple__", False) or item is Ellipsis for item in items):
+            raise UnstorableType(declared, "its length depends on a type parameter", "declare tuple[<type>, ...]")
+        return FixedTuplePlan([self.plan(item, tagged=tagged) for item in items])
+
+    def _container(self, origin: Any, arguments: tuple[Any, ...], tagged: bool) -> Plan | None:
+        if not isinstance(origin, type):
+            return None
+        kinds = _ABSTRACT.get(origin)
+        if kinds is not None:
+            members = [self._container(kind, _arguments_for(kind, arguments), tagged) for kind in kinds]
+            plans = [member for member in members if member is not None]
+            return UnionPlan(plans, origin.__name__) if len(plans) > 1 else plans[0]
+        if origin in _OF_ITEMS:
+            item = arguments[0] if arguments else Any
+            return _OF_ITEMS[origin](self.plan(item, tagged=tagged))
+        if origin in _OF_PAIRS:
+            key, item = _pair(origin, arguments)
+            return _OF_PAIRS[origin](self.plan(key, tagged=tagged), self.plan(item, tagged=tagged))
+        return None
+
+    def _class(self, cls: type, arguments: tuple[Any, ...], tagged: bool) -> Plan:
+        if is_typed_dict(cls):
+            return self._typed_dict(cls, arguments, tagged)
+        shape = self._shape(cls, _hashable(arguments), tagged=tagged and bool(arguments))
+        if shape is None and not self.registry.has_subclass_of(cls):
+            raise unstorable_class(cls)
+        return ObjectPlan(cls, shape, self.registry, tagged=tagged)
+
+    def _shape(self, cls: type, arguments: tuple[Any, ...], *, tagged: bool) -> Shape | None:
+        key = (cls, arguments, tagged)
+        if key in self._shapes:
+            return self._shapes[key]
+        described = shape_for(cls, self.registry, self._anything)
+        if described is None:
+            return None
+        shape, fields = described
+        self._shapes[key] = shape
+        if arguments:
+            # Where the declared type leaves it open, the class is stored without arguments.
+            self._shape(cls, (), tagged=False)
+        else:
+            self.registry.put(shape)
+        known = {found.__name__: found for found in self.registry.classes()}
+        shape.settle(
+            {
+                name: self._field(cls, name, declared, tagged=tagged)
+                for name, declared in fields(arguments, known).items()
+            }
+        )
+        return shape
+
+    def _field(self, cls: type, name: str, declared: Any, *, tagged: bool) -> Plan:
+        try:
+            return self.plan(declared, tagged=tagged)
+        except UnstorableType as error:
+            error.inside(f"{cls.__qualname__}.{name}")
+            raise
+
+    def _typed_dict(self, cls: Any, arguments: tuple[Any, ...], tagged: bool) -> Plan:
+        key = (cls, arguments, tagged)
+        if key in self._named:
+            return self._named[key]
+        stand_in = self._named[key] = Deferred(frozenset({dict}), frozenset({dict}))
+        known = {found.__name__: found for found in self.registry.classes()}
+        fields = {
+            name: self._field(cls, name, declared, tagged=tagged)
+            for name, declared in typed_dict_fields(cls, arguments, known).items()
+        }
+        plan = TypedDictPlan(cls.__qualname__, fields, frozenset(cls.__required_keys__))
+        stand_in.settle(plan)
+        self._named[key] = plan
+        return plan
+
+
+def _hashable(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    # Callable[[int], str] has a list among its arguments.
+    return arguments if all(isinstance(argument, Hashable) for argument in arguments) else ()
+
+
+def _arguments_for(kind: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not arguments:
+        return ()
+    if kind is dict and len(arguments) == 1:
+        return (arguments[0], Any)
+    # Mapping[K, V] as a Counter has values of V, whatever a Counter usually has.
+    return arguments
+
+
+def _pair(origin: type, arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+    if not arguments:
+        return Any, Any
+    if len(arguments) == 1:
+        return arguments[0], int
+    return arguments[0], arguments[1]

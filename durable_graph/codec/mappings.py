@@ -1,0 +1,240 @@
+"""Dicts and their relatives. The order of insertion can be observed, so it is kept: equal means equal order, too."""
+
+import reprlib
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from durable_graph.codec.plan import KEEP_OUT, Mismatch, Plan, Refusal, TooDeep, mismatch, refuse
+from durable_graph.codec.wire import (
+    COUNTER,
+    DEFAULT_DICT,
+    ORDERED_DICT,
+    PAIRS,
+    PLAIN_KEYS,
+    key_of,
+    mark_of,
+    once,
+    values_of,
+)
+
+FACTORIES: dict[str, type] = {kind.__name__: kind for kind in (list, dict, set, int, float, str, bytes, tuple, bool)}
+"""What a stored defaultdict may make its values with."""
+
+_NAMES = {kind: name for name, kind in FACTORIES.items()}
+
+
+class DictPlan(Plan):
+    """A dict: a MessagePack map, or an envelope of pairs where a key is nothing that MessagePack has as a key."""
+
+    def __init__(self, key: Plan, item: Plan) -> None:
+        super().__init__(frozenset({dict}), frozenset({dict, mark_of(PAIRS)}))
+        self._key = key
+        self._item = item
+        self.plain = key.plain and item.plain and PLAIN_KEYS.issuperset(key.kinds)
+        if self.plain and key.native is not None and item.native is not None:
+            self.native = dict[key.native, item.native]  # type: ignore[name-defined]  # built at run time
+
+    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
+        if not self.kinds.issuperset(map(type, batch)) or not room:
+            return False
+        dicts = once(list(batch))
+        keys = list(chain.from_iterable(dicts))
+        return self._key.is_plain(keys, room - 1) and self._item.is_plain(values_of(dicts), room - 1)
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not dict:
+            refuse(value, "dict")
+        return spell_dict(self._key, self._item, value, room, walk)
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if type(wire) is dict:
+            return {self._key.restore(key, walk): self._item.restore(item, walk) for key, item in wire.items()}
+        if key_of(wire) != PAIRS.data:
+            mismatch(wire, "dict")
+        return dict(build_pairs(self._key, self._item, wire, 1, walk))
+
+
+class OrderedDictPlan(Plan):
+    def __init__(self, key: Plan, item: Plan) -> None:
+        super().__init__(frozenset({OrderedDict}), frozenset({mark_of(ORDERED_DICT)}))
+        self._key = key
+        self._item = item
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not OrderedDict:
+            refuse(value, "OrderedDict")
+        refuse_attributes(value)
+        return [ORDERED_DICT, *spell_pairs(self._key, self._item, value, room, walk)]
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if key_of(wire) != ORDERED_DICT.data:
+            mismatch(wire, "OrderedDict")
+        return OrderedDict(build_pairs(self._key, self._item, wire, 1, walk))
+
+
+class CounterPlan(Plan):
+    def __init__(self, key: Plan, item: Plan) -> None:
+        super().__init__(frozenset({Counter}), frozenset({mark_of(COUNTER)}))
+        self._key = key
+        self._item = item
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not Counter:
+            refuse(value, "Counter")
+        refuse_attributes(value)
+        return [COUNTER, *spell_pairs(self._key, self._item, value, room, walk)]
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if key_of(wire) != COUNTER.data:
+            mismatch(wire, "Counter")
+        return Counter(dict(build_pairs(self._key, self._item, wire, 1, walk)))
+
+
+class DefaultDictPlan(Plan):
+    """A defaultdict whose factory is None or one of `FACTORIES`: other functions cannot be stored."""
+
+    def __init__(self, key: Plan, item: Plan) -> None:
+        super().__init__(frozenset({defaultdict}), frozenset({mark_of(DEFAULT_DICT)}))
+        self._key = key
+        self._item = item
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not defaultdict:
+            refuse(value, "defaultdict")
+        factory = value.default_factory
+        if factory is not None and factory not in _NAMES:
+            raise Refusal(
+                value,
+                "its default_factory is a function that is not stored",
+                f"use one of {', '.join(FACTORIES)}, or convert it with dict(...)",
+            )
+        name = None if factory is None else _NAMES[factory]
+        return [DEFAULT_DICT, name, *spell_pairs(self._key, self._item, value, room, walk)]
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if key_of(wire) != DEFAULT_DICT.data or len(wire) < 2:
+            mismatch(wire, "defaultdict")
+        name = wire[1]
+        if name is not None and (type(name) is not str or name not in FACTORIES):
+            message = f"a defaultdict with the factory {name!r}"
+            raise Mismatch(message)
+        factory = None if name is None else FACTORIES[name]
+        return defaultdict(factory, build_pairs(self._key, self._item, wire, 2, walk))
+
+
+class TypedDictPlan(Plan):
+    """A dict with a type for each key; a key too many or a required key too few is refused."""
+
+    def __init__(self, name: str, fields: Mapping[str, Plan], required: frozenset[str]) -> None:
+        super().__init__(frozenset({dict}), frozenset({dict}))
+        self._name = name
+        self._fields = dict(fields)
+        self._required = required
+        self.plain = all(plan.plain for plan in self._fields.values())
+
+    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
+        if not self.kinds.issuperset(map(type, batch)) or not room:
+            return False
+        dicts = once(list(batch))
+        keys = list(chain.from_iterable(dicts))
+        if not {str}.issuperset(map(type, keys)) or not self._fields.keys() >= set(keys):
+            return False
+        if self._required and not all(map(self._required.issubset, dicts)):
+            return False
+        return all(
+            plan.is_plain([found[name] for found in dicts if name in found], room - 1)
+            for name, plan in self._fields.items()
+        )
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not dict:
+            refuse(value, self._name)
+        if not room:
+            raise TooDeep(value)
+        wire = {}
+        for key, item in value.items():
+            if type(key) is not str or key not in self._fields:
+                refusal = Refusal(
+                    item,
+                    f"{self._name} declares no key {reprlib.repr(key)}",
+                    f"declare the key in {self._name}, or leave it out",
+                )
+                refusal.inside(step_of(key), value)
+                raise refusal
+            try:
+                wire[key] = self._fields[key].lower(item, room - 1, walk)
+            except Refusal as refusal:
+                refusal.inside(step_of(key), value)
+                raise
+        missing = self._required - value.keys()
+        if missing:
+            raise Refusal(
+                value,
+                f"{self._name} requires the key {min(missing)!r}, which it lacks",
+                "add the key, or declare it NotRequired",
+            )
+        return wire
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if type(wire) is not dict:
+            mismatch(wire, self._name)
+        unknown = [key for key in wire if type(key) is not str or key not in self._fields]
+        missing = self._required - wire.keys()
+        if unknown or missing:
+            key = reprlib.repr(unknown[0] if unknown else min(missing))
+            message = f"{self._name} {'declares no' if unknown else 'requires the'} key {key}"
+            raise Mismatch(message)
+        return {key: self._fields[key].restore(item, walk) for key, item in wire.items()}
+
+
+def spell_dict(key_plan: Plan, item_plan: Plan, value: dict[Any, Any], room: int, walk: int) -> Any:
+    pairs = spell_pairs(key_plan, item_plan, value, room, walk)
+    keys = pairs[::2]
+    if PLAIN_KEYS.issuperset(map(type, keys)):
+        return dict(zip(keys, pairs[1::2], strict=True))
+    return [PAIRS, *pairs]
+
+
+def spell_pairs(key_plan: Plan, item_plan: Plan, value: Mapping[Any, Any], room: int, walk: int) -> list[Any]:
+    if not room:
+        raise TooDeep(value)
+    wire: list[Any] = []
+    key: Any = None
+    step = ""
+    try:
+        for key, item in value.items():
+            step = ".keys()"
+            wire.append(key_plan.lower(key, room - 1, walk))
+            step = ""
+            wire.append(item_plan.lower(item, room - 1, walk))
+    except Refusal as refusal:
+        refusal.inside(step or step_of(key), value)
+        raise
+    return wire
+
+
+def build_pairs(key_plan: Plan, item_plan: Plan, wire: list[Any], start: int, walk: int) -> list[tuple[Any, Any]]:
+    keys, items = wire[start::2], wire[start + 1 :: 2]
+    if len(keys) != len(items):
+        message = "a key without a value"
+        raise Mismatch(message)
+    pairs = [
+        (key_plan.restore(key, walk), item_plan.restore(item, walk)) for key, item in zip(keys, items, strict=True)
+    ]
+    if len({key for key, _ in pairs}) != len(pairs):
+        message = "equal keys"
+        raise Mismatch(message)
+    return pairs
+
+
+def step_of(key: object) -> str:
+    shown = reprlib.repr(key) if type(key) in PLAIN_KEYS or type(key) is tuple else f"<{type(key).__qualname__}>"
+    return f"[{shown}]"
+
+
+def refuse_attributes(value: Any) -> None:
+    # An empty __dict__ is the rule; attributes set on top of the items would be lost.
+    if vars(value):
+        raise Refusal(value, f"it has attributes of its own: {', '.join(sorted(vars(value)))}", KEEP_OUT)

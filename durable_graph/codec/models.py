@@ -1,0 +1,101 @@
+"""Pydantic models, known by what the user's class has: pydantic itself is never imported from here.
+
+A model comes back without validation, as `model_construct` would make it: what validators accepted once they may
+change or refuse the second time, and values set after validation need not pass it. Kept are the fields, which of them
+were set, the extra ones that `extra="allow"` lets in, and private attributes; the latter two are stored as `Any`
+would be.
+"""
+
+from typing import Any
+
+from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, mismatch
+from durable_graph.codec.records import FieldsShape
+from durable_graph.codec.wire import MODEL, Key, key_of, mark_of
+
+
+def is_model(cls: type) -> bool:
+    return hasattr(cls, "__pydantic_fields__") and hasattr(cls, "__pydantic_private__")
+
+
+class ModelShape(FieldsShape):
+    """A pydantic model: a map of its fields if all of them were set and there is nothing else, or else an envelope."""
+
+    keys: frozenset[Key] = frozenset({dict, mark_of(MODEL)})
+
+    def __init__(self, cls: type[Any], tag: str, anything: Plan) -> None:
+        super().__init__(cls, tag)
+        self._anything = anything
+        for name, field in cls.__pydantic_fields__.items():
+            if not field.is_required():
+                self._defaults[name] = _default_of(field)
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        extra = vars(value).keys() - self._plans.keys() - self._computed
+        if extra:
+            raise Refusal(value, f"it has attributes that are no fields: {', '.join(sorted(extra))}", KEEP_OUT)
+        fields = self.spell_fields(value, room, walk)
+        chosen = value.__pydantic_fields_set__
+        more = value.__pydantic_extra__
+        private = value.__pydantic_private__
+        if not more and more is None and private is None and chosen == self._plans.keys():
+            return fields
+        return [
+            MODEL,
+            fields,
+            sorted(chosen),
+            self._spell_attributes(value, more, room, walk),
+            self._spell_attributes(value, private, room, walk),
+        ]
+
+    def _spell_attributes(self, value: Any, attributes: dict[str, Any] | None, room: int, walk: int) -> Any:
+        if attributes is None:
+            return None
+        if not room:
+            raise TooDeep(value)
+        wire = {}
+        name = ""
+        try:
+            for name, item in attributes.items():
+                wire[name] = self._anything.lower(item, room - 1, walk)
+        except Refusal as refusal:
+            refusal.inside(f".{name}", value)
+            raise
+        return wire
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if type(wire) is dict:
+            values = self.build_fields(wire, walk)
+            return self._make(values, set(wire), None, None)
+        if key_of(wire) != MODEL.data or len(wire) != 5:
+            mismatch(wire, self.cls.__qualname__)
+        _, fields, chosen, more, private = wire
+        values = self.build_fields(fields, walk)
+        extra = self._build_attributes(more)
+        if type(chosen) is not list or not (self._plans.keys() | (extra or {}).keys()) >= set(chosen):
+            message = f"{self.cls.__qualname__} has other fields than those that are said to be set"
+            raise Mismatch(message)
+        return self._make(values, set(chosen), extra, self._build_attributes(private))
+
+    def _build_attributes(self, wire: Any) -> dict[str, Any] | None:
+        if wire is None:
+            return None
+        if type(wire) is not dict or not {str}.issuperset(map(type, wire)):
+            mismatch(wire, "a dict of attributes")
+        return {name: self._anything.restore(item, SHORTCUTS) for name, item in wire.items()}
+
+    def make(self, values: dict[str, Any]) -> Any:
+        return self._make(values, set(values), None, None)
+
+    def _make(
+        self, values: dict[str, Any], chosen: set[str], extra: dict[str, Any] | None, private: dict[str, Any] | None
+    ) -> Any:
+        made = object.__new__(self.cls)
+        object.__setattr__(made, "__dict__", values)
+        object.__setattr__(made, "__pydantic_fields_set__", chosen)
+        object.__setattr__(made, "__pydantic_extra__", extra)
+        object.__setattr__(made, "__pydantic_private__", private)
+        return made
+
+
+def _default_of(field: Any) -> Any:
+    return lambda: field.get_default(call_default_factory=True)

@@ -1,0 +1,176 @@
+"""What a plan is: how values of one declared type become wire form and come back."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+from durable_graph.codec.wire import MAX_DEPTH, Key, key_of
+
+# How much of a value is looked at one by one, which `walk` says everywhere in this package.
+SHORTCUTS: Final = 0  # plain parts are recognised as a whole and left as they are
+REGION: Final = 1  # this part was found not to be plain: no use to ask again for what is inside it
+EVERYTHING: Final = 2  # a plain part had something that MessagePack cannot write: look for it everywhere
+
+KEEP_OUT = "keep it out of the state, or store what it can be rebuilt from"
+
+
+class Refusal(Exception):  # noqa: N818 - never leaves this package: TypeCodec makes it an UnstorableValueError.
+    """A value that would not come back. The path grows while it passes the containers around the value."""
+
+    def __init__(self, value: object, why: str, remedy: str) -> None:
+        super().__init__(why)
+        self.type_name = type(value).__qualname__
+        self.why = why
+        self.remedy = remedy
+        self.steps: list[str] = []
+        self.around: list[int] = []
+
+    def inside(self, step: str, container: object) -> None:
+        self.steps.append(step)
+        self.around.append(id(container))
+
+    @property
+    def path(self) -> str:
+        return "".join(reversed(self.steps))
+
+    @property
+    def is_cycle(self) -> bool:
+        return len(set(self.around)) < len(self.around)
+
+
+class TooDeep(Refusal):
+    """The value nests deeper than MAX_DEPTH, perhaps because it holds itself."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__(value, f"values may nest {MAX_DEPTH} levels deep", "flatten it")
+
+
+class Mismatch(Exception):  # noqa: N818 - never leaves this package: TypeCodec makes it a DecodeError.
+    """A wire form that is no value of the declared type."""
+
+
+class Plan:
+    """How values of one declared type are stored.
+
+    A plan is *plain* where the wire form of a value is the value itself, as long as `is_plain` says so: nothing is
+    copied.
+    """
+
+    kinds: frozenset[type]
+    """The exact classes of the values that it takes."""
+
+    keys: frozenset[Key]
+    """How the wire forms of its values may begin."""
+
+    is_scalar = False
+    """Its wire forms say by themselves which type they are, whatever the declared type."""
+
+    is_open = False
+    """Whether `kinds` and `keys` are not the whole truth: it stands for a type that is not compiled yet."""
+
+    plain = False
+
+    native: Any = None
+    """The type with which msgspec decodes the same wire form and checks it as strictly, if there is one."""
+
+    def __init__(self, kinds: frozenset[type], keys: frozenset[Key]) -> None:
+        self.kinds = kinds
+        self.keys = keys
+
+    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
+        """Whether all of these values are their own wire form. Looks at a level at once, so that the loops run in C."""
+        raise NotImplementedError
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        """The wire form of `value`, which may nest `room` more levels. Raises `Refusal`."""
+        raise NotImplementedError
+
+    def build(self, wire: Any, walk: int) -> Any:
+        """The value of a wire form. Raises `Mismatch`, or whatever the classes of the user raise."""
+        raise NotImplementedError
+
+    def lower(self, value: Any, room: int, walk: int) -> Any:
+        """`spell`, with the shortcut for plain values."""
+        if walk or not self.plain:
+            return self.spell(value, room, walk)
+        if self.is_plain((value,), room):
+            return value
+        return self.spell(value, room, REGION)
+
+    def restore(self, wire: Any, walk: int) -> Any:
+        """`build`, with the shortcut for plain values."""
+        if walk or not self.plain:
+            return self.build(wire, walk)
+        if self.is_plain((wire,), MAX_DEPTH):
+            return wire
+        return self.build(wire, REGION)
+
+    def admits(self, kind: type) -> bool:
+        """Whether values of this class may be stored here."""
+        return kind in self.kinds
+
+    def admits_key(self, key: Key) -> bool:
+        return key in self.keys
+
+
+class Deferred(Plan):
+    """Stands for the plan of a type that is mentioned inside itself, until that plan is made."""
+
+    def __init__(self, kinds: frozenset[type] = frozenset(), keys: frozenset[Key] = frozenset()) -> None:
+        super().__init__(kinds, keys)
+        self.is_open = not kinds
+        self._target: Plan | None = None
+
+    def settle(self, target: Plan) -> None:
+        self._target = target
+
+    @property
+    def target(self) -> Plan:
+        if self._target is None:
+            message = "a type that only mentions itself"
+            raise TypeError(message)
+        return self._target
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        return self.target.spell(value, room, walk)
+
+    def build(self, wire: Any, walk: int) -> Any:
+        return self.target.build(wire, walk)
+
+    def admits(self, kind: type) -> bool:
+        return self.target.admits(kind)
+
+    def admits_key(self, key: Key) -> bool:
+        return self.target.admits_key(key)
+
+
+def mismatch(wire: object, expected: str) -> NoReturn:
+    key = key_of(wire)
+    match key:
+        case type():
+            found = "None" if wire is None else f"a value of type {key.__name__}"
+        case str():
+            found = f"a value with the tag {key!r}"
+        case int():
+            found = f"an extension with the code {key}"
+        case _:
+            found = f"an envelope marked {key!r}"
+    message = f"{found} where {expected} is declared"
+    raise Mismatch(message)
+
+
+def refuse(value: object, expected: str) -> NoReturn:
+    """Refuse a value of a class that its declared type does not take."""
+    kind = type(value)
+    if callable(value) or hasattr(value, "__next__") or hasattr(value, "__await__"):
+        raise Refusal(value, "it is code at work, not a value", KEEP_OUT)
+    closest = next((base for base in kind.__mro__[1:] if base in CONVERTERS), None)
+    remedy = f"return a value of the declared type, {expected}, or declare the type that it has"
+    if closest is not None:
+        remedy = f"convert it with {CONVERTERS[closest]}, or declare the type that it has"
+    raise Refusal(value, f"{expected} is declared, and it would not come back as {kind.__qualname__}", remedy)
+
+
+CONVERTERS: dict[type, str] = {
+    kind: f"{kind.__name__}(...)"
+    for kind in (bool, int, float, str, bytes, bytearray, list, tuple, set, frozenset, dict)
+}

@@ -1,0 +1,203 @@
+"""Dataclasses, msgspec Structs and named tuples: a map, or an array, of their fields.
+
+A dataclass comes back without its `__init__` or `__post_init__`: these may compute, count or change things, and what
+comes back is what went in, not what the class would make of it. So does a named tuple, without its `__new__`. A
+Struct can only be made by its class: its `__post_init__` does run, and where it would change a field, the value is
+refused when written. A stored field that the class no longer has is an error; one that it has since got takes its
+default.
+"""
+
+import dataclasses
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from msgspec import NODEFAULT, Struct, structs
+
+from durable_graph.codec.plan import KEEP_OUT, Mismatch, Plan, Refusal, TooDeep, mismatch
+from durable_graph.codec.registry import Shape
+
+
+class FieldsShape(Shape):
+    """A class with named fields, stored as a map from field to value."""
+
+    keys = frozenset({dict})
+
+    def __init__(self, cls: type[Any], tag: str) -> None:
+        super().__init__(cls, tag)
+        self._plans: dict[str, Plan] = {}
+        self._defaults: dict[str, Callable[[], Any]] = {}
+        self._computed = frozenset(
+            name for base in cls.__mro__ for name, found in vars(base).items() if isinstance(found, cached_property)
+        )
+
+    def settle(self, plans: Mapping[str, Plan]) -> None:
+        """Give it the plans of its fields, which may mention the class itself."""
+        self._plans.update(plans)
+
+    @abstractmethod
+    def make(self, values: dict[str, Any]) -> Any:
+        """An instance with these fields."""
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        extra = getattr(value, "__dict__", {}).keys() - self._plans.keys() - self._computed
+        if extra:
+            raise Refusal(value, f"it has attributes that are no fields: {', '.join(sorted(extra))}", KEEP_OUT)
+        return self.spell_fields(value, room, walk)
+
+    def spell_fields(self, value: Any, room: int, walk: int) -> dict[str, Any]:
+        if not room:
+            raise TooDeep(value)
+        wire = {}
+        name = ""
+        try:
+            for name, plan in self._plans.items():
+                wire[name] = plan.lower(getattr(value, name), room - 1, walk)
+        except Refusal as refusal:
+            refusal.inside(f".{name}", value)
+            raise
+        except AttributeError as error:
+            raise Refusal(value, f"its field {name!r} was never set", "set every field") from error
+        return wire
+
+    def build(self, wire: Any, walk: int) -> Any:
+        return self.make(self.build_fields(wire, walk))
+
+    def build_fields(self, wire: Any, walk: int) -> dict[str, Any]:
+        if type(wire) is not dict:
+            mismatch(wire, self.cls.__qualname__)
+        plans = self._plans
+        if wire.keys() != plans.keys():
+            return self._build_changed(wire, walk)
+        return {name: plans[name].restore(item, walk) for name, item in wire.items()}
+
+    def _build_changed(self, wire: dict[str, Any], walk: int) -> dict[str, Any]:
+        unknown = wire.keys() - self._plans.keys()
+        missing = self._plans.keys() - wire.keys() - self._defaults.keys()
+        if unknown or missing:
+            which = sorted(map(str, unknown or missing))
+            problem = "has no field" if unknown else "needs a value for the field"
+            message = f"{self.cls.__qualname__} {problem} {which[0]!r}"
+            raise Mismatch(message)
+        return {
+            name: plan.restore(wire[name], walk) if name in wire else self._defaults[name]()
+            for name, plan in self._plans.items()
+        }
+
+
+class DataclassShape(FieldsShape):
+    """A dataclass, with slots or without, frozen or not."""
+
+    def __init__(self, cls: type[Any], tag: str) -> None:
+        super().__init__(cls, tag)
+        fields = dataclasses.fields(cls)
+        for field in fields:
+            if field.default_factory is not dataclasses.MISSING:
+                self._defaults[field.name] = field.default_factory
+            elif field.default is not dataclasses.MISSING:
+                self._defaults[field.name] = _constant(field.default)
+        # Fields with a descriptor (a slot, a property) are not kept in the instance's __dict__.
+        self._has_descriptors = any(
+            inspect.isdatadescriptor(inspect.getattr_static(cls, field.name, None)) for field in fields
+        )
+
+    def make(self, values: dict[str, Any]) -> Any:
+        made = object.__new__(self.cls)
+        if self._has_descriptors:
+            for name, value in values.items():
+                object.__setattr__(made, name, value)
+        else:
+            made.__dict__.update(values)
+        return made
+
+
+class StructShape(FieldsShape):
+    """A msgspec Struct, whatever its own settings for encoding are: those are for its own messages."""
+
+    def __init__(self, cls: type[Struct], tag: str) -> None:
+        super().__init__(cls, tag)
+        for field in structs.fields(cls):
+            if field.default_factory is not NODEFAULT:
+                self._defaults[field.name] = field.default_factory
+            elif field.default is not NODEFAULT:
+                self._defaults[field.name] = _constant(field.default)
+        self._computes = hasattr(cls, "__post_init__")
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        wire = super().spell(value, room, walk)
+        if self._computes:
+            changed = self._changed({name: getattr(value, name) for name in self._plans})
+            if changed:
+                raise Refusal(
+                    value,
+                    f"{self.cls.__qualname__}.__post_init__ would change its field {changed!r} when it comes back",
+                    "let it leave a valid value as it is",
+                )
+        return wire
+
+    def make(self, values: dict[str, Any]) -> Any:
+        return self.cls(**values)
+
+    def build(self, wire: Any, walk: int) -> Any:
+        values = self.build_fields(wire, walk)
+        made = self.cls(**values)
+        if self._computes and any(getattr(made, name) is not value for name, value in values.items()):
+            changed = self._changed(values)
+            if changed:
+                message = f"{self.cls.__qualname__}.__post_init__ changed the field {changed!r}"
+                raise Mismatch(message)
+        return made
+
+    def _changed(self, values: dict[str, Any]) -> str | None:
+        made = self.cls(**values)
+        for name, value in values.items():
+            now = getattr(made, name)
+            if now is not value and (type(now) is not type(value) or now != value):
+                return name
+        return None
+
+
+class NamedTupleShape(Shape):
+    """A named tuple, stored as an array."""
+
+    keys = frozenset({list})
+
+    def __init__(self, cls: type[Any], tag: str) -> None:
+        super().__init__(cls, tag)
+        self._plans: dict[str, Plan] = {}
+
+    def settle(self, plans: Mapping[str, Plan]) -> None:
+        self._plans.update(plans)
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        extra = getattr(value, "__dict__", None)
+        if extra:
+            raise Refusal(value, f"it has attributes that are no fields: {', '.join(sorted(extra))}", KEEP_OUT)
+        if not room:
+            raise TooDeep(value)
+        wire: list[Any] = []
+        try:
+            for plan, item in zip(self._plans.values(), value, strict=True):
+                wire.append(plan.lower(item, room - 1, walk))
+        except Refusal as refusal:
+            refusal.inside(f".{self.cls._fields[len(wire)]}", value)
+            raise
+        return wire
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if type(wire) is not list:
+            mismatch(wire, self.cls.__qualname__)
+        defaults = self.cls._field_defaults
+        names = list(self._plans)
+        missing = names[len(wire) :]
+        if len(wire) > len(names) or any(name not in defaults for name in missing):
+            message = f"{len(wire)} fields where {self.cls.__qualname__} has {len(names)}"
+            raise Mismatch(message)
+        stored = [plan.restore(item, walk) for plan, item in zip(self._plans.values(), wire, strict=False)]
+        return tuple.__new__(self.cls, [*stored, *(defaults[name] for name in missing)])
+
+
+def _constant(value: Any) -> Callable[[], Any]:
+    return lambda: value

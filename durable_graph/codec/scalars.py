@@ -1,0 +1,189 @@
+"""Values without parts: numbers, text, bytes, UUIDs, literals. Each says by itself in its wire form what it is."""
+
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from enum import Enum
+from types import NoneType
+from typing import Any
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+from msgspec.msgpack import Ext
+
+from durable_graph.codec.plan import Mismatch, Plan, mismatch, refuse
+from durable_graph.codec.wire import BIG_INT, BYTEARRAY, DECIMAL, LONE_SURROGATES, UNSET_, UUID_, Key
+
+_LEAST, _MOST = -(2**63), 2**64 - 1
+
+# Decimal() also takes spaces, underscores and digits of other scripts, which str() never writes.
+_DECIMAL = re.compile(rb"-?(\d+(\.\d+)?(E[+-]\d+)?|INFINITY|S?NAN\d*)", re.ASCII)
+
+
+class ScalarPlan(Plan):
+    """Types that MessagePack has, and for int and str the values that it lacks.
+
+    As for a type checker, a bool will do for an int and an int for a float; they come back as what they were.
+    """
+
+    is_scalar = True
+    plain = True
+
+    def __init__(self, name: str, kinds: frozenset[type], native: Any) -> None:
+        keys: set[Key] = set(kinds)
+        if int in kinds:
+            keys.add(BIG_INT)
+        if str in kinds:
+            keys.add(LONE_SURROGATES)
+        super().__init__(kinds, frozenset(keys))
+        self._name = name
+        self.native = native
+
+    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
+        return self.kinds.issuperset(map(type, batch))
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        kind = type(value)
+        if kind not in self.kinds:
+            refuse(value, self._name)
+        if kind is str:
+            return spell_str(value)
+        return spell_int(value) if kind is int else value
+
+    def build(self, wire: Any, walk: int) -> Any:
+        kind = type(wire)
+        if kind in self.kinds:
+            return wire
+        if kind is Ext and wire.code in self.keys:
+            return build_int(bytes(wire.data)) if wire.code == BIG_INT else build_str(bytes(wire.data))
+        return mismatch(wire, self._name)
+
+
+def spell_str(value: str) -> str | Ext:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return Ext(LONE_SURROGATES, value.encode("utf-8", "surrogatepass"))
+    return value
+
+
+def build_str(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+def spell_int(value: int) -> int | Ext:
+    if _LEAST <= value <= _MOST:
+        return value
+    return Ext(BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+
+
+def build_int(data: bytes) -> int:
+    return int.from_bytes(data, "big", signed=True)
+
+
+class LeafPlan(Plan):
+    """A class whose values become the bytes of one extension."""
+
+    is_scalar = True
+
+    def __init__(self, kind: type, code: int, write: Callable[[Any], bytes], read: Callable[[bytes], Any]) -> None:
+        super().__init__(frozenset({kind}), frozenset({code}))
+        self._kind = kind
+        self._code = code
+        self._write = write
+        self._read = read
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not self._kind:
+            refuse(value, self._kind.__name__)
+        return Ext(self._code, self._write(value))
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if type(wire) is not Ext or wire.code != self._code:
+            mismatch(wire, self._kind.__name__)
+        return self._read(bytes(wire.data))
+
+
+class LiteralPlan(Plan):
+    """One of a few values: strings, numbers, bytes, None, or members of enums (whose own plans write them)."""
+
+    def __init__(self, members: Sequence[Any], plan: Plan) -> None:
+        super().__init__(frozenset(map(type, members)), plan.keys)
+        self._members = frozenset((type(member), member) for member in members)
+        self._values = frozenset(members)
+        self._plan = plan
+        self.plain = plan.plain
+        self.is_scalar = not any(isinstance(member, Enum) for member in members)
+
+    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
+        if not self.kinds.issuperset(map(type, batch)):
+            return False
+        # With one class, equal means the same; with several, True would pass for 1.
+        return (
+            self._values.issuperset(batch)
+            if len(self.kinds) == 1
+            else self._members.issuperset(zip(map(type, batch), batch, strict=True))
+        )
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) not in self.kinds or (type(value), value) not in self._members:
+            refuse(value, self._shown())
+        return self._plan.spell(value, room, walk)
+
+    def build(self, wire: Any, walk: int) -> Any:
+        value = self._plan.build(wire, walk)
+        if type(value) not in self.kinds or (type(value), value) not in self._members:
+            message = f"a value that is not one of {self._shown()}"
+            raise Mismatch(message)
+        return value
+
+    def _shown(self) -> str:
+        return f"Literal[{', '.join(sorted(map(repr, self._values)))}]"
+
+
+def _write_decimal(value: Decimal) -> bytes:
+    # Upper case, because a decimal context may ask str() for a small e.
+    return str(value).upper().encode()
+
+
+def _read_decimal(data: bytes) -> Decimal:
+    if not _DECIMAL.fullmatch(data):
+        message = f"{data[:40]!r} is no Decimal"
+        raise Mismatch(message)
+    value = Decimal(data.decode())
+    # An exponent beyond the range of Decimal would become infinite or zero in silence.
+    if _write_decimal(value) != data:
+        message = f"{data[:40]!r} is no Decimal as this release writes it"
+        raise Mismatch(message)
+    return value
+
+
+def _write_uuid(value: UUID) -> bytes:
+    return value.bytes
+
+
+def _read_uuid(data: bytes) -> UUID:
+    return UUID(bytes=data)
+
+
+def _read_unset(data: bytes) -> UnsetType:
+    if data:
+        message = f"{data[:40]!r} after UNSET"
+        raise Mismatch(message)
+    return UNSET
+
+
+NONE = ScalarPlan("None", frozenset({NoneType}), None.__class__)
+BOOL = ScalarPlan("bool", frozenset({bool}), bool)
+INT = ScalarPlan("int", frozenset({int, bool}), int | bool)
+FLOAT = ScalarPlan("float", frozenset({float, int, bool}), float | int | bool)
+STR = ScalarPlan("str", frozenset({str}), str)
+BYTES = ScalarPlan("bytes", frozenset({bytes}), bytes)
+
+LEAVES: tuple[LeafPlan, ...] = (
+    LeafPlan(bytearray, BYTEARRAY, bytes, bytearray),
+    LeafPlan(Decimal, DECIMAL, _write_decimal, _read_decimal),
+    LeafPlan(UUID, UUID_, _write_uuid, _read_uuid),
+    LeafPlan(UnsetType, UNSET_, lambda _: b"", _read_unset),
+)

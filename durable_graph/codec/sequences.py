@@ -1,0 +1,161 @@
+"""Lists, tuples, sets and deques."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Raw
+
+from durable_graph.codec.plan import Mismatch, Plan, Refusal, TooDeep, mismatch, refuse
+from durable_graph.codec.wire import DEQUE, FROZENSET, SET, TUPLE, items_of, key_of, mark_of, pack
+
+
+class ListPlan(Plan):
+    """A list of one type of items: a MessagePack array."""
+
+    def __init__(self, item: Plan) -> None:
+        super().__init__(frozenset({list}), frozenset({list}))
+        self._item = item
+        self.plain = item.plain
+        self.native = list[item.native] if item.native is not None else None  # type: ignore[name-defined]  # built at run time
+
+    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
+        if not self.kinds.issuperset(map(type, batch)) or not room:
+            return False
+        return self._item.is_plain(items_of(list(batch)), room - 1)
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not list:
+            refuse(value, "list")
+        return spell_items(self._item, value, room, walk)
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if type(wire) is not list:
+            mismatch(wire, "list")
+        return build_items(self._item, wire, walk)
+
+
+class TuplePlan(Plan):
+    """A tuple of any length: an envelope."""
+
+    def __init__(self, item: Plan) -> None:
+        super().__init__(frozenset({tuple}), frozenset({mark_of(TUPLE)}))
+        self._item = item
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not tuple:
+            refuse(value, "tuple")
+        return [TUPLE, *spell_items(self._item, value, room, walk)]
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if key_of(wire) != TUPLE.data:
+            mismatch(wire, "tuple")
+        return tuple(build_items(self._item, wire[1:], walk))
+
+
+class FixedTuplePlan(Plan):
+    """A tuple with a type for each place."""
+
+    def __init__(self, items: Sequence[Plan]) -> None:
+        super().__init__(frozenset({tuple}), frozenset({mark_of(TUPLE)}))
+        self._items = tuple(items)
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not tuple:
+            refuse(value, "tuple")
+        if len(value) != len(self._items):
+            raise Refusal(
+                value,
+                f"it has {len(value)} items where {len(self._items)} are declared",
+                "return as many as declared, or declare tuple[<type>, ...]",
+            )
+        if not room:
+            raise TooDeep(value)
+        wire: list[Any] = [TUPLE]
+        for index, (plan, item) in enumerate(zip(self._items, value, strict=True)):
+            try:
+                wire.append(plan.lower(item, room - 1, walk))
+            except Refusal as refusal:
+                refusal.inside(f"[{index}]", value)
+                raise
+        return wire
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if key_of(wire) != TUPLE.data:
+            mismatch(wire, "tuple")
+        if len(wire) - 1 != len(self._items):
+            message = f"{len(wire) - 1} items where {len(self._items)} are declared"
+            raise Mismatch(message)
+        return tuple([plan.restore(item, walk) for plan, item in zip(self._items, wire[1:], strict=True)])
+
+
+class SetPlan(Plan):
+    """A set or frozenset: an envelope with the items in the order of their bytes, which every process has in common."""
+
+    def __init__(self, kind: type[set[Any]] | type[frozenset[Any]], item: Plan) -> None:
+        self._mark = SET if kind is set else FROZENSET
+        super().__init__(frozenset({kind}), frozenset({mark_of(self._mark)}))
+        self._kind = kind
+        self._item = item
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not self._kind:
+            refuse(value, self._kind.__name__)
+        if not room:
+            raise TooDeep(value)
+        try:
+            packed = [pack(self._item.lower(item, room - 1, walk)) for item in value]
+        except Refusal as refusal:
+            refusal.inside("{...}", value)
+            raise
+        return [self._mark, *map(Raw, sorted(packed))]
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if key_of(wire) != self._mark.data:
+            mismatch(wire, self._kind.__name__)
+        value = self._kind(build_items(self._item, wire[1:], walk))
+        if len(value) != len(wire) - 1:
+            message = f"a {self._kind.__name__} with equal items"
+            raise Mismatch(message)
+        return value
+
+
+class DequePlan(Plan):
+    """A deque with its `maxlen`."""
+
+    def __init__(self, item: Plan) -> None:
+        super().__init__(frozenset({deque}), frozenset({mark_of(DEQUE)}))
+        self._item = item
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        if type(value) is not deque:
+            refuse(value, "deque")
+        return [DEQUE, value.maxlen, *spell_items(self._item, value, room, walk)]
+
+    def build(self, wire: Any, walk: int) -> Any:
+        if key_of(wire) != DEQUE.data or len(wire) < 2:
+            mismatch(wire, "deque")
+        maxlen, count = wire[1], len(wire) - 2
+        if not (maxlen is None or (type(maxlen) is int and maxlen >= count)):
+            message = f"a deque of {count} items with the maxlen {maxlen!r}"
+            raise Mismatch(message)
+        return deque(build_items(self._item, wire[2:], walk), maxlen)
+
+
+def spell_items(plan: Plan, values: Iterable[Any], room: int, walk: int) -> list[Any]:
+    if not room:
+        raise TooDeep(values)
+    spell = plan.spell if walk else plan.lower
+    wire: list[Any] = []
+    try:
+        for item in values:
+            wire.append(spell(item, room - 1, walk))
+    except Refusal as refusal:
+        refusal.inside(f"[{len(wire)}]", values)
+        raise
+    return wire
+
+
+def build_items(plan: Plan, wire: list[Any], walk: int) -> list[Any]:
+    build = plan.build if walk else plan.restore
+    return [build(item, walk) for item in wire]

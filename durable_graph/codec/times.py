@@ -1,0 +1,133 @@
+"""Dates, times and zones, in binary: fields of fixed size, then the zone.
+
+`fold` is kept in the highest bit of the microseconds. A zone is nothing (naive), `o` with the timedelta of a fixed
+offset (and `n` with its name, if it has one), or `z` with the key of a `zoneinfo.ZoneInfo`. Other tzinfo classes are
+refused.
+"""
+
+import re
+import struct
+import zoneinfo
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from durable_graph.codec.plan import Mismatch, Refusal
+from durable_graph.codec.scalars import LeafPlan
+from durable_graph.codec.wire import DATE, DATETIME, TIME, TIMEDELTA
+
+_DATE = struct.Struct(">HBB")
+_TIME = struct.Struct(">BBBI")
+_DATETIME = struct.Struct(">HBBBBBI")
+_DELTA = struct.Struct(">iII")
+_FOLD = 1 << 31
+_ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
+
+
+@cache
+def packaged_zones() -> frozenset[str]:
+    """The zones of the `tzdata` package, if it is installed. Looked up early: decoding must not import."""
+    try:
+        listed = resources.files("tzdata").joinpath("zones").read_text("utf-8")
+    except ModuleNotFoundError:
+        return frozenset()
+    return frozenset(listed.split())
+
+
+def _exists(key: str) -> bool:
+    # ZoneInfo(key) would look for a package named by the key, so only keys of existing zones get there.
+    if not _ZONE_KEY.fullmatch(key):
+        return False
+    return key in packaged_zones() or any(Path(root, key).is_file() for root in zoneinfo.TZPATH)
+
+
+def _write_zone(zone: tzinfo | None) -> bytes:
+    if zone is None:
+        return b""
+    if type(zone) is timezone:
+        offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]  # typeshed lacks it
+        written = b"o" + _write_delta(offset)
+        return written + b"n" + name[0].encode("utf-8", "surrogatepass") if name else written
+    if type(zone) is zoneinfo.ZoneInfo and _is_loadable(zone):
+        return b"z" + zone.key.encode()
+    raise Refusal(
+        zone,
+        "its zone is neither a datetime.timezone nor a zoneinfo.ZoneInfo with the key of an existing zone",
+        "convert it with astimezone(ZoneInfo(...)) or astimezone(timezone.utc)",
+    )
+
+
+def _is_loadable(zone: zoneinfo.ZoneInfo) -> bool:
+    # A zone made by from_file may have rules other than those that its key stands for, or no key.
+    key: str | None = zone.key
+    return key is not None and _exists(key) and zoneinfo.ZoneInfo(key) is zone
+
+
+def _read_zone(data: bytes) -> tzinfo | None:
+    if not data:
+        return None
+    kind, rest = data[:1], data[1:]
+    if kind == b"z":
+        key = rest.decode("ascii")
+        if not _exists(key):
+            message = f"this machine has no time zone {key!r}; install the tzdata package"
+            raise Mismatch(message)
+        return zoneinfo.ZoneInfo(key)
+    if kind != b"o":
+        message = f"{data[:40]!r} is no time zone"
+        raise Mismatch(message)
+    offset, name = _read_delta(rest[: _DELTA.size]), rest[_DELTA.size :]
+    if not name:
+        return timezone(offset)
+    if name[:1] != b"n":
+        message = f"{name[:40]!r} is no name of a time zone"
+        raise Mismatch(message)
+    return timezone(offset, name[1:].decode("utf-8", "surrogatepass"))
+
+
+def _write_date(value: date) -> bytes:
+    return _DATE.pack(value.year, value.month, value.day)
+
+
+def _read_date(data: bytes) -> date:
+    return date(*_DATE.unpack(data))
+
+
+def _write_time(value: time) -> bytes:
+    micros = value.microsecond | (_FOLD if value.fold else 0)
+    return _TIME.pack(value.hour, value.minute, value.second, micros) + _write_zone(value.tzinfo)
+
+
+def _read_time(data: bytes) -> time:
+    hour, minute, second, micros = _TIME.unpack(data[: _TIME.size])
+    return time(hour, minute, second, micros & ~_FOLD, _read_zone(data[_TIME.size :]), fold=micros // _FOLD)
+
+
+def _write_datetime(value: datetime) -> bytes:
+    micros = value.microsecond | (_FOLD if value.fold else 0)
+    fields = _DATETIME.pack(value.year, value.month, value.day, value.hour, value.minute, value.second, micros)
+    return fields + _write_zone(value.tzinfo)
+
+
+def _read_datetime(data: bytes) -> datetime:
+    year, month, day, hour, minute, second, micros = _DATETIME.unpack(data[: _DATETIME.size])
+    zone = _read_zone(data[_DATETIME.size :])
+    return datetime(year, month, day, hour, minute, second, micros & ~_FOLD, zone, fold=micros // _FOLD)
+
+
+def _write_delta(value: timedelta) -> bytes:
+    return _DELTA.pack(value.days, value.seconds, value.microseconds)
+
+
+def _read_delta(data: bytes) -> timedelta:
+    days, seconds, micros = _DELTA.unpack(data)
+    return timedelta(days, seconds, micros)
+
+
+TIMES: tuple[LeafPlan, ...] = (
+    LeafPlan(date, DATE, _write_date, _read_date),
+    LeafPlan(time, TIME, _write_time, _read_time),
+    LeafPlan(datetime, DATETIME, _write_datetime, _read_datetime),
+    LeafPlan(timedelta, TIMEDELTA, _write_delta, _read_delta),
+)

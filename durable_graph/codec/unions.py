@@ -1,0 +1,96 @@
+"""Unions: the class of a value chooses among the members, and the beginning of a wire form does."""
+
+from collections.abc import Sequence
+from functools import reduce
+from itertools import combinations
+from operator import or_
+from typing import Any
+
+from durable_graph.codec.plan import Mismatch, Plan, Refusal, mismatch, refuse
+from durable_graph.codec.wire import Key, key_of
+
+
+class UnionPlan(Plan):
+    """Any of several types. Where two members could begin alike, the compiler has made both name their classes."""
+
+    def __init__(self, members: Sequence[Plan], name: str) -> None:
+        super().__init__(
+            frozenset().union(*(member.kinds for member in members)),
+            frozenset().union(*(member.keys for member in members)),
+        )
+        self._members = tuple(members)
+        self._name = name
+        self._by_kind: dict[type, tuple[Plan, ...]] = {}
+        self._by_key: dict[Key, tuple[Plan, ...]] = {}
+        self.is_open = any(member.is_open for member in members)
+        self.is_scalar = all(member.is_scalar for member in members)
+        owners = [kind for member in members if not member.is_scalar for kind in member.kinds]
+        self.plain = (
+            all(member.plain for member in members)
+            and len(owners) == len(set(owners))
+            and not any(kind in member.kinds for member in members if member.is_scalar for kind in owners)
+        )
+        # A literal takes some values of its class only: whether one is among them, the slow way finds out.
+        self.plain = self.plain and all(not member.is_scalar or member.native is not None for member in members)
+        if self.plain and all(member.native is not None for member in members):
+            self.native = reduce(or_, (member.native for member in members))
+
+    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
+        found = set(map(type, batch))
+        if not self.kinds >= found:
+            return False
+        for member in self._members:
+            if not member.is_scalar and not member.kinds.isdisjoint(found):
+                chosen = [value for value in batch if type(value) in member.kinds]
+                if not member.is_plain(chosen, room):
+                    return False
+        return True
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        kind = type(value)
+        candidates = self._by_kind.get(kind)
+        if candidates is None:
+            candidates = self._by_kind[kind] = tuple(member for member in self._members if member.admits(kind))
+        if not candidates:
+            refuse(value, self._name)
+        best: Refusal | None = None
+        for plan in candidates:
+            try:
+                return plan.lower(value, room, walk)
+            except Refusal as refusal:
+                # The one that got furthest into the value says most about it.
+                if best is None or len(refusal.steps) > len(best.steps):
+                    best = refusal
+        assert best is not None  # noqa: S101 - there was a candidate, and it refused
+        raise best
+
+    def build(self, wire: Any, walk: int) -> Any:
+        key = key_of(wire)
+        candidates = self._by_key.get(key)
+        if candidates is None:
+            candidates = tuple(member for member in self._members if member.admits_key(key))
+            if not candidates:
+                mismatch(wire, self._name)
+            self._by_key[key] = candidates
+        *others, last = candidates
+        for plan in others:
+            try:
+                return plan.restore(wire, walk)
+            except Mismatch:
+                continue
+        return last.restore(wire, walk)
+
+    def admits(self, kind: type) -> bool:
+        return any(member.admits(kind) for member in self._members)
+
+    def admits_key(self, key: Key) -> bool:
+        return any(member.admits_key(key) for member in self._members)
+
+
+def are_ambiguous(members: Sequence[Plan]) -> bool:
+    """Whether a value or a wire form could belong to two of them, and not say to which."""
+    return any(member.is_open for member in members) or any(
+        not (one.is_scalar and other.is_scalar)
+        and (not one.keys.isdisjoint(other.keys) or not one.kinds.isdisjoint(other.kinds))
+        for one, other in combinations(members, 2)
+    )

@@ -1,0 +1,104 @@
+"""Format version 1: the shapes that stored bytes may have.
+
+One version byte, then one MessagePack value, the *wire form*. None, bool, int of 64 bits, float, str, bytes, list and
+dict with keys of these are themselves. Whatever MessagePack cannot say is an extension: user data can never hold one,
+so nothing in the data is mistaken for it. A *leaf* is an extension with its value as bytes. An *envelope* is an array
+that begins with the extension `MARK`, whose one byte says what the rest of the array is.
+
+Bits of a NaN are kept. UUIDs keep their 128 bits (not `is_safe`, which their equality ignores, too).
+"""
+
+from itertools import chain
+from typing import Any, Final
+
+from msgspec import DecodeError
+from msgspec.msgpack import Decoder, Encoder, Ext
+
+VERSION: Final = b"\x01"
+
+MAX_DEPTH: Final = 128
+"""How deep values may nest. Each level takes up to five Python frames, and the limit of CPython is 1,000."""
+
+# Codes of the leaves, and the one of envelopes.
+MARK: Final = 0
+BIG_INT: Final = 1
+LONE_SURROGATES: Final = 2
+BYTEARRAY: Final = 3
+DECIMAL: Final = 4
+UUID_: Final = 5
+DATE: Final = 6
+TIME: Final = 7
+DATETIME: Final = 8
+TIMEDELTA: Final = 9
+UNSET_: Final = 10
+
+# First elements of envelopes, and what follows them.
+TUPLE: Final = Ext(MARK, b"t")  # its items
+SET: Final = Ext(MARK, b"s")  # its items, sorted by their bytes
+FROZENSET: Final = Ext(MARK, b"f")  # its items, sorted by their bytes
+DEQUE: Final = Ext(MARK, b"q")  # maxlen, its items
+PAIRS: Final = Ext(MARK, b"m")  # key, value, key, value...: a dict with other keys than MessagePack has
+ORDERED_DICT: Final = Ext(MARK, b"O")  # key, value...
+DEFAULT_DICT: Final = Ext(MARK, b"D")  # the name of the factory, key, value...
+COUNTER: Final = Ext(MARK, b"C")  # key, value...
+MODEL: Final = Ext(MARK, b"p")  # fields, names of those set, extra ones, private ones
+TAGGED: Final = Ext(MARK, b"o")  # the tag of a class, what the class makes of the rest
+
+Key = type | int | bytes | str
+"""How a wire form begins: a Python type, the code of a leaf, the byte of an envelope, the tag of a class."""
+
+PLAIN_KEYS: Final = frozenset({str, int, float, bool, type(None), bytes})
+"""The types that may be keys of a MessagePack map here."""
+
+_encoder = Encoder()
+_decoder = Decoder()
+pack = _encoder.encode
+
+
+def read(data: bytes) -> Any:
+    """The wire form in `data`. Raises as msgspec does, also for another version."""
+    return _decoder.decode(body(data))
+
+
+def body(data: bytes) -> memoryview:
+    if data[:1] != VERSION:
+        found = f"format version {data[0]}" if data else "no bytes at all"
+        message = f"found {found}; this release reads version {VERSION[0]}"
+        raise DecodeError(message)
+    return memoryview(data)[1:]
+
+
+def mark_of(envelope: Ext) -> bytes:
+    """How the wire forms of an envelope begin, as `key_of` says it."""
+    return bytes(envelope.data)
+
+
+def key_of(wire: Any) -> Key:
+    kind = type(wire)
+    if kind is list and wire:
+        first = wire[0]
+        if type(first) is Ext and first.code == MARK:
+            if first.data == b"o" and len(wire) == 3 and type(wire[1]) is str:
+                return wire[1]
+            return bytes(first.data)
+    elif kind is Ext:
+        code: int = wire.code
+        return code
+    return kind
+
+
+def items_of(lists: list[Any]) -> list[Any]:
+    """Everything inside these lists, one level down."""
+    return list(chain.from_iterable(once(lists)))
+
+
+def values_of(dicts: list[Any]) -> list[Any]:
+    return list(chain.from_iterable(map(dict.values, once(dicts))))
+
+
+def once(containers: list[Any]) -> list[Any]:
+    # A list that holds itself twice would double with every level. Looking at each object once costs more
+    # than it saves unless there is much to look at.
+    if sum(map(len, containers)) > 10_000:
+        return list(dict(zip(map(id, containers), containers, strict=True)).values())
+    return containers
