@@ -84,12 +84,12 @@ class CompiledGraph(Generic[StateT]):
         left: from exactly there, with the results that are recorded. `checkpoint_id` starts from an older checkpoint
         instead, on a line of its own; the other line stays readable.
 
-        `durability`: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the last
-        few, in order), "exit" when the run ends, whatever way. The input is committed before any node runs in all three.
-        `recursion_limit` is how many supersteps this call may run, `max_concurrency` how many nodes at once.
+        `durability`: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the
+        last few, in order), "exit" when the run ends, whatever way. The input is committed before any node runs in all
+        three. `recursion_limit` is how many supersteps this call may run, `max_concurrency` how many nodes at once.
         `if_unfinished` says what new input does to tasks that are left: take their place ("supersede", recorded in the
-        checkpoint), wait for them ("resume"), or nothing ("reject"). `if_busy` says what to do while another call of this
-        process runs the thread.
+        checkpoint), wait for them ("resume"), or nothing ("reject"). `if_busy` says what to do while another call of
+        this process runs the thread.
 
         Raises:
             what a node raised: with a note that names node, superstep and thread.
@@ -158,8 +158,8 @@ class CompiledGraph(Generic[StateT]):
     ) -> AsyncIterator[Any]:
         """Run the graph and yield what LangGraph would: `{node: update}` for "updates", the state for "values".
 
-        With a list of modes, `(mode, payload)` pairs. Leaving the loop early cancels the run once the generator is closed;
-        what had finished is kept. Arguments and errors as for `ainvoke`.
+        With a list of modes, `(mode, payload)` pairs. Leaving the loop early cancels the run once the generator is
+        closed; what had finished is kept. Arguments and errors as for `ainvoke`.
         """
         view = view_of(stream_mode)
         events = self.stream(

@@ -41,7 +41,7 @@ class Admitted(msgspec.Struct, frozen=True):
 def admit(
     topology: Topology, state: State, recorded: Mapping[tuple[int, int], Outcome], writes: Sequence[Write], no: int
 ) -> Admitted:
-    """Input on a thread. Tasks that had finished count: their writes go in before the input's; unfinished ones are dropped.
+    """Input on a thread. Tasks that had finished count: their writes go in before the input's. The others are dropped.
 
     Raises `ConcurrentUpdateError` or `ReducerError` for the input's own writes.
     """

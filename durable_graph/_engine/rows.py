@@ -2,9 +2,9 @@
 
 A channel that is stored as updates is a chain of rows. Were each row just its superstep's updates, a load would read as
 many rows as there were supersteps; were the whole value stored now and then, the file would grow with the square of its
-length. So every FAN-th row of a level is a *segment*: it takes the place of the rows of that level before it, holding what
-they hold. With N supersteps a load reads at most (FAN - 1) * log_FAN(N) rows and each byte is written at most log_FAN(N) + 1
-times (the levels of a log-structured merge tree, O'Neil et al. 1996).
+length. So every FAN-th row of a level is a *segment*: it takes the place of the rows of that level before it and holds
+what they hold. With N supersteps a load reads at most (FAN - 1) * log_FAN(N) rows, and each byte is written at most
+log_FAN(N) + 1 times (the levels of a log-structured merge tree, O'Neil et al. 1996).
 
     row      1  2  ..  31  32       33 ..  63  64
     holds    1  2  ..  31  1-32     33 ..  63  33-64

@@ -5,8 +5,8 @@
     apply     outcomes in task order into the next state                    _engine/apply.py, pure
     commit    the next state, as one unit; events follow it                 durability.py, journal.py
 
-Nothing else decides what runs next. A run that starts here with a state from the store goes on as the run before it would
-have.
+Nothing else decides what runs next. A run that starts here with a state from the store goes on as the run before it
+would have.
 """
 
 from dataclasses import dataclass

@@ -66,9 +66,9 @@ class Superstep:
             # A failure does not make a cancellation that came with it undone.
             raise error
         if _cancellations() > being_cancelled:
-            cancelled = asyncio.CancelledError()
-            await self._save_rest_of(cancelled)
-            raise cancelled
+            late = asyncio.CancelledError()
+            await self._save_rest_of(late)
+            raise late
         return self._executed()
 
     async def _run_group(self, tasks: Sequence[Task]) -> None:

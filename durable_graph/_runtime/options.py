@@ -165,6 +165,8 @@ def _metadata(given: object) -> dict[str, str | int | float | bool | None]:
         option = f"config['metadata'][{key!r}]"
         if not isinstance(key, str) or not (value is None or isinstance(value, str | bool | int | float)):
             raise InvalidOptionError(option, value, allowed="str, int, float, bool or None, under a str")
-        if (isinstance(value, int) and not -(2**63) <= value < 2**63) or (isinstance(value, float) and math.isnan(value)):
+        if (isinstance(value, int) and not -(2**63) <= value < 2**63) or (
+            isinstance(value, float) and math.isnan(value)
+        ):
             raise InvalidOptionError(option, value, allowed="numbers of 64 bits")
     return dict(given)

@@ -17,8 +17,8 @@ class Run(msgspec.Struct, frozen=True):
     """What a call asks for.
 
     `checkpoint` is the number of the checkpoint to start from, None for the thread's head. `config` is what nodes get
-    that ask for it, the call's own dict with the thread filled in. `grace` is in seconds. `backlog` is how many supersteps
-    `durability="async"` may be ahead of the store.
+    that ask for it, the call's own dict with the thread filled in. `grace` is in seconds. `backlog` is how many calls
+    of the store `durability="async"` may be ahead of it.
     """
 
     input: Any

@@ -35,13 +35,11 @@ def view_of(modes: StreamMode | Sequence[StreamMode]) -> View:
 
     Raises `InvalidOptionError` for a mode that there is not.
     """
-    wanted = [modes] if isinstance(modes, str) else list(modes)
-    for mode in wanted or [""]:
-        if mode not in _VIEWS:
-            option = "stream_mode"
-            raise InvalidOptionError(
-                option, modes, allowed=f"{' or '.join(map(repr, get_args(StreamMode)))}, or a list of them"
-            )
+    wanted: list[str] = [modes] if isinstance(modes, str) else list(modes)
+    if not wanted or any(mode not in _VIEWS for mode in wanted):
+        option = "stream_mode"
+        known = " or ".join(map(repr, get_args(StreamMode)))
+        raise InvalidOptionError(option, modes, allowed=f"{known}, or a list of them")
     if isinstance(modes, str):
         return _VIEWS[modes]
     return lambda event: [(mode, payload) for mode in wanted for payload in _VIEWS[mode](event)]

@@ -1,5 +1,6 @@
-"""The rule of a channel whose reducer is an operator that we know: it grows by what is written, and stores just that."""
+"""The rule of a channel whose reducer is an operator that we know: it grows by what is written and stores that."""
 
+import functools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ _STORED_AS_UPDATES: dict[Callable[[Any, Any], Any], frozenset[type]] = {
     operator.concat: frozenset({list, tuple, str, bytes}),
     operator.or_: frozenset({dict, set, frozenset}),
 }
+
+# Only for these classes themselves is changing a copy in place the same as the operator: a list `+=` takes any iterable.
+_IN_PLACE: dict[type, Callable[[Any, Any], Any]] = {list: operator.iadd, dict: operator.ior, set: operator.ior}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +37,11 @@ class Accumulated:
         return empty_value(self.declared)
 
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
-        if concrete_type(self.declared) is list and len(updates) > 1:
-            # `+` would copy the whole list once per write: a fan-out of n writes would cost n times its length.
-            value = list(current)
-            for update in updates:
-                value += update
-            return value
+        kind = type(current)
+        in_place = _IN_PLACE.get(kind)
+        if in_place is not None and len(updates) > 1 and all(type(update) is kind for update in updates):
+            # The operator would copy the whole value once per write: n writes would cost n times its length.
+            return functools.reduce(in_place, updates, kind(current))
         value = current
         for update in updates:
             value = update if value is MISSING else self.operation(value, update)

@@ -12,7 +12,7 @@ from durable_graph.channels.empty import empty_value
 class Reduced:
     """`reducer(value, write)` for every write in task order.
 
-    It starts from the declared type's empty value (`list()`, `0`, ...); where there is none, the first write is the value.
+    It starts from the declared type's empty value (`list()`, `0`, ...); where there is none, from the first write.
     """
 
     declared: Any

@@ -1,10 +1,10 @@
 """A store that dies at a call of your choice, to see what your graph does when its process does.
 
-    counting = CrashingSaver(MemorySaver())              # a run that nothing happens to
-    await build(counting).ainvoke(...)
-    for point in crash_points(counting.calls):
-        inner = MemorySaver()
-        ...                                              # run on CrashingSaver(inner, point), then resume on `inner`
+counting = CrashingSaver(MemorySaver())              # a run that nothing happens to
+await build(counting).ainvoke(...)
+for point in crash_points(counting.calls):
+    inner = MemorySaver()
+    ...                                              # run on CrashingSaver(inner, point), then resume on `inner`
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -43,7 +43,7 @@ class SimulatedCrashError(DurableGraphError):
 class CrashPoint(msgspec.Struct, frozen=True, gc=False):
     """The `call`-th call of the store, counted from 1, and the moment in it.
 
-    "before": it never arrives. "inside": it is applied and its reply is lost. "after": the reply arrives, and it is the last.
+    "before": it never arrives. "inside": it is applied and its reply is lost. "after": its reply is the last to arrive.
     """
 
     call: int

@@ -69,9 +69,7 @@ def test_results_that_cannot_be_merged_are_set_down_instead_of_shutting_the_thre
 
 
 def test_half_filled_joins_are_kept_and_full_ones_cleared() -> None:
-    topology = graph(
-        ("__start__", "a"), (["a", "b"], "c"), (["b", "d"], "e"), nodes="abcde"
-    )
+    topology = graph(("__start__", "a"), (["a", "b"], "c"), (["b", "d"], "e"), nodes="abcde")
     values = {"#join:a+b:c": ("a", "b"), "#join:b+d:e": ("b",)}
 
     admitted = admit(topology, State(4, 3, values, number("c", [], 4)), {}, [], 5)

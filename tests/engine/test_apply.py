@@ -58,7 +58,7 @@ def test_two_writes_to_a_channel_without_reducer_are_an_error_that_names_both_no
     state = at(topology, "a", "b")
     outcomes = [done(topology, task, {"topic": task.node}) for task in state.plan]
 
-    with pytest.raises(ConcurrentUpdateError, match="'topic'.*Annotated") as raised:
+    with pytest.raises(ConcurrentUpdateError, match=r"'topic'.*Annotated") as raised:
         apply(topology, state, outcomes, 2)
     assert (raised.value.channel, raised.value.nodes) == ("topic", ("a", "b"))
 
@@ -68,7 +68,7 @@ def test_a_reducer_that_raises_is_named_with_the_nodes_that_wrote() -> None:
     state = at(topology, "a")
     outcome = Done(state.plan[0], 1, (write(topology, "best", 1), write(topology, "best", "not a number")), ())
 
-    with pytest.raises(ReducerError, match="'best'.*correct the reducer and resume") as raised:
+    with pytest.raises(ReducerError, match=r"'best'.*correct the reducer and resume") as raised:
         apply(topology, state, [outcome], 2)
     assert (raised.value.channel, raised.value.nodes) == ("best", ("a", "a"))
 

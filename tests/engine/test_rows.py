@@ -85,7 +85,9 @@ def test_a_chain_that_has_outgrown_its_value_is_replaced_by_it() -> None:
     rows: list[ValueRow] = []
     for no in range(1, 2000):
         change = Updates((topology.codecs["seen"].update.encode({"the same key": no}),))
-        new, stored = add_rows(topology, stored, State(no, no, {"seen": {"the same key": no}}, ()), {"seen": change}, LIMIT)
+        new, stored = add_rows(
+            topology, stored, State(no, no, {"seen": {"the same key": no}}, ()), {"seen": change}, LIMIT
+        )
         rows.extend(new)
 
     chain = chains_of(rows)["seen"]
@@ -111,7 +113,7 @@ def test_a_value_that_a_reducer_made_too_large_is_refused() -> None:
     topology = diamond()
     state = State(1, 1, {"best": 10**500}, ())
 
-    with pytest.raises(ValueTooLargeError, match="'best'.*reference"):
+    with pytest.raises(ValueTooLargeError, match=r"'best'.*reference"):
         add_rows(topology, nothing_stored(b"o" * 16, ""), state, {"best": Full(None)}, 100)
 
 

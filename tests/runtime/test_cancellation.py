@@ -77,12 +77,10 @@ async def test_what_had_finished_is_kept_however_the_run_is_cancelled(
                 await settled()
                 group.cancel_scope.cancel()
         case "timeout":
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError):  # noqa: PT012  # the timeout has to begin inside
                 async with asyncio.timeout(None) as timeout:
                     stuck_task = asyncio.create_task(stuck.wait())
-                    stuck_task.add_done_callback(
-                        lambda _: timeout.reschedule(asyncio.get_running_loop().time() + 0.05)
-                    )
+                    stuck_task.add_done_callback(lambda _: timeout.reschedule(asyncio.get_running_loop().time() + 0.05))
                     await call()
 
     assert {task for task in asyncio.all_tasks() if not _is_savers_own(task)} <= before
@@ -111,7 +109,7 @@ async def test_a_plain_function_in_its_thread_is_waited_for_and_its_result_kept(
     builder.add_edge(START, "slow")
     graph = builder.compile(saver)
     task = asyncio.create_task(graph.ainvoke({}, thread_id="t"))
-    while not entered.is_set():
+    while not entered.is_set():  # noqa: ASYNC110  # it is set in a thread
         await asyncio.sleep(0)
 
     task.cancel()
@@ -140,7 +138,9 @@ async def test_a_node_that_raises_a_cancellation_of_its_own_fails_like_any_other
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(turns=st.integers(0, 120), again=st.booleans(), mode=st.sampled_from(["sync", "async", "exit"]))
-def test_a_cancellation_at_any_moment_loses_nothing_that_was_recorded(turns: int, again: bool, mode: Durability) -> None:
+def test_a_cancellation_at_any_moment_loses_nothing_that_was_recorded(
+    turns: int, again: bool, mode: Durability
+) -> None:
     asyncio.run(_cancel_after(turns, again, mode))
 
 

@@ -1,4 +1,4 @@
-"""Several runs of one thread: inside a process they take turns, between processes one of them loses, and nothing is lost."""
+"""Several runs of one thread: in a process they take turns, between processes one is refused; nothing is lost."""
 
 import asyncio
 import operator
@@ -7,7 +7,7 @@ from typing import Annotated, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, CheckpointConflictError, MemorySaver, StateGraph, ThreadBusyError
+from durable_graph import START, CheckpointConflictError, Checkpointer, MemorySaver, StateGraph, ThreadBusyError
 from durable_graph._runtime.run import Durability
 from durable_graph_sqlite import SqliteSaver
 from tests.runtime.processes import as_another_process
@@ -35,7 +35,7 @@ async def test_a_second_call_on_a_busy_thread_is_refused(saver: Checkpointer) ->
     first = asyncio.create_task(graph.ainvoke({"log": ["first"]}, thread_id="t"))
     await entered.wait()
 
-    with pytest.raises(ThreadBusyError, match="'t'.*if_busy='wait'"):
+    with pytest.raises(ThreadBusyError, match=r"'t'.*if_busy='wait'"):
         await graph.ainvoke({"log": ["second"]}, thread_id="t")
 
     gate.set()

@@ -184,7 +184,11 @@ async def test_an_unknown_checkpoint_id_is_an_error(saver: Checkpointer, unknown
     graph = chain().compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
-    for call in (graph.aget_state, lambda **place: graph.ainvoke(None, **place), lambda **place: graph.ainvoke({}, **place)):
+    for call in (
+        graph.aget_state,
+        lambda **place: graph.ainvoke(None, **place),
+        lambda **place: graph.ainvoke({}, **place),
+    ):
         with pytest.raises(UnknownCheckpointError, match="'t' has no checkpoint") as raised:
             await call(thread_id="t", checkpoint_id=unknown)
         assert raised.value.thread_id == "t"

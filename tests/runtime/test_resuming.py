@@ -122,7 +122,8 @@ async def test_the_attempt_is_counted_across_resumes(saver: Checkpointer) -> Non
     builder.add_edge(START, "a")
     graph = builder.compile(saver)
 
-    for given in ({}, None):
+    first: dict[str, Any] = {}
+    for given in (first, None):
         with pytest.raises(ConnectionError):
             await graph.ainvoke(given, thread_id="t")
     await graph.ainvoke(None, thread_id="t")
@@ -146,7 +147,7 @@ async def test_every_failure_of_a_superstep_is_told_on_the_first(saver: Checkpoi
         builder.add_node(name, node)
         builder.add_edge(START, name)
 
-    with pytest.raises(ValueError, match="^a") as raised:
+    with pytest.raises(ValueError, match=r"^a") as raised:
         await builder.compile(saver).ainvoke({}, thread_id="t")
 
     assert any("node 'b' failed as well: ValueError: b" in note for note in raised.value.__notes__)
@@ -188,7 +189,7 @@ async def test_a_reducer_that_failed_can_be_corrected_and_no_node_runs_again(sav
         return builder.compile(saver)
 
     def broken(left: list[str], right: list[str]) -> list[str]:
-        raise KeyError("oops")  # noqa: EM101  # what a user's bug looks like
+        raise KeyError("oops")
 
     def corrected(left: list[str], right: list[str]) -> list[str]:
         return left + right

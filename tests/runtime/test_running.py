@@ -4,6 +4,7 @@ import asyncio
 import operator
 import threading
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
@@ -23,7 +24,7 @@ def chain(*names: str) -> StateGraph[State]:
     for name in names:
         builder.add_node(name, _logging(name))
     builder.add_edge(START, names[0])
-    for source, target in zip(names, names[1:], strict=False):
+    for source, target in pairwise(names):
         builder.add_edge(source, target)
     return builder
 
@@ -68,9 +69,7 @@ async def test_a_second_input_goes_on_with_the_thread(saver: Checkpointer, durab
 async def test_threads_do_not_see_each_other(saver: Checkpointer) -> None:
     graph = chain("a").compile(saver)
 
-    results = await asyncio.gather(
-        *(graph.ainvoke({"log": [f"{n}"]}, thread_id=f"t-{n}") for n in range(20))
-    )
+    results = await asyncio.gather(*(graph.ainvoke({"log": [f"{n}"]}, thread_id=f"t-{n}") for n in range(20)))
 
     assert [result["log"] for result in results] == [[f"{n}", "a"] for n in range(20)]
 
@@ -117,7 +116,7 @@ async def test_a_plain_function_that_hands_back_a_coroutine_is_awaited(saver: Ch
         return {"log": ["inner"]}
 
     builder = StateGraph(State)
-    builder.add_node("a", lambda state: inner(state))
+    builder.add_node("a", lambda state: inner(state))  # noqa: PLW0108  # what is tested
     builder.add_edge(START, "a")
 
     assert (await builder.compile(saver).ainvoke({}, thread_id="t"))["log"] == ["inner"]
@@ -192,13 +191,11 @@ async def test_a_router_out_of_start_chooses_where_to_begin(saver: Checkpointer)
     assert (await graph.ainvoke({"topic": "coffee"}, thread_id="2", recursion_limit=1))["log"] == ["b"]
 
 
-async def test_sends_are_tasks_of_their_own_with_their_own_input(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_sends_are_tasks_of_their_own_with_their_own_input(saver: Checkpointer, durability: Durability) -> None:
     builder = StateGraph(State)
     ids: set[str] = set()
 
-    async def work(item: dict[str, int], runtime: Runtime) -> State:
+    async def work(item: Any, runtime: Runtime) -> State:
         ids.add(runtime.execution_info.task_id)
         return {"log": [f"{item['n']}"]}
 

@@ -79,7 +79,8 @@ async def test_an_unknown_mode_is_refused_before_anything_runs(saver: Checkpoint
     calls: Counter[str] = Counter()
     graph = fan_out(calls, set()).compile(saver)
 
-    for mode in ("everything", ["values", "everything"], []):
+    modes: list[Any] = ["everything", ["values", "everything"], []]
+    for mode in modes:
         with pytest.raises(InvalidOptionError, match="stream_mode"):
             await read(graph.astream({}, thread_id="t", stream_mode=mode))
     assert calls.total() == 0
@@ -117,10 +118,10 @@ async def test_a_failure_is_told_and_then_raised_where_the_loop_ends(saver: Chec
     graph = fan_out(Counter(), {"b"}).compile(saver)
     told: list[Any] = []
 
-    with pytest.raises(ValueError, match="^b"):  # noqa: PT012  # the loop is what raises
+    with pytest.raises(ValueError, match=r"^b"):  # noqa: PT012  # the loop is what raises
         async with graph.stream({}, thread_id="t") as events:
             async for event in events:
-                told.append(event)  # noqa: PERF401  # the list has to survive the error
+                told.append(event)
 
     failed = [event for event in told if isinstance(event, TaskFailed)]
     assert [(event.node, event.error, event.attempt) for event in failed] == [("b", "ValueError: b", 1)]
@@ -131,7 +132,7 @@ async def test_a_failure_is_told_and_then_raised_where_the_loop_ends(saver: Chec
 async def test_a_resumed_run_begins_with_where_it_goes_on_from(saver: Checkpointer) -> None:
     failing = {"b"}
     graph = fan_out(Counter(), failing).compile(saver)
-    with pytest.raises(ValueError, match="^b"):
+    with pytest.raises(ValueError, match=r"^b"):
         await graph.ainvoke({"log": ["in"]}, thread_id="t")
     failing.clear()
 
@@ -196,7 +197,7 @@ async def test_a_slow_reader_holds_the_run_back_instead_of_filling_memory(saver:
 
     async with graph.stream({"count": 0}, thread_id="t") as events:
         await anext(events)
-        while len(events._events) <= BUFFER:
+        while len(events._events) <= BUFFER:  # noqa: ASYNC110  # there is no event for a buffer that is full
             await asyncio.sleep(0)
         for _ in range(1000):
             await asyncio.sleep(0)
