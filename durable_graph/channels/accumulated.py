@@ -16,7 +16,7 @@ _STORED_AS_UPDATES: dict[Callable[[Any, Any], Any], frozenset[type]] = {
     operator.or_: frozenset({dict, set, frozenset}),
 }
 
-# Only for these classes themselves is changing a copy in place the same as the operator: a list `+=` takes any iterable.
+# Only for these classes themselves does changing a copy in place do what the operator does: `+=` takes any iterable.
 _IN_PLACE: dict[type, Callable[[Any, Any], Any]] = {list: operator.iadd, dict: operator.ior, set: operator.ior}
 
 

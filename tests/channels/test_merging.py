@@ -2,7 +2,7 @@
 
 import copy
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -69,6 +69,22 @@ def test_a_list_that_grew_is_a_new_list() -> None:
     second = rule.merge(first, [[2], [3]])
 
     assert (first, second) == ([1], [1, 2, 3])
+
+
+@pytest.mark.parametrize(("rule", "_updates"), _RULES)
+def test_without_a_value_the_first_write_is_the_value(rule: Channel, _updates: object) -> None:
+    one = rule.initial()
+
+    assert rule.merge(MISSING, [one, one]) == one
+
+
+def test_what_the_operator_refuses_is_refused_however_many_writes_there_are() -> None:
+    rule = Accumulated(Sequence[int], operator.add)
+
+    for updates in ([(1,)], [(1,), [2]], [[1], (2,)]):
+        with pytest.raises(TypeError, match="can only concatenate list"):
+            rule.merge([], updates)
+    assert rule.merge((1,), [(2,), (3,)]) == (1, 2, 3)
 
 
 def test_the_last_value_is_what_was_written_last() -> None:
