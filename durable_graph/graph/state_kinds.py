@@ -192,7 +192,9 @@ class PydanticKind:
 
     def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
         given = instance.model_fields_set
-        return {name: getattr(instance, name) for name in fields if name in given}
+        # What a model that allows extra fields was given beside them is not dropped: it is no key of the state's.
+        names = (*(name for name in fields if name in given), *sorted(given - fields.keys()))
+        return {name: getattr(instance, name) for name in names}
 
 
 def _all_given(instance: Any, fields: Mapping[str, Field]) -> dict[str, Any]:

@@ -117,6 +117,15 @@ def test_a_model_writes_a_none_that_was_given() -> None:
     assert Schema.of(Model).updates(Model(note=None)) == {"note": None}
 
 
+def test_what_a_model_allows_beside_its_fields_is_not_dropped() -> None:
+    class Open(pydantic.BaseModel, extra="allow"):
+        topic: str = ""
+
+    result = Open.model_validate({"other": 1, "topic": "tea"})
+
+    assert Schema.of(Open).updates(result) == {"topic": "tea", "other": 1}
+
+
 @pytest.mark.parametrize("state", EVERY_KIND)
 @pytest.mark.parametrize("result", [None, {"topic": "tea"}, 1, "topic"])
 def test_what_is_no_instance_of_the_class_says_nothing(state: type, result: Any) -> None:
