@@ -104,7 +104,8 @@ def check_config(config: Config | None) -> dict[str, Any]:
     for key in config:
         if key not in CONFIG_KEYS:
             raise UnknownConfigKeyError(key, known=CONFIG_KEYS, remedy=_NOT_HERE.get(str(key), ""))
-    configurable = config.get("configurable") or {}
+    given = config.get("configurable")
+    configurable = {} if given is None else given
     if not isinstance(configurable, Mapping):
         option = "config['configurable']"
         raise InvalidOptionError(option, configurable, allowed="a dict")

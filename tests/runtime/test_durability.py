@@ -1,0 +1,195 @@
+"""When things are committed, and what a store that fails or is slow does to a run."""
+
+import asyncio
+import operator
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import END, START, Checkpointer, MemorySaver, StateGraph
+from durable_graph._runtime.run import Durability
+from durable_graph.records import CommitResult, CommitUnit
+from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+def chain(length: int, before: Callable[[str], Awaitable[None]] | None = None) -> StateGraph[State]:
+    """`length` nodes, one after the other. `before` is awaited by each."""
+
+    def logging(name: str) -> Any:
+        async def node(state: State) -> State:
+            if before is not None:
+                await before(name)
+            return {"log": [name]}
+
+        return node
+
+    names = [f"n{place:02}" for place in range(length)]
+    builder = StateGraph(State)
+    for name in names:
+        builder.add_node(name, logging(name))
+    for source, target in zip([START, *names], [*names, END], strict=True):
+        builder.add_edge(source, target)
+    return builder
+
+
+async def test_the_input_is_durable_before_any_node_runs(saver: Checkpointer, durability: Durability) -> None:
+    """LangGraph: in 90 of 200 runs nothing was durable when the first node ran, and `exit` lost the input."""
+    seen: list[Any] = []
+
+    async def look(name: str) -> None:
+        if not seen:
+            seen.append((await graph.aget_state(thread_id="t")).values)
+
+    graph = chain(2, look).compile(saver)
+    await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
+
+    assert seen == [{"log": ["in"]}]
+
+
+async def test_a_chain_costs_one_commit_per_node_and_one_for_the_input() -> None:
+    counting = CrashingSaver(MemorySaver())
+
+    await chain(10).compile(counting).ainvoke({}, thread_id="t")
+
+    assert counting.names == ["load", *["commit"] * 11]
+
+
+async def test_exit_commits_the_input_and_the_end() -> None:
+    counting = CrashingSaver(MemorySaver())
+    graph = chain(10).compile(counting)
+
+    await graph.ainvoke({}, thread_id="t", durability="exit")
+
+    assert counting.names == ["load", "commit", "commit"]
+    history = [snapshot async for snapshot in graph.aget_state_history(thread_id="t")]
+    assert [(each.metadata or {})["step"] for each in history] == [10, 0]
+    assert history[0].values["log"] == [f"n{place:02}" for place in range(10)]
+
+
+async def test_exit_commits_at_an_error_too_and_goes_on_from_there(saver: Checkpointer) -> None:
+    failing = True
+
+    async def fail(name: str) -> None:
+        if failing and name == "n07":
+            raise ConnectionError
+
+    graph = chain(10, fail).compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"log": ["in"]}, thread_id="t", durability="exit")
+
+    snapshot = await graph.aget_state(thread_id="t")
+    assert (snapshot.next, len(snapshot.values["log"])) == (("n07",), 8)
+    assert snapshot.tasks[0].error == "ConnectionError: "
+    failing = False
+    result = await graph.ainvoke(None, thread_id="t", durability="exit")
+    assert result["log"] == ["in", *(f"n{place:02}" for place in range(10))]
+
+
+@pytest.mark.parametrize("call", range(1, 12))
+async def test_a_store_failure_starts_no_new_node(durability: Durability, call: int) -> None:
+    """LangGraph (P5, P6): every node ran, and the error came at the end."""
+    failing = CrashingSaver(MemorySaver(), CrashPoint(call, "before"))
+    started_after: list[str] = []
+
+    async def look(name: str) -> None:
+        if failing.crashed:
+            started_after.append(name)
+
+    # With "async" the run may be ahead of the store when it fails: what counts is that it hears of it.
+    graph = chain(10, look).compile(failing)
+    expected = 3 if durability == "exit" else 12
+    if call > expected:
+        assert await graph.ainvoke({}, thread_id="t", durability=durability)
+        return
+    with pytest.raises(SimulatedCrashError):
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    assert len(started_after) <= (1 if durability == "async" else 0)
+
+
+class SlowSaver(CrashingSaver):
+    """Commits only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(MemorySaver())
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        await self.gate.wait()
+        return await super().commit(unit)
+
+
+async def test_async_is_ahead_of_a_slow_store_by_a_bounded_number_of_supersteps() -> None:
+    """LangGraph (P7): 196 of 200 were still queued."""
+    from durable_graph._runtime.run import Run
+
+    backlog = Run.__struct_defaults__[-1]
+    saver = SlowSaver()
+    ran: list[str] = []
+
+    async def note(name: str) -> None:
+        ran.append(name)
+        saver.gate.clear()
+
+    run = asyncio.create_task(chain(60, note).compile(saver).ainvoke({}, thread_id="t", durability="async"))
+    for _ in range(2000):
+        await asyncio.sleep(0)
+
+    assert len(ran) == backlog + 1
+    while not run.done():
+        saver.gate.set()
+        await asyncio.sleep(0)
+    assert len((await run)["log"]) == 60
+
+
+async def test_async_keeps_order_and_consistency_when_the_process_dies() -> None:
+    for call in range(2, 12):
+        store = MemorySaver()
+        with pytest.raises(SimulatedCrashError):
+            await (
+                chain(10)
+                .compile(CrashingSaver(store, CrashPoint(call, "before")))
+                .ainvoke({"log": ["in"]}, thread_id="t", durability="async")
+            )
+        graph = chain(10).compile(store)
+        kept = (await graph.aget_state(thread_id="t")).values.get("log", [])
+        assert kept == ["in", *(f"n{place:02}" for place in range(call - 3))][: max(call - 2, 0)]
+        if kept:
+            assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["in", *(f"n{place:02}" for place in range(10))]
+
+
+async def test_all_modes_leave_the_same_state(durability: Durability) -> None:
+    store = MemorySaver()
+    graph = chain(5).compile(store)
+
+    await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
+
+    assert (await graph.aget_state(thread_id="t")).values == {"log": ["in", *(f"n{place:02}" for place in range(5))]}
+    assert [info.status for info in await store.list_threads()] == ["done"]
+
+
+async def test_a_thread_says_what_it_is_at() -> None:
+    store = MemorySaver()
+    seen: list[Any] = []
+    failing = True
+
+    async def look(name: str) -> None:
+        seen.append([(info.thread, info.status) for info in await store.list_threads()])
+        if failing:
+            raise ConnectionError
+
+    graph = chain(1, look).compile(store)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({}, thread_id="t")
+    assert [info.status for info in await store.list_threads(status="failed")] == ["failed"]
+    failing = False
+    await graph.ainvoke(None, thread_id="t")
+
+    assert seen == [[("t", "running")], [("t", "running")]]
+    assert [info.status for info in await store.list_threads()] == ["done"]
