@@ -1,0 +1,80 @@
+"""The saver's connection and the thread that it lives on. A call runs there from its first statement to its last."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from durable_graph.errors import DurableGraphError
+from durable_graph_sqlite.failures import translated
+from durable_graph_sqlite.opening import open_database
+from durable_graph_sqlite.patience import Patience, begin_reading, committing
+
+T = TypeVar("T")
+
+_FETCH = 64
+
+
+class Connection:
+    """An open file. Not made directly: `await Connection.opened(path, patience)`."""
+
+    __slots__ = ("_db", "_driver", "path", "patience")
+
+    def __init__(self, path: Path, patience: Patience, driver: aiosqlite.Connection, db: sqlite3.Connection) -> None:
+        self.path = path
+        self.patience = patience
+        self._driver = driver
+        self._db = db
+
+    @classmethod
+    async def opened(cls, path: Path, patience: Patience) -> "Connection":
+        """Open the file on a thread of its own. Raises as `open_database` does."""
+        made: list[sqlite3.Connection] = []
+
+        def connect() -> sqlite3.Connection:
+            made.append(open_database(path, patience))
+            return made[0]
+
+        driver = aiosqlite.Connection(connect, _FETCH)
+        # A program that forgot to close its saver must still be able to end.
+        worker: Any = getattr(driver, "_thread", driver)  # An older driver is a thread, a newer one has it.
+        worker.daemon = True
+        await driver
+        return cls(path, patience, driver, made[0])
+
+    async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What the function returns, run on the connection's thread. Once begun it ends, whoever is cancelled.
+
+        The driver's public calls are one statement each, so a transaction made of them can be cancelled in the middle,
+        and then the connection stays inside it. `_execute` is what they are all made of: one function, run whole.
+        """
+        result: T = await self._driver._execute(function, self._db)  # type: ignore[no-untyped-call]
+        return result
+
+    async def read(self, function: Callable[[sqlite3.Connection], T], thread: str | None = None) -> T:
+        """What the function returns, in a transaction of its own: it sees the file as of one moment."""
+
+        def attempt(db: sqlite3.Connection) -> T:
+            with committing(db, begin_reading):
+                return function(db)
+
+        try:
+            return await self.call(lambda db: self.patience.until_free(lambda: attempt(db)))
+        except sqlite3.Error as error:
+            raise self.failure(error, thread) from error
+
+    def failure(self, error: sqlite3.Error, thread: str | None = None) -> DurableGraphError:
+        """SQLite's error as ours."""
+        return translated(str(self.path), error, thread)
+
+    async def close(self) -> None:
+        """Move what was written ahead into the file, and close it."""
+        await self.call(_truncate_log)
+        await self._driver.close()
+
+
+def _truncate_log(db: sqlite3.Connection) -> None:
+    # Another process that reads may be in the way. Then it does this, when it closes as the last one.
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

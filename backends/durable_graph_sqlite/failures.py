@@ -1,0 +1,41 @@
+"""What SQLite's errors mean for a caller."""
+
+import sqlite3
+
+from durable_graph.errors import (
+    CorruptCheckpointError,
+    DurableGraphError,
+    NotADatabaseError,
+    StoreFullError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
+
+_PRIMARY = 0xFF
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """The primary result code; 0 for an error that the module raised by itself."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether another connection was in the way, so that trying again may help."""
+    return code_of(error) in _BUSY
+
+
+def translated(path: str, error: sqlite3.Error, thread: str | None = None) -> DurableGraphError:
+    """The error that says whose move it is. `thread` is the one whose rows the call was about."""
+    why = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+    match code_of(error):
+        case sqlite3.SQLITE_FULL:
+            return StoreFullError(path, why)
+        case sqlite3.SQLITE_READONLY:
+            return StoreReadOnlyError(path, why)
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_CONSTRAINT if thread is not None:
+            return CorruptCheckpointError(thread, row=f"a row in {path}", why=why)
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return NotADatabaseError(path, why)
+        case _:
+            return StoreUnavailableError(path, why)

@@ -1,0 +1,108 @@
+"""From a path to a connection on a file of ours: it is created, migrated, or refused and left as it is."""
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from durable_graph.errors import NotADatabaseError, StoreFormatError, StoreReadOnlyError, StoreUnavailableError
+from durable_graph_sqlite.failures import code_of, translated
+from durable_graph_sqlite.patience import Patience, begin, committing
+from durable_graph_sqlite.statements import FORMAT, MIGRATIONS, SCHEMA, script
+
+APPLICATION_ID = 0x64754772
+"""Marks a file as ours ("duGr"), where SQLite has a place for it."""
+
+# A page of the file. With SQLite's usual 4096 a row of some KB leaves up to a page unused behind itself.
+PAGE_SIZE = 4096
+
+
+def open_database(path: Path, patience: Patience) -> sqlite3.Connection:
+    """A connection on the file, which exists and is of the current format afterwards. Blocks.
+
+    Safe when several processes open a new file at once: one creates it and the others find it.
+
+    Raises `NotADatabaseError`, `StoreFormatError`, `StoreUnavailableError`.
+    """
+    try:
+        _refuse_foreign(path, patience)
+        return _connect(path, patience)
+    except sqlite3.Error as error:
+        if code_of(error) == sqlite3.SQLITE_CANTOPEN and path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+            raise StoreReadOnlyError(str(path), f"its directory cannot be written ({error})") from error
+        raise translated(str(path), error) from error
+
+
+def _refuse_foreign(path: Path, patience: Patience) -> None:
+    """Raise for a file that is not ours or is newer, through a connection that cannot write to it.
+
+    Through SQLite and not by reading the file: closing a file drops all locks that the process holds on it.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as db:
+            patience.until_free(lambda: _format_of(path, db))
+    except sqlite3.OperationalError as error:
+        # A crash left a journal that has to be rolled back before anything can be read; that needs a writer.
+        if code_of(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+
+
+def _connect(path: Path, patience: Patience) -> sqlite3.Connection:
+    # Waiting for other processes is ours to do (timeout=0): SQLite's own waiting does not cover every case of it.
+    db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
+    try:
+        patience.until_free(lambda: prepare(path, db, MIGRATIONS))
+        patience.until_free(lambda: _write_ahead(path, db))
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA trusted_schema = OFF")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _write_ahead(path: Path, db: sqlite3.Connection) -> None:
+    """Have changes written to a log first, so that readers need not wait and a commit is one flush."""
+    (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StoreUnavailableError(str(path), f"its changes cannot be written ahead; its journal mode stays {mode!r}")
+
+
+def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str]) -> None:
+    """Create the tables, or bring them to the current format. What is found to be current is not written to."""
+    current = max(migrations, default=1)
+    if not _is_empty(db) and _format_of(path, db, current) == current:
+        return
+    # It cannot be chosen once there is a page, and an open transaction has one.
+    db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    with committing(db, begin):
+        # Another process may have been faster: only what is seen under the lock counts.
+        if _is_empty(db):
+            statements = list(script(SCHEMA))
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        else:
+            found = _format_of(path, db, current)
+            statements = [each for step in range(found + 1, current + 1) for each in script(migrations[step])]
+        for statement in statements:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {current}")
+
+
+def _format_of(path: Path, db: sqlite3.Connection, current: int = FORMAT) -> int:
+    """The file's format. Raises `NotADatabaseError` for somebody else's, `StoreFormatError` for a newer one."""
+    (owner,) = db.execute("PRAGMA application_id").fetchone()
+    if owner != APPLICATION_ID:
+        raise NotADatabaseError(str(path), "it is a SQLite database of another application")
+    (found,) = db.execute("PRAGMA user_version").fetchone()
+    if found > current:
+        raise StoreFormatError(str(path), found=found, supported=current)
+    return int(found)
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    marks = [db.execute(f"PRAGMA {mark}").fetchone()[0] for mark in ("application_id", "user_version")]
+    (objects,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return not any(marks) and objects == 0

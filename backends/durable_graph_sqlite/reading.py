@@ -1,0 +1,137 @@
+"""The reads, as functions of a connection: each runs within one transaction and sees one state of the file."""
+
+import sqlite3
+from collections.abc import Sequence
+
+from durable_graph.errors import CorruptCheckpointError
+from durable_graph.records import (
+    CheckpointRow,
+    HistoryPage,
+    Status,
+    StoredCheckpoint,
+    TaskRecord,
+    ThreadInfo,
+    ThreadRow,
+    ValueRow,
+    checkpoint_id,
+)
+from durable_graph_sqlite.rows import (
+    THREAD_WIDTH,
+    Columns,
+    check_line,
+    check_no_orphan,
+    checkpoint_from,
+    key_of,
+    record_from,
+    status_number,
+    thread_from,
+    thread_info_from,
+    value_from,
+)
+from durable_graph_sqlite.statements import SQL
+
+_BEYOND = 1 << 62
+_LINE, _VALUE = 0, 1
+
+
+def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None) -> StoredCheckpoint | None:
+    """A checkpoint with all that makes its state. Two statements."""
+    tid = key_of(thread)
+    newest = ns != "" and no is None
+    sought = {"tid": tid, "ns": ns} if newest else {"tid": tid, "ns": ns, "no": no}
+    columns = db.execute(SQL["find_newest_checkpoint" if newest else "find_checkpoint"], sought).fetchone()
+    if columns is None:
+        check_no_orphan(thread, db.execute(SQL["find_orphan"], {"tid": tid}))
+        return None
+    row, writes = thread_from(thread, columns)
+    is_head = ns == "" and no in (None, row.head)
+    if columns[THREAD_WIDTH] is None:
+        if is_head and row.head:
+            what = f"the row of checkpoint {checkpoint_id(row.head)!r}"
+            raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
+        return StoredCheckpoint(row, None)
+    checkpoint = checkpoint_from(columns[THREAD_WIDTH:])
+    # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
+    at = row.version if no is None else no
+    values, records = _state(db, row, checkpoint, at)
+    return StoredCheckpoint(row, checkpoint, values, records, writes if is_head else None)
+
+
+def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, limit: int) -> HistoryPage | None:
+    """A page of checkpoints. Four statements, and one or two for each checkpoint outside it that one inside follows."""
+    tid = key_of(thread)
+    columns = db.execute(SQL["find_thread"], {"tid": tid}).fetchone()
+    if columns is None:
+        check_no_orphan(thread, db.execute(SQL["find_orphan"], {"tid": tid}))
+        return None
+    row, _ = thread_from(thread, columns)
+    sought = {"tid": tid, "ns": ns, "before": _BEYOND if before is None else before, "limit": limit + 1}
+    found = [checkpoint_from(each) for each in db.execute(SQL["page_of_checkpoints"], sought)]
+    page = found[:limit]
+    if not page:
+        return HistoryPage(row, (), (), {}, (), 0)
+    lo, hi, born = page[-1].no, page[0].no, min(each.born for each in page)
+    values = db.execute(SQL["page_of_values"], {"tid": tid, "ns": ns, "lo": lo, "hi": hi})
+    records = db.execute(SQL["page_of_records"], {"tid": tid, "ns": ns, "born": born, "hi": hi})
+    return HistoryPage(
+        thread=row,
+        checkpoints=tuple(page),
+        values=tuple(value_from(thread, *each) for each in values),
+        bases=_bases(db, row, page),
+        records=tuple(record_from(thread, each) for each in records),
+        older=lo if len(found) > limit else 0,
+    )
+
+
+def list_threads(db: sqlite3.Connection, status: Status | None, limit: int, after: str | None) -> list[ThreadInfo]:
+    """A page of threads by id. It shows rows as they are: one that is damaged must not hide the others."""
+    sought = {"after": after or "", "limit": limit}
+    if status is None:
+        found = db.execute(SQL["list_threads"], {**sought, "deleted": status_number("deleted")})
+    else:
+        found = db.execute(SQL["list_threads_of_status"], {**sought, "status": status_number(status)})
+    return [thread_info_from(columns) for columns in found]
+
+
+def _state(
+    db: sqlite3.Connection, thread: ThreadRow, checkpoint: CheckpointRow, at: int
+) -> tuple[tuple[ValueRow, ...], tuple[TaskRecord, ...]]:
+    """The value rows of a checkpoint's namespace in the lineage of number `at`, and the checkpoint's task records."""
+    sought = {
+        "tid": key_of(thread.thread),
+        "ns": checkpoint.ns,
+        "at": at,
+        "born": checkpoint.born,
+        "no": checkpoint.no,
+    }
+    values, records, reached = [], [], -1
+    for arm, text, *rest in db.execute(SQL["read_state"], sought):
+        if arm == _LINE:
+            lo, parent, _, _, digest, _ = rest
+            check_line(thread, lo, parent, digest)
+            reached = parent
+        elif arm == _VALUE:
+            no, prev, kind, _, digest, value = rest
+            values.append(value_from(thread.thread, text, no, prev, kind, value, digest))
+        else:
+            born, ordinal, rank, attempt, digest, value = rest
+            columns: Columns = (checkpoint.ns, born, ordinal, rank, attempt, text, value, digest)
+            records.append(record_from(thread.thread, columns))
+    if reached != 0:
+        raise CorruptCheckpointError(thread.thread, row="the row of a line", why="it is missing")
+    return tuple(values), tuple(records)
+
+
+def _bases(db: sqlite3.Connection, thread: ThreadRow, page: Sequence[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
+    tid, oldest = key_of(thread.thread), page[-1].no
+    bases: dict[int, tuple[ValueRow, ...]] = {}
+    for row in page:
+        if row.parent >= oldest or row.parent in bases or row.parent == 0:
+            continue
+        (exists,) = db.execute(SQL["has_checkpoint"], {"tid": tid, "ns": row.ns, "no": row.parent}).fetchone()
+        if exists:
+            bases[row.parent], _ = _state(db, thread, row, row.parent)
+        elif row.parent < thread.floor:
+            values, _ = _state(db, thread, row, row.no)
+            bases[row.parent] = tuple(value for value in values if value.no != row.no)
+    return bases

@@ -1,0 +1,161 @@
+"""`SqliteSaver`: threads in one file, for as many processes of one machine as like to share it."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextvars import Context
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from durable_graph.checkpointing.binding import Binding
+from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
+from durable_graph.checkpointing.rules import check_keep_last
+from durable_graph.errors import InvalidOptionError
+from durable_graph.records import (
+    CommitResult,
+    CommitUnit,
+    HistoryPage,
+    SaveResult,
+    Status,
+    StoredCheckpoint,
+    ThreadInfo,
+    WritesBatch,
+)
+from durable_graph_sqlite import reading, writing
+from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.group import GroupCommit
+from durable_graph_sqlite.patience import Patience
+
+T = TypeVar("T")
+
+
+class SqliteSaver:
+    """Keeps threads in a SQLite file, which it creates if there is none. Opens on first use.
+
+    `max_value_bytes` is the largest encoded value that it takes. `busy_timeout` says for how many seconds it waits for
+    other processes that write to the file. What it has acknowledged survives a loss of power (`synchronous=FULL`) on a
+    disk that honours a flush. The file has to be on a local disk: SQLite's log does not work over a network.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+        busy_timeout: float = 30,
+    ) -> None:
+        """Raises `InvalidOptionError` for a path that is no file's."""
+        if str(path) in ("", ":memory:"):
+            raise InvalidOptionError(
+                "path", str(path), allowed="the path of a file; MemorySaver() keeps threads in memory"
+            )
+        self.max_value_bytes = max_value_bytes
+        # Absolute at once: a later chdir() must not lead to another file.
+        self._path = Path(path).absolute()
+        self._patience = Patience(str(self._path), busy_timeout)
+        self._binding = Binding(f"SqliteSaver({str(path)!r})")
+        self._opening: asyncio.Task[tuple[Connection, GroupCommit]] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """`sqlite:///runs.db` for a path from the working directory, `sqlite:////var/runs.db` for one from the root.
+
+        Raises `InvalidOptionError` for any other form.
+        """
+        parts = urlsplit(url)
+        if parts.netloc or parts.query or parts.fragment or len(parts.path) < len("/x"):
+            raise InvalidOptionError("url", url, allowed="sqlite:///relative/path or sqlite:////absolute/path, no more")
+        return cls(unquote(parts.path[1:]))
+
+    async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
+        """See `Checkpointer.load`."""
+        return await self._read(lambda db: reading.load(db, thread, ns, no), thread)
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        """See `Checkpointer.commit`."""
+        return await self._write(unit.thread, lambda db: writing.commit(db, unit))
+
+    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        """See `Checkpointer.save_writes`."""
+        return await self._write(batch.thread, lambda db: writing.save_writes(db, batch))
+
+    async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
+        """See `Checkpointer.history`."""
+        return await self._read(lambda db: reading.history(db, thread, ns, before, limit), thread)
+
+    async def list_threads(
+        self, *, status: Status | None = None, limit: int = 100, after: str | None = None
+    ) -> list[ThreadInfo]:
+        """See `Checkpointer.list_threads`."""
+        return await self._read(lambda db: reading.list_threads(db, status, limit, after), None)
+
+    async def delete_thread(self, thread: str) -> None:
+        """See `Checkpointer.delete_thread`."""
+        await self._write(thread, lambda db: writing.delete_thread(db, thread))
+
+    async def copy_thread(self, source: str, target: str) -> None:
+        """See `Checkpointer.copy_thread`."""
+        await self._write(source, lambda db: writing.copy_thread(db, source, target))
+
+    async def prune(self, thread: str, *, keep_last: int = 1) -> int:
+        """See `Checkpointer.prune`."""
+        check_keep_last(keep_last)
+        return await self._write(thread, lambda db: writing.prune(db, thread, keep_last))
+
+    async def aclose(self) -> None:
+        """Finish what was begun and close the file. Calling it again does nothing."""
+        self._binding.check_place()
+        self._binding.closed = True
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close(), context=Context())
+        await asyncio.shield(self._closing)
+
+    async def __aenter__(self) -> Self:
+        await self._opened()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _read(self, function: Callable[[sqlite3.Connection], T], thread: str | None) -> T:
+        connection, _ = await self._opened()
+        return await connection.read(function, thread)
+
+    async def _write(self, thread: str, function: Callable[[sqlite3.Connection], T]) -> T:
+        _, writes = await self._opened()
+        return await writes.run(thread, function)
+
+    async def _opened(self) -> tuple[Connection, GroupCommit]:
+        self._binding.check()
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().create_task(self._open(), context=Context())
+        opening = self._opening
+        try:
+            opened = await asyncio.shield(opening)
+        except Exception:
+            # Whoever comes next tries again. Only the first of those that waited together resets it.
+            if self._opening is opening:
+                self._opening = None
+            raise
+        # It may have been closed while this call waited.
+        self._binding.check()
+        return opened
+
+    async def _open(self) -> tuple[Connection, GroupCommit]:
+        connection = await Connection.opened(self._path, self._patience)
+        return connection, GroupCommit(connection)
+
+    async def _close(self) -> None:
+        if self._opening is None:
+            return
+        await asyncio.wait([self._opening])
+        if self._opening.cancelled() or self._opening.exception() is not None:
+            return
+        connection, writes = self._opening.result()
+        await writes.settle()
+        await connection.close()

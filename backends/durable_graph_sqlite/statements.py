@@ -1,0 +1,43 @@
+"""The SQL, read from the package's .sql files when it is imported: one statement to a `-- name:`."""
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+
+_HERE = files("durable_graph_sqlite")
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def named(text: str) -> dict[str, str]:
+    """The statements of a file, by name."""
+    _, *parts = _NAME.split(text)
+    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def script(text: str) -> Iterator[str]:
+    """The statements of a file without names, one by one: `executescript` would commit what is open."""
+    statement = ""
+    for line in text.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _migrations() -> dict[int, str]:
+    steps = (_HERE / "migrations").iterdir()
+    return {int(step.name[:4]): step.read_text("utf-8") for step in steps if step.name.endswith(".sql")}
+
+
+SQL: Mapping[str, str] = {
+    name: body
+    for topic in ("read", "write", "copy", "remove")
+    for name, body in named((_HERE / "sql" / f"{topic}.sql").read_text("utf-8")).items()
+}
+SCHEMA = (_HERE / "schema.sql").read_text("utf-8")
+MIGRATIONS: Mapping[int, str] = _migrations()
+"""What takes a file to a format, by that format's number."""
+
+FORMAT = max(MIGRATIONS, default=1)
+"""The format that this version writes."""

@@ -1,0 +1,188 @@
+"""The writes, as functions of a connection inside a writing transaction: whoever calls commits or undoes it."""
+
+import sqlite3
+from collections.abc import Iterable
+
+from durable_graph.checkpointing import rules
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, line_digest, subtract
+from durable_graph.errors import ThreadExistsError, UnknownThreadError
+from durable_graph.records import (
+    CommitResult,
+    Committed,
+    CommitUnit,
+    Conflict,
+    Saved,
+    SaveResult,
+    TaskRecord,
+    ThreadRow,
+    WritesBatch,
+)
+from durable_graph_sqlite.rows import (
+    THREAD_WIDTH,
+    LockedThread,
+    check_line,
+    check_no_orphan,
+    checkpoint_columns,
+    checkpoint_from,
+    key_of,
+    record_columns,
+    record_from,
+    status_number,
+    thread_columns,
+    thread_from,
+    value_columns,
+)
+from durable_graph_sqlite.statements import SQL
+
+
+def commit(db: sqlite3.Connection, unit: CommitUnit) -> CommitResult:
+    """Apply the unit, or say why not."""
+    tid, locked = key_of(unit.thread), _lock(db, unit.thread)
+    before = locked.row if locked else None
+    decision = rules.decide(unit, before, _read_back(db, unit, before))
+    if decision is not None:
+        return decision
+    if locked is None:
+        check_no_orphan(unit.thread, db.execute(SQL["find_orphan"], {"tid": tid}))
+    line = rules.new_line(unit, before)
+    if line is not None:
+        digest = line_digest(unit.origin, *line)
+        db.execute(SQL["add_line"], {"tid": tid, "lo": line[0], "parent": line[1], "digest": digest})
+    db.executemany(SQL["add_checkpoint"], [checkpoint_columns(tid, new.row) for new in unit.checkpoints])
+    rows = [value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values]
+    db.executemany(SQL["add_channel_row"], rows)
+    _record(db, tid, unit.thread, unit.records)
+    row = rules.thread_after_commit(unit, before)
+    _put_thread(db, before, row, _writes_after(db, unit, locked, row))
+    return Committed(unit.version)
+
+
+def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
+    """Record each task's result unless another one stands."""
+    tid, locked = key_of(batch.thread), _lock(db, batch.thread)
+    if locked is None:
+        return Conflict(0)
+    if not rules.accepts(batch, locked.row):
+        recorded = [_find_record(db, tid, batch.thread, record) for record in batch.records]
+        return rules.answer_to_late_save(batch, locked.row, recorded)
+    replaced, stood = _record(db, tid, batch.thread, batch.records)
+    writes = locked.writes
+    for before, after in replaced:
+        if rules.is_of_head(after, locked.born, locked.row.head):
+            writes = add(subtract(writes, before.digest) if before else writes, after.digest)
+    row = rules.thread_after_save(batch, locked.row, stood, bumped=bool(replaced))
+    if row != locked.row:
+        _put_thread(db, locked.row, row, writes)
+    return Saved(row.wseq, bool(replaced), stood)
+
+
+def delete_thread(db: sqlite3.Connection, thread: str) -> None:
+    """Leave a tombstone."""
+    locked = _lock(db, thread)
+    if locked is None or locked.row.status == "deleted":
+        return
+    for table in ("lines", "checkpoints", "channel_rows", "tasks"):
+        db.execute(SQL[f"delete_{table}"], {"tid": key_of(thread)})
+    _put_thread(db, locked.row, rules.tombstone(locked.row), EMPTY_STATE)
+
+
+def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
+    """A second thread with the same rows. Raises `UnknownThreadError`, `ThreadExistsError`."""
+    locked, there = _lock(db, source), _lock(db, target)
+    if locked is None or locked.row.status == "deleted":
+        raise UnknownThreadError(source)
+    if there is not None and there.row.status != "deleted":
+        if rules.is_copy(locked.row, there.row):
+            return
+        raise ThreadExistsError(target)
+    for table in ("lines", "checkpoints", "channel_rows", "tasks"):
+        db.execute(SQL[f"copy_{table}"], {"source": key_of(source), "target": key_of(target)})
+    grave = there.row if there else None
+    _put_thread(db, grave, rules.copied(locked.row, target, grave), locked.writes)
+
+
+def prune(db: sqlite3.Connection, thread: str, keep_last: int) -> int:
+    """Remove what the newest `keep_last` root checkpoints do not need. Raises `UnknownThreadError`."""
+    locked = _lock(db, thread)
+    if locked is None:
+        raise UnknownThreadError(thread)
+    tid = key_of(thread)
+    sought = {"tid": tid}
+    lines = db.execute(SQL["find_lines"], sought).fetchall()
+    for lo, parent, digest in lines:
+        check_line(locked.row, lo, parent, digest)
+    found = [checkpoint_from(columns) for columns in db.execute(SQL["find_checkpoints"], sought)]
+    kept = rules.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last)
+    if kept is None or len(kept.checkpoints) == len(found):
+        return 0
+    keys = [rules.ValueKey(*columns) for columns in db.execute(SQL["find_channel_keys"], sought)]
+    values = {key[:3] for key in keys} - rules.needed_values(keys, kept)
+    tasks = [key for key in db.execute(SQL["find_task_keys"], sought) if not kept.needs_record(key[0], key[1])]
+    gone = {(row.ns, row.no) for row in found} - kept.checkpoints
+    db.executemany(SQL["drop_channel_row"], [(tid, *key) for key in values])
+    db.executemany(SQL["drop_task"], [(tid, *key) for key in tasks])
+    db.executemany(SQL["drop_checkpoint"], [(tid, *place) for place in gone])
+    db.executemany(SQL["drop_line"], [(tid, lo) for lo, _, _ in lines if lo not in kept.lines])
+    _put_thread(db, locked.row, rules.thread_after_prune(locked.row, kept.floor), locked.writes)
+    return len(gone)
+
+
+def _lock(db: sqlite3.Connection, thread: str) -> LockedThread | None:
+    columns = db.execute(SQL["lock_thread"], {"tid": key_of(thread)}).fetchone()
+    if columns is None:
+        return None
+    return LockedThread(*thread_from(thread, columns), columns[THREAD_WIDTH])
+
+
+def _put_thread(db: sqlite3.Connection, before: ThreadRow | None, row: ThreadRow, writes: bytes) -> None:
+    columns = thread_columns(row, writes)
+    if before is None:
+        db.execute(SQL["add_thread"], columns)
+        return
+    db.execute(SQL["change_thread"], columns)
+    if (before.status, before.status_since) != (row.status, row.status_since):
+        changed = {"tid": columns["tid"], "status": status_number(row.status), "status_since": row.status_since}
+        db.execute(SQL["change_status"], changed)
+
+
+def _read_back(db: sqlite3.Connection, unit: CommitUnit, thread: ThreadRow | None) -> bytes | None:
+    if not rules.needs_read_back(unit, thread):
+        return None
+    last = unit.checkpoints[-1].row
+    sought = {"tid": key_of(unit.thread), "ns": last.ns, "no": last.no}
+    found: tuple[bytes] | None = db.execute(SQL["find_commit_id"], sought).fetchone()
+    return found[0] if found else None
+
+
+def _record(
+    db: sqlite3.Connection, tid: int, thread: str, records: Iterable[TaskRecord]
+) -> tuple[list[tuple[TaskRecord | None, TaskRecord]], tuple[TaskRecord, ...]]:
+    """Put each record that stands. What was replaced by what, and for each record the one that stands."""
+    replaced: list[tuple[TaskRecord | None, TaskRecord]] = []
+    stood = []
+    for record in records:
+        before = _find_record(db, tid, thread, record)
+        stands = rules.standing(before, record)
+        stood.append(stands)
+        if stands != before:
+            db.execute(SQL["put_record"], record_columns(tid, stands))
+            replaced.append((before, stands))
+    return replaced, tuple(stood)
+
+
+def _find_record(db: sqlite3.Connection, tid: int, thread: str, record: TaskRecord) -> TaskRecord | None:
+    sought = {"tid": tid, "ns": record.ns, "born": record.born, "ord": record.ord}
+    columns = db.execute(SQL["find_record"], sought).fetchone()
+    return record_from(thread, columns) if columns else None
+
+
+def _writes_after(db: sqlite3.Connection, unit: CommitUnit, locked: LockedThread | None, row: ThreadRow) -> bytes:
+    """The sum over the task records of the new head."""
+    born = min((new.row.born for new in unit.checkpoints if (new.row.ns, new.row.no) == ("", row.head)), default=None)
+    if born is None:
+        born = locked.born if locked else 0
+    elif born == row.head and not unit.records:
+        # The usual superstep: all of its tasks are new.
+        return EMPTY_STATE
+    found = db.execute(SQL["find_record_digests"], {"tid": key_of(unit.thread), "born": born, "head": row.head})
+    return add(EMPTY_STATE, *(digest for (digest,) in found))

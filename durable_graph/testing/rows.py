@@ -1,0 +1,253 @@
+"""Rows as a run would send them, for testing a saver without a graph.
+
+A `Writer` keeps what a run keeps: where its thread is, and what the store holds of it. A value is stored whole; what is
+*added* to a channel is stored as the engine stores updates, every 32nd row of a level standing for those before it.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from durable_graph.checkpointing.digests import (
+    EMPTY_STATE,
+    add,
+    checkpoint_digest,
+    origin_of,
+    record_digest,
+    value_digest,
+)
+from durable_graph.checkpointing.rules import thread_after_commit
+from durable_graph.records import (
+    CheckpointRow,
+    CommitUnit,
+    HistoryPage,
+    NewCheckpoint,
+    Rank,
+    Status,
+    StoredCheckpoint,
+    TaskRecord,
+    ThreadRow,
+    ValueKind,
+    ValueRow,
+    WritesBatch,
+)
+
+FAN = 32
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A row of a channel's chain, and how often its bytes have been merged."""
+
+    row: ValueRow
+    level: int
+
+
+Chains = Mapping[str, tuple[Link, ...]]
+
+
+class Namespace(msgspec.Struct, frozen=True):
+    """What the store holds of a namespace at one of its checkpoints."""
+
+    no: int = 0
+    chains: Chains = {}
+
+    @property
+    def state(self) -> dict[str, bytes]:
+        """Every channel's value."""
+        return {
+            channel: b"".join(link.row.value for link in links)
+            for channel, links in self.chains.items()
+            if links[-1].row.kind != ValueKind.ABSENT
+        }
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A checkpoint to be made: what it sets (None: has no value any more), and what it adds to channels.
+
+    `gap` leaves numbers out before it. `born` is how far back its plan goes, by default to itself.
+    """
+
+    values: Mapping[str, bytes | None] = {}
+    added: Mapping[str, bytes] = {}
+    ns: str = ""
+    gap: int = 0
+    born: int | None = None
+    header: bytes = b"header"
+
+
+class Writer:
+    """One run at work on one thread. `run` is what tells its commits from another run's."""
+
+    def __init__(self, thread: ThreadRow, run: bytes = b"the-first-run---") -> None:
+        self.thread = thread
+        self.run = run
+        self.namespaces: dict[str, Namespace] = {}
+        self._seen: dict[int, dict[str, Namespace]] = {0: {}}
+
+    @classmethod
+    def of(cls, thread: str, run: bytes = b"the-first-run---") -> "Writer":
+        """A run on a thread that is new."""
+        return cls(ThreadRow(thread, 0, origin_of(thread, 0), 0, 0, 0, 0, 0, 0, "done", 0, b""), run)
+
+    def rival(self, run: bytes = b"the-second-run--") -> "Writer":
+        """Another run that has read what this one has."""
+        other = Writer(self.thread, run)
+        other.namespaces, other._seen = dict(self.namespaces), dict(self._seen)
+        return other
+
+    def reborn(self, tombstone: ThreadRow) -> "Writer":
+        """A run that begins the thread anew after it was deleted."""
+        incarnation = tombstone.incarnation + 1
+        origin = origin_of(tombstone.thread, incarnation)
+        return Writer(msgspec.structs.replace(tombstone, incarnation=incarnation, origin=origin, head=0), self.run)
+
+    def unit(
+        self,
+        *steps: Step,
+        records: Iterable[TaskRecord] = (),
+        status: Status = "running",
+        fork_of: int | None = None,
+        at: int = 1,
+    ) -> CommitUnit:
+        """The commit of these steps on top of where the run is. Nothing changes here: see `applied`."""
+        spaces = dict(self.namespaces if fork_of is None else self._seen[fork_of])
+        made, no = [], self.thread.version
+        for step in steps or (Step(),):
+            no += 1 + step.gap
+            before = spaces.get(step.ns, Namespace())
+            new, spaces[step.ns] = self._checkpoint(step, no, before, at)
+            made.append(new)
+        return CommitUnit(
+            thread=self.thread.thread,
+            incarnation=self.thread.incarnation,
+            origin=self.thread.origin,
+            expected=self.thread.version,
+            epoch=self.thread.epoch,
+            wseq=self.thread.wseq,
+            gen=self.thread.gen,
+            commit_id=self.run,
+            at=at,
+            status=status,
+            checkpoints=tuple(made),
+            records=tuple(records),
+            fork_of=fork_of,
+        )
+
+    def applied(self, unit: CommitUnit) -> None:
+        """Go on from the unit's last checkpoint."""
+        spaces = dict(self.namespaces if unit.fork_of is None else self._seen[unit.fork_of])
+        for new in unit.checkpoints:
+            chains = dict(spaces.get(new.row.ns, Namespace()).chains)
+            for row in new.values:
+                chains[row.channel] = _chain_with(chains.get(row.channel, ()), row)
+            spaces[new.row.ns] = Namespace(new.row.no, chains)
+            self._seen[new.row.no] = dict(spaces)
+        self.namespaces = spaces
+        self.thread = thread_after_commit(unit, self.thread if self.thread.version else None)
+
+    def record(
+        self,
+        *,
+        born: int | None = None,
+        number: int = 0,
+        rank: Rank = Rank.DONE,
+        attempt: int = 1,
+        value: bytes = b"result",
+        ns: str = "",
+    ) -> TaskRecord:
+        """What a task came to, by default one that the newest checkpoint planned."""
+        born = self.thread.version if born is None else born
+        record = TaskRecord(ns, born, number, rank, attempt, self.run, value, b"")
+        return msgspec.structs.replace(record, digest=record_digest(self.thread.origin, record))
+
+    def batch(self, *records: TaskRecord, status: Status | None = None, at: int = 2) -> WritesBatch:
+        """These records, on top of where the run is."""
+        return WritesBatch(self.thread.thread, self.thread.version, self.thread.epoch, at, records, status)
+
+    def state(self, no: int | None = None, ns: str = "") -> dict[str, bytes]:
+        """The values of a namespace, now or when checkpoint `no` was the newest."""
+        spaces = self.namespaces if no is None else self._seen[no]
+        return spaces.get(ns, Namespace()).state
+
+    def _checkpoint(self, step: Step, no: int, before: Namespace, at: int) -> tuple[NewCheckpoint, Namespace]:
+        chains = dict(before.chains)
+        rows: list[ValueRow] = []
+        for channel, value in step.values.items():
+            kind = ValueKind.ABSENT if value is None else ValueKind.FULL
+            rows.append(self._signed(step.ns, ValueRow(channel, no, 0, kind, value or b"", b"")))
+        for channel, value in step.added.items():
+            rows.append(self._signed(step.ns, _merged(chains.get(channel, ()), channel, no, value)))
+        for row in rows:
+            chains[row.channel] = _chain_with(chains.get(row.channel, ()), row)
+        header = CheckpointRow(
+            ns=step.ns,
+            no=no,
+            parent=before.no,
+            born=no if step.born is None else step.born,
+            at=at,
+            commit_id=self.run,
+            header=step.header,
+            state_digest=add(EMPTY_STATE, *(links[-1].row.digest for links in chains.values())),
+            digest=b"",
+        )
+        header = msgspec.structs.replace(header, digest=checkpoint_digest(self.thread.origin, header))
+        return NewCheckpoint(header, tuple(rows)), Namespace(no, chains)
+
+    def _signed(self, ns: str, row: ValueRow) -> ValueRow:
+        return msgspec.structs.replace(row, digest=value_digest(self.thread.origin, ns, row))
+
+
+def _merged(links: tuple[Link, ...], channel: str, no: int, value: bytes) -> ValueRow:
+    """The row that adds `value`: with all that it stands for, if it is the last of its level."""
+    level = 0
+    while len(links) >= FAN - 1 and all(
+        link.level == level and link.row.kind == ValueKind.DELTA for link in links[-(FAN - 1) :]
+    ):
+        value = b"".join(link.row.value for link in links[-(FAN - 1) :]) + value
+        links, level = links[: -(FAN - 1)], level + 1
+    return ValueRow(channel, no, links[-1].row.no if links else 0, ValueKind.DELTA, value, b"")
+
+
+def _chain_with(links: tuple[Link, ...], row: ValueRow) -> tuple[Link, ...]:
+    if row.kind != ValueKind.DELTA:
+        return (Link(row, -1),)
+    kept = tuple(link for link in links if link.row.no <= row.prev)
+    covered = links[len(kept) :]
+    return (*kept, Link(row, covered[0].level + 1 if covered else 0))
+
+
+def state_of(stored: StoredCheckpoint) -> dict[str, bytes]:
+    """Every channel's value, from the rows that a saver gave."""
+    return _values_of(stored.values, _last(stored.values))
+
+
+def states_of(page: HistoryPage) -> dict[int, dict[str, bytes]]:
+    """Every channel's value at each checkpoint of a page."""
+    rows = {(row.channel, row.no): row for base in page.bases.values() for row in base}
+    rows.update(((row.channel, row.no), row) for row in page.values)
+    last: dict[int, dict[str, int]] = {0: {}}
+    for no, base in page.bases.items():
+        last[no] = _last(base)
+    for checkpoint in reversed(page.checkpoints):
+        written = {row.channel: row.no for row in page.values if row.no == checkpoint.no}
+        last[checkpoint.no] = {**last[checkpoint.parent], **written}
+    return {checkpoint.no: _values_of(rows.values(), last[checkpoint.no]) for checkpoint in page.checkpoints}
+
+
+def _values_of(values: Iterable[ValueRow], last: Mapping[str, int]) -> dict[str, bytes]:
+    rows = {(row.channel, row.no): row for row in values}
+    state: dict[str, bytes] = {}
+    for channel, newest in last.items():
+        value, no = b"", newest
+        while no:
+            value, no = rows[channel, no].value + value, rows[channel, no].prev
+        if rows[channel, newest].kind != ValueKind.ABSENT:
+            state[channel] = value
+    return state
+
+
+def _last(values: Iterable[ValueRow]) -> dict[str, int]:
+    last: dict[str, int] = {}
+    for row in values:
+        last[row.channel] = max(row.no, last.get(row.channel, 0))
+    return last
