@@ -117,7 +117,7 @@ async def test_a_result_of_the_wrong_kind_is_refused(saver: Checkpointer, result
 
 @pytest.mark.parametrize("given", [5, "text", ["topic"], object()])
 async def test_an_input_of_the_wrong_kind_is_refused(saver: Checkpointer, given: Any) -> None:
-    with pytest.raises(InvalidInputError, match="the input is an? .*; it has to be a dict of State's keys"):
+    with pytest.raises(InvalidInputError, match=r"the input is an? .*; it has to be a dict of State's keys"):
         await one_node(None).compile(saver).ainvoke(given, thread_id="t")
 
 
@@ -152,7 +152,8 @@ async def test_a_value_that_cannot_be_stored_fails_its_node_and_keeps_its_siblin
     graph = builder.compile(saver)
 
     async def release() -> None:
-        while not any(task.result for task in (await graph.aget_state(thread_id="t")).tasks):
+        # The store has no event for a record of another run's.
+        while not any(task.result for task in (await graph.aget_state(thread_id="t")).tasks):  # noqa: ASYNC110  # as said
             await asyncio.sleep(0)
         recorded.set()
 
@@ -231,7 +232,7 @@ async def test_a_thread_id_is_asked_for_where_there_is_a_checkpointer(saver: Che
     graph = one_node(None).compile(saver)
 
     for call in (graph.ainvoke({}), graph.ainvoke({}, {"configurable": {}}), graph.aget_state({})):
-        with pytest.raises(MissingThreadIdError, match="thread_id='...'"):
+        with pytest.raises(MissingThreadIdError, match=r"thread_id='...'"):
             await call
 
 
