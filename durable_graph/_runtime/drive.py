@@ -95,7 +95,7 @@ def committed_event(session: Session, step: Step) -> AnyEvent:
         step=state.step,
         checkpoint_id=checkpoint_id(state.no) if session.journal is not None else None,
         source=step.source,
-        values={key: state.values[key] for key in topology.channels if key in state.values},
+        values={key: state.values[key] for key in topology.state.fields if key in state.values},
         changed=any(channel in topology.channels for channel in step.changes),
         next=tuple(task.node for task in state.plan),
     )

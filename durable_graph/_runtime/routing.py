@@ -26,10 +26,9 @@ async def choose(
     """
     # A router sees the state as its own node leaves it, without what the siblings wrote.
     values, _ = merge_writes(topology, state.values, ((task.node, write) for write in writes))
-    seen = topology.state.read(values)
     routes: list[Route] = []
     for router in routers_of(topology, task):
-        chosen = router.path(seen)
+        chosen = router.path(router.input.read(values))
         if inspect.isawaitable(chosen):
             chosen = await chosen
         several = chosen if isinstance(chosen, list | tuple) else [chosen]

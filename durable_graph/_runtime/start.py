@@ -2,12 +2,11 @@
 
 import os
 import time
-from collections.abc import Mapping
 
 from durable_graph._engine.admit import Admitted, admit, replan
 from durable_graph._engine.header import Header
 from durable_graph._engine.restore import check_plan
-from durable_graph._engine.state import State, initial_state
+from durable_graph._engine.state import State, initial_state, output_of
 from durable_graph._engine.task import Done, Outcome
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.attempt import Setting
@@ -180,8 +179,3 @@ def _input_step(admitted: Admitted, parent: int, fork_of: int | None) -> Step:
         superseded=admitted.superseded,
         fork_of=fork_of,
     )
-
-
-def output_of(topology: Topology, values: Mapping[str, object]) -> dict[str, object]:
-    """The state's own channels, without the joins."""
-    return {key: values[key] for key in topology.channels if key in values}

@@ -4,12 +4,12 @@ import operator
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, Protocol, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, assert_type
 
 import msgspec
 import pydantic
 
-from durable_graph.graph import END, START, GraphBuilder, Send
+from durable_graph import END, START, CompiledGraph, Runtime, Send, StateGraph
 
 
 class State(TypedDict):
@@ -27,11 +27,6 @@ class Update(TypedDict, total=False):
 
 class Job(TypedDict):
     subject: str
-
-
-class HasId(Protocol):
-    @property
-    def execution_info(self) -> object: ...
 
 
 async def returns_dict(state: State) -> dict[str, Any]:
@@ -68,16 +63,16 @@ def returns_awaitable(state: State) -> Awaitable[Update]:
 async def takes_part(state: Part) -> None: ...
 
 
-async def takes_runtime(state: State, runtime: HasId) -> None: ...
+async def takes_runtime(state: State, runtime: Runtime) -> None: ...
 
 
 async def takes_config(state: State, config: dict[str, Any]) -> None: ...
 
 
-def takes_both(state: State, config: dict[str, Any], runtime: HasId) -> None: ...
+def takes_both(state: State, config: dict[str, Any], runtime: Runtime) -> None: ...
 
 
-async def takes_keywords(state: State, *, runtime: HasId, config: dict[str, Any] | None = None) -> None: ...
+async def takes_keywords(state: State, *, runtime: Runtime, config: dict[str, Any] | None = None) -> None: ...
 
 
 async def has_option(state: State, limit: int = 3) -> None: ...
@@ -105,7 +100,7 @@ def of_anything(state: Any) -> Any: ...
 
 unknown: Callable[..., Any] = of_anything
 
-builder: GraphBuilder[State] = GraphBuilder(State)
+builder = assert_type(StateGraph(State), StateGraph[State])
 builder.add_node(returns_dict)
 builder.add_node(returns_narrow_dict)
 builder.add_node(returns_typed_update)
@@ -160,7 +155,7 @@ builder.add_edge(START, "a").add_edge(["a", "b"], "c").add_edge(("a", "b"), END)
 )
 
 
-class Extended(GraphBuilder[State]):
+class Extended(StateGraph[State]):
     def more(self) -> None: ...
 
 
@@ -188,10 +183,10 @@ def of_struct(state: Struct) -> Struct | None:
     return state
 
 
-async def of_model(state: Model, runtime: HasId) -> Model | dict[str, str]:
+async def of_model(state: Model, runtime: Runtime) -> Model | dict[str, str]:
     return state
 
 
-GraphBuilder(Data).add_node(of_data)
-GraphBuilder(Struct).add_node(of_struct)
-GraphBuilder(Model).add_node(of_model)
+assert_type(StateGraph(Data).add_node(of_data).compile(), CompiledGraph[Data])
+StateGraph(Struct).add_node(of_struct)
+StateGraph(Model).add_node(of_model)

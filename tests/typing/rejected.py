@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from durable_graph.graph import END, GraphBuilder
+from durable_graph import END, StateGraph
 
 
 class State(TypedDict):
@@ -69,7 +69,7 @@ def routes_other(state: Other) -> str:
     return END
 
 
-builder = GraphBuilder(State)
+builder = StateGraph(State)
 builder.add_node(of_other)  # E: add_node
 builder.add_node("named", of_other)  # E: add_node
 builder.add_node(plain_of_other)  # E: add_node
@@ -86,6 +86,6 @@ builder.add_sequence([of_other])  # E: TakesState
 builder.add_conditional_edges("a", routes_other)  # E: add_conditional_edges
 builder.set_conditional_entry_point(routes_other)  # E: set_conditional_entry_point
 builder.add_edge(of_state, "a")  # E: add_edge
-GraphBuilder(Data).add_node(of_other_data)  # E: add_node
-GraphBuilder(Data).add_node(of_state)  # E: add_node
-GraphBuilder(Data).add_node(returns_other_data)  # E: add_node
+StateGraph(Data).add_node(of_other_data)  # E: add_node
+StateGraph(Data).add_node(of_state)  # E: add_node
+StateGraph(Data).add_node(returns_other_data)  # E: add_node
