@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from durable_graph._engine.state import output_of
 from durable_graph._runtime.busy import only_run
 from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.options import check_config, read_place, read_run
 from durable_graph._runtime.run import Durability, IfBusy, IfUnfinished, Run
 from durable_graph._runtime.snapshot import StateSnapshot, read_history, read_snapshot
-from durable_graph._runtime.start import output_of, run_graph
+from durable_graph._runtime.start import run_graph
 from durable_graph._runtime.stream import EventStream
 from durable_graph._runtime.views import StreamMode, view_of
 from durable_graph.checkpointing import Checkpointer

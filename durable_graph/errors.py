@@ -125,8 +125,8 @@ class ConcurrentUpdateError(InvalidUpdateError):
         self.channel = channel
         self.nodes = tuple(nodes)
         super().__init__(
-            f"channel {channel!r} takes one write per superstep and got {len(self.nodes)}, from: {', '.join(self.nodes)}; "
-            f"declare it as Annotated[<type>, <reducer>] to merge them"
+            f"channel {channel!r} takes one write per superstep and got {len(self.nodes)}, "
+            f"from: {', '.join(self.nodes)}; declare it as Annotated[<type>, <reducer>] to merge them"
         )
 
 
@@ -153,12 +153,13 @@ class NodeCancelledError(DurableGraphError):
     def __init__(self, node: str) -> None:
         self.node = node
         super().__init__(
-            f"node {node!r} raised CancelledError by itself; a task that it awaits was cancelled: catch that in the node"
+            f"node {node!r} raised CancelledError by itself; "
+            f"a task that it awaits was cancelled: catch that in the node"
         )
 
 
 class ReducerError(DurableGraphError):
-    """A reducer raised, or returned what its channel cannot hold. Nothing was committed; the nodes' results are kept."""
+    """A reducer raised. Nothing was committed, and the nodes' results are kept."""
 
     def __init__(self, channel: str, *, nodes: Iterable[str], why: str) -> None:
         self.channel = channel
@@ -327,7 +328,8 @@ class CheckpointConflictError(DurableGraphError):
         self.checkpoint_id = checkpoint_id
         super().__init__(
             f"thread {thread_id!r} was extended by another writer: this run built on version {expected}, "
-            f"the thread is at {found} (checkpoint {checkpoint_id!r}); read the state again and repeat the call if it still applies"
+            f"the thread is at {found} (checkpoint {checkpoint_id!r}); "
+            f"read the state again and repeat the call if it still applies"
         )
 
 
@@ -384,7 +386,7 @@ class DecodeError(DurableGraphError, ValueError):
 
 
 class CorruptCheckpointError(DurableGraphError):
-    """A stored row is damaged or missing. It is never replaced by another; other checkpoints and threads stay usable."""
+    """A stored row is damaged or missing, and no other takes its place. Other checkpoints and threads stay usable."""
 
     def __init__(self, thread_id: str, *, row: str, why: str, checkpoint_id: str | None = None) -> None:
         self.thread_id = thread_id
@@ -393,7 +395,8 @@ class CorruptCheckpointError(DurableGraphError):
         self.checkpoint_id = checkpoint_id
         at = f", checkpoint {checkpoint_id!r}" if checkpoint_id else ""
         super().__init__(
-            f"thread {thread_id!r}{at}: {row} is damaged ({why}); restore it from a backup or go on from an older checkpoint"
+            f"thread {thread_id!r}{at}: {row} is damaged ({why}); "
+            f"restore it from a backup or go on from an older checkpoint"
         )
 
 
@@ -459,7 +462,8 @@ class StoreFormatError(DurableGraphError):
         self.found = found
         self.supported = supported
         super().__init__(
-            f"{store} has format {found} and this version of durable-graph reads up to {supported}; upgrade durable-graph"
+            f"{store} has format {found} and this version of durable-graph reads up to {supported}; "
+            f"upgrade durable-graph"
         )
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 Status = Literal["running", "interrupted", "failed", "done", "deleted"]
 """What a thread is at: `running` has tasks left and no recorded reason why they are not running (a run is at work, or
-a crash or a cancellation ended it), `interrupted` waits for an answer, `failed` had a node fail, `done` has nothing left
-to run, `deleted` is the tombstone that `delete_thread` leaves."""
+a crash or a cancellation ended it), `interrupted` waits for an answer, `failed` had a node fail, `done` has nothing
+left to run, `deleted` is the tombstone that `delete_thread` leaves."""
 
 STATUSES: tuple[Status, ...] = ("running", "interrupted", "failed", "done", "deleted")
 
@@ -115,7 +115,7 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     """Everything of one commit that has to become true together.
 
     It applies only if the thread is at `expected` (0: it does not exist), with the same `epoch` and `wseq`, and, for a
-    fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend and may have gaps.
+    fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend, maybe with gaps.
     `fork_of` is the checkpoint that a new line grows from; None goes on with the head's line.
     """
 
@@ -192,7 +192,7 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     """What `load` found: the thread, and a checkpoint with all that is needed to restore its state.
 
     `checkpoint` is None where the thread is deleted, or has no such checkpoint. `values` holds, for every channel, its
-    last row and the rows that its `prev`s lead to. `records` are the task records from `checkpoint.born` to `checkpoint.no`.
+    last row and the rows that its `prev`s lead to. `records` are the task records from `checkpoint.born` to its `no`.
     `writes_digest` is the sum of the digests that `records` should have, where the thread keeps one: at its head.
     """
 
@@ -206,8 +206,8 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
 class HistoryPage(msgspec.Struct, frozen=True, gc=False):
     """A page of a thread's checkpoints, newest first, with what is needed to restore each.
 
-    `values` has the rows that the page's own checkpoints wrote. `bases` has, for each checkpoint outside the page that is
-    the parent of one inside it, the rows that a load of it would give; where the parent was pruned, at least those of them
+    `values` has the rows that the page's own checkpoints wrote. `bases` has, for each checkpoint outside the page that
+    is the parent of one inside it, the rows that a load of it would give; where the parent was pruned, at least those
     that its child still needs. `older` is the number to ask the next page with, 0 at the end.
     """
 

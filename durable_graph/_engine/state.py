@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.task import Task
-from durable_graph.channels import MISSING, Channel
+from durable_graph.channels import MISSING
 from durable_graph.graph import Topology
 
 
@@ -66,6 +66,6 @@ def initial_state(topology: Topology) -> State:
     return State(no=0, step=-1, values={name: value for name, value in starts.items() if value is not MISSING}, plan=())
 
 
-def rule_of(topology: Topology, channel: str) -> Channel:
-    """The merge rule of one of the state's own channels."""
-    return topology.channels[channel]
+def output_of(topology: Topology, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The state's own keys, without the joins and without those that only nodes' inputs have."""
+    return {key: values[key] for key in topology.state.fields if key in values}

@@ -9,9 +9,8 @@ import msgspec
 from durable_graph._engine.admit import Superseded
 from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.restore import Restored, restore, restore_page
-from durable_graph._engine.state import State
+from durable_graph._engine.state import State, output_of
 from durable_graph._engine.task import Argument, Done, Failed, Identity, Outcome, RoutingOpen, Task, task_id
-from durable_graph._runtime.start import output_of
 from durable_graph.checkpointing import Checkpointer, verify, verify_page
 from durable_graph.errors import ConcurrentUpdateError, ReducerError, UnknownCheckpointError
 from durable_graph.graph import Topology

@@ -3,7 +3,7 @@
 It is encoded here, while the node is still to blame: what cannot be stored fails the node that returned it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from durable_graph._engine.rows import check_size
@@ -18,7 +18,8 @@ def node_writes(topology: Topology, node: Node, result: Any, max_value_bytes: in
     Raises `InvalidNodeResultError`, `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
     """
     updates = _updates(topology, node, result)
-    return encode_writes(topology, updates, f"the result of node {node.name!r}", max_value_bytes)
+    _check_keys(updates, topology.channels, f"the result of node {node.name!r}")
+    return _encode_writes(topology, updates, max_value_bytes)
 
 
 def input_writes(topology: Topology, value: Any, max_value_bytes: int | None) -> tuple[Write, ...]:
@@ -29,17 +30,20 @@ def input_writes(topology: Topology, value: Any, max_value_bytes: int | None) ->
     updates = value if isinstance(value, dict) else topology.state.updates(value)
     if updates is None:
         raise InvalidInputError(value, expected=f"a dict of {topology.state.cls.__name__}'s keys, or an instance of it")
-    return encode_writes(topology, updates, "the input", max_value_bytes)
+    _check_keys(updates, topology.state.keys, "the input")
+    return _encode_writes(topology, updates, max_value_bytes)
 
 
-def encode_writes(
-    topology: Topology, updates: Mapping[str, Any], where: str, max_value_bytes: int | None
-) -> tuple[Write, ...]:
+def _check_keys(updates: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    for key in updates:
+        if key not in known:
+            raise UnknownStateKeyError(key, where=where, known=known)
+
+
+def _encode_writes(topology: Topology, updates: Mapping[str, Any], max_value_bytes: int | None) -> tuple[Write, ...]:
     """Updates as writes, with their bytes unless `max_value_bytes` is None: then nothing is stored."""
     writes = []
     for channel, value in updates.items():
-        if channel not in topology.channels:
-            raise UnknownStateKeyError(channel, where=where, known=topology.channels)
         data = None
         if max_value_bytes is not None:
             data = topology.codecs[channel].update.encode(value)
