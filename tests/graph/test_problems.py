@@ -264,6 +264,15 @@ def test_a_type_that_can_never_be_stored_is_told_with_its_channel() -> None:
     assert "'answers'" in problems[1]
 
 
+def test_classes_that_share_a_tag_are_told() -> None:
+    class Other: ...
+
+    problems = problems_of(working(), types=[("tag", Exception), ("tag", Other)])
+
+    assert len(problems) == 1
+    assert "'tag'" in problems[0]
+
+
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     class Misfit(TypedDict):
         topic: str

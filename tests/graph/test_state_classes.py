@@ -349,6 +349,20 @@ def test_a_name_that_cannot_be_resolved_is_told_with_its_field(state: type) -> N
     assert caught.value.schema is state
 
 
+def test_a_class_of_a_function_that_has_returned_cannot_be_looked_up() -> None:
+    def make() -> Any:
+        class Draft(msgspec.Struct):
+            text: str
+
+        class State(TypedDict):
+            draft: "Draft"
+
+        return State
+
+    with pytest.raises(InvalidStateSchemaError, match="the type of 'draft' cannot be resolved: name 'Draft'"):
+        Schema.of(make())
+
+
 # Reducers
 
 
