@@ -64,6 +64,7 @@ async def with_option(state: State, option: int) -> None: ...
         (AsyncMock(), True),
         (lambda state: None, False),
         (print, False),
+        (dict, False),
     ],
 )
 def test_any_callable_is_a_node(action: Callable[..., Any], is_async: bool) -> None:
@@ -188,15 +189,18 @@ def test_a_router_receives_what_it_is_annotated_with() -> None:
 def test_an_input_may_narrow_a_type_of_the_state() -> None:
     class Wide(TypedDict):
         topic: str | int | None
+        best: Annotated[Any, max]
 
     class Narrow(TypedDict):
         topic: str | None
+        best: int
 
     def narrow(state: Narrow) -> None: ...
 
     builder: Any = GraphBuilder(Wide)
     assert builder.add_node(narrow).set_entry_point("narrow").topology().channels == {
-        "topic": LastValue(str | int | None)
+        "topic": LastValue(str | int | None),
+        "best": Reduced(Any, max),
     }
 
 

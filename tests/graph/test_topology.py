@@ -150,9 +150,14 @@ async def sends(state: State) -> list[Send]:
     return [Send("write", state)]
 
 
+def literal_or_any_name(state: State) -> list[Literal["write"] | str]:
+    return ["review"]
+
+
 @pytest.mark.parametrize(
     ("path", "path_map", "choices"),
     [
+        (literal_or_any_name, None, None),
         (route, None, None),
         (sends, None, None),
         (literal, None, {"write": "write", END: END}),
