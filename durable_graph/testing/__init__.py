@@ -1,0 +1,1 @@
+"""Shipped to users: what tests a saver, and what tests a graph on one."""

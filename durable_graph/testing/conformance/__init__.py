@@ -1,0 +1,25 @@
+"""The clauses that every saver keeps to, for a backend's own tests.
+
+    class TestMySaver(CheckpointerConformance):
+        async def open(self) -> Checkpointer:
+            return MySaver(...)
+
+Each clause is an `async def test_...`; run them with pytest and an asyncio plugin, or call them.
+"""
+
+from durable_graph.testing.conformance.cancellation import CancellationClauses
+from durable_graph.testing.conformance.commits import CommitClauses
+from durable_graph.testing.conformance.damage import DamageClauses
+from durable_graph.testing.conformance.reads import ReadClauses
+from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, StoredRow
+from durable_graph.testing.conformance.task_records import TaskRecordClauses
+from durable_graph.testing.conformance.upkeep import UpkeepClauses
+
+
+class CheckpointerConformance(
+    CommitClauses, TaskRecordClauses, ReadClauses, UpkeepClauses, CancellationClauses, DamageClauses
+):
+    """Every clause. A subclass fills in `open`, and `damage`."""
+
+
+__all__ = ["CheckpointerConformance", "SaverUnderTest", "StoredRow"]

@@ -1,0 +1,135 @@
+"""Clauses of cancellation and of misuse: a call that was begun ends, and a saver knows when it is not to be used."""
+
+import asyncio
+
+from durable_graph.errors import CheckpointerClosedError, CheckpointerLoopError
+from durable_graph.records import Committed, Saved
+from durable_graph.testing.conformance.saver_under_test import (
+    TURNS,
+    SaverUnderTest,
+    cancelled_after,
+    commit,
+    loaded,
+    raises,
+    some_thread,
+)
+from durable_graph.testing.rows import Step, Writer, state_of
+
+
+class CancellationClauses(SaverUnderTest):
+    """However a call is cancelled, it is done whole or not at all, and the next one works."""
+
+    async def test_a_cancelled_commit_is_whole_or_absent(self) -> None:
+        async with self.saver() as saver:
+            for turns in TURNS:
+                writer = await some_thread(saver, f"thread-{turns}")
+                unit = writer.unit(Step({"count": b"4"}, {"log": b"4,"}), Step({"memory": b"m"}, ns="child"))
+                await cancelled_after(turns, lambda unit=unit: saver.commit(unit))  # type: ignore[misc]
+                found = await loaded(saver, unit.thread)
+                if found.thread.version == unit.version:
+                    writer.applied(unit)
+                assert state_of(found) == writer.state()
+                assert await saver.commit(unit) == Committed(unit.version)
+
+    async def test_a_cancelled_save_is_whole_or_absent(self) -> None:
+        async with self.saver() as saver:
+            for turns in TURNS:
+                writer = await some_thread(saver, f"thread-{turns}")
+                batch = writer.batch(writer.record(), writer.record(number=1), status="failed")
+                await cancelled_after(turns, lambda batch=batch: saver.save_writes(batch))  # type: ignore[misc]
+                found = await loaded(saver, batch.thread)
+                outcome = found.records, found.thread.wseq, found.thread.status
+                assert outcome in (((), 0, "running"), (batch.records, 1, "failed"))
+                again = await saver.save_writes(batch)
+                assert isinstance(again, Saved)
+                assert (again.wseq, again.standing) == (1, batch.records)
+
+    async def test_cancelled_upkeep_is_whole_or_absent(self) -> None:
+        async with self.saver() as saver:
+            for turns in TURNS:
+                thread, copy = f"thread-{turns}", f"copy-{turns}"
+                writer = await some_thread(saver, thread, length=5)
+                await cancelled_after(turns, lambda: saver.copy_thread(thread, copy))  # noqa: B023 - ends in this turn
+                found = await saver.load(copy)
+                assert found is None or state_of(await loaded(saver, copy)) == writer.state()
+                await saver.copy_thread(thread, copy)
+                await cancelled_after(turns, lambda: saver.prune(thread))  # noqa: B023 - ends in this turn
+                assert state_of(await loaded(saver, thread)) == writer.state()
+                assert await saver.prune(thread) in (0, 4)
+                await cancelled_after(turns, lambda: saver.delete_thread(copy))  # noqa: B023 - ends in this turn
+                after = await saver.load(copy)
+                assert after is not None
+                assert after.thread.status == "deleted" or state_of(await loaded(saver, copy)) == writer.state()
+                await saver.delete_thread(copy)
+
+    async def test_a_cancelled_read_leaves_nothing_behind(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+            for turns in TURNS:
+                await cancelled_after(turns, lambda: saver.load("thread"))
+                await cancelled_after(turns, lambda: saver.history("thread", limit=2))
+                await cancelled_after(turns, saver.list_threads)
+                await commit(saver, writer, Step({"count": b"%d" % turns}, {"log": b"x,"}))
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+
+    async def test_a_caller_that_is_cancelled_takes_no_neighbour_with_it(self) -> None:
+        async with self.saver() as saver:
+            writers = [await some_thread(saver, f"thread-{number}") for number in range(6)]
+            units = [writer.unit(Step({"count": b"4"})) for writer in writers]
+            calls = [asyncio.create_task(saver.commit(unit)) for unit in units]
+            await asyncio.sleep(0)
+            calls[0].cancel()
+            calls[3].cancel()
+            await asyncio.wait(calls)
+            assert [await call for call in (calls[1], calls[2], calls[4], calls[5])] == [Committed(4)] * 4
+            assert [await saver.commit(unit) for unit in units] == [Committed(4)] * 6
+
+    async def test_closing_finishes_what_was_begun(self) -> None:
+        saver = await self.open()
+        writers = [Writer.of(f"thread-{number}") for number in range(5)]
+        await asyncio.gather(*(saver.commit(writer.unit(Step({"count": b"1"}))) for writer in writers))
+        for writer in writers:
+            writer.applied(writer.unit(Step({"count": b"1"})))
+        calls = [asyncio.create_task(saver.commit(writer.unit(Step({"count": b"2"})))) for writer in writers]
+        # Until every call has been begun: what happens to one that was not is that it is refused.
+        await asyncio.sleep(0)
+        await asyncio.gather(saver.aclose(), saver.aclose())
+        assert await asyncio.gather(*calls) == [Committed(2)] * 5
+        await saver.aclose()
+
+    async def test_a_closed_saver_says_so(self) -> None:
+        saver = await self.open()
+        writer = await some_thread(saver)
+        await saver.aclose()
+        await saver.aclose()
+        with raises(CheckpointerClosedError):
+            await saver.load("thread")
+        with raises(CheckpointerClosedError):
+            await saver.commit(writer.unit())
+        with raises(CheckpointerClosedError):
+            await saver.save_writes(writer.batch(status="done"))
+        with raises(CheckpointerClosedError):
+            await saver.history("thread", limit=1)
+        with raises(CheckpointerClosedError):
+            await saver.list_threads()
+        with raises(CheckpointerClosedError):
+            await saver.delete_thread("thread")
+        with raises(CheckpointerClosedError):
+            await saver.copy_thread("thread", "copy")
+        with raises(CheckpointerClosedError):
+            await saver.prune("thread")
+
+    async def test_a_saver_is_not_for_another_loop(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+
+            async def elsewhere() -> None:
+                with raises(CheckpointerLoopError):
+                    await saver.load("thread")
+                with raises(CheckpointerLoopError):
+                    await saver.commit(writer.unit())
+                with raises(CheckpointerLoopError):
+                    await saver.aclose()
+
+            await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+            await commit(saver, writer, Step({"count": b"4"}))

@@ -1,0 +1,192 @@
+"""Clauses of `delete_thread`, `copy_thread` and `prune`."""
+
+import msgspec
+
+from durable_graph.checkpointing import verify_page
+from durable_graph.errors import InvalidOptionError, ThreadExistsError, UnknownThreadError
+from durable_graph.records import Committed, Conflict
+from durable_graph.testing.conformance.saver_under_test import (
+    SaverUnderTest,
+    commit,
+    loaded,
+    raises,
+    save,
+    some_thread,
+)
+from durable_graph.testing.rows import Step, state_of, states_of
+
+
+class UpkeepClauses(SaverUnderTest):
+    """What every saver does to whole threads."""
+
+    async def test_a_deleted_thread_leaves_a_tombstone(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+            await save(saver, writer, writer.batch(writer.record()))
+            for _ in range(2):
+                await saver.delete_thread("thread")
+                found = await saver.load("thread")
+                assert found is not None
+                assert (found.thread.status, found.thread.version, found.thread.epoch) == ("deleted", 4, 1)
+                assert (found.checkpoint, found.values, found.records) == (None, (), ())
+            older = await saver.load("thread", no=2)
+            assert older is not None
+            assert older.checkpoint is None
+            page = await saver.history("thread", limit=5)
+            assert page is not None
+            assert page.checkpoints == ()
+
+    async def test_deleting_what_never_existed_does_nothing(self) -> None:
+        async with self.saver() as saver:
+            await saver.delete_thread("thread")
+            assert await saver.load("thread") is None
+            await some_thread(saver)
+
+    async def test_a_writer_that_still_believes_in_a_deleted_thread_is_shut_out(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+            zombie = writer.rival(writer.run)
+            await saver.delete_thread("thread")
+            assert await saver.commit(zombie.unit(Step({"count": b"4"}))) == Conflict(4)
+            # It may have missed several numbers: that it happens to name the tombstone's version is no proof.
+            zombie.thread = msgspec.structs.replace(zombie.thread, version=4, epoch=1)
+            assert await saver.commit(zombie.unit(Step({"count": b"4"}))) == Conflict(4)
+            assert await saver.save_writes(zombie.batch(zombie.record())) == Conflict(4)
+            found = await saver.load("thread")
+            assert found is not None
+            assert found.thread.status == "deleted"
+
+    async def test_a_deleted_thread_may_begin_anew(self) -> None:
+        async with self.saver() as saver:
+            old = await some_thread(saver)
+            await saver.delete_thread("thread")
+            grave = await saver.load("thread")
+            assert grave is not None
+            new = old.reborn(grave.thread)
+            unit = await commit(saver, new, Step({"life": b"second"}))
+            assert await saver.commit(unit) == Committed(5)
+            found = await loaded(saver, "thread")
+            assert (found.thread.incarnation, found.thread.head, found.thread.status) == (1, 5, "running")
+            assert state_of(found) == {"life": b"second"}
+            assert await saver.commit(old.unit(Step({"count": b"4"}))) == Conflict(5)
+
+    async def test_a_copy_has_all_that_the_thread_had(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver, length=5)
+            await commit(saver, writer, Step({"memory": b"child's"}, ns="child"))
+            await commit(saver, writer, Step({"count": b"fork"}, {"log": b"f,"}), fork_of=2)
+            await save(saver, writer, writer.batch(writer.record(), status="failed"))
+            source = await loaded(saver, "thread")
+            for _ in range(2):
+                await saver.copy_thread("thread", "copy")
+            copy = await loaded(saver, "copy")
+            assert copy == msgspec.structs.replace(source, thread=msgspec.structs.replace(source.thread, thread="copy"))
+            assert state_of(await loaded(saver, "copy", "child", 6)) == {"memory": b"child's"}
+            page = await saver.history("copy", limit=20)
+            assert page is not None
+            verify_page(page)
+            assert states_of(page) == {no: writer.state(no) for no in (1, 2, 3, 4, 5, 7)}
+
+    async def test_a_copy_and_its_source_go_separate_ways(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+            await saver.copy_thread("thread", "copy")
+            other = writer.rival()
+            other.thread = (await loaded(saver, "copy")).thread
+            await commit(saver, writer, Step({"count": b"source"}))
+            await commit(saver, other, Step({"count": b"copy"}, {"log": b"copy,"}))
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+            assert state_of(await loaded(saver, "copy")) == other.state()
+            await saver.delete_thread("thread")
+            assert state_of(await loaded(saver, "copy")) == other.state()
+
+    async def test_a_copy_overwrites_nothing(self) -> None:
+        async with self.saver() as saver:
+            await some_thread(saver)
+            other = await some_thread(saver, "other")
+            with raises(ThreadExistsError):
+                await saver.copy_thread("thread", "other")
+            with raises(ThreadExistsError):
+                await saver.copy_thread("thread", "thread")
+            with raises(UnknownThreadError):
+                await saver.copy_thread("nobody", "copy")
+            assert state_of(await loaded(saver, "other")) == other.state()
+            await saver.copy_thread("thread", "copy")
+            copy = other.rival()
+            copy.thread = (await loaded(saver, "copy")).thread
+            await commit(saver, copy, Step({"count": b"4"}))
+            with raises(ThreadExistsError):
+                await saver.copy_thread("thread", "copy")
+
+    async def test_a_copy_onto_a_tombstone_shuts_out_its_writers(self) -> None:
+        async with self.saver() as saver:
+            await some_thread(saver)
+            zombie = await some_thread(saver, "copy")
+            await saver.delete_thread("copy")
+            await saver.copy_thread("thread", "copy")
+            assert (await loaded(saver, "copy")).thread.incarnation == 1
+            assert await saver.commit(zombie.unit(Step({"count": b"4"}))) == Conflict(3)
+            assert await saver.save_writes(zombie.batch(zombie.record())) == Conflict(3)
+
+    async def test_pruning_keeps_what_the_kept_need(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver, length=40)
+            await commit(saver, writer, Step({"memory": b"old"}, {"notes": b"1,"}, ns="child"))
+            await commit(saver, writer, Step({}, {"notes": b"2,"}, ns="child"))
+            await commit(saver, writer, Step({"count": b"43"}, {"log": b"43,"}))
+            await commit(saver, writer, Step({"count": b"44"}))
+            before = await loaded(saver, "thread")
+            assert await saver.prune("thread", keep_last=2) == 41
+            assert await saver.prune("thread", keep_last=2) == 0
+            found = await loaded(saver, "thread")
+            assert found.thread == msgspec.structs.replace(before.thread, gen=1, floor=43)
+            assert state_of(found) == writer.state()
+            assert state_of(await loaded(saver, "thread", no=43)) == writer.state(43)
+            assert state_of(await loaded(saver, "thread", "child")) == writer.state(ns="child")
+            gone = await saver.load("thread", no=42)
+            assert gone is not None
+            assert gone.checkpoint is None
+
+    async def test_a_pruned_thread_is_read_and_gone_on_from(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver, length=40)
+            await save(saver, writer, writer.batch(writer.record()))
+            await saver.prune("thread", keep_last=3)
+            assert (await loaded(saver, "thread")).records == (writer.record(),)
+            page = await saver.history("thread", limit=10)
+            assert page is not None
+            verify_page(page)
+            assert states_of(page) == {no: writer.state(no) for no in (38, 39, 40)}
+            # The run that was under way has not heard of it.
+            await commit(saver, writer, Step({"count": b"41"}, {"log": b"41,"}))
+            writer.thread = (await loaded(saver, "thread")).thread
+            await commit(saver, writer, Step({"count": b"f"}, {"log": b"f,"}), fork_of=39)
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+
+    async def test_pruning_removes_other_lines(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver, length=6)
+            await commit(saver, writer, Step({}, {"log": b"f,"}), fork_of=3)
+            await commit(saver, writer, Step({}, {"log": b"g,"}))
+            assert await saver.prune("thread", keep_last=4) == 4
+            page = await saver.history("thread", limit=10)
+            assert page is not None
+            verify_page(page)
+            assert states_of(page) == {no: writer.state(no) for no in (2, 3, 7, 8)}
+
+    async def test_a_fork_from_what_was_pruned_meanwhile_is_a_conflict(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver, length=5)
+            unit = writer.unit(Step({"count": b"fork"}), fork_of=2)
+            await saver.prune("thread")
+            assert await saver.commit(unit) == Conflict(5)
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+
+    async def test_pruning_leaves_at_least_one_checkpoint(self) -> None:
+        async with self.saver() as saver:
+            await some_thread(saver)
+            with raises(InvalidOptionError):
+                await saver.prune("thread", keep_last=0)
+            with raises(UnknownThreadError):
+                await saver.prune("nobody")
+            assert await saver.prune("thread", keep_last=99) == 0

@@ -1,0 +1,41 @@
+"""Behind a MemorySaver's back."""
+
+from typing import Literal
+
+import msgspec
+
+from durable_graph.checkpointing import MemorySaver
+from durable_graph.testing.conformance import StoredRow
+
+
+def tamper(saver: MemorySaver, row: StoredRow, how: Literal["flip", "remove"]) -> None:
+    """Change or remove a stored row."""
+    # The rows of a saver in memory can be got at in no other way, and are nobody's business but a test's.
+    thread = saver._threads[row.thread]
+    match row.table, how:
+        case "value", "remove":
+            channel = thread.values[row.ns][row.channel]
+            del channel.rows[row.no]
+            channel.order.remove(row.no)
+        case "value", "flip":
+            value = thread.values[row.ns][row.channel].rows[row.no]
+            changed = msgspec.structs.replace(value, value=flipped(value.value))
+            thread.values[row.ns][row.channel].rows[row.no] = changed
+        case "checkpoint", "remove":
+            del thread.checkpoints[row.ns, row.no]
+        case "checkpoint", "flip":
+            checkpoint = thread.checkpoints[row.ns, row.no]
+            changed_header = msgspec.structs.replace(checkpoint, header=flipped(checkpoint.header))
+            thread.checkpoints[row.ns, row.no] = changed_header
+        case "record", "remove":
+            del thread.records[row.ns, row.no, row.ord]
+        case "record", "flip":
+            record = thread.records[row.ns, row.no, row.ord]
+            thread.records[row.ns, row.no, row.ord] = msgspec.structs.replace(record, value=flipped(record.value))
+        case "line", _:
+            del thread.parents[row.no]
+
+
+def flipped(data: bytes) -> bytes:
+    """The bytes with one bit of the last one changed."""
+    return data[:-1] + bytes([data[-1] ^ 1])
