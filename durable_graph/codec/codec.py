@@ -94,13 +94,16 @@ class TypeCodec:
             raise DecodeError(self.where, f"{error}" or type(error).__name__) from error
 
     def _refused(self, refusal: Refusal) -> UnstorableValueError:
-        path, why, remedy = refusal.path, refusal.why, refusal.remedy
+        path, type_name, why, remedy = refusal.path, refusal.type_name, refusal.why, refusal.remedy
         if isinstance(refusal, TooDeep):
-            # The path to something so deep says less than where it begins.
-            path = path[:60] + "..." if len(path) > 60 else path
-            if refusal.is_cycle:
+            cycle = refusal.cycle()
+            if cycle is not None:
+                path, type_name = cycle[0], type(cycle[1]).__qualname__
                 why, remedy = "it holds itself", "store the parts and put them together again in the node"
-        return UnstorableValueError(channel=self.where, path=path, type_name=refusal.type_name, why=why, remedy=remedy)
+            elif len(path) > 60:
+                # The path to something so deep says less than where it begins.
+                path = path[:60] + "..."
+        return UnstorableValueError(channel=self.where, path=path, type_name=type_name, why=why, remedy=remedy)
 
 
 def _public(error: UnstorableType, where: str) -> UnstorableTypeError:

@@ -3,12 +3,13 @@
 import typing
 from collections import Counter, OrderedDict, abc, defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from types import UnionType
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
 
 from durable_graph.codec.anything import AnyPlan
-from durable_graph.codec.classes import is_typed_dict, shape_for, typed_dict_fields, unstorable_class
-from durable_graph.codec.hints import substitute
+from durable_graph.codec.classes import FieldTypes, is_typed_dict, shape_for, typed_dict_fields, unstorable_class
+from durable_graph.codec.hints import alias_value, substitute
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
 from durable_graph.codec.plan import Deferred, Plan
 from durable_graph.codec.registry import ObjectPlan, Registry, Shape, UnstorableType
@@ -126,7 +127,7 @@ class Compiler:
         origin = get_origin(declared) or declared
         if type(origin).__name__ == "TypeAliasType":
             parameters = getattr(origin, "__type_params__", ())
-            value = substitute(origin.__value__, dict(zip(parameters, get_args(declared), strict=False)))
+            value = substitute(_alias_value(origin), dict(zip(parameters, get_args(declared), strict=False)))
             return self._once((origin, get_args(declared), tagged), value, tagged)
         if isinstance(declared, typing.NewType):
             return self.plan(declared.__supertype__, tagged=tagged)
@@ -139,9 +140,12 @@ class Compiler:
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred()
-        plan = self.plan(declared, tagged=tagged)
+        try:
+            plan = self._named[key] = self.plan(declared, tagged=tagged)
+        except UnstorableType:
+            del self._named[key]
+            raise
         stand_in.settle(plan)
-        self._named[key] = plan
         return plan
 
     def _union(self, members: Sequence[Any], declared: Any, tagged: bool) -> Plan:
@@ -202,36 +206,46 @@ class Compiler:
             self._shape(cls, (), tagged=False)
         else:
             self.registry.put(shape)
-        known = {found.__name__: found for found in self.registry.classes()}
-        shape.settle(
-            {
-                name: self._field(cls, name, declared, tagged=tagged)
-                for name, declared in fields(arguments, known).items()
-            }
-        )
+        try:
+            shape.settle(self._fields(cls, fields, arguments, tagged=tagged))
+        except UnstorableType:
+            del self._shapes[key]
+            self.registry.drop(shape)
+            raise
         return shape
 
-    def _field(self, cls: type, name: str, declared: Any, *, tagged: bool) -> Plan:
+    def _fields(self, cls: type, fields: FieldTypes, arguments: tuple[Any, ...], *, tagged: bool) -> dict[str, Plan]:
+        known = {found.__name__: found for found in self.registry.classes()}
+        plans = {}
+        name = ""
         try:
-            return self.plan(declared, tagged=tagged)
+            for name, declared in fields(arguments, known).items():
+                plans[name] = self.plan(declared, tagged=tagged)
         except UnstorableType as error:
-            error.inside(f"{cls.__qualname__}.{name}")
+            error.inside(f"{cls.__qualname__}.{name}" if name else cls.__qualname__)
             raise
+        return plans
 
     def _typed_dict(self, cls: Any, arguments: tuple[Any, ...], tagged: bool) -> Plan:
         key = (cls, arguments, tagged)
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred(frozenset({dict}), frozenset({dict}))
-        known = {found.__name__: found for found in self.registry.classes()}
-        fields = {
-            name: self._field(cls, name, declared, tagged=tagged)
-            for name, declared in typed_dict_fields(cls, arguments, known).items()
-        }
-        plan = TypedDictPlan(cls.__qualname__, fields, frozenset(cls.__required_keys__))
+        try:
+            fields = self._fields(cls, partial(typed_dict_fields, cls), arguments, tagged=tagged)
+        except UnstorableType:
+            del self._named[key]
+            raise
+        plan = self._named[key] = TypedDictPlan(cls.__qualname__, fields, frozenset(cls.__required_keys__))
         stand_in.settle(plan)
-        self._named[key] = plan
         return plan
+
+
+def _alias_value(alias: Any) -> Any:
+    try:
+        return alias_value(alias)
+    except NameError as error:
+        raise UnstorableType(alias, f"it mentions {error.name!r}, which is not to be found", "define it") from error
 
 
 def _hashable(arguments: tuple[Any, ...]) -> tuple[Any, ...]:

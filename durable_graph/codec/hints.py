@@ -32,6 +32,12 @@ def _hints(cls: type, known: Mapping[str, type]) -> dict[str, Any]:
         return get_type_hints(cls, localns={**known, cls.__name__: cls}, include_extras=True)
 
 
+def alias_value(alias: Any) -> Any:
+    """What a type alias stands for, with the names resolved that it has in quotes."""
+    holder = type("Holder", (), {"__annotations__": {"value": alias.__value__}, "__module__": alias.__module__})
+    return get_type_hints(holder, include_extras=True)["value"]
+
+
 def substitute(declared: Any, arguments: Arguments) -> Any:
     """The type with its parameters replaced."""
     if isinstance(declared, TypeVar):

@@ -22,19 +22,26 @@ class Refusal(Exception):  # noqa: N818 - never leaves this package: TypeCodec m
         self.why = why
         self.remedy = remedy
         self.steps: list[str] = []
-        self.around: list[int] = []
+        self.around: list[object] = []
 
     def inside(self, step: str, container: object) -> None:
         self.steps.append(step)
-        self.around.append(id(container))
+        self.around.append(container)
 
     @property
     def path(self) -> str:
         return "".join(reversed(self.steps))
 
-    @property
-    def is_cycle(self) -> bool:
-        return len(set(self.around)) < len(self.around)
+    def cycle(self) -> tuple[str, object] | None:
+        """The path to the first container that is inside itself, and that container, if there is one."""
+        seen: set[int] = set()
+        path = ""
+        for step, container in zip(reversed(self.steps), reversed(self.around), strict=True):
+            if id(container) in seen:
+                return path, container
+            seen.add(id(container))
+            path += step
+        return None
 
 
 class TooDeep(Refusal):

@@ -74,6 +74,11 @@ class Registry:
     def put(self, shape: Shape) -> None:
         self._shapes[shape.cls] = shape
 
+    def drop(self, shape: Shape) -> None:
+        """Forget a shape that turned out to have no use."""
+        if self._shapes.get(shape.cls) is shape:
+            del self._shapes[shape.cls]
+
     def shape_of(self, cls: type) -> Shape | None:
         return self._shapes.get(cls)
 

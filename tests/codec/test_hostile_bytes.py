@@ -1,0 +1,224 @@
+"""Whatever the bytes are: a value of the declared type, or DecodeError. Nothing is imported, opened or run."""
+
+import contextlib
+import dataclasses
+import json
+import subprocess
+import sys
+import tracemalloc
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.msgpack import Ext, encode
+
+from durable_graph.codec import Codec, TypeCodec
+from durable_graph.errors import DecodeError
+from tests.codec.samples import CLASSES, Bits, Color, Message, Options, Permission, Point, Profile, Tree, anything
+
+CODEC = Codec(CLASSES)
+
+
+def codec(declared: Any) -> TypeCodec:
+    return CODEC.of(declared, where="channel 'x'")
+
+
+DECLARED: tuple[Any, ...] = (
+    *(Any, int, str, list[int], dict[str, Any], list[Message], Options, Tree, Point, Profile, Color, Permission),
+    *(set[str], tuple[int, str], Message | Tree | None, list[Message] | list[Tree], dict[tuple[int, int], Decimal]),
+)
+CODECS = [codec(declared) for declared in DECLARED]
+
+
+def wire(value: Any) -> bytes:
+    return b"\x01" + encode(value)
+
+
+@given(st.sampled_from(CODECS), st.binary(max_size=60))
+@settings(max_examples=600, deadline=None)
+def test_random_bytes_are_a_value_or_a_decode_error(made: TypeCodec, data: bytes) -> None:
+    for candidate in (data, b"\x01" + data):
+        _decodes_or_says_why(made, candidate)
+
+
+@given(anything, st.data())
+@settings(max_examples=300, deadline=None)
+def test_damaged_bytes_are_a_value_or_a_decode_error(value: Any, data: st.DataObject) -> None:
+    made = codec(Any)
+    stored = bytearray(made.encode(value))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(stored) - 1))
+        stored[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(stored)))
+    for candidate in (bytes(stored), bytes(stored[:cut]), bytes(stored) + b"\xc0"):
+        for reader in (made, *CODECS):
+            _decodes_or_says_why(reader, candidate)
+
+
+def _decodes_or_says_why(made: TypeCodec, data: bytes) -> None:
+    # Any other error fails the test.
+    with contextlib.suppress(DecodeError):
+        made.decode(data)
+
+
+@pytest.mark.parametrize(
+    ("declared", "data", "words"),
+    [
+        (Any, b"", "no bytes at all"),
+        (Any, b"\x02\xc0", "format version 2"),
+        (int, b"\x00\x05", "format version 0"),
+        (Any, b"\x01", "truncated"),
+        (Any, b"\x01\x01\x01", "trailing"),
+        (int, b"\x01\x01\x01", "trailing"),
+        (int, wire("5"), "type str where int is declared"),
+        (int, wire(None), "None where int is declared"),
+        (str, wire(b"x"), "type bytes where str is declared"),
+        (list[int], wire([1, "x"]), "type str where int"),
+        (list[dict[str, str]], wire([{"a": 1}]), "type int where str"),
+        (dict[str, Any], wire({1: 2}), "type int where str"),
+        (tuple[int, str], wire([1, "x"]), "type list where tuple"),
+        (tuple[int, str], wire([Ext(0, b"t"), 1]), "1 items where 2"),
+        (set[int], wire([Ext(0, b"s"), 1, 1]), "equal items"),
+        (dict[tuple[int, int], int], wire([Ext(0, b"m"), 1]), "key without a value"),
+        (dict[Any, int], wire([Ext(0, b"m"), 1, 2, 1, 2]), "equal keys"),
+        (Any, wire([Ext(0, b"m"), [], 2]), "unhashable"),
+        (Any, wire([Ext(0, b"q"), 1, 1, 2]), "2 items with the maxlen 1"),
+        (Any, wire([Ext(0, b"D"), "eval"]), "factory 'eval'"),
+        (Any, wire([Ext(0, b"o"), "os.system", "true"]), "tag 'os.system' belongs to none"),
+        (Any, wire([Ext(0, b"?")]), "envelope marked"),
+        (Any, wire(Ext(99, b"")), "extension with the code 99"),
+        (Any, b"\x01\xd6\xff\x00\x00\x00\x00", "datetime"),
+        (int, wire(Ext(2, b"x")), "extension with the code 2 where int"),
+        (Decimal, wire(Ext(4, b"1_0")), "no Decimal"),
+        (Decimal, wire(Ext(4, b"1E+99999999999999999999")), ""),
+        (UUID, wire(Ext(5, b"x")), ""),
+        (Color, wire("GREEN"), "no member 'GREEN'"),
+        (Permission, wire(64), ""),
+        (Bits, b"\x01\xc3", "type bool where Bits"),
+        (Message, wire({"role": "a"}), "needs a value for the field 'content'"),
+        (Message, wire({"role": "a", "content": "b", "more": 1}), "has no field 'more'"),
+        (Message, wire({"role": 1, "content": "b"}), "type int where str"),
+        (Point, wire([1, 2.0, 3]), "3 fields where Point has 2"),
+        (Options, wire({"name": "a", "more": 1}), "declares no key 'more'"),
+        (Options, wire({}), "requires the key 'name'"),
+        (Profile, wire([Ext(0, b"p"), {"name": "x"}, ["nope"], None, None]), "said to be set"),
+        (Message | Tree, wire({"name": "a"}), "type dict where"),
+        (list[Any], b"\x01" + b"\x91" * 5000, "recursion"),
+        (Any, b"\x01" + b"\x91" * 5000, "recursion"),
+        (Any, b"\x01" + (b"\x92" + b"\xd4\x00t") * 330 + b"\xc0", "recursion"),
+        (Any, b"\x01\xdd\xff\xff\xff\xff", "truncated"),
+        (list[int], b"\x01\xdd\xff\xff\xff\xff\x01", ""),
+        (dict[str, str], b"\x01\xdf\xff\xff\xff\xff\x01", ""),
+        (str, b"\x01\xdb\xff\xff\xff\xffx", "truncated"),
+        (int, b"\x01\xc9\xff\xff\xff\xff\x01x", "truncated"),
+        (str, b"\x01\xa1\xff", "utf-8"),
+    ],
+)
+def test_bytes_that_are_no_value_say_why(declared: Any, data: bytes, words: str) -> None:
+    with pytest.raises(DecodeError, match=f"(?is)channel 'x' cannot be read: .*{words}"):
+        codec(declared).decode(data)
+
+
+def test_what_a_class_raises_on_damaged_fields_is_a_decode_error() -> None:
+    class Fussy(msgspec.Struct):
+        name: str
+
+        def __post_init__(self) -> None:
+            if self.name != "good":
+                raise LookupError(self.name)
+
+    with pytest.raises(DecodeError, match="bad"):
+        Codec().of(Fussy, where="channel 'x'").decode(wire({"name": "bad"}))
+
+
+def test_a_struct_that_changes_its_fields_is_not_read_as_something_else() -> None:
+    class Doubling(msgspec.Struct):
+        count: int
+
+        def __post_init__(self) -> None:
+            self.count *= 2
+
+    with pytest.raises(DecodeError, match="__post_init__ changed the field 'count'"):
+        Codec().of(Doubling, where="channel 'x'").decode(wire({"count": 2}))
+
+
+def test_a_class_registered_elsewhere_does_not_pass_for_the_declared_one() -> None:
+    @dataclasses.dataclass
+    class Other:
+        role: str
+
+    made = Codec([Other]).of(Message, where="channel 'x'")
+    with pytest.raises(DecodeError, match=r"tag '.*Other' where Message"):
+        made.decode(wire([Ext(0, b"o"), Other.__qualname__, {"role": "x"}]))
+
+
+WATCHED = """
+import json, random, sys
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+from durable_graph.codec import Codec
+from durable_graph.errors import DecodeError
+from tests.codec.samples import CLASSES, Color, Message, Point, Profile, Tick, Tree
+made = Codec(CLASSES).of(Any, where="x")
+values = [
+    {"a": [1, (2, "x"), {3}, Decimal("1.5"), 2**70]}, Message("user", "hi"), Tree("a", Tree("b")),
+    Color.RED, Point(1), Profile(name="x"), Tick(3), [datetime(2024, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo"))],
+]
+stored = [made.encode(value) for value in values]
+assert [made.decode(data) for data in stored] == values
+seen = []
+WATCH = ("import", "exec", "open", "compile", "os.", "subprocess.", "socket.", "ctypes.", "pickle.", "marshal.")
+armed = False
+def hook(event, arguments):
+    if armed and event.startswith(WATCH):
+        seen.append([event, repr(arguments)[:200]])
+sys.addaudithook(hook)
+draw = random.Random(7)
+names = [b"os.system", b"builtins.eval", b"tests.codec.samples.Color", b"../../etc/passwd", b"tzdata"]
+hostile = [b"\\x01\\x93\\xd4\\x00o" + bytes([0xA0 + len(name)]) + name + b"\\xc0" for name in names]
+zones = (b"Asia/Tokyx", b"../../../x", b"tzdata.zon")
+hostile += [stored[-1].replace(b"Asia/Tokyo", zone) for zone in zones]
+for _ in range(8000):
+    data = bytearray(draw.choice(stored))
+    for _ in range(draw.randint(1, 4)):
+        data[draw.randrange(len(data))] = draw.randrange(256)
+    hostile.append(bytes(data))
+hostile += [b"\\x01" + draw.randbytes(draw.randint(0, 40)) for _ in range(8000)]
+failed = 0
+before = set(sys.modules)
+armed = True
+for data in hostile:
+    try:
+        made.decode(data)
+    except DecodeError:
+        failed += 1
+armed = False
+print(json.dumps({"seen": seen, "failed": failed, "imported": sorted(set(sys.modules) - before)}))
+"""
+
+
+def test_decoding_hostile_bytes_imports_opens_and_runs_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, check=True, timeout=60)
+    report = json.loads(done.stdout)
+    assert report["seen"] == []
+    assert report["imported"] == []
+    assert report["failed"] > 8000
+
+
+def test_a_small_input_does_not_take_much_memory() -> None:
+    tracemalloc.start()
+    try:
+        for made in CODECS:
+            for head in (b"\xdd", b"\xdf", b"\xdb", b"\xc6", b"\xc9"):
+                with pytest.raises(DecodeError):
+                    made.decode(b"\x01" + head + b"\xff\xff\xff\xff" + b"\x01" * 8)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * 1024 * 1024

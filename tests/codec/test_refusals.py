@@ -1,0 +1,212 @@
+"""What would not come back is refused when it is written, with its place, its type and a way out."""
+
+import dataclasses
+from collections import Counter, OrderedDict, UserDict, defaultdict
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+from enum import Enum
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pydantic
+import pytest
+
+from durable_graph.codec import Codec
+from durable_graph.errors import UnstorableValueError
+from tests.codec.samples import Box, Color, Event, Level, Loose, Message, Options, Point, Profile, Tree, Urgent
+
+
+class MyStr(str):
+    __slots__ = ()
+
+
+class MyDict(dict[str, int]):
+    pass
+
+
+class Zone(tzinfo):
+    def utcoffset(self, _moment: datetime | None) -> timedelta:
+        return timedelta(hours=1)
+
+    def dst(self, _moment: datetime | None) -> timedelta:
+        return timedelta()
+
+    def tzname(self, _moment: datetime | None) -> str:
+        return "mine"
+
+
+class Unlisted(Enum):
+    ONE = 1
+
+
+@dataclasses.dataclass
+class Stranger:
+    name: str = ""
+
+
+class Record(msgspec.Struct):
+    name: str
+
+
+class Model(pydantic.BaseModel):
+    name: str
+
+
+class Place(NamedTuple):
+    x: int
+
+
+class Kept(NamedTuple):
+    x: int
+
+
+class Subplace(Kept):
+    pass
+
+
+class Doubling(msgspec.Struct):
+    count: int
+
+    def __post_init__(self) -> None:
+        self.count *= 2
+
+
+class Opaque:
+    pass
+
+
+def _with_attribute(value: Any) -> Any:
+    value.note = "mine"
+    return value
+
+
+def _zone_with_rules_of_its_own() -> ZoneInfo:
+    with resources.files("tzdata").joinpath("zoneinfo/UTC").open("rb") as rules:
+        return ZoneInfo.from_file(rules, key="Europe/Berlin")
+
+
+def _itself() -> list[Any]:
+    value: list[Any] = []
+    value.append({"again": value})
+    return value
+
+
+def _deep() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(500):
+        value = [value]
+    return value
+
+
+REFUSED: list[tuple[Any, Any, str, str, str]] = [
+    # declared, value, path, type, words of the reason and the remedy
+    (Any, MyStr("x"), "", "MyStr", r"come back as str; convert it with str\(\.\.\.\)"),
+    (str, MyStr("x"), "", "MyStr", r"convert it with str"),
+    (list[dict[str, str]], [{}, {"a": MyStr("x")}], "[1]['a']", "MyStr", "str is declared"),
+    (dict[str, int], {MyStr("k"): 1}, ".keys()", "MyStr", "str"),
+    (Any, {"a": [1, {"b": MyDict()}]}, "['a'][1]['b']", "MyDict", r"dict\(\.\.\.\)"),
+    (dict[str, int], OrderedDict(a=1), "", "OrderedDict", r"dict\(\.\.\.\)"),
+    (dict, UserDict(), "", "UserDict", "dict is declared"),
+    (Any, UserDict(), "", "UserDict", "make it a dataclass"),
+    (int, 1.0, "", "float", "int is declared"),
+    (int, "1", "", "str", "int is declared"),
+    (int, Level.LOW, "", "Level", r"int\(\.\.\.\)"),
+    (str, None, "", "NoneType", "str is declared"),
+    (list[int], (1,), "", "tuple", r"list\(\.\.\.\)|declare the type"),
+    (tuple[int, str], (1,), "", "tuple", "1 items where 2 are declared"),
+    (tuple[int, str], (1, 2), "[1]", "int", "str is declared"),
+    (tuple[int, ...], (1, "2"), "[1]", "str", "int is declared"),
+    (set[int], {"x"}, "{...}", "str", "int is declared"),
+    (int | str, b"x", "", "bytes", "int | str"),
+    (Literal["a", 1], True, "", "bool", "Literal"),
+    (Literal["a", "b"], "c", "", "str", "Literal"),
+    (list[Literal["a", "b"]], ["a", "c"], "[1]", "str", "Literal"),
+    (Any, {"f": print}, "['f']", "builtin_function_or_method", "keep it out of the state"),
+    (Any, [lambda: 1], "[0]", "function", "keep it out of the state"),
+    (Any, (item for item in "x"), "", "generator", "keep it out of the state"),
+    (Any, object(), "", "object", "make it a dataclass"),
+    (Any, Path("x"), "", "PosixPath", "make it a dataclass|convert it"),
+    (Any, 1j, "", "complex", "convert it"),
+    (Any, ValueError("x"), "", "ValueError", "convert it"),
+    (Any, memoryview(b"x"), "", "memoryview", "convert it"),
+    (Any, range(3), "", "range", "convert it"),
+    (Any, [Stranger()], "[0]", "Stranger", r"list it in compile\(types=\[Stranger\]\)"),
+    (Any, Record("x"), "", "Record", r"types=\[Record\]"),
+    (Any, Model(name="x"), "", "Model", r"types=\[Model\]"),
+    (Any, Place(1), "", "Place", r"types=\[Place\]"),
+    (Any, Unlisted.ONE, "", "Unlisted", r"types=\[Unlisted\]"),
+    (Message, Stranger(), "", "Stranger", "Message is declared"),
+    (Message, Urgent("user", "x"), "", "Urgent", r"types=\[Urgent\]"),
+    (Kept, Subplace(1), "", "Subplace", "Kept"),
+    (Message, Message("user", 3), ".content", "int", "str is declared"),  # type: ignore[arg-type]
+    (list[Tree], [Tree("a", Tree("b", Tree(3)))], "[0].left.left.name", "int", "str is declared"),  # type: ignore[arg-type]
+    (dict[str, list[Message]], {"k": [Message("a", "b", ["c", 1])]}, "['k'][0].tags[1]", "int", "str"),  # type: ignore[list-item]
+    (Message, _with_attribute(Message("a", "b")), "", "Message", "note"),
+    (Box[Any], Box(Opaque()), ".item", "Opaque", "make it a dataclass"),
+    (Event, Event(1), ".name", "int", "str is declared"),  # type: ignore[arg-type]
+    (Point, Point("x"), ".x", "str", "int is declared"),  # type: ignore[arg-type]
+    (Profile, Profile.model_construct(name=3), ".name", "int", "str is declared"),
+    (Profile, Profile.model_construct(), "", "Profile", "never set"),
+    (Loose, Loose(name="x", more=Opaque()), ".more", "Opaque", "make it a dataclass"),  # type: ignore[call-arg]
+    (Doubling, Doubling(2), "", "Doubling", "__post_init__ would change its field 'count'"),
+    (Options, {"name": "x", "extra": 1}, "['extra']", "int", "Options declares no key 'extra'"),
+    (Options, {"rest": {}}, "", "dict", "requires the key 'name'.*NotRequired"),
+    (Options, {"name": 1}, "['name']", "int", "str is declared"),
+    (Any, defaultdict(lambda: 1), "", "defaultdict", "default_factory"),
+    (Any, _with_attribute(Counter("a")), "", "Counter", "attributes of its own: note"),
+    (Any, [datetime(2024, 1, 1, tzinfo=Zone())], "[0]", "Zone", r"astimezone\(ZoneInfo"),
+    (datetime, datetime(2024, 1, 1, tzinfo=_zone_with_rules_of_its_own()), "", "ZoneInfo", "key of an existing zone"),
+    (Color, 1, "", "int", "Color is declared"),
+    (Any, _itself(), "[0]['again']", "list", "it holds itself"),
+    (list[Any], [_itself()] * 3, "[0][0]['again']", "list", "it holds itself"),
+    (Any, [_deep()] * 3, "[0][0][0]", "list", "128 levels deep"),
+]
+
+
+@pytest.mark.parametrize(("declared", "value", "path", "type_name", "words"), REFUSED)
+def test_a_value_that_would_not_come_back_is_refused(
+    declared: Any, value: Any, path: str, type_name: str, words: str
+) -> None:
+    made = Codec().of(declared, where="channel 'x'")
+    with pytest.raises(
+        UnstorableValueError, match=f"(?s)channel 'x'.*{type_name}.* cannot be stored.*({words})"
+    ) as error:
+        made.encode(value)
+    assert error.value.channel == "channel 'x'"
+    assert error.value.path == path or (error.value.path.startswith(path) and error.value.path.endswith("..."))
+    assert error.value.type_name == type_name
+
+
+def test_a_list_that_holds_itself_very_often_is_refused_at_once() -> None:
+    value: list[Any] = []
+    value.extend([value] * 20_000)
+    with pytest.raises(UnstorableValueError, match="it holds itself"):
+        Codec().of(Any, where="channel 'x'").encode(value)
+
+
+def test_an_object_that_holds_itself_is_refused() -> None:
+    value = Box[Any](None)
+    object.__setattr__(value, "item", [value])
+    with pytest.raises(UnstorableValueError, match="it holds itself"):
+        Codec().of(Box[Any], where="channel 'x'").encode(value)
+
+
+def test_a_value_is_refused_where_the_stack_is_too_short_for_it() -> None:
+    value: list[Any] = [(1,)]
+    for _ in range(90):
+        value = [value]
+    made = Codec().of(Any, where="channel 'x'")
+
+    def after(frames: int, then: Callable[[], Any]) -> Any:
+        return after(frames - 1, then) if frames else then()
+
+    with pytest.raises(UnstorableValueError, match="levels deep"):
+        _where_it_fails(after, lambda: made.encode(value))
+
+
+def _where_it_fails(after: Callable[[int, Callable[[], Any]], Any], then: Callable[[], Any]) -> None:
+    for frames in range(300, 1000, 50):
+        after(frames, then)

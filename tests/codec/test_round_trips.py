@@ -1,0 +1,248 @@
+"""Every value comes back equal and of the same type."""
+
+import dataclasses
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Generic, Literal, NewType, Optional, TypedDict, TypeVar
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typing_extensions import TypeAliasType
+
+from durable_graph.codec import Codec, TypeCodec
+from tests.codec.identical import identical
+from tests.codec.samples import (
+    CLASSES,
+    Bits,
+    Box,
+    Color,
+    Event,
+    Level,
+    Loose,
+    Message,
+    Mood,
+    Options,
+    Permission,
+    Point,
+    Profile,
+    T,
+    Tick,
+    Tree,
+    Urgent,
+    anything,
+    decimals,
+    events,
+    hashable,
+    ints,
+    loose,
+    messages,
+    points,
+    profiles,
+    texts,
+    ticks,
+    trees,
+    zones,
+)
+
+CODEC = Codec(CLASSES)
+UserId = NewType("UserId", str)
+Json = TypeAliasType("Json", "dict[str, Json] | list[Json] | str | int | float | bool | None")
+Pair = TypeAliasType("Pair", tuple[T, T], type_params=(T,))
+K = TypeVar("K")
+
+
+@dataclasses.dataclass
+class Keyed(Generic[K, T]):
+    by_key: dict[K, T]
+
+
+@dataclasses.dataclass
+class Scores(Keyed[str, list[T]]):
+    best: T
+
+
+class Chain(TypedDict):
+    value: int
+    next: "Chain | None"
+
+
+def codec(declared: Any) -> TypeCodec:
+    return CODEC.of(declared, where="channel 'x'")
+
+
+def comes_back(declared: Any, value: Any) -> bool:
+    made = codec(declared)
+    return identical(made.decode(made.encode(value)), value)
+
+
+@given(anything)
+@settings(max_examples=400, deadline=None)
+def test_anything_comes_back_where_any_is_declared(value: Any) -> None:
+    assert comes_back(Any, value)
+    assert comes_back(dict[str, Any], {"key": value})
+
+
+TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
+    (int, ints | st.booleans()),
+    (float, st.floats() | ints),
+    (str, texts),
+    (bytes, st.binary()),
+    (bytearray, st.binary().map(bytearray)),
+    (Decimal, decimals),
+    (UUID, st.uuids()),
+    (date, st.dates()),
+    (datetime, st.datetimes(timezones=zones, allow_imaginary=True)),
+    (time, st.times(timezones=zones)),
+    (timedelta, st.timedeltas()),
+    (Color, st.sampled_from(Color)),
+    (Permission, st.builds(Permission, st.integers(0, 7))),
+    (Bits, st.builds(Bits, st.integers(0, 99))),
+    (Message, messages),
+    (Tree, trees),
+    (Point, points),
+    (Event, events),
+    (Tick, ticks),
+    (Profile, profiles),
+    (Loose, loose),
+    (list[dict[str, str]], st.lists(st.dictionaries(texts, texts))),
+    (list[Message], st.lists(messages)),
+    (list[Event], st.lists(events)),
+    (list[Profile], st.lists(profiles)),
+    (dict[int, list[float]], st.dictionaries(ints, st.lists(st.floats()))),
+    (dict[tuple[int, str], Color], st.dictionaries(st.tuples(ints, texts), st.sampled_from(Color))),
+    (set[Point], st.sets(points)),
+    (frozenset[str], st.frozensets(texts)),
+    (deque[int], st.builds(deque, st.lists(ints, max_size=3), st.none() | st.integers(3, 5))),
+    (OrderedDict[str, int], st.dictionaries(texts, ints).map(OrderedDict)),
+    (Counter[str], st.dictionaries(texts, ints).map(Counter)),
+    (str | UUID, texts | st.uuids()),
+    (list[int] | tuple[int, ...], st.lists(ints) | st.lists(ints).map(tuple)),
+    (Message | Tree | None, messages | trees | st.none()),
+    (list[Message] | list[Event], st.lists(messages) | st.lists(events)),
+    (list[Box[int]] | list[Box[str]], st.lists(ints.map(Box)) | st.lists(texts.map(Box))),
+    (Message | Event | Profile | Point | Color | dict[str, Any], messages | events | profiles | points),
+    (int | Level | str | Mood | bool, ints | st.sampled_from(Level) | texts | st.sampled_from(Mood) | st.booleans()),
+    (Optional[Literal["a", 1, Color.RED]], st.sampled_from(["a", 1, Color.RED, None])),  # noqa: UP045 - as users write it
+    (Annotated[list[UserId], "note"], st.lists(texts)),
+    (Sequence[int], st.lists(ints) | st.lists(ints).map(tuple) | st.lists(ints).map(deque)),
+    (AbstractSet[int], st.sets(ints) | st.frozensets(ints)),
+    (Iterable[str], st.lists(texts) | st.sets(texts)),
+    (
+        Mapping[str, Any],
+        st.dictionaries(texts, anything) | st.dictionaries(texts, ints).map(OrderedDict),
+    ),
+    (MutableMapping[str, int], st.dictionaries(texts, ints).map(lambda found: defaultdict(int, found))),
+    (list, st.lists(anything, max_size=3)),
+    (dict, st.dictionaries(hashable, anything, max_size=3)),
+    (Pair[int], st.tuples(ints, ints)),
+    (Json, st.recursive(texts | ints | st.floats(), lambda inner: st.lists(inner) | st.dictionaries(texts, inner))),
+]
+
+
+@pytest.mark.parametrize(("declared", "values"), TYPED, ids=lambda item: str(item)[:40])
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_values_of_a_declared_type_come_back(
+    declared: Any, values: st.SearchStrategy[Any], data: st.DataObject
+) -> None:
+    assert comes_back(declared, data.draw(values))
+
+
+def test_a_typed_dict_keeps_its_order_and_what_it_leaves_out() -> None:
+    assert comes_back(Options, {"rest": {"x": (1, 2)}, "name": "n"})
+    assert comes_back(Options, {"message": Message("user", "hi"), "name": "n"})
+
+
+def test_a_typed_dict_may_mention_itself() -> None:
+    assert comes_back(Chain, {"value": 1, "next": {"value": 2, "next": None}})
+
+
+def test_generic_classes_know_what_their_parameters_stand_for() -> None:
+    value = Scores(by_key={"a": [Message("user", "hi")]}, best=Message("user", "x"))
+    assert comes_back(Scores[Message], value)
+    assert comes_back(Scores, value)
+
+
+def test_a_local_class_comes_back() -> None:
+    @dataclasses.dataclass
+    class Local:
+        parts: "list[Local]"
+
+    made = Codec().of(Local, where="channel 'x'")
+    value = Local([Local([])])
+    assert identical(made.decode(made.encode(value)), value)
+
+
+def test_a_registered_subclass_comes_back_where_its_base_is_declared() -> None:
+    assert comes_back(list[Message], [Message("user", "a"), Urgent("user", "b")])
+
+
+def test_a_registered_subclass_comes_back_where_only_a_plain_base_class_is_declared() -> None:
+    class Shape:
+        pass
+
+    @dataclasses.dataclass
+    class Circle(Shape):
+        radius: int
+
+    made = Codec([Circle]).of(list[Shape], where="channel 'x'")
+    assert identical(made.decode(made.encode([Circle(2)])), [Circle(2)])
+
+
+def test_a_cached_property_is_not_stored_and_computed_again() -> None:
+    value = Message("user", "four")
+    assert value.length == 4
+    back = codec(Message).decode(codec(Message).encode(value))
+    assert "length" not in vars(back)
+    assert back.length == 4
+
+
+def test_a_dataclass_comes_back_without_its_post_init() -> None:
+    runs: list[str] = []
+
+    @dataclasses.dataclass
+    class Counting:
+        name: str
+        count: int = dataclasses.field(init=False)
+
+        def __post_init__(self) -> None:
+            runs.append(self.name)
+            self.count = len(runs)
+
+    made = Codec().of(Counting, where="channel 'x'")
+    Counting("first")
+    value = Counting("second")
+    assert identical(made.decode(made.encode(value)), value)
+    assert runs == ["first", "second"]
+
+
+def test_a_model_comes_back_without_validation_and_knows_which_fields_were_set() -> None:
+    value = Profile(name="x")
+    back = codec(Profile).decode(codec(Profile).encode(value))
+    assert back.model_fields_set == {"name"}
+
+
+def test_a_nan_keeps_its_bits() -> None:
+    value = msgspec.msgpack.decode(bytes.fromhex("cb7ff800000000dead"))
+    assert comes_back(float, value)
+    assert comes_back(Any, [value])
+
+
+def test_values_nest_a_hundred_levels_deep() -> None:
+    value: Any = "end"
+    for _ in range(100):
+        value = [{"inner": (value,)}] if _ % 10 == 0 else [value]
+    assert comes_back(Any, value)
+
+
+def test_a_value_of_the_greatest_depth_can_be_read_again() -> None:
+    value: Any = Box("end")
+    for _ in range(126):
+        value = Box(value)
+    assert comes_back(Any, value)
