@@ -115,7 +115,7 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     """Everything of one commit that has to become true together.
 
     It applies only if the thread is at `expected` (0: it does not exist), with the same `epoch` and `wseq`, and, for a
-    fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend, maybe with gaps.
+    fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend; gaps may be.
     `fork_of` is the checkpoint that a new line grows from; None goes on with the head's line.
     """
 

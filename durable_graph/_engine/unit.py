@@ -1,6 +1,6 @@
-"""One superstep as the unit that the store applies whole or not at all."""
+"""Supersteps as the unit that the store applies whole or not at all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -39,36 +39,19 @@ def build_unit(
     topology: Topology,
     thread: ThreadRow,
     stored: Stored,
-    step: Step,
+    steps: Sequence[Step],
     *,
     commit_id: bytes,
     at: int,
     metadata: Metadata,
     max_value_bytes: int,
 ) -> tuple[CommitUnit, Stored]:
-    """The unit that takes `thread` to `step`, and what the store holds once it is applied."""
-    state = step.state
-    rows, after = add_rows(topology, stored, state, step.changes, max_value_bytes)
-    header = Header(
-        step=state.step,
-        source=step.source,
-        plan=encode_plan(state.plan, state.no),
-        writers=step.writers,
-        superseded=step.superseded,
-        metadata=metadata,
-    )
-    row = CheckpointRow(
-        ns=stored.ns,
-        no=state.no,
-        parent=step.parent,
-        born=min((task.born for task in state.plan), default=state.no),
-        at=at,
-        commit_id=commit_id,
-        header=encode_header(header),
-        state_digest=after.digest,
-        digest=b"",
-    )
-    row = msgspec.structs.replace(row, digest=checkpoint_digest(stored.origin, row))
+    """The unit that takes `thread` through `steps`, each a checkpoint, and what the store holds once it is applied."""
+    checkpoints: list[NewCheckpoint] = []
+    after = stored
+    for step in steps:
+        rows, after = add_rows(topology, after, step.state, step.changes, max_value_bytes)
+        checkpoints.append(NewCheckpoint(_row(step, after, commit_id, at, metadata), rows))
     unit = CommitUnit(
         thread=thread.thread,
         incarnation=thread.incarnation,
@@ -79,12 +62,36 @@ def build_unit(
         gen=thread.gen,
         commit_id=commit_id,
         at=at,
-        status=step.status,
-        checkpoints=(NewCheckpoint(row, rows),),
-        records=records_of(stored, step.outcomes, commit_id),
-        fork_of=step.fork_of,
+        status=steps[-1].status,
+        checkpoints=tuple(checkpoints),
+        records=records_of(stored, (outcome for step in steps for outcome in step.outcomes), commit_id),
+        fork_of=steps[0].fork_of,
     )
     return unit, after
+
+
+def _row(step: Step, after: Stored, commit_id: bytes, at: int, metadata: Metadata) -> CheckpointRow:
+    state = step.state
+    header = Header(
+        step=state.step,
+        source=step.source,
+        plan=encode_plan(state.plan, state.no),
+        writers=step.writers,
+        superseded=step.superseded,
+        metadata=metadata,
+    )
+    row = CheckpointRow(
+        ns=after.ns,
+        no=state.no,
+        parent=step.parent,
+        born=min((task.born for task in state.plan), default=state.no),
+        at=at,
+        commit_id=commit_id,
+        header=encode_header(header),
+        state_digest=after.digest,
+        digest=b"",
+    )
+    return msgspec.structs.replace(row, digest=checkpoint_digest(after.origin, row))
 
 
 def records_of(stored: Stored, outcomes: Iterable[Outcome], commit_id: bytes) -> tuple[TaskRecord, ...]:

@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Identity, Outcome, RoutingOpen, Task, Write, task_id
+from durable_graph._runtime import log
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.context import ExecutionInfo, Runtime
 from durable_graph._runtime.routing import choose, routers_of
@@ -117,6 +118,7 @@ async def _in_thread(call: Callable[[], Any], grace: float) -> tuple[Any, asynci
     except asyncio.CancelledError as cancelled:
         if running.done() and not running.cancelled():
             return running.result(), cancelled
+        log.grace_is_over("a plain function in its thread", grace)
         raise
 
 

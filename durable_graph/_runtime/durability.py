@@ -5,8 +5,9 @@ In all of them what was accepted is committed before a node runs, and a store fa
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -80,10 +81,24 @@ class Sync:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    step: Step
+    events: Sequence[AnyEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class _Save:
+    outcomes: tuple[Outcome, ...]
+    status: Status | None
+    events: Sequence[AnyEvent]
+
+
 class Async:
     """Calls return before they are durable; one task sends them in order, at most `backlog` of them behind the run.
 
-    The first failure stops the run: nothing that was queued behind it is sent.
+    Supersteps that wait together are committed together. The first failure stops the run: nothing that was queued
+    behind it is sent.
     """
 
     def __init__(self, journal: Journal, publish: Publish, grace: float, backlog: int) -> None:
@@ -91,17 +106,17 @@ class Async:
         self._publish = publish
         self._grace = grace
         self._backlog = backlog
-        self._queue: deque[tuple[Coroutine[Any, Any, Any], Sequence[AnyEvent]]] = deque()
+        self._queue: deque[_Commit | _Save] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._sent = asyncio.Event()
         self._failure: BaseException | None = None
 
     async def commit(self, step: Step, events: Sequence[AnyEvent]) -> bool:
-        await self._enqueue(self._commit(step), events)
+        await self._enqueue(_Commit(step, events))
         return True
 
     async def save(self, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None) -> tuple[Outcome, ...]:
-        await self._enqueue(self._save(outcomes, status), tell(outcomes))
+        await self._enqueue(_Save(tuple(outcomes), status, tell(outcomes)))
         return tuple(outcomes)
 
     async def settle(self) -> None:
@@ -109,21 +124,10 @@ class Async:
             await finish(_result_of(self._sender), self._grace)
         self._raise_failure()
 
-    async def _commit(self, step: Step) -> None:
-        if not await self._journal.commit(step):
-            # The run has gone on from its own results: there is no way back to another's.
-            raise lost_race(self._journal)
-
-    async def _save(self, outcomes: Sequence[Outcome], status: Status | None) -> None:
-        if await self._journal.save(outcomes, status) != tuple(outcomes):
-            raise lost_race(self._journal)
-
-    async def _enqueue(self, call: Coroutine[Any, Any, Any], events: Sequence[AnyEvent]) -> None:
-        if self._failure is not None:
-            call.close()
-            self._raise_failure()
+    async def _enqueue(self, item: _Commit | _Save) -> None:
+        self._raise_failure()
         # Taken on before any wait: a cancellation while waiting for room must not lose it.
-        self._queue.append((call, events))
+        self._queue.append(item)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.ensure_future(self._send())
         while len(self._queue) > self._backlog and self._failure is None:
@@ -133,17 +137,30 @@ class Async:
 
     async def _send(self) -> None:
         while self._queue:
-            call, events = self._queue.popleft()
             try:
-                await call
-                await _publish_all(self._publish, events)
+                await self._send_next()
             except BaseException as error:  # kept for the run, which raises it before it starts another node
                 self._failure = error
-                while self._queue:
-                    self._queue.popleft()[0].close()
-                return
+                self._queue.clear()
             finally:
                 self._sent.set()
+
+    async def _send_next(self) -> None:
+        first = self._queue.popleft()
+        if isinstance(first, _Save):
+            if await self._journal.save(first.outcomes, first.status) != first.outcomes:
+                # The run has gone on from its own results: there is no way back to another's.
+                raise lost_race(self._journal)
+            await _publish_all(self._publish, first.events)
+            return
+        commits = [first]
+        while self._queue and isinstance(following := self._queue[0], _Commit):
+            commits.append(following)
+            self._queue.popleft()
+        if not await self._journal.commit(*(each.step for each in commits)):
+            raise lost_race(self._journal)
+        for each in commits:
+            await _publish_all(self._publish, each.events)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Identity, Outcome, Task, task_id
+from durable_graph._runtime import log
 from durable_graph._runtime.attempt import Attempted, Setting, attempt
 from durable_graph._runtime.durability import Durability, Publish
 from durable_graph._runtime.events import AnyEvent, TaskFailed, TaskFinished, TaskStarted
@@ -154,6 +155,10 @@ class Superstep:
         errors.sort(key=lambda found: isinstance(found[1], asyncio.CancelledError))
         if not errors:
             return None
+        for failed_task, failure in errors:
+            if not isinstance(failure, asyncio.CancelledError):
+                attempt_no = self.attempted[failed_task.key].outcome.attempt
+                log.node_failed(self.setting.run.thread_id, self.state.step + 1, failed_task.node, attempt_no, failure)
         task, error = errors[0]
         if not isinstance(error, asyncio.CancelledError):
             thread = self.setting.run.thread_id

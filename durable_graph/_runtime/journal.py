@@ -90,8 +90,8 @@ class Journal:
         """The store's limit for one value."""
         return self._saver.max_value_bytes
 
-    async def commit(self, step: Step) -> bool:
-        """Commit a superstep. False if another writer recorded tasks meanwhile: adopt them and commit what follows.
+    async def commit(self, *steps: Step) -> bool:
+        """Commit supersteps, together. False if another writer recorded tasks meanwhile: adopt them and try again.
 
         Raises `CheckpointConflictError` if another writer committed.
         """
@@ -99,7 +99,7 @@ class Journal:
             self._topology,
             self.thread,
             self.stored,
-            step,
+            steps,
             commit_id=self._commit_id,
             at=self._now(),
             metadata=self._metadata,

@@ -9,6 +9,7 @@ from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State, initial_state, output_of
 from durable_graph._engine.task import Done, Outcome
 from durable_graph._engine.unit import Step
+from durable_graph._runtime import log
 from durable_graph._runtime.attempt import Setting
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.drive import Session, committed_event, drive, next_no
@@ -129,6 +130,9 @@ async def _accept(
         admitted = admit(topology, state, recorded, writes, next_no(session, state))
         step = _input_step(admitted, state.no, fork_of)
         if await _commit_now(session, journal, step):
+            if admitted.superseded:
+                nodes = [each.node for each in admitted.superseded]
+                log.tasks_superseded(run.thread_id, checkpoint_id(admitted.state.no), nodes)
             return admitted.state, {}
         recorded = await journal.adopt(state.plan)
 
@@ -148,6 +152,7 @@ async def _resume(session: Session, journal: Journal, state: State, recorded: Re
     if journal.thread.status != "running":
         await finish(journal.save((), "running"), run.grace)
     topology = session.setting.topology
+    log.run_resumed(run.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
     await session.publish(
         RunResumed(
             thread_id=run.thread_id,

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from durable_graph._runtime import log
 from durable_graph._runtime.events import AnyEvent
 
 Start = Callable[[Callable[[AnyEvent], Awaitable[None]]], Awaitable[dict[str, Any]]]
@@ -52,11 +53,14 @@ class EventStream:
             self._run.cancel()
             # Its end is bounded: the grace period is part of every wait for the store.
             await asyncio.wait({self._run})
-        if error is None and not self._told and not left_early and not self._run.cancelled():
-            # The reader stopped listening before the run's last word, which was an error.
-            self._run.result()
-        elif not self._run.cancelled():
-            self._run.exception()
+        if self._run.cancelled() or self._told:
+            return
+        failure = self._run.exception()
+        if failure is not None and error is None and not left_early:
+            # The reader stopped listening before the run's last word.
+            raise failure
+        if failure is not None:
+            log.error_unread(failure)
 
     def __aiter__(self) -> Self:
         return self

@@ -166,7 +166,7 @@ def test_restoring_what_was_committed_gives_the_state_that_was_committed(steps: 
             topology,
             thread,
             stored,
-            Step(state, changes, parent=no - 1, source="loop"),
+            [Step(state, changes, parent=no - 1, source="loop")],
             commit_id=b"c" * 16,
             at=no,
             metadata={},

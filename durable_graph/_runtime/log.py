@@ -1,0 +1,33 @@
+"""What an operator should hear: the logger `durable_graph`, with thread, checkpoint and node as fields of the record."""
+
+import logging
+
+_logger = logging.getLogger("durable_graph")
+
+
+def node_failed(thread_id: str | None, step: int, node: str, attempt: int, error: BaseException) -> None:
+    """A node raised. The run raises it too; here it is for who reads logs and not results."""
+    facts = {"thread_id": thread_id, "step": step, "node": node, "attempt": attempt}
+    _logger.warning("node %s failed in superstep %d, attempt %d: %r", node, step, attempt, error, extra=facts)
+
+
+def run_resumed(thread_id: str | None, checkpoint_id: str, nodes: list[str]) -> None:
+    """A run goes on from where another left the thread."""
+    facts = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    _logger.info("thread %s goes on from checkpoint %s with %s", thread_id, checkpoint_id, nodes, extra=facts)
+
+
+def tasks_superseded(thread_id: str | None, checkpoint_id: str, nodes: list[str]) -> None:
+    """New input took the place of tasks that had not run."""
+    facts = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
+    _logger.info("thread %s: new input supersedes %s", thread_id, nodes, extra=facts)
+
+
+def grace_is_over(what: str, grace: float) -> None:
+    """Something that cannot be stopped outlived a cancelled run."""
+    _logger.warning("%s still runs %g seconds after the run was cancelled; its outcome is not recorded", what, grace)
+
+
+def error_unread(error: BaseException) -> None:
+    """A run failed after its reader had left."""
+    _logger.warning("a run failed while its reader was leaving: %r", error)
