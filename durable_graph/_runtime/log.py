@@ -1,4 +1,4 @@
-"""What an operator should hear: the logger `durable_graph`, with thread, checkpoint and node as fields of the record."""
+"""What an operator should hear: the logger `durable_graph`, with thread, checkpoint and node as fields of a record."""
 
 import logging
 
