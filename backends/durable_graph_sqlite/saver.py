@@ -52,8 +52,7 @@ class SqliteSaver:
                 "path", str(path), allowed="the path of a file; MemorySaver() keeps threads in memory"
             )
         self.max_value_bytes = max_value_bytes
-        # Absolute at once: a later chdir() must not lead to another file.
-        self._path = Path(path).absolute()
+        self._path = Path(path)
         self._patience = Patience(str(self._path), busy_timeout)
         self._binding = Binding(f"SqliteSaver({str(path)!r})")
         self._opening: asyncio.Task[tuple[Connection, GroupCommit]] | None = None

@@ -1,14 +1,11 @@
 """Savers with one bug each. A clause that passes on all of them proves nothing."""
 
 import asyncio
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-import pytest
 
 from durable_graph.checkpointing import MemorySaver, rules, verify_page
-from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.digests import (
     checkpoint_digest,
     origin_of,
@@ -34,52 +31,9 @@ from durable_graph.records import (
     ValueKind,
     ValueRow,
     WritesBatch,
-    WritesMoved,
 )
 
 replace = msgspec.structs.replace
-
-Plant = Callable[[pytest.MonkeyPatch], MemorySaver]
-
-
-def ruled(name: str, rule: Callable[..., Any]) -> Plant:
-    """A saver of which one rule is replaced; the replacement gets the right one first, then its arguments."""
-
-    def plant(patch: pytest.MonkeyPatch) -> MemorySaver:
-        right = getattr(rules, name)
-        patch.setattr(rules, name, lambda *args, **kwargs: rule(right, *args, **kwargs))
-        return MemorySaver()
-
-    return plant
-
-
-def made(kind: type[MemorySaver]) -> Plant:
-    return lambda patch: kind()
-
-
-def unbound(patch: pytest.MonkeyPatch) -> MemorySaver:
-    patch.setattr(Binding, "check_place", lambda self: None)
-    return MemorySaver()
-
-
-def answer_turned(wrong: type, into: CommitResult | None) -> Plant:
-    """A saver that gives another answer than the one that is due."""
-
-    def decide(right: Callable[..., Any], unit: CommitUnit, *rest: Any) -> CommitResult | None:
-        due: CommitResult | None = right(unit, *rest)
-        return into if isinstance(due, wrong) else due
-
-    return ruled("decide", decide)
-
-
-def is_of_child(right: Callable[..., Any], unit: CommitUnit, *rest: Any) -> CommitResult | None:
-    due: CommitResult | None = right(unit, *rest)
-    return None if unit.checkpoints[0].row.ns else due
-
-
-def prunes_needed_rows(right: Callable[..., Any], keys: Any, kept: rules.Kept) -> set[tuple[str, str, int]]:
-    numbers = {no for _, no in kept.checkpoints}
-    return {key[:3] for key in right(keys, kept) if key[2] in numbers}
 
 
 class Trims(MemorySaver):
@@ -345,93 +299,3 @@ class DropsOnClose(MemorySaver):
         for _ in range(3):
             await asyncio.sleep(0)
         return await super().commit(unit)
-
-
-never_conflicts = answer_turned(Conflict, None)
-forgets_what_it_applied = answer_turned(Committed, Conflict(0))
-signs_what_it_reads = made(SignsWhatItReads)
-
-PLANTS: Mapping[str, tuple[Plant, ...]] = {
-    "what_is_committed_comes_back_as_it_was_given": (made(Trims),),
-    "of_two_writers_at_one_head_one_commits": (never_conflicts,),
-    "of_two_writers_of_a_new_thread_one_commits": (never_conflicts,),
-    "a_writer_of_another_namespace_is_a_second_writer_too": (ruled("decide", is_of_child),),
-    "a_repeated_commit_is_answered_as_the_first_time": (forgets_what_it_applied,),
-    "a_repeated_commit_is_known_after_the_thread_moved_on": (ruled("needs_read_back", lambda right, *args: False),),
-    "the_first_commit_repeated_is_not_a_conflict": (forgets_what_it_applied,),
-    "another_epoch_is_a_conflict": (never_conflicts,),
-    "a_commit_that_has_not_seen_a_recorded_task_is_sent_back": (answer_turned(WritesMoved, None),),
-    "a_conflict_does_not_fail_its_neighbours": (made(FailsNeighbours),),
-    "numbers_may_have_gaps": (made(RefusesGaps),),
-    "one_unit_may_hold_several_checkpoints_of_several_namespaces": (made(TakesTheFirstCheckpointOnly),),
-    "a_fork_reads_the_values_of_its_own_line": (ruled("lineage", lambda right, parents, no: [(1, no)]),),
-    "a_fork_leaves_the_old_line_readable": (made(ForkOverwrites),),
-    "a_long_chain_of_updates_is_read_in_few_rows": (made(ReadsEverything),),
-    "what_is_recorded_comes_back_with_its_checkpoint": (made(ReadsEverything),),
-    "the_first_recorded_result_stands": (ruled("standing", lambda right, before, offered: offered),),
-    "a_more_final_result_replaces_a_less_final_one": (
-        ruled("standing", lambda right, before, offered: before or offered),
-        ruled("standing", lambda right, before, offered: offered),
-    ),
-    "equally_final_results_do_not_replace_each_other": (ruled("standing", lambda right, before, offered: offered),),
-    "a_repeated_save_is_answered_as_the_first_time": (made(AlwaysBumps),),
-    "a_repeated_save_is_known_after_the_thread_moved_on": (
-        ruled("answer_to_late_save", lambda right, batch, thread, stood: Conflict(thread.version)),
-    ),
-    "records_on_top_of_another_checkpoint_are_refused": (ruled("accepts", lambda right, batch, thread: True),),
-    "a_loser_does_not_change_the_status": (
-        ruled("thread_after_save", lambda right, batch, thread, stood, bumped: replace(thread, status=batch.status)),
-    ),
-    "a_status_may_be_saved_without_records": (made(ForgetsTheStatus),),
-    "records_that_ride_in_a_commit_are_kept": (made(DropsRidingRecords),),
-    "tasks_that_are_planned_again_keep_their_records": (made(ForgetsOlderRecords),),
-    "what_never_existed_is_not_found": (made(InventsThreads),),
-    "an_older_checkpoint_has_the_values_of_its_time": (made(ReadsEverything),),
-    "a_value_that_is_gone_does_not_come_back": (made(IgnoresAbsence),),
-    "history_is_complete_page_by_page": (made(HasOnePage),),
-    "history_pages_are_sound_while_another_writes": (made(PagesByCounting),),
-    "a_page_before_the_first_checkpoint_is_empty": (made(CountsTheBound),),
-    "threads_are_listed_by_id_page_by_page": (made(ListsAsCreated),),
-    "threads_are_listed_by_status": (ruled("is_listed", lambda right, thread, status: True),),
-    "a_deleted_thread_leaves_a_tombstone": (made(DeletesTheTombstone),),
-    "deleting_what_never_existed_does_nothing": (made(DeletesTheTombstone),),
-    "a_writer_that_still_believes_in_a_deleted_thread_is_shut_out": (
-        never_conflicts,
-        ruled("_is_of_life", lambda right, unit, thread: True),
-    ),
-    "a_deleted_thread_may_begin_anew": (ruled("_is_of_life", lambda right, unit, thread: unit.incarnation == 0),),
-    "a_copy_has_all_that_the_thread_had": (made(CopyDropsRecords),),
-    "a_copy_and_its_source_go_separate_ways": (made(CopyShares),),
-    "a_copy_overwrites_nothing": (made(CopyOverwrites),),
-    "a_copy_onto_a_tombstone_shuts_out_its_writers": (
-        ruled("copied", lambda right, source, target, grave: right(source, target, None)),
-    ),
-    "pruning_keeps_what_the_kept_need": (ruled("needed_values", prunes_needed_rows),),
-    "a_pruned_thread_is_read_and_gone_on_from": (
-        ruled("needed_values", prunes_needed_rows),
-        ruled("thread_after_prune", lambda right, thread, floor: replace(thread, gen=thread.gen + 1)),
-    ),
-    "pruning_removes_other_lines": (ruled("is_within", lambda right, intervals, no: True),),
-    "a_fork_from_what_was_pruned_meanwhile_is_a_conflict": (
-        ruled("thread_after_prune", lambda right, thread, floor: replace(thread, floor=floor)),
-    ),
-    "pruning_leaves_at_least_one_checkpoint": (ruled("check_keep_last", lambda right, keep_last: None),),
-    "a_cancelled_commit_is_whole_or_absent": (made(TearsCommits),),
-    "a_cancelled_save_is_whole_or_absent": (made(TearsSaves),),
-    "cancelled_upkeep_is_whole_or_absent": (made(TearsCopies),),
-    "a_cancelled_read_leaves_nothing_behind": (made(StaysInsideTransactions),),
-    "a_caller_that_is_cancelled_takes_no_neighbour_with_it": (made(CancelsTheGroup),),
-    "closing_finishes_what_was_begun": (made(DropsOnClose),),
-    "a_closed_saver_says_so": (made(NeverCloses),),
-    "a_saver_is_not_for_another_loop": (unbound,),
-    "a_damaged_value_is_noticed": (signs_what_it_reads,),
-    "a_vanished_value_is_noticed": (signs_what_it_reads,),
-    "a_damaged_checkpoint_is_noticed": (signs_what_it_reads,),
-    "a_vanished_head_is_not_an_older_state": (made(FallsBack),),
-    "a_vanished_checkpoint_is_noticed_in_the_history": (made(HidesDamage),),
-    "a_damaged_task_record_is_noticed": (signs_what_it_reads,),
-    "a_vanished_task_record_is_noticed": (signs_what_it_reads,),
-    "a_vanished_record_of_a_task_that_was_planned_again_is_noticed": (signs_what_it_reads,),
-    "a_vanished_line_is_noticed": (signs_what_it_reads,),
-}
-"""Which savers each clause has to fail on, by the clause's name without `test_`."""

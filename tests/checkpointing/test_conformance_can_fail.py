@@ -8,7 +8,7 @@ import pytest
 from durable_graph.checkpointing import Checkpointer, MemorySaver
 from durable_graph.errors import DurableGraphError
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
-from tests.checkpointing.planted import PLANTS, Plant
+from tests.checkpointing.plants import PLANTS, Plant
 from tests.checkpointing.tampering import tamper
 
 CLAUSES = sorted(name.removeprefix("test_") for name in dir(CheckpointerConformance) if name.startswith("test_"))
