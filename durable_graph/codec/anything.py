@@ -1,11 +1,21 @@
 """`Any`: every value says in its wire form what it is. Plain data is plain MessagePack."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from types import NoneType
 from typing import Any
 
-from durable_graph.codec.plan import CONVERTERS, EVERYTHING, KEEP_OUT, REGION, SHORTCUTS, Plan, Refusal, mismatch
+from durable_graph.codec.plan import (
+    CONVERTERS,
+    EVERYTHING,
+    KEEP_OUT,
+    REGION,
+    SHORTCUTS,
+    Plan,
+    Refusal,
+    is_code,
+    mismatch,
+)
 from durable_graph.codec.registry import Registry
 from durable_graph.codec.wire import PLAIN_KEYS, TAGGED, Key, items_of, key_of, values_of
 
@@ -17,6 +27,7 @@ class AnyPlan(Plan):
     """A value of any storable builtin type or registered class. `settle` gives it the plans of the builtin types."""
 
     plain = True
+    direct = _SCALARS
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(frozenset(), frozenset())
@@ -29,8 +40,8 @@ class AnyPlan(Plan):
             self._by_kind.update(dict.fromkeys(plan.kinds - self._by_kind.keys(), plan))
             self._by_key.update(dict.fromkeys(plan.keys - self._by_key.keys(), plan))
 
-    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
-        level = batch
+    def is_plain(self, batch: Iterable[Any], room: int) -> bool:
+        level = list(batch)
         for _ in range(room + 1):
             kinds = set(map(type, level))
             if kinds <= _SCALARS:
@@ -42,7 +53,7 @@ class AnyPlan(Plan):
                 dicts = [value for value in level if type(value) is dict]
                 if not PLAIN_KEYS.issuperset(map(type, chain.from_iterable(dicts))):
                     return False
-                inner = values_of(dicts)
+                inner = list(values_of(dicts))
             if list in kinds:
                 inner += items_of([value for value in level if type(value) is list])
             level = inner
@@ -77,7 +88,7 @@ class AnyPlan(Plan):
 def _refusal(value: object) -> Refusal:
     kind = type(value)
     name = kind.__qualname__
-    if callable(value) or hasattr(value, "__next__") or hasattr(value, "__await__"):
+    if is_code(value):
         return Refusal(value, "it is code at work, not a value", KEEP_OUT)
     if _is_storable(kind):
         return Refusal(

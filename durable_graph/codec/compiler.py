@@ -132,7 +132,7 @@ class Compiler:
         if isinstance(declared, typing.NewType):
             return self.plan(declared.__supertype__, tagged=tagged)
         if origin is Annotated or getattr(origin, "_name", None) in _QUALIFIERS or hasattr(declared, "__metadata__"):
-            return self.plan(get_args(declared)[0], tagged=tagged)
+            return self.plan((*get_args(declared), Any)[0], tagged=tagged)
         return None
 
     def _once(self, key: Any, declared: Any, tagged: bool) -> Plan:

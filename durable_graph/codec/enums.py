@@ -15,6 +15,8 @@ from durable_graph.codec.wire import BIG_INT
 
 
 class _Members(Shape):
+    flat = True
+
     def settle(self, plans: Mapping[str, Plan]) -> None:
         """Members have no fields."""
 

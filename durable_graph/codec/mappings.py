@@ -2,11 +2,12 @@
 
 import reprlib
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-from durable_graph.codec.plan import KEEP_OUT, Mismatch, Plan, Refusal, TooDeep, mismatch, refuse
+from durable_graph.codec.plan import EVERYTHING, KEEP_OUT, NOTHING, Mismatch, Plan, Refusal, TooDeep, mismatch, refuse
+from durable_graph.codec.sequences import build_items
 from durable_graph.codec.wire import (
     COUNTER,
     DEFAULT_DICT,
@@ -36,11 +37,12 @@ class DictPlan(Plan):
         if self.plain and key.native is not None and item.native is not None:
             self.native = dict[key.native, item.native]  # type: ignore[name-defined]  # built at run time
 
-    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
-        if not self.kinds.issuperset(map(type, batch)) or not room:
+    def is_plain(self, batch: Iterable[Any], room: int) -> bool:
+        dicts = list(batch)
+        if not set(map(type, dicts)) <= self.kinds or not room:
             return False
-        dicts = once(list(batch))
-        keys = list(chain.from_iterable(dicts))
+        dicts = once(dicts)
+        keys = chain.from_iterable(dicts)
         return self._key.is_plain(keys, room - 1) and self._item.is_plain(values_of(dicts), room - 1)
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
@@ -50,7 +52,8 @@ class DictPlan(Plan):
 
     def build(self, wire: Any, walk: int) -> Any:
         if type(wire) is dict:
-            return {self._key.restore(key, walk): self._item.restore(item, walk) for key, item in wire.items()}
+            keys = build_items(self._key, list(wire), walk)
+            return dict(zip(keys, build_items(self._item, list(wire.values()), walk), strict=True))
         if key_of(wire) != PAIRS.data:
             mismatch(wire, "dict")
         return dict(build_pairs(self._key, self._item, wire, 1, walk))
@@ -134,14 +137,15 @@ class TypedDictPlan(Plan):
         self._required = required
         self.plain = all(plan.plain for plan in self._fields.values())
 
-    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
-        if not self.kinds.issuperset(map(type, batch)) or not room:
+    def is_plain(self, batch: Iterable[Any], room: int) -> bool:
+        dicts = list(batch)
+        if not set(map(type, dicts)) <= self.kinds or not room:
             return False
-        dicts = once(list(batch))
-        keys = list(chain.from_iterable(dicts))
-        if not {str}.issuperset(map(type, keys)) or not self._fields.keys() >= set(keys):
+        dicts = once(dicts)
+        if not set(map(type, chain.from_iterable(dicts))) <= {str}:
             return False
-        if self._required and not all(map(self._required.issubset, dicts)):
+        # Most dicts of a batch have the same keys, in the same order.
+        if not all(self._required <= set(keys) <= self._fields.keys() for keys in set(map(tuple, dicts))):
             return False
         return all(
             plan.is_plain([found[name] for found in dicts if name in found], room - 1)
@@ -200,15 +204,17 @@ def spell_dict(key_plan: Plan, item_plan: Plan, value: dict[Any, Any], room: int
 def spell_pairs(key_plan: Plan, item_plan: Plan, value: Mapping[Any, Any], room: int, walk: int) -> list[Any]:
     if not room:
         raise TooDeep(value)
+    direct_keys = key_plan.direct if walk != EVERYTHING else NOTHING
+    direct_items = item_plan.direct if walk != EVERYTHING else NOTHING
     wire: list[Any] = []
     key: Any = None
     step = ""
     try:
         for key, item in value.items():
             step = ".keys()"
-            wire.append(key_plan.lower(key, room - 1, walk))
+            wire.append(key if type(key) in direct_keys else key_plan.lower(key, room - 1, walk))
             step = ""
-            wire.append(item_plan.lower(item, room - 1, walk))
+            wire.append(item if type(item) in direct_items else item_plan.lower(item, room - 1, walk))
     except Refusal as refusal:
         refusal.inside(step or step_of(key), value)
         raise
@@ -230,8 +236,9 @@ def build_pairs(key_plan: Plan, item_plan: Plan, wire: list[Any], start: int, wa
 
 
 def step_of(key: object) -> str:
-    shown = reprlib.repr(key) if type(key) in PLAIN_KEYS or type(key) is tuple else f"<{type(key).__qualname__}>"
-    return f"[{shown}]"
+    # Others may have a repr that fails or fills pages; that of an int is refused beyond 4,300 digits.
+    is_shown = type(key) in PLAIN_KEYS and not (type(key) is int and key.bit_length() > 64)
+    return f"[{reprlib.repr(key) if is_shown else f'<{type(key).__qualname__}>'}]"
 
 
 def refuse_attributes(value: Any) -> None:

@@ -37,7 +37,7 @@ class ModelShape(FieldsShape):
         chosen = value.__pydantic_fields_set__
         more = value.__pydantic_extra__
         private = value.__pydantic_private__
-        if not more and more is None and private is None and chosen == self._plans.keys():
+        if more is None and private is None and chosen == self._plans.keys():
             return fields
         return [
             MODEL,
@@ -46,6 +46,14 @@ class ModelShape(FieldsShape):
             self._spell_attributes(value, more, room, walk),
             self._spell_attributes(value, private, room, walk),
         ]
+
+    def instance_dicts(self, values: list[Any]) -> list[dict[str, Any]] | None:
+        names = self._plans.keys()
+        for value in values:
+            has_more = value.__pydantic_extra__ is not None or value.__pydantic_private__ is not None
+            if has_more or value.__pydantic_fields_set__ != names:
+                return None
+        return list(map(vars, values))
 
     def _spell_attributes(self, value: Any, attributes: dict[str, Any] | None, room: int, walk: int) -> Any:
         if attributes is None:

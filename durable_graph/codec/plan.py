@@ -1,6 +1,6 @@
 """What a plan is: how values of one declared type become wire form and come back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
 from durable_graph.codec.wire import MAX_DEPTH, Key, key_of
@@ -9,6 +9,8 @@ from durable_graph.codec.wire import MAX_DEPTH, Key, key_of
 SHORTCUTS: Final = 0  # plain parts are recognised as a whole and left as they are
 REGION: Final = 1  # this part was found not to be plain: no use to ask again for what is inside it
 EVERYTHING: Final = 2  # a plain part had something that MessagePack cannot write: look for it everywhere
+
+NOTHING: Final[frozenset[type]] = frozenset()
 
 KEEP_OUT = "keep it out of the state, or store what it can be rebuilt from"
 
@@ -76,6 +78,12 @@ class Plan:
 
     plain = False
 
+    direct: frozenset[type] = NOTHING
+    """Classes whose values are their own wire form, but for those that MessagePack cannot write (see EVERYTHING)."""
+
+    flat = False
+    """Whether its values are without parts that could be refused."""
+
     native: Any = None
     """The type with which msgspec decodes the same wire form and checks it as strictly, if there is one."""
 
@@ -83,9 +91,17 @@ class Plan:
         self.kinds = kinds
         self.keys = keys
 
-    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
+    def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         """Whether all of these values are their own wire form. Looks at a level at once, so that the loops run in C."""
         raise NotImplementedError
+
+    def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
+        """The wire forms of many values, found faster than one by one; None if there is no way to."""
+        return None
+
+    def build_all(self, wires: list[Any]) -> list[Any] | None:
+        """The values of many wire forms, found faster than one by one; None if there is no way to."""
+        return None
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         """The wire form of `value`, which may nest `room` more levels. Raises `Refusal`."""
@@ -165,10 +181,14 @@ def mismatch(wire: object, expected: str) -> NoReturn:
     raise Mismatch(message)
 
 
+def is_code(value: object) -> bool:
+    return callable(value) or hasattr(type(value), "__next__") or hasattr(type(value), "__await__")
+
+
 def refuse(value: object, expected: str) -> NoReturn:
     """Refuse a value of a class that its declared type does not take."""
     kind = type(value)
-    if callable(value) or hasattr(value, "__next__") or hasattr(value, "__await__"):
+    if is_code(value):
         raise Refusal(value, "it is code at work, not a value", KEEP_OUT)
     closest = next((base for base in kind.__mro__[1:] if base in CONVERTERS), None)
     remedy = f"return a value of the declared type, {expected}, or declare the type that it has"

@@ -28,6 +28,9 @@ class UnstorableType(Exception):  # noqa: N818 - never leaves this package: Code
 class Shape(ABC):
     """How the instances of one class are stored, tag aside."""
 
+    flat = False
+    """Whether its instances are without parts that could be refused."""
+
     keys: frozenset[Key]
     """How what `spell` returns may begin."""
 
@@ -42,6 +45,14 @@ class Shape(ABC):
     @abstractmethod
     def spell(self, value: Any, room: int, walk: int) -> Any:
         """The wire form of an instance of exactly this class."""
+
+    def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
+        """As `Plan.spell_all`, for instances of exactly this class."""
+        return None
+
+    def build_all(self, wires: list[Any]) -> list[Any] | None:
+        """As `Plan.build_all`, for instances of exactly this class."""
+        return None
 
     @abstractmethod
     def build(self, wire: Any, walk: int) -> Any:
@@ -111,6 +122,7 @@ class ObjectPlan(Plan):
         self._shape = shape
         self._registry = registry
         self._tagged = tagged
+        self.flat = shape is not None and shape.flat
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         kind = type(value)
@@ -121,6 +133,17 @@ class ObjectPlan(Plan):
         if shape is None or not issubclass(kind, self._cls):
             raise self._refusal(value)
         return [TAGGED, shape.tag, shape.spell(value, room, walk)]
+
+    def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
+        if self._shape is None or set(map(type, values)) != {self._cls}:
+            return None
+        wires = self._shape.spell_all(values, room)
+        if wires is None or not self._tagged:
+            return wires
+        return [[TAGGED, self._shape.tag, wire] for wire in wires]
+
+    def build_all(self, wires: list[Any]) -> list[Any] | None:
+        return None if self._tagged or self._shape is None else self._shape.build_all(wires)
 
     def build(self, wire: Any, walk: int) -> Any:
         key = key_of(wire)

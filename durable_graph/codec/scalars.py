@@ -1,7 +1,7 @@
 """Values without parts: numbers, text, bytes, UUIDs, literals. Each says by itself in its wire form what it is."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from enum import Enum
 from types import NoneType
@@ -37,10 +37,11 @@ class ScalarPlan(Plan):
             keys.add(LONE_SURROGATES)
         super().__init__(kinds, frozenset(keys))
         self._name = name
+        self.direct = kinds
         self.native = native
 
-    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
-        return self.kinds.issuperset(map(type, batch))
+    def is_plain(self, batch: Iterable[Any], room: int) -> bool:
+        return set(map(type, batch)) <= self.kinds
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         kind = type(value)
@@ -86,6 +87,7 @@ class LeafPlan(Plan):
     """A class whose values become the bytes of one extension."""
 
     is_scalar = True
+    flat = True
 
     def __init__(self, kind: type, code: int, write: Callable[[Any], bytes], read: Callable[[bytes], Any]) -> None:
         super().__init__(frozenset({kind}), frozenset({code}))
@@ -116,15 +118,14 @@ class LiteralPlan(Plan):
         self.plain = plan.plain
         self.is_scalar = not any(isinstance(member, Enum) for member in members)
 
-    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
-        if not self.kinds.issuperset(map(type, batch)):
+    def is_plain(self, batch: Iterable[Any], room: int) -> bool:
+        values = list(batch)
+        if not set(map(type, values)) <= self.kinds:
             return False
         # With one class, equal means the same; with several, True would pass for 1.
-        return (
-            self._values.issuperset(batch)
-            if len(self.kinds) == 1
-            else self._members.issuperset(zip(map(type, batch), batch, strict=True))
-        )
+        if len(self.kinds) == 1:
+            return self._values.issuperset(values)
+        return self._members.issuperset(zip(map(type, values), values, strict=True))
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         if type(value) not in self.kinds or (type(value), value) not in self._members:

@@ -1,12 +1,12 @@
 """Lists, tuples, sets and deques."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from msgspec import Raw
 
-from durable_graph.codec.plan import Mismatch, Plan, Refusal, TooDeep, mismatch, refuse
+from durable_graph.codec.plan import EVERYTHING, NOTHING, Mismatch, Plan, Refusal, TooDeep, mismatch, refuse
 from durable_graph.codec.wire import DEQUE, FROZENSET, SET, TUPLE, items_of, key_of, mark_of, pack
 
 
@@ -19,10 +19,11 @@ class ListPlan(Plan):
         self.plain = item.plain
         self.native = list[item.native] if item.native is not None else None  # type: ignore[name-defined]  # built at run time
 
-    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
-        if not self.kinds.issuperset(map(type, batch)) or not room:
+    def is_plain(self, batch: Iterable[Any], room: int) -> bool:
+        lists = list(batch)
+        if not set(map(type, lists)) <= self.kinds or not room:
             return False
-        return self._item.is_plain(items_of(list(batch)), room - 1)
+        return self._item.is_plain(items_of(lists), room - 1)
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         if type(value) is not list:
@@ -142,20 +143,38 @@ class DequePlan(Plan):
         return deque(build_items(self._item, wire[2:], walk), maxlen)
 
 
-def spell_items(plan: Plan, values: Iterable[Any], room: int, walk: int) -> list[Any]:
+def spell_items(plan: Plan, values: Collection[Any], room: int, walk: int) -> list[Any]:
     if not room:
         raise TooDeep(values)
+    if not walk and len(values) > 3:
+        wires = _spell_all(plan, list(values), room - 1)
+        if wires is not None:
+            return wires
     spell = plan.spell if walk else plan.lower
+    direct = plan.direct if walk != EVERYTHING else NOTHING
     wire: list[Any] = []
     try:
         for item in values:
-            wire.append(spell(item, room - 1, walk))
+            wire.append(item if type(item) in direct else spell(item, room - 1, walk))
     except Refusal as refusal:
         refusal.inside(f"[{len(wire)}]", values)
         raise
     return wire
 
 
+def _spell_all(plan: Plan, values: list[Any], room: int) -> list[Any] | None:
+    try:
+        return plan.spell_all(values, room)
+    except Refusal:
+        # One by one it is found which of them it was.
+        return None
+
+
 def build_items(plan: Plan, wire: list[Any], walk: int) -> list[Any]:
+    if len(wire) > 3:
+        values = plan.build_all(wire)
+        if values is not None:
+            return values
     build = plan.build if walk else plan.restore
-    return [build(item, walk) for item in wire]
+    direct = plan.direct
+    return [item if type(item) in direct else build(item, walk) for item in wire]

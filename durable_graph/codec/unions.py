@@ -1,6 +1,6 @@
 """Unions: the class of a value chooses among the members, and the beginning of a wire form does."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from itertools import combinations
 from operator import or_
@@ -23,6 +23,7 @@ class UnionPlan(Plan):
         self._by_kind: dict[type, tuple[Plan, ...]] = {}
         self._by_key: dict[Key, tuple[Plan, ...]] = {}
         self.is_open = any(member.is_open for member in members)
+        self.flat = all(member.flat or member.plain for member in members)
         self.is_scalar = all(member.is_scalar for member in members)
         owners = [kind for member in members if not member.is_scalar for kind in member.kinds]
         self.plain = (
@@ -35,13 +36,14 @@ class UnionPlan(Plan):
         if self.plain and all(member.native is not None for member in members):
             self.native = reduce(or_, (member.native for member in members))
 
-    def is_plain(self, batch: Sequence[Any], room: int) -> bool:
-        found = set(map(type, batch))
+    def is_plain(self, batch: Iterable[Any], room: int) -> bool:
+        values = list(batch)
+        found = set(map(type, values))
         if not self.kinds >= found:
             return False
         for member in self._members:
             if not member.is_scalar and not member.kinds.isdisjoint(found):
-                chosen = [value for value in batch if type(value) in member.kinds]
+                chosen = [value for value in values if type(value) in member.kinds]
                 if not member.is_plain(chosen, room):
                     return False
         return True
@@ -50,9 +52,10 @@ class UnionPlan(Plan):
         kind = type(value)
         candidates = self._by_kind.get(kind)
         if candidates is None:
-            candidates = self._by_kind[kind] = tuple(member for member in self._members if member.admits(kind))
-        if not candidates:
-            refuse(value, self._name)
+            candidates = tuple(member for member in self._members if member.admits(kind))
+            if not candidates:
+                refuse(value, self._name)
+            self._by_kind[kind] = candidates
         best: Refusal | None = None
         for plan in candidates:
             try:

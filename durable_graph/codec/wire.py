@@ -8,6 +8,7 @@ that begins with the extension `MARK`, whose one byte says what the rest of the 
 Bits of a NaN are kept. UUIDs keep their 128 bits (not `is_safe`, which their equality ignores, too).
 """
 
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
@@ -87,13 +88,13 @@ def key_of(wire: Any) -> Key:
     return kind
 
 
-def items_of(lists: list[Any]) -> list[Any]:
+def items_of(lists: list[Any]) -> Iterator[Any]:
     """Everything inside these lists, one level down."""
-    return list(chain.from_iterable(once(lists)))
+    return chain.from_iterable(once(lists))
 
 
-def values_of(dicts: list[Any]) -> list[Any]:
-    return list(chain.from_iterable(map(dict.values, once(dicts))))
+def values_of(dicts: list[Any]) -> Iterator[Any]:
+    return chain.from_iterable(map(dict.values, once(dicts)))
 
 
 def once(containers: list[Any]) -> list[Any]:
