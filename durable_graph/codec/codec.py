@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from msgspec import DecodeError as MalformedError
-from msgspec import ValidationError
+from msgspec import MsgspecError
 from msgspec.msgpack import Decoder
 
 from durable_graph.codec.compiler import Compiler
@@ -81,17 +80,20 @@ class TypeCodec:
 
     def decode(self, data: bytes) -> Any:
         """The value of bytes that `encode` made. Raises `DecodeError`, and nothing else, whatever the bytes are."""
-        if self._native is not None and data[:1] == VERSION:
-            try:
-                return self._native.decode(memoryview(data)[1:])
-            except (ValidationError, MalformedError, UnicodeDecodeError, RecursionError):
-                # Perhaps damaged, perhaps an extension that msgspec does not know for this type.
-                pass
         try:
-            return self._plan.restore(read(data), SHORTCUTS)
+            return self._read(data)
         except Exception as error:
             # The bytes may be anything, and so may what the user's classes do with their parts.
             raise DecodeError(self.where, f"{error}" or type(error).__name__) from error
+
+    def _read(self, data: bytes) -> Any:
+        if self._native is not None and data[:1] == VERSION:
+            try:
+                return self._native.decode(memoryview(data)[1:])
+            except (MsgspecError, UnicodeDecodeError, RecursionError):
+                # Perhaps damaged, perhaps an extension that msgspec does not know for this type.
+                pass
+        return self._plan.restore(read(data), SHORTCUTS)
 
     def _refused(self, refusal: Refusal) -> UnstorableValueError:
         path, type_name, why, remedy = refusal.path, refusal.type_name, refusal.why, refusal.remedy

@@ -70,6 +70,7 @@ class Compiler:
         self._anything = AnyPlan(self.registry)
         self._shapes: dict[Any, Shape] = {}
         self._named: dict[Any, Plan] = {}
+        self._owner: type | None = None
         anything = self._anything
         self._anything.settle(
             (
@@ -115,6 +116,8 @@ class Compiler:
 
     def _indirect(self, declared: Any, tagged: bool) -> Plan | None:
         """Types that only stand for another."""
+        if declared is typing.Self and self._owner is not None:
+            return self._class(self._owner, (), tagged)
         if isinstance(declared, TypeVar):
             raise UnstorableType(declared, "it is a type parameter that nothing was given for", "declare a type")
         if isinstance(declared, ForwardRef):
@@ -218,12 +221,15 @@ class Compiler:
         known = {found.__name__: found for found in self.registry.classes()}
         plans = {}
         name = ""
+        around, self._owner = self._owner, cls
         try:
             for name, declared in fields(arguments, known).items():
                 plans[name] = self.plan(declared, tagged=tagged)
         except UnstorableType as error:
             error.inside(f"{cls.__qualname__}.{name}" if name else cls.__qualname__)
             raise
+        finally:
+            self._owner = around
         return plans
 
     def _typed_dict(self, cls: Any, arguments: tuple[Any, ...], tagged: bool) -> Plan:

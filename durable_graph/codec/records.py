@@ -82,11 +82,17 @@ class FieldsShape(Shape):
         names = tuple(self._plans)
         if not self._columns or set(map(type, wires)) != {dict} or set(map(tuple, wires)) != {names}:
             return None
-        for name, get, plan in zip(names, self._columns, self._plans.values(), strict=True):
+        columns: list[list[Any]] = []
+        built = False
+        for get, plan in zip(self._columns, self._plans.values(), strict=True):
             column = list(map(get, wires))
             if not plan.plain or not plan.is_plain(column, MAX_DEPTH):
-                for wire, item in zip(wires, column, strict=True):
-                    wire[name] = plan.restore(item, SHORTCUTS)
+                column = [plan.restore(item, SHORTCUTS) for item in column]
+                built = True
+            columns.append(column)
+        if built:
+            # Into new dicts: where this was the wrong member of a union, the next one gets the same wire forms.
+            return [self.make(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
         return [self.make(wire) for wire in wires]
 
     def spell_fields(self, value: Any, room: int, walk: int) -> dict[str, Any]:

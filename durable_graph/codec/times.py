@@ -1,17 +1,19 @@
 """Dates, times and zones, in binary: fields of fixed size, then the zone.
 
 `fold` is kept in the highest bit of the microseconds. A zone is nothing (naive), `o` with the timedelta of a fixed
-offset (and `n` with its name, if it has one), or `z` with the key of a `zoneinfo.ZoneInfo`. Other tzinfo classes are
-refused.
+offset (and `n` with its name, if it has one), `z` with the key of a `zoneinfo.ZoneInfo`, or `p` with the timedelta of
+the fixed offset that pydantic gives to a time it has parsed. Other tzinfo classes are refused.
 """
 
 import re
 import struct
+import sys
 import zoneinfo
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from durable_graph.codec.plan import Mismatch, Refusal
 from durable_graph.codec.scalars import LeafPlan
@@ -49,6 +51,8 @@ def _write_zone(zone: tzinfo | None) -> bytes:
         offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]  # typeshed lacks it
         written = b"o" + _write_delta(offset)
         return written + b"n" + name[0].encode("utf-8", "surrogatepass") if name else written
+    if type(zone) is _zone_of_pydantic():
+        return b"p" + _write_delta(zone.utcoffset(None) or timedelta())
     if type(zone) is zoneinfo.ZoneInfo and _is_loadable(zone):
         return b"z" + zone.key.encode()
     raise Refusal(
@@ -56,6 +60,11 @@ def _write_zone(zone: tzinfo | None) -> bytes:
         "its zone is neither a datetime.timezone nor a zoneinfo.ZoneInfo with the key of an existing zone",
         "convert it with astimezone(ZoneInfo(...)) or astimezone(timezone.utc)",
     )
+
+
+def _zone_of_pydantic() -> Any:
+    """The class of the fixed offsets in what pydantic has parsed, if somebody has imported pydantic."""
+    return getattr(sys.modules.get("pydantic_core"), "TzInfo", None)
 
 
 def _is_loadable(zone: zoneinfo.ZoneInfo) -> bool:
@@ -74,6 +83,8 @@ def _read_zone(data: bytes) -> tzinfo | None:
             message = f"this machine has no time zone {key!r}; install the tzdata package"
             raise Mismatch(message)
         return zoneinfo.ZoneInfo(key)
+    if kind == b"p":
+        return _read_zone_of_pydantic(rest)
     if kind != b"o":
         message = f"{data[:40]!r} is no time zone"
         raise Mismatch(message)
@@ -84,6 +95,15 @@ def _read_zone(data: bytes) -> tzinfo | None:
         message = f"{name[:40]!r} is no name of a time zone"
         raise Mismatch(message)
     return timezone(offset, name[1:].decode("utf-8", "surrogatepass"))
+
+
+def _read_zone_of_pydantic(data: bytes) -> tzinfo:
+    made = _zone_of_pydantic()
+    if made is None:
+        message = "its time zone is one of pydantic, which is not imported"
+        raise Mismatch(message)
+    zone: tzinfo = made(_read_delta(data) // timedelta(seconds=1))
+    return zone
 
 
 def _write_date(value: date) -> bytes:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pydantic
+import pydantic_core
 
 
 def identical(one: Any, other: Any) -> bool:
@@ -56,6 +57,8 @@ def _same_struct(one: msgspec.Struct, other: msgspec.Struct) -> bool:
 def _same_zone(one: tzinfo | None, other: tzinfo | None) -> bool:
     if isinstance(one, ZoneInfo) and isinstance(other, ZoneInfo):
         return one.key == other.key
+    if isinstance(one, pydantic_core.TzInfo) and isinstance(other, pydantic_core.TzInfo):
+        return one.utcoffset(None) == other.utcoffset(None)
     moment = datetime(2024, 1, 1)  # noqa: DTZ001 - a fixed offset has no rules that a moment could matter to
     if isinstance(one, timezone) and isinstance(other, timezone):
         return one.utcoffset(moment) == other.utcoffset(moment) and one.tzname(moment) == other.tzname(moment)

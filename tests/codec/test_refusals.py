@@ -180,6 +180,19 @@ def test_a_value_that_would_not_come_back_is_refused(
     assert error.value.type_name == type_name
 
 
+def test_the_path_leads_through_long_lists_of_objects() -> None:
+    value = [Message("a", "b") for _ in range(9)]
+    value[7].tags = ["x", 3]  # type: ignore[list-item]  # what the test is about
+    with pytest.raises(UnstorableValueError) as error:
+        Codec().of(list[Message], where="channel 'x'").encode(value)
+    assert error.value.path == "[7].tags[1]"
+
+
+def test_a_key_that_python_does_not_print_is_left_out_of_the_path() -> None:
+    with pytest.raises(UnstorableValueError, match="<int>"):
+        Codec().of(Any, where="channel 'x'").encode({10**5000: object()})
+
+
 def test_a_list_that_holds_itself_very_often_is_refused_at_once() -> None:
     value: list[Any] = []
     value.extend([value] * 20_000)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Generic, Literal, NewType, Optional, TypedDict, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, NewType, Optional, Self, TypedDict, TypeVar
 from uuid import UUID
 
 import msgspec
+import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -226,6 +227,68 @@ def test_a_model_comes_back_without_validation_and_knows_which_fields_were_set()
     value = Profile(name="x")
     back = codec(Profile).decode(codec(Profile).encode(value))
     assert back.model_fields_set == {"name"}
+
+
+def test_a_time_that_pydantic_has_parsed_keeps_the_zone_it_got() -> None:
+    class Stamped(pydantic.BaseModel):
+        at: datetime
+
+    made = Codec().of(Stamped, where="channel 'x'")
+    for zone in ("Z", "+02:00", "-03:30"):
+        value = Stamped.model_validate_json(f'{{"at": "2024-01-01T00:00:00{zone}"}}')
+        assert identical(made.decode(made.encode(value)), value)
+
+
+def test_a_class_may_mention_itself_as_self() -> None:
+    @dataclasses.dataclass
+    class Linked:
+        next: Self | None
+        size: Final = 3
+
+    made = Codec().of(Linked, where="channel 'x'")
+    assert identical(made.decode(made.encode(Linked(Linked(None)))), Linked(Linked(None)))
+
+
+def test_a_wrong_member_of_a_union_leaves_the_right_one_what_it_needs() -> None:
+    @dataclasses.dataclass
+    class Day:
+        at: date
+
+    @dataclasses.dataclass
+    class Calendar:
+        days: list[Day]
+
+    class One(TypedDict):
+        calendar: Calendar
+        last: int
+
+    class Other(TypedDict):
+        calendar: Calendar
+        last: str
+
+    made = Codec().of(list[One | Other], where="channel 'x'")
+    calendar = Calendar([Day(date(2024, 1, number)) for number in range(1, 9)])
+    value = [{"calendar": calendar, "last": 1}, {"calendar": calendar, "last": "x"}]
+    assert identical(made.decode(made.encode(value)), value)
+
+
+@given(st.lists(st.builds(Message, texts, texts), min_size=4), st.lists(profiles, min_size=4))
+@settings(max_examples=30, deadline=None)
+def test_long_lists_of_objects_come_back(some: list[Message], others: list[Profile]) -> None:
+    assert comes_back(list[Message], some)
+    assert comes_back(list[Profile], others)
+    assert comes_back(list[Profile | None], others)
+
+
+def test_a_long_list_of_objects_with_other_than_plain_fields_comes_back() -> None:
+    @dataclasses.dataclass
+    class Dated:
+        at: date
+        color: Color | None
+
+    made = Codec().of(list[Dated], where="channel 'x'")
+    value = [Dated(date(2024, 1, number), Color.RED if number % 2 else None) for number in range(1, 9)]
+    assert identical(made.decode(made.encode(value)), value)
 
 
 def test_a_nan_keeps_its_bits() -> None:
