@@ -1,0 +1,1 @@
+"""Graphs to read and run: `python -m examples.<name>`, from the root of the repository."""

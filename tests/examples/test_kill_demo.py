@@ -1,0 +1,226 @@
+"""The kill demo proves its claims, and its verdict is one that can go against it."""
+
+import json
+import shutil
+import sysconfig
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from examples.kill_demo.figures import FileFigures, figures_of
+from examples.kill_demo.ledger import Entry, Ledger, read_ledger
+from examples.kill_demo.process import Progress
+from examples.kill_demo.proof import AT_THE_KILL, UNINTERRUPTED, AtTheKill, judge
+from examples.kill_demo.report import report_on
+
+RunExample = Callable[..., CompletedProcess[str]]
+STDLIB = Path(sysconfig.get_path("stdlib"))
+
+CLAIMS = [
+    "the kill fell inside a superstep",
+    "what was recorded had really run",
+    "no recorded task ran again",
+    "nothing was left out",
+    "the report is that of an uninterrupted run, byte for byte",
+]
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A folder with real files to analyse: enough for a superstep that takes its time."""
+    folder = tmp_path / "sources"
+    for package in ("json", "email", "asyncio"):
+        shutil.copytree(STDLIB / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture
+def shown(sources: Path, tmp_path: Path, run_example: RunExample) -> CompletedProcess[str]:
+    """A demo that has been run."""
+    return run_example("kill_demo", sources, "--output", tmp_path / "output")
+
+
+def evidence(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "output").iterdir()
+    return folder
+
+
+def verdicts(told: CompletedProcess[str]) -> dict[str, str]:
+    lines = [line.split(":")[0] for line in told.stdout.splitlines()]
+    return {claim: line.split()[0] for line in lines for claim in CLAIMS if line.endswith(claim)}
+
+
+def test_a_killed_analysis_goes_on_without_running_a_recorded_task_again(
+    shown: CompletedProcess[str], sources: Path, tmp_path: Path, run_example: RunExample
+) -> None:
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "SIGKILL to process" in shown.stdout
+    assert "ainvoke(None" in shown.stdout
+    assert "PROVEN" in shown.stdout
+    assert "FAILS" not in shown.stdout
+    # No terminal, no animation.
+    assert "\x1b" not in shown.stdout
+
+    kill = AtTheKill(**json.loads((evidence(tmp_path) / AT_THE_KILL).read_text()))
+    tasks = len(kill.recorded) + len(kill.unrecorded)
+    assert 0.4 * tasks <= len(kill.recorded) < tasks
+    assert f"{len(kill.recorded)} of its {tasks} tasks were recorded" in shown.stdout
+    report = (evidence(tmp_path) / f"{kill.thread}.report.txt").read_text()
+    assert report.startswith(f"{sources}\n{sum(1 for _ in sources.rglob('*.py'))} files, ")
+
+    checked = run_example("kill_demo.proof", evidence(tmp_path))
+    assert checked.returncode == 0
+    assert verdicts(checked) == dict.fromkeys(CLAIMS, "holds")
+
+
+def test_a_task_that_ran_twice_fails_the_demo(
+    shown: CompletedProcess[str], tmp_path: Path, run_example: RunExample
+) -> None:
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    kill = AtTheKill(**json.loads((evidence(tmp_path) / AT_THE_KILL).read_text()))
+    with Ledger(evidence(tmp_path) / f"{kill.thread}.ledger.txt").task(kill.recorded[0]):
+        pass
+
+    checked = run_example("kill_demo.proof", evidence(tmp_path))
+
+    assert checked.returncode == 1
+    assert verdicts(checked) == {**dict.fromkeys(CLAIMS, "holds"), "no recorded task ran again": "FAILS"}
+
+
+def test_a_report_that_differs_fails_the_demo(
+    shown: CompletedProcess[str], tmp_path: Path, run_example: RunExample
+) -> None:
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    with (evidence(tmp_path) / f"{UNINTERRUPTED}.report.txt").open("a") as report:
+        report.write(" ")
+
+    checked = run_example("kill_demo.proof", evidence(tmp_path))
+
+    assert checked.returncode == 1
+    assert verdicts(checked) == {**dict.fromkeys(CLAIMS, "holds"), CLAIMS[-1]: "FAILS"}
+
+
+def test_too_few_files_are_refused_in_words(tmp_path: Path, run_example: RunExample) -> None:
+    (tmp_path / "one.py").write_text("x = 1\n")
+
+    ended = run_example("kill_demo", tmp_path, "--output", tmp_path / "output")
+
+    assert ended.returncode == 2
+    assert "has 1 Python files; the demo needs" in ended.stdout
+
+
+# The verdict, by values
+
+KILL = AtTheKill(thread="t", committed=["list"], recorded=["a"], unrecorded=["b", "c"], entries=5)
+BEFORE = (
+    Entry("start", "list"),
+    Entry("done", "list"),
+    Entry("start", "a"),
+    Entry("done", "a"),
+    Entry("start", "b"),
+)
+AFTER = (Entry("start", "b"), Entry("done", "b"), Entry("start", "c"), Entry("done", "c"))
+
+
+def failing(kill: AtTheKill, ledger: tuple[Entry, ...], report: bytes | None = b"r") -> list[str]:
+    return [check.claim for check in judge(kill, ledger, report, b"r") if not check.holds]
+
+
+def test_a_task_that_was_running_at_the_kill_may_run_again() -> None:
+    assert failing(KILL, BEFORE + AFTER) == []
+
+
+@pytest.mark.parametrize("task", ["a", "list"])
+def test_a_recorded_task_that_only_began_again_is_found(task: str) -> None:
+    assert failing(KILL, (*BEFORE, *AFTER, Entry("start", task))) == ["no recorded task ran again"]
+
+
+def test_a_recorded_task_that_ran_twice_before_the_kill_is_found() -> None:
+    twice = (*BEFORE, Entry("start", "a"), *AFTER)
+
+    assert failing(replace(KILL, entries=6), twice) == ["no recorded task ran again"]
+
+
+def test_a_task_that_is_recorded_and_never_ran_is_found() -> None:
+    assert failing(KILL, BEFORE[:2] + BEFORE[4:] * 3 + AFTER) == [
+        "what was recorded had really run",
+        "no recorded task ran again",
+    ]
+
+
+def test_a_task_that_was_left_out_is_found() -> None:
+    assert failing(KILL, BEFORE + AFTER[:2]) == ["nothing was left out"]
+
+
+@pytest.mark.parametrize("report", [b"other", b"", None])
+def test_a_report_that_differs_or_is_not_there_is_found(report: bytes | None) -> None:
+    assert failing(KILL, BEFORE + AFTER, report) == [CLAIMS[-1]]
+
+
+def test_no_report_at_all_is_no_proof() -> None:
+    assert not all(check.holds for check in judge(KILL, BEFORE + AFTER, None, None))
+
+
+@pytest.mark.parametrize(("recorded", "unrecorded"), [([], ["a", "b", "c"]), (["a", "b", "c"], [])])
+def test_a_kill_outside_of_a_superstep_proves_nothing(recorded: list[str], unrecorded: list[str]) -> None:
+    kill = replace(KILL, recorded=recorded, unrecorded=unrecorded)
+
+    assert "the kill fell inside a superstep" in failing(kill, BEFORE + AFTER)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "planned", "midway"), [(0, 0, False), (3, 10, False), (4, 10, True), (9, 10, True), (10, 10, False)]
+)
+def test_the_kill_comes_between_two_fifths_and_all(recorded: int, planned: int, *, midway: bool) -> None:
+    assert Progress(recorded, planned).is_midway is midway
+
+
+# What it is made of
+
+
+def test_a_node_that_raises_leaves_no_done(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+
+    with ledger.task("a"):
+        pass
+    with pytest.raises(ZeroDivisionError), ledger.task("b"):
+        _ = 1 / 0
+
+    assert read_ledger(tmp_path / "ledger") == (Entry("start", "a"), Entry("done", "a"), Entry("start", "b"))
+
+
+def test_figures_are_those_of_the_file(tmp_path: Path) -> None:
+    source = (
+        'import os, os.path\nfrom json import loads\n\nclass A:\n    def f(self):\n        "doc"\n        return os\n'
+    )
+    (tmp_path / "a.py").write_text(source)
+
+    assert figures_of(tmp_path, "a.py") == FileFigures(
+        "a.py",
+        lines=7,
+        functions=1,
+        documented=1,
+        classes=1,
+        longest_function="f",
+        longest_function_lines=3,
+        imports=["json", "os"],
+        names=["os"],
+    )
+
+
+def test_a_file_that_is_no_python_is_reported_and_not_fatal(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def (:\n")
+
+    figures = figures_of(tmp_path, "a.py")
+
+    assert figures.problem is not None
+    assert f"a.py: {figures.problem}" in report_on("folder", [figures])
+
+
+def test_the_report_does_not_depend_on_the_order_of_the_figures() -> None:
+    figures = [FileFigures(f"{n}.py", lines=n % 3, imports=[f"m{n % 2}"], names=[f"n{n}"]) for n in range(12)]
+
+    assert report_on("folder", figures) == report_on("folder", figures[::-1])

@@ -1,0 +1,76 @@
+"""Each short example shows what it says it shows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+RunExample = Callable[..., CompletedProcess[str]]
+ROOT = Path(__file__).parents[2]
+
+
+def lines_of(ended: CompletedProcess[str]) -> list[str]:
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.splitlines()
+
+
+def test_the_chat_knows_in_a_second_process_what_was_said_in_the_first(run_example: RunExample) -> None:
+    first = lines_of(run_example("chat_history", "I am Ada"))
+    second = lines_of(run_example("chat_history", "Who am I?"))
+
+    assert first == ["you: I am Ada", "bot: That was message 1. Your first one was 'I am Ada'."]
+    assert second == [*first, "you: Who am I?", "bot: That was message 2. Your first one was 'I am Ada'."]
+
+
+def test_the_join_waits_for_the_longer_branch_and_runs_once(run_example: RunExample) -> None:
+    updates = lines_of(run_example("fan_out_join"))
+
+    assert updates == [
+        "{'book_flight': {'notes': ['flight']}}",
+        "{'find_hotel': {'notes': ['hotel found']}}",
+        "{'book_hotel': {'notes': ['hotel booked']}}",
+        "{'pack': {'notes': ['packed, knowing of 3 notes']}}",
+    ]
+
+
+def test_the_router_leads_back_until_the_draft_is_long_enough(run_example: RunExample) -> None:
+    updates = lines_of(run_example("branching"))
+
+    assert updates == [
+        "{'write': {'draft': 'word'}}",
+        "{'write': {'draft': 'word word'}}",
+        "{'write': {'draft': 'word word word'}}",
+        "{'publish': {'draft': 'word word word.'}}",
+    ]
+
+
+def test_the_sibling_that_had_finished_is_not_run_again(run_example: RunExample) -> None:
+    told = lines_of(run_example("resume_after_error"))
+
+    assert told == [
+        "The first call:",
+        "  reserve_stock runs",
+        "  charge_card runs",
+        "It failed: the card is expired",
+        "Still to run: charge_card. Recorded: ['stock reserved']",
+        "The second call, with None for input:",
+        "  charge_card runs",
+        "  ship runs",
+        "The end: ['card charged', 'stock reserved', 'shipped']",
+    ]
+
+
+def test_the_fork_leaves_the_other_line_as_it_was(run_example: RunExample) -> None:
+    played, forked, kept = lines_of(run_example("fork"))
+
+    assert played == "Played:      ['e4', 'reply to e4', 'f4', 'reply to f4']"
+    assert forked == "Forked:      ['e4', 'reply to e4', 'Nf3', 'reply to Nf3']"
+    assert kept == "Still there: ['e4', 'reply to e4', 'f4', 'reply to f4']"
+
+
+def test_the_readme_lists_every_example() -> None:
+    names = {path.stem for path in (ROOT / "examples").iterdir() if path.suffix == ".py" or path.is_dir()}
+    listed = (ROOT / "examples" / "README.md").read_text()
+
+    missing = [name for name in names - {"__init__", "__pycache__"} if f"python -m examples.{name}" not in listed]
+
+    assert not missing
