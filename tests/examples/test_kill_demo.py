@@ -10,11 +10,17 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from durable_graph import CompiledGraph
+from durable_graph_sqlite import SqliteSaver
+from examples.kill_demo import __main__ as story
 from examples.kill_demo.figures import FileFigures, figures_of
+from examples.kill_demo.graph import Analysis
 from examples.kill_demo.ledger import Entry, Ledger, read_ledger
-from examples.kill_demo.process import Progress
-from examples.kill_demo.proof import AT_THE_KILL, UNINTERRUPTED, AtTheKill, judge
+from examples.kill_demo.process import ChildFailedError, Progress, child, watch
+from examples.kill_demo.proof import AT_THE_KILL, UNINTERRUPTED, AtTheKill, judge, keep
 from examples.kill_demo.report import report_on
+from examples.kill_demo.run import Run
+from examples.kill_demo.screen import Screen
 
 RunExample = Callable[..., CompletedProcess[str]]
 STDLIB = Path(sysconfig.get_path("stdlib"))
@@ -110,6 +116,55 @@ def test_too_few_files_are_refused_in_words(tmp_path: Path, run_example: RunExam
 
     assert ended.returncode == 2
     assert "has 1 Python files; the demo needs" in ended.stdout
+
+
+def test_the_exit_status_is_that_of_the_verdict(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def leave_forged_evidence(folder: Path, output: Path, screen: Screen) -> Run:
+        killed, whole = (Run(output, thread, folder) for thread in (KILL.thread, UNINTERRUPTED))
+        again = (*BEFORE, *AFTER, Entry("start", "a"))
+        killed.ledger.write_text("".join(f"{entry.event} {entry.task_id}\n" for entry in again))
+        killed.report.write_text("report")
+        whole.report.write_text("report")
+        keep(KILL, output)
+        return killed
+
+    monkeypatch.setattr(story, "run_kill_and_resume", leave_forged_evidence)
+
+    assert story.main(sources, tmp_path, Screen()) == 1
+    assert "NOT PROVEN" in capsys.readouterr().out
+
+
+async def test_a_kill_that_came_too_late_is_tried_again_on_a_new_thread(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_and_kill = story.start_and_kill
+    late = iter([True, False])
+
+    async def start_and_kill_once_late(graph: CompiledGraph[Analysis], run: Run, screen: Screen) -> None:
+        if next(late):
+            await story.run_to_the_end(run, "First", screen)
+        else:
+            await start_and_kill(graph, run, screen)
+
+    monkeypatch.setattr(story, "start_and_kill", start_and_kill_once_late)
+
+    run = await story.kill_midway(sources, tmp_path, Screen())
+
+    assert run is not None
+    assert run.thread == "killed-2"
+    assert "Attempt 1: the superstep was over" in capsys.readouterr().out
+
+
+async def test_a_child_that_fails_by_itself_is_an_error_with_its_own_words(tmp_path: Path) -> None:
+    run = Run(tmp_path, "t", tmp_path)
+    run.store.write_text("this is no database, whatever its name says")
+
+    async with SqliteSaver(tmp_path / "other.db") as saver, child(run) as process:
+        graph = story.graph_of(run, saver)
+        with pytest.raises(ChildFailedError, match="NotADatabaseError"):
+            await watch(process, graph, run, until=lambda seen: seen.is_midway, show=lambda seen: None)
 
 
 # The verdict, by values
