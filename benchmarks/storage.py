@@ -33,7 +33,8 @@ def appending() -> Any:
 
 def one_of_many(width: int) -> Any:
     """A state of `width` channels, of which each superstep changes one."""
-    wide: Any = TypedDict("wide", {f"channel_{place}": bytes for place in range(width)}, total=False)
+    # mypy reads literal dictionaries only.
+    wide: Any = TypedDict("wide", {f"channel_{place}": bytes for place in range(width)}, total=False)  # type: ignore[misc]
     ran = 0
 
     async def change(state: Any) -> Any:

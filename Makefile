@@ -1,0 +1,47 @@
+# Each target makes and reuses .venv by itself; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test crash check lint types imports changelog bench
+MAKEFLAGS += --no-print-directory
+
+run := .venv/bin/python -m
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo:  ## kill a run in the middle, go on, and prove that nothing was lost (FOLDER=... analyses another folder)
+	@.ci/venv demo
+	@$(run) examples.kill_demo $(if $(FOLDER),"$(FOLDER)")
+
+test:  ## run all tests (ARGS="tests/engine -x" chooses)
+	@.ci/venv dev
+	$(run) pytest $(ARGS)
+
+crash:  ## kill, resume and compare for many minutes (ARGS as for test)
+	@.ci/venv dev
+	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=long $(run) pytest tests/crash --timeout=3600 $(ARGS)
+
+check: lint types imports changelog  ## everything that is not a test: style, types, layers, changelog
+
+lint:  ## ruff: style, and what ruff knows to go wrong
+	@.ci/venv dev
+	$(run) ruff check .
+	$(run) ruff format --check .
+
+types:  ## mypy over everything, and whether users get the type of every public name
+	@.ci/venv dev
+	$(run) mypy
+	$(run) basedpyright --verifytypes durable_graph --ignoreexternal
+	$(run) basedpyright --verifytypes durable_graph_sqlite --ignoreexternal
+
+imports:  ## import-linter: imports point down
+	@.ci/venv dev
+	.venv/bin/lint-imports
+
+changelog:  ## towncrier: the fragments in changes/ make a changelog
+	@.ci/venv dev
+	$(run) towncrier build --draft
+
+bench:  ## print the benchmarks as ratios
+	@.ci/venv dev
+	$(run) benchmarks
