@@ -9,7 +9,6 @@ from msgspec.msgpack import Decoder
 from durable_graph.codec.compiler import Compiler
 from durable_graph.codec.plan import EVERYTHING, SHORTCUTS, Plan, Refusal, TooDeep
 from durable_graph.codec.registry import UnstorableType
-from durable_graph.codec.times import packaged_zones
 from durable_graph.codec.wire import MAX_DEPTH, VERSION, pack, read
 from durable_graph.errors import DecodeError, UnstorableTypeError, UnstorableValueError
 
@@ -25,8 +24,6 @@ class Codec:
     """
 
     def __init__(self, types: Iterable[type | tuple[str, type]] = ()) -> None:
-        # Looked up now, because decoding must not import anything.
-        packaged_zones()
         self._compiler = Compiler()
         pairs = [entry if isinstance(entry, tuple) else (None, entry) for entry in types]
         for tag, cls in pairs:

@@ -10,7 +10,6 @@ import struct
 import sys
 import zoneinfo
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
-from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,7 @@ _FOLD = 1 << 31
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 
-@cache
-def packaged_zones() -> frozenset[str]:
-    """The zones of the `tzdata` package, if it is installed. Looked up early: decoding must not import."""
+def _packaged_zones() -> frozenset[str]:
     try:
         listed = resources.files("tzdata").joinpath("zones").read_text("utf-8")
     except ModuleNotFoundError:
@@ -37,11 +34,26 @@ def packaged_zones() -> frozenset[str]:
     return frozenset(listed.split())
 
 
+# Read while this module is imported: neither decoding nor compiling a graph, perhaps in an event loop, may read files.
+_PACKAGED_ZONES = _packaged_zones()
+
+_zones: dict[str, zoneinfo.ZoneInfo] = {}
+"""Zones that a value had in this process. Only for others are there files to be read."""
+
+
+def _zone_of(key: str) -> zoneinfo.ZoneInfo | None:
+    """The zone with this key, if there is one."""
+    zone = _zones.get(key)
+    if zone is None and _exists(key):
+        zone = _zones[key] = zoneinfo.ZoneInfo(key)
+    return zone
+
+
 def _exists(key: str) -> bool:
     # ZoneInfo(key) would look for a package named by the key, so only keys of existing zones get there.
     if not _ZONE_KEY.fullmatch(key):
         return False
-    return key in packaged_zones() or any(Path(root, key).is_file() for root in zoneinfo.TZPATH)
+    return key in _PACKAGED_ZONES or any(Path(root, key).is_file() for root in zoneinfo.TZPATH)
 
 
 def _write_zone(zone: tzinfo | None) -> bytes:
@@ -53,7 +65,7 @@ def _write_zone(zone: tzinfo | None) -> bytes:
         return written + b"n" + name[0].encode("utf-8", "surrogatepass") if name else written
     if type(zone) is _zone_of_pydantic():
         return b"p" + _write_delta(zone.utcoffset(None) or timedelta())
-    if type(zone) is zoneinfo.ZoneInfo and _is_loadable(zone):
+    if type(zone) is zoneinfo.ZoneInfo and _comes_back(zone):
         return b"z" + zone.key.encode()
     raise Refusal(
         zone,
@@ -67,10 +79,20 @@ def _zone_of_pydantic() -> Any:
     return getattr(sys.modules.get("pydantic_core"), "TzInfo", None)
 
 
-def _is_loadable(zone: zoneinfo.ZoneInfo) -> bool:
+def _comes_back(zone: zoneinfo.ZoneInfo) -> bool:
     # A zone made by from_file may have rules other than those that its key stands for, or no key.
     key: str | None = zone.key
-    return key is not None and _exists(key) and zoneinfo.ZoneInfo(key) is zone
+    if key is None:
+        return False
+    if _zones.get(key) is zone:
+        return True
+    try:
+        known = zoneinfo.ZoneInfo(key)
+    except (KeyError, ValueError):
+        return False
+    if known is zone:
+        _zones[key] = zone
+    return known is zone
 
 
 def _read_zone(data: bytes) -> tzinfo | None:
@@ -79,10 +101,11 @@ def _read_zone(data: bytes) -> tzinfo | None:
     kind, rest = data[:1], data[1:]
     if kind == b"z":
         key = rest.decode("ascii")
-        if not _exists(key):
+        zone = _zone_of(key)
+        if zone is None:
             message = f"this machine has no time zone {key!r}; install the tzdata package"
             raise Mismatch(message)
-        return zoneinfo.ZoneInfo(key)
+        return zone
     if kind == b"p":
         return _read_zone_of_pydantic(rest)
     if kind != b"o":

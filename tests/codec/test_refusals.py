@@ -83,9 +83,9 @@ def _with_attribute(value: Any) -> Any:
     return value
 
 
-def _zone_with_rules_of_its_own() -> ZoneInfo:
+def _zone_with_rules_of_its_own(key: str | None = "Europe/Berlin") -> ZoneInfo:
     with resources.files("tzdata").joinpath("zoneinfo/UTC").open("rb") as rules:
-        return ZoneInfo.from_file(rules, key="Europe/Berlin")
+        return ZoneInfo.from_file(rules, key=key)
 
 
 def _itself() -> list[Any]:
@@ -159,6 +159,8 @@ REFUSED: list[tuple[Any, Any, str, str, str]] = [
     (Any, _with_attribute(Counter("a")), "", "Counter", "attributes of its own: note"),
     (Any, [datetime(2024, 1, 1, tzinfo=Zone())], "[0]", "Zone", r"astimezone\(ZoneInfo"),
     (datetime, datetime(2024, 1, 1, tzinfo=_zone_with_rules_of_its_own()), "", "ZoneInfo", "key of an existing zone"),
+    (datetime, datetime(2024, 1, 1, tzinfo=_zone_with_rules_of_its_own(None)), "", "ZoneInfo", "key of an existing"),
+    (datetime, datetime(2024, 1, 1, tzinfo=_zone_with_rules_of_its_own("../x")), "", "ZoneInfo", "key of an existing"),
     (Color, 1, "", "int", "Color is declared"),
     (Any, _itself(), "[0]['again']", "list", "it holds itself"),
     (list[Any], [_itself()] * 3, "[0][0]['again']", "list", "it holds itself"),

@@ -1,5 +1,6 @@
 """Every value comes back equal and of the same type."""
 
+import asyncio
 import dataclasses
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -8,10 +9,12 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Generic, Literal, NewType, Optional, Self, TypedDict, TypeVar
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pydantic
 import pytest
+from blockbuster import blockbuster_ctx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import TypeAliasType
@@ -237,6 +240,17 @@ def test_a_time_that_pydantic_has_parsed_keeps_the_zone_it_got() -> None:
     for zone in ("Z", "+02:00", "-03:30"):
         value = Stamped.model_validate_json(f'{{"at": "2024-01-01T00:00:00{zone}"}}')
         assert identical(made.decode(made.encode(value)), value)
+
+
+def test_encoding_and_decoding_do_not_block_the_event_loop() -> None:
+    async def there_and_back() -> None:
+        assert comes_back(Any, [datetime(2024, 1, 1, tzinfo=zone)])
+        codec_made_in_the_loop = Codec(CLASSES).of(Any, where="channel 'x'")
+        assert codec_made_in_the_loop.decode(codec_made_in_the_loop.encode((1, 2))) == (1, 2)
+
+    zone = ZoneInfo("America/New_York")
+    with blockbuster_ctx():
+        asyncio.run(there_and_back())
 
 
 def test_a_class_may_mention_itself_as_self() -> None:
