@@ -1,5 +1,6 @@
 """The saver's connection and the thread that it lives on. A call runs there from its first statement to its last."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,13 @@ class Connection:
         # A program that forgot to close its saver must still be able to end.
         worker: Any = getattr(driver, "_thread", driver)  # An older driver is a thread, a newer one has it.
         worker.daemon = True
-        await driver
+        try:
+            await driver
+        except BaseException:
+            # The driver ends its thread then and does not wait for it; the loop might be closed under it.
+            while worker.is_alive():  # noqa: ASYNC110 - a thread that ends sets no event of ours
+                await asyncio.sleep(0)
+            raise
         return cls(path, patience, driver, made[0])
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
@@ -70,11 +77,5 @@ class Connection:
         return translated(str(self.path), error, thread)
 
     async def close(self) -> None:
-        """Move what was written ahead into the file, and close it."""
-        await self.call(_truncate_log)
+        """Close the file. The last one to do so moves what was written ahead into it; SQLite sees to that."""
         await self._driver.close()
-
-
-def _truncate_log(db: sqlite3.Connection) -> None:
-    # Another process that reads may be in the way. Then it does this, when it closes as the last one.
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

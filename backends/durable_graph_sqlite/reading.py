@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
+from durable_graph.checkpointing.digests import EMPTY_STATE, add
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     CheckpointRow,
@@ -15,9 +16,10 @@ from durable_graph.records import (
     ValueRow,
     checkpoint_id,
 )
+from durable_graph_sqlite import statements
 from durable_graph_sqlite.rows import (
     THREAD_WIDTH,
-    Columns,
+    Sums,
     check_line,
     check_no_orphan,
     checkpoint_from,
@@ -28,7 +30,7 @@ from durable_graph_sqlite.rows import (
     thread_info_from,
     value_from,
 )
-from durable_graph_sqlite.statements import SQL
+from durable_graph_sqlite.statements import Columns
 
 _BEYOND = 1 << 62
 _LINE, _VALUE = 0, 1
@@ -39,40 +41,42 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None) -> Stored
     tid = key_of(thread)
     newest = ns != "" and no is None
     sought = {"tid": tid, "ns": ns} if newest else {"tid": tid, "ns": ns, "no": no}
-    columns = db.execute(SQL["find_newest_checkpoint" if newest else "find_checkpoint"], sought).fetchone()
+    columns = statements.row(db, "find_newest_checkpoint" if newest else "find_checkpoint", sought)
     if columns is None:
-        check_no_orphan(thread, db.execute(SQL["find_orphan"], {"tid": tid}))
+        check_no_orphan(db, thread)
         return None
-    row, writes = thread_from(thread, columns)
+    row, sums = thread_from(thread, columns)
     is_head = ns == "" and no in (None, row.head)
     if columns[THREAD_WIDTH] is None:
         if is_head and row.head:
             what = f"the row of checkpoint {checkpoint_id(row.head)!r}"
             raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
+        if newest and row.head:
+            _check_lines(row, sums, statements.rows(db, "find_lineage", {"tid": tid, "at": row.version}))
         return StoredCheckpoint(row, None)
     checkpoint = checkpoint_from(columns[THREAD_WIDTH:])
     # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
     at = row.version if no is None else no
-    values, records = _state(db, row, checkpoint, at)
-    return StoredCheckpoint(row, checkpoint, values, records, writes if is_head else None)
+    values, records = _state(db, row, checkpoint, at, sums if no is None else None)
+    return StoredCheckpoint(row, checkpoint, values, records, sums.writes if is_head else None)
 
 
 def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, limit: int) -> HistoryPage | None:
     """A page of checkpoints. Four statements, and one or two for each checkpoint outside it that one inside follows."""
     tid = key_of(thread)
-    columns = db.execute(SQL["find_thread"], {"tid": tid}).fetchone()
+    columns = statements.row(db, "find_thread", {"tid": tid})
     if columns is None:
-        check_no_orphan(thread, db.execute(SQL["find_orphan"], {"tid": tid}))
+        check_no_orphan(db, thread)
         return None
     row, _ = thread_from(thread, columns)
     sought = {"tid": tid, "ns": ns, "before": _BEYOND if before is None else before, "limit": limit + 1}
-    found = [checkpoint_from(each) for each in db.execute(SQL["page_of_checkpoints"], sought)]
+    found = [checkpoint_from(each) for each in statements.rows(db, "page_of_checkpoints", sought)]
     page = found[:limit]
     if not page:
         return HistoryPage(row, (), (), {}, (), 0)
     lo, hi, born = page[-1].no, page[0].no, min(each.born for each in page)
-    values = db.execute(SQL["page_of_values"], {"tid": tid, "ns": ns, "lo": lo, "hi": hi})
-    records = db.execute(SQL["page_of_records"], {"tid": tid, "ns": ns, "born": born, "hi": hi})
+    values = statements.rows(db, "page_of_values", {"tid": tid, "ns": ns, "lo": lo, "hi": hi})
+    records = statements.rows(db, "page_of_records", {"tid": tid, "ns": ns, "born": born, "hi": hi})
     return HistoryPage(
         thread=row,
         checkpoints=tuple(page),
@@ -87,16 +91,19 @@ def list_threads(db: sqlite3.Connection, status: Status | None, limit: int, afte
     """A page of threads by id. It shows rows as they are: one that is damaged must not hide the others."""
     sought = {"after": after or "", "limit": limit}
     if status is None:
-        found = db.execute(SQL["list_threads"], {**sought, "deleted": status_number("deleted")})
+        found = statements.rows(db, "list_threads", {**sought, "deleted": status_number("deleted")})
     else:
-        found = db.execute(SQL["list_threads_of_status"], {**sought, "status": status_number(status)})
+        found = statements.rows(db, "list_threads_of_status", {**sought, "status": status_number(status)})
     return [thread_info_from(columns) for columns in found]
 
 
 def _state(
-    db: sqlite3.Connection, thread: ThreadRow, checkpoint: CheckpointRow, at: int
+    db: sqlite3.Connection, thread: ThreadRow, checkpoint: CheckpointRow, at: int, sums: Sums | None = None
 ) -> tuple[tuple[ValueRow, ...], tuple[TaskRecord, ...]]:
-    """The value rows of a checkpoint's namespace in the lineage of number `at`, and the checkpoint's task records."""
+    """The value rows of a checkpoint's namespace in the lineage of number `at`, and the checkpoint's task records.
+
+    `sums` are those that the thread vouches for, where `at` is its version.
+    """
     sought = {
         "tid": key_of(thread.thread),
         "ns": checkpoint.ns,
@@ -104,12 +111,11 @@ def _state(
         "born": checkpoint.born,
         "no": checkpoint.no,
     }
-    values, records, reached = [], [], -1
-    for arm, text, *rest in db.execute(SQL["read_state"], sought):
+    lines, values, records = [], [], []
+    for arm, text, *rest in statements.rows(db, "read_state", sought):
         if arm == _LINE:
             lo, parent, _, _, digest, _ = rest
-            check_line(thread, lo, parent, digest)
-            reached = parent
+            lines.append((lo, parent, digest))
         elif arm == _VALUE:
             no, prev, kind, _, digest, value = rest
             values.append(value_from(thread.thread, text, no, prev, kind, value, digest))
@@ -117,9 +123,17 @@ def _state(
             born, ordinal, rank, attempt, digest, value = rest
             columns: Columns = (checkpoint.ns, born, ordinal, rank, attempt, text, value, digest)
             records.append(record_from(thread.thread, columns))
-    if reached != 0:
-        raise CorruptCheckpointError(thread.thread, row="the row of a line", why="it is missing")
+    _check_lines(thread, sums, lines)
     return tuple(values), tuple(records)
+
+
+def _check_lines(thread: ThreadRow, sums: Sums | None, lines: Sequence[Columns]) -> None:
+    """Raises `CorruptCheckpointError` unless the lines are whole, lead to the beginning and are those vouched for."""
+    for lo, parent, digest in lines:
+        check_line(thread, lo, parent, digest)
+    leads_to_the_beginning = bool(lines) and lines[-1][1] == 0
+    if not leads_to_the_beginning or (sums and add(EMPTY_STATE, *(line[2] for line in lines)) != sums.lines):
+        raise CorruptCheckpointError(thread.thread, row="the row of a line", why="it is missing")
 
 
 def _bases(db: sqlite3.Connection, thread: ThreadRow, page: Sequence[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
@@ -128,8 +142,7 @@ def _bases(db: sqlite3.Connection, thread: ThreadRow, page: Sequence[CheckpointR
     for row in page:
         if row.parent >= oldest or row.parent in bases or row.parent == 0:
             continue
-        (exists,) = db.execute(SQL["has_checkpoint"], {"tid": tid, "ns": row.ns, "no": row.parent}).fetchone()
-        if exists:
+        if statements.row(db, "find_commit_id", {"tid": tid, "ns": row.ns, "no": row.parent}) is not None:
             bases[row.parent], _ = _state(db, thread, row, row.parent)
         elif row.parent < thread.floor:
             values, _ = _state(db, thread, row, row.no)

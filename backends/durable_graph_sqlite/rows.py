@@ -1,11 +1,10 @@
 """Between SQLite's tuples and the records of the protocol. Columns come in the order of the records' fields."""
 
 import sqlite3
-from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from durable_graph.checkpointing.digests import line_digest, thread_digest
+from durable_graph.checkpointing.digests import EMPTY_STATE, line_digest, thread_digest
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     STATUSES,
@@ -18,19 +17,25 @@ from durable_graph.records import (
     ValueKind,
     ValueRow,
 )
+from durable_graph_sqlite import statements
+from durable_graph_sqlite.statements import Columns
 
-Columns = Sequence[Any]
-"""A row as sqlite3 gives it. Which type stands where is the schema's word: its tables are STRICT."""
-
-THREAD_WIDTH = 14
+THREAD_WIDTH = 15
 _STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
+
+
+class Sums(NamedTuple):
+    """What a thread's row vouches for: the task records of its head, and the lines that led to its version."""
+
+    writes: bytes = EMPTY_STATE
+    lines: bytes = EMPTY_STATE
 
 
 class LockedThread(NamedTuple):
     """A thread as a transaction found it. `born` is how far back the plan of its head goes."""
 
     row: ThreadRow
-    writes: bytes
+    sums: Sums
     born: int
 
 
@@ -43,21 +48,21 @@ def status_number(status: Status) -> int:
     return _STATUS_NUMBERS[status]
 
 
-def thread_from(thread: str, columns: Columns) -> tuple[ThreadRow, bytes]:
-    """The thread's row and the sum of its head's task records. Raises `CorruptCheckpointError` for a damaged one."""
-    name, incarnation, origin, version, head, epoch, wseq, gen, floor, status, since, commit_id, writes, digest = (
-        columns[:THREAD_WIDTH]
-    )
+def thread_from(thread: str, columns: Columns) -> tuple[ThreadRow, Sums]:
+    """The thread's row and what it vouches for. Raises `CorruptCheckpointError` for a damaged one."""
+    name, incarnation, origin, version, head, epoch, wseq, gen, floor, *others = columns[:THREAD_WIDTH]
+    status, since, commit_id, writes, lines, digest = others
+    sums = Sums(writes, lines)
     if not 0 <= status < len(STATUSES):
         raise CorruptCheckpointError(thread, row="the thread's row", why=f"{status} is no status")
     row = ThreadRow(
         name, incarnation, origin, version, head, epoch, wseq, gen, floor, STATUSES[status], since, commit_id
     )
-    if thread_digest(row, writes) != digest:
+    if thread_digest(row, *sums) != digest:
         raise CorruptCheckpointError(thread, row="the thread's row", why="its bytes do not match its digest")
     if row.thread != thread:
         raise CorruptCheckpointError(thread, row="the thread's row", why=f"its key belongs to thread {row.thread!r}")
-    return row, writes
+    return row, sums
 
 
 def thread_info_from(columns: Columns) -> ThreadInfo:
@@ -66,7 +71,7 @@ def thread_info_from(columns: Columns) -> ThreadInfo:
     return ThreadInfo(thread, STATUSES[status] if 0 <= status < len(STATUSES) else "failed", since, head, version)
 
 
-def thread_columns(row: ThreadRow, writes: bytes) -> dict[str, Any]:
+def thread_columns(row: ThreadRow, sums: Sums) -> dict[str, Any]:
     return {
         "tid": key_of(row.thread),
         "thread": row.thread,
@@ -81,8 +86,9 @@ def thread_columns(row: ThreadRow, writes: bytes) -> dict[str, Any]:
         "status": status_number(row.status),
         "status_since": row.status_since,
         "commit_id": row.commit_id,
-        "writes_digest": writes,
-        "digest": thread_digest(row, writes),
+        "writes_digest": sums.writes,
+        "lines_digest": sums.lines,
+        "digest": thread_digest(row, *sums),
     }
 
 
@@ -128,8 +134,9 @@ def check_line(thread: ThreadRow, lo: int, parent: int, digest: bytes) -> None:
         raise CorruptCheckpointError(thread.thread, row=what, why="its bytes do not match its digest")
 
 
-def check_no_orphan(thread: str, found: sqlite3.Cursor) -> None:
+def check_no_orphan(db: sqlite3.Connection, thread: str) -> None:
     """Raises `CorruptCheckpointError` if there are rows of a thread that has none itself."""
-    (what,) = found.fetchone()
+    found = statements.row(db, "find_orphan", {"tid": key_of(thread)})
+    what = found[0] if found else None
     if what is not None:
         raise CorruptCheckpointError(thread, row="the thread's row", why=f"it is missing and {what} of it are there")

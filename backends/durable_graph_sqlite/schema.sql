@@ -21,6 +21,8 @@ CREATE TABLE threads (
   commit_id     BLOB NOT NULL,
   -- The sum of the digests of the task records of checkpoint `head`.
   writes_digest BLOB NOT NULL,
+  -- The sum of the digests of the lines that led to `version`.
+  lines_digest  BLOB NOT NULL,
   digest        BLOB NOT NULL
 ) STRICT;
 

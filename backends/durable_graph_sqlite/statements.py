@@ -1,9 +1,13 @@
-"""The SQL, read from the package's .sql files when it is imported: one statement to a `-- name:`."""
+"""The SQL, read from the package's .sql files when it is imported: one statement to a `-- name:`. And how it is run."""
 
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from typing import Any
+
+Columns = tuple[Any, ...]
+"""A row as sqlite3 gives it. Which type stands where is the schema's word: its tables are STRICT."""
 
 _HERE = files("durable_graph_sqlite")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
@@ -23,6 +27,18 @@ def script(text: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
+
+
+def rows(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> list[Columns]:
+    """All rows of a query. None is left to be fetched: what an error keeps alive would hold the transaction open, and
+    the connection would go on seeing the file as it was then."""
+    return db.execute(SQL[name], sought).fetchall()
+
+
+def row(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> Columns | None:
+    """The row of a query that has one at most."""
+    found = rows(db, name, sought)
+    return found[0] if found else None
 
 
 def _migrations() -> dict[int, str]:

@@ -17,9 +17,11 @@ from durable_graph.records import (
     ThreadRow,
     WritesBatch,
 )
+from durable_graph_sqlite import statements
 from durable_graph_sqlite.rows import (
     THREAD_WIDTH,
     LockedThread,
+    Sums,
     check_line,
     check_no_orphan,
     checkpoint_columns,
@@ -43,17 +45,14 @@ def commit(db: sqlite3.Connection, unit: CommitUnit) -> CommitResult:
     if decision is not None:
         return decision
     if locked is None:
-        check_no_orphan(unit.thread, db.execute(SQL["find_orphan"], {"tid": tid}))
-    line = rules.new_line(unit, before)
-    if line is not None:
-        digest = line_digest(unit.origin, *line)
-        db.execute(SQL["add_line"], {"tid": tid, "lo": line[0], "parent": line[1], "digest": digest})
+        check_no_orphan(db, unit.thread)
+    lines = _lines_after(db, unit, locked)
     db.executemany(SQL["add_checkpoint"], [checkpoint_columns(tid, new.row) for new in unit.checkpoints])
     rows = [value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values]
     db.executemany(SQL["add_channel_row"], rows)
     _record(db, tid, unit.thread, unit.records)
     row = rules.thread_after_commit(unit, before)
-    _put_thread(db, before, row, _writes_after(db, unit, locked, row))
+    _put_thread(db, before, row, Sums(_writes_after(db, unit, locked, row), lines))
     return Committed(unit.version)
 
 
@@ -66,13 +65,13 @@ def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
         recorded = [_find_record(db, tid, batch.thread, record) for record in batch.records]
         return rules.answer_to_late_save(batch, locked.row, recorded)
     replaced, stood = _record(db, tid, batch.thread, batch.records)
-    writes = locked.writes
+    writes = locked.sums.writes
     for before, after in replaced:
         if rules.is_of_head(after, locked.born, locked.row.head):
             writes = add(subtract(writes, before.digest) if before else writes, after.digest)
     row = rules.thread_after_save(batch, locked.row, stood, bumped=bool(replaced))
     if row != locked.row:
-        _put_thread(db, locked.row, row, writes)
+        _put_thread(db, locked.row, row, Sums(writes, locked.sums.lines))
     return Saved(row.wseq, bool(replaced), stood)
 
 
@@ -83,7 +82,7 @@ def delete_thread(db: sqlite3.Connection, thread: str) -> None:
         return
     for table in ("lines", "checkpoints", "channel_rows", "tasks"):
         db.execute(SQL[f"delete_{table}"], {"tid": key_of(thread)})
-    _put_thread(db, locked.row, rules.tombstone(locked.row), EMPTY_STATE)
+    _put_thread(db, locked.row, rules.tombstone(locked.row), Sums())
 
 
 def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
@@ -98,7 +97,7 @@ def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
     for table in ("lines", "checkpoints", "channel_rows", "tasks"):
         db.execute(SQL[f"copy_{table}"], {"source": key_of(source), "target": key_of(target)})
     grave = there.row if there else None
-    _put_thread(db, grave, rules.copied(locked.row, target, grave), locked.writes)
+    _put_thread(db, grave, rules.copied(locked.row, target, grave), locked.sums)
 
 
 def prune(db: sqlite3.Connection, thread: str, keep_last: int) -> int:
@@ -108,34 +107,34 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int) -> int:
         raise UnknownThreadError(thread)
     tid = key_of(thread)
     sought = {"tid": tid}
-    lines = db.execute(SQL["find_lines"], sought).fetchall()
+    lines = statements.rows(db, "find_lines", sought)
     for lo, parent, digest in lines:
         check_line(locked.row, lo, parent, digest)
-    found = [checkpoint_from(columns) for columns in db.execute(SQL["find_checkpoints"], sought)]
+    found = [checkpoint_from(columns) for columns in statements.rows(db, "find_checkpoints", sought)]
     kept = rules.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last)
     if kept is None or len(kept.checkpoints) == len(found):
         return 0
-    keys = [rules.ValueKey(*columns) for columns in db.execute(SQL["find_channel_keys"], sought)]
+    keys = [rules.ValueKey(*columns) for columns in statements.rows(db, "find_channel_keys", sought)]
     values = {key[:3] for key in keys} - rules.needed_values(keys, kept)
-    tasks = [key for key in db.execute(SQL["find_task_keys"], sought) if not kept.needs_record(key[0], key[1])]
+    tasks = [key for key in statements.rows(db, "find_task_keys", sought) if not kept.needs_record(key[0], key[1])]
     gone = {(row.ns, row.no) for row in found} - kept.checkpoints
     db.executemany(SQL["drop_channel_row"], [(tid, *key) for key in values])
     db.executemany(SQL["drop_task"], [(tid, *key) for key in tasks])
     db.executemany(SQL["drop_checkpoint"], [(tid, *place) for place in gone])
     db.executemany(SQL["drop_line"], [(tid, lo) for lo, _, _ in lines if lo not in kept.lines])
-    _put_thread(db, locked.row, rules.thread_after_prune(locked.row, kept.floor), locked.writes)
+    _put_thread(db, locked.row, rules.thread_after_prune(locked.row, kept.floor), locked.sums)
     return len(gone)
 
 
 def _lock(db: sqlite3.Connection, thread: str) -> LockedThread | None:
-    columns = db.execute(SQL["lock_thread"], {"tid": key_of(thread)}).fetchone()
+    columns = statements.row(db, "lock_thread", {"tid": key_of(thread)})
     if columns is None:
         return None
     return LockedThread(*thread_from(thread, columns), columns[THREAD_WIDTH])
 
 
-def _put_thread(db: sqlite3.Connection, before: ThreadRow | None, row: ThreadRow, writes: bytes) -> None:
-    columns = thread_columns(row, writes)
+def _put_thread(db: sqlite3.Connection, before: ThreadRow | None, row: ThreadRow, sums: Sums) -> None:
+    columns = thread_columns(row, sums)
     if before is None:
         db.execute(SQL["add_thread"], columns)
         return
@@ -150,7 +149,7 @@ def _read_back(db: sqlite3.Connection, unit: CommitUnit, thread: ThreadRow | Non
         return None
     last = unit.checkpoints[-1].row
     sought = {"tid": key_of(unit.thread), "ns": last.ns, "no": last.no}
-    found: tuple[bytes] | None = db.execute(SQL["find_commit_id"], sought).fetchone()
+    found = statements.row(db, "find_commit_id", sought)
     return found[0] if found else None
 
 
@@ -172,8 +171,22 @@ def _record(
 
 def _find_record(db: sqlite3.Connection, tid: int, thread: str, record: TaskRecord) -> TaskRecord | None:
     sought = {"tid": tid, "ns": record.ns, "born": record.born, "ord": record.ord}
-    columns = db.execute(SQL["find_record"], sought).fetchone()
+    columns = statements.row(db, "find_record", sought)
     return record_from(thread, columns) if columns else None
+
+
+def _lines_after(db: sqlite3.Connection, unit: CommitUnit, locked: LockedThread | None) -> bytes:
+    """Begin a line if the unit does. The sum over the lines that then lead to the thread's version."""
+    line = rules.new_line(unit, locked.row if locked else None)
+    if line is None:
+        return locked.sums.lines if locked else EMPTY_STATE
+    tid, (lo, parent), digest = key_of(unit.thread), line, line_digest(unit.origin, *line)
+    db.execute(SQL["add_line"], {"tid": tid, "lo": lo, "parent": parent, "digest": digest})
+    earlier = statements.rows(db, "find_lineage", {"tid": tid, "at": parent})
+    if locked:
+        for below in earlier:
+            check_line(locked.row, *below)
+    return add(digest, *(below[2] for below in earlier))
 
 
 def _writes_after(db: sqlite3.Connection, unit: CommitUnit, locked: LockedThread | None, row: ThreadRow) -> bytes:
@@ -184,5 +197,5 @@ def _writes_after(db: sqlite3.Connection, unit: CommitUnit, locked: LockedThread
     elif born == row.head and not unit.records:
         # The usual superstep: all of its tasks are new.
         return EMPTY_STATE
-    found = db.execute(SQL["find_record_digests"], {"tid": key_of(unit.thread), "born": born, "head": row.head})
+    found = statements.rows(db, "find_record_digests", {"tid": key_of(unit.thread), "born": born, "head": row.head})
     return add(EMPTY_STATE, *(digest for (digest,) in found))

@@ -55,8 +55,8 @@ def record_digest(origin: bytes, record: TaskRecord) -> bytes:
     )
 
 
-def thread_digest(row: ThreadRow, writes_digest: bytes) -> bytes:
-    """For the saver's own row of a thread; `writes_digest` sums the task records of the current checkpoint."""
+def thread_digest(row: ThreadRow, *sums: bytes) -> bytes:
+    """For the saver's own row of a thread; `sums` are those over other rows that it keeps in it."""
     return _digest(
         b"dg-thread",
         row.thread,
@@ -71,7 +71,7 @@ def thread_digest(row: ThreadRow, writes_digest: bytes) -> bytes:
         row.status,
         row.status_since,
         row.commit_id,
-        writes_digest,
+        *sums,
     )
 
 

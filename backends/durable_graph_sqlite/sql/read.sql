@@ -1,7 +1,7 @@
 -- name: find_checkpoint
 -- The thread, and a checkpoint of it: the root's head unless `no` names one.
 SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.gen, t.floor, t.status, t.status_since,
-       t.commit_id, t.writes_digest, t.digest,
+       t.commit_id, t.writes_digest, t.lines_digest, t.digest,
        c.ns, c.no, c.parent, c.born, c.at, c.commit_id, c.header, c.state_digest, c.digest
   FROM threads t LEFT JOIN checkpoints c ON c.tid = t.tid AND c.ns = :ns AND c.no = coalesce(:no, t.head)
  WHERE t.tid = :tid;
@@ -17,7 +17,7 @@ WITH RECURSIVE
         ON l.tid = :tid AND l.lo = (SELECT max(lo) FROM lines WHERE tid = :tid AND lo <= s.parent)
      WHERE s.parent BETWEEN 1 AND s.lo - 1)
 SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.gen, t.floor, t.status, t.status_since,
-       t.commit_id, t.writes_digest, t.digest,
+       t.commit_id, t.writes_digest, t.lines_digest, t.digest,
        c.ns, c.no, c.parent, c.born, c.at, c.commit_id, c.header, c.state_digest, c.digest
   FROM threads t LEFT JOIN checkpoints c ON c.tid = t.tid AND c.ns = :ns AND c.no = (
          SELECT max(m) FROM (SELECT (SELECT max(no) FROM checkpoints
@@ -66,9 +66,20 @@ UNION ALL
 SELECT 2, commit_id, born, ord, rank, attempt, digest, value FROM tasks
  WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :no;
 
+-- name: find_lineage
+-- The lines that led to number `at`, newest first.
+WITH RECURSIVE
+  seg (lo, parent, digest) AS (
+    SELECT * FROM (SELECT lo, parent, digest FROM lines WHERE tid = :tid AND lo <= :at ORDER BY lo DESC LIMIT 1)
+    UNION ALL
+    SELECT l.lo, l.parent, l.digest FROM seg s CROSS JOIN lines l
+        ON l.tid = :tid AND l.lo = (SELECT max(lo) FROM lines WHERE tid = :tid AND lo <= s.parent)
+     WHERE s.parent BETWEEN 1 AND s.lo - 1)
+SELECT lo, parent, digest FROM seg;
+
 -- name: find_thread
 SELECT thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status, status_since, commit_id,
-       writes_digest, digest
+       writes_digest, lines_digest, digest
   FROM threads WHERE tid = :tid;
 
 -- name: page_of_checkpoints
@@ -89,9 +100,6 @@ SELECT v.channel, v.no, v.prev, v.kind, v.value, v.digest FROM ch CROSS JOIN cha
 -- name: page_of_records
 SELECT ns, born, ord, rank, attempt, commit_id, value, digest
   FROM tasks WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :hi ORDER BY born, ord;
-
--- name: has_checkpoint
-SELECT EXISTS (SELECT 1 FROM checkpoints WHERE tid = :tid AND ns = :ns AND no = :no);
 
 -- name: list_threads
 SELECT thread, status, status_since, head, version

@@ -1,21 +1,22 @@
 -- name: lock_thread
 -- The thread, and how far back the plan of its head goes. The transaction has begun as a writing one: nobody else writes.
 SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.gen, t.floor, t.status, t.status_since,
-       t.commit_id, t.writes_digest, t.digest, coalesce(c.born, 0)
+       t.commit_id, t.writes_digest, t.lines_digest, t.digest, coalesce(c.born, 0)
   FROM threads t LEFT JOIN checkpoints c ON c.tid = t.tid AND c.ns = '' AND c.no = t.head
  WHERE t.tid = :tid;
 
 -- name: add_thread
 INSERT INTO threads (tid, thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status, status_since,
-                     commit_id, writes_digest, digest)
+                     commit_id, writes_digest, lines_digest, digest)
 VALUES (:tid, :thread, :incarnation, :origin, :version, :head, :epoch, :wseq, :gen, :floor, :status, :status_since,
-        :commit_id, :writes_digest, :digest);
+        :commit_id, :writes_digest, :lines_digest, :digest);
 
 -- name: change_thread
 -- Without the status: an UPDATE that names an indexed column rewrites the index, changed or not.
 UPDATE threads
    SET incarnation = :incarnation, origin = :origin, version = :version, head = :head, epoch = :epoch, wseq = :wseq,
-       gen = :gen, floor = :floor, commit_id = :commit_id, writes_digest = :writes_digest, digest = :digest
+       gen = :gen, floor = :floor, commit_id = :commit_id, writes_digest = :writes_digest,
+       lines_digest = :lines_digest, digest = :digest
  WHERE tid = :tid;
 
 -- name: change_status

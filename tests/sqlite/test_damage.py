@@ -1,0 +1,238 @@
+"""Whatever bit of a stored row is flipped, and whichever row is gone: an error that says so, never another state."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_graph.checkpointing import verify, verify_page
+from durable_graph.errors import CorruptCheckpointError, DurableGraphError, UnknownCheckpointError, UnknownThreadError
+from durable_graph.records import HistoryPage, Rank, StoredCheckpoint
+from durable_graph.testing.conformance.saver_under_test import commit, save, some_thread
+from durable_graph.testing.rows import Step, Writer, state_of
+from durable_graph_sqlite import SqliteSaver
+from durable_graph_sqlite.rows import key_of
+from tests.sqlite.inside import database, on_connection
+
+KEYS = {
+    "threads": ("tid",),
+    "lines": ("tid", "lo"),
+    "checkpoints": ("tid", "ns", "no"),
+    "channel_rows": ("tid", "ns", "channel", "no"),
+    "tasks": ("tid", "ns", "born", "ord"),
+}
+_INTEGER_BITS = 63
+
+
+async def _small_database(path: Path) -> Writer:
+    """A thread with a fork, a namespace, a pending task and one planned twice; and a neighbour."""
+    async with SqliteSaver(path) as saver:
+        await some_thread(saver, "other")
+        writer = await some_thread(saver)
+        await commit(saver, writer, Step({"memory": b"m"}, ns="child"))
+        await commit(saver, writer, Step({}, {"log": b"f,"}), fork_of=2)
+        await save(saver, writer, writer.batch(writer.record()))
+        await commit(saver, writer, Step({"count": b"6"}, born=5))
+        await save(saver, writer, writer.batch(writer.record(number=1, rank=Rank.FAILED), status="failed"))
+    return writer
+
+
+Seen = tuple[StoredCheckpoint, StoredCheckpoint, StoredCheckpoint, HistoryPage]
+
+
+async def _read(saver: SqliteSaver) -> Seen:
+    """All that there is to be read of the thread, checked as a run checks it."""
+    head, child = await saver.load("thread"), await saver.load("thread", "child", 4)
+    # The child's checkpoint is of the line that the fork left.
+    newest = await saver.load("thread", "child")
+    page = await saver.history("thread", limit=50)
+    if head is None or child is None or newest is None or page is None:
+        raise UnknownThreadError("thread")
+    if child.checkpoint is None:
+        raise UnknownCheckpointError("thread", 4)
+    for stored in (head, child, newest):
+        verify(stored)
+    verify_page(page)
+    return head, child, newest, page
+
+
+def _flips(value: object) -> Iterator[object]:
+    """The value with each of its bits flipped."""
+    match value:
+        case int():
+            yield from (value ^ (1 << bit) for bit in range(_INTEGER_BITS))
+        case bytes():
+            for bit in range(8 * len(value)):
+                flipped = bytearray(value)
+                flipped[bit // 8] ^= 1 << bit % 8
+                yield bytes(flipped)
+        case str():
+            # Of text only what is still text: the rest cannot even be read.
+            for data in _flips(value.encode()):
+                assert isinstance(data, bytes)
+                if data.isascii():
+                    yield data.decode()
+
+
+def _rows(db: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
+    found = db.execute(f"SELECT * FROM {table} WHERE tid = ?", (key_of("thread"),))
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found]
+
+
+def _change(db: sqlite3.Connection, table: str, row: dict[str, Any], column: str, value: object) -> None:
+    where = " AND ".join(f"{key} = :{key}" for key in KEYS[table])
+    changed = db.execute(f"UPDATE {table} SET {column} = :changed WHERE {where}", {**row, "changed": value})
+    assert changed.rowcount == 1
+
+
+@pytest.mark.parametrize("table", KEYS)
+async def test_every_flipped_bit_of_a_row_is_noticed(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    flips = 0
+    async with SqliteSaver(path) as saver:
+        await _read(saver)
+        with database(path) as db:
+            db.execute("PRAGMA synchronous = OFF")
+            for row in _rows(db, table):
+                for column in row.keys() - set(KEYS[table]):
+                    for flipped in _flips(row[column]):
+                        try:
+                            _change(db, table, row, column, flipped)
+                        except sqlite3.IntegrityError:
+                            continue
+                        with pytest.raises(CorruptCheckpointError):
+                            await _read(saver)
+                        flips += 1
+                    _change(db, table, row, column, row[column])
+        await _read(saver)
+    assert flips > 100
+
+
+@pytest.mark.parametrize("table", KEYS)
+async def test_a_flipped_bit_of_a_key_never_shows_another_state(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    noticed = 0
+    async with SqliteSaver(path) as saver:
+        right = await _read(saver)
+        with database(path) as db:
+            db.execute("PRAGMA synchronous = OFF")
+            for row in _rows(db, table):
+                for column in KEYS[table]:
+                    for flipped in _flips(row[column]):
+                        try:
+                            _change(db, table, row, column, flipped)
+                        except sqlite3.IntegrityError:
+                            continue
+                        try:
+                            seen = await _read(saver)
+                        except (CorruptCheckpointError, UnknownCheckpointError):
+                            noticed += 1
+                        else:
+                            assert state_of(seen[0]) == writer.state()
+                            assert seen == right
+                        _change(db, table, {**row, column: flipped}, column, row[column])
+        assert await _read(saver) == right
+    assert noticed > 50
+
+
+@pytest.mark.parametrize("table", KEYS)
+async def test_a_vanished_row_is_noticed(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        right = await _read(saver)
+        with database(path) as db:
+            for row in _rows(db, table):
+                where = " AND ".join(f"{key} = :{key}" for key in KEYS[table])
+                db.execute(f"DELETE FROM {table} WHERE {where}", row)
+                with pytest.raises((CorruptCheckpointError, UnknownCheckpointError)):
+                    await _read(saver)
+                names = ", ".join(row)
+                db.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{name}' for name in row)})", row)
+        assert await _read(saver) == right
+
+
+async def test_a_vanished_thread_cannot_be_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute("DELETE FROM threads WHERE thread = 'thread'")
+        with pytest.raises(CorruptCheckpointError, match="missing"):
+            await saver.load("thread")
+        with pytest.raises(CorruptCheckpointError, match="missing"):
+            await saver.history("thread", limit=1)
+        with pytest.raises(CorruptCheckpointError):
+            await saver.commit(Writer.of("thread").unit(Step({"count": b"1"})))
+        assert await saver.load("other") is not None
+
+
+async def test_a_damaged_thread_takes_no_commit(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute("UPDATE threads SET epoch = 1 WHERE thread = 'thread'")
+        calls = (
+            lambda: saver.commit(writer.unit()),
+            lambda: saver.save_writes(writer.batch(writer.record())),
+            lambda: saver.copy_thread("thread", "copy"),
+            lambda: saver.prune("thread"),
+            lambda: saver.delete_thread("thread"),
+        )
+        for call in calls:
+            with pytest.raises(CorruptCheckpointError):
+                await call()
+        assert [info.thread for info in await saver.list_threads()] == ["other", "thread"]
+
+
+async def test_a_status_that_there_is_not_is_listed_as_failed(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute("UPDATE threads SET status = 64 WHERE thread = 'thread'")
+        assert [(info.thread, info.status) for info in await saver.list_threads()] == [
+            ("other", "running"),
+            ("thread", "failed"),
+        ]
+
+
+async def test_the_key_of_another_thread_is_no_thread(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute("DELETE FROM threads WHERE thread = 'thread'")
+            db.execute("UPDATE threads SET tid = ? WHERE thread = 'other'", (key_of("thread"),))
+        with pytest.raises(CorruptCheckpointError, match="belongs to thread 'other'"):
+            await saver.load("thread")
+
+
+async def test_a_damaged_page_of_the_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        writer = await some_thread(saver)
+        await commit(saver, writer, Step({"large": bytes(100_000)}))
+        page_size = await on_connection(saver, lambda db: db.execute("PRAGMA page_size").fetchone()[0])
+    content = bytearray(path.read_bytes())
+    errors = 0
+    for page in range(1, len(content) // page_size):
+        start = page * page_size
+        path.write_bytes(content[:start] + b"\xff" * page_size + content[start + page_size :])
+        saver = SqliteSaver(path)
+        try:
+            found = await saver.load("thread")
+            assert found is not None
+            verify(found)
+            assert state_of(found) == writer.state()
+        except DurableGraphError:
+            errors += 1
+        finally:
+            await saver.aclose()
+    assert errors > 3

@@ -1,0 +1,175 @@
+"""What a call costs: one transaction, few statements, and none of its own where others wait too."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from durable_graph.errors import CorruptCheckpointError, StoreFullError, StoreUnavailableError
+from durable_graph.records import Committed
+from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
+from durable_graph.testing.rows import Step, Writer, state_of
+from durable_graph_sqlite import SqliteSaver
+from tests.sqlite.inside import count, database, on_connection, traced
+
+
+def _begun(statements: list[str]) -> int:
+    return statements.count("BEGIN IMMEDIATE")
+
+
+async def test_a_commit_is_one_transaction(tmp_path: Path) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        writer = await some_thread(saver)
+        statements = await traced(saver)
+        for _ in range(7):
+            await commit(saver, writer, Step({"count": b"x"}, {"log": b"x,"}))
+        assert _begun(statements) == statements.count("COMMIT") == 7
+        await save(saver, writer, writer.batch(writer.record(), writer.record(number=1)))
+        assert _begun(statements) == 8
+
+
+async def test_commits_that_come_together_go_together(tmp_path: Path) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        writers = [await some_thread(saver, f"thread-{number}") for number in range(50)]
+        statements = await traced(saver)
+        for _ in range(4):
+            units = [writer.unit(Step({"count": b"x"})) for writer in writers]
+            answers = await asyncio.gather(*(saver.commit(unit) for unit in units))
+            assert all(isinstance(answer, Committed) for answer in answers)
+            for writer, unit in zip(writers, units, strict=True):
+                writer.applied(unit)
+        assert _begun(statements) <= 4 * 2
+
+
+async def test_a_thread_may_have_several_calls_in_one_group(tmp_path: Path) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        writer = Writer.of("thread")
+        units = []
+        for number in range(5):
+            units.append(writer.unit(Step({}, {"log": b"%d," % number})))
+            writer.applied(units[-1])
+        answers = await asyncio.gather(*(saver.commit(unit) for unit in units))
+        assert answers == [Committed(number) for number in range(1, 6)]
+        assert state_of(await loaded(saver, "thread")) == writer.state()
+
+
+async def test_an_error_of_one_does_not_fail_its_neighbours(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        writers = [await some_thread(saver, f"thread-{number}") for number in range(6)]
+        with database(path) as db:
+            db.execute("UPDATE threads SET wseq = 9 WHERE thread = 'thread-2'")
+        units = [writer.unit(Step({"count": b"x"})) for writer in writers]
+        answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)
+        assert isinstance(answers.pop(2), CorruptCheckpointError)
+        assert answers == [Committed(4)] * 5
+        assert await on_connection(saver, lambda db: db.in_transaction) is False
+
+
+async def test_what_sqlite_cannot_store_fails_alone(tmp_path: Path) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        writers = [await some_thread(saver, f"thread-{number}") for number in range(3)]
+        units = [writer.unit(Step({"count": b"x"})) for writer in writers]
+        units[1] = Writer.of("half a character: \ud800").unit()
+        answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)
+        assert answers[0] == answers[2] == Committed(4)
+        assert isinstance(answers[1], UnicodeEncodeError)
+
+
+async def test_a_load_is_two_queries(tmp_path: Path) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        writer = await some_thread(saver, length=40)
+        await commit(saver, writer, Step({"memory": b"m"}, ns="child"))
+        await commit(saver, writer, Step({}, {"log": b"f,"}), fork_of=20)
+        statements = await traced(saver)
+        for ns, no in (("", None), ("", 30), ("child", 41)):
+            statements.clear()
+            await loaded(saver, "thread", ns, no)
+            assert len(statements) == 2 + len(("BEGIN", "COMMIT"))
+
+
+async def test_a_history_page_costs_the_same_queries_whatever_its_length(tmp_path: Path) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        await some_thread(saver, length=60)
+        statements = await traced(saver)
+        lengths = set()
+        for limit in (2, 10, 50):
+            statements.clear()
+            await saver.history("thread", limit=limit)
+            lengths.add(len(statements))
+        assert len(lengths) == 1
+
+
+async def test_reads_see_one_moment(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver, SqliteSaver(path) as other:
+        writer = await some_thread(saver)
+
+        async def write() -> None:
+            for number in range(4, 60):
+                await commit(other, writer, Step({"count": b"%d" % number}, {"log": b"%d," % number}))
+
+        async with asyncio.TaskGroup() as group:
+            writing = group.create_task(write())
+            while not writing.done():
+                found = await loaded(saver, "thread")
+                numbers = [b"%d" % number for number in range(1, found.thread.version + 1)]
+                assert state_of(found) == {"first": b"only", "count": numbers[-1], "log": b",".join(numbers) + b","}
+
+
+async def test_the_file_is_flushed_by_every_commit(tmp_path: Path) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        full = 2
+        assert await on_connection(saver, lambda db: db.execute("PRAGMA synchronous").fetchone()) == (full,)
+        assert await on_connection(saver, lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+
+
+async def test_closing_leaves_one_file(tmp_path: Path) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        await some_thread(saver)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.db"]
+    assert count(tmp_path / "runs.db", "checkpoints") == 3
+
+
+async def test_a_full_store_says_so_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        writer = await some_thread(saver)
+        pages = await on_connection(saver, lambda db: db.execute("PRAGMA page_count").fetchone()[0])
+        await on_connection(saver, lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
+        unit = writer.unit(Step({"count": b"4", "large": bytes(50_000)}))
+        with pytest.raises(StoreFullError):
+            await saver.commit(unit)
+        with pytest.raises(StoreFullError):
+            await saver.save_writes(writer.batch(writer.record(value=bytes(50_000))))
+        assert state_of(await loaded(saver, "thread")) == writer.state()
+        await on_connection(saver, lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
+        assert await saver.commit(unit) == Committed(4)
+
+
+async def test_a_store_that_stays_locked_is_unavailable_and_then_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path, busy_timeout=0.05) as saver:
+        writer = await some_thread(saver)
+        units = [writer.unit(Step({"count": b"4"})), Writer.of("new").unit(Step({"count": b"1"}))]
+        with database(path) as db:
+            db.execute("BEGIN IMMEDIATE")
+            answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)
+            assert all(isinstance(answer, StoreUnavailableError) for answer in answers)
+            # Whoever only reads is not in the way of who writes.
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+            db.execute("ROLLBACK")
+        assert [await saver.commit(unit) for unit in units] == [Committed(4), Committed(1)]
+
+
+async def test_a_short_lock_is_waited_out(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        writer = await some_thread(saver)
+        with database(path) as db:
+            db.execute("BEGIN IMMEDIATE")
+            call = asyncio.create_task(saver.commit(writer.unit(Step({"count": b"4"}))))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert not call.done()
+            db.execute("COMMIT")
+        assert await call == Committed(4)
