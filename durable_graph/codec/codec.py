@@ -57,8 +57,8 @@ class TypeCodec:
     __slots__ = ("_native", "_plan", "declared", "where")
 
     def __init__(self, declared: Any, where: str, plan: Plan) -> None:
-        self.declared = declared
-        self.where = where
+        self.declared: Any = declared
+        self.where: str = where
         self._plan = plan
         self._native: Decoder[Any] | None = Decoder(plan.native) if plan.native is not None else None
 

@@ -66,7 +66,7 @@ class Compiler:
     """Makes plans, and remembers those of types that mention themselves."""
 
     def __init__(self) -> None:
-        self.registry = Registry()
+        self.registry: Registry = Registry()
         self._anything = AnyPlan(self.registry)
         self._shapes: dict[Any, Shape] = {}
         self._named: dict[Any, Plan] = {}

@@ -22,7 +22,7 @@ class _Members(Shape):
 
 
 class EnumShape(_Members):
-    keys = STR.keys
+    keys: frozenset[Key] = STR.keys
 
     def __init__(self, cls: type[Enum], tag: str) -> None:
         super().__init__(cls, tag)
@@ -43,7 +43,7 @@ class EnumShape(_Members):
 
 
 class FlagShape(_Members):
-    keys = frozenset({int, BIG_INT})
+    keys: frozenset[Key] = frozenset({int, BIG_INT})
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         return INT.spell(value.value, room, walk)

@@ -33,9 +33,9 @@ class DictPlan(Plan):
         super().__init__(frozenset({dict}), frozenset({dict, mark_of(PAIRS)}))
         self._key = key
         self._item = item
-        self.plain = key.plain and item.plain and PLAIN_KEYS.issuperset(key.kinds)
+        self.plain: bool = key.plain and item.plain and PLAIN_KEYS.issuperset(key.kinds)
         if self.plain and key.native is not None and item.native is not None:
-            self.native = dict[key.native, item.native]  # type: ignore[name-defined]  # built at run time
+            self.native: Any = dict[key.native, item.native]  # type: ignore[name-defined]  # built at run time
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         dicts = list(batch)
@@ -135,7 +135,7 @@ class TypedDictPlan(Plan):
         self._name = name
         self._fields = dict(fields)
         self._required = required
-        self.plain = all(plan.plain for plan in self._fields.values())
+        self.plain: bool = all(plan.plain for plan in self._fields.values())
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         dicts = list(batch)

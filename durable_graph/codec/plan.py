@@ -20,7 +20,7 @@ class Refusal(Exception):  # noqa: N818 - never leaves this package: TypeCodec m
 
     def __init__(self, value: object, why: str, remedy: str) -> None:
         super().__init__(why)
-        self.type_name = type(value).__qualname__
+        self.type_name: str = type(value).__qualname__
         self.why = why
         self.remedy = remedy
         self.steps: list[str] = []
@@ -140,7 +140,7 @@ class Deferred(Plan):
 
     def __init__(self, kinds: frozenset[type] = frozenset(), keys: frozenset[Key] = frozenset()) -> None:
         super().__init__(kinds, keys)
-        self.is_open = not kinds
+        self.is_open: bool = not kinds
         self._target: Plan | None = None
 
     def settle(self, target: Plan) -> None:

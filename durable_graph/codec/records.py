@@ -25,7 +25,7 @@ from durable_graph.codec.wire import MAX_DEPTH
 class FieldsShape(Shape):
     """A class with named fields, stored as a map from field to value."""
 
-    keys = frozenset({dict})
+    keys: frozenset[Key] = frozenset({dict})
 
     def __init__(self, cls: type[Any], tag: str) -> None:
         super().__init__(cls, tag)
@@ -212,7 +212,7 @@ class StructShape(FieldsShape):
 class NamedTupleShape(Shape):
     """A named tuple, stored as an array."""
 
-    keys = frozenset({list})
+    keys: frozenset[Key] = frozenset({list})
 
     def __init__(self, cls: type[Any], tag: str) -> None:
         super().__init__(cls, tag)

@@ -122,7 +122,7 @@ class ObjectPlan(Plan):
         self._shape = shape
         self._registry = registry
         self._tagged = tagged
-        self.flat = shape is not None and shape.flat
+        self.flat: bool = shape is not None and shape.flat
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         kind = type(value)

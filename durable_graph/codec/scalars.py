@@ -115,8 +115,8 @@ class LiteralPlan(Plan):
         self._members = frozenset((type(member), member) for member in members)
         self._values = frozenset(members)
         self._plan = plan
-        self.plain = plan.plain
-        self.is_scalar = not any(isinstance(member, Enum) for member in members)
+        self.plain: bool = plan.plain
+        self.is_scalar: bool = not any(isinstance(member, Enum) for member in members)
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         values = list(batch)

@@ -16,8 +16,8 @@ class ListPlan(Plan):
     def __init__(self, item: Plan) -> None:
         super().__init__(frozenset({list}), frozenset({list}))
         self._item = item
-        self.plain = item.plain
-        self.native = list[item.native] if item.native is not None else None  # type: ignore[name-defined]  # built at run time
+        self.plain: bool = item.plain
+        self.native: Any = list[item.native] if item.native is not None else None  # type: ignore[name-defined]  # built at run time
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         lists = list(batch)

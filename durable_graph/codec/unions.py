@@ -22,9 +22,9 @@ class UnionPlan(Plan):
         self._name = name
         self._by_kind: dict[type, tuple[Plan, ...]] = {}
         self._by_key: dict[Key, tuple[Plan, ...]] = {}
-        self.is_open = any(member.is_open for member in members)
-        self.flat = all(member.flat or member.plain for member in members)
-        self.is_scalar = all(member.is_scalar for member in members)
+        self.is_open: bool = any(member.is_open for member in members)
+        self.flat: bool = all(member.flat or member.plain for member in members)
+        self.is_scalar: bool = all(member.is_scalar for member in members)
         owners = [kind for member in members if not member.is_scalar for kind in member.kinds]
         self.plain = (
             all(member.plain for member in members)
@@ -32,9 +32,9 @@ class UnionPlan(Plan):
             and not any(kind in member.kinds for member in members if member.is_scalar for kind in owners)
         )
         # A literal takes some values of its class only: whether one is among them, the slow way finds out.
-        self.plain = self.plain and all(not member.is_scalar or member.native is not None for member in members)
+        self.plain: bool = self.plain and all(not member.is_scalar or member.native is not None for member in members)
         if self.plain and all(member.native is not None for member in members):
-            self.native = reduce(or_, (member.native for member in members))
+            self.native: Any = reduce(or_, (member.native for member in members))
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         values = list(batch)

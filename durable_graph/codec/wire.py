@@ -53,7 +53,7 @@ PLAIN_KEYS: Final = frozenset({str, int, float, bool, type(None), bytes})
 
 _encoder = Encoder()
 _decoder = Decoder()
-pack = _encoder.encode
+pack: (obj: Any, /) -> bytes = _encoder.encode
 
 
 def read(data: bytes) -> Any:

@@ -4,10 +4,11 @@ import dataclasses
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from types import GenericAlias
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, ForwardRef, Generic, TypedDict, TypeVar, TypeVarTuple
 
 import pydantic
 import pytest
+from typing_extensions import TypeAliasType
 
 from durable_graph.codec import Codec
 from durable_graph.errors import (
@@ -20,6 +21,10 @@ from tests.codec.identical import identical
 from tests.codec.samples import Box, Color, Message, Tree
 
 T = TypeVar("T")
+
+
+Shapes = TypeVarTuple("Shapes")
+Lost = TypeAliasType("Lost", "list[Nowhere]")  # type: ignore[name-defined]  # noqa: F821 - what the test is about
 
 
 class Plain:
@@ -69,6 +74,9 @@ class Dangling:
         (Nested, r"Nested\.holder.*Holder\.call.*Callable"),
         ("Message", "Message.*not resolved"),
         (3, "3"),
+        (tuple[int, *Shapes], "its length depends"),  # type: ignore[valid-type]  # what the test is about
+        (list["Message"], "Message.*not resolved"),
+        (Lost, "mentions 'Nowhere'"),
         (Unfinished, r"Unfinished\.model_rebuild"),
         (Dangling, "Dangling.*'Missing'"),
     ],
@@ -88,6 +96,22 @@ def test_an_unstorable_type_is_an_invalid_schema() -> None:
 def test_a_class_that_cannot_be_stored_cannot_be_listed() -> None:
     with pytest.raises(UnstorableTypeError, match=r"types.*Plain"):
         Codec([Plain])
+
+
+def test_only_classes_are_listed() -> None:
+    with pytest.raises(UnstorableTypeError, match="only classes are listed"):
+        Codec([3])  # type: ignore[list-item]  # what the test is about
+
+
+def test_a_name_in_quotes_that_python_has_resolved_is_understood() -> None:
+    class Later(TypedDict):
+        parts: "list[Tree]"
+
+    resolved = ForwardRef("Tree")
+    with pytest.raises(UnstorableTypeError, match="the name means nothing there"):
+        Codec().of(resolved, where="channel 'x'")
+    made = Codec().of(Later, where="channel 'x'")
+    assert identical(made.decode(made.encode({"parts": [Tree("a")]})), {"parts": [Tree("a")]})
 
 
 def test_two_classes_with_one_tag_are_told_apart_by_tags_of_the_user() -> None:

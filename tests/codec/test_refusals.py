@@ -1,13 +1,15 @@
 """What would not come back is refused when it is written, with its place, its type and a way out."""
 
 import dataclasses
-from collections import Counter, OrderedDict, UserDict, defaultdict
+from collections import Counter, OrderedDict, UserDict, defaultdict, deque
 from collections.abc import Callable
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
 from enum import Enum
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,8 +17,21 @@ import pydantic
 import pytest
 
 from durable_graph.codec import Codec
-from durable_graph.errors import UnstorableValueError
-from tests.codec.samples import Box, Color, Event, Level, Loose, Message, Options, Point, Profile, Tree, Urgent
+from durable_graph.errors import DecodeError, UnstorableValueError
+from tests.codec.samples import (
+    Box,
+    Color,
+    Event,
+    Level,
+    Loose,
+    Message,
+    Options,
+    Permission,
+    Point,
+    Profile,
+    Tree,
+    Urgent,
+)
 
 
 class MyStr(str):
@@ -76,6 +91,28 @@ class Doubling(msgspec.Struct):
 
 class Opaque:
     pass
+
+
+class Shapeless:
+    pass
+
+
+@dataclasses.dataclass
+class Shaped(Shapeless):
+    name: str = ""
+
+
+@dataclasses.dataclass
+class Holder:
+    item: Any
+
+
+class Wrapped(msgspec.Struct):
+    item: Any
+
+
+class Tupled(NamedTuple):
+    item: Any
 
 
 def _with_attribute(value: Any) -> Any:
@@ -166,6 +203,46 @@ REFUSED: list[tuple[Any, Any, str, str, str]] = [
     (list[Any], [_itself()] * 3, "[0][0]['again']", "list", "it holds itself"),
     (Any, [_deep()] * 3, "[0][0][0]", "list", "128 levels deep"),
 ]
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        *(list[int], tuple[int, ...], tuple[int, str], set[int], frozenset[int], deque[int], dict[str, int]),
+        *(OrderedDict[str, int], defaultdict[str, int], Counter[str], Options, Literal["a"], Literal["a", 1]),
+        *(bool, bytes, bytearray, Decimal, UUID, date, datetime, time, timedelta, Color, Permission, Point, Event),
+        *(Message | Tree, list[int] | dict[str, int], Shapeless),
+    ],
+)
+def test_a_value_of_another_class_is_refused_whatever_is_declared(declared: Any) -> None:
+    made = Codec([Shaped]).of(declared, where="channel 'x'")
+    with pytest.raises(UnstorableValueError, match="channel 'x' is a complex and cannot be stored"):
+        made.encode(1j)
+    with pytest.raises(DecodeError, match="channel 'x'"):
+        made.decode(b"\x01\xc7\x00\x63")
+
+
+def test_the_members_of_a_union_of_containers_are_checked() -> None:
+    made = Codec().of(list[list[int] | dict[str, int] | str], where="channel 'x'")
+    assert made.decode(made.encode([[1], {"a": 2}, "x"])) == [[1], {"a": 2}, "x"]
+    with pytest.raises(UnstorableValueError, match="int is declared") as error:
+        made.encode([[1], {"a": "x"}])
+    assert error.value.path == "[1]['a']"
+
+
+@pytest.mark.parametrize(
+    "nest",
+    [
+        *(lambda value: (value,), lambda value: {"k": value}, lambda value: deque([value]), Box, Holder),
+        *(lambda value: OrderedDict(k=value), Wrapped, Tupled),
+    ],
+)
+def test_every_container_counts_as_a_level(nest: Callable[[Any], Any]) -> None:
+    value: Any = 0
+    for _ in range(150):
+        value = nest(value)
+    with pytest.raises(UnstorableValueError, match="128 levels deep"):
+        Codec([Box, Holder, Wrapped, Tupled]).of(Any, where="channel 'x'").encode(value)
 
 
 @pytest.mark.parametrize(("declared", "value", "path", "type_name", "words"), REFUSED)
