@@ -22,7 +22,7 @@ from examples.kill_demo.proof import UNINTERRUPTED, judge_output, keep, read_at_
 from examples.kill_demo.run import Run
 from examples.kill_demo.screen import Screen
 
-ATTEMPTS = 5
+ATTEMPTS = 10
 FEWEST_FILES = 10
 
 

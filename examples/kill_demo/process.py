@@ -12,7 +12,7 @@ from durable_graph import CompiledGraph
 from examples.kill_demo.graph import Analysis
 from examples.kill_demo.run import Run
 
-LOOK_EVERY_SECONDS = 0.02
+LOOK_EVERY_SECONDS = 0.005
 ENOUGH_RECORDED = 0.4
 
 
