@@ -11,7 +11,7 @@ from typing import Any
 from durable_graph.codec.plan import Mismatch, Plan, Refusal, mismatch
 from durable_graph.codec.registry import Shape
 from durable_graph.codec.scalars import INT, STR
-from durable_graph.codec.wire import BIG_INT
+from durable_graph.codec.wire import BIG_INT, Key
 
 
 class _Members(Shape):

@@ -19,7 +19,7 @@ from msgspec import NODEFAULT, Struct, structs
 
 from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, mismatch
 from durable_graph.codec.registry import Shape
-from durable_graph.codec.wire import MAX_DEPTH
+from durable_graph.codec.wire import MAX_DEPTH, Key
 
 
 class FieldsShape(Shape):

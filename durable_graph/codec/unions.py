@@ -26,13 +26,13 @@ class UnionPlan(Plan):
         self.flat: bool = all(member.flat or member.plain for member in members)
         self.is_scalar: bool = all(member.is_scalar for member in members)
         owners = [kind for member in members if not member.is_scalar for kind in member.kinds]
-        self.plain = (
+        self.plain: bool = (
             all(member.plain for member in members)
             and len(owners) == len(set(owners))
             and not any(kind in member.kinds for member in members if member.is_scalar for kind in owners)
         )
         # A literal takes some values of its class only: whether one is among them, the slow way finds out.
-        self.plain: bool = self.plain and all(not member.is_scalar or member.native is not None for member in members)
+        self.plain = self.plain and all(not member.is_scalar or member.native is not None for member in members)
         if self.plain and all(member.native is not None for member in members):
             self.native: Any = reduce(or_, (member.native for member in members))
 

@@ -8,7 +8,7 @@ that begins with the extension `MARK`, whose one byte says what the rest of the 
 Bits of a NaN are kept. UUIDs keep their 128 bits (not `is_safe`, which their equality ignores, too).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ PLAIN_KEYS: Final = frozenset({str, int, float, bool, type(None), bytes})
 
 _encoder = Encoder()
 _decoder = Decoder()
-pack: (obj: Any, /) -> bytes = _encoder.encode
+pack: Callable[[Any], bytes] = _encoder.encode
 
 
 def read(data: bytes) -> Any:
