@@ -5,6 +5,8 @@
 MAKEFLAGS += --no-print-directory
 
 run := .venv/bin/python -m
+# It finds packages through the `python` of the search path.
+complete := PATH="$(CURDIR)/.venv/bin:$$PATH" basedpyright --ignoreexternal --verifytypes
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +33,8 @@ lint:  ## ruff: style, and what ruff knows to go wrong
 types:  ## mypy over everything, and whether users get the type of every public name
 	@.ci/venv dev
 	$(run) mypy
-	$(run) basedpyright --verifytypes durable_graph --ignoreexternal
-	$(run) basedpyright --verifytypes durable_graph_sqlite --ignoreexternal
+	$(complete) durable_graph
+	$(complete) durable_graph_sqlite
 
 imports:  ## import-linter: imports point down
 	@.ci/venv dev

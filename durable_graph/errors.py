@@ -39,7 +39,7 @@ class GraphValidationError(DurableGraphError, ValueError):
     """The graph cannot run as described. `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         listed = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"the graph cannot be compiled:\n{listed}")
 
@@ -62,7 +62,7 @@ class UnreachableNodeWarning(UserWarning):
     """Nodes that no edge leads to. They run only if a `Send` names them."""
 
     def __init__(self, nodes: Iterable[str]) -> None:
-        self.nodes = tuple(nodes)
+        self.nodes: tuple[str, ...] = tuple(nodes)
         super().__init__(
             f"no edge leads to {', '.join(repr(node) for node in self.nodes)}; add one, "
             f"or name it in the path_map of the router that sends to it"
@@ -77,7 +77,7 @@ class UnstorableTypeError(InvalidStateSchemaError):
         self.remedy = remedy
         super().__init__(declared, why)
         shown = declared.__qualname__ if isinstance(declared, type) else str(declared)
-        self.args = (f"{where}: values of type {shown} cannot be stored: {why}; {remedy}",)
+        self.args: tuple[Any, ...] = (f"{where}: values of type {shown} cannot be stored: {why}; {remedy}",)
 
 
 # What a run is given ----------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class UnknownStateKeyError(InvalidUpdateError, KeyError):
     def __init__(self, key: object, *, where: str, known: Iterable[str]) -> None:
         self.key = key
         self.where = where
-        self.known = tuple(sorted(known))
+        self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(f"{where} has the key {key!r}, which the state does not; its keys are: {names(self.known)}")
 
     def __str__(self) -> str:
@@ -107,7 +107,7 @@ class MissingStateKeyError(DurableGraphError, KeyError):
     def __init__(self, key: str, *, schema: str, known: Iterable[str]) -> None:
         self.key = key
         self.schema = schema
-        self.known = tuple(sorted(known))
+        self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(
             f"{schema} requires {key!r}, which has no value yet (those that have one: {names(self.known)}); "
             f"pass it in the input or give it a default"
@@ -123,7 +123,7 @@ class ConcurrentUpdateError(InvalidUpdateError):
 
     def __init__(self, channel: str, *, nodes: Iterable[str]) -> None:
         self.channel = channel
-        self.nodes = tuple(nodes)
+        self.nodes: tuple[str, ...] = tuple(nodes)
         super().__init__(
             f"channel {channel!r} takes one write per superstep and got {len(self.nodes)}, "
             f"from: {', '.join(self.nodes)}; declare it as Annotated[<type>, <reducer>] to merge them"
@@ -135,7 +135,7 @@ class InvalidNodeResultError(InvalidUpdateError, TypeError):
 
     def __init__(self, node: str, result: object, *, expected: str) -> None:
         self.node = node
-        self.result_type = type(result)
+        self.result_type: type = type(result)
         super().__init__(f"node {node!r} returned {_article(type(result).__name__)}; a node returns {expected}")
 
 
@@ -143,7 +143,7 @@ class InvalidInputError(InvalidUpdateError, TypeError):
     """The input of a run has the wrong shape."""
 
     def __init__(self, value: object, *, expected: str) -> None:
-        self.input_type = type(value)
+        self.input_type: type = type(value)
         super().__init__(f"the input is {_article(type(value).__name__)}; it has to be {expected}")
 
 
@@ -163,7 +163,7 @@ class ReducerError(DurableGraphError):
 
     def __init__(self, channel: str, *, nodes: Iterable[str], why: str) -> None:
         self.channel = channel
-        self.nodes = tuple(nodes)
+        self.nodes: tuple[str, ...] = tuple(nodes)
         self.why = why
         super().__init__(
             f"the reducer of channel {channel!r} failed on the writes of {names(self.nodes)}: {why}; "
@@ -177,7 +177,7 @@ class UnknownNodeError(DurableGraphError, LookupError):
     def __init__(self, name: object, *, where: str, known: Iterable[str]) -> None:
         self.name = name
         self.where = where
-        self.known = tuple(sorted(known))
+        self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(f"{where} {name!r}; the graph has: {names(self.known)}")
 
 
@@ -199,7 +199,7 @@ class InvalidRouteError(DurableGraphError, TypeError):
     def __init__(self, router: str, node: str, result: object) -> None:
         self.router = router
         self.node = node
-        self.result_type = type(result)
+        self.result_type: type = type(result)
         super().__init__(
             f"router {router!r} of node {node!r} returned {_article(type(result).__name__)}; "
             f"a router returns a node's name, END, a Send, or a list of these"
@@ -229,7 +229,7 @@ class UnknownConfigKeyError(DurableGraphError, ValueError):
 
     def __init__(self, key: object, *, known: Iterable[str], remedy: str = "") -> None:
         self.key = key
-        self.known = tuple(sorted(known))
+        self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(
             f"the config has no key {key!r}{'; ' + remedy if remedy else ''}; it knows: {names(self.known)}"
         )
@@ -300,7 +300,7 @@ class UnfinishedThreadError(DurableGraphError):
 
     def __init__(self, thread_id: str, pending: Iterable[str]) -> None:
         self.thread_id = thread_id
-        self.pending = tuple(pending)
+        self.pending: tuple[str, ...] = tuple(pending)
         super().__init__(
             f"thread {thread_id!r} still has to run: {', '.join(self.pending)}; resume it with ainvoke(None), "
             f"or pass if_unfinished='resume' or 'supersede'"
@@ -338,7 +338,7 @@ class GraphRecursionError(DurableGraphError, RecursionError):
 
     def __init__(self, limit: int, pending: Iterable[str]) -> None:
         self.limit = limit
-        self.pending = tuple(pending)
+        self.pending: tuple[str, ...] = tuple(pending)
         super().__init__(
             f"the run reached its recursion_limit of {limit} supersteps with {', '.join(self.pending)} still to run; "
             f"raise the limit and resume, or check that the graph ends"
@@ -472,7 +472,7 @@ class UnknownBackendError(DurableGraphError, LookupError):
 
     def __init__(self, scheme: str, *, known: Iterable[str]) -> None:
         self.scheme = scheme
-        self.known = tuple(sorted(known))
+        self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(
             f"no installed backend answers to {scheme!r}; installed: {names(self.known)}; "
             f"a backend comes with its extra, as in: pip install 'durable-graph[{scheme}]'"

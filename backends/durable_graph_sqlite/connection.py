@@ -24,8 +24,8 @@ class Connection:
     __slots__ = ("_db", "_driver", "path", "patience")
 
     def __init__(self, path: Path, patience: Patience, driver: aiosqlite.Connection, db: sqlite3.Connection) -> None:
-        self.path = path
-        self.patience = patience
+        self.path: Path = path
+        self.patience: Patience = patience
         self._driver = driver
         self._db = db
 

@@ -21,9 +21,9 @@ class Request:
     __slots__ = ("answer", "apply", "thread")
 
     def __init__(self, thread: str, apply: Callable[[sqlite3.Connection], Any], answer: asyncio.Future[Any]) -> None:
-        self.thread = thread
-        self.apply = apply
-        self.answer = answer
+        self.thread: str = thread
+        self.apply: Callable[[sqlite3.Connection], Any] = apply
+        self.answer: asyncio.Future[Any] = answer
 
 
 class GroupCommit:

@@ -15,7 +15,7 @@ class Binding:
         self._saver = saver
         self._pid: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.closed = False
+        self.closed: bool = False
 
     def check(self) -> None:
         """Bind to the running loop and this process, or find that it is theirs.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from durable_graph.channels import Channel, Joined
 from durable_graph.codec import TypeCodec
@@ -21,8 +21,8 @@ class Send:
     __slots__ = ("arg", "node")
 
     def __init__(self, node: str, arg: Any) -> None:
-        self.node = node
-        self.arg = arg
+        self.node: str = node
+        self.arg: Any = arg
 
     def __repr__(self) -> str:
         return f"Send(node={self.node!r}, arg={self.arg!r})"
@@ -30,7 +30,8 @@ class Send:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Send) and self.node == other.node and bool(self.arg == other.arg)
 
-    __hash__ = None  # type: ignore[assignment]  # its argument may be anything, most often a dict
+    # Its argument may be anything, most often a dict.
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,10 +66,10 @@ class CrashingSaver:
     def __init__(self, inner: Checkpointer, point: CrashPoint | None = None) -> None:
         self.inner = inner
         self.point = point
-        self.calls = 0
+        self.calls: int = 0
         self.names: list[str] = []
-        self.crashed = False
-        self.max_value_bytes = inner.max_value_bytes
+        self.crashed: bool = False
+        self.max_value_bytes: int = inner.max_value_bytes
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         return await self._call("load", lambda: self.inner.load(thread, ns, no))

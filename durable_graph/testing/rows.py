@@ -79,7 +79,7 @@ class Writer:
     """One run at work on one thread. `run` is what tells its commits from another run's."""
 
     def __init__(self, thread: ThreadRow, run: bytes = b"the-first-run---") -> None:
-        self.thread = thread
+        self.thread: ThreadRow = thread
         self.run = run
         self.namespaces: dict[str, Namespace] = {}
         self._seen: dict[int, dict[str, Namespace]] = {0: {}}
