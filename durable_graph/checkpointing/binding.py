@@ -31,10 +31,10 @@ class Binding:
 
     def check_place(self) -> None:
         """As `check`, for a call that may also come after closing."""
-        loop = asyncio.get_running_loop()
+        # The process first: asyncio knows no running loop in a child, even where one was running at the fork.
         if self._pid is None:
-            self._pid, self._loop = os.getpid(), loop
+            self._pid, self._loop = os.getpid(), asyncio.get_running_loop()
         if self._pid != os.getpid():
             raise CheckpointerForkedError(self._saver)
-        if self._loop is not loop:
+        if self._loop is not asyncio.get_running_loop():
             raise CheckpointerLoopError(self._saver)

@@ -1,0 +1,70 @@
+"""From a URL to a saver."""
+
+import asyncio
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from durable_graph.checkpointing import Checkpointer, MemorySaver, open_checkpointer
+from durable_graph.errors import InvalidOptionError, UnknownBackendError
+from durable_graph_sqlite import SqliteSaver
+
+_METADATA = "Metadata-Version: 2.1\nName: some-backends\nVersion: 1\n"
+_ENTRIES = """[durable_graph.backends]
+ours = durable_graph.checkpointing:MemorySaver
+file = durable_graph_sqlite:SqliteSaver
+strange = tests.checkpointing.test_opening:NoSaver
+"""
+
+
+class NoSaver:
+    @classmethod
+    def from_url(cls, url: str) -> "NoSaver":
+        return cls()
+
+
+@pytest.fixture(autouse=True)
+def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distribution that brings backends, as an installed one does."""
+    metadata = tmp_path / "some_backends-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(_METADATA)
+    (metadata / "entry_points.txt").write_text(_ENTRIES)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_scheme_finds_its_backend(tmp_path: Path) -> None:
+    assert {"ours", "file", "strange"} <= entry_points(group="durable_graph.backends").names
+    saver = open_checkpointer(f"file:///{tmp_path}/runs.db")
+    assert isinstance(saver, SqliteSaver)
+
+    async def use() -> None:
+        async with saver:
+            assert await saver.load("thread") is None
+
+    asyncio.run(use())
+
+
+def test_a_scheme_that_nobody_answers_to_is_refused() -> None:
+    with pytest.raises(UnknownBackendError, match="'postgres'") as caught:
+        open_checkpointer("postgres://localhost/runs")
+    assert {"ours", "file"} <= set(caught.value.known)
+    with pytest.raises(UnknownBackendError):
+        open_checkpointer("runs.db")
+
+
+def test_what_is_no_checkpointer_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="NoSaver"):
+        open_checkpointer("strange://")
+
+
+def test_a_url_that_the_backend_cannot_read_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="ours://there"):
+        open_checkpointer("ours://there")
+
+
+def test_memory_takes_its_name_alone() -> None:
+    assert isinstance(MemorySaver.from_url("memory://"), Checkpointer)
+    with pytest.raises(InvalidOptionError):
+        MemorySaver.from_url("memory://runs")
