@@ -1,6 +1,6 @@
 """From verified rows back to values. `restore(commit(x)) == x`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -39,8 +39,11 @@ def restore(topology: Topology, found: StoredCheckpoint) -> Restored | None:
     return _restored(topology, found.thread.origin, found.checkpoint, chains, found.records, {})
 
 
-def restore_page(topology: Topology, page: HistoryPage) -> Iterator[Restored]:
-    """The checkpoints of a page, in its order. A value that several of them have is decoded once."""
+def restore_page(topology: Topology, page: HistoryPage, skipped: Container[int] = ()) -> Iterator[Restored]:
+    """The checkpoints of a page, in its order, without the `skipped` ones, whose rows may be damaged.
+
+    A value that several of them have is decoded once.
+    """
     rows = {(row.channel, row.no): row for base in page.bases.values() for row in base}
     rows.update(((row.channel, row.no), row) for row in page.values)
     written: dict[int, dict[str, int]] = {}
@@ -57,6 +60,8 @@ def restore_page(topology: Topology, page: HistoryPage) -> Iterator[Restored]:
         last_rows[checkpoint.no] = {**last_rows.get(checkpoint.parent, {}), **written.get(checkpoint.no, {})}
     decoded: dict[tuple[str, int], Any] = {}
     for checkpoint in page.checkpoints:
+        if checkpoint.no in skipped:
+            continue
         chains = {channel: chain_to(rows, channel, no) for channel, no in last_rows[checkpoint.no].items()}
         records = [record for record in page.records if checkpoint.born <= record.born <= checkpoint.no]
         yield _restored(topology, page.thread.origin, checkpoint, chains, records, decoded)

@@ -3,6 +3,8 @@
 import logging
 
 _logger = logging.getLogger("durable_graph")
+# An application that has set up no logging hears of failures by the errors that it gets.
+_logger.addHandler(logging.NullHandler())
 
 
 def node_failed(thread_id: str | None, step: int, node: str, attempt: int, error: BaseException) -> None:

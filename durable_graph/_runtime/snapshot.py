@@ -11,7 +11,7 @@ from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.restore import Restored, restore, restore_page
 from durable_graph._engine.state import State, output_of
 from durable_graph._engine.task import Argument, Done, Failed, Identity, Outcome, RoutingOpen, Task, task_id
-from durable_graph.checkpointing import Checkpointer, verify, verify_page
+from durable_graph.checkpointing import Checkpointer, damaged, verify
 from durable_graph.errors import ConcurrentUpdateError, ReducerError, UnknownCheckpointError
 from durable_graph.graph import Topology
 from durable_graph.records import checkpoint_id
@@ -83,10 +83,16 @@ async def read_history(
         page = await saver.history(thread_id, "", before=before, limit=PAGE if left is None else min(PAGE, left))
         if page is None:
             return
-        verify_page(page)
+        errors = damaged(page)
         identity = Identity(thread_id, page.thread.incarnation)
-        for restored in restore_page(topology, page):
+        for restored in restore_page(topology, page, errors):
+            # What is older than a damaged checkpoint is read by asking for what is before it.
+            for no in sorted(errors, reverse=True):
+                if no > restored.row.no:
+                    raise errors[no]
             yield _snapshot(topology, identity, restored, is_head=False)
+        if errors:
+            raise errors[max(errors)]
         if left is not None:
             left -= len(page.checkpoints)
         if not page.older:

@@ -31,9 +31,13 @@ def verify(stored: StoredCheckpoint) -> None:
     thread, checkpoint = stored.thread, stored.checkpoint
     if checkpoint is None:
         return
-    rows = _checked_values(thread, checkpoint.ns, stored.values)
-    _check_checkpoint(thread, checkpoint, rows, _last_rows(stored.values), set())
-    _check_records(thread, stored.records)
+    rows = _Rows(thread, checkpoint.ns)
+    rows.add(stored.values)
+    # Rows that nothing leads to are no part of the state, but that they are there is damage as well.
+    rows.refuse_unreadable()
+    rows.check(checkpoint, _last_rows(stored.values))
+    for record in stored.records:
+        _check_record(thread, record)
     if stored.writes_digest not in (None, writes_digest(stored.records)):
         raise _corrupt(thread, checkpoint.no, "the set of its task records", "one is missing or one too many")
 
@@ -43,61 +47,93 @@ def verify_page(page: HistoryPage) -> None:
 
     Raises `CorruptCheckpointError`, naming the row.
     """
-    thread = page.thread
-    ns = page.checkpoints[0].ns if page.checkpoints else ""
-    rows = _checked_values(thread, ns, page.values)
+    found = damaged(page)
+    if found:
+        raise found[max(found)]
+
+
+def damaged(page: HistoryPage) -> dict[int, CorruptCheckpointError]:
+    """What is wrong with a page, by the number of the checkpoint. The others of the page are as they were stored."""
+    rows = _Rows(page.thread, page.checkpoints[0].ns if page.checkpoints else "")
+    rows.add(page.values)
     last_rows: dict[int, dict[str, int]] = {0: {}}
     for no, base in page.bases.items():
-        rows.update(_checked_values(thread, ns, base))
+        rows.add(base)
         last_rows[no] = _last_rows(base)
     written: dict[int, dict[str, int]] = {}
     for row in page.values:
         written.setdefault(row.no, {})[row.channel] = row.no
-    whole: set[Place] = set()
+    found: dict[int, CorruptCheckpointError] = {}
     # A parent is older than what was made from it, so it has been seen.
     for checkpoint in reversed(page.checkpoints):
-        if checkpoint.parent not in last_rows:
-            what = f"the row of checkpoint {checkpoint_id(checkpoint.parent)!r}"
-            raise _corrupt(thread, checkpoint.no, what, "it is missing, and this checkpoint was made from it")
-        last = {**last_rows[checkpoint.parent], **written.pop(checkpoint.no, {})}
-        _check_checkpoint(thread, checkpoint, rows, last, whole)
+        before = last_rows.get(checkpoint.parent)
+        last = {**(before or {}), **written.pop(checkpoint.no, {})}
         last_rows[checkpoint.no] = last
+        try:
+            if before is None:
+                what = f"the row of checkpoint {checkpoint_id(checkpoint.parent)!r}"
+                raise _corrupt(page.thread, checkpoint.no, what, "it is missing, and this checkpoint was made from it")
+            rows.check(checkpoint, last)
+        except CorruptCheckpointError as error:
+            found[checkpoint.no] = error
     for no in written:
-        raise _corrupt(thread, no, "its row", "it is missing, and values of it are there")
-    _check_records(thread, page.records)
+        found[no] = _corrupt(page.thread, no, "its row", "it is missing, and values of it are there")
+    for record in page.records:
+        try:
+            _check_record(page.thread, record)
+        except CorruptCheckpointError as error:
+            found[record.born] = error
+    return found
 
 
-def _check_checkpoint(
-    thread: ThreadRow,
-    checkpoint: CheckpointRow,
-    rows: Mapping[Place, ValueRow],
-    last: Mapping[str, int],
-    whole: set[Place],
-) -> None:
-    """The checkpoint's own row, and those that its state is made of. `whole` has those whose chains are known to be."""
-    if checkpoint_digest(thread.origin, checkpoint) != checkpoint.digest:
-        raise _corrupt(thread, checkpoint.no, "its row", _UNREADABLE)
-    for channel, newest in last.items():
+class _Rows:
+    """The value rows that were read, and which of them are known to lead to a whole value."""
+
+    def __init__(self, thread: ThreadRow, ns: str) -> None:
+        self._thread = thread
+        self._ns = ns
+        self._rows: dict[Place, ValueRow] = {}
+        self._unreadable: dict[Place, CorruptCheckpointError] = {}
+        self._whole: set[Place] = set()
+
+    def add(self, values: Iterable[ValueRow]) -> None:
+        for row in values:
+            place = row.channel, row.no
+            self._rows[place] = row
+            if value_digest(self._thread.origin, self._ns, row) != row.digest:
+                what = f"the value of channel {row.channel!r}"
+                self._unreadable[place] = _corrupt(self._thread, row.no, what, _UNREADABLE)
+
+    def refuse_unreadable(self) -> None:
+        for error in self._unreadable.values():
+            raise error
+
+    def check(self, checkpoint: CheckpointRow, last: Mapping[str, int]) -> None:
+        """The checkpoint's own row, and those that its state is made of."""
+        if checkpoint_digest(self._thread.origin, checkpoint) != checkpoint.digest:
+            raise _corrupt(self._thread, checkpoint.no, "its row", _UNREADABLE)
+        for channel, newest in last.items():
+            self._check_chain(checkpoint, channel, newest)
+        if state_digest(self._rows[place] for place in last.items()) != checkpoint.state_digest:
+            why = "one is missing, or is another checkpoint's"
+            raise _corrupt(self._thread, checkpoint.no, "the set of its values", why)
+
+    def _check_chain(self, checkpoint: CheckpointRow, channel: str, newest: int) -> None:
         no, bound = newest, checkpoint.no + 1
-        while no and (channel, no) not in whole:
-            row = rows.get((channel, no))
+        walked: list[Place] = []
+        while no and (channel, no) not in self._whole:
+            place = channel, no
+            row = self._rows.get(place)
             # Downwards only: a chain that leads back up would be walked for ever.
             if row is None or no >= bound:
                 what = f"the value that checkpoint {checkpoint_id(no)!r} stored for channel {channel!r}"
-                raise _corrupt(thread, checkpoint.no, what, "it is missing or in a wrong place")
-            whole.add((channel, no))
+                raise _corrupt(self._thread, checkpoint.no, what, "it is missing or in a wrong place")
+            if place in self._unreadable:
+                what = f"the value that checkpoint {checkpoint_id(no)!r} stored for channel {channel!r}"
+                raise _corrupt(self._thread, checkpoint.no, what, _UNREADABLE)
+            walked.append(place)
             no, bound = row.prev, no
-    if state_digest(rows[place] for place in last.items()) != checkpoint.state_digest:
-        raise _corrupt(thread, checkpoint.no, "the set of its values", "one is missing, or is another checkpoint's")
-
-
-def _checked_values(thread: ThreadRow, ns: str, values: Iterable[ValueRow]) -> dict[Place, ValueRow]:
-    rows: dict[Place, ValueRow] = {}
-    for row in values:
-        if value_digest(thread.origin, ns, row) != row.digest:
-            raise _corrupt(thread, row.no, f"the value of channel {row.channel!r}", _UNREADABLE)
-        rows[row.channel, row.no] = row
-    return rows
+        self._whole.update(walked)
 
 
 def _last_rows(rows: Iterable[ValueRow]) -> dict[str, int]:
@@ -107,10 +143,9 @@ def _last_rows(rows: Iterable[ValueRow]) -> dict[str, int]:
     return last
 
 
-def _check_records(thread: ThreadRow, records: Iterable[TaskRecord]) -> None:
-    for record in records:
-        if record_digest(thread.origin, record) != record.digest:
-            raise _corrupt(thread, record.born, f"the record of its task {record.ord}", _UNREADABLE)
+def _check_record(thread: ThreadRow, record: TaskRecord) -> None:
+    if record_digest(thread.origin, record) != record.digest:
+        raise _corrupt(thread, record.born, f"the record of its task {record.ord}", _UNREADABLE)
 
 
 def _corrupt(thread: ThreadRow, no: int, row: str, why: str) -> CorruptCheckpointError:

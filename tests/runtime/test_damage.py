@@ -1,0 +1,128 @@
+"""A damaged row is an error that names it. Other checkpoints and threads stay usable."""
+
+import operator
+import sqlite3
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import END, START, ChannelChangedError, CorruptCheckpointError, StateGraph
+from durable_graph_sqlite import SqliteSaver
+
+
+class State(TypedDict, total=False):
+    topic: str
+    log: Annotated[list[str], operator.add]
+
+
+def chain(schema: Any = State) -> StateGraph[Any]:
+    builder = StateGraph(schema)
+    for name in "abcde":
+        builder.add_node(name, _noting(name))
+    for source, target in zip([START, *"abcde"], [*"abcde", END], strict=True):
+        builder.add_edge(source, target)
+    return builder
+
+
+def _noting(name: str) -> Any:
+    async def node(state: Any) -> dict[str, Any]:
+        return {"topic": name, "log": [name]}
+
+    return node
+
+
+def change(path: Path, statement: str) -> None:
+    db = sqlite3.connect(path)
+    assert db.execute(statement).rowcount == 1
+    db.commit()
+    db.close()
+
+
+async def a_run(path: Path) -> list[Any]:
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        await graph.ainvoke({"topic": "tea"}, thread_id="t")
+        await graph.ainvoke({"topic": "tea"}, thread_id="other")
+        return [snapshot async for snapshot in graph.aget_state_history(thread_id="t")]
+
+
+FLIP = "UPDATE channel_rows SET value = zeroblob(length(value)) WHERE channel = 'topic' AND no = 3 AND tid = "
+THREAD = "(SELECT tid FROM threads WHERE thread = 't')"
+
+
+async def test_history_goes_up_to_a_damaged_checkpoint_and_on_behind_it(tmp_path: Path) -> None:
+    """LangGraph: one damaged old row, and none of the history can be read."""
+    path = tmp_path / "runs.db"
+    whole = await a_run(path)
+    change(path, FLIP + THREAD)
+
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        read: list[Any] = []
+        with pytest.raises(CorruptCheckpointError, match="topic") as raised:  # noqa: PT012  # the loop is what raises
+            async for snapshot in graph.aget_state_history(thread_id="t"):
+                read.append(snapshot)
+        behind = [
+            snapshot async for snapshot in graph.aget_state_history(thread_id="t", before=raised.value.checkpoint_id)
+        ]
+        head = await graph.aget_state(thread_id="t")
+
+    # Only checkpoint 3 has that row as its value: those after it wrote the channel again.
+    assert (read, behind) == (whole[:3], whole[4:])
+    assert head == whole[0]
+    assert raised.value.thread_id == "t"
+
+
+async def test_a_damaged_checkpoint_is_refused_and_the_others_stay_usable(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    whole = await a_run(path)
+    change(path, FLIP + THREAD)
+
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        for damaged_call in (graph.aget_state(whole[3].config), graph.ainvoke(None, whole[3].config)):
+            with pytest.raises(CorruptCheckpointError, match=r"'t'.*channel 'topic'"):
+                await damaged_call
+        assert await graph.aget_state(whole[4].config) == whole[4]
+        assert (await graph.ainvoke(None, whole[4].config))["log"] == [*"abcde"]
+        assert (await graph.aget_state(thread_id="other")).values["log"] == [*"abcde"]
+
+
+async def test_a_damaged_head_is_left_behind_by_a_fork_from_an_older_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    whole = await a_run(path)
+    change(path, FLIP.replace("no = 3", "no = 6") + THREAD)
+
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        with pytest.raises(CorruptCheckpointError):
+            await graph.ainvoke({"topic": "x"}, thread_id="t")
+        assert (await graph.ainvoke(None, whole[1].config))["log"] == [*"abcde"]
+        assert (await graph.aget_state(thread_id="t")).values["topic"] == "e"
+
+
+async def test_a_value_that_no_longer_fits_its_declaration_is_another_error(tmp_path: Path) -> None:
+    class Numbered(TypedDict, total=False):
+        topic: int
+        log: Annotated[list[str], operator.add]
+
+    path = tmp_path / "runs.db"
+    await a_run(path)
+
+    async with SqliteSaver(path) as saver:
+        with pytest.raises(ChannelChangedError, match=r"'topic'.*declare it as it was"):
+            await chain(Numbered).compile(saver).aget_state(thread_id="t")
+
+
+async def test_a_reducer_that_was_taken_away_is_noticed(tmp_path: Path) -> None:
+    class Plain(TypedDict, total=False):
+        topic: str
+        log: list[str]
+
+    path = tmp_path / "runs.db"
+    await a_run(path)
+
+    async with SqliteSaver(path) as saver:
+        with pytest.raises(ChannelChangedError, match=r"'log'.*no longer merges"):
+            await chain(Plain).compile(saver).aget_state(thread_id="t")
