@@ -54,8 +54,10 @@ class ChannelRows:
     def chain(self, no: int) -> Iterator[ValueRow]:
         """The row `no` and those that it goes on from."""
         while no in self.rows:
-            yield self.rows[no]
-            no = self.rows[no].prev
+            row = self.rows[no]
+            yield row
+            # Downwards only: a damaged chain must not be walked for ever.
+            no = min(row.prev, no - 1)
 
     def put(self, row: ValueRow) -> None:
         if row.no not in self.rows:

@@ -1,7 +1,6 @@
 """Savers with one bug each. A clause that passes on all of them proves nothing."""
 
 import asyncio
-from typing import Any
 
 import msgspec
 
@@ -274,24 +273,20 @@ class StaysInsideTransactions(MemorySaver):
         return await super().commit(unit)
 
 
-class CancelsTheGroup(MemorySaver):
-    def __init__(self) -> None:
-        super().__init__()
-        self.group: set[asyncio.Task[Any]] = set()
+class ForgetsTheShield(MemorySaver):
+    """Commits wait for one task that serves them all, and whoever is cancelled while waiting cancels it."""
+
+    serving: asyncio.Task[None] | None = None
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
-        task = asyncio.current_task()
-        assert task is not None
-        self.group.add(task)
-        try:
-            for _ in range(3):
-                await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            for other in self.group:
-                other.cancel()
-            raise
-        self.group.discard(task)
+        if self.serving is None or self.serving.done():
+            self.serving = asyncio.create_task(self._serve())
+        await self.serving
         return await super().commit(unit)
+
+    async def _serve(self) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
 class DropsOnClose(MemorySaver):

@@ -129,7 +129,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_cancelled_save_is_whole_or_absent": (made(planted.TearsSaves),),
     "cancelled_upkeep_is_whole_or_absent": (made(planted.TearsCopies),),
     "a_cancelled_read_leaves_nothing_behind": (made(planted.StaysInsideTransactions),),
-    "a_caller_that_is_cancelled_takes_no_neighbour_with_it": (made(planted.CancelsTheGroup),),
+    "a_caller_that_is_cancelled_takes_no_neighbour_with_it": (made(planted.ForgetsTheShield),),
     "closing_finishes_what_was_begun": (made(planted.DropsOnClose),),
     "a_closed_saver_says_so": (made(planted.NeverCloses),),
     "a_saver_is_not_for_another_loop": (unbound,),

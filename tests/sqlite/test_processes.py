@@ -64,6 +64,20 @@ asyncio.run(main())
 print("ended")
 """
 
+_SHUTS_DOWN = """
+async def main():
+    saver = SqliteSaver(path)
+    writer = await some_thread(saver, name)
+    units = [writer.unit(Step({"count": b"4"}, {"log": b"4,"})), writer.unit(Step({"count": b"rival"}))]
+    calls = [asyncio.create_task(saver.commit(unit)) for unit in units]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    # The loop cancels what is left, the saver's own task as well.
+
+asyncio.run(main())
+print("ended")
+"""
+
 _PROCESSES = 8
 
 
@@ -117,3 +131,11 @@ async def test_a_program_that_forgot_to_close_ends_and_loses_nothing(tmp_path: P
     assert _ended(_start(_FORGETS, path, "thread")) == "ended\n"
     async with SqliteSaver(path) as saver:
         assert state_of(await loaded(saver, "thread"))["count"] == b"3"
+
+
+async def test_a_loop_that_is_shut_down_in_the_middle_tears_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    assert _ended(_start(_SHUTS_DOWN, path, "thread")) == "ended\n"
+    async with SqliteSaver(path) as saver:
+        state = state_of(await loaded(saver, "thread"))
+        assert (state["count"], state["log"]) in ((b"3", b"1,2,3,"), (b"4", b"1,2,3,4,"))

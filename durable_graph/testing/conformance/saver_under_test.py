@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Literal, TypeVar
+from typing import Any, Literal
 
+import anyio
 import msgspec
 
 from durable_graph.checkpointing import Checkpointer, verify
 from durable_graph.records import Committed, CommitUnit, Saved, StoredCheckpoint, TaskRecord, WritesBatch
 from durable_graph.testing.rows import Step, Writer
-
-T = TypeVar("T")
 
 
 class StoredRow(msgspec.Struct, frozen=True):
@@ -90,18 +89,23 @@ async def some_thread(saver: Checkpointer, thread: str = "thread", *, length: in
     return writer
 
 
-async def cancelled_after(turns: int, call: Callable[[], Awaitable[T]]) -> None:
-    """Begin a call, let the loop turn a few times, cancel it twice and see it off. What it came to is not said."""
+async def cancelled_after(turns: int, call: Callable[[], Awaitable[Any]]) -> None:
+    """Begin a call, let the loop turn a few times, cancel it and see it off. What it came to is not said.
 
-    async def begun() -> T:
-        return await call()
+    It is cancelled by its scope, as a request is whose client has gone, and twice as a task: no shield is left.
+    """
+    scope = anyio.CancelScope()
+
+    async def begun() -> None:
+        with scope:
+            await call()
 
     task = asyncio.create_task(begun())
     for _ in range(turns):
         await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.sleep(0)
-    task.cancel()
+    for cancel in (scope.cancel, task.cancel, task.cancel):
+        cancel()
+        await asyncio.sleep(0)
     await asyncio.wait([task])
 
 
