@@ -80,8 +80,8 @@ class CancellationClauses(SaverUnderTest):
             await asyncio.sleep(0)
             calls[0].cancel()
             calls[3].cancel()
-            await asyncio.wait(calls)
-            assert [await call for call in (calls[1], calls[2], calls[4], calls[5])] == [Committed(4)] * 4
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert [answers[number] for number in (1, 2, 4, 5)] == [Committed(4)] * 4
             assert [await saver.commit(unit) for unit in units] == [Committed(4)] * 6
 
     async def test_closing_finishes_what_was_begun(self) -> None:
