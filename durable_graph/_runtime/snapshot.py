@@ -41,7 +41,7 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     """A thread at one checkpoint.
 
     `values` are the state's keys that have a value; of the newest checkpoint they include what its finished tasks
-    wrote. `next` names what has still to run. `superseded` lists what this checkpoint's input took the place of.
+    wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `superseded` lists what this checkpoint's input took the place of.
     `config` leads to this checkpoint, `parent_config` to the one it was made from. `created_at` is ISO 8601 in UTC.
     """
 
@@ -105,6 +105,9 @@ def _snapshot(topology: Topology, identity: Identity, restored: Restored, *, is_
     finished = {key for key, outcome in restored.recorded.items() if isinstance(outcome, Done)}
     values = _with_recorded(topology, restored) if is_head else state.values
     ahead = [task for task in state.plan if not (is_head and task.key in finished)]
+    if not ahead:
+        # Every result is recorded and only the commit is missing: to call that finished would hide it from who resumes.
+        ahead = list(state.plan)
     return StateSnapshot(
         values=output_of(topology, values),
         next=tuple(task.node for task in ahead),

@@ -119,7 +119,8 @@ async def test_a_plain_function_in_its_thread_is_waited_for_and_its_result_kept(
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (await graph.aget_state(thread_id="t")).values == {"log": ["slow"]}
+    snapshot = await graph.aget_state(thread_id="t")
+    assert (snapshot.values, snapshot.next) == ({"log": ["slow"]}, ("slow",))
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["slow"]
     assert calls == {"slow": 1}
 
