@@ -41,8 +41,9 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     """A thread at one checkpoint.
 
     `values` are the state's keys that have a value; of the newest checkpoint they include what its finished tasks
-    wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `superseded` lists what this checkpoint's input took the place of.
-    `config` leads to this checkpoint, `parent_config` to the one it was made from. `created_at` is ISO 8601 in UTC.
+    wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `superseded` lists
+    what this checkpoint's input took the place of. `config` leads to this checkpoint, `parent_config` to the one it was
+    made from. `created_at` is ISO 8601 in UTC.
     """
 
     values: dict[str, Any]
