@@ -105,8 +105,6 @@ class GroupCommit:
 
 
 def _answer(answer: "asyncio.Future[Any]", outcome: Any) -> None:
-    if answer.done():
-        return
     if isinstance(outcome, BaseException):
         answer.set_exception(outcome)
     else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from durable_graph.errors import NotADatabaseError, StoreFormatError, StoreReadOnlyError, StoreUnavailableError
+from durable_graph.errors import NotADatabaseError, StoreFormatError, StoreReadOnlyError
 from durable_graph_sqlite.failures import code_of, translated
 from durable_graph_sqlite.patience import Patience, begin, committing
 from durable_graph_sqlite.statements import FORMAT, MIGRATIONS, SCHEMA, script
@@ -46,8 +46,22 @@ def _refuse_foreign(path: Path, patience: Patience) -> None:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as db:
             patience.until_free(lambda: _format_of(path, db))
     except sqlite3.OperationalError as error:
-        # A crash left a journal that has to be rolled back before anything can be read; that needs a writer.
         if code_of(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        _refuse_foreign_after_crash(path)
+
+
+def _refuse_foreign_after_crash(path: Path) -> None:
+    """The same where a crash left a journal to be rolled back, which nobody but the owner shall do.
+
+    Read as it is, with no look at the journal and no lock taken: whoever had one would have rolled it back.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, timeout=0)) as db:
+            _format_of(path, db)
+    except sqlite3.DatabaseError as error:
+        # Its first page was never written: the crash was in its creation, and it is nobody's.
+        if code_of(error) != sqlite3.SQLITE_NOTADB:
             raise
 
 
@@ -56,20 +70,14 @@ def _connect(path: Path, patience: Patience) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         patience.until_free(lambda: prepare(path, db, MIGRATIONS))
-        patience.until_free(lambda: _write_ahead(path, db))
+        # To a log first: readers need not wait for writers then, and a commit is one flush.
+        patience.until_free(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA trusted_schema = OFF")
     except BaseException:
         db.close()
         raise
     return db
-
-
-def _write_ahead(path: Path, db: sqlite3.Connection) -> None:
-    """Have changes written to a log first, so that readers need not wait and a commit is one flush."""
-    (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode != "wal":
-        raise StoreUnavailableError(str(path), f"its changes cannot be written ahead; its journal mode stays {mode!r}")
 
 
 def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str]) -> None:

@@ -84,20 +84,48 @@ async def test_a_new_file_is_marked_as_ours(tmp_path: Path) -> None:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
 
 
-async def test_a_creation_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
-    # A process that dies between writing its pages and committing them leaves them with a journal that undoes them.
+def _crash_while_writing(path: Path, application_id: int) -> None:
+    """A process that dies between writing its pages and committing them leaves them with a journal that undoes them."""
     crash = (
         "import os, sqlite3, sys\n"
         "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
         "db.execute('PRAGMA cache_size = 1')\n"
         "db.execute('BEGIN IMMEDIATE')\n"
+        "db.execute(f'PRAGMA application_id = {sys.argv[2]}')\n"
         "[db.execute(f'CREATE TABLE t{n} (x)') for n in range(50)]\n"
         "os._exit(0)\n"
     )
-    subprocess.run([sys.executable, "-c", crash, str(path)], check=True)
-    assert path.with_name("runs.db-journal").exists()
+    subprocess.run([sys.executable, "-c", crash, str(path), str(application_id)], check=True)
+    assert path.with_name(f"{path.name}-journal").exists()
     assert path.stat().st_size > 0
+
+
+async def test_what_another_application_left_in_a_crash_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    with database(path) as db:
+        db.execute("CREATE TABLE theirs (x)")
+    _crash_while_writing(path, 0)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    with pytest.raises(NotADatabaseError):
+        await SqliteSaver(path).load("thread")
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
+async def test_a_new_file_that_stays_locked_is_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    saver = SqliteSaver(path, busy_timeout=0.02)
+    with database(path) as db:
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailableError, match="locked"):
+            await saver.load("thread")
+        db.execute("ROLLBACK")
+    assert await saver.load("thread") is None
+    await saver.aclose()
+
+
+async def test_a_creation_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    _crash_while_writing(path, APPLICATION_ID)
     async with SqliteSaver(path) as saver:
         writer = await some_thread(saver)
         assert (await loaded(saver, "thread")).thread == writer.thread
