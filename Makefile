@@ -21,7 +21,7 @@ test:  ## run all tests (ARGS="tests/engine -x" chooses)
 
 crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 	@.ci/venv dev
-	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=long $(run) pytest tests/crash --timeout=3600 $(ARGS)
+	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash --timeout=3600 $(ARGS)
 
 check: lint types imports changelog  ## everything that is not a test: style, types, layers, changelog
 

@@ -1,0 +1,81 @@
+"""Each contract of `make imports` notices the import that it is there for."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.repository.tree import ROOT, copy_library
+
+BACKEND = "backends/durable_graph_sqlite/statements.py"
+
+PLANTS = [
+    # what is broken, where, by which line
+    ("layers", "durable_graph/records.py", "import durable_graph.codec"),
+    ("layers", "durable_graph/_engine/apply.py", "import durable_graph._runtime.drive"),
+    ("layers", "durable_graph/stray.py", '"""A module that has no place."""'),
+    ("facade", "durable_graph/codec/wire.py", "from durable_graph import StateGraph"),
+    ("facade", BACKEND, "from durable_graph import StateGraph"),
+    ("backends", BACKEND, "import durable_graph.codec"),
+    ("backends", BACKEND, "from durable_graph.testing import rows"),
+    ("independence", "durable_graph/checkpointing/opening.py", "import durable_graph_sqlite"),
+    ("independence", "durable_graph/codec/models.py", "import pydantic"),
+    ("reading-data", "durable_graph/codec/codec.py", "import pickle"),
+    ("reading-data", BACKEND, "import marshal"),
+    ("pure", "durable_graph/_engine/task.py", "import time"),
+    ("pure", "durable_graph/channels/joined.py", "import asyncio"),
+]
+
+
+def lint(tree: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    program = str(Path(sys.executable).with_name("lint-imports"))
+    # The copy comes before the tree that is installed.
+    paths = os.pathsep.join([str(tree), str(tree / "backends")])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    command = [program, "--no-cache", "--no-logo", *options]
+    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+
+
+def contracts() -> list[dict[str, Any]]:
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed: list[dict[str, Any]] = configuration["tool"]["importlinter"]["contracts"]
+    return listed
+
+
+def test_the_library_keeps_every_contract(tmp_path: Path) -> None:
+    copy_library(tmp_path)
+
+    ran = lint(tmp_path)
+
+    assert ran.returncode == 0, ran.stdout
+    assert f"Contracts: {len(contracts())} kept, 0 broken." in ran.stdout
+
+
+def test_every_contract_has_a_plant() -> None:
+    assert {contract for contract, _, _ in PLANTS} == {contract["id"] for contract in contracts()}
+
+
+@pytest.mark.parametrize(("contract", "module", "line"), PLANTS)
+def test_a_planted_import_breaks_the_contract(tmp_path: Path, contract: str, module: str, line: str) -> None:
+    copy_library(tmp_path)
+    with (tmp_path / module).open("a", encoding="utf-8") as source:
+        source.write(f"\n{line}\n")
+
+    ran = lint(tmp_path, "--contract", contract)
+
+    assert "0 kept, 1 broken" in ran.stdout, ran.stdout + ran.stderr
+    assert ran.returncode == 1
+
+
+def test_a_backend_may_import_nothing_that_nobody_thought_of() -> None:
+    """The contract lists what is forbidden: whatever is added to the library has to be put on it, or here."""
+    (backends,) = [contract for contract in contracts() if contract["id"] == "backends"]
+    modules = {path.stem for path in (ROOT / "durable_graph").iterdir() if path.suffix == ".py" or path.is_dir()}
+
+    forbidden = {module.removeprefix("durable_graph.") for module in backends["forbidden_modules"]}
+
+    assert modules - forbidden - {"__init__", "__pycache__"} == {"checkpointing", "errors", "records"}

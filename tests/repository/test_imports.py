@@ -1,0 +1,94 @@
+"""What an import of the library brings along, and what its modules may call."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.repository.tree import PACKAGES, ROOT, library_modules
+
+NOT_NEEDED = {"aiosqlite", "asyncpg", "hypothesis", "pydantic", "pytest", "rich", "sqlite3"}
+
+RUNS_CODE = {"__import__", "compile", "eval", "exec", "import_module", "load_module", "run_path", "run_module"}
+LOADS_CODE = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "runpy", "shelve", "yaml"}
+
+DEPENDENCIES = {
+    "durable_graph": {"anyio", "msgspec"},
+    "durable_graph_sqlite": {"aiosqlite", "durable_graph", "msgspec"},
+}
+
+
+def modules_after(program: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has after a program."""
+    program = f"import json, sys\n{program}\nprint(json.dumps(list(sys.modules)))"
+    # Coverage and the like may be started with every interpreter here; they are none of the library's doing.
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'backends'}"}
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in json.loads(ran.stdout)}
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The top-level names of all that a module imports, wherever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            yield node.module.split(".")[0]
+
+
+def ways_to_run_data(source: str) -> set[str]:
+    """Which names in a module could turn data into code."""
+    tree = ast.parse(source)
+    called = {
+        node.func.id if isinstance(node.func, ast.Name) else node.func.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
+        # `re.compile` compiles no code.
+        if ast.unparse(node.func) != "re.compile"
+    }
+    named = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return (called | named) & RUNS_CODE | set(imported(tree)) & LOADS_CODE
+
+
+def test_importing_the_library_imports_no_driver_and_no_model_library() -> None:
+    assert modules_after("import durable_graph") & NOT_NEEDED == set()
+
+
+def test_what_is_not_needed_would_be_seen() -> None:
+    assert {"sqlite3", "pydantic"} <= modules_after("import sqlite3, pydantic")
+
+
+@pytest.mark.parametrize("path", library_modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_can_turn_data_into_code(path: Path) -> None:
+    assert ways_to_run_data(path.read_text(encoding="utf-8")) == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from marshal import loads",
+        "def f():\n    import yaml.reader",
+        "from importlib import import_module as quietly",
+        "import importlib\nimportlib.import_module(name)",
+        "value = eval(text)",
+        "builtins.exec(text)",
+        "__import__(name)",
+        "compile(text, '', 'exec')",
+    ],
+)
+def test_each_way_to_turn_data_into_code_is_seen(source: str) -> None:
+    assert ways_to_run_data(source) != set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_its_dependencies(package: str) -> None:
+    sources = [path.read_text(encoding="utf-8") for path in PACKAGES[package].rglob("*.py")]
+    found = {name for source in sources for name in imported(ast.parse(source))}
+
+    assert found - sys.stdlib_module_names - {package} <= DEPENDENCIES[package]

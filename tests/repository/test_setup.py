@@ -1,0 +1,63 @@
+"""How the tree is set up: pins for everything, and a clear word where there is no Python for it."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.repository.tree import ROOT
+
+PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[0-9][A-Za-z0-9.]*)")
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    matches = [PIN.fullmatch(line) for line in lines if not line.startswith("#")]
+    assert None not in matches
+    return {canonicalize_name(match["name"]): match["version"] for match in matches if match}
+
+
+def requirements() -> list[Requirement]:
+    """All that pyproject.toml asks for, whatever for."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lists = [
+        declared["build-system"]["requires"],
+        declared["project"]["dependencies"],
+        *declared["project"]["optional-dependencies"].values(),
+        *declared["dependency-groups"].values(),
+    ]
+    return [Requirement(entry) for entries in lists for entry in entries if isinstance(entry, str)]
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_whatever_is_asked_for_is_pinned_to_a_version_that_will_do(requirement: Requirement) -> None:
+    assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
+
+
+def run_setup(tree: Path, python: str) -> "subprocess.CompletedProcess[str]":
+    (tree / ".ci").mkdir()
+    for file in (".ci/venv", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / file, tree / file)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}
+    return subprocess.run(
+        [str(tree / ".ci/venv"), "dev"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_a_python_that_is_too_old_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    old = tmp_path / "python3.9"
+    old.write_text("#!/bin/sh\necho 3.9\nexit 1\n")
+    old.chmod(0o755)
+
+    ran = run_setup(tmp_path, str(old))
+
+    assert ran.returncode != 0
+    assert ran.stderr.splitlines() == [
+        f"durable_graph needs Python 3.11 or newer, and {old} is not: name one with 'make PYTHON=...'."
+    ]
+    assert not (tmp_path / ".venv").exists()

@@ -1,0 +1,84 @@
+"""What users install: two packages that work from the wheel alone."""
+
+import email
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.repository.tree import PACKAGES, copy_library
+
+RUN_FROM_A_FILE = """
+import asyncio, sys
+import durable_graph, durable_graph_sqlite
+from durable_graph import open_checkpointer
+
+async def main():
+    async with open_checkpointer("sqlite:///" + sys.argv[1]) as saver:
+        assert await saver.list_threads() == []
+
+asyncio.run(main())
+print(durable_graph.__file__)
+print(durable_graph_sqlite.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """A wheel of this tree, built without the network."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    copy_library(source)
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(target)]
+    ran = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (built,) = target.glob("*.whl")
+    return zipfile.ZipFile(built)
+
+
+def test_the_packages_and_nothing_else_can_be_imported(wheel: zipfile.ZipFile) -> None:
+    top = {name.split("/")[0] for name in wheel.namelist()}
+
+    assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
+
+
+def test_every_file_of_the_packages_is_in_it(wheel: zipfile.ZipFile) -> None:
+    expected = {
+        f"{package}/{path.relative_to(folder).as_posix()}"
+        for package, folder in PACKAGES.items()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+    assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
+    assert {"durable_graph/py.typed", "durable_graph_sqlite/py.typed", "durable_graph_sqlite/schema.sql"} <= expected
+
+
+def test_the_license_comes_with_it(wheel: zipfile.ZipFile) -> None:
+    (license_file,) = [name for name in wheel.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+
+    assert wheel.read(license_file).startswith(b"MIT License")
+
+
+def test_what_it_asks_for_is_small(wheel: zipfile.ZipFile) -> None:
+    (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    asked = email.message_from_bytes(wheel.read(metadata)).get_all("Requires-Dist", [])
+
+    without_extras = {requirement.split(">")[0] for requirement in asked if "extra ==" not in requirement}
+
+    assert without_extras == {"aiosqlite", "anyio", "msgspec"}
+
+
+def test_it_runs_from_what_is_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    unpacked = tmp_path / "unpacked"
+    wheel.extractall(unpacked)
+    # -S leaves out the link by which this tree is installed; the dependencies are named instead.
+    program = f"import sys; sys.path[:0] = [{str(unpacked)!r}, {sysconfig.get_path('purelib')!r}]\n{RUN_FROM_A_FILE}"
+    command = [sys.executable, "-I", "-S", "-c", program, str(tmp_path / "runs.db")]
+
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
+    assert [Path(line).parents[1] for line in ran.stdout.splitlines()] == [unpacked, unpacked]

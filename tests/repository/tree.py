@@ -1,0 +1,29 @@
+"""Where the repository is, what is in it, and copies of it to break."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"durable_graph": ROOT / "durable_graph", "durable_graph_sqlite": ROOT / "backends/durable_graph_sqlite"}
+
+
+def tracked_files() -> list[Path]:
+    """Every file that git has, as far as it is still there."""
+    # Whichever git is on the search path: every developer has another.
+    ran = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
+    return [path for name in ran.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def library_modules() -> list[Path]:
+    """Every Python file that users install."""
+    return sorted(path for package in PACKAGES.values() for path in package.rglob("*.py"))
+
+
+def copy_library(target: Path) -> None:
+    """What a wheel is built from, to be broken or built there."""
+    without_caches = shutil.ignore_patterns("__pycache__", ".*")
+    for folder in ("durable_graph", "backends"):
+        shutil.copytree(ROOT / folder, target / folder, ignore=without_caches)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, target / file)
