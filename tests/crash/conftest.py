@@ -1,0 +1,24 @@
+"""How long to look. `make crash` sets DURABLE_GRAPH_CRASH=long: more of the same, and it says how much."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+Tell = Callable[[str], None]
+
+IS_LONG = os.environ.get("DURABLE_GRAPH_CRASH") == "long"
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    """Prints what was counted: on the terminal in a long run, and otherwise with the test's own output."""
+
+    def say(line: str) -> None:
+        if not IS_LONG:
+            print(line)
+            return
+        with capsys.disabled():
+            print(f"\n  {line}", end="")
+
+    return say

@@ -1,0 +1,43 @@
+"""A process that dies before, inside or after any call of the store: the next one goes on from exactly there."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from durable_graph._runtime.run import Durability
+from tests.crash.conftest import Tell
+from tests.crash.exploring import one_crash, two_crashes
+from tests.crash.graphs import SHAPES, Shape
+from tests.crash.places import InMemory, OnDisk, Place
+
+MODES: tuple[Durability, ...] = ("sync", "async", "exit")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Place]:
+    """Makes stores that are empty."""
+    numbers = count()
+    return InMemory if request.param == "memory" else lambda: OnDisk(tmp_path / f"{next(numbers)}.db")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+async def test_the_next_process_ends_as_if_nothing_had_happened(
+    shape: Shape, place: Callable[[], Place], mode: Durability, tell: Tell
+) -> None:
+    tried = [each async for each in one_crash(shape, place, mode)]
+
+    assert [each for each in tried if each[1]] == []
+    assert len(tried) >= 3 * 3
+    tell(f"{shape.name}, {mode}: {len(tried)} crashes, 0 violations")
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+async def test_a_process_that_dies_while_it_goes_on_is_survived_as_well(shape: Shape, tell: Tell) -> None:
+    tried = [each async for each in two_crashes(shape, InMemory, "sync")]
+
+    assert [each for each in tried if each[1]] == []
+    assert len(tried) > 50
+    tell(f"{shape.name}: {len(tried)} pairs of crashes, 0 violations")
