@@ -31,7 +31,7 @@ def mypy(tmp_path_factory: pytest.TempPathFactory) -> Errors:
     found = re.finditer(r"^(?P<file>\S+?):(?P<line>\d+): error: (?P<said>.*)$", ran.stdout, re.MULTILINE)
     errors = {(match["file"], int(match["line"])): match["said"] for match in found}
     assert errors, ran.stdout + ran.stderr
-    # It reports what it finds in the modules that the files import as well: that is for `make lint`.
+    # It reports what it finds in the modules that the files import as well: that is for `make types`.
     return {(Path(file).name, line): said for (file, line), said in errors.items() if str(_ROOT / file) in _FILES}
 
 
