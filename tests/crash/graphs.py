@@ -77,6 +77,18 @@ def node(name: str, *, turns: int = 1, lone: bool = True) -> Any:
     return run
 
 
+def plain_node(name: str) -> Any:
+    """A node that is a plain function, so that it runs in a thread."""
+
+    def run(state: State, runtime: Runtime) -> State:
+        _witness.get()("start", runtime.execution_info)
+        written: State = {"log": [name], "seen": {name: len(state.get("log", []))}}
+        _witness.get()("end", runtime.execution_info)
+        return written
+
+    return run
+
+
 def chain() -> StateGraph[State]:
     """a, b and c, one after the other."""
     builder = StateGraph(State)

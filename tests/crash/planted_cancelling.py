@@ -1,0 +1,57 @@
+"""Bugs to plant in what a cancellation does, and the sentence that finds them."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from durable_graph._runtime import attempt, durability, start
+from durable_graph._runtime.execute import Superstep
+from durable_graph._runtime.run import Durability
+
+
+@dataclass(frozen=True, slots=True)
+class CancellingBug:
+    """A bug, the mode that shows it, and what is found to be wrong then."""
+
+    name: str
+    plant: Callable[[pytest.MonkeyPatch], None]
+    mode: Durability
+    found_as: str
+
+
+async def _only_wait(call: Coroutine[Any, Any, Any], grace: float) -> Any:
+    return await call
+
+
+def what_finished_is_not_saved(patch: pytest.MonkeyPatch) -> None:
+    async def save_rest(self: Superstep, *, failed: bool = False) -> None:
+        return None
+
+    patch.setattr(Superstep, "_save_rest", save_rest)
+
+
+def what_was_taken_on_is_not_settled(patch: pytest.MonkeyPatch) -> None:
+    async def settle(session: Any, error: BaseException) -> None:
+        return None
+
+    patch.setattr(start, "_settle_after", settle)
+
+
+def calls_of_the_store_are_cancelled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(durability, "finish", _only_wait)
+    patch.setattr(start, "finish", _only_wait)
+
+
+def plain_functions_are_abandoned(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(attempt, "finish", _only_wait)
+
+
+CANCELLING_BUGS = (
+    CancellingBug("what finished is not saved", what_finished_is_not_saved, "sync", "ran again"),
+    CancellingBug("what was taken on is not settled", what_was_taken_on_is_not_settled, "exit", "ran again"),
+    CancellingBug("the backlog is left behind", what_was_taken_on_is_not_settled, "async", "left behind"),
+    CancellingBug("calls of the store are cancelled", calls_of_the_store_are_cancelled, "sync", "left behind"),
+    CancellingBug("plain functions are abandoned", plain_functions_are_abandoned, "sync", "ran again"),
+)

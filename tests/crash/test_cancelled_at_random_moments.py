@@ -1,0 +1,48 @@
+"""Cancelled at any moment and in any way, a run keeps what had finished and leaves nothing behind."""
+
+import asyncio
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from durable_graph._runtime.run import Durability
+from tests.crash.cancelling import HOWS, NEVER, How, Moment, cancelled
+from tests.crash.conftest import IS_LONG, Tell
+
+TIMES = 200 if IS_LONG else 25
+
+
+def moments(events: int, seed: str) -> Iterator[Moment]:
+    chance = random.Random(seed)
+    for _ in range(TIMES):
+        yield Moment(event=chance.randint(1, events), turns=chance.choice((0, 0, 1, 2, 3, 5, 8, 13)))
+
+
+def ends(thread: threading.Thread) -> bool:
+    """Whether it was about to end: those that plain functions ran in are told to, and not waited for."""
+    thread.join(timeout=10)
+    return not thread.is_alive()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "exit"])
+@pytest.mark.parametrize("how", HOWS)
+def test_what_had_finished_is_kept_and_nothing_is_left_behind(
+    how: How, mode: Durability, tmp_path: Path, tell: Tell
+) -> None:
+    threads = set(threading.enumerate())
+    undisturbed = asyncio.run(cancelled(how, mode, NEVER, tmp_path / "undisturbed.db"))
+    were_cancelled = 0
+
+    for number, moment in enumerate(moments(undisturbed.events, f"{how} {mode}")):
+        got = asyncio.run(cancelled(how, mode, moment, tmp_path / f"{number}.db"))
+        assert got.broken == [], moment
+        assert got.state == undisturbed.state, moment
+        were_cancelled += got.was_cancelled
+
+    assert not undisturbed.was_cancelled
+    assert were_cancelled > TIMES // 2
+    assert [thread for thread in threading.enumerate() if thread not in threads and not ends(thread)] == []
+    tell(f"{how}, {mode}: {were_cancelled} of {TIMES} runs were cancelled, 0 violations")

@@ -1,0 +1,52 @@
+"""The crash tests can fail: each of these bugs is found by them, and as what it is."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from durable_graph import DurableGraphError
+from tests.crash.cancelling import NEVER, Moment, cancelled
+from tests.crash.conftest import Tell
+from tests.crash.exploring import one_crash
+from tests.crash.places import InMemory
+from tests.crash.planted import BUGS, Bug
+from tests.crash.planted_cancelling import CANCELLING_BUGS, CancellingBug
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+async def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch, tell: Tell) -> None:
+    found = [broken async for _, broken in one_crash(bug.on, InMemory, bug.mode)]
+    assert found
+    assert not any(found)
+
+    bug.plant(monkeypatch)
+    sentences: list[str] = []
+    try:
+        async for _, broken in one_crash(bug.on, InMemory, bug.mode):
+            sentences.extend(broken)
+    except DurableGraphError as error:
+        # Some bugs leave a thread that cannot even be read.
+        sentences.append(f"{type(error).__name__}: {error}")
+
+    assert any(bug.found_as in sentence for sentence in sentences), sentences
+    tell(f"{bug.name}: found, {len(sentences)} violations")
+
+
+@pytest.mark.parametrize("bug", CANCELLING_BUGS, ids=lambda bug: bug.name)
+def test_a_bug_of_cancelling_is_found(
+    bug: CancellingBug, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tell: Tell
+) -> None:
+    bug.plant(monkeypatch)
+    events = asyncio.run(cancelled("task.cancel", bug.mode, NEVER, tmp_path / "undisturbed.db")).events
+
+    sentences: list[str] = []
+    for event in range(1, events + 1):
+        try:
+            got = asyncio.run(cancelled("task.cancel", bug.mode, Moment(event, turns=0), tmp_path / f"{event}.db"))
+            sentences.extend(got.broken)
+        except DurableGraphError as error:
+            sentences.append(f"{type(error).__name__}: {error}")
+
+    assert any(bug.found_as in sentence for sentence in sentences), sentences
+    tell(f"{bug.name}: found, {len(sentences)} violations")
