@@ -40,6 +40,11 @@ class Item(TypedDict):
     item: int
 
 
+def tell_witness(moment: Literal["start", "end"], info: ExecutionInfo) -> None:
+    """What a node does when it starts and when it is about to return."""
+    _witness.get()(moment, info)
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A graph, and the input that its thread is begun with."""
@@ -51,9 +56,14 @@ class Shape:
     def name(self) -> str:
         return self.describe.__name__
 
+    @property
+    def topology(self) -> Topology:
+        """The graph, described once: thousands of processes are about to run it."""
+        return _topology(self.describe)
+
     def on(self, saver: Checkpointer) -> CompiledGraph[State]:
-        """The graph, ready to run. Described once: thousands of processes are about to run it."""
-        return CompiledGraph(_topology(self.describe), saver)
+        """The graph, ready to run."""
+        return CompiledGraph(self.topology, saver)
 
 
 @cache
@@ -65,13 +75,13 @@ def node(name: str, *, turns: int = 1, lone: bool = True) -> Any:
     """A node that takes `turns` turns of the event loop. `lone`: nothing runs beside it, so it may set `newest`."""
 
     async def run(state: State, runtime: Runtime) -> State:
-        _witness.get()("start", runtime.execution_info)
+        tell_witness("start", runtime.execution_info)
         for _ in range(turns):
             await asyncio.sleep(0)
         written: State = {"log": [name], "seen": {name: len(state.get("log", []))}}
         if lone:
             written["newest"] = name
-        _witness.get()("end", runtime.execution_info)
+        tell_witness("end", runtime.execution_info)
         return written
 
     return run
@@ -81,9 +91,9 @@ def plain_node(name: str) -> Any:
     """A node that is a plain function, so that it runs in a thread."""
 
     def run(state: State, runtime: Runtime) -> State:
-        _witness.get()("start", runtime.execution_info)
+        tell_witness("start", runtime.execution_info)
         written: State = {"log": [name], "seen": {name: len(state.get("log", []))}}
-        _witness.get()("end", runtime.execution_info)
+        tell_witness("end", runtime.execution_info)
         return written
 
     return run
@@ -112,10 +122,10 @@ def map_reduce() -> StateGraph[State]:
     """As many tasks of one node as the state says, each with an argument of its own, and one that sees all results."""
 
     async def measure(given: Item, runtime: Runtime) -> State:
-        _witness.get()("start", runtime.execution_info)
+        tell_witness("start", runtime.execution_info)
         for _ in range(8 * (5 - given["item"])):
             await asyncio.sleep(0)
-        _witness.get()("end", runtime.execution_info)
+        tell_witness("end", runtime.execution_info)
         return {"log": [f"item {given['item']}"], "seen": {str(given["item"]): given["item"] ** 2}}
 
     def deal(state: State) -> list[Send]:

@@ -49,7 +49,8 @@ async def read(graph: CompiledGraph[Any]) -> Stored:
         assert found is None
         return NOTHING
     verify(found)
-    assert damaged(page) == {}
+    for damage in damaged(page).values():
+        raise damage
     head = await graph.aget_state(thread_id=THREAD)
     earlier = [snapshot async for snapshot in graph.aget_state_history(thread_id=THREAD)][1:]
     applied = {task.id for snapshot in earlier for task in snapshot.tasks}

@@ -1,0 +1,138 @@
+"""Killing a process that runs a thread, letting another go on, and counting what that cost."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from durable_graph._runtime.run import Durability
+from durable_graph_sqlite import SqliteSaver
+from tests.crash.child import DATABASE, TEN_BY_TWO, Job, Kill
+from tests.crash.fork_server import Ended
+from tests.crash.stored import NOTHING, Stored, read
+from tests.crash.survival import Life, Survival
+
+
+class ProcessFailedError(Exception):
+    """A process ended by itself and with an error. It said on stderr which."""
+
+
+class ForkServer:
+    """Runs jobs, each in a process of its own."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+
+    def run(self, job: Job) -> Ended:
+        """Do the job and wait for its end. Raises `ProcessFailedError`."""
+        to, back = self._process.stdin, self._process.stdout
+        assert to is not None
+        assert back is not None
+        to.write(msgspec.json.encode(job) + b"\n")
+        to.flush()
+        ended = msgspec.json.decode(back.readline(), type=Ended)
+        if ended.exit_code:
+            raise ProcessFailedError(job)
+        return ended
+
+
+@contextmanager
+def fork_server() -> Iterator[ForkServer]:
+    """A server, and in the end none."""
+    command = [sys.executable, "-W", "error", "-m", "tests.crash.fork_server"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        yield ForkServer(process)
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """A thread whose process was killed, and which another went on with."""
+
+    survival: Survival
+    was_killed: bool
+    seconds: float
+
+    @property
+    def at_the_kill(self) -> Stored:
+        return self.survival.found[1]
+
+    @property
+    def was_inside_a_superstep(self) -> bool:
+        """Whether some tasks of the plan had started, and not all were recorded."""
+        head = self.at_the_kill.head_tasks
+        return bool(head & set(self.survival.lives[0].started)) and bool(head - self.at_the_kill.recorded)
+
+
+def undisturbed(server: ForkServer, folder: Path, mode: Durability) -> Killed:
+    """A run that nothing happens to."""
+    folder.mkdir()
+    ended = server.run(Job(str(folder), "first", mode, resumes=False))
+    assert ended.signal is None
+    return Killed(Survival([_life(folder / "first")], [NOTHING, look(folder)]), was_killed=False, seconds=ended.seconds)
+
+
+def kill_and_go_on(
+    server: ForkServer,
+    folder: Path,
+    mode: Durability,
+    *,
+    kill: Kill | None = None,
+    kill_after: float | None = None,
+    torn: bool = False,
+) -> Killed:
+    """Kill a process at a point or after some seconds, look at what it left, and have another one go on."""
+    folder.mkdir()
+    ended = server.run(Job(str(folder), "first", mode, resumes=False, kill=kill, kill_after=kill_after, torn=torn))
+    assert ended.signal in (None, signal.SIGKILL)
+    lives = [_life(folder / "first")]
+    found = [NOTHING, look(folder)]
+    if not found[-1].is_finished:
+        after = server.run(Job(str(folder), "second", mode, resumes=found[-1].exists))
+        assert after.signal is None
+        lives.append(_life(folder / "second"))
+        found.append(look(folder))
+    return Killed(Survival(lives, found), was_killed=ended.signal is not None, seconds=ended.seconds)
+
+
+def look(folder: Path) -> Stored:
+    """What the file has. In a copy: who opens a file that a dead process left repairs it."""
+    copy = folder / "copy"
+    copy.mkdir()
+    for part in folder.glob(f"{DATABASE}*"):
+        shutil.copyfile(part, copy / part.name)
+    stored = asyncio.run(_read(copy / DATABASE))
+    shutil.rmtree(copy)
+    return stored
+
+
+async def _read(path: Path) -> Stored:
+    async with SqliteSaver(path) as saver:
+        return await read(TEN_BY_TWO.on(saver))
+
+
+def _life(ledger: Path) -> Life:
+    life = Life(point=None)
+    if not ledger.exists():
+        return life
+    # The last line may have been cut off by the kill.
+    for line in ledger.read_text().split("\n")[:-1]:
+        what, which = line.split()
+        match what:
+            case "start":
+                life.started.append(which)
+            case "end":
+                life.ended.append(which)
+            case "task":
+                life.told_tasks.add(which)
+            case "checkpoint":
+                life.told_checkpoints.add(which)
+    return life

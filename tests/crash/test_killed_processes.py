@@ -1,0 +1,130 @@
+"""kill -9, for real: at every call of the store, inside its transactions, and at any time at all."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from durable_graph import DurableGraphError
+from durable_graph._runtime.run import Durability
+from durable_graph.testing.crash import MOMENTS
+from tests.crash.child import WIDTH, Kill
+from tests.crash.conftest import IS_LONG, Tell
+from tests.crash.killing import ForkServer, Killed, ProcessFailedError, fork_server, kill_and_go_on, undisturbed
+from tests.crash.oracle import violations
+
+RANDOM_KILLS = 200 if IS_LONG else 12
+
+# The calls of the store: one load, the input, and for each superstep all of its records but one and its commit.
+INPUT, FIRST_RECORD, FIRST_COMMIT = 2, 3, 2 + WIDTH
+EVERY_CALL = range(1, 3 + 2 * WIDTH)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    with fork_server() as running:
+        yield running
+
+
+@dataclass(slots=True)
+class Tally:
+    """What kills cost. `in_flight` are tasks that ran again because nothing had been recorded of them."""
+
+    kills: int = 0
+    recorded: int = 0
+    in_flight: int = 0
+    lost: int = 0
+    wrong: int = 0
+    ran_again: int = 0
+
+    def add(self, killed: Killed, wanted: Killed, mode: Durability) -> list[str]:
+        """Count one more, and say what it broke."""
+        first, last = killed.survival.lives[0], killed.survival.lives[-1]
+        at_the_kill, end = killed.at_the_kill, killed.survival.found[-1]
+        again = set(first.started) & set(last.started) if last is not first else set()
+        self.kills += 1
+        self.recorded += len(at_the_kill.recorded)
+        self.ran_again += len(again & at_the_kill.recorded)
+        self.in_flight += len(again - at_the_kill.recorded)
+        self.lost += len(at_the_kill.recorded - end.recorded)
+        self.wrong += (end.state, end.values) != (wanted.survival.found[-1].state, wanted.survival.found[-1].values)
+        return violations(wanted.survival, killed.survival, mode)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
+def test_a_kill_at_any_call_of_the_store_loses_nothing(
+    server: ForkServer, mode: Durability, tmp_path: Path, tell: Tell
+) -> None:
+    wanted = undisturbed(server, tmp_path / "undisturbed", mode)
+    tally = Tally()
+
+    for call in count(1):
+        before = tally.kills
+        for moment in MOMENTS:
+            killed = kill_and_go_on(server, tmp_path / f"{call} {moment}", mode, kill=Kill(call, moment))
+            if killed.was_killed:
+                assert tally.add(killed, wanted, mode) == [], (call, moment)
+        if tally.kills == before:
+            break
+
+    assert mode != "sync" or tally.kills == len(MOMENTS) * len(EVERY_CALL)
+    tell(f"{mode}, at every call: {tally}")
+
+
+def test_a_kill_at_any_statement_of_a_transaction_leaves_none_of_it(
+    server: ForkServer, tmp_path: Path, tell: Tell
+) -> None:
+    wanted = undisturbed(server, tmp_path / "undisturbed", "sync")
+    tally = Tally()
+
+    for call in EVERY_CALL if IS_LONG else (INPUT, FIRST_RECORD, FIRST_COMMIT):
+        for statement in count(1):
+            folder = tmp_path / f"{call} {statement}"
+            killed = kill_and_go_on(server, folder, "sync", kill=Kill(call, "inside", statement))
+            if not killed.was_killed:
+                break
+            assert tally.add(killed, wanted, "sync") == [], (call, statement)
+
+    assert tally.kills > 20
+    tell(f"at every statement: {tally}")
+
+
+def test_a_kill_inside_a_transaction_that_is_none_is_noticed(server: ForkServer, tmp_path: Path) -> None:
+    wanted = undisturbed(server, tmp_path / "undisturbed", "sync")
+
+    noticed: list[object] = []
+    for statement in range(1, 6):
+        try:
+            kill = Kill(FIRST_COMMIT, "inside", statement)
+            killed = kill_and_go_on(server, tmp_path / f"{statement}", "sync", kill=kill, torn=True)
+            noticed.extend(violations(wanted.survival, killed.survival, "sync"))
+        except (DurableGraphError, ProcessFailedError) as error:
+            noticed.append(error)
+
+    assert noticed
+
+
+def test_a_kill_at_any_time_loses_nothing(server: ForkServer, tmp_path: Path, tell: Tell) -> None:
+    """Counted are those that fell inside a superstep."""
+    wanted = undisturbed(server, tmp_path / "undisturbed", "sync")
+    chance = random.Random(20_26)
+    tally = Tally()
+    outside = 0
+
+    for number in count():
+        after = chance.uniform(0, wanted.seconds)
+        killed = kill_and_go_on(server, tmp_path / f"{number}", "sync", kill_after=after)
+        if killed.was_killed and killed.was_inside_a_superstep:
+            assert tally.add(killed, wanted, "sync") == [], after
+        else:
+            outside += 1
+            assert violations(wanted.survival, killed.survival, "sync") == [], after
+        if tally.kills == RANDOM_KILLS:
+            break
+
+    assert tally.recorded > 0
+    assert (tally.lost, tally.wrong, tally.ran_again) == (0, 0, 0)
+    tell(f"at random times: {tally}; {outside} more fell between two supersteps or after the end, and are not counted")
