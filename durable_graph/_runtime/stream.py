@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import anyio
+
 from durable_graph._runtime import log
 from durable_graph._runtime.events import AnyEvent
 
@@ -29,6 +31,7 @@ class EventStream:
         self._room = asyncio.Event()
         self._run: asyncio.Task[dict[str, Any]] | None = None
         self._told = False
+        self._is_read = True
 
     @property
     def output(self) -> Mapping[str, Any]:
@@ -49,10 +52,15 @@ class EventStream:
     ) -> None:
         assert self._run is not None  # noqa: S101  # __aenter__ made it
         left_early = not self._run.done()
-        while not self._run.done():
+        if left_early:
+            # What the run still has to tell finds no reader: it must not wait for one, nor may what it has to store.
+            self._is_read = False
+            self._room.set()
             self._run.cancel()
-            # Its end is bounded: the grace period is part of every wait for the store.
-            await asyncio.wait({self._run})
+            # Its end is bounded: the grace period is part of every wait for the store. The shield is for readers in a
+            # scope that was cancelled, whose every wait would end at once: the run would outlive the block.
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait({self._run})
         if self._run.cancelled() or self._told:
             return
         failure = self._run.exception()
@@ -83,6 +91,6 @@ class EventStream:
     async def _publish(self, event: AnyEvent) -> None:
         self._events.append(event)
         self._ready.set()
-        while len(self._events) > BUFFER:
+        while len(self._events) > BUFFER and self._is_read:
             self._room.clear()
             await self._room.wait()

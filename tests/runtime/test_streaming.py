@@ -5,12 +5,14 @@ import operator
 from collections import Counter
 from typing import Annotated, Any, TypedDict
 
+import anyio
 import pytest
 
 from durable_graph import (
     START,
     CheckpointCommitted,
     Checkpointer,
+    EventStream,
     InvalidOptionError,
     RunResumed,
     StateGraph,
@@ -19,6 +21,7 @@ from durable_graph import (
     TaskStarted,
 )
 from durable_graph._runtime.run import Durability
+from durable_graph._runtime.stream import BUFFER
 
 
 class State(TypedDict, total=False):
@@ -176,37 +179,85 @@ async def test_leaving_astream_early_cancels_the_run_once_it_is_closed(saver: Ch
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["a", "b", "d"]
 
 
-async def test_a_slow_reader_holds_the_run_back_instead_of_filling_memory(saver: Checkpointer) -> None:
-    from durable_graph._runtime.stream import BUFFER
+class Counting(TypedDict):
+    count: Annotated[int, operator.add]
 
-    ran = 0
 
-    class Counting(TypedDict):
-        count: Annotated[int, operator.add]
-
+def counting_to(end: int, calls: Counter[str]) -> StateGraph[Counting]:
     async def step(state: Counting) -> Counting:
-        nonlocal ran
-        ran += 1
+        calls["step"] += 1
         return {"count": 1}
 
     builder = StateGraph(Counting)
     builder.add_node("step", step)
     builder.add_edge(START, "step")
-    builder.add_conditional_edges("step", lambda state: "step" if state["count"] < 500 else "__end__")
-    graph = builder.compile(saver)
+    builder.add_conditional_edges("step", lambda state: "step" if state["count"] < end else "__end__")
+    return builder
 
-    async with graph.stream({"count": 0}, thread_id="t") as events:
+
+async def until_the_buffer_is_full(events: EventStream) -> None:
+    while len(events._events) <= BUFFER:  # noqa: ASYNC110  # there is no event for a buffer that is full
+        await asyncio.sleep(0)
+    for _ in range(1000):
+        await asyncio.sleep(0)
+
+
+async def test_a_slow_reader_holds_the_run_back_instead_of_filling_memory(saver: Checkpointer) -> None:
+    calls: Counter[str] = Counter()
+
+    async with counting_to(500, calls).compile(saver).stream({"count": 0}, thread_id="t") as events:
         await anext(events)
-        while len(events._events) <= BUFFER:  # noqa: ASYNC110  # there is no event for a buffer that is full
-            await asyncio.sleep(0)
-        for _ in range(1000):
-            await asyncio.sleep(0)
+        await until_the_buffer_is_full(events)
         assert len(events._events) == BUFFER + 1
-        assert ran <= BUFFER
+        assert calls["step"] <= BUFFER
         rest = [event async for event in events]
 
-    assert ran == 500
+    assert calls["step"] == 500
     assert sum(isinstance(event, TaskFinished) for event in rest) == 500
+
+
+async def test_a_reader_that_leaves_a_full_buffer_behind_is_not_waited_for(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls: Counter[str] = Counter()
+    graph = counting_to(500, calls).compile(saver)
+
+    async with asyncio.timeout(5):
+        async with graph.stream({"count": 0}, thread_id="t", durability=durability) as events:
+            await until_the_buffer_is_full(events)
+
+    ran = calls["step"]
+    assert (await graph.aget_state(thread_id="t")).values == {"count": ran}
+    assert await graph.ainvoke(None, thread_id="t") == {"count": 500}
+    assert calls["step"] == 500
+
+
+async def test_a_reader_whose_scope_is_cancelled_leaves_no_run_behind(saver: Checkpointer) -> None:
+    ended = False
+
+    async def slow_to_leave(state: State) -> None:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            ended = True
+
+    builder = StateGraph(State)
+    builder.add_node("slow", slow_to_leave)
+    builder.add_edge(START, "slow")
+    graph = builder.compile(saver)
+
+    with anyio.CancelScope() as scope:
+        async with graph.stream({}, thread_id="t") as events:
+            async for event in events:
+                if isinstance(event, TaskStarted):
+                    for _ in range(20):
+                        await asyncio.sleep(0)
+                    scope.cancel()
+
+    assert ended
 
 
 async def test_the_output_of_a_run_that_has_not_ended_is_an_error(saver: Checkpointer) -> None:
