@@ -28,6 +28,7 @@ PLANTS = [
     ("reading-data", BACKEND, "import marshal"),
     ("pure", "durable_graph/_engine/task.py", "import time"),
     ("pure", "durable_graph/channels/joined.py", "import asyncio"),
+    ("derived", "durable_graph/_engine/task.py", "import uuid"),
 ]
 
 

@@ -16,6 +16,9 @@ NOT_NEEDED = {"aiosqlite", "asyncpg", "hypothesis", "pydantic", "pytest", "rich"
 RUNS_CODE = {"__import__", "compile", "eval", "exec", "import_module", "load_module", "run_path", "run_module"}
 LOADS_CODE = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "runpy", "shelve", "yaml"}
 
+# An entry point imports what an installed package names. The URL that chooses among them is the program's, not data.
+LOADS_BACKENDS = "durable_graph/checkpointing/opening.py"
+
 DEPENDENCIES = {
     "durable_graph": {"anyio", "msgspec"},
     "durable_graph_sqlite": {"aiosqlite", "durable_graph", "msgspec"},
@@ -41,18 +44,22 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield node.module.split(".")[0]
 
 
+def mentioned(tree: ast.AST) -> Iterator[str]:
+    """The names that a module uses: called, handed on, imported from elsewhere, or looked up on something."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        # `re.compile` compiles no code.
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) != "re.compile":
+            yield node.attr
+        elif isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+
+
 def ways_to_run_data(source: str) -> set[str]:
     """Which names in a module could turn data into code."""
     tree = ast.parse(source)
-    called = {
-        node.func.id if isinstance(node.func, ast.Name) else node.func.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
-        # `re.compile` compiles no code.
-        if ast.unparse(node.func) != "re.compile"
-    }
-    named = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-    return (called | named) & RUNS_CODE | set(imported(tree)) & LOADS_CODE
+    return set(mentioned(tree)) & RUNS_CODE | set(imported(tree)) & LOADS_CODE
 
 
 def test_importing_the_library_imports_no_driver_and_no_model_library() -> None:
@@ -77,6 +84,7 @@ def test_no_module_can_turn_data_into_code(path: Path) -> None:
         "from importlib import import_module as quietly",
         "import importlib\nimportlib.import_module(name)",
         "value = eval(text)",
+        "decode = eval",
         "builtins.exec(text)",
         "__import__(name)",
         "compile(text, '', 'exec')",
@@ -84,6 +92,16 @@ def test_no_module_can_turn_data_into_code(path: Path) -> None:
 )
 def test_each_way_to_turn_data_into_code_is_seen(source: str) -> None:
     assert ways_to_run_data(source) != set()
+
+
+def test_installed_backends_are_imported_by_name_in_one_place_only() -> None:
+    looked_up = {
+        path.relative_to(ROOT).as_posix()
+        for path in library_modules()
+        if {"entry_points", "EntryPoint", "resolve_name"} & set(mentioned(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+
+    assert looked_up == {LOADS_BACKENDS}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
