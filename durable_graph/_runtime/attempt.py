@@ -44,9 +44,16 @@ class Attempted:
     error: BaseException | None = None
 
 
+def attempt_number(previous: Outcome | None) -> int:
+    """Which attempt comes now. Routers that choose again belong to the attempt that their node succeeded in."""
+    if previous is None:
+        return 1
+    return previous.attempt + 1 if isinstance(previous, Failed) else previous.attempt
+
+
 async def attempt(setting: Setting, state: State, task: Task, previous: Outcome | None) -> Attempted:
     """Run the task, or only its routers if its node is done already. Only a cancellation is raised."""
-    number = previous.attempt + 1 if isinstance(previous, Failed) else previous.attempt if previous else 1
+    number = attempt_number(previous)
     if isinstance(previous, RoutingOpen):
         return await _choose(setting, state, task, number, previous.writes)
     if task.node == START:

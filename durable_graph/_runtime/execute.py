@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Failed, Identity, Outcome, Task, task_id
+from durable_graph._engine.task import Done, Identity, Outcome, Task, task_id
 from durable_graph._runtime import log
-from durable_graph._runtime.attempt import Attempted, Setting, attempt
+from durable_graph._runtime.attempt import Attempted, Setting, attempt, attempt_number
 from durable_graph._runtime.durability import Durability, Publish
 from durable_graph._runtime.events import AnyEvent, TaskFailed, TaskFinished, TaskStarted
 from durable_graph.graph import START
@@ -62,6 +62,10 @@ class Superstep:
             await self._save_rest_of(cancelled)
             raise
         error = self._first_error(open_tasks)
+        if isinstance(error, asyncio.CancelledError):
+            # No node failed: the thread stays one that runs, which is how it is found to be resumed.
+            await self._save_rest_of(error)
+            raise error
         if error is not None:
             await self._save_rest(failed=True)
             # A failure does not make a cancellation that came with it undone.
@@ -104,14 +108,13 @@ class Superstep:
 
     async def _attempt(self, task: Task) -> Attempted:
         previous = self.recorded.get(task.key)
-        number = previous.attempt + 1 if isinstance(previous, Failed) else 1
         if task.node != START:
             started = TaskStarted(
                 thread_id=self.setting.run.thread_id,
                 step=self.state.step + 1,
                 task_id=self._id_of(task),
                 node=task.node,
-                attempt=number,
+                attempt=attempt_number(previous),
             )
             await self.publish(started)
         return await attempt(self.setting, self.state, task, previous)

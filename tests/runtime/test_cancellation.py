@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_graph import START, Checkpointer, MemorySaver, NodeCancelledError, StateGraph
+from durable_graph import END, START, Checkpointer, MemorySaver, NodeCancelledError, StateGraph
 from durable_graph._runtime.run import Durability
 
 
@@ -123,6 +123,36 @@ async def test_a_plain_function_in_its_thread_is_waited_for_and_its_result_kept(
     assert (snapshot.values, snapshot.next) == ({"log": ["slow"]}, ("slow",))
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["slow"]
     assert calls == {"slow": 1}
+
+
+async def test_a_run_that_is_cancelled_while_a_router_chooses_has_not_failed(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    choosing = asyncio.Event()
+
+    async def node(state: State) -> State:
+        return {"log": ["node"]}
+
+    async def choose(state: State) -> str:
+        if not choosing.is_set():
+            choosing.set()
+            await asyncio.Event().wait()
+        return END
+
+    builder = StateGraph(State)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    builder.add_conditional_edges("node", choose)
+    graph = builder.compile(saver)
+    task = asyncio.create_task(graph.ainvoke({}, thread_id="t", durability=durability))
+    await choosing.wait()
+
+    task.cancel()
+
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert [thread.status for thread in await saver.list_threads()] == ["running"]
+    assert await graph.ainvoke(None, thread_id="t") == {"log": ["node"]}
 
 
 async def test_a_node_that_raises_a_cancellation_of_its_own_fails_like_any_other(saver: Checkpointer) -> None:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from durable_graph import (
+    END,
     START,
     CheckpointCommitted,
     Checkpointer,
@@ -130,6 +131,45 @@ async def test_a_failure_is_told_and_then_raised_where_the_loop_ends(saver: Chec
     assert [(event.node, event.error, event.attempt) for event in failed] == [("b", "ValueError: b", 1)]
     assert isinstance(told[0], CheckpointCommitted)
     assert {event.node for event in told if isinstance(event, TaskStarted)} == {"a", "b", "quiet"}
+
+
+async def test_what_starts_and_how_it_ends_are_told_with_the_same_attempt(saver: Checkpointer) -> None:
+    calls: Counter[str] = Counter()
+
+    async def node(state: State) -> State:
+        calls["node"] += 1
+        if calls["node"] == 1:
+            raise ValueError("flaky")
+        return {"log": ["node"]}
+
+    def choose(state: State) -> str:
+        calls["router"] += 1
+        if calls["router"] == 1:
+            raise ValueError("flaky")
+        return END
+
+    builder = StateGraph(State)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    builder.add_conditional_edges("node", choose)
+    graph = builder.compile(saver)
+    told: list[tuple[str, int]] = []
+
+    async def run(given: State | None) -> None:
+        async with graph.stream(given, thread_id="t") as events:
+            async for event in events:
+                if isinstance(event, TaskStarted | TaskFinished | TaskFailed):
+                    told.append((type(event).__name__, event.attempt))
+
+    with pytest.raises(ValueError, match=r"^flaky"):
+        await run({})
+    with pytest.raises(ValueError, match=r"^flaky"):
+        await run(None)
+    await run(None)
+
+    assert told[:2] == [("TaskStarted", 1), ("TaskFailed", 1)]
+    assert told[2:4] == [("TaskStarted", 2), ("TaskFailed", 2)]
+    assert told[4:] == [("TaskStarted", 2), ("TaskFinished", 2)]
 
 
 async def test_a_resumed_run_begins_with_where_it_goes_on_from(saver: Checkpointer) -> None:
