@@ -7,10 +7,20 @@ import pytest
 from blockbuster import BlockingError
 
 from durable_graph import END, START, StateGraph
+from durable_graph_sqlite import SqliteSaver
 
 
 class State(TypedDict, total=False):
     size: int
+
+
+class LookedUp(str):
+    """A path that reads the disk when it is asked for its text."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return str(Path(__file__).resolve(strict=True))
 
 
 async def test_a_call_that_blocks_the_loop_is_an_error() -> None:
@@ -25,3 +35,12 @@ async def test_a_call_that_blocks_the_loop_is_an_error() -> None:
 
     with pytest.raises(BlockingError):
         await builder.compile().ainvoke({})
+
+
+async def test_a_backend_that_blocks_the_loop_is_noticed_as_well() -> None:
+    with pytest.raises(BlockingError):
+        SqliteSaver(LookedUp("runs.db"))
+
+
+async def test_what_a_test_does_itself_is_its_own_business() -> None:
+    assert str(LookedUp("runs.db")).endswith("test_blocking_is_noticed.py")

@@ -15,12 +15,14 @@ OF_ONE_MACHINE = re.compile(
     r"""
       /(?:home|Users)/[\w.-]+/          # somebody's home
     | (?<![\w.])/roo[t]/                 # the superuser's
+    | (?<![\w.])/wor[k](?:spaces?)?/     # a folder that is mounted for building
     | \b[A-Z]:\\Users\\
     | --(?:extra-)?index[-]url          # where packages come from
     | \bindex[-_]url\s*=
     | --find[-]links
     | https?://[^\s/]*(?:pypi|npm|registry|mirror|artifact)
     | https?://\S+/simple\b
+    | \b[\w-]*(?:pypi|npm)[\w-]*\.(?:com|dev|io|net|org)\b
     """,
     re.VERBOSE,
 )
@@ -60,10 +62,12 @@ def test_a_file_says_nothing_about_the_machine_it_was_written_on(path: Path) -> 
     [
         "/".join(["", "home", "ada", "project"]),
         "/".join(["cd ", "root", "project"]),
+        "/".join(["", "work", "project"]),
         "-".join(["pip install -", "-index", "url x"]),
         "_".join(["index", "url = x"]),
         "https://" + "packages.registry.example/x",
         "https://" + "packages.example/simple/",
+        "npm-like" + ".dev",
     ],
 )
 def test_what_a_file_must_not_say_is_seen(text: str) -> None:
