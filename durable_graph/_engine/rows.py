@@ -96,8 +96,9 @@ def _row(
     newest = links[-1]
     if newest.level > 0 and (chain := chain_size(links)) > 2 * whole_size + _SMALL_CHAIN:
         # Measured only when the chain has doubled, so that measuring costs no more than the writing did.
-        data = _encode_whole(topology, channel, state, max_value_bytes)
-        if 2 * len(data) < chain:
+        data = topology.codecs[channel].value.encode(state.values[channel])
+        # A value too large for one row is no error here: its rows are small, and go on being so.
+        if 2 * len(data) < chain and len(data) <= max_value_bytes:
             return _whole_row(stored, channel, no, data)
         whole_size = len(data)
     prev = links[-2].no if len(links) > 1 else 0

@@ -28,14 +28,14 @@ def item(no: int) -> str:
     return f"item {no} of a long list"
 
 
-def appended(topology: Topology, count: int) -> list[ValueRow]:
+def appended(topology: Topology, count: int, limit: int = LIMIT) -> list[ValueRow]:
     """The rows of `count` supersteps that each append one item to `log`."""
     stored = nothing_stored(b"o" * 16, "")
     rows: list[ValueRow] = []
     for no in range(1, count + 1):
         change = Updates((topology.codecs["log"].update.encode([item(no)]),))
         state = State(no, no, {"log": [item(n) for n in range(1, no + 1)]}, ())
-        new, stored = add_rows(topology, stored, state, {"log": change}, LIMIT)
+        new, stored = add_rows(topology, stored, state, {"log": change}, limit)
         rows.extend(new)
     return rows
 
@@ -94,6 +94,16 @@ def test_a_chain_that_has_outgrown_its_value_is_replaced_by_it() -> None:
 
     assert chain[0].kind == ValueKind.FULL
     assert sum(len(row.value) for row in chain) < 10_000
+
+
+def test_a_list_may_grow_beyond_what_one_row_may_hold() -> None:
+    rows = appended(diamond(), 500, limit=5000)
+
+    chain = chains_of(rows)["log"]
+
+    assert sum(len(row.value) for row in chain) > 2 * 5000
+    assert all(row.kind == ValueKind.DELTA for row in chain)
+    assert max(len(row.value) for row in rows) <= 5000
 
 
 def test_a_segment_is_left_out_where_it_would_be_too_large_a_row() -> None:
