@@ -20,7 +20,13 @@ from durable_graph._runtime.durability import Durability, Publish
 from durable_graph._runtime.events import AnyEvent, CheckpointCommitted
 from durable_graph._runtime.execute import Executed, Superstep
 from durable_graph._runtime.journal import Journal
-from durable_graph.errors import ConcurrentUpdateError, GraphRecursionError, ReducerError
+from durable_graph.errors import (
+    ConcurrentUpdateError,
+    GraphRecursionError,
+    ReducerError,
+    UnstorableValueError,
+    ValueTooLargeError,
+)
 from durable_graph.graph import START
 from durable_graph.records import checkpoint_id
 
@@ -59,7 +65,14 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
     while True:
         step = await _applied(session, state, superstep, executed)
         events = [*superstep.events_of(executed.riding), committed_event(session, step)]
-        if await session.durability.commit(step, events):
+        try:
+            is_committed = await session.durability.commit(step, events)
+        except (UnstorableValueError, ValueTooLargeError) as error:
+            # What a reducer made of the writes. They themselves can be stored, and are.
+            await session.durability.save(executed.riding, superstep.events_of, "failed")
+            error.add_note("the nodes' results are kept: correct the reducer and resume")
+            raise
+        if is_committed:
             return step.state
         assert session.journal is not None  # noqa: S101  # without a store there is no other writer
         adopted = await session.journal.adopt(state.plan)

@@ -18,6 +18,7 @@ from durable_graph import (
     StateGraph,
     UnfinishedThreadError,
     UnknownRouteError,
+    UnstorableValueError,
 )
 from durable_graph._runtime.run import Durability
 from tests.runtime.processes import as_another_process
@@ -198,6 +199,39 @@ async def test_a_reducer_that_failed_can_be_corrected_and_no_node_runs_again(sav
         await compiled(broken).ainvoke({}, thread_id="t")
     assert await compiled(corrected).ainvoke(None, thread_id="t") == {"log": ["a"]}
     assert flaky.calls == {"a": 1}
+
+
+@pytest.mark.parametrize("nodes", ["a", "ab"])
+async def test_a_reducer_that_makes_what_cannot_be_stored_can_be_corrected_and_no_node_runs_again(
+    saver: Checkpointer, nodes: str
+) -> None:
+    flaky = Flaky()
+
+    def compiled(reducer: Any) -> Any:
+        class Merging(TypedDict, total=False):
+            log: Annotated[Any, reducer]
+
+        async def node(state: Merging, runtime: Runtime) -> dict[str, list[str]]:
+            flaky.calls[runtime.execution_info.node] += 1
+            return {"log": [runtime.execution_info.node]}
+
+        builder = StateGraph(Merging)
+        for name in nodes:
+            builder.add_node(name, node)
+            builder.add_edge(START, name)
+        return builder.compile(saver)
+
+    def broken(left: list[str], right: list[str]) -> Any:
+        return object()
+
+    def corrected(left: list[str], right: list[str]) -> list[str]:
+        return left + right
+
+    with pytest.raises(UnstorableValueError, match="'log' is an object"):
+        await compiled(broken).ainvoke({"log": []}, thread_id="t")
+    assert [thread.status for thread in await saver.list_threads()] == ["failed"]
+    assert await compiled(corrected).ainvoke(None, thread_id="t") == {"log": list(nodes)}
+    assert flaky.calls == dict.fromkeys(nodes, 1)
 
 
 async def test_a_stored_plan_with_a_node_that_is_gone_is_an_error_and_loses_nothing(saver: Checkpointer) -> None:
