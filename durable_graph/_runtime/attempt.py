@@ -65,7 +65,7 @@ async def attempt(setting: Setting, state: State, task: Task, previous: Outcome 
     except asyncio.CancelledError as error:
         if _is_being_cancelled():
             raise
-        failure = _own_cancellation(task, error)
+        failure = own_cancellation(task, error)
         return Attempted(Failed(task, number, shown(failure)), failure)
     except Exception as error:
         return Attempted(Failed(task, number, shown(error)), error)
@@ -144,14 +144,14 @@ async def _choose(setting: Setting, state: State, task: Task, number: int, write
     except asyncio.CancelledError as error:
         if _is_being_cancelled():
             return Attempted(RoutingOpen(task, number, writes, "cancelled while its routers ran"), error)
-        failure = _own_cancellation(task, error)
+        failure = own_cancellation(task, error)
         return Attempted(RoutingOpen(task, number, writes, shown(failure)), failure)
     except Exception as error:
         return Attempted(RoutingOpen(task, number, writes, shown(error)), error)
     return Attempted(Done(task, number, writes, routes))
 
 
-def _own_cancellation(task: Task, error: asyncio.CancelledError) -> NodeCancelledError:
+def own_cancellation(task: Task, error: asyncio.CancelledError) -> NodeCancelledError:
     """To let out a cancellation that nobody asked for would look like one of the whole run."""
     failure = NodeCancelledError(task.node)
     failure.__cause__ = error

@@ -28,6 +28,20 @@ async def finish(call: Coroutine[Any, Any, T], grace: float) -> T:
         raise
 
 
+async def wind_up(call: Coroutine[Any, Any, None], grace: float) -> bool:
+    """Let `call` end after a cancellation, for up to `grace` seconds, whatever cancellations still arrive.
+
+    False if it still goes on then; it is not cancelled. Raises what it raises. `finish` would not do: the cancellation
+    that limits its waiting has come already.
+    """
+    task = asyncio.ensure_future(call)
+    await _wait(task, grace)
+    if not task.done():
+        return False
+    task.result()
+    return True
+
+
 async def _wait(task: "asyncio.Future[Any]", grace: float) -> None:
     """Until the task is done or `grace` seconds are over, whatever cancellations arrive."""
     loop = asyncio.get_running_loop()

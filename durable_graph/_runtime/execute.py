@@ -6,12 +6,16 @@ finishes while siblings run is recorded at once; the last one's outcome is left 
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+import anyio.lowlevel
+
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Identity, Outcome, Task, task_id
+from durable_graph._engine.task import Done, Failed, Identity, Outcome, Task, task_id
 from durable_graph._runtime import log
-from durable_graph._runtime.attempt import Attempted, Setting, attempt, attempt_number
+from durable_graph._runtime.attempt import Attempted, Setting, attempt, attempt_number, own_cancellation, shown
+from durable_graph._runtime.cancellation import wind_up
 from durable_graph._runtime.durability import Durability, Publish
 from durable_graph._runtime.events import AnyEvent, TaskFailed, TaskFinished, TaskStarted
 from durable_graph.graph import START
@@ -27,8 +31,29 @@ class Executed:
     riding: tuple[Done, ...]
 
 
-class Stopped(Exception):  # noqa: N818  # a signal between a task and its group, never seen outside this module
-    """A task of the group failed: its siblings are to be cancelled."""
+@dataclass(slots=True)
+class _Siblings:
+    """The tasks of a superstep while they run. `left` have not come to anything yet.
+
+    What stops them is not an error that leaves one of them: for that, Python 3.11 cancels the task that the group is
+    in, which is the caller's, and does not take it back.
+    """
+
+    left: int
+    gate: asyncio.Semaphore | None
+    running: list[asyncio.Task[None]] = field(default_factory=list)
+    raised: list[BaseException] = field(default_factory=list)
+    is_stopped: bool = False
+
+    def stop(self) -> None:
+        """Cancel those that still run, once all have begun: what fails at once is told of every one of them."""
+        if not self.is_stopped:
+            self.is_stopped = True
+            asyncio.get_running_loop().call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        for task in self.running:
+            task.cancel()
 
 
 @dataclass(slots=True)
@@ -61,6 +86,9 @@ class Superstep:
         except asyncio.CancelledError as cancelled:
             await self._save_rest_of(cancelled)
             raise
+        is_cancelled = _cancellations() > being_cancelled
+        if not is_cancelled:
+            self._blame_for_cancellations(open_tasks)
         error = self._first_error(open_tasks)
         if isinstance(error, asyncio.CancelledError):
             # No node failed: the thread stays one that runs, which is how it is found to be resumed.
@@ -70,41 +98,53 @@ class Superstep:
             await self._save_rest(failed=True)
             # A failure does not make a cancellation that came with it undone.
             raise error
-        if _cancellations() > being_cancelled:
+        if is_cancelled:
             late = asyncio.CancelledError()
             await self._save_rest_of(late)
+            # An anyio scope takes back no cancellation but its own.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             raise late
         return self._executed()
 
     async def _run_group(self, tasks: Sequence[Task]) -> None:
         limit = self.setting.run.max_concurrency
-        gate = asyncio.Semaphore(limit) if limit is not None else None
-        left = len(tasks)
+        siblings = _Siblings(left=len(tasks), gate=None if limit is None else asyncio.Semaphore(limit))
+        async with asyncio.TaskGroup() as group:
+            siblings.running.extend(group.create_task(self._run_among(siblings, task)) for task in tasks)
+        if siblings.raised:
+            raise siblings.raised[0]
 
-        async def run_one(task: Task) -> None:
-            nonlocal left
-            if gate is None:
-                result = await self._attempt(task)
-            else:
-                # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
-                async with gate:
-                    result = await self._attempt(task)
-            self.attempted[task.key] = result
-            left -= 1
-            if result.error is not None:
-                raise Stopped
-            if left:
-                await self._save([result.outcome])
-
+    async def _run_among(self, siblings: "_Siblings", task: Task) -> None:
         try:
-            async with asyncio.TaskGroup() as group:
-                for task in tasks:
-                    group.create_task(run_one(task))
-        except* Stopped:
-            pass
-        except* Exception as errors:
-            # Only the store's own: what nodes raise is an outcome.
-            raise _first(errors) from None
+            # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
+            async with siblings.gate or nullcontext():
+                result = await self._attempt(task)
+            self.attempted[task.key] = result
+            siblings.left -= 1
+            if result.error is not None:
+                siblings.stop()
+            elif siblings.left:
+                await self._save([result.outcome])
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the store's, or a node's that is no `Exception`: raised once all have ended
+            siblings.raised.append(error)
+            siblings.stop()
+
+    def _blame_for_cancellations(self, tasks: Sequence[Task]) -> None:
+        """Nobody cancelled the run, so what was cancelled in it was by a node: itself, or one of its siblings."""
+        for task in tasks:
+            result = self.attempted.get(task.key)
+            if result is not None and isinstance(result.error, asyncio.CancelledError):
+                self.attempted[task.key] = Attempted(result.outcome, own_cancellation(task, result.error))
+        if any(result.error is not None for result in self.attempted.values()):
+            # Those that came to nothing were cancelled because of it.
+            return
+        for task in tasks:
+            if task.key not in self.attempted:
+                failure = own_cancellation(task, asyncio.CancelledError())
+                number = attempt_number(self.recorded.get(task.key))
+                self.attempted[task.key] = Attempted(Failed(task, number, shown(failure)), failure)
 
     async def _attempt(self, task: Task) -> Attempted:
         previous = self.recorded.get(task.key)
@@ -128,8 +168,10 @@ class Superstep:
                 self.attempted[outcome.task.key] = Attempted(outcome)
 
     async def _save_rest_of(self, cancelled: asyncio.CancelledError) -> None:
+        grace = self.setting.run.grace
         try:
-            await self._save_rest()
+            if not await wind_up(self._save_rest(), grace):
+                log.grace_is_over("the store's last call", grace)
         except Exception as error:
             # The cancellation wins, but not silently.
             raise cancelled from error
@@ -147,7 +189,8 @@ class Superstep:
             outcome = result.outcome if result is not None else self.recorded[task.key]
             assert isinstance(outcome, Done)  # noqa: S101  # every other outcome was raised
             done.append(outcome)
-        riding = tuple(outcome for outcome in done if outcome.task.key in self.attempted.keys() - self.saved)
+        unsaved = self.attempted.keys() - self.saved
+        riding = tuple(outcome for outcome in done if outcome.task.key in unsaved)
         return Executed(tuple(done), riding)
 
     def _first_error(self, tasks: Sequence[Task]) -> BaseException | None:
@@ -205,8 +248,3 @@ class Superstep:
 def _cancellations() -> int:
     task = asyncio.current_task()
     return task.cancelling() if task is not None else 0
-
-
-def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

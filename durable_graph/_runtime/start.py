@@ -1,5 +1,6 @@
 """From a call to a running thread: load it, decide what the call means for it, and commit that before any node runs."""
 
+import asyncio
 import os
 import time
 
@@ -11,7 +12,7 @@ from durable_graph._engine.task import Done, Outcome
 from durable_graph._engine.unit import Step
 from durable_graph._runtime import log
 from durable_graph._runtime.attempt import Setting
-from durable_graph._runtime.cancellation import finish
+from durable_graph._runtime.cancellation import finish, wind_up
 from durable_graph._runtime.drive import Session, committed_event, drive, next_no
 from durable_graph._runtime.durability import Async, Durability, Exit, Nowhere, Publish, Sync
 from durable_graph._runtime.events import RunResumed
@@ -60,8 +61,12 @@ def _durability(run: Run, journal: Journal, publish: Publish) -> Durability:
 
 async def _settle_after(session: Session, error: BaseException) -> None:
     """Commit what was taken on although the run failed. If that fails too, the run's own error is what is raised."""
+    settling = session.durability.settle()
     try:
-        await session.durability.settle()
+        if not isinstance(error, asyncio.CancelledError):
+            await settling
+        elif not await wind_up(settling, session.setting.run.grace):
+            log.grace_is_over("the store's last call", session.setting.run.grace)
     except Exception as later:
         if later is not error:
             error.add_note(f"what had finished could not be stored either: {type(later).__name__}: {later}")

@@ -74,7 +74,9 @@ class EventStream:
         return self
 
     async def __anext__(self) -> AnyEvent:
-        assert self._run is not None  # noqa: S101  # there is no way here but through `async with`
+        if self._run is None:
+            message = "the run was not started: read its events inside `async with graph.stream(...) as events`"
+            raise RuntimeError(message)
         while not self._events:
             if self._run.done():
                 self._told = True

@@ -1,0 +1,191 @@
+"""Nodes, readers and stores that do what nobody expects: the run still ends, and says whose doing it was."""
+
+import asyncio
+import operator
+from functools import partial
+from typing import Annotated, Any, TypedDict
+
+import anyio
+import pytest
+
+from durable_graph import START, Checkpointer, MemorySaver, NodeCancelledError, StateGraph
+from durable_graph._runtime import options
+from durable_graph._runtime.run import Durability, Run
+from durable_graph.records import CommitResult, CommitUnit, SaveResult, WritesBatch
+from durable_graph.testing.crash import CrashingSaver
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+def side_by_side(**nodes: Any) -> StateGraph[State]:
+    builder = StateGraph(State)
+    for name, node in nodes.items():
+        builder.add_node(name, node)
+        builder.add_edge(START, name)
+    return builder
+
+
+async def writes_a(state: State) -> State:
+    return {"log": ["a"]}
+
+
+async def test_a_node_that_cancels_itself_fails_and_its_siblings_go_on(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    attempts: list[str] = []
+
+    async def cancels_itself(state: State) -> State:
+        attempts.append("odd")
+        me = asyncio.current_task()
+        if len(attempts) == 1 and me is not None:
+            me.cancel()
+            await asyncio.sleep(0)
+        return {"log": ["odd"]}
+
+    async def late(state: State) -> State:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return {"log": ["late"]}
+
+    graph = side_by_side(a=writes_a, late=late, odd=cancels_itself).compile(saver)
+
+    with pytest.raises(NodeCancelledError, match="'odd'"):
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    snapshot = await graph.aget_state(thread_id="t")
+    assert [task.name for task in snapshot.tasks if task.result is not None] == ["a", "late"]
+    assert [thread.status for thread in await saver.list_threads()] == ["failed"]
+    assert await graph.ainvoke(None, thread_id="t") == {"log": ["a", "late", "odd"]}
+
+
+async def test_a_node_that_is_cancelled_by_a_sibling_while_its_router_chooses_is_named(saver: Checkpointer) -> None:
+    choosing: dict[str, asyncio.Task[Any]] = {}
+    chooses = asyncio.Event()
+
+    async def choose(state: State) -> list[str]:
+        me = asyncio.current_task()
+        if not choosing and me is not None:
+            choosing["b"] = me
+            chooses.set()
+            await asyncio.Event().wait()
+        return []
+
+    async def cancels_b(state: State) -> State:
+        await chooses.wait()
+        choosing["b"].cancel()
+        return {"log": ["a"]}
+
+    async def writes_b(state: State) -> State:
+        return {"log": ["b"]}
+
+    builder = side_by_side(a=cancels_b, b=writes_b)
+    builder.add_conditional_edges("b", choose)
+    graph = builder.compile(saver)
+
+    with pytest.raises(NodeCancelledError, match="'b'"):
+        await graph.ainvoke({}, thread_id="t")
+
+    assert await graph.ainvoke(None, thread_id="t") == {"log": ["a", "b"]}
+
+
+class HangingSaver(CrashingSaver):
+    """Answers no write any more, once `open` is cleared."""
+
+    def __init__(self) -> None:
+        super().__init__(MemorySaver())
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        await self.open.wait()
+        return await super().commit(unit)
+
+    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        await self.open.wait()
+        return await super().save_writes(batch)
+
+
+async def test_a_cancelled_run_waits_for_a_store_that_hangs_no_longer_than_the_grace_period(
+    durability: Durability, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(options, "Run", partial(Run, grace=0.05))
+    saver = HangingSaver()
+    reached = asyncio.Event()
+
+    async def stubborn(state: State) -> State:
+        reached.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            saver.open.clear()
+        return {"log": ["stubborn"]}
+
+    graph = side_by_side(stubborn=stubborn).compile(saver)
+    task = asyncio.create_task(graph.ainvoke({}, thread_id="t", durability=durability))
+    await reached.wait()
+
+    task.cancel()
+    ended, _ = await asyncio.wait({task}, timeout=10)
+
+    assert ended == {task}
+    assert task.cancelled()
+    assert "still runs 0.05 seconds after the run was cancelled" in caplog.text
+    saver.open.set()
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+    assert (await graph.aget_state(thread_id="t")).values == {"log": ["stubborn"]}
+
+
+async def test_a_node_that_keeps_a_scope_from_cancelling_it_does_not_break_the_scope() -> None:
+    async def stubborn(state: State) -> State:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return {"log": ["stubborn"]}
+
+    graph = side_by_side(stubborn=stubborn).compile()
+
+    with anyio.move_on_after(0.01) as scope:
+        await graph.ainvoke({})
+
+    assert scope.cancelled_caught
+
+
+async def test_reading_a_stream_outside_of_its_block_says_how_it_is_read() -> None:
+    stream = side_by_side(a=writes_a).compile().stream({})
+
+    with pytest.raises(RuntimeError, match=r"inside `async with graph.stream\(...\) as events`"):
+        await anext(stream)
+
+
+async def test_a_failure_beside_others_does_not_leave_the_caller_cancelled(saver: Checkpointer) -> None:
+    async def fails(state: State) -> State:
+        raise ValueError("no")
+
+    async def waits(state: State) -> State:
+        await asyncio.Event().wait()
+        return {"log": ["never"]}
+
+    with pytest.raises(ValueError, match="no"):
+        await side_by_side(a=writes_a, fails=fails, waits=waits).compile(saver).ainvoke({}, thread_id="t")
+
+    me = asyncio.current_task()
+    assert me is not None
+    assert me.cancelling() == 0
+
+
+class NoException(BaseException):
+    """What some test and web frameworks raise to get past `except Exception`."""
+
+
+@pytest.mark.parametrize("siblings", [{}, {"a": writes_a}], ids=["alone", "beside another"])
+async def test_what_is_no_exception_comes_out_as_it_was_raised(saver: Checkpointer, siblings: dict[str, Any]) -> None:
+    async def odd(state: State) -> State:
+        raise NoException
+
+    graph = side_by_side(odd=odd, **siblings).compile(saver)
+
+    with pytest.raises(NoException):
+        await graph.ainvoke({}, thread_id="t")
+
+    assert (await graph.aget_state(thread_id="t")).next == ("odd",)
