@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ import anyio.to_thread
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Identity, Outcome, RoutingOpen, Task, Write, task_id
 from durable_graph._runtime import log
-from durable_graph._runtime.cancellation import finish
+from durable_graph._runtime.cancellation import wait_for_end
 from durable_graph._runtime.context import ExecutionInfo, Runtime
 from durable_graph._runtime.routing import choose, routers_of
 from durable_graph._runtime.run import Run
@@ -91,8 +92,12 @@ async def _call(
     if node.is_async:
         return await node.action(given, **extra), None
     result, cancelled = await _in_thread(partial(node.action, given, **extra), setting.run.grace)
-    if inspect.isawaitable(result) and cancelled is None:
+    if inspect.isawaitable(result):
         # A plain function that hands back a coroutine, such as a lambda around an async one.
+        if cancelled is not None:
+            if inspect.iscoroutine(result):
+                result.close()
+            raise cancelled
         result = await result
     return result, cancelled
 
@@ -117,20 +122,27 @@ async def _in_thread(call: Callable[[], Any], grace: float) -> tuple[Any, asynci
     """What a plain function returns from a worker thread, which nothing can stop: a cancellation waits for it.
 
     What it came to within the grace period counts, and comes with the cancellation that is to be raised afterwards.
+    One that still waits for a free thread is not begun any more.
     """
     context = contextvars.copy_context()
-    running = asyncio.ensure_future(anyio.to_thread.run_sync(context.run, call))
+    # Whether the function begins or the cancellation comes first is decided in one place, by whoever is there first.
+    turn: Future[None] = Future()
+
+    def begin() -> Any:
+        return context.run(call) if turn.set_running_or_notify_cancel() else None
+
+    running = asyncio.ensure_future(anyio.to_thread.run_sync(begin))
     try:
-        return await finish(_settled(running), grace), None
+        return await asyncio.shield(running), None
     except asyncio.CancelledError as cancelled:
+        if turn.cancel():
+            running.cancel()
+        await wait_for_end(running, grace)
         if running.done() and not running.cancelled():
             return running.result(), cancelled
-        log.grace_is_over("a plain function in its thread", grace)
+        if not running.done():
+            log.grace_is_over("a plain function in its thread", grace)
         raise
-
-
-async def _settled(running: "asyncio.Future[Any]") -> Any:
-    return await running
 
 
 # Routing

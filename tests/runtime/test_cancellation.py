@@ -7,11 +7,12 @@ from collections import Counter
 from typing import Annotated, Any, TypedDict
 
 import anyio
+import anyio.to_thread
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_graph import END, START, Checkpointer, MemorySaver, NodeCancelledError, StateGraph
+from durable_graph import END, START, Checkpointer, MemorySaver, NodeCancelledError, Runtime, StateGraph
 from durable_graph._runtime.run import Durability
 
 
@@ -153,6 +154,82 @@ async def test_a_run_that_is_cancelled_while_a_router_chooses_has_not_failed(
     assert task.cancelled()
     assert [thread.status for thread in await saver.list_threads()] == ["running"]
     assert await graph.ainvoke(None, thread_id="t") == {"log": ["node"]}
+
+
+@pytest.mark.parametrize("ended_by", ["cancellation", "failure"])
+async def test_a_plain_function_that_waits_for_a_thread_is_not_begun_once_its_run_has_ended(
+    saver: Checkpointer, ended_by: str
+) -> None:
+    threads = int(anyio.to_thread.current_default_thread_limiter().total_tokens)
+    begun: list[str] = []
+    gate, full = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def occupying(state: State, runtime: Runtime) -> None:
+        begun.append(runtime.execution_info.node)
+        if len(begun) == threads:
+            loop.call_soon_threadsafe(full.set)
+        gate.wait(10)
+
+    async def failing(state: State) -> None:
+        await full.wait()
+        loop.call_soon(gate.set)
+        raise ValueError("failing")
+
+    builder = StateGraph(State)
+    for number in range(threads + 10):
+        builder.add_node(f"occupying {number}", occupying)
+        builder.add_edge(START, f"occupying {number}")
+    if ended_by == "failure":
+        builder.add_node("failing", failing)
+        builder.add_edge(START, "failing")
+    task = asyncio.create_task(builder.compile(saver).ainvoke({}, thread_id="t"))
+    await full.wait()
+
+    if ended_by == "cancellation":
+        task.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+
+    await asyncio.wait({task})
+    assert task.cancelled() if ended_by == "cancellation" else isinstance(task.exception(), ValueError)
+    await anyio.to_thread.run_sync(lambda: None)  # whatever had been left to begin would have
+    assert len(begun) == threads
+
+
+async def test_a_coroutine_that_a_plain_function_handed_back_too_late_is_not_begun_and_is_no_failure(
+    saver: Checkpointer,
+) -> None:
+    entered, gate = threading.Event(), threading.Event()
+    begun = 0
+
+    async def late(state: State) -> State:
+        nonlocal begun
+        begun += 1
+        return {"log": ["late"]}
+
+    def handing_back(state: State) -> Any:
+        entered.set()
+        gate.wait(10)
+        return late(state)
+
+    builder = StateGraph(State)
+    builder.add_node("late", handing_back)
+    builder.add_edge(START, "late")
+    graph = builder.compile(saver)
+    task = asyncio.create_task(graph.ainvoke({}, thread_id="t"))
+    while not entered.is_set():  # noqa: ASYNC110  # it is set in a thread
+        await asyncio.sleep(0)
+
+    task.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.wait({task})
+
+    assert task.cancelled()
+    assert begun == 0
+    assert [each.error for each in (await graph.aget_state(thread_id="t")).tasks] == [None]
+    assert await graph.ainvoke(None, thread_id="t") == {"log": ["late"]}
 
 
 async def test_a_node_that_raises_a_cancellation_of_its_own_fails_like_any_other(saver: Checkpointer) -> None:
