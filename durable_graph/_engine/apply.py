@@ -64,8 +64,11 @@ def plan_after(topology: Topology, values: Mapping[str, Any], done: Sequence[Don
                 sends.append((route.node, route.argument))
             elif route.node != END:
                 nodes.add(route.node)
-    # A full join's target is always in the plan that follows, and running it clears the join.
-    nodes.update(join.target for join in topology.joins if join.rule.is_full(values.get(join.channel, MISSING)))
+    # A full join's target is always in the plan that follows, and running it clears the join: only one that somebody
+    # has just arrived at can be full.
+    finished = {outcome.task.node for outcome in done}
+    arrived_at = (join for node in finished for join in topology.joins_of_source.get(node, ()))
+    nodes.update(join.target for join in arrived_at if join.rule.is_full(values.get(join.channel, MISSING)))
     return number(sorted(nodes), sends, no)
 
 

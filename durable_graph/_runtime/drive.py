@@ -115,8 +115,8 @@ def committed_event(session: Session, step: Step) -> AnyEvent:
 
 
 def _with(executed: Executed, adopted: dict[tuple[int, int], Outcome]) -> Executed:
-    done: list[Done] = []
-    for mine in executed.done:
-        theirs = adopted.get(mine.task.key)
-        done.append(theirs if isinstance(theirs, Done) else mine)
-    return Executed(tuple(done), tuple(outcome for outcome in executed.riding if outcome in done))
+    theirs = {key: outcome for key, outcome in adopted.items() if isinstance(outcome, Done)}
+    return Executed(
+        tuple(theirs.get(mine.task.key, mine) for mine in executed.done),
+        tuple(mine for mine in executed.riding if mine.task.key not in theirs),
+    )
