@@ -11,6 +11,7 @@ IfBusy = Literal["reject", "wait"]
 
 DURABILITIES: tuple[str, ...] = get_args(Durability)
 DEFAULT_RECURSION_LIMIT = 10_000
+GRACE = 5.0
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -31,5 +32,5 @@ class Run(msgspec.Struct, frozen=True):
     if_busy: IfBusy
     metadata: dict[str, str | int | float | bool | None]
     config: Mapping[str, Any]
-    grace: float = 5.0
+    grace: float = GRACE
     backlog: int = 8

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import anyio
-
 from durable_graph._runtime import log
+from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.events import AnyEvent
+from durable_graph._runtime.run import GRACE
 
 Start = Callable[[Callable[[AnyEvent], Awaitable[None]]], Awaitable[dict[str, Any]]]
 
@@ -57,10 +57,8 @@ class EventStream:
             self._is_read = False
             self._room.set()
             self._run.cancel()
-            # Its end is bounded: the grace period is part of every wait for the store. The shield is for readers in a
-            # scope that was cancelled, whose every wait would end at once: the run would outlive the block.
-            with anyio.CancelScope(shield=True):
-                await asyncio.wait({self._run})
+            # Also for a reader that is cancelled itself, however often: until its end the run holds the thread.
+            await finish(_end_of(self._run), GRACE)
         if self._run.cancelled() or self._told:
             return
         failure = self._run.exception()
@@ -96,3 +94,7 @@ class EventStream:
         while len(self._events) > BUFFER and self._is_read:
             self._room.clear()
             await self._room.wait()
+
+
+async def _end_of(run: "asyncio.Task[Any]") -> None:
+    await asyncio.wait({run})

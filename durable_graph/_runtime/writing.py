@@ -27,7 +27,7 @@ def input_writes(topology: Topology, value: Any, max_value_bytes: int | None) ->
 
     Raises `InvalidInputError`, `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
     """
-    updates = value if isinstance(value, dict) else topology.state.updates(value)
+    updates = value if isinstance(value, Mapping) else topology.state.updates(value)
     if updates is None:
         raise InvalidInputError(value, expected=f"a dict of {topology.state.cls.__name__}'s keys, or an instance of it")
     _check_keys(updates, topology.state.keys, "the input")

@@ -29,7 +29,13 @@ class Reduced:
         return empty_value(self.declared)
 
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
-        value = current
+        # A reducer may change what it is given, such as `extend` and hand it back. The value before and the writes are
+        # merged again, for a router, for a snapshot or after another writer's commit, so it gets copies of its own.
+        value = _own(current)
         for update in updates:
-            value = update if value is MISSING else self.reducer(value, update)
+            value = _own(update) if value is MISSING else self.reducer(value, update)
         return value
+
+
+def _own(value: Any) -> Any:
+    return value.copy() if type(value) in (list, dict, set) else value

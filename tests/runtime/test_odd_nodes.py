@@ -3,6 +3,7 @@
 import asyncio
 import operator
 from functools import partial
+from types import MappingProxyType
 from typing import Annotated, Any, TypedDict
 
 import anyio
@@ -189,3 +190,66 @@ async def test_what_is_no_exception_comes_out_as_it_was_raised(saver: Checkpoint
         await graph.ainvoke({}, thread_id="t")
 
     assert (await graph.aget_state(thread_id="t")).next == ("odd",)
+
+
+async def test_a_stream_whose_reader_is_cancelled_twice_still_ends_its_run_first(saver: Checkpointer) -> None:
+    waits, leaves, may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def cleans_up(state: State) -> State:
+        try:
+            waits.set()
+            await asyncio.Event().wait()
+        finally:
+            leaves.set()
+            await may_end.wait()
+        return {}
+
+    graph = side_by_side(a=writes_a, cleans_up=cleans_up).compile(saver)
+
+    async def read() -> None:
+        async with graph.stream({}, thread_id="t") as events:
+            async for _ in events:
+                pass
+
+    reader = asyncio.create_task(read())
+    await waits.wait()
+    reader.cancel()
+    await leaves.wait()
+    reader.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not reader.done()
+    may_end.set()
+    await asyncio.wait({reader})
+
+    assert reader.cancelled()
+    assert (await graph.aget_state(thread_id="t")).next == ("cleans_up",)
+
+
+def extended(value: list[str], more: list[str]) -> list[str]:
+    value.extend(more)
+    return value
+
+
+class Extended(TypedDict):
+    log: Annotated[list[str], extended]
+
+
+async def test_a_reducer_that_changes_what_it_is_given_counts_each_write_once(saver: Checkpointer) -> None:
+    async def node(state: Extended) -> Extended:
+        return {"log": ["node"]}
+
+    builder = StateGraph(Extended)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    builder.add_conditional_edges("node", lambda state: "__end__" if state["log"] == ["in", "node"] else "node")
+    graph = builder.compile(saver)
+
+    assert await graph.ainvoke({"log": ["in"]}, thread_id="t") == {"log": ["in", "node"]}
+    assert (await graph.aget_state(thread_id="t")).values == {"log": ["in", "node"]}
+
+
+async def test_any_mapping_is_an_input(saver: Checkpointer) -> None:
+    graph = side_by_side(a=writes_a).compile(saver)
+
+    assert await graph.ainvoke(MappingProxyType({"log": ["in"]}), thread_id="t") == {"log": ["in", "a"]}
