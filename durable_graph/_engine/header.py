@@ -91,6 +91,9 @@ def decode_result(topology: Topology, task: Task, rank: Rank, attempt: int, data
         raise DecodeError("a task's record", str(error)) from error
     if rank == Rank.FAILED:
         return Failed(task, attempt, result.error or "")
+    if rank == Rank.INTERRUPTED:
+        # Read as done, it would let the run go on without the answer that it waits for.
+        raise DecodeError("a task's record", "the task waits for an answer, which only a newer version can give")
     writes = tuple(Write(channel, _value(topology, channel, value), value) for channel, value in result.writes)
     if rank == Rank.ROUTING_OPEN:
         return RoutingOpen(task, attempt, writes, result.error or "")
