@@ -20,7 +20,7 @@ class LookedUp(str):
     __slots__ = ()
 
     def __str__(self) -> str:
-        return str(Path(__file__).resolve(strict=True))
+        return f"{Path(__file__).stat().st_size}.db"
 
 
 async def test_a_call_that_blocks_the_loop_is_an_error() -> None:
@@ -43,4 +43,4 @@ async def test_a_backend_that_blocks_the_loop_is_noticed_as_well() -> None:
 
 
 async def test_what_a_test_does_itself_is_its_own_business() -> None:
-    assert str(LookedUp("runs.db")).endswith("test_blocking_is_noticed.py")
+    assert str(LookedUp("runs.db")) != "runs.db"
