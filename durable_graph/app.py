@@ -90,7 +90,7 @@ class CompiledGraph(Generic[StateT]):
         three. `recursion_limit` is how many supersteps this call may run, `max_concurrency` how many nodes at once.
         `if_unfinished` says what new input does to tasks that are left: take their place ("supersede", recorded in the
         checkpoint), wait for them ("resume"), or nothing ("reject"). `if_busy` says what to do while another call of
-        this process runs the thread.
+        this process runs the thread; a node that waits for a turn on its own thread waits for itself.
 
         Raises:
             what a node raised: with a note that names node, superstep and thread.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from durable_graph.errors import DurableGraphError
+from durable_graph.errors import DurableGraphError, StoreUnavailableError
 from durable_graph_sqlite.failures import translated
 from durable_graph_sqlite.opening import open_database
 from durable_graph_sqlite.patience import Patience, begin_reading, committing
@@ -21,22 +21,31 @@ _FETCH = 64
 class Connection:
     """An open file. Not made directly: `await Connection.opened(path, patience)`."""
 
-    __slots__ = ("_db", "_driver", "path", "patience")
+    __slots__ = ("_db", "_driver", "_identity", "path", "patience")
 
-    def __init__(self, path: Path, patience: Patience, driver: aiosqlite.Connection, db: sqlite3.Connection) -> None:
+    def __init__(
+        self,
+        path: Path,
+        patience: Patience,
+        driver: aiosqlite.Connection,
+        db: sqlite3.Connection,
+        identity: tuple[int, int],
+    ) -> None:
         self.path: Path = path
         self.patience: Patience = patience
         self._driver = driver
         self._db = db
+        self._identity = identity
 
     @classmethod
     async def opened(cls, path: Path, patience: Patience) -> "Connection":
         """Open the file on a thread of its own. Raises as `open_database` does."""
-        made: list[sqlite3.Connection] = []
+        made: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
 
         def connect() -> sqlite3.Connection:
-            made.append(open_database(path, patience))
-            return made[0]
+            db = open_database(path, patience)
+            made.append((db, identity_of(path)))
+            return db
 
         driver = aiosqlite.Connection(connect, _FETCH)
         # A program that forgot to close its saver must still be able to end.
@@ -49,7 +58,7 @@ class Connection:
             while worker.is_alive():  # noqa: ASYNC110 - a thread that ends sets no event of ours
                 await asyncio.sleep(0)
             raise
-        return cls(path, patience, driver, made[0])
+        return cls(path, patience, driver, *made[0])
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What the function returns, run on the connection's thread. Once begun it ends, whoever is cancelled.
@@ -65,12 +74,24 @@ class Connection:
 
         def attempt(db: sqlite3.Connection) -> T:
             with committing(db, begin_reading):
+                self.check_still_there()
                 return function(db)
 
         try:
             return await self.call(lambda db: self.patience.until_free(lambda: attempt(db)))
         except sqlite3.Error as error:
             raise self.failure(error, thread) from error
+
+    def check_still_there(self) -> None:
+        """Raise `StoreUnavailableError` if the path no longer leads to the open file. Blocks.
+
+        What is written to a removed file succeeds, and is gone when it is closed: to acknowledge it would be a lie.
+        """
+        if identity_of(self.path) != self._identity:
+            why = (
+                "the file was removed or replaced while it was open; put it back, or open a saver on what is there now"
+            )
+            raise StoreUnavailableError(str(self.path), why)
 
     def failure(self, error: sqlite3.Error, thread: str | None = None) -> DurableGraphError:
         """SQLite's error as ours."""
@@ -79,3 +100,12 @@ class Connection:
     async def close(self) -> None:
         """Close the file. The last one to do so moves what was written ahead into it; SQLite sees to that."""
         await self._driver.close()
+
+
+def identity_of(path: Path) -> tuple[int, int]:
+    """Which file a path leads to; (0, 0) if to none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_dev, found.st_ino

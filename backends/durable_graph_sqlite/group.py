@@ -99,6 +99,7 @@ class GroupCommit:
     def _transaction(self, db: sqlite3.Connection, group: Sequence[Request]) -> list[Any]:
         def attempt() -> list[Any]:
             with committing(db, begin):
+                self._connection.check_still_there()
                 return [request.apply(db) for request in group]
 
         return self._connection.patience.until_free(attempt)

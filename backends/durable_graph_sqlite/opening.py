@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from durable_graph.errors import NotADatabaseError, StoreFormatError, StoreReadOnlyError
+from durable_graph.errors import (
+    DurableGraphError,
+    NotADatabaseError,
+    StoreFormatError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+)
 from durable_graph_sqlite.failures import code_of, translated
 from durable_graph_sqlite.patience import Patience, begin, committing
 from durable_graph_sqlite.statements import FORMAT, MIGRATIONS, SCHEMA, script
@@ -30,9 +36,20 @@ def open_database(path: Path, patience: Patience) -> sqlite3.Connection:
         _refuse_foreign(path, patience)
         return _connect(path, patience)
     except sqlite3.Error as error:
-        if code_of(error) == sqlite3.SQLITE_CANTOPEN and path.parent.is_dir() and not os.access(path.parent, os.W_OK):
-            raise StoreReadOnlyError(str(path), f"its directory cannot be written ({error})") from error
-        raise translated(str(path), error) from error
+        raise _failure(path, error) from error
+
+
+def _failure(path: Path, error: sqlite3.Error) -> DurableGraphError:
+    """SQLite's error as ours: it says no more than that it could not open the file."""
+    if path.is_dir():
+        return NotADatabaseError(str(path), "it is a directory")
+    if code_of(error) != sqlite3.SQLITE_CANTOPEN:
+        return translated(str(path), error)
+    if not path.parent.is_dir():
+        return StoreUnavailableError(str(path), f"there is no directory {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK):
+        return StoreReadOnlyError(str(path), f"its directory cannot be written ({error})")
+    return translated(str(path), error)
 
 
 def _refuse_foreign(path: Path, patience: Patience) -> None:

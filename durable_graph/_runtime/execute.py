@@ -78,14 +78,7 @@ class Superstep:
         if not open_tasks:
             return self._executed()
         being_cancelled = _cancellations()
-        try:
-            if len(open_tasks) == 1:
-                self.attempted[open_tasks[0].key] = await self._attempt(open_tasks[0])
-            else:
-                await self._run_group(open_tasks)
-        except asyncio.CancelledError as cancelled:
-            await self._save_rest_of(cancelled)
-            raise
+        await self._run_open(open_tasks)
         is_cancelled = _cancellations() > being_cancelled
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
@@ -105,6 +98,24 @@ class Superstep:
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise late
         return self._executed()
+
+    async def _run_open(self, tasks: Sequence[Task]) -> None:
+        """Have every task come to something. What ends this early leaves with what had finished recorded."""
+        try:
+            if len(tasks) == 1:
+                self.attempted[tasks[0].key] = await self._attempt(tasks[0])
+            else:
+                await self._run_group(tasks)
+        except asyncio.CancelledError as cancelled:
+            await self._save_rest_of(cancelled)
+            raise
+        except (Exception, KeyboardInterrupt, SystemExit):
+            # The store's, which there is nothing to record with, or the end of the process.
+            raise
+        except BaseException:
+            # A kind of a node's own, which is no failure to record.
+            await self._save_rest()
+            raise
 
     async def _run_group(self, tasks: Sequence[Task]) -> None:
         limit = self.setting.run.max_concurrency

@@ -1,6 +1,7 @@
 """LangGraph's config dict and the keyword arguments, read into one `Run`. What means nothing here is refused."""
 
 import math
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 from uuid import UUID
@@ -138,9 +139,11 @@ def _thread_id(value: object) -> str | None:
         size = len(text.encode())
     except UnicodeEncodeError:
         size = 0
-    if not 0 < size <= _MAX_ID_BYTES or not text.isprintable():
+    if not 0 < size <= _MAX_ID_BYTES or any(unicodedata.category(letter) == "Cc" for letter in text):
         option = "thread_id"
-        raise InvalidOptionError(option, value, allowed=f"1 to {_MAX_ID_BYTES} bytes of printable text")
+        raise InvalidOptionError(
+            option, value, allowed=f"1 to {_MAX_ID_BYTES} bytes of text without control characters"
+        )
     return text
 
 

@@ -42,6 +42,9 @@ class EventStream:
         return self._run.result()
 
     async def __aenter__(self) -> Self:
+        if self._run is not None:
+            message = "this stream was read already: call graph.stream(...) again for another run"
+            raise RuntimeError(message)
         # A task of its own and no task group: a scope held open across a reader's yield would cancel the reader.
         self._run = asyncio.create_task(self._go())
         self._run.add_done_callback(lambda _: self._ready.set())

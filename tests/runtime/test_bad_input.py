@@ -279,8 +279,8 @@ async def test_an_unknown_config_key_is_refused_with_what_to_do(
         ({"config": {"configurable": {"checkpoint_ns": "sub"}}}, "checkpoint_ns"),
         ({"thread_id": ""}, "thread_id=''"),
         ({"thread_id": "x" * 256}, "255 bytes"),
-        ({"thread_id": "a\nb"}, "printable"),
-        ({"thread_id": "\ud800"}, "printable"),
+        ({"thread_id": "a\nb"}, "control characters"),
+        ({"thread_id": "\ud800"}, "255 bytes of text"),
         ({"thread_id": 1.5}, "a str, an int or a UUID"),
     ],
 )

@@ -7,7 +7,15 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, ChannelChangedError, CorruptCheckpointError, StateGraph
+from durable_graph import (
+    END,
+    START,
+    ChannelChangedError,
+    CorruptCheckpointError,
+    NotADatabaseError,
+    StateGraph,
+    StoreUnavailableError,
+)
 from durable_graph_sqlite import SqliteSaver
 
 
@@ -126,3 +134,43 @@ async def test_a_reducer_that_was_taken_away_is_noticed(tmp_path: Path) -> None:
     async with SqliteSaver(path) as saver:
         with pytest.raises(ChannelChangedError, match=r"'log'.*no longer merges"):
             await chain(Plain).compile(saver).aget_state(thread_id="t")
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+async def test_a_file_that_is_taken_away_acknowledges_nothing_more(tmp_path: Path, replaced: bool) -> None:
+    """SQLite goes on writing to a removed file, and all of it is gone once that is closed."""
+    path = tmp_path / "runs.db"
+    ran: list[str] = []
+
+    def taking_away(name: str) -> Any:
+        def node(state: Any) -> dict[str, Any]:
+            ran.append(name)
+            if name == "b":
+                path.unlink()
+                if replaced:
+                    path.touch()
+            return {"log": [name]}
+
+        return node
+
+    builder = StateGraph(State)
+    for name in "abc":
+        builder.add_node(name, taking_away(name))
+    for source, target in zip([START, *"abc"], [*"abc", END], strict=True):
+        builder.add_edge(source, target)
+
+    async with SqliteSaver(path) as saver:
+        graph = builder.compile(saver)
+        with pytest.raises(StoreUnavailableError, match="removed or replaced while it was open"):
+            await graph.ainvoke({}, thread_id="t")
+        with pytest.raises(StoreUnavailableError, match="removed or replaced"):
+            await graph.aget_state(thread_id="t")
+
+    assert ran == ["a", "b"]
+
+
+async def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"there is no directory .*create it first"):
+        await SqliteSaver(tmp_path / "missing" / "runs.db").load("t")
+    with pytest.raises(NotADatabaseError, match="it is a directory"):
+        await SqliteSaver(tmp_path).load("t")

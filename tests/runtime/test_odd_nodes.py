@@ -2,6 +2,7 @@
 
 import asyncio
 import operator
+import threading
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, TypedDict
@@ -253,3 +254,37 @@ async def test_any_mapping_is_an_input(saver: Checkpointer) -> None:
     graph = side_by_side(a=writes_a).compile(saver)
 
     assert await graph.ainvoke(MappingProxyType({"log": ["in"]}), thread_id="t") == {"log": ["in", "a"]}
+
+
+async def test_what_finished_beside_a_node_that_raised_no_exception_is_kept(saver: Checkpointer) -> None:
+    class Odd(BaseException):
+        """Neither an `Exception` nor one of the loop's own."""
+
+    calls: list[str] = []
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(state: State) -> State:
+        calls.append("slow")
+        begun.set()
+        gate.wait(10)
+        return {"log": ["slow"]}
+
+    async def odd(state: State) -> State:
+        if gate.is_set():
+            return {"log": ["odd"]}
+        while not begun.is_set():  # noqa: ASYNC110  # it is set in a thread
+            await asyncio.sleep(0)
+        gate.set()
+        raise Odd
+
+    builder = StateGraph(State)
+    builder.add_node("slow", slow)
+    builder.add_node("odd", odd)
+    builder.add_edge(START, "slow")
+    builder.add_edge(START, "odd")
+    graph = builder.compile(saver)
+    with pytest.raises(Odd):
+        await graph.ainvoke({}, thread_id="t")
+
+    assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["odd", "slow"]
+    assert calls == ["slow"]

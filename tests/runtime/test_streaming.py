@@ -306,3 +306,14 @@ async def test_the_output_of_a_run_that_has_not_ended_is_an_error(saver: Checkpo
     async with graph.stream({}, thread_id="t") as events:
         with pytest.raises(RuntimeError, match="has not ended"):
             _ = events.output
+
+
+async def test_a_stream_is_one_run_and_cannot_be_entered_twice(saver: Checkpointer) -> None:
+    calls: Counter[str] = Counter()
+    stream = fan_out(calls, set()).compile(saver).stream({}, thread_id="t")
+    async with stream as events:
+        assert [event async for event in events]
+
+    with pytest.raises(RuntimeError, match="read already"):
+        await stream.__aenter__()
+    assert calls["a"] == 1
