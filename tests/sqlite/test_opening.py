@@ -142,7 +142,7 @@ async def test_a_missing_directory_is_not_made(tmp_path: Path) -> None:
 
 
 async def test_a_directory_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailableError):
+    with pytest.raises(NotADatabaseError):
         await SqliteSaver(tmp_path).load("thread")
 
 
