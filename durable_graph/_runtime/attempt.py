@@ -4,17 +4,17 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import anyio
 import anyio.to_thread
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Identity, Outcome, RoutingOpen, Task, Write, task_id
 from durable_graph._runtime import log
-from durable_graph._runtime.cancellation import wait_for_end
+from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.context import ExecutionInfo, Runtime
 from durable_graph._runtime.routing import choose, routers_of
 from durable_graph._runtime.run import Run
@@ -125,24 +125,23 @@ async def _in_thread(call: Callable[[], Any], grace: float) -> tuple[Any, asynci
     One that still waits for a free thread is not begun any more.
     """
     context = contextvars.copy_context()
-    # Whether the function begins or the cancellation comes first is decided in one place, by whoever is there first.
-    turn: Future[None] = Future()
-
-    def begin() -> Any:
-        return context.run(call) if turn.set_running_or_notify_cancel() else None
-
-    running = asyncio.ensure_future(anyio.to_thread.run_sync(begin))
+    threads = anyio.to_thread.current_default_thread_limiter()
+    mine = object()
+    # Waited for here, where a cancellation ends the waiting: handed to anyio's own call, it would begin all the same.
+    await threads.acquire_on_behalf_of(mine)
+    running = asyncio.ensure_future(anyio.to_thread.run_sync(context.run, call, limiter=anyio.CapacityLimiter(1)))
+    running.add_done_callback(lambda _: threads.release_on_behalf_of(mine))
     try:
-        return await asyncio.shield(running), None
+        return await finish(_settled(running), grace), None
     except asyncio.CancelledError as cancelled:
-        if turn.cancel():
-            running.cancel()
-        await wait_for_end(running, grace)
         if running.done() and not running.cancelled():
             return running.result(), cancelled
-        if not running.done():
-            log.grace_is_over("a plain function in its thread", grace)
+        log.grace_is_over("a plain function in its thread", grace)
         raise
+
+
+async def _settled(running: "asyncio.Future[Any]") -> Any:
+    return await running
 
 
 # Routing

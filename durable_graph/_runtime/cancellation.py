@@ -21,7 +21,7 @@ async def finish(call: Coroutine[Any, Any, T], grace: float) -> T:
     except asyncio.CancelledError as cancelled:
         if task.cancelled():
             raise
-        await wait_for_end(task, grace)
+        await _wait(task, grace)
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             # The cancellation wins, but not silently. It is raised itself: anyio knows its own by their message.
             raise cancelled from error
@@ -35,14 +35,14 @@ async def wind_up(call: Coroutine[Any, Any, None], grace: float) -> bool:
     that limits its waiting has come already.
     """
     task = asyncio.ensure_future(call)
-    await wait_for_end(task, grace)
+    await _wait(task, grace)
     if not task.done():
         return False
     task.result()
     return True
 
 
-async def wait_for_end(task: "asyncio.Future[Any]", grace: float) -> None:
+async def _wait(task: "asyncio.Future[Any]", grace: float) -> None:
     """Until the task is done or `grace` seconds are over, whatever cancellations arrive."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + grace
