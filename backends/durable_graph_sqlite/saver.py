@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
-from durable_graph.checkpointing.rules import check_keep_last
+from durable_graph.checkpointing.rules import check_keep_last, check_limit
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
     CommitResult,
@@ -83,12 +83,14 @@ class SqliteSaver:
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""
+        check_limit(limit)
         return await self._read(lambda db: reading.history(db, thread, ns, before, limit), thread)
 
     async def list_threads(
         self, *, status: Status | None = None, limit: int = 100, after: str | None = None
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
+        check_limit(limit)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after), None)
 
     async def delete_thread(self, thread: str) -> None:

@@ -124,6 +124,7 @@ class MemorySaver:
         return cls()
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
+        """See `Checkpointer.load`."""
         self._binding.check()
         found = self._threads.get(thread)
         if found is None:
@@ -142,6 +143,7 @@ class MemorySaver:
         return StoredCheckpoint(found.row, checkpoint, values, records, found.writes if is_head else None)
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
+        """See `Checkpointer.commit`."""
         self._binding.check()
         found = self._threads.get(unit.thread)
         before = found.row if found else None
@@ -164,6 +166,7 @@ class MemorySaver:
         return Committed(unit.version)
 
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        """See `Checkpointer.save_writes`."""
         self._binding.check()
         found = self._threads.get(batch.thread)
         if found is None:
@@ -175,7 +178,9 @@ class MemorySaver:
         return Saved(found.row.wseq, bumped, stood)
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
+        """See `Checkpointer.history`."""
         self._binding.check()
+        rules.check_limit(limit)
         found = self._threads.get(thread)
         if found is None:
             return None
@@ -198,7 +203,9 @@ class MemorySaver:
     async def list_threads(
         self, *, status: Status | None = None, limit: int = 100, after: str | None = None
     ) -> list[ThreadInfo]:
+        """See `Checkpointer.list_threads`."""
         self._binding.check()
+        rules.check_limit(limit)
         rows = (
             found.row
             for name, found in sorted(self._threads.items())
@@ -207,12 +214,14 @@ class MemorySaver:
         return [rules.thread_info(row) for row, _ in zip(rows, range(limit), strict=False)]
 
     async def delete_thread(self, thread: str) -> None:
+        """See `Checkpointer.delete_thread`."""
         self._binding.check()
         found = self._threads.get(thread)
         if found is not None and found.row.status != "deleted":
             self._threads[thread] = StoredThread(rules.tombstone(found.row))
 
     async def copy_thread(self, source: str, target: str) -> None:
+        """See `Checkpointer.copy_thread`."""
         self._binding.check()
         found, grave = self._threads.get(source), self._threads.get(target)
         if found is None or found.row.status == "deleted":
@@ -234,6 +243,7 @@ class MemorySaver:
         )
 
     async def prune(self, thread: str, *, keep_last: int = 1) -> int:
+        """See `Checkpointer.prune`."""
         self._binding.check()
         rules.check_keep_last(keep_last)
         found = self._threads.get(thread)
@@ -262,6 +272,7 @@ class MemorySaver:
         return removed
 
     async def aclose(self) -> None:
+        """Refuse further use. Calling it again does nothing."""
         self._binding.check_place()
         self._binding.closed = True
 

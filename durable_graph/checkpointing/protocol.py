@@ -50,13 +50,19 @@ class Checkpointer(Protocol):
         ...
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
-        """Up to `limit` checkpoints of a namespace with a number below `before`, newest first, of all lines."""
+        """Up to `limit` checkpoints of a namespace with a number below `before`, newest first, of all lines.
+
+        Raises `InvalidOptionError` for a limit below 1.
+        """
         ...
 
     async def list_threads(
         self, *, status: Status | None = None, limit: int = 100, after: str | None = None
     ) -> list[ThreadInfo]:
-        """Threads by id, those after `after`; only those of one status if it is given. Deleted ones only if asked."""
+        """Threads by id, those after `after`; only those of one status if it is given. Deleted ones only if asked.
+
+        Raises `InvalidOptionError` for a limit below 1.
+        """
         ...
 
     async def delete_thread(self, thread: str) -> None:

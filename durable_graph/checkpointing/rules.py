@@ -297,6 +297,12 @@ def thread_after_prune(thread: ThreadRow, floor: int) -> ThreadRow:
 # A listing ----------------------------------------------------------------------------------------
 
 
+def check_limit(limit: int) -> None:
+    """Raises `InvalidOptionError` for a page without room. Databases take such a limit for none, or for no limit."""
+    if limit < 1:
+        raise InvalidOptionError("limit", limit, allowed="a number from 1 on")
+
+
 def is_listed(thread: ThreadRow, status: Status | None) -> bool:
     """Whether a listing shows the thread: those of one status, or all but the deleted ones."""
     return thread.status == status if status is not None else thread.status != "deleted"

@@ -100,6 +100,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "history_is_complete_page_by_page": (made(planted.HasOnePage),),
     "history_pages_are_sound_while_another_writes": (made(planted.PagesByCounting),),
     "a_page_before_the_first_checkpoint_is_empty": (made(planted.CountsTheBound),),
+    "a_page_has_room_for_something": (ruled("check_limit", lambda right, limit: None),),
     "threads_are_listed_by_id_page_by_page": (made(planted.ListsAsCreated),),
     "threads_are_listed_by_status": (ruled("is_listed", lambda right, thread, status: True),),
     "a_deleted_thread_leaves_a_tombstone": (made(planted.DeletesTheTombstone),),

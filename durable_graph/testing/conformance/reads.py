@@ -1,8 +1,9 @@
 """Clauses of `load`, `history` and `list_threads`."""
 
 from durable_graph.checkpointing import Checkpointer, verify_page
+from durable_graph.errors import InvalidOptionError
 from durable_graph.records import HistoryPage
-from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, commit, loaded, save, some_thread
+from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, commit, loaded, raises, save, some_thread
 from durable_graph.testing.rows import Step, state_of, states_of
 
 
@@ -75,6 +76,15 @@ class ReadClauses(SaverUnderTest):
             assert page is not None
             verify_page(page)
             assert (page.checkpoints, page.older) == ((), 0)
+
+    async def test_a_page_has_room_for_something(self) -> None:
+        async with self.saver() as saver:
+            await some_thread(saver)
+            for limit in (0, -1):
+                with raises(InvalidOptionError):
+                    await saver.history("thread", limit=limit)
+                with raises(InvalidOptionError):
+                    await saver.list_threads(limit=limit)
 
     async def test_threads_are_listed_by_id_page_by_page(self) -> None:
         async with self.saver() as saver:
