@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from durable_graph._engine.header import Metadata
 from durable_graph._engine.restore import Restored, nothing_stored, recorded_outcomes, restore
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
@@ -21,8 +22,6 @@ from durable_graph.records import (
     WritesMoved,
     checkpoint_id,
 )
-
-Metadata = dict[str, str | int | float | bool | None]
 
 
 class Opened(msgspec.Struct, frozen=True):

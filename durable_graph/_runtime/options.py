@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 from uuid import UUID
 
+from durable_graph._engine.header import Metadata
 from durable_graph._runtime.run import (
     DEFAULT_RECURSION_LIMIT,
     DURABILITIES,
@@ -159,7 +160,7 @@ def _positive(option: str, value: object) -> int:
     return value
 
 
-def _metadata(given: object) -> dict[str, str | int | float | bool | None]:
+def _metadata(given: object) -> Metadata:
     if given is None:
         return {}
     if not isinstance(given, Mapping):

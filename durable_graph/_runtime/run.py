@@ -5,6 +5,8 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from durable_graph._engine.header import Metadata
+
 Durability = Literal["sync", "async", "exit"]
 IfUnfinished = Literal["supersede", "resume", "reject"]
 IfBusy = Literal["reject", "wait"]
@@ -30,7 +32,7 @@ class Run(msgspec.Struct, frozen=True):
     max_concurrency: int | None
     if_unfinished: IfUnfinished
     if_busy: IfBusy
-    metadata: dict[str, str | int | float | bool | None]
+    metadata: Metadata
     config: Mapping[str, Any]
     grace: float = GRACE
     backlog: int = 8
