@@ -1,6 +1,6 @@
 """The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -87,10 +87,12 @@ class CompiledGraph(Generic[StateT]):
 
         `durability`: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the
         last few, in order), "exit" when the run ends, whatever way. The input is committed before any node runs in all
-        three. `recursion_limit` is how many supersteps this call may run, `max_concurrency` how many nodes at once.
+        three. `recursion_limit` is how many supersteps a run may take, `max_concurrency` how many nodes at once.
+
         `if_unfinished` says what new input does to tasks that are left: take their place ("supersede", recorded in the
-        checkpoint), wait for them ("resume"), or nothing ("reject"). `if_busy` says what to do while another call of
-        this process runs the thread; a node that waits for a turn on its own thread waits for itself.
+        checkpoint), wait for them ("resume": a run of its own, before this one), or nothing ("reject"). `if_busy` says
+        what to do while another call of this process runs the thread; a node that waits for a turn on its own thread
+        waits for itself.
 
         Raises:
             what a node raised: with a note that names node, superstep and thread.
@@ -156,7 +158,7 @@ class CompiledGraph(Generic[StateT]):
         max_concurrency: int | None = None,
         if_unfinished: IfUnfinished = "supersede",
         if_busy: IfBusy = "reject",
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Run the graph and yield what LangGraph would: `{node: update}` for "updates", the state for "values".
 
         With a list of modes, `(mode, payload)` pairs. Leaving the loop early cancels the run once the generator is
@@ -198,7 +200,7 @@ class CompiledGraph(Generic[StateT]):
         thread_id: ThreadId | None = None,
         before: Config | str | None = None,
         limit: int | None = None,
-    ) -> AsyncIterator[StateSnapshot]:
+    ) -> AsyncGenerator[StateSnapshot, None]:
         """The thread's checkpoints, newest first, those of all forks among them.
 
         `before` is a checkpoint id, or a config that holds one; `limit` how many. The thread may be run meanwhile.

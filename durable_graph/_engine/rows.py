@@ -89,7 +89,7 @@ def _row(
             row = signed(stored, ValueRow(channel, no, 0, ValueKind.ABSENT, b"", b""))
             return row, ChannelRows((), row.digest)
         case Full():
-            data = change.data if change.data is not None else _encode_whole(topology, channel, state, max_value_bytes)
+            data = change.data if change.data is not None else encode_whole(topology, channel, state, max_value_bytes)
             return _whole_row(stored, channel, no, data)
     links, whole_size = (before.links, before.whole_size) if before else ((), 0)
     links = _with_update(links, Link(no, 0, frames_of(change.data)), max_value_bytes)
@@ -111,7 +111,7 @@ def _whole_row(stored: Stored, channel: str, no: int, data: bytes) -> tuple[Valu
     return row, ChannelRows((Link(no, _WHOLE, b""),), row.digest, len(data))
 
 
-def _encode_whole(topology: Topology, channel: str, state: State, max_value_bytes: int) -> bytes:
+def encode_whole(topology: Topology, channel: str, state: State, max_value_bytes: int) -> bytes:
     data = topology.codecs[channel].value.encode(state.values[channel])
     check_size(channel, data, max_value_bytes)
     return data

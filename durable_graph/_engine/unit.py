@@ -6,8 +6,8 @@ import msgspec
 
 from durable_graph._engine.admit import Superseded
 from durable_graph._engine.header import Header, Metadata, encode_header, encode_plan, encode_result
-from durable_graph._engine.rows import Stored, add_rows
-from durable_graph._engine.state import Changes, State, merged
+from durable_graph._engine.rows import Stored, add_rows, encode_whole
+from durable_graph._engine.state import Changes, Full, State, merged
 from durable_graph._engine.task import Outcome
 from durable_graph.checkpointing.digests import checkpoint_digest, record_digest
 from durable_graph.graph import Topology
@@ -92,6 +92,18 @@ def _row(step: Step, after: Stored, commit_id: bytes, at: int, metadata: Metadat
         digest=b"",
     )
     return msgspec.structs.replace(row, digest=checkpoint_digest(after.origin, row))
+
+
+def with_reduced_values(topology: Topology, step: Step, max_value_bytes: int) -> Step:
+    """The step with the bytes of what reducers made, for a commit that is to come later.
+
+    Raises `UnstorableValueError` and `ValueTooLargeError`, which a later commit could only raise for all steps at once.
+    """
+    changes = {
+        channel: Full(encode_whole(topology, channel, step.state, max_value_bytes)) if change == Full(None) else change
+        for channel, change in step.changes.items()
+    }
+    return msgspec.structs.replace(step, changes=changes)
 
 
 def records_of(stored: Stored, outcomes: Iterable[Outcome], commit_id: bytes) -> tuple[TaskRecord, ...]:

@@ -179,6 +179,8 @@ class Exit:
         self._status: Status | None = None
 
     async def commit(self, step: Step, events: Sequence[AnyEvent]) -> bool:
+        # Now, while it is known which superstep is to blame, and the ones before it can be kept.
+        step = self._journal.with_reduced_values(step)
         self._held = step if self._held is None else joined(self._held, step)
         self._outcomes = []
         await _publish_all(self._publish, events, provisional=True)

@@ -123,7 +123,12 @@ class Superstep:
         async with asyncio.TaskGroup() as group:
             siblings.running.extend(group.create_task(self._run_among(siblings, task)) for task in tasks)
         if siblings.raised:
-            raise siblings.raised[0]
+            error = siblings.raised[0]
+            for task in tasks:
+                # What nodes raised besides is not recorded: it is told here or nowhere.
+                if task.key in self.attempted and (failure := self.attempted[task.key].error) is not None:
+                    error.add_note(f"node {task.node!r} failed as well: {shown(failure)}")
+            raise error
 
     async def _run_among(self, siblings: "_Siblings", task: Task) -> None:
         try:

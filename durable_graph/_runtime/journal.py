@@ -8,7 +8,7 @@ from durable_graph._engine.header import Metadata
 from durable_graph._engine.restore import Restored, nothing_stored, recorded_outcomes, restore
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
-from durable_graph._engine.unit import Step, build_unit, records_of
+from durable_graph._engine.unit import Step, build_unit, records_of, with_reduced_values
 from durable_graph.checkpointing import Checkpointer, verify
 from durable_graph.checkpointing.digests import origin_of
 from durable_graph.errors import CheckpointConflictError
@@ -115,6 +115,10 @@ class Journal:
                 return False
             case Conflict(version):
                 raise self._conflict(version)
+
+    def with_reduced_values(self, step: Step) -> Step:
+        """The step with all of its bytes, so that a commit of it later cannot fail by its values."""
+        return with_reduced_values(self._topology, step, self.max_value_bytes)
 
     async def save(self, outcomes: Sequence[Outcome], status: Status | None = None) -> tuple[Outcome, ...]:
         """Record what tasks came to, and return the outcomes that stand: another writer's, where that came first."""

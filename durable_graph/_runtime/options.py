@@ -38,6 +38,7 @@ _NOT_HERE = {
     "checkpoint_id": "it belongs into config['configurable'], or pass checkpoint_id=...",
 }
 _MAX_ID_BYTES = 255
+_OWN_METADATA = ("source", "step", "writers")
 
 
 def read_run(
@@ -168,6 +169,8 @@ def _metadata(given: object) -> Metadata:
         raise InvalidOptionError(option, given, allowed="a dict")
     for key, value in given.items():
         option = f"config['metadata'][{key!r}]"
+        if key in _OWN_METADATA:
+            raise InvalidOptionError(option, value, allowed=f"any key but {', '.join(_OWN_METADATA)}, which are ours")
         if not isinstance(key, str) or not (value is None or isinstance(value, str | bool | int | float)):
             raise InvalidOptionError(option, value, allowed="str, int, float, bool or None, under a str")
         if (isinstance(value, int) and not -(2**63) <= value < 2**63) or (

@@ -43,7 +43,8 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     `values` are the state's keys that have a value; of the newest checkpoint they include what its finished tasks
     wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `superseded` lists
     what this checkpoint's input took the place of. `config` leads to this checkpoint, `parent_config` to the one it was
-    made from. `created_at` is ISO 8601 in UTC.
+    made from. `created_at` is ISO 8601 in UTC. To be read only: snapshots of one history share the values they have
+    in common.
     """
 
     values: dict[str, Any]

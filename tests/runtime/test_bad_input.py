@@ -276,6 +276,7 @@ async def test_an_unknown_config_key_is_refused_with_what_to_do(
         ({"config": {"configurable": []}}, "configurable"),
         ({"config": {"metadata": {"a": [1]}}}, "metadata"),
         ({"config": {"metadata": {"a": 2**70}}}, "64 bits"),
+        ({"config": {"metadata": {"step": 1}}}, "which are ours"),
         ({"config": {"configurable": {"checkpoint_ns": "sub"}}}, "checkpoint_ns"),
         ({"thread_id": ""}, "thread_id=''"),
         ({"thread_id": "x" * 256}, "255 bytes"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, MemorySaver, StateGraph
+from durable_graph import END, START, Checkpointer, MemorySaver, StateGraph, UnstorableValueError
 from durable_graph._runtime.run import Durability
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
@@ -199,3 +199,48 @@ async def test_a_thread_says_what_it_is_at() -> None:
 
     assert seen == [[("t", "running")], [("t", "running")]]
     assert [info.status for info in await store.list_threads()] == ["done"]
+
+
+async def test_exit_keeps_the_supersteps_before_one_whose_reducer_makes_what_cannot_be_stored(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    broken = True
+
+    def keep(left: Any, right: Any) -> Any:
+        return (lambda: right) if broken and right == "third" else right
+
+    class Reduced(TypedDict, total=False):
+        log: Annotated[list[str], operator.add]
+        last: Annotated[Any, keep]
+
+    calls: list[str] = []
+
+    def node(name: str) -> Any:
+        async def run(state: Reduced) -> dict[str, Any]:
+            calls.append(name)
+            return {"log": [name], "last": name}
+
+        return run
+
+    names = ["first", "second", "third", "fourth"]
+    builder = StateGraph(Reduced)
+    for name in names:
+        builder.add_node(name, node(name))
+    for source, target in zip([START, *names], [*names, END], strict=True):
+        builder.add_edge(source, target)
+    graph = builder.compile(saver)
+    if durability == "async":
+        # The run may be ahead when the store comes to it: it stops, and goes on from the superstep before.
+        with pytest.raises(UnstorableValueError):
+            await graph.ainvoke({}, thread_id="t", durability=durability)
+    else:
+        with pytest.raises(UnstorableValueError, match="last"):
+            await graph.ainvoke({}, thread_id="t", durability=durability)
+        assert [info.status for info in await saver.list_threads()] == ["failed"]
+        assert (await graph.aget_state(thread_id="t")).next == ("third",)
+    broken = False
+    result = await graph.ainvoke(None, thread_id="t", durability=durability)
+
+    assert result == {"log": names, "last": "fourth"}
+    if durability != "async":
+        assert calls == names

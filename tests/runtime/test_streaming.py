@@ -214,7 +214,7 @@ async def test_leaving_astream_early_cancels_the_run_once_it_is_closed(saver: Ch
     stream = graph.astream({}, thread_id="t", stream_mode="updates")
     async for _ in stream:
         break
-    await stream.aclose()  # type: ignore[attr-defined]  # a generator, typed as the iterator that callers need
+    await stream.aclose()
 
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["a", "b", "d"]
 
