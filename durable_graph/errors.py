@@ -432,19 +432,6 @@ class StoreFullError(StoreUnavailableError):
     """There is no space left for the store."""
 
 
-class IndeterminateError(DurableGraphError):
-    """A commit was sent and its outcome cannot be learned now. Ask later, with `commit_id`."""
-
-    def __init__(self, thread_id: str, commit_id: str, why: str) -> None:
-        self.thread_id = thread_id
-        self.commit_id = commit_id
-        self.why = why
-        super().__init__(
-            f"whether commit {commit_id} of thread {thread_id!r} was applied is not known: {why}; "
-            f"read the thread's state when the store is back before repeating anything"
-        )
-
-
 class NotADatabaseError(DurableGraphError):
     """A file that the saver did not make and will not touch."""
 
