@@ -1,5 +1,6 @@
 """What a plan is: how values of one declared type become wire form and come back."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
@@ -57,7 +58,7 @@ class Mismatch(Exception):  # noqa: N818 - never leaves this package: TypeCodec 
     """A wire form that is no value of the declared type."""
 
 
-class Plan:
+class Plan(ABC):
     """How values of one declared type are stored.
 
     A plan is *plain* where the wire form of a value is the value itself, as long as `is_plain` says so: nothing is
@@ -93,7 +94,7 @@ class Plan:
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         """Whether all of these values are their own wire form. Looks at a level at once, so that the loops run in C."""
-        raise NotImplementedError
+        return False
 
     def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
         """The wire forms of many values, found faster than one by one; None if there is no way to."""
@@ -103,13 +104,13 @@ class Plan:
         """The values of many wire forms, found faster than one by one; None if there is no way to."""
         return None
 
+    @abstractmethod
     def spell(self, value: Any, room: int, walk: int) -> Any:
         """The wire form of `value`, which may nest `room` more levels. Raises `Refusal`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build(self, wire: Any, walk: int) -> Any:
         """The value of a wire form. Raises `Mismatch`, or whatever the classes of the user raise."""
-        raise NotImplementedError
 
     def lower(self, value: Any, room: int, walk: int) -> Any:
         """`spell`, with the shortcut for plain values."""
