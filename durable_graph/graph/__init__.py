@@ -1,7 +1,22 @@
 """Describing a graph, and the topology that a description is checked into."""
 
 from durable_graph.graph.builder import GraphBuilder
+from durable_graph.graph.control import END, START, UNSET, Command, Interrupt, Send
 from durable_graph.graph.schema import Schema
-from durable_graph.graph.topology import END, START, ChannelCodec, Join, Node, Router, Send, Topology
+from durable_graph.graph.topology import ChannelCodec, Join, Node, Router, Topology
 
-__all__ = ["END", "START", "ChannelCodec", "GraphBuilder", "Join", "Node", "Router", "Schema", "Send", "Topology"]
+__all__ = [
+    "END",
+    "START",
+    "UNSET",
+    "ChannelCodec",
+    "Command",
+    "GraphBuilder",
+    "Interrupt",
+    "Join",
+    "Node",
+    "Router",
+    "Schema",
+    "Send",
+    "Topology",
+]

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from durable_graph.graph.topology import Send
+from durable_graph.graph.control import Send
 
 StateT = TypeVar("StateT")
 InputT = TypeVar("InputT")

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from durable_graph.channels import Channel, Joined
 from durable_graph.graph.codecs import Codecs
+from durable_graph.graph.control import END, START
 from durable_graph.graph.description import DescribedNode, Description
 from durable_graph.graph.inputs import Inputs
 from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
-from durable_graph.graph.topology import END, START, Join, Node, Router, Topology
+from durable_graph.graph.topology import Join, Node, Router, Topology
 
 
 def joins_of(description: Description) -> tuple[Join, ...]:

@@ -9,6 +9,7 @@ from durable_graph.graph.actions import InputT, NodeAction, RouterPath, StateT
 from durable_graph.graph.assembly import assemble, joins_of
 from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import codecs_of, types_named_in
+from durable_graph.graph.control import END, START
 from durable_graph.graph.description import (
     DescribedEdge,
     DescribedJoin,
@@ -19,7 +20,7 @@ from durable_graph.graph.description import (
 from durable_graph.graph.inputs import channels_of, inputs_of
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.signatures import name_of, routes_of, signature_of
-from durable_graph.graph.topology import END, START, Topology
+from durable_graph.graph.topology import Topology
 from durable_graph.graph.validation import problems_of, unreachable_nodes
 
 

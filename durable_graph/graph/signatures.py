@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from durable_graph.graph.annotations import read_annotation, resolve_one
 from durable_graph.graph.callers import defining_scope
-from durable_graph.graph.topology import Send
+from durable_graph.graph.control import Send
 
 INJECTABLE: Final = ("runtime", "config")
 """The parameters that a node may have beside the state, by name."""

@@ -2,36 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any
 
 from durable_graph.channels import Channel, Joined
 from durable_graph.codec import TypeCodec
 from durable_graph.graph.schema import Schema
-
-START: Final = "__start__"
-END: Final = "__end__"
-
-
-class Send:
-    """Run `node` in the next superstep with `arg` as its input, in place of the state. Returned by a router.
-
-    Several may name the same node: each is a task of its own.
-    """
-
-    __slots__ = ("arg", "node")
-
-    def __init__(self, node: str, arg: Any) -> None:
-        self.node: str = node
-        self.arg: Any = arg
-
-    def __repr__(self) -> str:
-        return f"Send(node={self.node!r}, arg={self.arg!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Send) and self.node == other.node and bool(self.arg == other.arg)
-
-    # Its argument may be anything, most often a dict.
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True)

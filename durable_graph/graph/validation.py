@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from durable_graph.errors import names
+from durable_graph.graph.control import END, START
 from durable_graph.graph.description import DescribedNode, Description
-from durable_graph.graph.topology import END, START
 
 _RESERVED = frozenset({START, END})
 # They separate the parts of a path in LangGraph's checkpoint namespaces, and in the names of our joins.

@@ -1,0 +1,177 @@
+"""What a call, a node or a router was given or gave that cannot be used."""
+
+from collections.abc import Iterable
+
+from durable_graph.errors.tree import DurableGraphError, names, with_article
+
+
+class InvalidUpdateError(DurableGraphError):
+    """Something that is no update of the state: in an input, or in what a node returned."""
+
+
+class UnknownStateKeyError(InvalidUpdateError, KeyError):
+    """A key that the state does not have."""
+
+    def __init__(self, key: object, *, where: str, known: Iterable[str]) -> None:
+        self.key = key
+        self.where = where
+        self.known: tuple[str, ...] = tuple(sorted(known))
+        super().__init__(f"{where} has the key {key!r}, which the state does not; its keys are: {names(self.known)}")
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its message.
+        return str(self.args[0])
+
+
+class MissingStateKeyError(DurableGraphError, KeyError):
+    """A node's input cannot be built: its class requires a key that has no value yet."""
+
+    def __init__(self, key: str, *, schema: str, known: Iterable[str]) -> None:
+        self.key = key
+        self.schema = schema
+        self.known: tuple[str, ...] = tuple(sorted(known))
+        super().__init__(
+            f"{schema} requires {key!r}, which has no value yet (those that have one: {names(self.known)}); "
+            f"pass it in the input or give it a default"
+        )
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its message.
+        return str(self.args[0])
+
+
+class ConcurrentUpdateError(InvalidUpdateError):
+    """Two writes in one superstep to a channel that has no reducer to merge them."""
+
+    def __init__(self, channel: str, *, nodes: Iterable[str]) -> None:
+        self.channel = channel
+        self.nodes: tuple[str, ...] = tuple(nodes)
+        super().__init__(
+            f"channel {channel!r} takes one write per superstep and got {len(self.nodes)}, "
+            f"from: {', '.join(self.nodes)}; declare it as Annotated[<type>, <reducer>] to merge them"
+        )
+
+
+class InvalidNodeResultError(InvalidUpdateError, TypeError):
+    """A node returned something that is neither a dict of updates, nor the state's class, nor None."""
+
+    def __init__(self, node: str, result: object, *, expected: str) -> None:
+        self.node = node
+        self.result_type: type = type(result)
+        super().__init__(f"node {node!r} returned {with_article(type(result).__name__)}; a node returns {expected}")
+
+
+class InvalidInputError(InvalidUpdateError, TypeError):
+    """The input of a run has the wrong shape."""
+
+    def __init__(self, value: object, *, expected: str) -> None:
+        self.input_type: type = type(value)
+        super().__init__(f"the input is {with_article(type(value).__name__)}; it has to be {expected}")
+
+
+class NodeCancelledError(DurableGraphError):
+    """A node raised `CancelledError` although nobody had cancelled the run."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        super().__init__(
+            f"node {node!r} raised CancelledError by itself; "
+            f"a task that it awaits was cancelled: catch that in the node"
+        )
+
+
+class ReducerError(DurableGraphError):
+    """A reducer raised. Nothing was committed, and the nodes' results are kept."""
+
+    def __init__(self, channel: str, *, nodes: Iterable[str], why: str) -> None:
+        self.channel = channel
+        self.nodes: tuple[str, ...] = tuple(nodes)
+        self.why = why
+        super().__init__(
+            f"the reducer of channel {channel!r} failed on the writes of {names(self.nodes)}: {why}; "
+            f"the nodes' results are kept: correct the reducer and resume"
+        )
+
+
+class UnknownNodeError(DurableGraphError, LookupError):
+    """A name that no node of the graph has."""
+
+    def __init__(self, name: object, *, where: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.where = where
+        self.known: tuple[str, ...] = tuple(sorted(known))
+        super().__init__(f"{where} {name!r}; the graph has: {names(self.known)}")
+
+
+class UnknownRouteError(UnknownNodeError):
+    """A router chose something that is no node."""
+
+
+class UnknownSendTargetError(UnknownNodeError):
+    """A `Send` to something that is no node."""
+
+
+class StalePlanError(UnknownNodeError):
+    """The stored plan of a thread names a node that this graph no longer has. The thread is untouched."""
+
+
+class InvalidRouteError(DurableGraphError, TypeError):
+    """A router returned something that is neither a node's name, nor END, nor a Send, nor a list of them."""
+
+    def __init__(self, router: str, node: str, result: object) -> None:
+        self.router = router
+        self.node = node
+        self.result_type: type = type(result)
+        super().__init__(
+            f"router {router!r} of node {node!r} returned {with_article(type(result).__name__)}; "
+            f"a router returns a node's name, END, a Send, or a list of these"
+        )
+
+
+class MissingThreadIdError(DurableGraphError, ValueError):
+    """A graph with a checkpointer was called without saying for which thread."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this graph has a checkpointer, so the call has to name a thread: pass thread_id='...' "
+            "or config={'configurable': {'thread_id': '...'}}"
+        )
+
+
+class MissingCheckpointerError(DurableGraphError, ValueError):
+    """A call that needs stored state, on a graph without a checkpointer."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} needs a checkpointer: compile(checkpointer=SqliteSaver('runs.db'))")
+
+
+class UnknownConfigKeyError(DurableGraphError, ValueError):
+    """A key of the config dict that means nothing here. It is refused rather than ignored."""
+
+    def __init__(self, key: object, *, known: Iterable[str], remedy: str = "") -> None:
+        self.key = key
+        self.known: tuple[str, ...] = tuple(sorted(known))
+        super().__init__(
+            f"the config has no key {key!r}{'; ' + remedy if remedy else ''}; it knows: {names(self.known)}"
+        )
+
+
+class InvalidOptionError(DurableGraphError, ValueError):
+    """An option with a value that it cannot take."""
+
+    def __init__(self, option: str, value: object, *, allowed: str) -> None:
+        self.option = option
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"{option}={value!r} is not possible; it takes {allowed}")
+
+
+class ContradictingOptionError(DurableGraphError, ValueError):
+    """The config dict and a keyword argument say different things."""
+
+    def __init__(self, option: str, *, keyword: object, config: object) -> None:
+        self.option = option
+        self.keyword = keyword
+        self.config = config
+        super().__init__(f"{option} is {keyword!r} as keyword and {config!r} in the config; give it once")

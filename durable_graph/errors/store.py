@@ -1,0 +1,86 @@
+"""The store itself, and how a saver is used."""
+
+from collections.abc import Iterable
+
+from durable_graph.errors.tree import DurableGraphError, names
+
+
+class StoreUnavailableError(DurableGraphError):
+    """The store cannot be written or read now. No new node was started; the thread stays resumable."""
+
+    def __init__(self, store: str, why: str) -> None:
+        self.store = store
+        self.why = why
+        super().__init__(f"{store} is not available: {why}")
+
+
+class StoreReadOnlyError(StoreUnavailableError):
+    """The store may be read but not written."""
+
+
+class StoreFullError(StoreUnavailableError):
+    """There is no space left for the store."""
+
+
+class NotADatabaseError(DurableGraphError):
+    """A file that the saver did not make and will not touch."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        self.why = why
+        super().__init__(f"{path} cannot be used as a store: {why}; it was left as it is: choose another path")
+
+
+class StoreFormatError(DurableGraphError):
+    """A store written by a newer version of the library."""
+
+    def __init__(self, store: str, *, found: int, supported: int) -> None:
+        self.store = store
+        self.found = found
+        self.supported = supported
+        super().__init__(
+            f"{store} has format {found} and this version of durable-graph reads up to {supported}; "
+            f"upgrade durable-graph"
+        )
+
+
+class UnknownBackendError(DurableGraphError, LookupError):
+    """A checkpointer URL whose scheme no installed backend answers to."""
+
+    def __init__(self, scheme: str, *, known: Iterable[str]) -> None:
+        self.scheme = scheme
+        self.known: tuple[str, ...] = tuple(sorted(known))
+        super().__init__(
+            f"no installed backend answers to {scheme!r}; installed: {names(self.known)}; "
+            f"a backend comes with its extra, as in: pip install 'durable-graph[{scheme}]'"
+        )
+
+
+class CheckpointerMisuseError(DurableGraphError, RuntimeError):
+    """A checkpointer used where or when it cannot be."""
+
+
+class CheckpointerClosedError(CheckpointerMisuseError):
+    """The checkpointer was closed."""
+
+    def __init__(self, saver: str) -> None:
+        self.saver = saver
+        super().__init__(f"{saver} was closed; open a new one, or keep the call inside its `async with`")
+
+
+class CheckpointerForkedError(CheckpointerMisuseError):
+    """The process forked after the checkpointer was opened."""
+
+    def __init__(self, saver: str) -> None:
+        self.saver = saver
+        super().__init__(
+            f"{saver} was opened before a fork(); its connection belongs to the parent: open one per process"
+        )
+
+
+class CheckpointerLoopError(CheckpointerMisuseError):
+    """The checkpointer belongs to another event loop."""
+
+    def __init__(self, saver: str) -> None:
+        self.saver = saver
+        super().__init__(f"{saver} is in use by another event loop; open one per loop")

@@ -1,0 +1,92 @@
+"""A thread that is not in the state for what was asked of it."""
+
+from collections.abc import Iterable
+
+from durable_graph.errors.tree import DurableGraphError
+
+
+class UnknownThreadError(DurableGraphError, LookupError):
+    """A thread that the store does not have."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"the store has no thread {thread_id!r}")
+
+
+class ThreadExistsError(DurableGraphError, ValueError):
+    """A thread that would have to be new."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"thread {thread_id!r} already exists; delete it first or choose another id")
+
+
+class UnknownCheckpointError(DurableGraphError, LookupError):
+    """A checkpoint id that the thread does not have."""
+
+    def __init__(self, thread_id: str, checkpoint_id: object) -> None:
+        self.thread_id = thread_id
+        self.checkpoint_id = checkpoint_id
+        super().__init__(
+            f"thread {thread_id!r} has no checkpoint {checkpoint_id!r}; aget_state_history lists the ones it has"
+        )
+
+
+class NothingToResumeError(DurableGraphError, ValueError):
+    """`ainvoke(None)` on a thread that has nothing left to run."""
+
+    def __init__(self, thread_id: str | None, why: str) -> None:
+        self.thread_id = thread_id
+        self.why = why
+        whose = f"thread {thread_id!r}" if thread_id is not None else "this call"
+        super().__init__(f"{whose} has nothing to resume: {why}; pass an input to start a run")
+
+
+class UnfinishedThreadError(DurableGraphError):
+    """New input for a thread that still has tasks to run, under `if_unfinished="reject"`."""
+
+    def __init__(self, thread_id: str, pending: Iterable[str]) -> None:
+        self.thread_id = thread_id
+        self.pending: tuple[str, ...] = tuple(pending)
+        super().__init__(
+            f"thread {thread_id!r} still has to run: {', '.join(self.pending)}; resume it with ainvoke(None), "
+            f"or pass if_unfinished='resume' or 'supersede'"
+        )
+
+
+class ThreadBusyError(DurableGraphError):
+    """Another run of this process is at work on the thread, and `if_busy` is "reject"."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"thread {thread_id!r} is being run by another call in this process; "
+            f"await that one, or pass if_busy='wait' to take turns"
+        )
+
+
+class CheckpointConflictError(DurableGraphError):
+    """Another writer extended the thread first. Nothing of this step was stored, nothing of the other's was lost."""
+
+    def __init__(self, thread_id: str, *, expected: int, found: int, checkpoint_id: str) -> None:
+        self.thread_id = thread_id
+        self.expected = expected
+        self.found = found
+        self.checkpoint_id = checkpoint_id
+        super().__init__(
+            f"thread {thread_id!r} was extended by another writer: this run built on version {expected}, "
+            f"the thread is at {found} (checkpoint {checkpoint_id!r}); "
+            f"read the state again and repeat the call if it still applies"
+        )
+
+
+class GraphRecursionError(DurableGraphError, RecursionError):
+    """`recursion_limit` supersteps ran and there are still tasks to run. The thread can be resumed."""
+
+    def __init__(self, limit: int, pending: Iterable[str]) -> None:
+        self.limit = limit
+        self.pending: tuple[str, ...] = tuple(pending)
+        super().__init__(
+            f"the run reached its recursion_limit of {limit} supersteps with {', '.join(self.pending)} still to run; "
+            f"raise the limit and resume, or check that the graph ends"
+        )

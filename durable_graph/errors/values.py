@@ -1,0 +1,67 @@
+"""Values that cannot be stored, and stored bytes that cannot be read."""
+
+from durable_graph.errors.tree import DurableGraphError, with_article
+
+
+class UnstorableValueError(DurableGraphError, TypeError):
+    """A value that would not come back equal and of the same type, refused before anything was stored.
+
+    `channel` is where it was headed, `path` where it sits inside the value (`""` for the value itself).
+    """
+
+    def __init__(self, *, channel: str, path: str, type_name: str, why: str, remedy: str) -> None:
+        self.channel = channel
+        self.path = path
+        self.type_name = type_name
+        self.why = why
+        self.remedy = remedy
+        super().__init__(f"{channel}{path} is {with_article(type_name)} and cannot be stored: {why}; {remedy}")
+
+
+class ValueTooLargeError(DurableGraphError, ValueError):
+    """A value over the checkpointer's size limit. Sizes are in bytes, encoded."""
+
+    def __init__(self, *, channel: str, size: int, limit: int) -> None:
+        self.channel = channel
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"the value for {channel} takes {size} bytes and the limit is {limit}; "
+            f"store it elsewhere and keep a reference in the state, or raise the checkpointer's max_value_bytes"
+        )
+
+
+class DecodeError(DurableGraphError, ValueError):
+    """Stored bytes that are not a value of the declared type."""
+
+    def __init__(self, channel: str, why: str) -> None:
+        self.channel = channel
+        self.why = why
+        super().__init__(f"the bytes stored for {channel} cannot be read: {why}")
+
+
+class CorruptCheckpointError(DurableGraphError):
+    """A stored row is damaged or missing, and no other takes its place. Other checkpoints and threads stay usable."""
+
+    def __init__(self, thread_id: str, *, row: str, why: str, checkpoint_id: str | None = None) -> None:
+        self.thread_id = thread_id
+        self.row = row
+        self.why = why
+        self.checkpoint_id = checkpoint_id
+        at = f", checkpoint {checkpoint_id!r}" if checkpoint_id else ""
+        super().__init__(
+            f"thread {thread_id!r}{at}: {row} is damaged ({why}); "
+            f"restore it from a backup or go on from an older checkpoint"
+        )
+
+
+class ChannelChangedError(DurableGraphError):
+    """What a thread has stored for a channel does not fit the channel as the graph declares it now."""
+
+    def __init__(self, channel: str, *, why: str) -> None:
+        self.channel = channel
+        self.why = why
+        super().__init__(
+            f"the stored value of channel {channel!r} does not fit its declaration: {why}; "
+            f"declare it as it was, or give the new channel another name"
+        )

@@ -1,0 +1,96 @@
+"""What user code hands back to say where the run goes: `Send`, `Command`, and the interrupts that it asks with."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, ClassVar, Final, Literal
+
+import msgspec
+
+START: Final = "__start__"
+END: Final = "__end__"
+
+
+class Unset(Enum):
+    """The `resume` of a Command that answers nothing: None is an answer."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+
+
+class Send:
+    """Run `node` in the next superstep with `arg` as its input, in place of the state. Returned by a router.
+
+    Several may name the same node: each is a task of its own. `timeout` is in seconds, or a `TimeoutPolicy`, and takes
+    the place of the node's.
+    """
+
+    __slots__ = ("arg", "node", "timeout")
+
+    def __init__(self, node: str, arg: Any, *, timeout: Any = None) -> None:
+        self.node: str = node
+        self.arg: Any = arg
+        self.timeout: Any = timeout
+
+    def __repr__(self) -> str:
+        return f"Send(node={self.node!r}, arg={self.arg!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Send) and self.node == other.node and bool(self.arg == other.arg)
+
+    # Its argument may be anything, most often a dict.
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+
+
+class Command:
+    """An update of the state together with where to go, from a node or as the input of a run.
+
+    `update` is what a node may return: a dict, a list of (key, value) pairs, or an instance of a state class. `goto` is
+    a node's name, a `Send`, or a list of these; the node's own edges are followed as well. `graph=Command.PARENT`
+    hands both to the graph that runs this one. `resume`, as the input of a run, answers an interrupt: with the answer
+    itself where one is open, or `{interrupt id: answer}`.
+    """
+
+    __slots__ = ("goto", "graph", "resume", "update")
+
+    PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
+
+    def __init__(
+        self,
+        *,
+        graph: Literal["__parent__"] | None = None,
+        update: Any = None,
+        resume: Any = UNSET,
+        goto: str | Send | Sequence[str | Send] = (),
+    ) -> None:
+        self.graph: Literal["__parent__"] | None = graph
+        self.update: Any = update
+        self.resume: Any = resume
+        self.goto: str | Send | Sequence[str | Send] = goto
+
+    def __repr__(self) -> str:
+        given = {
+            "graph": self.graph,
+            "update": self.update,
+            "resume": self.resume,
+            "goto": self.goto,
+        }
+        empty = (None, UNSET, ())
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items() if value not in empty)
+        return f"Command({shown})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Command) and all(
+            getattr(self, name) == getattr(other, name) for name in Command.__slots__
+        )
+
+    # It holds updates, most often dicts.
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+
+
+class Interrupt(msgspec.Struct, frozen=True):
+    """A question that a run waits for an answer to. `id` is unique, and the same for as long as it is open."""
+
+    value: Any
+    id: str
