@@ -1,0 +1,34 @@
+"""Who a run tells its events to."""
+
+from typing import Protocol
+
+from durable_graph._runtime.events import AnyEvent
+
+
+class Audience(Protocol):
+    """The reader of a run, nested runs included. Events of a nested run carry its namespace."""
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody reads. If not, nothing is told and no event need be made."""
+        ...
+
+    async def tell(self, event: AnyEvent) -> None:
+        """Hand over an event, and wait until the reader has room for more."""
+        ...
+
+    def push(self, event: AnyEvent) -> None:
+        """Hand over an event from user code that cannot wait. Raises `StreamOverflowError` if too many are unread."""
+        ...
+
+
+class Nobody:
+    """For runs that nobody reads."""
+
+    is_heard = False
+
+    async def tell(self, event: AnyEvent) -> None:
+        return None
+
+    def push(self, event: AnyEvent) -> None:
+        return None
