@@ -1,0 +1,128 @@
+"""Interrupts, commands and nested runs: what cannot be answered, followed or repeated as asked."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from durable_graph.errors.tree import DurableGraphError, names
+
+
+class OutsideOfRunError(DurableGraphError, RuntimeError):
+    """A function that only works inside a node, router or task was called elsewhere, or after its node had ended."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what} works only while a node, a router or a task of a graph is running")
+
+
+class UnknownInterruptError(DurableGraphError, LookupError):
+    """An answer to a question that nobody asks. Nothing was recorded."""
+
+    def __init__(self, thread_id: str, id: str, *, open_ids: Iterable[str]) -> None:  # noqa: A002  # what it is called
+        self.thread_id = thread_id
+        self.id = id
+        self.open_ids: tuple[str, ...] = tuple(open_ids)
+        super().__init__(f"thread {thread_id!r} waits for no interrupt {id!r}; open are: {names(self.open_ids)}")
+
+
+class InterruptAnsweredError(DurableGraphError):
+    """A second answer to a question. `answer` is the first, which stands; nothing was recorded."""
+
+    def __init__(self, thread_id: str, id: str, answer: Any) -> None:  # noqa: A002  # what it is called
+        self.thread_id = thread_id
+        self.id = id
+        self.answer = answer
+        super().__init__(
+            f"interrupt {id!r} of thread {thread_id!r} was answered already, with {answer!r}; "
+            f"resume with None to go on with that answer"
+        )
+
+
+class AmbiguousResumeError(DurableGraphError, ValueError):
+    """A `Command(resume=...)` that does not say which question it answers. Nothing was recorded."""
+
+    def __init__(self, thread_id: str, why: str, *, open_ids: Iterable[str]) -> None:
+        self.thread_id = thread_id
+        self.open_ids: tuple[str, ...] = tuple(open_ids)
+        super().__init__(
+            f"thread {thread_id!r}: {why}; name the interrupt: Command(resume={{id: answer}}), "
+            f"open are: {names(self.open_ids)}"
+        )
+
+
+class InvalidCommandError(DurableGraphError, ValueError):
+    """A `Command` that means nothing where it was given."""
+
+
+class ParentCommandError(DurableGraphError, ValueError):
+    """A `Command(graph=Command.PARENT)` in a graph that no other graph runs."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        super().__init__(f"node {node!r} returned a Command for the parent graph, and this graph has none")
+
+
+class SubgraphBusyError(DurableGraphError):
+    """Two calls at once of a graph with memory per thread, which can have only one."""
+
+    def __init__(self, graph: str, ns: str) -> None:
+        self.graph = graph
+        self.ns = ns
+        super().__init__(
+            f"graph {graph!r} is at work in {ns!r} already; it keeps memory per thread (checkpointer=True): "
+            f"call it one after the other, or from nodes of different names"
+        )
+
+
+class ReplayMismatchError(DurableGraphError):
+    """Code that is run again called something else than the first time. What was recorded is not handed to it."""
+
+    def __init__(self, where: str, *, position: int, recorded: str, called: str) -> None:
+        self.position = position
+        self.recorded = recorded
+        self.called = called
+        super().__init__(
+            f"{where}: call {position + 1} was recorded as {recorded} and is now {called}; a node that is run again "
+            f"has to make the same calls in the same order, or the thread has to be forked before it"
+        )
+
+
+class NodeTimeoutError(DurableGraphError):
+    """An attempt at a node took too long, and was cancelled. `kind` is "run" or "idle"; times are in seconds."""
+
+    def __init__(self, node: str, elapsed: float, *, kind: str, limit: float) -> None:
+        self.node = node
+        self.elapsed = elapsed
+        self.kind = kind
+        self.limit = limit
+        what = "ran" if kind == "run" else "gave no sign of life"
+        super().__init__(f"node {node!r} {what} for more than {limit:g} seconds ({elapsed:.3g} in all)")
+
+
+class StepTimeoutError(DurableGraphError, TimeoutError):
+    """A superstep took too long. What had finished in it is kept, and the thread can be resumed."""
+
+    def __init__(self, step: int, limit: float, nodes: Iterable[str]) -> None:
+        self.step = step
+        self.limit = limit
+        self.nodes: tuple[str, ...] = tuple(nodes)
+        super().__init__(f"superstep {step} was not over after {limit:g} seconds; still running: {names(self.nodes)}")
+
+
+class GraphDrained(DurableGraphError):  # noqa: N818  # LangGraph's name
+    """The run stopped between two supersteps because it was asked to. Resume the thread with None."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the run was drained ({reason}); resume its thread with None")
+
+
+class StateMutatedError(DurableGraphError):
+    """A node changed the state that it was given, in place. What it wrote is discarded."""
+
+    def __init__(self, node: str, channels: Iterable[str]) -> None:
+        self.node = node
+        self.channels: tuple[str, ...] = tuple(channels)
+        super().__init__(
+            f"node {node!r} changed {names(repr(channel) for channel in self.channels)} of its input in place, which no "
+            f"store ever sees; return an update instead"
+        )
