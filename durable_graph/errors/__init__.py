@@ -57,6 +57,7 @@ from durable_graph.errors.store import (
     UnknownBackendError,
 )
 from durable_graph.errors.threads import (
+    AmbiguousUpdateError,
     CheckpointConflictError,
     GraphRecursionError,
     NothingToResumeError,
@@ -64,6 +65,8 @@ from durable_graph.errors.threads import (
     ThreadExistsError,
     UnfinishedThreadError,
     UnknownCheckpointError,
+    UnknownNamespaceError,
+    UnknownTaskError,
     UnknownThreadError,
 )
 from durable_graph.errors.tree import (
@@ -81,6 +84,7 @@ from durable_graph.errors.values import (
 
 __all__ = [
     "AmbiguousResumeError",
+    "AmbiguousUpdateError",
     "ChannelChangedError",
     "CheckpointConflictError",
     "CheckpointerClosedError",
@@ -130,10 +134,12 @@ __all__ = [
     "UnknownCheckpointError",
     "UnknownConfigKeyError",
     "UnknownInterruptError",
+    "UnknownNamespaceError",
     "UnknownNodeError",
     "UnknownRouteError",
     "UnknownSendTargetError",
     "UnknownStateKeyError",
+    "UnknownTaskError",
     "UnknownThreadError",
     "UnreachableNodeWarning",
     "UnstorableTypeError",

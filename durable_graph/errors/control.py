@@ -123,6 +123,6 @@ class StateMutatedError(DurableGraphError):
         self.node = node
         self.channels: tuple[str, ...] = tuple(channels)
         super().__init__(
-            f"node {node!r} changed {names(repr(channel) for channel in self.channels)} of its input in place, which no "
-            f"store ever sees; return an update instead"
+            f"node {node!r} changed its input in place: {names(map(repr, self.channels))}; "
+            f"no store ever sees that: return an update instead"
         )

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from durable_graph.errors.tree import DurableGraphError
+from durable_graph.errors.running import InvalidUpdateError
+from durable_graph.errors.tree import DurableGraphError, names
 
 
 class UnknownThreadError(DurableGraphError, LookupError):
@@ -90,3 +91,32 @@ class GraphRecursionError(DurableGraphError, RecursionError):
             f"the run reached its recursion_limit of {limit} supersteps with {', '.join(self.pending)} still to run; "
             f"raise the limit and resume, or check that the graph ends"
         )
+
+
+class AmbiguousUpdateError(InvalidUpdateError, ValueError):
+    """An update of a thread's state that does not say which node it is to count as. Nothing was changed."""
+
+    def __init__(self, candidates: Iterable[str]) -> None:
+        self.candidates: tuple[str, ...] = tuple(candidates)
+        super().__init__(
+            f"the update has to say which node it counts as: pass as_node, one of {names(self.candidates)}"
+        )
+
+
+class UnknownTaskError(DurableGraphError, LookupError):
+    """A task id that no task of the thread's plan has."""
+
+    def __init__(self, thread_id: str, task_id: object, *, known: Iterable[str]) -> None:
+        self.thread_id = thread_id
+        self.task_id = task_id
+        self.known: tuple[str, ...] = tuple(known)
+        super().__init__(f"thread {thread_id!r} has no task {task_id!r} to run; those it has: {names(self.known)}")
+
+
+class UnknownNamespaceError(DurableGraphError, LookupError):
+    """A checkpoint namespace that no graph is found for."""
+
+    def __init__(self, ns: str, *, known: Iterable[str]) -> None:
+        self.ns = ns
+        self.known: tuple[str, ...] = tuple(known)
+        super().__init__(f"no nested graph is found at {ns!r}; nodes with one: {names(self.known)}")
