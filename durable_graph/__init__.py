@@ -1,16 +1,33 @@
 """Graphs of async nodes over a typed state that survive kill -9 and go on from exactly where they were."""
 
+from durable_graph._runtime.asking import interrupt
 from durable_graph._runtime.context import (
     ExecutionInfo,
+    RunControl,
     Runtime,
+    get_config,
+    get_runtime,
+    get_stream_writer,
+)
+from durable_graph._runtime.editing import (
+    StateUpdate,
 )
 from durable_graph._runtime.events import (
     CheckpointCommitted,
+    CustomEvent,
     Event,
+    MessageEvent,
+    ReaderGap,
+    RunDrained,
+    RunInterrupted,
     RunResumed,
     TaskFailed,
     TaskFinished,
+    TaskInterrupted,
     TaskStarted,
+)
+from durable_graph._runtime.output import (
+    GraphOutput,
 )
 from durable_graph._runtime.snapshot import (
     SnapshotTask,
@@ -19,6 +36,12 @@ from durable_graph._runtime.snapshot import (
 )
 from durable_graph._runtime.stream import (
     EventStream,
+    StreamWriter,
+)
+from durable_graph._runtime.unwinding import (
+    GraphBubbleUp,
+    GraphInterrupt,
+    ParentCommand,
 )
 from durable_graph.app import (
     CompiledGraph,
@@ -96,6 +119,8 @@ from durable_graph.errors import (
 from durable_graph.graph import (
     END,
     START,
+    Command,
+    Interrupt,
     Send,
 )
 from durable_graph.records import (
@@ -115,19 +140,25 @@ __all__ = [
     "CheckpointerForkedError",
     "CheckpointerLoopError",
     "CheckpointerMisuseError",
+    "Command",
     "CompiledGraph",
     "ConcurrentUpdateError",
     "ContradictingOptionError",
     "CorruptCheckpointError",
+    "CustomEvent",
     "DecodeError",
     "DurableGraphError",
     "Event",
     "EventStream",
     "ExecutionInfo",
+    "GraphBubbleUp",
     "GraphDescriptionError",
     "GraphDrained",
+    "GraphInterrupt",
+    "GraphOutput",
     "GraphRecursionError",
     "GraphValidationError",
+    "Interrupt",
     "InterruptAnsweredError",
     "InvalidCommandError",
     "InvalidInputError",
@@ -137,6 +168,7 @@ __all__ = [
     "InvalidStateSchemaError",
     "InvalidUpdateError",
     "MemorySaver",
+    "MessageEvent",
     "MissingCheckpointerError",
     "MissingStateKeyError",
     "MissingThreadIdError",
@@ -145,9 +177,14 @@ __all__ = [
     "NotADatabaseError",
     "NothingToResumeError",
     "OutsideOfRunError",
+    "ParentCommand",
     "ParentCommandError",
+    "ReaderGap",
     "ReducerError",
     "ReplayMismatchError",
+    "RunControl",
+    "RunDrained",
+    "RunInterrupted",
     "RunResumed",
     "Runtime",
     "Send",
@@ -156,15 +193,18 @@ __all__ = [
     "StateGraph",
     "StateMutatedError",
     "StateSnapshot",
+    "StateUpdate",
     "StepTimeoutError",
     "StoreFormatError",
     "StoreFullError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
+    "StreamWriter",
     "SubgraphBusyError",
     "SupersededTask",
     "TaskFailed",
     "TaskFinished",
+    "TaskInterrupted",
     "TaskStarted",
     "ThreadBusyError",
     "ThreadExistsError",
@@ -185,5 +225,9 @@ __all__ = [
     "UnstorableTypeError",
     "UnstorableValueError",
     "ValueTooLargeError",
+    "get_config",
+    "get_runtime",
+    "get_stream_writer",
+    "interrupt",
     "open_checkpointer",
 ]

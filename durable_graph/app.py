@@ -1,26 +1,40 @@
 """The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
-from uuid import UUID
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack
 
-from durable_graph._engine.state import output_of
+import msgspec
+
+from durable_graph._runtime.audience import Audience, Nobody
 from durable_graph._runtime.busy import only_run
-from durable_graph._runtime.events import AnyEvent
-from durable_graph._runtime.options import check_config, read_place, read_run
-from durable_graph._runtime.run import Durability, IfBusy, IfUnfinished, Run
+from durable_graph._runtime.drive import Ended
+from durable_graph._runtime.nested import Nested, nested_place
+from durable_graph._runtime.options import (
+    Breakpoints,
+    Config,
+    RunOptions,
+    ThreadId,
+    breakpoints,
+    check_config,
+    merged_config,
+    read_place,
+    read_run,
+)
+from durable_graph._runtime.output import result_of
+from durable_graph._runtime.run import Run
 from durable_graph._runtime.snapshot import StateSnapshot, read_history, read_snapshot
 from durable_graph._runtime.start import run_graph
-from durable_graph._runtime.stream import EventStream
+from durable_graph._runtime.stream import EventStream, OnDisconnect, OnSlowReader
 from durable_graph._runtime.views import StreamMode, view_of
+from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownCheckpointError
-from durable_graph.graph import GraphBuilder, Topology
+from durable_graph.graph import Command, GraphBuilder, Topology
+from durable_graph.graph.subgraph import Persistence
 from durable_graph.records import checkpoint_no
 
 StateT = TypeVar("StateT")
-Config = Mapping[str, Any]
-ThreadId = str | int | UUID
+Version = Literal["v1", "v2"]
 
 
 class StateGraph(GraphBuilder[StateT]):
@@ -28,33 +42,64 @@ class StateGraph(GraphBuilder[StateT]):
 
     def compile(
         self,
-        checkpointer: Checkpointer | None = None,
+        checkpointer: Checkpointer | bool | None = None,
         *,
+        cache: Cache | None = None,
+        interrupt_before: Breakpoints | None = None,
+        interrupt_after: Breakpoints | None = None,
+        debug: bool = False,
         name: str = "graph",
         types: Iterable[type | tuple[str, type]] = (),
     ) -> "CompiledGraph[StateT]":
         """The graph as it is now, checked and ready to run.
 
-        `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's own types name;
-        they are stored under their qualified name, or under the tag given with them.
+        `checkpointer` is a saver. For a graph that another graph runs it may be None (its state is kept in the other's
+        thread, for as long as the node that runs it), True (kept from one call to the next, per thread) or False (not
+        kept). `interrupt_before` and `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug`
+        a node that changes its input in place fails. `types` are classes that `Any`-typed parts of the state may hold,
+        beside those that the state's own types name; they are stored under their qualified name, or under the tag given
+        with them.
 
-        Raises `GraphValidationError`, which lists everything that is wrong with the graph.
+        Raises `GraphValidationError`, which lists everything that is wrong with the graph, and `InvalidOptionError`.
         """
-        if checkpointer is not None and not isinstance(checkpointer, Checkpointer):
+        if checkpointer is not None and not isinstance(checkpointer, bool | Checkpointer):
             option = "checkpointer"
             raise InvalidOptionError(option, checkpointer, allowed="a saver, such as SqliteSaver('runs.db'), or None")
-        return CompiledGraph(self.topology(name=name, types=types), checkpointer)
+        if cache is not None and not isinstance(cache, Cache):
+            option = "cache"
+            raise InvalidOptionError(option, cache, allowed="a cache, such as InMemoryCache(), or None")
+        topology = self.topology(name=name, types=types)
+        defaults = Run(
+            None,
+            stop_before=breakpoints("interrupt_before", interrupt_before, topology.nodes, frozenset()),
+            stop_after=breakpoints("interrupt_after", interrupt_after, topology.nodes, frozenset()),
+            is_checked=debug,
+        )
+        return CompiledGraph(topology, checkpointer, cache, defaults)
 
 
 class CompiledGraph(Generic[StateT]):
-    """A graph that runs. Immutable, and safe to use from any number of tasks of one event loop at once.
+    """A graph that runs. Safe to use from any number of tasks of one event loop at once.
 
-    Every method takes LangGraph's config dict, keyword arguments, or both where they agree.
+    Every method takes LangGraph's config dict, keyword arguments, or both where they agree. Called inside a node of
+    another graph, it runs as a part of that graph's run.
     """
 
-    def __init__(self, topology: Topology, checkpointer: Checkpointer | None) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        checkpointer: Checkpointer | bool | None,
+        cache: Cache | None = None,
+        defaults: Run | None = None,
+        config: Config | None = None,
+    ) -> None:
         self._topology = topology
-        self._checkpointer = checkpointer
+        self._given_checkpointer = checkpointer
+        self._checkpointer = None if isinstance(checkpointer, bool) else checkpointer
+        self._cache = cache
+        self._defaults = defaults or Run(None)
+        self._config = config
+        self.step_timeout: float | None = None
 
     @property
     def name(self) -> str:
@@ -66,120 +111,131 @@ class CompiledGraph(Generic[StateT]):
         """Where this graph's threads are kept."""
         return self._checkpointer
 
+    @property
+    def topology(self) -> Topology:
+        """The graph as it was checked."""
+        return self._topology
+
+    @property
+    def persistence(self) -> Persistence:
+        """What is kept of this graph where another graph runs it."""
+        match self._given_checkpointer:
+            case True:
+                return "thread"
+            case False:
+                return "none"
+        return "inherit"
+
+    def with_config(self, config: Config | None = None, **keys: Any) -> Self:
+        """The same graph with a config that each call's own is laid over."""
+        bound = merged_config(self._config, merged_config(config, keys))
+        check_config(bound)
+        copy = type(self)(self._topology, self._given_checkpointer, self._cache, self._defaults, bound)
+        copy.step_timeout = self.step_timeout
+        return copy
+
     async def ainvoke(
         self,
-        input: StateT | Mapping[str, Any] | None,  # noqa: A002  # LangGraph's name
+        input: StateT | Mapping[str, Any] | Command | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
-        thread_id: ThreadId | None = None,
-        checkpoint_id: str | None = None,
-        durability: Durability = "sync",
-        recursion_limit: int | None = None,
-        max_concurrency: int | None = None,
-        if_unfinished: IfUnfinished = "supersede",
-        if_busy: IfBusy = "reject",
-    ) -> dict[str, Any]:
-        """Run the graph to its end and return the state: every key that has a value.
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        output_keys: str | Sequence[str] | None = None,
+        version: Version = "v1",
+        **options: Unpack[RunOptions],
+    ) -> Any:
+        """Run the graph to its end and return its output: every key of the output schema that has a value.
 
         `input` is a dict of state keys, an instance of the state's class, or None to go on from where the thread was
-        left: from exactly there, with the results that are recorded. `checkpoint_id` starts from an older checkpoint
-        instead, on a line of its own; the other line stays readable.
+        left: from exactly there, with the results that are recorded. A `Command` answers what the thread waits for, and
+        updates or steers it. If the run stops for answers or at a breakpoint, the open questions are under
+        `__interrupt__`. With `version="v2"` the result is a `GraphOutput`; with another `stream_mode` than "values" it
+        is the list of what would be streamed.
 
-        `durability`: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the
-        last few, in order), "exit" when the run ends, whatever way. The input is committed before any node runs in all
-        three. `recursion_limit` is how many supersteps a run may take, `max_concurrency` how many nodes at once.
-
-        `if_unfinished` says what new input does to tasks that are left: take their place ("supersede", recorded in the
-        checkpoint), wait for them ("resume": a run of its own, before this one), or nothing ("reject"). `if_busy` says
-        what to do while another call of this process runs the thread; a node that waits for a turn on its own thread
-        waits for itself.
+        The options:
+            thread_id: whose run it is; with a checkpointer every run has one.
+            checkpoint_id: start from an older checkpoint, on a line of its own; the other line stays readable.
+            durability: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the
+                last few, in order), "exit" when the run ends, whatever way. Input and answers are committed before any
+                node runs in all three.
+            recursion_limit: how many supersteps a run may take. max_concurrency: how many nodes at once.
+            if_unfinished: what new input does to tasks that are left: take their place ("supersede", recorded in the
+                checkpoint), wait for them ("resume": a run of its own, before this one), or nothing ("reject").
+            if_busy: what to do while another call of this process runs the thread: "reject" or "wait". A node that
+                waits for a turn on its own thread waits for itself.
+            context: what nodes get as `runtime.context`; it is not stored, so it is to be given again on resume.
+            interrupt_before, interrupt_after: breakpoints in place of those that the graph was compiled with.
+            control: a `RunControl`, to stop the run in good order.
+            debug: a node that changes its input in place fails.
 
         Raises:
             what a node raised: with a note that names node, superstep and thread.
             GraphRecursionError: the supersteps are used up.
             NothingToResumeError, UnfinishedThreadError, ThreadBusyError: the thread is not in the state for this call.
+            AmbiguousResumeError, UnknownInterruptError, InterruptAnsweredError: the Command answers no open question.
             CheckpointConflictError: another process extended the thread first.
+            GraphDrained: the run was asked to stop.
             StoreUnavailableError: the store cannot be written. No new node was started.
             InvalidUpdateError, UnknownNodeError, UnstorableValueError: see there.
         """
-        run = self._read_run(
-            input,
-            config,
-            thread_id=thread_id,
-            checkpoint_id=checkpoint_id,
-            durability=durability,
-            recursion_limit=recursion_limit,
-            max_concurrency=max_concurrency,
-            if_unfinished=if_unfinished,
-            if_busy=if_busy,
-        )
-        return await self._run(run, _unheard)
+        place = self._place(input, config, options)
+        if stream_mode != "values":
+            chunks = self.astream(
+                input, config, stream_mode=stream_mode, output_keys=output_keys, version=version, **options
+            )
+            return [chunk async for chunk in chunks]
+        ended = await self._run(place, Nobody())
+        return result_of(self._topology, ended, output_keys, version)
 
     def stream(
         self,
-        input: StateT | Mapping[str, Any] | None,  # noqa: A002  # LangGraph's name
+        input: StateT | Mapping[str, Any] | Command | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
-        thread_id: ThreadId | None = None,
-        checkpoint_id: str | None = None,
-        durability: Durability = "sync",
-        recursion_limit: int | None = None,
-        max_concurrency: int | None = None,
-        if_unfinished: IfUnfinished = "supersede",
-        if_busy: IfBusy = "reject",
+        on_slow_reader: OnSlowReader = "wait",
+        on_disconnect: OnDisconnect = "cancel",
+        **options: Unpack[RunOptions],
     ) -> EventStream:
         """Run the graph and read its typed events: `async with graph.stream(...) as events: async for event in events`.
 
-        Arguments and errors as for `ainvoke`.
+        Input, options and errors as for `ainvoke`. `on_slow_reader` and `on_disconnect`: see `EventStream`.
         """
-        run = self._read_run(
-            input,
-            config,
-            thread_id=thread_id,
-            checkpoint_id=checkpoint_id,
-            durability=durability,
-            recursion_limit=recursion_limit,
-            max_concurrency=max_concurrency,
-            if_unfinished=if_unfinished,
-            if_busy=if_busy,
-        )
-        return EventStream(lambda publish: self._run(run, publish))
+        place = self._place(input, config, options)
+
+        async def run(audience: Audience) -> Any:
+            return result_of(self._topology, await self._run(place, audience), None, "v1")
+
+        return EventStream(run, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect)
 
     async def astream(
         self,
-        input: StateT | Mapping[str, Any] | None,  # noqa: A002  # LangGraph's name
+        input: StateT | Mapping[str, Any] | Command | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] = "updates",
-        thread_id: ThreadId | None = None,
-        checkpoint_id: str | None = None,
-        durability: Durability = "sync",
-        recursion_limit: int | None = None,
-        max_concurrency: int | None = None,
-        if_unfinished: IfUnfinished = "supersede",
-        if_busy: IfBusy = "reject",
+        subgraphs: bool = False,
+        output_keys: str | Sequence[str] | None = None,
+        version: Version = "v1",
+        on_slow_reader: OnSlowReader = "wait",
+        on_disconnect: OnDisconnect = "cancel",
+        **options: Unpack[RunOptions],
     ) -> AsyncGenerator[Any, None]:
         """Run the graph and yield what LangGraph would: `{node: update}` for "updates", the state for "values".
 
-        With a list of modes, `(mode, payload)` pairs. Leaving the loop early cancels the run once the generator is
-        closed; what had finished is kept. Arguments and errors as for `ainvoke`.
+        With a list of modes, `(mode, payload)` pairs; with `subgraphs`, the namespace comes first. Leaving the loop
+        early cancels the run once the generator is closed, or lets it go on with `on_disconnect="continue"`; what had
+        finished is kept. Input, options and errors as for `ainvoke`.
         """
-        view = view_of(stream_mode)
-        events = self.stream(
-            input,
-            config,
-            thread_id=thread_id,
-            checkpoint_id=checkpoint_id,
-            durability=durability,
-            recursion_limit=recursion_limit,
-            max_concurrency=max_concurrency,
-            if_unfinished=if_unfinished,
-            if_busy=if_busy,
-        )
+        view = view_of(stream_mode, subgraphs=subgraphs, version=version, output_keys=output_keys)
+        events = self.stream(input, config, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect, **options)
         async with events:
             async for event in events:
                 for payload in view(event):
                     yield payload
+
+    async def run_as_node(self, given: Any) -> Any:
+        """What a node that is this graph returns: its output, for the state of the graph around it."""
+        return await self.ainvoke(given)
 
     async def aget_state(
         self, config: Config | None = None, *, thread_id: ThreadId | None = None, checkpoint_id: str | None = None
@@ -216,22 +272,37 @@ class CompiledGraph(Generic[StateT]):
         async for snapshot in read_history(self._topology, saver, thread, _before(thread, before), limit):
             yield snapshot
 
-    def _read_run(self, input_: object, config: Config | None, **options: Any) -> Run:
-        return read_run(config, input=input_, has_checkpointer=self._checkpointer is not None, **options)
+    # Inside
 
-    async def _run(self, run: Run, publish: Callable[[AnyEvent], Awaitable[None]]) -> dict[str, Any]:
-        async with only_run(self._checkpointer, run.thread_id, run.if_busy):
-            final = await run_graph(self._topology, self._checkpointer, run, publish)
-        return output_of(self._topology, final.values)
+    def _place(self, given: Any, config: Config | None, options: RunOptions) -> "Nested | Run":
+        """What is asked for: a run of its own, or one inside the node that calls."""
+        config = merged_config(self._config, config)
+        nested = nested_place(self._topology, self._given_checkpointer, given, config, options, self._defaults)
+        if nested is not None:
+            return nested
+        if self._given_checkpointer is True:
+            what = "checkpointer=True"
+            raise MissingCheckpointerError(what)
+        run = read_run(
+            config,
+            options,
+            input=given,
+            has_checkpointer=self._checkpointer is not None,
+            nodes=self._topology.nodes,
+            defaults=self._defaults,
+        )
+        return msgspec.structs.replace(run, step_timeout=self.step_timeout)
+
+    async def _run(self, place: "Nested | Run", audience: Audience) -> Ended:
+        if isinstance(place, Nested):
+            return await place.go(self.persistence, self._cache, audience)
+        async with only_run(self._checkpointer, place.thread_id, place.if_busy):
+            return await run_graph(self._topology, self._checkpointer, place, audience, self._cache)
 
     def _needs_checkpointer(self, what: str) -> Checkpointer:
         if self._checkpointer is None:
             raise MissingCheckpointerError(what)
         return self._checkpointer
-
-
-async def _unheard(event: AnyEvent) -> None:
-    """For runs that nobody listens to."""
 
 
 def _before(thread_id: str, before: Config | str | None) -> int | None:

@@ -4,7 +4,7 @@ Nothing here knows a user's type. Numbers (`no`) count the checkpoints of one th
 `0` stands for "none". Times are integers, microseconds since the epoch in UTC, and are shown, never compared.
 """
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Literal
 
 import msgspec
@@ -28,11 +28,17 @@ class ValueKind(IntEnum):
     """The channel has no value from here on. `prev` is 0 and `value` is empty."""
 
 
-class Rank(IntEnum):
-    """How final a task's record is. A higher one replaces a lower one, never the other way round."""
+class Rank(Enum):
+    """How far a task has come: which of two records of it stands is `checkpointing.rules.standing`'s to say.
+
+    The numbers are what stores hold. They are in no order, and so cannot be compared.
+    """
 
     FAILED = 0
     INTERRUPTED = 1
+    """It waits for an answer, or was stopped before it began."""
+    HANDLING = 4
+    """The node failed for good, and its error handler is to run."""
     ROUTING_OPEN = 2
     """The node is done and its writes stand; its routers have not chosen yet."""
     DONE = 3
@@ -91,14 +97,17 @@ class ValueRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class TaskRecord(msgspec.Struct, frozen=True, gc=False):
-    """What one task came to. Keyed by (thread, ns, born, ord); the record that stands is the one of the highest
-    `rank`, and among failed and interrupted ones of the highest `attempt`. `value` is the engine's, encoded."""
+    """What one task came to. Keyed by (thread, ns, born, ord): of a task's records one stands. `value` is the engine's.
+
+    `revision` says which record of the task it is, counting from 1: each is made by somebody who had seen the one
+    before it.
+    """
 
     ns: str
     born: int
     ord: int
     rank: Rank
-    attempt: int
+    revision: int
     commit_id: bytes
     value: bytes
     digest: bytes
@@ -163,7 +172,8 @@ CommitResult = Committed | WritesMoved | Conflict
 class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     """Task records to save at once, on top of the checkpoint `expected`; `status` changes the thread's, if given.
 
-    It applies only if the thread is at `expected` with the same `epoch`.
+    It applies only if the thread is at `expected` with the same `epoch` and, where it is given, the same `wseq`: then
+    nobody else recorded anything since its writer looked.
     """
 
     thread: str
@@ -172,6 +182,7 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     at: int
     records: tuple[TaskRecord, ...]
     status: Status | None = None
+    wseq: int | None = None
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False):
@@ -185,7 +196,7 @@ class Saved(msgspec.Struct, frozen=True, gc=False):
     standing: tuple[TaskRecord, ...]
 
 
-SaveResult = Saved | Conflict
+SaveResult = Saved | WritesMoved | Conflict
 
 
 class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
@@ -217,6 +228,13 @@ class HistoryPage(msgspec.Struct, frozen=True, gc=False):
     bases: dict[int, tuple[ValueRow, ...]]
     records: tuple[TaskRecord, ...]
     older: int
+
+
+class StoredRecords(msgspec.Struct, frozen=True, gc=False):
+    """The task records of one namespace, by `born` and `ord`."""
+
+    thread: ThreadRow
+    records: tuple[TaskRecord, ...]
 
 
 class ThreadInfo(msgspec.Struct, frozen=True, gc=False):

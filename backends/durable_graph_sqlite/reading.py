@@ -10,6 +10,7 @@ from durable_graph.records import (
     HistoryPage,
     Status,
     StoredCheckpoint,
+    StoredRecords,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
@@ -87,6 +88,17 @@ def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, li
     )
 
 
+def load_records(db: sqlite3.Connection, thread: str, ns: str) -> StoredRecords | None:
+    """The task records of one namespace, which may have no checkpoint."""
+    columns = statements.row(db, "find_thread", {"tid": key_of(thread)})
+    if columns is None:
+        return None
+    row, _ = thread_from(thread, columns)
+    sought = {"tid": key_of(thread), "ns": ns, "born": 0, "hi": row.version}
+    records = statements.rows(db, "page_of_records", sought)
+    return StoredRecords(row, tuple(record_from(thread, each) for each in records))
+
+
 def list_threads(db: sqlite3.Connection, status: Status | None, limit: int, after: str | None) -> list[ThreadInfo]:
     """A page of threads by id. It shows rows as they are: one that is damaged must not hide the others."""
     sought = {"after": after or "", "limit": limit}
@@ -120,8 +132,8 @@ def _state(
             no, prev, kind, _, digest, value = rest
             values.append(value_from(thread.thread, text, no, prev, kind, value, digest))
         else:
-            born, ordinal, rank, attempt, digest, value = rest
-            columns: Columns = (checkpoint.ns, born, ordinal, rank, attempt, text, value, digest)
+            born, ordinal, rank, revision, digest, value = rest
+            columns: Columns = (checkpoint.ns, born, ordinal, rank, revision, text, value, digest)
             records.append(record_from(thread.thread, columns))
     _check_lines(thread, sums, lines)
     return tuple(values), tuple(records)

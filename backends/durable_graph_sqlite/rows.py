@@ -123,7 +123,7 @@ def record_from(thread: str, columns: Columns) -> TaskRecord:
 
 
 def record_columns(tid: int, record: TaskRecord) -> Columns:
-    place = (tid, record.ns, record.born, record.ord, int(record.rank), record.attempt)
+    place = (tid, record.ns, record.born, record.ord, record.rank.value, record.revision)
     return (*place, record.commit_id, record.digest, record.value)
 
 

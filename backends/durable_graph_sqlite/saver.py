@@ -20,6 +20,7 @@ from durable_graph.records import (
     SaveResult,
     Status,
     StoredCheckpoint,
+    StoredRecords,
     ThreadInfo,
     WritesBatch,
 )
@@ -80,6 +81,10 @@ class SqliteSaver:
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
         """See `Checkpointer.save_writes`."""
         return await self._write(batch.thread, lambda db: writing.save_writes(db, batch))
+
+    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
+        """See `Checkpointer.load_records`."""
+        return await self._read(lambda db: reading.load_records(db, thread, ns), thread)
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""

@@ -1,4 +1,4 @@
--- Format 1. Applied to a new file; `migrations/` brings an older file here.
+-- Format 2. Applied to a new file; `migrations/` brings an older file here.
 --
 -- Every table begins with `tid`, a 63-bit hash of the thread's id, so that rows whose thread has vanished still tell
 -- whose they are. Columns are in the order in which they are sought; the long one is last, so that reading keys does
@@ -73,7 +73,7 @@ CREATE TABLE tasks (
   born      INTEGER NOT NULL,
   ord       INTEGER NOT NULL,
   rank      INTEGER NOT NULL,
-  attempt   INTEGER NOT NULL,
+  revision  INTEGER NOT NULL,
   commit_id BLOB NOT NULL,
   digest    BLOB NOT NULL,
   value     BLOB NOT NULL,

@@ -16,6 +16,7 @@ from durable_graph.records import (
     TaskRecord,
     ThreadRow,
     WritesBatch,
+    WritesMoved,
 )
 from durable_graph_sqlite import statements
 from durable_graph_sqlite.rows import (
@@ -64,6 +65,10 @@ def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
     if not rules.accepts(batch, locked.row):
         recorded = [_find_record(db, tid, batch.thread, record) for record in batch.records]
         return rules.answer_to_late_save(batch, locked.row, recorded)
+    if rules.has_moved(batch, locked.row):
+        recorded = [_find_record(db, tid, batch.thread, record) for record in batch.records]
+        late = rules.answer_to_late_save(batch, locked.row, recorded)
+        return late if isinstance(late, Saved) else WritesMoved(locked.row.wseq)
     replaced, stood = _record(db, tid, batch.thread, batch.records)
     writes = locked.sums.writes
     for before, after in replaced:

@@ -5,19 +5,20 @@ from typing import Any
 
 import msgspec
 
-from durable_graph._engine.apply import advance_joins, number
+from durable_graph._engine.apply import advance_joins, number, schedule
 from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.state import Absent, Change, Changes, State, merged
-from durable_graph._engine.task import Done, Outcome, RoutingOpen, Task, Write
+from durable_graph._engine.task import Done, Finished, Handling, Interrupted, Outcome, Route, RoutingOpen, Task, Write
 from durable_graph.channels import MISSING
 from durable_graph.errors import ConcurrentUpdateError, ReducerError
-from durable_graph.graph import START, Topology
+from durable_graph.graph import DEFERRED, START, Topology
 
 
 class Superseded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A task that new input took the place of. Stored in the checkpoint that did it, so that nothing is dropped unseen.
 
-    `outcome` is "pending" (it had no result), "failed", or "unmerged" (its writes could not be merged, see `error`).
+    `outcome` is "pending" (it had no result), "failed", "interrupted" (it waited for an answer), or "unmerged" (its
+    writes could not be merged, see `error`).
     The writes of tasks that had finished are not dropped: they are in the state.
     """
 
@@ -39,23 +40,46 @@ class Admitted(msgspec.Struct, frozen=True):
 
 
 def admit(
-    topology: Topology, state: State, recorded: Mapping[tuple[int, int], Outcome], writes: Sequence[Write], no: int
+    topology: Topology,
+    state: State,
+    recorded: Mapping[tuple[int, int], Outcome],
+    writes: Sequence[Write],
+    no: int,
+    routes: Sequence[Route] | None = None,
 ) -> Admitted:
     """Input on a thread. Tasks that had finished count: their writes go in before the input's. The others are dropped.
 
-    Raises `ConcurrentUpdateError` or `ReducerError` for the input's own writes.
+    `routes` take the place of the graph's entry. Raises `ConcurrentUpdateError` or `ReducerError` for the input's own
+    writes.
     """
-    settled, earlier, writers, superseded = _settle(topology, state, recorded)
+    settled, earlier, writers, superseded = settle(topology, state, recorded)
     values, changes = merge_writes(topology, settled.values, ((START, write) for write in writes))
-    after = State(no=no, step=state.step + 1, values=values, plan=entry_plan(topology, no))
-    return Admitted(after, merged(earlier, changes), writers, superseded)
+    if routes:
+        values, plan, waiting = schedule(topology, values, (), routes, (), no)
+    else:
+        values, plan, waiting = entry_plan(topology, values, no)
+    after = State(no=no, step=state.step + 1, values=values, plan=plan)
+    return Admitted(after, merged(merged(earlier, changes), waiting), writers, superseded)
 
 
-def entry_plan(topology: Topology, no: int) -> tuple[Task, ...]:
+def carry(topology: Topology, state: State, writes: Sequence[Write], routes: Sequence[Route], no: int) -> Admitted:
+    """An update and new tasks beside what was left to run, which keeps its ids and results.
+
+    Raises `ConcurrentUpdateError` or `ReducerError`.
+    """
+    values, changes = merge_writes(topology, state.values, ((START, write) for write in writes))
+    values, plan, waiting = schedule(topology, values, (), routes, state.plan, no)
+    after = State(no=no, step=state.step + 1, values=values, plan=plan)
+    return Admitted(after, merged(changes, waiting), (), ())
+
+
+def entry_plan(
+    topology: Topology, values: Mapping[str, Any], no: int
+) -> tuple[dict[str, Any], tuple[Task, ...], dict[str, Change]]:
     """What runs first. Routers out of START are user code and may wait or raise: they are a task of their own."""
     if topology.entry_routers:
-        return number([START], [], no)
-    return number(sorted(topology.entry), [], no)
+        return dict(values), number([START], [], no), {}
+    return schedule(topology, values, topology.entry, (), (), no)
 
 
 def replan(state: State, no: int) -> State:
@@ -64,14 +88,14 @@ def replan(state: State, no: int) -> State:
     return State(no=no, step=state.step + 1, values=state.values, plan=plan)
 
 
-def _settle(
+def settle(
     topology: Topology, state: State, recorded: Mapping[tuple[int, int], Outcome]
 ) -> tuple[State, Changes, tuple[str, ...], tuple[Superseded, ...]]:
     """The state with what had finished applied and nothing left to run."""
     outcomes = [recorded.get(task.key) for task in state.plan]
-    finished = [outcome for outcome in outcomes if isinstance(outcome, Done | RoutingOpen)]
+    finished: list[Finished] = [outcome for outcome in outcomes if isinstance(outcome, Done | RoutingOpen)]
     superseded = [
-        _superseded(task, "failed" if outcome else "pending", outcome.error if outcome else None)
+        _superseded(task, outcome)
         for task, outcome in zip(state.plan, outcomes, strict=True)
         if not isinstance(outcome, Done | RoutingOpen)
     ]
@@ -81,20 +105,34 @@ def _settle(
         )
     except (ConcurrentUpdateError, ReducerError) as error:
         # Such results would shut the thread for good: they are set down as superseded instead.
-        superseded.extend(_superseded(outcome.task, "unmerged", str(error)) for outcome in finished)
+        superseded.extend(_entry(outcome.task, "unmerged", str(error)) for outcome in finished)
         finished, values, changes = [], dict(state.values), {}
     writers = tuple(outcome.task.node for outcome in finished)
-    values, arrivals = advance_joins(topology, values, writers)
-    values, cleared = _clear_full_joins(topology, values)
+    values, arrivals = advance_joins(topology, values, finished)
+    values, cleared = _clear_what_waits(topology, values)
     settled = State(no=state.no, step=state.step, values=values, plan=())
     return settled, {**changes, **arrivals, **cleared}, writers, tuple(superseded)
 
 
-def _superseded(task: Task, outcome: str, error: str | None) -> Superseded:
+def _superseded(task: Task, outcome: Outcome | None) -> Superseded:
+    match outcome:
+        case None:
+            return _entry(task, "pending", None)
+        case Interrupted():
+            return _entry(task, "interrupted", None)
+        case Handling():
+            return _entry(task, "failed", outcome.error)
+    return _entry(task, "failed", outcome.error if not isinstance(outcome, Done) else None)
+
+
+def _entry(task: Task, outcome: str, error: str | None) -> Superseded:
     return Superseded(task.node, task.born, task.ord, task.argument is not None, outcome, error)
 
 
-def _clear_full_joins(topology: Topology, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Change]]:
-    """Without the joins whose target will not run now: left full, the next arrival would start it at once."""
-    full = [join.channel for join in topology.joins if join.rule.is_full(values.get(join.channel, MISSING))]
-    return {name: value for name, value in values.items() if name not in full}, {name: Absent() for name in full}
+def _clear_what_waits(topology: Topology, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Change]]:
+    """Without waiting deferred nodes, and without the joins whose target will not run now: left full, the next arrival
+    would start it at once."""
+    gone = [join.channel for join in topology.joins if join.rule.is_full(values.get(join.channel, MISSING))]
+    if DEFERRED in values:
+        gone.append(DEFERRED)
+    return {name: value for name, value in values.items() if name not in gone}, {name: Absent() for name in gone}

@@ -3,16 +3,18 @@
 writes      every channel's rule, once, over all writes to it
 joins       those of the tasks that ran are cleared, then this step's arrivals count
 plan        nodes by name, once each however many edges lead there; then Sends as they were emitted
+deferred    nodes that wait until nothing else is to run: the names are a channel of their own
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.state import Absent, Change, Changes, Full, State
-from durable_graph._engine.task import Argument, Done, Task
+from durable_graph._engine.task import Done, Finished, Outcome, Route, RoutingOpen, Task
 from durable_graph.channels import MISSING
-from durable_graph.graph import END, START, Join, Topology
+from durable_graph.errors import ConcurrentUpdateError, ReducerError
+from durable_graph.graph import DEFERRED, END, START, Join, Topology
 
 
 def apply(topology: Topology, state: State, outcomes: Iterable[Done], no: int) -> tuple[State, Changes]:
@@ -24,24 +26,43 @@ def apply(topology: Topology, state: State, outcomes: Iterable[Done], no: int) -
     values, changes = merge_writes(
         topology, state.values, ((outcome.task.node, write) for outcome in done for write in outcome.writes)
     )
-    nodes = [outcome.task.node for outcome in done]
-    values, join_changes = advance_joins(topology, values, nodes)
-    plan = plan_after(topology, values, done, no)
-    return State(no=no, step=state.step + 1, values=values, plan=plan), {**changes, **join_changes}
+    values, join_changes = advance_joins(topology, values, done)
+    values, plan, waiting_changes = plan_after(topology, values, done, no)
+    changes = {**changes, **join_changes, **waiting_changes}
+    return State(no=no, step=state.step + 1, values=values, plan=plan), changes
+
+
+def with_recorded(topology: Topology, state: State, recorded: Mapping[tuple[int, int], Outcome]) -> Mapping[str, Any]:
+    """The values with what the finished tasks of a superstep wrote that is not over."""
+    finished = [recorded.get(task.key) for task in state.plan]
+    writes = [
+        (outcome.task.node, write)
+        for outcome in finished
+        if isinstance(outcome, Done | RoutingOpen)
+        for write in outcome.writes
+    ]
+    try:
+        return merge_writes(topology, state.values, writes)[0]
+    except (ConcurrentUpdateError, ReducerError):
+        # Reading has to work where the superstep cannot be merged; the run says why when it tries.
+        return state.values
 
 
 def advance_joins(
-    topology: Topology, values: Mapping[str, Any], nodes: Sequence[str]
+    topology: Topology, values: Mapping[str, Any], finished: Sequence[Finished]
 ) -> tuple[dict[str, Any], dict[str, Change]]:
-    """The join channels after `nodes` ran: the full joins that started them are cleared, then their arrivals count."""
+    """The join channels after these tasks: the full joins that started them are cleared, then their arrivals count.
+
+    A node that failed and was handled arrives nowhere: what comes after it, its handler says.
+    """
     after = dict(values)
     touched: dict[str, Join] = {}
-    for node in dict.fromkeys(nodes):
+    for node in dict.fromkeys(outcome.task.node for outcome in finished):
         for join in topology.joins_of_target.get(node, ()):
             if join.rule.is_full(after.get(join.channel, MISSING)):
                 del after[join.channel]
                 touched[join.channel] = join
-    for node in dict.fromkeys(nodes):
+    for node in dict.fromkeys(outcome.task.node for outcome in finished if not outcome.is_handled):
         for join in topology.joins_of_source.get(node, ()):
             after[join.channel] = join.rule.merge(after.get(join.channel, MISSING), [node])
             touched[join.channel] = join
@@ -52,28 +73,59 @@ def advance_joins(
     return after, changes
 
 
-def plan_after(topology: Topology, values: Mapping[str, Any], done: Sequence[Done], no: int) -> tuple[Task, ...]:
-    """What runs after these tasks."""
+def plan_after(
+    topology: Topology, values: Mapping[str, Any], done: Sequence[Finished], no: int
+) -> tuple[dict[str, Any], tuple[Task, ...], dict[str, Change]]:
+    """What runs after these tasks, and the values with the deferred nodes that still wait."""
     nodes: set[str] = set()
-    sends: list[tuple[str, Argument]] = []
+    routes: list[Route] = []
     for outcome in done:
         node = outcome.task.node
-        nodes.update(topology.entry if node == START else topology.nodes[node].edges)
-        for route in outcome.routes:
-            if route.argument is not None:
-                sends.append((route.node, route.argument))
-            elif route.node != END:
-                nodes.add(route.node)
-    # A full join's target is always in the plan that follows, and running it clears the join: only one that somebody
-    # has just arrived at can be full.
-    finished = {outcome.task.node for outcome in done}
+        if not outcome.is_handled:
+            nodes.update(topology.entry if node == START else topology.nodes[node].edges)
+        routes.extend(outcome.routes)
+    # A full join's target is planned, or waits as a deferred node, from then on until it has run, which clears the
+    # join: only one that somebody has just arrived at can be newly full.
+    finished = {outcome.task.node for outcome in done if not outcome.is_handled}
     arrived_at = (join for node in finished for join in topology.joins_of_source.get(node, ()))
     nodes.update(join.target for join in arrived_at if join.rule.is_full(values.get(join.channel, MISSING)))
-    return number(sorted(nodes), sends, no)
+    return schedule(topology, values, nodes, routes, (), no)
 
 
-def number(nodes: Iterable[str], sends: Iterable[tuple[str, Argument]], no: int) -> tuple[Task, ...]:
+def schedule(
+    topology: Topology,
+    values: Mapping[str, Any],
+    nodes: Iterable[str],
+    routes: Iterable[Route],
+    planned: Sequence[Task],
+    no: int,
+) -> tuple[dict[str, Any], tuple[Task, ...], dict[str, Change]]:
+    """The plan of checkpoint `no`: what is `planned` already, then `nodes` and `routes` as new tasks.
+
+    Deferred nodes are not planned while anything else is: they wait in a channel of their own. Sends do not wait.
+    """
+    chosen = [*routes]
+    due = {*nodes, *(route.node for route in chosen if route.argument is None and route.node != END)}
+    due -= {task.node for task in planned if task.argument is None}
+    sends = [route for route in chosen if route.argument is not None]
+    waiting: Collection[str] = values.get(DEFERRED, ())
+    left = set(waiting) | (due & topology.deferred)
+    due -= topology.deferred
+    if left and not due and not sends and not planned:
+        due, left = left, set()
+    plan = (*planned, *number(sorted(due), sends, no))
+    if left == set(waiting):
+        return dict(values), plan, {}
+    after = {name: value for name, value in values.items() if name != DEFERRED}
+    if not left:
+        return after, plan, {DEFERRED: Absent()}
+    return {**after, DEFERRED: tuple(sorted(left))}, plan, {DEFERRED: Full(None)}
+
+
+def number(nodes: Iterable[str], sends: Iterable[Route], no: int) -> tuple[Task, ...]:
     """A plan in its order, first planned by checkpoint `no`."""
-    entries: list[tuple[str, Argument | None]] = [(node, None) for node in nodes]
-    entries.extend(sends)
-    return tuple(Task(node=node, born=no, ord=ord_, argument=argument) for ord_, (node, argument) in enumerate(entries))
+    entries = [*(Route(node) for node in nodes), *sends]
+    return tuple(
+        Task(node=entry.node, born=no, ord=ord_, argument=entry.argument, limits=entry.limits)
+        for ord_, entry in enumerate(entries)
+    )

@@ -6,9 +6,23 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.admit import Superseded
-from durable_graph._engine.task import Argument, Done, Failed, Outcome, Route, RoutingOpen, Task, Write
+from durable_graph._engine.task import (
+    Answer,
+    Argument,
+    Ask,
+    Done,
+    Failed,
+    Handling,
+    Interrupted,
+    Limits,
+    Outcome,
+    Route,
+    RoutingOpen,
+    Task,
+    Write,
+)
 from durable_graph.errors import DecodeError
-from durable_graph.graph import Topology
+from durable_graph.graph import Interrupt, Topology
 from durable_graph.records import Rank
 
 Metadata = dict[str, str | int | float | bool | None]
@@ -21,10 +35,14 @@ class PlanEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ago: int
     ord: int
     argument: bytes | None = None
+    limits: Limits | None = None
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`source` is "input", "loop", "fork" or "update"; `writers` the nodes whose writes made this checkpoint."""
+    """`source` is "input", "loop", "fork" or "update"; `writers` the nodes whose writes made this checkpoint.
+
+    `caller` and `graph` tell, in a namespace of a nested run, which call of it this belongs to and the graph's name.
+    """
 
     step: int
     source: str
@@ -32,20 +50,58 @@ class Header(msgspec.Struct, frozen=True, array_like=True, gc=False):
     writers: tuple[str, ...]
     superseded: tuple[Superseded, ...] = ()
     metadata: Metadata = msgspec.field(default_factory=dict)
+    caller: str = ""
+    graph: str = ""
+
+
+class RecordedWrite(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A write as stored."""
+
+    channel: str
+    value: bytes
+    is_overwrite: bool = False
+
+
+class RecordedRoute(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A route as stored. `argument` is None where it is no Send."""
+
+    node: str
+    argument: bytes | None = None
+    limits: Limits | None = None
 
 
 class RecordedResult(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A task's record. `routes` are (node, argument or None)."""
+    """The record of a task whose node returned."""
 
     node: str
-    writes: tuple[tuple[str, bytes], ...] = ()
-    routes: tuple[tuple[str, bytes | None], ...] = ()
+    attempt: int
+    writes: tuple[RecordedWrite, ...] = ()
+    routes: tuple[RecordedRoute, ...] = ()
+    is_handled: bool = False
     error: str | None = None
+    asks: tuple[tuple[str, bytes], ...] = ()
+    answers: tuple[tuple[str, bytes], ...] = ()
+
+
+class RecordedProgress(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The record of a task whose node has not returned.
+
+    `asks` and `answers` are pairs of an interrupt's id and a value.
+    """
+
+    node: str
+    attempt: int
+    error: str | None = None
+    tries: int = 0
+    retry_at: int | None = None
+    asks: tuple[tuple[str, bytes], ...] = ()
+    answers: tuple[tuple[str, bytes], ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()
 _header_decoder = msgspec.msgpack.Decoder(Header)
 _result_decoder = msgspec.msgpack.Decoder(RecordedResult)
+_progress_decoder = msgspec.msgpack.Decoder(RecordedProgress)
 
 
 def encode_header(header: Header) -> bytes:
@@ -54,63 +110,158 @@ def encode_header(header: Header) -> bytes:
 
 def decode_header(data: bytes) -> Header:
     """Raises `DecodeError`. The digest was checked before: this is a header that another version wrote."""
-    try:
-        return _header_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError("a checkpoint's header", str(error)) from error
+    header: Header = _decoded(_header_decoder, data, "a checkpoint's header")
+    return header
 
 
 def encode_plan(plan: tuple[Task, ...], no: int) -> tuple[PlanEntry, ...]:
-    return tuple(
-        PlanEntry(task.node, no - task.born, task.ord, task.argument.data if task.argument else None) for task in plan
-    )
+    return tuple(PlanEntry(task.node, no - task.born, task.ord, _data(task.argument), task.limits) for task in plan)
 
 
 def decode_plan(topology: Topology, entries: tuple[PlanEntry, ...], no: int) -> tuple[Task, ...]:
-    return tuple(Task(entry.node, no - entry.ago, entry.ord, _argument(topology, entry.argument)) for entry in entries)
+    return tuple(
+        Task(entry.node, no - entry.ago, entry.ord, _argument(topology, entry.argument), entry.limits)
+        for entry in entries
+    )
 
 
 def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
     """A task's record and how final it is."""
+    node, attempt = outcome.task.node, outcome.attempt
     match outcome:
         case Done():
-            routes = tuple((route.node, route.argument.data if route.argument else None) for route in outcome.routes)
-            return Rank.DONE, _encoder.encode(RecordedResult(outcome.task.node, _written(outcome.writes), routes))
+            result = RecordedResult(
+                node,
+                attempt,
+                _written(outcome.writes),
+                _routed(outcome.routes),
+                outcome.is_handled,
+                answers=_answered(outcome.answers),
+            )
+            return Rank.DONE, _encoder.encode(result)
         case RoutingOpen():
-            result = RecordedResult(outcome.task.node, _written(outcome.writes), (), outcome.error)
+            result = RecordedResult(
+                node,
+                attempt,
+                _written(outcome.writes),
+                _routed(outcome.routes),
+                outcome.is_handled,
+                outcome.error,
+                _asked(outcome.asks),
+                _answered(outcome.answers),
+            )
             return Rank.ROUTING_OPEN, _encoder.encode(result)
+        case Handling():
+            progress = RecordedProgress(node, attempt, outcome.error, answers=_answered(outcome.answers))
+            return Rank.HANDLING, _encoder.encode(progress)
+        case Interrupted():
+            progress = RecordedProgress(node, attempt, asks=_asked(outcome.asks), answers=_answered(outcome.answers))
+            return Rank.INTERRUPTED, _encoder.encode(progress)
         case Failed():
-            return Rank.FAILED, _encoder.encode(RecordedResult(outcome.task.node, error=outcome.error))
+            progress = RecordedProgress(
+                node,
+                attempt,
+                outcome.error,
+                outcome.tries,
+                outcome.retry_at,
+                answers=_answered(outcome.answers),
+            )
+            return Rank.FAILED, _encoder.encode(progress)
 
 
-def decode_result(topology: Topology, task: Task, rank: Rank, attempt: int, data: bytes) -> Outcome:
+def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, data: bytes) -> Outcome:
     """The outcome of `task` as it was recorded. Raises `DecodeError`."""
+    if rank in (Rank.DONE, Rank.ROUTING_OPEN):
+        return _result(topology, task, rank, revision, _decoded(_result_decoder, data, _RECORD))
+    progress = _decoded(_progress_decoder, data, _RECORD)
+    answers = _answers(topology, progress.answers)
+    match rank:
+        case Rank.HANDLING:
+            return Handling(task, progress.attempt, progress.error or "", answers, revision)
+        case Rank.INTERRUPTED:
+            return Interrupted(task, progress.attempt, _asks(topology, progress.asks), answers, revision)
+        case _:
+            return Failed(
+                task, progress.attempt, progress.error or "", progress.tries, progress.retry_at, answers, revision
+            )
+
+
+def answers_in(topology: Topology, rank: Rank, data: bytes) -> tuple[Answer, ...]:
+    """The answers that a task's record holds, whatever task it is of. Raises `DecodeError`."""
+    decoder: msgspec.msgpack.Decoder[Any] = (
+        _result_decoder if rank in (Rank.DONE, Rank.ROUTING_OPEN) else _progress_decoder
+    )
+    return _answers(topology, _decoded(decoder, data, _RECORD).answers)
+
+
+_RECORD = "a task's record"
+
+
+def _decoded(decoder: "msgspec.msgpack.Decoder[Any]", data: bytes, what: str) -> Any:
     try:
-        result = _result_decoder.decode(data)
+        return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DecodeError("a task's record", str(error)) from error
-    if rank == Rank.FAILED:
-        return Failed(task, attempt, result.error or "")
-    if rank == Rank.INTERRUPTED:
-        # Read as done, it would let the run go on without the answer that it waits for.
-        raise DecodeError("a task's record", "the task waits for an answer, which only a newer version can give")
-    writes = tuple(Write(channel, _value(topology, channel, value), value) for channel, value in result.writes)
-    if rank == Rank.ROUTING_OPEN:
-        return RoutingOpen(task, attempt, writes, result.error or "")
-    routes = tuple(Route(node, _argument(topology, argument)) for node, argument in result.routes)
-    return Done(task, attempt, writes, routes)
+        raise DecodeError(what, str(error)) from error
 
 
-def _written(writes: tuple[Write, ...]) -> tuple[tuple[str, bytes], ...]:
-    return tuple((write.channel, write.data) for write in writes if write.data is not None)
+def _result(topology: Topology, task: Task, rank: Rank, revision: int, result: RecordedResult) -> Outcome:
+    writes = tuple(_write(topology, write) for write in result.writes)
+    routes = tuple(Route(route.node, _argument(topology, route.argument), route.limits) for route in result.routes)
+    if rank == Rank.DONE:
+        answers = _answers(topology, result.answers)
+        return Done(task, result.attempt, writes, routes, result.is_handled, answers, revision)
+    return RoutingOpen(
+        task,
+        result.attempt,
+        writes,
+        result.error,
+        routes,
+        _asks(topology, result.asks),
+        _answers(topology, result.answers),
+        result.is_handled,
+        revision,
+    )
 
 
-def _value(topology: Topology, channel: str, data: bytes) -> Any:
+def _written(writes: tuple[Write, ...]) -> tuple[RecordedWrite, ...]:
+    # A write without bytes is to a channel that is not stored.
+    return tuple(
+        RecordedWrite(write.channel, write.data, write.is_overwrite) for write in writes if write.data is not None
+    )
+
+
+def _routed(routes: tuple[Route, ...]) -> tuple[RecordedRoute, ...]:
+    return tuple(RecordedRoute(route.node, _data(route.argument), route.limits) for route in routes)
+
+
+def _asked(asks: tuple[Ask, ...]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((ask.interrupt.id, ask.data) for ask in asks if ask.data is not None)
+
+
+def _answered(answers: tuple[Answer, ...]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((answer.id, answer.data) for answer in answers if answer.data is not None)
+
+
+def _asks(topology: Topology, asks: tuple[tuple[str, bytes], ...]) -> tuple[Ask, ...]:
+    return tuple(Ask(Interrupt(topology.argument.decode(data), id_), data) for id_, data in asks)
+
+
+def _answers(topology: Topology, answers: tuple[tuple[str, bytes], ...]) -> tuple[Answer, ...]:
+    return tuple(Answer(id_, topology.argument.decode(data), data) for id_, data in answers)
+
+
+def _write(topology: Topology, write: RecordedWrite) -> Write:
     codecs: Mapping[str, Any] = topology.codecs
-    if channel not in codecs:
-        why = f"the graph no longer has the channel {channel!r}"
-        raise DecodeError("a task's record", why)
-    return topology.codecs[channel].update.decode(data)
+    if write.channel not in codecs:
+        why = f"the graph no longer has the channel {write.channel!r}"
+        raise DecodeError(_RECORD, why)
+    codec = topology.codecs[write.channel]
+    value = codec.value.decode(write.value) if write.is_overwrite else codec.update.decode(write.value)
+    return Write(write.channel, value, write.value, write.is_overwrite)
+
+
+def _data(argument: Argument | None) -> bytes | None:
+    return argument.data if argument is not None else None
 
 
 def _argument(topology: Topology, data: bytes | None) -> Argument | None:

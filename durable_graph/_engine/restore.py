@@ -95,7 +95,7 @@ def recorded_outcomes(
     """The outcomes that were recorded for the tasks of `plan`."""
     tasks = {task.key: task for task in plan}
     return {
-        task.key: decode_result(topology, task, record.rank, record.attempt, record.value)
+        task.key: decode_result(topology, task, record.rank, record.revision, record.value)
         for record in records
         if (task := tasks.get((record.born, record.ord))) is not None
     }

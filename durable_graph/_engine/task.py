@@ -1,9 +1,12 @@
 """What runs next, and what it came to."""
 
+from collections.abc import Container, Iterable
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
+
+from durable_graph.graph import Interrupt
 
 
 class Argument(msgspec.Struct, frozen=True):
@@ -11,6 +14,14 @@ class Argument(msgspec.Struct, frozen=True):
 
     value: Any
     data: bytes | None
+
+
+class Limits(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A Send's own timeouts, in seconds."""
+
+    run: float | None
+    idle: float | None
+    only_heartbeats: bool
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -23,6 +34,7 @@ class Task(msgspec.Struct, frozen=True):
     born: int
     ord: int
     argument: Argument | None = None
+    limits: Limits | None = None
 
     @property
     def key(self) -> tuple[int, int]:
@@ -36,42 +48,131 @@ class Write(msgspec.Struct, frozen=True):
     channel: str
     value: Any
     data: bytes | None
+    is_overwrite: bool = False
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One choice of a router: a node, with an argument if it was a Send."""
+    """One choice of a router or a Command: a node, with an argument if it was a Send."""
 
     node: str
     argument: Argument | None = None
+    limits: Limits | None = None
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """A question that a task asked, with its value's bytes where there is a store."""
+
+    interrupt: Interrupt
+    data: bytes | None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the question `id` was answered with."""
+
+    id: str
+    value: Any
+    data: bytes | None
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The node returned and its routers have chosen."""
+    """The node returned and its routers have chosen.
+
+    `is_handled`: it failed, and its error handler returned instead. `is_cached`: a cache had its result.
+    """
 
     task: Task
     attempt: int
     writes: tuple[Write, ...]
     routes: tuple[Route, ...]
+    is_handled: bool = False
+    answers: tuple[Answer, ...] = ()
+    revision: int = 1
+    is_cached: bool = False
 
 
 class RoutingOpen(msgspec.Struct, frozen=True):
-    """The node returned, and a router raised: the writes stand, and only the routing is to be done again."""
+    """The node returned, and a router raised or asked: the writes stand, and only the routing is to be done again.
+
+    `routes` are those that the node itself chose, by a Command.
+    """
 
     task: Task
     attempt: int
     writes: tuple[Write, ...]
-    error: str
+    error: str | None
+    routes: tuple[Route, ...] = ()
+    asks: tuple[Ask, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    is_handled: bool = False
+    revision: int = 1
 
 
-class Failed(msgspec.Struct, frozen=True):
-    """The node raised. It runs again on resume, as the next attempt."""
+class Handling(msgspec.Struct, frozen=True):
+    """The node failed for good: its error handler is to run, and the node never again."""
 
     task: Task
     attempt: int
     error: str
+    answers: tuple[Answer, ...] = ()
+    revision: int = 1
 
 
-Outcome = Done | RoutingOpen | Failed
+class Interrupted(msgspec.Struct, frozen=True):
+    """The task waits for an answer to one of `asks`; without any it was stopped before it began."""
+
+    task: Task
+    attempt: int
+    asks: tuple[Ask, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    revision: int = 1
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The node raised. It runs again on resume, as the next attempt.
+
+    `tries` counts the attempts that its retry policy has counted so far, and `retry_at` is when the next is due, in
+    microseconds since the epoch; without it the policy has given up.
+    """
+
+    task: Task
+    attempt: int
+    error: str
+    tries: int = 0
+    retry_at: int | None = None
+    answers: tuple[Answer, ...] = ()
+    revision: int = 1
+
+
+Outcome = Done | RoutingOpen | Handling | Interrupted | Failed
+Finished = Done | RoutingOpen
+
+
+def answers_of(outcome: Outcome | None) -> tuple[Answer, ...]:
+    """The answers that a task has been given so far."""
+    return () if outcome is None else outcome.answers
+
+
+def asks_of(outcome: Outcome | None) -> tuple[Ask, ...]:
+    """The questions that a task asked when it last ran, answered or not."""
+    return outcome.asks if isinstance(outcome, Interrupted | RoutingOpen) else ()
+
+
+def open_asks(outcome: Outcome | None) -> tuple[Ask, ...]:
+    """The questions of a task that nobody has answered."""
+    answered = {answer.id for answer in answers_of(outcome)}
+    return tuple(ask for ask in asks_of(outcome) if ask.interrupt.id not in answered)
+
+
+def is_waiting(outcome: Outcome | None, answered: Container[str] = ()) -> bool:
+    """Whether a task could do nothing but ask the same again. `answered` are ids that were answered elsewhere."""
+    asks = asks_of(outcome)
+    own = {answer.id for answer in answers_of(outcome)}
+    return bool(asks) and not any(ask.interrupt.id in own or ask.interrupt.id in answered for ask in asks)
+
+
+def next_revision(previous: Outcome | None) -> int:
+    """Which record of its task the next one is."""
+    return 1 if previous is None else previous.revision + 1
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
@@ -87,10 +188,25 @@ def task_id(whose: Identity, task: Task) -> str:
 
     Derived, never drawn: a resumed run has to recognise the tasks of the run before it.
     """
-    hashed = blake2b(digest_size=16, person=b"dg-task-id")
     # A Send is told from its siblings by its place, a node by its name: a plan holds it once.
     place = "" if task.argument is None else str(task.ord)
-    for field in (whose.thread, str(whose.incarnation), whose.ns, str(task.born), task.node, place):
+    return _digest(b"dg-task-id", (whose.thread, str(whose.incarnation), whose.ns, str(task.born), task.node, place))
+
+
+def interrupt_id(task: str, phase: str, index: int) -> str:
+    """32 hex digits for the question that the task `task` asks as number `index` of a phase: its node, its routers."""
+    return _digest(b"dg-interrupt-id", (task, phase, str(index)))
+
+
+def namespace_of(ns: str, task: Task) -> str:
+    """Where what a task calls is kept. Without the thread's name: a copy of the thread finds it as well."""
+    own = f"{task.node}:{task.born}.{task.ord}"
+    return f"{ns}|{own}" if ns else own
+
+
+def _digest(kind: bytes, fields: Iterable[str]) -> str:
+    hashed = blake2b(digest_size=16, person=kind)
+    for field in fields:
         data = field.encode("utf-8", "surrogatepass")
         hashed.update(len(data).to_bytes(4, "big"))
         hashed.update(data)

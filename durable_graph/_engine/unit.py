@@ -1,6 +1,7 @@
 """Supersteps as the unit that the store applies whole or not at all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -18,7 +19,8 @@ class Step(msgspec.Struct, frozen=True):
     """A checkpoint to be made: the state, what it changed, and where it comes from.
 
     `parent` is the checkpoint it follows (0: none). `fork_of` is set where it begins a line of its own. `outcomes` are
-    those that are recorded with it.
+    those that are recorded with it, of tasks that led to it; `stops` those of its own plan that a breakpoint stops.
+    `is_stopped` says that the run ends here although something is left to run.
     """
 
     state: State
@@ -28,30 +30,52 @@ class Step(msgspec.Struct, frozen=True):
     writers: tuple[str, ...] = ()
     superseded: tuple[Superseded, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    stops: tuple[Outcome, ...] = ()
+    is_stopped: bool = False
     fork_of: int | None = None
+    caller: str = ""
+    metadata: Metadata | None = None
 
     @property
     def status(self) -> Status:
-        return "running" if self.state.plan else "done"
+        if not self.state.plan:
+            return "done"
+        return "interrupted" if self.is_stopped else "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A step of one namespace."""
+
+    topology: Topology
+    ns: str
+    step: Step
 
 
 def build_unit(
-    topology: Topology,
     thread: ThreadRow,
-    stored: Stored,
-    steps: Sequence[Step],
+    stored: Mapping[str, Stored],
+    entries: Sequence[Entry],
     *,
     commit_id: bytes,
     at: int,
     metadata: Metadata,
     max_value_bytes: int,
-) -> tuple[CommitUnit, Stored]:
-    """The unit that takes `thread` through `steps`, each a checkpoint, and what the store holds once it is applied."""
+    others: Iterable[TaskRecord] = (),
+) -> tuple[CommitUnit, dict[str, Stored]]:
+    """The unit that takes `thread` through `entries`, each a checkpoint, and what the store holds once it is applied.
+
+    `stored` has what it holds before, for each namespace; `others` are records to be made beside those of the steps.
+    """
     checkpoints: list[NewCheckpoint] = []
-    after = stored
-    for step in steps:
-        rows, after = add_rows(topology, after, step.state, step.changes, max_value_bytes)
-        checkpoints.append(NewCheckpoint(_row(step, after, commit_id, at, metadata), rows))
+    records: list[TaskRecord] = [*others]
+    after = dict(stored)
+    for entry in entries:
+        step = entry.step
+        rows, after[entry.ns] = add_rows(entry.topology, after[entry.ns], step.state, step.changes, max_value_bytes)
+        checkpoints.append(NewCheckpoint(_row(entry, after[entry.ns], commit_id, at, metadata), rows))
+        records.extend(records_of(after[entry.ns], (*step.outcomes, *step.stops), commit_id))
+    of_root = [entry.step for entry in entries if not entry.ns]
     unit = CommitUnit(
         thread=thread.thread,
         incarnation=thread.incarnation,
@@ -62,23 +86,25 @@ def build_unit(
         gen=thread.gen,
         commit_id=commit_id,
         at=at,
-        status=steps[-1].status,
+        status=of_root[-1].status if of_root else thread.status,
         checkpoints=tuple(checkpoints),
-        records=records_of(stored, (outcome for step in steps for outcome in step.outcomes), commit_id),
-        fork_of=steps[0].fork_of,
+        records=tuple(records),
+        fork_of=entries[0].step.fork_of,
     )
     return unit, after
 
 
-def _row(step: Step, after: Stored, commit_id: bytes, at: int, metadata: Metadata) -> CheckpointRow:
-    state = step.state
+def _row(entry: Entry, after: Stored, commit_id: bytes, at: int, metadata: Metadata) -> CheckpointRow:
+    step, state = entry.step, entry.step.state
     header = Header(
         step=state.step,
         source=step.source,
         plan=encode_plan(state.plan, state.no),
         writers=step.writers,
         superseded=step.superseded,
-        metadata=metadata,
+        metadata=metadata if step.metadata is None else step.metadata,
+        caller=step.caller,
+        graph=entry.topology.name if entry.ns else "",
     )
     row = CheckpointRow(
         ns=after.ns,
@@ -106,16 +132,16 @@ def with_reduced_values(topology: Topology, step: Step, max_value_bytes: int) ->
     return msgspec.structs.replace(step, changes=changes)
 
 
-def records_of(stored: Stored, outcomes: Iterable[Outcome], commit_id: bytes) -> tuple[TaskRecord, ...]:
-    """The outcomes as the store keeps them."""
-    return tuple(_record(stored, outcome, commit_id) for outcome in outcomes)
-
-
 def joined(earlier: Step, later: Step) -> Step:
     """Two steps as one checkpoint: the later's state, with what both changed. The steps between leave no checkpoint."""
     return msgspec.structs.replace(
         later, changes=merged(earlier.changes, later.changes), parent=earlier.parent, outcomes=()
     )
+
+
+def records_of(stored: Stored, outcomes: Iterable[Outcome], commit_id: bytes) -> tuple[TaskRecord, ...]:
+    """The outcomes as the store keeps them."""
+    return tuple(_record(stored, outcome, commit_id) for outcome in outcomes)
 
 
 def _record(stored: Stored, outcome: Outcome, commit_id: bytes) -> TaskRecord:
@@ -125,7 +151,7 @@ def _record(stored: Stored, outcome: Outcome, commit_id: bytes) -> TaskRecord:
         born=outcome.task.born,
         ord=outcome.task.ord,
         rank=rank,
-        attempt=outcome.attempt,
+        revision=outcome.revision,
         commit_id=commit_id,
         value=value,
         digest=b"",

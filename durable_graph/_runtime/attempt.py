@@ -1,37 +1,40 @@
 """One attempt at one task: call the node, read what it returned, let its routers choose."""
 
 import asyncio
-import contextvars
-import inspect
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import anyio
-import anyio.to_thread
-
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Failed, Identity, Outcome, RoutingOpen, Task, Write, task_id
-from durable_graph._runtime import log
-from durable_graph._runtime.cancellation import finish
-from durable_graph._runtime.context import ExecutionInfo, Runtime
+from durable_graph._engine.task import (
+    Ask,
+    Done,
+    Failed,
+    Handling,
+    Identity,
+    Interrupted,
+    Outcome,
+    RoutingOpen,
+    Task,
+    answers_of,
+    namespace_of,
+    next_revision,
+    task_id,
+)
+from durable_graph._runtime.calling import Called, call_action
+from durable_graph._runtime.calls import Calls
+from durable_graph._runtime.context import config_of, previous_of, runtime_of, writer_of
+from durable_graph._runtime.mutation import check_unchanged, photographed
+from durable_graph._runtime.results import Result, read_result
 from durable_graph._runtime.routing import choose, routers_of
-from durable_graph._runtime.run import Run
-from durable_graph._runtime.writing import node_writes
-from durable_graph.errors import NodeCancelledError
-from durable_graph.graph import START, Node, Topology
-from durable_graph.records import checkpoint_id
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What every attempt of a superstep shares. `max_value_bytes` is None where nothing is stored, nor encoded."""
-
-    topology: Topology
-    identity: Identity | None
-    run: Run
-    max_value_bytes: int | None
+from durable_graph._runtime.session import Scope, Session, current
+from durable_graph._runtime.unwinding import GraphBubbleUp, GraphInterrupt, ParentCommand, unwrapped
+from durable_graph._runtime.writing import encode_argument
+from durable_graph.errors import NodeCancelledError, ParentCommandError
+from durable_graph.graph import START, Command, Interrupt, Node
+from durable_graph.graph.policies import NodeError, TimeoutPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,121 +48,266 @@ class Attempted:
     error: BaseException | None = None
 
 
+@dataclass(slots=True)
+class Trial:
+    """What the attempts at one task in this process have in common."""
+
+    first_started: float
+    calls: Calls | None = None
+    error: BaseException | None = None
+    is_first: bool = True
+
+
 def attempt_number(previous: Outcome | None) -> int:
-    """Which attempt comes now. Routers that choose again belong to the attempt that their node succeeded in."""
+    """Which attempt comes now. What goes on from an answer, or with the routers, belongs to the attempt before."""
     if previous is None:
         return 1
     return previous.attempt + 1 if isinstance(previous, Failed) else previous.attempt
 
 
-async def attempt(setting: Setting, state: State, task: Task, previous: Outcome | None) -> Attempted:
-    """Run the task, or only its routers if its node is done already. Only a cancellation is raised."""
-    number = attempt_number(previous)
-    if isinstance(previous, RoutingOpen):
-        return await _choose(setting, state, task, number, previous.writes)
-    if task.node == START:
-        return await _choose(setting, state, task, number, ())
-    node = setting.topology.nodes[task.node]
+def new_trial() -> Trial:
+    """A task of which this process has not yet tried anything."""
+    return Trial(time.time())
+
+
+async def attempt(session: Session, state: State, task: Task, previous: Outcome | None, trial: Trial) -> Attempted:
+    """Run the task, its error handler, or only its routers if its node is done already.
+
+    Only a cancellation is raised, and what unwinds more than the task.
+    """
+    scope = _scope(session, state, task, previous, trial)
+    token = current.set(scope)
     try:
-        result, cancelled = await _call(setting, state, task, node, number)
-        writes = node_writes(setting.topology, node, result, setting.max_value_bytes)
-    except asyncio.CancelledError as error:
-        if _is_being_cancelled():
-            raise
-        failure = own_cancellation(task, error)
-        return Attempted(Failed(task, number, shown(failure)), failure)
+        if isinstance(previous, RoutingOpen):
+            own = Result(previous.writes, previous.routes)
+            return await _choose(scope, task, previous, own, is_handled=previous.is_handled)
+        if task.node == START:
+            return await _choose(scope, task, previous, Result((), ()))
+        return await _run_node(scope, task, previous, trial)
+    finally:
+        scope.is_over = True
+        current.reset(token)
+
+
+async def route_as(session: Session, state: State, task: Task, values: Any, trial: Trial) -> Attempted:
+    """What the task would have come to had its node returned `values`: its routers run, the node does not.
+
+    Raises what is wrong with the values.
+    """
+    scope = _scope(session, state, task, None, trial)
+    token = current.set(scope)
+    try:
+        node = session.topology.nodes[task.node]
+        own = read_result(session.topology, node, values, state.values, session.max_value_bytes)
+        return await _choose(scope, task, None, own)
+    finally:
+        scope.is_over = True
+        current.reset(token)
+
+
+def _scope(session: Session, state: State, task: Task, previous: Outcome | None, trial: Trial) -> Scope:
+    journal = session.shared.journal
+    answers = {answer.id: answer.value for answer in answers_of(previous)}
+    whose = session.identity or Identity("", 0, session.ns)
+    is_fresh = trial.is_first and previous is None and (journal is None or task.born > journal.opened_at)
+    scope = Scope(
+        session=session,
+        state=state,
+        task_id=task_id(whose, task),
+        node=task.node,
+        number=attempt_number(previous),
+        ns=namespace_of(session.ns, task),
+        answers=answers if session.parent is None else session.answered(),
+        first_started=trial.first_started,
+        metadata=session.topology.nodes[task.node].metadata if task.node != START else {},
+        born=task.born,
+        is_fresh=is_fresh,
+    )
+    if trial.calls is None:
+        trial.calls = Calls(session, scope.ns, task.born, is_fresh=is_fresh)
+    trial.calls.begin()
+    trial.is_first = False
+    scope.calls = trial.calls
+    return scope
+
+
+# The node
+
+
+async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: Trial) -> Attempted:
+    session, node = scope.session, scope.session.topology.nodes[task.node]
+    is_handler = isinstance(previous, Handling)
+    try:
+        called = await _call(scope, task, node, previous, trial)
+    except BaseException as error:
+        found = unwrapped(error) if isinstance(error, BaseExceptionGroup) else error
+        if not isinstance(found, ParentCommand):
+            return _stopped(scope, task, previous, found)
+        # A graph that the node ran hands this to it: it counts as what the node returned.
+        called = Called(Command(update=found.command.update, goto=found.command.goto), None)
+    try:
+        own = read_result(session.topology, node, called.result, scope.state.values, session.max_value_bytes)
+    except ParentCommand:
+        if session.parent is None:
+            failure = ParentCommandError(task.node)
+            return Attempted(_failed(scope, task, previous, failure), failure)
+        raise
     except Exception as error:
-        return Attempted(Failed(task, number, shown(error)), error)
-    if cancelled is not None:
-        return Attempted(_unrouted(node, task, number, writes), cancelled)
-    return await _choose(setting, state, task, number, writes)
+        return Attempted(_failed(scope, task, previous, error), error)
+    if called.cancelled is not None:
+        return Attempted(_unrouted(node, scope, task, previous, own, is_handled=is_handler), called.cancelled)
+    return await _choose(scope, task, previous, own, is_handled=is_handler)
 
 
-def _unrouted(node: Node, task: Task, number: int, writes: tuple[Write, ...]) -> Outcome:
-    if node.routers:
-        return RoutingOpen(task, number, writes, "cancelled before its routers ran")
-    return Done(task, number, writes, ())
+async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, trial: Trial) -> Called:
+    session = scope.session
+    place = session.place(scope.state)
+    given = node.input.read(scope.state.values, place) if task.argument is None else task.argument.value
+    extra = injected(scope, node.injected)
+    action, is_async = node.action, node.is_async
+    if isinstance(previous, Handling):
+        handler = node.error_handler
+        assert handler is not None  # noqa: S101  # only a node that has one comes to this
+        scope.phase = "handler"
+        error = trial.error if trial.error is not None else RuntimeError(previous.error)
+        told = {"error": NodeError(task.node, error)}
+        extra = injected(scope, handler.injected, told)
+        action, is_async = handler.action, handler.is_async
+    photograph = {}
+    if session.run.is_checked and task.argument is None:
+        photograph = photographed(session.topology, scope.state.values, node.input.keys)
+    called = await call_action(scope, partial(action, given, **extra), is_async, _timeout(task, node))
+    await scope.calls.wait()
+    if photograph:
+        check_unchanged(session.topology, task.node, scope.state.values, photograph)
+    return called
 
 
-# Calling the node
+def _timeout(task: Task, node: Node) -> TimeoutPolicy | None:
+    if task.limits is None:
+        return node.timeout
+    limits = task.limits
+    return TimeoutPolicy(
+        run_timeout=limits.run,
+        idle_timeout=limits.idle,
+        refresh_on="heartbeat" if limits.only_heartbeats else "auto",
+    )
 
 
-async def _call(
-    setting: Setting, state: State, task: Task, node: Node, number: int
-) -> tuple[Any, asyncio.CancelledError | None]:
-    given = node.input.read(state.values) if task.argument is None else task.argument.value
-    extra = _injected(setting, state, task, number, node.injected)
-    if node.is_async:
-        return await node.action(given, **extra), None
-    result, cancelled = await _in_thread(partial(node.action, given, **extra), setting.run.grace)
-    if inspect.isawaitable(result):
-        # A plain function that hands back a coroutine, such as a lambda around an async one.
-        if cancelled is not None:
-            if inspect.iscoroutine(result):
-                result.close()
-            raise cancelled
-        result = await result
-    return result, cancelled
-
-
-def _injected(setting: Setting, state: State, task: Task, number: int, wanted: tuple[str, ...]) -> dict[str, Any]:
+def injected(scope: Scope, wanted: Mapping[str, str], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The parameters that a function has beside the state: `wanted` says of what kind each of them is."""
     if not wanted:
         return {}
-    info = ExecutionInfo(
-        thread_id=setting.run.thread_id,
-        checkpoint_id=checkpoint_id(state.no) if setting.identity and state.no else None,
-        checkpoint_ns="",
-        task_id=task_id(setting.identity or Identity("", 0), task),
-        node=task.node,
-        step=state.step + 1,
-        node_attempt=number,
-    )
-    available = {"runtime": Runtime(info), "config": setting.run.config}
-    return {name: available[name] for name in wanted}
+    made: dict[str, Callable[[], Any]] = {
+        "runtime": lambda: runtime_of(scope),
+        "config": lambda: config_of(scope),
+        "writer": lambda: writer_of(scope),
+        "previous": lambda: previous_of(scope),
+        "error": lambda: (told or {})["error"],
+    }
+    return {name: made[kind]() for name, kind in wanted.items()}
 
 
-async def _in_thread(call: Callable[[], Any], grace: float) -> tuple[Any, asyncio.CancelledError | None]:
-    """What a plain function returns from a worker thread, which nothing can stop: a cancellation waits for it.
+# What it came to
 
-    What it came to within the grace period counts, and comes with the cancellation that is to be raised afterwards.
-    One that still waits for a free thread is not begun any more.
-    """
-    context = contextvars.copy_context()
-    threads = anyio.to_thread.current_default_thread_limiter()
-    mine = object()
-    # Waited for here, where a cancellation ends the waiting: handed to anyio's own call, it would begin all the same.
-    await threads.acquire_on_behalf_of(mine)
-    running = asyncio.ensure_future(anyio.to_thread.run_sync(context.run, call, limiter=anyio.CapacityLimiter(1)))
-    running.add_done_callback(lambda _: threads.release_on_behalf_of(mine))
+
+def _stopped(scope: Scope, task: Task, previous: Outcome | None, error: BaseException) -> Attempted:
+    """An attempt that did not return. Raises what is not the task's own affair."""
+    if isinstance(error, GraphInterrupt):
+        return _interrupted(scope, task, previous, error)
+    if isinstance(error, asyncio.CancelledError):
+        if _is_being_cancelled():
+            raise error
+        error = own_cancellation(task, error)
+    if isinstance(error, GraphBubbleUp) or not isinstance(error, Exception):
+        raise error
+    return Attempted(_failed(scope, task, previous, error), error)
+
+
+def _interrupted(scope: Scope, task: Task, previous: Outcome | None, error: GraphInterrupt) -> Attempted:
     try:
-        return await finish(_settled(running), grace), None
-    except asyncio.CancelledError as cancelled:
-        if running.done() and not running.cancelled():
-            return running.result(), cancelled
-        log.grace_is_over("a plain function in its thread", grace)
-        raise
+        asks = _asks(scope, error.interrupts)
+    except Exception as unstorable:
+        return Attempted(_failed(scope, task, previous, unstorable), unstorable)
+    if isinstance(previous, Handling):
+        # Its node has failed for good, which an ordinary question would hide.
+        failure = RuntimeError("an error handler cannot ask: interrupt() in one would run the failed node again")
+        return Attempted(_failed(scope, task, previous, failure), failure)
+    return Attempted(Interrupted(task, scope.number, asks, answers_of(previous), next_revision(previous)))
 
 
-async def _settled(running: "asyncio.Future[Any]") -> Any:
-    return await running
+def _asks(scope: Scope, interrupts: tuple[Interrupt, ...]) -> tuple[Ask, ...]:
+    session = scope.session
+    return tuple(
+        Ask(each, encode_argument(session.topology, each.value, session.max_value_bytes).data) for each in interrupts
+    )
+
+
+def _failed(scope: Scope, task: Task, previous: Outcome | None, error: BaseException) -> Outcome:
+    if isinstance(previous, Handling):
+        return Handling(task, scope.number, previous.error, previous.answers, next_revision(previous))
+    # What the policy had given up on begins anew when somebody resumes the thread.
+    tries = previous.tries if isinstance(previous, Failed) and previous.retry_at is not None else 0
+    return Failed(
+        task,
+        scope.number,
+        shown(error),
+        tries=tries + 1,
+        answers=answers_of(previous),
+        revision=next_revision(previous),
+    )
+
+
+def _unrouted(
+    node: Node, scope: Scope, task: Task, previous: Outcome | None, own: Result, *, is_handled: bool
+) -> Outcome:
+    revision = next_revision(previous)
+    if node.routers and not is_handled:
+        why = "cancelled before its routers ran"
+        return RoutingOpen(
+            task, scope.number, own.writes, why, own.routes, answers=answers_of(previous), revision=revision
+        )
+    return Done(task, scope.number, own.writes, own.routes, is_handled, answers_of(previous), revision)
 
 
 # Routing
 
 
-async def _choose(setting: Setting, state: State, task: Task, number: int, writes: tuple[Write, ...]) -> Attempted:
-    if not routers_of(setting.topology, task):
-        return Attempted(Done(task, number, writes, ()))
+async def _choose(
+    scope: Scope, task: Task, previous: Outcome | None, own: Result, *, is_handled: bool = False
+) -> Attempted:
+    session, revision = scope.session, next_revision(previous)
+    routers = () if is_handled else routers_of(session.topology, task)
+    if not routers:
+        return Attempted(Done(task, scope.number, own.writes, own.routes, is_handled, answers_of(previous), revision))
+    # Questions of routers are numbered apart: once the node is done, only its routers run again.
+    scope.phase, scope.asked = "router", 0
+    asks: tuple[Ask, ...] = ()
+    failure: BaseException | None = None
     try:
-        routes = await choose(setting.topology, state, task, writes, setting.max_value_bytes)
-    except asyncio.CancelledError as error:
-        if _is_being_cancelled():
-            return Attempted(RoutingOpen(task, number, writes, "cancelled while its routers ran"), error)
-        failure = own_cancellation(task, error)
-        return Attempted(RoutingOpen(task, number, writes, shown(failure)), failure)
-    except Exception as error:
-        return Attempted(RoutingOpen(task, number, writes, shown(error)), error)
-    return Attempted(Done(task, number, writes, routes))
+        extra = {router.name: injected(scope, router.injected) for router in routers if router.injected}
+        routes = await choose(session.topology, scope.state, task, own.writes, extra, session.max_value_bytes)
+        routed = (*own.routes, *routes)
+        return Attempted(Done(task, scope.number, own.writes, routed, is_handled, answers_of(previous), revision))
+    except BaseException as error:
+        failure = unwrapped(error) if isinstance(error, BaseExceptionGroup) else error
+    why: str | None = shown(failure)
+    match failure:
+        case GraphInterrupt():
+            asks, failure, why = _asks(scope, failure.interrupts), None, None
+        case asyncio.CancelledError() if _is_being_cancelled():
+            why = "cancelled while its routers ran"
+        case asyncio.CancelledError():
+            failure = own_cancellation(task, failure)
+            why = shown(failure)
+        case Exception():
+            pass
+        case _:
+            raise failure
+    outcome = RoutingOpen(
+        task, scope.number, own.writes, why, own.routes, asks, answers_of(previous), is_handled, revision
+    )
+    return Attempted(outcome, failure)
 
 
 def own_cancellation(task: Task, error: asyncio.CancelledError) -> NodeCancelledError:

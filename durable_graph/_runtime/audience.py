@@ -22,6 +22,28 @@ class Audience(Protocol):
         ...
 
 
+class Both:
+    """Two readers of one run."""
+
+    def __init__(self, first: Audience, second: Audience) -> None:
+        self._first = first
+        self._second = second
+
+    @property
+    def is_heard(self) -> bool:
+        return self._first.is_heard or self._second.is_heard
+
+    async def tell(self, event: AnyEvent) -> None:
+        for audience in (self._first, self._second):
+            if audience.is_heard:
+                await audience.tell(event)
+
+    def push(self, event: AnyEvent) -> None:
+        for audience in (self._first, self._second):
+            if audience.is_heard:
+                audience.push(event)
+
+
 class Nobody:
     """For runs that nobody reads."""
 

@@ -1,6 +1,21 @@
-"""What a node may ask for beside the state."""
+"""What a node may ask for beside the state, by a parameter or by a function."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import msgspec
+
+from durable_graph._runtime.events import AnyEvent, CustomEvent
+from durable_graph._runtime.session import Scope, scope_of
+from durable_graph._runtime.stream import StreamWriter
+from durable_graph.records import checkpoint_id
+
+SAVED = "#saved"
+"""The channel of what an entrypoint saves for its next call."""
+
+ContextT = TypeVar("ContextT")
 
 
 class ExecutionInfo(msgspec.Struct, frozen=True, gc=False):
@@ -8,6 +23,7 @@ class ExecutionInfo(msgspec.Struct, frozen=True, gc=False):
 
     `task_id` is the same on every attempt and after every crash, and different for every other task: hand it to outside
     services as the idempotency key. `node_attempt` counts from 1 and goes on across resumes.
+    `node_first_attempt_time` is when this process began with the task, in seconds since the epoch.
     """
 
     thread_id: str | None
@@ -17,9 +33,139 @@ class ExecutionInfo(msgspec.Struct, frozen=True, gc=False):
     node: str
     step: int
     node_attempt: int
+    node_first_attempt_time: float | None = None
+    run_id: str | None = None
 
 
-class Runtime(msgspec.Struct, frozen=True):
-    """Given to a node that has a parameter called `runtime`."""
+class RunControl:
+    """Asks a run to stop in good order, from any task of the same event loop."""
 
+    __slots__ = ("_reason",)
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+
+    def request_drain(self, reason: str = "shutdown") -> None:
+        """Stop the run before its next superstep. It then raises `GraphDrained`, and can be resumed with None."""
+        self._reason = reason
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._reason is not None
+
+    @property
+    def drain_reason(self) -> str | None:
+        """What was given as the reason."""
+        return self._reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime(Generic[ContextT]):
+    """Given to a node that has a parameter annotated with it, or called `runtime`.
+
+    `context` is what the call was given as `context=`. `stream_writer` tells the run's reader something.
+    `previous` is what an entrypoint last saved. `control` is the call's `RunControl`, if it has one.
+    """
+
+    context: ContextT
     execution_info: ExecutionInfo
+    stream_writer: StreamWriter
+    previous: Any = None
+    control: RunControl | None = None
+    scope: Scope | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run was asked to stop before its next superstep."""
+        return self.control is not None and self.control.drain_requested
+
+    def heartbeat(self) -> None:
+        """Say that the node is alive: its idle timeout starts over."""
+        if self.scope is not None:
+            self.scope.beat(is_heartbeat=True)
+
+
+def get_runtime(context_schema: type[ContextT] | None = None) -> Runtime[ContextT]:
+    """The runtime of the node that is running. `context_schema` is for type checkers.
+
+    Raises `OutsideOfRunError`.
+    """
+    return runtime_of(scope_of("get_runtime()"))
+
+
+def get_stream_writer() -> StreamWriter:
+    """What the running node tells the run's reader with, in stream mode "custom". Raises `OutsideOfRunError`."""
+    return writer_of(scope_of("get_stream_writer()"))
+
+
+def get_config() -> Mapping[str, Any]:
+    """The config of the running node. Raises `OutsideOfRunError`."""
+    return config_of(scope_of("get_config()"))
+
+
+def runtime_of(scope: Scope) -> Runtime[Any]:
+    """The runtime as the code of `scope` gets it."""
+    run = scope.session.run
+    return Runtime(
+        context=run.context,
+        execution_info=info_of(scope),
+        stream_writer=writer_of(scope),
+        previous=previous_of(scope),
+        control=run.control,
+        scope=scope,
+    )
+
+
+def previous_of(scope: Scope) -> Any:
+    """What an entrypoint last saved; None in any other graph."""
+    return scope.state.values.get(SAVED)
+
+
+def info_of(scope: Scope) -> ExecutionInfo:
+    """Which task `scope` is an attempt at."""
+    run = scope.session.run
+    is_stored = scope.session.ledger is not None and scope.state.no > 0
+    return ExecutionInfo(
+        thread_id=run.thread_id,
+        checkpoint_id=checkpoint_id(scope.state.no) if is_stored else None,
+        checkpoint_ns=scope.ns,
+        task_id=scope.task_id,
+        node=scope.node,
+        step=scope.step,
+        node_attempt=scope.number,
+        node_first_attempt_time=scope.first_started,
+        run_id=run.run_id,
+    )
+
+
+def config_of(scope: Scope) -> Mapping[str, Any]:
+    """The call's config, with where the node is in its metadata."""
+    run = scope.session.run
+    given = run.config
+    metadata = {
+        **given.get("metadata", {}),
+        **scope.metadata,
+        "langgraph_step": scope.step,
+        "langgraph_node": scope.node,
+        "langgraph_checkpoint_ns": scope.ns,
+    }
+    return {**given, "metadata": metadata}
+
+
+def writer_of(scope: Scope) -> StreamWriter:
+    """What the code of `scope` tells the reader with."""
+    session = scope.session
+
+    def make(data: Any) -> AnyEvent:
+        scope.beat(is_heartbeat=False)
+        return CustomEvent(
+            thread_id=session.run.thread_id,
+            ns=session.event_ns,
+            step=scope.step,
+            task_id=scope.task_id,
+            node=scope.node,
+            data=data,
+        )
+
+    return StreamWriter(session.shared.audience, make)

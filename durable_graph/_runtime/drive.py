@@ -9,17 +9,20 @@ Nothing else decides what runs next. A run that starts here with a state from th
 would have.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from durable_graph._engine.apply import apply
+from durable_graph._engine.apply import apply, with_recorded
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Outcome
+from durable_graph._engine.task import Done, Interrupted, Outcome, next_revision, open_asks
 from durable_graph._engine.unit import Step
-from durable_graph._runtime.attempt import Setting
-from durable_graph._runtime.durability import Durability, Publish
-from durable_graph._runtime.events import AnyEvent, CheckpointCommitted
+from durable_graph._runtime.audience import Nobody
+from durable_graph._runtime.durability import Told
 from durable_graph._runtime.execute import Executed, Superstep
-from durable_graph._runtime.journal import Journal
+from durable_graph._runtime.session import Position, Session
+from durable_graph._runtime.telling import committed_events, task_events, tell_stopped
+from durable_graph._runtime.unwinding import Draining
 from durable_graph.errors import (
     ConcurrentUpdateError,
     GraphRecursionError,
@@ -27,94 +30,140 @@ from durable_graph.errors import (
     UnstorableValueError,
     ValueTooLargeError,
 )
-from durable_graph.graph import START
-from durable_graph.records import checkpoint_id
+from durable_graph.graph import START, Interrupt
+
+Recorded = dict[tuple[int, int], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What a run works with. `journal` is None without a checkpointer."""
+class Ended:
+    """Where a run ended. It `is_stopped` where something is left to run: for answers to `interrupts`, or by a
+    breakpoint.
 
-    setting: Setting
-    durability: Durability
-    journal: Journal | None
-    publish: Publish
+    `recorded` are the outcomes that the tasks of its last plan came to already; `values` has what they wrote.
+    """
+
+    state: State
+    recorded: Recorded
+    values: Mapping[str, Any]
+    interrupts: tuple[Interrupt, ...] = ()
+    is_stopped: bool = False
 
 
-async def drive(session: Session, state: State, recorded: dict[tuple[int, int], Outcome]) -> State:
-    """Run supersteps until none is left to run. `recorded` are outcomes that the first of them already has.
+async def drive(session: Session, state: State, recorded: Recorded, *, passes_breakpoint: bool = False) -> Ended:
+    """Run supersteps until none is left to run, or until one waits for answers or stops at a breakpoint.
 
+    `recorded` are outcomes that the first of them already has; `passes_breakpoint` says that it was stopped before.
     Raises what a node raised, `GraphRecursionError`, and what the store raises. The thread can be resumed after each.
     """
-    limit = session.setting.run.recursion_limit
+    session.at = Position(state, recorded)
+    limit = session.run.recursion_limit
+    session.last_step = state.step + limit
     supersteps = 0
+    if not passes_breakpoint and (stops := _stops(session, state, recorded)):
+        await session.shared.durability.save(session.ledger, stops, _untold, "interrupted")
+        return await _stopped(session, state, {**recorded, **{stop.task.key: stop for stop in stops}})
     while state.plan:
+        if session.run.control is not None and session.run.control.drain_requested:
+            raise Draining
         # The choice of where to start is no superstep of the user's graph.
         runs_nodes = any(task.node != START for task in state.plan)
-        if runs_nodes and supersteps == limit:
+        if not runs_nodes:
+            session.last_step += 1
+        elif supersteps == limit:
             raise GraphRecursionError(limit, [task.node for task in state.plan])
         supersteps += runs_nodes
-        superstep = Superstep(session.setting, state, recorded, session.durability, session.publish)
-        state = await _finish_superstep(session, state, superstep, await superstep.run())
-        recorded = {}
-    return state
+        superstep = Superstep(session, state, recorded)
+        try:
+            executed = await superstep.run()
+        finally:
+            session.at = Position(state, superstep.so_far())
+        if executed.waiting:
+            return await _stopped(session, state, superstep.so_far())
+        step = await _finish_superstep(session, state, superstep, executed)
+        state, recorded = step.state, {stop.task.key: stop for stop in step.stops}
+        session.at = Position(state, recorded)
+        session.forget_nested(executed.done)
+        if step.is_stopped:
+            return await _stopped(session, state, recorded)
+    return Ended(state, {}, state.values)
 
 
-async def _finish_superstep(session: Session, state: State, superstep: Superstep, executed: Executed) -> State:
+async def _stopped(session: Session, state: State, recorded: Recorded) -> Ended:
+    answered = session.answered()
+    interrupts = tuple(
+        ask.interrupt
+        for task in state.plan
+        for ask in open_asks(recorded.get(task.key))
+        if ask.interrupt.id not in answered
+    )
+    # What finished beside the tasks that wait is recorded, and only its superstep is not over.
+    values = with_recorded(session.topology, state, recorded)
+    await tell_stopped(session, state, values, interrupts)
+    return Ended(state, recorded, values, interrupts, is_stopped=True)
+
+
+def _stops(session: Session, state: State, recorded: Recorded) -> tuple[Outcome, ...]:
+    """The tasks before which the run is to stop, as the records that say that they were."""
+    return tuple(
+        Interrupted(task, 1, revision=next_revision(recorded.get(task.key)))
+        for task in state.plan
+        if session.run.stops_before(task.node) and task.node != START and recorded.get(task.key) is None
+    )
+
+
+async def _finish_superstep(session: Session, state: State, superstep: Superstep, executed: Executed) -> Step:
     """Apply and commit; with another writer's outcomes where those were recorded first."""
+    durability, journal = session.shared.durability, session.shared.journal
     while True:
         step = await _applied(session, state, superstep, executed)
-        events = [*superstep.events_of(executed.riding), committed_event(session, step)]
+        events = [*task_events(session, state, executed.riding), *committed_events(session, step)]
         try:
-            is_committed = await session.durability.commit(step, events)
+            is_committed = await durability.commit(session.ledger, step, Told(session.shared.audience, events))
         except (UnstorableValueError, ValueTooLargeError) as error:
             # What a reducer made of the writes. They themselves can be stored, and are.
-            await session.durability.save(executed.riding, superstep.events_of, "failed")
+            await durability.save(session.ledger, executed.riding, superstep.told_of, "failed")
             error.add_note("the nodes' results are kept: correct the reducer and resume")
             raise
         if is_committed:
-            return step.state
-        assert session.journal is not None  # noqa: S101  # without a store there is no other writer
-        adopted = await session.journal.adopt(state.plan)
+            return step
+        assert journal is not None  # noqa: S101  # without a store there is no other writer
+        assert session.ledger is not None  # noqa: S101  # it comes with the journal
+        adopted = await journal.adopt(session.ledger, state.plan)
         executed = _with(executed, adopted)
 
 
 async def _applied(session: Session, state: State, superstep: Superstep, executed: Executed) -> Step:
-    topology = session.setting.topology
     try:
-        after, changes = apply(topology, state, executed.done, next_no(session, state))
+        after, changes = apply(session.topology, state, executed.done, session.reserve(state))
     except (ConcurrentUpdateError, ReducerError):
         # The nodes are not to blame and do not run again: what they returned is kept for a corrected graph.
-        await session.durability.save(executed.riding, superstep.events_of, "failed")
+        await session.shared.durability.save(session.ledger, executed.riding, superstep.told_of, "failed")
         raise
     # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store.
     outcomes = executed.riding if len(state.plan) > 1 else ()
     writers = tuple(dict.fromkeys(outcome.task.node for outcome in executed.done))
-    return Step(after, changes, parent=state.no, source="loop", writers=writers, outcomes=outcomes)
-
-
-def next_no(session: Session, state: State) -> int:
-    """The number of the checkpoint that follows `state`: after it, and after all that the thread ever had."""
-    version = session.journal.thread.version if session.journal is not None else 0
-    return max(version, state.no) + 1
-
-
-def committed_event(session: Session, step: Step) -> AnyEvent:
-    """What is told of a superstep once it is committed."""
-    topology = session.setting.topology
-    state = step.state
-    return CheckpointCommitted(
-        thread_id=session.setting.run.thread_id,
-        step=state.step,
-        checkpoint_id=checkpoint_id(state.no) if session.journal is not None else None,
-        source=step.source,
-        values={key: state.values[key] for key in topology.state.fields if key in state.values},
-        changed=any(channel in topology.channels for channel in step.changes),
-        next=tuple(task.node for task in state.plan),
+    stops = _stops(session, after, {})
+    is_stopped = bool(stops) or any(session.run.stops_after(node) for node in writers if node != START)
+    return Step(
+        after,
+        changes,
+        parent=state.no,
+        source="loop",
+        writers=writers,
+        outcomes=outcomes,
+        stops=stops,
+        is_stopped=is_stopped and bool(after.plan),
+        caller=session.caller,
     )
 
 
-def _with(executed: Executed, adopted: dict[tuple[int, int], Outcome]) -> Executed:
+def _untold(outcomes: object) -> Told:
+    """For records that the run's end tells of."""
+    return Told(Nobody(), ())
+
+
+def _with(executed: Executed, adopted: Recorded) -> Executed:
     theirs = {key: outcome for key, outcome in adopted.items() if isinstance(outcome, Done)}
     return Executed(
         tuple(theirs.get(mine.task.key, mine) for mine in executed.done),

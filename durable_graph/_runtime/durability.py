@@ -5,7 +5,7 @@ In all of them what was accepted is committed before a node runs, and a store fa
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,26 +13,49 @@ import msgspec
 
 from durable_graph._engine.task import Outcome
 from durable_graph._engine.unit import Step, joined
+from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.events import AnyEvent
-from durable_graph._runtime.journal import Journal
+from durable_graph._runtime.journal import Journal, Ledger
 from durable_graph.errors import CheckpointConflictError
 from durable_graph.records import Status, checkpoint_id
 
-Publish = Callable[[AnyEvent], Awaitable[None]]
-Tell = Callable[[Sequence[Outcome]], Sequence[AnyEvent]]
-"""The events that tell of outcomes: made from those that stand, which may be another writer's."""
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Events, and whom they are for."""
+
+    audience: Audience
+    events: Sequence[AnyEvent]
+
+    async def go(self, *, provisional: bool = False) -> None:
+        """Tell them, in order."""
+        for event in self.events:
+            await self.audience.tell(msgspec.structs.replace(event, provisional=True) if provisional else event)
+
+
+Tell = Callable[[Sequence[Outcome]], Told]
+"""What is told of outcomes: made from those that stand, which may be another writer's."""
 
 
 class Durability(Protocol):
-    """A commit policy. What is given with a call is published once that call's part is durable."""
+    """A commit policy. What is given with a call is published once that call's part is durable.
 
-    async def commit(self, step: Step, events: Sequence[AnyEvent]) -> bool:
+    `ledger` says whose namespace a call is about. It is None only where nothing is kept.
+    """
+
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
         """A superstep is over. False: another writer recorded some of its tasks; adopt them and try again."""
         ...
 
-    async def save(self, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None) -> tuple[Outcome, ...]:
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+    ) -> tuple[Outcome, ...]:
         """Tasks came to an end while their superstep goes on, or fails. Answers with the outcomes that stand."""
+        ...
+
+    async def flush(self) -> None:
+        """What was taken on so far is committed when this returns: something is about to be recorded behind it."""
         ...
 
     async def settle(self) -> None:
@@ -43,16 +66,18 @@ class Durability(Protocol):
 class Nowhere:
     """Without a checkpointer: nothing is kept, everything is published at once."""
 
-    def __init__(self, publish: Publish) -> None:
-        self._publish = publish
-
-    async def commit(self, step: Step, events: Sequence[AnyEvent]) -> bool:
-        await _publish_all(self._publish, events)
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        await told.go()
         return True
 
-    async def save(self, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None) -> tuple[Outcome, ...]:
-        await _publish_all(self._publish, tell(outcomes))
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+    ) -> tuple[Outcome, ...]:
+        await tell(outcomes).go()
         return tuple(outcomes)
+
+    async def flush(self) -> None:
+        return None
 
     async def settle(self) -> None:
         return None
@@ -61,21 +86,25 @@ class Nowhere:
 class Sync:
     """Every call is durable when it returns."""
 
-    def __init__(self, journal: Journal, publish: Publish, grace: float) -> None:
+    def __init__(self, journal: Journal, grace: float) -> None:
         self._journal = journal
-        self._publish = publish
         self._grace = grace
 
-    async def commit(self, step: Step, events: Sequence[AnyEvent]) -> bool:
-        if not await finish(self._journal.commit(step), self._grace):
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        if not await finish(self._journal.commit((_kept(ledger), step)), self._grace):
             return False
-        await _publish_all(self._publish, events)
+        await told.go()
         return True
 
-    async def save(self, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None) -> tuple[Outcome, ...]:
-        standing = await finish(self._journal.save(outcomes, status), self._grace)
-        await _publish_all(self._publish, tell(standing))
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+    ) -> tuple[Outcome, ...]:
+        standing = await finish(self._journal.save(_kept(ledger), outcomes, status), self._grace)
+        await tell(standing).go()
         return standing
+
+    async def flush(self) -> None:
+        return None
 
     async def settle(self) -> None:
         return None
@@ -83,15 +112,17 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class _Commit:
+    ledger: Ledger
     step: Step
-    events: Sequence[AnyEvent]
+    told: Told
 
 
 @dataclass(frozen=True, slots=True)
 class _Save:
+    ledger: Ledger
     outcomes: tuple[Outcome, ...]
     status: Status | None
-    events: Sequence[AnyEvent]
+    told: Told
 
 
 class Async:
@@ -101,9 +132,8 @@ class Async:
     behind it is sent.
     """
 
-    def __init__(self, journal: Journal, publish: Publish, grace: float, backlog: int) -> None:
+    def __init__(self, journal: Journal, grace: float, backlog: int) -> None:
         self._journal = journal
-        self._publish = publish
         self._grace = grace
         self._backlog = backlog
         self._queue: deque[_Commit | _Save] = deque()
@@ -111,13 +141,18 @@ class Async:
         self._sent = asyncio.Event()
         self._failure: BaseException | None = None
 
-    async def commit(self, step: Step, events: Sequence[AnyEvent]) -> bool:
-        await self._enqueue(_Commit(step, events))
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        await self._enqueue(_Commit(_kept(ledger), step, told))
         return True
 
-    async def save(self, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None) -> tuple[Outcome, ...]:
-        await self._enqueue(_Save(tuple(outcomes), status, tell(outcomes)))
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+    ) -> tuple[Outcome, ...]:
+        await self._enqueue(_Save(_kept(ledger), tuple(outcomes), status, tell(outcomes)))
         return tuple(outcomes)
+
+    async def flush(self) -> None:
+        await self.settle()
 
     async def settle(self) -> None:
         if self._sender is not None:
@@ -148,19 +183,19 @@ class Async:
     async def _send_next(self) -> None:
         first = self._queue.popleft()
         if isinstance(first, _Save):
-            if await self._journal.save(first.outcomes, first.status) != first.outcomes:
+            if await self._journal.save(first.ledger, first.outcomes, first.status) != first.outcomes:
                 # The run has gone on from its own results: there is no way back to another's.
                 raise lost_race(self._journal)
-            await _publish_all(self._publish, first.events)
+            await first.told.go()
             return
         commits = [first]
         while self._queue and isinstance(following := self._queue[0], _Commit):
             commits.append(following)
             self._queue.popleft()
-        if not await self._journal.commit(*(each.step for each in commits)):
+        if not await self._journal.commit(*((each.ledger, each.step) for each in commits)):
             raise lost_race(self._journal)
         for each in commits:
-            await _publish_all(self._publish, each.events)
+            await each.told.go()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -170,38 +205,51 @@ class Async:
 class Exit:
     """One commit at the end of the run, whatever the end is. What is published before it is provisional."""
 
-    def __init__(self, journal: Journal, publish: Publish, grace: float) -> None:
+    def __init__(self, journal: Journal, grace: float) -> None:
         self._journal = journal
-        self._publish = publish
         self._grace = grace
-        self._held: Step | None = None
-        self._outcomes: list[Outcome] = []
+        self._held: dict[str, tuple[Ledger, Step]] = {}
+        self._outcomes: dict[str, tuple[Ledger, dict[tuple[int, int], Outcome]]] = {}
         self._status: Status | None = None
 
-    async def commit(self, step: Step, events: Sequence[AnyEvent]) -> bool:
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        own = _kept(ledger)
         # Now, while it is known which superstep is to blame, and the ones before it can be kept.
-        step = self._journal.with_reduced_values(step)
-        self._held = step if self._held is None else joined(self._held, step)
-        self._outcomes = []
-        await _publish_all(self._publish, events, provisional=True)
+        step = self._journal.with_reduced_values(own, step)
+        held = self._held.get(own.ns)
+        self._held[own.ns] = own, step if held is None else joined(held[1], step)
+        self._outcomes.pop(own.ns, None)
+        await told.go(provisional=True)
         return True
 
-    async def save(self, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None) -> tuple[Outcome, ...]:
-        self._outcomes.extend(outcomes)
-        self._status = status or self._status
-        await _publish_all(self._publish, tell(outcomes), provisional=True)
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+    ) -> tuple[Outcome, ...]:
+        own = _kept(ledger)
+        self._outcomes.setdefault(own.ns, (own, {}))[1].update((outcome.task.key, outcome) for outcome in outcomes)
+        if not own.ns:
+            self._status = status or self._status
+        await tell(outcomes).go(provisional=True)
         return tuple(outcomes)
+
+    async def flush(self) -> None:
+        await self.settle()
 
     async def settle(self) -> None:
         await finish(self._commit(), self._grace)
 
     async def _commit(self) -> None:
-        held, self._held = self._held, None
-        if held is not None and not await self._journal.commit(held):
+        # In the order of their numbers, which is that of the supersteps.
+        held = sorted(self._held.values(), key=lambda entry: entry[1].state.no)
+        self._held = {}
+        if held and not await self._journal.commit(*held):
             raise lost_race(self._journal)
-        if self._outcomes or self._status:
-            outcomes, self._outcomes = self._outcomes, []
-            await self._journal.save(outcomes, self._status)
+        outcomes, self._outcomes = self._outcomes, {}
+        status, self._status = self._status, None
+        for ledger, recorded in outcomes.values():
+            await self._journal.save(ledger, tuple(recorded.values()), status)
+        if status is not None and "" not in outcomes:
+            await self._journal.save_status(status)
 
 
 def lost_race(journal: Journal) -> CheckpointConflictError:
@@ -212,9 +260,9 @@ def lost_race(journal: Journal) -> CheckpointConflictError:
     )
 
 
-async def _publish_all(publish: Publish, events: Sequence[AnyEvent], *, provisional: bool = False) -> None:
-    for event in events:
-        await publish(msgspec.structs.replace(event, provisional=True) if provisional else event)
+def _kept(ledger: Ledger | None) -> Ledger:
+    assert ledger is not None  # noqa: S101  # a policy that keeps things is used with a journal, which makes ledgers
+    return ledger
 
 
 async def _result_of(task: "asyncio.Task[None]") -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from durable_graph.graph import Interrupt
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Every event names its thread (None without checkpointer), namespace and superstep.
@@ -19,11 +21,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStarted(Event, frozen=True, kw_only=True, tag="task_started"):
-    """A node is about to run."""
+    """A node is about to run, with `input`."""
 
     task_id: str
     node: str
     attempt: int
+    input: Any = None
+    triggers: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class TaskFinished(Event, frozen=True, kw_only=True, tag="task_finished"):
@@ -32,7 +37,55 @@ class TaskFinished(Event, frozen=True, kw_only=True, tag="task_finished"):
     task_id: str
     node: str
     attempt: int
-    update: Mapping[str, Any] | None
+    update: Any
+    result: Any = None
+    is_cached: bool = False
+
+
+class TaskInterrupted(Event, frozen=True, kw_only=True, tag="task_interrupted"):
+    """A node waits for answers to what it asked."""
+
+    task_id: str
+    node: str
+    attempt: int
+    interrupts: tuple[Interrupt, ...]
+
+
+class CustomEvent(Event, frozen=True, kw_only=True, tag="custom"):
+    """Something that a node told the reader."""
+
+    task_id: str
+    node: str
+    data: Any
+
+
+class MessageEvent(Event, frozen=True, kw_only=True, tag="message"):
+    """A message, or a piece of one, that a node told the reader."""
+
+    task_id: str
+    node: str
+    message: Any
+    metadata: Mapping[str, Any]
+
+
+class RunInterrupted(Event, frozen=True, kw_only=True, tag="run_interrupted"):
+    """The run stops for answers to `interrupts`, or at a breakpoint if there are none."""
+
+    interrupts: tuple[Interrupt, ...]
+    values: Any
+    next: tuple[str, ...]
+
+
+class RunDrained(Event, frozen=True, kw_only=True, tag="run_drained"):
+    """The run stops because it was asked to."""
+
+    reason: str
+
+
+class ReaderGap(Event, frozen=True, kw_only=True, tag="reader_gap"):
+    """So many events were dropped here, because the reader was slow."""
+
+    dropped: int
 
 
 class TaskFailed(Event, frozen=True, kw_only=True, tag="task_failed"):
@@ -42,6 +95,8 @@ class TaskFailed(Event, frozen=True, kw_only=True, tag="task_failed"):
     node: str
     attempt: int
     error: str
+    will_retry: bool = False
+    retry_at: float | None = None
 
 
 class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_committed"):
@@ -52,9 +107,13 @@ class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_comm
 
     checkpoint_id: str | None
     source: str
-    values: Mapping[str, Any]
+    values: Any
     changed: bool
     next: tuple[str, ...]
+    parent_checkpoint_id: str | None = None
+    tasks: tuple[tuple[str, str], ...] = ()
+    writers: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class RunResumed(Event, frozen=True, kw_only=True, tag="run_resumed"):
@@ -66,4 +125,16 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="run_resumed"):
     next: tuple[str, ...]
 
 
-AnyEvent = TaskStarted | TaskFinished | TaskFailed | CheckpointCommitted | RunResumed
+AnyEvent = (
+    TaskStarted
+    | TaskFinished
+    | TaskInterrupted
+    | TaskFailed
+    | CheckpointCommitted
+    | RunResumed
+    | RunInterrupted
+    | RunDrained
+    | CustomEvent
+    | MessageEvent
+    | ReaderGap
+)

@@ -5,30 +5,48 @@ finishes while siblings run is recorded at once; the last one's outcome is left 
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import anyio.lowlevel
+import msgspec
 
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Failed, Identity, Outcome, Task, task_id
+from durable_graph._engine.task import Done, Failed, Handling, Identity, Outcome, Task, is_waiting, task_id
 from durable_graph._runtime import log
-from durable_graph._runtime.attempt import Attempted, Setting, attempt, attempt_number, own_cancellation, shown
+from durable_graph._runtime.attempt import (
+    Attempted,
+    Trial,
+    attempt,
+    attempt_number,
+    new_trial,
+    own_cancellation,
+    shown,
+)
 from durable_graph._runtime.cancellation import wind_up
-from durable_graph._runtime.durability import Durability, Publish
-from durable_graph._runtime.events import AnyEvent, TaskFailed, TaskFinished, TaskStarted
+from durable_graph._runtime.durability import Told
+from durable_graph._runtime.retrying import retry_after
+from durable_graph._runtime.session import Session
+from durable_graph._runtime.telling import started_event, task_events
+from durable_graph.errors import StepTimeoutError
 from durable_graph.graph import START
+from durable_graph.records import Status
 
 Key = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """Every task of the plan is done. `riding` are the outcomes that the commit has still to record."""
+    """What the tasks of a plan came to. `riding` are the outcomes that the commit has still to record.
+
+    There is no commit while some are `waiting` for an answer, in the plan's order.
+    """
 
     done: tuple[Done, ...]
     riding: tuple[Done, ...]
+    waiting: tuple[Outcome, ...] = ()
 
 
 @dataclass(slots=True)
@@ -60,25 +78,28 @@ class _Siblings:
 class Superstep:
     """One superstep being run."""
 
-    setting: Setting
+    session: Session
     state: State
     recorded: dict[Key, Outcome]
-    durability: Durability
-    publish: Publish
     attempted: dict[Key, Attempted] = field(default_factory=dict)
-    saved: set[Key] = field(default_factory=set)
+    saved: dict[Key, Outcome] = field(default_factory=dict)
 
     async def run(self) -> Executed:
-        """Run what is not done yet.
+        """Run what is not done yet, and can go on.
 
         Raises what the first failed task raised, in the order of the plan, with a note that says where. By then every
         outcome is recorded, and so it is when a cancellation is raised.
         """
-        open_tasks = [task for task in self.state.plan if not isinstance(self.recorded.get(task.key), Done)]
+        answered = self.session.answered()
+        open_tasks = [
+            task
+            for task in self.state.plan
+            if not isinstance(outcome := self.recorded.get(task.key), Done) and not is_waiting(outcome, answered)
+        ]
         if not open_tasks:
             return self._executed()
         being_cancelled = _cancellations()
-        await self._run_open(open_tasks)
+        await self._run_in_time(open_tasks)
         is_cancelled = _cancellations() > being_cancelled
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
@@ -88,7 +109,7 @@ class Superstep:
             await self._save_rest_of(error)
             raise error
         if error is not None:
-            await self._save_rest(failed=True)
+            await self._save_rest("failed")
             # A failure does not make a cancellation that came with it undone.
             raise error
         if is_cancelled:
@@ -97,13 +118,29 @@ class Superstep:
             # An anyio scope takes back no cancellation but its own.
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise late
-        return self._executed()
+        executed = self._executed()
+        if executed.waiting:
+            await self._save_rest("interrupted")
+        return executed
+
+    async def _run_in_time(self, tasks: Sequence[Task]) -> None:
+        limit = self.session.run.step_timeout
+        if limit is None:
+            return await self._run_open(tasks)
+        try:
+            async with asyncio.timeout(limit) as clock:
+                await self._run_open(tasks)
+        except TimeoutError as error:
+            if not clock.expired():
+                raise
+            running = [task.node for task in tasks if task.key not in self.attempted]
+            raise StepTimeoutError(self.state.step + 1, limit, running) from error
 
     async def _run_open(self, tasks: Sequence[Task]) -> None:
         """Have every task come to something. What ends this early leaves with what had finished recorded."""
         try:
             if len(tasks) == 1:
-                self.attempted[tasks[0].key] = await self._attempt(tasks[0])
+                self.attempted[tasks[0].key] = await self._attempt(tasks[0], None)
             else:
                 await self._run_group(tasks)
         except asyncio.CancelledError as cancelled:
@@ -118,7 +155,7 @@ class Superstep:
             raise
 
     async def _run_group(self, tasks: Sequence[Task]) -> None:
-        limit = self.setting.run.max_concurrency
+        limit = self.session.run.max_concurrency
         siblings = _Siblings(left=len(tasks), gate=None if limit is None else asyncio.Semaphore(limit))
         async with asyncio.TaskGroup() as group:
             siblings.running.extend(group.create_task(self._run_among(siblings, task)) for task in tasks)
@@ -132,9 +169,7 @@ class Superstep:
 
     async def _run_among(self, siblings: "_Siblings", task: Task) -> None:
         try:
-            # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
-            async with siblings.gate or nullcontext():
-                result = await self._attempt(task)
+            result = await self._attempt(task, siblings.gate)
             self.attempted[task.key] = result
             siblings.left -= 1
             if result.error is not None:
@@ -162,29 +197,53 @@ class Superstep:
                 number = attempt_number(self.recorded.get(task.key))
                 self.attempted[task.key] = Attempted(Failed(task, number, shown(failure)), failure)
 
-    async def _attempt(self, task: Task) -> Attempted:
+    async def _attempt(self, task: Task, gate: asyncio.Semaphore | None) -> Attempted:
+        """What the task comes to, after as many attempts as its policies allow."""
         previous = self.recorded.get(task.key)
-        if task.node != START:
-            started = TaskStarted(
-                thread_id=self.setting.run.thread_id,
-                step=self.state.step + 1,
-                task_id=self._id_of(task),
-                node=task.node,
-                attempt=attempt_number(previous),
-            )
-            await self.publish(started)
-        return await attempt(self.setting, self.state, task, previous)
+        trial = new_trial()
+        while True:
+            if isinstance(previous, Failed) and previous.retry_at is not None:
+                await asyncio.sleep(previous.retry_at / 1_000_000 - time.time())
+            # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
+            async with gate or nullcontext():
+                if task.node != START and self.session.shared.audience.is_heard:
+                    await self.session.shared.audience.tell(started_event(self.session, self.state, task, previous))
+                result = await attempt(self.session, self.state, task, previous, trial)
+            again = self._tried_again(task, result, trial)
+            if again is None:
+                return result
+            (standing,) = await self._save([again])
+            if standing is not again:
+                return Attempted(standing)
+            previous = again
 
-    async def _save(self, outcomes: Sequence[Outcome], *, failed: bool = False) -> None:
-        self.saved.update(outcome.task.key for outcome in outcomes)
-        standing = await self.durability.save(outcomes, self.events_of, "failed" if failed else None)
+    def _tried_again(self, task: Task, result: Attempted, trial: Trial) -> Outcome | None:
+        """How a failed task goes on by itself: as another attempt, or with its error handler."""
+        failed, error = result.outcome, result.error
+        if not isinstance(failed, Failed) or not isinstance(error, Exception):
+            return None
+        node = self.session.topology.nodes[task.node]
+        wait = retry_after(node.retry, error, failed.tries)
+        if wait is not None:
+            return msgspec.structs.replace(failed, retry_at=time.time_ns() // 1000 + int(wait * 1_000_000))
+        if node.error_handler is not None:
+            trial.error = error
+            return Handling(task, failed.attempt, failed.error, failed.answers, failed.revision)
+        return None
+
+    async def _save(self, outcomes: Sequence[Outcome], status: Status | None = None) -> tuple[Outcome, ...]:
+        self.saved.update((outcome.task.key, outcome) for outcome in outcomes)
+        shared = self.session.shared
+        standing = await shared.durability.save(self.session.ledger, outcomes, self.told_of, status)
         for mine, outcome in zip(outcomes, standing, strict=True):
             if outcome is not mine:
                 # Another writer recorded this task first: what it came to there is what it came to.
                 self.attempted[outcome.task.key] = Attempted(outcome)
+                self.saved[outcome.task.key] = outcome
+        return standing
 
     async def _save_rest_of(self, cancelled: asyncio.CancelledError) -> None:
-        grace = self.setting.run.grace
+        grace = self.session.run.grace
         try:
             if not await wind_up(self._save_rest(), grace):
                 log.grace_is_over("the store's last call", grace)
@@ -192,22 +251,38 @@ class Superstep:
             # The cancellation wins, but not silently.
             raise cancelled from error
 
-    async def _save_rest(self, *, failed: bool = False) -> None:
-        """Record what finished and was not recorded: no commit will."""
-        rest = [result.outcome for key, result in sorted(self.attempted.items()) if key not in self.saved]
-        if rest or failed:
-            await self._save(rest, failed=failed)
+    async def _save_rest(self, status: Status | None = None) -> None:
+        """Record what was come to and is not recorded: no commit will."""
+        rest = [result.outcome for key, result in sorted(self.attempted.items()) if not self._is_saved(result.outcome)]
+        if rest or status is not None:
+            await self._save(rest, status)
+
+    def _is_saved(self, outcome: Outcome) -> bool:
+        return self.saved.get(outcome.task.key) is outcome
 
     def _executed(self) -> Executed:
         done: list[Done] = []
+        waiting: list[Outcome] = []
         for task in self.state.plan:
-            result = self.attempted.get(task.key)
-            outcome = result.outcome if result is not None else self.recorded[task.key]
-            assert isinstance(outcome, Done)  # noqa: S101  # every other outcome was raised
-            done.append(outcome)
-        unsaved = self.attempted.keys() - self.saved
-        riding = tuple(outcome for outcome in done if outcome.task.key in unsaved)
-        return Executed(tuple(done), riding)
+            outcome = self.outcome_of(task)
+            assert outcome is not None  # noqa: S101  # every task has run, or waits
+            if isinstance(outcome, Done):
+                done.append(outcome)
+            else:
+                waiting.append(outcome)
+        riding = tuple(
+            outcome for outcome in done if outcome.task.key in self.attempted and not self._is_saved(outcome)
+        )
+        return Executed(tuple(done), riding, tuple(waiting))
+
+    def outcome_of(self, task: Task) -> Outcome | None:
+        """What a task has come to so far."""
+        result = self.attempted.get(task.key)
+        return result.outcome if result is not None else self.recorded.get(task.key)
+
+    def so_far(self) -> dict[Key, Outcome]:
+        """What the tasks have come to so far, for who goes on from here in this process."""
+        return {task.key: outcome for task in self.state.plan if (outcome := self.outcome_of(task)) is not None}
 
     def _first_error(self, tasks: Sequence[Task]) -> BaseException | None:
         """The first failure in the plan's order; the others are noted on it."""
@@ -220,10 +295,10 @@ class Superstep:
         for failed_task, failure in errors:
             if not isinstance(failure, asyncio.CancelledError):
                 attempt_no = self.attempted[failed_task.key].outcome.attempt
-                log.node_failed(self.setting.run.thread_id, self.state.step + 1, failed_task.node, attempt_no, failure)
+                log.node_failed(self.session.run.thread_id, self.state.step + 1, failed_task.node, attempt_no, failure)
         task, error = errors[0]
         if not isinstance(error, asyncio.CancelledError):
-            thread = self.setting.run.thread_id
+            thread = self.session.run.thread_id
             where = f", thread {thread!r}" if thread is not None else ""
             error.add_note(
                 f"in node {task.node!r} (task {self._id_of(task)}) of superstep {self.state.step + 1}{where}"
@@ -233,32 +308,12 @@ class Superstep:
                 error.add_note(f"node {other.node!r} failed as well: {type(another).__name__}: {another}")
         return error
 
-    def events_of(self, outcomes: Sequence[Outcome]) -> list[AnyEvent]:
+    def told_of(self, outcomes: Sequence[Outcome]) -> Told:
         """What is told of these outcomes once they are recorded."""
-        return [self._event(outcome) for outcome in outcomes if outcome.task.node != START]
-
-    def _event(self, outcome: Outcome) -> AnyEvent:
-        run, step, task = self.setting.run, self.state.step + 1, outcome.task
-        if isinstance(outcome, Done):
-            return TaskFinished(
-                thread_id=run.thread_id,
-                step=step,
-                task_id=self._id_of(task),
-                node=task.node,
-                attempt=outcome.attempt,
-                update={write.channel: write.value for write in outcome.writes} or None,
-            )
-        return TaskFailed(
-            thread_id=run.thread_id,
-            step=step,
-            task_id=self._id_of(task),
-            node=task.node,
-            attempt=outcome.attempt,
-            error=outcome.error,
-        )
+        return Told(self.session.shared.audience, task_events(self.session, self.state, outcomes))
 
     def _id_of(self, task: Task) -> str:
-        return task_id(self.setting.identity or Identity("", 0), task)
+        return task_id(self.session.identity or Identity("", 0, self.session.ns), task)
 
 
 def _cancellations() -> int:

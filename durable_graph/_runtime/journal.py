@@ -1,6 +1,13 @@
-"""A run's side of the commit protocol: where the thread is, what the store holds of it, and what to send next."""
+"""A run's side of the commit protocol: where the thread is, what the store holds of it, and what to send next.
 
+One journal serves a run and all runs nested in it: they share the thread's one row. What they send goes out in the
+order of the calls, and what waits meanwhile goes out together.
+"""
+
+import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -8,15 +15,17 @@ from durable_graph._engine.header import Metadata
 from durable_graph._engine.restore import Restored, nothing_stored, recorded_outcomes, restore
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
-from durable_graph._engine.unit import Step, build_unit, records_of, with_reduced_values
+from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
 from durable_graph.checkpointing import Checkpointer, verify
 from durable_graph.checkpointing.digests import origin_of
 from durable_graph.errors import CheckpointConflictError
 from durable_graph.graph import Topology
 from durable_graph.records import (
     Committed,
+    CommitUnit,
     Conflict,
     Status,
+    TaskRecord,
     ThreadRow,
     WritesBatch,
     WritesMoved,
@@ -55,98 +64,255 @@ def reborn(tombstone: ThreadRow) -> ThreadRow:
     )
 
 
+@dataclass(slots=True)
+class Ledger:
+    """What the store holds of one namespace, as the run that goes on in it knows."""
+
+    topology: Topology
+    ns: str
+    stored: Stored
+
+
+@dataclass(slots=True)
+class _Commit:
+    entries: Sequence[tuple[Ledger, Step]]
+    answer: "asyncio.Future[bool]"
+
+
+@dataclass(slots=True)
+class _Save:
+    records: tuple[TaskRecord, ...]
+    status: Status | None = None
+    if_unmoved: bool = False
+    answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+@dataclass(slots=True)
 class Journal:
-    """Sends this run's commits and task records, in the order of the calls, and keeps what they lead to.
+    """Sends a run's commits and task records, in the order of the calls, and keeps what they lead to.
 
     `commit_id` is drawn once per run: of two racing runs with the same commit it tells whose was applied.
     """
 
-    def __init__(
-        self,
-        saver: Checkpointer,
-        topology: Topology,
-        opened: Opened,
-        *,
-        commit_id: bytes,
-        metadata: Metadata,
-        now: Callable[[], int],
-    ) -> None:
-        self._saver = saver
-        self._topology = topology
-        self.thread = opened.thread
-        self.stored: Stored = opened.restored.stored if opened.restored else nothing_stored(opened.thread.origin, "")
-        self._commit_id = commit_id
-        self._metadata = metadata
-        self._now = now
+    saver: Checkpointer
+    thread: ThreadRow
+    commit_id: bytes
+    metadata: Metadata
+    now: Callable[[], int]
+    opened_at: int = 0
+    _reserved: int = 0
+    _queue: deque[_Commit | _Save] = field(default_factory=deque)
+    _is_sending: bool = False
 
-    @property
-    def identity(self) -> Identity:
-        """Whose tasks this run runs."""
-        return Identity(self.thread.thread, self.thread.incarnation, self.stored.ns)
+    def __post_init__(self) -> None:
+        self.opened_at = self._reserved = self.thread.version
 
     @property
     def max_value_bytes(self) -> int:
         """The store's limit for one value."""
-        return self._saver.max_value_bytes
+        return self.saver.max_value_bytes
 
-    async def commit(self, *steps: Step) -> bool:
+    def identity(self, ns: str) -> Identity:
+        """Whose tasks a namespace's are."""
+        return Identity(self.thread.thread, self.thread.incarnation, ns)
+
+    def ledger(self, topology: Topology, ns: str, restored: Restored | None) -> Ledger:
+        """What the store holds of a namespace, given what was loaded of it."""
+        stored = restored.stored if restored is not None else nothing_stored(self.thread.origin, ns)
+        return Ledger(topology, ns, stored)
+
+    def reserve(self) -> int:
+        """The number of the next checkpoint of any namespace. They are to be committed in this order."""
+        self._reserved = max(self._reserved, self.thread.version) + 1
+        return self._reserved
+
+    async def commit(self, *entries: tuple[Ledger, Step]) -> bool:
         """Commit supersteps, together. False if another writer recorded tasks meanwhile: adopt them and try again.
 
         Raises `CheckpointConflictError` if another writer committed.
         """
-        unit, stored = build_unit(
-            self._topology,
-            self.thread,
-            self.stored,
-            steps,
-            commit_id=self._commit_id,
-            at=self._now(),
-            metadata=self._metadata,
-            max_value_bytes=self._saver.max_value_bytes,
-        )
-        match await self._saver.commit(unit):
-            case Committed():
-                self.thread = msgspec.structs.replace(
-                    self.thread, version=unit.version, head=unit.version, wseq=0, status=unit.status
-                )
-                self.stored = stored
-                return True
-            case WritesMoved():
-                return False
-            case Conflict(version):
-                raise self._conflict(version)
+        request = _Commit(entries, asyncio.get_running_loop().create_future())
+        await self._send(request)
+        return await request.answer
 
-    def with_reduced_values(self, step: Step) -> Step:
-        """The step with all of its bytes, so that a commit of it later cannot fail by its values."""
-        return with_reduced_values(self._topology, step, self.max_value_bytes)
-
-    async def save(self, outcomes: Sequence[Outcome], status: Status | None = None) -> tuple[Outcome, ...]:
+    async def save(
+        self, ledger: Ledger, outcomes: Sequence[Outcome], status: Status | None = None
+    ) -> tuple[Outcome, ...]:
         """Record what tasks came to, and return the outcomes that stand: another writer's, where that came first."""
-        records = records_of(self.stored, outcomes, self._commit_id)
-        batch = WritesBatch(self.thread.thread, self.thread.version, self.thread.epoch, self._now(), records, status)
-        saved = await self._saver.save_writes(batch)
-        if isinstance(saved, Conflict):
-            raise self._conflict(saved.version)
-        # Counted, not copied from the answer: a number that another writer moved has to differ at the next commit.
-        self.thread = msgspec.structs.replace(
-            self.thread, wseq=self.thread.wseq + saved.bumped, status=status or self.thread.status
-        )
-        standing = recorded_outcomes(self._topology, tuple(outcome.task for outcome in outcomes), saved.standing)
+        request = self._saving(ledger, outcomes, status, if_unmoved=False)
+        await self._send(request)
+        stood = await request.answer
+        assert stood is not None  # noqa: S101  # only an answer to a question is refused
+        standing = recorded_outcomes(ledger.topology, tuple(outcome.task for outcome in outcomes), stood)
         return tuple(
             outcome if mine == theirs else standing.get(outcome.task.key, outcome)
-            for outcome, mine, theirs in zip(outcomes, records, saved.standing, strict=True)
+            for outcome, mine, theirs in zip(outcomes, request.records, stood, strict=True)
         )
 
-    async def adopt(self, plan: tuple[Task, ...]) -> dict[tuple[int, int], Outcome]:
-        """The outcomes that any writer recorded for the plan of the thread's head."""
-        found = await self._saver.load(self.thread.thread, self.stored.ns, None)
+    async def save_unmoved(self, ledger: Ledger, outcomes: Sequence[Outcome], status: Status) -> bool:
+        """Record all of these, or none if another writer recorded anything since this run looked."""
+        request = self._saving(ledger, outcomes, status, if_unmoved=True)
+        await self._send(request)
+        return await request.answer is not None
+
+    async def save_status(self, status: Status) -> None:
+        """Set down what the thread is at."""
+        request = _Save((), status)
+        await self._send(request)
+        await request.answer
+
+    async def save_records(self, records: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
+        """Record what calls inside a task came to, and return the records that stand."""
+        request = _Save(records)
+        await self._send(request)
+        return await request.answer or ()
+
+    async def adopt(self, ledger: Ledger, plan: tuple[Task, ...]) -> dict[tuple[int, int], Outcome]:
+        """The outcomes that any writer recorded for the plan of a namespace's newest checkpoint."""
+        found = await self.saver.load(self.thread.thread, ledger.ns, None)
         if found is None or found.thread.version != self.thread.version:
             raise self._conflict(0 if found is None else found.thread.version)
         verify(found)
         self.thread = msgspec.structs.replace(self.thread, wseq=found.thread.wseq)
-        return recorded_outcomes(self._topology, plan, found.records)
+        return recorded_outcomes(ledger.topology, plan, found.records)
+
+    def with_reduced_values(self, ledger: Ledger, step: Step) -> Step:
+        """The step with all of its bytes, so that a commit of it later cannot fail by its values."""
+        return with_reduced_values(ledger.topology, step, self.max_value_bytes)
+
+    def _saving(self, ledger: Ledger, outcomes: Sequence[Outcome], status: Status | None, *, if_unmoved: bool) -> _Save:
+        records = records_of(ledger.stored, outcomes, self.commit_id)
+        # The thread's status is its outermost run's affair.
+        own = None if ledger.ns else status
+        return _Save(records, own, if_unmoved)
+
+    # Sending: whoever comes first sends for all who come meanwhile
+
+    async def _send(self, request: _Commit | _Save) -> None:
+        self._queue.append(request)
+        if self._is_sending:
+            return
+        self._is_sending = True
+        try:
+            while self._queue:
+                await self._send_next()
+        finally:
+            self._is_sending = False
+
+    async def _send_next(self) -> None:
+        first = self._queue[0]
+        if isinstance(first, _Commit):
+            await self._send_commits(self._taken_commits())
+        else:
+            await self._send_saves(self._taken_saves(first))
+
+    def _taken_commits(self) -> "list[_Commit]":
+        taken: list[_Commit] = []
+        while self._queue and isinstance(request := self._queue[0], _Commit):
+            taken.append(request)
+            self._queue.popleft()
+        return taken
+
+    def _taken_saves(self, first: "_Save") -> "list[_Save]":
+        """The saves at the front of the queue. One that holds only if nothing moved is sent alone."""
+        taken: list[_Save] = []
+        while self._queue and isinstance(request := self._queue[0], _Save):
+            if taken and (request.if_unmoved or first.if_unmoved):
+                break
+            taken.append(request)
+            self._queue.popleft()
+        return taken
+
+    async def _send_commits(self, requests: "list[_Commit]") -> None:
+        try:
+            unit, stored = self._unit(requests)
+        except Exception as error:
+            if len(requests) > 1:
+                # Each alone, so that one that cannot be encoded is refused alone.
+                for request in requests:
+                    await self._send_commits([request])
+            else:
+                _fail(requests, error)
+            return
+        await self._send_unit(requests, unit, stored)
+
+    async def _send_unit(self, requests: "list[_Commit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
+        try:
+            result = await self.saver.commit(unit)
+        except BaseException as error:
+            _fail(requests, error)
+            return
+        match result:
+            case Committed():
+                heads = [new.row.no for new in unit.checkpoints if not new.row.ns]
+                self.thread = msgspec.structs.replace(
+                    self.thread,
+                    version=unit.version,
+                    head=max(heads, default=self.thread.head),
+                    wseq=0,
+                    status=unit.status,
+                )
+                for request in requests:
+                    for ledger, _ in request.entries:
+                        ledger.stored = stored[ledger.ns]
+                    request.answer.set_result(True)
+            case WritesMoved():
+                for request in requests:
+                    request.answer.set_result(False)
+            case Conflict(version):
+                _fail(requests, self._conflict(version))
+
+    def _unit(self, requests: "list[_Commit]") -> tuple[CommitUnit, dict[str, Stored]]:
+        entries = [entry for request in requests for entry in request.entries]
+        return build_unit(
+            self.thread,
+            {ledger.ns: ledger.stored for ledger, _ in entries},
+            [Entry(ledger.topology, ledger.ns, step) for ledger, step in entries],
+            commit_id=self.commit_id,
+            at=self.now(),
+            metadata=self.metadata,
+            max_value_bytes=self.max_value_bytes,
+        )
+
+    async def _send_saves(self, requests: "list[_Save]") -> None:
+        records = tuple(record for request in requests for record in request.records)
+        statuses = [request.status for request in requests if request.status is not None]
+        status = statuses[-1] if statuses else None
+        wseq = self.thread.wseq if requests[0].if_unmoved else None
+        batch = WritesBatch(
+            self.thread.thread, self.thread.version, self.thread.epoch, self.now(), records, status, wseq
+        )
+        try:
+            saved = await self.saver.save_writes(batch)
+        except BaseException as error:
+            _fail(requests, error)
+            return
+        match saved:
+            case Conflict(version):
+                _fail(requests, self._conflict(version))
+            case WritesMoved():
+                for request in requests:
+                    request.answer.set_result(None)
+            case _:
+                # Counted, not copied from the answer: a number that another writer moved has to differ at the next
+                # commit.
+                self.thread = msgspec.structs.replace(
+                    self.thread, wseq=self.thread.wseq + saved.bumped, status=status or self.thread.status
+                )
+                standing = iter(saved.standing)
+                for request in requests:
+                    request.answer.set_result(tuple(next(standing) for _ in request.records))
 
     def _conflict(self, found: int) -> CheckpointConflictError:
         return CheckpointConflictError(
             self.thread.thread, expected=self.thread.version, found=found, checkpoint_id=checkpoint_id(found)
         )
+
+
+def _fail(requests: "Sequence[_Commit | _Save]", error: BaseException) -> None:
+    for request in requests:
+        request.answer.set_exception(error)
+        # Retrieved by who asked; one who was cancelled out of its grace period asks no more.
+        request.answer.exception()

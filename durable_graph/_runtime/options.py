@@ -2,11 +2,12 @@
 
 import math
 import unicodedata
-from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, TypedDict, TypeVar, get_args
 from uuid import UUID
 
 from durable_graph._engine.header import Metadata
+from durable_graph._runtime.context import RunControl
 from durable_graph._runtime.run import (
     DEFAULT_RECURSION_LIMIT,
     DURABILITIES,
@@ -27,13 +28,20 @@ from durable_graph.records import checkpoint_no
 
 T = TypeVar("T")
 Config = Mapping[str, Any]
+ThreadId = str | int | UUID
+Breakpoints = Sequence[str] | Literal["*"]
 
-CONFIG_KEYS = ("configurable", "recursion_limit", "max_concurrency", "metadata")
+CONFIG_KEYS = (
+    "configurable",
+    "recursion_limit",
+    "max_concurrency",
+    "metadata",
+    "tags",
+    "run_id",
+    "run_name",
+)
 _NOT_HERE = {
     "callbacks": "read the typed events of graph.stream() instead",
-    "tags": "put them into metadata",
-    "run_name": "put it into metadata",
-    "run_id": "put it into metadata; a run is found by its thread_id",
     "thread_id": "it belongs into config['configurable'], or pass thread_id=...",
     "checkpoint_id": "it belongs into config['configurable'], or pass checkpoint_id=...",
 }
@@ -41,40 +49,124 @@ _MAX_ID_BYTES = 255
 _OWN_METADATA = ("source", "step", "writers")
 
 
+class RunOptions(TypedDict, total=False):
+    """What a run may be told beside its input and its config."""
+
+    thread_id: ThreadId | None
+    checkpoint_id: str | None
+    durability: Durability
+    recursion_limit: int | None
+    max_concurrency: int | None
+    if_unfinished: IfUnfinished
+    if_busy: IfBusy
+    context: Any
+    interrupt_before: Breakpoints | None
+    interrupt_after: Breakpoints | None
+    control: RunControl | None
+    debug: bool
+
+
+RUN_OPTIONS = frozenset(RunOptions.__annotations__)
+
+
 def read_run(
     config: Config | None,
+    options: RunOptions,
     *,
     input: Any,  # noqa: A002  # the name of the argument that callers know
     has_checkpointer: bool,
-    thread_id: str | int | UUID | None,
-    checkpoint_id: str | None,
-    durability: Durability,
-    recursion_limit: int | None,
-    max_concurrency: int | None,
-    if_unfinished: IfUnfinished,
-    if_busy: IfBusy,
+    nodes: Collection[str],
+    defaults: Run,
 ) -> Run:
-    """Every argument of a call, checked.
+    """Every argument of a call, checked. `defaults` is what the graph was compiled with.
 
     Raises `MissingThreadIdError`, `MissingCheckpointerError`, `UnknownConfigKeyError`, `InvalidOptionError`,
-    `ContradictingOptionError`, `UnknownCheckpointError`.
+    `ContradictingOptionError`, `UnknownCheckpointError`, `TypeError` for an option that there is not.
     """
+    check_options(options)
     read = check_config(config)
-    thread, checkpoint = read_place(config, has_checkpointer, thread_id, checkpoint_id)
-    limit = _one("recursion_limit", recursion_limit, read.get("recursion_limit"))
-    width = _one("max_concurrency", max_concurrency, read.get("max_concurrency"))
+    thread, checkpoint = read_place(config, has_checkpointer, options.get("thread_id"), options.get("checkpoint_id"))
+    limit = _one("recursion_limit", options.get("recursion_limit"), read.get("recursion_limit"))
+    width = _one("max_concurrency", options.get("max_concurrency"), read.get("max_concurrency"))
+    run_id = read.get("run_id")
     return Run(
         input=input,
         thread_id=thread,
         checkpoint=checkpoint,
-        durability=_member("durability", durability, DURABILITIES),
+        durability=_member("durability", options.get("durability", "sync"), DURABILITIES),
         recursion_limit=DEFAULT_RECURSION_LIMIT if limit is None else _positive("recursion_limit", limit),
         max_concurrency=None if width is None else _positive("max_concurrency", width),
-        if_unfinished=_member("if_unfinished", if_unfinished, get_args(IfUnfinished)),
-        if_busy=_member("if_busy", if_busy, get_args(IfBusy)),
-        metadata=_metadata(read.get("metadata")),
+        if_unfinished=_member("if_unfinished", options.get("if_unfinished", "supersede"), get_args(IfUnfinished)),
+        if_busy=_member("if_busy", options.get("if_busy", "reject"), get_args(IfBusy)),
+        metadata=_run_metadata(read),
         config={**read, "configurable": {**read.get("configurable", {}), "thread_id": thread}},
+        context=options.get("context"),
+        run_id=None if run_id is None else str(run_id),
+        tags=tuple(read.get("tags", ())),
+        control=_control(options.get("control")),
+        stop_before=breakpoints("interrupt_before", options.get("interrupt_before"), nodes, defaults.stop_before),
+        stop_after=breakpoints("interrupt_after", options.get("interrupt_after"), nodes, defaults.stop_after),
+        is_checked=bool(options.get("debug", defaults.is_checked)),
+        step_timeout=defaults.step_timeout,
     )
+
+
+def merged_config(under: Config | None, over: Config | None) -> Config | None:
+    """Two configs as one: what the second says counts; their dicts are merged, and their tags joined."""
+    if not under or not isinstance(under, Mapping):
+        return over
+    if over is None or not isinstance(over, Mapping):
+        return under if over is None else over
+    together = {**under, **{key: value for key, value in over.items() if value is not None}}
+    for key in ("configurable", "metadata"):
+        parts = [part for part in (under.get(key), over.get(key)) if isinstance(part, Mapping)]
+        if len(parts) > 1:
+            together[key] = {**parts[0], **parts[1]}
+    if under.get("tags") and over.get("tags"):
+        together["tags"] = [*under["tags"], *(tag for tag in over["tags"] if tag not in under["tags"])]
+    return together
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raises `TypeError` for a keyword argument that there is not."""
+    for name in options:
+        if name not in RUN_OPTIONS:
+            known = ", ".join(sorted(RUN_OPTIONS))
+            raise TypeError(f"got an unexpected keyword argument {name!r}; there are: {known}")
+
+
+def breakpoints(
+    option: str, given: Breakpoints | None, nodes: Collection[str], default: frozenset[str] | None
+) -> frozenset[str] | None:
+    """The nodes of a breakpoint option, None for all of them. Raises `InvalidOptionError` for names that are none."""
+    if given is None:
+        return default
+    if given == "*":
+        return None
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InvalidOptionError(option, given, allowed='a list of nodes\' names, or "*" for all of them')
+    for name in given:
+        if name not in nodes:
+            known = ", ".join(sorted(nodes))
+            raise InvalidOptionError(option, name, allowed=f"a node of the graph: {known}")
+    return frozenset(given)
+
+
+def _control(given: object) -> RunControl | None:
+    if given is not None and not isinstance(given, RunControl):
+        option = "control"
+        raise InvalidOptionError(option, given, allowed="a RunControl, or None")
+    return given
+
+
+def _run_metadata(read: Mapping[str, Any]) -> Metadata:
+    """What every checkpoint of the run says of it: the call's own metadata, and what names the run."""
+    metadata = _metadata(read.get("metadata"))
+    for key in ("run_id", "run_name"):
+        value = read.get(key)
+        if value is not None:
+            metadata[key] = str(value)
+    return metadata
 
 
 def read_place(
@@ -115,13 +207,28 @@ def check_config(config: Config | None) -> dict[str, Any]:
     for key in configurable:
         if not isinstance(key, str) or (key.startswith(("__", "checkpoint_")) and key not in _CHECKPOINT_KEYS):
             raise UnknownConfigKeyError(key, known=("thread_id", *_CHECKPOINT_KEYS, "your own keys"))
-    if configurable.get("checkpoint_ns", ""):
-        option = "checkpoint_ns"
-        raise InvalidOptionError(option, configurable["checkpoint_ns"], allowed="only '': there are no subgraphs yet")
+    _check_names(config)
     return {key: value for key, value in {**config, "configurable": dict(configurable)}.items() if value is not None}
 
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns")
+
+
+def _check_names(config: Config) -> None:
+    tags = config.get("tags")
+    if tags is not None and (
+        isinstance(tags, str) or not isinstance(tags, Sequence) or not all(isinstance(tag, str) for tag in tags)
+    ):
+        option = "config['tags']"
+        raise InvalidOptionError(option, tags, allowed="a list of strings")
+    run_id = config.get("run_id")
+    if run_id is not None and not isinstance(run_id, str | UUID):
+        option = "config['run_id']"
+        raise InvalidOptionError(option, run_id, allowed="a str or a UUID")
+    run_name = config.get("run_name")
+    if run_name is not None and not isinstance(run_name, str):
+        option = "config['run_name']"
+        raise InvalidOptionError(option, run_name, allowed="a str")
 
 
 def _one(option: str, keyword: T | None, config: T | None) -> T | None:

@@ -1,14 +1,14 @@
-"""After a node, its routers: user code that may wait or raise, whose choice is part of the task's outcome."""
+"""After a node, its routers: user code that may wait, raise or ask, whose choice is part of the task's outcome."""
 
 import inspect
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Route, Task, Write
-from durable_graph._runtime.writing import encode_argument
-from durable_graph.errors import InvalidRouteError, UnknownRouteError, UnknownSendTargetError
+from durable_graph._runtime.results import send_route
+from durable_graph.errors import InvalidRouteError, UnknownRouteError
 from durable_graph.graph import END, START, Router, Send, Topology
 
 
@@ -18,17 +18,23 @@ def routers_of(topology: Topology, task: Task) -> tuple[Router, ...]:
 
 
 async def choose(
-    topology: Topology, state: State, task: Task, writes: tuple[Write, ...], max_value_bytes: int | None
+    topology: Topology,
+    state: State,
+    task: Task,
+    writes: tuple[Write, ...],
+    extra: Mapping[str, Mapping[str, Any]],
+    max_value_bytes: int | None,
 ) -> tuple[Route, ...]:
-    """What the task's routers choose. Raises what they raise, and for what is no choice:
+    """What the task's routers choose. `extra` has what each router gets beside the state, by its name.
 
-    `InvalidRouteError`, `UnknownRouteError`, `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
+    Raises what they raise, and for what is no choice: `InvalidRouteError`, `UnknownRouteError`,
+    `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
     """
     # A router sees the state as its own node leaves it, without what the siblings wrote.
     values, _ = merge_writes(topology, state.values, ((task.node, write) for write in writes))
     routes: list[Route] = []
     for router in routers_of(topology, task):
-        chosen = router.path(router.input.read(values))
+        chosen = router.path(router.input.read(values), **extra.get(router.name, {}))
         if inspect.isawaitable(chosen):
             chosen = await chosen
         several = chosen if isinstance(chosen, list | tuple) else [chosen]
@@ -38,10 +44,7 @@ async def choose(
 
 def _route(topology: Topology, router: Router, node: str, choice: Any, max_value_bytes: int | None) -> Route:
     if isinstance(choice, Send):
-        if choice.node not in topology.nodes:
-            where = f"router {router.name!r} of node {node!r} sent to"
-            raise UnknownSendTargetError(choice.node, where=where, known=topology.nodes)
-        return Route(choice.node, encode_argument(topology, choice.arg, max_value_bytes))
+        return send_route(topology, choice, f"router {router.name!r} of node {node!r} sent to", max_value_bytes)
     if not isinstance(choice, Hashable) or (router.choices is None and not isinstance(choice, str)):
         raise InvalidRouteError(router.name, node, choice)
     target = choice if router.choices is None else router.choices.get(choice)

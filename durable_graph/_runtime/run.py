@@ -20,19 +20,37 @@ class Run(msgspec.Struct, frozen=True):
     """What a call asks for.
 
     `checkpoint` is the number of the checkpoint to start from, None for the thread's head. `config` is what nodes get
-    that ask for it, the call's own dict with the thread filled in. `grace` is in seconds. `backlog` is how many calls
+    that ask for it, the call's own dict with the thread filled in. `context` is what they get as `runtime.context`.
+    The breakpoints are nodes' names, or None for every node. `is_checked`:
+    a node that changes its input in place fails. `grace` and `step_timeout` are in seconds. `backlog` is how many calls
     of the store `durability="async"` may be ahead of it.
     """
 
     input: Any
-    thread_id: str | None
-    checkpoint: int | None
-    durability: Durability
-    recursion_limit: int
-    max_concurrency: int | None
-    if_unfinished: IfUnfinished
-    if_busy: IfBusy
-    metadata: Metadata
-    config: Mapping[str, Any]
+    thread_id: str | None = None
+    checkpoint: int | None = None
+    durability: Durability = "sync"
+    recursion_limit: int = DEFAULT_RECURSION_LIMIT
+    max_concurrency: int | None = None
+    if_unfinished: IfUnfinished = "supersede"
+    if_busy: IfBusy = "reject"
+    metadata: Metadata = msgspec.field(default_factory=dict)
+    config: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    context: Any = None
+    run_id: str | None = None
+    tags: tuple[str, ...] = ()
+    control: Any = None
+    stop_before: frozenset[str] | None = frozenset()
+    stop_after: frozenset[str] | None = frozenset()
+    is_checked: bool = False
+    step_timeout: float | None = None
     grace: float = GRACE
     backlog: int = 8
+
+    def stops_before(self, node: str) -> bool:
+        """Whether there is a breakpoint before the node."""
+        return self.stop_before is None or node in self.stop_before
+
+    def stops_after(self, node: str) -> bool:
+        """Whether there is a breakpoint after the node."""
+        return self.stop_after is None or node in self.stop_after

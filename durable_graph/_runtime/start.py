@@ -4,188 +4,208 @@ import asyncio
 import os
 import time
 
-from durable_graph._engine.admit import Admitted, admit, replan
+from durable_graph._engine.admit import admit, replan
 from durable_graph._engine.header import Header
 from durable_graph._engine.restore import check_plan
-from durable_graph._engine.state import State, initial_state, output_of
-from durable_graph._engine.task import Done, Outcome
+from durable_graph._engine.state import State, initial_state
+from durable_graph._engine.task import Done, Route, Write
 from durable_graph._engine.unit import Step
 from durable_graph._runtime import log
-from durable_graph._runtime.attempt import Setting
-from durable_graph._runtime.cancellation import finish, wind_up
-from durable_graph._runtime.drive import Session, committed_event, drive, next_no
-from durable_graph._runtime.durability import Async, Durability, Exit, Nowhere, Publish, Sync
-from durable_graph._runtime.events import RunResumed
+from durable_graph._runtime.audience import Audience
+from durable_graph._runtime.cancellation import wind_up
+from durable_graph._runtime.drive import Ended, Recorded, drive
+from durable_graph._runtime.durability import Async, Durability, Exit, Nowhere, Sync, Told
+from durable_graph._runtime.entering import adopt, commit_now, input_step, resume
 from durable_graph._runtime.journal import Journal, Opened, open_thread
 from durable_graph._runtime.run import Run
+from durable_graph._runtime.session import Session, Shared
+from durable_graph._runtime.steering import command_parts, steer
+from durable_graph._runtime.telling import committed_events
+from durable_graph._runtime.unwinding import Draining
 from durable_graph._runtime.writing import input_writes
+from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import NothingToResumeError, UnfinishedThreadError, UnknownCheckpointError
-from durable_graph.graph import Topology
+from durable_graph.errors import (
+    GraphDrained,
+    MissingCheckpointerError,
+    NothingToResumeError,
+    UnfinishedThreadError,
+    UnknownCheckpointError,
+)
+from durable_graph.graph import UNSET, Command, Topology
 from durable_graph.records import checkpoint_id
 
-Recorded = dict[tuple[int, int], Outcome]
+
+async def run_graph(
+    topology: Topology, saver: Checkpointer | None, run: Run, audience: Audience, cache: Cache | None = None
+) -> Ended:
+    """Where the run ended. Everything that was taken on is settled with the store when this returns.
+
+    Raises `GraphDrained` where it was asked to stop.
+    """
+    try:
+        if saver is None or run.thread_id is None:
+            return await _run_unstored(topology, run, audience, cache)
+        return await _run_stored(topology, saver, run, audience, cache)
+    except Draining as drained:
+        reason = run.control.drain_reason if run.control is not None else None
+        raise GraphDrained(reason or "shutdown") from drained
 
 
-async def run_graph(topology: Topology, saver: Checkpointer | None, run: Run, publish: Publish) -> State:
-    """The state at the end of the run. Everything that was taken on is settled with the store when this returns."""
-    if saver is None or run.thread_id is None:
-        return await _run_unstored(topology, run, publish)
+async def _run_stored(
+    topology: Topology, saver: Checkpointer, run: Run, audience: Audience, cache: Cache | None
+) -> Ended:
+    assert run.thread_id is not None  # noqa: S101  # the caller saw to it
     opened = await open_thread(saver, topology, run.thread_id, run.checkpoint)
     if run.checkpoint is not None and opened.restored is None:
         raise UnknownCheckpointError(run.thread_id, checkpoint_id(run.checkpoint))
-    journal = Journal(
-        saver, topology, opened, commit_id=os.urandom(16), metadata=run.metadata, now=lambda: time.time_ns() // 1000
+    journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, lambda: time.time_ns() // 1000)
+    session = Session(
+        topology,
+        run,
+        Shared(journal, _durability(run, journal), audience),
+        ledger=journal.ledger(topology, "", opened.restored),
+        identity=journal.identity(""),
+        cache=cache,
     )
-    setting = Setting(topology, journal.identity, run, saver.max_value_bytes)
-    session = Session(setting, _durability(run, journal, publish), journal, publish)
     try:
-        state, recorded = await _begin(session, journal, opened)
-        final = await drive(session, state, recorded)
+        ended = await _go(session, opened)
     except BaseException as error:
         await _settle_after(session, error)
         raise
-    await session.durability.settle()
-    return final
+    await session.shared.durability.settle()
+    return ended
 
 
-def _durability(run: Run, journal: Journal, publish: Publish) -> Durability:
+def _durability(run: Run, journal: Journal) -> Durability:
     match run.durability:
         case "sync":
-            return Sync(journal, publish, run.grace)
+            return Sync(journal, run.grace)
         case "async":
-            return Async(journal, publish, run.grace, run.backlog)
+            return Async(journal, run.grace, run.backlog)
         case "exit":
-            return Exit(journal, publish, run.grace)
+            return Exit(journal, run.grace)
 
 
 async def _settle_after(session: Session, error: BaseException) -> None:
     """Commit what was taken on although the run failed. If that fails too, the run's own error is what is raised."""
-    settling = session.durability.settle()
+    settling = session.shared.durability.settle()
     try:
         if not isinstance(error, asyncio.CancelledError):
             await settling
-        elif not await wind_up(settling, session.setting.run.grace):
-            log.grace_is_over("the store's last call", session.setting.run.grace)
+        elif not await wind_up(settling, session.run.grace):
+            log.grace_is_over("the store's last call", session.run.grace)
     except Exception as later:
         if later is not error:
             error.add_note(f"what had finished could not be stored either: {type(later).__name__}: {later}")
 
 
-async def _run_unstored(topology: Topology, run: Run, publish: Publish) -> State:
+async def _run_unstored(topology: Topology, run: Run, audience: Audience, cache: Cache | None) -> Ended:
     if run.input is None:
         raise NothingToResumeError(None, "there is no checkpointer that could hold an earlier run")
-    session = Session(Setting(topology, None, run, None), Nowhere(publish), None, publish)
-    admitted = admit(topology, initial_state(topology), {}, input_writes(topology, run.input, None), 1)
-    step = _input_step(admitted, 0, None)
-    await session.durability.commit(step, [committed_event(session, step)])
+    if isinstance(run.input, Command) and run.input.resume is not UNSET:
+        what = "Command(resume=...)"
+        raise MissingCheckpointerError(what)
+    session = Session(topology, run, Shared(None, Nowhere(), audience), cache=cache)
+    return await accept_unstored(session)
+
+
+async def accept_unstored(session: Session) -> Ended:
+    """Run on an input in a namespace where nothing is kept."""
+    topology = session.topology
+    writes, routes = input_parts(session)
+    start = initial_state(topology)
+    admitted = admit(topology, start, {}, writes, session.reserve(start), routes)
+    step = input_step(session, admitted, 0)
+    await session.shared.durability.commit(None, step, Told(session.shared.audience, committed_events(session, step)))
     return await drive(session, admitted.state, {})
 
 
-async def _begin(session: Session, journal: Journal, opened: Opened) -> tuple[State, Recorded]:
-    """The state to drive on from, committed, and the outcomes that its tasks already have."""
-    run = session.setting.run
-    restored = opened.restored
+def input_parts(session: Session) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
+    """The input as writes and, where it is a Command, routes."""
+    given = session.run.input
+    if isinstance(given, Command):
+        return command_parts(session, given)
+    return input_writes(session.topology, given, session.max_value_bytes), ()
+
+
+# What a call means for the thread
+
+
+async def _go(session: Session, opened: Opened) -> Ended:
+    """Run from where the call says, on what it brings."""
+    run, restored = session.run, opened.restored
+    given = run.input
     if restored is None:
-        return await _accept(session, journal, initial_state(session.setting.topology), {}, None)
+        if isinstance(given, Command) and given.resume is not UNSET:
+            raise NothingToResumeError(run.thread_id, "it has no checkpoint")
+        return await _accept(session, initial_state(session.topology), {}, None)
     is_fork = restored.state.no != opened.thread.head
-    if run.input is None:
-        check_plan(session.setting.topology, journal.thread.thread, restored.state.plan)
+    if isinstance(given, Command):
+        if not is_fork:
+            return await steer(session, restored.state, restored.recorded, given)
+        ended = await _fork(session, restored.state, restored.header, check=given.resume is not UNSET)
+        return await steer(session, ended.state, ended.recorded, given)
+    if given is None:
+        check_plan(session.topology, opened.thread.thread, restored.state.plan)
         if not restored.state.plan:
             why = "its run is finished" if not is_fork else "nothing was left to run at that checkpoint"
             raise NothingToResumeError(run.thread_id, why)
         if is_fork:
-            return await _fork(session, journal, restored.state, restored.header)
-        return await _resume(session, journal, restored.state, restored.recorded)
+            return await _fork(session, restored.state, restored.header, check=True)
+        return await resume(session, restored.state, restored.recorded)
     if is_fork:
         # The other line keeps its unfinished tasks; this one begins with the input.
         emptied = State(restored.state.no, restored.state.step, restored.state.values, ())
-        return await _accept(session, journal, emptied, {}, restored.state.no)
-    return await _accept_on_head(session, journal, restored.state, restored.recorded)
+        return await _accept(session, emptied, {}, restored.state.no)
+    return await _accept_on_head(session, restored.state, restored.recorded)
 
 
-async def _accept_on_head(
-    session: Session, journal: Journal, state: State, recorded: Recorded
-) -> tuple[State, Recorded]:
+async def _accept_on_head(session: Session, state: State, recorded: Recorded) -> Ended:
     """New input on the thread's head, which may be unfinished: the caller's policy says what becomes of that."""
-    run = session.setting.run
+    run = session.run
+    thread = run.thread_id or ""
     if state.plan and run.if_unfinished == "reject":
         pending = [task.node for task in state.plan if not isinstance(recorded.get(task.key), Done)]
-        raise UnfinishedThreadError(journal.thread.thread, pending or [task.node for task in state.plan])
+        raise UnfinishedThreadError(thread, pending or [task.node for task in state.plan])
     if state.plan and run.if_unfinished == "resume":
-        check_plan(session.setting.topology, journal.thread.thread, state.plan)
+        check_plan(session.topology, thread, state.plan)
         # Read before anything runs: an input that cannot be taken is refused at once, not after the earlier run.
-        input_writes(session.setting.topology, run.input, session.setting.max_value_bytes)
-        state = await drive(session, *await _resume(session, journal, state, recorded))
-        await session.durability.settle()
-        recorded = {}
-    return await _accept(session, journal, state, recorded, None)
+        input_writes(session.topology, run.input, session.max_value_bytes)
+        ended = await resume(session, state, recorded)
+        if ended.is_stopped:
+            # It waits for an answer, which no input is.
+            raise UnfinishedThreadError(thread, [task.node for task in ended.state.plan])
+        await session.shared.durability.settle()
+        state, recorded = ended.state, {}
+    return await _accept(session, state, recorded, None)
 
 
-async def _accept(
-    session: Session, journal: Journal, state: State, recorded: Recorded, fork_of: int | None
-) -> tuple[State, Recorded]:
-    """Commit the input. What it supersedes is part of the same commit."""
-    run = session.setting.run
+async def _accept(session: Session, state: State, recorded: Recorded, fork_of: int | None) -> Ended:
+    """Commit the input, then run on it. What it supersedes is part of the same commit."""
+    run = session.run
     if run.input is None:
         raise NothingToResumeError(run.thread_id, "it has no checkpoint")
-    topology = session.setting.topology
-    writes = input_writes(topology, run.input, session.setting.max_value_bytes)
+    writes, routes = input_parts(session)
     while True:
-        admitted = admit(topology, state, recorded, writes, next_no(session, state))
-        step = _input_step(admitted, state.no, fork_of)
-        if await _commit_now(session, journal, step):
+        admitted = admit(session.topology, state, recorded, writes, session.reserve(state), routes)
+        step = input_step(session, admitted, state.no, fork_of)
+        if await commit_now(session, step):
             if admitted.superseded:
                 nodes = [each.node for each in admitted.superseded]
                 log.tasks_superseded(run.thread_id, checkpoint_id(admitted.state.no), nodes)
-            return admitted.state, {}
-        recorded = await journal.adopt(state.plan)
+            return await drive(session, admitted.state, {})
+        recorded = await adopt(session, state)
 
 
-async def _fork(session: Session, journal: Journal, state: State, header: Header) -> tuple[State, Recorded]:
-    """A line of its own from an older checkpoint: the same tasks as new ones."""
-    replanned = replan(state, next_no(session, state))
+async def _fork(session: Session, state: State, header: Header, *, check: bool) -> Ended:
+    """A line of its own from an older checkpoint: the same tasks as new ones. They run where `check` is set."""
+    replanned = replan(state, session.reserve(state))
     step = Step(replanned, {}, parent=state.no, source="fork", writers=header.writers, fork_of=state.no)
-    while not await _commit_now(session, journal, step):
-        await journal.adopt(())
-    return replanned, {}
-
-
-async def _resume(session: Session, journal: Journal, state: State, recorded: Recorded) -> tuple[State, Recorded]:
-    """Go on from the head. No checkpoint is made; a thread that was set down as failed is running again."""
-    run = session.setting.run
-    if journal.thread.status != "running":
-        await finish(journal.save((), "running"), run.grace)
-    topology = session.setting.topology
-    log.run_resumed(run.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
-    await session.publish(
-        RunResumed(
-            thread_id=run.thread_id,
-            step=state.step,
-            checkpoint_id=checkpoint_id(state.no),
-            values=output_of(topology, state.values),
-            recorded=tuple(task.node for task in state.plan if isinstance(recorded.get(task.key), Done)),
-            next=tuple(task.node for task in state.plan),
-        )
-    )
-    return state, recorded
-
-
-async def _commit_now(session: Session, journal: Journal, step: Step) -> bool:
-    """Acceptance is committed at once, whatever the durability."""
-    if not await finish(journal.commit(step), session.setting.run.grace):
-        return False
-    await session.publish(committed_event(session, step))
-    return True
-
-
-def _input_step(admitted: Admitted, parent: int, fork_of: int | None) -> Step:
-    return Step(
-        admitted.state,
-        admitted.changes,
-        parent=parent,
-        source="input",
-        writers=admitted.writers,
-        superseded=admitted.superseded,
-        fork_of=fork_of,
-    )
+    while not await commit_now(session, step):
+        await adopt(session, State(state.no, state.step, state.values, ()))
+        replanned = replan(state, session.reserve(state))
+        step = Step(replanned, {}, parent=state.no, source="fork", writers=header.writers, fork_of=state.no)
+    if not check:
+        return Ended(replanned, {}, replanned.values, is_stopped=True)
+    return await drive(session, replanned, {}, passes_breakpoint=True)

@@ -4,14 +4,17 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from durable_graph._runtime import log
+from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.run import GRACE
 
-Start = Callable[[Callable[[AnyEvent], Awaitable[None]]], Awaitable[dict[str, Any]]]
+Start = Callable[[Audience], Awaitable[Any]]
+OnSlowReader = Literal["wait", "gap"]
+OnDisconnect = Literal["cancel", "continue"]
 
 BUFFER = 64
 
@@ -24,7 +27,11 @@ class EventStream:
     kept, and the thread can be resumed. `output` is the run's result, once it has ended.
     """
 
-    def __init__(self, start: Start) -> None:
+    is_heard = True
+
+    def __init__(
+        self, start: Start, *, on_slow_reader: OnSlowReader = "wait", on_disconnect: OnDisconnect = "cancel"
+    ) -> None:
         self._start = start
         self._events: deque[AnyEvent] = deque()
         self._ready = asyncio.Event()
@@ -89,9 +96,13 @@ class EventStream:
         return self._events.popleft()
 
     async def _go(self) -> dict[str, Any]:
-        return await self._start(self._publish)
+        return await self._start(self)
 
-    async def _publish(self, event: AnyEvent) -> None:
+    def push(self, event: AnyEvent) -> None:
+        self._events.append(event)
+        self._ready.set()
+
+    async def tell(self, event: AnyEvent) -> None:
         self._events.append(event)
         self._ready.set()
         while len(self._events) > BUFFER and self._is_read:
@@ -101,3 +112,17 @@ class EventStream:
 
 async def _end_of(run: "asyncio.Task[Any]") -> None:
     await asyncio.wait({run})
+
+
+class StreamWriter:
+    """Tells the run's reader something, in stream mode "custom"."""
+
+    __slots__ = ("_audience", "_make")
+
+    def __init__(self, audience: Audience, make: Callable[[Any], AnyEvent]) -> None:
+        self._audience = audience
+        self._make = make
+
+    def __call__(self, data: Any) -> None:
+        if self._audience.is_heard:
+            self._audience.push(self._make(data))

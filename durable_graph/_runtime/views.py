@@ -30,7 +30,13 @@ def updates_of(event: AnyEvent) -> list[Any]:
 _VIEWS: dict[str, View] = {"values": values_of, "updates": updates_of}
 
 
-def view_of(modes: StreamMode | Sequence[StreamMode]) -> View:
+def view_of(
+    modes: StreamMode | Sequence[StreamMode],
+    *,
+    subgraphs: bool = False,
+    version: str = "v1",
+    output_keys: str | Sequence[str] | None = None,
+) -> View:
     """One mode gives its payloads, a list of modes gives `(mode, payload)` pairs.
 
     Raises `InvalidOptionError` for a mode that there is not.

@@ -12,7 +12,9 @@ from durable_graph.errors import InvalidInputError, InvalidNodeResultError, Unkn
 from durable_graph.graph import Node, Topology
 
 
-def node_writes(topology: Topology, node: Node, result: Any, max_value_bytes: int | None) -> tuple[Write, ...]:
+def node_writes(
+    topology: Topology, node: Node, result: Any, values: Mapping[str, Any], max_value_bytes: int | None
+) -> tuple[Write, ...]:
     """What a node returned.
 
     Raises `InvalidNodeResultError`, `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
@@ -31,6 +33,17 @@ def input_writes(topology: Topology, value: Any, max_value_bytes: int | None) ->
     if updates is None:
         raise InvalidInputError(value, expected=f"a dict of {topology.state.cls.__name__}'s keys, or an instance of it")
     _check_keys(updates, topology.state.keys, "the input")
+    return _encode_writes(topology, updates, max_value_bytes)
+
+
+def update_writes(topology: Topology, update: Any, where: str, max_value_bytes: int | None) -> tuple[Write, ...]:
+    """What a Command that is a run's input writes."""
+    updates = update if isinstance(update, Mapping) else topology.state.updates(update)
+    if updates is None:
+        raise InvalidInputError(
+            update, expected=f"a dict of {topology.state.cls.__name__}'s keys, or an instance of it"
+        )
+    _check_keys(updates, topology.channels, where)
     return _encode_writes(topology, updates, max_value_bytes)
 
 

@@ -1,8 +1,8 @@
 """Where threads are kept: the protocol, a saver in memory, and the way from a URL to a saver."""
 
-from durable_graph.checkpointing.integrity import damaged, verify, verify_page
+from durable_graph.checkpointing.integrity import damaged, verify, verify_page, verify_records
 from durable_graph.checkpointing.memory import MemorySaver
 from durable_graph.checkpointing.opening import open_checkpointer
 from durable_graph.checkpointing.protocol import Checkpointer
 
-__all__ = ["Checkpointer", "MemorySaver", "damaged", "open_checkpointer", "verify", "verify_page"]
+__all__ = ["Checkpointer", "MemorySaver", "damaged", "open_checkpointer", "verify", "verify_page", "verify_records"]

@@ -48,8 +48,8 @@ def record_digest(origin: bytes, record: TaskRecord) -> bytes:
         record.ns,
         record.born,
         record.ord,
-        int(record.rank),
-        record.attempt,
+        record.rank.value,
+        record.revision,
         record.commit_id,
         record.value,
     )

@@ -14,6 +14,7 @@ from durable_graph.records import (
     CheckpointRow,
     HistoryPage,
     StoredCheckpoint,
+    StoredRecords,
     TaskRecord,
     ThreadRow,
     ValueRow,
@@ -84,6 +85,13 @@ def damaged(page: HistoryPage) -> dict[int, CorruptCheckpointError]:
         except CorruptCheckpointError as error:
             found[record.born] = error
     return found
+
+
+def verify_records(found: StoredRecords) -> tuple[TaskRecord, ...]:
+    """The records, once each is known to be as it was stored. Raises `CorruptCheckpointError`."""
+    for record in found.records:
+        _check_record(found.thread, record)
+    return found.records
 
 
 class _Rows:

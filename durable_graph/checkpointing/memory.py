@@ -27,11 +27,13 @@ from durable_graph.records import (
     SaveResult,
     Status,
     StoredCheckpoint,
+    StoredRecords,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
     ValueRow,
     WritesBatch,
+    WritesMoved,
     checkpoint_id,
 )
 
@@ -173,9 +175,20 @@ class MemorySaver:
             return Conflict(0)
         if not rules.accepts(batch, found.row):
             return self._already_saved(batch, found)
+        if rules.has_moved(batch, found.row):
+            late = self._already_saved(batch, found)
+            return late if isinstance(late, Saved) else WritesMoved(found.row.wseq)
         bumped, stood = self._record(found, batch.records)
         found.row = rules.thread_after_save(batch, found.row, stood, bumped=bumped)
         return Saved(found.row.wseq, bumped, stood)
+
+    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
+        """See `Checkpointer.load_records`."""
+        self._binding.check()
+        found = self._threads.get(thread)
+        if found is None:
+            return None
+        return StoredRecords(found.row, found.records_between(ns, 0, found.row.version))
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""

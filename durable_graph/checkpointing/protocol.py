@@ -10,6 +10,7 @@ from durable_graph.records import (
     SaveResult,
     Status,
     StoredCheckpoint,
+    StoredRecords,
     ThreadInfo,
     WritesBatch,
 )
@@ -47,6 +48,13 @@ class Checkpointer(Protocol):
 
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
         """Record what tasks came to. First recorded wins among equals: the answer names the records that stand."""
+        ...
+
+    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
+        """Every task record of a namespace, which need not have a checkpoint. One query.
+
+        None if the thread never existed.
+        """
         ...
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:

@@ -115,18 +115,22 @@ def _since(thread: ThreadRow | None, status: Status, at: int) -> int:
 # Task records -------------------------------------------------------------------------------------
 
 
+# A failure and an interrupt are both "not yet".
+_FINALITY = {Rank.FAILED: 0, Rank.INTERRUPTED: 0, Rank.HANDLING: 1, Rank.ROUTING_OPEN: 2, Rank.DONE: 3}
+
+
 def standing(recorded: TaskRecord | None, offered: TaskRecord) -> TaskRecord:
-    """Which of two records of one task stands. Among equals the one that was recorded first."""
+    """Which of two records of one task stands: the more final one, then the one of the higher revision.
+
+    Among equals, and among done ones whatever their revision, it is the one that was recorded first.
+    """
     if recorded is None or _finality(offered) > _finality(recorded):
         return offered
     return recorded
 
 
 def _finality(record: TaskRecord) -> tuple[int, int]:
-    # A failure and an interrupt are both "not yet": the later attempt knows better.
-    if record.rank in (Rank.FAILED, Rank.INTERRUPTED):
-        return 0, record.attempt
-    return int(record.rank), 0
+    return _FINALITY[record.rank], 0 if record.rank == Rank.DONE else record.revision
 
 
 def accepts(batch: WritesBatch, thread: ThreadRow | None) -> bool:
@@ -137,6 +141,11 @@ def accepts(batch: WritesBatch, thread: ThreadRow | None) -> bool:
         and thread.version == batch.expected
         and thread.epoch == batch.epoch
     )
+
+
+def has_moved(batch: WritesBatch, thread: ThreadRow) -> bool:
+    """Whether somebody recorded something that the batch's writer has not seen, and the batch holds only if not."""
+    return batch.wseq is not None and thread.wseq != batch.wseq
 
 
 def thread_after_save(batch: WritesBatch, thread: ThreadRow, stood: Iterable[TaskRecord], *, bumped: bool) -> ThreadRow:

@@ -1,11 +1,13 @@
 """Describing a graph, and the topology that a description is checked into."""
 
 from durable_graph.graph.builder import GraphBuilder
-from durable_graph.graph.control import END, START, UNSET, Command, Interrupt, Send
+from durable_graph.graph.control import DEFERRED, END, START, UNSET, Command, Interrupt, Send
+from durable_graph.graph.managed import Place
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.topology import ChannelCodec, Join, Node, Router, Topology
 
 __all__ = [
+    "DEFERRED",
     "END",
     "START",
     "UNSET",
@@ -15,6 +17,7 @@ __all__ = [
     "Interrupt",
     "Join",
     "Node",
+    "Place",
     "Router",
     "Schema",
     "Send",

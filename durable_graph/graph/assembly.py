@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from durable_graph.channels import Channel, Joined
 from durable_graph.graph.codecs import Codecs
-from durable_graph.graph.control import END, START
+from durable_graph.graph.control import DEFERRED, END, START
 from durable_graph.graph.description import DescribedNode, Description
 from durable_graph.graph.inputs import Inputs
 from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
@@ -20,6 +20,13 @@ def joins_of(description: Description) -> tuple[Join, ...]:
             channel = _join_channel(described.sources, described.target)
             joins[channel] = Join(channel, Joined(frozenset(described.sources)), described.target)
     return tuple(joins.values())
+
+
+def internal_channels(description: Description) -> dict[str, Channel]:
+    """The rules of the channels that no node reads or writes."""
+    joins: dict[str, Channel] = {join.channel: join.rule for join in joins_of(description)}
+    # Which of the deferred nodes wait is kept like which of a join's sources arrived.
+    return {**joins, DEFERRED: Joined(frozenset())}
 
 
 def assemble(
@@ -45,6 +52,8 @@ def assemble(
         joins_of_target=_grouped((join.target, join) for join in joins),
         codecs=codecs.of_channel,
         argument=codecs.argument,
+        input=state,
+        output=state,
     )
 
 
@@ -53,7 +62,7 @@ def _node(node: DescribedNode, description: Description, inputs: Inputs) -> Node
         name=node.name,
         action=node.action,
         is_async=node.signature.is_async,
-        injected=node.signature.injected,
+        injected={name: name for name in node.signature.injected},
         input=inputs.of_node[node.name],
         edges=_successors(description, node.name),
         routers=_routers(description, node.name, inputs),

@@ -6,7 +6,7 @@ from typing import Any, Generic, Self, overload
 
 from durable_graph.errors import GraphDescriptionError, GraphValidationError, UnreachableNodeWarning
 from durable_graph.graph.actions import InputT, NodeAction, RouterPath, StateT
-from durable_graph.graph.assembly import assemble, joins_of
+from durable_graph.graph.assembly import assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import codecs_of, types_named_in
 from durable_graph.graph.control import END, START
@@ -151,7 +151,7 @@ class GraphBuilder(Generic[StateT]):
         description, state = self._description, self._state
         inputs = inputs_of(description, state)
         channels, disagreements = channels_of(state, inputs)
-        rules = {**channels, **{join.channel: join.rule for join in joins_of(description)}}
+        rules = {**channels, **internal_channels(description)}
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
         problems = (*problems_of(description), *inputs.problems, *disagreements, *unstorable)
         if problems or codecs is None:

@@ -9,6 +9,9 @@ import msgspec
 START: Final = "__start__"
 END: Final = "__end__"
 
+DEFERRED: Final = "#deferred"
+"""The channel of the deferred nodes that wait for everything else to be done: their names, sorted."""
+
 
 class Unset(Enum):
     """The `resume` of a Command that answers nothing: None is an answer."""

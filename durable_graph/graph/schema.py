@@ -6,6 +6,7 @@ from typing import Any, Self, get_origin
 
 from durable_graph.channels import Accumulated, Channel, LastValue, Reduced, is_stored_as_updates
 from durable_graph.errors import InvalidStateSchemaError, MissingStateKeyError
+from durable_graph.graph.managed import Place
 from durable_graph.graph.state_kinds import Field, Kind, kind_of, not_a_state_class
 
 INTERNAL_PREFIX = "#"
@@ -60,7 +61,7 @@ class Schema:
         """One channel for each key."""
         return {key: channel_of(field) for key, field in self.fields.items()}
 
-    def read(self, values: Mapping[str, Any]) -> Any:
+    def read(self, values: Mapping[str, Any], place: Place | None = None) -> Any:
         """What a node receives: for a TypedDict a new dict of the keys that have a value, otherwise an instance.
 
         An absent key takes its default. Raises `MissingStateKeyError` if it has none, and what validating raises.

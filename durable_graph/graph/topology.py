@@ -1,12 +1,14 @@
 """A graph that was checked: what the engine plans with and the runtime calls. Nothing here changes once made."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from durable_graph.channels import Channel, Joined
 from durable_graph.codec import TypeCodec
+from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.schema import Schema
+from durable_graph.graph.subgraph import Subgraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,16 @@ class Router:
     path: Callable[..., Any]
     choices: Mapping[Any, str] | None
     input: Schema
+    injected: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What runs in a node's place once it has failed for good."""
+
+    action: Callable[..., Any]
+    is_async: bool
+    injected: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +45,18 @@ class Node:
     name: str
     action: Callable[..., Any]
     is_async: bool
-    injected: tuple[str, ...]
+    injected: Mapping[str, str]
     input: Schema
     edges: tuple[str, ...]
     routers: tuple[Router, ...]
+    defer: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    retry: tuple[RetryPolicy, ...] = ()
+    timeout: TimeoutPolicy | None = None
+    cache: CachePolicy | None = None
+    error_handler: Handler | None = None
+    destinations: tuple[str, ...] = ()
+    subgraph: Subgraph | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +94,7 @@ class Topology:
     joins_of_target: Mapping[str, tuple[Join, ...]]
     codecs: Mapping[str, ChannelCodec]
     argument: TypeCodec
+    input: Schema
+    output: Schema
+    context: Any = None
+    deferred: frozenset[str] = frozenset()

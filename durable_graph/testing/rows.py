@@ -151,13 +151,13 @@ class Writer:
         born: int | None = None,
         number: int = 0,
         rank: Rank = Rank.DONE,
-        attempt: int = 1,
+        revision: int = 1,
         value: bytes = b"result",
         ns: str = "",
     ) -> TaskRecord:
         """What a task came to, by default one that the newest checkpoint planned."""
         born = self.thread.version if born is None else born
-        record = TaskRecord(ns, born, number, rank, attempt, self.run, value, b"")
+        record = TaskRecord(ns, born, number, rank, revision, self.run, value, b"")
         return msgspec.structs.replace(record, digest=record_digest(self.thread.origin, record))
 
     def batch(self, *records: TaskRecord, status: Status | None = None, at: int = 2) -> WritesBatch:

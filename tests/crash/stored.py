@@ -70,4 +70,4 @@ def _checkpoint(row: CheckpointRow) -> tuple[Any, ...]:
 
 
 def _record(record: TaskRecord) -> tuple[Any, ...]:
-    return record.born, record.ord, record.ns, record.rank, record.attempt, record.value
+    return record.born, record.ord, record.ns, record.rank, record.revision, record.value

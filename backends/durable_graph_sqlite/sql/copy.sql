@@ -13,5 +13,5 @@ INSERT INTO channel_rows (tid, ns, channel, no, prev, kind, digest, value)
 SELECT :target, ns, channel, no, prev, kind, digest, value FROM channel_rows WHERE tid = :source;
 
 -- name: copy_tasks
-INSERT INTO tasks (tid, ns, born, ord, rank, attempt, commit_id, digest, value)
-SELECT :target, ns, born, ord, rank, attempt, commit_id, digest, value FROM tasks WHERE tid = :source;
+INSERT INTO tasks (tid, ns, born, ord, rank, revision, commit_id, digest, value)
+SELECT :target, ns, born, ord, rank, revision, commit_id, digest, value FROM tasks WHERE tid = :source;

@@ -63,7 +63,7 @@ UNION ALL
 SELECT 1, v.channel, v.no, v.prev, v.kind, NULL, v.digest, v.value FROM walk w CROSS JOIN channel_rows v
     ON v.tid = :tid AND v.ns = :ns AND v.channel = w.channel AND v.no = w.no
 UNION ALL
-SELECT 2, commit_id, born, ord, rank, attempt, digest, value FROM tasks
+SELECT 2, commit_id, born, ord, rank, revision, digest, value FROM tasks
  WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :no;
 
 -- name: find_lineage
@@ -98,7 +98,7 @@ SELECT v.channel, v.no, v.prev, v.kind, v.value, v.digest FROM ch CROSS JOIN cha
     ON v.tid = :tid AND v.ns = :ns AND v.channel = ch.channel AND v.no BETWEEN :lo AND :hi;
 
 -- name: page_of_records
-SELECT ns, born, ord, rank, attempt, commit_id, value, digest
+SELECT ns, born, ord, rank, revision, commit_id, value, digest
   FROM tasks WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :hi ORDER BY born, ord;
 
 -- name: list_threads

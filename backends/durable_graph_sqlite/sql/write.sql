@@ -36,12 +36,12 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 INSERT INTO channel_rows (tid, ns, channel, no, prev, kind, digest, value) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: find_record
-SELECT ns, born, ord, rank, attempt, commit_id, value, digest
+SELECT ns, born, ord, rank, revision, commit_id, value, digest
   FROM tasks WHERE tid = :tid AND ns = :ns AND born = :born AND ord = :ord;
 
 -- name: put_record
 -- Which record stands was decided before, in the same transaction.
-INSERT OR REPLACE INTO tasks (tid, ns, born, ord, rank, attempt, commit_id, digest, value)
+INSERT OR REPLACE INTO tasks (tid, ns, born, ord, rank, revision, commit_id, digest, value)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: find_record_digests

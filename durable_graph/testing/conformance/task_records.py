@@ -34,17 +34,30 @@ class TaskRecordClauses(SaverUnderTest):
         async with self.saver() as saver:
             writer = await some_thread(saver)
             rising = (
-                writer.record(rank=Rank.FAILED, attempt=1),
-                writer.record(rank=Rank.INTERRUPTED, attempt=2),
-                writer.record(rank=Rank.FAILED, attempt=3),
-                writer.record(rank=Rank.ROUTING_OPEN, attempt=1),
-                writer.record(rank=Rank.DONE, attempt=1),
+                writer.record(rank=Rank.FAILED, revision=1),
+                writer.record(rank=Rank.INTERRUPTED, revision=2),
+                writer.record(rank=Rank.FAILED, revision=3),
+                writer.record(rank=Rank.HANDLING, revision=1),
+                writer.record(rank=Rank.HANDLING, revision=2),
+                writer.record(rank=Rank.ROUTING_OPEN, revision=1),
+                writer.record(rank=Rank.ROUTING_OPEN, revision=5),
+                writer.record(rank=Rank.DONE, revision=1),
             )
             for step, record in enumerate(rising):
                 assert await save(saver, writer, writer.batch(record)) == (record,)
                 for earlier in rising[: step + 1]:
                     assert await save(saver, writer, writer.batch(earlier)) == (record,)
             assert (await loaded(saver, "thread")).records == rising[-1:]
+
+    async def test_what_is_done_is_final_whatever_comes_later(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+            done = writer.record(revision=1)
+            assert await save(saver, writer, writer.batch(done)) == (done,)
+            for rank in Rank:
+                later = writer.record(rank=rank, revision=7, value=b"later")
+                assert await save(saver, writer, writer.batch(later)) == (done,)
+            assert (await loaded(saver, "thread")).records == (done,)
 
     async def test_equally_final_results_do_not_replace_each_other(self) -> None:
         async with self.saver() as saver:

@@ -1,0 +1,72 @@
+"""Which question an answer is for, and the records that say that it was given."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from durable_graph._engine.task import Answer, Ask, Outcome, Task, answers_of, asks_of, open_asks
+from durable_graph.errors import (
+    AmbiguousResumeError,
+    InterruptAnsweredError,
+    NothingToResumeError,
+    UnknownInterruptError,
+)
+
+_ID_DIGITS = 32
+
+
+def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Command(resume=resume)` answers, given the open questions and the answers so far.
+
+    Raises `NothingToResumeError`, `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`.
+    """
+    ids = [ask.interrupt.id for ask in open_]
+    if isinstance(resume, dict) and all(_is_id(key) for key in resume):
+        if not resume:
+            why = "resume={} answers no question"
+            raise AmbiguousResumeError(thread, why, open_ids=ids)
+        for id_ in resume:
+            if id_ in given:
+                raise InterruptAnsweredError(thread, id_, given[id_])
+            if id_ not in ids:
+                raise UnknownInterruptError(thread, id_, open_ids=ids)
+        return dict(resume)
+    if len(ids) == 1:
+        return {ids[0]: resume}
+    if ids:
+        why = f"{len(ids)} questions are open, and one answer was given"
+        raise AmbiguousResumeError(thread, why, open_ids=ids)
+    for id_, value in given.items():
+        raise InterruptAnsweredError(thread, id_, value)
+    why = "it waits for no answer; resume it with None"
+    raise NothingToResumeError(thread, why)
+
+
+def _is_id(key: object) -> bool:
+    return isinstance(key, str) and len(key) == _ID_DIGITS and all(digit in "0123456789abcdef" for digit in key)
+
+
+def answer(
+    thread: str,
+    plan: Sequence[Task],
+    recorded: Mapping[tuple[int, int], Outcome],
+    resume: Any,
+    encode: Callable[[Any], bytes | None],
+) -> tuple[Outcome, ...]:
+    """The outcomes of the tasks that `Command(resume=resume)` answers, with the answers. Raises as `answers_by_id`."""
+    outcomes = [outcome for task in plan if (outcome := recorded.get(task.key)) is not None]
+    open_ = [ask for outcome in outcomes for ask in open_asks(outcome)]
+    given = {each.id: each.value for outcome in outcomes for each in answers_of(outcome)}
+    chosen = answers_by_id(thread, resume, open_, given)
+    answered = []
+    for outcome in outcomes:
+        own = tuple(
+            Answer(ask.interrupt.id, value := chosen[ask.interrupt.id], encode(value))
+            for ask in asks_of(outcome)
+            if ask.interrupt.id in chosen
+        )
+        if own:
+            answers = (*answers_of(outcome), *own)
+            answered.append(msgspec.structs.replace(outcome, answers=answers, revision=outcome.revision + 1))
+    return tuple(answered)

@@ -1,0 +1,282 @@
+"""Calls of `@task` functions inside a node: each result is durable before its caller sees it, and never made again.
+
+A call is found again by its position among the calls of its task, and checked by name and arguments: code that is run
+again and calls something else is told so, in place of being handed the wrong result.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from durable_graph._engine.task import Argument, Identity, Task, namespace_of, task_id
+from durable_graph._runtime.calling import call_action
+from durable_graph._runtime.cancellation import finish
+from durable_graph._runtime.retrying import retry_after
+from durable_graph._runtime.session import Scope, Session, current
+from durable_graph._runtime.unwinding import GraphInterrupt
+from durable_graph.checkpointing import verify_records
+from durable_graph.checkpointing.digests import record_digest
+from durable_graph.codec import TypeCodec
+from durable_graph.errors import DecodeError, ReplayMismatchError, UnstorableValueError
+from durable_graph.graph import Interrupt, Topology
+from durable_graph.graph.policies import RetryPolicy, TimeoutPolicy
+from durable_graph.records import Rank, TaskRecord
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """A function that may be called as a task. `result` is the codec of what it is annotated to return, if any."""
+
+    name: str
+    action: Callable[..., Any]
+    is_async: bool
+    retry: tuple[RetryPolicy, ...] = ()
+    timeout: TimeoutPolicy | None = None
+    cache: Any = None
+    result: TypeCodec | None = None
+
+
+class RecordedCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A call as stored: what was called, a digest of what with, and what it returned.
+
+    `is_declared` says that the value is encoded by the function's own annotation.
+    """
+
+    name: str
+    arguments: bytes
+    value: bytes
+    is_declared: bool
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(RecordedCall)
+
+
+class Calls:
+    """The calls that a task makes, over all attempts at it in this process."""
+
+    def __init__(self, session: Session, ns: str, born: int, *, is_fresh: bool) -> None:
+        self._session = session
+        self._ns = ns
+        self._born = born
+        self._recorded: dict[int, RecordedCall] = {}
+        self._is_loaded = is_fresh or session.ledger is None
+        self._loading = asyncio.Lock()
+        self._count = 0
+        self._running: set[asyncio.Task[Any]] = set()
+        self._nested: dict[int, Calls] = {}
+
+    def begin(self) -> None:
+        """Another attempt starts: calls are counted from the first again."""
+        self._count = 0
+        self._running = set()
+
+    def start(
+        self, scope: Scope, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> "asyncio.Task[Any]":
+        """The call, begun. Its position is that of this call of `start`, whatever order the calls end in."""
+        position = self._count
+        self._count += 1
+        running = asyncio.ensure_future(self._perform(scope, position, definition, args, kwargs))
+        self._running.add(running)
+        return running
+
+    async def wait(self) -> None:
+        """Until every call that was begun is over. Raises what the first of them raised that nobody awaited."""
+        running = [task for task in self._running if not task.done()]
+        if running:
+            await asyncio.wait(running)
+        for task in self._running:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    async def end(self, error: BaseException) -> BaseException:
+        """What the node came to with `error`: questions of all its calls together; other calls are stopped."""
+        asked = isinstance(error, GraphInterrupt)
+        for task in self._running:
+            if not task.done() and not asked:
+                task.cancel()
+        left = [task for task in self._running if not task.done()]
+        if left:
+            await asyncio.wait(left)
+        questions: dict[str, Interrupt] = {}
+        for task in self._running:
+            failure = None if task.cancelled() else task.exception()
+            if isinstance(failure, GraphInterrupt):
+                questions.update((each.id, each) for each in failure.interrupts)
+            elif asked and isinstance(failure, Exception) and failure is not error:
+                return failure
+        if isinstance(error, GraphInterrupt):
+            own = {each.id: each for each in error.interrupts}
+            return GraphInterrupt({**own, **questions}.values())
+        return error
+
+    async def _perform(
+        self, scope: Scope, position: int, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        topology = self._session.topology
+        arguments = digest_of(topology, args, kwargs)
+        await self._load()
+        recorded = self._recorded.get(position)
+        if recorded is not None:
+            return self._replayed(scope, position, definition, arguments, recorded)
+        depth = scope.depth + 1
+        inner = self._scope(scope, position, definition, depth)
+        value = await self._run(inner, depth, partial(definition.action, *args, **kwargs), definition)
+        if self._session.ledger is None:
+            return value
+        standing = await self._record(position, definition, arguments, value)
+        if standing is None:
+            return value
+        return self._replayed(scope, position, definition, arguments, standing)
+
+    def _scope(self, scope: Scope, position: int, definition: Definition, depth: int) -> Scope:
+        place = Task(definition.name, self._born, position, Argument(None, None))
+        whose = scope.session.identity or Identity("", 0)
+        whose = Identity(whose.thread, whose.incarnation, self._ns)
+        inner = Scope(
+            session=scope.session,
+            state=scope.state,
+            task_id=task_id(whose, place),
+            node=definition.name,
+            number=1,
+            ns=namespace_of(self._ns, place),
+            answers=scope.answers,
+            first_started=scope.first_started,
+            metadata=scope.metadata,
+            born=self._born,
+            depth=depth,
+            is_fresh=scope.is_fresh and position not in self._nested,
+        )
+        known = self._nested.get(position)
+        if known is None:
+            known = Calls(self._session, inner.ns, self._born, is_fresh=inner.is_fresh)
+            self._nested[position] = known
+        inner.calls = known
+        return inner
+
+    async def _run(self, inner: Scope, depth: int, call: Callable[[], Any], definition: Definition) -> Any:
+        token = current.set(inner)
+        try:
+            async with self._gate(depth):
+                while True:
+                    try:
+                        return await _once(inner, call, definition)
+                    except Exception as error:
+                        wait = retry_after(definition.retry, error, inner.number)
+                        if wait is None:
+                            raise
+                    await asyncio.sleep(wait)
+                    inner.number, inner.asked, inner.graphs = inner.number + 1, 0, 0
+        finally:
+            inner.is_over = True
+            current.reset(token)
+
+    def _gate(self, depth: int) -> asyncio.Semaphore:
+        # One for each depth: a caller waits for what it called, and must not keep it from beginning.
+        gates = self._session.gates
+        if depth not in gates:
+            gates[depth] = asyncio.Semaphore(self._session.run.max_concurrency or 1_000_000)
+        return gates[depth]
+
+    # Records
+
+    async def _load(self) -> None:
+        async with self._loading:
+            if self._is_loaded:
+                return
+            shared = self._session.shared
+            assert shared.journal is not None  # noqa: S101  # a ledger comes with one
+            found = await shared.journal.saver.load_records(shared.journal.thread.thread, self._ns)
+            for record in verify_records(found) if found is not None else ():
+                if record.born == self._born and record.rank == Rank.DONE:
+                    self._recorded[record.ord] = _decode(record.value)
+            self._is_loaded = True
+
+    async def _record(self, position: int, definition: Definition, arguments: bytes, value: Any) -> RecordedCall | None:
+        """Record a result. Gives the one that stands if another process recorded its own first."""
+        session = self._session
+        journal = session.shared.journal
+        assert journal is not None  # noqa: S101  # a ledger comes with one
+        data, is_declared = _encoded(session.topology, definition, value)
+        own = RecordedCall(definition.name, arguments, data, is_declared)
+        record = TaskRecord(
+            ns=self._ns,
+            born=self._born,
+            ord=position,
+            rank=Rank.DONE,
+            revision=1,
+            commit_id=journal.commit_id,
+            value=_encoder.encode(own),
+            digest=b"",
+        )
+        record = msgspec.structs.replace(record, digest=record_digest(journal.thread.origin, record))
+        await session.shared.durability.flush()
+        (standing,) = await finish(journal.save_records((record,)), session.run.grace)
+        self._recorded[position] = _decode(standing.value)
+        return None if standing == record else self._recorded[position]
+
+    def _replayed(
+        self, scope: Scope, position: int, definition: Definition, arguments: bytes, recorded: RecordedCall
+    ) -> Any:
+        where = f"node {scope.node!r}"
+        if recorded.name != definition.name:
+            raise ReplayMismatchError(
+                where, position=position, recorded=repr(recorded.name), called=repr(definition.name)
+            )
+        if recorded.arguments != arguments:
+            raise ReplayMismatchError(
+                where,
+                position=position,
+                recorded=f"{recorded.name!r} with other arguments",
+                called=f"{definition.name!r} with these",
+            )
+        codec = definition.result if recorded.is_declared else None
+        return (codec or self._session.topology.argument).decode(recorded.value)
+
+
+async def _once(inner: Scope, call: Callable[[], Any], definition: Definition) -> Any:
+    inner.calls.begin()
+    try:
+        called = await call_action(inner, call, definition.is_async, definition.timeout)
+        await inner.calls.wait()
+    except BaseException as error:
+        raise await inner.calls.end(error) from None
+    if called.cancelled is not None:
+        raise called.cancelled
+    return called.result
+
+
+def digest_of(topology: Topology, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+    """16 bytes that tell arguments apart. One that could not be stored counts by its type alone."""
+    hashed = blake2b(digest_size=16, person=b"dg-arguments")
+    for name, value in [*(("", value) for value in args), *sorted(kwargs.items())]:
+        try:
+            data = topology.argument.encode(value)
+        except UnstorableValueError:
+            data = type(value).__qualname__.encode()
+        for field in (name.encode(), data):
+            hashed.update(len(field).to_bytes(8, "big"))
+            hashed.update(field)
+    return hashed.digest()
+
+
+def _encoded(topology: Topology, definition: Definition, value: Any) -> tuple[bytes, bool]:
+    if definition.result is not None:
+        try:
+            return definition.result.encode(value), True
+        except UnstorableValueError:
+            # The annotation promised something else; what was returned may be storable all the same.
+            return topology.argument.encode(value), False
+    return topology.argument.encode(value), False
+
+
+def _decode(data: bytes) -> RecordedCall:
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        what = "the record of a call"
+        raise DecodeError(what, str(error)) from error

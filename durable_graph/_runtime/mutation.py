@@ -1,0 +1,30 @@
+"""Whether a node changed in place what it was given: visible to the nodes after it, and to no store."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from durable_graph.errors import StateMutatedError, UnstorableValueError
+from durable_graph.graph import Topology
+
+
+def photographed(topology: Topology, values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, bytes]:
+    """The bytes of the channels that a node receives."""
+    return {key: data for key in keys if key in values and (data := _bytes(topology, key, values[key])) is not None}
+
+
+def check_unchanged(topology: Topology, node: str, values: Mapping[str, Any], before: Mapping[str, bytes]) -> None:
+    """Raises `StateMutatedError` if a channel is not what it was."""
+    changed = [key for key, data in before.items() if _bytes(topology, key, values[key]) != data]
+    if changed:
+        raise StateMutatedError(node, changed)
+
+
+def _bytes(topology: Topology, key: str, value: Any) -> bytes | None:
+    codec = topology.codecs.get(key)
+    if codec is None:
+        return None
+    try:
+        return codec.value.encode(value)
+    except UnstorableValueError:
+        # It was stored or is about to be: only a change in place can have made it so.
+        return b""

@@ -1,0 +1,51 @@
+"""Where a nested graph's state is kept, and which graph it is of."""
+
+from collections.abc import Mapping
+
+from durable_graph._engine.task import Task, namespace_of
+from durable_graph.errors import UnknownNamespaceError
+from durable_graph.graph import Topology
+from durable_graph.graph.subgraph import Subgraph, subgraphs_in
+
+
+def graphs_of(topology: Topology, node: str) -> tuple[Subgraph, ...]:
+    """The graphs that a node is, or that its function refers to."""
+    found = topology.nodes[node]
+    return (found.subgraph,) if found.subgraph is not None else tuple(subgraphs_in(found.action))
+
+
+def nested_graphs(topology: Topology) -> Mapping[str, tuple[Subgraph, ...]]:
+    """The graphs inside each node that has any."""
+    found = {node: graphs_of(topology, node) for node in topology.nodes}
+    return {node: graphs for node, graphs in found.items() if graphs}
+
+
+def names_in(ns: str) -> list[str]:
+    """The nodes that a namespace leads through. A later call of one task has a number of its own, which is no node."""
+    parts = (part.partition(":")[0] for part in ns.split("|"))
+    return [part for part in parts if part and not part.isdigit()]
+
+
+def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topology:
+    """The graph whose state lies in `ns`; `graph` is its name, where several are called in one node.
+
+    Raises `UnknownNamespaceError`.
+    """
+    at = topology
+    for name in names_in(ns):
+        inside = graphs_of(at, name) if name in at.nodes else ()
+        chosen = [each for each in inside if graph is None or each.topology.name == graph] or list(inside)
+        if not chosen:
+            raise UnknownNamespaceError(ns, known=nested_graphs(at))
+        at = chosen[0].topology
+    return at
+
+
+def namespace_of_task(topology: Topology, ns: str, path: tuple[str, ...], task: Task) -> str | None:
+    """Where the state of the graph inside a task is, None if it has no graph inside that keeps any."""
+    graphs = [each for each in graphs_of(topology, task.node) if each.persistence != "none"]
+    if not graphs:
+        return None
+    if graphs[0].persistence == "thread":
+        return "|".join((*path, task.node))
+    return namespace_of(ns, task)

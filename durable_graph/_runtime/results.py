@@ -1,0 +1,84 @@
+"""What a node returned, as writes and routes: updates, Commands, and lists of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from durable_graph._engine.task import Limits, Route, Write
+from durable_graph._runtime.unwinding import ParentCommand
+from durable_graph._runtime.writing import encode_argument, node_writes
+from durable_graph.errors import InvalidCommandError, UnknownRouteError, UnknownSendTargetError
+from durable_graph.graph import END, UNSET, Command, Node, Send, Topology
+from durable_graph.graph.policies import TimeoutPolicy
+
+
+class Result(msgspec.Struct, frozen=True):
+    """A node's own part of its outcome: what its routers choose is still to come."""
+
+    writes: tuple[Write, ...]
+    routes: tuple[Route, ...]
+
+
+def read_result(
+    topology: Topology, node: Node, result: Any, values: Mapping[str, Any], max_value_bytes: int | None
+) -> Result:
+    """What a node returned, checked and encoded.
+
+    Raises `ParentCommand` for a Command to the parent graph, `InvalidNodeResultError`, `UnknownStateKeyError`,
+    `UnknownRouteError`, `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
+    """
+    writes: list[Write] = []
+    routes: list[Route] = []
+    parts = _parts(result)
+    for part in parts:
+        if not isinstance(part, Command):
+            writes.extend(node_writes(topology, node, part, values, max_value_bytes))
+            continue
+        where = f"node {node.name!r} returned a Command"
+        if part.graph == Command.PARENT:
+            if len(parts) > 1:
+                raise InvalidCommandError(f"{where} to the parent graph beside other results; return it alone")
+            raise ParentCommand(part)
+        if part.graph is not None:
+            raise InvalidCommandError(f"{where} to the graph {part.graph!r}; there is only Command.PARENT")
+        if part.resume is not UNSET:
+            raise InvalidCommandError(f"{where} that answers an interrupt; that is for the input of a run")
+        if part.update is not None:
+            writes.extend(node_writes(topology, node, part.update, values, max_value_bytes))
+        routes.extend(goto_routes(topology, part, where, max_value_bytes))
+    return Result(tuple(writes), tuple(routes))
+
+
+def _parts(result: Any) -> list[Any]:
+    if isinstance(result, list | tuple) and any(isinstance(part, Command) for part in result):
+        return list(result)
+    if isinstance(result, list) and result and all(isinstance(part, dict) for part in result):
+        return list(result)
+    return [result]
+
+
+def goto_routes(topology: Topology, command: Command, where: str, max_value_bytes: int | None) -> tuple[Route, ...]:
+    """Where a Command goes. END leads nowhere and is left out."""
+    given = command.goto
+    targets = [given] if isinstance(given, str | Send) else list(given)
+    routes = []
+    for target in targets:
+        if isinstance(target, Send):
+            routes.append(send_route(topology, target, f"{where} that sends to", max_value_bytes))
+        elif target != END:
+            if not isinstance(target, str) or target not in topology.nodes:
+                raise UnknownRouteError(target, where=f"{where} that goes to", known=topology.nodes)
+            routes.append(Route(target))
+    return tuple(routes)
+
+
+def send_route(topology: Topology, send: Send, where: str, max_value_bytes: int | None) -> Route:
+    """A Send, checked. Raises `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`."""
+    if send.node not in topology.nodes:
+        raise UnknownSendTargetError(send.node, where=where, known=topology.nodes)
+    limits = None
+    if send.timeout is not None:
+        policy = TimeoutPolicy.of(send.timeout)
+        limits = Limits(policy.run_timeout, policy.idle_timeout, policy.refresh_on == "heartbeat")
+    return Route(send.node, encode_argument(topology, send.arg, max_value_bytes), limits)

@@ -1,0 +1,160 @@
+"""A run at work: what its supersteps share, and where in it a piece of user code is."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from durable_graph._engine.state import State
+from durable_graph._engine.task import Done, Identity, Outcome, namespace_of
+from durable_graph._runtime.audience import Audience
+from durable_graph._runtime.durability import Durability
+from durable_graph._runtime.journal import Journal, Ledger
+from durable_graph._runtime.run import Run
+from durable_graph.caching import Cache
+from durable_graph.errors import OutsideOfRunError
+from durable_graph.graph import Place, Topology
+
+Key = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a run is: its state, and what the tasks of the superstep that follows came to so far."""
+
+    state: State
+    recorded: dict[Key, Outcome] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Rest:
+    """Where a nested run stopped, for when its caller runs again in this process."""
+
+    ledger: Ledger | None
+    at: Position
+    graph: str
+    caller: str
+
+
+@dataclass(slots=True)
+class Shared:
+    """What a run and the runs nested in it have in common. `journal` is None without a checkpointer.
+
+    `resting` has the nested runs that came to an end, by namespace, until their caller is done; `active` the namespaces
+    in which one is at work.
+    """
+
+    journal: Journal | None
+    durability: Durability
+    audience: Audience
+    resting: dict[str, Rest] = field(default_factory=dict)
+    active: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One graph being run, in one namespace. `parent` is the code that called it, where it is nested.
+
+    `path` are the names of the nodes that it is nested in. `caller` tells the calls of a namespace that outlives them
+    apart.
+    """
+
+    topology: Topology
+    run: Run
+    shared: Shared
+    ns: str = ""
+    path: tuple[str, ...] = ()
+    ledger: Ledger | None = None
+    identity: Identity | None = None
+    parent: "Scope | None" = None
+    caller: str = ""
+    cache: Cache | None = None
+    at: Position | None = None
+    last_step: int = 0
+    gates: dict[int, asyncio.Semaphore] = field(default_factory=dict)
+
+    @property
+    def max_value_bytes(self) -> int | None:
+        """The store's limit for one value; None where nothing is stored, nor encoded."""
+        return self.shared.journal.max_value_bytes if self.ledger is not None and self.shared.journal else None
+
+    @property
+    def event_ns(self) -> tuple[str, ...]:
+        """The namespace as events tell it."""
+        return tuple(self.ns.split("|")) if self.ns else ()
+
+    def reserve(self, state: State) -> int:
+        """The number of the checkpoint that follows `state`: after it, and after all that the thread ever had."""
+        if self.ledger is None or self.shared.journal is None:
+            return state.no + 1
+        return self.shared.journal.reserve()
+
+    def place(self, state: State) -> Place:
+        """Which superstep of how many is being run, for the values that say so."""
+        return Place(step=state.step + 1, remaining=self.last_step - state.step)
+
+    def forget_nested(self, done: Iterable[Done]) -> None:
+        """What ran inside these tasks is not needed any more: they are recorded."""
+        if not self.shared.resting:
+            return
+        own = {namespace_of(self.ns, outcome.task) for outcome in done}
+        depth = len(self.event_ns) + 1
+        for ns in [ns for ns in self.shared.resting if "|".join(ns.split("|", depth)[:depth]) in own]:
+            del self.shared.resting[ns]
+
+    def answered(self) -> Mapping[str, Any]:
+        """The answers that were given to the task that this run is nested in, by interrupt id."""
+        return self.parent.answers if self.parent is not None else {}
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """One attempt at a task, or at a call inside one, as the code in it sees it.
+
+    `ns` is the namespace of what it calls. `asked` and `graphs` count what it asked and which graphs it ran, by which a
+    later attempt recognises them. `is_fresh`: nothing of an earlier attempt can be in the store.
+    """
+
+    session: Session
+    state: State
+    task_id: str
+    node: str
+    number: int
+    ns: str
+    answers: Mapping[str, Any]
+    first_started: float
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    phase: str = "node"
+    born: int = 0
+    depth: int = 0
+    is_fresh: bool = True
+    asked: int = 0
+    graphs: int = 0
+    is_over: bool = False
+    calls: Any = None
+    idle: asyncio.Timeout | None = None
+    idle_seconds: float | None = None
+    only_heartbeats: bool = False
+
+    @property
+    def step(self) -> int:
+        """The superstep that this is part of."""
+        return self.state.step + 1
+
+    def beat(self, *, is_heartbeat: bool) -> None:
+        """The code gave a sign of life: its idle timeout starts over."""
+        if self.idle is not None and self.idle_seconds is not None and (is_heartbeat or not self.only_heartbeats):
+            self.idle.reschedule(asyncio.get_running_loop().time() + self.idle_seconds)
+
+
+current: ContextVar[Scope | None] = ContextVar("durable_graph_scope", default=None)
+"""The innermost attempt that the running code is part of."""
+
+
+def scope_of(what: str) -> Scope:
+    """The current attempt. Raises `OutsideOfRunError` where there is none."""
+    scope = current.get()
+    if scope is None or scope.is_over:
+        raise OutsideOfRunError(what)
+    return scope
