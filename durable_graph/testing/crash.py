@@ -22,6 +22,7 @@ from durable_graph.records import (
     SaveResult,
     Status,
     StoredCheckpoint,
+    StoredRecords,
     ThreadInfo,
     WritesBatch,
 )
@@ -79,6 +80,9 @@ class CrashingSaver:
 
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
         return await self._call("save_writes", lambda: self.inner.save_writes(batch))
+
+    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
+        return await self._call("load_records", lambda: self.inner.load_records(thread, ns))
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         return await self._call("history", lambda: self.inner.history(thread, ns, before=before, limit=limit))

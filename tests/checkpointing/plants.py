@@ -82,6 +82,9 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("standing", lambda right, before, offered: before or offered),
         ruled("standing", lambda right, before, offered: offered),
     ),
+    "what_is_done_is_final_whatever_comes_later": (
+        ruled("_finality", lambda right, record: (right(record)[0], record.revision)),
+    ),
     "equally_final_results_do_not_replace_each_other": (ruled("standing", lambda right, before, offered: offered),),
     "a_repeated_save_is_answered_as_the_first_time": (made(planted.AlwaysBumps),),
     "a_repeated_save_is_known_after_the_thread_moved_on": (

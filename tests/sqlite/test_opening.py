@@ -18,6 +18,7 @@ from durable_graph.errors import (
 from durable_graph.testing.conformance.saver_under_test import loaded, some_thread
 from durable_graph_sqlite import SqliteSaver
 from durable_graph_sqlite.opening import APPLICATION_ID
+from durable_graph_sqlite.statements import FORMAT
 from tests.sqlite.inside import count, database
 
 
@@ -81,7 +82,7 @@ async def test_a_new_file_is_marked_as_ours(tmp_path: Path) -> None:
         await some_thread(saver)
     with database(path) as db:
         assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        assert db.execute("PRAGMA user_version").fetchone() == (FORMAT,)
 
 
 def _crash_while_writing(path: Path, application_id: int) -> None:
