@@ -85,6 +85,9 @@ def read_run(
     """
     check_options(options)
     read = check_config(config)
+    if ns := read.get("configurable", {}).get("checkpoint_ns"):
+        option = "checkpoint_ns"
+        raise InvalidOptionError(option, ns, allowed="'' here: a nested run is gone on with by the run that it is in")
     thread, checkpoint = read_place(config, has_checkpointer, options.get("thread_id"), options.get("checkpoint_id"))
     limit = _one("recursion_limit", options.get("recursion_limit"), read.get("recursion_limit"))
     width = _one("max_concurrency", options.get("max_concurrency"), read.get("max_concurrency"))

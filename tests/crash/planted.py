@@ -12,8 +12,10 @@ import pytest
 from durable_graph._engine import apply as apply_module
 from durable_graph._engine.admit import replan
 from durable_graph._engine.unit import Step
-from durable_graph._runtime import attempt, drive, execute, start
-from durable_graph._runtime.durability import Sync
+from durable_graph._runtime import attempt, execute, session, start, telling
+from durable_graph._runtime.audience import Nobody
+from durable_graph._runtime.drive import drive
+from durable_graph._runtime.durability import Sync, Told
 from durable_graph._runtime.execute import Executed, Superstep
 from durable_graph._runtime.run import Durability
 from durable_graph.errors import DurableGraphError
@@ -38,12 +40,12 @@ class Bug:
 
 
 def recorded_results_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    right = start._resume
+    right = start.resume
 
-    async def resume(session: Any, journal: Any, state: Any, recorded: Any) -> Any:
-        return (await right(session, journal, state, recorded))[0], {}
+    async def resume(session: Any, state: Any, recorded: Any) -> Any:
+        return await right(session, state, {})
 
-    patch.setattr(start, "_resume", resume)
+    patch.setattr(start, "resume", resume)
 
 
 def results_are_applied_in_finishing_order(patch: pytest.MonkeyPatch) -> None:
@@ -57,7 +59,7 @@ def results_are_applied_in_finishing_order(patch: pytest.MonkeyPatch) -> None:
             all_of_them.done,
             key=lambda each: finished.index(each.task.key) if each.task.key in finished else late,
         )
-        return Executed(tuple(done), all_of_them.riding)
+        return Executed(tuple(done), all_of_them.riding, all_of_them.waiting)
 
     patch.setattr(Superstep, "_executed", executed)
     # The engine puts them in order as well: a bug needs both.
@@ -65,27 +67,26 @@ def results_are_applied_in_finishing_order(patch: pytest.MonkeyPatch) -> None:
 
 
 def task_ids_are_drawn(patch: pytest.MonkeyPatch) -> None:
-    for module in (attempt, execute):
+    for module in (attempt, execute, telling):
         patch.setattr(module, "task_id", lambda whose, task: uuid4().hex)
 
 
 def records_are_sent_and_not_awaited(patch: pytest.MonkeyPatch) -> None:
     sent: set[asyncio.Task[Any]] = set()
 
-    async def save(self: Sync, outcomes: Sequence[Any], tell: Any, status: Any = None) -> tuple[Any, ...]:
-        sending = asyncio.create_task(self._journal.save(outcomes, status))
+    async def save(self: Sync, ledger: Any, outcomes: Sequence[Any], tell: Any, status: Any = None) -> tuple[Any, ...]:
+        sending = asyncio.create_task(self._journal.save(ledger, outcomes, status))
         sent.add(sending)
         sending.add_done_callback(lambda task: task.exception())
-        for event in tell(outcomes):
-            await self._publish(event)
+        await tell(outcomes).go()
         return tuple(outcomes)
 
     patch.setattr(Sync, "save", save)
 
 
 def results_are_kept_until_the_commit(patch: pytest.MonkeyPatch) -> None:
-    async def save(self: Superstep, outcomes: Any, *, failed: bool = False) -> None:
-        return None
+    async def save(self: Superstep, outcomes: Any, status: Any = None) -> Any:
+        return outcomes
 
     patch.setattr(Superstep, "_save", save)
 
@@ -93,10 +94,9 @@ def results_are_kept_until_the_commit(patch: pytest.MonkeyPatch) -> None:
 def a_checkpoint_is_told_before_it_is_committed(patch: pytest.MonkeyPatch) -> None:
     right = Sync.commit
 
-    async def commit(self: Sync, step: Any, events: Any) -> bool:
-        for event in events:
-            await self._publish(event)
-        return await right(self, step, ())
+    async def commit(self: Sync, ledger: Any, step: Any, told: Told) -> bool:
+        await told.go()
+        return await right(self, ledger, step, Told(told.audience, ()))
 
     patch.setattr(Sync, "commit", commit)
 
@@ -104,9 +104,9 @@ def a_checkpoint_is_told_before_it_is_committed(patch: pytest.MonkeyPatch) -> No
 def a_store_that_fails_is_ignored(patch: pytest.MonkeyPatch) -> None:
     right = Sync.commit
 
-    async def commit(self: Sync, step: Any, events: Any) -> bool:
+    async def commit(self: Sync, ledger: Any, step: Any, told: Told) -> bool:
         try:
-            return await right(self, step, events)
+            return await right(self, ledger, step, told)
         except DurableGraphError:
             return True
 
@@ -116,32 +116,32 @@ def a_store_that_fails_is_ignored(patch: pytest.MonkeyPatch) -> None:
 def half_filled_joins_are_not_stored(patch: pytest.MonkeyPatch) -> None:
     right = apply_module.advance_joins
 
-    def advance_joins(topology: Any, values: Any, nodes: Any) -> Any:
-        return right(topology, values, nodes)[0], {}
+    def advance_joins(topology: Any, values: Any, finished: Any) -> Any:
+        return right(topology, values, finished)[0], {}
 
     patch.setattr(apply_module, "advance_joins", advance_joins)
 
 
 def the_input_is_committed_with_the_rest(patch: pytest.MonkeyPatch) -> None:
-    async def commit_now(session: Any, journal: Any, step: Any) -> bool:
-        accepted: bool = await session.durability.commit(step, ())
+    async def commit_now(session: Any, step: Any) -> bool:
+        accepted: bool = await session.shared.durability.commit(session.ledger, step, Told(Nobody(), ()))
         return accepted
 
-    patch.setattr(start, "_commit_now", commit_now)
+    patch.setattr(start, "commit_now", commit_now)
 
 
 def going_on_begins_with_a_checkpoint(patch: pytest.MonkeyPatch) -> None:
-    async def resume(session: Any, journal: Any, state: Any, recorded: Any) -> Any:
-        replanned = replan(state, drive.next_no(session, state))
+    async def resume(session: Any, state: Any, recorded: Any) -> Any:
+        replanned = replan(state, session.reserve(state))
         step = Step(replanned, {}, parent=state.no, source="loop")
-        await journal.commit(step)
-        return replanned, {}
+        await session.shared.journal.commit((session.ledger, step))
+        return await drive(session, replanned, {})
 
-    patch.setattr(start, "_resume", resume)
+    patch.setattr(start, "resume", resume)
 
 
 def checkpoints_are_numbered_by_a_clock(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(drive, "next_no", lambda session, state: time.time_ns())
+    patch.setattr(session.Session, "reserve", lambda self, state: time.time_ns())
 
 
 BUGS = (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph._runtime import attempt, durability, start
+from durable_graph._runtime import calling, durability, entering, start
 from durable_graph._runtime.execute import Superstep
 from durable_graph._runtime.run import Durability
 
@@ -26,7 +26,7 @@ async def _only_wait(call: Coroutine[Any, Any, Any], grace: float) -> Any:
 
 
 def what_finished_is_not_saved(patch: pytest.MonkeyPatch) -> None:
-    async def save_rest(self: Superstep, *, failed: bool = False) -> None:
+    async def save_rest(self: Superstep, status: Any = None) -> None:
         return None
 
     patch.setattr(Superstep, "_save_rest", save_rest)
@@ -41,11 +41,11 @@ def what_was_taken_on_is_not_settled(patch: pytest.MonkeyPatch) -> None:
 
 def calls_of_the_store_are_cancelled(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(durability, "finish", _only_wait)
-    patch.setattr(start, "finish", _only_wait)
+    patch.setattr(entering, "finish", _only_wait)
 
 
 def plain_functions_are_abandoned(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(attempt, "finish", _only_wait)
+    patch.setattr(calling, "finish", _only_wait)
 
 
 CANCELLING_BUGS = (

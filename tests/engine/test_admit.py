@@ -81,7 +81,7 @@ def test_half_filled_joins_are_kept_and_full_ones_cleared() -> None:
 def test_a_fork_plans_the_same_tasks_as_new_ones() -> None:
     topology = diamond()
     route = send(topology, "a", {"x": 1})
-    state = State(4, 3, {"log": []}, number("ab", [("a", route.argument)] if route.argument else [], 4))
+    state = State(4, 3, {"log": []}, number("ab", [route], 4))
 
     fork = replan(state, 9)
 

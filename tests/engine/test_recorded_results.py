@@ -3,36 +3,55 @@
 import msgspec
 import pytest
 
-from durable_graph._engine.header import decode_result, encode_result
-from durable_graph._engine.task import Done, Failed, Outcome, Route, RoutingOpen, Task, Write
+from durable_graph._engine.header import answers_in, decode_result, encode_result
+from durable_graph._engine.task import (
+    Answer,
+    Argument,
+    Ask,
+    Done,
+    Failed,
+    Handling,
+    Interrupted,
+    Limits,
+    Outcome,
+    Route,
+    RoutingOpen,
+    Task,
+    Write,
+)
 from durable_graph.errors import DecodeError
+from durable_graph.graph import Interrupt
 from durable_graph.records import Rank
 from tests.engine.graphs import diamond
 
 TASK = Task(node="a", born=3, ord=1)
-WRITES = (Write("log", ["a"], diamond().codecs["log"].update.encode(["a"])),)
+CODECS = diamond().codecs
+ANY = diamond().argument
+WRITES = (
+    Write("log", ["a"], CODECS["log"].update.encode(["a"])),
+    Write("log", ["b"], CODECS["log"].value.encode(["b"]), is_overwrite=True),
+)
+ROUTES = (Route("b"), Route("c", Argument(1, ANY.encode(1)), Limits(1.5, None, only_heartbeats=True)))
+ASKS = (Ask(Interrupt("sure?", "0" * 32), ANY.encode("sure?")),)
+ANSWERS = (Answer("1" * 32, None, ANY.encode(None)),)
 
 
 @pytest.mark.parametrize(
     "outcome",
     [
-        Done(TASK, 2, WRITES, (Route("b"),)),
-        RoutingOpen(TASK, 2, WRITES, "ValueError: no way"),
-        Failed(TASK, 2, "ValueError: no"),
+        Done(TASK, 2, WRITES, ROUTES, is_handled=True, answers=ANSWERS, revision=3),
+        RoutingOpen(TASK, 2, WRITES, "ValueError: no way", ROUTES, ASKS, ANSWERS, revision=3),
+        Handling(TASK, 2, "ValueError: no", ANSWERS, revision=3),
+        Interrupted(TASK, 2, ASKS, ANSWERS, revision=3),
+        Failed(TASK, 2, "ValueError: no", tries=2, retry_at=7, answers=ANSWERS, revision=3),
     ],
-    ids=["done", "routing open", "failed"],
+    ids=lambda outcome: type(outcome).__name__,
 )
 def test_an_outcome_comes_back_as_it_was_recorded(outcome: Outcome) -> None:
     rank, data = encode_result(outcome)
 
-    assert decode_result(diamond(), TASK, rank, 2, data) == outcome
-
-
-def test_a_task_that_waits_for_an_answer_is_not_read_as_done() -> None:
-    _, data = encode_result(Done(TASK, 1, WRITES, ()))
-
-    with pytest.raises(DecodeError, match="waits for an answer"):
-        decode_result(diamond(), TASK, Rank.INTERRUPTED, 1, data)
+    assert decode_result(diamond(), TASK, rank, 3, data) == outcome
+    assert answers_in(diamond(), rank, data) == ANSWERS
 
 
 def test_a_record_that_another_version_wrote_is_an_error() -> None:

@@ -12,7 +12,7 @@ from durable_graph._engine.apply import number
 from durable_graph._engine.restore import nothing_stored, restore
 from durable_graph._engine.rows import FAN, add_rows, chains_of, channel_rows, frames_of, updates_in
 from durable_graph._engine.state import Absent, Change, Full, State, Updates
-from durable_graph._engine.unit import Step, build_unit
+from durable_graph._engine.unit import Entry, Step, build_unit
 from durable_graph._runtime.journal import new_thread
 from durable_graph.checkpointing.digests import EMPTY_STATE
 from durable_graph.errors import ValueTooLargeError
@@ -172,16 +172,16 @@ def test_restoring_what_was_committed_gives_the_state_that_was_committed(steps: 
     for no, writes in enumerate(steps, 1):
         changes = {channel: _apply(topology, values, channel, value) for channel, value in writes}
         state = State(no, no, dict(values), number("ab", [], no))
-        unit, stored = build_unit(
-            topology,
+        unit, after = build_unit(
             thread,
-            stored,
-            [Step(state, changes, parent=no - 1, source="loop")],
+            {"": stored},
+            [Entry(topology, "", Step(state, changes, parent=no - 1, source="loop"))],
             commit_id=b"c" * 16,
             at=no,
             metadata={},
             max_value_bytes=LIMIT,
         )
+        stored = after[""]
         rows.extend(unit.checkpoints[0].values)
 
         needed = tuple(row for chain in chains_of(rows).values() for row in chain)

@@ -250,7 +250,6 @@ async def test_without_checkpointer_there_is_nothing_to_resume_nor_to_fork() -> 
     [
         ({"configurabel": {}}, "'configurabel'"),
         ({"callbacks": []}, r"graph\.stream"),
-        ({"tags": ["x"]}, "metadata"),
         ({"thread_id": "t"}, r"config\['configurable'\]"),
         ({"configurable": {"thread_id": "t", "checkpoint_map": {}}}, "'checkpoint_map'"),
         ({"configurable": {"thread_id": "t", "__pregel_resuming": True}}, "'__pregel_resuming'"),
