@@ -66,6 +66,8 @@ def initial_state(topology: Topology) -> State:
     return State(no=0, step=-1, values={name: value for name, value in starts.items() if value is not MISSING}, plan=())
 
 
-def output_of(topology: Topology, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The state's own keys, without the joins and without those that only nodes' inputs have."""
-    return {key: values[key] for key in topology.state.fields if key in values}
+def output_of(topology: Topology, values: Mapping[str, Any]) -> Any:
+    """The output's keys that have a value; where the output is one value, that one."""
+    if topology.output.is_single:
+        return topology.output.read(values)
+    return {key: values[key] for key in topology.output.fields if key in values}

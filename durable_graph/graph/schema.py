@@ -43,6 +43,11 @@ class Schema:
         return cls(built, fields, kind, tuple(key for key, field in fields.items() if field.is_required))
 
     @property
+    def is_single(self) -> bool:
+        """Whether it is one value, not a class with keys."""
+        return self.cls is object
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """The keys in the order of declaration."""
         return tuple(self.fields)
