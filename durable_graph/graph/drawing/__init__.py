@@ -1,0 +1,16 @@
+"""A graph as a picture: values in, Mermaid or Graphviz text out."""
+
+from durable_graph.graph.drawing.derive import drawing_of
+from durable_graph.graph.drawing.drawing import Drawing
+from durable_graph.graph.drawing.elements import Direction, DrawnEdge, DrawnNode
+from durable_graph.graph.drawing.status import NodeStatus, status_of
+
+__all__ = [
+    "Direction",
+    "Drawing",
+    "DrawnEdge",
+    "DrawnNode",
+    "NodeStatus",
+    "drawing_of",
+    "status_of",
+]

@@ -1,0 +1,136 @@
+"""From a topology to its drawing."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final, Literal
+
+from durable_graph.errors import InvalidOptionError, UnknownNodeError
+from durable_graph.graph.control import END, START
+from durable_graph.graph.drawing.drawing import Drawing
+from durable_graph.graph.drawing.elements import DrawnEdge, DrawnNode
+from durable_graph.graph.topology import Node, Router, Topology
+
+# Deeper than anything that could have been compiled.
+_EVERY_LEVEL: Final = 1_000_000
+
+
+def drawing_of(
+    topology: Topology,
+    *,
+    xray: bool | int = False,
+    interrupt_before: Literal["*"] | Iterable[str] = (),
+    interrupt_after: Literal["*"] | Iterable[str] = (),
+) -> Drawing:
+    """The graph with START and END, and an edge for every way that a run can take.
+
+    `xray` opens subgraphs: all (True), or this many levels of them. A router that says nowhere what it chooses from
+    leads to every node and END. `interrupt_before` and `interrupt_after` are ids of nodes, or "*" for all that are in
+    no subgraph.
+
+    Raises `UnknownNodeError` for a breakpoint at no node, `InvalidOptionError` for an `xray` below 0.
+    """
+    if xray < 0:
+        option = "xray"
+        raise InvalidOptionError(option, xray, allowed="True, False, or how many levels of subgraphs to open")
+    level = _Level(topology, None, _EVERY_LEVEL if xray is True else int(xray))
+    edges = tuple(level.edges())
+    used = {edge.target for edge in edges}
+    nodes = [node for node in level.nodes() if node.kind != "end" or node.id in used]
+    before = _breakpoints("interrupt_before", interrupt_before, nodes)
+    after = _breakpoints("interrupt_after", interrupt_after, nodes)
+    return Drawing(topology.name, tuple(_with_breakpoints(node, before, after) for node in nodes), edges)
+
+
+class _Level:
+    """One graph of the drawing: the outermost, or an opened subgraph. `depth` is how many levels below it open."""
+
+    def __init__(self, topology: Topology, inside: str | None, depth: int) -> None:
+        self._topology = topology
+        self._inside = inside
+        names = (START, *topology.nodes, END)
+        self._position = {name: position for position, name in enumerate(names)}
+        self._opened: dict[str, _Level] = {}
+        for name, node in topology.nodes.items():
+            if depth and node.subgraph is not None:
+                self._opened[name] = _Level(node.subgraph.topology, self._id(name), depth - 1)
+
+    def nodes(self) -> Iterator[DrawnNode]:
+        """Each opened subgraph is followed by what is in it."""
+        yield DrawnNode(self._id(START), START, "start", self._inside)
+        for name, node in self._topology.nodes.items():
+            yield DrawnNode(
+                id=self._id(name),
+                name=name,
+                kind="node" if node.subgraph is None else "subgraph",
+                inside=self._inside,
+                is_open=name in self._opened,
+                is_deferred=node.defer,
+                has_error_handler=node.error_handler is not None,
+                metadata=node.metadata,
+            )
+            if name in self._opened:
+                yield from self._opened[name].nodes()
+        yield DrawnNode(self._id(END), END, "end", self._inside)
+
+    def edges(self) -> Iterator[DrawnEdge]:
+        """In the order of the nodes that they lead out of; those inside of subgraphs last."""
+        ways = set(self._ways())
+        for way in sorted(ways, key=self._order):
+            yield replace(way, source=self._exit(way.source), target=self._entrance(way.target))
+        for level in self._opened.values():
+            yield from level.edges()
+
+    def _ways(self) -> Iterator[DrawnEdge]:
+        """Edges between the names of this level."""
+        topology = self._topology
+        yield from (DrawnEdge(START, target) for target in topology.entry)
+        yield from self._routes(START, topology.entry_routers)
+        for joins in topology.joins_of_target.values():
+            for number, join in enumerate(joins, start=1):
+                label = f"join {number}" if len(joins) > 1 else None
+                yield from (DrawnEdge(source, join.target, label, is_join=True) for source in join.rule.sources)
+        for name, node in topology.nodes.items():
+            yield from (DrawnEdge(name, target) for target in node.edges)
+            yield from self._routes(name, node.routers)
+            yield from (DrawnEdge(name, target, is_conditional=True) for target in node.destinations)
+            if self._is_last(node):
+                yield DrawnEdge(name, END)
+
+    def _routes(self, source: str, routers: Iterable[Router]) -> Iterator[DrawnEdge]:
+        anywhere: Mapping[object, str] = {name: name for name in self._position if name != START}
+        for router in routers:
+            for choice, target in (anywhere if router.choices is None else router.choices).items():
+                label = str(choice) or repr(choice)
+                yield DrawnEdge(source, target, None if label == target else label, is_conditional=True)
+
+    def _is_last(self, node: Node) -> bool:
+        return not (node.edges or node.routers or node.destinations or node.name in self._topology.joins_of_source)
+
+    def _order(self, way: DrawnEdge) -> tuple[object, ...]:
+        places = self._position[way.source], self._position[way.target]
+        return *places, way.is_join, way.is_conditional, way.label or ""
+
+    def _id(self, name: str) -> str:
+        # No name of a node contains a ":".
+        return name if self._inside is None else f"{self._inside}:{name}"
+
+    def _entrance(self, name: str) -> str:
+        return self._opened[name]._id(START) if name in self._opened else self._id(name)
+
+    def _exit(self, name: str) -> str:
+        return self._opened[name]._id(END) if name in self._opened else self._id(name)
+
+
+def _breakpoints(option: str, given: Literal["*"] | Iterable[str], nodes: Iterable[DrawnNode]) -> frozenset[str]:
+    stops = {node.id: node for node in nodes if node.kind in ("node", "subgraph")}
+    if given == "*":
+        return frozenset(name for name, node in stops.items() if node.inside is None)
+    wanted = frozenset([given] if isinstance(given, str) else given)
+    for name in sorted(wanted - stops.keys()):
+        raise UnknownNodeError(name, where=f"{option} names", known=stops)
+    return wanted
+
+
+def _with_breakpoints(node: DrawnNode, before: frozenset[str], after: frozenset[str]) -> DrawnNode:
+    at: Mapping[Literal["before", "after"], frozenset[str]] = {"before": before, "after": after}
+    return replace(node, interrupts=tuple(when for when, names in at.items() if node.id in names))

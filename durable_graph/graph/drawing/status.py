@@ -1,0 +1,38 @@
+"""Where a thread stands, node by node."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, get_args
+
+from durable_graph.errors import InvalidOptionError, UnknownNodeError
+from durable_graph.graph.drawing.elements import DrawnNode
+
+NodeStatus = Literal["done", "next", "interrupted", "failed"]
+STATUSES: Final[tuple[NodeStatus, ...]] = get_args(NodeStatus)
+
+
+def status_of(
+    *,
+    done: Iterable[str] = (),
+    next: Iterable[str] = (),  # noqa: A002  # the snapshot's name for it
+    interrupted: Iterable[str] = (),
+    failed: Iterable[str] = (),
+    inside: str | None = None,
+) -> dict[str, NodeStatus]:
+    """One status for each node named. Of several the one that needs attention most: failed, interrupted, next, done.
+
+    A node in a loop is done and next; of the tasks of a fan-out one may have failed and others be done. `inside` is
+    the id of the subgraph whose nodes these are.
+    """
+    named: dict[NodeStatus, Iterable[str]] = {"done": done, "next": next, "interrupted": interrupted, "failed": failed}
+    prefix = "" if inside is None else f"{inside}:"
+    return {prefix + name: status for status, nodes in named.items() for name in nodes}
+
+
+def check_status(status: Mapping[str, NodeStatus], nodes: Iterable[DrawnNode]) -> None:
+    """Raises `UnknownNodeError` for a node that is not drawn, `InvalidOptionError` for a status that is none."""
+    drawn = {node.id for node in nodes}
+    for name, given in status.items():
+        if name not in drawn:
+            raise UnknownNodeError(name, where="the status is of a node that is not in the drawing:", known=drawn)
+        if given not in STATUSES:
+            raise InvalidOptionError(f"status of node {name!r}", given, allowed=", ".join(STATUSES))

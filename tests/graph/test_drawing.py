@@ -1,0 +1,312 @@
+"""Which nodes and edges a graph is drawn with."""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, TypedDict
+
+import pytest
+
+from durable_graph.errors import InvalidOptionError, UnknownNodeError
+from durable_graph.graph import END, START, GraphBuilder, Topology
+from durable_graph.graph.drawing import Drawing, drawing_of
+from durable_graph.graph.topology import Handler
+
+
+class State(TypedDict):
+    topic: str
+    drafts: Annotated[list[str], operator.add]
+
+
+async def node(state: State) -> None:
+    """Changes nothing."""
+
+
+def anything(state: State) -> str:
+    return END
+
+
+def graph(*names: str) -> GraphBuilder[State]:
+    """These nodes, the first of them after START."""
+    builder = GraphBuilder(State)
+    for name in names:
+        builder.add_node(name, node)
+    return builder.add_edge(START, names[0])
+
+
+def with_node(topology: Topology, name: str, **facts: Any) -> Topology:
+    """The topology with other facts about one node."""
+    return replace(topology, nodes={**topology.nodes, name: replace(topology.nodes[name], **facts)})
+
+
+@dataclass(frozen=True)
+class Nested:
+    """What a compiled graph is to the graph that it is a node of."""
+
+    topology: Topology
+    persistence: Literal["inherit"] = "inherit"
+
+    async def run_as_node(self, given: Any) -> Any:
+        """Nobody runs a drawing."""
+
+
+def essay() -> Topology:
+    return graph("plan", "write", "review").add_edge("plan", "write").add_edge("write", "review").topology(name="essay")
+
+
+def edges_of(drawing: Drawing) -> list[str]:
+    return [line.strip() for line in str(drawing).splitlines() if " -> " in line]
+
+
+# Nodes and edges
+
+
+def test_a_chain_leads_from_start_to_end() -> None:
+    drawing = drawing_of(essay())
+
+    assert drawing.name == "essay"
+    assert [node.id for node in drawing.nodes] == [START, "plan", "write", "review", END]
+    assert [node.kind for node in drawing.nodes] == ["start", "node", "node", "node", "end"]
+    assert edges_of(drawing) == ["__start__ -> plan", "plan -> write", "write -> review", "review -> __end__"]
+
+
+def test_a_node_that_only_an_edge_to_end_follows_is_drawn_to_it_once() -> None:
+    assert edges_of(drawing_of(graph("plan").add_edge("plan", END).topology())) == [
+        "__start__ -> plan",
+        "plan -> __end__",
+    ]
+
+
+def test_a_graph_that_never_ends_has_no_end() -> None:
+    drawing = drawing_of(graph("a", "b").add_edge("a", "b").add_edge("b", "a").topology())
+
+    assert [node.id for node in drawing.nodes] == [START, "a", "b"]
+    assert edges_of(drawing) == ["__start__ -> a", "a -> b", "b -> a"]
+
+
+def test_the_choices_of_a_router_are_conditional_and_labelled_where_the_name_does_not_say_it() -> None:
+    builder = graph("draft", "revise", "publish")
+    builder.add_conditional_edges("draft", anything, {True: "publish", "again": "revise", "revise": "revise", "": END})
+
+    assert edges_of(drawing_of(builder.topology())) == [
+        "__start__ -> draft",
+        "draft -> revise (conditional)",
+        "draft -> revise (conditional: again)",
+        "draft -> publish (conditional: True)",
+        "draft -> __end__ (conditional: '')",
+        "revise -> __end__",
+        "publish -> __end__",
+    ]
+
+
+def test_a_router_that_does_not_say_what_it_chooses_from_leads_everywhere() -> None:
+    drawing = drawing_of(graph("a", "b").add_conditional_edges("a", anything).topology())
+
+    assert edges_of(drawing) == [
+        "__start__ -> a",
+        "a -> a (conditional)",
+        "a -> b (conditional)",
+        "a -> __end__ (conditional)",
+        "b -> __end__",
+    ]
+
+
+def test_what_a_routers_annotation_names_is_what_it_leads_to() -> None:
+    def route(state: State) -> Literal["b", "__end__"]:
+        return "b"
+
+    drawing = drawing_of(graph("a", "b", "c").add_edge("a", "c").add_conditional_edges("a", route).topology())
+
+    assert "a -> b (conditional)" in edges_of(drawing)
+    assert "a -> a (conditional)" not in edges_of(drawing)
+
+
+def test_two_routers_that_choose_alike_are_one_edge() -> None:
+    def other(state: State) -> str:
+        return "b"
+
+    builder = graph("a", "b").add_conditional_edges("a", anything, ["b"]).add_conditional_edges("a", other, ["b"])
+
+    assert edges_of(drawing_of(builder.topology())).count("a -> b (conditional)") == 1
+
+
+def test_a_conditional_entry_leads_out_of_start() -> None:
+    builder = graph("a", "b").set_conditional_entry_point(anything, {"fast": "b"})
+
+    assert edges_of(drawing_of(builder.topology()))[:2] == ["__start__ -> a", "__start__ -> b (conditional: fast)"]
+
+
+def test_a_join_has_an_edge_from_each_node_it_waits_for() -> None:
+    builder = graph("a", "b", "c").add_edge(START, "b").add_edge(["b", "a"], "c")
+
+    drawing = drawing_of(builder.topology())
+
+    assert [(edge.source, edge.target) for edge in drawing.edges if edge.is_join] == [("a", "c"), ("b", "c")]
+    assert edges_of(drawing)[-3:] == ["a -> c (join)", "b -> c (join)", "c -> __end__"]
+
+
+def test_two_joins_into_one_node_can_be_told_apart() -> None:
+    builder = graph("a", "b", "c", "d").add_edge(["a", "b"], "d").add_edge(["b", "c"], "d")
+    builder.add_edge("a", "b").add_edge("a", "c")
+
+    assert [edge for edge in edges_of(drawing_of(builder.topology())) if edge.endswith(")")] == [
+        "a -> d (join: join 1)",
+        "b -> d (join: join 1)",
+        "b -> d (join: join 2)",
+        "c -> d (join: join 2)",
+    ]
+
+
+def test_where_a_command_may_go_is_conditional() -> None:
+    topology = with_node(
+        graph("ask", "answer").add_edge("ask", "answer").topology(), "ask", edges=(), destinations=("answer", END)
+    )
+
+    assert edges_of(drawing_of(topology)) == [
+        "__start__ -> ask",
+        "ask -> answer (conditional)",
+        "ask -> __end__ (conditional)",
+        "answer -> __end__",
+    ]
+
+
+def test_the_same_graph_gives_the_same_drawing() -> None:
+    def described(*orders: Callable[[GraphBuilder[State]], object]) -> Drawing:
+        builder = graph("a", "b", "c")
+        for add in orders:
+            add(builder)
+        return drawing_of(builder.topology())
+
+    def edge(builder: GraphBuilder[State]) -> object:
+        return builder.add_edge("a", "b")
+
+    def join(builder: GraphBuilder[State]) -> object:
+        return builder.add_edge(["b", "a"], "c")
+
+    def router(builder: GraphBuilder[State]) -> object:
+        return builder.add_conditional_edges("b", anything, {"y": "c", "x": "c"})
+
+    assert described(edge, join, router) == described(router, join, edge)
+
+
+# Marks
+
+
+def test_deferred_nodes_are_marked() -> None:
+    drawing = drawing_of(with_node(essay(), "review", defer=True))
+
+    assert [node.id for node in drawing.nodes if node.is_deferred] == ["review"]
+    assert str(drawing).splitlines()[-1].strip() == "review: deferred"
+
+
+def test_nodes_with_an_error_handler_are_marked() -> None:
+    drawing = drawing_of(with_node(essay(), "write", error_handler=Handler(node, is_async=True, injected={})))
+
+    assert [node.id for node in drawing.nodes if node.has_error_handler] == ["write"]
+    assert str(drawing).splitlines()[-1].strip() == "write: error handler"
+
+
+def test_metadata_is_kept_with_its_node() -> None:
+    drawing = drawing_of(with_node(essay(), "write", metadata={"owner": "ops"}))
+
+    assert {node.id: node.metadata for node in drawing.nodes if node.metadata} == {"write": {"owner": "ops"}}
+
+
+def test_breakpoints_are_marked() -> None:
+    drawing = drawing_of(essay(), interrupt_before=["write", "review"], interrupt_after=("review",))
+
+    assert {node.id: node.interrupts for node in drawing.nodes if node.interrupts} == {
+        "write": ("before",),
+        "review": ("before", "after"),
+    }
+    assert str(drawing).splitlines()[-1].strip() == "review: interrupt before and after"
+
+
+def test_a_star_is_a_breakpoint_at_every_node_and_not_at_start_or_end() -> None:
+    drawing = drawing_of(essay(), interrupt_after="*")
+
+    assert [node.id for node in drawing.nodes if node.interrupts] == ["plan", "write", "review"]
+
+
+@pytest.mark.parametrize("name", ["wirte", START, END, ""])
+def test_a_breakpoint_at_no_node_is_an_error_that_names_it(name: str) -> None:
+    with pytest.raises(UnknownNodeError, match=f"interrupt_before names '{name}'; the graph has: plan, review, write"):
+        drawing_of(essay(), interrupt_before=[name])
+
+
+# Subgraphs
+
+
+def research() -> Topology:
+    sources = graph("web", "books").add_conditional_edges("web", anything, ["books", END]).topology()
+    search = graph("ask", "sources").add_edge("ask", "sources").topology()
+    around = graph("plan", "search").add_edge("plan", "search").topology()
+    return with_node(around, "search", subgraph=Nested(with_node(search, "sources", subgraph=Nested(sources))))
+
+
+def test_a_subgraph_is_one_node_unless_it_is_opened() -> None:
+    drawing = drawing_of(research())
+
+    assert {node.id: (node.kind, node.is_open) for node in drawing.nodes}["search"] == ("subgraph", False)
+    assert edges_of(drawing) == ["__start__ -> plan", "plan -> search", "search -> __end__"]
+
+
+def test_an_opened_subgraph_is_entered_at_its_start_and_left_at_its_end() -> None:
+    drawing = drawing_of(research(), xray=1)
+
+    assert {node.id: node.inside for node in drawing.nodes if node.inside or node.is_open} == {
+        "search": None,
+        "search:__start__": "search",
+        "search:ask": "search",
+        "search:sources": "search",
+        "search:__end__": "search",
+    }
+    assert edges_of(drawing) == [
+        "__start__ -> plan",
+        "plan -> search:__start__",
+        "search:__end__ -> __end__",
+        "search:__start__ -> search:ask",
+        "search:ask -> search:sources",
+        "search:sources -> search:__end__",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("xray", "opened"),
+    [
+        (False, []),
+        (0, []),
+        (1, ["search"]),
+        (2, ["search", "search:sources"]),
+        (9, ["search", "search:sources"]),
+        (True, ["search", "search:sources"]),
+    ],
+)
+def test_subgraphs_are_opened_to_the_depth_that_is_asked_for(xray: Any, opened: list[str]) -> None:
+    assert [node.id for node in drawing_of(research(), xray=xray).nodes if node.is_open] == opened
+
+
+def test_no_edge_leads_to_the_frame_of_an_opened_subgraph() -> None:
+    drawing = drawing_of(research(), xray=True)
+    ends = {edge.source for edge in drawing.edges} | {edge.target for edge in drawing.edges}
+
+    assert ends == {node.id for node in drawing.nodes if not node.is_open}
+
+
+def test_breakpoints_inside_of_a_subgraph_go_by_its_path() -> None:
+    drawing = drawing_of(research(), xray=True, interrupt_before=["search:sources:web"])
+
+    assert [node.id for node in drawing.nodes if node.interrupts] == ["search:sources:web"]
+    with pytest.raises(UnknownNodeError, match="search:sources:web"):
+        drawing_of(research(), interrupt_before=["search:sources:web"])
+
+
+def test_a_star_leaves_the_nodes_of_subgraphs_alone() -> None:
+    drawing = drawing_of(research(), xray=True, interrupt_before="*")
+
+    assert [node.id for node in drawing.nodes if node.interrupts] == ["plan", "search"]
+
+
+def test_less_than_no_levels_cannot_be_opened() -> None:
+    with pytest.raises(InvalidOptionError, match="xray=-1 is not possible"):
+        drawing_of(research(), xray=-1)
