@@ -116,6 +116,11 @@ from durable_graph.errors import (
     UnstorableValueError,
     ValueTooLargeError,
 )
+from durable_graph.functional import (
+    TaskFunction,
+    entrypoint,
+    task,
+)
 from durable_graph.graph import (
     END,
     START,
@@ -204,6 +209,7 @@ __all__ = [
     "SupersededTask",
     "TaskFailed",
     "TaskFinished",
+    "TaskFunction",
     "TaskInterrupted",
     "TaskStarted",
     "ThreadBusyError",
@@ -225,9 +231,11 @@ __all__ = [
     "UnstorableTypeError",
     "UnstorableValueError",
     "ValueTooLargeError",
+    "entrypoint",
     "get_config",
     "get_runtime",
     "get_stream_writer",
     "interrupt",
     "open_checkpointer",
+    "task",
 ]

@@ -136,7 +136,7 @@ class CompiledGraph(Generic[StateT]):
 
     async def ainvoke(
         self,
-        input: StateT | Mapping[str, Any] | Command | None,  # noqa: A002  # LangGraph's name
+        input: StateT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] = "values",
@@ -189,7 +189,7 @@ class CompiledGraph(Generic[StateT]):
 
     def stream(
         self,
-        input: StateT | Mapping[str, Any] | Command | None,  # noqa: A002  # LangGraph's name
+        input: StateT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
         on_slow_reader: OnSlowReader = "wait",
@@ -209,7 +209,7 @@ class CompiledGraph(Generic[StateT]):
 
     async def astream(
         self,
-        input: StateT | Mapping[str, Any] | Command | None,  # noqa: A002  # LangGraph's name
+        input: StateT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] = "updates",

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -163,6 +163,8 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
     session = scope.session
     place = session.place(scope.state)
     given = node.input.read(scope.state.values, place) if task.argument is None else task.argument.value
+    if node.subgraph is not None and task.argument is None:
+        given = _shared(given, node.subgraph.topology.input.keys)
     extra = injected(scope, node.injected)
     action, is_async = node.action, node.is_async
     if isinstance(previous, Handling):
@@ -178,9 +180,20 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
         photograph = photographed(session.topology, scope.state.values, node.input.keys)
     called = await call_action(scope, partial(action, given, **extra), is_async, _timeout(task, node))
     await scope.calls.wait()
+    if node.subgraph is not None and isinstance(called.result, Mapping):
+        # What the graphs do not share is the inner one's own.
+        own = {key: value for key, value in called.result.items() if key in session.topology.channels}
+        called = Called(own, called.cancelled)
     if photograph:
         check_unchanged(session.topology, task.node, scope.state.values, photograph)
     return called
+
+
+def _shared(given: Any, keys: Iterable[str]) -> Any:
+    """What a node that is a graph receives: those of its own keys that the state around it has."""
+    if isinstance(given, Mapping):
+        return {key: given[key] for key in keys if key in given}
+    return {key: getattr(given, key) for key in keys if hasattr(given, key)}
 
 
 def _timeout(task: Task, node: Node) -> TimeoutPolicy | None:

@@ -1,6 +1,7 @@
 """What unwinds a node that has not failed. None is an `Exception`: a node's `except Exception` must not swallow it."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from durable_graph.graph import Command, Interrupt
 
@@ -20,8 +21,8 @@ class GraphInterrupt(GraphBubbleUp):
 class ParentCommand(GraphBubbleUp):
     """A nested run hands a `Command` to the graph that runs it."""
 
-    def __init__(self, command: Command) -> None:
-        self.command: Command = command
+    def __init__(self, command: Command[Any]) -> None:
+        self.command: Command[Any] = command
         super().__init__(command)
 
 

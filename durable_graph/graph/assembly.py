@@ -1,6 +1,8 @@
 """From a description without problems to the topology."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from durable_graph.channels import Channel, Joined
 from durable_graph.graph.codecs import Codecs
@@ -8,7 +10,19 @@ from durable_graph.graph.control import DEFERRED, END, START
 from durable_graph.graph.description import DescribedNode, Description
 from durable_graph.graph.inputs import Inputs
 from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
-from durable_graph.graph.topology import Join, Node, Router, Topology
+from durable_graph.graph.topology import Handler, Join, Node, Router, Topology
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Schemas:
+    """The classes that a graph was described with."""
+
+    state: Schema
+    input: Schema
+    output: Schema
+    context: Any
 
 
 def joins_of(description: Description) -> tuple[Join, ...]:
@@ -32,7 +46,7 @@ def internal_channels(description: Description) -> dict[str, Channel]:
 def assemble(
     name: str,
     description: Description,
-    state: Schema,
+    schemas: Schemas,
     inputs: Inputs,
     channels: Mapping[str, Channel],
     codecs: Codecs,
@@ -42,7 +56,7 @@ def assemble(
     nodes = {node.name: _node(node, description, inputs) for node in description.nodes}
     return Topology(
         name=name,
-        state=state,
+        state=schemas.state,
         nodes=nodes,
         entry=_successors(description, START),
         entry_routers=_routers(description, START, inputs),
@@ -52,21 +66,37 @@ def assemble(
         joins_of_target=_grouped((join.target, join) for join in joins),
         codecs=codecs.of_channel,
         argument=codecs.argument,
-        input=state,
-        output=state,
+        input=schemas.input,
+        output=schemas.output,
+        context=schemas.context,
+        deferred=frozenset(node.name for node in description.nodes if node.options.defer),
     )
 
 
 def _node(node: DescribedNode, description: Description, inputs: Inputs) -> Node:
+    own, usual = node.options, description.defaults
+    handler = _first(node.handler, description.default_handler)
     return Node(
         name=node.name,
         action=node.action,
         is_async=node.signature.is_async,
-        injected={name: name for name in node.signature.injected},
+        injected=node.signature.injected,
         input=inputs.of_node[node.name],
         edges=_successors(description, node.name),
         routers=_routers(description, node.name, inputs),
+        defer=own.defer,
+        metadata=own.metadata,
+        retry=_first(own.retry, usual.retry) or (),
+        timeout=_first(own.timeout, usual.timeout if node.signature.is_async else None),
+        cache=_first(own.cache, usual.cache),
+        error_handler=None if handler is None else Handler(handler[0], handler[1].is_async, handler[1].injected),
+        destinations=own.destinations,
+        subgraph=node.subgraph,
     )
+
+
+def _first(own: T | None, usual: T | None) -> T | None:
+    return usual if own is None else own
 
 
 def _successors(description: Description, start: str) -> tuple[str, ...]:
@@ -76,7 +106,9 @@ def _successors(description: Description, start: str) -> tuple[str, ...]:
 
 def _routers(description: Description, source: str, inputs: Inputs) -> tuple[Router, ...]:
     return tuple(
-        Router(router.name, router.path, router.choices, inputs.of_router[source, router.name])
+        Router(
+            router.name, router.path, router.choices, inputs.of_router[source, router.name], router.signature.injected
+        )
         for router in description.routers
         if router.source == source
     )

@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, Generic, Self, overload
+from datetime import timedelta
+from typing import Any, Generic, Self, Unpack, overload
 
 from durable_graph.errors import GraphDescriptionError, GraphValidationError, UnreachableNodeWarning
 from durable_graph.graph.actions import InputT, NodeAction, RouterPath, StateT
-from durable_graph.graph.assembly import assemble, internal_channels
+from durable_graph.graph.assembly import Schemas, assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import codecs_of, types_named_in
 from durable_graph.graph.control import END, START
@@ -16,10 +17,14 @@ from durable_graph.graph.description import (
     DescribedNode,
     DescribedRouter,
     Description,
+    NodeOptions,
 )
 from durable_graph.graph.inputs import channels_of, inputs_of
+from durable_graph.graph.options import NodeArguments, described_handler, node_options, retries_of
+from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.schema import Schema
-from durable_graph.graph.signatures import name_of, routes_of, signature_of
+from durable_graph.graph.signatures import ROUTER_INJECTABLE, name_of, routes_of, signature_of
+from durable_graph.graph.subgraph import Subgraph
 from durable_graph.graph.topology import Topology
 from durable_graph.graph.validation import problems_of, unreachable_nodes
 
@@ -33,22 +38,49 @@ class GraphBuilder(Generic[StateT]):
     Raises `InvalidStateSchemaError` for a class that cannot be a state.
     """
 
-    def __init__(self, state_schema: type[StateT]) -> None:
-        self._state = Schema.of(state_schema)
+    def __init__(
+        self,
+        state_schema: type[StateT],
+        context_schema: type[Any] | None = None,
+        *,
+        input_schema: type[Any] | None = None,
+        output_schema: type[Any] | None = None,
+    ) -> None:
+        state = Schema.of(state_schema)
+        self._schemas = Schemas(
+            state,
+            state if input_schema is None else Schema.of(input_schema),
+            state if output_schema is None else Schema.of(output_schema),
+            context_schema,
+        )
         self._description = Description()
 
     @overload
-    def add_node(self, node: NodeAction[StateT, StateT], /) -> Self: ...
+    def add_node(self, node: NodeAction[StateT, StateT], /, **options: Unpack[NodeArguments]) -> Self: ...
     @overload
-    def add_node(self, node: str, action: NodeAction[StateT, StateT]) -> Self: ...
-    @overload
-    def add_node(self, node: NodeAction[InputT, InputT | StateT], /, *, input_schema: type[InputT]) -> Self: ...
+    def add_node(self, node: str, action: NodeAction[StateT, StateT], **options: Unpack[NodeArguments]) -> Self: ...
     @overload
     def add_node(
-        self, node: str, action: NodeAction[InputT, InputT | StateT], *, input_schema: type[InputT]
+        self,
+        node: NodeAction[InputT, InputT | StateT],
+        /,
+        *,
+        input_schema: type[InputT],
+        **options: Unpack[NodeArguments],
+    ) -> Self: ...
+    @overload
+    def add_node(
+        self,
+        node: str,
+        action: NodeAction[InputT, InputT | StateT],
+        *,
+        input_schema: type[InputT],
+        **options: Unpack[NodeArguments],
     ) -> Self: ...
 
-    def add_node(self, node: Any, action: Any = None, *, input_schema: Any = None) -> Self:
+    def add_node(
+        self, node: Any, action: Any = None, *, input_schema: Any = None, **options: Unpack[NodeArguments]
+    ) -> Self:
         """Add a node under a name, or under its function's own: `add_node("plan", plan)`, `add_node(plan)`.
 
         A node is a callable, async or not. It is called with the state, and with `runtime` and `config` if it has
@@ -57,15 +89,58 @@ class GraphBuilder(Generic[StateT]):
         A node whose first parameter is annotated with another state class receives that one, and its keys that the
         state does not have become channels of their own. `input_schema` says the same where the annotation cannot.
 
-        Raises `GraphDescriptionError` for what cannot be called, or has no name.
+        A compiled graph is a node as well: it receives the keys that its input and this state share.
+
+        Options:
+            defer: it runs when nothing else is left to run.
+            metadata: what events and its config say of it.
+            retry_policy: a `RetryPolicy` or several, of which the first that matches an error counts.
+            timeout: for one attempt, in seconds, as a timedelta or a `TimeoutPolicy`; async nodes only.
+            cache_policy: that its result may come from the cache that the graph is compiled with.
+            error_handler: runs in its place once it has failed for good; it is called with the input, and with
+                `error`, a `NodeError`, and says itself what comes after it.
+            destinations: the nodes that its Commands go to, for drawing; `Command[Literal[...]]` says them as well.
+
+        Raises `GraphDescriptionError` for what cannot be called, or has no name, and `InvalidOptionError`.
         """
         if action is None and not isinstance(node, str):
             action, node = node, _own_name(node)
+        subgraph = action if isinstance(action, Subgraph) else None
+        if subgraph is not None:
+            action = subgraph.run_as_node
         if not isinstance(node, str):
             raise GraphDescriptionError(f"a node's name is a string, not {node!r}")
         if not callable(action):
             raise GraphDescriptionError(f"node {node!r} cannot be called: {action!r} is no function")
-        self._description.nodes.append(DescribedNode(node, action, input_schema, signature_of(action)))
+        handler = options.get("error_handler")
+        described = DescribedNode(
+            node,
+            action,
+            input_schema,
+            signature_of(action),
+            node_options(node, action, options),
+            None if handler is None else described_handler(node, handler),
+            subgraph,
+        )
+        self._description.nodes.append(described)
+        return self
+
+    def set_node_defaults(
+        self,
+        *,
+        retry_policy: RetryPolicy | Sequence[RetryPolicy] | None = None,
+        cache_policy: CachePolicy | None = None,
+        error_handler: Callable[..., Any] | None = None,
+        timeout: float | timedelta | TimeoutPolicy | None = None,
+    ) -> Self:
+        """What holds for every node that does not say otherwise; a timeout for async ones only."""
+        self._description.defaults = NodeOptions(
+            retry=retries_of(retry_policy),
+            cache=cache_policy,
+            timeout=None if timeout is None else TimeoutPolicy.of(timeout),
+        )
+        if error_handler is not None:
+            self._description.default_handler = described_handler("of all nodes", error_handler)
         return self
 
     def add_edge(self, start: str | Sequence[str], end: str) -> Self:
@@ -106,7 +181,7 @@ class GraphBuilder(Generic[StateT]):
             name=name_of(path) or "condition",
             path=path,
             choices=_choices(path, path_map),
-            signature=signature_of(path, injectable=()),
+            signature=signature_of(path, injectable=ROUTER_INJECTABLE),
         )
         self._description.routers.append(router)
         return self
@@ -148,7 +223,7 @@ class GraphBuilder(Generic[StateT]):
 
         Raises `GraphValidationError` with everything that is wrong.
         """
-        description, state = self._description, self._state
+        description, state = self._description, self._schemas.state
         inputs = inputs_of(description, state)
         channels, disagreements = channels_of(state, inputs)
         rules = {**channels, **internal_channels(description)}
@@ -159,10 +234,12 @@ class GraphBuilder(Generic[StateT]):
         unreachable = unreachable_nodes(description)
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())
-        return assemble(name, description, state, inputs, channels, codecs)
+        return assemble(name, description, self._schemas, inputs, channels, codecs)
 
 
 def _own_name(action: Any) -> str:
+    if isinstance(action, Subgraph):
+        return str(action.topology.name)
     if not callable(action):
         raise GraphDescriptionError(f"{action!r} is neither a node nor the name of one")
     name = name_of(action)

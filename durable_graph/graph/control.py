@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
 
 import msgspec
+
+NodeNameT = TypeVar("NodeNameT", bound=str)
 
 START: Final = "__start__"
 END: Final = "__end__"
@@ -46,12 +48,13 @@ class Send:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
 
-class Command:
+class Command(Generic[NodeNameT]):
     """An update of the state together with where to go, from a node or as the input of a run.
 
     `update` is what a node may return: a dict, a list of (key, value) pairs, or an instance of a state class. `goto` is
     a node's name, a `Send`, or a list of these; the node's own edges are followed as well. `graph=Command.PARENT`
-    hands both to the graph that runs this one. `resume`, as the input of a run, answers an interrupt: with the answer
+    hands both to the graph that runs this one. A node annotated to return `Command[Literal["a", "b"]]` says where
+    it goes. `resume`, as the input of a run, answers an interrupt: with the answer
     itself where one is open, or `{interrupt id: answer}`.
     """
 

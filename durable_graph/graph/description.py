@@ -4,7 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import Signature
+from durable_graph.graph.subgraph import Subgraph
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """What a node was given beside its function. None leaves it to the defaults for all nodes."""
+
+    defer: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    retry: tuple[RetryPolicy, ...] | None = None
+    cache: CachePolicy | None = None
+    timeout: TimeoutPolicy | None = None
+    destinations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +29,9 @@ class DescribedNode:
     action: Callable[..., Any]
     input_schema: Any
     signature: Signature
+    options: NodeOptions = field(default_factory=NodeOptions)
+    handler: tuple[Callable[..., Any], Signature] | None = None
+    subgraph: Subgraph | None = None
 
     def __str__(self) -> str:
         return f"node {self.name!r}"
@@ -61,3 +78,5 @@ class Description:
     joins: list[DescribedJoin] = field(default_factory=list)
     routers: list[DescribedRouter] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
+    defaults: NodeOptions = field(default_factory=NodeOptions)
+    default_handler: tuple[Callable[..., Any], Signature] | None = None

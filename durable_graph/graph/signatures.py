@@ -12,10 +12,16 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 from durable_graph.graph.annotations import read_annotation, resolve_one
 from durable_graph.graph.callers import defining_scope
-from durable_graph.graph.control import Send
+from durable_graph.graph.control import Command, Send
 
-INJECTABLE: Final = ("runtime", "config")
+INJECTABLE: Final = ("runtime", "config", "writer", "previous")
 """The parameters that a node may have beside the state, by name."""
+
+ROUTER_INJECTABLE: Final = ("runtime", "config")
+HANDLER_INJECTABLE: Final = (*INJECTABLE, "error")
+
+_ANNOTATED: Final = {"Runtime": "runtime", "StreamWriter": "writer", "NodeError": "error"}
+"""What a parameter annotated with one of these classes of ours is, whatever it is called."""
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
 _BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -26,12 +32,13 @@ _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 class Signature:
     """How to call a node or a router.
 
-    `takes` is the annotation of its first parameter, None where there is none that can be read; `problem` says why
-    it cannot be called, as a predicate ("takes ...").
+    `injected` says for each further parameter that is provided what it is. `takes` is the annotation of its first
+    parameter, None where there is none that can be read; `problem` says why it cannot be called, as a predicate
+    ("takes ...").
     """
 
     is_async: bool
-    injected: tuple[str, ...]
+    injected: Mapping[str, str]
     takes: Any
     problem: str | None
 
@@ -44,14 +51,21 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
         parameters = tuple(inspect.signature(action).parameters.values())
     except (ValueError, TypeError):
         # Builtins and extension types that do not tell are called with the state alone.
-        return Signature(is_async, (), None, None)
+        return Signature(is_async, {}, None, None)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        return Signature(is_async, (), None, "is a generator; it has to return its result, not yield it")
+        return Signature(is_async, {}, None, "is a generator; it has to return its result, not yield it")
     if not parameters or parameters[0].kind not in _POSITIONAL:
-        return Signature(is_async, (), None, "takes no positional parameter; its first one is the state")
+        return Signature(is_async, {}, None, "takes no positional parameter; its first one is the state")
     first, *further = parameters
     given = _already_given(action)
-    injected = tuple(p.name for p in further if p.name in injectable and p.kind in _BY_NAME and p.name not in given)
+    injected = {
+        p.name: kind
+        for p in further
+        if p.kind in _BY_NAME and p.name not in given and (kind := _kind_of(p, function, injectable)) is not None
+    }
+    if any(p.name == "store" for p in further if _is_required(p)):
+        why = "asks for a store, which there is none of here; pass one by the context, or keep it in the module"
+        return Signature(is_async, injected, None, why)
     unknown = [p.name for p in further if _is_required(p) and p.name not in injected]
     problem = None
     if unknown:
@@ -66,6 +80,19 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
 def routes_of(path: Callable[..., Any]) -> tuple[Any, ...] | None:
     """The values of the `Literal` that a router is annotated to return; None if it may return anything."""
     return _literals(annotation_of(path, "return")) or None
+
+
+def destinations_of(action: Callable[..., Any]) -> tuple[str, ...]:
+    """The nodes that an action is annotated to go to: `Command[Literal["a", "b"]]`, alone, in a union or a list."""
+    found: list[str] = []
+    ahead = [annotation_of(action, "return")]
+    while ahead:
+        hint = read_annotation(ahead.pop()).declared
+        if get_origin(hint) is Command:
+            found.extend(name for inner in get_args(hint) for name in get_args(inner) if isinstance(name, str))
+        elif get_args(hint):
+            ahead.extend(get_args(hint))
+    return tuple(dict.fromkeys(found))
 
 
 def annotation_of(action: Callable[..., Any], name: str | int) -> Any:
@@ -125,6 +152,17 @@ def _already_given(action: Any) -> Mapping[str, Any]:
         given |= action.keywords
         action = action.func
     return given
+
+
+def _kind_of(parameter: Parameter, function: Any, injectable: tuple[str, ...]) -> str | None:
+    annotation = parameter.annotation
+    if annotation is not Parameter.empty:
+        resolved = _resolved(annotation, function)
+        cls = get_origin(resolved) or resolved
+        kind = _ANNOTATED.get(getattr(cls, "__name__", ""))
+        if kind in injectable and getattr(cls, "__module__", "").startswith("durable_graph."):
+            return kind
+    return parameter.name if parameter.name in injectable else None
 
 
 def _is_required(parameter: Parameter) -> bool:

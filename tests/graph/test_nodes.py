@@ -72,7 +72,7 @@ def test_any_callable_is_a_node(action: Callable[..., Any], is_async: bool) -> N
 
     assert node.action is action
     assert node.is_async == is_async
-    assert node.injected == ()
+    assert not node.injected
 
 
 def both(state: State, runtime: Any, *, config: Any = None, other: int = 1, **more: Any) -> None: ...
@@ -95,7 +95,7 @@ def test_a_node_is_given_what_it_names_and_was_not_given_yet(
 ) -> None:
     node = GraphBuilder(State).add_node("it", action).add_edge(START, "it").topology().nodes["it"]
 
-    assert node.injected == injected
+    assert tuple(node.injected) == injected
 
 
 # What nodes receive

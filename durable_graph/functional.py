@@ -1,0 +1,271 @@
+"""Workflows as functions: `@entrypoint` makes one durable, `@task` what it calls."""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from durable_graph._runtime.calls import Definition
+from durable_graph._runtime.context import SAVED
+from durable_graph._runtime.session import current
+from durable_graph.app import CompiledGraph
+from durable_graph.caching import Cache
+from durable_graph.channels import LastValue
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.codec import Codec
+from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError
+from durable_graph.graph import ChannelCodec, Node, Topology
+from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
+from durable_graph.graph.signatures import annotation_of, name_of, signature_of
+from durable_graph.graph.single import single
+
+P = ParamSpec("P")
+ReturnT = TypeVar("ReturnT")
+ResultT = TypeVar("ResultT", covariant=True)
+ValueT = TypeVar("ValueT")
+SaveT = TypeVar("SaveT")
+Timeout = float | timedelta | TimeoutPolicy
+Retry = RetryPolicy | Sequence[RetryPolicy]
+
+
+class Awaiting(Protocol[ResultT]):
+    """What a call of a task gives: something to await, which runs from now on."""
+
+    def __await__(self) -> Generator[Any, None, ResultT]: ...
+
+    def done(self) -> bool:
+        """Whether it is over."""
+        ...
+
+
+class TaskFunction(Generic[P, ReturnT]):
+    """A function whose calls are recorded: each result is durable before its caller sees it.
+
+    Call it in an entrypoint, in a node of a graph or in another task, and await what that gives; calls that are not
+    awaited one by one run side by side. When the caller runs again, a call that had a result is not made again: it is
+    recognised by its position among the caller's calls, and checked by name and arguments.
+
+    Raises `OutsideOfRunError` outside of those, and when awaited `ReplayMismatchError` where a caller that runs again
+    calls something else at this position, `UnstorableValueError` for a result that cannot be stored, and what the
+    function raises.
+    """
+
+    def __init__(self, definition: Definition, function: Callable[P, Any]) -> None:
+        self._definition = definition
+        functools.update_wrapper(self, function)
+
+    @property
+    def name(self) -> str:
+        """What its calls are recorded as."""
+        return self._definition.name
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaiting[ReturnT]:
+        scope = current.get()
+        if scope is None or scope.is_over:
+            raise OutsideOfRunError(f"the task {self.name!r}")
+        return scope.calls.start(scope, self._definition, args, kwargs)  # type: ignore[no-any-return]
+
+
+@overload
+def task(function: Callable[P, Coroutine[Any, Any, ReturnT]], /) -> TaskFunction[P, ReturnT]: ...
+@overload
+def task(function: Callable[P, ReturnT], /) -> TaskFunction[P, ReturnT]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    retry_policy: Retry | None = None,
+    cache_policy: CachePolicy | None = None,
+    timeout: Timeout | None = None,
+) -> "TaskDecorator": ...
+def task(
+    function: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    retry_policy: Retry | None = None,
+    cache_policy: CachePolicy | None = None,
+    timeout: Timeout | None = None,
+) -> Any:
+    """Make a function, async or plain, a task: see `TaskFunction`.
+
+    `retry_policy` says when a call that fails is made again, `timeout` how long it may take (seconds, a timedelta or a
+    `TimeoutPolicy`; async functions only), `cache_policy` that its result may come from the cache of the graph that it
+    runs in. `name` is what calls are recorded as, by default the function's own.
+
+    Raises `GraphDescriptionError` for what cannot be a task.
+    """
+    decorator = TaskDecorator(name, retry_policy, cache_policy, timeout)
+    return decorator if function is None else decorator(function)
+
+
+class TaskDecorator:
+    """`@task(...)` with options."""
+
+    def __init__(
+        self,
+        name: str | None,
+        retry_policy: Retry | None,
+        cache_policy: CachePolicy | None,
+        timeout: Timeout | None,
+    ) -> None:
+        self._name = name
+        retries = (retry_policy,) if isinstance(retry_policy, RetryPolicy) else tuple(retry_policy or ())
+        self._retry = retries
+        self._cache = cache_policy
+        self._timeout = None if timeout is None else TimeoutPolicy.of(timeout)
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, ReturnT]], /) -> TaskFunction[P, ReturnT]: ...
+    @overload
+    def __call__(self, function: Callable[P, ReturnT], /) -> TaskFunction[P, ReturnT]: ...
+    def __call__(self, function: Callable[..., Any], /) -> Any:
+        if not callable(function):
+            raise GraphDescriptionError(f"a task is a function, not {function!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise GraphDescriptionError(f"the task {function!r} is a generator; it has to return its result")
+        is_async = inspect.iscoroutinefunction(function)
+        name = self._name or getattr(function, "__name__", None)
+        if not name or name == "<lambda>":
+            raise GraphDescriptionError(f"the task {function!r} has no name of its own; give it one: @task(name=...)")
+        if self._timeout is not None and not is_async:
+            raise GraphDescriptionError(f"the task {name!r} is a plain function, which no timeout can stop")
+        definition = Definition(
+            name, function, is_async, self._retry, self._timeout, self._cache, _codec_of_result(function)
+        )
+        return TaskFunction(definition, function)
+
+
+def _codec_of_result(function: Callable[..., Any]) -> Any:
+    """The codec of what the function is annotated to return; None where that says nothing."""
+    try:
+        hint = inspect.signature(function, eval_str=True).return_annotation
+    except (ValueError, TypeError, NameError):
+        return None
+    if hint in (inspect.Signature.empty, Any):
+        return None
+    try:
+        return Codec(()).of(hint, where="the result of a task")
+    except InvalidStateSchemaError:
+        # Its values may be storable all the same, by what the graph around it knows.
+        return None
+
+
+# Entrypoints
+
+INPUT = "#input"
+VALUE = "#value"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final(Generic[ValueT, SaveT]):
+    """What an entrypoint returns where `value` is its result, and `save` what its next call gets as `previous`."""
+
+    value: ValueT
+    save: SaveT
+
+
+class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
+    """Make a function the start of a durable workflow: `@entrypoint(checkpointer=...)`.
+
+    The function, async or plain, takes one input, and `runtime`, `config`, `writer` and `previous` if it has
+    parameters called so: `previous` is what the last call on the thread returned, or saved with `entrypoint.final`.
+    When it is resumed it runs from its start again, and the tasks that it called are not run again.
+
+    `types` are classes that values of the workflow may be of, beside those that the function's annotations name. The
+    others as for `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for what cannot be one.
+    """
+
+    final = Final
+
+    def __init__(
+        self,
+        checkpointer: Checkpointer | bool | None = None,
+        *,
+        cache: Cache | None = None,
+        context_schema: Any = None,
+        retry_policy: Retry | None = None,
+        cache_policy: CachePolicy | None = None,
+        timeout: Timeout | None = None,
+        name: str | None = None,
+        types: Iterable[type | tuple[str, type]] = (),
+    ) -> None:
+        self._checkpointer = checkpointer
+        self._cache = cache
+        self._context = context_schema
+        self._retry = (retry_policy,) if isinstance(retry_policy, RetryPolicy) else tuple(retry_policy or ())
+        self._cache_policy = cache_policy
+        self._timeout = None if timeout is None else TimeoutPolicy.of(timeout)
+        self._name = name
+        self._types = tuple(types)
+
+    def __call__(self, function: Callable[..., Any]) -> CompiledGraph[Any]:
+        """The workflow: run it with `ainvoke`, stream it, look at its threads, like any compiled graph."""
+        signature = signature_of(function)
+        name = self._name or name_of(function)
+        if name is None:
+            raise GraphDescriptionError(f"the entrypoint {function!r} has no name of its own: give it one, name=...")
+        if signature.problem:
+            raise GraphDescriptionError(f"the entrypoint {name!r} {signature.problem}")
+        if self._timeout is not None and not signature.is_async:
+            raise GraphDescriptionError(f"the entrypoint {name!r} is a plain function, which no timeout can stop")
+        codec = Codec(self._types)
+        for hint in (signature.takes, annotation_of(function, "return")):
+            with contextlib.suppress(InvalidStateSchemaError):
+                # What the annotation cannot say, `types` may.
+                codec.of(hint, where="an annotation")
+        anything = codec.of(Any, where=f"the entrypoint {name!r}")
+        given, returned = single(Any, INPUT), single(Any, VALUE)
+        channels = {channel: LastValue(Any) for channel in (INPUT, VALUE, SAVED)}
+        node = Node(
+            name=name,
+            action=_returning(function, is_async=signature.is_async),
+            is_async=signature.is_async,
+            injected=signature.injected,
+            input=given,
+            edges=(),
+            routers=(),
+            retry=self._retry,
+            timeout=self._timeout,
+            cache=self._cache_policy,
+        )
+        topology = Topology(
+            name=name,
+            state=returned,
+            nodes={name: node},
+            entry=(name,),
+            entry_routers=(),
+            channels=channels,
+            joins=(),
+            joins_of_source={},
+            joins_of_target={},
+            codecs={channel: ChannelCodec(anything, anything) for channel in channels},
+            argument=anything,
+            input=given,
+            output=returned,
+            context=self._context,
+        )
+        return CompiledGraph(topology, self._checkpointer, self._cache)
+
+
+def _returning(function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
+    """The function as a node: what it returns is the result, and what its next call gets as `previous`."""
+    if not is_async:
+
+        def call(given: Any, **extra: Any) -> dict[str, Any]:
+            return _written(function(given, **extra))
+
+        return functools.update_wrapper(call, function)
+
+    async def call_async(given: Any, **extra: Any) -> dict[str, Any]:
+        return _written(await function(given, **extra))
+
+    return functools.update_wrapper(call_async, function)
+
+
+def _written(result: Any) -> dict[str, Any]:
+    if isinstance(result, Final):
+        return {VALUE: result.value, SAVED: result.save}
+    return {VALUE: result, SAVED: result}
