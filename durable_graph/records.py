@@ -124,8 +124,9 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     """Everything of one commit that has to become true together.
 
     It applies only if the thread is at `expected` (0: it does not exist), with the same `epoch` and `wseq`, and, for a
-    fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend; gaps may be.
-    `fork_of` is the checkpoint that a new line grows from; None goes on with the head's line.
+    fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend over all
+    namespaces; gaps may be. `fork_of` is the checkpoint, of any namespace, that a new line grows from; None follows
+    the head's line. Without a root checkpoint the head stays, in a fork that of `fork_of`'s time.
     """
 
     thread: str
@@ -155,7 +156,7 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 
 
 class WritesMoved(msgspec.Struct, frozen=True, gc=False):
-    """Not applied: the version is right, but another writer recorded tasks meanwhile. Load, adopt, commit again."""
+    """Not applied: the version is right, but another writer recorded tasks meanwhile. Load, adopt, try again."""
 
     wseq: int
 
@@ -172,8 +173,8 @@ CommitResult = Committed | WritesMoved | Conflict
 class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     """Task records to save at once, on top of the checkpoint `expected`; `status` changes the thread's, if given.
 
-    It applies only if the thread is at `expected` with the same `epoch` and, where it is given, the same `wseq`: then
-    nobody else recorded anything since its writer looked.
+    It applies only if the thread is at `expected` with the same `epoch` and, where it is given, the same `wseq`: with
+    that nobody recorded anything since its writer looked. All of it applies, or nothing.
     """
 
     thread: str
@@ -204,7 +205,9 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
 
     `checkpoint` is None where the thread is deleted, or has no such checkpoint. `values` holds, for every channel, its
     last row and the rows that its `prev`s lead to. `records` are the task records from `checkpoint.born` to its `no`.
-    `writes_digest` is the sum of the digests that `records` should have, where the thread keeps one: at its head.
+    `writes_digest` is the sum of the digests that `records` should have, and with them those of nested tasks and calls
+    since, where the thread keeps one: at its head. `nested` are the digests of the latter; those records are read from
+    their own namespaces.
     """
 
     thread: ThreadRow
@@ -212,6 +215,7 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     values: tuple[ValueRow, ...] = ()
     records: tuple[TaskRecord, ...] = ()
     writes_digest: bytes | None = None
+    nested: tuple[bytes, ...] = ()
 
 
 class HistoryPage(msgspec.Struct, frozen=True, gc=False):

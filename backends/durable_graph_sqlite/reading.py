@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
 from durable_graph.errors import CorruptCheckpointError
@@ -34,7 +35,7 @@ from durable_graph_sqlite.rows import (
 from durable_graph_sqlite.statements import Columns
 
 _BEYOND = 1 << 62
-_LINE, _VALUE = 0, 1
+_LINE, _VALUE, _NESTED = 0, 1, 3
 
 
 def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None) -> StoredCheckpoint | None:
@@ -58,8 +59,10 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None) -> Stored
     checkpoint = checkpoint_from(columns[THREAD_WIDTH:])
     # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
     at = row.version if no is None else no
-    values, records = _state(db, row, checkpoint, at, sums if no is None else None)
-    return StoredCheckpoint(row, checkpoint, values, records, sums.writes if is_head else None)
+    state = _state(db, row, checkpoint, at, is_head=is_head, sums=sums if no is None else None)
+    return StoredCheckpoint(
+        row, checkpoint, state.values, state.records, sums.writes if is_head else None, state.nested
+    )
 
 
 def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, limit: int) -> HistoryPage | None:
@@ -89,14 +92,14 @@ def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, li
 
 
 def load_records(db: sqlite3.Connection, thread: str, ns: str) -> StoredRecords | None:
-    """The task records of one namespace, which may have no checkpoint."""
-    columns = statements.row(db, "find_thread", {"tid": key_of(thread)})
-    if columns is None:
+    """The task records of one namespace. One statement."""
+    found = statements.rows(db, "find_records", {"tid": key_of(thread), "ns": ns})
+    if not found:
+        check_no_orphan(db, thread)
         return None
-    row, _ = thread_from(thread, columns)
-    sought = {"tid": key_of(thread), "ns": ns, "born": 0, "hi": row.version}
-    records = statements.rows(db, "page_of_records", sought)
-    return StoredRecords(row, tuple(record_from(thread, each) for each in records))
+    row, _ = thread_from(thread, found[0])
+    records = (columns[THREAD_WIDTH:] for columns in found)
+    return StoredRecords(row, tuple(record_from(thread, columns) for columns in records if columns[0] is not None))
 
 
 def list_threads(db: sqlite3.Connection, status: Status | None, limit: int, after: str | None) -> list[ThreadInfo]:
@@ -109,12 +112,25 @@ def list_threads(db: sqlite3.Connection, status: Status | None, limit: int, afte
     return [thread_info_from(columns) for columns in found]
 
 
+class _State(NamedTuple):
+    values: tuple[ValueRow, ...]
+    records: tuple[TaskRecord, ...]
+    nested: tuple[bytes, ...]
+
+
 def _state(
-    db: sqlite3.Connection, thread: ThreadRow, checkpoint: CheckpointRow, at: int, sums: Sums | None = None
-) -> tuple[tuple[ValueRow, ...], tuple[TaskRecord, ...]]:
+    db: sqlite3.Connection,
+    thread: ThreadRow,
+    checkpoint: CheckpointRow,
+    at: int,
+    *,
+    is_head: bool = False,
+    sums: Sums | None = None,
+) -> _State:
     """The value rows of a checkpoint's namespace in the lineage of number `at`, and the checkpoint's task records.
 
-    `sums` are those that the thread vouches for, where `at` is its version.
+    With the digests of the records of other namespaces, if it is the head. `sums` are those that the thread vouches
+    for, where `at` is its version.
     """
     sought = {
         "tid": key_of(thread.thread),
@@ -122,8 +138,9 @@ def _state(
         "at": at,
         "born": checkpoint.born,
         "no": checkpoint.no,
+        "nested": checkpoint.born if is_head else _BEYOND,
     }
-    lines, values, records = [], [], []
+    lines, values, records, nested = [], [], [], []
     for arm, text, *rest in statements.rows(db, "read_state", sought):
         if arm == _LINE:
             lo, parent, _, _, digest, _ = rest
@@ -131,12 +148,14 @@ def _state(
         elif arm == _VALUE:
             no, prev, kind, _, digest, value = rest
             values.append(value_from(thread.thread, text, no, prev, kind, value, digest))
+        elif arm == _NESTED:
+            nested.append(rest[4])
         else:
             born, ordinal, rank, revision, digest, value = rest
             columns: Columns = (checkpoint.ns, born, ordinal, rank, revision, text, value, digest)
             records.append(record_from(thread.thread, columns))
     _check_lines(thread, sums, lines)
-    return tuple(values), tuple(records)
+    return _State(tuple(values), tuple(records), tuple(nested))
 
 
 def _check_lines(thread: ThreadRow, sums: Sums | None, lines: Sequence[Columns]) -> None:
@@ -155,8 +174,8 @@ def _bases(db: sqlite3.Connection, thread: ThreadRow, page: Sequence[CheckpointR
         if row.parent >= oldest or row.parent in bases or row.parent == 0:
             continue
         if statements.row(db, "find_commit_id", {"tid": tid, "ns": row.ns, "no": row.parent}) is not None:
-            bases[row.parent], _ = _state(db, thread, row, row.parent)
+            bases[row.parent] = _state(db, thread, row, row.parent).values
         elif row.parent < thread.floor:
-            values, _ = _state(db, thread, row, row.no)
+            values = _state(db, thread, row, row.no).values
             bases[row.parent] = tuple(value for value in values if value.no != row.no)
     return bases

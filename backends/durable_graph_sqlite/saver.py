@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
-from durable_graph.checkpointing.rules import check_keep_last, check_limit
+from durable_graph.checkpointing.pruning import check_keep_last
+from durable_graph.checkpointing.rules import check_limit
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
     CommitResult,

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable
 
-from durable_graph.checkpointing import rules
+from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, line_digest, subtract
 from durable_graph.errors import ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
@@ -16,7 +16,6 @@ from durable_graph.records import (
     TaskRecord,
     ThreadRow,
     WritesBatch,
-    WritesMoved,
 )
 from durable_graph_sqlite import statements
 from durable_graph_sqlite.rows import (
@@ -47,13 +46,13 @@ def commit(db: sqlite3.Connection, unit: CommitUnit) -> CommitResult:
         return decision
     if locked is None:
         check_no_orphan(db, unit.thread)
+    row = rules.thread_after_commit(unit, before, _forked_head(db, unit))
     lines = _lines_after(db, unit, locked)
     db.executemany(SQL["add_checkpoint"], [checkpoint_columns(tid, new.row) for new in unit.checkpoints])
     rows = [value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values]
     db.executemany(SQL["add_channel_row"], rows)
-    _record(db, tid, unit.thread, unit.records)
-    row = rules.thread_after_commit(unit, before)
-    _put_thread(db, before, row, Sums(_writes_after(db, unit, locked, row), lines))
+    replaced, _ = _record(db, tid, unit.thread, unit.records)
+    _put_thread(db, before, row, Sums(_writes_after(db, unit, locked, row, replaced), lines))
     return Committed(unit.version)
 
 
@@ -65,15 +64,8 @@ def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
     if not rules.accepts(batch, locked.row):
         recorded = [_find_record(db, tid, batch.thread, record) for record in batch.records]
         return rules.answer_to_late_save(batch, locked.row, recorded)
-    if rules.has_moved(batch, locked.row):
-        recorded = [_find_record(db, tid, batch.thread, record) for record in batch.records]
-        late = rules.answer_to_late_save(batch, locked.row, recorded)
-        return late if isinstance(late, Saved) else WritesMoved(locked.row.wseq)
     replaced, stood = _record(db, tid, batch.thread, batch.records)
-    writes = locked.sums.writes
-    for before, after in replaced:
-        if rules.is_of_head(after, locked.born, locked.row.head):
-            writes = add(subtract(writes, before.digest) if before else writes, after.digest)
+    writes = rules.sum_with(locked.sums.writes, replaced, locked.born, locked.row.head)
     row = rules.thread_after_save(batch, locked.row, stood, bumped=bool(replaced))
     if row != locked.row:
         _put_thread(db, locked.row, row, Sums(writes, locked.sums.lines))
@@ -116,18 +108,22 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int) -> int:
     for lo, parent, digest in lines:
         check_line(locked.row, lo, parent, digest)
     found = [checkpoint_from(columns) for columns in statements.rows(db, "find_checkpoints", sought)]
-    kept = rules.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last)
+    kept = pruning.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last)
     if kept is None or len(kept.checkpoints) == len(found):
         return 0
-    keys = [rules.ValueKey(*columns) for columns in statements.rows(db, "find_channel_keys", sought)]
-    values = {key[:3] for key in keys} - rules.needed_values(keys, kept)
+    keys = [pruning.ValueKey(*columns) for columns in statements.rows(db, "find_channel_keys", sought)]
+    values = {key[:3] for key in keys} - pruning.needed_values(keys, kept)
     tasks = [key for key in statements.rows(db, "find_task_keys", sought) if not kept.needs_record(key[0], key[1])]
+    of_head = [
+        digest for ns, planned, _, digest in tasks if rules.is_place_of_head(ns, planned, locked.born, locked.row.head)
+    ]
     gone = {(row.ns, row.no) for row in found} - kept.checkpoints
     db.executemany(SQL["drop_channel_row"], [(tid, *key) for key in values])
-    db.executemany(SQL["drop_task"], [(tid, *key) for key in tasks])
+    db.executemany(SQL["drop_task"], [(tid, *key[:3]) for key in tasks])
     db.executemany(SQL["drop_checkpoint"], [(tid, *place) for place in gone])
     db.executemany(SQL["drop_line"], [(tid, lo) for lo, _, _ in lines if lo not in kept.lines])
-    _put_thread(db, locked.row, rules.thread_after_prune(locked.row, kept.floor), locked.sums)
+    sums = Sums(subtract(locked.sums.writes, *of_head), locked.sums.lines)
+    _put_thread(db, locked.row, pruning.thread_after_prune(locked.row, kept.floor), sums)
     return len(gone)
 
 
@@ -158,11 +154,18 @@ def _read_back(db: sqlite3.Connection, unit: CommitUnit, thread: ThreadRow | Non
     return found[0] if found else None
 
 
+def _forked_head(db: sqlite3.Connection, unit: CommitUnit) -> int | None:
+    if not rules.needs_forked_head(unit):
+        return None
+    found = statements.row(db, "find_newest_root", {"tid": key_of(unit.thread), "at": unit.fork_of})
+    return found[0] if found else 0
+
+
 def _record(
     db: sqlite3.Connection, tid: int, thread: str, records: Iterable[TaskRecord]
-) -> tuple[list[tuple[TaskRecord | None, TaskRecord]], tuple[TaskRecord, ...]]:
-    """Put each record that stands. What was replaced by what, and for each record the one that stands."""
-    replaced: list[tuple[TaskRecord | None, TaskRecord]] = []
+) -> tuple[list[rules.Replacement], tuple[TaskRecord, ...]]:
+    """Put each record that stands. What took the place of what, and for each record the one that stands."""
+    replaced: list[rules.Replacement] = []
     stood = []
     for record in records:
         before = _find_record(db, tid, thread, record)
@@ -194,13 +197,21 @@ def _lines_after(db: sqlite3.Connection, unit: CommitUnit, locked: LockedThread 
     return add(digest, *(below[2] for below in earlier))
 
 
-def _writes_after(db: sqlite3.Connection, unit: CommitUnit, locked: LockedThread | None, row: ThreadRow) -> bytes:
-    """The sum over the task records of the new head."""
-    born = min((new.row.born for new in unit.checkpoints if (new.row.ns, new.row.no) == ("", row.head)), default=None)
-    if born is None:
-        born = locked.born if locked else 0
-    elif born == row.head and not unit.records:
-        # The usual superstep: all of its tasks are new.
+def _writes_after(
+    db: sqlite3.Connection,
+    unit: CommitUnit,
+    locked: LockedThread | None,
+    row: ThreadRow,
+    replaced: Iterable[rules.Replacement],
+) -> bytes:
+    """The sum over the task records of the head."""
+    before = locked or LockedThread(row, Sums(), 0)
+    heads = [new.row for new in unit.checkpoints if new.row.ns == ""]
+    if not heads and row.head == before.row.head:
+        return rules.sum_with(before.sums.writes, replaced, before.born, row.head)
+    sought = {"tid": key_of(unit.thread), "head": row.head}
+    born = heads[-1].born if heads else statements.rows(db, "find_born", sought)[0][0]
+    if rules.is_bare(unit, born, row.head):
         return EMPTY_STATE
-    found = statements.rows(db, "find_record_digests", {"tid": key_of(unit.thread), "born": born, "head": row.head})
+    found = statements.rows(db, "find_record_digests", {**sought, "born": born})
     return add(EMPTY_STATE, *(digest for (digest,) in found))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from durable_graph.checkpointing.digests import (
+    add,
     checkpoint_digest,
     record_digest,
     state_digest,
@@ -39,8 +40,9 @@ def verify(stored: StoredCheckpoint) -> None:
     rows.check(checkpoint, _last_rows(stored.values))
     for record in stored.records:
         _check_record(thread, record)
-    if stored.writes_digest not in (None, writes_digest(stored.records)):
-        raise _corrupt(thread, checkpoint.no, "the set of its task records", "one is missing or one too many")
+    if stored.writes_digest not in (None, add(writes_digest(stored.records), *stored.nested)):
+        what = "the set of its task records, with those of nested tasks and calls"
+        raise _corrupt(thread, checkpoint.no, what, "one is missing or one too many")
 
 
 def verify_page(page: HistoryPage) -> None:
@@ -88,7 +90,10 @@ def damaged(page: HistoryPage) -> dict[int, CorruptCheckpointError]:
 
 
 def verify_records(found: StoredRecords) -> tuple[TaskRecord, ...]:
-    """The records, once each is known to be as it was stored. Raises `CorruptCheckpointError`."""
+    """The records, once each is known to be as it was stored. Raises `CorruptCheckpointError`.
+
+    That none is missing is told by a load of the root's head, which `verify` checks.
+    """
     for record in found.records:
         _check_record(found.thread, record)
     return found.records
@@ -153,7 +158,8 @@ def _last_rows(rows: Iterable[ValueRow]) -> dict[str, int]:
 
 def _check_record(thread: ThreadRow, record: TaskRecord) -> None:
     if record_digest(thread.origin, record) != record.digest:
-        raise _corrupt(thread, record.born, f"the record of its task {record.ord}", _UNREADABLE)
+        where = f" in namespace {record.ns!r}" if record.ns else ""
+        raise _corrupt(thread, record.born, f"the record of its task {record.ord}{where}", _UNREADABLE)
 
 
 def _corrupt(thread: ThreadRow, no: int, row: str, why: str) -> CorruptCheckpointError:

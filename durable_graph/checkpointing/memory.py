@@ -1,14 +1,13 @@
 """A saver in memory: the protocol on dicts of rows. For tests, and for threads that may end with the process."""
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from durable_graph.checkpointing import rules
+from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
-from durable_graph.checkpointing.digests import EMPTY_STATE, add, subtract, writes_digest
+from durable_graph.checkpointing.digests import EMPTY_STATE, subtract, writes_digest
+from durable_graph.checkpointing.memory_rows import Rows, StoredThread
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import (
     CorruptCheckpointError,
@@ -33,77 +32,10 @@ from durable_graph.records import (
     ThreadRow,
     ValueRow,
     WritesBatch,
-    WritesMoved,
     checkpoint_id,
 )
 
-
-@dataclass(slots=True)
-class ChannelRows:
-    """A channel's rows by number. `order` has the numbers, ascending."""
-
-    order: list[int] = field(default_factory=list)
-    rows: dict[int, ValueRow] = field(default_factory=dict)
-
-    def last_within(self, intervals: Iterable[rules.Interval]) -> int:
-        """The newest number in a lineage, 0 if there is none."""
-        for lo, hi in intervals:
-            at = bisect_right(self.order, hi)
-            if at and self.order[at - 1] >= lo:
-                return self.order[at - 1]
-        return 0
-
-    def chain(self, no: int) -> Iterator[ValueRow]:
-        """The row `no` and those that it goes on from."""
-        while no in self.rows:
-            row = self.rows[no]
-            yield row
-            # Downwards only: a damaged chain must not be walked for ever.
-            no = min(row.prev, no - 1)
-
-    def put(self, row: ValueRow) -> None:
-        if row.no not in self.rows:
-            insort(self.order, row.no)
-        self.rows[row.no] = row
-
-    def between(self, lo: int, hi: int) -> Iterator[ValueRow]:
-        for no in self.order[bisect_left(self.order, lo) : bisect_right(self.order, hi)]:
-            yield self.rows[no]
-
-
-@dataclass(slots=True)
-class StoredThread:
-    """A thread with all of its rows. `parents` has the parent of each line, by its first number."""
-
-    row: ThreadRow
-    writes: bytes = EMPTY_STATE
-    parents: dict[int, int] = field(default_factory=dict)
-    checkpoints: dict[tuple[str, int], CheckpointRow] = field(default_factory=dict)
-    values: dict[str, dict[str, ChannelRows]] = field(default_factory=dict)
-    records: dict[tuple[str, int, int], TaskRecord] = field(default_factory=dict)
-
-    def newest(self, ns: str) -> int:
-        """The newest checkpoint of a namespace in the head's line, 0 if there is none."""
-        if ns == "":
-            return self.row.head
-        intervals = rules.lineage(self.parents, self.row.version)
-        numbers = (no for of, no in self.checkpoints if of == ns and rules.is_within(intervals, no))
-        return max(numbers, default=0)
-
-    def values_at(self, ns: str, no: int) -> tuple[ValueRow, ...]:
-        """For every channel its last row in the lineage of `no`, and the rows of its chain."""
-        intervals = rules.lineage(self.parents, no)
-        channels = self.values.get(ns, {}).values()
-        return tuple(row for channel in channels for row in channel.chain(channel.last_within(intervals)))
-
-    def records_between(self, ns: str, lo: int, hi: int) -> tuple[TaskRecord, ...]:
-        keys = sorted(key for key in self.records if key[0] == ns and lo <= key[1] <= hi)
-        return tuple(self.records[key] for key in keys)
-
-    def head_born(self) -> int:
-        """The smallest number under which a task of the head's plan is recorded."""
-        head = self.checkpoints.get(("", self.row.head))
-        return head.born if head else 0
+_BEYOND = 1 << 62
 
 
 class MemorySaver:
@@ -131,18 +63,29 @@ class MemorySaver:
         found = self._threads.get(thread)
         if found is None:
             return None
-        wanted = found.newest(ns) if no is None else no
-        checkpoint = found.checkpoints.get((ns, wanted))
-        is_head = ns == "" and wanted == found.row.head
+        row = found.row
+        newest = row.head if ns == "" else found.newest(ns, row.version)
+        wanted = newest if no is None else no
+        checkpoint = found.checkpoint(ns, wanted)
+        is_head = ns == "" and wanted == row.head
         if checkpoint is None:
             if is_head and wanted:
                 what = f"the row of checkpoint {checkpoint_id(wanted)!r}"
                 raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
-            return StoredCheckpoint(found.row, None)
+            return StoredCheckpoint(row, None)
         # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
-        values = found.values_at(ns, wanted if no is not None else found.row.version)
-        records = found.records_between(ns, checkpoint.born, checkpoint.no)
-        return StoredCheckpoint(found.row, checkpoint, values, records, found.writes if is_head else None)
+        values = found.values_at(ns, wanted if no is not None else row.version)
+        records = found.records_of(ns, checkpoint.born, checkpoint.no)
+        if not is_head:
+            return StoredCheckpoint(row, checkpoint, values, records)
+        nested = tuple(record.digest for record in found.records_of_head(checkpoint.born) if record.ns)
+        return StoredCheckpoint(row, checkpoint, values, records, found.writes, nested)
+
+    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
+        """See `Checkpointer.load_records`."""
+        self._binding.check()
+        found = self._threads.get(thread)
+        return StoredRecords(found.row, found.records_of(ns, 0, _BEYOND)) if found else None
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
         """See `Checkpointer.commit`."""
@@ -152,19 +95,19 @@ class MemorySaver:
         decision = rules.decide(unit, before, self._read_back(unit, found))
         if decision is not None:
             return decision
+        forked_head = found.newest("", unit.fork_of or 0) if found and rules.needs_forked_head(unit) else None
+        row = rules.thread_after_commit(unit, before, forked_head)
         if found is None or rules.begins_thread(before):
-            found = self._threads[unit.thread] = StoredThread(rules.thread_after_commit(unit, before))
+            found = self._threads[unit.thread] = StoredThread(row)
         line = rules.new_line(unit, before)
         if line is not None:
             found.parents[line[0]] = line[1]
-        found.row = rules.thread_after_commit(unit, before)
         for new in unit.checkpoints:
-            found.checkpoints[new.row.ns, new.row.no] = new.row
+            found.checkpoints.setdefault(new.row.ns, Rows()).put(new.row.no, new.row)
             channels = found.values.setdefault(new.row.ns, {})
             for value in new.values:
-                channels.setdefault(value.channel, ChannelRows()).put(value)
-        self._record(found, unit.records)
-        found.writes = writes_digest(found.records_between("", found.head_born(), found.row.head))
+                channels.setdefault(value.channel, Rows()).put(value.no, value)
+        self._record_with(found, unit, row)
         return Committed(unit.version)
 
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
@@ -174,21 +117,12 @@ class MemorySaver:
         if found is None:
             return Conflict(0)
         if not rules.accepts(batch, found.row):
-            return self._already_saved(batch, found)
-        if rules.has_moved(batch, found.row):
-            late = self._already_saved(batch, found)
-            return late if isinstance(late, Saved) else WritesMoved(found.row.wseq)
-        bumped, stood = self._record(found, batch.records)
-        found.row = rules.thread_after_save(batch, found.row, stood, bumped=bumped)
-        return Saved(found.row.wseq, bumped, stood)
-
-    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
-        """See `Checkpointer.load_records`."""
-        self._binding.check()
-        found = self._threads.get(thread)
-        if found is None:
-            return None
-        return StoredRecords(found.row, found.records_between(ns, 0, found.row.version))
+            recorded = (found.record(record.ns, record.born, record.ord) for record in batch.records)
+            return rules.answer_to_late_save(batch, found.row, recorded)
+        replaced, stood = self._record(found, batch.records)
+        found.writes = rules.sum_with(found.writes, replaced, found.head_born(), found.row.head)
+        found.row = rules.thread_after_save(batch, found.row, stood, bumped=bool(replaced))
+        return Saved(found.row.wseq, bool(replaced), stood)
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""
@@ -197,20 +131,20 @@ class MemorySaver:
         found = self._threads.get(thread)
         if found is None:
             return None
-        numbers = sorted(
-            (no for of, no in found.checkpoints if of == ns and (before is None or no < before)), reverse=True
-        )
-        page = [found.checkpoints[ns, no] for no in numbers[:limit]]
+        rows = found.checkpoints.get(ns, Rows())
+        earlier = list(rows.between(0, _BEYOND if before is None else before))
+        page = earlier[: -limit - 1 : -1]
         if not page:
             return HistoryPage(found.row, (), (), {}, (), 0)
         lo, hi = page[-1].no, page[0].no
+        channels = found.values.get(ns, {}).values()
         return HistoryPage(
             thread=found.row,
             checkpoints=tuple(page),
-            values=tuple(row for rows in found.values.get(ns, {}).values() for row in rows.between(lo, hi)),
+            values=tuple(row for rows in channels for row in rows.between(lo, hi + 1)),
             bases=self._bases(found, ns, page),
-            records=found.records_between(ns, min(row.born for row in page), hi),
-            older=lo if len(numbers) > limit else 0,
+            records=found.records_of(ns, min(row.born for row in page), hi),
+            older=lo if len(earlier) > limit else 0,
         )
 
     async def list_threads(
@@ -243,46 +177,35 @@ class MemorySaver:
             if rules.is_copy(found.row, grave.row):
                 return
             raise ThreadExistsError(target)
-        self._threads[target] = StoredThread(
-            row=rules.copied(found.row, target, grave.row if grave else None),
-            writes=found.writes,
-            parents=dict(found.parents),
-            checkpoints=dict(found.checkpoints),
-            values={
-                ns: {channel: ChannelRows(list(rows.order), dict(rows.rows)) for channel, rows in channels.items()}
-                for ns, channels in found.values.items()
-            },
-            records=dict(found.records),
-        )
+        self._threads[target] = found.copied(rules.copied(found.row, target, grave.row if grave else None))
 
     async def prune(self, thread: str, *, keep_last: int = 1) -> int:
         """See `Checkpointer.prune`."""
         self._binding.check()
-        rules.check_keep_last(keep_last)
+        pruning.check_keep_last(keep_last)
         found = self._threads.get(thread)
         if found is None:
             raise UnknownThreadError(thread)
-        kept = rules.kept(found.checkpoints.values(), found.parents, found.row, keep_last)
-        if kept is None or len(kept.checkpoints) == len(found.checkpoints):
+        places = {(ns, no) for ns, rows in found.checkpoints.items() for no in rows.order}
+        checkpoints = (row for rows in found.checkpoints.values() for row in rows.by_key.values())
+        kept = pruning.kept(checkpoints, found.parents, found.row, keep_last)
+        if kept is None or len(kept.checkpoints) == len(places):
             return 0
-        removed = len(found.checkpoints) - len(kept.checkpoints)
         keys = [
-            rules.ValueKey(ns, channel, row.no, row.prev)
+            pruning.ValueKey(ns, channel, row.no, row.prev)
             for ns, channels in found.values.items()
             for channel, rows in channels.items()
-            for row in rows.rows.values()
+            for row in rows.by_key.values()
         ]
-        for ns, channel, no in {key[:3] for key in keys} - rules.needed_values(keys, kept):
-            rows = found.values[ns][channel]
-            del rows.rows[no]
-            rows.order.remove(no)
-        found.checkpoints = {place: row for place, row in found.checkpoints.items() if place in kept.checkpoints}
+        for ns, channel, no in {key[:3] for key in keys} - pruning.needed_values(keys, kept):
+            found.values[ns][channel].remove(no)
+        gone = places - kept.checkpoints
+        for ns, no in gone:
+            found.checkpoints[ns].remove(no)
         found.parents = {lo: parent for lo, parent in found.parents.items() if lo in kept.lines}
-        found.records = {
-            key: record for key, record in found.records.items() if kept.needs_record(record.ns, record.born)
-        }
-        found.row = rules.thread_after_prune(found.row, kept.floor)
-        return removed
+        self._forget(found, kept)
+        found.row = pruning.thread_after_prune(found.row, kept.floor)
+        return len(gone)
 
     async def aclose(self) -> None:
         """Refuse further use. Calling it again does nothing."""
@@ -302,30 +225,44 @@ class MemorySaver:
         if found is None or not rules.needs_read_back(unit, found.row):
             return None
         last = unit.checkpoints[-1].row
-        row = found.checkpoints.get((last.ns, last.no))
+        row = found.checkpoint(last.ns, last.no)
         return row.commit_id if row else None
 
-    def _already_saved(self, batch: WritesBatch, found: StoredThread) -> SaveResult:
-        stood = tuple(found.records.get((record.ns, record.born, record.ord)) for record in batch.records)
-        return rules.answer_to_late_save(batch, found.row, stood)
-
-    def _record(self, found: StoredThread, records: Iterable[TaskRecord]) -> tuple[bool, tuple[TaskRecord, ...]]:
-        """Keep each record unless another one stands. Whether any was kept, and those that stand."""
-        bumped, stood = False, []
+    def _record_with(self, found: StoredThread, unit: CommitUnit, row: ThreadRow) -> None:
+        """Keep the unit's records, take the thread to `row`, and sum up the records of its head."""
+        replaced, _ = self._record(found, unit.records)
+        is_same_head, found.row = row.head == found.row.head, row
         born = found.head_born()
+        if is_same_head:
+            found.writes = rules.sum_with(found.writes, replaced, born, row.head)
+        elif rules.is_bare(unit, born, row.head):
+            found.writes = EMPTY_STATE
+        else:
+            found.writes = writes_digest(found.records_of_head(born))
+
+    def _record(
+        self, found: StoredThread, records: Iterable[TaskRecord]
+    ) -> tuple[list[rules.Replacement], tuple[TaskRecord, ...]]:
+        """Keep each record unless another one stands. What took the place of what, and for each the one that stands."""
+        replaced: list[rules.Replacement] = []
+        stood = []
         for record in records:
-            key = record.ns, record.born, record.ord
-            before = found.records.get(key)
+            before = found.record(record.ns, record.born, record.ord)
             stands = rules.standing(before, record)
             stood.append(stands)
-            if stands == before:
-                continue
-            found.records[key] = stands
-            bumped = True
-            if rules.is_of_head(record, born, found.row.head):
-                without = subtract(found.writes, before.digest) if before else found.writes
-                found.writes = add(without, stands.digest)
-        return bumped, tuple(stood)
+            if stands != before:
+                found.records.setdefault(record.ns, Rows()).put((record.born, record.ord), stands)
+                replaced.append((before, stands))
+        return replaced, tuple(stood)
+
+    def _forget(self, found: StoredThread, kept: pruning.Kept) -> None:
+        born = found.head_born()
+        for ns, rows in found.records.items():
+            for key in [key for key in rows.order if not kept.needs_record(ns, key[0])]:
+                record = rows.by_key[key]
+                if rules.is_of_head(record, born, found.row.head):
+                    found.writes = subtract(found.writes, record.digest)
+                rows.remove(key)
 
     def _bases(self, found: StoredThread, ns: str, page: list[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
         oldest = page[-1].no
@@ -333,7 +270,7 @@ class MemorySaver:
         for row in page:
             if row.parent >= oldest or row.parent in bases or row.parent == 0:
                 continue
-            if (ns, row.parent) in found.checkpoints:
+            if found.checkpoint(ns, row.parent):
                 bases[row.parent] = found.values_at(ns, row.parent)
             elif row.parent < found.row.floor:
                 bases[row.parent] = tuple(value for value in found.values_at(ns, row.no) if value.no != row.no)

@@ -47,13 +47,18 @@ class Checkpointer(Protocol):
         ...
 
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
-        """Record what tasks came to. First recorded wins among equals: the answer names the records that stand."""
+        """Record what tasks came to. First recorded wins among equals: the answer names the records that stand.
+
+        A batch that names its `wseq` is recorded only where nobody else recorded anything meanwhile: so a question is
+        answered once.
+        """
         ...
 
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
-        """Every task record of a namespace, which need not have a checkpoint. One query.
+        """Every task record of a namespace by `born` and `ord`. One query.
 
-        None if the thread never existed.
+        The namespace need not have a checkpoint: a task's calls are recorded in one of their own. None if the thread
+        never existed.
         """
         ...
 
@@ -85,7 +90,8 @@ class Checkpointer(Protocol):
         ...
 
     async def prune(self, thread: str, *, keep_last: int = 1) -> int:
-        """Remove all but the newest `keep_last` root checkpoints of the head's line, and what only the others needed.
+        """Remove all but the newest `keep_last` root checkpoints of the head's line, and what only the others needed:
+        so, too, the namespaces of tasks that none of the kept ones has left to run.
 
         The number of checkpoints removed. What stays can be read, resumed and forked as before.
         """

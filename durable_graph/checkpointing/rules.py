@@ -7,13 +7,12 @@ to number `n` lie in a few intervals, its *lineage*, and a channel's value at `n
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import msgspec
 
+from durable_graph.checkpointing.digests import add, subtract
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
-    CheckpointRow,
     CommitResult,
     Committed,
     CommitUnit,
@@ -30,15 +29,6 @@ from durable_graph.records import (
 
 Interval = tuple[int, int]
 """First and last number, both included."""
-
-
-class ValueKey(NamedTuple):
-    """Where a value row lies, and the row that it goes on from."""
-
-    ns: str
-    channel: str
-    no: int
-    prev: int
 
 
 # A commit -----------------------------------------------------------------------------------------
@@ -69,10 +59,21 @@ def decide(unit: CommitUnit, thread: ThreadRow | None, read_back: bytes | None =
     return None if thread.wseq == unit.wseq else WritesMoved(thread.wseq)
 
 
-def thread_after_commit(unit: CommitUnit, thread: ThreadRow | None) -> ThreadRow:
-    """The thread's row once the unit is applied."""
+def needs_forked_head(unit: CommitUnit) -> bool:
+    """Whether only the root's checkpoints can tell the head after the unit: it forks, and has none itself."""
+    return unit.fork_of is not None and all(new.row.ns for new in unit.checkpoints)
+
+
+def thread_after_commit(unit: CommitUnit, thread: ThreadRow | None, forked_head: int | None = None) -> ThreadRow:
+    """The thread's row once the unit is applied.
+
+    `forked_head` is the newest root checkpoint in the lineage of `unit.fork_of`, where `needs_forked_head` asked for
+    it: the new line goes on from there, and whatever came after it in the root belongs to the line that was left.
+    """
     begins = begins_thread(thread)
     heads = [new.row.no for new in unit.checkpoints if new.row.ns == ""]
+    if forked_head is not None:
+        heads.append(forked_head)
     return ThreadRow(
         thread=unit.thread,
         incarnation=unit.incarnation,
@@ -135,17 +136,11 @@ def _finality(record: TaskRecord) -> tuple[int, int]:
 
 def accepts(batch: WritesBatch, thread: ThreadRow | None) -> bool:
     """Whether task records may be saved on top of the thread as it is."""
-    return (
-        thread is not None
-        and thread.status != "deleted"
-        and thread.version == batch.expected
-        and thread.epoch == batch.epoch
-    )
+    return thread is not None and _is_at(batch, thread) and batch.wseq in (None, thread.wseq)
 
 
-def has_moved(batch: WritesBatch, thread: ThreadRow) -> bool:
-    """Whether somebody recorded something that the batch's writer has not seen, and the batch holds only if not."""
-    return batch.wseq is not None and thread.wseq != batch.wseq
+def _is_at(batch: WritesBatch, thread: ThreadRow) -> bool:
+    return thread.status != "deleted" and thread.version == batch.expected and thread.epoch == batch.epoch
 
 
 def thread_after_save(batch: WritesBatch, thread: ThreadRow, stood: Iterable[TaskRecord], *, bumped: bool) -> ThreadRow:
@@ -162,17 +157,45 @@ def thread_after_save(batch: WritesBatch, thread: ThreadRow, stood: Iterable[Tas
 
 def answer_to_late_save(
     batch: WritesBatch, thread: ThreadRow, recorded: Iterable[TaskRecord | None]
-) -> Saved | Conflict:
-    """For a batch that the thread is past: a repeated call is told that everything stands, any other conflicts."""
-    stood = tuple(recorded)
-    if batch.records and stood == batch.records:
+) -> Saved | WritesMoved | Conflict:
+    """For a batch that the thread is past: a repeated call is told that all of it stands, any other why it does not."""
+    if batch.records and tuple(recorded) == batch.records:
         return Saved(wseq=thread.wseq, bumped=False, standing=batch.records)
-    return Conflict(thread.version)
+    return WritesMoved(thread.wseq) if _is_at(batch, thread) else Conflict(thread.version)
+
+
+# What the head's sum covers -----------------------------------------------------------------------
 
 
 def is_of_head(record: TaskRecord, born: int, head: int) -> bool:
-    """Whether the sum of the head's records has this one: the head is `head`, and its plan goes back to `born`."""
-    return record.ns == "" and born <= record.born <= head
+    """Whether the sum of the head's records has this one: the head is `head`, and its plan goes back to `born`.
+
+    It has those of the tasks of its plan, and those of all other namespaces that came about since: of nested tasks and
+    of calls, which nothing else vouches for.
+    """
+    return is_place_of_head(record.ns, record.born, born, head)
+
+
+def is_place_of_head(ns: str, planned: int, born: int, head: int) -> bool:
+    """The same for a record of which only the place is at hand."""
+    return planned >= born and (ns != "" or planned <= head)
+
+
+def is_bare(unit: CommitUnit, born: int, head: int) -> bool:
+    """Whether the unit's new head has no records, the usual superstep: all tasks are new and none of them is done."""
+    return born == head and not any(is_of_head(record, born, head) for record in unit.records)
+
+
+Replacement = tuple[TaskRecord | None, TaskRecord]
+"""A record of a task, if there was one, and the one that stands in its place."""
+
+
+def sum_with(total: bytes, replaced: Iterable[Replacement], born: int, head: int) -> bytes:
+    """The sum of the head's records, once some have taken the place of others. The head is as for `is_of_head`."""
+    for before, after in replaced:
+        if is_of_head(after, born, head):
+            total = add(subtract(total, before.digest) if before else total, after.digest)
+    return total
 
 
 # The other verbs ----------------------------------------------------------------------------------
@@ -229,78 +252,6 @@ def lineage(parents: Mapping[int, int], no: int) -> list[Interval]:
 
 def is_within(intervals: Iterable[Interval], no: int) -> bool:
     return any(lo <= no <= hi for lo, hi in intervals)
-
-
-class Kept(NamedTuple):
-    """What a prune keeps. `oldest` has each kept namespace's first checkpoint, `floor` is that of the root."""
-
-    checkpoints: frozenset[tuple[str, int]]
-    lines: frozenset[int]
-    oldest: Mapping[str, int]
-    born: Mapping[str, int]
-    intervals: tuple[Interval, ...]
-
-    @property
-    def floor(self) -> int:
-        return self.oldest[""]
-
-    def needs_record(self, ns: str, born: int) -> bool:
-        """Whether a kept checkpoint may plan the task; a namespace without checkpoints goes with the root."""
-        return born >= self.born.get(ns, self.born[""])
-
-
-def check_keep_last(keep_last: int) -> None:
-    """Raises `InvalidOptionError` for a number that would leave no checkpoint."""
-    if keep_last < 1:
-        raise InvalidOptionError("keep_last", keep_last, allowed="a number from 1 on; delete_thread removes everything")
-
-
-def kept(
-    checkpoints: Iterable[CheckpointRow], parents: Mapping[int, int], thread: ThreadRow, keep_last: int
-) -> Kept | None:
-    """What a prune keeps: the newest `keep_last` root checkpoints in the head's lineage, and of every other namespace
-    what it was at since then. None where the thread has no root checkpoint: there is nothing to go by."""
-    intervals = tuple(lineage(parents, thread.version))
-    by_ns: dict[str, list[CheckpointRow]] = {}
-    for row in sorted(checkpoints, key=lambda row: row.no):
-        if is_within(intervals, row.no):
-            by_ns.setdefault(row.ns, []).append(row)
-    root = by_ns.pop("", [])[-keep_last:]
-    if not root:
-        return None
-    stay = {"": root}
-    for ns, rows in by_ns.items():
-        stay[ns] = rows[max(bisect_right([row.no for row in rows], root[0].no) - 1, 0) :]
-    return Kept(
-        checkpoints=frozenset((ns, row.no) for ns, rows in stay.items() for row in rows),
-        lines=frozenset(lo for lo, _ in intervals),
-        oldest={ns: rows[0].no for ns, rows in stay.items()},
-        born={ns: min(row.born for row in rows) for ns, rows in stay.items()},
-        intervals=intervals,
-    )
-
-
-def needed_values(keys: Iterable[ValueKey], keeps: Kept) -> set[tuple[str, str, int]]:
-    """The rows (namespace, channel, number) that loads of the kept checkpoints read."""
-    channels: dict[tuple[str, str], dict[int, int]] = {}
-    for key in keys:
-        if key.ns in keeps.oldest and is_within(keeps.intervals, key.no):
-            channels.setdefault((key.ns, key.channel), {})[key.no] = key.prev
-    needed: set[tuple[str, str, int]] = set()
-    for (ns, channel), prevs in channels.items():
-        oldest = keeps.oldest[ns]
-        since = max((no for no in prevs if no <= oldest), default=oldest)
-        for start in prevs:
-            no = start if start >= since else 0
-            while no in prevs and (ns, channel, no) not in needed:
-                needed.add((ns, channel, no))
-                no = prevs[no]
-    return needed
-
-
-def thread_after_prune(thread: ThreadRow, floor: int) -> ThreadRow:
-    """The thread's row once the checkpoints before `floor` and those of other lines are gone."""
-    return msgspec.structs.replace(thread, gen=thread.gen + 1, floor=floor)
 
 
 # A listing ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from durable_graph.checkpointing.digests import (
     record_digest,
     value_digest,
 )
-from durable_graph.checkpointing.rules import thread_after_commit
+from durable_graph.checkpointing.rules import needs_forked_head, thread_after_commit
 from durable_graph.records import (
     CheckpointRow,
     CommitUnit,
@@ -143,7 +143,10 @@ class Writer:
             spaces[new.row.ns] = Namespace(new.row.no, chains)
             self._seen[new.row.no] = dict(spaces)
         self.namespaces = spaces
-        self.thread = thread_after_commit(unit, self.thread if self.thread.version else None)
+        forked_head = self._seen[unit.fork_of].get("", Namespace()).no if unit.fork_of is not None else None
+        self.thread = thread_after_commit(
+            unit, self.thread if self.thread.version else None, forked_head if needs_forked_head(unit) else None
+        )
 
     def record(
         self,

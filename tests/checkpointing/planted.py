@@ -12,7 +12,7 @@ from durable_graph.checkpointing.digests import (
     state_digest,
     value_digest,
 )
-from durable_graph.checkpointing.memory import ChannelRows, StoredThread
+from durable_graph.checkpointing.memory_rows import Rows, StoredThread
 from durable_graph.errors import CorruptCheckpointError, StoreUnavailableError, UnknownThreadError
 from durable_graph.records import (
     CommitResult,
@@ -69,9 +69,9 @@ class ForkOverwrites(MemorySaver):
     async def commit(self, unit: CommitUnit) -> CommitResult:
         answer = await super().commit(unit)
         if unit.fork_of is not None and answer == Committed(unit.version):
-            rows = self._threads[unit.thread].checkpoints
-            for place in [place for place in rows if unit.fork_of < place[1] < unit.version]:
-                del rows[place]
+            for rows in self._threads[unit.thread].checkpoints.values():
+                for no in [no for no in rows.order if unit.fork_of < no < unit.version]:
+                    rows.remove(no)
         return answer
 
 
@@ -102,8 +102,9 @@ class ReadsEverything(MemorySaver):
         if found is None:
             return None
         stored = self._threads[thread]
-        values = (row for channel in stored.values.get(ns, {}).values() for row in channel.rows.values())
-        return replace(found, values=tuple(values), records=tuple(stored.records.values()))
+        values = (row for rows in stored.values.get(ns, {}).values() for row in rows.by_key.values())
+        records = (record for rows in stored.records.values() for record in rows.by_key.values())
+        return replace(found, values=tuple(values), records=tuple(records))
 
 
 class InventsThreads(MemorySaver):
@@ -117,7 +118,8 @@ class FallsBack(MemorySaver):
     """If the newest checkpoint is gone, the one before it will do."""
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
-        numbers = [each for of, each in self._threads[thread].checkpoints if of == ns]
+        rows = self._threads[thread].checkpoints.get(ns)
+        numbers = rows.order if rows else []
         return await super().load(thread, ns, no or max(numbers, default=None))
 
 
@@ -158,7 +160,8 @@ class PagesByCounting(MemorySaver):
     count = 0
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
-        numbers = sorted((no for _, no in self._threads[thread].checkpoints), reverse=True)[self.count :]
+        checkpoints = self._threads[thread].checkpoints.values()
+        numbers = sorted((no for rows in checkpoints for no in rows.order), reverse=True)[self.count :]
         self.count += limit
         return await super().history(thread, ns, before=numbers[0] + 1, limit=limit)
 
@@ -232,7 +235,7 @@ class TearsCommits(MemorySaver):
         channels = self._threads[unit.thread].values
         for new in unit.checkpoints:
             for row in new.values:
-                channels[new.row.ns].setdefault(row.channel, ChannelRows()).put(row)
+                channels[new.row.ns].setdefault(row.channel, Rows()).put(row.no, row)
         return answer
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from durable_graph.checkpointing import MemorySaver, rules
+from durable_graph.checkpointing import MemorySaver, pruning, rules
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.records import CommitResult, Committed, CommitUnit, Conflict, WritesMoved
 from tests.checkpointing import planted
@@ -20,8 +20,9 @@ def ruled(name: str, rule: Callable[..., Any]) -> Plant:
     """A saver of which one rule is replaced; the replacement gets the right one first, then its arguments."""
 
     def plant(patch: pytest.MonkeyPatch) -> MemorySaver:
-        right = getattr(rules, name)
-        patch.setattr(rules, name, lambda *args, **kwargs: rule(right, *args, **kwargs))
+        module = rules if hasattr(rules, name) else pruning
+        right = getattr(module, name)
+        patch.setattr(module, name, lambda *args, **kwargs: rule(right, *args, **kwargs))
         return MemorySaver()
 
     return plant
@@ -51,7 +52,7 @@ def is_of_child(right: Callable[..., Any], unit: CommitUnit, *rest: Any) -> Comm
     return None if unit.checkpoints[0].row.ns else due
 
 
-def prunes_needed_rows(right: Callable[..., Any], keys: Any, kept: rules.Kept) -> set[tuple[str, str, int]]:
+def prunes_needed_rows(right: Callable[..., Any], keys: Any, kept: pruning.Kept) -> set[tuple[str, str, int]]:
     numbers = {no for _, no in kept.checkpoints}
     return {key[:3] for key in right(keys, kept) if key[2] in numbers}
 

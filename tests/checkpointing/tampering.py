@@ -14,24 +14,23 @@ def tamper(saver: MemorySaver, row: StoredRow, how: Literal["flip", "remove"]) -
     thread = saver._threads[row.thread]
     match row.table, how:
         case "value", "remove":
-            channel = thread.values[row.ns][row.channel]
-            del channel.rows[row.no]
-            channel.order.remove(row.no)
+            thread.values[row.ns][row.channel].remove(row.no)
         case "value", "flip":
-            value = thread.values[row.ns][row.channel].rows[row.no]
+            value = thread.values[row.ns][row.channel].by_key[row.no]
             changed = msgspec.structs.replace(value, value=flipped(value.value))
-            thread.values[row.ns][row.channel].rows[row.no] = changed
+            thread.values[row.ns][row.channel].put(row.no, changed)
         case "checkpoint", "remove":
-            del thread.checkpoints[row.ns, row.no]
+            thread.checkpoints[row.ns].remove(row.no)
         case "checkpoint", "flip":
-            checkpoint = thread.checkpoints[row.ns, row.no]
+            checkpoint = thread.checkpoints[row.ns].by_key[row.no]
             changed_header = msgspec.structs.replace(checkpoint, header=flipped(checkpoint.header))
-            thread.checkpoints[row.ns, row.no] = changed_header
+            thread.checkpoints[row.ns].put(row.no, changed_header)
         case "record", "remove":
-            del thread.records[row.ns, row.no, row.ord]
+            thread.records[row.ns].remove((row.no, row.ord))
         case "record", "flip":
-            record = thread.records[row.ns, row.no, row.ord]
-            thread.records[row.ns, row.no, row.ord] = msgspec.structs.replace(record, value=flipped(record.value))
+            record = thread.records[row.ns].by_key[row.no, row.ord]
+            changed_record = msgspec.structs.replace(record, value=flipped(record.value))
+            thread.records[row.ns].put((row.no, row.ord), changed_record)
         case "line", _:
             del thread.parents[row.no]
 

@@ -25,8 +25,8 @@ SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.
  WHERE t.tid = :tid;
 
 -- name: read_state
--- Three kinds of rows in one answer: 0 a line that led to number `at`, 1 a row of a channel's value there, 2 a task
--- record of the checkpoint `born` to `no`.
+-- Four kinds of rows in one answer: 0 a line that led to number `at`, 1 a row of a channel's value there, 2 a task
+-- record of the checkpoints `born` to `no`, 3 the digest of a record of another namespace since `nested`.
 --   seg   the intervals that led there, newest first
 --   ch    the channels, by skipping from one to the next: there is no manifest
 --   last  each channel's last row in those intervals
@@ -64,7 +64,17 @@ SELECT 1, v.channel, v.no, v.prev, v.kind, NULL, v.digest, v.value FROM walk w C
     ON v.tid = :tid AND v.ns = :ns AND v.channel = w.channel AND v.no = w.no
 UNION ALL
 SELECT 2, commit_id, born, ord, rank, revision, digest, value FROM tasks
- WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :no;
+ WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :no
+UNION ALL
+SELECT 3, NULL, NULL, NULL, NULL, NULL, digest, NULL FROM tasks WHERE tid = :tid AND ns <> '' AND born >= :nested;
+
+-- name: find_records
+-- The thread, and every task record of one namespace; one row without a record if there is none.
+SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.gen, t.floor, t.status, t.status_since,
+       t.commit_id, t.writes_digest, t.lines_digest, t.digest,
+       k.ns, k.born, k.ord, k.rank, k.revision, k.commit_id, k.value, k.digest
+  FROM threads t LEFT JOIN tasks k ON k.tid = t.tid AND k.ns = :ns
+ WHERE t.tid = :tid ORDER BY k.born, k.ord;
 
 -- name: find_lineage
 -- The lines that led to number `at`, newest first.

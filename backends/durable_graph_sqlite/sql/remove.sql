@@ -20,7 +20,7 @@ SELECT ns, no, parent, born, at, commit_id, header, state_digest, digest FROM ch
 SELECT ns, channel, no, prev FROM channel_rows WHERE tid = :tid;
 
 -- name: find_task_keys
-SELECT ns, born, ord FROM tasks WHERE tid = :tid;
+SELECT ns, born, ord, digest FROM tasks WHERE tid = :tid;
 
 -- name: drop_line
 DELETE FROM lines WHERE tid = ? AND lo = ?;

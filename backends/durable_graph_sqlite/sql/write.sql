@@ -45,7 +45,26 @@ INSERT OR REPLACE INTO tasks (tid, ns, born, ord, rank, revision, commit_id, dig
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: find_record_digests
-SELECT digest FROM tasks WHERE tid = :tid AND ns = '' AND born BETWEEN :born AND :head;
+-- Of the records that the head's sum covers: those of its tasks, and those of other namespaces since.
+SELECT digest FROM tasks WHERE tid = :tid AND ns = '' AND born BETWEEN :born AND :head
+UNION ALL
+SELECT digest FROM tasks WHERE tid = :tid AND ns <> '' AND born >= :born;
+
+-- name: find_newest_root
+-- The newest checkpoint of the root in the lineage of number `at`.
+WITH RECURSIVE
+  seg (lo, hi, parent) AS MATERIALIZED (
+    SELECT * FROM (SELECT lo, :at, parent FROM lines WHERE tid = :tid AND lo <= :at ORDER BY lo DESC LIMIT 1)
+    UNION ALL
+    SELECT l.lo, s.parent, l.parent FROM seg s CROSS JOIN lines l
+        ON l.tid = :tid AND l.lo = (SELECT max(lo) FROM lines WHERE tid = :tid AND lo <= s.parent)
+     WHERE s.parent BETWEEN 1 AND s.lo - 1)
+SELECT coalesce(max(m), 0)
+  FROM (SELECT (SELECT max(no) FROM checkpoints WHERE tid = :tid AND ns = '' AND no BETWEEN s.lo AND s.hi) AS m
+          FROM seg s);
+
+-- name: find_born
+SELECT coalesce((SELECT born FROM checkpoints WHERE tid = :tid AND ns = '' AND no = :head), 0);
 
 -- name: find_orphan
 -- Whether rows exist of a thread that has none itself.

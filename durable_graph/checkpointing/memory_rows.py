@@ -1,0 +1,126 @@
+"""What `MemorySaver` keeps: the rows of a thread, in the order of their numbers."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from durable_graph.checkpointing import rules
+from durable_graph.checkpointing.digests import EMPTY_STATE
+from durable_graph.records import CheckpointRow, TaskRecord, ThreadRow, ValueRow
+
+K = TypeVar("K", int, tuple[int, ...])
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Rows(Generic[K, R]):
+    """Rows by key. `order` has the keys, ascending."""
+
+    order: list[K] = field(default_factory=list)
+    by_key: dict[K, R] = field(default_factory=dict)
+
+    def put(self, key: K, row: R) -> None:
+        if key not in self.by_key:
+            insort(self.order, key)
+        self.by_key[key] = row
+
+    def remove(self, key: K) -> None:
+        del self.by_key[key]
+        self.order.remove(key)
+
+    def between(self, first: K, end: K) -> Iterator[R]:
+        """Those from the key `first` to before the key `end`."""
+        for key in self.order[bisect_left(self.order, first) : bisect_left(self.order, end)]:
+            yield self.by_key[key]
+
+    def copy(self) -> "Rows[K, R]":
+        return Rows(list(self.order), dict(self.by_key))
+
+
+Numbered = Rows[int, R]
+"""Rows by the number of their checkpoint."""
+
+Records = Rows[tuple[int, ...], TaskRecord]
+"""A namespace's task records by (born, ord)."""
+
+
+def last_within(rows: Rows[int, R], intervals: Iterable[rules.Interval]) -> int:
+    """The newest number in a lineage, 0 if there is none."""
+    for lo, hi in intervals:
+        at = bisect_right(rows.order, hi)
+        if at and rows.order[at - 1] >= lo:
+            return rows.order[at - 1]
+    return 0
+
+
+def chain(rows: Numbered[ValueRow], no: int) -> Iterator[ValueRow]:
+    """The row `no` and those that it goes on from."""
+    while no in rows.by_key:
+        row = rows.by_key[no]
+        yield row
+        # Downwards only: a damaged chain must not be walked for ever.
+        no = min(row.prev, no - 1)
+
+
+@dataclass(slots=True)
+class StoredThread:
+    """A thread with all of its rows, by namespace. `parents` has the parent of each line, by its first number.
+
+    `writes` is the sum over the task records of the head.
+    """
+
+    row: ThreadRow
+    writes: bytes = EMPTY_STATE
+    parents: dict[int, int] = field(default_factory=dict)
+    checkpoints: dict[str, Numbered[CheckpointRow]] = field(default_factory=dict)
+    values: dict[str, dict[str, Numbered[ValueRow]]] = field(default_factory=dict)
+    records: dict[str, Records] = field(default_factory=dict)
+
+    def copied(self, row: ThreadRow) -> "StoredThread":
+        """The same rows under another thread's."""
+        return StoredThread(
+            row=row,
+            writes=self.writes,
+            parents=dict(self.parents),
+            checkpoints={ns: rows.copy() for ns, rows in self.checkpoints.items()},
+            values={
+                ns: {channel: rows.copy() for channel, rows in channels.items()} for ns, channels in self.values.items()
+            },
+            records={ns: rows.copy() for ns, rows in self.records.items()},
+        )
+
+    def checkpoint(self, ns: str, no: int) -> CheckpointRow | None:
+        rows = self.checkpoints.get(ns)
+        return rows.by_key.get(no) if rows else None
+
+    def newest(self, ns: str, no: int) -> int:
+        """The newest checkpoint of a namespace in the lineage of `no`, 0 if there is none."""
+        rows = self.checkpoints.get(ns)
+        return last_within(rows, rules.lineage(self.parents, no)) if rows else 0
+
+    def values_at(self, ns: str, no: int) -> tuple[ValueRow, ...]:
+        """For every channel its last row in the lineage of `no`, and the rows of its chain."""
+        intervals = rules.lineage(self.parents, no)
+        channels = self.values.get(ns, {}).values()
+        return tuple(row for rows in channels for row in chain(rows, last_within(rows, intervals)))
+
+    def records_of(self, ns: str, born: int, no: int) -> tuple[TaskRecord, ...]:
+        """The records of the tasks that the checkpoints from `born` to `no` first planned."""
+        rows = self.records.get(ns)
+        return tuple(rows.between((born,), (no + 1,))) if rows else ()
+
+    def record(self, ns: str, born: int, number: int) -> TaskRecord | None:
+        rows = self.records.get(ns)
+        return rows.by_key.get((born, number)) if rows else None
+
+    def records_of_head(self, born: int) -> Iterator[TaskRecord]:
+        """Those that the head's sum covers: its plan goes back to `born`."""
+        for rows in self.records.values():
+            later = rows.order[bisect_left(rows.order, (born,)) :]
+            yield from (rows.by_key[key] for key in later if rules.is_of_head(rows.by_key[key], born, self.row.head))
+
+    def head_born(self) -> int:
+        """The smallest number under which a task of the head's plan is recorded."""
+        head = self.checkpoint("", self.row.head)
+        return head.born if head else 0
