@@ -10,7 +10,7 @@ import pytest
 from durable_graph.errors import InvalidOptionError, UnknownNodeError
 from durable_graph.graph import END, START, GraphBuilder, Topology
 from durable_graph.graph.drawing import Drawing, drawing_of
-from durable_graph.graph.topology import Handler
+from durable_graph.graph.policies import NodeError
 
 
 class State(TypedDict):
@@ -158,15 +158,13 @@ def test_two_joins_into_one_node_can_be_told_apart() -> None:
 
 
 def test_where_a_command_may_go_is_conditional() -> None:
-    topology = with_node(
-        graph("ask", "answer").add_edge("ask", "answer").topology(), "ask", edges=(), destinations=("answer", END)
-    )
+    builder = graph("ask").add_node("answer", node, destinations=("ask", END)).add_edge("ask", "answer")
 
-    assert edges_of(drawing_of(topology)) == [
+    assert edges_of(drawing_of(builder.topology())) == [
         "__start__ -> ask",
-        "ask -> answer (conditional)",
-        "ask -> __end__ (conditional)",
-        "answer -> __end__",
+        "ask -> answer",
+        "answer -> ask (conditional)",
+        "answer -> __end__ (conditional)",
     ]
 
 
@@ -193,21 +191,28 @@ def test_the_same_graph_gives_the_same_drawing() -> None:
 
 
 def test_deferred_nodes_are_marked() -> None:
-    drawing = drawing_of(with_node(essay(), "review", defer=True))
+    drawing = drawing_of(graph("plan").add_node("review", node, defer=True).add_edge("plan", "review").topology())
 
     assert [node.id for node in drawing.nodes if node.is_deferred] == ["review"]
     assert str(drawing).splitlines()[-1].strip() == "review: deferred"
 
 
 def test_nodes_with_an_error_handler_are_marked() -> None:
-    drawing = drawing_of(with_node(essay(), "write", error_handler=Handler(node, is_async=True, injected={})))
+    def handler(state: State, error: NodeError) -> None:
+        """Handles it."""
+
+    builder = graph("plan").add_node("write", node, error_handler=handler).add_edge("plan", "write")
+
+    drawing = drawing_of(builder.topology())
 
     assert [node.id for node in drawing.nodes if node.has_error_handler] == ["write"]
     assert str(drawing).splitlines()[-1].strip() == "write: error handler"
 
 
 def test_metadata_is_kept_with_its_node() -> None:
-    drawing = drawing_of(with_node(essay(), "write", metadata={"owner": "ops"}))
+    builder = graph("plan").add_node("write", node, metadata={"owner": "ops"}).add_edge("plan", "write")
+
+    drawing = drawing_of(builder.topology())
 
     assert {node.id: node.metadata for node in drawing.nodes if node.metadata} == {"write": {"owner": "ops"}}
 
@@ -291,6 +296,17 @@ def test_no_edge_leads_to_the_frame_of_an_opened_subgraph() -> None:
     ends = {edge.source for edge in drawing.edges} | {edge.target for edge in drawing.edges}
 
     assert ends == {node.id for node in drawing.nodes if not node.is_open}
+
+
+def test_a_command_to_the_graph_around_leads_there_or_out() -> None:
+    handing_over = with_node(graph("ask").topology(), "ask", destinations=("publish",))
+    around = graph("desk", "publish").add_edge("desk", "publish").topology()
+
+    opened = drawing_of(with_node(around, "desk", subgraph=Nested(handing_over)), xray=True)
+    alone = drawing_of(handing_over)
+
+    assert edges_of(opened)[-2:] == ["desk:__start__ -> desk:ask", "desk:ask -> publish (conditional)"]
+    assert edges_of(alone) == ["__start__ -> ask", "ask -> __end__ (conditional: publish)"]
 
 
 def test_breakpoints_inside_of_a_subgraph_go_by_its_path() -> None:

@@ -32,7 +32,7 @@ def drawing_of(
     if xray < 0:
         option = "xray"
         raise InvalidOptionError(option, xray, allowed="True, False, or how many levels of subgraphs to open")
-    level = _Level(topology, None, _EVERY_LEVEL if xray is True else int(xray))
+    level = _Level(topology, None, None, _EVERY_LEVEL if xray is True else int(xray))
     edges = tuple(level.edges())
     used = {edge.target for edge in edges}
     nodes = [node for node in level.nodes() if node.kind != "end" or node.id in used]
@@ -44,15 +44,16 @@ def drawing_of(
 class _Level:
     """One graph of the drawing: the outermost, or an opened subgraph. `depth` is how many levels below it open."""
 
-    def __init__(self, topology: Topology, inside: str | None, depth: int) -> None:
+    def __init__(self, topology: Topology, outer: "_Level | None", inside: str | None, depth: int) -> None:
         self._topology = topology
+        self._outer = outer
         self._inside = inside
         names = (START, *topology.nodes, END)
         self._position = {name: position for position, name in enumerate(names)}
         self._opened: dict[str, _Level] = {}
         for name, node in topology.nodes.items():
             if depth and node.subgraph is not None:
-                self._opened[name] = _Level(node.subgraph.topology, self._id(name), depth - 1)
+                self._opened[name] = _Level(node.subgraph.topology, self, self._id(name), depth - 1)
 
     def nodes(self) -> Iterator[DrawnNode]:
         """Each opened subgraph is followed by what is in it."""
@@ -81,7 +82,7 @@ class _Level:
             yield from level.edges()
 
     def _ways(self) -> Iterator[DrawnEdge]:
-        """Edges between the names of this level."""
+        """Edges by name: out of this level's nodes, to them or, by a Command to the parent, to those around it."""
         topology = self._topology
         yield from (DrawnEdge(START, target) for target in topology.entry)
         yield from self._routes(START, topology.entry_routers)
@@ -92,7 +93,10 @@ class _Level:
         for name, node in topology.nodes.items():
             yield from (DrawnEdge(name, target) for target in node.edges)
             yield from self._routes(name, node.routers)
-            yield from (DrawnEdge(name, target, is_conditional=True) for target in node.destinations)
+            for target in node.destinations:
+                # In a drawing of the subgraph alone, a Command to the graph around it only leads out.
+                way = DrawnEdge(name, target) if self._finds(target) else DrawnEdge(name, END, target)
+                yield replace(way, is_conditional=True)
             if self._is_last(node):
                 yield DrawnEdge(name, END)
 
@@ -107,14 +111,19 @@ class _Level:
         return not (node.edges or node.routers or node.destinations or node.name in self._topology.joins_of_source)
 
     def _order(self, way: DrawnEdge) -> tuple[object, ...]:
-        places = self._position[way.source], self._position[way.target]
-        return *places, way.is_join, way.is_conditional, way.label or ""
+        places = self._position[way.source], self._position.get(way.target, len(self._position))
+        return *places, way.target, way.is_join, way.is_conditional, way.label or ""
+
+    def _finds(self, name: str) -> bool:
+        return name in self._position or (self._outer is not None and self._outer._finds(name))
 
     def _id(self, name: str) -> str:
         # No name of a node contains a ":".
         return name if self._inside is None else f"{self._inside}:{name}"
 
     def _entrance(self, name: str) -> str:
+        if name not in self._position and self._outer is not None:
+            return self._outer._entrance(name)
         return self._opened[name]._id(START) if name in self._opened else self._id(name)
 
     def _exit(self, name: str) -> str:
