@@ -7,7 +7,7 @@ import msgspec
 
 from durable_graph._engine.task import Limits, Route, Write
 from durable_graph._runtime.unwinding import ParentCommand
-from durable_graph._runtime.writing import encode_argument, node_writes
+from durable_graph._runtime.writing import encode_argument, node_writes, pair_writes, pairs_in
 from durable_graph.errors import InvalidCommandError, UnknownRouteError, UnknownSendTargetError
 from durable_graph.graph import END, UNSET, Command, Node, Send, Topology
 from durable_graph.graph.policies import TimeoutPolicy
@@ -44,7 +44,10 @@ def read_result(
             raise InvalidCommandError(f"{where} to the graph {part.graph!r}; there is only Command.PARENT")
         if part.resume is not UNSET:
             raise InvalidCommandError(f"{where} that answers an interrupt; that is for the input of a run")
-        if part.update is not None:
+        pairs = pairs_in(topology, part.update)
+        if pairs is not None:
+            writes.extend(pair_writes(topology, pairs, where, max_value_bytes))
+        elif part.update is not None:
             writes.extend(node_writes(topology, node, part.update, values, max_value_bytes))
         routes.extend(goto_routes(topology, part, where, max_value_bytes))
     return Result(tuple(writes), tuple(routes))
@@ -58,7 +61,9 @@ def _parts(result: Any) -> list[Any]:
     return [result]
 
 
-def goto_routes(topology: Topology, command: Command, where: str, max_value_bytes: int | None) -> tuple[Route, ...]:
+def goto_routes(
+    topology: Topology, command: Command[Any], where: str, max_value_bytes: int | None
+) -> tuple[Route, ...]:
     """Where a Command goes. END leads nowhere and is left out."""
     given = command.goto
     targets = [given] if isinstance(given, str | Send) else list(given)

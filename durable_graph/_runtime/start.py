@@ -111,8 +111,12 @@ async def _run_unstored(topology: Topology, run: Run, audience: Audience, cache:
 
 
 async def accept_unstored(session: Session) -> Ended:
-    """Run on an input in a namespace where nothing is kept."""
+    """Run on an input in a namespace where nothing is kept. Raises `MissingCheckpointerError` for breakpoints."""
     topology = session.topology
+    if session.run.stop_before != frozenset() or session.run.stop_after != frozenset():
+        # There would be no way on from where it stopped.
+        what = "a breakpoint (interrupt_before, interrupt_after)"
+        raise MissingCheckpointerError(what)
     writes, routes = input_parts(session)
     start = initial_state(topology)
     admitted = admit(topology, start, {}, writes, session.reserve(start), routes)

@@ -28,24 +28,24 @@ from durable_graph.graph import UNSET, Command
 from durable_graph.records import checkpoint_id
 
 
-def command_parts(session: Session, command: Command) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
+def command_parts(session: Session, command: Command[Any]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
     """What a Command writes, and where it goes. Raises for what it cannot mean as an input."""
     where = "the Command that is the input"
+    if command.resume is UNSET and command.update is None and not command.goto:
+        raise InvalidCommandError(f"{where} says nothing: give it update, goto or resume")
     if command.graph is not None:
-        raise InvalidCommandError(f"{where} cannot be for another graph: a run is of this one")
+        raise InvalidCommandError(f"{where} is for its parent graph, and a run is of this one")
     topology, limit = session.topology, session.max_value_bytes
     writes = () if command.update is None else update_writes(topology, command.update, where, limit)
     return writes, goto_routes(topology, command, where, limit)
 
 
-async def steer(session: Session, state: State, recorded: Recorded, command: Command) -> Ended:
+async def steer(session: Session, state: State, recorded: Recorded, command: Command[Any]) -> Ended:
     """Record what the command brings, as one, and go on with what can go on.
 
     Tasks that were left keep their results and their ids. Raises `AmbiguousResumeError`, `UnknownInterruptError`,
     `InterruptAnsweredError`, `NothingToResumeError`, `InvalidCommandError`; then nothing was recorded.
     """
-    if command.resume is UNSET and command.update is None and not command.goto:
-        raise InvalidCommandError("the Command that is the input says nothing: give it update, goto or resume")
     check_plan(session.topology, session.run.thread_id or "", state.plan)
     state, recorded = await _record(session, state, recorded, command)
     log.run_resumed(session.run.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
@@ -53,7 +53,7 @@ async def steer(session: Session, state: State, recorded: Recorded, command: Com
     return await drive(session, state, recorded, passes_breakpoint=True)
 
 
-async def _record(session: Session, state: State, recorded: Recorded, command: Command) -> tuple[State, Recorded]:
+async def _record(session: Session, state: State, recorded: Recorded, command: Command[Any]) -> tuple[State, Recorded]:
     journal, ledger = session.shared.journal, session.ledger
     assert journal is not None  # noqa: S101  # there is a thread
     assert ledger is not None  # noqa: S101  # it comes with the journal

@@ -3,7 +3,7 @@
 It is encoded here, while the node is still to blame: what cannot be stored fails the node that returned it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from durable_graph._engine.rows import check_size
@@ -20,8 +20,29 @@ def node_writes(
     Raises `InvalidNodeResultError`, `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
     """
     updates = _updates(topology, node, result)
-    _check_keys(updates, topology.channels, f"the result of node {node.name!r}")
-    return _encode_writes(topology, updates, max_value_bytes)
+    where = f"the result of node {node.name!r}"
+    return _encode_writes(topology, updates.items(), topology.channels, where, max_value_bytes)
+
+
+def pair_writes(
+    topology: Topology, pairs: Sequence[tuple[str, Any]], where: str, max_value_bytes: int | None
+) -> tuple[Write, ...]:
+    """What the (key, value) pairs of a Command write: a key may be in several.
+
+    Raises `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
+    """
+    return _encode_writes(topology, pairs, topology.channels, where, max_value_bytes)
+
+
+def pairs_in(topology: Topology, update: object) -> Sequence[tuple[str, Any]] | None:
+    """The update of a Command, if it is (key, value) pairs. Where the state is one value, nothing is."""
+    if topology.state.is_single or not isinstance(update, list | tuple):
+        return None
+    are_pairs = all(isinstance(pair, tuple) and len(pair) == _PAIR and isinstance(pair[0], str) for pair in update)
+    return update if are_pairs else None
+
+
+_PAIR = 2
 
 
 def input_writes(topology: Topology, value: Any, max_value_bytes: int | None) -> tuple[Write, ...]:
@@ -29,34 +50,40 @@ def input_writes(topology: Topology, value: Any, max_value_bytes: int | None) ->
 
     Raises `InvalidInputError`, `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
     """
-    updates = value if isinstance(value, Mapping) else topology.state.updates(value)
+    is_dict = isinstance(value, Mapping) and not topology.input.is_single
+    updates = value if is_dict else topology.input.updates(value)
     if updates is None:
         raise InvalidInputError(value, expected=f"a dict of {topology.state.cls.__name__}'s keys, or an instance of it")
-    _check_keys(updates, topology.state.keys, "the input")
-    return _encode_writes(topology, updates, max_value_bytes)
+    return _encode_writes(topology, updates.items(), topology.input.keys, "the input", max_value_bytes)
 
 
 def update_writes(topology: Topology, update: Any, where: str, max_value_bytes: int | None) -> tuple[Write, ...]:
-    """What a Command that is a run's input writes."""
+    """What a Command that is a run's input writes.
+
+    Raises `InvalidInputError`, `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
+    """
+    pairs = pairs_in(topology, update)
+    if pairs is not None:
+        return pair_writes(topology, pairs, where, max_value_bytes)
     updates = update if isinstance(update, Mapping) else topology.state.updates(update)
     if updates is None:
-        raise InvalidInputError(
-            update, expected=f"a dict of {topology.state.cls.__name__}'s keys, or an instance of it"
-        )
-    _check_keys(updates, topology.channels, where)
-    return _encode_writes(topology, updates, max_value_bytes)
+        state = topology.state.cls.__name__
+        raise InvalidInputError(update, expected=f"a dict of {state}'s keys, an instance of it, or (key, value) pairs")
+    return _encode_writes(topology, updates.items(), topology.channels, where, max_value_bytes)
 
 
-def _check_keys(updates: Mapping[str, Any], known: Collection[str], where: str) -> None:
-    for key in updates:
-        if key not in known:
-            raise UnknownStateKeyError(key, where=where, known=known)
-
-
-def _encode_writes(topology: Topology, updates: Mapping[str, Any], max_value_bytes: int | None) -> tuple[Write, ...]:
+def _encode_writes(
+    topology: Topology,
+    updates: Iterable[tuple[str, Any]],
+    known: Collection[str],
+    where: str,
+    max_value_bytes: int | None,
+) -> tuple[Write, ...]:
     """Updates as writes, with their bytes unless `max_value_bytes` is None: then nothing is stored."""
     writes = []
-    for channel, value in updates.items():
+    for channel, value in updates:
+        if channel not in known:
+            raise UnknownStateKeyError(channel, where=where, known=known)
         data = None
         if max_value_bytes is not None:
             data = topology.codecs[channel].update.encode(value)
