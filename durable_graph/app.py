@@ -1,6 +1,6 @@
 """The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from durable_graph._runtime.audience import Audience, Nobody
 from durable_graph._runtime.busy import only_run
 from durable_graph._runtime.drive import Ended
+from durable_graph._runtime.editing import StateUpdate, edit_state
 from durable_graph._runtime.nested import Nested, nested_place
 from durable_graph._runtime.options import (
     Breakpoints,
@@ -17,12 +18,14 @@ from durable_graph._runtime.options import (
     breakpoints,
     check_config,
     merged_config,
-    read_place,
+    read_metadata,
     read_run,
+    read_thread_place,
 )
 from durable_graph._runtime.output import result_of
+from durable_graph._runtime.places import nested_graphs
 from durable_graph._runtime.run import Run
-from durable_graph._runtime.snapshot import StateSnapshot, read_history, read_snapshot
+from durable_graph._runtime.snapshot import StateSnapshot, drawn_status, read_history, read_snapshot
 from durable_graph._runtime.start import run_graph
 from durable_graph._runtime.stream import EventStream, OnDisconnect, OnSlowReader
 from durable_graph._runtime.views import StreamMode, view_of
@@ -30,6 +33,7 @@ from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownCheckpointError
 from durable_graph.graph import Command, GraphBuilder, Topology
+from durable_graph.graph.drawing import Drawing, drawing_of
 from durable_graph.graph.subgraph import Persistence
 from durable_graph.records import checkpoint_no
 
@@ -237,40 +241,151 @@ class CompiledGraph(Generic[StateT]):
         """What a node that is this graph returns: its output, for the state of the graph around it."""
         return await self.ainvoke(given)
 
+    # Threads
+
     async def aget_state(
-        self, config: Config | None = None, *, thread_id: ThreadId | None = None, checkpoint_id: str | None = None
+        self,
+        config: Config | None = None,
+        *,
+        thread_id: ThreadId | None = None,
+        checkpoint_id: str | None = None,
+        subgraphs: bool = False,
     ) -> StateSnapshot:
         """The thread's state now, or at `checkpoint_id`. A thread that was never used has an empty one.
 
-        Raises `UnknownCheckpointError`, `CorruptCheckpointError`, `ChannelChangedError`.
+        With `subgraphs`, the state of the graphs that its tasks run comes with them. A config with a `checkpoint_ns`,
+        as a task's `state` has it, leads to the state of one of those.
+
+        Raises `UnknownCheckpointError`, `UnknownNamespaceError`, `CorruptCheckpointError`, `ChannelChangedError`.
         """
         saver = self._needs_checkpointer("aget_state")
-        thread, no = read_place(config, True, thread_id, checkpoint_id)  # noqa: FBT003  # it has one
-        assert thread is not None  # noqa: S101  # read_place asks for it
-        return await read_snapshot(self._topology, saver, thread, no)
+        place = read_thread_place(merged_config(self._config, config), thread_id, checkpoint_id)
+        return await read_snapshot(self._topology, saver, place, subgraphs=subgraphs)
 
     async def aget_state_history(
         self,
         config: Config | None = None,
         *,
         thread_id: ThreadId | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002  # LangGraph's name
         before: Config | str | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[StateSnapshot, None]:
         """The thread's checkpoints, newest first, those of all forks among them.
 
-        `before` is a checkpoint id, or a config that holds one; `limit` how many. The thread may be run meanwhile.
+        `filter` is what their metadata has to hold; `before` a checkpoint id, or a config that holds one; `limit` how
+        many. The thread may be run meanwhile.
 
         Raises `CorruptCheckpointError` where a checkpoint is damaged; go on with `before` that one.
         """
         saver = self._needs_checkpointer("aget_state_history")
-        thread, _ = read_place(config, True, thread_id, None)  # noqa: FBT003  # it has one
-        assert thread is not None  # noqa: S101  # read_place asks for it
+        place = read_thread_place(merged_config(self._config, config), thread_id, None, is_history=True)
         if limit is not None and limit < 0:
             option = "limit"
             raise InvalidOptionError(option, limit, allowed="a number from 0, or None")
-        async for snapshot in read_history(self._topology, saver, thread, _before(thread, before), limit):
+        start = msgspec.structs.replace(place, no=_before(place.thread_id, before))
+        async for snapshot in read_history(self._topology, saver, start, limit, filter):
             yield snapshot
+
+    async def aupdate_state(
+        self,
+        config: Config | None = None,
+        values: Any = None,
+        as_node: str | None = None,
+        task_id: str | None = None,
+        *,
+        thread_id: ThreadId | None = None,
+        checkpoint_id: str | None = None,
+        expected_checkpoint_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Write `values` as `as_node` would have, which makes a checkpoint; its config is returned.
+
+        What follows that node is what runs next, once somebody resumes the thread; what was left to run is superseded,
+        and recorded so. `as_node` may be left out where one node alone wrote the newest checkpoint. `START` stands for
+        new input; `END`, without values, ends what is left to run. An older checkpoint is forked. With
+        `expected_checkpoint_id` nothing is written unless that one is the newest.
+
+        Raises `CheckpointConflictError`, `AmbiguousUpdateError`, `UnknownNodeError`, `UnknownTaskError`,
+        `ThreadBusyError` and what is wrong with the values; then nothing was written.
+        """
+        update = StateUpdate(values, as_node, task_id)
+        return await self._edit("aupdate_state", config, [[update]], thread_id, checkpoint_id, expected_checkpoint_id)
+
+    async def abulk_update_state(
+        self,
+        config: Config | None,
+        supersteps: Sequence[Sequence[StateUpdate]],
+        *,
+        thread_id: ThreadId | None = None,
+        expected_checkpoint_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Several updates, each sequence of them as one superstep: all of them, or none. As `aupdate_state`."""
+        if not supersteps or not all(supersteps):
+            option = "supersteps"
+            raise InvalidOptionError(option, supersteps, allowed="sequences of StateUpdates, none of them empty")
+        return await self._edit("abulk_update_state", config, supersteps, thread_id, None, expected_checkpoint_id)
+
+    async def adelete_thread(self, thread_id: ThreadId) -> None:
+        """Remove everything that is kept of the thread. Its id may be used again, for a thread that begins anew."""
+        saver = self._needs_checkpointer("adelete_thread")
+        place = read_thread_place(None, thread_id, None)
+        async with only_run(saver, place.thread_id, "reject"):
+            await saver.delete_thread(place.thread_id)
+
+    async def acopy_thread(self, source: ThreadId, target: ThreadId) -> None:
+        """Make a second thread with the same history, to go on from on its own.
+
+        Raises `UnknownThreadError` for the source, `ThreadExistsError` for the target.
+        """
+        saver = self._needs_checkpointer("acopy_thread")
+        first, second = read_thread_place(None, source, None), read_thread_place(None, target, None)
+        await saver.copy_thread(first.thread_id, second.thread_id)
+
+    # The graph itself
+
+    async def aget_subgraphs(
+        self, *, namespace: str | None = None, recurse: bool = False
+    ) -> AsyncGenerator[tuple[str, Any], None]:
+        """The graphs inside this one's nodes, as (namespace, graph): nodes that are graphs, or whose functions name
+        one. `namespace` chooses one, `recurse` goes on inside them, with names joined by "|"."""
+        for name, graph in _inside(self._topology, recurse=recurse or (namespace is not None and "|" in namespace)):
+            if namespace is None or name == namespace:
+                yield name, graph
+
+    def get_graph(
+        self,
+        config: Config | None = None,
+        *,
+        xray: bool | int = False,
+        status: StateSnapshot | None = None,
+    ) -> Drawing:
+        """The graph as a drawing: text for Mermaid and Graphviz, shown as a picture by notebooks.
+
+        With `xray` the graphs inside it are opened, to that depth if it is a number. `status` shows where a thread is:
+        what is done, next, interrupted and failed in that snapshot.
+        """
+        before, after = self._defaults.stop_before, self._defaults.stop_after
+        drawing = drawing_of(
+            self._topology,
+            xray=xray,
+            interrupt_before="*" if before is None else before,
+            interrupt_after="*" if after is None else after,
+        )
+        return drawing if status is None else drawing.with_status(drawn_status(status))
+
+    async def aget_graph(
+        self,
+        config: Config | None = None,
+        *,
+        xray: bool | int = False,
+        thread_id: ThreadId | None = None,
+    ) -> Drawing:
+        """As `get_graph`; with `thread_id`, or a config that names a thread, with that thread's status."""
+        merged = merged_config(self._config, config)
+        if thread_id is None and not (merged or {}).get("configurable", {}).get("thread_id"):
+            return self.get_graph(xray=xray)
+        snapshot = await self.aget_state(config, thread_id=thread_id)
+        return self.get_graph(xray=xray, status=snapshot)
 
     # Inside
 
@@ -299,6 +414,24 @@ class CompiledGraph(Generic[StateT]):
         async with only_run(self._checkpointer, place.thread_id, place.if_busy):
             return await run_graph(self._topology, self._checkpointer, place, audience, self._cache)
 
+    async def _edit(
+        self,
+        what: str,
+        config: Config | None,
+        supersteps: Sequence[Sequence[StateUpdate]],
+        thread_id: ThreadId | None,
+        checkpoint: str | None,
+        expected: str | None,
+    ) -> dict[str, Any]:
+        saver = self._needs_checkpointer(what)
+        merged = merged_config(self._config, config)
+        place = read_thread_place(merged, thread_id, checkpoint)
+        run = msgspec.structs.replace(self._defaults, thread_id=place.thread_id, metadata=read_metadata(merged))
+        before = None if expected is None else _before(place.thread_id, expected)
+        async with only_run(saver, place.thread_id, "reject"):
+            no = await edit_state(self._topology, saver, place, supersteps, run, before)
+        return place.config(no)
+
     def _needs_checkpointer(self, what: str) -> Checkpointer:
         if self._checkpointer is None:
             raise MissingCheckpointerError(what)
@@ -313,3 +446,12 @@ def _before(thread_id: str, before: Config | str | None) -> int | None:
     if no is None:
         raise UnknownCheckpointError(thread_id, given)
     return no
+
+
+def _inside(topology: Topology, *, recurse: bool, within: str = "") -> Iterator[tuple[str, Any]]:
+    for node, graphs in nested_graphs(topology).items():
+        for graph in graphs:
+            name = f"{within}|{node}" if within else node
+            yield name, graph
+            if recurse:
+                yield from _inside(graph.topology, recurse=True, within=name)

@@ -18,7 +18,7 @@ from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Sync
 from durable_graph._runtime.journal import Journal, Ledger, Opened, open_thread
-from durable_graph._runtime.places import topology_at
+from durable_graph._runtime.places import Place, topology_at
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
 from durable_graph._runtime.writing import input_writes
@@ -48,14 +48,6 @@ class StateUpdate(msgspec.Struct, frozen=True):
     values: Any = None
     as_node: str | None = None
     task_id: str | None = None
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Which checkpoint of which namespace of which thread; None is the newest."""
-
-    thread_id: str
-    ns: str
-    no: int | None
 
 
 async def edit_state(

@@ -119,7 +119,8 @@ async def run_nested(
     ns = caller
     path = (*outer.path, scope.node)
     if persistence == "thread":
-        ns = "|".join(path)
+        # By the place of the call as well: two graphs that one node calls remember each for itself.
+        ns = "|".join((*path, str(count)) if count else path)
     session = Session(
         topology,
         run,

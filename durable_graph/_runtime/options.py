@@ -8,6 +8,7 @@ from uuid import UUID
 
 from durable_graph._engine.header import Metadata
 from durable_graph._runtime.context import RunControl
+from durable_graph._runtime.places import Place
 from durable_graph._runtime.run import (
     DEFAULT_RECURSION_LIMIT,
     DURABILITIES,
@@ -190,6 +191,24 @@ def read_place(
     if number is None:
         raise UnknownCheckpointError(thread, checkpoint)
     return thread, number
+
+
+def read_thread_place(
+    config: Config | None, thread_id: ThreadId | None, checkpoint_id: str | None, *, is_history: bool = False
+) -> Place:
+    """Which checkpoint of which namespace of which thread is meant. A history is of all of a namespace's."""
+    thread, no = read_place(config, True, thread_id, checkpoint_id)  # noqa: FBT003  # whoever asks has one
+    assert thread is not None  # noqa: S101  # read_place asks for it
+    ns = check_config(config).get("configurable", {}).get("checkpoint_ns") or ""
+    if not isinstance(ns, str):
+        option = "checkpoint_ns"
+        raise InvalidOptionError(option, ns, allowed="a str, as a task's state has it")
+    return Place(thread, ns, None if is_history else no)
+
+
+def read_metadata(config: Config | None) -> Metadata:
+    """What a checkpoint is to say beside what it says of itself."""
+    return _run_metadata(check_config(config))
 
 
 def check_config(config: Config | None) -> dict[str, Any]:

@@ -1,11 +1,30 @@
 """Where a nested graph's state is kept, and which graph it is of."""
 
 from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 
 from durable_graph._engine.task import Task, namespace_of
 from durable_graph.errors import UnknownNamespaceError
-from durable_graph.graph import Topology
+from durable_graph.graph import START, Topology
 from durable_graph.graph.subgraph import Subgraph, subgraphs_in
+from durable_graph.records import checkpoint_id
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Which checkpoint of which namespace of which thread; None is the newest."""
+
+    thread_id: str
+    ns: str
+    no: int | None
+
+    def config(self, no: int | None) -> dict[str, Any]:
+        """The config that leads to the namespace's checkpoint `no`."""
+        configurable = {"thread_id": self.thread_id, "checkpoint_ns": self.ns}
+        if no is not None:
+            configurable["checkpoint_id"] = checkpoint_id(no)
+        return {"configurable": configurable}
 
 
 def graphs_of(topology: Topology, node: str) -> tuple[Subgraph, ...]:
@@ -32,6 +51,8 @@ def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topolo
     Raises `UnknownNamespaceError`.
     """
     at = topology
+    if not ns:
+        return at
     for name in names_in(ns):
         inside = graphs_of(at, name) if name in at.nodes else ()
         chosen = [each for each in inside if graph is None or each.topology.name == graph] or list(inside)
@@ -43,6 +64,8 @@ def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topolo
 
 def namespace_of_task(topology: Topology, ns: str, path: tuple[str, ...], task: Task) -> str | None:
     """Where the state of the graph inside a task is, None if it has no graph inside that keeps any."""
+    if task.node == START or task.node not in topology.nodes:
+        return None
     graphs = [each for each in graphs_of(topology, task.node) if each.persistence != "none"]
     if not graphs:
         return None

@@ -7,29 +7,49 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.admit import Superseded
-from durable_graph._engine.merge import merge_writes
+from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.restore import Restored, restore, restore_page
 from durable_graph._engine.state import State, output_of
-from durable_graph._engine.task import Argument, Done, Failed, Identity, Outcome, RoutingOpen, Task, task_id
+from durable_graph._engine.task import (
+    Argument,
+    Done,
+    Failed,
+    Handling,
+    Identity,
+    Outcome,
+    RoutingOpen,
+    Task,
+    open_asks,
+    task_id,
+)
+from durable_graph._runtime.places import Place, names_in, namespace_of_task, topology_at
 from durable_graph.checkpointing import Checkpointer, damaged, verify
-from durable_graph.errors import ConcurrentUpdateError, ReducerError, UnknownCheckpointError
-from durable_graph.graph import Topology
+from durable_graph.errors import UnknownCheckpointError
+from durable_graph.graph import Interrupt, Topology
+from durable_graph.graph.drawing import NodeStatus, status_of
 from durable_graph.records import checkpoint_id
 
 PAGE = 50
 
 
 class SnapshotTask(msgspec.Struct, frozen=True):
-    """A task of a snapshot. `result` is what it wrote, once that is recorded; `error` what it raised, as text."""
+    """A task of a snapshot. `result` is what it wrote, once that is recorded; `error` what it raised, as text.
+
+    `interrupts` are the questions that it waits for answers to. `state` leads to the state of the graph that the task
+    runs: a config for `aget_state`, or with `subgraphs=True` its snapshot, None where it has not begun.
+    """
 
     id: str
     name: str
     error: str | None
     result: Mapping[str, Any] | None
+    interrupts: tuple[Interrupt, ...] = ()
+    state: Any = None
+    path: tuple[str, ...] = ()
 
 
 class SupersededTask(msgspec.Struct, frozen=True):
-    """A task that new input took the place of. `outcome` is "pending", "failed" or "unmerged"."""
+    """A task that new input took the place of. `outcome` is "pending", "failed", "interrupted" or "unmerged"."""
 
     id: str
     name: str
@@ -41,119 +61,179 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     """A thread at one checkpoint.
 
     `values` are the state's keys that have a value; of the newest checkpoint they include what its finished tasks
-    wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `superseded` lists
-    what this checkpoint's input took the place of. `config` leads to this checkpoint, `parent_config` to the one it was
-    made from. `created_at` is ISO 8601 in UTC. To be read only: snapshots of one history share the values they have
-    in common.
+    wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `interrupts` are the
+    open questions of all its tasks. `superseded` lists what this checkpoint's input took the place of. `config` leads
+    to this checkpoint, `parent_config` to the one it was made from. `created_at` is ISO 8601 in UTC. `unknown_channels`
+    are kept in the store although the graph has them no more. To be read only: snapshots of one history share the
+    values they have in common.
     """
 
-    values: dict[str, Any]
+    values: Any
     next: tuple[str, ...]
     config: dict[str, Any]
     metadata: dict[str, Any] | None
     created_at: str | None
     parent_config: dict[str, Any] | None
     tasks: tuple[SnapshotTask, ...]
+    interrupts: tuple[Interrupt, ...] = ()
     superseded: tuple[SupersededTask, ...] = ()
+    unknown_channels: tuple[str, ...] = ()
 
 
-async def read_snapshot(topology: Topology, saver: Checkpointer, thread_id: str, no: int | None) -> StateSnapshot:
-    """The thread's head, or its checkpoint `no`. A thread without checkpoints has an empty snapshot.
+async def read_snapshot(
+    topology: Topology, saver: Checkpointer, place: Place, *, subgraphs: bool = False
+) -> StateSnapshot:
+    """A namespace's newest checkpoint, or its checkpoint `place.no`. One without checkpoints has an empty snapshot.
 
-    Raises `UnknownCheckpointError`, `CorruptCheckpointError`, `ChannelChangedError`.
+    Raises `UnknownCheckpointError`, `UnknownNamespaceError`, `CorruptCheckpointError`, `ChannelChangedError`.
     """
-    found = await saver.load(thread_id, "", no)
+    own = topology_at(topology, place.ns)
+    found = await saver.load(place.thread_id, place.ns, place.no)
     restored = None
     incarnation = 0
     if found is not None:
         verify(found)
-        restored = restore(topology, found)
+        restored = restore(own, found)
         incarnation = found.thread.incarnation
     if restored is None:
-        if no is not None:
-            raise UnknownCheckpointError(thread_id, checkpoint_id(no))
-        return StateSnapshot({}, (), _config(thread_id, None), None, None, None, ())
-    return _snapshot(topology, Identity(thread_id, incarnation), restored, is_head=no is None)
+        if place.no is not None:
+            raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no))
+        return StateSnapshot({}, (), place.config(None), None, None, None, ())
+    identity = Identity(place.thread_id, incarnation, place.ns)
+    snapshot = _snapshot(own, identity, restored, is_head=place.no is None)
+    return await _with_nested(own, saver, place, snapshot) if subgraphs else snapshot
+
+
+async def _with_nested(topology: Topology, saver: Checkpointer, place: Place, snapshot: StateSnapshot) -> StateSnapshot:
+    """The snapshot with those of the graphs that its tasks run."""
+    tasks = [
+        task if task.state is None else msgspec.structs.replace(task, state=await _nested(topology, saver, place, task))
+        for task in snapshot.tasks
+    ]
+    return msgspec.structs.replace(snapshot, tasks=tuple(tasks))
+
+
+async def _nested(topology: Topology, saver: Checkpointer, place: Place, task: SnapshotTask) -> StateSnapshot | None:
+    ns: str = task.state["configurable"]["checkpoint_ns"]
+    # Below the namespace that `topology` is of, the path is followed from its root: only what is inside counts here.
+    own = topology_at(topology, ns.removeprefix(place.ns).removeprefix("|"))
+    no = None
+    if place.no is not None:
+        # An older checkpoint's own line may have been left: what its task ran is found by its name.
+        before = place.no + 1 if ":" not in ns else None
+        page = await saver.history(place.thread_id, ns, before=before, limit=1)
+        if page is None or not page.checkpoints:
+            return None
+        no = page.checkpoints[0].no
+    inner = Place(place.thread_id, ns, no)
+    found = await saver.load(place.thread_id, ns, no)
+    if found is None or found.checkpoint is None:
+        return None
+    verify(found)
+    restored = restore(own, found)
+    if restored is None:
+        return None
+    identity = Identity(place.thread_id, found.thread.incarnation, ns)
+    snapshot = _snapshot(own, identity, restored, is_head=place.no is None)
+    return await _with_nested(own, saver, inner, snapshot)
+
+
+def drawn_status(snapshot: StateSnapshot) -> Mapping[str, NodeStatus]:
+    """What a drawing shows of a snapshot."""
+    tasks = [(task.name, bool(task.interrupts), task.error is not None) for task in snapshot.tasks]
+    return status_of(
+        next=snapshot.next,
+        interrupted=[name for name, is_asking, _ in tasks if is_asking],
+        failed=[name for name, _, has_failed in tasks if has_failed],
+        done=(snapshot.metadata or {}).get("writers", ()),
+    )
 
 
 async def read_history(
-    topology: Topology, saver: Checkpointer, thread_id: str, before: int | None, limit: int | None
+    topology: Topology,
+    saver: Checkpointer,
+    place: Place,
+    limit: int | None,
+    wanted: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[StateSnapshot]:
-    """The thread's checkpoints, newest first, of all its lines. Read in pages, each consistent in itself."""
-    left = limit
+    """A namespace's checkpoints before `place.no`, newest first, of all its lines; only those whose metadata has what
+    is `wanted`. Read in pages, each consistent in itself."""
+    own = topology_at(topology, place.ns)
+    left, before = limit, place.no
     while left is None or left > 0:
-        page = await saver.history(thread_id, "", before=before, limit=PAGE if left is None else min(PAGE, left))
+        size = PAGE if left is None or wanted else min(PAGE, left)
+        page = await saver.history(place.thread_id, place.ns, before=before, limit=size)
         if page is None:
             return
         errors = damaged(page)
-        identity = Identity(thread_id, page.thread.incarnation)
-        for restored in restore_page(topology, page, errors):
+        identity = Identity(place.thread_id, page.thread.incarnation, place.ns)
+        for restored in restore_page(own, page, errors):
             # What is older than a damaged checkpoint is read by asking for what is before it.
             for no in sorted(errors, reverse=True):
                 if no > restored.row.no:
                     raise errors[no]
-            yield _snapshot(topology, identity, restored, is_head=False)
+            snapshot = _snapshot(own, identity, restored, is_head=False)
+            if not _matches(snapshot, wanted):
+                continue
+            yield snapshot
+            left = None if left is None else left - 1
+            if left == 0:
+                return
         if errors:
             raise errors[max(errors)]
-        if left is not None:
-            left -= len(page.checkpoints)
         if not page.older:
             return
         before = page.older
 
 
+def _matches(snapshot: StateSnapshot, wanted: Mapping[str, Any] | None) -> bool:
+    metadata = snapshot.metadata or {}
+    return not wanted or all(key in metadata and metadata[key] == value for key, value in wanted.items())
+
+
 def _snapshot(topology: Topology, identity: Identity, restored: Restored, *, is_head: bool) -> StateSnapshot:
     state, header, row = restored.state, restored.header, restored.row
+    place = Place(identity.thread, identity.ns, row.no)
     finished = {key for key, outcome in restored.recorded.items() if isinstance(outcome, Done)}
-    values = _with_recorded(topology, restored) if is_head else state.values
+    values = with_recorded(topology, state, restored.recorded) if is_head else state.values
     ahead = [task for task in state.plan if not (is_head and task.key in finished)]
     if not ahead:
         # Every result is recorded and only the commit is missing: to call that finished would hide it from who resumes.
         ahead = list(state.plan)
+    tasks = tuple(_task(topology, identity, state, task, restored.recorded.get(task.key)) for task in state.plan)
     return StateSnapshot(
         values=output_of(topology, values),
         next=tuple(task.node for task in ahead),
-        config=_config(identity.thread, row.no),
+        config=place.config(row.no),
         metadata={**header.metadata, "source": header.source, "step": header.step, "writers": list(header.writers)},
         created_at=datetime.fromtimestamp(row.at / 1_000_000, UTC).isoformat(),
-        parent_config=_config(identity.thread, row.parent) if row.parent else None,
-        tasks=tuple(_task(identity, task, restored.recorded.get(task.key)) for task in state.plan),
+        parent_config=place.config(row.parent) if row.parent else None,
+        tasks=tasks,
+        interrupts=tuple(interrupt for task in tasks for interrupt in task.interrupts),
         superseded=tuple(_superseded(identity, each) for each in header.superseded),
+        unknown_channels=tuple(
+            channel for channel in restored.stored.channels if channel not in topology.codecs and channel[:1] != "#"
+        ),
     )
 
 
-def _with_recorded(topology: Topology, restored: Restored) -> Mapping[str, Any]:
-    """The values with what the head's finished tasks wrote: it is recorded, and only its superstep is not over."""
-    state: State = restored.state
-    finished = [restored.recorded.get(task.key) for task in state.plan]
-    writes = [
-        (outcome.task.node, write)
-        for outcome in finished
-        if isinstance(outcome, Done | RoutingOpen)
-        for write in outcome.writes
-    ]
-    try:
-        return merge_writes(topology, state.values, writes)[0]
-    except (ConcurrentUpdateError, ReducerError):
-        # Reading has to work on a thread whose superstep cannot be merged; the run says why when it tries.
-        return state.values
-
-
-def _task(identity: Identity, task: Task, outcome: Outcome | None) -> SnapshotTask:
-    error = outcome.error if isinstance(outcome, Failed | RoutingOpen) else None
+def _task(topology: Topology, identity: Identity, state: State, task: Task, outcome: Outcome | None) -> SnapshotTask:
+    error = outcome.error if isinstance(outcome, Failed | Handling | RoutingOpen) else None
     result = None
     if isinstance(outcome, Done | RoutingOpen):
         result = {write.channel: write.value for write in outcome.writes}
-    return SnapshotTask(task_id(identity, task), task.node, error, result)
+    nested = namespace_of_task(topology, identity.ns, tuple(names_in(identity.ns)), task)
+    return SnapshotTask(
+        id=task_id(identity, task),
+        name=task.node,
+        error=error,
+        result=result,
+        interrupts=tuple(ask.interrupt for ask in open_asks(outcome)),
+        state=None if nested is None else Place(identity.thread, nested, None).config(None),
+        path=("push", str(task.ord)) if task.argument is not None else ("pull", task.node),
+    )
 
 
 def _superseded(identity: Identity, each: Superseded) -> SupersededTask:
     task = Task(each.node, each.born, each.ord, Argument(None, None) if each.is_send else None)
     return SupersededTask(task_id(identity, task), each.node, each.outcome, each.error)
-
-
-def _config(thread_id: str, no: int | None) -> dict[str, Any]:
-    configurable = {"thread_id": thread_id, "checkpoint_ns": ""}
-    if no is not None:
-        configurable["checkpoint_id"] = checkpoint_id(no)
-    return {"configurable": configurable}

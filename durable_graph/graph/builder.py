@@ -24,7 +24,7 @@ from durable_graph.graph.options import NodeArguments, described_handler, node_o
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.signatures import ROUTER_INJECTABLE, name_of, routes_of, signature_of
-from durable_graph.graph.subgraph import Subgraph
+from durable_graph.graph.subgraph import is_subgraph
 from durable_graph.graph.topology import Topology
 from durable_graph.graph.validation import problems_of, unreachable_nodes
 
@@ -105,7 +105,7 @@ class GraphBuilder(Generic[StateT]):
         """
         if action is None and not isinstance(node, str):
             action, node = node, _own_name(node)
-        subgraph = action if isinstance(action, Subgraph) else None
+        subgraph = action if is_subgraph(action) else None
         if subgraph is not None:
             action = subgraph.run_as_node
         if not isinstance(node, str):
@@ -238,7 +238,7 @@ class GraphBuilder(Generic[StateT]):
 
 
 def _own_name(action: Any) -> str:
-    if isinstance(action, Subgraph):
+    if is_subgraph(action):
         return str(action.topology.name)
     if not callable(action):
         raise GraphDescriptionError(f"{action!r} is neither a node nor the name of one")

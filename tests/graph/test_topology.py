@@ -9,7 +9,7 @@ import pytest
 
 from durable_graph.channels import Joined
 from durable_graph.errors import DurableGraphError, GraphDescriptionError, UnreachableNodeWarning
-from durable_graph.graph import DEFERRED, END, START, GraphBuilder, Send
+from durable_graph.graph import END, START, GraphBuilder, Send
 
 
 class State(TypedDict):
@@ -107,7 +107,7 @@ def test_a_list_of_sources_is_a_join() -> None:
     assert topology.joins_of_source == {"plan": (join,), "write": (join,)}
     assert topology.joins_of_target == {"review": (join,)}
     assert topology.nodes["plan"].edges == ()
-    assert set(topology.codecs) == {"topic", "drafts", join.channel, DEFERRED}
+    assert set(topology.codecs) == {"topic", "drafts", join.channel}
     assert topology.codecs[join.channel].value.encode(("plan",))
 
 
