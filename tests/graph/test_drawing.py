@@ -305,6 +305,8 @@ def test_a_command_to_the_graph_around_leads_there_or_out() -> None:
     opened = drawing_of(with_node(around, "desk", subgraph=Nested(handing_over)), xray=True)
     alone = drawing_of(handing_over)
 
+    assert edges_of(opened)[1:3] == ["desk:__end__ -> publish", "publish -> __end__"]
+    assert "desk:__end__" in [node.id for node in opened.nodes]
     assert edges_of(opened)[-2:] == ["desk:__start__ -> desk:ask", "desk:ask -> publish (conditional)"]
     assert edges_of(alone) == ["__start__ -> ask", "ask -> __end__ (conditional: publish)"]
 

@@ -34,7 +34,7 @@ def drawing_of(
         raise InvalidOptionError(option, xray, allowed="True, False, or how many levels of subgraphs to open")
     level = _Level(topology, None, None, _EVERY_LEVEL if xray is True else int(xray))
     edges = tuple(level.edges())
-    used = {edge.target for edge in edges}
+    used = {end for edge in edges for end in (edge.source, edge.target)}
     nodes = [node for node in level.nodes() if node.kind != "end" or node.id in used]
     before = _breakpoints("interrupt_before", interrupt_before, nodes)
     after = _breakpoints("interrupt_after", interrupt_after, nodes)
