@@ -147,7 +147,9 @@ class _Editor:
             state, known, said, wrote = start, recorded, source, writers
             for updates in supersteps:
                 step = await self._step(state, known, said, wrote, updates)
-                step = msgspec.structs.replace(step, fork_of=self._fork_of if not steps else None)
+                # It stays a part of the call that its namespace belongs to.
+                caller = restored.header.caller if restored is not None else ""
+                step = msgspec.structs.replace(step, fork_of=self._fork_of if not steps else None, caller=caller)
                 steps.append(step)
                 state, known, said, wrote = step.state, {}, step.source, step.writers
             commit = journal.commit(*((self._ledger, step) for step in steps))
