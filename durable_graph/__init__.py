@@ -128,6 +128,13 @@ from durable_graph.graph import (
     Interrupt,
     Send,
 )
+from durable_graph.graph.policies import (
+    CachePolicy,
+    NodeError,
+    RetryPolicy,
+    TimeoutPolicy,
+    default_retry_on,
+)
 from durable_graph.records import (
     ThreadInfo,
 )
@@ -137,6 +144,7 @@ __all__ = [
     "START",
     "AmbiguousResumeError",
     "AmbiguousUpdateError",
+    "CachePolicy",
     "ChannelChangedError",
     "CheckpointCommitted",
     "CheckpointConflictError",
@@ -178,6 +186,7 @@ __all__ = [
     "MissingStateKeyError",
     "MissingThreadIdError",
     "NodeCancelledError",
+    "NodeError",
     "NodeTimeoutError",
     "NotADatabaseError",
     "NothingToResumeError",
@@ -187,6 +196,7 @@ __all__ = [
     "ReaderGap",
     "ReducerError",
     "ReplayMismatchError",
+    "RetryPolicy",
     "RunControl",
     "RunDrained",
     "RunInterrupted",
@@ -215,6 +225,7 @@ __all__ = [
     "ThreadBusyError",
     "ThreadExistsError",
     "ThreadInfo",
+    "TimeoutPolicy",
     "UnfinishedThreadError",
     "UnknownBackendError",
     "UnknownCheckpointError",
@@ -231,6 +242,7 @@ __all__ = [
     "UnstorableTypeError",
     "UnstorableValueError",
     "ValueTooLargeError",
+    "default_retry_on",
     "entrypoint",
     "get_config",
     "get_runtime",
