@@ -182,8 +182,10 @@ def is_place_of_head(ns: str, planned: int, born: int, head: int) -> bool:
 
 
 def is_bare(unit: CommitUnit, born: int, head: int) -> bool:
-    """Whether the unit's new head has no records, the usual superstep: all tasks are new and none of them is done."""
-    return born == head and not any(is_of_head(record, born, head) for record in unit.records)
+    """Whether the head has no records yet, as after the usual superstep: the unit made it, with tasks that are all new,
+    and none of the unit's records are theirs."""
+    is_new = any(new.row.no == head == born for new in unit.checkpoints)
+    return is_new and not any(is_of_head(record, born, head) for record in unit.records)
 
 
 Replacement = tuple[TaskRecord | None, TaskRecord]

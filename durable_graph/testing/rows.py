@@ -163,9 +163,13 @@ class Writer:
         record = TaskRecord(ns, born, number, rank, revision, self.run, value, b"")
         return msgspec.structs.replace(record, digest=record_digest(self.thread.origin, record))
 
-    def batch(self, *records: TaskRecord, status: Status | None = None, at: int = 2) -> WritesBatch:
-        """These records, on top of where the run is."""
-        return WritesBatch(self.thread.thread, self.thread.version, self.thread.epoch, at, records, status)
+    def batch(
+        self, *records: TaskRecord, status: Status | None = None, at: int = 2, if_unmoved: bool = False
+    ) -> WritesBatch:
+        """These records, on top of where the run is; with `if_unmoved` only if nobody recorded anything meanwhile."""
+        thread = self.thread
+        wseq = thread.wseq if if_unmoved else None
+        return WritesBatch(thread.thread, thread.version, thread.epoch, at, records, status, wseq)
 
     def state(self, no: int | None = None, ns: str = "") -> dict[str, bytes]:
         """The values of a namespace, now or when checkpoint `no` was the newest."""

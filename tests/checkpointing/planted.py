@@ -24,12 +24,14 @@ from durable_graph.records import (
     SaveResult,
     Status,
     StoredCheckpoint,
+    StoredRecords,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
     ValueKind,
     ValueRow,
     WritesBatch,
+    WritesMoved,
 )
 
 replace = msgspec.structs.replace
@@ -138,6 +140,14 @@ class SignsWhatItReads(MemorySaver):
         records = tuple(replace(record, digest=record_digest(origin, record)) for record in found.records)
         return StoredCheckpoint(found.thread, checkpoint, values, records)
 
+    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
+        found = await super().load_records(thread, ns)
+        if found is None:
+            return None
+        origin = found.thread.origin
+        records = tuple(replace(record, digest=record_digest(origin, record)) for record in found.records)
+        return StoredRecords(found.thread, records)
+
 
 class HidesDamage(MemorySaver):
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
@@ -191,6 +201,51 @@ class ForgetsTheStatus(MemorySaver):
         return await super().save_writes(replace(batch, status=None))
 
 
+class AppliesWhatItSendsBack(MemorySaver):
+    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        answer = await super().save_writes(batch)
+        if isinstance(answer, WritesMoved):
+            await super().save_writes(replace(batch, wseq=None))
+        return answer
+
+
+class ReadsNamesLoosely(MemorySaver):
+    async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
+        return await super().load(thread, ns.rstrip("|"), no)
+
+
+class KeepsTheRootsRecordsOnly(MemorySaver):
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        records = tuple(record for record in unit.records if record.ns == "")
+        return await super().commit(replace(unit, records=records))
+
+
+class NeedsACheckpoint(MemorySaver):
+    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
+        found = await super().load_records(thread, ns)
+        if found is None or ns in self._threads[thread].checkpoints:
+            return found
+        return replace(found, records=())
+
+
+class ReversesRecords(MemorySaver):
+    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
+        found = await super().load_records(thread, ns)
+        return replace(found, records=found.records[::-1]) if found else None
+
+
+class MixesHistories(MemorySaver):
+    async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
+        return await super().history(thread, "", before=before, limit=limit)
+
+
+class DeletesTheRootOnly(MemorySaver):
+    async def delete_thread(self, thread: str) -> None:
+        nested = self._threads[thread].records
+        await super().delete_thread(thread)
+        self._threads[thread].records = {ns: rows for ns, rows in nested.items() if ns}
+
+
 class DeletesTheTombstone(MemorySaver):
     async def delete_thread(self, thread: str) -> None:
         if thread not in self._threads:
@@ -209,6 +264,13 @@ class CopyDropsRecords(MemorySaver):
     async def copy_thread(self, source: str, target: str) -> None:
         await super().copy_thread(source, target)
         self._threads[target].records.clear()
+
+
+class CopyDropsNamespaces(MemorySaver):
+    async def copy_thread(self, source: str, target: str) -> None:
+        await super().copy_thread(source, target)
+        copy = self._threads[target]
+        copy.checkpoints = {"": copy.checkpoints[""]}
 
 
 class CopyOverwrites(MemorySaver):

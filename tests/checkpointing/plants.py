@@ -57,6 +57,7 @@ def prunes_needed_rows(right: Callable[..., Any], keys: Any, kept: pruning.Kept)
     return {key[:3] for key in right(keys, kept) if key[2] in numbers}
 
 
+ignores_the_count = ruled("accepts", lambda right, batch, thread: right(replace(batch, wseq=None), thread))
 never_conflicts = answer_turned(Conflict, None)
 forgets_what_it_applied = answer_turned(Committed, Conflict(0))
 signs_what_it_reads = made(planted.SignsWhatItReads)
@@ -98,6 +99,17 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_status_may_be_saved_without_records": (made(planted.ForgetsTheStatus),),
     "records_that_ride_in_a_commit_are_kept": (made(planted.DropsRidingRecords),),
     "tasks_that_are_planned_again_keep_their_records": (made(planted.ForgetsOlderRecords),),
+    "of_two_answers_one_is_recorded": (ignores_the_count,),
+    "a_batch_that_is_sent_back_leaves_nothing": (made(planted.AppliesWhatItSendsBack),),
+    "a_status_alone_may_compare_too": (ignores_the_count,),
+    "a_repeated_answer_is_known": (
+        ruled("answer_to_late_save", lambda right, batch, thread, stood: right(batch, thread, ())),
+    ),
+    "an_answer_on_top_of_another_checkpoint_is_a_conflict": (
+        ruled("answer_to_late_save", lambda right, batch, thread, stood: WritesMoved(thread.wseq)),
+        ruled("_is_at", lambda right, batch, thread: True),
+    ),
+    "threads_that_wait_are_listed_until_they_are_answered": (made(planted.ForgetsTheStatus),),
     "what_never_existed_is_not_found": (made(planted.InventsThreads),),
     "an_older_checkpoint_has_the_values_of_its_time": (made(planted.ReadsEverything),),
     "a_value_that_is_gone_does_not_come_back": (made(planted.IgnoresAbsence),),
@@ -130,6 +142,29 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("thread_after_prune", lambda right, thread, floor: replace(thread, floor=floor)),
     ),
     "pruning_leaves_at_least_one_checkpoint": (ruled("check_keep_last", lambda right, keep_last: None),),
+    "namespaces_are_told_apart": (made(planted.ReadsNamesLoosely),),
+    "a_commit_without_a_root_checkpoint_keeps_the_head": (
+        ruled("thread_after_commit", lambda right, unit, *rest: replace(right(unit, *rest), head=unit.version)),
+    ),
+    "records_of_several_namespaces_ride_in_one_commit": (made(planted.KeepsTheRootsRecordsOnly),),
+    "records_need_no_checkpoint": (made(planted.NeedsACheckpoint), made(planted.ReversesRecords)),
+    "a_namespace_has_a_history_of_its_own": (made(planted.MixesHistories),),
+    "a_fork_leaves_behind_what_came_later": (made(planted.FallsBack),),
+    "a_fork_of_a_nested_checkpoint_takes_the_head_back": (ruled("needs_forked_head", lambda right, unit: False),),
+    "what_the_head_vouches_for_follows_the_thread": (
+        ruled("sum_with", lambda right, total, *rest: total),
+        ruled("is_bare", lambda right, unit, born, head: True),
+    ),
+    "deleting_takes_every_namespace": (made(planted.DeletesTheRootOnly),),
+    "a_copy_has_every_namespace": (made(planted.CopyDropsNamespaces), made(planted.CopyDropsRecords)),
+    "pruning_removes_the_namespaces_of_tasks_that_are_over": (
+        ruled("is_reachable", lambda right, ns, born, intervals: True),
+    ),
+    "pruning_keeps_the_namespaces_of_tasks_that_are_left": (
+        ruled("is_reachable", lambda right, ns, born, intervals: False),
+        ruled("caller_of", lambda right, ns: None),
+    ),
+    "pruning_removes_the_namespaces_of_other_lines": (ruled("is_within", lambda right, intervals, no: True),),
     "a_cancelled_commit_is_whole_or_absent": (made(planted.TearsCommits),),
     "a_cancelled_save_is_whole_or_absent": (made(planted.TearsSaves),),
     "cancelled_upkeep_is_whole_or_absent": (made(planted.TearsCopies),),
@@ -146,6 +181,8 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_damaged_task_record_is_noticed": (signs_what_it_reads,),
     "a_vanished_task_record_is_noticed": (signs_what_it_reads,),
     "a_vanished_record_of_a_task_that_was_planned_again_is_noticed": (signs_what_it_reads,),
+    "a_vanished_record_of_a_namespace_is_noticed": (signs_what_it_reads,),
+    "a_damaged_record_of_a_call_is_noticed": (signs_what_it_reads,),
     "a_vanished_line_is_noticed": (signs_what_it_reads,),
 }
 """Which savers each clause has to fail on, by the clause's name without `test_`."""

@@ -7,9 +7,12 @@
 Each clause is an `async def test_...`; run them with pytest and an asyncio plugin, or call them.
 """
 
+from durable_graph.testing.conformance.answers import AnswerClauses
 from durable_graph.testing.conformance.cancellation import CancellationClauses
 from durable_graph.testing.conformance.commits import CommitClauses
 from durable_graph.testing.conformance.damage import DamageClauses
+from durable_graph.testing.conformance.namespace_upkeep import NamespaceUpkeepClauses
+from durable_graph.testing.conformance.namespaces import NamespaceClauses
 from durable_graph.testing.conformance.reads import ReadClauses
 from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, StoredRow
 from durable_graph.testing.conformance.task_records import TaskRecordClauses
@@ -17,7 +20,15 @@ from durable_graph.testing.conformance.upkeep import UpkeepClauses
 
 
 class CheckpointerConformance(
-    CommitClauses, TaskRecordClauses, ReadClauses, UpkeepClauses, CancellationClauses, DamageClauses
+    CommitClauses,
+    TaskRecordClauses,
+    AnswerClauses,
+    ReadClauses,
+    UpkeepClauses,
+    NamespaceClauses,
+    NamespaceUpkeepClauses,
+    CancellationClauses,
+    DamageClauses,
 ):
     """Every clause. A subclass fills in `open`, and `damage`."""
 

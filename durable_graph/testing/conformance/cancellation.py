@@ -67,6 +67,7 @@ class CancellationClauses(SaverUnderTest):
             writer = await some_thread(saver)
             for turns in TURNS:
                 await cancelled_after(turns, lambda: saver.load("thread"))
+                await cancelled_after(turns, lambda: saver.load_records("thread", "calls"))
                 await cancelled_after(turns, lambda: saver.history("thread", limit=2))
                 await cancelled_after(turns, saver.list_threads)
                 await commit(saver, writer, Step({"count": b"%d" % turns}, {"log": b"x,"}))
@@ -108,6 +109,8 @@ class CancellationClauses(SaverUnderTest):
             await saver.commit(writer.unit())
         with raises(CheckpointerClosedError):
             await saver.save_writes(writer.batch(status="done"))
+        with raises(CheckpointerClosedError):
+            await saver.load_records("thread", "")
         with raises(CheckpointerClosedError):
             await saver.history("thread", limit=1)
         with raises(CheckpointerClosedError):

@@ -7,6 +7,7 @@ from durable_graph.testing.conformance.saver_under_test import (
     StoredRow,
     commit,
     loaded,
+    loaded_records,
     raises,
     save,
     some_thread,
@@ -93,6 +94,33 @@ class DamageClauses(SaverUnderTest):
             await self.damage(saver, StoredRow("record", "thread", 5), "remove")
             with raises(CorruptCheckpointError):
                 await _check(saver, "thread")
+
+    async def test_a_vanished_record_of_a_namespace_is_noticed(self) -> None:
+        for ns, born in (("child", 6), ("calls", 5)):
+            async with self.saver() as saver:
+                writer = await _threads(saver)
+                await commit(saver, writer, Step({"memory": b"m"}, ns="child"))
+                records = writer.record(ns="child"), writer.record(born=5, ns="calls"), writer.record(born=5)
+                await save(saver, writer, writer.batch(*records))
+                await self.damage(saver, StoredRow("record", "thread", born, ns=ns), "remove")
+                with raises(CorruptCheckpointError):
+                    await _check(saver, "thread")
+                # Nor does it pass unseen when the thread goes on under the same head.
+                await commit(saver, writer, Step({"memory": b"n"}, ns="child"))
+                await save(saver, writer, writer.batch(writer.record(born=5, number=1)))
+                with raises(CorruptCheckpointError):
+                    await _check(saver, "thread")
+                await _others_are_usable(saver)
+
+    async def test_a_damaged_record_of_a_call_is_noticed(self) -> None:
+        async with self.saver() as saver:
+            writer = await _threads(saver)
+            await save(saver, writer, writer.batch(writer.record(ns="calls"), writer.record(ns="others")))
+            await self.damage(saver, StoredRow("record", "thread", 5, ns="calls"), "flip")
+            with raises(CorruptCheckpointError):
+                await loaded_records(saver, "thread", "calls")
+            assert await loaded_records(saver, "thread", "others") == (writer.record(ns="others"),)
+            await _others_are_usable(saver)
 
     async def test_a_vanished_line_is_noticed(self) -> None:
         async with self.saver() as saver:

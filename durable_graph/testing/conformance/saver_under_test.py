@@ -8,7 +8,7 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
-from durable_graph.checkpointing import Checkpointer, verify
+from durable_graph.checkpointing import Checkpointer, verify, verify_records
 from durable_graph.records import Committed, CommitUnit, Saved, StoredCheckpoint, TaskRecord, WritesBatch
 from durable_graph.testing.rows import Step, Writer
 
@@ -78,6 +78,13 @@ async def loaded(saver: Checkpointer, thread: str, ns: str = "", no: int | None 
     assert found.checkpoint is not None, f"thread {thread!r} has no such checkpoint"
     verify(found)
     return found
+
+
+async def loaded_records(saver: Checkpointer, thread: str, ns: str) -> tuple[TaskRecord, ...]:
+    """The records of a namespace of a thread that has to be there, each of them whole."""
+    found = await saver.load_records(thread, ns)
+    assert found is not None, f"thread {thread!r} is not there"
+    return verify_records(found)
 
 
 async def some_thread(saver: Checkpointer, thread: str = "thread", *, length: int = 3) -> Writer:
