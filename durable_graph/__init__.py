@@ -8,6 +8,7 @@ from durable_graph._runtime.context import (
     get_config,
     get_runtime,
     get_stream_writer,
+    push_message,
 )
 from durable_graph._runtime.editing import (
     StateUpdate,
@@ -96,6 +97,7 @@ from durable_graph.errors import (
     StoreFullError,
     StoreReadOnlyError,
     StoreUnavailableError,
+    StreamOverflowError,
     SubgraphBusyError,
     ThreadBusyError,
     ThreadExistsError,
@@ -214,6 +216,7 @@ __all__ = [
     "StoreFullError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
+    "StreamOverflowError",
     "StreamWriter",
     "SubgraphBusyError",
     "SupersededTask",
@@ -249,5 +252,6 @@ __all__ = [
     "get_stream_writer",
     "interrupt",
     "open_checkpointer",
+    "push_message",
     "task",
 ]

@@ -21,6 +21,10 @@ class Audience(Protocol):
         """Hand over an event from user code that cannot wait. Raises `StreamOverflowError` if too many are unread."""
         ...
 
+    async def room(self) -> None:
+        """Wait until the reader has room for more."""
+        ...
+
 
 class Both:
     """Two readers of one run."""
@@ -43,6 +47,11 @@ class Both:
             if audience.is_heard:
                 audience.push(event)
 
+    async def room(self) -> None:
+        for audience in (self._first, self._second):
+            if audience.is_heard:
+                await audience.room()
+
 
 class Nobody:
     """For runs that nobody reads."""
@@ -53,4 +62,7 @@ class Nobody:
         return None
 
     def push(self, event: AnyEvent) -> None:
+        return None
+
+    async def room(self) -> None:
         return None

@@ -7,9 +7,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from durable_graph._runtime.events import AnyEvent, CustomEvent
+from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.session import Scope, scope_of
-from durable_graph._runtime.stream import StreamWriter
+from durable_graph._runtime.stream import Room, StreamWriter
 from durable_graph.records import checkpoint_id
 
 SAVED = "#saved"
@@ -97,6 +97,30 @@ def get_runtime(context_schema: type[ContextT] | None = None) -> Runtime[Context
 def get_stream_writer() -> StreamWriter:
     """What the running node tells the run's reader with, in stream mode "custom". Raises `OutsideOfRunError`."""
     return writer_of(scope_of("get_stream_writer()"))
+
+
+def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> Room:
+    """Tell the run's reader a message, or a piece of one, in stream mode "messages", with what is known of the node.
+
+    Await what it gives to wait until the reader has room. Raises `OutsideOfRunError`.
+    """
+    scope = scope_of("push_message()")
+    session = scope.session
+
+    def make(data: Any) -> AnyEvent:
+        scope.beat(is_heartbeat=False)
+        known = {**config_of(scope)["metadata"], "tags": list(session.run.tags), **(metadata or {})}
+        return MessageEvent(
+            thread_id=session.run.thread_id,
+            ns=session.event_ns,
+            step=scope.step,
+            task_id=scope.task_id,
+            node=scope.node,
+            message=data,
+            metadata=known,
+        )
+
+    return StreamWriter(session.shared.audience, make)(message)
 
 
 def get_config() -> Mapping[str, Any]:

@@ -30,7 +30,7 @@ def result_of(topology: Topology, ended: Ended, output_keys: str | Sequence[str]
         return values.get(output_keys)
     if output_keys is not None:
         values = {key: value for key, value in values.items() if key in output_keys}
-    if ended.is_stopped:
+    if ended.interrupts:
         # Where the output is one value there is no place beside it.
         shown = values if isinstance(values, Mapping) and not topology.output.is_single else {}
         return {**shown, INTERRUPT: list(ended.interrupts)}

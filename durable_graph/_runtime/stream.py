@@ -2,29 +2,43 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, Literal, Self
+
+import anyio.from_thread
 
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
-from durable_graph._runtime.events import AnyEvent
+from durable_graph._runtime.events import AnyEvent, ReaderGap
 from durable_graph._runtime.run import GRACE
+from durable_graph.errors import InvalidOptionError, StreamOverflowError
 
 Start = Callable[[Audience], Awaitable[Any]]
 OnSlowReader = Literal["wait", "gap"]
 OnDisconnect = Literal["cancel", "continue"]
 
 BUFFER = 64
+PUSHED = 10_000
+
+_going_on: set["asyncio.Task[Any]"] = set()
+"""Runs whose reader left and who go on: without a reference of ours the loop would forget them."""
 
 
 class EventStream:
     """The events of one run, from `async with graph.stream(...) as events`.
 
-    Iterate over it for typed events; the loop ends with the run and raises what the run raised. The run is at most 64
-    events ahead of its reader and waits for it. Leaving the block before the end cancels the run: what had finished is
-    kept, and the thread can be resumed. `output` is the run's result, once it has ended.
+    Iterate over it for typed events; the loop ends with the run and raises what the run raised. `output` is the run's
+    result, once it has ended.
+
+    The buffer between run and reader is bounded. `on_slow_reader="wait"`: the run is at most 64 events ahead and waits;
+    what nodes tell by a writer that they do not await may be 10,000 events ahead, and then raises
+    `StreamOverflowError`. "gap": the run never waits; a `ReaderGap` says how many events were dropped, and results can
+    be read from the store.
+
+    Leaving the block before the end: `on_disconnect="cancel"` cancels the run; what had finished is kept, the thread
+    can be resumed. "continue" lets it go on to its end.
     """
 
     is_heard = True
@@ -32,16 +46,20 @@ class EventStream:
     def __init__(
         self, start: Start, *, on_slow_reader: OnSlowReader = "wait", on_disconnect: OnDisconnect = "cancel"
     ) -> None:
+        _check("on_slow_reader", on_slow_reader, ("wait", "gap"))
+        _check("on_disconnect", on_disconnect, ("cancel", "continue"))
         self._start = start
+        self._drops = on_slow_reader == "gap"
+        self._goes_on = on_disconnect == "continue"
         self._events: deque[AnyEvent] = deque()
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
-        self._run: asyncio.Task[dict[str, Any]] | None = None
+        self._run: asyncio.Task[Any] | None = None
         self._told = False
         self._is_read = True
 
     @property
-    def output(self) -> Mapping[str, Any]:
+    def output(self) -> Any:
         """What `ainvoke` would have returned. Raises what the run raised, and `RuntimeError` while it runs."""
         if self._run is None or not self._run.done():
             message = "the run has not ended: read its events to the end first"
@@ -65,7 +83,11 @@ class EventStream:
         if left_early:
             # What the run still has to tell finds no reader: it must not wait for one, nor may what it has to store.
             self._is_read = False
+            self._events.clear()
             self._room.set()
+            if self._goes_on:
+                _let_go_on(self._run)
+                return
             self._run.cancel()
             # Also for a reader that is cancelled itself, however often: until its end the run holds the thread.
             await finish(_end_of(self._run), GRACE)
@@ -95,27 +117,82 @@ class EventStream:
         self._room.set()
         return self._events.popleft()
 
-    async def _go(self) -> dict[str, Any]:
-        return await self._start(self)
+    async def tell(self, event: AnyEvent) -> None:
+        """See `Audience.tell`."""
+        self._put(event, BUFFER)
+        await self.room()
 
     def push(self, event: AnyEvent) -> None:
-        self._events.append(event)
-        self._ready.set()
+        """See `Audience.push`."""
+        if not self._drops and self._is_read and len(self._events) >= PUSHED:
+            raise StreamOverflowError(PUSHED)
+        self._put(event, PUSHED)
 
-    async def tell(self, event: AnyEvent) -> None:
-        self._events.append(event)
-        self._ready.set()
-        while len(self._events) > BUFFER and self._is_read:
+    async def room(self) -> None:
+        """See `Audience.room`."""
+        while len(self._events) > BUFFER and self._is_read and not self._drops:
             self._room.clear()
             await self._room.wait()
+
+    def _put(self, event: AnyEvent, limit: int) -> None:
+        if not self._is_read:
+            return
+        if self._drops and len(self._events) >= BUFFER:
+            last = self._events[-1]
+            if isinstance(last, ReaderGap):
+                self._events[-1] = _gap(event, last.dropped + 1)
+            else:
+                self._events.append(_gap(event, 1))
+        else:
+            self._events.append(event)
+        self._ready.set()
+
+    async def _go(self) -> Any:
+        return await self._start(self)
+
+
+def _gap(event: AnyEvent, dropped: int) -> ReaderGap:
+    return ReaderGap(thread_id=event.thread_id, step=event.step, dropped=dropped)
+
+
+def _check(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidOptionError(option, value, allowed=" or ".join(map(repr, allowed)))
+
+
+def _let_go_on(run: "asyncio.Task[Any]") -> None:
+    _going_on.add(run)
+    run.add_done_callback(_ended_unread)
+
+
+def _ended_unread(run: "asyncio.Task[Any]") -> None:
+    _going_on.discard(run)
+    if not run.cancelled() and (failure := run.exception()) is not None:
+        log.error_unread(failure)
 
 
 async def _end_of(run: "asyncio.Task[Any]") -> None:
     await asyncio.wait({run})
 
 
+class Room:
+    """What a call of a writer gives: await it, or do not."""
+
+    __slots__ = ("_audience",)
+
+    def __init__(self, audience: Audience) -> None:
+        self._audience = audience
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._audience.room().__await__()
+
+
 class StreamWriter:
-    """Tells the run's reader something, in stream mode "custom"."""
+    """Tells the run's reader something: `writer(data)`, in stream mode "custom".
+
+    `await writer(data)` waits until the reader has room, which a node that tells much should do. In a plain function,
+    which runs in a thread, the call itself waits.
+    """
 
     __slots__ = ("_audience", "_make")
 
@@ -123,6 +200,17 @@ class StreamWriter:
         self._audience = audience
         self._make = make
 
-    def __call__(self, data: Any) -> None:
+    def __call__(self, data: Any) -> Room:
         if self._audience.is_heard:
-            self._audience.push(self._make(data))
+            _hand_over(self._audience, self._make(data))
+        return Room(self._audience)
+
+
+def _hand_over(audience: Audience, event: AnyEvent) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        # A plain function in its worker thread: it can wait where it is.
+        anyio.from_thread.run(audience.tell, event)
+    else:
+        audience.push(event)

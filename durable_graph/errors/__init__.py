@@ -14,6 +14,7 @@ from durable_graph.errors.control import (
     ReplayMismatchError,
     StateMutatedError,
     StepTimeoutError,
+    StreamOverflowError,
     SubgraphBusyError,
     UnknownInterruptError,
 )
@@ -126,6 +127,7 @@ __all__ = [
     "StoreFullError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
+    "StreamOverflowError",
     "SubgraphBusyError",
     "ThreadBusyError",
     "ThreadExistsError",

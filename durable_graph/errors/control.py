@@ -126,3 +126,14 @@ class StateMutatedError(DurableGraphError):
             f"node {node!r} changed its input in place: {names(map(repr, self.channels))}; "
             f"no store ever sees that: return an update instead"
         )
+
+
+class StreamOverflowError(DurableGraphError):
+    """A node told its reader more than the reader could take in. The node fails; the thread can be resumed."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(
+            f"{limit} events wait for a slow reader: await the writer, `await writer(data)`, so that the node waits "
+            f'for it, or stream with on_slow_reader="gap", which drops events'
+        )
