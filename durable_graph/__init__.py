@@ -48,6 +48,10 @@ from durable_graph.app import (
     CompiledGraph,
     StateGraph,
 )
+from durable_graph.caching import (
+    Cache,
+    InMemoryCache,
+)
 from durable_graph.checkpointing import (
     Checkpointer,
     MemorySaver,
@@ -146,6 +150,7 @@ __all__ = [
     "START",
     "AmbiguousResumeError",
     "AmbiguousUpdateError",
+    "Cache",
     "CachePolicy",
     "ChannelChangedError",
     "CheckpointCommitted",
@@ -173,6 +178,7 @@ __all__ = [
     "GraphOutput",
     "GraphRecursionError",
     "GraphValidationError",
+    "InMemoryCache",
     "Interrupt",
     "InterruptAnsweredError",
     "InvalidCommandError",

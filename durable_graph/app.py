@@ -24,6 +24,7 @@ from durable_graph._runtime.options import (
 )
 from durable_graph._runtime.output import result_of
 from durable_graph._runtime.places import nested_graphs
+from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.snapshot import StateSnapshot, drawn_status, read_history, read_snapshot
 from durable_graph._runtime.start import run_graph
@@ -31,7 +32,12 @@ from durable_graph._runtime.stream import EventStream, OnDisconnect, OnSlowReade
 from durable_graph._runtime.views import StreamMode, view_of
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownCheckpointError
+from durable_graph.errors import (
+    InvalidOptionError,
+    MissingCheckpointerError,
+    UnknownCheckpointError,
+    UnknownNodeError,
+)
 from durable_graph.graph import Command, GraphBuilder, Topology
 from durable_graph.graph.drawing import Drawing, drawing_of
 from durable_graph.graph.subgraph import Persistence
@@ -342,6 +348,17 @@ class CompiledGraph(Generic[StateT]):
         await saver.copy_thread(first.thread_id, second.thread_id)
 
     # The graph itself
+
+    async def aclear_cache(self, nodes: Iterable[str] | None = None) -> None:
+        """Forget the cached results of these nodes, by default of all of them. Raises `UnknownNodeError`."""
+        if self._cache is None:
+            what = "aclear_cache() needs a cache: compile(cache=...)"
+            raise InvalidOptionError("cache", None, allowed=what)
+        chosen = list(self._topology.nodes if nodes is None else nodes)
+        for name in chosen:
+            if name not in self._topology.nodes:
+                raise UnknownNodeError(name, where="aclear_cache() was given", known=self._topology.nodes)
+        await self._cache.aclear([namespace_of_node(name, self._topology.nodes[name].action) for name in chosen])
 
     async def aget_subgraphs(
         self, *, namespace: str | None = None, recurse: bool = False

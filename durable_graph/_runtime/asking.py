@@ -20,10 +20,11 @@ def interrupt(value: Any) -> Any:
     `MissingCheckpointerError`.
     """
     scope = scope_of("interrupt()")
-    if scope.session.shared.journal is None:
+    journal = scope.session.shared.journal
+    if journal is None:
         what = "interrupt()"
         raise MissingCheckpointerError(what)
-    id_ = interrupt_id(scope.task_id, scope.phase, scope.asked)
+    id_ = interrupt_id(journal.thread.origin, scope.ns, scope.phase, scope.asked)
     scope.asked += 1
     if id_ in scope.answers:
         return scope.answers[id_]

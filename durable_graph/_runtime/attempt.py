@@ -26,12 +26,15 @@ from durable_graph._engine.task import (
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.calls import Calls
 from durable_graph._runtime.context import config_of, previous_of, runtime_of, writer_of
-from durable_graph._runtime.mutation import check_unchanged, photographed
+from durable_graph._runtime.mutation import check_argument_unchanged, check_unchanged, photographed
+from durable_graph._runtime.remembered import remember, remembered
 from durable_graph._runtime.results import Result, read_result
 from durable_graph._runtime.routing import choose, routers_of
 from durable_graph._runtime.session import Scope, Session, current
 from durable_graph._runtime.unwinding import GraphBubbleUp, GraphInterrupt, ParentCommand, unwrapped
 from durable_graph._runtime.writing import encode_argument
+from durable_graph.caching import CacheKey
+from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import NodeCancelledError, ParentCommandError
 from durable_graph.graph import START, Command, Interrupt, Node
 from durable_graph.graph.policies import NodeError, TimeoutPolicy
@@ -137,7 +140,12 @@ def _scope(session: Session, state: State, task: Task, previous: Outcome | None,
 async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: Trial) -> Attempted:
     session, node = scope.session, scope.session.topology.nodes[task.node]
     is_handler = isinstance(previous, Handling)
+    key: CacheKey | None = None
     try:
+        if node.cache is not None and not is_handler:
+            key, kept = await remembered(session, node, task, _given(scope, task, node))
+            if kept is not None:
+                return await _choose(scope, task, previous, kept, is_cached=True)
         called = await _call(scope, task, node, previous, trial)
     except BaseException as error:
         found = unwrapped(error) if isinstance(error, BaseExceptionGroup) else error
@@ -146,7 +154,8 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
         # A graph that the node ran hands this to it: it counts as what the node returned.
         called = Called(Command(update=found.command.update, goto=found.command.goto), None)
     try:
-        own = read_result(session.topology, node, called.result, scope.state.values, session.max_value_bytes)
+        limit = session.max_value_bytes or (None if key is None else DEFAULT_MAX_VALUE_BYTES)
+        own = read_result(session.topology, node, called.result, scope.state.values, limit)
     except ParentCommand:
         if session.parent is None:
             failure = ParentCommandError(task.node)
@@ -154,6 +163,8 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
         raise
     except Exception as error:
         return Attempted(_failed(scope, task, previous, error), error)
+    if key is not None:
+        await remember(session, node, task, key, own)
     if called.cancelled is not None:
         return Attempted(_unrouted(node, scope, task, previous, own, is_handled=is_handler), called.cancelled)
     return await _choose(scope, task, previous, own, is_handled=is_handler)
@@ -161,10 +172,7 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
 
 async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, trial: Trial) -> Called:
     session = scope.session
-    place = session.place(scope.state)
-    given = node.input.read(scope.state.values, place) if task.argument is None else task.argument.value
-    if node.subgraph is not None and task.argument is None:
-        given = _shared(given, node.subgraph.topology.input.keys)
+    given = _given(scope, task, node)
     extra = injected(scope, node.injected)
     action, is_async = node.action, node.is_async
     if isinstance(previous, Handling):
@@ -186,7 +194,17 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
         called = Called(own, called.cancelled)
     if photograph:
         check_unchanged(session.topology, task.node, scope.state.values, photograph)
+    if session.run.is_checked and task.argument is not None:
+        check_argument_unchanged(session.topology, task.node, task.argument)
     return called
+
+
+def _given(scope: Scope, task: Task, node: Node) -> Any:
+    """What the node is called with."""
+    if task.argument is not None:
+        return task.argument.value
+    given = node.input.read(scope.state.values, scope.session.place(scope.state))
+    return given if node.subgraph is None else _shared(given, node.subgraph.topology.input.keys)
 
 
 def _shared(given: Any, keys: Iterable[str]) -> Any:
@@ -287,12 +305,20 @@ def _unrouted(
 
 
 async def _choose(
-    scope: Scope, task: Task, previous: Outcome | None, own: Result, *, is_handled: bool = False
+    scope: Scope,
+    task: Task,
+    previous: Outcome | None,
+    own: Result,
+    *,
+    is_handled: bool = False,
+    is_cached: bool = False,
 ) -> Attempted:
     session, revision = scope.session, next_revision(previous)
     routers = () if is_handled else routers_of(session.topology, task)
     if not routers:
-        return Attempted(Done(task, scope.number, own.writes, own.routes, is_handled, answers_of(previous), revision))
+        return Attempted(
+            Done(task, scope.number, own.writes, own.routes, is_handled, answers_of(previous), revision, is_cached)
+        )
     # Questions of routers are numbered apart: once the node is done, only its routers run again.
     scope.phase, scope.asked = "router", 0
     asks: tuple[Ask, ...] = ()
@@ -301,7 +327,9 @@ async def _choose(
         extra = {router.name: injected(scope, router.injected) for router in routers if router.injected}
         routes = await choose(session.topology, scope.state, task, own.writes, extra, session.max_value_bytes)
         routed = (*own.routes, *routes)
-        return Attempted(Done(task, scope.number, own.writes, routed, is_handled, answers_of(previous), revision))
+        return Attempted(
+            Done(task, scope.number, own.writes, routed, is_handled, answers_of(previous), revision, is_cached)
+        )
     except BaseException as error:
         failure = unwrapped(error) if isinstance(error, BaseExceptionGroup) else error
     why: str | None = shown(failure)

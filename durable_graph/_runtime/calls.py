@@ -15,6 +15,7 @@ import msgspec
 from durable_graph._engine.task import Argument, Identity, Task, namespace_of, task_id
 from durable_graph._runtime.calling import call_action
 from durable_graph._runtime.cancellation import finish
+from durable_graph._runtime.remembered import key_of
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Scope, Session, current
 from durable_graph._runtime.unwinding import GraphInterrupt
@@ -23,7 +24,7 @@ from durable_graph.checkpointing.digests import record_digest
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import DecodeError, ReplayMismatchError, UnstorableValueError
 from durable_graph.graph import Interrupt, Topology
-from durable_graph.graph.policies import RetryPolicy, TimeoutPolicy
+from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.records import Rank, TaskRecord
 
 
@@ -35,7 +36,7 @@ class Definition(msgspec.Struct, frozen=True):
     is_async: bool
     retry: tuple[RetryPolicy, ...] = ()
     timeout: TimeoutPolicy | None = None
-    cache: Any = None
+    cache: CachePolicy | None = None
     result: TypeCodec | None = None
 
 
@@ -125,7 +126,8 @@ class Calls:
             return self._replayed(scope, position, definition, arguments, recorded)
         depth = scope.depth + 1
         inner = self._scope(scope, position, definition, depth)
-        value = await self._run(inner, depth, partial(definition.action, *args, **kwargs), definition)
+        call = partial(definition.action, *args, **kwargs)
+        value = await self._cached(inner, depth, call, definition, {"args": list(args), "kwargs": kwargs})
         if self._session.ledger is None:
             return value
         standing = await self._record(position, definition, arguments, value)
@@ -157,6 +159,25 @@ class Calls:
             self._nested[position] = known
         inner.calls = known
         return inner
+
+    async def _cached(
+        self, inner: Scope, depth: int, call: Callable[[], Any], definition: Definition, given: dict[str, Any]
+    ) -> Any:
+        cache, policy = self._session.cache, definition.cache
+        if cache is None or policy is None:
+            return await self._run(inner, depth, call, definition)
+        topology = self._session.topology
+        key_func = policy.key_func
+        called = given if key_func is None else key_func(*given["args"], **given["kwargs"])
+        plain = CachePolicy(ttl=policy.ttl)
+        key = key_of(topology, definition.name, definition.action, plain, called)
+        found = await cache.aget([key])
+        if key in found:
+            return _value_of(topology, definition, _decode(found[key]))
+        value = await self._run(inner, depth, call, definition)
+        data, is_declared = _encoded(topology, definition, value)
+        await cache.aset({key: (_encoder.encode(RecordedCall(definition.name, b"", data, is_declared)), policy.ttl)})
+        return value
 
     async def _run(self, inner: Scope, depth: int, call: Callable[[], Any], definition: Definition) -> Any:
         token = current.set(inner)
@@ -234,8 +255,12 @@ class Calls:
                 recorded=f"{recorded.name!r} with other arguments",
                 called=f"{definition.name!r} with these",
             )
-        codec = definition.result if recorded.is_declared else None
-        return (codec or self._session.topology.argument).decode(recorded.value)
+        return _value_of(self._session.topology, definition, recorded)
+
+
+def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall) -> Any:
+    codec = definition.result if recorded.is_declared else None
+    return (codec or topology.argument).decode(recorded.value)
 
 
 async def _once(inner: Scope, call: Callable[[], Any], definition: Definition) -> Any:

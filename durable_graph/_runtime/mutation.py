@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from durable_graph._engine.task import Argument
 from durable_graph.errors import StateMutatedError, UnstorableValueError
 from durable_graph.graph import Topology
 
@@ -17,6 +18,16 @@ def check_unchanged(topology: Topology, node: str, values: Mapping[str, Any], be
     changed = [key for key, data in before.items() if _bytes(topology, key, values[key]) != data]
     if changed:
         raise StateMutatedError(node, changed)
+
+
+def check_argument_unchanged(topology: Topology, node: str, argument: Argument) -> None:
+    """Raises `StateMutatedError` if what a Send carried is not what was stored of it: it is there for a later attempt."""
+    try:
+        is_same = argument.data is None or topology.argument.encode(argument.value) == argument.data
+    except UnstorableValueError:
+        is_same = False
+    if not is_same:
+        raise StateMutatedError(node, ["the argument of its Send"])
 
 
 def _bytes(topology: Topology, key: str, value: Any) -> bytes | None:

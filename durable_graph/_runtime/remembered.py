@@ -1,0 +1,66 @@
+"""Results of nodes and tasks out of a cache, and into it."""
+
+import functools
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+from durable_graph._engine.header import decode_result, encode_result
+from durable_graph._engine.task import Done, Task
+from durable_graph._runtime.results import Result
+from durable_graph._runtime.session import Session
+from durable_graph.caching import CacheKey
+from durable_graph.errors import DecodeError, UnstorableValueError
+from durable_graph.graph import Node, Topology
+from durable_graph.graph.policies import CachePolicy
+from durable_graph.records import Rank
+
+NAMESPACE = "durable_graph"
+
+
+async def remembered(session: Session, node: Node, task: Task, given: Any) -> tuple[CacheKey | None, Result | None]:
+    """The key that the node's result goes by, and the result if the cache has it. No key where there is no caching."""
+    if node.cache is None or session.cache is None:
+        return None, None
+    key = key_of(session.topology, node.name, node.action, node.cache, given)
+    found = await session.cache.aget([key])
+    if key not in found:
+        return key, None
+    try:
+        outcome = decode_result(session.topology, task, Rank.DONE, 1, found[key])
+    except DecodeError:
+        # A result of another version of the graph: as good as none.
+        return key, None
+    assert isinstance(outcome, Done)  # noqa: S101  # it is decoded as one
+    return key, Result(outcome.writes, outcome.routes)
+
+
+async def remember(session: Session, node: Node, task: Task, key: CacheKey, own: Result) -> None:
+    """Keep what the node itself came to. Its routers choose anew each time."""
+    if session.cache is not None and node.cache is not None:
+        _, data = encode_result(Done(task, 1, own.writes, own.routes))
+        await session.cache.aset({key: (data, node.cache.ttl)})
+
+
+def key_of(topology: Topology, name: str, action: Callable[..., Any], policy: CachePolicy, given: Any) -> CacheKey:
+    """What a result goes by: the function, the name that it has here, and what it was given.
+
+    Raises `UnstorableValueError` where that cannot be told from other inputs.
+    """
+    chosen = given if policy.key_func is None else policy.key_func(given)
+    if isinstance(chosen, str):
+        return namespace_of_node(name, action), chosen
+    try:
+        data = chosen if isinstance(chosen, bytes) else topology.argument.encode(chosen)
+    except UnstorableValueError as error:
+        error.add_note(f"the cache of {name!r} needs a key: give its CachePolicy a key_func")
+        raise
+    return namespace_of_node(name, action), blake2b(data, digest_size=16, person=b"dg-cache-key").hexdigest()
+
+
+def namespace_of_node(name: str, action: Callable[..., Any]) -> tuple[str, ...]:
+    """What all results of a node have in common in a cache."""
+    while isinstance(action, functools.partial):
+        action = action.func
+    where = getattr(action, "__module__", ""), getattr(action, "__qualname__", type(action).__qualname__)
+    return (NAMESPACE, ".".join(where), name)
