@@ -21,7 +21,7 @@ def check_unchanged(topology: Topology, node: str, values: Mapping[str, Any], be
 
 
 def check_argument_unchanged(topology: Topology, node: str, argument: Argument) -> None:
-    """Raises `StateMutatedError` if what a Send carried is not what was stored of it: it is there for a later attempt."""
+    """Raises `StateMutatedError` if what a Send carried is not what is stored of it for a later attempt."""
     try:
         is_same = argument.data is None or topology.argument.encode(argument.value) == argument.data
     except UnstorableValueError:

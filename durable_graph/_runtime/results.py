@@ -8,7 +8,7 @@ import msgspec
 from durable_graph._engine.task import Limits, Route, Write
 from durable_graph._runtime.unwinding import ParentCommand
 from durable_graph._runtime.writing import encode_argument, node_writes, pair_writes, pairs_in
-from durable_graph.errors import InvalidCommandError, UnknownRouteError, UnknownSendTargetError
+from durable_graph.errors import InvalidCommandError, UnknownRouteError, UnknownSendTargetError, with_article
 from durable_graph.graph import END, UNSET, Command, Node, Send, Topology
 from durable_graph.graph.policies import TimeoutPolicy
 
@@ -30,7 +30,7 @@ def read_result(
     """
     writes: list[Write] = []
     routes: list[Route] = []
-    parts = _parts(result)
+    parts = _parts(topology, result)
     for part in parts:
         if not isinstance(part, Command):
             writes.extend(node_writes(topology, node, part, values, max_value_bytes))
@@ -53,12 +53,12 @@ def read_result(
     return Result(tuple(writes), tuple(routes))
 
 
-def _parts(result: Any) -> list[Any]:
+def _parts(topology: Topology, result: Any) -> list[Any]:
     if isinstance(result, list | tuple) and any(isinstance(part, Command) for part in result):
         return list(result)
-    if isinstance(result, list) and result and all(isinstance(part, dict) for part in result):
-        return list(result)
-    return [result]
+    # Where the state is one value, a list is that value.
+    is_value = topology.state.is_single or not isinstance(result, list) or not result
+    return [result] if is_value or not all(isinstance(part, dict) for part in result) else list(result)
 
 
 def goto_routes(
@@ -66,7 +66,12 @@ def goto_routes(
 ) -> tuple[Route, ...]:
     """Where a Command goes. END leads nowhere and is left out."""
     given = command.goto
-    targets = [given] if isinstance(given, str | Send) else list(given)
+    if not isinstance(given, str | Send | list | tuple):
+        name = type(given).__name__
+        raise InvalidCommandError(
+            f"{where} whose goto is {with_article(name)}; it takes a node's name, a Send, or a list"
+        )
+    targets = [given] if isinstance(given, str | Send) else given
     routes = []
     for target in targets:
         if isinstance(target, Send):

@@ -30,13 +30,13 @@ class GraphDescriptionError(DurableGraphError, TypeError):
 
 
 class UnreachableNodeWarning(UserWarning):
-    """Nodes that no edge leads to. They run only if a `Send` names them."""
+    """Nodes that no edge leads to. They run only if a `Send` or a `Command` names them."""
 
     def __init__(self, nodes: Iterable[str]) -> None:
         self.nodes: tuple[str, ...] = tuple(nodes)
         super().__init__(
             f"no edge leads to {', '.join(repr(node) for node in self.nodes)}; add one, "
-            f"or name it in the path_map of the router that sends to it"
+            f"or name it in the path_map of the router, or in the destinations of the node, that sends to it"
         )
 
 

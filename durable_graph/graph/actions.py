@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from durable_graph.graph.control import Send
+from durable_graph.graph.control import Command, Send
 
 StateT = TypeVar("StateT")
 InputT = TypeVar("InputT")
@@ -43,7 +43,8 @@ _Action: TypeAlias = (
     | TakesConfig[_Input, _Given]
     | TakesRuntimeAndConfig[_Input, _Given]
 )
-_Result: TypeAlias = Mapping[str, Any] | _Instance | None
+_Update: TypeAlias = Mapping[str, Any] | _Instance | Command[Any]
+_Result: TypeAlias = _Update[_Instance] | Sequence[_Update[_Instance]] | None
 
 NodeAction: TypeAlias = _Action[_Input, _Result[_Instance] | Awaitable[_Result[_Instance]]]
 """A node, async or plain. It takes its input, and `runtime` and `config` if it has parameters called so; it returns a

@@ -99,7 +99,7 @@ class GraphBuilder(Generic[StateT]):
             cache_policy: that its result may come from the cache that the graph is compiled with.
             error_handler: runs in its place once it has failed for good; it is called with the input, and with
                 `error`, a `NodeError`, and says itself what comes after it.
-            destinations: the nodes that its Commands go to, for drawing; `Command[Literal[...]]` says them as well.
+            destinations: the nodes that its Commands go to; an annotation `Command[Literal[...]]` says them as well.
 
         Raises `GraphDescriptionError` for what cannot be called, or has no name, and `InvalidOptionError`.
         """

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from durable_graph.errors import names
 from durable_graph.graph.control import END, START
 from durable_graph.graph.description import DescribedNode, Description
+from durable_graph.graph.signatures import destinations_of
 
 _RESERVED = frozenset({START, END})
 # They separate the parts of a path in LangGraph's checkpoint namespaces, and in the names of our joins.
@@ -29,7 +30,7 @@ def problems_of(description: Description) -> tuple[str, ...]:
 
 
 def unreachable_nodes(description: Description) -> tuple[str, ...]:
-    """Nodes that no edge leads to from START. None are told where a router may choose any node."""
+    """Nodes that no edge and no Command leads to from START. None are told where a router may choose any node."""
     if any(router.choices is None for router in description.routers):
         return ()
     leads_to: dict[str, set[str]] = {}
@@ -40,6 +41,10 @@ def unreachable_nodes(description: Description) -> tuple[str, ...]:
             leads_to.setdefault(source, set()).add(join.target)
     for router in description.routers:
         leads_to.setdefault(router.source, set()).update((router.choices or {}).values())
+    for node in description.nodes:
+        leads_to.setdefault(node.name, set()).update(node.options.destinations)
+        if node.handler is not None:
+            leads_to[node.name].update(destinations_of(node.handler[0]))
     reached = {START}
     ahead = [START]
     while ahead:

@@ -1,0 +1,288 @@
+"""recursion_limit, max_concurrency and step_timeout, beside everything else."""
+
+import asyncio
+from typing import Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    GraphRecursionError,
+    MemorySaver,
+    Send,
+    StateGraph,
+    StepTimeoutError,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, asked, in_a_row, side_by_side
+
+
+def chain(nodes: Nodes, length: int) -> StateGraph[State]:
+    return in_a_row(*((f"n{place}", nodes.noting(f"n{place}")) for place in range(length)))
+
+
+async def test_a_limit_of_n_is_enough_for_n_supersteps(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P23: a run that had finished was an error."""
+    graph = chain(Nodes(), 4).compile(saver)
+
+    assert len((await graph.ainvoke({}, thread_id="t", recursion_limit=4, durability=durability))["log"]) == 4
+
+
+async def test_a_limit_below_stops_exactly_there_and_names_what_is_left(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """Reference P23."""
+    nodes = Nodes()
+    graph = chain(nodes, 4).compile(saver)
+
+    with pytest.raises(GraphRecursionError, match="n3") as raised:
+        await graph.ainvoke({}, thread_id="t", recursion_limit=3, durability=durability)
+
+    assert (raised.value.limit, raised.value.pending) == (3, ("n3",))
+    assert nodes.calls == {"n0": 1, "n1": 1, "n2": 1}
+    assert (await graph.aget_state(thread_id="t")).next == ("n3",)
+
+
+async def test_a_resumed_run_has_the_same_limit_and_not_more(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P23: two more were allowed."""
+    nodes = Nodes()
+    graph = chain(nodes, 6).compile(saver)
+
+    reached = []
+    given: Any = {}
+    for _ in range(2):
+        with pytest.raises(GraphRecursionError):
+            await graph.ainvoke(given, thread_id="t", recursion_limit=2, durability=durability)
+        reached.append(sum(nodes.calls.values()))
+        given = None
+    await graph.ainvoke(None, thread_id="t", recursion_limit=2, durability=durability)
+
+    assert reached == [2, 4]
+    assert sum(nodes.calls.values()) == 6
+
+
+async def test_a_loop_of_commands_ends_at_the_limit(saver: Checkpointer) -> None:
+    """Reference P23."""
+
+    async def again(state: State) -> Command[Any]:
+        return Command(update={"log": ["again"]}, goto="again")
+
+    builder = StateGraph(State)
+    builder.add_node("again", again, destinations=("again",))
+    builder.add_edge(START, "again")
+    graph = builder.compile(saver)
+
+    with pytest.raises(GraphRecursionError):
+        await graph.ainvoke({}, thread_id="t", recursion_limit=7)
+
+    assert (await graph.aget_state(thread_id="t")).values == {"log": ["again"] * 7}
+
+
+async def test_a_question_at_the_limit_is_a_question(saver: Checkpointer) -> None:
+    """Reference P23: the superstep that asks is within the limit, and so is the one that is answered."""
+    nodes = Nodes()
+    graph = in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+
+    assert asked(await graph.ainvoke({}, thread_id="t", recursion_limit=2)) == ["sure?"]
+    assert await graph.ainvoke(Command(resume="yes"), thread_id="t", recursion_limit=1) == {"log": ["a", "ask:yes"]}
+
+
+async def test_the_limit_may_come_in_the_config(saver: Checkpointer) -> None:
+    graph = chain(Nodes(), 2).compile(saver)
+
+    with pytest.raises(GraphRecursionError):
+        await graph.ainvoke({}, {"configurable": {"thread_id": "t"}, "recursion_limit": 1})
+
+
+class Crowd:
+    """Nodes of which it is counted how many are at work at once."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.most = 0
+
+    async def work(self, number: Any) -> State:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.running -= 1
+        return {"log": [str(number)]}
+
+    def graph(self, width: int) -> StateGraph[State]:
+        builder = in_a_row(("plan", Nodes().noting("plan")))
+        builder.add_node("work", self.work)
+        builder.add_node("last", Nodes().noting("last"))
+        builder.add_conditional_edges("plan", lambda _: [Send("work", number) for number in range(width)], ["work"])
+        builder.add_conditional_edges("work", lambda _: "last", ["last"])
+        return builder
+
+
+async def test_as_many_run_at_once_as_there_are_without_a_limit(saver: Checkpointer) -> None:
+    crowd = Crowd()
+
+    result = await crowd.graph(100).compile(saver).ainvoke({}, thread_id="t")
+
+    assert result["log"] == ["plan", *map(str, range(100)), "last"]
+    assert (crowd.most, crowd.running) == (100, 0)
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+async def test_no_more_run_at_once_than_the_limit(saver: Checkpointer, durability: Durability, limit: int) -> None:
+    crowd = Crowd()
+
+    config = {"configurable": {"thread_id": "t"}, "max_concurrency": limit}
+    result = await crowd.graph(100).compile(saver).ainvoke({}, config, durability=durability)
+
+    assert result["log"] == ["plan", *map(str, range(100)), "last"]
+    assert (crowd.most, crowd.running) == (limit, 0)
+
+
+async def test_one_at_a_time_is_enough_for_graphs_in_graphs(saver: Checkpointer) -> None:
+    """Reference P9: with one at a time, who waits for what it called waited for ever."""
+    inner = in_a_row(("a", Nodes().noting("a"))).compile()
+
+    async def call(state: State) -> State:
+        return {"log": (await inner.ainvoke({}))["log"]}
+
+    graph = side_by_side(("one", call), ("two", call)).compile(saver)
+
+    assert await graph.ainvoke({}, thread_id="t", max_concurrency=1) == {"log": ["a", "a"]}
+
+
+# step_timeout
+
+
+def with_one_that_hangs(
+    nodes: Nodes, hanging: list[bool], entered: asyncio.Event | None = None
+) -> tuple[StateGraph[State], list[str]]:
+    """quick finishes, and slow hangs as long as it is told to; whether it was cancelled is noted."""
+    cancelled: list[str] = []
+
+    async def slow(state: State) -> State:
+        nodes.calls["slow"] += 1
+        if entered is not None:
+            entered.set()
+        if hanging[0]:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.append("slow")
+                raise
+        return {"log": ["slow"]}
+
+    return side_by_side(("quick", nodes.noting("quick")), ("slow", slow)), cancelled
+
+
+async def test_a_superstep_that_takes_too_long_is_an_error_and_keeps_what_has_finished(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """Reference P29: as there, the sibling's result is kept; unlike there, the error says what it was."""
+    nodes, hanging = Nodes(), [True]
+    builder, cancelled = with_one_that_hangs(nodes, hanging)
+    graph = builder.compile(saver)
+    graph.step_timeout = 0.02
+
+    with pytest.raises(StepTimeoutError, match="slow") as raised:
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    assert isinstance(raised.value, TimeoutError)
+    assert (raised.value.limit, raised.value.nodes) == (0.02, ("slow",))
+    assert cancelled == ["slow"]
+    snapshot = await graph.aget_state(thread_id="t")
+    assert (snapshot.values, snapshot.next) == ({"log": ["quick"]}, ("slow",))
+    hanging[0] = False
+    assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["quick", "slow"]}
+    assert nodes.calls == {"quick": 1, "slow": 2}
+
+
+async def test_a_task_that_was_stopped_by_the_timeout_has_no_error_of_its_own(saver: Checkpointer) -> None:
+    """Reference P29: it was recorded as failed, with `CancelledError()`."""
+    builder, _ = with_one_that_hangs(Nodes(), [True])
+    graph = builder.compile(saver)
+    graph.step_timeout = 0.02
+    with pytest.raises(StepTimeoutError):
+        await graph.ainvoke({}, thread_id="t")
+
+    snapshot = await graph.aget_state(thread_id="t")
+
+    assert [(task.name, task.error) for task in snapshot.tasks] == [("quick", None), ("slow", None)]
+
+
+async def test_a_task_that_a_cancellation_stopped_has_no_error_of_its_own(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """Reference P29."""
+    nodes, hanging = Nodes(), [True]
+    entered = asyncio.Event()
+    builder, cancelled = with_one_that_hangs(nodes, hanging, entered)
+    graph = builder.compile(saver)
+    running = asyncio.create_task(graph.ainvoke({}, thread_id="t", durability=durability))
+    await entered.wait()
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert cancelled == ["slow"]
+    snapshot = await graph.aget_state(thread_id="t")
+    assert [(task.name, task.error) for task in snapshot.tasks] == [("quick", None), ("slow", None)]
+    assert snapshot.next == ("slow",)
+    hanging[0] = False
+    assert await graph.ainvoke(None, thread_id="t") == {"log": ["quick", "slow"]}
+
+
+async def test_one_task_alone_is_stopped_by_the_timeout_too(saver: Checkpointer) -> None:
+    async def slow(state: State) -> State:
+        await asyncio.Event().wait()
+        return {}
+
+    graph = in_a_row(("slow", slow)).compile(saver)
+    graph.step_timeout = 0.02
+
+    with pytest.raises(StepTimeoutError, match="slow"):
+        await graph.ainvoke({}, thread_id="t")
+
+
+async def test_a_timeout_counts_for_each_superstep_anew() -> None:
+    graph = chain(Nodes(), 50).compile(MemorySaver())
+    graph.step_timeout = 5.0
+
+    assert len((await graph.ainvoke({}, thread_id="t"))["log"]) == 50
+
+
+async def test_a_question_beside_one_that_hangs_stays_asked(saver: Checkpointer) -> None:
+    nodes, hanging = Nodes(), [True]
+    builder, _ = with_one_that_hangs(nodes, hanging)
+    builder.add_node("ask", nodes.asking("ask", "sure?"))
+    builder.add_edge(START, "ask")
+    graph = builder.compile(saver)
+    graph.step_timeout = 0.02
+    with pytest.raises(StepTimeoutError):
+        await graph.ainvoke({}, thread_id="t")
+
+    assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["sure?"]
+
+
+# without a checkpointer
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_durability_without_a_checkpointer_is_no_error_of_the_inside(durability: Durability) -> None:
+    """Reference P27: `'AsyncPregelLoop' object has no attribute '_put_checkpoint_fut'`."""
+
+    class Text(TypedDict):
+        text: str
+
+    async def shout(state: Text) -> Text:
+        return {"text": state["text"].upper()}
+
+    builder = StateGraph(Text)
+    builder.add_node("shout", shout)
+    builder.add_edge(START, "shout")
+    builder.add_edge("shout", END)
+
+    assert await builder.compile().ainvoke({"text": "a"}, durability=durability) == {"text": "A"}

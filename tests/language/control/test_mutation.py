@@ -1,0 +1,121 @@
+"""Nodes that change what they were given, in place: what no store would ever see is an error."""
+
+from typing import Any, TypedDict
+
+import pytest
+
+from durable_graph import START, Checkpointer, Command, Send, StateGraph, StateMutatedError
+from durable_graph._runtime.run import Durability
+
+
+class Basket(TypedDict, total=False):
+    items: list[str]
+    prices: dict[str, int]
+
+
+def with_node(action: Any) -> StateGraph[Basket]:
+    builder = StateGraph(Basket)
+    builder.add_node("node", action)
+    builder.add_edge(START, "node")
+    return builder
+
+
+async def test_changing_a_list_in_place_is_an_error_that_names_node_and_key(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """Reference P25: the next node saw it, and after a restart it was gone."""
+
+    async def node(state: Basket) -> None:
+        state["items"].append("milk")
+
+    graph = with_node(node).compile(saver, debug=True)
+
+    with pytest.raises(StateMutatedError, match="'items'") as raised:
+        await graph.ainvoke({"items": ["tea"], "prices": {}}, thread_id="t", durability=durability)
+
+    assert (raised.value.node, raised.value.channels) == ("node", ("items",))
+    assert (await graph.aget_state(thread_id="t")).values == {"items": ["tea"], "prices": {}}
+
+
+async def test_a_change_deep_inside_is_found_too(saver: Checkpointer) -> None:
+    """Reference P25."""
+
+    def node(state: Basket) -> None:
+        state["prices"]["tea"] += 1
+
+    graph = with_node(node).compile(saver, debug=True)
+
+    with pytest.raises(StateMutatedError, match="'prices'"):
+        await graph.ainvoke({"items": [], "prices": {"tea": 1}}, thread_id="t")
+
+
+async def test_a_change_that_is_returned_as_well_is_a_change_in_place(saver: Checkpointer) -> None:
+    """Reference P25."""
+
+    async def node(state: Basket) -> Basket:
+        state["items"].append("milk")
+        return {"items": state["items"]}
+
+    graph = with_node(node).compile(saver, debug=True)
+
+    with pytest.raises(StateMutatedError, match="'items'"):
+        await graph.ainvoke({"items": ["tea"]}, thread_id="t")
+
+
+async def test_a_change_before_a_command_is_found(saver: Checkpointer) -> None:
+    """Reference P25."""
+
+    async def node(state: Basket) -> Command[Any]:
+        state["items"].clear()
+        return Command(update={"prices": {"tea": 1}})
+
+    graph = with_node(node).compile(saver, debug=True)
+
+    with pytest.raises(StateMutatedError, match="'items'"):
+        await graph.ainvoke({"items": ["tea"]}, thread_id="t")
+
+
+async def test_what_is_only_read_or_copied_is_no_change(saver: Checkpointer) -> None:
+    async def node(state: Basket) -> Basket:
+        items = [*state["items"], "milk"]
+        items.sort()
+        return {"items": items, "prices": {**state["prices"], "milk": 2}}
+
+    graph = with_node(node).compile(saver, debug=True)
+
+    result = await graph.ainvoke({"items": ["tea"], "prices": {"tea": 1}}, thread_id="t")
+
+    assert result == {"items": ["milk", "tea"], "prices": {"tea": 1, "milk": 2}}
+
+
+async def test_a_new_key_in_the_dict_of_the_state_itself_changes_nothing(saver: Checkpointer) -> None:
+    async def node(state: Basket) -> None:
+        state["items"] = ["mine alone"]
+
+    graph = with_node(node).compile(saver, debug=True)
+
+    assert await graph.ainvoke({"items": ["tea"]}, thread_id="t") == {"items": ["tea"]}
+
+
+async def test_the_argument_of_a_send_is_the_tasks_own(saver: Checkpointer) -> None:
+    async def work(argument: Any) -> Basket:
+        argument["items"].append("x")
+        return {"items": argument["items"]}
+
+    builder = StateGraph(Basket)
+    builder.add_node("work", work)
+    builder.add_conditional_edges(START, lambda _: [Send("work", {"items": ["tea"]})], ["work"])
+    graph = builder.compile(saver, debug=True)
+
+    with pytest.raises(StateMutatedError, match="the argument of its Send"):
+        await graph.ainvoke({}, thread_id="t")
+
+
+async def test_nothing_is_checked_unless_it_is_asked_for(saver: Checkpointer) -> None:
+    async def node(state: Basket) -> Basket:
+        state["items"].append("milk")
+        return {"prices": {}}
+
+    graph = with_node(node).compile(saver)
+
+    assert (await graph.ainvoke({"items": ["tea"]}, thread_id="t"))["prices"] == {}

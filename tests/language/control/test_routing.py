@@ -1,0 +1,247 @@
+"""Routers that fail, choose nothing that there is, or stand at the entry: what they leave can be gone on from."""
+
+import operator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    InvalidRouteError,
+    ReducerError,
+    StalePlanError,
+    StateGraph,
+    UnknownRouteError,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, in_a_row
+
+
+def routed(nodes: Nodes, router: Any) -> StateGraph[State]:
+    """a, whose router chooses among b, c and the end."""
+    builder = in_a_row(("a", nodes.noting("a")))
+    builder.add_node("b", nodes.noting("b"))
+    builder.add_node("c", nodes.noting("c"))
+    builder.add_conditional_edges("a", router)
+    return builder
+
+
+async def test_a_router_that_raised_once_routes_when_resumed(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P11: resuming "succeeded" and went nowhere."""
+    failing = True
+    nodes = Nodes()
+
+    async def router(state: State) -> str:
+        nodes.calls["router"] += 1
+        if failing:
+            raise ConnectionError
+        return "b"
+
+    graph = routed(nodes, router).compile(saver)
+    with pytest.raises(ConnectionError) as raised:
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+    assert any("node 'a'" in note for note in raised.value.__notes__)
+    snapshot = await graph.aget_state(thread_id="t")
+    assert (snapshot.values, snapshot.next) == ({"log": ["a"]}, ("a",))
+    failing = False
+
+    result = await graph.ainvoke(None, thread_id="t", durability=durability)
+
+    assert result == {"log": ["a", "b"]}
+    assert nodes.calls == {"a": 1, "router": 2, "b": 1}
+
+
+async def test_a_command_of_the_node_is_kept_while_its_router_is_done_again(saver: Checkpointer) -> None:
+    """Reference P11."""
+    failing = True
+    nodes = Nodes()
+
+    async def a(state: State) -> Command[Any]:
+        nodes.calls["a"] += 1
+        return Command(update={"log": ["a"]}, goto="c")
+
+    def router(state: State) -> str:
+        if failing:
+            raise ConnectionError
+        return "b"
+
+    builder = StateGraph(State)
+    builder.add_node("a", a, destinations=("c",))
+    builder.add_node("b", nodes.noting("b"))
+    builder.add_node("c", nodes.noting("c"))
+    builder.add_edge(START, "a")
+    builder.add_conditional_edges("a", router, ["b"])
+    graph = builder.compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({}, thread_id="t")
+    failing = False
+
+    assert await graph.ainvoke(None, thread_id="t") == {"log": ["a", "b", "c"]}
+    assert nodes.calls == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_a_router_is_given_what_its_node_wrote_and_nothing_of_its_siblings(saver: Checkpointer) -> None:
+    seen: list[list[str]] = []
+
+    def router(state: State) -> str:
+        seen.append(state["log"])
+        return END
+
+    nodes = Nodes()
+    builder = StateGraph(State)
+    for name in "ab":
+        builder.add_node(name, nodes.noting(name))
+        builder.add_edge(START, name)
+        builder.add_conditional_edges(name, router)
+    await builder.compile(saver).ainvoke({"log": ["in"]}, thread_id="t")
+
+    assert sorted(seen) == [["in", "a"], ["in", "b"]]
+
+
+async def test_a_choice_that_is_no_node_is_an_error_that_names_it(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P21: the run ended "successfully"."""
+    choice = "nowhere"
+    nodes = Nodes()
+    graph = routed(nodes, lambda _: choice).compile(saver)
+
+    with pytest.raises(UnknownRouteError, match=r"'nowhere'.*the graph has: a, b, c"):
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+    choice = "c"
+
+    assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["a", "c"]}
+    assert nodes.calls == {"a": 1, "c": 1}
+
+
+async def test_a_choice_outside_of_the_path_map_is_an_error_that_names_it(saver: Checkpointer) -> None:
+    builder = in_a_row(("a", Nodes().noting("a")))
+    builder.add_node("b", Nodes().noting("b"))
+    builder.add_conditional_edges("a", lambda _: "right", {"left": "b", "stop": END})
+
+    with pytest.raises(UnknownRouteError, match=r"'right'.*left, stop"):
+        await builder.compile(saver).ainvoke({}, thread_id="t")
+
+
+@pytest.mark.parametrize("choice", [None, {}, object()])
+async def test_a_choice_that_is_no_name_is_an_error(saver: Checkpointer, choice: object) -> None:
+    with pytest.raises((InvalidRouteError, UnknownRouteError), match="'a'"):
+        await routed(Nodes(), lambda _: choice).compile(saver).ainvoke({}, thread_id="t")
+
+
+async def test_a_conditional_entry_point_reads_the_input(saver: Checkpointer, durability: Durability) -> None:
+    class Query(TypedDict, total=False):
+        text: str
+        out: str
+        steps: Annotated[list[str], operator.add]
+
+    async def left(state: Query) -> Query:
+        return {"out": state["text"] + "->left"}
+
+    async def right(state: Query) -> Query:
+        return {"out": state["text"] + "->right"}
+
+    def where(state: Query) -> str:
+        assert state["steps"] == []
+        return "long" if len(state["text"]) > 10 else "short"
+
+    builder = StateGraph(Query)
+    builder.add_node("left", left)
+    builder.add_node("right", right)
+    builder.set_conditional_entry_point(where, {"short": "left", "long": "right"})
+    builder.add_conditional_edges("left", lambda _: END)
+    builder.add_edge("right", END)
+    graph = builder.compile(saver)
+
+    long = await graph.ainvoke({"text": "what is the weather?", "steps": []}, thread_id="1", durability=durability)
+    short = await graph.ainvoke({"text": "weather?", "steps": []}, thread_id="2", durability=durability)
+
+    assert long == {"text": "what is the weather?", "out": "what is the weather?->right", "steps": []}
+    assert short == {"text": "weather?", "out": "weather?->left", "steps": []}
+
+
+async def test_an_entry_point_that_raised_is_asked_again(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P11, at the entry."""
+    failing = True
+    nodes = Nodes()
+
+    def where(state: State) -> str:
+        if failing:
+            raise ConnectionError
+        return "b"
+
+    builder = StateGraph(State)
+    builder.add_node("b", nodes.noting("b"))
+    builder.set_conditional_entry_point(where, ["b"])
+    graph = builder.compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
+    failing = False
+
+    assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["in", "b"]}
+
+
+async def test_a_thread_whose_node_was_renamed_is_an_error_and_can_be_gone_on_with(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """Reference P12: resuming "completed" without running it."""
+    nodes = Nodes()
+    old = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
+    await old.ainvoke({}, thread_id="t", durability=durability)
+    new = in_a_row(("a", nodes.noting("a")), ("renamed", nodes.noting("renamed"))).compile(saver)
+
+    with pytest.raises(StalePlanError, match=r"'b'.*the graph has: a, renamed"):
+        await new.ainvoke(None, thread_id="t", durability=durability)
+
+    assert (await old.ainvoke(None, thread_id="t", durability=durability))["log"] == ["a", "b"]
+
+
+async def test_an_open_question_of_a_node_that_is_gone_is_an_error_and_not_lost(saver: Checkpointer) -> None:
+    """Reference P12, for a node that waits."""
+    nodes = Nodes()
+    old = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    await old.ainvoke({}, thread_id="t")
+    new = in_a_row(("asks", nodes.asking("asks", "sure?"))).compile(saver)
+
+    with pytest.raises(StalePlanError, match=r"'ask'.*the graph has: asks"):
+        await new.ainvoke(Command(resume="yes"), thread_id="t")
+
+    assert await old.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes"]}
+
+
+@pytest.mark.parametrize("kind", ["a dict", "a Command"])
+async def test_a_reducer_that_raised_can_be_corrected(saver: Checkpointer, durability: Durability, kind: str) -> None:
+    """Reference P22: the thread was stuck for good."""
+    calls: list[str] = []
+
+    def compiled(reducer: Any) -> Any:
+        class Strict(TypedDict, total=False):
+            log: Annotated[list[str], reducer]
+
+        async def node(state: Strict) -> Any:
+            calls.append("node")
+            update = {"log": ["a"]}
+            return update if kind == "a dict" else Command(update=update, goto="after")
+
+        async def after(state: Strict) -> None:
+            calls.append("after")
+
+        builder = StateGraph(Strict)
+        builder.add_node("node", node, destinations=("after",))
+        builder.add_node("after", after)
+        builder.add_edge(START, "node")
+        if kind == "a dict":
+            builder.add_edge("node", "after")
+        return builder.compile(saver)
+
+    def broken(left: list[str], right: list[str]) -> list[str]:
+        message = "oops"
+        raise KeyError(message)
+
+    with pytest.raises(ReducerError, match="'log'"):
+        await compiled(broken).ainvoke({}, thread_id="t", durability=durability)
+    result = await compiled(operator.add).ainvoke(None, thread_id="t", durability=durability)
+
+    assert result == {"log": ["a"]}
+    assert calls == ["node", "after"]
