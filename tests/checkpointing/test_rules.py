@@ -1,11 +1,13 @@
 """The rules that every saver shares, as functions of rows."""
 
+import itertools
+
 import msgspec
 import pytest
 
 from durable_graph.checkpointing import rules
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, subtract
-from durable_graph.records import Committed, CommitUnit, Conflict, Rank, ThreadRow, WritesMoved
+from durable_graph.records import Committed, CommitUnit, Conflict, Rank, Saved, TaskRecord, ThreadRow, WritesMoved
 from durable_graph.testing.rows import Step, Writer
 
 replace = msgspec.structs.replace
@@ -98,6 +100,104 @@ def test_a_record_never_loses_to_itself(rank: Rank) -> None:
     first, second = (writer.record(born=1, rank=rank, value=value) for value in (b"first", b"second"))
     assert rules.standing(first, second) is first
     assert rules.standing(None, second) is second
+
+
+@pytest.mark.parametrize(
+    ("recorded", "offered", "is_replaced"),
+    [
+        ((Rank.FAILED, 1), (Rank.INTERRUPTED, 2), True),
+        ((Rank.INTERRUPTED, 2), (Rank.FAILED, 1), False),
+        ((Rank.INTERRUPTED, 2), (Rank.FAILED, 3), True),
+        ((Rank.INTERRUPTED, 2), (Rank.FAILED, 2), False),
+        ((Rank.FAILED, 9), (Rank.HANDLING, 1), True),
+        ((Rank.HANDLING, 1), (Rank.FAILED, 9), False),
+        ((Rank.HANDLING, 1), (Rank.HANDLING, 2), True),
+        ((Rank.HANDLING, 9), (Rank.ROUTING_OPEN, 1), True),
+        ((Rank.ROUTING_OPEN, 1), (Rank.HANDLING, 9), False),
+        ((Rank.ROUTING_OPEN, 1), (Rank.ROUTING_OPEN, 2), True),
+        ((Rank.ROUTING_OPEN, 2), (Rank.ROUTING_OPEN, 1), False),
+        ((Rank.ROUTING_OPEN, 9), (Rank.DONE, 1), True),
+        ((Rank.DONE, 1), (Rank.DONE, 9), False),
+        ((Rank.DONE, 1), (Rank.ROUTING_OPEN, 9), False),
+    ],
+)
+def test_the_more_final_record_stands_then_the_later_one(
+    recorded: tuple[Rank, int], offered: tuple[Rank, int], is_replaced: bool
+) -> None:
+    writer = Writer.of("thread")
+    first, second = (writer.record(born=1, rank=rank, revision=revision) for rank, revision in (recorded, offered))
+    assert rules.standing(first, second) is (second if is_replaced else first)
+
+
+def test_which_record_stands_does_not_depend_on_the_order_of_arrival() -> None:
+    writer = Writer.of("thread")
+    # One record of each rank and revision: two of the same would be a tie, and what is done is one anyway.
+    places = [(rank, revision) for rank in Rank for revision in (1, 2) if rank not in (Rank.DONE, Rank.INTERRUPTED)]
+    records = [writer.record(born=1, rank=rank, revision=revision) for rank, revision in places]
+    for some in itertools.combinations([*records, writer.record(born=1)], 4):
+        assert len({_folded(order) for order in itertools.permutations(some)}) == 1
+
+
+def _folded(order: tuple[TaskRecord, ...]) -> TaskRecord:
+    stands: TaskRecord | None = None
+    for record in order:
+        stands = rules.standing(stands, record)
+    assert stands is not None
+    return stands
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({}, None),
+        ({"wseq": 3}, WritesMoved(3)),
+        ({"version": 4, "wseq": 2}, Conflict(4)),
+        ({"epoch": 1}, Conflict(3)),
+        ({"status": "deleted"}, Conflict(3)),
+    ],
+)
+def test_a_batch_that_compares_is_judged_by_the_thread_as_it_is(changes: dict[str, object], answer: object) -> None:
+    writer = Writer.of("thread")
+    for _ in range(3):
+        writer.applied(writer.unit(Step({"count": b"x"})))
+    writer.thread = replace(writer.thread, wseq=2)
+    batch = writer.batch(writer.record(), if_unmoved=True)
+    thread = replace(writer.thread, **changes)
+    assert rules.accepts(batch, thread) == (answer is None)
+    if answer is not None:
+        assert rules.answer_to_late_save(batch, thread, [None]) == answer
+    # Whoever recorded the same meanwhile: it is what was to be recorded.
+    repeated = rules.answer_to_late_save(batch, thread, batch.records)
+    assert repeated == Saved(thread.wseq, bumped=False, standing=batch.records)
+
+
+def test_a_batch_that_does_not_compare_goes_by_the_version_alone() -> None:
+    writer = Writer.of("thread")
+    writer.applied(writer.unit(Step()))
+    assert rules.accepts(writer.batch(writer.record()), replace(writer.thread, wseq=99))
+
+
+def test_the_head_goes_back_with_a_fork_that_has_no_root_checkpoint() -> None:
+    writer = Writer.of("thread")
+    for ns in ("", "child", "", "child"):
+        writer.applied(writer.unit(Step(ns=ns)))
+    nested, both = writer.unit(Step(ns="child"), fork_of=2), writer.unit(Step(ns="child"), Step(), fork_of=2)
+    assert rules.needs_forked_head(nested)
+    assert rules.thread_after_commit(nested, writer.thread, 1).head == 1
+    assert not rules.needs_forked_head(both)
+    assert rules.thread_after_commit(both, writer.thread).head == 6
+    assert not rules.needs_forked_head(writer.unit(Step(ns="child")))
+
+
+def test_the_head_vouches_for_its_tasks_and_for_what_came_about_under_them() -> None:
+    writer = Writer.of("thread")
+    covered = {
+        (ns, born)
+        for ns in ("", "calls")
+        for born in range(1, 8)
+        if rules.is_of_head(writer.record(born=born, ns=ns), born=3, head=5)
+    }
+    assert covered == {("", 3), ("", 4), ("", 5), *(("calls", born) for born in range(3, 8))}
 
 
 def test_sums_of_digests_do_not_depend_on_order() -> None:
