@@ -13,15 +13,12 @@ from durable_graph._engine.task import (
     Done,
     Failed,
     Handling,
-    Identity,
     Interrupted,
     Outcome,
     RoutingOpen,
     Task,
     answers_of,
-    namespace_of,
     next_revision,
-    task_id,
 )
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.calls import Calls
@@ -59,6 +56,13 @@ class Trial:
     calls: Calls | None = None
     error: BaseException | None = None
     is_first: bool = True
+
+    def calls_of(self, scope: Scope) -> Calls:
+        """The calls of a new attempt. What an earlier one had recorded is known."""
+        if self.calls is None:
+            self.calls = Calls(scope.session, scope.ns, scope.task.born, is_fresh=scope.is_fresh)
+        self.calls.begin()
+        return self.calls
 
 
 def attempt_number(previous: Outcome | None) -> int:
@@ -111,27 +115,20 @@ async def route_as(session: Session, state: State, task: Task, values: Any, tria
 def _scope(session: Session, state: State, task: Task, previous: Outcome | None, trial: Trial) -> Scope:
     journal = session.shared.journal
     answers = {answer.id: answer.value for answer in answers_of(previous)}
-    whose = session.identity or Identity("", 0, session.ns)
     is_fresh = trial.is_first and previous is None and (journal is None or task.born > journal.opened_at)
-    scope = Scope(
+    trial.is_first = False
+    return Scope(
         session=session,
         state=state,
-        task_id=task_id(whose, task),
-        node=task.node,
+        task=task,
+        within=session.ns,
         number=attempt_number(previous),
-        ns=namespace_of(session.ns, task),
         answers=answers if session.parent is None else session.answered(),
         first_started=trial.first_started,
         metadata=session.topology.nodes[task.node].metadata if task.node != START else {},
-        born=task.born,
         is_fresh=is_fresh,
+        new_calls=trial.calls_of,
     )
-    if trial.calls is None:
-        trial.calls = Calls(session, scope.ns, task.born, is_fresh=is_fresh)
-    trial.calls.begin()
-    trial.is_first = False
-    scope.calls = trial.calls
-    return scope
 
 
 # The node
@@ -148,7 +145,7 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
                 return await _choose(scope, task, previous, kept, is_cached=True)
         called = await _call(scope, task, node, previous, trial)
     except BaseException as error:
-        found = unwrapped(error) if isinstance(error, BaseExceptionGroup) else error
+        found = await _ended_by(scope, error)
         if not isinstance(found, ParentCommand):
             return _stopped(scope, task, previous, found)
         # A graph that the node ran hands this to it: it counts as what the node returned.
@@ -170,6 +167,15 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
     return await _choose(scope, task, previous, own, is_handled=is_handler)
 
 
+async def _ended_by(scope: Scope, error: BaseException) -> BaseException:
+    """What unwound a node, once the calls that it made have ended as well."""
+    found = unwrapped(error) if isinstance(error, BaseExceptionGroup) else error
+    if scope.has_calls:
+        ended: BaseException = await scope.calls.end(found)
+        return ended
+    return found
+
+
 async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, trial: Trial) -> Called:
     session = scope.session
     given = _given(scope, task, node)
@@ -187,7 +193,8 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
     if session.run.is_checked and task.argument is None:
         photograph = photographed(session.topology, scope.state.values, node.input.keys)
     called = await call_action(scope, partial(action, given, **extra), is_async, _timeout(task, node))
-    await scope.calls.wait()
+    if scope.has_calls:
+        await scope.calls.wait()
     if node.subgraph is not None and isinstance(called.result, Mapping):
         # What the graphs do not share is the inner one's own.
         own = {key: value for key, value in called.result.items() if key in session.topology.channels}

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from durable_graph._engine.task import Argument, Identity, Task, namespace_of, task_id
+from durable_graph._engine.task import Argument, Task
 from durable_graph._runtime.calling import call_action
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.remembered import key_of
@@ -136,29 +136,26 @@ class Calls:
         return self._replayed(scope, position, definition, arguments, standing)
 
     def _scope(self, scope: Scope, position: int, definition: Definition, depth: int) -> Scope:
-        place = Task(definition.name, self._born, position, Argument(None, None))
-        whose = scope.session.identity or Identity("", 0)
-        whose = Identity(whose.thread, whose.incarnation, self._ns)
-        inner = Scope(
+        return Scope(
             session=scope.session,
             state=scope.state,
-            task_id=task_id(whose, place),
-            node=definition.name,
+            task=Task(definition.name, self._born, position, Argument(None, None)),
+            within=self._ns,
             number=1,
-            ns=namespace_of(self._ns, place),
             answers=scope.answers,
             first_started=scope.first_started,
             metadata=scope.metadata,
-            born=self._born,
             depth=depth,
             is_fresh=scope.is_fresh and position not in self._nested,
+            new_calls=partial(self._inside, position),
         )
-        known = self._nested.get(position)
-        if known is None:
-            known = Calls(self._session, inner.ns, self._born, is_fresh=inner.is_fresh)
-            self._nested[position] = known
-        inner.calls = known
-        return inner
+
+    def _inside(self, position: int, inner: Scope) -> "Calls":
+        """The calls that the call at `position` makes itself, over all attempts at it."""
+        if position not in self._nested:
+            self._nested[position] = Calls(self._session, inner.ns, self._born, is_fresh=inner.is_fresh)
+        self._nested[position].begin()
+        return self._nested[position]
 
     async def _cached(
         self, inner: Scope, depth: int, call: Callable[[], Any], definition: Definition, given: dict[str, Any]
@@ -264,11 +261,14 @@ def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall
 
 
 async def _once(inner: Scope, call: Callable[[], Any], definition: Definition) -> Any:
-    inner.calls.begin()
+    inner.forget_calls()
     try:
         called = await call_action(inner, call, definition.is_async, definition.timeout)
-        await inner.calls.wait()
+        if inner.has_calls:
+            await inner.calls.wait()
     except BaseException as error:
+        if not inner.has_calls:
+            raise
         raise await inner.calls.end(error) from None
     if called.cancelled is not None:
         raise called.cancelled

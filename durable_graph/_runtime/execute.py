@@ -61,6 +61,8 @@ class _Siblings:
     gate: asyncio.Semaphore | None
     running: list[asyncio.Task[None]] = field(default_factory=list)
     raised: list[BaseException] = field(default_factory=list)
+    finished: list[Outcome] = field(default_factory=list)
+    is_recording: bool = False
     is_stopped: bool = False
 
     def stop(self) -> None:
@@ -158,7 +160,7 @@ class Superstep:
         limit = self.session.run.max_concurrency
         siblings = _Siblings(left=len(tasks), gate=None if limit is None else asyncio.Semaphore(limit))
         async with asyncio.TaskGroup() as group:
-            siblings.running.extend(group.create_task(self._run_among(siblings, task)) for task in tasks)
+            siblings.running.extend(group.create_task(self._run_among(group, siblings, task)) for task in tasks)
         if siblings.raised:
             error = siblings.raised[0]
             for task in tasks:
@@ -167,7 +169,7 @@ class Superstep:
                     error.add_note(f"node {task.node!r} failed as well: {shown(failure)}")
             raise error
 
-    async def _run_among(self, siblings: "_Siblings", task: Task) -> None:
+    async def _run_among(self, group: asyncio.TaskGroup, siblings: "_Siblings", task: Task) -> None:
         try:
             result = await self._attempt(task, siblings.gate)
             self.attempted[task.key] = result
@@ -175,12 +177,32 @@ class Superstep:
             if result.error is not None:
                 siblings.stop()
             elif siblings.left:
-                await self._save([result.outcome])
+                siblings.finished.append(result.outcome)
+                if not siblings.is_recording:
+                    siblings.is_recording = True
+                    siblings.running.append(group.create_task(self._record(siblings)))
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # the store's, or a node's that is no `Exception`: raised once all have ended
             siblings.raised.append(error)
             siblings.stop()
+
+    async def _record(self, siblings: "_Siblings") -> None:
+        """Record what has finished while others run; what finishes meanwhile is recorded together, after that.
+
+        With the last of them nothing is left to wait for: their superstep's commit is about to record it.
+        """
+        try:
+            while siblings.finished and siblings.left:
+                batch, siblings.finished = siblings.finished, []
+                await self._save(batch)
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the store's: raised once all have ended
+            siblings.raised.append(error)
+            siblings.stop()
+        finally:
+            siblings.is_recording = False
 
     def _blame_for_cancellations(self, tasks: Sequence[Task]) -> None:
         """Nobody cancelled the run, so what was cancelled in it was by a node: itself, or one of its siblings."""

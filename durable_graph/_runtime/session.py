@@ -1,13 +1,13 @@
 """A run at work: what its supersteps share, and where in it a piece of user code is."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Identity, Outcome, namespace_of
+from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.durability import Durability
 from durable_graph._runtime.journal import Journal, Ledger
@@ -112,30 +112,67 @@ class Session:
 class Scope:
     """One attempt at a task, or at a call inside one, as the code in it sees it.
 
-    `ns` is the namespace of what it calls. `asked` and `graphs` count what it asked and which graphs it ran, by which a
-    later attempt recognises them. `is_fresh`: nothing of an earlier attempt can be in the store.
+    `task` is what it is an attempt at, in namespace `within`; `ns` is the one of what it calls. `asked` and `graphs`
+    count what it asked and which graphs it ran, by which a later attempt recognises them. `is_fresh`: nothing of an
+    earlier attempt can be in the store.
     """
 
     session: Session
     state: State
-    task_id: str
-    node: str
+    task: Task
+    within: str
     number: int
-    ns: str
     answers: Mapping[str, Any]
     first_started: float
+    new_calls: "Callable[[Scope], Any]"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     phase: str = "node"
-    born: int = 0
     depth: int = 0
     is_fresh: bool = True
     asked: int = 0
     graphs: int = 0
     is_over: bool = False
-    calls: Any = None
     idle: asyncio.Timeout | None = None
     idle_seconds: float | None = None
     only_heartbeats: bool = False
+    _calls: Any = None
+    _task_id: str | None = None
+
+    # What most nodes never ask for is made when it is.
+
+    @property
+    def node(self) -> str:
+        """The node's name, or that of the function called."""
+        return self.task.node
+
+    @property
+    def task_id(self) -> str:
+        """The id of what it is an attempt at."""
+        if self._task_id is None:
+            whose = self.session.identity or Identity("", 0)
+            self._task_id = task_id(Identity(whose.thread, whose.incarnation, self.within), self.task)
+        return self._task_id
+
+    @property
+    def ns(self) -> str:
+        """The namespace of what it calls."""
+        return namespace_of(self.within, self.task)
+
+    @property
+    def calls(self) -> Any:
+        """The calls that it makes."""
+        if self._calls is None:
+            self._calls = self.new_calls(self)
+        return self._calls
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether it made any."""
+        return self._calls is not None
+
+    def forget_calls(self) -> None:
+        """Another attempt begins: it counts its calls from the first again."""
+        self._calls = None
 
     @property
     def step(self) -> int:

@@ -29,12 +29,14 @@ class State(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
 
 
-def fan_out(calls: Counter[str], failing: set[str]) -> StateGraph[State]:
+def fan_out(calls: Counter[str], failing: set[str], gate: asyncio.Event | None = None) -> StateGraph[State]:
     def logging(name: str) -> Any:
         async def node(state: State) -> State | None:
             calls[name] += 1
             if name in failing:
                 raise ValueError(name)
+            if name == "b" and gate is not None:
+                await gate.wait()
             return {"log": [name]} if name != "quiet" else None
 
         return node
@@ -191,13 +193,15 @@ async def test_a_resumed_run_begins_with_where_it_goes_on_from(saver: Checkpoint
 async def test_leaving_the_loop_early_keeps_what_had_finished_and_harms_nobody(saver: Checkpointer) -> None:
     """LangGraph (P30): the run stops half-way and nothing says so."""
     calls: Counter[str] = Counter()
-    graph = fan_out(calls, set()).compile(saver)
+    gate = asyncio.Event()
+    graph = fan_out(calls, set(), gate).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
         async for event in events:
             if isinstance(event, TaskFinished):
                 break
 
+    gate.set()
     me = asyncio.current_task()
     assert me is not None
     assert me.cancelling() == 0
@@ -209,12 +213,14 @@ async def test_leaving_the_loop_early_keeps_what_had_finished_and_harms_nobody(s
 
 
 async def test_leaving_astream_early_cancels_the_run_once_it_is_closed(saver: Checkpointer) -> None:
-    graph = fan_out(Counter(), set()).compile(saver)
+    gate = asyncio.Event()
+    graph = fan_out(Counter(), set(), gate).compile(saver)
 
     stream = graph.astream({}, thread_id="t", stream_mode="updates")
     async for _ in stream:
         break
     await stream.aclose()
+    gate.set()
 
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["a", "b", "d"]
 
