@@ -162,7 +162,7 @@ class WritesMoved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conflict(msgspec.Struct, frozen=True, gc=False):
-    """Not applied: the thread is at another version, epoch or (for a fork) generation."""
+    """Not applied: the thread is at another version, epoch or (for a fork) generation, or was pruned beyond the fork."""
 
     version: int
 

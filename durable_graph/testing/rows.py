@@ -171,6 +171,10 @@ class Writer:
         wseq = thread.wseq if if_unmoved else None
         return WritesBatch(thread.thread, thread.version, thread.epoch, at, records, status, wseq)
 
+    def known(self) -> Iterable[int]:
+        """The numbers that the run has seen, 0 for the beginning: what it may fork."""
+        return self._seen.keys()
+
     def state(self, no: int | None = None, ns: str = "") -> dict[str, bytes]:
         """The values of a namespace, now or when checkpoint `no` was the newest."""
         spaces = self.namespaces if no is None else self._seen[no]

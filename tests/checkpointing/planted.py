@@ -241,9 +241,10 @@ class MixesHistories(MemorySaver):
 
 class DeletesTheRootOnly(MemorySaver):
     async def delete_thread(self, thread: str) -> None:
-        nested = self._threads[thread].records
+        stored = self._threads.get(thread)
         await super().delete_thread(thread)
-        self._threads[thread].records = {ns: rows for ns, rows in nested.items() if ns}
+        if stored is not None:
+            self._threads[thread].records = {ns: rows for ns, rows in stored.records.items() if ns}
 
 
 class DeletesTheTombstone(MemorySaver):

@@ -164,6 +164,9 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("is_reachable", lambda right, ns, born, intervals: False),
         ruled("caller_of", lambda right, ns: None),
     ),
+    "what_the_root_has_left_behind_cannot_be_forked": (
+        ruled("decide", lambda right, unit, thread, *rest: right(unit, thread and replace(thread, floor=0), *rest)),
+    ),
     "pruning_removes_the_namespaces_of_other_lines": (ruled("is_within", lambda right, intervals, no: True),),
     "a_cancelled_commit_is_whole_or_absent": (made(planted.TearsCommits),),
     "a_cancelled_save_is_whole_or_absent": (made(planted.TearsSaves),),

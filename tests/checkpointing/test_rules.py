@@ -62,6 +62,8 @@ def test_a_fork_needs_the_generation_that_it_saw() -> None:
     fork = replace(unit, fork_of=2)
     assert rules.decide(fork, thread) is None
     assert rules.decide(fork, replace(thread, gen=1)) == Conflict(3)
+    assert rules.decide(fork, replace(thread, floor=2)) is None
+    assert rules.decide(fork, replace(thread, floor=3)) == Conflict(3)
 
 
 def test_the_status_keeps_its_time_while_it_stays() -> None:

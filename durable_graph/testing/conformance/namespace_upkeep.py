@@ -1,7 +1,7 @@
 """Clauses of what `delete_thread`, `copy_thread` and `prune` do to namespaces."""
 
 from durable_graph.checkpointing import Checkpointer, verify_page
-from durable_graph.records import StoredRecords
+from durable_graph.records import Conflict, StoredRecords
 from durable_graph.testing.conformance.saver_under_test import (
     SaverUnderTest,
     commit,
@@ -91,6 +91,18 @@ class NamespaceUpkeepClauses(SaverUnderTest):
             await commit(saver, writer, Step({}, {"notes": b"8,"}, ns="node:3.0"))
             assert state_of(await loaded(saver, "thread", "node:3.0")) == writer.state(ns="node:3.0")
             await loaded(saver, "thread")
+
+    async def test_what_the_root_has_left_behind_cannot_be_forked(self) -> None:
+        async with self.saver() as saver:
+            writer = await _nested_thread(saver)
+            await commit(saver, writer, Step({"count": b"7"}))
+            await saver.prune("thread")
+            writer.thread = (await loaded(saver, "thread")).thread
+            # What a graph remembered then is still there, and nothing of the root to go on from.
+            unit = writer.unit(Step({"memory": b"fork"}, ns="node"), fork_of=6)
+            assert state_of(await loaded(saver, "thread", "node", 6)) == {"memory": b"6"}
+            assert await saver.commit(unit) == Conflict(7)
+            assert (await loaded(saver, "thread")).thread == writer.thread
 
     async def test_pruning_removes_the_namespaces_of_other_lines(self) -> None:
         async with self.saver() as saver:

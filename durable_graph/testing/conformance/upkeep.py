@@ -181,6 +181,12 @@ class UpkeepClauses(SaverUnderTest):
             await saver.prune("thread")
             assert await saver.commit(unit) == Conflict(5)
             assert state_of(await loaded(saver, "thread")) == writer.state()
+            # Of a line that is gone, and not older than what is kept.
+            other = await some_thread(saver, "other", length=5)
+            await commit(saver, other, Step({"count": b"6"}), fork_of=3)
+            unit = other.unit(Step({"count": b"fork"}), fork_of=5)
+            assert await saver.prune("other", keep_last=2) == 4
+            assert await saver.commit(unit) == Conflict(6)
 
     async def test_pruning_leaves_at_least_one_checkpoint(self) -> None:
         async with self.saver() as saver:

@@ -1,0 +1,52 @@
+"""MemorySaver is SqliteSaver without a file: whatever the two are asked, they answer the same."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from durable_graph.checkpointing import Checkpointer, MemorySaver
+from durable_graph_sqlite import SqliteSaver
+from tests.checkpointing import planted
+from tests.checkpointing.agreeing import Disagreement, Walk
+
+WALKS = 60
+CALLS = 60
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[Checkpointer]:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        yield saver
+
+
+async def _walk_through(left: Checkpointer, right: Checkpointer) -> None:
+    for seed in range(WALKS):
+        try:
+            await Walk(left, right, Random(seed), f"{seed:03}").go(CALLS)
+        except Disagreement as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+async def test_savers_agree_on_random_calls(sqlite: Checkpointer) -> None:
+    await _walk_through(MemorySaver(), sqlite)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        planted.KeepsTheRootsRecordsOnly,
+        planted.AppliesWhatItSendsBack,
+        planted.ForgetsTheStatus,
+        planted.ForkOverwrites,
+        planted.CopyDropsNamespaces,
+        planted.DeletesTheRootOnly,
+        planted.ReversesRecords,
+        planted.IgnoresAbsence,
+    ],
+)
+async def test_a_walk_finds_a_saver_that_differs(sqlite: Checkpointer, kind: type[MemorySaver]) -> None:
+    with pytest.raises(Disagreement):
+        await _walk_through(kind(), sqlite)
