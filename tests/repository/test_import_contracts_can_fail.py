@@ -79,4 +79,4 @@ def test_a_backend_may_import_nothing_that_nobody_thought_of() -> None:
 
     forbidden = {module.removeprefix("durable_graph.") for module in backends["forbidden_modules"]}
 
-    assert modules - forbidden - {"__init__", "__pycache__"} == {"checkpointing", "errors", "records"}
+    assert modules - forbidden - {"__init__", "__pycache__"} == {"caching", "checkpointing", "errors", "records"}
