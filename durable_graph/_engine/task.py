@@ -193,9 +193,12 @@ def task_id(whose: Identity, task: Task) -> str:
     return _digest(b"dg-task-id", (whose.thread, str(whose.incarnation), whose.ns, str(task.born), task.node, place))
 
 
-def interrupt_id(task: str, phase: str, index: int) -> str:
-    """32 hex digits for the question that the task `task` asks as number `index` of a phase: its node, its routers."""
-    return _digest(b"dg-interrupt-id", (task, phase, str(index)))
+def interrupt_id(origin: bytes, ns: str, phase: str, index: int) -> str:
+    """32 hex digits for the question that a task asks as number `index` of a phase: its node, its routers.
+
+    `origin` is that of the thread and `ns` the task's own namespace: a copy of the thread waits for the same questions.
+    """
+    return _digest(b"dg-interrupt-id", (origin.hex(), ns, phase, str(index)))
 
 
 def namespace_of(ns: str, task: Task) -> str:
