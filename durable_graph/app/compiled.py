@@ -1,0 +1,233 @@
+"""The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack
+
+import msgspec
+
+from durable_graph._runtime.audience import Audience, Nobody
+from durable_graph._runtime.busy import only_run
+from durable_graph._runtime.drive import Ended
+from durable_graph._runtime.nested import Nested, nested_place
+from durable_graph._runtime.options import (
+    Config,
+    RunOptions,
+    check_config,
+    merged_config,
+    read_run,
+)
+from durable_graph._runtime.output import result_of
+from durable_graph._runtime.remembered import namespace_of_node
+from durable_graph._runtime.run import Run
+from durable_graph._runtime.start import run_graph
+from durable_graph._runtime.stream import EventStream, OnDisconnect, OnSlowReader
+from durable_graph._runtime.views import StreamMode, view_of
+from durable_graph.app.picture import GraphPicture
+from durable_graph.caching import Cache
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.errors import (
+    InvalidOptionError,
+    MissingCheckpointerError,
+    UnknownNodeError,
+)
+from durable_graph.graph import Command, Topology
+from durable_graph.graph.subgraph import Persistence
+
+StateT = TypeVar("StateT")
+Version = Literal["v1", "v2"]
+
+
+class CompiledGraph(GraphPicture, Generic[StateT]):
+    """A graph that runs. Safe to use from any number of tasks of one event loop at once.
+
+    Every method takes LangGraph's config dict, keyword arguments, or both where they agree. Called inside a node of
+    another graph, it runs as a part of that graph's run.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        checkpointer: Checkpointer | bool | None,
+        cache: Cache | None = None,
+        defaults: Run | None = None,
+        config: Config | None = None,
+    ) -> None:
+        saver = None if isinstance(checkpointer, bool) else checkpointer
+        super().__init__(topology, saver, defaults or Run(None), config)
+        self._given_checkpointer = checkpointer
+        self._cache = cache
+        self.step_timeout: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What `compile` was told."""
+        return self._topology.name
+
+    @property
+    def checkpointer(self) -> Checkpointer | None:
+        """Where this graph's threads are kept."""
+        return self._checkpointer
+
+    @property
+    def topology(self) -> Topology:
+        """The graph as it was checked."""
+        return self._topology
+
+    @property
+    def persistence(self) -> Persistence:
+        """What is kept of this graph where another graph runs it."""
+        match self._given_checkpointer:
+            case True:
+                return "thread"
+            case False:
+                return "none"
+        return "inherit"
+
+    def with_config(self, config: Config | None = None, **keys: Any) -> Self:
+        """The same graph with a config that each call's own is laid over."""
+        bound = merged_config(self._config, merged_config(config, keys))
+        check_config(bound)
+        copy = type(self)(self._topology, self._given_checkpointer, self._cache, self._defaults, bound)
+        copy.step_timeout = self.step_timeout
+        return copy
+
+    async def ainvoke(
+        self,
+        input: StateT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
+        config: Config | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        output_keys: str | Sequence[str] | None = None,
+        version: Version = "v1",
+        **options: Unpack[RunOptions],
+    ) -> Any:
+        """Run the graph to its end and return its output: every key of the output schema that has a value.
+
+        `input` is a dict of state keys, an instance of the state's class, or None to go on from where the thread was
+        left: from exactly there, with the results that are recorded. A `Command` answers what the thread waits for, and
+        updates or steers it. If the run stops for answers or at a breakpoint, the open questions are under
+        `__interrupt__`. With `version="v2"` the result is a `GraphOutput`; with another `stream_mode` than "values" it
+        is the list of what would be streamed.
+
+        The options:
+            thread_id: whose run it is; with a checkpointer every run has one.
+            checkpoint_id: start from an older checkpoint, on a line of its own; the other line stays readable.
+            durability: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the
+                last few, in order), "exit" when the run ends, whatever way. Input and answers are committed before any
+                node runs in all three.
+            recursion_limit: how many supersteps a run may take. max_concurrency: how many nodes at once.
+            if_unfinished: what new input does to tasks that are left: take their place ("supersede", recorded in the
+                checkpoint), wait for them ("resume": a run of its own, before this one), or nothing ("reject").
+            if_busy: what to do while another call of this process runs the thread: "reject" or "wait". A node that
+                waits for a turn on its own thread waits for itself.
+            context: what nodes get as `runtime.context`; it is not stored, so it is to be given again on resume.
+            interrupt_before, interrupt_after: breakpoints in place of those that the graph was compiled with.
+            control: a `RunControl`, to stop the run in good order.
+            debug: a node that changes its input in place fails.
+
+        Raises:
+            what a node raised: with a note that names node, superstep and thread.
+            GraphRecursionError: the supersteps are used up.
+            NothingToResumeError, UnfinishedThreadError, ThreadBusyError: the thread is not in the state for this call.
+            AmbiguousResumeError, UnknownInterruptError, InterruptAnsweredError: the Command answers no open question.
+            CheckpointConflictError: another process extended the thread first.
+            GraphDrained: the run was asked to stop.
+            StoreUnavailableError: the store cannot be written. No new node was started.
+            InvalidUpdateError, UnknownNodeError, UnstorableValueError: see there.
+        """
+        place = self._place(input, config, options)
+        if stream_mode != "values":
+            chunks = self.astream(
+                input, config, stream_mode=stream_mode, output_keys=output_keys, version=version, **options
+            )
+            return [chunk async for chunk in chunks]
+        ended = await self._run(place, Nobody())
+        return result_of(self._topology, ended, output_keys, version)
+
+    def stream(
+        self,
+        input: StateT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
+        config: Config | None = None,
+        *,
+        on_slow_reader: OnSlowReader = "wait",
+        on_disconnect: OnDisconnect = "cancel",
+        **options: Unpack[RunOptions],
+    ) -> EventStream:
+        """Run the graph and read its typed events: `async with graph.stream(...) as events: async for event in events`.
+
+        Input, options and errors as for `ainvoke`. `on_slow_reader` and `on_disconnect`: see `EventStream`.
+        """
+        place = self._place(input, config, options)
+
+        async def run(audience: Audience) -> Any:
+            return result_of(self._topology, await self._run(place, audience), None, "v1")
+
+        return EventStream(run, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect)
+
+    async def astream(
+        self,
+        input: StateT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
+        config: Config | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] = "updates",
+        subgraphs: bool = False,
+        output_keys: str | Sequence[str] | None = None,
+        version: Version = "v1",
+        on_slow_reader: OnSlowReader = "wait",
+        on_disconnect: OnDisconnect = "cancel",
+        **options: Unpack[RunOptions],
+    ) -> AsyncGenerator[Any, None]:
+        """Run the graph and yield what LangGraph would: `{node: update}` for "updates", the state for "values".
+
+        With a list of modes, `(mode, payload)` pairs; with `subgraphs`, the namespace comes first. Leaving the loop
+        early cancels the run once the generator is closed, or lets it go on with `on_disconnect="continue"`; what had
+        finished is kept. Input, options and errors as for `ainvoke`.
+        """
+        view = view_of(stream_mode, subgraphs=subgraphs, version=version, output_keys=output_keys)
+        events = self.stream(input, config, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect, **options)
+        async with events:
+            async for event in events:
+                for payload in view(event):
+                    yield payload
+
+    async def run_as_node(self, given: Any) -> Any:
+        """What a node that is this graph returns: its output, for the state of the graph around it."""
+        return await self.ainvoke(given)
+
+    async def aclear_cache(self, nodes: Iterable[str] | None = None) -> None:
+        """Forget the cached results of these nodes, by default of all of them. Raises `UnknownNodeError`."""
+        if self._cache is None:
+            what = "aclear_cache() needs a cache: compile(cache=...)"
+            raise InvalidOptionError("cache", None, allowed=what)
+        chosen = list(self._topology.nodes if nodes is None else nodes)
+        for name in chosen:
+            if name not in self._topology.nodes:
+                raise UnknownNodeError(name, where="aclear_cache() was given", known=self._topology.nodes)
+        await self._cache.aclear([namespace_of_node(name, self._topology.nodes[name].action) for name in chosen])
+
+    # Inside
+
+    def _place(self, given: Any, config: Config | None, options: RunOptions) -> "Nested | Run":
+        """What is asked for: a run of its own, or one inside the node that calls."""
+        config = merged_config(self._config, config)
+        nested = nested_place(self._topology, self._given_checkpointer, given, config, options, self._defaults)
+        if nested is not None:
+            return nested
+        if self._given_checkpointer is True:
+            what = "checkpointer=True"
+            raise MissingCheckpointerError(what)
+        run = read_run(
+            config,
+            options,
+            input=given,
+            has_checkpointer=self._checkpointer is not None,
+            nodes=self._topology.nodes,
+            defaults=self._defaults,
+        )
+        return msgspec.structs.replace(run, step_timeout=self.step_timeout)
+
+    async def _run(self, place: "Nested | Run", audience: Audience) -> Ended:
+        if isinstance(place, Nested):
+            return await place.go(self.persistence, self._cache, audience)
+        async with only_run(self._checkpointer, place.thread_id, place.if_busy):
+            return await run_graph(self._topology, self._checkpointer, place, audience, self._cache)

@@ -1,0 +1,75 @@
+"""What a compiled graph shows of itself."""
+
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, Literal, TypeVar
+
+from durable_graph._runtime.options import (
+    Config,
+    ThreadId,
+    merged_config,
+)
+from durable_graph._runtime.places import nested_graphs
+from durable_graph._runtime.snapshot import StateSnapshot, drawn_status
+from durable_graph.app.threads import GraphThreads
+from durable_graph.graph import Topology
+from durable_graph.graph.drawing import Drawing, drawing_of
+
+StateT = TypeVar("StateT")
+Version = Literal["v1", "v2"]
+
+
+class GraphPicture(GraphThreads):
+    """A graph that draws itself, and tells which graphs are inside it."""
+
+    async def aget_subgraphs(
+        self, *, namespace: str | None = None, recurse: bool = False
+    ) -> AsyncGenerator[tuple[str, Any], None]:
+        """The graphs inside this one's nodes, as (namespace, graph): nodes that are graphs, or whose functions name
+        one. `namespace` chooses one, `recurse` goes on inside them, with names joined by "|"."""
+        for name, graph in _inside(self._topology, recurse=recurse or (namespace is not None and "|" in namespace)):
+            if namespace is None or name == namespace:
+                yield name, graph
+
+    def get_graph(
+        self,
+        config: Config | None = None,
+        *,
+        xray: bool | int = False,
+        status: StateSnapshot | None = None,
+    ) -> Drawing:
+        """The graph as a drawing: text for Mermaid and Graphviz, shown as a picture by notebooks.
+
+        With `xray` the graphs inside it are opened, to that depth if it is a number. `status` shows where a thread is:
+        what is done, next, interrupted and failed in that snapshot.
+        """
+        before, after = self._defaults.stop_before, self._defaults.stop_after
+        drawing = drawing_of(
+            self._topology,
+            xray=xray,
+            interrupt_before="*" if before is None else before,
+            interrupt_after="*" if after is None else after,
+        )
+        return drawing if status is None else drawing.with_status(drawn_status(status))
+
+    async def aget_graph(
+        self,
+        config: Config | None = None,
+        *,
+        xray: bool | int = False,
+        thread_id: ThreadId | None = None,
+    ) -> Drawing:
+        """As `get_graph`; with `thread_id`, or a config that names a thread, with that thread's status."""
+        merged = merged_config(self._config, config)
+        if thread_id is None and not (merged or {}).get("configurable", {}).get("thread_id"):
+            return self.get_graph(xray=xray)
+        snapshot = await self.aget_state(config, thread_id=thread_id)
+        return self.get_graph(xray=xray, status=snapshot)
+
+
+def _inside(topology: Topology, *, recurse: bool, within: str = "") -> Iterator[tuple[str, Any]]:
+    for node, graphs in nested_graphs(topology).items():
+        for graph in graphs:
+            name = f"{within}|{node}" if within else node
+            yield name, graph
+            if recurse:
+                yield from _inside(graph.topology, recurse=True, within=name)

@@ -1,0 +1,61 @@
+"""The builder with `compile`."""
+
+from collections.abc import Iterable
+from typing import Literal, TypeVar
+
+from durable_graph._runtime.options import (
+    Breakpoints,
+    breakpoints,
+)
+from durable_graph._runtime.run import Run
+from durable_graph.app.compiled import CompiledGraph
+from durable_graph.caching import Cache
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.errors import (
+    InvalidOptionError,
+)
+from durable_graph.graph import GraphBuilder
+
+StateT = TypeVar("StateT")
+Version = Literal["v1", "v2"]
+
+
+class StateGraph(GraphBuilder[StateT]):
+    """A graph over the state `StateT`, to be described and then compiled."""
+
+    def compile(
+        self,
+        checkpointer: Checkpointer | bool | None = None,
+        *,
+        cache: Cache | None = None,
+        interrupt_before: Breakpoints | None = None,
+        interrupt_after: Breakpoints | None = None,
+        debug: bool = False,
+        name: str = "graph",
+        types: Iterable[type | tuple[str, type]] = (),
+    ) -> "CompiledGraph[StateT]":
+        """The graph as it is now, checked and ready to run.
+
+        `checkpointer` is a saver. For a graph that another graph runs it may be None (its state is kept in the other's
+        thread, for as long as the node that runs it), True (kept from one call to the next, per thread) or False (not
+        kept). `interrupt_before` and `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug`
+        a node that changes its input in place fails. `types` are classes that `Any`-typed parts of the state may hold,
+        beside those that the state's own types name; they are stored under their qualified name, or under the tag given
+        with them.
+
+        Raises `GraphValidationError`, which lists everything that is wrong with the graph, and `InvalidOptionError`.
+        """
+        if checkpointer is not None and not isinstance(checkpointer, bool | Checkpointer):
+            option = "checkpointer"
+            raise InvalidOptionError(option, checkpointer, allowed="a saver, such as SqliteSaver('runs.db'), or None")
+        if cache is not None and not isinstance(cache, Cache):
+            option = "cache"
+            raise InvalidOptionError(option, cache, allowed="a cache, such as InMemoryCache(), or None")
+        topology = self.topology(name=name, types=types)
+        defaults = Run(
+            None,
+            stop_before=breakpoints("interrupt_before", interrupt_before, topology.nodes, frozenset()),
+            stop_after=breakpoints("interrupt_after", interrupt_after, topology.nodes, frozenset()),
+            is_checked=debug,
+        )
+        return CompiledGraph(topology, checkpointer, cache, defaults)

@@ -1,0 +1,173 @@
+"""What a compiled graph's threads are asked and told: their state, its history, edits, copies."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from durable_graph._runtime.busy import only_run
+from durable_graph._runtime.editing import StateUpdate, edit_state
+from durable_graph._runtime.options import (
+    Config,
+    ThreadId,
+    check_config,
+    merged_config,
+    read_metadata,
+    read_thread_place,
+)
+from durable_graph._runtime.run import Run
+from durable_graph._runtime.snapshot import StateSnapshot, read_history, read_snapshot
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.errors import (
+    InvalidOptionError,
+    MissingCheckpointerError,
+    UnknownCheckpointError,
+)
+from durable_graph.graph import Topology
+from durable_graph.records import checkpoint_no
+
+StateT = TypeVar("StateT")
+Version = Literal["v1", "v2"]
+
+
+class GraphThreads:
+    """A graph, and where its threads are kept."""
+
+    def __init__(
+        self, topology: Topology, checkpointer: Checkpointer | None, defaults: Run, config: Config | None
+    ) -> None:
+        self._topology = topology
+        self._checkpointer = checkpointer
+        self._defaults = defaults
+        self._config = config
+
+    async def aget_state(
+        self,
+        config: Config | None = None,
+        *,
+        thread_id: ThreadId | None = None,
+        checkpoint_id: str | None = None,
+        subgraphs: bool = False,
+    ) -> StateSnapshot:
+        """The thread's state now, or at `checkpoint_id`. A thread that was never used has an empty one.
+
+        With `subgraphs`, the state of the graphs that its tasks run comes with them. A config with a `checkpoint_ns`,
+        as a task's `state` has it, leads to the state of one of those.
+
+        Raises `UnknownCheckpointError`, `UnknownNamespaceError`, `CorruptCheckpointError`, `ChannelChangedError`.
+        """
+        saver = self._needs_checkpointer("aget_state")
+        place = read_thread_place(merged_config(self._config, config), thread_id, checkpoint_id)
+        return await read_snapshot(self._topology, saver, place, subgraphs=subgraphs)
+
+    async def aget_state_history(
+        self,
+        config: Config | None = None,
+        *,
+        thread_id: ThreadId | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002  # LangGraph's name
+        before: Config | str | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[StateSnapshot, None]:
+        """The thread's checkpoints, newest first, those of all forks among them.
+
+        `filter` is what their metadata has to hold; `before` a checkpoint id, or a config that holds one; `limit` how
+        many. The thread may be run meanwhile.
+
+        Raises `CorruptCheckpointError` where a checkpoint is damaged; go on with `before` that one.
+        """
+        saver = self._needs_checkpointer("aget_state_history")
+        place = read_thread_place(merged_config(self._config, config), thread_id, None, is_history=True)
+        if limit is not None and limit < 0:
+            option = "limit"
+            raise InvalidOptionError(option, limit, allowed="a number from 0, or None")
+        start = msgspec.structs.replace(place, no=_before(place.thread_id, before))
+        async for snapshot in read_history(self._topology, saver, start, limit, filter):
+            yield snapshot
+
+    async def aupdate_state(
+        self,
+        config: Config | None = None,
+        values: Any = None,
+        as_node: str | None = None,
+        task_id: str | None = None,
+        *,
+        thread_id: ThreadId | None = None,
+        checkpoint_id: str | None = None,
+        expected_checkpoint_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Write `values` as `as_node` would have, which makes a checkpoint; its config is returned.
+
+        What follows that node is what runs next, once somebody resumes the thread; what was left to run is superseded,
+        and recorded so. `as_node` may be left out where one node alone wrote the newest checkpoint. `START` stands for
+        new input; `END`, without values, ends what is left to run. An older checkpoint is forked. With
+        `expected_checkpoint_id` nothing is written unless that one is the newest.
+
+        Raises `CheckpointConflictError`, `AmbiguousUpdateError`, `UnknownNodeError`, `UnknownTaskError`,
+        `ThreadBusyError` and what is wrong with the values; then nothing was written.
+        """
+        update = StateUpdate(values, as_node, task_id)
+        return await self._edit("aupdate_state", config, [[update]], thread_id, checkpoint_id, expected_checkpoint_id)
+
+    async def abulk_update_state(
+        self,
+        config: Config | None,
+        supersteps: Sequence[Sequence[StateUpdate]],
+        *,
+        thread_id: ThreadId | None = None,
+        expected_checkpoint_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Several updates, each sequence of them as one superstep: all of them, or none. As `aupdate_state`."""
+        if not supersteps or not all(supersteps):
+            option = "supersteps"
+            raise InvalidOptionError(option, supersteps, allowed="sequences of StateUpdates, none of them empty")
+        return await self._edit("abulk_update_state", config, supersteps, thread_id, None, expected_checkpoint_id)
+
+    async def adelete_thread(self, thread_id: ThreadId) -> None:
+        """Remove everything that is kept of the thread. Its id may be used again, for a thread that begins anew."""
+        saver = self._needs_checkpointer("adelete_thread")
+        place = read_thread_place(None, thread_id, None)
+        async with only_run(saver, place.thread_id, "reject"):
+            await saver.delete_thread(place.thread_id)
+
+    async def acopy_thread(self, source: ThreadId, target: ThreadId) -> None:
+        """Make a second thread with the same history, to go on from on its own.
+
+        Raises `UnknownThreadError` for the source, `ThreadExistsError` for the target.
+        """
+        saver = self._needs_checkpointer("acopy_thread")
+        first, second = read_thread_place(None, source, None), read_thread_place(None, target, None)
+        await saver.copy_thread(first.thread_id, second.thread_id)
+
+    async def _edit(
+        self,
+        what: str,
+        config: Config | None,
+        supersteps: Sequence[Sequence[StateUpdate]],
+        thread_id: ThreadId | None,
+        checkpoint: str | None,
+        expected: str | None,
+    ) -> dict[str, Any]:
+        saver = self._needs_checkpointer(what)
+        merged = merged_config(self._config, config)
+        place = read_thread_place(merged, thread_id, checkpoint)
+        run = msgspec.structs.replace(self._defaults, thread_id=place.thread_id, metadata=read_metadata(merged))
+        before = None if expected is None else _before(place.thread_id, expected)
+        async with only_run(saver, place.thread_id, "reject"):
+            no = await edit_state(self._topology, saver, place, supersteps, run, before)
+        return place.config(no)
+
+    def _needs_checkpointer(self, what: str) -> Checkpointer:
+        if self._checkpointer is None:
+            raise MissingCheckpointerError(what)
+        return self._checkpointer
+
+
+def _before(thread_id: str, before: Config | str | None) -> int | None:
+    given = before if isinstance(before, str) else check_config(before).get("configurable", {}).get("checkpoint_id")
+    if before is None:
+        return None
+    no = checkpoint_no(given) if isinstance(given, str) else None
+    if no is None:
+        raise UnknownCheckpointError(thread_id, given)
+    return no
