@@ -162,7 +162,7 @@ class WritesMoved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conflict(msgspec.Struct, frozen=True, gc=False):
-    """Not applied: the thread is at another version, epoch or (for a fork) generation, or was pruned beyond the fork."""
+    """Not applied: the thread is at another version, epoch or (for a fork) generation, or what it forks is pruned."""
 
     version: int
 
@@ -200,14 +200,22 @@ class Saved(msgspec.Struct, frozen=True, gc=False):
 SaveResult = Saved | WritesMoved | Conflict
 
 
+class NestedRecord(msgspec.Struct, frozen=True, gc=False):
+    """Where the record of a nested task or of a call is, and its digest as it is stored."""
+
+    ns: str
+    born: int
+    ord: int
+    digest: bytes
+
+
 class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     """What `load` found: the thread, and a checkpoint with all that is needed to restore its state.
 
     `checkpoint` is None where the thread is deleted, or has no such checkpoint. `values` holds, for every channel, its
     last row and the rows that its `prev`s lead to. `records` are the task records from `checkpoint.born` to its `no`.
-    `writes_digest` is the sum of the digests that `records` should have, and with them those of nested tasks and calls
-    since, where the thread keeps one: at its head. `nested` are the digests of the latter; those records are read from
-    their own namespaces.
+    `writes_digest` is the sum that `records` should have, with those of nested tasks and calls since, where the thread
+    keeps one: at its head. `nested` tells of the latter; the records themselves are read from their own namespaces.
     """
 
     thread: ThreadRow
@@ -215,7 +223,7 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     values: tuple[ValueRow, ...] = ()
     records: tuple[TaskRecord, ...] = ()
     writes_digest: bytes | None = None
-    nested: tuple[bytes, ...] = ()
+    nested: tuple[NestedRecord, ...] = ()
 
 
 class HistoryPage(msgspec.Struct, frozen=True, gc=False):

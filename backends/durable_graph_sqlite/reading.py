@@ -9,6 +9,7 @@ from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     CheckpointRow,
     HistoryPage,
+    NestedRecord,
     Status,
     StoredCheckpoint,
     StoredRecords,
@@ -115,7 +116,7 @@ def list_threads(db: sqlite3.Connection, status: Status | None, limit: int, afte
 class _State(NamedTuple):
     values: tuple[ValueRow, ...]
     records: tuple[TaskRecord, ...]
-    nested: tuple[bytes, ...]
+    nested: tuple[NestedRecord, ...]
 
 
 def _state(
@@ -149,7 +150,8 @@ def _state(
             no, prev, kind, _, digest, value = rest
             values.append(value_from(thread.thread, text, no, prev, kind, value, digest))
         elif arm == _NESTED:
-            nested.append(rest[4])
+            born, ordinal, _, _, digest, _ = rest
+            nested.append(NestedRecord(text, born, ordinal, digest))
         else:
             born, ordinal, rank, revision, digest, value = rest
             columns: Columns = (checkpoint.ns, born, ordinal, rank, revision, text, value, digest)

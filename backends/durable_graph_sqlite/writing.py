@@ -4,13 +4,14 @@ import sqlite3
 from collections.abc import Iterable
 
 from durable_graph.checkpointing import pruning, rules
-from durable_graph.checkpointing.digests import EMPTY_STATE, add, line_digest, subtract
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, line_digest, writes_digest
 from durable_graph.errors import ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
     CommitResult,
     Committed,
     CommitUnit,
     Conflict,
+    NestedRecord,
     Saved,
     SaveResult,
     TaskRecord,
@@ -113,17 +114,16 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int) -> int:
         return 0
     keys = [pruning.ValueKey(*columns) for columns in statements.rows(db, "find_channel_keys", sought)]
     values = {key[:3] for key in keys} - pruning.needed_values(keys, kept)
-    tasks = [key for key in statements.rows(db, "find_task_keys", sought) if not kept.needs_record(key[0], key[1])]
-    of_head = [
-        digest for ns, planned, _, digest in tasks if rules.is_place_of_head(ns, planned, locked.born, locked.row.head)
-    ]
+    recorded = [NestedRecord(*columns) for columns in statements.rows(db, "find_record_places", sought)]
+    unneeded = [record for record in recorded if not kept.needs_record(record.ns, record.born)]
     gone = {(row.ns, row.no) for row in found} - kept.checkpoints
     db.executemany(SQL["drop_channel_row"], [(tid, *key) for key in values])
-    db.executemany(SQL["drop_task"], [(tid, *key[:3]) for key in tasks])
+    db.executemany(SQL["drop_task"], [(tid, record.ns, record.born, record.ord) for record in unneeded])
     db.executemany(SQL["drop_checkpoint"], [(tid, *place) for place in gone])
     db.executemany(SQL["drop_line"], [(tid, lo) for lo, _, _ in lines if lo not in kept.lines])
-    sums = Sums(subtract(locked.sums.writes, *of_head), locked.sums.lines)
-    _put_thread(db, locked.row, pruning.thread_after_prune(locked.row, kept.floor), sums)
+    writes = rules.sum_without(locked.sums.writes, unneeded, locked.born, locked.row.head)
+    row = pruning.thread_after_prune(locked.row, kept.floor)
+    _put_thread(db, locked.row, row, Sums(writes, locked.sums.lines))
     return len(gone)
 
 
@@ -213,5 +213,5 @@ def _writes_after(
     born = heads[-1].born if heads else statements.rows(db, "find_born", sought)[0][0]
     if rules.is_bare(unit, born, row.head):
         return EMPTY_STATE
-    found = statements.rows(db, "find_record_digests", {**sought, "born": born})
-    return add(EMPTY_STATE, *(digest for (digest,) in found))
+    found = statements.rows(db, "find_records_of_head", {**sought, "born": born})
+    return writes_digest(NestedRecord(*columns) for columns in found)

@@ -9,7 +9,7 @@ computes it whole.
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from durable_graph.records import CheckpointRow, TaskRecord, ThreadRow, ValueRow
+from durable_graph.records import CheckpointRow, NestedRecord, TaskRecord, ThreadRow, ValueRow
 
 SIZE = 16
 _MODULUS = 1 << 128
@@ -95,9 +95,19 @@ def state_digest(last_rows: Iterable[ValueRow]) -> bytes:
     return add(EMPTY_STATE, *(row.digest for row in last_rows))
 
 
-def writes_digest(records: Iterable[TaskRecord]) -> bytes:
+def writes_digest(records: Iterable[TaskRecord | NestedRecord]) -> bytes:
     """The sum over task records: that of the head's tells whether one of them vanished."""
-    return add(EMPTY_STATE, *(record.digest for record in records))
+    return add(EMPTY_STATE, *map(share_of, records))
+
+
+def share_of(record: TaskRecord | NestedRecord) -> bytes:
+    """What a record adds to the sum over task records.
+
+    One of a namespace adds its place once more: where only the sum is checked, its own digest cannot be made again.
+    """
+    if record.ns == "":
+        return record.digest
+    return _digest(b"dg-nested", record.ns, record.born, record.ord, record.digest)
 
 
 def _shift(total: bytes, digests: Iterable[bytes], sign: int) -> bytes:

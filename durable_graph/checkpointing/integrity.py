@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 
 from durable_graph.checkpointing.digests import (
-    add,
     checkpoint_digest,
     record_digest,
     state_digest,
@@ -40,7 +39,7 @@ def verify(stored: StoredCheckpoint) -> None:
     rows.check(checkpoint, _last_rows(stored.values))
     for record in stored.records:
         _check_record(thread, record)
-    if stored.writes_digest not in (None, add(writes_digest(stored.records), *stored.nested)):
+    if stored.writes_digest not in (None, writes_digest((*stored.records, *stored.nested))):
         what = "the set of its task records, with those of nested tasks and calls"
         raise _corrupt(thread, checkpoint.no, what, "one is missing or one too many")
 

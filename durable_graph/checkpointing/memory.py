@@ -6,7 +6,7 @@ from typing import Self
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
-from durable_graph.checkpointing.digests import EMPTY_STATE, subtract, writes_digest
+from durable_graph.checkpointing.digests import EMPTY_STATE, writes_digest
 from durable_graph.checkpointing.memory_rows import Rows, StoredThread
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import (
@@ -22,6 +22,7 @@ from durable_graph.records import (
     CommitUnit,
     Conflict,
     HistoryPage,
+    NestedRecord,
     Saved,
     SaveResult,
     Status,
@@ -78,7 +79,8 @@ class MemorySaver:
         records = found.records_of(ns, checkpoint.born, checkpoint.no)
         if not is_head:
             return StoredCheckpoint(row, checkpoint, values, records)
-        nested = tuple(record.digest for record in found.records_of_head(checkpoint.born) if record.ns)
+        since = (record for record in found.records_of_head(checkpoint.born) if record.ns)
+        nested = tuple(NestedRecord(record.ns, record.born, record.ord, record.digest) for record in since)
         return StoredCheckpoint(row, checkpoint, values, records, found.writes, nested)
 
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
@@ -256,13 +258,15 @@ class MemorySaver:
         return replaced, tuple(stood)
 
     def _forget(self, found: StoredThread, kept: pruning.Kept) -> None:
-        born = found.head_born()
-        for ns, rows in found.records.items():
-            for key in [key for key in rows.order if not kept.needs_record(ns, key[0])]:
-                record = rows.by_key[key]
-                if rules.is_of_head(record, born, found.row.head):
-                    found.writes = subtract(found.writes, record.digest)
-                rows.remove(key)
+        gone = [
+            record
+            for ns, rows in found.records.items()
+            for record in rows.by_key.values()
+            if not kept.needs_record(ns, record.born)
+        ]
+        found.writes = rules.sum_without(found.writes, gone, found.head_born(), found.row.head)
+        for record in gone:
+            found.records[record.ns].remove((record.born, record.ord))
 
     def _bases(self, found: StoredThread, ns: str, page: list[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
         oldest = page[-1].no

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from durable_graph.checkpointing.digests import add, subtract
+from durable_graph.checkpointing.digests import add, share_of, subtract
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
     CommitResult,
     Committed,
     CommitUnit,
     Conflict,
+    NestedRecord,
     Rank,
     Saved,
     Status,
@@ -167,18 +168,13 @@ def answer_to_late_save(
 # What the head's sum covers -----------------------------------------------------------------------
 
 
-def is_of_head(record: TaskRecord, born: int, head: int) -> bool:
+def is_of_head(record: TaskRecord | NestedRecord, born: int, head: int) -> bool:
     """Whether the sum of the head's records has this one: the head is `head`, and its plan goes back to `born`.
 
     It has those of the tasks of its plan, and those of all other namespaces that came about since: of nested tasks and
     of calls, which nothing else vouches for.
     """
-    return is_place_of_head(record.ns, record.born, born, head)
-
-
-def is_place_of_head(ns: str, planned: int, born: int, head: int) -> bool:
-    """The same for a record of which only the place is at hand."""
-    return planned >= born and (ns != "" or planned <= head)
+    return record.born >= born and (record.ns != "" or record.born <= head)
 
 
 def is_bare(unit: CommitUnit, born: int, head: int) -> bool:
@@ -196,8 +192,13 @@ def sum_with(total: bytes, replaced: Iterable[Replacement], born: int, head: int
     """The sum of the head's records, once some have taken the place of others. The head is as for `is_of_head`."""
     for before, after in replaced:
         if is_of_head(after, born, head):
-            total = add(subtract(total, before.digest) if before else total, after.digest)
+            total = add(subtract(total, share_of(before)) if before else total, share_of(after))
     return total
+
+
+def sum_without(total: bytes, gone: Iterable[TaskRecord | NestedRecord], born: int, head: int) -> bytes:
+    """The sum of the head's records, once some are gone."""
+    return subtract(total, *(share_of(record) for record in gone if is_of_head(record, born, head)))
 
 
 # The other verbs ----------------------------------------------------------------------------------

@@ -206,7 +206,9 @@ def _in_order(answer: Any) -> Any:
     """Rows come in any order, but for checkpoints and task records."""
     match answer:
         case StoredCheckpoint():
-            return msgspec.structs.replace(answer, values=_sorted(answer.values), nested=tuple(sorted(answer.nested)))
+            return msgspec.structs.replace(
+                answer, values=_sorted(answer.values), nested=tuple(sorted(answer.nested, key=repr))
+            )
         case HistoryPage():
             bases = {no: _sorted(values) for no, values in answer.bases.items()}
             return msgspec.structs.replace(answer, values=_sorted(answer.values), bases=bases)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from durable_graph.checkpointing import verify, verify_page
+from durable_graph.checkpointing import verify, verify_page, verify_records
 from durable_graph.errors import CorruptCheckpointError, DurableGraphError, UnknownCheckpointError, UnknownThreadError
-from durable_graph.records import HistoryPage, Rank, StoredCheckpoint
+from durable_graph.records import HistoryPage, Rank, StoredCheckpoint, StoredRecords
 from durable_graph.testing.conformance.saver_under_test import commit, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_sqlite import SqliteSaver
@@ -27,7 +27,7 @@ _INTEGER_BITS = 63
 
 
 async def _small_database(path: Path) -> Writer:
-    """A thread with a fork, a namespace, a pending task and one planned twice; and a neighbour."""
+    """A thread with a fork, a namespace, a pending task, one planned twice, and a call of its; and a neighbour."""
     async with SqliteSaver(path) as saver:
         await some_thread(saver, "other")
         writer = await some_thread(saver)
@@ -35,11 +35,12 @@ async def _small_database(path: Path) -> Writer:
         await commit(saver, writer, Step({}, {"log": b"f,"}), fork_of=2)
         await save(saver, writer, writer.batch(writer.record()))
         await commit(saver, writer, Step({"count": b"6"}, born=5))
-        await save(saver, writer, writer.batch(writer.record(number=1, rank=Rank.FAILED), status="failed"))
+        records = writer.record(number=1, rank=Rank.FAILED), writer.record(born=5, ns="calls")
+        await save(saver, writer, writer.batch(*records, status="failed"))
     return writer
 
 
-Seen = tuple[StoredCheckpoint, StoredCheckpoint, StoredCheckpoint, HistoryPage]
+Seen = tuple[StoredCheckpoint, StoredCheckpoint, StoredCheckpoint, HistoryPage, StoredRecords]
 
 
 async def _read(saver: SqliteSaver) -> Seen:
@@ -48,14 +49,16 @@ async def _read(saver: SqliteSaver) -> Seen:
     # The child's checkpoint is of the line that the fork left.
     newest = await saver.load("thread", "child")
     page = await saver.history("thread", limit=50)
-    if head is None or child is None or newest is None or page is None:
+    calls = await saver.load_records("thread", "calls")
+    if head is None or child is None or newest is None or page is None or calls is None:
         raise UnknownThreadError("thread")
     if child.checkpoint is None:
         raise UnknownCheckpointError("thread", 4)
     for stored in (head, child, newest):
         verify(stored)
     verify_page(page)
-    return head, child, newest, page
+    verify_records(calls)
+    return head, child, newest, page, calls
 
 
 def _flips(value: object) -> Iterator[object]:
@@ -165,6 +168,8 @@ async def test_a_vanished_thread_cannot_be_begun_anew(tmp_path: Path) -> None:
             db.execute("DELETE FROM threads WHERE thread = 'thread'")
         with pytest.raises(CorruptCheckpointError, match="missing"):
             await saver.load("thread")
+        with pytest.raises(CorruptCheckpointError, match="missing"):
+            await saver.load_records("thread", "")
         with pytest.raises(CorruptCheckpointError, match="missing"):
             await saver.history("thread", limit=1)
         with pytest.raises(CorruptCheckpointError):

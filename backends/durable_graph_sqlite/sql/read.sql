@@ -26,7 +26,7 @@ SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.
 
 -- name: read_state
 -- Four kinds of rows in one answer: 0 a line that led to number `at`, 1 a row of a channel's value there, 2 a task
--- record of the checkpoints `born` to `no`, 3 the digest of a record of another namespace since `nested`.
+-- record of the checkpoints `born` to `no`, 3 where a record of another namespace since `nested` is.
 --   seg   the intervals that led there, newest first
 --   ch    the channels, by skipping from one to the next: there is no manifest
 --   last  each channel's last row in those intervals
@@ -66,7 +66,7 @@ UNION ALL
 SELECT 2, commit_id, born, ord, rank, revision, digest, value FROM tasks
  WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :no
 UNION ALL
-SELECT 3, NULL, NULL, NULL, NULL, NULL, digest, NULL FROM tasks WHERE tid = :tid AND ns <> '' AND born >= :nested;
+SELECT 3, ns, born, ord, NULL, NULL, digest, NULL FROM tasks WHERE tid = :tid AND ns <> '' AND born >= :nested;
 
 -- name: find_records
 -- The thread, and every task record of one namespace; one row without a record if there is none.

@@ -19,7 +19,7 @@ SELECT ns, no, parent, born, at, commit_id, header, state_digest, digest FROM ch
 -- name: find_channel_keys
 SELECT ns, channel, no, prev FROM channel_rows WHERE tid = :tid;
 
--- name: find_task_keys
+-- name: find_record_places
 SELECT ns, born, ord, digest FROM tasks WHERE tid = :tid;
 
 -- name: drop_line

@@ -44,11 +44,11 @@ SELECT ns, born, ord, rank, revision, commit_id, value, digest
 INSERT OR REPLACE INTO tasks (tid, ns, born, ord, rank, revision, commit_id, digest, value)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
--- name: find_record_digests
--- Of the records that the head's sum covers: those of its tasks, and those of other namespaces since.
-SELECT digest FROM tasks WHERE tid = :tid AND ns = '' AND born BETWEEN :born AND :head
+-- name: find_records_of_head
+-- What the head's sum covers: the records of its tasks, and those of other namespaces since.
+SELECT ns, born, ord, digest FROM tasks WHERE tid = :tid AND ns = '' AND born BETWEEN :born AND :head
 UNION ALL
-SELECT digest FROM tasks WHERE tid = :tid AND ns <> '' AND born >= :born;
+SELECT ns, born, ord, digest FROM tasks WHERE tid = :tid AND ns <> '' AND born >= :born;
 
 -- name: find_newest_root
 -- The newest checkpoint of the root in the lineage of number `at`.
