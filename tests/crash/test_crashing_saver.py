@@ -74,6 +74,7 @@ async def test_a_dead_process_makes_no_call_of_any_kind() -> None:
         saver.load("t"),
         saver.commit(writer.unit(STEP)),
         saver.save_writes(writer.batch(writer.record())),
+        saver.load_records("t", ""),
         saver.history("t", limit=1),
         saver.list_threads(),
         saver.copy_thread("t", "u"),
