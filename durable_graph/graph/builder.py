@@ -3,10 +3,10 @@
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, Self, Unpack, overload
+from typing import Any, Generic, Self, TypeVar, Unpack, overload
 
 from durable_graph.errors import GraphDescriptionError, GraphValidationError, UnreachableNodeWarning
-from durable_graph.graph.actions import InputT, NodeAction, RouterPath, StateT
+from durable_graph.graph.actions import NodeAction, RouterPath
 from durable_graph.graph.assembly import Schemas, assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import codecs_of, types_named_in
@@ -24,12 +24,16 @@ from durable_graph.graph.options import NodeArguments, described_handler, node_o
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.signatures import ROUTER_INJECTABLE, name_of, routes_of, signature_of
-from durable_graph.graph.subgraph import is_subgraph
+from durable_graph.graph.subgraph import Subgraph, is_subgraph
 from durable_graph.graph.topology import Topology
+from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 from durable_graph.graph.validation import problems_of, unreachable_nodes
 
+OwnT = TypeVar("OwnT")
+"""What a node with a schema of its own receives."""
 
-class GraphBuilder(Generic[StateT]):
+
+class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
     """A graph over a state: a TypedDict, dataclass, msgspec.Struct or pydantic model.
 
     Each key is a channel. `Annotated[<type>, <reducer>]` says how the writes of one superstep are merged into it;
@@ -38,13 +42,46 @@ class GraphBuilder(Generic[StateT]):
     Raises `InvalidStateSchemaError` for a class that cannot be a state.
     """
 
+    @overload
+    def __init__(self: "GraphBuilder[StateT, None, StateT, StateT]", state_schema: type[StateT]) -> None: ...
+    @overload
+    def __init__(
+        self: "GraphBuilder[StateT, ContextT, StateT, StateT]",
+        state_schema: type[StateT],
+        context_schema: type[ContextT],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "GraphBuilder[StateT, ContextT, InputT, StateT]",
+        state_schema: type[StateT],
+        context_schema: type[ContextT] | None = None,
+        *,
+        input_schema: type[InputT],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: "GraphBuilder[StateT, ContextT, StateT, OutputT]",
+        state_schema: type[StateT],
+        context_schema: type[ContextT] | None = None,
+        *,
+        output_schema: type[OutputT],
+    ) -> None: ...
+    @overload
     def __init__(
         self,
         state_schema: type[StateT],
-        context_schema: type[Any] | None = None,
+        context_schema: type[ContextT] | None = None,
         *,
-        input_schema: type[Any] | None = None,
-        output_schema: type[Any] | None = None,
+        input_schema: type[InputT],
+        output_schema: type[OutputT],
+    ) -> None: ...
+    def __init__(
+        self,
+        state_schema: Any,
+        context_schema: Any = None,
+        *,
+        input_schema: Any = None,
+        output_schema: Any = None,
     ) -> None:
         state = Schema.of(state_schema)
         self._schemas = Schemas(
@@ -56,25 +93,27 @@ class GraphBuilder(Generic[StateT]):
         self._description = Description()
 
     @overload
-    def add_node(self, node: NodeAction[StateT, StateT], /, **options: Unpack[NodeArguments]) -> Self: ...
+    def add_node(self, node: NodeAction[StateT, StateT] | Subgraph, /, **options: Unpack[NodeArguments]) -> Self: ...
     @overload
-    def add_node(self, node: str, action: NodeAction[StateT, StateT], **options: Unpack[NodeArguments]) -> Self: ...
+    def add_node(
+        self, node: str, action: NodeAction[StateT, StateT] | Subgraph, **options: Unpack[NodeArguments]
+    ) -> Self: ...
     @overload
     def add_node(
         self,
-        node: NodeAction[InputT, InputT | StateT],
+        node: NodeAction[OwnT, OwnT | StateT],
         /,
         *,
-        input_schema: type[InputT],
+        input_schema: type[OwnT],
         **options: Unpack[NodeArguments],
     ) -> Self: ...
     @overload
     def add_node(
         self,
         node: str,
-        action: NodeAction[InputT, InputT | StateT],
+        action: NodeAction[OwnT, OwnT | StateT],
         *,
-        input_schema: type[InputT],
+        input_schema: type[OwnT],
         **options: Unpack[NodeArguments],
     ) -> Self: ...
 
