@@ -40,6 +40,10 @@ class Awaiting(Protocol[ResultT]):
         """Whether it is over."""
         ...
 
+    def cancel(self) -> bool:
+        """Stop it. Nothing is recorded of it then."""
+        ...
+
 
 class TaskFunction(Generic[P, ReturnT]):
     """A function whose calls are recorded: each result is durable before its caller sees it.

@@ -3,19 +3,18 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import msgspec
 
 from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.session import Scope, scope_of
 from durable_graph._runtime.stream import Room, StreamWriter
+from durable_graph.graph.type_variables import ContextT
 from durable_graph.records import checkpoint_id
 
 SAVED = "#saved"
 """The channel of what an entrypoint saves for its next call."""
-
-ContextT = TypeVar("ContextT")
 
 
 class ExecutionInfo(msgspec.Struct, frozen=True, gc=False):
@@ -83,7 +82,7 @@ class Runtime(Generic[ContextT]):
     def heartbeat(self) -> None:
         """Say that the node is alive: its idle timeout starts over."""
         if self.scope is not None:
-            self.scope.beat(is_heartbeat=True)
+            self.scope.beat()
 
 
 def get_runtime(context_schema: type[ContextT] | None = None) -> Runtime[ContextT]:
@@ -108,7 +107,6 @@ def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> 
     session = scope.session
 
     def make(data: Any) -> AnyEvent:
-        scope.beat(is_heartbeat=False)
         known = {**config_of(scope)["metadata"], "tags": list(session.run.tags), **(metadata or {})}
         return MessageEvent(
             thread_id=session.run.thread_id,
@@ -120,7 +118,7 @@ def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> 
             metadata=known,
         )
 
-    return StreamWriter(session.shared.audience, make)(message)
+    return StreamWriter(session.shared.audience, make, scope.streamed)(message)
 
 
 def get_config() -> Mapping[str, Any]:
@@ -182,7 +180,6 @@ def writer_of(scope: Scope) -> StreamWriter:
     session = scope.session
 
     def make(data: Any) -> AnyEvent:
-        scope.beat(is_heartbeat=False)
         return CustomEvent(
             thread_id=session.run.thread_id,
             ns=session.event_ns,
@@ -192,4 +189,4 @@ def writer_of(scope: Scope) -> StreamWriter:
             data=data,
         )
 
-    return StreamWriter(session.shared.audience, make)
+    return StreamWriter(session.shared.audience, make, scope.streamed)

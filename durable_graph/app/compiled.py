@@ -1,7 +1,7 @@
 """The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from typing import Any, Generic, Literal, Self, TypeVar, Unpack
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -16,7 +16,7 @@ from durable_graph._runtime.options import (
     merged_config,
     read_run,
 )
-from durable_graph._runtime.output import result_of
+from durable_graph._runtime.output import GraphOutput, result_of
 from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.start import run_graph
@@ -32,12 +32,16 @@ from durable_graph.errors import (
 )
 from durable_graph.graph import Command, Topology
 from durable_graph.graph.subgraph import Persistence
+from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
-StateT = TypeVar("StateT")
 Version = Literal["v1", "v2"]
 
 
-class CompiledGraph(GraphPicture, Generic[StateT]):
+DictT = TypeVar("DictT", bound=Mapping[str, Any])
+"""An output that is a TypedDict. Of any other class `ainvoke` returns a dict as well, which is no instance of it."""
+
+
+class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that runs. Safe to use from any number of tasks of one event loop at once.
 
     Every method takes LangGraph's config dict, keyword arguments, or both where they agree. Called inside a node of
@@ -91,9 +95,43 @@ class CompiledGraph(GraphPicture, Generic[StateT]):
         copy.step_timeout = self.step_timeout
         return copy
 
+    @overload
+    async def ainvoke(  # type: ignore[overload-overlap]  # the more special one comes first
+        self: "CompiledGraph[StateT, ContextT, InputT, DictT]",
+        input: InputT | Mapping[str, Any] | Command[Any] | None,  # LangGraph's name
+        config: Config | None = None,
+        **options: Unpack[RunOptions],
+    ) -> DictT: ...
+    @overload
     async def ainvoke(
         self,
-        input: StateT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
+        input: InputT | Mapping[str, Any] | Command[Any] | None,  # LangGraph's name
+        config: Config | None = None,
+        **options: Unpack[RunOptions],
+    ) -> dict[str, Any]: ...
+    @overload
+    async def ainvoke(
+        self,
+        input: InputT | Mapping[str, Any] | Command[Any] | None,  # LangGraph's name
+        config: Config | None = None,
+        *,
+        version: Literal["v2"],
+        **options: Unpack[RunOptions],
+    ) -> GraphOutput[OutputT]: ...
+    @overload
+    async def ainvoke(
+        self,
+        input: InputT | Mapping[str, Any] | Command[Any] | None,  # LangGraph's name
+        config: Config | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        output_keys: str | Sequence[str] | None = None,
+        version: Version = "v1",
+        **options: Unpack[RunOptions],
+    ) -> Any: ...
+    async def ainvoke(
+        self,
+        input: InputT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] = "values",
@@ -146,7 +184,7 @@ class CompiledGraph(GraphPicture, Generic[StateT]):
 
     def stream(
         self,
-        input: StateT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
+        input: InputT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
         on_slow_reader: OnSlowReader = "wait",
@@ -166,7 +204,7 @@ class CompiledGraph(GraphPicture, Generic[StateT]):
 
     async def astream(
         self,
-        input: StateT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
+        input: InputT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] = "updates",

@@ -1,7 +1,7 @@
 """The builder with `compile`."""
 
 from collections.abc import Iterable
-from typing import Literal, TypeVar
+from typing import Literal
 
 from durable_graph._runtime.options import (
     Breakpoints,
@@ -15,12 +15,12 @@ from durable_graph.errors import (
     InvalidOptionError,
 )
 from durable_graph.graph import GraphBuilder
+from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
-StateT = TypeVar("StateT")
 Version = Literal["v1", "v2"]
 
 
-class StateGraph(GraphBuilder[StateT]):
+class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT]):
     """A graph over the state `StateT`, to be described and then compiled."""
 
     def compile(
@@ -33,7 +33,7 @@ class StateGraph(GraphBuilder[StateT]):
         debug: bool = False,
         name: str = "graph",
         types: Iterable[type | tuple[str, type]] = (),
-    ) -> "CompiledGraph[StateT]":
+    ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
         """The graph as it is now, checked and ready to run.
 
         `checkpointer` is a saver. For a graph that another graph runs it may be None (its state is kept in the other's

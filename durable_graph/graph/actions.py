@@ -4,9 +4,8 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from durable_graph.graph.control import Command, Send
+from durable_graph.graph.type_variables import StateT
 
-StateT = TypeVar("StateT")
-InputT = TypeVar("InputT")
 _Taken = TypeVar("_Taken", contravariant=True)
 _Given = TypeVar("_Given", covariant=True)
 _Input = TypeVar("_Input")

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, get_args, get_origin
 from durable_graph.errors import InvalidStateSchemaError
 from durable_graph.graph.callers import defining_scope
 
-# By name: `ReadOnly` is in typing from Python 3.13 on, and before that in typing_extensions, which we do not import.
+# By name: `ReadOnly` is in typing from Python 3.13 on, and before that in typing_extensions.
 _QUALIFIERS = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, ClassVar, Final, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal
 
 import msgspec
 
-NodeNameT = TypeVar("NodeNameT", bound=str)
+from durable_graph.graph.type_variables import NodeNameT
 
 START: Final = "__start__"
 END: Final = "__end__"

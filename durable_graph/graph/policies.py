@@ -47,6 +47,24 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     jitter: bool = True
     retry_on: Any = default_retry_on
 
+    def __post_init__(self) -> None:
+        for name in ("initial_interval", "backoff_factor", "max_interval"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InvalidOptionError(name, getattr(self, name), allowed="a number from 0")
+        if self.max_attempts < 1:
+            option = "max_attempts"
+            raise InvalidOptionError(option, self.max_attempts, allowed="a whole number from 1")
+        kinds = (self.retry_on,) if isinstance(self.retry_on, type) else self.retry_on
+        is_listed = isinstance(kinds, list | tuple) and all(_is_error(kind) for kind in kinds)
+        if not (is_listed or (callable(kinds) and not isinstance(kinds, list | tuple))):
+            option = "retry_on"
+            allowed = "an exception class, several, or a function of the exception"
+            raise InvalidOptionError(option, self.retry_on, allowed=allowed)
+
+
+def _is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
+
 
 def matching(policies: Sequence[RetryPolicy], error: Exception) -> RetryPolicy | None:
     """The first policy that is about this failure."""
@@ -69,22 +87,34 @@ def delay(policy: RetryPolicy, failed_attempts: int, drawn: float) -> float:
 
 
 class TimeoutPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one attempt at a node may take, in seconds, and how long it may give no sign of life."""
+    """How long one attempt at a node may take, and how long it may give no sign of life: in seconds, or timedeltas.
+
+    A sign of life is what it streams and `runtime.heartbeat()`, or with `refresh_on="heartbeat"` the latter alone.
+    """
 
     run_timeout: float | None = None
     idle_timeout: float | None = None
     refresh_on: Literal["auto", "heartbeat"] = "auto"
 
+    def __post_init__(self) -> None:
+        for name in ("run_timeout", "idle_timeout"):
+            if getattr(self, name) is not None:
+                msgspec.structs.force_setattr(self, name, _seconds(name, getattr(self, name)))
+        if self.refresh_on not in ("auto", "heartbeat"):
+            option = "refresh_on"
+            raise InvalidOptionError(option, self.refresh_on, allowed="'auto' or 'heartbeat'")
+
     @classmethod
     def of(cls, given: object) -> Self:
         """A policy as it is given: seconds, a timedelta, or a policy. Raises `InvalidOptionError`."""
-        if isinstance(given, cls):
-            return given
-        seconds = given.total_seconds() if isinstance(given, timedelta) else given
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-            option = "timeout"
-            raise InvalidOptionError(option, given, allowed="seconds above 0, a timedelta, or a TimeoutPolicy")
-        return cls(run_timeout=float(seconds))
+        return given if isinstance(given, cls) else cls(run_timeout=_seconds("timeout", given))
+
+
+def _seconds(option: str, given: object) -> float:
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise InvalidOptionError(option, given, allowed="seconds above 0, a timedelta, or a TimeoutPolicy")
+    return float(seconds)
 
 
 class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):

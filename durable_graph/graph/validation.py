@@ -65,6 +65,8 @@ def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
                 yield f"{node.name!r} cannot be a node's name: it contains {separator!r}"
         if node.signature.problem:
             yield f"{node} {node.signature.problem}"
+        if node.options.timeout is not None and not node.signature.is_async:
+            yield f"{node} has a timeout, and a plain function cannot be stopped: only an async node can have one"
     for name, times in Counter(node.name for node in nodes).items():
         if times > 1:
             yield f"{times} nodes are called {name!r}"
