@@ -70,38 +70,27 @@ class RecordedRoute(msgspec.Struct, frozen=True, array_like=True, gc=False):
     limits: Limits | None = None
 
 
-class RecordedResult(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The record of a task whose node returned."""
-
-    node: str
-    attempt: int
-    writes: tuple[RecordedWrite, ...] = ()
-    routes: tuple[RecordedRoute, ...] = ()
-    is_handled: bool = False
-    error: str | None = None
-    asks: tuple[tuple[str, bytes], ...] = ()
-    answers: tuple[tuple[str, bytes], ...] = ()
-
-
-class RecordedProgress(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The record of a task whose node has not returned.
+class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A task's record. What is not about an outcome of its kind is left at its default.
 
     `asks` and `answers` are pairs of an interrupt's id and a value.
     """
 
     node: str
-    attempt: int
+    writes: tuple[RecordedWrite, ...] = ()
+    routes: tuple[RecordedRoute, ...] = ()
     error: str | None = None
-    tries: int = 0
-    retry_at: int | None = None
+    attempt: int = 1
+    is_handled: bool = False
     asks: tuple[tuple[str, bytes], ...] = ()
     answers: tuple[tuple[str, bytes], ...] = ()
+    tries: int = 0
+    retry_at: int | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
 _header_decoder = msgspec.msgpack.Decoder(Header)
-_result_decoder = msgspec.msgpack.Decoder(RecordedResult)
-_progress_decoder = msgspec.msgpack.Decoder(RecordedProgress)
+_record_decoder = msgspec.msgpack.Decoder(Recorded)
 
 
 def encode_header(header: Header) -> bytes:
@@ -127,71 +116,57 @@ def decode_plan(topology: Topology, entries: tuple[PlanEntry, ...], no: int) -> 
 
 def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
     """A task's record and how final it is."""
-    node, attempt = outcome.task.node, outcome.attempt
+    node, attempt, answers = outcome.task.node, outcome.attempt, _answered(outcome.answers)
     match outcome:
         case Done():
-            result = RecordedResult(
-                node,
-                attempt,
-                _written(outcome.writes),
-                _routed(outcome.routes),
-                outcome.is_handled,
-                answers=_answered(outcome.answers),
-            )
-            return Rank.DONE, _encoder.encode(result)
+            writes, routes = _written(outcome.writes), _routed(outcome.routes)
+            record = Recorded(node, writes, routes, None, attempt, outcome.is_handled, (), answers)
+            return Rank.DONE, _encoder.encode(record)
         case RoutingOpen():
-            result = RecordedResult(
-                node,
-                attempt,
-                _written(outcome.writes),
-                _routed(outcome.routes),
-                outcome.is_handled,
-                outcome.error,
-                _asked(outcome.asks),
-                _answered(outcome.answers),
-            )
-            return Rank.ROUTING_OPEN, _encoder.encode(result)
+            writes, routes, asks = _written(outcome.writes), _routed(outcome.routes), _asked(outcome.asks)
+            record = Recorded(node, writes, routes, outcome.error, attempt, outcome.is_handled, asks, answers)
+            return Rank.ROUTING_OPEN, _encoder.encode(record)
         case Handling():
-            progress = RecordedProgress(node, attempt, outcome.error, answers=_answered(outcome.answers))
-            return Rank.HANDLING, _encoder.encode(progress)
+            record = Recorded(node, error=outcome.error, attempt=attempt, answers=answers)
+            return Rank.HANDLING, _encoder.encode(record)
         case Interrupted():
-            progress = RecordedProgress(node, attempt, asks=_asked(outcome.asks), answers=_answered(outcome.answers))
-            return Rank.INTERRUPTED, _encoder.encode(progress)
+            record = Recorded(node, attempt=attempt, asks=_asked(outcome.asks), answers=answers)
+            return Rank.INTERRUPTED, _encoder.encode(record)
         case Failed():
-            progress = RecordedProgress(
+            record = Recorded(
                 node,
-                attempt,
-                outcome.error,
-                outcome.tries,
-                outcome.retry_at,
-                answers=_answered(outcome.answers),
+                error=outcome.error,
+                attempt=attempt,
+                answers=answers,
+                tries=outcome.tries,
+                retry_at=outcome.retry_at,
             )
-            return Rank.FAILED, _encoder.encode(progress)
+            return Rank.FAILED, _encoder.encode(record)
 
 
 def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, data: bytes) -> Outcome:
     """The outcome of `task` as it was recorded. Raises `DecodeError`."""
-    if rank in (Rank.DONE, Rank.ROUTING_OPEN):
-        return _result(topology, task, rank, revision, _decoded(_result_decoder, data, _RECORD))
-    progress = _decoded(_progress_decoder, data, _RECORD)
-    answers = _answers(topology, progress.answers)
+    record = _record(data)
+    attempt, error, answers = record.attempt, record.error, _answers(topology, record.answers)
     match rank:
+        case Rank.DONE:
+            writes, routes = _writes(topology, record.writes), _routes(topology, record.routes)
+            return Done(task, attempt, writes, routes, record.is_handled, answers, revision)
+        case Rank.ROUTING_OPEN:
+            writes, routes = _writes(topology, record.writes), _routes(topology, record.routes)
+            asks = _asks(topology, record.asks)
+            return RoutingOpen(task, attempt, writes, error, routes, asks, answers, record.is_handled, revision)
         case Rank.HANDLING:
-            return Handling(task, progress.attempt, progress.error or "", answers, revision)
+            return Handling(task, attempt, error or "", answers, revision)
         case Rank.INTERRUPTED:
-            return Interrupted(task, progress.attempt, _asks(topology, progress.asks), answers, revision)
-        case _:
-            return Failed(
-                task, progress.attempt, progress.error or "", progress.tries, progress.retry_at, answers, revision
-            )
+            return Interrupted(task, attempt, _asks(topology, record.asks), answers, revision)
+        case Rank.FAILED:
+            return Failed(task, attempt, error or "", record.tries, record.retry_at, answers, revision)
 
 
-def answers_in(topology: Topology, rank: Rank, data: bytes) -> tuple[Answer, ...]:
+def answers_in(topology: Topology, data: bytes) -> tuple[Answer, ...]:
     """The answers that a task's record holds, whatever task it is of. Raises `DecodeError`."""
-    decoder: msgspec.msgpack.Decoder[Any] = (
-        _result_decoder if rank in (Rank.DONE, Rank.ROUTING_OPEN) else _progress_decoder
-    )
-    return _answers(topology, _decoded(decoder, data, _RECORD).answers)
+    return _answers(topology, _record(data).answers)
 
 
 _RECORD = "a task's record"
@@ -204,23 +179,17 @@ def _decoded(decoder: "msgspec.msgpack.Decoder[Any]", data: bytes, what: str) ->
         raise DecodeError(what, str(error)) from error
 
 
-def _result(topology: Topology, task: Task, rank: Rank, revision: int, result: RecordedResult) -> Outcome:
-    writes = tuple(_write(topology, write) for write in result.writes)
-    routes = tuple(Route(route.node, _argument(topology, route.argument), route.limits) for route in result.routes)
-    if rank == Rank.DONE:
-        answers = _answers(topology, result.answers)
-        return Done(task, result.attempt, writes, routes, result.is_handled, answers, revision)
-    return RoutingOpen(
-        task,
-        result.attempt,
-        writes,
-        result.error,
-        routes,
-        _asks(topology, result.asks),
-        _answers(topology, result.answers),
-        result.is_handled,
-        revision,
-    )
+def _record(data: bytes) -> Recorded:
+    record: Recorded = _decoded(_record_decoder, data, _RECORD)
+    return record
+
+
+def _writes(topology: Topology, writes: tuple[RecordedWrite, ...]) -> tuple[Write, ...]:
+    return tuple(_write(topology, write) for write in writes)
+
+
+def _routes(topology: Topology, routes: tuple[RecordedRoute, ...]) -> tuple[Route, ...]:
+    return tuple(Route(route.node, _argument(topology, route.argument), route.limits) for route in routes)
 
 
 def _written(writes: tuple[Write, ...]) -> tuple[RecordedWrite, ...]:

@@ -18,6 +18,7 @@ from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
 from durable_graph.checkpointing import Checkpointer, verify
 from durable_graph.checkpointing.digests import origin_of
+from durable_graph.checkpointing.rules import thread_after_commit
 from durable_graph.errors import CheckpointConflictError
 from durable_graph.graph import Topology
 from durable_graph.records import (
@@ -248,14 +249,8 @@ class Journal:
             return
         match result:
             case Committed():
-                heads = [new.row.no for new in unit.checkpoints if not new.row.ns]
-                self.thread = msgspec.structs.replace(
-                    self.thread,
-                    version=unit.version,
-                    head=max(heads, default=self.thread.head),
-                    wseq=0,
-                    status=unit.status,
-                )
+                before = self.thread if self.thread.version else None
+                self.thread = thread_after_commit(unit, before)
                 for request in requests:
                     for ledger, _ in request.entries:
                         ledger.stored = stored[ledger.ns]

@@ -97,6 +97,6 @@ async def _raise_if_answered(session: Session, ids: set[str]) -> None:
     if found is None:
         return
     for record in verify_records(found):
-        for given in answers_in(session.topology, record.rank, record.value):
+        for given in answers_in(session.topology, record.value):
             if given.id in ids:
                 raise InterruptAnsweredError(journal.thread.thread, given.id, given.value)

@@ -52,7 +52,7 @@ async def streams(state: State) -> Any:
     yield
 
 
-def wrong_router(state: State, config: Any) -> str:
+def wrong_router(state: State, writer: Any) -> str:
     return END
 
 
@@ -155,7 +155,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
     ),
     (
         lambda graph: graph.add_conditional_edges("a", wrong_router),
-        "router 'wrong_router' of 'a' requires the parameter 'config', which nothing provides; it gets the state alone",
+        "router 'wrong_router' of 'a' requires the parameter 'writer', which nothing provides; it can have beside the state: runtime, config",
     ),
     # Signatures
     (
@@ -170,7 +170,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
         lambda graph: graph.add_node("c", takes_more),
         (
             "node 'c' requires the parameter 'tool', 'model', which nothing provides; "
-            "it can have beside the state: runtime, config"
+            "it can have beside the state: runtime, config, writer, previous"
         ),
     ),
     (lambda graph: graph.add_node("c", yields), "node 'c' is a generator; it has to return its result, not yield it"),
@@ -294,7 +294,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "leads to 'f'",
         "names 'e' 2 times",
         "leads out of END",
-        "'config'",
+        "'writer'",
         "no edge leads out of START",
         "Misfit.score",
         "'ask'",

@@ -20,7 +20,7 @@ LOADS_CODE = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "runpy",
 LOADS_BACKENDS = "durable_graph/checkpointing/opening.py"
 
 DEPENDENCIES = {
-    "durable_graph": {"anyio", "msgspec"},
+    "durable_graph": {"anyio", "msgspec", "typing_extensions"},
     "durable_graph_sqlite": {"aiosqlite", "durable_graph", "msgspec"},
 }
 
