@@ -8,7 +8,18 @@ import msgspec
 from durable_graph._engine.apply import advance_joins, number, schedule
 from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.state import Absent, Change, Changes, State, merged
-from durable_graph._engine.task import Done, Finished, Handling, Interrupted, Outcome, Route, RoutingOpen, Task, Write
+from durable_graph._engine.task import (
+    Done,
+    Finished,
+    Handling,
+    Interrupted,
+    Outcome,
+    Route,
+    RoutingOpen,
+    Task,
+    Write,
+    open_asks,
+)
 from durable_graph.channels import MISSING
 from durable_graph.errors import ConcurrentUpdateError, ReducerError
 from durable_graph.graph import DEFERRED, START, Topology
@@ -121,7 +132,7 @@ def _superseded(task: Task, outcome: Outcome | None) -> Superseded:
         case Interrupted():
             return _entry(task, "interrupted", None)
         case Handling():
-            return _entry(task, "failed", outcome.error)
+            return _entry(task, "interrupted" if open_asks(outcome) else "failed", outcome.error)
     return _entry(task, "failed", outcome.error if not isinstance(outcome, Done) else None)
 
 

@@ -108,13 +108,14 @@ class RoutingOpen(msgspec.Struct, frozen=True):
 
 
 class Handling(msgspec.Struct, frozen=True):
-    """The node failed for good: its error handler is to run, and the node never again."""
+    """The node failed for good: its error handler is to run, and the node never again. The handler may have asked."""
 
     task: Task
     attempt: int
     error: str
     answers: tuple[Answer, ...] = ()
     revision: int = 1
+    asks: tuple[Ask, ...] = ()
 
 
 class Interrupted(msgspec.Struct, frozen=True):
@@ -154,7 +155,7 @@ def answers_of(outcome: Outcome | None) -> tuple[Answer, ...]:
 
 def asks_of(outcome: Outcome | None) -> tuple[Ask, ...]:
     """The questions that a task asked when it last ran, answered or not."""
-    return outcome.asks if isinstance(outcome, Interrupted | RoutingOpen) else ()
+    return outcome.asks if isinstance(outcome, Interrupted | RoutingOpen | Handling) else ()
 
 
 def open_asks(outcome: Outcome | None) -> tuple[Ask, ...]:

@@ -8,7 +8,13 @@ import msgspec
 from durable_graph._engine.task import Limits, Route, Write
 from durable_graph._runtime.unwinding import ParentCommand
 from durable_graph._runtime.writing import encode_argument, node_writes, pair_writes, pairs_in
-from durable_graph.errors import InvalidCommandError, UnknownRouteError, UnknownSendTargetError, with_article
+from durable_graph.errors import (
+    InvalidCommandError,
+    InvalidOptionError,
+    UnknownRouteError,
+    UnknownSendTargetError,
+    with_article,
+)
 from durable_graph.graph import END, UNSET, Command, Node, Send, Topology
 from durable_graph.graph.policies import TimeoutPolicy
 
@@ -90,5 +96,8 @@ def send_route(topology: Topology, send: Send, where: str, max_value_bytes: int 
     limits = None
     if send.timeout is not None:
         policy = TimeoutPolicy.of(send.timeout)
+        if not topology.nodes[send.node].is_async:
+            option = f"{where} {send.node!r} with timeout"
+            raise InvalidOptionError(option, send.timeout, allowed="None: a plain function cannot be stopped")
         limits = Limits(policy.run_timeout, policy.idle_timeout, policy.refresh_on == "heartbeat")
     return Route(send.node, encode_argument(topology, send.arg, max_value_bytes), limits)

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import anyio.from_thread
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
@@ -108,13 +110,18 @@ class Session:
         return self.parent.answers if self.parent is not None else {}
 
 
+Phase = Literal["node", "handler", "router"]
+_APART: Mapping[str, str] = {"handler": "0", "router": "00"}
+"""No node's name: the numbers of later calls, which are none either, begin at 1."""
+
+
 @dataclass(slots=True, eq=False)
 class Scope:
     """One attempt at a task, or at a call inside one, as the code in it sees it.
 
     `task` is what it is an attempt at, in namespace `within`; `ns` is the one of what it calls. `asked` and `graphs`
     count what it asked and which graphs it ran, by which a later attempt recognises them. `is_fresh`: nothing of an
-    earlier attempt can be in the store.
+    earlier attempt can be in the store. `around` is the code that made the call, where it is one.
     """
 
     session: Session
@@ -126,7 +133,7 @@ class Scope:
     first_started: float
     new_calls: "Callable[[Scope], Any]"
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    phase: str = "node"
+    phase: Phase = "node"
     depth: int = 0
     is_fresh: bool = True
     asked: int = 0
@@ -135,6 +142,7 @@ class Scope:
     idle: asyncio.Timeout | None = None
     idle_seconds: float | None = None
     only_heartbeats: bool = False
+    around: "Scope | None" = None
     _calls: Any = None
     _task_id: str | None = None
 
@@ -155,8 +163,16 @@ class Scope:
 
     @property
     def ns(self) -> str:
-        """The namespace of what it calls."""
-        return namespace_of(self.within, self.task)
+        """The namespace of what it calls. That of an error handler and of routers is not that of the node itself."""
+        own = namespace_of(self.within, self.task)
+        apart = _APART.get(self.phase)
+        return own if apart is None else f"{own}|{apart}:{self.task.born}.{self.task.ord}"
+
+    def begin(self, phase: Phase) -> None:
+        """What the code asks and calls from here on is counted from the first again."""
+        self.phase = phase
+        self.asked = self.graphs = 0
+        self.forget_calls()
 
     @property
     def calls(self) -> Any:
@@ -179,10 +195,31 @@ class Scope:
         """The superstep that this is part of."""
         return self.state.step + 1
 
-    def beat(self, *, is_heartbeat: bool) -> None:
-        """The code gave a sign of life: its idle timeout starts over."""
+    def streamed(self) -> None:
+        """The code told the run's reader something, which may be a sign of life."""
+        self._sign(is_heartbeat=False)
+
+    def beat(self) -> None:
+        """The code gave a sign of life: its idle timeout starts over, and those of all that it runs in."""
+        self._sign(is_heartbeat=True)
+
+    def _sign(self, *, is_heartbeat: bool) -> None:
         if self.idle is not None and self.idle_seconds is not None and (is_heartbeat or not self.only_heartbeats):
-            self.idle.reschedule(asyncio.get_running_loop().time() + self.idle_seconds)
+            _start_over(self.idle, self.idle_seconds)
+        outer = self.around or self.session.parent
+        if outer is not None:
+            outer._sign(is_heartbeat=is_heartbeat)
+
+
+def _start_over(idle: asyncio.Timeout, seconds: float) -> None:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        # A plain function in its worker thread.
+        anyio.from_thread.run_sync(_start_over, idle, seconds)
+        return
+    if not idle.expired():
+        idle.reschedule(loop.time() + seconds)
 
 
 current: ContextVar[Scope | None] = ContextVar("durable_graph_scope", default=None)

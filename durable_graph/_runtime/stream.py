@@ -194,13 +194,15 @@ class StreamWriter:
     which runs in a thread, the call itself waits.
     """
 
-    __slots__ = ("_audience", "_make")
+    __slots__ = ("_audience", "_beat", "_make")
 
-    def __init__(self, audience: Audience, make: Callable[[Any], AnyEvent]) -> None:
+    def __init__(self, audience: Audience, make: Callable[[Any], AnyEvent], beat: Callable[[], None]) -> None:
         self._audience = audience
         self._make = make
+        self._beat = beat
 
     def __call__(self, data: Any) -> Room:
+        self._beat()
         if self._audience.is_heard:
             _hand_over(self._audience, self._make(data))
         return Room(self._audience)

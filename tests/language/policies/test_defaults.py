@@ -1,0 +1,198 @@
+"""`set_node_defaults`: policies for every node that has none of its own."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from durable_graph import (
+    START,
+    CachePolicy,
+    Checkpointer,
+    InMemoryCache,
+    NodeError,
+    NodeTimeoutError,
+    RetryPolicy,
+    StateGraph,
+    TimeoutPolicy,
+)
+from tests.language.nodes import Nodes, State, in_a_row
+from tests.language.policies.clock import in_no_time
+
+
+def times(attempts: int) -> RetryPolicy:
+    return RetryPolicy(initial_interval=0, jitter=False, max_attempts=attempts, retry_on=ValueError)
+
+
+class Flaky:
+    """Fails so many times, and then returns."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.calls = 0
+
+    async def __call__(self, state: State) -> State:
+        self.calls += 1
+        if self.calls <= self.failures:
+            message = f"number {self.calls}"
+            raise ValueError(message)
+        return {"log": ["fine"]}
+
+
+async def handle(state: State, error: NodeError) -> State:
+    return {"log": [f"{error.node} handled"]}
+
+
+async def test_every_node_is_tried_as_the_default_says(saver: Checkpointer) -> None:
+    builder = StateGraph(State).set_node_defaults(retry_policy=times(3))
+    builder.add_node("flaky", Flaky(2))
+    builder.add_edge(START, "flaky")
+
+    assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["fine"]}
+
+
+async def test_a_policy_of_the_nodes_own_counts(saver: Checkpointer) -> None:
+    builder = StateGraph(State).set_node_defaults(retry_policy=times(1))
+    builder.add_node("flaky", Flaky(1), retry_policy=times(3))
+    builder.add_edge(START, "flaky")
+
+    assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["fine"]}
+
+
+async def test_the_default_handler_handles_every_node(saver: Checkpointer) -> None:
+    builder = StateGraph(State).set_node_defaults(error_handler=handle)
+    for name in "ab":
+        builder.add_node(name, Flaky(9))
+        builder.add_edge(START, name)
+
+    assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["a handled", "b handled"]}
+
+
+async def test_a_handler_of_the_nodes_own_counts(saver: Checkpointer) -> None:
+    async def own(state: State, error: NodeError) -> State:
+        return {"log": ["its own"]}
+
+    builder = StateGraph(State).set_node_defaults(error_handler=handle)
+    builder.add_node("a", Flaky(9), error_handler=own)
+    builder.add_node("b", Flaky(9))
+    builder.add_edge(START, "a")
+    builder.add_edge(START, "b")
+
+    assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["its own", "b handled"]}
+
+
+@pytest.mark.parametrize("is_own", [False, True])
+async def test_a_handler_that_fails_is_not_handled_by_the_default_one(saver: Checkpointer, is_own: bool) -> None:
+    async def broken(state: State, error: NodeError) -> State:
+        message = "the handler"
+        raise RuntimeError(message)
+
+    builder = StateGraph(State)
+    builder.set_node_defaults(error_handler=handle if is_own else broken)
+    options: dict[str, Any] = {"error_handler": broken} if is_own else {}
+    builder.add_node("a", Flaky(9), **options)
+    builder.add_edge(START, "a")
+
+    with pytest.raises(RuntimeError, match="the handler"):
+        await builder.compile(saver).ainvoke({}, thread_id="t")
+
+
+async def test_attempts_are_used_up_before_the_default_handler_is_called(saver: Checkpointer) -> None:
+    flaky = Flaky(9)
+    seen: list[str] = []
+
+    async def note(state: State, error: NodeError) -> State:
+        seen.append(str(error.error))
+        return {}
+
+    builder = StateGraph(State).set_node_defaults(retry_policy=times(2), error_handler=note)
+    builder.add_node("flaky", flaky)
+    builder.add_edge(START, "flaky")
+    await builder.compile(saver).ainvoke({}, thread_id="t")
+
+    assert (flaky.calls, seen) == (2, ["number 2"])
+
+
+async def test_defaults_count_for_nodes_that_were_added_before_them(saver: Checkpointer) -> None:
+    builder = StateGraph(State)
+    builder.add_node("a", Flaky(9))
+    builder.add_edge(START, "a")
+    builder.set_node_defaults(error_handler=handle)
+
+    assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["a handled"]}
+
+
+async def test_a_graph_with_a_default_handler_compiles_as_often_as_one_likes(saver: Checkpointer) -> None:
+    """Reference P28: the second time it was an error."""
+    builder = StateGraph(State).set_node_defaults(error_handler=handle)
+    builder.add_node("a", Flaky(9))
+    builder.add_edge(START, "a")
+    builder.compile()
+
+    assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["a handled"]}
+
+
+async def test_a_default_handler_is_given_the_config(saver: Checkpointer) -> None:
+    threads: list[str] = []
+
+    async def look(state: State, error: NodeError, config: dict[str, Any]) -> State:
+        threads.append(config["configurable"]["thread_id"])
+        return {}
+
+    builder = StateGraph(State).set_node_defaults(error_handler=look)
+    builder.add_node("a", Flaky(9))
+    builder.add_edge(START, "a")
+    await builder.compile(saver).ainvoke({}, {"configurable": {"thread_id": "t"}})
+
+    assert threads == ["t"]
+
+
+async def _hang(state: State) -> State:
+    await asyncio.Event().wait()
+    return {}
+
+
+def test_every_node_is_stopped_as_the_default_says() -> None:
+    builder = StateGraph(State).set_node_defaults(timeout=TimeoutPolicy(run_timeout=5))
+    builder.add_node("slow", _hang)
+    builder.add_edge(START, "slow")
+
+    with pytest.raises(NodeTimeoutError) as raised:
+        in_no_time(builder.compile().ainvoke({}))
+
+    assert (raised.value.node, raised.value.limit) == ("slow", 5.0)
+
+
+def test_a_timeout_of_the_nodes_own_counts() -> None:
+    async def slow(state: State) -> State:
+        await asyncio.sleep(4)
+        return {"log": ["slow"]}
+
+    builder = StateGraph(State).set_node_defaults(timeout=1)
+    builder.add_node("slow", slow, timeout=TimeoutPolicy(run_timeout=5))
+    builder.add_edge(START, "slow")
+
+    assert in_no_time(builder.compile().ainvoke({})) == {"log": ["slow"]}
+
+
+async def test_the_default_cache_policy_counts_for_every_node(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    builder = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b")))
+    builder.set_node_defaults(cache_policy=CachePolicy())
+    graph = builder.compile(saver, cache=InMemoryCache())
+
+    results = [await graph.ainvoke({"log": ["in"]}, thread_id=thread) for thread in ("1", "2")]
+
+    assert results[0] == results[1] == {"log": ["in", "a", "b"]}
+    assert nodes.calls == {"a": 1, "b": 1}
+
+
+async def test_a_nested_graph_does_not_inherit_the_defaults(saver: Checkpointer) -> None:
+    flaky = Flaky(1)
+    inner = in_a_row(("flaky", flaky)).compile()
+    builder = StateGraph(State).set_node_defaults(retry_policy=times(1), error_handler=handle)
+    builder.add_node("inner", inner)
+    builder.add_edge(START, "inner")
+
+    assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["inner handled"]}
+    assert flaky.calls == 1

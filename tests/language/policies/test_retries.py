@@ -1,0 +1,408 @@
+"""A node that fails is tried again, as its policy says."""
+
+import asyncio
+import operator
+from collections import Counter
+from collections.abc import Callable
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    MemorySaver,
+    RetryPolicy,
+    Runtime,
+    Send,
+    StateGraph,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, in_a_row
+from tests.language.policies.clock import in_no_time, now
+
+
+def at_once(**given: Any) -> RetryPolicy:
+    return RetryPolicy(initial_interval=0, jitter=False, **given)
+
+
+class Flaky:
+    """A node that fails as often as there are errors, and then returns. When each attempt began is noted."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.began: list[float] = []
+        self.attempts: list[int] = []
+        self.task_ids: set[str] = set()
+        self.first_times: set[float | None] = set()
+
+    async def __call__(self, state: State, runtime: Runtime[None]) -> State:
+        self.began.append(now())
+        self.attempts.append(runtime.execution_info.node_attempt)
+        self.task_ids.add(runtime.execution_info.task_id)
+        self.first_times.add(runtime.execution_info.node_first_attempt_time)
+        if self.errors:
+            raise self.errors.pop(0)
+        return {"log": ["flaky"]}
+
+
+def with_policy(node: Any, policy: Any, **options: Any) -> StateGraph[State]:
+    builder = StateGraph(State)
+    builder.add_node("flaky", node, retry_policy=policy, **options)
+    builder.add_edge(START, "flaky")
+    return builder
+
+
+async def test_a_node_is_tried_until_it_succeeds(saver: Checkpointer, durability: Durability) -> None:
+    flaky = Flaky(ConnectionError(), ConnectionError())
+    graph = with_policy(flaky, at_once()).compile(saver)
+
+    assert await graph.ainvoke({}, thread_id="t", durability=durability) == {"log": ["flaky"]}
+    assert flaky.attempts == [1, 2, 3]
+
+
+async def test_every_attempt_is_at_the_same_task(saver: Checkpointer) -> None:
+    flaky = Flaky(ConnectionError(), ConnectionError())
+
+    await with_policy(flaky, at_once()).compile(saver).ainvoke({}, thread_id="t")
+
+    assert len(flaky.task_ids) == 1
+    assert len(flaky.first_times) == 1
+    assert flaky.first_times != {None}
+
+
+async def test_without_a_checkpointer_a_node_is_tried_again_too() -> None:
+    flaky = Flaky(ConnectionError())
+
+    assert await with_policy(flaky, at_once()).compile().ainvoke({}) == {"log": ["flaky"]}
+
+
+async def test_the_last_error_is_raised_once_the_attempts_are_used_up(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    flaky = Flaky(*(ConnectionError(f"number {number}") for number in range(1, 5)))
+    graph = with_policy(flaky, at_once(max_attempts=3)).compile(saver)
+
+    with pytest.raises(ConnectionError, match="number 3"):
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    assert flaky.attempts == [1, 2, 3]
+    snapshot = await graph.aget_state(thread_id="t")
+    assert (snapshot.next, snapshot.tasks[0].error) == (("flaky",), "ConnectionError: number 3")
+
+
+async def test_without_a_policy_nothing_is_tried_again(saver: Checkpointer) -> None:
+    flaky = Flaky(ConnectionError())
+
+    with pytest.raises(ConnectionError):
+        await in_a_row(("flaky", flaky)).compile(saver).ainvoke({}, thread_id="t")
+
+    assert flaky.attempts == [1]
+
+
+async def test_a_resume_after_the_last_attempt_begins_a_new_series(saver: Checkpointer, durability: Durability) -> None:
+    class Sum(TypedDict):
+        value: Annotated[int, operator.add]
+
+    calls: Counter[str] = Counter()
+    failing = True
+
+    async def one(state: Sum) -> Sum:
+        calls["one"] += 1
+        return {"value": 2}
+
+    async def two(state: Sum) -> Sum:
+        calls["two"] += 1
+        await asyncio.sleep(0)
+        if failing:
+            message = "I'm not good"
+            raise ConnectionError(message)
+        return {"value": 3}
+
+    builder = StateGraph(Sum)
+    builder.add_node("one", one)
+    builder.add_node("two", two, retry_policy=at_once(max_attempts=2))
+    builder.add_edge(START, "one")
+    builder.add_edge(START, "two")
+    graph = builder.compile(saver)
+
+    with pytest.raises(ConnectionError, match="I'm not good"):
+        await graph.ainvoke({"value": 1}, thread_id="t", durability=durability)
+    assert calls == {"one": 1, "two": 2}
+    snapshot = await graph.aget_state(thread_id="t")
+    assert (snapshot.values, snapshot.next) == ({"value": 3}, ("two",))
+    assert (await graph.aget_state(snapshot.config)).values == {"value": 1}
+    with pytest.raises(ConnectionError, match="I'm not good"):
+        await graph.ainvoke(None, thread_id="t", durability=durability)
+    assert calls == {"one": 1, "two": 4}
+    failing = False
+
+    assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"value": 6}
+    assert calls == {"one": 1, "two": 5}
+
+
+# What is tried again
+
+
+class OddError(Exception):
+    """Something that nobody has heard of."""
+
+
+@pytest.mark.parametrize("error", [ConnectionError(), ConnectionResetError(), OddError()], ids=repr)
+async def test_by_default_what_may_pass_is_tried_again(error: Exception) -> None:
+    flaky = Flaky(error)
+
+    await with_policy(flaky, at_once()).compile().ainvoke({})
+
+    assert flaky.attempts == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(),
+        TypeError(),
+        ZeroDivisionError(),
+        ImportError(),
+        KeyError(),
+        NameError(),
+        SyntaxError(),
+        RuntimeError(),
+        ReferenceError(),
+        FileNotFoundError(),
+        TimeoutError(),
+    ],
+    ids=repr,
+)
+async def test_by_default_mistakes_are_not_tried_again(error: Exception) -> None:
+    flaky = Flaky(error)
+
+    with pytest.raises(type(error)):
+        await with_policy(flaky, at_once()).compile().ainvoke({})
+
+    assert flaky.attempts == [1]
+
+
+def _is_busy(error: Exception) -> bool:
+    return "busy" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "tried_again", "raised"),
+    [
+        pytest.param(ValueError, ValueError(), KeyError(), id="a class"),
+        pytest.param(LookupError, KeyError(), ValueError(), id="a class that it derives from"),
+        pytest.param((ValueError, KeyError), KeyError(), TypeError(), id="a tuple"),
+        pytest.param([ValueError, KeyError], ValueError(), TypeError(), id="a list"),
+        pytest.param(_is_busy, ValueError("busy"), ValueError("broken"), id="a function"),
+    ],
+)
+async def test_retry_on_says_what_is_tried_again(retry_on: Any, tried_again: Exception, raised: Exception) -> None:
+    flaky = Flaky(tried_again, raised)
+
+    with pytest.raises(type(raised)):
+        await with_policy(flaky, at_once(retry_on=retry_on, max_attempts=9)).compile().ainvoke({})
+
+    assert flaky.attempts == [1, 2]
+
+
+async def test_an_empty_retry_on_tries_nothing_again() -> None:
+    flaky = Flaky(ConnectionError())
+
+    with pytest.raises(ConnectionError):
+        await with_policy(flaky, at_once(retry_on=())).compile().ainvoke({})
+
+    assert flaky.attempts == [1]
+
+
+@pytest.mark.parametrize("retry_on", [123, "ValueError", [1]])
+def test_a_retry_on_that_is_none_is_refused(retry_on: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="retry_on"):
+        RetryPolicy(retry_on=retry_on)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"max_attempts": 0}, {"max_attempts": -1}, {"initial_interval": -1}, {"max_interval": -1}, {"backoff_factor": -1}],
+    ids=str,
+)
+def test_a_policy_that_means_nothing_is_refused(given: Any) -> None:
+    with pytest.raises(ValueError, match=next(iter(given))):
+        RetryPolicy(**given)
+
+
+async def test_of_several_policies_the_first_that_matches_counts() -> None:
+    policies = [at_once(max_attempts=2, retry_on=ValueError), at_once(max_attempts=3, retry_on=KeyError)]
+
+    flaky = Flaky(KeyError(), KeyError())
+    await with_policy(flaky, policies).compile().ainvoke({})
+    assert flaky.attempts == [1, 2, 3]
+    flaky = Flaky(ValueError("one"), ValueError("two"))
+    with pytest.raises(ValueError, match="two"):
+        await with_policy(flaky, policies).compile().ainvoke({})
+    assert flaky.attempts == [1, 2]
+
+
+async def test_several_policies_count_their_attempts_together() -> None:
+    policies = [at_once(max_attempts=2, retry_on=ValueError), at_once(max_attempts=3, retry_on=KeyError)]
+    flaky = Flaky(KeyError(), ValueError("two"))
+
+    with pytest.raises(ValueError, match="two"):
+        await with_policy(flaky, policies).compile().ainvoke({})
+
+    assert flaky.attempts == [1, 2]
+
+
+# When
+
+
+def pauses(flaky: Flaky, policy: RetryPolicy, saver: Checkpointer | None = None) -> list[float]:
+    """The seconds between one attempt and the next."""
+    run: Callable[..., Any] = with_policy(flaky, policy).compile(saver).ainvoke
+    in_no_time(run({}, thread_id="t") if saver is not None else run({}))
+    return [later - earlier for earlier, later in zip(flaky.began, flaky.began[1:], strict=False)]
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_each_pause_is_longer_than_the_one_before_up_to_the_longest(is_stored: bool) -> None:
+    policy = RetryPolicy(initial_interval=1, backoff_factor=3, max_interval=20, max_attempts=6, jitter=False)
+    flaky = Flaky(*(ConnectionError() for _ in range(5)))
+
+    saver = MemorySaver() if is_stored else None
+
+    assert pauses(flaky, policy, saver) == pytest.approx([1, 3, 9, 20, 20], abs=0.1)
+
+
+def test_the_default_policy_waits_half_a_second_then_one_and_jitters_up_to_one_more() -> None:
+    flaky = Flaky(ConnectionError(), ConnectionError())
+
+    first, second = pauses(flaky, RetryPolicy())
+
+    assert 0.5 <= first <= 1.5
+    assert 1.0 <= second <= 2.0
+
+
+def test_jitter_spreads_the_pauses() -> None:
+    policy = RetryPolicy(initial_interval=1, backoff_factor=1, max_attempts=21)
+    flaky = Flaky(*(ConnectionError() for _ in range(20)))
+
+    waited = pauses(flaky, policy)
+
+    assert len({round(pause, 6) for pause in waited}) > 10
+    assert all(1 <= pause <= 2 for pause in waited)
+
+
+def test_a_sibling_does_not_wait_for_a_pause_and_is_kept() -> None:
+    finished: list[float] = []
+
+    async def quick(state: State) -> State:
+        finished.append(now())
+        return {"log": ["quick"]}
+
+    policy = RetryPolicy(initial_interval=100, max_attempts=2, jitter=False)
+    builder = with_policy(Flaky(ConnectionError()), policy)
+    builder.add_node("quick", quick)
+    builder.add_edge(START, "quick")
+
+    result = in_no_time(builder.compile(MemorySaver()).ainvoke({}, thread_id="t"))
+
+    assert result == {"log": ["flaky", "quick"]}
+    assert finished == [pytest.approx(0, abs=0.1)]
+
+
+def test_a_pause_is_not_one_of_those_at_work() -> None:
+    """max_concurrency is about nodes that run: one that waits for its next attempt leaves its place to others."""
+    began: list[float] = []
+
+    async def other(state: State) -> State:
+        began.append(now())
+        return {}
+
+    policy = RetryPolicy(initial_interval=100, max_attempts=2, jitter=False)
+    builder = with_policy(Flaky(ConnectionError()), policy)
+    builder.add_node("other", other)
+    builder.add_edge(START, "other")
+
+    in_no_time(builder.compile(MemorySaver()).ainvoke({}, thread_id="t", max_concurrency=1))
+
+    assert began == [pytest.approx(0, abs=0.1)]
+
+
+# Together with the rest of the language
+
+
+async def test_each_send_is_tried_for_itself(saver: Checkpointer) -> None:
+    calls: Counter[str] = Counter()
+
+    async def work(job: Any) -> State:
+        calls[job] += 1
+        if calls[job] <= {"x": 0, "y": 1, "z": 2}[job]:
+            raise ConnectionError
+        return {"log": [job]}
+
+    builder = StateGraph(State)
+    builder.add_node("work", work, retry_policy=at_once(max_attempts=3))
+    builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in "xyz"], ["work"])
+
+    result = await builder.compile(saver).ainvoke({}, thread_id="t")
+
+    assert result == {"log": ["x", "y", "z"]}
+    assert calls == {"x": 1, "y": 2, "z": 3}
+
+
+async def test_what_a_nested_graph_has_finished_does_not_run_again(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+    flaky = Flaky(ConnectionError(), ConnectionError())
+    inner = in_a_row(("first", nodes.noting("first")), ("flaky", flaky)).compile()
+
+    async def call(state: State) -> State:
+        nodes.calls["call"] += 1
+        return {"log": (await inner.ainvoke({}))["log"]}
+
+    builder = with_policy(call, at_once())
+    graph = builder.compile(saver)
+
+    assert await graph.ainvoke({}, thread_id="t", durability=durability) == {"log": ["first", "flaky"]}
+    assert nodes.calls == {"call": 3, "first": 1}
+
+
+async def test_a_bad_result_is_no_more_tried_again_than_any_mistake(saver: Checkpointer) -> None:
+    nodes = Nodes()
+
+    async def wrong(state: State) -> Any:
+        nodes.calls["wrong"] += 1
+        return 42
+
+    with pytest.raises(TypeError, match="node 'flaky' returned"):
+        await with_policy(wrong, at_once()).compile(saver).ainvoke({}, thread_id="t")
+
+    assert nodes.calls == {"wrong": 1}
+
+
+async def test_a_sibling_that_fails_for_good_ends_the_pause_of_another(saver: Checkpointer) -> None:
+    policy = RetryPolicy(initial_interval=10_000, max_attempts=2, jitter=False)
+    builder = with_policy(Flaky(ConnectionError()), policy)
+
+    async def fail(state: State) -> State:
+        await asyncio.sleep(0)
+        message = "for good"
+        raise ValueError(message)
+
+    builder.add_node("fail", fail)
+    builder.add_edge(START, "fail")
+
+    with pytest.raises(ValueError, match="for good"):
+        await builder.compile(saver).ainvoke({}, thread_id="t")
+
+
+async def test_a_plain_function_is_tried_again_too(saver: Checkpointer) -> None:
+    calls: list[int] = []
+
+    def flaky(state: State, runtime: Runtime[None]) -> State:
+        calls.append(runtime.execution_info.node_attempt)
+        if len(calls) < 3:
+            raise ConnectionError
+        return {"log": ["flaky"]}
+
+    assert await with_policy(flaky, at_once()).compile(saver).ainvoke({}, thread_id="t") == {"log": ["flaky"]}
+    assert calls == [1, 2, 3]
