@@ -134,6 +134,11 @@ from durable_graph.graph import (
     Interrupt,
     Send,
 )
+from durable_graph.graph.drawing import (
+    Drawing,
+    DrawnEdge,
+    DrawnNode,
+)
 from durable_graph.graph.policies import (
     CachePolicy,
     NodeError,
@@ -167,6 +172,9 @@ __all__ = [
     "CorruptCheckpointError",
     "CustomEvent",
     "DecodeError",
+    "Drawing",
+    "DrawnEdge",
+    "DrawnNode",
     "DurableGraphError",
     "Event",
     "EventStream",

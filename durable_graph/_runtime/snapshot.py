@@ -139,13 +139,13 @@ async def _nested(topology: Topology, saver: Checkpointer, place: Place, task: S
 
 
 def drawn_status(snapshot: StateSnapshot) -> Mapping[str, NodeStatus]:
-    """What a drawing shows of a snapshot."""
-    tasks = [(task.name, bool(task.interrupts), task.error is not None) for task in snapshot.tasks]
+    """What a drawing shows of a snapshot: done is what led to its checkpoint, and what has finished since."""
+    finished = [task.name for task in snapshot.tasks if task.result is not None and task.name not in snapshot.next]
     return status_of(
         next=snapshot.next,
-        interrupted=[name for name, is_asking, _ in tasks if is_asking],
-        failed=[name for name, _, has_failed in tasks if has_failed],
-        done=(snapshot.metadata or {}).get("writers", ()),
+        interrupted=[task.name for task in snapshot.tasks if task.interrupts],
+        failed=[task.name for task in snapshot.tasks if task.error is not None],
+        done=[*(snapshot.metadata or {}).get("writers", ()), *finished],
     )
 
 

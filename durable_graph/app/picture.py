@@ -49,7 +49,14 @@ class GraphPicture(GraphThreads):
             interrupt_before="*" if before is None else before,
             interrupt_after="*" if after is None else after,
         )
-        return drawing if status is None else drawing.with_status(drawn_status(status))
+        if status is None:
+            return drawing
+        drawn = {node.id for node in drawing.nodes}
+        # A thread may know nodes that this graph has no more.
+        return drawing.with_status({name: each for name, each in drawn_status(status).items() if name in drawn})
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.get_graph()._repr_mimebundle_(include, exclude)
 
     async def aget_graph(
         self,
