@@ -18,6 +18,7 @@ from durable_graph._runtime.events import (
     CustomEvent,
     Event,
     MessageEvent,
+    PlannedTask,
     ReaderGap,
     RunDrained,
     RunInterrupted,
@@ -37,12 +38,14 @@ from durable_graph._runtime.snapshot import (
 )
 from durable_graph._runtime.stream import (
     EventStream,
-    StreamWriter,
 )
 from durable_graph._runtime.unwinding import (
     GraphBubbleUp,
     GraphInterrupt,
     ParentCommand,
+)
+from durable_graph._runtime.writer import (
+    StreamWriter,
 )
 from durable_graph.app import (
     CompiledGraph,
@@ -101,6 +104,7 @@ from durable_graph.errors import (
     StoreFullError,
     StoreReadOnlyError,
     StoreUnavailableError,
+    StreamMisuseError,
     StreamOverflowError,
     SubgraphBusyError,
     ThreadBusyError,
@@ -209,6 +213,7 @@ __all__ = [
     "OutsideOfRunError",
     "ParentCommand",
     "ParentCommandError",
+    "PlannedTask",
     "ReaderGap",
     "ReducerError",
     "ReplayMismatchError",
@@ -230,6 +235,7 @@ __all__ = [
     "StoreFullError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
+    "StreamMisuseError",
     "StreamOverflowError",
     "StreamWriter",
     "SubgraphBusyError",

@@ -9,7 +9,7 @@ import msgspec
 
 from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.session import Scope, scope_of
-from durable_graph._runtime.stream import Room, StreamWriter
+from durable_graph._runtime.writer import Room, StreamWriter
 from durable_graph.graph.type_variables import ContextT
 from durable_graph.records import checkpoint_id
 

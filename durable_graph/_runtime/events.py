@@ -1,5 +1,6 @@
 """What a run tells while it runs. Result events follow the commit: what they say is durable, unless `provisional`."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,17 +12,23 @@ from durable_graph.graph import Interrupt
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Every event names its thread (None without checkpointer), namespace and superstep.
 
-    `provisional` is true where it precedes its commit, which only `durability="exit"` allows.
+    `ns` is empty for the outermost graph, and for a nested one has a part for each node that it is nested in. `at` is
+    when the event was made, in seconds since the epoch. `provisional` is true where it precedes its commit, which only
+    `durability="exit"` allows.
     """
 
     thread_id: str | None
     ns: tuple[str, ...] = ()
     step: int
+    at: float = msgspec.field(default_factory=time.time)
     provisional: bool = False
 
 
 class TaskStarted(Event, frozen=True, kw_only=True, tag="task_started"):
-    """A node is about to run, with `input`."""
+    """A node is about to run, with `input`; or a `@task` that it calls, with `(args, kwargs)`.
+
+    `metadata` is the node's own and the run's.
+    """
 
     task_id: str
     node: str
@@ -32,18 +39,23 @@ class TaskStarted(Event, frozen=True, kw_only=True, tag="task_started"):
 
 
 class TaskFinished(Event, frozen=True, kw_only=True, tag="task_finished"):
-    """A node returned and its result is recorded. `update` maps the state's keys to what it wrote, None if nothing."""
+    """A node returned and its result is recorded.
+
+    `update` maps the state's keys to what it wrote: a list of such dicts where it wrote a key more than once, None if
+    nothing, and what it returned for an entrypoint or a `@task`. `result` has the same as (key, value) pairs.
+    `is_cached`: a cache had the result, and the node did not run.
+    """
 
     task_id: str
     node: str
     attempt: int
     update: Any
-    result: Any = None
+    result: tuple[tuple[str, Any], ...] = ()
     is_cached: bool = False
 
 
 class TaskInterrupted(Event, frozen=True, kw_only=True, tag="task_interrupted"):
-    """A node waits for answers to what it asked."""
+    """A node waits for answers to what it asked. Without `interrupts`, a graph inside it stopped at a breakpoint."""
 
     task_id: str
     node: str
@@ -83,13 +95,16 @@ class RunDrained(Event, frozen=True, kw_only=True, tag="run_drained"):
 
 
 class ReaderGap(Event, frozen=True, kw_only=True, tag="reader_gap"):
-    """So many events were dropped here, because the reader was slow."""
+    """So many events were dropped here, because the reader was slow. What they told of is in the store."""
 
     dropped: int
 
 
 class TaskFailed(Event, frozen=True, kw_only=True, tag="task_failed"):
-    """A node raised. `error` is shown, not raised: the run raises it."""
+    """A node raised. `error` is shown, not raised: the run raises it.
+
+    If it `will_retry`, the next attempt is due at `retry_at`, in seconds since the epoch.
+    """
 
     task_id: str
     node: str
@@ -99,9 +114,18 @@ class TaskFailed(Event, frozen=True, kw_only=True, tag="task_failed"):
     retry_at: float | None = None
 
 
-class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_committed"):
-    """The thread has a new checkpoint. `changed` tells whether it changed `values`; `next` are the nodes that run next.
+class PlannedTask(msgspec.Struct, frozen=True):
+    """A task that runs next. `checkpoint_ns` leads to the state of the graph inside it, None if there is none."""
 
+    id: str
+    name: str
+    checkpoint_ns: str | None = None
+
+
+class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_committed"):
+    """The thread has a new checkpoint. `values` is the output, and `changed` says that this superstep changed it.
+
+    `changed_keys` are the output's keys that were written, `writers` the nodes that wrote, `next` those that run next.
     Without a checkpointer it says that a superstep ended, and `checkpoint_id` is None.
     """
 
@@ -110,8 +134,9 @@ class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_comm
     values: Any
     changed: bool
     next: tuple[str, ...]
+    changed_keys: tuple[str, ...] = ()
     parent_checkpoint_id: str | None = None
-    tasks: tuple[tuple[str, str], ...] = ()
+    tasks: tuple[PlannedTask, ...] = ()
     writers: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
@@ -120,7 +145,7 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="run_resumed"):
     """A run goes on from a checkpoint. `recorded` are the nodes of its superstep whose results are kept."""
 
     checkpoint_id: str
-    values: Mapping[str, Any]
+    values: Any
     recorded: tuple[str, ...]
     next: tuple[str, ...]
 

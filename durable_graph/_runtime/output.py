@@ -1,4 +1,4 @@
-"""What a call gives back."""
+"""What a call gives back of the state."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -7,31 +7,71 @@ import msgspec
 
 from durable_graph._engine.state import output_of
 from durable_graph._runtime.drive import Ended
+from durable_graph.errors import DurableGraphError, InvalidOptionError, UnknownStateKeyError
 from durable_graph.graph import Interrupt, Topology
 
 ValueT = TypeVar("ValueT")
+Keys = str | Sequence[str] | None
 
 INTERRUPT = "__interrupt__"
 
 
 class GraphOutput(msgspec.Struct, Generic[ValueT], frozen=True):
-    """A run's output as its schema's class, and the questions that it waits for answers to."""
+    """A run's output as its schema's class, and the questions that it waits for answers to.
+
+    `value` is a dict where the class cannot be made of what there is, as in a run that stopped before a required key
+    was written, and where `output_keys` chose some of the keys.
+    """
 
     value: ValueT
     interrupts: tuple[Interrupt, ...] = ()
 
 
-def result_of(topology: Topology, ended: Ended, output_keys: str | Sequence[str] | None, version: str) -> Any:
+def check_version(version: object) -> None:
+    """Raises `InvalidOptionError` for a version of results that there is not."""
+    if version not in ("v1", "v2"):
+        option = "version"
+        raise InvalidOptionError(option, version, allowed='"v1" or "v2"')
+
+
+def check_keys(topology: Topology, keys: Keys) -> None:
+    """Raises `UnknownStateKeyError` for an output key that the graph's output does not have."""
+    for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
+        if key not in topology.output.fields:
+            raise UnknownStateKeyError(key, where="output_keys", known=topology.output.keys)
+
+
+def chosen(values: Mapping[str, Any], keys: Keys) -> Any:
+    """The part that was asked for: all of it, some keys, or one key's value (None if it has none)."""
+    if keys is None:
+        return dict(values)
+    if isinstance(keys, str):
+        return values.get(keys)
+    return {key: values[key] for key in keys if key in values}
+
+
+def as_output(topology: Topology | None, values: Any, keys: Keys) -> Any:
+    """The output as callers get it: with `topology` as its schema's class, if that can be made of all of it."""
+    if not isinstance(values, Mapping):
+        return values
+    if topology is None or topology.output.is_single or keys is not None:
+        return chosen(values, keys)
+    try:
+        return topology.output.read(values)
+    except (DurableGraphError, ValueError, TypeError):
+        # The run is not to blame, nor undone: what there is of the output is given as it is.
+        return dict(values)
+
+
+def result_of(topology: Topology, ended: Ended, output_keys: Keys, version: str) -> Any:
     """What `ainvoke` returns for a run that ended so."""
     values = output_of(topology, ended.values)
     if version == "v2":
-        return GraphOutput(topology.output.read(ended.values), ended.interrupts)
-    if isinstance(output_keys, str):
-        return values.get(output_keys)
-    if output_keys is not None:
-        values = {key: value for key, value in values.items() if key in output_keys}
+        return GraphOutput(as_output(topology, values, output_keys), ended.interrupts)
+    # An output that is one value may be a dict, which is not one of keys.
+    shown = values if topology.output.is_single else chosen(values, output_keys)
     if ended.interrupts:
         # Where the output is one value there is no place beside it.
-        shown = values if isinstance(values, Mapping) and not topology.output.is_single else {}
-        return {**shown, INTERRUPT: list(ended.interrupts)}
-    return values
+        is_dict = isinstance(values, Mapping) and not topology.output.is_single and not isinstance(output_keys, str)
+        return {**(shown if is_dict else {}), INTERRUPT: list(ended.interrupts)}
+    return shown

@@ -1,19 +1,18 @@
 """A run and its reader: a bounded buffer between them, and an end that loses nothing."""
 
 import asyncio
+import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Literal, Self
-
-import anyio.from_thread
 
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.events import AnyEvent, ReaderGap
 from durable_graph._runtime.run import GRACE
-from durable_graph.errors import InvalidOptionError, StreamOverflowError
+from durable_graph.errors import InvalidOptionError, StreamMisuseError, StreamOverflowError
 
 Start = Callable[[Audience], Awaitable[Any]]
 OnSlowReader = Literal["wait", "gap"]
@@ -32,44 +31,60 @@ class EventStream:
     Iterate over it for typed events; the loop ends with the run and raises what the run raised. `output` is the run's
     result, once it has ended.
 
-    The buffer between run and reader is bounded. `on_slow_reader="wait"`: the run is at most 64 events ahead and waits;
-    what nodes tell by a writer that they do not await may be 10,000 events ahead, and then raises
-    `StreamOverflowError`. "gap": the run never waits; a `ReaderGap` says how many events were dropped, and results can
-    be read from the store.
+    The buffer between run and reader is bounded. `on_slow_reader="wait"`: the run is at most 64 events ahead and waits
+    for its reader; what async nodes tell by a writer that they do not await may be 10,000 events ahead, and then raises
+    `StreamOverflowError` in the node. "gap": the run never waits; what finds the buffer full is dropped, a `ReaderGap`
+    in its place says how many events that were, and results can be read from the store.
 
     Leaving the block before the end: `on_disconnect="cancel"` cancels the run; what had finished is kept, the thread
-    can be resumed. "continue" lets it go on to its end.
+    can be resumed. "continue" lets it go on to its end, unheard, for as long as the event loop lives; if it fails, the
+    logger `durable_graph` says so.
+
+    Raises `StreamMisuseError` where it is read outside of its block, a second time, or by two tasks at once.
     """
 
-    is_heard = True
-
     def __init__(
-        self, start: Start, *, on_slow_reader: OnSlowReader = "wait", on_disconnect: OnDisconnect = "cancel"
+        self,
+        start: Start,
+        *,
+        on_slow_reader: OnSlowReader = "wait",
+        on_disconnect: OnDisconnect = "cancel",
+        wants: Callable[[AnyEvent], bool] | None = None,
     ) -> None:
         _check("on_slow_reader", on_slow_reader, ("wait", "gap"))
         _check("on_disconnect", on_disconnect, ("cancel", "continue"))
         self._start = start
         self._drops = on_slow_reader == "gap"
         self._goes_on = on_disconnect == "continue"
+        self._wants = wants
         self._events: deque[AnyEvent] = deque()
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
         self._run: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
         self._told = False
         self._is_read = True
+        self._is_awaited = False
+
+    @property
+    def is_heard(self) -> bool:
+        """See `Audience.is_heard`."""
+        return self._is_read
 
     @property
     def output(self) -> Any:
-        """What `ainvoke` would have returned. Raises what the run raised, and `RuntimeError` while it runs."""
+        """What `ainvoke` would have returned. Raises what the run raised, and `StreamMisuseError` while it runs."""
         if self._run is None or not self._run.done():
             message = "the run has not ended: read its events to the end first"
-            raise RuntimeError(message)
+            raise StreamMisuseError(message)
         return self._run.result()
 
     async def __aenter__(self) -> Self:
         if self._run is not None:
             message = "this stream was read already: call graph.stream(...) again for another run"
-            raise RuntimeError(message)
+            raise StreamMisuseError(message)
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         # A task of its own and no task group: a scope held open across a reader's yield would cancel the reader.
         self._run = asyncio.create_task(self._go())
         self._run.add_done_callback(lambda _: self._ready.set())
@@ -106,27 +121,40 @@ class EventStream:
     async def __anext__(self) -> AnyEvent:
         if self._run is None:
             message = "the run was not started: read its events inside `async with graph.stream(...) as events`"
-            raise RuntimeError(message)
+            raise StreamMisuseError(message)
+        if self._is_awaited:
+            message = "another task waits for this stream's next event already: a stream has one reader"
+            raise StreamMisuseError(message)
         while not self._events:
             if self._run.done():
                 self._told = True
                 self._run.result()
                 raise StopAsyncIteration
             self._ready.clear()
-            await self._ready.wait()
-        self._room.set()
-        return self._events.popleft()
+            self._is_awaited = True
+            try:
+                await self._ready.wait()
+            finally:
+                self._is_awaited = False
+        event = self._events.popleft()
+        if len(self._events) <= BUFFER:
+            self._room.set()
+        return event
 
     async def tell(self, event: AnyEvent) -> None:
         """See `Audience.tell`."""
-        self._put(event, BUFFER)
+        self._put(event)
         await self.room()
 
     def push(self, event: AnyEvent) -> None:
         """See `Audience.push`."""
-        if not self._drops and self._is_read and len(self._events) >= PUSHED:
+        if self._loop is not None and threading.get_ident() != self._thread:
+            self._push_from_thread(self._loop, event)
+            return
+        is_full = len(self._events) >= PUSHED
+        if is_full and not self._drops and self._is_wanted(event):
             raise StreamOverflowError(PUSHED)
-        self._put(event, PUSHED)
+        self._put(event)
 
     async def room(self) -> None:
         """See `Audience.room`."""
@@ -134,8 +162,18 @@ class EventStream:
             self._room.clear()
             await self._room.wait()
 
-    def _put(self, event: AnyEvent, limit: int) -> None:
-        if not self._is_read:
+    def _push_from_thread(self, loop: asyncio.AbstractEventLoop, event: AnyEvent) -> None:
+        if self._drops:
+            loop.call_soon_threadsafe(self._put, event)
+        else:
+            # It is a thread of its own, which may wait where it is.
+            asyncio.run_coroutine_threadsafe(self.tell(event), loop).result()
+
+    def _is_wanted(self, event: AnyEvent) -> bool:
+        return self._is_read and (self._wants is None or self._wants(event))
+
+    def _put(self, event: AnyEvent) -> None:
+        if not self._is_wanted(event):
             return
         if self._drops and len(self._events) >= BUFFER:
             last = self._events[-1]
@@ -173,46 +211,3 @@ def _ended_unread(run: "asyncio.Task[Any]") -> None:
 
 async def _end_of(run: "asyncio.Task[Any]") -> None:
     await asyncio.wait({run})
-
-
-class Room:
-    """What a call of a writer gives: await it, or do not."""
-
-    __slots__ = ("_audience",)
-
-    def __init__(self, audience: Audience) -> None:
-        self._audience = audience
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._audience.room().__await__()
-
-
-class StreamWriter:
-    """Tells the run's reader something: `writer(data)`, in stream mode "custom".
-
-    `await writer(data)` waits until the reader has room, which a node that tells much should do. In a plain function,
-    which runs in a thread, the call itself waits.
-    """
-
-    __slots__ = ("_audience", "_beat", "_make")
-
-    def __init__(self, audience: Audience, make: Callable[[Any], AnyEvent], beat: Callable[[], None]) -> None:
-        self._audience = audience
-        self._make = make
-        self._beat = beat
-
-    def __call__(self, data: Any) -> Room:
-        self._beat()
-        if self._audience.is_heard:
-            _hand_over(self._audience, self._make(data))
-        return Room(self._audience)
-
-
-def _hand_over(audience: Audience, event: AnyEvent) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        # A plain function in its worker thread: it can wait where it is.
-        anyio.from_thread.run(audience.tell, event)
-    else:
-        audience.push(event)

@@ -21,16 +21,21 @@ from durable_graph._runtime.attempt import attempt_number
 from durable_graph._runtime.events import (
     AnyEvent,
     CheckpointCommitted,
+    PlannedTask,
     RunInterrupted,
     TaskFailed,
     TaskFinished,
     TaskInterrupted,
     TaskStarted,
 )
+from durable_graph._runtime.places import namespace_of_task
 from durable_graph._runtime.session import Session
 from durable_graph.errors import DurableGraphError
-from durable_graph.graph import START, Interrupt
+from durable_graph.graph import START, Interrupt, Topology
 from durable_graph.records import checkpoint_id
+
+RESULT = "__end__"
+"""What stands for the key of an entrypoint's result, which has none."""
 
 
 def id_of(session: Session, task: Task) -> str:
@@ -49,8 +54,15 @@ def started_event(session: Session, state: State, task: Task, previous: Outcome 
         node=task.node,
         attempt=attempt_number(previous),
         input=_input_of(session, state, task),
-        metadata=node.metadata,
+        metadata=_task_metadata(session, node.metadata),
     )
+
+
+def _task_metadata(session: Session, own: Mapping[str, Any]) -> Mapping[str, Any]:
+    run = session.run
+    metadata = {**(run.config.get("metadata") or {}), **own}
+    tags = [*run.tags, *(tag for tag in own.get("tags", ()) if tag not in run.tags)]
+    return {**metadata, "tags": tags} if tags else metadata
 
 
 def _input_of(session: Session, state: State, task: Task) -> Any:
@@ -92,8 +104,8 @@ def _task_event(session: Session, state: State, outcome: Outcome) -> AnyEvent:
         case Done():
             return TaskFinished(
                 **about,
-                update=update_of(outcome),
-                result=[(write.channel, write.value) for write in outcome.writes],
+                update=_update_of(session.topology, outcome),
+                result=tuple(_result_of(session.topology, outcome)),
                 is_cached=outcome.is_cached,
             )
         case Interrupted() | RoutingOpen(error=None):
@@ -105,16 +117,25 @@ def _task_event(session: Session, state: State, outcome: Outcome) -> AnyEvent:
             return TaskFailed(**about, error=outcome.error or "")
 
 
-def update_of(outcome: Done) -> Any:
-    """What a node wrote: a dict, or a list of them where it wrote a channel more than once; None for nothing."""
+def _update_of(topology: Topology, outcome: Done) -> Any:
+    """What a node wrote: a dict, or a list of them where it wrote a key more than once; None for nothing."""
+    if topology.state.is_single:
+        return next((value for _, value in _result_of(topology, outcome)), None)
     updates: list[dict[str, Any]] = []
-    for write in outcome.writes:
-        if not updates or write.channel in updates[-1]:
+    for key, value in _result_of(topology, outcome):
+        if not updates or key in updates[-1]:
             updates.append({})
-        updates[-1][write.channel] = write.value
+        updates[-1][key] = value
     if not updates:
         return None
     return updates[0] if len(updates) == 1 else updates
+
+
+def _result_of(topology: Topology, outcome: Done) -> list[tuple[str, Any]]:
+    keys: Mapping[str, str] = {key: key for key in topology.channels}
+    if topology.state.is_single:
+        keys = dict.fromkeys(topology.state.keys, RESULT)
+    return [(keys[write.channel], write.value) for write in outcome.writes if write.channel in keys]
 
 
 def committed_events(session: Session, step: Step) -> list[AnyEvent]:
@@ -123,6 +144,7 @@ def committed_events(session: Session, step: Step) -> list[AnyEvent]:
         return []
     topology, state = session.topology, step.state
     is_stored = session.ledger is not None
+    changed = tuple(key for key in topology.output.keys if key in step.changes)
     return [
         CheckpointCommitted(
             thread_id=session.run.thread_id,
@@ -132,13 +154,28 @@ def committed_events(session: Session, step: Step) -> list[AnyEvent]:
             parent_checkpoint_id=checkpoint_id(step.parent) if is_stored and step.parent else None,
             source=step.source,
             values=output_of(topology, state.values),
-            changed=any(channel in topology.channels for channel in step.changes),
+            changed=bool(changed),
+            changed_keys=changed,
             next=tuple(task.node for task in state.plan),
-            tasks=tuple((id_of(session, task), task.node) for task in state.plan),
+            tasks=_planned(session, state.plan),
             writers=step.writers,
             metadata=_metadata(session, step),
         )
     ]
+
+
+def _planned(session: Session, plan: Sequence[Task]) -> tuple[PlannedTask, ...]:
+    planned = []
+    # Looking for the graphs inside a node takes longer than the rest of an event: once for all its tasks.
+    plain: set[str] = set()
+    for task in plan:
+        nested = None
+        if session.ledger is not None and task.node not in plain:
+            nested = namespace_of_task(session.topology, session.ns, session.path, task)
+            if nested is None:
+                plain.add(task.node)
+        planned.append(PlannedTask(id_of(session, task), task.node, nested))
+    return tuple(planned)
 
 
 def _metadata(session: Session, step: Step) -> Mapping[str, Any]:

@@ -17,185 +17,274 @@ from durable_graph._runtime.events import (
     TaskInterrupted,
     TaskStarted,
 )
+from durable_graph._runtime.output import INTERRUPT, Keys, as_output, check_keys, check_version, chosen
 from durable_graph.errors import InvalidOptionError
-from durable_graph.graph import Interrupt
+from durable_graph.graph import Topology
 
 StreamMode = Literal["values", "updates", "custom", "messages", "tasks", "checkpoints", "debug"]
-View = Callable[[AnyEvent], list[Any]]
-Keys = str | Sequence[str] | None
+Modes = StreamMode | Sequence[StreamMode]
+NO_STREAM = "nostream"
+GAP = "gap"
 
-INTERRUPT = "__interrupt__"
-
-
-def _values_of(event: AnyEvent, keys: Keys) -> list[Any]:
-    """The whole state: as the run begins, after every superstep that changed it, and as it stops for answers."""
-    match event:
-        case RunResumed():
-            return [_only(event.values, keys)]
-        case CheckpointCommitted() if event.changed or event.source != "loop":
-            return [_only(event.values, keys)]
-        case RunInterrupted() if event.interrupts:
-            values = _only(event.values, keys)
-            return [{**(values if isinstance(values, dict) else {}), INTERRUPT: event.interrupts}]
-    return []
+_Ended = TaskFinished | TaskInterrupted | TaskFailed
 
 
-def _updates_of(event: AnyEvent, keys: Keys) -> list[Any]:
-    """`{node: what it wrote}` for every task that finished; None for one that wrote nothing."""
-    match event:
-        case TaskFinished():
-            update = {event.node: _only(event.update, keys)}
-            return [{**update, "__metadata__": {"cached": True}} if event.is_cached else update]
-        case RunInterrupted():
-            return [{INTERRUPT: event.interrupts}]
-    return []
+class View:
+    """What the reader of one run gets for each of its events, given to it in their order.
 
+    It belongs to one run: what it gives for an event depends on those before it.
+    """
 
-def _custom_of(event: AnyEvent, keys: Keys) -> list[Any]:
-    """What nodes told by their writer."""
-    return [event.data] if isinstance(event, CustomEvent) else []
+    def __init__(
+        self, topology: Topology | None, modes: Modes, *, subgraphs: bool, version: str, output_keys: Keys
+    ) -> None:
+        self._topology = topology
+        self._modes: tuple[str, ...] = (modes,) if isinstance(modes, str) else tuple(modes)
+        self._is_bare = isinstance(modes, str)
+        self._with_subgraphs = subgraphs
+        self._is_v2 = version == "v2"
+        self._keys = output_keys
+        self._own: tuple[str, ...] | None = None
+        self._retrying: set[str] = set()
+        self._asked: set[tuple[tuple[str, ...], str]] = set()
+        self._committed: tuple[tuple[str, ...], str | None] | None = None
+        self._makers: dict[str, Callable[[AnyEvent], Any]] = {
+            "values": self._values,
+            "updates": self._updates,
+            "custom": _custom,
+            "messages": _message,
+            "tasks": self._task,
+            "checkpoints": self._checkpoint,
+            "debug": self._debug,
+        }
 
+    def wants(self, event: AnyEvent) -> bool:
+        """Whether the event may be of interest: what is not needs no room in any buffer."""
+        if self._own is None:
+            # A run's first event is its own: what it accepted, or where it goes on from. Nothing inside it runs before.
+            self._own = event.ns
+        return any(isinstance(event, _TOLD_BY[mode]) and self._is_shown(event, mode) for mode in self._modes)
 
-def _messages_of(event: AnyEvent, keys: Keys) -> list[Any]:
-    """`(message, metadata)` for every message that a node pushed, unless it is tagged "nostream"."""
-    if isinstance(event, MessageEvent) and "nostream" not in event.metadata.get("tags", ()):
-        return [(event.message, dict(event.metadata))]
-    return []
+    def _is_shown(self, event: AnyEvent, mode: str) -> bool:
+        return self._with_subgraphs or event.ns == self._own or mode == "messages"
 
+    def __call__(self, event: AnyEvent) -> list[Any]:
+        """What to yield for the event."""
+        if isinstance(event, ReaderGap):
+            return [self._shaped(event, GAP, event)]
+        if not self.wants(event):
+            return []
+        skipped = self._is_another_attempt(event)
+        parts = []
+        for mode in self._modes:
+            if isinstance(event, _TOLD_BY[mode]) and self._is_shown(event, mode) and not skipped:
+                payload = self._makers[mode](event)
+                if payload is not _NOTHING:
+                    parts.append(self._shaped(event, mode, payload))
+        self._remember(event)
+        return parts
 
-def _tasks_of(event: AnyEvent, keys: Keys) -> list[Any]:
-    """A dict as a task starts, and one as it ends."""
-    match event:
-        case TaskStarted():
-            started = {"id": event.task_id, "name": event.node, "input": event.input, "triggers": event.triggers}
-            return [{**started, "metadata": dict(event.metadata)} if event.metadata else started]
-        case TaskFinished():
-            return [_ended(event, result=_result(event))]
-        case TaskInterrupted():
-            return [_ended(event, interrupts=[{"value": each.value, "id": each.id} for each in event.interrupts])]
-        case TaskFailed() if not event.will_retry:
-            return [_ended(event, error=event.error)]
-    return []
+    def _shaped(self, event: AnyEvent, mode: str, payload: Any) -> Any:
+        if self._is_v2:
+            return _part(event, mode, payload)
+        named = (payload,) if self._is_bare else (mode, payload)
+        parts = (event.ns, *named) if self._with_subgraphs else named
+        return parts if len(parts) > 1 else payload
 
+    # What was told before
 
-def _ended(event: TaskFinished | TaskInterrupted | TaskFailed, **said: Any) -> dict[str, Any]:
-    return {"id": event.task_id, "name": event.node, "error": None, "result": {}, "interrupts": [], **said}
+    def _is_another_attempt(self, event: AnyEvent) -> bool:
+        """Whether a task begins again by its retry policy: it was told once that it begins."""
+        if isinstance(event, TaskStarted) and event.task_id in self._retrying:
+            self._retrying.discard(event.task_id)
+            return True
+        if isinstance(event, TaskFailed) and event.will_retry:
+            self._retrying.add(event.task_id)
+            return True
+        return False
 
+    def _remember(self, event: AnyEvent) -> None:
+        if isinstance(event, CheckpointCommitted):
+            self._committed = event.ns, event.checkpoint_id
+        elif isinstance(event, TaskInterrupted) and not event.provisional:
+            self._asked.update((event.ns, each.id) for each in event.interrupts)
 
-def _result(event: TaskFinished) -> Any:
-    if not isinstance(event.update, list):
-        return {} if event.update is None else event.update
-    # A channel that the task wrote more than once: all of it, in order.
-    together: dict[str, Any] = {}
-    for update in event.update:
-        for key, value in update.items():
-            together.setdefault(key, []).append(value)
-    return together
+    # Modes
 
+    def _values(self, event: AnyEvent) -> Any:
+        """The output: as the run begins, after every superstep that changed it, and as it stops for answers."""
+        match event:
+            case RunResumed() if (event.ns, event.checkpoint_id) != self._committed and event.values is not None:
+                return self._chosen(event, event.values)
+            case CheckpointCommitted() if self._is_new(event):
+                return self._chosen(event, event.values)
+            case RunInterrupted() if event.interrupts:
+                values = self._chosen(event, event.values)
+                if self._is_v2:
+                    return values
+                # Where the output is one value there is no place beside it.
+                return {**(values if isinstance(values, Mapping) else {}), INTERRUPT: event.interrupts}
+        return _NOTHING
 
-def _checkpoints_of(event: AnyEvent, keys: Keys) -> list[Any]:
-    """A dict for every checkpoint, once it is durable."""
-    if not isinstance(event, CheckpointCommitted):
-        return []
-    tasks = [{"id": id_, "name": node, "interrupts": (), "state": None} for id_, node in event.tasks]
-    return [
-        {
+    def _is_new(self, event: CheckpointCommitted) -> bool:
+        if self._keys is not None:
+            wanted = (self._keys,) if isinstance(self._keys, str) else self._keys
+            return any(key in event.changed_keys for key in wanted)
+        return event.changed or (event.source != "loop" and isinstance(event.values, Mapping))
+
+    def _chosen(self, event: AnyEvent, values: Any) -> Any:
+        is_own = self._is_v2 and event.ns == self._own
+        return as_output(self._topology if is_own else None, values, self._keys)
+
+    def _updates(self, event: AnyEvent) -> Any:
+        """`{node: what it wrote}` for every task that finished, None for one that wrote nothing; and questions."""
+        match event:
+            case TaskFinished():
+                update = {event.node: self._update(event.update)}
+                return {**update, "__metadata__": {"cached": True}} if event.is_cached else update
+            case TaskInterrupted() if event.interrupts and not event.provisional:
+                return {INTERRUPT: event.interrupts}
+            case RunInterrupted(interrupts=()) if event.ns == self._own:
+                return {INTERRUPT: ()}
+            case RunInterrupted():
+                # The others were told as they were asked.
+                left = tuple(each for each in event.interrupts if (event.ns, each.id) not in self._asked)
+                return {INTERRUPT: left} if left else _NOTHING
+        return _NOTHING
+
+    def _update(self, update: Any) -> Any:
+        if self._keys is None or not isinstance(update, Mapping | list):
+            return update
+        if isinstance(update, Mapping):
+            found = chosen(update, self._keys)
+            return None if found == {} else found
+        parts = [part for part in map(self._update, update) if part is not None]
+        return parts or None
+
+    def _task(self, event: AnyEvent) -> Any:
+        """A dict as a task starts, and one as it ends."""
+        match event:
+            case TaskStarted():
+                started = {"id": event.task_id, "name": event.node, "input": event.input, "triggers": event.triggers}
+                return {**started, "metadata": dict(event.metadata)} if event.metadata else started
+            case TaskFinished():
+                return _ended(event, result=_result(event))
+            case TaskInterrupted() if event.interrupts:
+                return _ended(event, interrupts=[{"value": each.value, "id": each.id} for each in event.interrupts])
+            case TaskFailed():
+                return _ended(event, error=event.error)
+        return _NOTHING
+
+    def _checkpoint(self, event: AnyEvent) -> Any:
+        """A dict for every checkpoint, once it is durable."""
+        if not isinstance(event, CheckpointCommitted) or event.checkpoint_id is None:
+            return _NOTHING
+        parent = event.parent_checkpoint_id
+        payload = {
             "config": _config(event, event.checkpoint_id),
-            "parent_config": None if event.parent_checkpoint_id is None else _config(event, event.parent_checkpoint_id),
-            "values": _only(event.values, keys),
+            "parent_config": None if parent is None else _config(event, parent),
+            "values": self._chosen(event, event.values),
             "metadata": dict(event.metadata),
             "next": list(event.next),
-            "tasks": tasks,
+            "tasks": [
+                {
+                    "id": task.id,
+                    "name": task.name,
+                    "interrupts": (),
+                    "state": None if task.checkpoint_ns is None else _place(event, task.checkpoint_ns),
+                }
+                for task in event.tasks
+            ],
         }
-    ]
+        # Nothing can be read there until the run has ended.
+        return {**payload, "provisional": True} if event.provisional else payload
+
+    def _debug(self, event: AnyEvent) -> Any:
+        """What "checkpoints" and "tasks" give, with the superstep and the time."""
+        is_checkpoint = isinstance(event, CheckpointCommitted)
+        payload = self._checkpoint(event) if is_checkpoint else self._task(event)
+        if payload is _NOTHING:
+            return _NOTHING
+        kind = "checkpoint" if is_checkpoint else "task" if isinstance(event, TaskStarted) else "task_result"
+        when = datetime.fromtimestamp(event.at, UTC).isoformat()
+        return {"step": event.step, "timestamp": when, "type": kind, "payload": payload}
 
 
-def _config(event: CheckpointCommitted, checkpoint_id: str | None) -> dict[str, Any]:
-    place = {"thread_id": event.thread_id, "checkpoint_ns": "|".join(event.ns)}
-    return {"configurable": place if checkpoint_id is None else {**place, "checkpoint_id": checkpoint_id}}
-
-
-def _debug_of(event: AnyEvent, keys: Keys) -> list[Any]:
-    """What "checkpoints" and "tasks" give, with the superstep and the time."""
-    kind = {CheckpointCommitted: "checkpoint", TaskStarted: "task"}.get(type(event), "task_result")
-    payloads = _checkpoints_of(event, keys) or _tasks_of(event, keys)
-    now = datetime.now(UTC).isoformat()
-    return [{"step": event.step, "timestamp": now, "type": kind, "payload": payload} for payload in payloads]
-
-
-def _only(values: Any, keys: Keys) -> Any:
-    """The part of the state that was asked for."""
-    if isinstance(values, list):
-        return [_only(each, keys) for each in values]
-    if not isinstance(values, Mapping):
-        return values
-    if keys is None:
-        return dict(values)
-    if isinstance(keys, str):
-        return values.get(keys)
-    return {key: value for key, value in values.items() if key in keys}
-
-
-_VIEWS: dict[str, Callable[[AnyEvent, Keys], list[Any]]] = {
-    "values": _values_of,
-    "updates": _updates_of,
-    "custom": _custom_of,
-    "messages": _messages_of,
-    "tasks": _tasks_of,
-    "checkpoints": _checkpoints_of,
-    "debug": _debug_of,
+_NOTHING: Any = object()
+_TASKS = (TaskStarted, TaskFinished, TaskInterrupted, TaskFailed)
+_TOLD_BY: Mapping[str, tuple[type[AnyEvent], ...]] = {
+    "values": (CheckpointCommitted, RunResumed, RunInterrupted),
+    "updates": (TaskFinished, TaskInterrupted, RunInterrupted),
+    "custom": (CustomEvent,),
+    "messages": (MessageEvent,),
+    "tasks": _TASKS,
+    "checkpoints": (CheckpointCommitted,),
+    "debug": (*_TASKS, CheckpointCommitted),
 }
 
 
 def view_of(
-    modes: StreamMode | Sequence[StreamMode],
+    modes: Modes,
     *,
+    topology: Topology | None = None,
     subgraphs: bool = False,
     version: str = "v1",
     output_keys: Keys = None,
 ) -> View:
     """One mode gives its payloads, a list of modes `(mode, payload)` pairs; with `subgraphs` the namespace comes first.
 
-    With `version="v2"` all of them are `{"type": mode, "ns": namespace, "data": payload}`. Where events were dropped
-    for a slow reader, the `ReaderGap` itself takes their place.
+    With `version="v2"` all of them are `{"type": mode, "ns": namespace, "data": payload}`, "values" with the questions
+    under "interrupts" and as the class of the output schema of `topology`. `output_keys` says what is given of the
+    state: those keys, or one key's value. Where events were dropped for a slow reader, the `ReaderGap` takes their
+    place, in mode "gap".
 
-    Raises `InvalidOptionError` for a mode or a version that there is not.
+    Raises `InvalidOptionError` for a mode or a version that there is not, and `UnknownStateKeyError`.
     """
-    wanted: list[str] = [modes] if isinstance(modes, str) else list(modes)
-    if not wanted or any(mode not in _VIEWS for mode in wanted):
+    wanted: list[Any] = [modes] if isinstance(modes, str) else list(modes)
+    known = get_args(StreamMode)
+    if not wanted or any(mode not in known for mode in wanted):
         option = "stream_mode"
-        known = " or ".join(map(repr, get_args(StreamMode)))
-        raise InvalidOptionError(option, modes, allowed=f"{known}, or a list of them")
-    if version not in ("v1", "v2"):
-        option = "version"
-        raise InvalidOptionError(option, version, allowed='"v1" or "v2"')
-
-    def view(event: AnyEvent) -> list[Any]:
-        if isinstance(event, ReaderGap):
-            return [event]
-        return [
-            _shaped(event, mode, payload)
-            for mode in wanted
-            if subgraphs or not event.ns or mode == "messages"
-            for payload in _VIEWS[mode](event, output_keys)
-        ]
-
-    def _shaped(event: AnyEvent, mode: str, payload: Any) -> Any:
-        if version == "v2":
-            return _part(event, mode, payload)
-        shaped = payload if isinstance(modes, str) else (mode, payload)
-        if not subgraphs:
-            return shaped
-        return (event.ns, shaped) if isinstance(modes, str) else (event.ns, *shaped)
-
-    return view
+        allowed = " or ".join(map(repr, known))
+        raise InvalidOptionError(option, modes, allowed=f"{allowed}, or a list of them")
+    check_version(version)
+    if topology is not None:
+        check_keys(topology, output_keys)
+    return View(topology, modes, subgraphs=subgraphs, version=version, output_keys=output_keys)
 
 
 def _part(event: AnyEvent, mode: str, payload: Any) -> dict[str, Any]:
     part = {"type": mode, "ns": event.ns, "data": payload}
     if mode != "values":
         return part
-    interrupts: tuple[Interrupt, ...] = event.interrupts if isinstance(event, RunInterrupted) else ()
-    if isinstance(payload, dict):
-        part["data"] = {key: value for key, value in payload.items() if key != INTERRUPT}
-    return {**part, "interrupts": interrupts}
+    return {**part, "interrupts": event.interrupts if isinstance(event, RunInterrupted) else ()}
+
+
+def _custom(event: AnyEvent) -> Any:
+    """What nodes told by their writer."""
+    return event.data if isinstance(event, CustomEvent) else _NOTHING
+
+
+def _message(event: AnyEvent) -> Any:
+    """`(message, metadata)` for every message that a node pushed, unless it is tagged "nostream"."""
+    if isinstance(event, MessageEvent) and NO_STREAM not in (event.metadata.get("tags") or ()):
+        return event.message, dict(event.metadata)
+    return _NOTHING
+
+
+def _ended(event: _Ended, **said: Any) -> dict[str, Any]:
+    return {"id": event.task_id, "name": event.node, "error": None, "result": {}, "interrupts": [], **said}
+
+
+def _result(event: TaskFinished) -> dict[str, Any]:
+    written: dict[str, list[Any]] = {}
+    for key, value in event.result:
+        written.setdefault(key, []).append(value)
+    return {key: values[0] if len(values) == 1 else {"$writes": values} for key, values in written.items()}
+
+
+def _config(event: CheckpointCommitted, checkpoint_id: str) -> dict[str, Any]:
+    return _place(event, "|".join(event.ns), checkpoint_id=checkpoint_id)
+
+
+def _place(event: CheckpointCommitted, ns: str, **more: str) -> dict[str, Any]:
+    return {"configurable": {"thread_id": event.thread_id, "checkpoint_ns": ns, **more}}

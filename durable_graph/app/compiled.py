@@ -1,6 +1,6 @@
 """The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from durable_graph._runtime.audience import Audience, Nobody
 from durable_graph._runtime.busy import only_run
 from durable_graph._runtime.drive import Ended
+from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.nested import Nested, nested_place
 from durable_graph._runtime.options import (
     Config,
@@ -16,7 +17,7 @@ from durable_graph._runtime.options import (
     merged_config,
     read_run,
 )
-from durable_graph._runtime.output import GraphOutput, result_of
+from durable_graph._runtime.output import GraphOutput, check_keys, check_version, result_of
 from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.start import run_graph
@@ -174,6 +175,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             InvalidUpdateError, UnknownNodeError, UnstorableValueError: see there.
         """
         place = self._place(input, config, options)
+        check_version(version)
+        check_keys(self._topology, output_keys)
         if stream_mode != "values":
             chunks = self.astream(
                 input, config, stream_mode=stream_mode, output_keys=output_keys, version=version, **options
@@ -193,14 +196,10 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     ) -> EventStream:
         """Run the graph and read its typed events: `async with graph.stream(...) as events: async for event in events`.
 
-        Input, options and errors as for `ainvoke`. `on_slow_reader` and `on_disconnect`: see `EventStream`.
+        Input, options and errors as for `ainvoke`. `on_slow_reader` and `on_disconnect`: see `EventStream`. Inside a
+        node of another graph a run ends with the node: "continue" is an error there.
         """
-        place = self._place(input, config, options)
-
-        async def run(audience: Audience) -> Any:
-            return result_of(self._topology, await self._run(place, audience), None, "v1")
-
-        return EventStream(run, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect)
+        return self._stream(self._place(input, config, options), on_slow_reader, on_disconnect)
 
     async def astream(
         self,
@@ -215,15 +214,24 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         on_disconnect: OnDisconnect = "cancel",
         **options: Unpack[RunOptions],
     ) -> AsyncGenerator[Any, None]:
-        """Run the graph and yield what LangGraph would: `{node: update}` for "updates", the state for "values".
+        """Run the graph and yield what LangGraph would: a chunk for each event of `stream_mode`.
 
-        With a list of modes, `(mode, payload)` pairs; with `subgraphs`, the namespace comes first. Leaving the loop
-        early cancels the run once the generator is closed, or lets it go on with `on_disconnect="continue"`; what had
-        finished is kept. Input, options and errors as for `ainvoke`.
+        The modes: "updates", `{node: what it wrote}`; "values", the output after each superstep that changed it;
+        "custom", what nodes tell by their writer; "messages", `(message, metadata)` of what they `push_message`;
+        "tasks", a dict as each starts and ends; "checkpoints", a dict for each, once it can be read; "debug", both with
+        the time. With a list of modes, `(mode, chunk)` pairs; with `subgraphs`, the namespace comes first, and nested
+        graphs are heard as well; with `version="v2"`, dicts of "type", "ns" and "data". `output_keys` is what of the
+        state is told. Questions come under `__interrupt__`.
+
+        Results are durable when they are told; with `durability="exit"` they are once the loop has ended. Leaving the
+        loop early cancels the run once the generator is closed, or lets it go on with `on_disconnect="continue"`; what
+        had finished is kept. Input, options and errors as for `ainvoke`, the rest as for `EventStream`.
         """
-        view = view_of(stream_mode, subgraphs=subgraphs, version=version, output_keys=output_keys)
-        events = self.stream(input, config, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect, **options)
-        async with events:
+        view = view_of(
+            stream_mode, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys
+        )
+        place = self._place(input, config, options)
+        async with self._stream(place, on_slow_reader, on_disconnect, view.wants) as events:
             async for event in events:
                 for payload in view(event):
                     yield payload
@@ -263,6 +271,22 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             defaults=self._defaults,
         )
         return msgspec.structs.replace(run, step_timeout=self.step_timeout)
+
+    def _stream(
+        self,
+        place: "Nested | Run",
+        on_slow_reader: OnSlowReader,
+        on_disconnect: OnDisconnect,
+        wants: Callable[[AnyEvent], bool] | None = None,
+    ) -> EventStream:
+        if isinstance(place, Nested) and on_disconnect == "continue":
+            option = "on_disconnect"
+            raise InvalidOptionError(option, on_disconnect, allowed="'cancel' in a node, with which all its runs end")
+
+        async def run(audience: Audience) -> Any:
+            return result_of(self._topology, await self._run(place, audience), None, "v1")
+
+        return EventStream(run, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect, wants=wants)
 
     async def _run(self, place: "Nested | Run", audience: Audience) -> Ended:
         if isinstance(place, Nested):

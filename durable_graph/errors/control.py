@@ -137,3 +137,7 @@ class StreamOverflowError(DurableGraphError):
             f"{limit} events wait for a slow reader: await the writer, `await writer(data)`, so that the node waits "
             f'for it, or stream with on_slow_reader="gap", which drops events'
         )
+
+
+class StreamMisuseError(DurableGraphError, RuntimeError):
+    """A stream of events read where or when it cannot be."""
