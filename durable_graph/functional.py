@@ -4,13 +4,13 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from durable_graph._runtime.calls import Definition
-from durable_graph._runtime.context import SAVED
+from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.session import current
+from durable_graph._runtime.workflow import INPUT, SAVED, VALUE, Saving, returned
 from durable_graph.app import CompiledGraph
 from durable_graph.caching import Cache
 from durable_graph.channels import LastValue
@@ -19,7 +19,7 @@ from durable_graph.codec import Codec
 from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError
 from durable_graph.graph import ChannelCodec, Node, Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
-from durable_graph.graph.signatures import annotation_of, name_of, signature_of
+from durable_graph.graph.signatures import annotation_of, injectable_in, name_of, signature_of
 from durable_graph.graph.single import single
 
 P = ParamSpec("P")
@@ -66,6 +66,10 @@ class TaskFunction(Generic[P, ReturnT]):
         """What its calls are recorded as."""
         return self._definition.name
 
+    async def aclear_cache(self, cache: Cache) -> None:
+        """Forget the results of its calls that the cache has."""
+        await cache.aclear([namespace_of_node(self.name, self._definition.action)])
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaiting[ReturnT]:
         scope = current.get()
         if scope is None or scope.is_over:
@@ -74,9 +78,25 @@ class TaskFunction(Generic[P, ReturnT]):
 
 
 @overload
-def task(function: Callable[P, Coroutine[Any, Any, ReturnT]], /) -> TaskFunction[P, ReturnT]: ...
+def task(
+    function: Callable[P, Coroutine[Any, Any, ReturnT]],
+    /,
+    *,
+    name: str | None = None,
+    retry_policy: Retry | None = None,
+    cache_policy: CachePolicy | None = None,
+    timeout: Timeout | None = None,
+) -> TaskFunction[P, ReturnT]: ...
 @overload
-def task(function: Callable[P, ReturnT], /) -> TaskFunction[P, ReturnT]: ...
+def task(
+    function: Callable[P, ReturnT],
+    /,
+    *,
+    name: str | None = None,
+    retry_policy: Retry | None = None,
+    cache_policy: CachePolicy | None = None,
+    timeout: Timeout | None = None,
+) -> TaskFunction[P, ReturnT]: ...
 @overload
 def task(
     *,
@@ -130,16 +150,40 @@ class TaskDecorator:
             raise GraphDescriptionError(f"a task is a function, not {function!r}")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise GraphDescriptionError(f"the task {function!r} is a generator; it has to return its result")
-        is_async = inspect.iscoroutinefunction(function)
-        name = self._name or getattr(function, "__name__", None)
-        if not name or name == "<lambda>":
+        is_async = inspect.iscoroutinefunction(_behind(function))
+        name = self._name or getattr(_behind(function), "__name__", None)
+        if not name or name in ("<lambda>", "__call__"):
             raise GraphDescriptionError(f"the task {function!r} has no name of its own; give it one: @task(name=...)")
         if self._timeout is not None and not is_async:
             raise GraphDescriptionError(f"the task {name!r} is a plain function, which no timeout can stop")
         definition = Definition(
-            name, function, is_async, self._retry, self._timeout, self._cache, _codec_of_result(function)
+            name,
+            function,
+            is_async,
+            self._retry,
+            self._timeout,
+            self._cache,
+            _codec_of_result(function),
+            _signature_of(function),
+            injectable_in(function),
         )
         return TaskFunction(definition, function)
+
+
+def _behind(function: Callable[..., Any]) -> Any:
+    """The function that a partial or an object calls."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    is_plain = inspect.isroutine(function) or inspect.isclass(function)
+    return function if is_plain else getattr(function, "__call__", function)  # noqa: B004  # bound, to look at
+
+
+def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError):
+        # A builtin that does not tell.
+        return None
 
 
 def _codec_of_result(function: Callable[..., Any]) -> Any:
@@ -159,17 +203,6 @@ def _codec_of_result(function: Callable[..., Any]) -> Any:
 
 # Entrypoints
 
-INPUT = "#input"
-VALUE = "#value"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Final(Generic[ValueT, SaveT]):
-    """What an entrypoint returns where `value` is its result, and `save` what its next call gets as `previous`."""
-
-    value: ValueT
-    save: SaveT
-
 
 class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     """Make a function the start of a durable workflow: `@entrypoint(checkpointer=...)`.
@@ -182,7 +215,10 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     others as for `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for what cannot be one.
     """
 
-    final = Final
+    class final(Saving[ValueT, SaveT]):  # noqa: N801  # LangGraph's name
+        """Return `entrypoint.final(value=..., save=...)` to give one value back and keep another as `previous`."""
+
+        __slots__ = ()
 
     def __init__(
         self,
@@ -259,17 +295,11 @@ def _returning(function: Callable[..., Any], *, is_async: bool) -> Callable[...,
     if not is_async:
 
         def call(given: Any, **extra: Any) -> dict[str, Any]:
-            return _written(function(given, **extra))
+            return returned(function(given, **extra))
 
         return functools.update_wrapper(call, function)
 
     async def call_async(given: Any, **extra: Any) -> dict[str, Any]:
-        return _written(await function(given, **extra))
+        return returned(await function(given, **extra))
 
     return functools.update_wrapper(call_async, function)
-
-
-def _written(result: Any) -> dict[str, Any]:
-    if isinstance(result, Final):
-        return {VALUE: result.value, SAVED: result.save}
-    return {VALUE: result, SAVED: result}

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ from durable_graph._engine.task import (
 )
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.calls import Calls
-from durable_graph._runtime.context import config_of, previous_of, runtime_of, writer_of
+from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.mutation import check_argument_unchanged, check_unchanged, photographed
 from durable_graph._runtime.remembered import remember, remembered
 from durable_graph._runtime.results import Result, read_result
@@ -230,20 +230,6 @@ def _timeout(task: Task, node: Node) -> TimeoutPolicy | None:
         idle_timeout=limits.idle,
         refresh_on="heartbeat" if limits.only_heartbeats else "auto",
     )
-
-
-def injected(scope: Scope, wanted: Mapping[str, str], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The parameters that a function has beside the state: `wanted` says of what kind each of them is."""
-    if not wanted:
-        return {}
-    made: dict[str, Callable[[], Any]] = {
-        "runtime": lambda: runtime_of(scope),
-        "config": lambda: config_of(scope),
-        "writer": lambda: writer_of(scope),
-        "previous": lambda: previous_of(scope),
-        "error": lambda: (told or {})["error"],
-    }
-    return {name: made[kind]() for name, kind in wanted.items()}
 
 
 # What it came to

@@ -5,7 +5,9 @@ again and calls something else is told so, in place of being handed the wrong re
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -15,9 +17,11 @@ import msgspec
 from durable_graph._engine.task import Argument, Task
 from durable_graph._runtime.calling import call_action
 from durable_graph._runtime.cancellation import finish
+from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.remembered import key_of
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Scope, Session, current
+from durable_graph._runtime.telling_calls import tell_call_failed, tell_call_finished, tell_call_started
 from durable_graph._runtime.unwinding import GraphInterrupt
 from durable_graph.checkpointing import verify_records
 from durable_graph.checkpointing.digests import record_digest
@@ -29,7 +33,11 @@ from durable_graph.records import Rank, TaskRecord
 
 
 class Definition(msgspec.Struct, frozen=True):
-    """A function that may be called as a task. `result` is the codec of what it is annotated to return, if any."""
+    """A function that may be called as a task. `result` is the codec of what it is annotated to return, if any.
+
+    `signature` is None for a function that does not tell it; `injected` are the parameters that it is provided with
+    unless the caller gives them.
+    """
 
     name: str
     action: Callable[..., Any]
@@ -38,6 +46,8 @@ class Definition(msgspec.Struct, frozen=True):
     timeout: TimeoutPolicy | None = None
     cache: CachePolicy | None = None
     result: TypeCodec | None = None
+    signature: inspect.Signature | None = None
+    injected: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class RecordedCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -52,8 +62,40 @@ class RecordedCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_declared: bool
 
 
+class KeptCall(msgspec.Struct, frozen=True):
+    """A call of a run of which nothing is stored, for when its caller is tried again."""
+
+    name: str
+    arguments: bytes
+    value: Any
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(RecordedCall)
+
+
+class Call(asyncio.Task[Any]):
+    """A call at work. It knows whether anybody asked what it came to."""
+
+    is_asked_for = False
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self.is_asked_for = True
+        return super().__await__()
+
+    def result(self) -> Any:
+        """What it returned."""
+        self.is_asked_for = True
+        return super().result()
+
+    def exception(self) -> BaseException | None:
+        """What it raised."""
+        self.is_asked_for = True
+        return super().exception()
+
+    def failure(self) -> BaseException | None:
+        """What it raised, for who looks after it and does not ask for its result."""
+        return None if self.cancelled() else super().exception()
 
 
 class Calls:
@@ -63,25 +105,28 @@ class Calls:
         self._session = session
         self._ns = ns
         self._born = born
-        self._recorded: dict[int, RecordedCall] = {}
+        self._recorded: dict[int, RecordedCall | KeptCall] = {}
         self._is_loaded = is_fresh or session.ledger is None
         self._loading = asyncio.Lock()
         self._count = 0
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[Call] = set()
         self._nested: dict[int, Calls] = {}
+
+    @property
+    def ns(self) -> str:
+        """The namespace in which they are recorded."""
+        return self._ns
 
     def begin(self) -> None:
         """Another attempt starts: calls are counted from the first again."""
         self._count = 0
         self._running = set()
 
-    def start(
-        self, scope: Scope, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> "asyncio.Task[Any]":
+    def start(self, scope: Scope, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """The call, begun. Its position is that of this call of `start`, whatever order the calls end in."""
         position = self._count
         self._count += 1
-        running = asyncio.ensure_future(self._perform(scope, position, definition, args, kwargs))
+        running = Call(self._perform(scope, position, definition, _given(definition, args, kwargs)))
         self._running.add(running)
         return running
 
@@ -91,7 +136,7 @@ class Calls:
         if running:
             await asyncio.wait(running)
         for task in self._running:
-            if not task.cancelled() and (error := task.exception()) is not None:
+            if (error := task.failure()) is not None and not task.is_asked_for:
                 raise error
 
     async def end(self, error: BaseException) -> BaseException:
@@ -105,7 +150,7 @@ class Calls:
             await asyncio.wait(left)
         questions: dict[str, Interrupt] = {}
         for task in self._running:
-            failure = None if task.cancelled() else task.exception()
+            failure = task.failure()
             if isinstance(failure, GraphInterrupt):
                 questions.update((each.id, each) for each in failure.interrupts)
             elif asked and isinstance(failure, Exception) and failure is not error:
@@ -115,27 +160,27 @@ class Calls:
             return GraphInterrupt({**own, **questions}.values())
         return error
 
-    async def _perform(
-        self, scope: Scope, position: int, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        topology = self._session.topology
-        arguments = digest_of(topology, args, kwargs)
+    async def _perform(self, scope: Scope, position: int, definition: Definition, given: "_Given") -> Any:
+        arguments = digest_of(self._session.topology, given.args, given.kwargs)
         await self._load()
         recorded = self._recorded.get(position)
         if recorded is not None:
             return self._replayed(scope, position, definition, arguments, recorded)
-        depth = scope.depth + 1
-        inner = self._scope(scope, position, definition, depth)
-        call = partial(definition.action, *args, **kwargs)
-        value = await self._cached(inner, depth, call, definition, {"args": list(args), "kwargs": kwargs})
-        if self._session.ledger is None:
-            return value
-        standing = await self._record(position, definition, arguments, value)
-        if standing is None:
-            return value
-        return self._replayed(scope, position, definition, arguments, standing)
+        inner = self._scope(scope, position, definition)
+        try:
+            await tell_call_started(inner, (given.args, given.kwargs))
+            value = await self._cached(inner, definition, given)
+            standing = await self._record(position, definition, arguments, value)
+        except Exception as error:
+            error.add_note(f"in task {definition.name!r}, call {position + 1} of {scope.node!r}")
+            await tell_call_failed(inner, error)
+            raise
+        if standing is not None:
+            value = self._replayed(scope, position, definition, arguments, standing)
+        await tell_call_finished(inner, value)
+        return value
 
-    def _scope(self, scope: Scope, position: int, definition: Definition, depth: int) -> Scope:
+    def _scope(self, scope: Scope, position: int, definition: Definition) -> Scope:
         return Scope(
             session=scope.session,
             state=scope.state,
@@ -145,9 +190,10 @@ class Calls:
             answers=scope.answers,
             first_started=scope.first_started,
             metadata=scope.metadata,
-            depth=depth,
+            depth=scope.depth + 1,
             is_fresh=scope.is_fresh and position not in self._nested,
             new_calls=partial(self._inside, position),
+            around=scope,
         )
 
     def _inside(self, position: int, inner: Scope) -> "Calls":
@@ -157,32 +203,30 @@ class Calls:
         self._nested[position].begin()
         return self._nested[position]
 
-    async def _cached(
-        self, inner: Scope, depth: int, call: Callable[[], Any], definition: Definition, given: dict[str, Any]
-    ) -> Any:
+    async def _cached(self, inner: Scope, definition: Definition, given: "_Given") -> Any:
         cache, policy = self._session.cache, definition.cache
         if cache is None or policy is None:
-            return await self._run(inner, depth, call, definition)
+            return await self._run(inner, definition, given)
         topology = self._session.topology
-        key_func = policy.key_func
-        called = given if key_func is None else key_func(*given["args"], **given["kwargs"])
-        plain = CachePolicy(ttl=policy.ttl)
-        key = key_of(topology, definition.name, definition.action, plain, called)
+        called: Any = {"args": list(given.args), "kwargs": given.kwargs}
+        if policy.key_func is not None:
+            called = policy.key_func(*given.args, **given.kwargs)
+        key = key_of(topology, definition.name, definition.action, CachePolicy(ttl=policy.ttl), called)
         found = await cache.aget([key])
         if key in found:
             return _value_of(topology, definition, _decode(found[key]))
-        value = await self._run(inner, depth, call, definition)
+        value = await self._run(inner, definition, given)
         data, is_declared = _encoded(topology, definition, value)
         await cache.aset({key: (_encoder.encode(RecordedCall(definition.name, b"", data, is_declared)), policy.ttl)})
         return value
 
-    async def _run(self, inner: Scope, depth: int, call: Callable[[], Any], definition: Definition) -> Any:
+    async def _run(self, inner: Scope, definition: Definition, given: "_Given") -> Any:
         token = current.set(inner)
         try:
-            async with self._gate(depth):
+            async with self._gate(inner.depth):
                 while True:
                     try:
-                        return await _once(inner, call, definition)
+                        return await _once(inner, definition, given)
                     except Exception as error:
                         wait = retry_after(definition.retry, error, inner.number)
                         if wait is None:
@@ -218,6 +262,10 @@ class Calls:
         """Record a result. Gives the one that stands if another process recorded its own first."""
         session = self._session
         journal = session.shared.journal
+        if session.ledger is None:
+            # Nothing is stored, so nothing has to be storable: it is kept for the next attempt as it is.
+            self._recorded[position] = KeptCall(definition.name, arguments, value)
+            return None
         assert journal is not None  # noqa: S101  # a ledger comes with one
         data, is_declared = _encoded(session.topology, definition, value)
         own = RecordedCall(definition.name, arguments, data, is_declared)
@@ -234,11 +282,11 @@ class Calls:
         record = msgspec.structs.replace(record, digest=record_digest(journal.thread.origin, record))
         await session.shared.durability.flush()
         (standing,) = await finish(journal.save_records((record,)), session.run.grace)
-        self._recorded[position] = _decode(standing.value)
-        return None if standing == record else self._recorded[position]
+        self._recorded[position] = stood = _decode(standing.value)
+        return None if standing == record else stood
 
     def _replayed(
-        self, scope: Scope, position: int, definition: Definition, arguments: bytes, recorded: RecordedCall
+        self, scope: Scope, position: int, definition: Definition, arguments: bytes, recorded: RecordedCall | KeptCall
     ) -> Any:
         where = f"node {scope.node!r}"
         if recorded.name != definition.name:
@@ -252,7 +300,27 @@ class Calls:
                 recorded=f"{recorded.name!r} with other arguments",
                 called=f"{definition.name!r} with these",
             )
+        if isinstance(recorded, KeptCall):
+            return recorded.value
         return _value_of(self._session.topology, definition, recorded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a call was made with, and which parameters it is to be provided with: its caller left them out."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    wanted: Mapping[str, str]
+
+
+def _given(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Given:
+    """The arguments, the same however the call is written. Raises `TypeError` for those that the function has not."""
+    if definition.signature is None:
+        return _Given(args, kwargs, {})
+    bound = definition.signature.bind_partial(*args, **kwargs)
+    wanted = {name: kind for name, kind in definition.injected.items() if name not in bound.arguments}
+    return _Given(bound.args, bound.kwargs, wanted)
 
 
 def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall) -> Any:
@@ -260,8 +328,9 @@ def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall
     return (codec or topology.argument).decode(recorded.value)
 
 
-async def _once(inner: Scope, call: Callable[[], Any], definition: Definition) -> Any:
+async def _once(inner: Scope, definition: Definition, given: _Given) -> Any:
     inner.forget_calls()
+    call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
     try:
         called = await call_action(inner, call, definition.is_async, definition.timeout)
         if inner.has_calls:

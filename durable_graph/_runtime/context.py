@@ -9,12 +9,10 @@ import msgspec
 
 from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.session import Scope, scope_of
+from durable_graph._runtime.workflow import SAVED
 from durable_graph._runtime.writer import Room, StreamWriter
 from durable_graph.graph.type_variables import ContextT
 from durable_graph.records import checkpoint_id
-
-SAVED = "#saved"
-"""The channel of what an entrypoint saves for its next call."""
 
 
 class ExecutionInfo(msgspec.Struct, frozen=True, gc=False):

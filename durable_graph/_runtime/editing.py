@@ -21,6 +21,7 @@ from durable_graph._runtime.journal import Journal, Ledger, Opened, open_thread
 from durable_graph._runtime.places import Place, topology_at
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
+from durable_graph._runtime.workflow import is_workflow, returned
 from durable_graph._runtime.writing import input_writes
 from durable_graph.checkpointing import Checkpointer, verify
 from durable_graph.errors import (
@@ -178,7 +179,7 @@ class _Editor:
                 if only.values is not None:
                     raise InvalidUpdateError("as_node=END ends what is left to run, and takes no values")
                 return _step_of(clear(topology, state, recorded, session.reserve(state)), state, "update")
-            named = only.as_node or inferred_node(topology, source, writers)
+            named = only.as_node or self._inferred(source, writers)
             if named in (START, INPUT):
                 writes = input_writes(topology, only.values, session.max_value_bytes)
                 return _step_of(admit(topology, state, recorded, writes, session.reserve(state)), state, "input")
@@ -200,12 +201,18 @@ class _Editor:
         if update.task_id is not None:
             self._check_task(state, update.task_id, update.as_node)
         task = Task(update.as_node, no, ord_)
-        attempted = await route_as(session, state, task, update.values, new_trial())
+        values = returned(update.values) if is_workflow(topology) else update.values
+        attempted = await route_as(session, state, task, values, new_trial())
         if attempted.error is not None:
             raise attempted.error
         if not isinstance(attempted.outcome, Done):
             raise InvalidUpdateError(f"a router of {task.node!r} asks a question, which an update cannot wait for")
         return attempted.outcome
+
+    def _inferred(self, source: str | None, writers: Sequence[str]) -> str:
+        topology = self._session.topology
+        # An entrypoint has one node, and what an edit of it is about is what that returned.
+        return topology.name if is_workflow(topology) else inferred_node(topology, source, writers)
 
     def _check_task(self, state: State, id_: str, node: str) -> None:
         whose = self._session.identity or Identity("", 0)

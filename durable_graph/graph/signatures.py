@@ -18,6 +18,7 @@ INJECTABLE: Final = ("runtime", "config", "writer", "previous")
 """The parameters that a node may have beside the state, by name."""
 
 ROUTER_INJECTABLE: Final = ("runtime", "config")
+TASK_INJECTABLE: Final = ("runtime", "config", "writer")
 HANDLER_INJECTABLE: Final = (*INJECTABLE, "error")
 
 _ANNOTATED: Final = {"Runtime": "runtime", "StreamWriter": "writer", "NodeError": "error"}
@@ -75,6 +76,17 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
         problem = f"requires the parameter {named}, which nothing provides; {beside}"
     takes = None if first.kind in _VARIADIC else _resolved(first.annotation, function)
     return Signature(is_async, injected, takes, problem)
+
+
+def injectable_in(function: Callable[..., Any]) -> dict[str, str]:
+    """The parameters of a function that it is provided with, wherever they stand, and of what kind each is."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):
+        return {}
+    behind, given = _function_behind(function), _already_given(function)
+    kinds = {p.name: _kind_of(p, behind, TASK_INJECTABLE) for p in parameters if p.kind in _BY_NAME}
+    return {name: kind for name, kind in kinds.items() if kind is not None and name not in given}
 
 
 def routes_of(path: Callable[..., Any]) -> tuple[Any, ...] | None:

@@ -1,0 +1,21 @@
+"""The parameters that user code may have beside its input."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from durable_graph._runtime.context import config_of, previous_of, runtime_of, writer_of
+from durable_graph._runtime.session import Scope
+
+
+def injected(scope: Scope, wanted: Mapping[str, str], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The parameters that a function has beside its input: `wanted` says of what kind each of them is."""
+    if not wanted:
+        return {}
+    made: dict[str, Callable[[], Any]] = {
+        "runtime": lambda: runtime_of(scope),
+        "config": lambda: config_of(scope),
+        "writer": lambda: writer_of(scope),
+        "previous": lambda: previous_of(scope),
+        "error": lambda: (told or {})["error"],
+    }
+    return {name: made[kind]() for name, kind in wanted.items()}

@@ -1,0 +1,33 @@
+"""What an entrypoint's graph keeps: its input, what it returned, and what its next call gets as `previous`."""
+
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from durable_graph.graph import Topology
+
+ValueT = TypeVar("ValueT")
+SaveT = TypeVar("SaveT")
+
+INPUT: Final = "#input"
+VALUE: Final = "#value"
+SAVED: Final = "#saved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving(Generic[ValueT, SaveT]):
+    """What an entrypoint returns where `value` is its result, and `save` what its next call gets as `previous`."""
+
+    value: ValueT
+    save: SaveT
+
+
+def is_workflow(topology: Topology) -> bool:
+    """Whether the graph is an entrypoint's."""
+    return SAVED in topology.channels
+
+
+def returned(result: Any) -> dict[str, Any]:
+    """What the entrypoint's function returned, as what its node writes."""
+    if isinstance(result, Saving):
+        return {VALUE: result.value, SAVED: result.save}
+    return {VALUE: result, SAVED: result}

@@ -1,0 +1,270 @@
+"""`@entrypoint`: a function as a graph, that remembers what it returned."""
+
+from typing import Any
+
+import pytest
+
+from durable_graph import (
+    Checkpointer,
+    Command,
+    GraphDescriptionError,
+    InvalidUpdateError,
+    MissingCheckpointerError,
+    Runtime,
+    UnstorableValueError,
+    entrypoint,
+    interrupt,
+    task,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, history, questions
+
+
+async def test_it_is_run_like_a_graph(saver: Checkpointer, durability: Durability) -> None:
+    @entrypoint(checkpointer=saver)
+    async def double(number: int) -> int:
+        return number * 2
+
+    assert await double.ainvoke(21, THREAD, durability=durability) == 42
+
+
+async def test_it_runs_without_a_checkpointer() -> None:
+    seen: list[Any] = []
+
+    @entrypoint()
+    async def echo(given: Any, *, previous: Any) -> Any:
+        seen.append(previous)
+        return given
+
+    assert [await echo.ainvoke({"a": "1"}) for _ in range(2)] == [{"a": "1"}] * 2
+    assert seen == [None, None]
+
+
+async def test_it_is_given_what_it_returned_before(saver: Checkpointer, durability: Durability) -> None:
+    seen: list[Any] = []
+
+    @entrypoint(checkpointer=saver)
+    async def chain(given: Any, *, previous: Any) -> Any:
+        seen.append(previous)
+        return {"previous": previous, "current": given}
+
+    first = await chain.ainvoke("1", THREAD, durability=durability)
+    second = await chain.ainvoke("2", THREAD, durability=durability)
+
+    assert first == {"previous": None, "current": "1"}
+    assert second == {"previous": first, "current": "2"}
+    assert seen == [None, first]
+
+
+async def test_each_thread_has_its_own_previous(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def last(given: str, *, previous: str | None) -> str:
+        return f"{previous}>{given}"
+
+    assert await last.ainvoke("a", THREAD) == "None>a"
+    assert await last.ainvoke("b", thread_id="other") == "None>b"
+
+
+async def test_what_it_saves_may_differ_from_what_it_returns(saver: Checkpointer, durability: Durability) -> None:
+    @entrypoint(checkpointer=saver)
+    async def counting(given: int, *, previous: int | None) -> entrypoint.final[str, int]:
+        total = (previous or 0) + given
+        return entrypoint.final(value=f"total {total}", save=total)
+
+    assert [await counting.ainvoke(n, THREAD, durability=durability) for n in (1, 2, 3)] == [
+        "total 1",
+        "total 3",
+        "total 6",
+    ]
+
+
+async def test_the_runtime_has_the_previous_too(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def last(given: str, runtime: Runtime[Any]) -> str:
+        return f"{runtime.previous}>{given}"
+
+    assert await last.ainvoke("a", THREAD) == "None>a"
+    assert await last.ainvoke("b", THREAD) == "None>a>b"
+
+
+async def test_none_is_a_result_like_any_other(saver: Checkpointer) -> None:
+    seen: list[Any] = []
+
+    @entrypoint(checkpointer=saver)
+    async def nothing(given: Any, *, previous: Any) -> None:
+        seen.append(previous)
+
+    assert await nothing.ainvoke(1, THREAD) is None
+    assert await nothing.ainvoke(0, THREAD) is None
+    assert seen == [None, None]
+
+
+async def test_a_plain_function_runs_too(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    def double(number: int, *, previous: int | None) -> int:
+        return number * 2 + (previous or 0)
+
+    assert [await double.ainvoke(n, THREAD) for n in (1, 2)] == [2, 6]
+
+
+async def test_its_state_is_what_it_saved(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def double(number: int) -> int:
+        return number * 2
+
+    await double.ainvoke(21, THREAD)
+
+    state = await double.aget_state(THREAD)
+    assert (state.values, state.next, state.tasks) == (42, (), ())
+    assert [((each.metadata or {})["source"], each.next) for each in await history(double)] == [
+        ("loop", ()),
+        ("input", ("double",)),
+    ]
+
+
+async def test_its_previous_may_be_edited(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def chain(given: Any, *, previous: Any) -> Any:
+        return [previous, given]
+
+    await chain.aupdate_state(THREAD, "before the first")
+    assert await chain.ainvoke("1", THREAD) == ["before the first", "1"]
+    await chain.aupdate_state(THREAD, "edited")
+    assert await chain.ainvoke("2", THREAD) == ["edited", "2"]
+
+
+async def test_an_edit_needs_a_checkpointer() -> None:
+    @entrypoint()
+    async def echo(given: Any) -> Any:
+        return given
+
+    with pytest.raises(MissingCheckpointerError):
+        await echo.aupdate_state(THREAD, "edited")
+
+
+async def test_it_is_replayed_from_its_input(saver: Checkpointer) -> None:
+    turns: list[str] = []
+
+    @entrypoint(checkpointer=saver)
+    async def note(given: str, *, previous: str | None) -> str:
+        turns.append(given)
+        return f"{given}{len(turns)}"
+
+    await note.ainvoke("a", THREAD)
+    started = (await history(note))[-1]
+
+    assert await note.ainvoke(None, started.config) == "a2"
+    assert turns == ["a", "a"]
+
+
+async def test_it_streams_its_result_under_its_name(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def double(number: int) -> int:
+        return number * 2
+
+    assert [chunk async for chunk in double.astream(21, THREAD)] == [{"double": 42}]
+    assert [chunk async for chunk in double.astream(4, thread_id="v", stream_mode="values")] == [8]
+
+
+async def test_it_streams_its_tasks_as_they_end(saver: Checkpointer, durability: Durability) -> None:
+    @task
+    async def foo(state: dict[str, str]) -> dict[str, str]:
+        return {"a": state["a"] + "foo", "b": "bar"}
+
+    @task
+    async def bar(a: str, b: str, c: str | None = None) -> dict[str, str]:
+        return {"a": a + b, "c": (c or "") + "bark"}
+
+    @entrypoint(checkpointer=saver)
+    async def flow(state: dict[str, str]) -> dict[str, str]:
+        first = await foo(state)
+        return await bar(first["a"], first["b"])
+
+    assert [chunk async for chunk in flow.astream({"a": "0"}, THREAD, durability=durability)] == [
+        {"foo": {"a": "0foo", "b": "bar"}},
+        {"bar": {"a": "0foobar", "c": "bark"}},
+        {"flow": {"a": "0foobar", "c": "bark"}},
+    ]
+
+
+async def test_it_asks_and_goes_on(saver: Checkpointer, durability: Durability) -> None:
+    @entrypoint(checkpointer=saver)
+    async def ask(given: str) -> str:
+        return f"{given}:{interrupt('well?')}"
+
+    result = await ask.ainvoke("in", THREAD, durability=durability)
+    assert questions(result) == ["well?"]
+    assert [each.value for each in (await ask.aget_state(THREAD)).interrupts] == ["well?"]
+
+    assert await ask.ainvoke(Command(resume="yes"), THREAD, durability=durability) == "in:yes"
+
+
+async def test_an_error_leaves_it_to_be_resumed(saver: Checkpointer, durability: Durability) -> None:
+    is_failing = True
+
+    @entrypoint(checkpointer=saver)
+    async def flaky(given: str, *, previous: str | None) -> str:
+        if is_failing:
+            raise ConnectionError
+        return f"{previous}>{given}"
+
+    with pytest.raises(ConnectionError):
+        await flaky.ainvoke("in", THREAD, durability=durability)
+    is_failing = False
+
+    assert (await flaky.aget_state(THREAD)).next == ("flaky",)
+    assert await flaky.ainvoke(None, THREAD, durability=durability) == "None>in"
+
+
+async def test_the_previous_of_a_run_that_failed_is_the_one_before(saver: Checkpointer) -> None:
+    is_failing = False
+
+    @entrypoint(checkpointer=saver)
+    async def flaky(given: str, *, previous: str | None) -> str:
+        if is_failing:
+            raise ConnectionError
+        return f"{previous}>{given}"
+
+    await flaky.ainvoke("1", THREAD)
+    is_failing = True
+    with pytest.raises(ConnectionError):
+        await flaky.ainvoke("2", THREAD)
+    is_failing = False
+
+    assert await flaky.ainvoke("3", THREAD) == "None>1>3"
+
+
+async def test_a_generator_is_refused() -> None:
+    with pytest.raises(GraphDescriptionError, match="generator"):
+
+        @entrypoint()
+        async def generate(given: Any) -> Any:
+            yield given
+
+
+async def test_a_function_without_an_input_is_refused() -> None:
+    with pytest.raises(GraphDescriptionError, match="takes no positional parameter"):
+
+        @entrypoint()
+        async def nothing() -> None: ...
+
+
+async def test_a_result_that_cannot_be_stored_is_refused_before_anything_is(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def odd(given: int) -> Any:
+        return object()
+
+    with pytest.raises(UnstorableValueError):
+        await odd.ainvoke(1, THREAD)
+    assert (await odd.aget_state(THREAD)).next == ("odd",)
+
+
+async def test_an_update_as_a_node_that_it_does_not_have_is_refused(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def echo(given: Any) -> Any:
+        return given
+
+    await echo.ainvoke(1, THREAD)
+
+    with pytest.raises((InvalidUpdateError, LookupError), match="'other'"):
+        await echo.aupdate_state(THREAD, 2, as_node="other")

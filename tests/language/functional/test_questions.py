@@ -1,0 +1,123 @@
+"""Questions of entrypoints and of their tasks: one at a time, answered in order, and no call runs twice for them."""
+
+from typing import Any
+
+import pytest
+
+from durable_graph import Checkpointer, Command, entrypoint, interrupt, task
+from tests.language.trails import THREAD, questions
+
+
+@pytest.mark.parametrize("answers", [(True, True), (False, True)])
+async def test_one_task_that_is_called_twice_asks_twice(saver: Checkpointer, answers: tuple[bool, bool]) -> None:
+    @task
+    async def add(name: str) -> str:
+        return f"{'added' if interrupt(f'add {name}?') else 'left out'} {name}"
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: str) -> list[str]:
+        return [await add("james"), await add("will")]
+
+    first = await flow.ainvoke("ignored", THREAD)
+    assert questions(first) == ["add james?"]
+    (waiting,) = (await flow.aget_state(THREAD)).tasks
+    assert [each.value for each in waiting.interrupts] == ["add james?"]
+
+    second = await flow.ainvoke(Command(resume=answers[0]), THREAD)
+    assert questions(second) == ["add will?"]
+    (waiting,) = (await flow.aget_state(THREAD)).tasks
+    assert [each.value for each in waiting.interrupts] == ["add will?"]
+    assert first["__interrupt__"][0].id != second["__interrupt__"][0].id
+
+    result = await flow.ainvoke(Command(resume=answers[1]), THREAD)
+    assert result == [f"{'added' if answers[0] else 'left out'} james", "added will"]
+
+
+async def test_tasks_that_are_made_in_the_entrypoint_itself(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def flow(topics: int) -> list[str]:
+        @task
+        async def setup() -> int:
+            return topics
+
+        @task
+        async def ask(question: str) -> str:
+            return str(interrupt(question))
+
+        return [await ask(f"topic {number + 1}?") for number in range(await setup())]
+
+    assert questions(await flow.ainvoke(2, THREAD)) == ["topic 1?"]
+    assert questions(await flow.ainvoke(Command(resume="first"), THREAD)) == ["topic 2?"]
+    assert await flow.ainvoke(Command(resume="second"), THREAD) == ["first", "second"]
+
+
+async def test_several_tasks_before_the_one_that_asks(saver: Checkpointer) -> None:
+    @task
+    async def plus(number: int) -> int:
+        return number + 1
+
+    @task
+    async def twice(number: int) -> int:
+        return number * 2
+
+    @task
+    async def ask(question: str) -> str:
+        return str(interrupt(question))
+
+    @entrypoint(checkpointer=saver)
+    async def flow(number: int) -> list[Any]:
+        result = await twice(await plus(number))
+        return [result, await ask(f"{result}?")]
+
+    assert questions(await flow.ainvoke(5, THREAD)) == ["12?"]
+    assert await flow.ainvoke(Command(resume="go on"), THREAD) == [12, "go on"]
+
+
+async def test_no_record_is_written_again_for_a_call_that_was_recorded(saver: Checkpointer) -> None:
+    @task
+    async def setup(number: int) -> int:
+        return number
+
+    @task
+    async def ask(question: str) -> str:
+        return str(interrupt(question))
+
+    @entrypoint(checkpointer=saver)
+    async def flow(number: int) -> str:
+        return await ask(f"{await setup(number)}?")
+
+    await flow.ainvoke(1, THREAD)
+    written: list[Any] = []
+    saved = saver.save_writes
+
+    async def watched(batch: Any) -> Any:
+        written.extend((record.ns, record.born, record.ord) for record in batch.records)
+        return await saved(batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saver, "save_writes", watched)
+        assert await flow.ainvoke(Command(resume="yes"), THREAD) == "yes"
+
+    # The answer, in the record of the entrypoint's task, and the result of the task that asked.
+    assert len(set(written)) == 2
+
+
+async def test_a_question_is_not_swallowed_inside_a_task(saver: Checkpointer) -> None:
+    """P18."""
+
+    @task
+    async def ask() -> Any:
+        try:
+            return interrupt("well?")
+        except Exception:  # what must not catch it
+            return "swallowed"
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> Any:
+        try:
+            return await ask()
+        except Exception:  # what must not catch it
+            return "swallowed outside"
+
+    assert questions(await flow.ainvoke(1, THREAD)) == ["well?"]
+    assert await flow.ainvoke(Command(resume="yes"), THREAD) == "yes"

@@ -1,0 +1,286 @@
+"""A function that is run again finds the results of its calls: by position, checked by name and arguments."""
+
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from durable_graph import Checkpointer, Command, ReplayMismatchError, entrypoint, interrupt, task
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, history, questions
+
+
+class Account:
+    """Tasks that note their calls, and an entrypoint that calls them in the order it is told."""
+
+    def __init__(self, saver: Checkpointer) -> None:
+        self.calls = Calls()
+        self.order: list[Any] = []
+
+        @task
+        async def debit(amount: int) -> str:
+            self.calls.note(f"debit {amount}")
+            return f"debited {amount}"
+
+        @task
+        async def credit(amount: int) -> str:
+            self.calls.note(f"credit {amount}")
+            return f"credited {amount}"
+
+        tasks: dict[str, Any] = {"debit": debit, "credit": credit}
+
+        @entrypoint(checkpointer=saver)
+        async def transfer(_: int) -> list[str]:
+            results = [await tasks[name](amount) for name, amount in self.order]
+            interrupt("go on?")
+            return results
+
+        self.transfer: Any = transfer
+
+    async def until_asked(self, *order: Any, durability: Durability = "sync") -> None:
+        """Run up to the question, with these calls."""
+        self.order = [*order]
+        assert questions(await self.transfer.ainvoke(1, THREAD, durability=durability)) == ["go on?"]
+        self.calls.taken()
+
+    async def go_on(self, *order: Any) -> Any:
+        """Answer, with these calls the second time."""
+        self.order = [*order]
+        return await self.transfer.ainvoke(Command(resume=True), THREAD)
+
+
+@pytest.fixture
+async def account(saver: Checkpointer) -> Account:
+    return Account(saver)
+
+
+DEBIT, CREDIT = ("debit", 1), ("credit", 1)
+
+
+async def test_the_same_calls_get_their_results_and_run_no_more(account: Account, durability: Durability) -> None:
+    await account.until_asked(DEBIT, CREDIT, durability=durability)
+
+    assert await account.go_on(DEBIT, CREDIT) == ["debited 1", "credited 1"]
+    assert account.calls.taken() == []
+
+
+async def test_other_calls_in_the_same_places_are_an_error_that_names_both(account: Account) -> None:
+    """P10."""
+    await account.until_asked(DEBIT, CREDIT)
+
+    with pytest.raises(ReplayMismatchError) as raised:
+        await account.go_on(CREDIT, DEBIT)
+
+    assert "debit" in raised.value.recorded
+    assert "credit" in raised.value.called
+    assert raised.value.position == 0
+    assert account.calls.taken() == []
+
+
+async def test_the_same_task_with_its_arguments_swapped_is_an_error_that_names_both(account: Account) -> None:
+    """P10."""
+    await account.until_asked(("debit", 1), ("debit", 2))
+
+    with pytest.raises(ReplayMismatchError, match="debit") as raised:
+        await account.go_on(("debit", 2), ("debit", 1))
+    assert raised.value.recorded != raised.value.called
+    assert account.calls.taken() == []
+
+
+async def test_other_arguments_are_an_error(account: Account) -> None:
+    """P10."""
+    await account.until_asked(("debit", 1))
+
+    with pytest.raises(ReplayMismatchError):
+        await account.go_on(("debit", 100))
+    assert account.calls.taken() == []
+
+
+async def test_after_a_mismatch_the_thread_goes_on_with_the_calls_it_knows(account: Account) -> None:
+    """P10."""
+    await account.until_asked(DEBIT, CREDIT)
+    with pytest.raises(ReplayMismatchError):
+        await account.go_on(CREDIT, DEBIT)
+    account.order = [DEBIT, CREDIT]
+
+    assert await account.transfer.ainvoke(None, THREAD) == ["debited 1", "credited 1"]
+    assert account.calls.taken() == []
+
+
+async def test_calls_after_those_that_are_recorded_run(account: Account) -> None:
+    await account.until_asked(DEBIT)
+
+    assert await account.go_on(DEBIT, CREDIT) == ["debited 1", "credited 1"]
+    assert account.calls.taken() == ["credit 1"]
+
+
+async def test_fewer_calls_than_recorded_are_no_error(account: Account) -> None:
+    await account.until_asked(DEBIT, CREDIT)
+
+    assert await account.go_on(DEBIT) == ["debited 1"]
+    assert account.calls.taken() == []
+
+
+async def test_a_fork_before_the_entrypoint_runs_all_calls_anew(account: Account) -> None:
+    await account.until_asked(DEBIT)
+    await account.go_on(DEBIT)
+    account.order = [CREDIT]
+
+    await account.transfer.ainvoke(None, (await history(account.transfer))[-1].config)
+
+    assert account.calls.taken() == ["credit 1"]
+
+
+async def test_new_input_runs_all_calls_anew(account: Account) -> None:
+    await account.until_asked(DEBIT)
+
+    await account.until_asked(DEBIT)
+    account.order = [DEBIT]
+    await account.transfer.ainvoke(2, THREAD)
+
+    assert account.calls.taken() == ["debit 1"]
+
+
+async def test_keyword_and_positional_arguments_are_the_same_arguments(saver: Checkpointer) -> None:
+    calls = Calls()
+    by_keyword = False
+
+    @task
+    async def add(a: int, b: int = 2) -> int:
+        calls.note("add")
+        return a + b
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> int:
+        total = await (add(a=1, b=2) if by_keyword else add(1, 2))
+        interrupt("go on?")
+        return total
+
+    await flow.ainvoke(1, THREAD)
+    by_keyword = True
+
+    assert await flow.ainvoke(Command(resume=True), THREAD) == 3
+    assert calls.taken() == ["add"]
+
+
+async def test_a_result_is_durable_before_its_caller_sees_it(saver: Checkpointer, durability: Durability) -> None:
+    """P3."""
+    recorded: list[int] = []
+    saved = saver.save_writes
+
+    async def counting(batch: Any) -> Any:
+        answer = await saved(batch)
+        recorded.append(len(batch.records))
+        return answer
+
+    @task
+    async def work(number: int) -> int:
+        return number
+
+    seen: list[int] = []
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> None:
+        for number in range(3):
+            await work(number)
+            seen.append(sum(recorded))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saver, "save_writes", counting)
+        await flow.ainvoke(1, THREAD, durability=durability)
+
+    assert seen == [1, 2, 3]
+
+
+async def test_the_input_is_durable_before_the_first_call(saver: Checkpointer, durability: Durability) -> None:
+    """P3."""
+    seen: list[Any] = []
+
+    @task
+    async def look() -> None:
+        state = await flow.aget_state(THREAD)
+        seen.append(state.next)
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> None:
+        await look()
+
+    await flow.ainvoke(1, THREAD, durability=durability)
+
+    assert seen == [("flow",)]
+
+
+async def test_calls_at_once_are_matched_by_the_order_in_which_they_were_made(saver: Checkpointer) -> None:
+    first_may_end = asyncio.Event()
+    calls = Calls()
+
+    @task
+    async def work(number: int) -> int:
+        calls.note(f"{number}")
+        if number == 0:
+            await first_may_end.wait()
+        else:
+            first_may_end.set()
+        return number * 10
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> list[int]:
+        results = await asyncio.gather(*(work(number) for number in range(3)))
+        interrupt("go on?")
+        return list(results)
+
+    async with asyncio.timeout(20):
+        await flow.ainvoke(1, THREAD)
+        calls.taken()
+        assert await flow.ainvoke(Command(resume=True), THREAD) == [0, 10, 20]
+    assert calls.taken() == []
+
+
+async def test_what_had_ended_of_calls_at_once_does_not_run_again(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    is_failing = True
+    others_ended = asyncio.Barrier(2)
+
+    @task
+    async def work(number: int) -> int:
+        calls.note(f"{number}")
+        if is_failing and number == 1:
+            await others_ended.wait()
+            raise ConnectionError
+        return number * 10
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> list[int]:
+        first, bad = work(0), work(1)
+        await first
+        if is_failing:
+            await others_ended.wait()
+        return [await first, await bad]
+
+    async with asyncio.timeout(20):
+        with pytest.raises(ConnectionError):
+            await flow.ainvoke(1, THREAD, durability=durability)
+    is_failing = False
+    calls.taken()
+
+    assert await flow.ainvoke(None, THREAD, durability=durability) == [0, 10]
+    assert calls.taken() == ["1"]
+
+
+async def test_results_come_back_as_they_went_in(saver: Checkpointer) -> None:
+    value = {"tuple": (1, 2), "set": {1}, "when": datetime(2024, 1, 1, tzinfo=UTC), "sum": Decimal("1.10"), 1: b"x"}
+
+    @task
+    async def make() -> Any:
+        return value
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> bool:
+        found = await make()
+        interrupt("go on?")
+        return bool(found == value and type(found["tuple"]) is tuple)
+
+    await flow.ainvoke(1, THREAD)
+    assert await flow.ainvoke(Command(resume=True), THREAD) is True
