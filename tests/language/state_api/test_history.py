@@ -1,0 +1,147 @@
+"""`aget_state_history`: newest first, filtered, in pages, and readable while other things are done with the thread."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from durable_graph import Checkpointer, InvalidOptionError, MissingCheckpointerError
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, history, id_of
+
+
+def tagged(**metadata: Any) -> Any:
+    return {**THREAD, "metadata": metadata}
+
+
+async def test_a_filter_keeps_what_has_all_of_its_metadata(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": ["1"]}, tagged(user="ann", turn=1))
+    await graph.ainvoke({"value": ["2"]}, tagged(user="ben", turn=2))
+    await graph.ainvoke({"value": ["3"]}, tagged(user="ann", turn=3))
+    whole = await history(graph)
+
+    assert await history(graph, filter={"user": "ann"}) == [*whole[:2], *whole[4:]]
+    assert await history(graph, filter={"user": "ann", "turn": 1}) == whole[4:]
+    assert await history(graph, filter={"user": "cid"}) == []
+    assert await history(graph, filter={}) == whole
+
+
+async def test_a_filter_knows_the_source_and_the_step(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    whole = await history(graph)
+
+    assert await history(graph, filter={"source": "input"}) == whole[2:]
+    assert await history(graph, filter={"source": "loop", "step": 1}) == whole[1:2]
+
+
+async def test_a_limit_counts_what_passes_the_filter(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    for turn in range(6):
+        await graph.ainvoke({"value": [f"{turn}"]}, tagged(is_even=turn % 2 == 0))
+    even = await history(graph, filter={"is_even": True})
+
+    assert len(even) == 6
+    assert await history(graph, filter={"is_even": True}, limit=3) == even[:3]
+    assert await history(graph, filter={"is_even": True}, limit=2, before=even[1].config) == even[2:4]
+
+
+async def test_before_leaves_out_itself(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    whole = await history(graph)
+
+    assert await history(graph, before=whole[0].config) == whole[1:]
+    assert await history(graph, before=id_of(whole[2]), limit=1) == whole[3:4]
+    assert await history(graph, before=whole[-1].config) == []
+
+
+async def test_a_limit_below_zero_is_refused(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+
+    with pytest.raises(InvalidOptionError, match="limit=-1"):
+        await history(graph, limit=-1)
+
+
+async def test_history_needs_a_checkpointer() -> None:
+    graph = Calls().chain("a").compile()
+
+    with pytest.raises(MissingCheckpointerError, match="aget_state_history"):
+        await history(graph)
+
+
+async def test_a_checkpoint_is_read_while_its_history_is(saver: Checkpointer) -> None:
+    """P26."""
+    graph = Calls().chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    whole = await history(graph)
+
+    async with asyncio.timeout(20):
+        read = [
+            (each, await graph.aget_state(each.config), (await graph.aget_state(THREAD)).config)
+            async for each in graph.aget_state_history(THREAD)
+        ]
+
+    assert read == [(each, each, whole[0].config) for each in whole[:1]] + [
+        (each, each, whole[0].config) for each in whole[1:]
+    ]
+
+
+async def test_the_thread_is_run_and_edited_while_its_history_is_read(saver: Checkpointer) -> None:
+    """P26."""
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    whole = await history(graph)
+
+    shown = []
+    async with asyncio.timeout(20):
+        async for each in graph.aget_state_history(THREAD):
+            shown.append(each)
+            await graph.ainvoke({"value": ["more"]}, THREAD)
+            await graph.aupdate_state(THREAD, {"value": ["edited"]})
+
+    assert shown == whole
+    assert len(await history(graph)) == len(whole) * 4
+
+
+async def test_a_history_that_is_left_early_lets_go_of_the_store(saver: Checkpointer) -> None:
+    """P26."""
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    async for _ in graph.aget_state_history(THREAD):
+        break
+
+    async with asyncio.timeout(20):
+        assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["a", "a"]}
+
+
+async def test_histories_are_read_at_once(saver: Checkpointer) -> None:
+    """P26."""
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    whole = await history(graph)
+
+    async with asyncio.timeout(20):
+        read = await asyncio.gather(*(history(graph) for _ in range(20)))
+
+    assert read == [whole] * 20
+
+
+async def test_every_superstep_is_in_the_history_but_of_exit_only_the_ends(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    graph = Calls().chain("a", "b", "c").compile(saver)
+
+    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+
+    assert len(await history(graph)) == (2 if durability == "exit" else 4)
+
+
+async def test_the_history_of_another_thread_is_another(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": ["mine"]}, THREAD)
+    await graph.ainvoke({"value": ["theirs"]}, thread_id="other")
+
+    assert {each.values["value"][0] for each in await history(graph)} == {"mine"}

@@ -1,0 +1,280 @@
+"""Going on from an older checkpoint: what was before it stands, what comes after runs again, on a line of its own."""
+
+import operator
+from itertools import count
+from typing import Annotated, Any, Literal, TypedDict
+
+import pytest
+
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    NothingToResumeError,
+    Runtime,
+    Send,
+    StateGraph,
+    UnknownCheckpointError,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, id_of, newest_before, shape
+
+
+async def test_only_what_comes_after_the_checkpoint_runs_again(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    result = await graph.ainvoke(None, await checkpoint_before(graph, "b"), durability=durability)
+
+    assert result == {"value": ["a", "b"]}
+    assert calls.taken() == ["b"]
+
+
+async def test_a_finished_checkpoint_has_nothing_to_replay(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    with pytest.raises(NothingToResumeError, match="finished"):
+        await graph.ainvoke(None, (await graph.aget_state(THREAD)).config)
+    assert calls.taken() == []
+    assert (await graph.aget_state(THREAD)).values == {"value": ["a"]}
+
+
+def counting(saver: Checkpointer) -> Any:
+    """A graph whose second node leaves another mark each time."""
+    turns = count(1)
+    calls = Calls()
+
+    async def b(state: Trail) -> Trail:
+        return {"value": [f"b{next(turns)}"]}
+
+    return calls.chain("a", ("b", b), "c").compile(saver)
+
+
+async def test_a_replay_is_a_line_of_its_own_beside_the_one_it_left(saver: Checkpointer) -> None:
+    graph = counting(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    before = await history(graph)
+    left_at = newest_before(before, "b")
+
+    await graph.ainvoke(None, left_at.config)
+
+    after = await history(graph)
+    assert after[3:] == before
+    assert shape(after) == [
+        ("loop", (), ["a", "b2", "c"]),
+        ("loop", ("c",), ["a", "b2"]),
+        ("fork", ("b",), ["a"]),
+        ("loop", (), ["a", "b1", "c"]),
+        ("loop", ("c",), ["a", "b1"]),
+        ("loop", ("b",), ["a"]),
+        ("input", ("a",), []),
+    ]
+    assert after[2].parent_config == left_at.config
+    assert after[1].parent_config == after[2].config
+    assert (await graph.aget_state(THREAD)).config == after[0].config
+
+
+async def test_a_replay_of_a_replay_leaves_both_readable(saver: Checkpointer) -> None:
+    graph = counting(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke(None, await checkpoint_before(graph, "b"))
+
+    await graph.ainvoke(None, await checkpoint_before(graph, "b"))
+
+    ended = [each.values["value"] for each in await history(graph) if each.next == ()]
+    assert ended == [["a", "b3", "c"], ["a", "b2", "c"], ["a", "b1", "c"]]
+
+
+async def test_the_tasks_of_a_replay_are_new_ones(saver: Checkpointer) -> None:
+    seen: list[str] = []
+
+    async def note(state: Trail, runtime: Runtime[Any]) -> Trail:
+        seen.append(runtime.execution_info.task_id)
+        return {}
+
+    graph = Calls().chain(("note", note)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    for _ in range(2):
+        await graph.ainvoke(None, (await history(graph))[-1].config)
+
+    assert len(set(seen)) == 3
+
+
+async def test_a_replay_of_one_superstep_runs_all_of_its_tasks(saver: Checkpointer) -> None:
+    calls = Calls()
+    builder = calls.chain("a")
+    for name in ("b", "c"):
+        builder.add_node(name, calls.leaves(name))
+        builder.add_edge("a", name)
+    graph = builder.compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+    side_by_side = next(each for each in await history(graph) if each.next == ("b", "c"))
+
+    assert await graph.ainvoke(None, side_by_side.config) == {"value": ["a", "b", "c"]}
+    assert sorted(calls.taken()) == ["b", "c"]
+
+
+async def test_replayed_sends_carry_what_they_carried(saver: Checkpointer) -> None:
+    got: list[Any] = []
+
+    async def each(argument: Any) -> Trail:
+        got.append(argument)
+        return {"value": [f"{argument}"]}
+
+    async def fan(state: Trail) -> list[Send]:
+        return [Send("each", place) for place in range(3)]
+
+    calls = Calls()
+    builder = calls.chain("a")
+    builder.add_node("each", each)
+    builder.add_conditional_edges("a", fan, ["each"])
+    graph = builder.compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    got.clear()
+    fanned = next(each for each in await history(graph) if each.next == ("each",) * 3)
+
+    assert await graph.ainvoke(None, fanned.config) == {"value": ["a", "0", "1", "2"]}
+    assert sorted(got) == [0, 1, 2]
+
+
+class Loop(TypedDict):
+    count: Annotated[int, operator.add]
+
+
+@pytest.mark.parametrize("back", [1, 2, 4])
+async def test_a_replay_inside_a_loop_runs_the_turns_that_are_left(saver: Checkpointer, back: int) -> None:
+    runs: list[int] = []
+
+    async def add(state: Loop) -> Loop:
+        runs.append(state["count"])
+        return {"count": 1}
+
+    async def again(state: Loop) -> Literal["add", "__end__"]:
+        return "add" if state["count"] < 6 else "__end__"
+
+    builder = StateGraph(Loop)
+    builder.add_node("add", add)
+    builder.add_edge(START, "add")
+    builder.add_conditional_edges("add", again)
+    graph = builder.compile(saver)
+    await graph.ainvoke({"count": 1}, THREAD)
+    shown = await history(graph)
+    assert [each.values["count"] for each in shown] == [6, 5, 4, 3, 2, 1]
+    runs.clear()
+
+    assert await graph.ainvoke(None, shown[back].config) == {"count": 6}
+    assert len(runs) == back
+
+
+async def test_what_a_node_keeps_beside_the_state_makes_a_replay_differ_and_leaves_the_past_alone(
+    saver: Checkpointer,
+) -> None:
+    class Switching(TypedDict, total=False):
+        total: Annotated[int, operator.add]
+        is_on: bool
+
+    positions = count(1)
+
+    async def switch(state: Switching) -> Switching:
+        is_on = next(positions) % 2 == 1
+        return {"total": 2 if is_on else 1, "is_on": is_on}
+
+    async def onward(state: Switching) -> Literal["one", "two", "__end__"]:
+        if state["total"] > 3:
+            return "__end__"
+        return "two" if state["is_on"] else "one"
+
+    builder = StateGraph(Switching)
+    for name in ("one", "two"):
+        builder.add_node(name, switch)
+        builder.add_conditional_edges(name, onward)
+    builder.add_edge(START, "one")
+    graph = builder.compile(saver)
+    assert (await graph.ainvoke({"total": 1}, THREAD))["total"] == 4
+    before = await history(graph)
+
+    assert await graph.ainvoke(None, before[1].config) == {"total": 5, "is_on": True}
+
+    after = await history(graph)
+    assert [(each.metadata or {})["source"] for each in after[:2]] == ["loop", "fork"]
+    assert after[2:] == before
+
+
+async def test_a_replay_that_is_interrupted_by_an_error_is_resumed_on_its_own_line(saver: Checkpointer) -> None:
+    calls = Calls()
+    is_failing = False
+
+    async def b(state: Trail) -> Trail:
+        calls.note("b")
+        if is_failing:
+            raise ConnectionError
+        return {"value": ["b"]}
+
+    graph = calls.chain("a", ("b", b)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    is_failing = True
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke(None, await checkpoint_before(graph, "b"))
+    is_failing = False
+    calls.taken()
+
+    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b"]}
+    assert calls.taken() == ["b"]
+    assert [(each.metadata or {})["source"] for each in await history(graph)] == [
+        "loop",
+        "fork",
+        "loop",
+        "loop",
+        "input",
+    ]
+
+
+async def test_new_input_after_a_replay_goes_on_from_the_replay(saver: Checkpointer) -> None:
+    graph = counting(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke(None, await checkpoint_before(graph, "b"))
+
+    result = await graph.ainvoke({"value": ["new"]}, THREAD)
+
+    assert result == {"value": ["a", "b2", "c", "new", "a", "b3", "c"]}
+
+
+async def test_a_command_at_an_older_checkpoint_begins_a_line_with_its_update_and_goto(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    result = await graph.ainvoke(Command(update={"value": ["x"]}, goto="c"), await checkpoint_before(graph, "b"))
+
+    assert result["value"][:2] == ["a", "x"]
+    assert "c" in calls.taken()
+
+
+async def test_a_checkpoint_of_another_thread_is_unknown(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b", "c", "d").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    late = id_of((await history(graph))[0])
+    await graph.ainvoke({"value": []}, thread_id="other")
+    await saver.prune("other", keep_last=1)
+
+    with pytest.raises(UnknownCheckpointError):
+        await graph.ainvoke(None, thread_id="third", checkpoint_id=late)
+
+
+async def test_a_graph_that_ends_at_once_replays_to_its_end(saver: Checkpointer) -> None:
+    calls = Calls()
+    builder = calls.chain("a")
+    builder.add_edge("a", END)
+    graph = builder.compile(saver)
+    await graph.ainvoke({"value": ["in"]}, THREAD)
+
+    assert await graph.ainvoke(None, (await history(graph))[-1].config) == {"value": ["in", "a"]}

@@ -1,0 +1,336 @@
+"""`aupdate_state` writes as a node would: its reducers, its edges and its routers, in a checkpoint of its own."""
+
+import operator
+from typing import Annotated, Any, Literal, TypedDict
+
+import pytest
+
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    InvalidUpdateError,
+    MissingCheckpointerError,
+    Send,
+    StateGraph,
+    UnknownCheckpointError,
+    UnknownNodeError,
+    UnknownStateKeyError,
+)
+from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, id_of
+
+
+async def test_an_update_is_a_checkpoint_after_the_head(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    head = await graph.aget_state(THREAD)
+
+    config = await graph.aupdate_state(THREAD, {"value": ["x"]})
+
+    updated = await graph.aget_state(THREAD)
+    assert config == updated.config
+    assert updated.values == {"value": ["a", "b", "x"]}
+    assert updated.metadata is not None
+    assert head.metadata is not None
+    assert (updated.metadata["source"], updated.metadata["step"]) == ("update", head.metadata["step"] + 1)
+    assert updated.parent_config == head.config
+
+
+async def test_reducers_merge_an_update_and_plain_keys_take_its_place(saver: Checkpointer) -> None:
+    class State(TypedDict, total=False):
+        log: Annotated[list[str], operator.add]
+        topic: str
+
+    async def node(state: State) -> State:
+        return {"log": ["ran"], "topic": "tea"}
+
+    graph = StateGraph(State).add_node("node", node).add_edge(START, "node").compile(saver)
+    await graph.ainvoke({}, THREAD)
+
+    await graph.aupdate_state(THREAD, {"log": ["edited"], "topic": "coffee"})
+
+    assert (await graph.aget_state(THREAD)).values == {"log": ["ran", "edited"], "topic": "coffee"}
+
+
+async def test_the_node_that_wrote_last_is_who_an_update_is_from(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    fork = await graph.aupdate_state(await checkpoint_before(graph, "b"), {"value": ["x"]})
+
+    assert (await graph.aget_state(fork)).next == ("b",)
+    assert await graph.ainvoke(None, fork) == {"value": ["a", "x", "b", "c"]}
+    assert calls.taken() == ["b", "c"]
+
+
+async def test_an_update_of_an_input_checkpoint_is_from_the_start(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    fork = await graph.aupdate_state((await history(graph))[-1].config, {"value": ["x"]})
+
+    assert await graph.ainvoke(None, fork) == {"value": ["x", "a", "b"]}
+
+
+async def test_as_node_says_whose_edges_are_followed(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a")
+
+    assert (await graph.aget_state(THREAD)).next == ("b",)
+    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "c", "x", "b", "c"]}
+    assert calls.taken() == ["b", "c"]
+
+
+async def test_an_update_as_the_last_node_leaves_nothing_to_run(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state(await checkpoint_before(graph, "b"), {"value": ["x"]}, as_node="b")
+
+    updated = await graph.aget_state(THREAD)
+    assert (updated.values, updated.next, updated.tasks) == ({"value": ["a", "x"]}, (), ())
+
+
+def routed(calls: Calls, saver: Checkpointer) -> Any:
+    """A graph whose first node chooses by the last mark."""
+
+    async def choose(state: Trail) -> Literal["left", "right", "__end__"]:
+        calls.note("router")
+        if state["value"][-1] == "stop":
+            return "__end__"
+        return "left" if state["value"][-1] == "l" else "right"
+
+    builder = StateGraph(Trail)
+    for name in ("first", "left", "right"):
+        builder.add_node(name, calls.leaves(name))
+    builder.add_edge(START, "first")
+    builder.add_conditional_edges("first", choose)
+    return builder.compile(saver)
+
+
+@pytest.mark.parametrize(("mark", "chosen"), [("l", ("left",)), ("r", ("right",)), ("stop", ())])
+async def test_the_routers_of_as_node_choose_from_the_updated_state(
+    saver: Checkpointer, mark: str, chosen: tuple[str, ...]
+) -> None:
+    calls = Calls()
+    graph = routed(calls, saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    await graph.aupdate_state(THREAD, {"value": [mark]}, as_node="first")
+
+    assert calls.taken() == ["router"]
+    assert (await graph.aget_state(THREAD)).next == chosen
+
+
+async def test_a_command_as_values_updates_and_goes_where_it_says(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    await graph.aupdate_state(THREAD, Command(update={"value": ["x"]}, goto="b"), as_node="c")
+
+    assert (await graph.aget_state(THREAD)).next == ("b",)
+    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "c", "x", "b", "c"]}
+
+
+async def test_a_command_as_values_may_send(saver: Checkpointer) -> None:
+    got: list[Any] = []
+
+    async def each(argument: Any) -> Trail:
+        got.append(argument)
+        return {"value": [f"{argument}"]}
+
+    builder = Calls().chain("a")
+    builder.add_node("each", each)
+    with pytest.warns(match="each"):
+        graph = builder.compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state(THREAD, Command(goto=[Send("each", 1), Send("each", 2)]), as_node="a")
+
+    assert (await graph.aget_state(THREAD)).next == ("each", "each")
+    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "1", "2"]}
+    assert sorted(got) == [1, 2]
+
+
+async def test_a_thread_may_begin_with_an_update(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b").compile(saver)
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a")
+
+    assert (await graph.aget_state(THREAD)).next == ("b",)
+    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "b"]}
+    assert calls.taken() == ["b"]
+
+
+async def test_an_update_of_a_new_thread_is_from_the_start(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b").compile(saver)
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]})
+
+    assert (await graph.aget_state(THREAD)).next == ("a",)
+    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "a", "b"]}
+
+
+async def test_two_nodes_that_wrote_last_make_as_node_ambiguous(saver: Checkpointer) -> None:
+    builder = Calls().chain("a")
+    for name in ("b", "c"):
+        builder.add_node(name, Calls().leaves(name))
+        builder.add_edge("a", name)
+    graph = builder.compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    head = await graph.aget_state(THREAD)
+
+    with pytest.raises(InvalidUpdateError, match=r"as_node.*b.*c"):
+        await graph.aupdate_state(THREAD, {"value": ["x"]})
+    assert await graph.aget_state(THREAD) == head
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="b")
+    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "b", "c", "x"]}
+
+
+async def test_after_an_update_the_next_is_from_the_same_node(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a")
+
+    await graph.aupdate_state(THREAD, {"value": ["y"]})
+
+    updated = await graph.aget_state(THREAD)
+    assert (updated.values["value"][-2:], updated.next) == (["x", "y"], ("b",))
+
+
+async def test_an_update_as_a_node_that_is_not_there_names_those_that_are(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    before = await history(graph)
+
+    with pytest.raises(UnknownNodeError, match=r"'c'.*a, b"):
+        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="c")
+    assert await history(graph) == before
+
+
+async def test_an_update_of_a_key_that_is_not_there_is_refused(saver: Checkpointer) -> None:
+    """P21."""
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    before = await history(graph)
+
+    with pytest.raises(UnknownStateKeyError, match="valeu"):
+        await graph.aupdate_state(THREAD, {"valeu": ["x"]})
+    assert await history(graph) == before
+
+
+async def test_an_update_of_a_checkpoint_that_is_not_there_is_refused(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    with pytest.raises(UnknownCheckpointError):
+        await graph.aupdate_state(
+            {"configurable": {"thread_id": "t", "checkpoint_id": "0000000000000099"}}, {"value": ["x"]}
+        )
+
+
+async def test_an_update_needs_a_checkpointer() -> None:
+    graph = Calls().chain("a").compile()
+
+    with pytest.raises(MissingCheckpointerError, match="aupdate_state needs a checkpointer"):
+        await graph.aupdate_state(THREAD, {"value": ["x"]})
+
+
+async def test_several_forks_of_one_checkpoint_know_nothing_of_each_other(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    before_b = await checkpoint_before(graph, "b")
+
+    one = await graph.ainvoke(None, await graph.aupdate_state(before_b, {"value": ["one"]}))
+    two = await graph.ainvoke(None, await graph.aupdate_state(before_b, {"value": ["two"]}))
+
+    assert (one, two) == ({"value": ["a", "one", "b"]}, {"value": ["a", "two", "b"]})
+
+
+async def test_a_fork_by_an_update_leaves_the_line_it_left_as_it_was(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    before = await history(graph)
+    at = next(each for each in before if each.next == ("b",))
+
+    fork = await graph.aupdate_state(at.config, {"value": ["x"]})
+    await graph.ainvoke(None, fork)
+
+    after = await history(graph)
+    assert after[3:] == before
+    assert [each.values["value"] for each in after[:3]] == [["a", "x", "b", "c"], ["a", "x", "b"], ["a", "x"]]
+    assert [each.next for each in after[:3]] == [(), ("c",), ("b",)]
+    assert (after[2].parent_config, after[2].config) == (at.config, fork)
+
+
+async def test_an_update_of_an_older_checkpoint_has_nothing_of_what_came_after(saver: Checkpointer) -> None:
+    class Sum(TypedDict):
+        total: Annotated[int, operator.add]
+
+    async def ten(state: Sum) -> Sum:
+        return {"total": 10}
+
+    async def hundred(state: Sum) -> Sum:
+        return {"total": 100}
+
+    builder = StateGraph(Sum).add_sequence([("ten", ten), ("hundred", hundred)]).add_edge(START, "ten")
+    graph = builder.compile(saver)
+    await graph.ainvoke({"total": 1}, THREAD)
+
+    fork = await graph.aupdate_state(await checkpoint_before(graph, "ten"), {"total": 20}, as_node="ten")
+
+    assert await graph.ainvoke(None, fork) == {"total": 121}
+
+
+async def test_an_update_is_told_apart_by_its_metadata(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state({**THREAD, "metadata": {"editor": "ann"}}, {"value": ["x"]})
+
+    newest = (await history(graph, limit=1))[0]
+    assert newest.metadata is not None
+    assert (newest.metadata["editor"], newest.metadata["writers"]) == ("ann", ["a"])
+
+
+async def test_an_update_may_be_a_list_of_pairs_or_an_instance_of_the_state(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state(THREAD, Command(update=[("value", ["x"]), ("value", ["y"])]))
+
+    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "x", "y"]}
+
+
+async def test_every_update_has_an_id_of_its_own_that_sorts_after_the_last(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    for _ in range(3):
+        await graph.aupdate_state(THREAD, {"value": ["x"]})
+
+    ids = [id_of(each) for each in await history(graph)]
+
+    assert ids == sorted(set(ids), reverse=True)
+
+
+async def test_an_update_to_the_end_with_values_is_refused(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    with pytest.raises(InvalidUpdateError, match="END"):
+        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node=END)

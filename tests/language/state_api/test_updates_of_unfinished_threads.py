@@ -1,0 +1,251 @@
+"""An update of a thread that had something left to run: what that was is set down, what was finished counts."""
+
+from typing import Any
+
+import pytest
+
+from durable_graph import END, START, Checkpointer, Command, DurableGraphError, NothingToResumeError, Send, StateGraph
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, Trail, history, questions
+
+
+def half_done(calls: Calls, saver: Checkpointer) -> Any:
+    """A superstep of two, one of which fails; both lead to the end, and together to a join."""
+
+    async def bad(state: Trail) -> Trail:
+        calls.note("bad")
+        raise ConnectionError
+
+    builder = StateGraph(Trail)
+    builder.add_node("good", calls.leaves("good"))
+    builder.add_node("bad", bad)
+    builder.add_node("after", calls.leaves("after"))
+    builder.add_node("joined", calls.leaves("joined"))
+    for name in ("good", "bad"):
+        builder.add_edge(START, name)
+    builder.add_edge("bad", "after")
+    builder.add_edge(["good", "after"], "joined")
+    return builder.compile(saver)
+
+
+@pytest.fixture
+async def calls() -> Calls:
+    return Calls()
+
+
+async def test_what_finished_beside_it_is_in_the_updated_state(
+    saver: Checkpointer, calls: Calls, durability: Durability
+) -> None:
+    graph = half_done(calls, saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="bad")
+
+    assert (await graph.aget_state(THREAD)).values == {"value": ["good", "x"]}
+
+
+async def test_what_was_left_to_run_is_dropped_and_recorded(saver: Checkpointer, calls: Calls) -> None:
+    graph = half_done(calls, saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD)
+    (failed,) = (each for each in (await graph.aget_state(THREAD)).tasks if each.error)
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="bad")
+
+    updated = await graph.aget_state(THREAD)
+    assert updated.next == ("after",)
+    assert [(each.id, each.name, each.outcome) for each in updated.superseded] == [(failed.id, "bad", "failed")]
+
+
+async def test_a_half_filled_join_is_kept(saver: Checkpointer, calls: Calls) -> None:
+    graph = half_done(calls, saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="bad")
+
+    assert await graph.ainvoke(None, THREAD) == {"value": ["good", "x", "after", "joined"]}
+    assert calls.taken() == ["after", "joined"]
+
+
+async def test_an_update_as_the_second_source_of_a_join_fires_it(saver: Checkpointer, calls: Calls) -> None:
+    graph = half_done(calls, saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="after")
+
+    assert (await graph.aget_state(THREAD)).next == ("joined",)
+
+
+async def test_sends_that_were_left_are_dropped_and_recorded(saver: Checkpointer, calls: Calls) -> None:
+    async def each(argument: Any) -> Trail:
+        if argument == 1:
+            raise ConnectionError
+        return {"value": [f"{argument}"]}
+
+    async def fan(state: Trail) -> list[Send]:
+        return [Send("each", place) for place in range(3)]
+
+    builder = calls.chain("a")
+    builder.add_node("each", each)
+    builder.add_conditional_edges("a", fan, ["each"])
+    graph = builder.compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each")
+
+    updated = await graph.aget_state(THREAD)
+    assert updated.values == {"value": ["a", "0", "2", "x"]}
+    assert (updated.next, [each.name for each in updated.superseded]) == ((), ["each"])
+
+
+async def test_a_question_that_was_open_is_dropped_and_recorded(saver: Checkpointer, calls: Calls) -> None:
+    graph = calls.chain("a", "ask?", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state(THREAD, {"value": ["answered by hand"]}, as_node="ask")
+
+    updated = await graph.aget_state(THREAD)
+    assert [(each.name, each.outcome) for each in updated.superseded] == [("ask", "interrupted")]
+    assert (updated.next, updated.interrupts) == (("b",), ())
+    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "answered by hand", "b"]}
+
+
+async def test_an_update_of_an_older_checkpoint_leaves_what_finished_at_it_alone(
+    saver: Checkpointer, calls: Calls
+) -> None:
+    graph = half_done(calls, saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": ["first"]}, THREAD)
+    first = (await graph.aget_state(THREAD)).config
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": ["second"]}, THREAD)
+
+    fork = await graph.aupdate_state(first, {"value": ["x"]}, as_node="bad")
+
+    assert (await graph.aget_state(fork)).values == {"value": ["first", "x"]}
+
+
+async def test_the_end_clears_what_was_left_and_keeps_what_finished(
+    saver: Checkpointer, calls: Calls, durability: Durability
+) -> None:
+    async def start(state: Trail) -> list[str | Send]:
+        return ["ask", Send("send", {})]
+
+    builder = StateGraph(Trail)
+    builder.add_node("ask", calls.asks("ask"))
+    builder.add_node("send", calls.leaves("send"))
+    builder.set_conditional_entry_point(start, ["ask", "send"])
+    graph = builder.compile(saver)
+    result = await graph.ainvoke({"value": ["in"]}, THREAD, durability=durability)
+    assert (questions(result), result["value"]) == (["ask?"], ["in", "send"])
+    asked = await graph.aget_state(THREAD)
+    assert (asked.next, len(asked.tasks)) == (("ask",), 2)
+
+    await graph.aupdate_state(THREAD, None, as_node=END)
+
+    ended = await graph.aget_state(THREAD)
+    assert (ended.values, ended.next, ended.tasks) == ({"value": ["in", "send"]}, (), ())
+    assert ended.interrupts == ()
+    assert (ended.metadata or {})["source"] == "update"
+    assert ended.parent_config == asked.config
+    assert [each.name for each in ended.superseded] == ["ask"]
+    with pytest.raises(NothingToResumeError):
+        await graph.ainvoke(None, THREAD)
+
+
+async def test_an_answer_to_a_question_that_an_update_dropped_is_refused(saver: Checkpointer, calls: Calls) -> None:
+    graph = calls.chain("ask?").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.aupdate_state(THREAD, None, as_node=END)
+    head = await graph.aget_state(THREAD)
+
+    with pytest.raises(DurableGraphError):
+        await graph.ainvoke(Command(resume="late"), THREAD)
+    assert await graph.aget_state(THREAD) == head
+
+
+@pytest.mark.parametrize("as_node", [START, "__input__"])
+async def test_an_update_as_the_start_is_like_new_input(saver: Checkpointer, calls: Calls, as_node: str) -> None:
+    graph = calls.chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node=as_node)
+
+    assert (await graph.aget_state(THREAD)).next == ("a",)
+    assert calls.taken() == []
+    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "x", "a", "b"]}
+
+
+async def test_only_input_by_an_update_is_called_input(saver: Checkpointer, calls: Calls) -> None:
+    graph = calls.chain("a").compile(saver)
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="__input__")
+
+    assert [((each.metadata or {})["source"], each.next) for each in await history(graph)] == [("input", ("a",))]
+
+
+async def test_input_by_an_update_supersedes_like_input(saver: Checkpointer, calls: Calls) -> None:
+    graph = calls.chain("a", "ask?").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="__input__")
+
+    updated = await graph.aget_state(THREAD)
+    assert (updated.next, [each.name for each in updated.superseded]) == (("a",), ["ask"])
+
+
+async def test_an_update_with_nothing_to_write_keeps_what_is_next(saver: Checkpointer, calls: Calls) -> None:
+    graph = calls.chain("a", "ask?", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state(THREAD, None)
+
+    updated = await graph.aget_state(THREAD)
+    assert (updated.values, updated.next) == ({"value": ["a"]}, ("ask",))
+
+
+async def test_a_router_that_raises_on_an_update_changes_nothing(saver: Checkpointer, calls: Calls) -> None:
+    """P11."""
+    is_failing = False
+
+    async def choose(state: Trail) -> str:
+        if is_failing:
+            raise ConnectionError
+        return END
+
+    builder = calls.chain("a")
+    builder.add_conditional_edges("a", choose, [END])
+    graph = builder.compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    head = await graph.aget_state(THREAD)
+    is_failing = True
+
+    with pytest.raises(ConnectionError):
+        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a")
+    assert await graph.aget_state(THREAD) == head
+
+
+async def test_a_task_may_be_named_by_its_id(saver: Checkpointer, calls: Calls) -> None:
+    async def each(argument: Any) -> Trail:
+        raise ConnectionError
+
+    async def fan(state: Trail) -> list[Send]:
+        return [Send("each", place) for place in range(2)]
+
+    builder = calls.chain("a")
+    builder.add_node("each", each)
+    builder.add_conditional_edges("a", fan, ["each"])
+    graph = builder.compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD)
+    tasks = (await graph.aget_state(THREAD)).tasks
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each", task_id=tasks[1].id)
+
+    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "x"]}

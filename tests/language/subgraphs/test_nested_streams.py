@@ -1,0 +1,111 @@
+"""Streams of nested graphs: `subgraphs=True` names whose each part is."""
+
+import asyncio
+from typing import Any
+
+from durable_graph import START, Checkpointer, Command, StateGraph
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, Trail
+
+
+async def parts(graph: Any, given: Any, **options: Any) -> list[tuple[tuple[str, ...], Any]]:
+    """Parts of a stream, their namespaces without the numbers of tasks."""
+    stream = graph.astream(given, THREAD, subgraphs=True, **options)
+    return [(tuple(each.split(":")[0] for each in ns), chunk) async for ns, chunk in stream]
+
+
+async def test_each_update_comes_with_its_namespace(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    innermost = calls.chain("x").compile()
+    graph = calls.chain("a", ("middle", calls.chain(("innermost", innermost)).compile())).compile(saver)
+
+    assert await parts(graph, {"value": []}, durability=durability) == [
+        ((), {"a": {"value": ["a"]}}),
+        (("middle", "innermost"), {"x": {"value": ["x"]}}),
+        (("middle",), {"innermost": {"value": ["a", "x"]}}),
+        ((), {"middle": {"value": ["a", "a", "x"]}}),
+    ]
+
+
+async def test_a_called_graph_streams_as_a_nested_one(saver: Checkpointer) -> None:
+    calls = Calls()
+    inner = calls.chain("x").compile()
+
+    async def call(state: Trail) -> Trail:
+        for _ in range(2):
+            await inner.ainvoke({"value": []})
+        return {}
+
+    graph = calls.chain(("call", call)).compile(saver)
+
+    assert await parts(graph, {"value": []}) == [
+        (("call",), {"x": {"value": ["x"]}}),
+        (("call", "1"), {"x": {"value": ["x"]}}),
+        ((), {"call": None}),
+    ]
+
+
+async def test_a_graph_that_remembers_streams_under_its_nodes_name(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain(("inner", calls.chain("x").compile(checkpointer=True))).compile(saver)
+
+    chunks = [ns async for ns, _ in graph.astream({"value": []}, THREAD, subgraphs=True)]
+
+    assert chunks == [("inner",), ()]
+
+
+async def test_without_subgraphs_only_the_outer_graph_is_heard(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain(("inner", calls.chain("x", "y").compile())).compile(saver)
+
+    chunks = [chunk async for chunk in graph.astream({"value": []}, THREAD)]
+
+    assert chunks == [{"inner": {"value": ["x", "y"]}}]
+
+
+async def test_parts_arrive_while_the_nested_graph_runs(saver: Checkpointer) -> None:
+    calls = Calls()
+    may_end = asyncio.Event()
+
+    async def slow(state: Trail) -> Trail:
+        await may_end.wait()
+        return {"value": ["slow"]}
+
+    builder = StateGraph(Trail)
+    builder.add_node("inner", calls.chain("x", ("slow", slow)).compile())
+    builder.add_node("beside", calls.leaves("beside"))
+    builder.add_edge(START, "inner").add_edge(START, "beside")
+    graph = builder.compile(saver)
+
+    seen: list[list[str]] = []
+    async with asyncio.timeout(20):
+        async for _, chunk in graph.astream({"value": []}, THREAD, subgraphs=True):
+            seen.append(list(chunk))
+            if len(seen) == 2:
+                may_end.set()
+
+    assert sorted(seen[:2]) == [["beside"], ["x"]]
+    assert seen[2:] == [["slow"], ["inner"]]
+
+
+async def test_the_values_of_nested_graphs_come_with_their_namespace(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain(("inner", calls.chain("x").compile())).compile(saver)
+
+    assert await parts(graph, {"value": ["in"]}, stream_mode="values") == [
+        ((), {"value": ["in"]}),
+        (("inner",), {"value": ["in"]}),
+        (("inner",), {"value": ["in", "x"]}),
+        ((), {"value": ["in", "in", "x"]}),
+    ]
+
+
+async def test_a_question_inside_is_told_once(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain(("inner", calls.chain("x", "ask?").compile())).compile(saver)
+
+    asked = [chunk async for chunk in graph.astream({"value": []}, THREAD)]
+    answered = [chunk async for chunk in graph.astream(Command(resume="yes"), THREAD)]
+
+    assert [[each.value for each in chunk["__interrupt__"]] for chunk in asked] == [["ask?"]]
+    assert answered == [{"inner": {"value": ["x", "ask=yes"]}}]

@@ -1,0 +1,348 @@
+"""`compile(checkpointer=True)`: a nested graph remembers, per thread and by the path of the nodes that lead to it."""
+
+import asyncio
+import operator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import START, Checkpointer, Command, Send, StateGraph, SubgraphBusyError, interrupt
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, Trail, history, nested_state, questions
+
+OTHER = {"configurable": {"thread_id": "other"}}
+
+
+class Result(TypedDict, total=False):
+    result: str
+    round: Annotated[int, operator.add]
+
+
+def calling(inner: Any, saver: Checkpointer, calls: Calls) -> Any:
+    """A graph whose node calls `inner` with another mark in each round and returns all of its marks."""
+
+    async def call(state: Result) -> Result:
+        calls.note("call")
+        result = await inner.ainvoke({"value": [f"round{state['round']}"]})
+        return {"result": " ".join(result["value"])}
+
+    return StateGraph(Result).add_node("call", call).add_edge(START, "call").compile(saver)
+
+
+async def test_it_grows_from_invocation_to_invocation(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    graph = calling(calls.chain("x").compile(checkpointer=True), saver, calls)
+
+    results = [await graph.ainvoke({"round": 1}, THREAD, durability=durability) for _ in range(3)]
+
+    assert [each["result"] for each in results] == [
+        "round1 x",
+        "round1 x round2 x",
+        "round1 x round2 x round3 x",
+    ]
+
+
+async def test_each_thread_has_a_memory_of_its_own(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calling(calls.chain("x").compile(checkpointer=True), saver, calls)
+    await graph.ainvoke({"round": 1}, THREAD)
+
+    assert (await graph.ainvoke({"round": 7}, OTHER))["result"] == "round7 x"
+
+
+async def test_it_asks_and_goes_on_and_remembers(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    graph = calling(calls.chain("x", "ask?", "y").compile(checkpointer=True), saver, calls)
+
+    assert questions(await graph.ainvoke({"round": 1}, THREAD, durability=durability)) == ["ask?"]
+    result = await graph.ainvoke(Command(resume="1"), THREAD, durability=durability)
+    assert result["result"] == "round1 x ask=1 y"
+    assert calls.taken() == ["call", "x", "ask", "call", "ask", "y"]
+
+    assert questions(await graph.ainvoke({"round": 1}, THREAD, durability=durability)) == ["ask?"]
+    result = await graph.ainvoke(Command(resume="2"), THREAD, durability=durability)
+    assert result["result"] == "round1 x ask=1 y round2 x ask=2 y"
+    assert calls.taken() == ["call", "x", "ask", "call", "ask", "y"]
+
+
+async def test_as_a_node_it_remembers_what_its_input_was_merged_with(saver: Checkpointer) -> None:
+    class Inner(TypedDict, total=False):
+        text: Annotated[str, operator.add]
+        seen: str
+
+    class Outer(TypedDict, total=False):
+        text: str
+
+    async def one(state: Inner) -> Inner:
+        return {"text": " got here", "seen": state["text"]}
+
+    async def two(state: Inner) -> Inner:
+        return {"text": " and there"}
+
+    async def again(state: Outer) -> str:
+        return "inner" if state["text"].count("there") < 2 else "__end__"
+
+    inner = StateGraph(Inner).add_sequence([("one", one), ("two", two)]).add_edge(START, "one")
+    builder = StateGraph(Outer).add_node("inner", inner.compile(checkpointer=True)).add_edge(START, "inner")
+    builder.add_conditional_edges("inner", again, ["inner", "__end__"])
+
+    result = await builder.compile(saver).ainvoke({"text": ""}, THREAD)
+
+    once = " got here and there"
+    assert result == {"text": once + once + once}
+
+
+async def test_it_is_entered_again_in_a_loop_with_what_it_remembers(saver: Checkpointer) -> None:
+    calls = Calls()
+    seen: list[str | None] = []
+
+    class Sub(TypedDict, total=False):
+        foo: str
+        bar: str
+
+    class Parent(TypedDict, total=False):
+        foo: str
+        counter: int
+
+    async def first(state: Sub) -> Sub:
+        calls.note("first")
+        seen.append(state.get("bar"))
+        return {"foo": "first"}
+
+    async def second(state: Sub) -> Sub:
+        calls.note("second")
+        return {"foo": "second", "bar": interrupt("value?") + "!"}
+
+    sub = StateGraph(Sub).add_sequence([("first", first), ("second", second)]).add_edge(START, "first")
+    remembering = sub.compile(checkpointer=True)
+
+    async def call(state: Parent) -> Parent:
+        calls.note("call")
+        return {"foo": (await remembering.ainvoke({"foo": state["foo"]}))["foo"]}
+
+    async def decide(state: Parent) -> Any:
+        calls.note("decide")
+        if state["counter"] < 1:
+            return Command(goto="call", update={"counter": state["counter"] + 1})
+        return {"foo": f"{state['foo']}|done"}
+
+    builder = StateGraph(Parent).add_node("call", call).add_node("decide", decide, destinations=("call",))
+    graph = builder.add_edge(START, "call").add_edge("call", "decide").compile(saver)
+
+    assert questions(await graph.ainvoke({"foo": "", "counter": 0}, THREAD)) == ["value?"]
+    again = await graph.ainvoke(Command(resume="bar"), THREAD)
+    assert (questions(again), again["foo"], again["counter"]) == (["value?"], "second", 1)
+    assert await graph.ainvoke(Command(resume="qux"), THREAD) == {"foo": "second|done", "counter": 1}
+    turn = ["call", "first", "second", "call", "second", "decide"]
+    assert calls.taken() == [*turn, *turn]
+
+    assert questions(await graph.ainvoke({"foo": "new", "counter": 0}, THREAD)) == ["value?"]
+    assert seen == [None, "bar!", "qux!"]
+
+
+async def test_graphs_of_one_node_have_memories_of_their_own(saver: Checkpointer) -> None:
+    calls = Calls()
+    fruit = calls.chain("fruit").compile(checkpointer=True)
+    root = calls.chain("root").compile(checkpointer=True)
+    seen: list[list[str]] = []
+
+    async def call(state: Trail) -> Trail:
+        for each in (fruit, root):
+            seen.append((await each.ainvoke({"value": ["in"]}))["value"])
+        return {}
+
+    graph = calls.chain(("call", call)).compile(saver)
+    for _ in range(2):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    assert seen == [
+        ["in", "fruit"],
+        ["in", "root"],
+        ["in", "fruit", "in", "fruit"],
+        ["in", "root", "in", "root"],
+    ]
+
+
+async def test_one_graph_under_two_nodes_has_two_memories(saver: Checkpointer) -> None:
+    calls = Calls()
+    inner = calls.chain("x").compile(checkpointer=True)
+    seen: dict[str, list[str]] = {}
+
+    def calls_it(name: str) -> Any:
+        async def call(state: Trail) -> Trail:
+            seen[name] = (await inner.ainvoke({"value": [name]}))["value"]
+            return {}
+
+        return call
+
+    graph = calls.chain(("one", calls_it("one")), ("two", calls_it("two"))).compile(saver)
+    for _ in range(2):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    assert seen == {"one": ["one", "x", "one", "x"], "two": ["two", "x", "two", "x"]}
+
+
+async def test_a_graph_that_remembers_and_one_that_does_not_share_a_node(saver: Checkpointer) -> None:
+    class Counter(TypedDict):
+        n: Annotated[int, operator.add]
+
+    def adding(n: int, **compiled: Any) -> Any:
+        async def add(state: Counter) -> Counter:
+            return {"n": n}
+
+        return StateGraph(Counter).add_node("add", add).add_edge(START, "add").compile(**compiled)
+
+    remembers, forgets = adding(2, checkpointer=True), adding(3)
+
+    class Total(TypedDict):
+        total: int
+
+    async def call(state: Total) -> Total:
+        first = await remembers.ainvoke({"n": state["total"]})
+        return {"total": (await forgets.ainvoke({"n": first["n"]}))["n"]}
+
+    graph = StateGraph(Total).add_node("call", call).add_edge(START, "call").compile(saver)
+
+    assert [(await graph.ainvoke({"total": 0}, THREAD))["total"] for _ in range(3)] == [5, 7, 9]
+
+
+async def test_what_is_nested_in_a_graph_that_remembers_starts_anew_each_time(saver: Checkpointer) -> None:
+    calls = Calls()
+    seen: list[list[str]] = []
+
+    async def look(state: Trail) -> Trail:
+        seen.append(list(state["value"]))
+        return {"value": ["x"]}
+
+    inner = calls.chain(("look", look)).compile()
+
+    async def call_inner(state: Trail) -> Trail:
+        await inner.ainvoke({"value": []})
+        return {"value": ["m"]}
+
+    middle = calls.chain(("call_inner", call_inner)).compile(checkpointer=True)
+    kept: list[list[str]] = []
+
+    async def call(state: Trail) -> Trail:
+        kept.append((await middle.ainvoke({"value": []}))["value"])
+        return {}
+
+    graph = calls.chain(("call", call)).compile(saver)
+    for _ in range(2):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    assert (seen, kept) == ([[], []], [["m"], ["m", "m"]])
+
+
+async def test_memories_nest(saver: Checkpointer) -> None:
+    seen: list[tuple[str, list[str]]] = []
+
+    def looks(name: str) -> Any:
+        async def look(state: Trail) -> Trail:
+            seen.append((name, list(state["value"])))
+            return {"value": [name]}
+
+        return look
+
+    calls = Calls()
+    inner = calls.chain(("inner", looks("inner"))).compile(checkpointer=True)
+
+    async def call_inner(state: Trail) -> Trail:
+        await inner.ainvoke({"value": []})
+        return {}
+
+    middle = calls.chain(("middle", looks("middle")), ("call_inner", call_inner)).compile(checkpointer=True)
+
+    async def call_middle(state: Trail) -> Trail:
+        await middle.ainvoke({"value": []})
+        return {}
+
+    graph = calls.chain(("call_middle", call_middle)).compile(saver)
+    for _ in range(2):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    assert seen == [("middle", []), ("inner", []), ("middle", ["middle"]), ("inner", ["inner"])]
+
+
+async def test_each_of_several_calls_in_one_node_has_a_memory_of_its_own(saver: Checkpointer) -> None:
+    calls = Calls()
+    inner = calls.chain("x").compile(checkpointer=True)
+    seen: list[list[str]] = []
+
+    async def call(state: Trail) -> Trail:
+        seen.append((await inner.ainvoke({"value": ["once"]}))["value"])
+        results = await asyncio.gather(*(inner.ainvoke({"value": [f"{n}"]}) for n in range(2)))
+        seen.extend(each["value"] for each in results)
+        return {}
+
+    graph = calls.chain(("call", call)).compile(saver)
+    for _ in range(2):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    first = [["once", "x"], ["0", "x"], ["1", "x"]]
+    assert seen == [*first, *([*each, *each] for each in first)]
+
+
+async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> None:
+    """Each would remember without the other."""
+    calls = Calls()
+
+    async def fan(state: Trail) -> list[Send]:
+        return [Send("inner", {"value": [f"{n}"]}) for n in range(2)]
+
+    builder = calls.chain("a")
+    builder.add_node("inner", calls.chain("x").compile(checkpointer=True))
+    builder.add_conditional_edges("a", fan, ["inner"])
+
+    with pytest.raises(SubgraphBusyError):
+        await builder.compile(saver).ainvoke({"value": []}, THREAD)
+
+
+async def test_its_state_is_kept_and_read_while_it_asks(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    graph = calls.chain("a", ("inner", calls.chain("x", "ask?").compile(checkpointer=True))).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+
+    nested = await nested_state(graph)
+
+    assert (nested.values, nested.next) == ({"value": ["a", "x"]}, ("ask",))
+    assert nested.config["configurable"]["checkpoint_ns"] == "inner"
+    result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
+    assert result == {"value": ["a", "a", "x", "ask=yes"]}
+
+
+async def test_its_history_goes_on_from_turn_to_turn(saver: Checkpointer) -> None:
+    calls = Calls()
+    inner = calls.chain("x").compile(checkpointer=True)
+
+    async def call(state: Trail) -> Trail:
+        await inner.ainvoke({"value": ["in"]})
+        return {}
+
+    graph = calls.chain(("call", call)).compile(saver)
+    for _ in range(2):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    shown = await history(graph, {"configurable": {"thread_id": "t", "checkpoint_ns": "call"}})
+
+    assert [each.values["value"] for each in shown] == [["in", "x", "in", "x"], ["in", "x", "in"], ["in", "x"], ["in"]]
+
+
+async def test_a_run_that_failed_leaves_its_memory_as_far_as_it_got(saver: Checkpointer) -> None:
+    calls = Calls()
+    is_failing = True
+
+    async def flaky(state: Trail) -> Trail:
+        calls.note("flaky")
+        if is_failing:
+            raise ConnectionError
+        return {"value": ["flaky"]}
+
+    inner = calls.chain("x", ("flaky", flaky)).compile(checkpointer=True)
+    graph = calling(inner, saver, calls)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"round": 1}, THREAD)
+    is_failing = False
+
+    assert (await graph.ainvoke(None, THREAD))["result"] == "round1 x flaky"
+    assert calls.taken() == ["call", "x", "flaky", "call", "flaky"]
