@@ -127,7 +127,7 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
             record = Recorded(node, writes, routes, outcome.error, attempt, outcome.is_handled, asks, answers)
             return Rank.ROUTING_OPEN, _encoder.encode(record)
         case Handling():
-            record = Recorded(node, error=outcome.error, attempt=attempt, answers=answers)
+            record = Recorded(node, error=outcome.error, attempt=attempt, asks=_asked(outcome.asks), answers=answers)
             return Rank.HANDLING, _encoder.encode(record)
         case Interrupted():
             record = Recorded(node, attempt=attempt, asks=_asked(outcome.asks), answers=answers)
@@ -157,7 +157,7 @@ def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, dat
             asks = _asks(topology, record.asks)
             return RoutingOpen(task, attempt, writes, error, routes, asks, answers, record.is_handled, revision)
         case Rank.HANDLING:
-            return Handling(task, attempt, error or "", answers, revision)
+            return Handling(task, attempt, error or "", answers, revision, _asks(topology, record.asks))
         case Rank.INTERRUPTED:
             return Interrupted(task, attempt, _asks(topology, record.asks), answers, revision)
         case Rank.FAILED:

@@ -22,6 +22,7 @@ from durable_graph._engine.task import (
 )
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.calls import Calls
+from durable_graph._runtime.cancellation import cancellations, take_back_cancellations
 from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.mutation import check_argument_unchanged, check_unchanged, photographed
 from durable_graph._runtime.remembered import remember, remembered
@@ -32,7 +33,7 @@ from durable_graph._runtime.unwinding import GraphBubbleUp, GraphInterrupt, Pare
 from durable_graph._runtime.writing import encode_argument
 from durable_graph.caching import CacheKey
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
-from durable_graph.errors import NodeCancelledError, ParentCommandError
+from durable_graph.errors import NodeCancelledError, ParentCommandError, StalePlanError
 from durable_graph.graph import START, Command, Interrupt, Node
 from durable_graph.graph.policies import NodeError, TimeoutPolicy
 
@@ -59,7 +60,7 @@ class Trial:
 
     def calls_of(self, scope: Scope) -> Calls:
         """The calls of a new attempt. What an earlier one had recorded is known."""
-        if self.calls is None:
+        if self.calls is None or self.calls.ns != scope.ns:
             self.calls = Calls(scope.session, scope.ns, scope.task.born, is_fresh=scope.is_fresh)
         self.calls.begin()
         return self.calls
@@ -138,6 +139,7 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
     session, node = scope.session, scope.session.topology.nodes[task.node]
     is_handler = isinstance(previous, Handling)
     key: CacheKey | None = None
+    being_cancelled = cancellations()
     try:
         if node.cache is not None and not is_handler:
             key, kept = await remembered(session, node, task, _given(scope, task, node))
@@ -145,7 +147,7 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
                 return await _choose(scope, task, previous, kept, is_cached=True)
         called = await _call(scope, task, node, previous, trial)
     except BaseException as error:
-        found = await _ended_by(scope, error)
+        found = await _ended_by(scope, error, being_cancelled)
         if not isinstance(found, ParentCommand):
             return _stopped(scope, task, previous, found)
         # A graph that the node ran hands this to it: it counts as what the node returned.
@@ -167,9 +169,12 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
     return await _choose(scope, task, previous, own, is_handled=is_handler)
 
 
-async def _ended_by(scope: Scope, error: BaseException) -> BaseException:
-    """What unwound a node, once the calls that it made have ended as well."""
-    found = unwrapped(error) if isinstance(error, BaseExceptionGroup) else error
+async def _ended_by(scope: Scope, error: BaseException, being_cancelled: int) -> BaseException:
+    """What unwound a node or its routers, once the calls that they made have ended as well."""
+    found = error
+    if isinstance(error, BaseExceptionGroup):
+        found = unwrapped(error)
+        take_back_cancellations(being_cancelled)
     if scope.has_calls:
         ended: BaseException = await scope.calls.end(found)
         return ended
@@ -183,8 +188,9 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
     action, is_async = node.action, node.is_async
     if isinstance(previous, Handling):
         handler = node.error_handler
-        assert handler is not None  # noqa: S101  # only a node that has one comes to this
-        scope.phase = "handler"
+        if handler is None:
+            raise StalePlanError(task.node, where="there is no error handler any more at node", known=())
+        scope.begin("handler")
         error = trial.error if trial.error is not None else RuntimeError(previous.error)
         told = {"error": NodeError(task.node, error)}
         extra = injected(scope, handler.injected, told)
@@ -240,7 +246,7 @@ def _stopped(scope: Scope, task: Task, previous: Outcome | None, error: BaseExce
     if isinstance(error, GraphInterrupt):
         return _interrupted(scope, task, previous, error)
     if isinstance(error, asyncio.CancelledError):
-        if _is_being_cancelled():
+        if cancellations():
             raise error
         error = own_cancellation(task, error)
     if isinstance(error, GraphBubbleUp) or not isinstance(error, Exception):
@@ -253,11 +259,11 @@ def _interrupted(scope: Scope, task: Task, previous: Outcome | None, error: Grap
         asks = _asks(scope, error.interrupts)
     except Exception as unstorable:
         return Attempted(_failed(scope, task, previous, unstorable), unstorable)
+    answers, revision = answers_of(previous), next_revision(previous)
     if isinstance(previous, Handling):
-        # Its node has failed for good, which an ordinary question would hide.
-        failure = RuntimeError("an error handler cannot ask: interrupt() in one would run the failed node again")
-        return Attempted(_failed(scope, task, previous, failure), failure)
-    return Attempted(Interrupted(task, scope.number, asks, answers_of(previous), next_revision(previous)))
+        # It is the handler that asks: the node has failed for good.
+        return Attempted(Handling(task, scope.number, previous.error, answers, revision, asks))
+    return Attempted(Interrupted(task, scope.number, asks, answers, revision))
 
 
 def _asks(scope: Scope, interrupts: tuple[Interrupt, ...]) -> tuple[Ask, ...]:
@@ -312,24 +318,30 @@ async def _choose(
         return Attempted(
             Done(task, scope.number, own.writes, own.routes, is_handled, answers_of(previous), revision, is_cached)
         )
-    # Questions of routers are numbered apart: once the node is done, only its routers run again.
-    scope.phase, scope.asked = "router", 0
+    # What routers ask and call is counted apart: once the node is done, only they run again.
+    scope.begin("router")
     asks: tuple[Ask, ...] = ()
     failure: BaseException | None = None
+    being_cancelled = cancellations()
     try:
         extra = {router.name: injected(scope, router.injected) for router in routers if router.injected}
         routes = await choose(session.topology, scope.state, task, own.writes, extra, session.max_value_bytes)
+        if scope.has_calls:
+            await scope.calls.wait()
         routed = (*own.routes, *routes)
         return Attempted(
             Done(task, scope.number, own.writes, routed, is_handled, answers_of(previous), revision, is_cached)
         )
     except BaseException as error:
-        failure = unwrapped(error) if isinstance(error, BaseExceptionGroup) else error
+        failure = await _ended_by(scope, error, being_cancelled)
     why: str | None = shown(failure)
     match failure:
         case GraphInterrupt():
-            asks, failure, why = _asks(scope, failure.interrupts), None, None
-        case asyncio.CancelledError() if _is_being_cancelled():
+            try:
+                asks, failure, why = _asks(scope, failure.interrupts), None, None
+            except Exception as unstorable:
+                failure, why = unstorable, shown(unstorable)
+        case asyncio.CancelledError() if cancellations():
             why = "cancelled while its routers ran"
         case asyncio.CancelledError():
             failure = own_cancellation(task, failure)
@@ -349,11 +361,6 @@ def own_cancellation(task: Task, error: asyncio.CancelledError) -> NodeCancelled
     failure = NodeCancelledError(task.node)
     failure.__cause__ = error
     return failure
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def shown(error: BaseException) -> str:

@@ -1,12 +1,31 @@
 """Waiting for something that, once begun, has to end."""
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import anyio
 
 T = TypeVar("T")
+
+
+def cancellations() -> int:
+    """How often the current task was cancelled, as far as nobody took it back."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
+def take_back_cancellations(count: int) -> None:
+    """Leave the current task cancelled `count` times, once a task group in it has raised.
+
+    Before Python 3.13 a group that one of its tasks fails, while it waits for the others, leaves the task that it is in
+    marked as cancelled for good. Since then it takes that back itself.
+    """
+    task = asyncio.current_task()
+    if sys.version_info < (3, 13) and task is not None:
+        while task.cancelling() > count:
+            task.uncancel()
 
 
 async def finish(call: Coroutine[Any, Any, T], grace: float) -> T:

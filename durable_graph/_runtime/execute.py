@@ -25,7 +25,7 @@ from durable_graph._runtime.attempt import (
     own_cancellation,
     shown,
 )
-from durable_graph._runtime.cancellation import wind_up
+from durable_graph._runtime.cancellation import cancellations, wind_up
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Session
@@ -100,9 +100,9 @@ class Superstep:
         ]
         if not open_tasks:
             return self._executed()
-        being_cancelled = _cancellations()
+        being_cancelled = cancellations()
         await self._run_in_time(open_tasks)
-        is_cancelled = _cancellations() > being_cancelled
+        is_cancelled = cancellations() > being_cancelled
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
         error = self._first_error(open_tasks)
@@ -234,10 +234,10 @@ class Superstep:
             again = self._tried_again(task, result, trial)
             if again is None:
                 return result
-            (standing,) = await self._save([again])
-            if standing is not again:
-                return Attempted(standing)
-            previous = again
+            (previous,) = await self._save([again])
+            if not isinstance(previous, Failed | Handling):
+                # Another process got further with it.
+                return Attempted(previous)
 
     def _tried_again(self, task: Task, result: Attempted, trial: Trial) -> Outcome | None:
         """How a failed task goes on by itself: as another attempt, or with its error handler."""
@@ -336,8 +336,3 @@ class Superstep:
 
     def _id_of(self, task: Task) -> str:
         return task_id(self.session.identity or Identity("", 0, self.session.ns), task)
-
-
-def _cancellations() -> int:
-    task = asyncio.current_task()
-    return task.cancelling() if task is not None else 0

@@ -62,13 +62,13 @@ WHOLE = ["plan", "asked:1,2", "work x", "work y", "last"]
 ANSWERS = {"first?": "1", "second?": "2"}
 
 
-async def carry_through(graph: CompiledGraph[State], durability: Durability) -> dict[str, Any]:
+async def carry_through(graph: CompiledGraph[State], durability: Durability) -> Any:
     """What a caller does who knows nothing of the crash: begin or go on, and answer what is asked."""
     snapshot = await graph.aget_state(thread_id="t")
     given: Any = None if snapshot.next else {}
     if snapshot.created_at is not None and not snapshot.next:
         return dict(snapshot.values)
-    result: dict[str, Any] = await graph.ainvoke(given, thread_id="t", durability=durability)
+    result: Any = await graph.ainvoke(given, thread_id="t", durability=durability)
     while "__interrupt__" in result:
         answers = {id_: ANSWERS[question] for question, id_ in ids(result).items()}
         result = await graph.ainvoke(Command(resume=answers), thread_id="t", durability=durability)

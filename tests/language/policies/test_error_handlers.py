@@ -116,7 +116,7 @@ async def test_a_handler_is_given_what_the_node_was_given(saver: Checkpointer) -
         name: str
 
     builder = StateGraph(Whole)
-    builder.add_node("fail", fail, error_handler=look)
+    builder.add_node("fail", fail, input_schema=Job, error_handler=look)
     builder.add_edge(START, "fail")
 
     assert (await builder.compile(saver).ainvoke({"name": "a job"}, thread_id="t"))["log"] == ["a job: a job"]

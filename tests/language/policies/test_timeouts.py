@@ -18,7 +18,9 @@ from durable_graph import (
     Send,
     StateGraph,
     TimeoutPolicy,
+    get_runtime,
     interrupt,
+    task,
 )
 from durable_graph._runtime.run import Durability
 from tests.language.nodes import State, asked, in_a_row
@@ -103,6 +105,56 @@ def test_what_a_node_streams_is_a_sign_of_life() -> None:
         return {"log": ["told"]}
 
     assert in_no_time(timed(telling, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({})) == {"log": ["told"]}
+
+
+def test_what_a_nested_graph_streams_is_a_sign_of_life_of_the_node_that_runs_it() -> None:
+    async def telling(state: State, runtime: Runtime[None]) -> State:
+        for number in range(10):
+            await asyncio.sleep(2)
+            runtime.stream_writer(number)
+        return {"log": ["told"]}
+
+    inner = in_a_row(("telling", telling)).compile()
+
+    assert in_no_time(timed(inner, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({})) == {"log": ["told"]}
+
+
+def test_a_heartbeat_of_a_task_is_one_of_the_node_that_called_it() -> None:
+    @task
+    async def beating() -> str:
+        for _ in range(10):
+            await asyncio.sleep(2)
+            get_runtime().heartbeat()
+        return "alive"
+
+    async def node(state: State) -> State:
+        return {"log": [await beating()]}
+
+    assert in_no_time(timed(node, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({})) == {"log": ["alive"]}
+
+
+async def test_a_heartbeat_of_a_plain_function_in_its_thread_counts() -> None:
+    @task
+    def beating() -> str:
+        get_runtime().heartbeat()
+        return "alive"
+
+    async def node(state: State) -> State:
+        return {"log": [await beating()]}
+
+    assert await timed(node, TimeoutPolicy(idle_timeout=30)).compile().ainvoke({}) == {"log": ["alive"]}
+
+
+def test_a_heartbeat_that_comes_too_late_changes_nothing() -> None:
+    async def late(state: State, runtime: Runtime[None]) -> State:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            runtime.heartbeat()
+        return {}
+
+    with pytest.raises(NodeTimeoutError):
+        in_no_time(timed(late, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({}))
 
 
 def test_what_a_node_streams_is_none_where_only_heartbeats_are() -> None:
@@ -308,3 +360,15 @@ async def test_a_send_whose_timeout_is_no_time_is_refused(saver: Checkpointer) -
 
     with pytest.raises(ValueError, match="timeout"):
         await compiled().ainvoke({}, thread_id="t")
+
+
+async def test_a_send_with_a_timeout_to_a_plain_function_is_refused(saver: Checkpointer) -> None:
+    def work(job: Any) -> State:
+        return {}
+
+    builder = StateGraph(State)
+    builder.add_node("work", work)
+    builder.add_conditional_edges(START, lambda _: [Send("work", "x", timeout=1)], ["work"])
+
+    with pytest.raises(ValueError, match="plain function"):
+        await builder.compile(saver).ainvoke({}, thread_id="t")

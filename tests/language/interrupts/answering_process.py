@@ -1,0 +1,37 @@
+"""A process of its own that answers a question when told to:
+`python -m tests.language.interrupts.answering_process FILE INTERRUPT_ID ANSWER`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from durable_graph import Command, InterruptAnsweredError, StateGraph, interrupt
+from durable_graph_sqlite import SqliteSaver
+from tests.language.nodes import State, in_a_row
+
+
+async def ask(state: State) -> State:
+    return {"log": [interrupt("which colour?"), interrupt("are you sure?")]}
+
+
+def asking() -> StateGraph[State]:
+    """A graph that asks two questions, so that its thread still waits once the first is answered."""
+    return in_a_row(("ask", ask))
+
+
+async def answer(path: Path, interrupt_id: str, colour: str) -> str:
+    """`accepted <colour>`, or `answered <the colour that came first>`."""
+    async with SqliteSaver(path) as saver:
+        graph = asking().compile(saver)
+        await graph.aget_state(thread_id="t")
+        print("ready", flush=True)
+        sys.stdin.readline()
+        try:
+            await graph.ainvoke(Command(resume={interrupt_id: colour}), thread_id="t")
+        except InterruptAnsweredError as error:
+            return f"answered {error.answer}"
+        return f"accepted {colour}"
+
+
+if __name__ == "__main__":
+    print(asyncio.run(answer(Path(sys.argv[1]), sys.argv[2], sys.argv[3])))

@@ -1,0 +1,324 @@
+"""A node asks, the run stops, and the answer is what `interrupt` returns."""
+
+from typing import Any, TypedDict
+
+from durable_graph import END, START, Checkpointer, Command, Interrupt, Send, StateGraph, interrupt
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+
+
+async def test_the_result_of_an_interrupted_run_is_the_state_and_the_question(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+
+    result = await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
+
+    (question,) = result["__interrupt__"]
+    assert isinstance(question, Interrupt)
+    assert question.value == "sure?"
+    assert result == {"log": ["in", "before"], "__interrupt__": [question]}
+
+
+async def test_the_answer_is_what_interrupt_returns(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+    graph = in_a_row(
+        ("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?")), ("after", nodes.noting("after"))
+    ).compile(saver)
+    await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    result = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
+
+    assert result == {"log": ["before", "ask:yes", "after"]}
+    assert nodes.calls == {"before": 1, "ask": 2, "after": 1}
+    assert (await graph.aget_state(thread_id="t")).next == ()
+
+
+async def test_a_run_that_asks_nothing_has_no_interrupts_in_its_result(saver: Checkpointer) -> None:
+    nodes = Nodes()
+
+    result = await in_a_row(("a", nodes.noting("a"))).compile(saver).ainvoke({}, thread_id="t")
+
+    assert "__interrupt__" not in result
+
+
+async def test_questions_of_one_node_are_asked_one_at_a_time_and_answered_in_order(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("ask", nodes.asking("ask", "first?", "second?", "third?"))).compile(saver)
+
+    results = [await graph.ainvoke({}, thread_id="t", durability=durability)]
+    for answer in ("1", "2", "3"):
+        results.append(await graph.ainvoke(Command(resume=answer), thread_id="t", durability=durability))
+
+    assert [asked(result) for result in results] == [["first?"], ["second?"], ["third?"], []]
+    assert results[-1]["log"] == ["ask:1,2,3"]
+
+
+async def test_nothing_of_a_node_is_in_the_state_before_its_last_question_is_answered(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
+    await graph.ainvoke({"log": []}, thread_id="t")
+
+    await graph.ainvoke(Command(resume="1"), thread_id="t")
+
+    assert (await graph.aget_state(thread_id="t")).values == {"log": []}
+    await graph.ainvoke(Command(resume="2"), thread_id="t")
+    assert (await graph.aget_state(thread_id="t")).values == {"log": ["ask:1,2"]}
+
+
+async def test_a_loop_asks_until_the_answer_will_do(saver: Checkpointer, durability: Durability) -> None:
+    class Person(TypedDict, total=False):
+        age: int
+
+    async def ask_age(state: Person) -> Person:
+        question = "How old are you?"
+        for _ in range(10):
+            answer: str = interrupt(question)
+            if answer.isdigit() and int(answer) >= 18:
+                return {"age": int(answer)}
+            question = f"{answer} will not do"
+        raise AssertionError
+
+    builder = StateGraph(Person)
+    builder.add_node("ask", ask_age)
+    builder.add_edge(START, "ask")
+    graph = builder.compile(saver)
+
+    results = [await graph.ainvoke({}, thread_id="t", durability=durability)]
+    for answer in ("thirteen", "15", "19"):
+        results.append(await graph.ainvoke(Command(resume=answer), thread_id="t", durability=durability))
+
+    assert [asked(result) for result in results[:3]] == [
+        ["How old are you?"],
+        ["thirteen will not do"],
+        ["15 will not do"],
+    ]
+    assert results[-1] == {"age": 19}
+
+
+async def test_a_loop_of_questions_runs_its_node_once_for_each_answer_and_once_before(saver: Checkpointer) -> None:
+    """Reference P19: a node starts over with every answer, and never more often than that."""
+    nodes = Nodes()
+    questions = [f"{number}?" for number in range(7)]
+    graph = in_a_row(("ask", nodes.asking("ask", *questions))).compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t")
+    while "__interrupt__" in result:
+        result = await graph.ainvoke(Command(resume="ok"), thread_id="t")
+
+    assert nodes.calls == {"ask": len(questions) + 1}
+
+
+async def test_several_questions_of_one_node_have_different_ids(saver: Checkpointer) -> None:
+    """LangGraph: all of them had one and the same (its issue 6626)."""
+    nodes = Nodes()
+    graph = in_a_row(("ask", nodes.asking("ask", "first?", "second?", "third?"))).compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t")
+    seen: list[str] = []
+    while "__interrupt__" in result:
+        (question,) = result["__interrupt__"]
+        seen.append(question.id)
+        result = await graph.ainvoke(Command(resume={question.id: "ok"}), thread_id="t")
+
+    assert len(set(seen)) == len(seen) == 3
+
+
+async def test_nodes_side_by_side_all_ask_before_the_run_stops(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    assert asked(result) == ["a?", "b?"]
+    assert len(set(ids(result).values())) == 2
+    answers = {id_: question.upper() for question, id_ in ids(result).items()}
+    done = await graph.ainvoke(Command(resume=answers), thread_id="t", durability=durability)
+    assert done["log"] == ["a:A?", "b:B?"]
+    assert nodes.calls == {"a": 2, "b": 2}
+
+
+async def test_the_same_question_of_two_nodes_is_two_questions(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = side_by_side(("a", nodes.asking("a", "sure?")), ("b", nodes.asking("b", "sure?"))).compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t")
+
+    first, second = result["__interrupt__"]
+    assert (first.value, second.value) == ("sure?", "sure?")
+    assert first.id != second.id
+
+
+async def test_every_send_to_one_node_asks_for_itself(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+
+    async def work(job: Any) -> State:
+        nodes.calls[job] += 1
+        return {"log": [f"{job}:{interrupt(job)}"]}
+
+    builder = StateGraph(State)
+    builder.add_node("work", work)
+    builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in ("x", "y", "z")], ["work"])
+    graph = builder.compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    assert asked(result) == ["x", "y", "z"]
+    found = ids(result)
+    assert len(set(found.values())) == 3
+    done = await graph.ainvoke(
+        Command(resume={found["y"]: 2, found["z"]: 3, found["x"]: 1}), thread_id="t", durability=durability
+    )
+    assert done["log"] == ["x:1", "y:2", "z:3"]
+    assert nodes.calls == {"x": 2, "y": 2, "z": 2}
+
+
+async def test_nodes_that_ran_before_the_question_do_not_run_again(saver: Checkpointer, durability: Durability) -> None:
+    class Sum(TypedDict, total=False):
+        value: int
+        answer: str
+
+    calls: list[str] = []
+
+    async def add(state: Sum) -> Sum:
+        calls.append("add")
+        return {"value": state["value"] + 1}
+
+    async def double(state: Sum) -> Sum:
+        calls.append("double")
+        return {"value": state["value"] * 2}
+
+    async def ask(state: Sum) -> Sum:
+        return {"answer": interrupt(f"{state['value']} so far. What next?")}
+
+    builder = StateGraph(Sum)
+    builder.add_sequence([add, double, ask])
+    builder.add_edge(START, "add")
+    graph = builder.compile(saver)
+
+    result = await graph.ainvoke({"value": 5}, thread_id="t", durability=durability)
+    assert asked(result) == ["12 so far. What next?"]
+    done = await graph.ainvoke(Command(resume="stop"), thread_id="t", durability=durability)
+
+    assert done == {"value": 12, "answer": "stop"}
+    assert calls == ["add", "double"]
+
+
+async def test_a_node_may_ask_a_number_of_questions_that_depends_on_the_state(saver: Checkpointer) -> None:
+    class Survey(TypedDict, total=False):
+        topics: list[str]
+        answers: list[str]
+
+    async def prepare(state: Survey) -> Survey:
+        return {"topics": [f"topic {place}" for place, _ in enumerate(state["topics"])]}
+
+    async def ask(state: Survey) -> Survey:
+        return {"answers": [interrupt(f"{topic}?") for topic in state["topics"]]}
+
+    builder = StateGraph(Survey)
+    builder.add_sequence([prepare, ask])
+    builder.add_edge(START, "prepare")
+    graph = builder.compile(saver)
+
+    result = await graph.ainvoke({"topics": ["a", "b"]}, thread_id="t")
+    assert asked(result) == ["topic 0?"]
+    result = await graph.ainvoke(Command(resume="zero"), thread_id="t")
+    assert asked(result) == ["topic 1?"]
+    result = await graph.ainvoke(Command(resume="one"), thread_id="t")
+
+    assert result == {"topics": ["topic 0", "topic 1"], "answers": ["zero", "one"]}
+
+
+async def test_one_node_after_another_may_ask(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+
+    first = await graph.ainvoke({}, thread_id="t", durability=durability)
+    second = await graph.ainvoke(Command(resume=1), thread_id="t", durability=durability)
+    third = await graph.ainvoke(Command(resume=2), thread_id="t", durability=durability)
+
+    assert (asked(first), asked(second)) == (["a?"], ["b?"])
+    assert third == {"log": ["a:1", "b:2"]}
+
+
+async def test_a_node_that_a_cycle_comes_back_to_asks_anew(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+    builder = in_a_row(("ask", nodes.asking("ask", "again?")))
+    builder.add_conditional_edges("ask", lambda state: "ask" if state["log"][-1] == "ask:yes" else END, ["ask", END])
+    graph = builder.compile(saver)
+
+    first = await graph.ainvoke({}, thread_id="t", durability=durability)
+    second = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
+    third = await graph.ainvoke(Command(resume="no"), thread_id="t", durability=durability)
+
+    assert (asked(first), asked(second)) == (["again?"], ["again?"])
+    assert ids(first) != ids(second)
+    assert third == {"log": ["ask:yes", "ask:no"]}
+
+
+async def test_a_plain_function_asks_like_an_async_one(saver: Checkpointer) -> None:
+    def ask(state: State) -> State:
+        return {"log": [interrupt("sure?"), interrupt("really?")]}
+
+    graph = in_a_row(("ask", ask)).compile(saver)
+
+    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert asked(await graph.ainvoke(Command(resume="yes"), thread_id="t")) == ["really?"]
+    assert await graph.ainvoke(Command(resume="yes!"), thread_id="t") == {"log": ["yes", "yes!"]}
+
+
+async def test_a_function_that_a_node_calls_may_ask(saver: Checkpointer) -> None:
+    async def approve(what: str) -> bool:
+        return bool(interrupt({"approve": what}))
+
+    async def node(state: State) -> State:
+        return {"log": [str(await approve("a transfer"))]}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t")
+
+    assert asked(result) == [{"approve": "a transfer"}]
+    assert await graph.ainvoke(Command(resume=True), thread_id="t") == {"log": ["True"]}
+
+
+async def test_a_node_may_answer_with_a_command_after_it_has_asked(saver: Checkpointer) -> None:
+    async def ask(state: State) -> Command[Any]:
+        answer = interrupt("left or right?")
+        return Command(update={"log": [answer]}, goto=answer)
+
+    nodes = Nodes()
+    builder = StateGraph(State)
+    builder.add_node("ask", ask, destinations=("left", "right"))
+    builder.add_node("left", nodes.noting("went left"))
+    builder.add_node("right", nodes.noting("went right"))
+    builder.add_edge(START, "ask")
+    graph = builder.compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+
+    assert await graph.ainvoke(Command(resume="right"), thread_id="t") == {"log": ["right", "went right"]}
+
+
+async def test_threads_ask_and_are_answered_apart(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    first = await graph.ainvoke({}, thread_id="one")
+    second = await graph.ainvoke({}, thread_id="two")
+
+    assert ids(first) != ids(second)
+    assert (await graph.ainvoke(Command(resume="2"), thread_id="two"))["log"] == ["ask:2"]
+    assert asked((await graph.aget_state(thread_id="one")).interrupts) == ["sure?"]
+    assert (await graph.ainvoke(Command(resume="1"), thread_id="one"))["log"] == ["ask:1"]
+
+
+async def test_the_config_dict_names_the_thread_of_an_answer(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    config: dict[str, Any] = {"configurable": {"thread_id": "t"}}
+
+    await graph.ainvoke({}, config)
+
+    assert await graph.ainvoke(Command(resume="yes"), config) == {"log": ["ask:yes"]}

@@ -1,0 +1,348 @@
+"""An interrupt is no error: user code does not swallow it, policies do not retry it, handlers do not handle it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    MissingCheckpointerError,
+    NodeError,
+    OutsideOfRunError,
+    RetryPolicy,
+    StateGraph,
+    interrupt,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+
+AT_ONCE = RetryPolicy(initial_interval=0, jitter=False)
+
+
+async def test_except_exception_does_not_swallow_a_question(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P18: the node went on as if nobody had been asked."""
+    swallowed = False
+
+    async def node(state: State) -> State:
+        nonlocal swallowed
+        try:
+            answer = interrupt("sure?")
+        except Exception:
+            swallowed = True
+            raise
+        return {"log": [answer]}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert asked(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["sure?"]
+    assert not swallowed
+    result = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
+    assert result == {"log": ["yes"]}
+
+
+async def test_suppressing_exceptions_does_not_swallow_a_question(saver: Checkpointer) -> None:
+    """Reference P18."""
+
+    async def node(state: State) -> State:
+        answer = "nobody was asked"
+        with suppress(Exception):
+            answer = interrupt("sure?")
+        return {"log": [answer]}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+
+
+async def test_finally_runs_when_a_question_is_asked_and_when_it_is_answered(saver: Checkpointer) -> None:
+    closed = 0
+
+    async def node(state: State) -> State:
+        nonlocal closed
+        try:
+            return {"log": [interrupt("sure?")]}
+        finally:
+            closed += 1
+
+    graph = in_a_row(("node", node)).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    assert closed == 1
+    await graph.ainvoke(Command(resume="yes"), thread_id="t")
+
+    assert closed == 2
+
+
+async def test_a_question_is_not_retried(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    builder = StateGraph(State)
+    builder.add_node("ask", nodes.asking("ask", "sure?"), retry_policy=AT_ONCE)
+    builder.add_edge(START, "ask")
+    graph = builder.compile(saver)
+
+    await graph.ainvoke({}, thread_id="t")
+
+    assert nodes.calls == {"ask": 1}
+
+
+async def test_an_attempt_after_an_answer_does_not_ask_again(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P20: the retry put the same question to the person once more."""
+    nodes = Nodes()
+    ask = nodes.asking("ask", "delete it?")
+
+    async def node(state: State) -> State:
+        written = await ask(state)
+        if nodes.calls["ask"] < 4:
+            raise ConnectionError
+        return written
+
+    builder = StateGraph(State)
+    builder.add_node("ask", node, retry_policy=AT_ONCE)
+    builder.add_edge(START, "ask")
+    graph = builder.compile(saver)
+    question = ids(await graph.ainvoke({}, thread_id="t", durability=durability))["delete it?"]
+
+    result = await graph.ainvoke(Command(resume={question: "yes"}), thread_id="t", durability=durability)
+
+    assert result == {"log": ["ask:yes"]}
+    assert nodes.calls == {"ask": 4}
+
+
+async def test_a_retry_between_two_questions_asks_the_second_only(saver: Checkpointer) -> None:
+    """Reference P20."""
+    attempts = 0
+
+    async def node(state: State) -> State:
+        nonlocal attempts
+        attempts += 1
+        first = interrupt("first?")
+        if attempts == 2:
+            raise ConnectionError
+        return {"log": [first, interrupt("second?")]}
+
+    builder = StateGraph(State)
+    builder.add_node("node", node, retry_policy=AT_ONCE)
+    builder.add_edge(START, "node")
+    graph = builder.compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+
+    assert asked(await graph.ainvoke(Command(resume="1"), thread_id="t")) == ["second?"]
+    assert await graph.ainvoke(Command(resume="2"), thread_id="t") == {"log": ["1", "2"]}
+
+
+async def test_an_error_handler_is_not_asked_about_a_question(saver: Checkpointer) -> None:
+    nodes = Nodes()
+
+    async def handle(state: State, error: NodeError) -> State:
+        return {"log": ["handled"]}
+
+    builder = StateGraph(State)
+    builder.add_node("ask", nodes.asking("ask", "sure?"), error_handler=handle)
+    builder.add_node("beside", nodes.noting("beside"))
+    builder.add_edge(START, "ask")
+    builder.add_edge(START, "beside")
+    graph = builder.compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t")
+
+    assert (asked(result), result["log"]) == (["sure?"], ["beside"])
+    assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes", "beside"]}
+
+
+async def test_an_error_handler_may_ask(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+
+    async def fail(state: State) -> State:
+        nodes.calls["fail"] += 1
+        message = "broken"
+        raise ValueError(message)
+
+    async def handle(state: State, error: NodeError) -> State:
+        nodes.calls["handle"] += 1
+        return {"log": [interrupt(f"{error.node}: {error.error}. What now?")]}
+
+    builder = StateGraph(State)
+    builder.add_node("fail", fail, error_handler=handle)
+    builder.add_edge(START, "fail")
+    graph = builder.compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t", durability=durability)
+    assert asked(result) == ["fail: broken. What now?"]
+    result = await graph.ainvoke(Command(resume="leave it"), thread_id="t", durability=durability)
+
+    assert result == {"log": ["leave it"]}
+    assert nodes.calls == {"fail": 1, "handle": 2}
+
+
+async def _in_a_task_group(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_called(call)) for call in calls]
+    return [task.result() for task in tasks]
+
+
+async def _in_an_anyio_group(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
+    results: dict[int, Any] = {}
+
+    async def call(place: int) -> None:
+        results[place] = await calls[place]()
+
+    async with anyio.create_task_group() as group:
+        for place in range(len(calls)):
+            group.start_soon(call, place)
+    return [results[place] for place in range(len(calls))]
+
+
+async def _called(call: Callable[[], Awaitable[Any]]) -> Any:
+    return await call()
+
+
+GROUPS = pytest.mark.parametrize("at_once", [_in_a_task_group, _in_an_anyio_group])
+
+
+@GROUPS
+async def test_a_question_out_of_a_task_group_of_the_node_comes_unwrapped(
+    saver: Checkpointer, at_once: Callable[..., Awaitable[list[Any]]]
+) -> None:
+    async def ask() -> Any:
+        return interrupt("sure?")
+
+    async def other() -> Any:
+        return "other"
+
+    async def node(state: State) -> State:
+        return {"log": await at_once(ask, other)}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes", "other"]}
+
+
+@GROUPS
+async def test_a_question_out_of_nested_task_groups_comes_unwrapped(
+    saver: Checkpointer, at_once: Callable[..., Awaitable[list[Any]]]
+) -> None:
+    async def ask() -> Any:
+        return interrupt("sure?")
+
+    async def deeper() -> Any:
+        return (await at_once(ask))[0]
+
+    async def node(state: State) -> State:
+        return {"log": await at_once(deeper)}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes"]}
+
+
+async def test_questions_that_a_group_asks_at_once_are_all_asked(saver: Checkpointer) -> None:
+    async def ask(question: str) -> Any:
+        return interrupt(question)
+
+    async def node(state: State) -> State:
+        return {"log": await _in_a_task_group(lambda: ask("a?"), lambda: ask("b?"))}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t")
+    found = ids(result)
+    assert asked(result) == ["a?", "b?"]
+    assert found["a?"] != found["b?"]
+    answers = Command(resume={found["a?"]: "A", found["b?"]: "B"})
+    assert await graph.ainvoke(answers, thread_id="t") == {"log": ["A", "B"]}
+
+
+async def test_an_error_beside_a_question_in_a_group_is_the_error(saver: Checkpointer) -> None:
+    async def ask() -> Any:
+        return interrupt("sure?")
+
+    async def fail() -> Any:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("while it was cancelled")
+
+    async def node(state: State) -> State:
+        return {"log": await _in_a_task_group(fail, ask)}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await graph.ainvoke({}, thread_id="t")
+
+    assert [str(error) for error in raised.value.exceptions] == ["while it was cancelled"]
+    assert (await graph.aget_state(thread_id="t")).next == ("node",)
+
+
+async def test_a_sibling_that_fails_is_the_error_and_the_question_stays_open(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    nodes = Nodes()
+    failing = True
+
+    async def fail(state: State) -> State:
+        nodes.calls["fail"] += 1
+        if failing:
+            message = "not yet"
+            raise ValueError(message)
+        return {"log": ["fine"]}
+
+    graph = side_by_side(("ask", nodes.asking("ask", "sure?")), ("fail", fail)).compile(saver)
+    with pytest.raises(ValueError, match="not yet"):
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+    failing = False
+
+    snapshot = await graph.aget_state(thread_id="t")
+    assert asked(snapshot.interrupts) == ["sure?"]
+    result = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
+    assert result == {"log": ["ask:yes", "fine"]}
+    assert nodes.calls == {"ask": 2, "fail": 2}
+
+
+async def test_asking_without_a_checkpointer_is_an_error_that_says_so() -> None:
+    """Reference P17: the question came back and could never be answered."""
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile()
+
+    with pytest.raises(MissingCheckpointerError, match=r"interrupt.* needs a checkpointer") as raised:
+        await graph.ainvoke({})
+
+    assert any("'ask'" in note for note in raised.value.__notes__)
+
+
+async def test_answering_without_a_checkpointer_is_an_error_that_says_so() -> None:
+    """Reference P17."""
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile()
+
+    with pytest.raises(MissingCheckpointerError, match="needs a checkpointer"):
+        await graph.ainvoke(Command(resume="yes"))
+
+
+def test_asking_outside_of_a_run_is_an_error_that_says_so() -> None:
+    with pytest.raises(OutsideOfRunError, match="interrupt"):
+        interrupt("anybody there?")
+
+
+async def test_asking_after_the_node_has_ended_is_an_error_that_says_so(saver: Checkpointer) -> None:
+    has_ended = asyncio.Event()
+    left_behind: list[asyncio.Task[Any]] = []
+
+    async def late() -> Any:
+        await has_ended.wait()
+        return interrupt("too late?")
+
+    async def node(state: State) -> State:
+        left_behind.append(asyncio.create_task(late()))
+        return {"log": ["ended"]}
+
+    assert await in_a_row(("node", node)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["ended"]}
+    has_ended.set()
+
+    with pytest.raises(OutsideOfRunError, match="interrupt"):
+        await left_behind[0]

@@ -1,0 +1,230 @@
+"""An answer that answers nothing is an error that says so, and changes nothing."""
+
+from typing import Any
+
+import pytest
+
+from durable_graph import (
+    AmbiguousResumeError,
+    Checkpointer,
+    Command,
+    CompiledGraph,
+    InterruptAnsweredError,
+    NothingToResumeError,
+    UnknownInterruptError,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+
+UNKNOWN = "0" * 32
+
+
+def two_asking(saver: Checkpointer, nodes: Nodes) -> CompiledGraph[State]:
+    return side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+
+
+async def stored(graph: CompiledGraph[Any]) -> Any:
+    """All that the thread has, to be compared."""
+    history = [snapshot async for snapshot in graph.aget_state_history(thread_id="t")]
+    return await graph.aget_state(thread_id="t"), history
+
+
+async def test_an_unknown_id_is_refused_before_anything_is_recorded(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """Reference P16: the question was asked again, and the answer was gone."""
+    nodes = Nodes()
+    graph = two_asking(saver, nodes)
+    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    before = await stored(graph)
+
+    with pytest.raises(UnknownInterruptError, match=UNKNOWN) as refused:
+        await graph.ainvoke(Command(resume={UNKNOWN: "x"}), thread_id="t", durability=durability)
+
+    assert (refused.value.thread_id, refused.value.id) == ("t", UNKNOWN)
+    assert set(refused.value.open_ids) == set(found.values())
+    assert all(id_ in str(refused.value) for id_ in found.values())
+    assert await stored(graph) == before
+    assert nodes.calls == {"a": 1, "b": 1}
+
+
+async def test_a_map_with_one_unknown_id_is_refused_as_a_whole(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = two_asking(saver, nodes)
+    found = ids(await graph.ainvoke({}, thread_id="t"))
+    before = await stored(graph)
+
+    with pytest.raises(UnknownInterruptError, match=UNKNOWN):
+        await graph.ainvoke(Command(resume={found["a?"]: "yes", UNKNOWN: "x"}), thread_id="t")
+
+    assert await stored(graph) == before
+    assert nodes.calls == {"a": 1, "b": 1}
+
+
+async def test_an_id_of_another_thread_is_unknown(saver: Checkpointer) -> None:
+    graph = two_asking(saver, Nodes())
+    other = ids(await graph.ainvoke({}, thread_id="other"))
+    await graph.ainvoke({}, thread_id="t")
+
+    with pytest.raises(UnknownInterruptError, match=other["a?"]):
+        await graph.ainvoke(Command(resume={other["a?"]: "yes"}), thread_id="t")
+
+
+async def test_an_empty_map_answers_nothing_and_says_so(saver: Checkpointer) -> None:
+    """Reference P16."""
+    graph = two_asking(saver, Nodes())
+    found = ids(await graph.ainvoke({}, thread_id="t"))
+    before = await stored(graph)
+
+    with pytest.raises(AmbiguousResumeError, match=r"resume=\{\} answers no question") as refused:
+        await graph.ainvoke(Command(resume={}), thread_id="t")
+
+    assert set(refused.value.open_ids) == set(found.values())
+    assert await stored(graph) == before
+
+
+async def test_an_empty_map_is_no_answer_to_one_question_either(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+
+    with pytest.raises(AmbiguousResumeError, match=r"resume=\{\} answers no question"):
+        await graph.ainvoke(Command(resume={}), thread_id="t")
+
+
+async def test_one_answer_to_several_questions_has_to_say_which_it_means(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    graph = two_asking(saver, Nodes())
+    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    before = await stored(graph)
+
+    with pytest.raises(AmbiguousResumeError, match=r"resume=\{id: answer\}") as refused:
+        await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
+
+    assert set(refused.value.open_ids) == set(found.values())
+    assert await stored(graph) == before
+
+
+async def test_none_to_several_questions_has_to_say_which_it_means_too(saver: Checkpointer) -> None:
+    graph = two_asking(saver, Nodes())
+    await graph.ainvoke({}, thread_id="t")
+
+    with pytest.raises(AmbiguousResumeError):
+        await graph.ainvoke(Command(resume=None), thread_id="t")
+
+
+async def test_one_answer_is_enough_once_one_question_is_left(saver: Checkpointer) -> None:
+    graph = two_asking(saver, Nodes())
+    found = ids(await graph.ainvoke({}, thread_id="t"))
+    await graph.ainvoke(Command(resume={found["a?"]: "yes"}), thread_id="t")
+
+    assert (await graph.ainvoke(Command(resume="no"), thread_id="t"))["log"] == ["a:yes", "b:no"]
+
+
+async def test_one_answer_is_ambiguous_where_a_second_question_waits_beside_another_node(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = side_by_side(("a", nodes.asking("a", "a?", "a, really?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = ids(await graph.ainvoke({}, thread_id="t"))
+    result = await graph.ainvoke(Command(resume={found["a?"]: "one"}), thread_id="t")
+    assert asked(result) == ["a, really?", "b?"]
+
+    with pytest.raises(AmbiguousResumeError):
+        await graph.ainvoke(Command(resume="which?"), thread_id="t")
+
+
+async def test_a_second_answer_is_told_what_the_first_was(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P16: the second answer vanished without a word."""
+    nodes = Nodes()
+    graph = two_asking(saver, nodes)
+    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    await graph.ainvoke(Command(resume={found["a?"]: ("first", 1)}), thread_id="t", durability=durability)
+    before = await stored(graph)
+
+    with pytest.raises(InterruptAnsweredError, match="first") as refused:
+        await graph.ainvoke(Command(resume={found["a?"]: "second"}), thread_id="t", durability=durability)
+
+    assert (refused.value.thread_id, refused.value.id, refused.value.answer) == ("t", found["a?"], ("first", 1))
+    assert await stored(graph) == before
+    result = await graph.ainvoke(Command(resume={found["b?"]: "ok"}), thread_id="t", durability=durability)
+    assert result["log"] == ["a:('first', 1)", "b:ok"]
+
+
+async def test_a_second_answer_to_a_node_that_asked_on_is_told_what_the_first_was(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "first?", "second?"))).compile(saver)
+    first = ids(await graph.ainvoke({}, thread_id="t"))["first?"]
+    second = ids(await graph.ainvoke(Command(resume={first: "yes"}), thread_id="t"))["second?"]
+
+    with pytest.raises(InterruptAnsweredError) as refused:
+        await graph.ainvoke(Command(resume={first: "yes"}), thread_id="t")
+
+    assert refused.value.answer == "yes"
+    assert (await graph.ainvoke(Command(resume={second: "no"}), thread_id="t"))["log"] == ["ask:yes,no"]
+
+
+async def test_an_answer_stands_although_the_node_failed_after_it(saver: Checkpointer, durability: Durability) -> None:
+    failing = True
+    nodes = Nodes()
+    ask = nodes.asking("ask", "sure?")
+
+    async def node(state: State) -> State:
+        written = await ask(state)
+        if failing:
+            message = "failed after the answer"
+            raise ValueError(message)
+        return written
+
+    graph = in_a_row(("ask", node)).compile(saver)
+    question = ids(await graph.ainvoke({}, thread_id="t", durability=durability))["sure?"]
+    with pytest.raises(ValueError, match="failed after the answer"):
+        await graph.ainvoke(Command(resume={question: "first"}), thread_id="t", durability=durability)
+
+    with pytest.raises(InterruptAnsweredError) as refused:
+        await graph.ainvoke(Command(resume={question: "second"}), thread_id="t", durability=durability)
+
+    assert refused.value.answer == "first"
+    failing = False
+    assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["ask:first"]}
+
+
+async def test_an_answer_to_a_finished_thread_is_refused(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P16: the state came back as if something had been resumed."""
+    nodes = Nodes()
+    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    question = ids(await graph.ainvoke({}, thread_id="t", durability=durability))["sure?"]
+    await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
+    before = await stored(graph)
+
+    with pytest.raises(NothingToResumeError, match="'t' has nothing to resume"):
+        await graph.ainvoke(Command(resume="again"), thread_id="t", durability=durability)
+    with pytest.raises(InterruptAnsweredError) as refused:
+        await graph.ainvoke(Command(resume={question: "again"}), thread_id="t", durability=durability)
+    assert refused.value.answer == "yes"
+
+    assert await stored(graph) == before
+    assert nodes.calls == {"ask": 2}
+
+
+async def test_an_answer_to_a_thread_that_was_never_used_is_refused(saver: Checkpointer) -> None:
+    """Reference P16: the graph started, with an empty state."""
+    nodes = Nodes()
+    graph = in_a_row(("a", nodes.noting("a"))).compile(saver)
+
+    for answer in ("yes", None, {UNKNOWN: "yes"}):
+        with pytest.raises((NothingToResumeError, UnknownInterruptError), match="'t'"):
+            await graph.ainvoke(Command(resume=answer), thread_id="t")
+
+    assert nodes.calls == {}
+    assert await saver.list_threads() == []
+
+
+async def test_an_answer_to_a_failed_thread_that_asks_nothing_is_refused(saver: Checkpointer) -> None:
+    async def fail(state: State) -> State:
+        message = "not yet"
+        raise ValueError(message)
+
+    graph = in_a_row(("fail", fail)).compile(saver)
+    with pytest.raises(ValueError, match="not yet"):
+        await graph.ainvoke({}, thread_id="t")
+
+    with pytest.raises(NothingToResumeError, match="waits for no answer"):
+        await graph.ainvoke(Command(resume="yes"), thread_id="t")

@@ -1,0 +1,128 @@
+"""What a stream tells of questions and answers."""
+
+from typing import Any, TypedDict
+
+from durable_graph import START, Checkpointer, Command, CompiledGraph, Interrupt, Send, StateGraph, interrupt
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, in_a_row, side_by_side
+
+
+async def told(graph: CompiledGraph[Any], given: Any, **options: Any) -> list[Any]:
+    """What the stream of a run tells; each question without its id."""
+    return [_without_ids(part) async for part in graph.astream(given, thread_id="t", **options)]
+
+
+def _without_ids(part: Any) -> Any:
+    if isinstance(part, tuple):
+        return tuple(_without_ids(each) for each in part)
+    if isinstance(part, dict):
+        return {key: _without_ids(value) for key, value in part.items()}
+    return f"<{part.value}>" if isinstance(part, Interrupt) else part
+
+
+async def test_updates_tell_the_question_and_then_what_the_answer_made(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+
+    assert await told(graph, {}, durability=durability) == [
+        {"before": {"log": ["before"]}},
+        {"__interrupt__": ("<sure?>",)},
+    ]
+    assert await told(graph, Command(resume="yes"), durability=durability) == [{"ask": {"log": ["ask:yes"]}}]
+
+
+async def test_updates_tell_every_question_of_a_node_as_it_comes(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", {"value": 1}, {"value": 2}))).compile(saver)
+
+    assert [
+        await told(graph, given) for given in ({}, Command(resume="a", update={"log": ["u"]}), Command(resume="b"))
+    ] == [
+        [{"__interrupt__": ("<{'value': 1}>",)}],
+        [{"__interrupt__": ("<{'value': 2}>",)}],
+        [{"ask": {"log": ["ask:a,b"]}}],
+    ]
+
+
+async def test_values_tell_the_state_with_the_question_in_it(saver: Checkpointer) -> None:
+    class Talk(TypedDict, total=False):
+        robot: str
+        human: str
+
+    async def robot(state: Talk) -> Talk:
+        return {"robot": "beep"}
+
+    async def human(state: Talk) -> Command[Any]:
+        return Command(update={"human": interrupt("who are you?")})
+
+    builder = StateGraph(Talk)
+    builder.add_node("robot", robot)
+    builder.add_node("human", human)
+    builder.add_edge(START, "robot")
+    builder.add_edge("robot", "human")
+    graph = builder.compile(saver)
+    both: list[Any] = ["updates", "values"]
+
+    first = await told(graph, {}, stream_mode=both)
+    second = await told(graph, Command(resume="a human"), stream_mode=both)
+
+    assert first[-4:] == [
+        ("updates", {"robot": {"robot": "beep"}}),
+        ("values", {"robot": "beep"}),
+        ("updates", {"__interrupt__": ("<who are you?>",)}),
+        ("values", {"robot": "beep", "__interrupt__": ("<who are you?>",)}),
+    ]
+    assert second == [
+        ("values", {"robot": "beep"}),
+        ("updates", {"human": {"human": "a human"}}),
+        ("values", {"robot": "beep", "human": "a human"}),
+    ]
+
+
+async def test_a_breakpoint_is_told_as_a_stop_without_questions(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
+
+    assert await told(graph, {}, durability=durability) == [{"a": {"log": ["a"]}}, {"__interrupt__": ()}]
+    assert await told(graph, None, durability=durability) == [{"b": {"log": ["b"]}}]
+
+
+async def test_a_breakpoint_after_a_node_is_told_after_its_update(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_after=["a"])
+
+    assert await told(graph, {}) == [{"a": {"log": ["a"]}}, {"__interrupt__": ()}]
+    assert await told(graph, None) == [{"b": {"log": ["b"]}}]
+
+
+async def test_siblings_that_finished_are_told_once(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = side_by_side(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+
+    first = await told(graph, {})
+    second = await told(graph, Command(resume="yes"))
+
+    assert first == [{"a": {"log": ["a"]}}, {"__interrupt__": ("<sure?>",)}]
+    assert [part for part in second if "ask" in part] == [{"ask": {"log": ["ask:yes"]}}]
+
+
+async def test_every_open_question_is_told_at_the_end_of_a_run(saver: Checkpointer) -> None:
+    async def work(job: Any) -> State:
+        return {"log": [interrupt(job)]}
+
+    builder = StateGraph(State)
+    builder.add_node("work", work)
+    builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in "xyz"], ["work"])
+    graph = builder.compile(saver)
+
+    parts = await told(graph, {})
+
+    assert sorted(question for part in parts for question in part["__interrupt__"]) == ["<x>", "<y>", "<z>"]
+
+
+async def test_a_stream_that_goes_on_without_an_answer_asks_the_same(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    first = await told(graph, {})
+
+    assert await told(graph, None) == first == [{"__interrupt__": ("<sure?>",)}]

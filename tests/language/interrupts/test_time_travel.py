@@ -1,0 +1,194 @@
+"""Questions on other lines of a thread: a line that is begun anew asks anew."""
+
+from typing import Any
+
+import pytest
+
+from durable_graph import END, Checkpointer, Command, CompiledGraph, StateSnapshot, UnknownInterruptError, interrupt
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+
+
+def talk(saver: Checkpointer, nodes: Nodes) -> CompiledGraph[State]:
+    """a, then one who asks, then b."""
+    return in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "what?")), ("b", nodes.noting("b"))).compile(
+        saver
+    )
+
+
+async def before(graph: CompiledGraph[Any], node: str) -> StateSnapshot:
+    """The oldest checkpoint at which this node runs next."""
+    found = [each async for each in graph.aget_state_history(thread_id="t") if each.next == (node,)]
+    return found[-1]
+
+
+async def test_a_replay_asks_again_and_repeats_nothing_from_before(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+    graph = talk(saver, nodes)
+    await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
+    await graph.ainvoke(Command(resume="old"), thread_id="t", durability=durability)
+    place = await before(graph, "ask")
+
+    result = await graph.ainvoke(None, place.config, durability=durability)
+
+    assert (result["log"], asked(result)) == (["a"], ["what?"])
+    assert nodes.calls == {"a": 1, "ask": 3, "b": 1}
+
+
+async def test_a_replay_is_answered_anew_and_the_old_line_stays(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+    graph = talk(saver, nodes)
+    await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
+    await graph.ainvoke(Command(resume="old"), thread_id="t", durability=durability)
+    finished = await graph.aget_state(thread_id="t")
+    await graph.ainvoke(None, (await before(graph, "ask")).config, durability=durability)
+
+    result = await graph.ainvoke(Command(resume="new"), thread_id="t", durability=durability)
+
+    assert result == {"log": ["a", "ask:new", "b"]}
+    assert (await graph.aget_state(finished.config)).values == {"log": ["a", "ask:old", "b"]}
+
+
+async def test_every_replay_asks_under_an_id_of_its_own(saver: Checkpointer) -> None:
+    graph = talk(saver, Nodes())
+    first = ids(await graph.ainvoke({}, thread_id="t"))
+    await graph.ainvoke(Command(resume="old"), thread_id="t")
+    place = await before(graph, "ask")
+
+    results = [await graph.ainvoke(None, place.config) for _ in range(3)]
+
+    seen = [first["what?"], *(ids(result)["what?"] for result in results)]
+    assert len(set(seen)) == 4
+    assert all(result["log"] == ["a"] for result in results)
+
+
+async def test_an_id_of_a_line_that_was_left_is_unknown(saver: Checkpointer) -> None:
+    graph = talk(saver, Nodes())
+    left = ids(await graph.ainvoke({}, thread_id="t"))["what?"]
+    await graph.ainvoke(None, (await before(graph, "a")).config)
+
+    with pytest.raises(UnknownInterruptError, match=left):
+        await graph.ainvoke(Command(resume={left: "late"}), thread_id="t")
+
+
+async def test_a_replay_of_a_node_that_asks_twice_begins_with_the_first_question(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    await graph.ainvoke(Command(resume=1), thread_id="t")
+    await graph.ainvoke(Command(resume=2), thread_id="t")
+
+    result = await graph.ainvoke(None, (await before(graph, "ask")).config)
+
+    assert asked(result) == ["first?"]
+
+
+async def test_a_replay_between_two_questions_keeps_the_first_answer(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = in_a_row(("one", nodes.asking("one", "1?")), ("two", nodes.asking("two", "2?"))).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    await graph.ainvoke(Command(resume="a"), thread_id="t")
+    await graph.ainvoke(Command(resume="b"), thread_id="t")
+
+    result = await graph.ainvoke(None, (await before(graph, "two")).config)
+    assert asked(result) == ["2?"]
+    result = await graph.ainvoke(Command(resume="c"), thread_id="t")
+
+    assert result == {"log": ["one:a", "two:c"]}
+    assert nodes.calls == {"one": 2, "two": 4}
+
+
+async def test_naming_the_head_goes_on_with_it(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = talk(saver, nodes)
+    await graph.ainvoke({}, thread_id="t")
+    head = await graph.aget_state(thread_id="t")
+
+    result = await graph.ainvoke(Command(resume={ids(head.interrupts)["what?"]: "yes"}), head.config)
+
+    assert result == {"log": ["a", "ask:yes", "b"]}
+    assert nodes.calls == {"a": 1, "ask": 2, "b": 1}
+
+
+async def test_an_unknown_answer_at_the_head_is_refused_there_too(saver: Checkpointer) -> None:
+    graph = talk(saver, Nodes())
+    await graph.ainvoke({}, thread_id="t")
+    head = await graph.aget_state(thread_id="t")
+
+    with pytest.raises(UnknownInterruptError):
+        await graph.ainvoke(Command(resume={"0" * 32: "yes"}), head.config)
+
+
+async def test_a_fork_with_another_state_asks_with_that_state(saver: Checkpointer) -> None:
+    async def ask(state: State) -> State:
+        return {"log": [interrupt(f"after {state['log'][-1]}?")]}
+
+    graph = in_a_row(("a", Nodes().noting("a")), ("ask", ask)).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    await graph.ainvoke(Command(resume="old"), thread_id="t")
+    place = await before(graph, "ask")
+
+    forked = await graph.aupdate_state(place.config, {"log": ["forked"]})
+    result = await graph.ainvoke(None, forked)
+    assert asked(result) == ["after forked?"]
+    result = await graph.ainvoke(Command(resume="new"), thread_id="t")
+
+    assert result == {"log": ["a", "forked", "new"]}
+
+
+async def test_an_update_at_an_open_question_leaves_it_to_be_asked_again(saver: Checkpointer) -> None:
+    graph = talk(saver, Nodes())
+    await graph.ainvoke({}, thread_id="t")
+
+    await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["edited"]})
+    result = await graph.ainvoke(None, thread_id="t")
+
+    assert (result["log"], asked(result)) == (["a", "edited"], ["what?"])
+    assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["a", "edited", "ask:yes", "b"]}
+
+
+async def test_an_update_as_the_end_clears_the_question(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = talk(saver, nodes)
+    await graph.ainvoke({}, thread_id="t")
+
+    await graph.aupdate_state({"configurable": {"thread_id": "t"}}, None, as_node=END)
+
+    snapshot = await graph.aget_state(thread_id="t")
+    assert (snapshot.values, snapshot.next, snapshot.interrupts, snapshot.tasks) == ({"log": ["a"]}, (), (), ())
+    assert nodes.calls == {"a": 1, "ask": 1}
+
+
+async def test_an_update_as_the_end_keeps_what_siblings_have_finished(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = side_by_side(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+
+    await graph.aupdate_state({"configurable": {"thread_id": "t"}}, None, as_node=END)
+
+    snapshot = await graph.aget_state(thread_id="t")
+    assert (snapshot.values, snapshot.next, snapshot.interrupts) == ({"log": ["a"]}, (), ())
+
+
+async def test_an_update_as_the_node_that_asks_answers_in_its_place(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = talk(saver, nodes)
+    await graph.ainvoke({}, thread_id="t")
+
+    await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["by hand"]}, as_node="ask")
+
+    assert (await graph.aget_state(thread_id="t")).next == ("b",)
+    assert await graph.ainvoke(None, thread_id="t") == {"log": ["a", "by hand", "b"]}
+    assert nodes.calls == {"a": 1, "ask": 1, "b": 1}
+
+
+async def test_an_interrupted_thread_can_be_copied_and_answered_in_both_places(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = talk(saver, nodes)
+    await graph.ainvoke({}, thread_id="t")
+
+    await saver.copy_thread("t", "copy")
+
+    assert asked((await graph.aget_state(thread_id="copy")).interrupts) == ["what?"]
+    assert await graph.ainvoke(Command(resume="here"), thread_id="t") == {"log": ["a", "ask:here", "b"]}
+    assert await graph.ainvoke(Command(resume="there"), thread_id="copy") == {"log": ["a", "ask:there", "b"]}
