@@ -61,18 +61,24 @@ def side_by_side(*nodes: tuple[str, Any]) -> StateGraph[State]:
     return builder
 
 
-def asked(interrupts: Mapping[str, Any] | Iterable[Interrupt]) -> list[Any]:
+def questions(result: Any) -> list[Interrupt]:
+    """What a run that has stopped waits for."""
+    found: list[Interrupt] = result["__interrupt__"]
+    return found
+
+
+def asked(interrupts: Any) -> list[Any]:
     """The questions of a result, or of a snapshot's `interrupts`."""
     return [each.value for each in _interrupts(interrupts)]
 
 
-def ids(interrupts: Mapping[str, Any] | Iterable[Interrupt]) -> dict[Any, str]:
+def ids(interrupts: Any) -> dict[Any, str]:
     """The ids by question."""
     return {each.value: each.id for each in _interrupts(interrupts)}
 
 
-def _interrupts(found: Mapping[str, Any] | Iterable[Interrupt]) -> Iterable[Interrupt]:
+def _interrupts(found: Any) -> Iterable[Interrupt]:
     if isinstance(found, Mapping):
-        listed: list[Interrupt] = found.get("__interrupt__", [])
-        return listed
-    return found
+        return questions(found) if "__interrupt__" in found else ()
+    listed: Iterable[Interrupt] = found
+    return listed

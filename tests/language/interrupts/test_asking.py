@@ -4,7 +4,7 @@ from typing import Any, TypedDict
 
 from durable_graph import END, START, Checkpointer, Command, Interrupt, Send, StateGraph, interrupt
 from durable_graph._runtime.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
 
 
 async def test_the_result_of_an_interrupted_run_is_the_state_and_the_question(
@@ -15,7 +15,7 @@ async def test_the_result_of_an_interrupted_run_is_the_state_and_the_question(
 
     result = await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
-    (question,) = result["__interrupt__"]
+    (question,) = questions(result)
     assert isinstance(question, Interrupt)
     assert question.value == "sure?"
     assert result == {"log": ["in", "before"], "__interrupt__": [question]}
@@ -120,7 +120,7 @@ async def test_several_questions_of_one_node_have_different_ids(saver: Checkpoin
     result = await graph.ainvoke({}, thread_id="t")
     seen: list[str] = []
     while "__interrupt__" in result:
-        (question,) = result["__interrupt__"]
+        (question,) = questions(result)
         seen.append(question.id)
         result = await graph.ainvoke(Command(resume={question.id: "ok"}), thread_id="t")
 
@@ -147,7 +147,7 @@ async def test_the_same_question_of_two_nodes_is_two_questions(saver: Checkpoint
 
     result = await graph.ainvoke({}, thread_id="t")
 
-    first, second = result["__interrupt__"]
+    first, second = questions(result)
     assert (first.value, second.value) == ("sure?", "sure?")
     assert first.id != second.id
 

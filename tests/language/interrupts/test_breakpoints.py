@@ -251,16 +251,19 @@ async def test_a_goto_runs_beside_what_the_breakpoint_held(saver: Checkpointer, 
 
 @pytest.mark.parametrize("where", ["interrupt_before", "interrupt_after"])
 def test_a_breakpoint_at_an_unknown_node_is_refused_when_compiling(where: str) -> None:
+    stops: Any = {where: ["nowhere"]}
+
     with pytest.raises((GraphValidationError, ValueError), match="nowhere"):
-        three(Nodes()).compile(**{where: ["nowhere"]})
+        three(Nodes()).compile(**stops)
 
 
 @pytest.mark.parametrize("where", ["interrupt_before", "interrupt_after"])
 async def test_a_breakpoint_at_an_unknown_node_is_refused_when_calling(saver: Checkpointer, where: str) -> None:
     nodes = Nodes()
+    stops: Any = {where: ["nowhere"]}
 
     with pytest.raises((InvalidOptionError, LookupError), match="nowhere"):
-        await three(nodes).compile(saver).ainvoke({}, thread_id="t", **{where: ["nowhere"]})
+        await three(nodes).compile(saver).ainvoke({}, thread_id="t", **stops)
 
     assert nodes.calls == {}
 

@@ -29,7 +29,7 @@ async def test_any_order_of_answers_leads_to_the_same_state(saver: Checkpointer,
     graph = side_by_side(*((name, nodes.asking(name, f"{name}?")) for name in "abc")).compile(saver)
     found = ids(await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability))
 
-    result: dict[str, Any] = {}
+    result: Any = {}
     for question in ("c?", "a?", "b?"):
         answer = Command(resume={found[question]: "yes"})
         result = await graph.ainvoke(answer, thread_id="t", durability=durability)

@@ -6,7 +6,7 @@ import pytest
 
 from durable_graph import START, Checkpointer, Command, Send, StateGraph, interrupt
 from durable_graph._runtime.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
 
 
 async def test_a_snapshot_has_the_open_questions_and_who_asks_them(saver: Checkpointer, durability: Durability) -> None:
@@ -18,7 +18,7 @@ async def test_a_snapshot_has_the_open_questions_and_who_asks_them(saver: Checkp
 
     assert snapshot.values == {"log": ["in", "before"]}
     assert snapshot.next == ("ask",)
-    assert snapshot.interrupts == tuple(result["__interrupt__"])
+    assert snapshot.interrupts == tuple(questions(result))
     (task,) = snapshot.tasks
     assert (task.name, task.interrupts, task.error, task.result) == ("ask", snapshot.interrupts, None, None)
 

@@ -36,9 +36,8 @@ async def test_updates_tell_the_question_and_then_what_the_answer_made(
 async def test_updates_tell_every_question_of_a_node_as_it_comes(saver: Checkpointer) -> None:
     graph = in_a_row(("ask", Nodes().asking("ask", {"value": 1}, {"value": 2}))).compile(saver)
 
-    assert [
-        await told(graph, given) for given in ({}, Command(resume="a", update={"log": ["u"]}), Command(resume="b"))
-    ] == [
+    inputs: list[Any] = [{}, Command(resume="a", update={"log": ["u"]}), Command(resume="b")]
+    assert [await told(graph, given) for given in inputs] == [
         [{"__interrupt__": ("<{'value': 1}>",)}],
         [{"__interrupt__": ("<{'value': 2}>",)}],
         [{"ask": {"log": ["ask:a,b"]}}],

@@ -17,7 +17,7 @@ from durable_graph import (
     interrupt,
 )
 from durable_graph._runtime.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
 
 
 class Job(TypedDict, total=False):
@@ -197,7 +197,7 @@ async def test_a_nested_question_is_seen_at_the_task_that_called(saver: Checkpoi
     snapshot = await graph.aget_state(thread_id="t")
 
     assert snapshot.next == ("call",)
-    assert snapshot.interrupts == snapshot.tasks[0].interrupts == tuple(result["__interrupt__"])
+    assert snapshot.interrupts == snapshot.tasks[0].interrupts == tuple(questions(result))
 
 
 async def test_a_second_answer_to_a_nested_question_is_told_the_first(saver: Checkpointer) -> None:

@@ -43,7 +43,7 @@ async def test_a_task_asks(saver: Checkpointer, durability: Durability) -> None:
     @task
     async def ask(text: str) -> str:
         calls["ask"] += 1
-        return text + interrupt("what?")
+        return f"{text}{interrupt('what?')}"
 
     @entrypoint(checkpointer=saver)
     async def program(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from durable_graph import START, Checkpointer, Command, StateGraph, UnstorableValueError, interrupt
 from durable_graph._runtime.run import Durability
-from tests.language.nodes import Nodes, asked, in_a_row
+from tests.language.nodes import Nodes, asked, in_a_row, questions
 
 
 class Reply(msgspec.Struct):
@@ -91,7 +91,7 @@ async def test_none_is_an_answer(saver: Checkpointer, durability: Durability) ->
 async def test_none_is_an_answer_in_a_map_as_well(saver: Checkpointer) -> None:
     graph = asking_twice().compile(saver)
     result = await graph.ainvoke({}, thread_id="t")
-    (question,) = result["__interrupt__"]
+    (question,) = questions(result)
 
     result = await graph.ainvoke(Command(resume={question.id: None}), thread_id="t")
 
