@@ -7,8 +7,12 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
+# Every graph of every test is checked for nodes that change their input in place.
+os.environ.setdefault("DURABLE_GRAPH_DEBUG", "1")
+
 # A red run is about the change that was made, never about luck: the same examples on every machine. `make crash` and
 # HYPOTHESIS_PROFILE=explore look for new ones.
+
 settings.register_profile("everywhere", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("explore", deadline=None, derandomize=False, print_blob=True, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everywhere"))

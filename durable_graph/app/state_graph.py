@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from durable_graph._runtime.mutation import is_debugging
 from durable_graph._runtime.options import (
     Breakpoints,
     breakpoints,
@@ -30,7 +31,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT]):
         cache: Cache | None = None,
         interrupt_before: Breakpoints | None = None,
         interrupt_after: Breakpoints | None = None,
-        debug: bool = False,
+        debug: bool | None = None,
         name: str = "graph",
         types: Iterable[type | tuple[str, type]] = (),
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
@@ -39,7 +40,8 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT]):
         `checkpointer` is a saver. For a graph that another graph runs it may be None (its state is kept in the other's
         thread, for as long as the node that runs it), True (kept from one call to the next, per thread) or False (not
         kept). `interrupt_before` and `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug`
-        a node that changes its input in place fails. `types` are classes that `Any`-typed parts of the state may hold,
+        a node that changes its input in place fails; left out, it is what the environment variable DURABLE_GRAPH_DEBUG
+        says ("1": on). `types` are classes that `Any`-typed parts of the state may hold,
         beside those that the state's own types name; they are stored under their qualified name, or under the tag given
         with them.
 
@@ -56,6 +58,6 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT]):
             None,
             stop_before=breakpoints("interrupt_before", interrupt_before, topology.nodes, frozenset()),
             stop_after=breakpoints("interrupt_after", interrupt_after, topology.nodes, frozenset()),
-            is_checked=debug,
+            is_checked=is_debugging() if debug is None else debug,
         )
         return CompiledGraph(topology, checkpointer, cache, defaults)

@@ -111,7 +111,9 @@ async def test_the_argument_of_a_send_is_the_tasks_own(saver: Checkpointer) -> N
         await graph.ainvoke({}, thread_id="t")
 
 
-async def test_nothing_is_checked_unless_it_is_asked_for(saver: Checkpointer) -> None:
+async def test_nothing_is_checked_unless_it_is_asked_for(saver: Checkpointer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DURABLE_GRAPH_DEBUG")
+
     async def node(state: Basket) -> Basket:
         state["items"].append("milk")
         return {"prices": {}}
