@@ -9,18 +9,21 @@ from durable_graph.errors import InvalidOptionError
 
 
 class InMemoryCache:
-    """At most `max_entries` results of this process; those that were not asked for longest are dropped first."""
+    """At most `max_entries` results of this process; those that were not asked for longest are dropped first.
+
+    Raises `InvalidOptionError` for a cache that could hold nothing.
+    """
 
     def __init__(self, *, max_entries: int = 10_000) -> None:
-        if max_entries < 1:
+        if not isinstance(max_entries, int) or max_entries < 1:
             option = "max_entries"
-            raise InvalidOptionError(option, max_entries, allowed="a number from 1")
+            raise InvalidOptionError(option, max_entries, allowed="a whole number from 1")
         self._max_entries = max_entries
         self._entries: OrderedDict[CacheKey, tuple[bytes, float | None]] = OrderedDict()
 
     async def aget(self, keys: Iterable[CacheKey]) -> dict[CacheKey, bytes]:
         """See `Cache.aget`."""
-        now = time.monotonic()
+        now = time.time()
         found: dict[CacheKey, bytes] = {}
         for key in keys:
             entry = self._entries.get(key)
@@ -36,7 +39,7 @@ class InMemoryCache:
 
     async def aset(self, entries: Mapping[CacheKey, tuple[bytes, float | None]]) -> None:
         """See `Cache.aset`."""
-        now = time.monotonic()
+        now = time.time()
         for key, (data, ttl) in entries.items():
             self._entries[key] = data, None if ttl is None else now + ttl
             self._entries.move_to_end(key)

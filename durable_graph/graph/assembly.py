@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from durable_graph.channels import Channel, Joined
 from durable_graph.graph.codecs import Codecs
 from durable_graph.graph.control import DEFERRED, END, START
-from durable_graph.graph.description import DescribedNode, Description
+from durable_graph.graph.description import DescribedHandler, DescribedNode, Description, said_first
 from durable_graph.graph.inputs import Inputs
 from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
 from durable_graph.graph.topology import Handler, Join, Node, Router, Topology
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def assemble(
 
 def _node(node: DescribedNode, description: Description, inputs: Inputs) -> Node:
     own, usual = node.options, description.defaults
-    handler = _first(node.handler, description.default_handler)
+    handler = said_first(node.handler, description.default_handler)
     return Node(
         name=node.name,
         action=node.action,
@@ -88,17 +86,25 @@ def _node(node: DescribedNode, description: Description, inputs: Inputs) -> Node
         routers=_routers(description, node.name, inputs),
         defer=own.defer,
         metadata=own.metadata,
-        retry=_first(own.retry, usual.retry) or (),
-        timeout=_first(own.timeout, usual.timeout if node.signature.is_async else None),
-        cache=_first(own.cache, usual.cache),
-        error_handler=None if handler is None else Handler(handler[0], handler[1].is_async, handler[1].injected),
+        retry=said_first(own.retry, usual.retry) or (),
+        timeout=said_first(own.timeout, usual.timeout if node.signature.is_async else None),
+        cache=said_first(own.cache, usual.cache),
+        error_handler=None if handler is None else _handler(handler, description),
         destinations=own.destinations,
+        destination_labels=own.destination_labels,
         subgraph=node.subgraph,
     )
 
 
-def _first(own: T | None, usual: T | None) -> T | None:
-    return usual if own is None else own
+def _handler(handler: DescribedHandler, description: Description) -> Handler:
+    signature, usual = handler.signature, description.defaults
+    return Handler(
+        action=handler.action,
+        is_async=signature.is_async,
+        injected=signature.injected,
+        retry=usual.retry or (),
+        timeout=usual.timeout if signature.is_async else None,
+    )
 
 
 def _successors(description: Description, start: str) -> tuple[str, ...]:

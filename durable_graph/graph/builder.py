@@ -18,16 +18,24 @@ from durable_graph.graph.description import (
     DescribedRouter,
     Description,
     NodeOptions,
+    said_first,
 )
 from durable_graph.graph.inputs import channels_of, inputs_of
-from durable_graph.graph.options import NodeArguments, described_handler, node_options, retries_of
+from durable_graph.graph.options import (
+    NodeArguments,
+    caching_of,
+    described_handler,
+    node_options,
+    retries_of,
+    timeout_of,
+)
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.signatures import ROUTER_INJECTABLE, name_of, routes_of, signature_of
 from durable_graph.graph.subgraph import Subgraph, is_subgraph
 from durable_graph.graph.topology import Topology
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
-from durable_graph.graph.validation import problems_of, unreachable_nodes
+from durable_graph.graph.validation import problems_of, problems_of_subgraphs, unreachable_nodes
 
 OwnT = TypeVar("OwnT")
 """What a node with a schema of its own receives."""
@@ -158,7 +166,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
             input_schema,
             signature_of(action),
             node_options(node, action, options),
-            None if handler is None else described_handler(node, handler),
+            None if handler is None else described_handler(f"the error handler of node {node!r}", handler),
             subgraph,
         )
         self._description.nodes.append(described)
@@ -172,14 +180,21 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
         error_handler: Callable[..., Any] | None = None,
         timeout: float | timedelta | TimeoutPolicy | None = None,
     ) -> Self:
-        """What holds for every node that does not say otherwise; a timeout for async ones only."""
+        """What holds for every node that does not say otherwise, whenever it is added; a timeout for async ones only.
+
+        Retries and the timeout also hold for error handlers. A later call changes what it names. Nested graphs have
+        defaults of their own.
+
+        Raises `InvalidOptionError`, and `GraphDescriptionError` for a handler that cannot be called.
+        """
+        so_far = self._description.defaults
         self._description.defaults = NodeOptions(
-            retry=retries_of(retry_policy),
-            cache=cache_policy,
-            timeout=None if timeout is None else TimeoutPolicy.of(timeout),
+            retry=said_first(retries_of(retry_policy), so_far.retry),
+            cache=said_first(caching_of(cache_policy), so_far.cache),
+            timeout=said_first(timeout_of(timeout), so_far.timeout),
         )
         if error_handler is not None:
-            self._description.default_handler = described_handler("of all nodes", error_handler)
+            self._description.default_handler = described_handler("the error handler of all nodes", error_handler)
         return self
 
     def add_edge(self, start: str | Sequence[str], end: str) -> Self:
@@ -267,7 +282,13 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
         channels, disagreements = channels_of(state, inputs)
         rules = {**channels, **internal_channels(description)}
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
-        problems = (*problems_of(description), *inputs.problems, *disagreements, *unstorable)
+        problems = (
+            *problems_of(description),
+            *problems_of_subgraphs(description, channels),
+            *inputs.problems,
+            *disagreements,
+            *unstorable,
+        )
         if problems or codecs is None:
             raise GraphValidationError(problems)
         unreachable = unreachable_nodes(description)

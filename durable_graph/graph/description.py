@@ -2,16 +2,21 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import Signature
 from durable_graph.graph.subgraph import Subgraph
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
-    """What a node was given beside its function. None leaves it to the defaults for all nodes."""
+    """What a node was given beside its function. None leaves it to the defaults for all nodes.
+
+    `destinations` has those of its annotation as well; `destination_labels` says how some are to be drawn.
+    """
 
     defer: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
@@ -19,6 +24,25 @@ class NodeOptions:
     cache: CachePolicy | None = None
     timeout: TimeoutPolicy | None = None
     destinations: tuple[str, ...] = ()
+    destination_labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def said_first(own: T | None, usual: T | None) -> T | None:
+    """An option where the nearer place says it, else what the other says."""
+    return usual if own is None else own
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedHandler:
+    """What runs in a node's place once it has failed for good. `where` is what messages call it."""
+
+    where: str
+    action: Callable[..., Any]
+    signature: Signature
+    destinations: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.where
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +54,7 @@ class DescribedNode:
     input_schema: Any
     signature: Signature
     options: NodeOptions = field(default_factory=NodeOptions)
-    handler: tuple[Callable[..., Any], Signature] | None = None
+    handler: DescribedHandler | None = None
     subgraph: Subgraph | None = None
 
     def __str__(self) -> str:
@@ -79,4 +103,4 @@ class Description:
     routers: list[DescribedRouter] = field(default_factory=list)
     mistakes: list[str] = field(default_factory=list)
     defaults: NodeOptions = field(default_factory=NodeOptions)
-    default_handler: tuple[Callable[..., Any], Signature] | None = None
+    default_handler: DescribedHandler | None = None

@@ -1,13 +1,13 @@
 """What a node may be given beside its function, read from the arguments."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import timedelta
 from typing import Any, TypedDict
 
 from durable_graph.errors import GraphDescriptionError, InvalidOptionError
-from durable_graph.graph.description import NodeOptions
+from durable_graph.graph.description import DescribedHandler, NodeOptions
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
-from durable_graph.graph.signatures import HANDLER_INJECTABLE, Signature, destinations_of, signature_of
+from durable_graph.graph.signatures import HANDLER_INJECTABLE, destinations_of, signature_of
 
 
 class NodeArguments(TypedDict, total=False):
@@ -28,37 +28,60 @@ def node_options(node: str, action: Callable[..., Any], given: NodeArguments) ->
         if name not in NodeArguments.__annotations__:
             known = ", ".join(NodeArguments.__annotations__)
             raise TypeError(f"add_node() got an unexpected keyword argument {name!r}; there are: {known}")
-    cache, limit = given.get("cache_policy"), given.get("timeout")
-    if cache is not None and not isinstance(cache, CachePolicy):
-        option = f"cache_policy of node {node!r}"
-        raise InvalidOptionError(option, cache, allowed="a CachePolicy, or None")
+    defer = given.get("defer", False)
+    if not isinstance(defer, bool):
+        raise InvalidOptionError(f"defer of node {node!r}", defer, allowed="True or False")
+    metadata = given.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise InvalidOptionError(f"metadata of node {node!r}", metadata, allowed="a dict, or None")
+    destinations = _destinations(node, given.get("destinations") or ())
     return NodeOptions(
-        defer=bool(given.get("defer", False)),
-        metadata=dict(given.get("metadata") or {}),
-        retry=retries_of(given.get("retry_policy")),
-        cache=cache,
-        timeout=None if limit is None else TimeoutPolicy.of(limit),
-        destinations=tuple(dict.fromkeys((*(given.get("destinations") or ()), *destinations_of(action)))),
+        defer=defer,
+        metadata=dict(metadata),
+        retry=retries_of(given.get("retry_policy"), f"retry_policy of node {node!r}"),
+        cache=caching_of(given.get("cache_policy"), f"cache_policy of node {node!r}"),
+        timeout=timeout_of(given.get("timeout"), f"timeout of node {node!r}"),
+        destinations=tuple(dict.fromkeys((*destinations, *destinations_of(action)))),
+        destination_labels={name: label for name, label in destinations.items() if label is not None},
     )
 
 
-def retries_of(given: RetryPolicy | Sequence[RetryPolicy] | None) -> tuple[RetryPolicy, ...] | None:
+def _destinations(node: str, given: object) -> dict[str, str | None]:
+    """The names with their labels, None for one without. Raises `InvalidOptionError`."""
+    # A str is a sequence of names as well, of one letter each.
+    if isinstance(given, Mapping | Sequence | Set) and not isinstance(given, str):
+        found = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
+        if all(isinstance(name, str) and isinstance(label, str | None) for name, label in found.items()):
+            return found
+    raise InvalidOptionError(
+        f"destinations of node {node!r}", given, allowed="the names of nodes, or a dict from these to labels"
+    )
+
+
+def retries_of(given: object, option: str = "retry_policy") -> tuple[RetryPolicy, ...] | None:
     """The policies as a tuple, None where nothing was said. Raises `InvalidOptionError`."""
-    if given is None:
-        return None
-    policies = (given,) if isinstance(given, RetryPolicy) else tuple(given)
-    for policy in policies:
-        if not isinstance(policy, RetryPolicy):
-            option = "retry_policy"
-            raise InvalidOptionError(option, policy, allowed="a RetryPolicy, or a sequence of them")
-    return policies
+    if given is None or isinstance(given, RetryPolicy):
+        return None if given is None else (given,)
+    if not isinstance(given, Sequence) or not all(isinstance(policy, RetryPolicy) for policy in given):
+        raise InvalidOptionError(option, given, allowed="a RetryPolicy, or a sequence of them")
+    return tuple(given)
 
 
-def described_handler(node: str, action: Callable[..., Any]) -> tuple[Callable[..., Any], Signature]:
-    """An error handler. Raises `GraphDescriptionError` for what cannot be called as one."""
+def caching_of(given: object, option: str = "cache_policy") -> CachePolicy | None:
+    """The policy, None where nothing was said. Raises `InvalidOptionError`."""
+    if given is None or isinstance(given, CachePolicy):
+        return given
+    raise InvalidOptionError(option, given, allowed="a CachePolicy, or None")
+
+
+def timeout_of(given: object, option: str = "timeout") -> TimeoutPolicy | None:
+    """The policy, None where nothing was said. Raises `InvalidOptionError`."""
+    return None if given is None else TimeoutPolicy.of(given, option)
+
+
+def described_handler(where: str, action: Callable[..., Any]) -> DescribedHandler:
+    """An error handler; `where` is whose. Raises `GraphDescriptionError` for what cannot be called."""
     if not callable(action):
-        raise GraphDescriptionError(f"the error handler of node {node!r} cannot be called: {action!r} is no function")
+        raise GraphDescriptionError(f"{where} cannot be called: {action!r} is no function")
     signature = signature_of(action, injectable=HANDLER_INJECTABLE)
-    if signature.problem:
-        raise GraphDescriptionError(f"the error handler of node {node!r} {signature.problem}")
-    return action, signature
+    return DescribedHandler(where, action, signature, destinations_of(action))

@@ -1,9 +1,11 @@
 """What is done about a node that fails, hangs, or has been run with the same input before: policies, as values."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import msgspec
 
@@ -24,13 +26,31 @@ _NOT_RETRIED = (
     OSError,
 )
 
+_REFUSALS = (("httpx", "HTTPStatusError"), ("requests", "HTTPError"))
+"""What these libraries raise for the status of an answer."""
+
 
 def default_retry_on(error: Exception) -> bool:
-    """Whether a failure may go away by itself: connections that break do, mistakes of the program do not."""
-    return isinstance(error, ConnectionError) or not isinstance(error, _NOT_RETRIED)
+    """Whether a failure may go away by itself: connections that break do, mistakes of the program do not.
+
+    An HTTP answer does if its status is 5xx (httpx and requests). A `TimeoutError` is an `OSError`, and neither is
+    tried again, nor are connection errors that are no `ConnectionError`, as those of aiohttp: name them in `retry_on`.
+    """
+    if isinstance(error, ConnectionError):
+        return True
+    if isinstance(error, _refusals()):
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        return status is None or 500 <= status < 600
+    return not isinstance(error, _NOT_RETRIED)
 
 
-RetryOn = type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool]
+def _refusals() -> tuple[type, ...]:
+    # Whoever raised one has imported its library; nobody else has to.
+    found = (getattr(sys.modules.get(module), name, None) for module, name in _REFUSALS)
+    return tuple(each for each in found if isinstance(each, type))
+
+
+RetryOn: TypeAlias = type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool]
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +58,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     The n-th wait is `initial_interval * backoff_factor ** (n - 1)`, at most `max_interval`, and with `jitter` up to a
     second more. `max_attempts` counts the first attempt. `retry_on` is an exception class, several, or a predicate.
+
+    Raises `InvalidOptionError`.
     """
 
     initial_interval: float = 0.5
@@ -45,25 +67,36 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_interval: float = 128.0
     max_attempts: int = 3
     jitter: bool = True
-    retry_on: Any = default_retry_on
+    retry_on: RetryOn = default_retry_on
 
     def __post_init__(self) -> None:
         for name in ("initial_interval", "backoff_factor", "max_interval"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InvalidOptionError(name, getattr(self, name), allowed="a number from 0")
-        if self.max_attempts < 1:
+            given = getattr(self, name)
+            if not _is_number(given) or not 0 <= given < math.inf:
+                raise InvalidOptionError(name, given, allowed="a number from 0")
+        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or self.max_attempts < 1:
             option = "max_attempts"
             raise InvalidOptionError(option, self.max_attempts, allowed="a whole number from 1")
-        kinds = (self.retry_on,) if isinstance(self.retry_on, type) else self.retry_on
-        is_listed = isinstance(kinds, list | tuple) and all(_is_error(kind) for kind in kinds)
-        if not (is_listed or (callable(kinds) and not isinstance(kinds, list | tuple))):
-            option = "retry_on"
-            allowed = "an exception class, several, or a function of the exception"
-            raise InvalidOptionError(option, self.retry_on, allowed=allowed)
+        if not isinstance(self.jitter, bool):
+            option = "jitter"
+            raise InvalidOptionError(option, self.jitter, allowed="True or False")
+        msgspec.structs.force_setattr(self, "retry_on", _retry_on(self.retry_on))
 
 
-def _is_error(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Exception)
+def _retry_on(given: Any) -> RetryOn:
+    """What was given, a list as a tuple: the policy cannot be changed. Raises `InvalidOptionError`."""
+    if isinstance(given, list | tuple) and all(_is_error(each) for each in given):
+        return tuple(given)
+    # A class that is no exception could be called as well, and what it made would always be true.
+    if _is_error(given) or (callable(given) and not isinstance(given, type)):
+        found: RetryOn = given
+        return found
+    option = "retry_on"
+    raise InvalidOptionError(option, given, allowed="an exception class, several, or a function of the exception")
+
+
+def _is_error(given: object) -> bool:
+    return isinstance(given, type) and issubclass(given, Exception)
 
 
 def matching(policies: Sequence[RetryPolicy], error: Exception) -> RetryPolicy | None:
@@ -73,55 +106,91 @@ def matching(policies: Sequence[RetryPolicy], error: Exception) -> RetryPolicy |
 
 def _matches(policy: RetryPolicy, error: Exception) -> bool:
     retry_on = policy.retry_on
-    if isinstance(retry_on, type):
-        return isinstance(error, retry_on)
     if isinstance(retry_on, Sequence):
         return isinstance(error, tuple(retry_on))
-    return bool(retry_on(error))
+    return isinstance(error, retry_on) if isinstance(retry_on, type) else bool(retry_on(error))
 
 
 def delay(policy: RetryPolicy, failed_attempts: int, drawn: float) -> float:
     """Seconds to wait after so many failed attempts. `drawn` is from 0 to 1."""
-    interval = policy.initial_interval * policy.backoff_factor ** (failed_attempts - 1)
+    try:
+        interval = policy.initial_interval * float(policy.backoff_factor) ** (failed_attempts - 1)
+    except OverflowError:
+        # The thousandth wait is as long as one can be, unless it begins with none at all.
+        interval = math.inf if policy.initial_interval else 0.0
     return min(interval, policy.max_interval) + (drawn if policy.jitter else 0.0)
 
 
-class TimeoutPolicy(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, init=False)
+class TimeoutPolicy:
     """How long one attempt at a node may take, and how long it may give no sign of life: in seconds, or timedeltas.
 
     A sign of life is what it streams and `runtime.heartbeat()`, or with `refresh_on="heartbeat"` the latter alone.
+    None sets no limit: `TimeoutPolicy()` takes a node out of the defaults for all nodes.
+
+    Raises `InvalidOptionError`.
     """
 
-    run_timeout: float | None = None
-    idle_timeout: float | None = None
-    refresh_on: Literal["auto", "heartbeat"] = "auto"
+    run_timeout: float | None
+    idle_timeout: float | None
+    refresh_on: Literal["auto", "heartbeat"]
 
-    def __post_init__(self) -> None:
-        for name in ("run_timeout", "idle_timeout"):
-            if getattr(self, name) is not None:
-                msgspec.structs.force_setattr(self, name, _seconds(name, getattr(self, name)))
-        if self.refresh_on not in ("auto", "heartbeat"):
+    def __init__(
+        self,
+        *,
+        run_timeout: float | timedelta | None = None,
+        idle_timeout: float | timedelta | None = None,
+        refresh_on: Literal["auto", "heartbeat"] = "auto",
+    ) -> None:
+        if refresh_on not in ("auto", "heartbeat"):
             option = "refresh_on"
-            raise InvalidOptionError(option, self.refresh_on, allowed="'auto' or 'heartbeat'")
+            raise InvalidOptionError(option, refresh_on, allowed="'auto' or 'heartbeat'")
+        object.__setattr__(self, "run_timeout", _limit("run_timeout", run_timeout))
+        object.__setattr__(self, "idle_timeout", _limit("idle_timeout", idle_timeout))
+        object.__setattr__(self, "refresh_on", refresh_on)
 
     @classmethod
-    def of(cls, given: object) -> Self:
+    def of(cls, given: object, option: str = "timeout") -> Self:
         """A policy as it is given: seconds, a timedelta, or a policy. Raises `InvalidOptionError`."""
-        return given if isinstance(given, cls) else cls(run_timeout=_seconds("timeout", given))
+        if isinstance(given, cls):
+            return given
+        return cls(run_timeout=_seconds(option, given, "seconds above 0, a timedelta, or a TimeoutPolicy"))
 
 
-def _seconds(option: str, given: object) -> float:
+def _limit(option: str, given: Any) -> float | None:
+    return None if given is None else _seconds(option, given, "seconds above 0, a timedelta, or None")
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool)
+
+
+def _seconds(option: str, given: Any, allowed: str) -> float:
     seconds = given.total_seconds() if isinstance(given, timedelta) else given
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-        raise InvalidOptionError(option, given, allowed="seconds above 0, a timedelta, or a TimeoutPolicy")
+    if not _is_number(seconds) or not 0 < seconds < math.inf:
+        raise InvalidOptionError(option, given, allowed=allowed)
     return float(seconds)
 
 
-class CachePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """That a node's result may be taken from a cache. `ttl` is in seconds."""
+@dataclass(frozen=True, slots=True, init=False)
+class CachePolicy:
+    """That a node's result may be taken from a cache.
 
-    key_func: Any = None
-    ttl: float | None = None
+    `key_func` makes what results go by of the node's input; by default it is a digest of the encoded input. `ttl` is
+    how long a result is good for, in seconds or as a timedelta; None is for as long as the cache keeps it.
+
+    Raises `InvalidOptionError`.
+    """
+
+    key_func: Callable[..., Any] | None
+    ttl: float | None
+
+    def __init__(self, *, key_func: Callable[..., Any] | None = None, ttl: float | timedelta | None = None) -> None:
+        if key_func is not None and not callable(key_func):
+            option = "key_func"
+            raise InvalidOptionError(option, key_func, allowed="a function of the node's input, or None")
+        object.__setattr__(self, "key_func", key_func)
+        object.__setattr__(self, "ttl", _limit("ttl", ttl))
 
 
 class NodeError(msgspec.Struct, frozen=True):

@@ -1,8 +1,13 @@
 """A compiled graph as a part of another."""
 
+import functools
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol, TypeGuard, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import CodeType, FunctionType
+from typing import Any, Final, Literal, Protocol, TypeGuard, runtime_checkable
+
+_LONGEST_CHAIN: Final = 4
+"""How many attributes may be between a variable and the graph: `app.graphs.research.inner`."""
 
 Persistence = Literal["inherit", "thread", "none"]
 
@@ -32,26 +37,62 @@ def is_subgraph(action: object) -> TypeGuard[Subgraph]:
 
 
 def subgraphs_in(action: Callable[..., Any]) -> tuple[Subgraph, ...]:
-    """The compiled graphs that a function refers to, by a variable around it or an attribute of its object."""
-    found = {id(each): each for each in _referred_to(action) if is_subgraph(each)}
+    """The compiled graphs that a function names: by a variable around it, an attribute of one, or of its object.
+
+    Also those that a function named in it does, one deep. What is behind an index or a call is not found. Nothing of
+    the user's is run.
+    """
+    found = {id(each): each for each in _named_in(action, helpers=True) if is_subgraph(each)}
     return tuple(found.values())
 
 
-def _referred_to(action: Any) -> Iterator[Any]:
-    function = inspect.unwrap(action)
-    owner = getattr(function, "__self__", None)
-    if owner is not None:
-        yield from vars(owner).values() if hasattr(owner, "__dict__") else ()
-        function = function.__func__
-    try:
-        around = inspect.getclosurevars(function)
-    except TypeError:
-        # An object that is called, or a builtin: it tells no variables.
-        yield from vars(function).values() if hasattr(function, "__dict__") else ()
+def _named_in(action: Any, *, helpers: bool) -> Iterator[Any]:
+    while isinstance(action, functools.partial):
+        yield from (*action.args, *action.keywords.values())
+        action = action.func
+    function, owner = _function_of(action)
+    if function is None:
         return
-    for value in (*around.nonlocals.values(), *around.globals.values()):
-        yield value
-        if inspect.isfunction(value):
-            # What a helper of the node's refers to.
-            inner = inspect.getclosurevars(value)
-            yield from (*inner.nonlocals.values(), *inner.globals.values())
+    variables = [*_variables(function), getattr(function, "__wrapped__", None)]
+    yield from variables
+    yield from _attributes([owner, *variables], _names(function.__code__))
+    if helpers:
+        for value in variables:
+            if inspect.isfunction(value):
+                yield from _named_in(value, helpers=False)
+
+
+def _function_of(action: Any) -> tuple[FunctionType | None, Any]:
+    """The function that a call runs, None for one that is not written in Python, and the object it is bound to."""
+    if inspect.ismethod(action):
+        function, owner = action.__func__, action.__self__
+    elif inspect.isroutine(action):
+        function, owner = action, None
+    else:
+        function, owner = inspect.getattr_static(type(action), "__call__", None), action
+    return (function, owner) if isinstance(function, FunctionType) else (None, owner)
+
+
+def _variables(function: FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:
+            # It is assigned after the function is made.
+            continue
+    yield from (function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__)
+
+
+def _names(code: CodeType) -> tuple[str, ...]:
+    """Every global and attribute that the code mentions, in the functions and comprehensions inside it as well."""
+    inside = [name for part in code.co_consts if isinstance(part, CodeType) for name in _names(part)]
+    return tuple(dict.fromkeys((*code.co_names, *inside)))
+
+
+def _attributes(values: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
+    """The values of attributes of these names, and of their attributes. No property is asked."""
+    level = list(values)
+    for _ in range(_LONGEST_CHAIN):
+        holders = [held for value in level if isinstance(held := getattr(value, "__dict__", None), Mapping)]
+        level = [held[name] for held in holders for name in names if name in held]
+        yield from level

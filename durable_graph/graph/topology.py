@@ -27,11 +27,14 @@ class Router:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What runs in a node's place once it has failed for good."""
+    """What runs in a node's place once it has failed for good. `retry` and `timeout` are the defaults of all nodes:
+    those of the node itself are about the node."""
 
     action: Callable[..., Any]
     is_async: bool
     injected: Mapping[str, str]
+    retry: tuple[RetryPolicy, ...] = ()
+    timeout: TimeoutPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Node:
     """A node as the runtime calls it.
 
     `injected` names the parameters to pass beside the state ("runtime", "config"). `edges` are the static successors
-    without END; joins are kept by the topology.
+    without END; joins are kept by the topology. `destinations` are where its Commands go, as far as it says, and
+    `destination_labels` what some of these ways are called in a drawing.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Node:
     cache: CachePolicy | None = None
     error_handler: Handler | None = None
     destinations: tuple[str, ...] = ()
+    destination_labels: Mapping[str, str] = field(default_factory=dict)
     subgraph: Subgraph | None = None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from durable_graph.errors import names
 from durable_graph.graph.control import END, START
 from durable_graph.graph.description import DescribedNode, Description
-from durable_graph.graph.signatures import destinations_of
+from durable_graph.graph.subgraph import Subgraph
 
 _RESERVED = frozenset({START, END})
 # They separate the parts of a path in LangGraph's checkpoint namespaces, and in the names of our joins.
@@ -20,6 +20,8 @@ def problems_of(description: Description) -> tuple[str, ...]:
             [
                 *description.mistakes,
                 *_problems_of_nodes(description.nodes),
+                *_problems_of_handlers(description),
+                *_problems_of_destinations(description),
                 *_problems_of_edges(description),
                 *_problems_of_joins(description),
                 *_problems_of_routers(description),
@@ -34,17 +36,8 @@ def unreachable_nodes(description: Description) -> tuple[str, ...]:
     if any(router.choices is None for router in description.routers):
         return ()
     leads_to: dict[str, set[str]] = {}
-    for edge in description.edges:
-        leads_to.setdefault(edge.start, set()).add(edge.end)
-    for join in description.joins:
-        for source in join.sources:
-            leads_to.setdefault(source, set()).add(join.target)
-    for router in description.routers:
-        leads_to.setdefault(router.source, set()).update((router.choices or {}).values())
-    for node in description.nodes:
-        leads_to.setdefault(node.name, set()).update(node.options.destinations)
-        if node.handler is not None:
-            leads_to[node.name].update(destinations_of(node.handler[0]))
+    for start, end in _ways(description):
+        leads_to.setdefault(start, set()).add(end)
     reached = {START}
     ahead = [START]
     while ahead:
@@ -52,6 +45,16 @@ def unreachable_nodes(description: Description) -> tuple[str, ...]:
         reached |= new
         ahead.extend(new)
     return tuple(node.name for node in description.nodes if node.name not in reached)
+
+
+def _ways(description: Description) -> Iterator[tuple[str, str]]:
+    yield from ((edge.start, edge.end) for edge in description.edges)
+    yield from ((source, join.target) for join in description.joins for source in join.sources)
+    yield from ((router.source, end) for router in description.routers for end in (router.choices or {}).values())
+    for node in description.nodes:
+        handler = node.handler or description.default_handler
+        handled = () if handler is None else handler.destinations
+        yield from ((node.name, end) for end in (*node.options.destinations, *handled))
 
 
 def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
@@ -70,6 +73,38 @@ def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
     for name, times in Counter(node.name for node in nodes).items():
         if times > 1:
             yield f"{times} nodes are called {name!r}"
+
+
+def _problems_of_handlers(description: Description) -> Iterator[str]:
+    for handler in (*(node.handler for node in description.nodes), description.default_handler):
+        if handler is not None and handler.signature.problem:
+            yield f"{handler} {handler.signature.problem}"
+
+
+def _problems_of_destinations(description: Description) -> Iterator[str]:
+    known = {node.name for node in description.nodes}
+    for node in description.nodes:
+        for target in node.options.destinations:
+            yield from _commanding(f"a Command of {node}", target, known)
+    for handler in (*(node.handler for node in description.nodes), description.default_handler):
+        for target in () if handler is None else handler.destinations:
+            yield from _commanding(f"a Command of {handler}", target, known)
+
+
+def problems_of_subgraphs(description: Description, keys: Iterable[str]) -> Iterator[str]:
+    """What is wrong with the nodes that are graphs; `keys` are the channels of the graph around them."""
+    own = set(keys)
+    for node in description.nodes:
+        if node.subgraph is not None and own.isdisjoint(_keys_of(node.subgraph)):
+            yield (
+                f"{node} is a graph that has no key in common with this one, so it would be given nothing and change "
+                f"nothing: it has {names(_keys_of(node.subgraph))}, and this one {names(own)}; "
+                f"call it in a function that translates"
+            )
+
+
+def _keys_of(subgraph: Subgraph) -> set[str]:
+    return {*subgraph.topology.input.keys, *subgraph.topology.output.keys}
 
 
 def _problems_of_edges(description: Description) -> Iterator[str]:
@@ -116,6 +151,16 @@ def _leading_out(where: str, source: str, known: set[str]) -> Iterator[str]:
     elif source not in known:
         reason = "which is no node to wait for" if source == START else "which is no node"
         yield f"{where} leads out of {source!r}, {reason}; the graph has: {names(known - _RESERVED)}"
+
+
+def _commanding(where: str, target: str, known: set[str]) -> Iterator[str]:
+    if target == START:
+        yield f"{where} goes to START, where runs only begin"
+    elif target != END and target not in known:
+        yield (
+            f"{where} goes to {target!r}, which is no node; the graph has: {names(known)}; where it goes in the graph "
+            f"around this one is said there, by the destinations of the node that is this graph"
+        )
 
 
 def _leading_to(where: str, target: object, known: set[str]) -> Iterator[str]:
