@@ -17,10 +17,9 @@ from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec
 from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError
-from durable_graph.graph import ChannelCodec, Node, Topology
+from durable_graph.graph import ChannelCodec, Node, Schema, Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, name_of, signature_of
-from durable_graph.graph.single import single
 
 P = ParamSpec("P")
 ReturnT = TypeVar("ReturnT")
@@ -257,7 +256,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
                 # What the annotation cannot say, `types` may.
                 codec.of(hint, where="an annotation")
         anything = codec.of(Any, where=f"the entrypoint {name!r}")
-        given, returned = single(Any, INPUT), single(Any, VALUE)
+        given, returned = Schema.single(Any, INPUT), Schema.single(Any, VALUE)
         channels = {channel: LastValue(Any) for channel in (INPUT, VALUE, SAVED)}
         node = Node(
             name=name,

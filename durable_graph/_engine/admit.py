@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.apply import advance_joins, number, schedule
-from durable_graph._engine.merge import merge_writes
+from durable_graph._engine.merge import clear_unwritten, merge_writes
 from durable_graph._engine.state import Absent, Change, Changes, State, merged
 from durable_graph._engine.task import (
     Done,
@@ -65,12 +65,15 @@ def admit(
     """
     settled, earlier, writers, superseded = settle(topology, state, recorded)
     values, changes = merge_writes(topology, settled.values, ((START, write) for write in writes))
+    together = merged(earlier, changes)
+    kept, cleared = clear_unwritten(topology, values, together)
+    values, together = dict(kept), merged(together, cleared)
     if routes:
         values, plan, waiting = schedule(topology, values, (), routes, (), no)
     else:
         values, plan, waiting = entry_plan(topology, values, no)
     after = State(no=no, step=state.step + 1, values=values, plan=plan)
-    return Admitted(after, merged(merged(earlier, changes), waiting), writers, superseded)
+    return Admitted(after, merged(together, waiting), writers, superseded)
 
 
 def carry(topology: Topology, state: State, writes: Sequence[Write], routes: Sequence[Route], no: int) -> Admitted:

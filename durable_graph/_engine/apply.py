@@ -1,6 +1,6 @@
 """A superstep's outcomes into the next state. In task order, never in the order of finishing.
 
-writes      every channel's rule, once, over all writes to it
+writes      every channel's rule, once, over all writes to it; what lives for one superstep and was not written goes
 joins       those of the tasks that ran are cleared, then this step's arrivals count
 plan        nodes by name, once each however many edges lead there; then Sends as they were emitted
 deferred    nodes that wait until nothing else is to run: the names are a channel of their own
@@ -9,7 +9,7 @@ deferred    nodes that wait until nothing else is to run: the names are a channe
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from durable_graph._engine.merge import merge_writes
+from durable_graph._engine.merge import clear_unwritten, merge_writes
 from durable_graph._engine.state import Absent, Change, Changes, Full, State
 from durable_graph._engine.task import Done, Finished, Outcome, Route, RoutingOpen, Task
 from durable_graph.channels import MISSING
@@ -26,9 +26,10 @@ def apply(topology: Topology, state: State, outcomes: Iterable[Done], no: int) -
     values, changes = merge_writes(
         topology, state.values, ((outcome.task.node, write) for outcome in done for write in outcome.writes)
     )
-    values, join_changes = advance_joins(topology, values, done)
+    kept, cleared = clear_unwritten(topology, values, changes)
+    values, join_changes = advance_joins(topology, kept, done)
     values, plan, waiting_changes = plan_after(topology, values, done, no)
-    changes = {**changes, **join_changes, **waiting_changes}
+    changes = {**changes, **cleared, **join_changes, **waiting_changes}
     return State(no=no, step=state.step + 1, values=values, plan=plan), changes
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from durable_graph._engine.admit import Admitted, settle
 from durable_graph._engine.apply import advance_joins, plan_after
-from durable_graph._engine.merge import merge_writes
+from durable_graph._engine.merge import clear_unwritten, merge_writes
 from durable_graph._engine.state import State, merged
 from durable_graph._engine.task import Done, Outcome
 from durable_graph.errors import AmbiguousUpdateError
@@ -32,10 +32,11 @@ def edit(
     values, changes = merge_writes(
         topology, settled.values, ((outcome.task.node, write) for outcome in done for write in outcome.writes)
     )
-    values, arrivals = advance_joins(topology, values, done)
+    kept, cleared = clear_unwritten(topology, values, {*earlier, *changes})
+    values, arrivals = advance_joins(topology, kept, done)
     values, plan, waiting = plan_after(topology, values, done, no)
     after = State(no=no, step=state.step + 1, values=values, plan=plan)
-    together = merged(merged(merged(earlier, changes), arrivals), waiting)
+    together = merged(merged(merged(earlier, changes), {**cleared, **arrivals}), waiting)
     return Admitted(after, together, tuple(outcome.task.node for outcome in done), superseded)
 
 

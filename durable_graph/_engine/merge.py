@@ -1,13 +1,15 @@
 """Writes into values: the one place where channels' rules are applied."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from durable_graph._engine.state import Change, Changes, Full, Updates
+from durable_graph._engine.state import Absent, Change, Changes, Full, Unstored, Updates
 from durable_graph._engine.task import Write
 from durable_graph.channels import MISSING, Channel
-from durable_graph.errors import ConcurrentUpdateError, ReducerError
+from durable_graph.errors import ConcurrentOverwriteError, ConcurrentUpdateError, ReducerError
 from durable_graph.graph import Topology
+
+Authored = list[tuple[str, Write]]
 
 
 def merge_writes(
@@ -15,34 +17,70 @@ def merge_writes(
 ) -> tuple[dict[str, Any], Changes]:
     """The values after `writes`, given in task order with who made them, and what changed.
 
+    An overwrite takes the place of the value before; the other writes to its channel are merged on top.
+
     Raises:
-        ConcurrentUpdateError: two writes to a channel that takes one.
+        ConcurrentUpdateError: two writes to a channel that takes one, or two overwrites of one channel.
         ReducerError: a reducer raised.
     """
-    by_channel: dict[str, list[tuple[str, Write]]] = {}
+    by_channel: dict[str, Authored] = {}
     for author, write in writes:
         by_channel.setdefault(write.channel, []).append((author, write))
     merged = dict(values)
     changes: dict[str, Change] = {}
     for channel, authored in by_channel.items():
         rule = topology.channels[channel]
-        merged[channel] = _merge(channel, rule, values.get(channel, MISSING), authored)
+        value = _merge(channel, rule, values.get(channel, MISSING), authored)
         changes[channel] = _change(rule, [write for _, write in authored])
+        if value is MISSING:
+            # Nothing was written to what a superstep begins anew, such as no items to a Topic.
+            merged.pop(channel, None)
+            changes[channel] = Absent()
+        else:
+            merged[channel] = value
     return merged, changes
 
 
-def _merge(channel: str, rule: Channel, current: Any, authored: list[tuple[str, Write]]) -> Any:
+def clear_unwritten(
+    topology: Topology, values: Mapping[str, Any], written: Container[str]
+) -> tuple[Mapping[str, Any], Changes]:
+    """The values at the end of a superstep that wrote to `written`, and what it clears: what lives for one superstep.
+
+    Costs as much as the graph has such channels.
+    """
+    gone = [name for name in topology.transient if name in values and name not in written]
+    if not gone:
+        return values, {}
+    kept = {name: value for name, value in values.items() if name not in gone}
+    return kept, {name: Absent() for name in gone}
+
+
+def _merge(channel: str, rule: Channel, current: Any, authored: Authored) -> Any:
     nodes = [author for author, _ in authored]
     if rule.takes_one_write and len(authored) > 1:
         raise ConcurrentUpdateError(channel, nodes=nodes)
+    overwriting = [(author, write) for author, write in authored if write.is_overwrite]
+    if len(overwriting) > 1:
+        raise ConcurrentOverwriteError(channel, nodes=[author for author, _ in overwriting])
+    updates = [write.value for _, write in authored if not write.is_overwrite]
+    if overwriting:
+        current = overwriting[0][1].value
+        if rule.is_transient:
+            # Such a rule begins without what was there before: the others come after this.
+            updates.insert(0, current)
     try:
-        return rule.merge(current, [write.value for _, write in authored])
+        return rule.merge(current, updates)
     except Exception as error:
         raise ReducerError(channel, nodes=nodes, why=f"{type(error).__name__}: {error}") from error
 
 
 def _change(rule: Channel, writes: list[Write]) -> Change:
+    if not rule.is_stored:
+        return Unstored()
+    if any(write.is_overwrite for write in writes):
+        # The bytes of a lone overwrite are the bytes of the value.
+        return Full(writes[0].data if len(writes) == 1 else None)
     if rule.stores_updates:
         return Updates(tuple(write.data for write in writes if write.data is not None))
-    # The bytes of a plain write are the bytes of the value; what a reducer made of it is encoded when it is stored.
-    return Full(writes[-1].data if rule.takes_one_write else None)
+    # So are those of a plain write; what a reducer made of it is encoded when it is stored.
+    return Full(writes[-1].data if rule.replaces else None)

@@ -6,24 +6,29 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.header import Header, decode_header, decode_plan, decode_result
-from durable_graph._engine.rows import Stored, chain_to, chains_of, channel_rows, read_delta, updates_in
+from durable_graph._engine.rows import Stored, chain_to, chains_of, channel_rows, mark_of, read_delta, updates_in
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Outcome, Task
 from durable_graph.channels import MISSING
 from durable_graph.checkpointing.digests import EMPTY_STATE
 from durable_graph.errors import ChannelChangedError, DecodeError, StalePlanError
 from durable_graph.graph import START, Topology
+from durable_graph.graph.schema import INTERNAL_PREFIX
 from durable_graph.records import CheckpointRow, HistoryPage, StoredCheckpoint, TaskRecord, ValueKind, ValueRow
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """A checkpoint as values. `recorded` has the outcomes that its tasks already came to, by their key."""
+    """A checkpoint as values. `recorded` has the outcomes that its tasks already came to, by their key.
+
+    `unknown` are the state's channels that have a value stored, and that this graph does not have, or does not store.
+    """
 
     state: State
     stored: Stored
     header: Header
     recorded: dict[tuple[int, int], Outcome]
     row: CheckpointRow
+    unknown: tuple[str, ...] = ()
 
 
 def restore(topology: Topology, found: StoredCheckpoint) -> Restored | None:
@@ -81,7 +86,15 @@ def _restored(
     state = State(no=checkpoint.no, step=header.step, values=values, plan=plan)
     channels = {channel: channel_rows(chain) for channel, chain in chains.items()}
     stored = Stored(origin, checkpoint.ns, channels, checkpoint.state_digest)
-    return Restored(state, stored, header, recorded_outcomes(topology, plan, records), checkpoint)
+    unknown = tuple(sorted(channel for channel in _left_out(topology, chains)))
+    return Restored(state, stored, header, recorded_outcomes(topology, plan, records), checkpoint, unknown)
+
+
+def _left_out(topology: Topology, chains: Mapping[str, tuple[ValueRow, ...]]) -> Iterator[str]:
+    for channel, chain in chains.items():
+        is_internal = channel.startswith(INTERNAL_PREFIX)
+        if channel not in topology.codecs and not is_internal and chain[-1].kind != ValueKind.ABSENT:
+            yield channel
 
 
 def nothing_stored(origin: bytes, ns: str) -> Stored:
@@ -140,6 +153,8 @@ def _value(topology: Topology, channel: str, chain: tuple[ValueRow, ...]) -> Any
                     value = codec.value.decode(row.value)
                 case ValueKind.ABSENT:
                     value = MISSING
+                case ValueKind.DELTA if rule is not None and rule.stores_updates and mark_of(row) != rule.mark:
+                    raise ChannelChangedError(channel, why="it was stored as updates that another rule merges")
                 case ValueKind.DELTA:
                     updates.extend(codec.update.decode(data) for data in updates_in(read_delta(row)[1]))
     except DecodeError as error:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from durable_graph._engine.state import Absent, Change, Changes, Full, State
+from durable_graph._engine.state import Absent, Changes, Full, State, Unstored, Updates
 from durable_graph.checkpointing.digests import add, subtract, value_digest
 from durable_graph.errors import ValueTooLargeError
 from durable_graph.graph import Topology
@@ -25,6 +25,9 @@ FAN = 32
 
 _WHOLE = -1
 _FRAME_HEAD = 4
+# Segments of level 15 hold 32 ** 15 supersteps.
+_LEVEL_BITS = 4
+_MAX_LEVEL = 15
 # Below this many bytes a chain is not worth comparing with the value that it makes.
 _SMALL_CHAIN = 4096
 
@@ -66,6 +69,8 @@ def add_rows(
     channels = dict(stored.channels)
     digest = stored.digest
     for channel, change in sorted(changes.items()):
+        if isinstance(change, Unstored):
+            continue
         before = channels.get(channel)
         row, after = _row(topology, stored, channel, before, change, state, max_value_bytes)
         rows.append(row)
@@ -79,7 +84,7 @@ def _row(
     stored: Stored,
     channel: str,
     before: ChannelRows | None,
-    change: Change,
+    change: Full | Updates | Absent,
     state: State,
     max_value_bytes: int,
 ) -> tuple[ValueRow, ChannelRows]:
@@ -102,7 +107,8 @@ def _row(
             return _whole_row(stored, channel, no, data)
         whole_size = len(data)
     prev = links[-2].no if len(links) > 1 else 0
-    row = signed(stored, ValueRow(channel, no, prev, ValueKind.DELTA, bytes([newest.level]) + newest.frames, b""))
+    head = topology.channels[channel].mark << _LEVEL_BITS | newest.level
+    row = signed(stored, ValueRow(channel, no, prev, ValueKind.DELTA, bytes([head]) + newest.frames, b""))
     return row, ChannelRows(links, row.digest, whole_size)
 
 
@@ -113,14 +119,14 @@ def _whole_row(stored: Stored, channel: str, no: int, data: bytes) -> tuple[Valu
 
 def encode_whole(topology: Topology, channel: str, state: State, max_value_bytes: int) -> bytes:
     data = topology.codecs[channel].value.encode(state.values[channel])
-    check_size(channel, data, max_value_bytes)
+    check_size(f"channel {channel!r}", data, max_value_bytes)
     return data
 
 
-def check_size(channel: str, data: bytes, max_value_bytes: int) -> None:
+def check_size(where: str, data: bytes, max_value_bytes: int) -> None:
     """Raises `ValueTooLargeError`."""
     if len(data) > max_value_bytes:
-        raise ValueTooLargeError(channel=f"channel {channel!r}", size=len(data), limit=max_value_bytes)
+        raise ValueTooLargeError(channel=where, size=len(data), limit=max_value_bytes)
 
 
 def _with_update(links: tuple[Link, ...], newest: Link, max_row_bytes: int) -> tuple[Link, ...]:
@@ -170,8 +176,13 @@ def updates_in(frames: bytes) -> list[bytes]:
 
 
 def read_delta(row: ValueRow) -> tuple[int, bytes]:
-    """A delta row's level and frames: its first byte says how often its updates were merged."""
-    return row.value[0], row.value[1:]
+    """A delta row's level and frames: half of its first byte says how often its updates were joined."""
+    return row.value[0] & _MAX_LEVEL, row.value[1:]
+
+
+def mark_of(row: ValueRow) -> int:
+    """Which rule a delta row's updates were written for: the other half of its first byte."""
+    return row.value[0] >> _LEVEL_BITS
 
 
 def chains_of(rows: Iterable[ValueRow]) -> dict[str, tuple[ValueRow, ...]]:

@@ -37,7 +37,11 @@ class Absent(msgspec.Struct, frozen=True, gc=False):
     """The channel has no value any more."""
 
 
-Change = Full | Updates | Absent
+class Unstored(msgspec.Struct, frozen=True, gc=False):
+    """The channel got a new value, and nothing of it is stored."""
+
+
+Change = Full | Updates | Absent | Unstored
 Changes = Mapping[str, Change]
 
 

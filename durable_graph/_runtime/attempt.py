@@ -325,7 +325,8 @@ async def _choose(
     being_cancelled = cancellations()
     try:
         extra = {router.name: injected(scope, router.injected) for router in routers if router.injected}
-        routes = await choose(session.topology, scope.state, task, own.writes, extra, session.max_value_bytes)
+        place = session.place(scope.state)
+        routes = await choose(session.topology, scope.state, task, own.writes, extra, session.max_value_bytes, place)
         if scope.has_calls:
             await scope.calls.wait()
         routed = (*own.routes, *routes)

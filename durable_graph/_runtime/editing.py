@@ -181,7 +181,7 @@ class _Editor:
                 return _step_of(clear(topology, state, recorded, session.reserve(state)), state, "update")
             named = only.as_node or self._inferred(source, writers)
             if named in (START, INPUT):
-                writes = input_writes(topology, only.values, session.max_value_bytes)
+                writes = input_writes(topology, only.values, state.values, session.max_value_bytes)
                 return _step_of(admit(topology, state, recorded, writes, session.reserve(state)), state, "input")
             updates = [msgspec.structs.replace(only, as_node=named)]
         no = session.reserve(state)

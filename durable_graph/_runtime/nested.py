@@ -216,7 +216,7 @@ async def _go(session: Session, found: Rest | None) -> Ended:
 
 
 async def _accept(session: Session, state: State, recorded: Recorded) -> Ended:
-    writes, routes = input_parts(session)
+    writes, routes = input_parts(session, state.values)
     admitted = admit(session.topology, state, recorded, writes, session.reserve(state), routes)
     step = input_step(session, admitted, state.no)
     durability, journal = session.shared.durability, session.shared.journal

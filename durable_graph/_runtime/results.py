@@ -7,7 +7,7 @@ import msgspec
 
 from durable_graph._engine.task import Limits, Route, Write
 from durable_graph._runtime.unwinding import ParentCommand
-from durable_graph._runtime.writing import encode_argument, node_writes, pair_writes, pairs_in
+from durable_graph._runtime.writing import encode_argument, node_writes, pairs_in, updates_of
 from durable_graph.errors import (
     InvalidCommandError,
     InvalidOptionError,
@@ -29,17 +29,18 @@ class Result(msgspec.Struct, frozen=True):
 def read_result(
     topology: Topology, node: Node, result: Any, values: Mapping[str, Any], max_value_bytes: int | None
 ) -> Result:
-    """What a node returned, checked and encoded.
+    """What a node returned, checked and encoded; `values` are those that its superstep began with.
 
     Raises `ParentCommand` for a Command to the parent graph, `InvalidNodeResultError`, `UnknownStateKeyError`,
-    `UnknownRouteError`, `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
+    `ManagedKeyError`, `UnmergeableUpdateError`, `InvalidStateValueError`, `UnknownRouteError`,
+    `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
     """
-    writes: list[Write] = []
+    updates: list[tuple[str, Any]] = []
     routes: list[Route] = []
     parts = _parts(topology, result)
     for part in parts:
         if not isinstance(part, Command):
-            writes.extend(node_writes(topology, node, part, values, max_value_bytes))
+            updates.extend(updates_of(topology, node, part))
             continue
         where = f"node {node.name!r} returned a Command"
         if part.graph == Command.PARENT:
@@ -51,12 +52,9 @@ def read_result(
         if part.resume is not UNSET:
             raise InvalidCommandError(f"{where} that answers an interrupt; that is for the input of a run")
         pairs = pairs_in(topology, part.update)
-        if pairs is not None:
-            writes.extend(pair_writes(topology, pairs, where, max_value_bytes))
-        elif part.update is not None:
-            writes.extend(node_writes(topology, node, part.update, values, max_value_bytes))
+        updates.extend(updates_of(topology, node, part.update) if pairs is None else pairs)
         routes.extend(goto_routes(topology, part, where, max_value_bytes))
-    return Result(tuple(writes), tuple(routes))
+    return Result(node_writes(topology, node, updates, values, max_value_bytes), tuple(routes))
 
 
 def _parts(topology: Topology, result: Any) -> list[Any]:

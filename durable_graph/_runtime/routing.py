@@ -9,7 +9,7 @@ from durable_graph._engine.state import State
 from durable_graph._engine.task import Route, Task, Write
 from durable_graph._runtime.results import send_route
 from durable_graph.errors import InvalidRouteError, UnknownRouteError
-from durable_graph.graph import END, START, Router, Send, Topology
+from durable_graph.graph import END, START, Place, Router, Send, Topology
 
 
 def routers_of(topology: Topology, task: Task) -> tuple[Router, ...]:
@@ -24,8 +24,11 @@ async def choose(
     writes: tuple[Write, ...],
     extra: Mapping[str, Mapping[str, Any]],
     max_value_bytes: int | None,
+    place: Place,
 ) -> tuple[Route, ...]:
-    """What the task's routers choose. `extra` has what each router gets beside the state, by its name.
+    """What the task's routers choose, in the superstep at `place`.
+
+    `extra` has what each router gets beside the state, by its name.
 
     Raises what they raise, and for what is no choice: `InvalidRouteError`, `UnknownRouteError`,
     `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
@@ -34,7 +37,7 @@ async def choose(
     values, _ = merge_writes(topology, state.values, ((task.node, write) for write in writes))
     routes: list[Route] = []
     for router in routers_of(topology, task):
-        chosen = router.path(router.input.read(values), **extra.get(router.name, {}))
+        chosen = router.path(router.input.read(values, place), **extra.get(router.name, {}))
         if inspect.isawaitable(chosen):
             chosen = await chosen
         several = chosen if isinstance(chosen, list | tuple) else [chosen]

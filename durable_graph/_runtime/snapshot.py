@@ -211,9 +211,7 @@ def _snapshot(topology: Topology, identity: Identity, restored: Restored, *, is_
         tasks=tasks,
         interrupts=tuple(interrupt for task in tasks for interrupt in task.interrupts),
         superseded=tuple(_superseded(identity, each) for each in header.superseded),
-        unknown_channels=tuple(
-            channel for channel in restored.stored.channels if channel not in topology.codecs and channel[:1] != "#"
-        ),
+        unknown_channels=restored.unknown,
     )
 
 

@@ -3,8 +3,11 @@
 import asyncio
 import os
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from durable_graph._engine.admit import admit, replan
+from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.header import Header
 from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State, initial_state
@@ -117,20 +120,20 @@ async def accept_unstored(session: Session) -> Ended:
         # There would be no way on from where it stopped.
         what = "a breakpoint (interrupt_before, interrupt_after)"
         raise MissingCheckpointerError(what)
-    writes, routes = input_parts(session)
     start = initial_state(topology)
+    writes, routes = input_parts(session, start.values)
     admitted = admit(topology, start, {}, writes, session.reserve(start), routes)
     step = input_step(session, admitted, 0)
     await session.shared.durability.commit(None, step, Told(session.shared.audience, committed_events(session, step)))
     return await drive(session, admitted.state, {})
 
 
-def input_parts(session: Session) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
-    """The input as writes and, where it is a Command, routes."""
+def input_parts(session: Session, values: Mapping[str, Any]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
+    """The input to these values as writes and, where it is a Command, routes."""
     given = session.run.input
     if isinstance(given, Command):
-        return command_parts(session, given)
-    return input_writes(session.topology, given, session.max_value_bytes), ()
+        return command_parts(session, given, values)
+    return input_writes(session.topology, given, values, session.max_value_bytes), ()
 
 
 # What a call means for the thread
@@ -175,7 +178,7 @@ async def _accept_on_head(session: Session, state: State, recorded: Recorded) ->
     if state.plan and run.if_unfinished == "resume":
         check_plan(session.topology, thread, state.plan)
         # Read before anything runs: an input that cannot be taken is refused at once, not after the earlier run.
-        input_writes(session.topology, run.input, session.max_value_bytes)
+        input_writes(session.topology, run.input, state.values, session.max_value_bytes)
         ended = await resume(session, state, recorded)
         if ended.is_stopped:
             # It waits for an answer, which no input is.
@@ -190,7 +193,7 @@ async def _accept(session: Session, state: State, recorded: Recorded, fork_of: i
     run = session.run
     if run.input is None:
         raise NothingToResumeError(run.thread_id, "it has no checkpoint")
-    writes, routes = input_parts(session)
+    writes, routes = input_parts(session, with_recorded(session.topology, state, recorded))
     while True:
         admitted = admit(session.topology, state, recorded, writes, session.reserve(state), routes)
         step = input_step(session, admitted, state.no, fork_of)

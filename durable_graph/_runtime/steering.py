@@ -1,5 +1,6 @@
 """A `Command` as the input of a run: answers to questions, an update, and where to go."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from durable_graph._engine.admit import carry
@@ -28,15 +29,17 @@ from durable_graph.graph import UNSET, Command
 from durable_graph.records import checkpoint_id
 
 
-def command_parts(session: Session, command: Command[Any]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
-    """What a Command writes, and where it goes. Raises for what it cannot mean as an input."""
+def command_parts(
+    session: Session, command: Command[Any], values: Mapping[str, Any]
+) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
+    """What a Command writes to these values, and where it goes. Raises for what it cannot mean as an input."""
     where = "the Command that is the input"
     if command.resume is UNSET and command.update is None and not command.goto:
         raise InvalidCommandError(f"{where} says nothing: give it update, goto or resume")
     if command.graph is not None:
         raise InvalidCommandError(f"{where} is for its parent graph, and a run is of this one")
     topology, limit = session.topology, session.max_value_bytes
-    writes = () if command.update is None else update_writes(topology, command.update, where, limit)
+    writes = () if command.update is None else update_writes(topology, command.update, values, where, limit)
     return writes, goto_routes(topology, command, where, limit)
 
 
@@ -57,7 +60,7 @@ async def _record(session: Session, state: State, recorded: Recorded, command: C
     journal, ledger = session.shared.journal, session.ledger
     assert journal is not None  # noqa: S101  # there is a thread
     assert ledger is not None  # noqa: S101  # it comes with the journal
-    writes, routes = command_parts(session, command)
+    writes, routes = command_parts(session, command, state.values)
     thread = journal.thread.thread
     while True:
         answered: tuple[Outcome, ...] = ()

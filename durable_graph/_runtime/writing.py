@@ -1,116 +1,211 @@
 """What user code hands over, as writes and arguments: checked, and encoded where there is a store.
 
-It is encoded here, while the node is still to blame: what cannot be stored fails the node that returned it.
+All of it happens here, while the node is still to blame: what cannot be merged, is refused by the state's model or
+cannot be stored fails the node that returned it, and nothing of it is recorded. Ids are drawn here as well, so that a
+message has the same one however often its write is merged.
 """
 
+import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Write
-from durable_graph.errors import InvalidInputError, InvalidNodeResultError, UnknownStateKeyError
-from durable_graph.graph import Node, Topology
+from durable_graph._runtime.workflow import is_workflow
+from durable_graph.channels import Overwrite, UpdateRefused
+from durable_graph.errors import (
+    InvalidInputError,
+    InvalidNodeResultError,
+    InvalidStateValueError,
+    ManagedKeyError,
+    UnknownStateKeyError,
+    UnmergeableUpdateError,
+)
+from durable_graph.graph import START, Node, Schema, Topology
+
+Pairs = Sequence[tuple[str, Any]]
+_PAIR = 2
 
 
-def node_writes(
-    topology: Topology, node: Node, result: Any, values: Mapping[str, Any], max_value_bytes: int | None
-) -> tuple[Write, ...]:
-    """What a node returned.
+# What is written
 
-    Raises `InvalidNodeResultError`, `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
+
+def updates_of(topology: Topology, node: Node, result: Any) -> Pairs:
+    """What a node's result, or the update of its Command, says about the state, as (key, value) pairs.
+
+    It is a dict, such pairs, or an instance of the state's class, the node's input or the graph's input or output.
+    Where the state is one value, it is that value. None says nothing. Raises `InvalidNodeResultError`.
     """
-    updates = _updates(topology, node, result)
-    where = f"the result of node {node.name!r}"
-    return _encode_writes(topology, updates.items(), topology.channels, where, max_value_bytes)
+    if result is None:
+        return ()
+    if isinstance(result, dict) and not is_one_value(topology):
+        return tuple(result.items())
+    pairs = pairs_in(topology, result)
+    if pairs:
+        return pairs
+    updates = _said_by(result, topology.state, node.input, topology.output, topology.input)
+    if updates is None:
+        expected = f"a dict of updates to {topology.state.name}, an instance of it, (key, value) pairs, or None"
+        raise InvalidNodeResultError(node.name, result, expected=expected)
+    return updates
 
 
-def pair_writes(
-    topology: Topology, pairs: Sequence[tuple[str, Any]], where: str, max_value_bytes: int | None
-) -> tuple[Write, ...]:
-    """What the (key, value) pairs of a Command write: a key may be in several.
-
-    Raises `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
-    """
-    return _encode_writes(topology, pairs, topology.channels, where, max_value_bytes)
-
-
-def pairs_in(topology: Topology, update: object) -> Sequence[tuple[str, Any]] | None:
-    """The update of a Command, if it is (key, value) pairs. Where the state is one value, nothing is."""
+def pairs_in(topology: Topology, update: object) -> Pairs | None:
+    """The update of a Command, if it is (key, value) pairs: a key may be in several. Where the state is one value,
+    nothing is."""
     if topology.state.is_single or not isinstance(update, list | tuple):
         return None
     are_pairs = all(isinstance(pair, tuple) and len(pair) == _PAIR and isinstance(pair[0], str) for pair in update)
     return update if are_pairs else None
 
 
-_PAIR = 2
+def is_one_value(topology: Topology) -> bool:
+    """Whether what nodes return is the value of the state. What an entrypoint's does is put into keys before."""
+    return topology.state.is_single and not is_workflow(topology)
 
 
-def input_writes(topology: Topology, value: Any, max_value_bytes: int | None) -> tuple[Write, ...]:
-    """The input of a run.
-
-    Raises `InvalidInputError`, `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
-    """
-    is_dict = isinstance(value, Mapping) and not topology.input.is_single
-    updates = value if is_dict else topology.input.updates(value)
-    if updates is None:
-        raise InvalidInputError(value, expected=f"a dict of {topology.state.cls.__name__}'s keys, or an instance of it")
-    return _encode_writes(topology, updates.items(), topology.input.keys, "the input", max_value_bytes)
+def _said_by(result: Any, *schemas: Schema) -> Pairs | None:
+    for schema in schemas:
+        updates = schema.updates(result)
+        if updates is not None:
+            return tuple(updates.items())
+    return None
 
 
-def update_writes(topology: Topology, update: Any, where: str, max_value_bytes: int | None) -> tuple[Write, ...]:
-    """What a Command that is a run's input writes.
-
-    Raises `InvalidInputError`, `UnknownStateKeyError`, `UnstorableValueError`, `ValueTooLargeError`.
-    """
-    pairs = pairs_in(topology, update)
-    if pairs is not None:
-        return pair_writes(topology, pairs, where, max_value_bytes)
-    updates = update if isinstance(update, Mapping) else topology.state.updates(update)
-    if updates is None:
-        state = topology.state.cls.__name__
-        raise InvalidInputError(update, expected=f"a dict of {state}'s keys, an instance of it, or (key, value) pairs")
-    return _encode_writes(topology, updates.items(), topology.channels, where, max_value_bytes)
+# Writes
 
 
-def _encode_writes(
+def node_writes(
     topology: Topology,
-    updates: Iterable[tuple[str, Any]],
-    known: Collection[str],
-    where: str,
+    node: Node,
+    updates: Pairs,
+    values: Mapping[str, Any],
     max_value_bytes: int | None,
 ) -> tuple[Write, ...]:
-    """Updates as writes, with their bytes unless `max_value_bytes` is None: then nothing is stored."""
+    """What a node said by `updates_of`, given the `values` that its superstep began with.
+
+    Raises `UnknownStateKeyError`, `ManagedKeyError`, `UnmergeableUpdateError`, `InvalidStateValueError`,
+    `UnstorableValueError`, `ValueTooLargeError`.
+    """
+    where = f"the result of node {node.name!r}"
+    writes = _writes(topology, updates, topology.channels, where)
+    _check_state(topology, topology.state, values, writes, node.name, where)
+    return _encoded(topology, writes, max_value_bytes)
+
+
+def input_writes(
+    topology: Topology, value: Any, values: Mapping[str, Any], max_value_bytes: int | None
+) -> tuple[Write, ...]:
+    """The input of a run, given the `values` that it comes to.
+
+    Raises `InvalidInputError`, and what `node_writes` does.
+    """
+    is_dict = isinstance(value, Mapping) and not topology.input.is_single
+    updates = tuple(value.items()) if is_dict else _said_by(value, topology.input, topology.state)
+    if updates is None:
+        raise InvalidInputError(value, expected=f"a dict of {topology.input.name}'s keys, or an instance of it")
+    where = "the input"
+    writes = _writes(topology, updates, topology.input.keys, where, whose=topology.input.name)
+    for schema in (topology.input,) if topology.input is topology.state else (topology.input, topology.state):
+        _check_state(topology, schema, values, writes, START, where)
+    return _encoded(topology, writes, max_value_bytes)
+
+
+def update_writes(
+    topology: Topology, update: Any, values: Mapping[str, Any], where: str, max_value_bytes: int | None
+) -> tuple[Write, ...]:
+    """What a Command that is a run's input writes. Raises what `input_writes` does."""
+    pairs = pairs_in(topology, update)
+    if pairs is None and isinstance(update, Mapping) and not is_one_value(topology):
+        pairs = tuple(update.items())
+    if pairs is None:
+        pairs = _said_by(update, topology.state, topology.input, topology.output)
+    if pairs is None:
+        state = topology.state.name
+        raise InvalidInputError(update, expected=f"a dict of {state}'s keys, an instance of it, or (key, value) pairs")
+    writes = _writes(topology, pairs, topology.channels, where)
+    _check_state(topology, topology.state, values, writes, START, where)
+    return _encoded(topology, writes, max_value_bytes)
+
+
+def _writes(
+    topology: Topology, updates: Iterable[tuple[str, Any]], known: Collection[str], where: str, whose: str = "the state"
+) -> list[Write]:
     writes = []
-    for channel, value in updates:
-        if channel not in known:
-            raise UnknownStateKeyError(channel, where=where, known=known)
-        data = None
-        if max_value_bytes is not None:
-            data = topology.codecs[channel].update.encode(value)
-            check_size(f"channel {channel!r}", data, max_value_bytes)
-        writes.append(Write(channel, value, data))
-    return tuple(writes)
+    for key, value in updates:
+        if key not in known:
+            if any(key in schema.managed for schema in _schemas(topology)):
+                raise ManagedKeyError(key, where=where)
+            raise UnknownStateKeyError(key, where=where, known=known, whose=whose)
+        try:
+            writes.append(_write(topology, key, value))
+        except UpdateRefused as error:
+            raise UnmergeableUpdateError(key, where=where, why=str(error)) from error
+    return writes
+
+
+def _write(topology: Topology, key: str, value: Any) -> Write:
+    rule = topology.channels[key]
+    if not isinstance(value, Overwrite):
+        return Write(key, rule.prepare(value, _new_id), None)
+    if rule.replaces:
+        return Write(key, rule.prepare(value.value, _new_id), None)
+    return Write(key, rule.prepare_whole(value.value, _new_id), None, is_overwrite=True)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _schemas(topology: Topology) -> Iterable[Schema]:
+    yield topology.state
+    yield from (node.input for node in topology.nodes.values())
+
+
+def _check_state(
+    topology: Topology, schema: Schema, values: Mapping[str, Any], writes: list[Write], author: str, where: str
+) -> None:
+    """Raises `InvalidStateValueError` if these writes alone would make a state that a pydantic model refuses."""
+    if not schema.is_validated or not writes:
+        return
+    merged, _ = merge_writes(topology, values, [(author, write) for write in writes])
+    problems = schema.refusals(merged)
+    if problems:
+        raise InvalidStateValueError(schema.name, problems, where=where)
+
+
+def _encoded(topology: Topology, writes: list[Write], max_value_bytes: int | None) -> tuple[Write, ...]:
+    """With their bytes, unless `max_value_bytes` is None: then nothing is stored."""
+    if max_value_bytes is None:
+        return tuple(writes)
+    encoded = []
+    for write in writes:
+        codec = topology.codecs.get(write.channel)
+        if codec is None:
+            # A value that is never stored.
+            encoded.append(write)
+            continue
+        data = (codec.value if write.is_overwrite else codec.update).encode(write.value)
+        check_size(f"channel {write.channel!r}", data, max_value_bytes)
+        encoded.append(Write(write.channel, write.value, data, write.is_overwrite))
+    return tuple(encoded)
+
+
+# Arguments
 
 
 def encode_argument(topology: Topology, value: Any, max_value_bytes: int | None) -> Argument:
-    """What a Send carries."""
+    """What a Send carries. The keys of a dict that are never stored go to the node in this process only."""
     if max_value_bytes is None:
         return Argument(value, None)
-    data = topology.argument.encode(value)
+    data = topology.argument.encode(stored_part(topology, value))
     check_size("the argument of a Send", data, max_value_bytes)
     return Argument(value, data)
 
 
-def _updates(topology: Topology, node: Node, result: Any) -> Mapping[str, Any]:
-    if result is None:
-        return {}
-    if isinstance(result, dict):
-        return result
-    for schema in (topology.state, node.input):
-        updates = schema.updates(result)
-        if updates is not None:
-            return updates
-    state = topology.state.cls.__name__
-    raise InvalidNodeResultError(
-        node.name, result, expected=f"a dict of updates to {state}, an instance of it, or None"
-    )
+def stored_part(topology: Topology, argument: Any) -> Any:
+    """What is stored of what a Send carries."""
+    if not topology.untracked or not isinstance(argument, dict) or topology.untracked.isdisjoint(argument):
+        return argument
+    return {key: value for key, value in argument.items() if key not in topology.untracked}

@@ -1,20 +1,42 @@
-"""How the writes of one superstep become a channel's new value: one merge rule a file."""
+"""How the writes of one superstep become a channel's new value: one kind of merge rule a file."""
 
 from durable_graph.channels.accumulated import Accumulated, is_stored_as_updates
-from durable_graph.channels.channel import MISSING, Channel, Missing
+from durable_graph.channels.channel import MISSING, Channel, Declarable, Missing, NewId, UpdateRefused
 from durable_graph.channels.empty import concrete_type, empty_value
 from durable_graph.channels.joined import Joined
-from durable_graph.channels.last_value import LastValue
+from durable_graph.channels.last_value import AnyValue, EphemeralValue, LastValue, UntrackedValue
+from durable_graph.channels.messages import (
+    REMOVE_ALL_MESSAGES,
+    Messages,
+    RemoveMessage,
+    add_messages,
+    can_hold_messages,
+)
+from durable_graph.channels.overwrite import Overwrite
 from durable_graph.channels.reduced import Reduced
+from durable_graph.channels.topic import Topic
 
 __all__ = [
     "MISSING",
+    "REMOVE_ALL_MESSAGES",
     "Accumulated",
+    "AnyValue",
     "Channel",
+    "Declarable",
+    "EphemeralValue",
     "Joined",
     "LastValue",
+    "Messages",
     "Missing",
+    "NewId",
+    "Overwrite",
     "Reduced",
+    "RemoveMessage",
+    "Topic",
+    "UntrackedValue",
+    "UpdateRefused",
+    "add_messages",
+    "can_hold_messages",
     "concrete_type",
     "empty_value",
     "is_stored_as_updates",

@@ -1,12 +1,13 @@
 """The rule of a channel whose reducer is an operator that we know: it grows by what is written and stores that."""
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_origin
+from typing import Any, get_origin
 
-from durable_graph.channels.channel import MISSING
+from durable_graph.channels.channel import MISSING, Channel
 from durable_graph.channels.empty import concrete_type, empty_value
 
 # Numbers are left out: their value is as short as a write to them, and read without a chain of rows.
@@ -16,32 +17,38 @@ _STORED_AS_UPDATES: dict[Callable[[Any, Any], Any], frozenset[type]] = {
     operator.or_: frozenset({dict, set, frozenset}),
 }
 
-# Only for these classes themselves does changing a copy in place do what the operator does: `+=` takes any iterable.
-_IN_PLACE: dict[type, Callable[[Any, Any], Any]] = {list: operator.iadd, dict: operator.ior, set: operator.ior}
+# What the operator does with many writes of exactly this class, at once: one by one it would copy the whole value for
+# each of them. Only for these classes themselves: `+=` takes any iterable, and a subclass may mean anything.
+_AT_ONCE: dict[type, Callable[[Any, Sequence[Any]], Any]] = {
+    list: lambda value, updates: functools.reduce(operator.iadd, updates, list(value)),
+    tuple: lambda value, updates: tuple(itertools.chain(value, *updates)),
+    str: lambda value, updates: "".join((value, *updates)),
+    bytes: lambda value, updates: b"".join((value, *updates)),
+    dict: lambda value, updates: functools.reduce(operator.ior, updates, dict(value)),
+    set: lambda value, updates: value.union(*updates),
+    frozenset: lambda value, updates: value.union(*updates),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Accumulated:
+class Accumulated(Channel):
     """`+` on a list, tuple, str or bytes, `|` on a dict or a set: each superstep stores its writes, not the whole."""
 
     declared: Any
     operation: Callable[[Any, Any], Any]
-    takes_one_write: ClassVar[bool] = False
-    stores_updates: ClassVar[bool] = True
 
     @property
-    def update_type(self) -> Any:
-        return self.declared
+    def stores_updates(self) -> bool:
+        return True
 
     def initial(self) -> Any:
         return empty_value(self.declared)
 
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         kind = type(current)
-        in_place = _IN_PLACE.get(kind)
-        if in_place is not None and len(updates) > 1 and all(type(update) is kind for update in updates):
-            # The operator would copy the whole value once per write: n writes would cost n times its length.
-            return functools.reduce(in_place, updates, kind(current))
+        at_once = _AT_ONCE.get(kind)
+        if at_once is not None and len(updates) > 1 and all(type(update) is kind for update in updates):
+            return at_once(current, updates)
         value = current
         for update in updates:
             value = update if value is MISSING else self.operation(value, update)

@@ -1,8 +1,9 @@
 """What a channel is: a named cell of the state with a rule for merging the writes of one superstep."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Self
 
 
 class Missing(Enum):
@@ -13,24 +14,46 @@ class Missing(Enum):
 
 MISSING = Missing.MISSING
 
+NewId = Callable[[], str]
+"""Draws an id. Only a rule that is being written to gets one: merging draws nothing."""
 
-class Channel(Protocol):
+
+class UpdateRefused(ValueError):  # noqa: N818  # out of this package it is an error that names channel and author
+    """What a rule cannot merge, as a sentence."""
+
+
+class Channel(ABC):
     """A merge rule. It has no state of its own: values go in and a new value comes out."""
 
-    @property
-    def declared(self) -> Any:
-        """The type of its value."""
-        ...
+    __slots__ = ()
+
+    declared: Any
+    """The type of its value."""
 
     @property
     def update_type(self) -> Any:
         """The type of one write to it."""
-        ...
+        return self.declared
 
     @property
     def takes_one_write(self) -> bool:
         """Whether a second write in one superstep is an error."""
-        ...
+        return False
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a write takes the place of the value: then its bytes are the value's, and overwriting is writing."""
+        return False
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether anything of it reaches the store. What does not may be of any type."""
+        return True
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether a superstep that does not write to it clears it."""
+        return False
 
     @property
     def stores_updates(self) -> bool:
@@ -38,12 +61,36 @@ class Channel(Protocol):
 
         Only for rules of ours: merging the same writes again has to give the same value for ever.
         """
-        ...
+        return False
+
+    @property
+    def mark(self) -> int:
+        """What its stored updates say whose they are with, from 0 to 15: another rule would make another value of
+        them."""
+        return 0
 
     def initial(self) -> Any:
         """The value before any write, or MISSING."""
-        ...
+        return MISSING
 
+    def prepare(self, update: Any, new_id: NewId) -> Any:
+        """A write as it is recorded. Raises `UpdateRefused`."""
+        return update
+
+    def prepare_whole(self, value: Any, new_id: NewId) -> Any:
+        """A value that takes the place of the old one, as it is recorded. Raises `UpdateRefused`."""
+        return value
+
+    @abstractmethod
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         """The value after one superstep's writes, in task order. `current` may be MISSING and is left as it is."""
-        ...
+
+
+class Declarable(Channel):
+    """A rule that users put into `Annotated[<type>, <rule>]`, as a class or as an instance."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def on(self, declared: Any) -> Self:
+        """The rule for a key annotated with this type. Raises `UpdateRefused` for a type that it cannot hold."""

@@ -1,24 +1,22 @@
 """The rule of a join's own channel: which of its sources have finished since it last fired."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any
 
-from durable_graph.channels.channel import MISSING
+from durable_graph.channels.channel import MISSING, Channel
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Channel):
     """The names of the sources that arrived, sorted. Internal: no node reads or writes it."""
 
     sources: frozenset[str]
-    declared: ClassVar[Any] = tuple[str, ...]
-    update_type: ClassVar[Any] = str
-    takes_one_write: ClassVar[bool] = False
-    stores_updates: ClassVar[bool] = False
+    declared: Any = field(default=tuple[str, ...], init=False)
 
-    def initial(self) -> Any:
-        return MISSING
+    @property
+    def update_type(self) -> Any:
+        return str
 
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         arrived = set(() if current is MISSING else current) | set(updates)

@@ -1,26 +1,108 @@
-"""The rule of a channel without reducer: it holds what was written last."""
+"""Rules of channels that hold what was written last."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from durable_graph.channels.channel import MISSING
+from durable_graph.channels.channel import MISSING, Declarable
 
 
 @dataclass(frozen=True, slots=True)
-class LastValue:
-    """One write per superstep replaces the value."""
+class LastValue(Declarable):
+    """One write per superstep replaces the value: what a key without reducer has."""
 
-    declared: Any
-    takes_one_write: ClassVar[bool] = True
-    stores_updates: ClassVar[bool] = False
+    declared: Any = Any
 
     @property
-    def update_type(self) -> Any:
-        return self.declared
+    def takes_one_write(self) -> bool:
+        return True
 
-    def initial(self) -> Any:
-        return MISSING
+    @property
+    def replaces(self) -> bool:
+        return True
+
+    def on(self, declared: Any) -> Self:
+        return replace(self, declared=declared)
+
+    def merge(self, current: Any, updates: Sequence[Any]) -> Any:
+        return updates[-1] if updates else current
+
+
+@dataclass(frozen=True, slots=True)
+class AnyValue(Declarable):
+    """Of several writes in one superstep the last in task order counts. A superstep without any clears it."""
+
+    declared: Any = Any
+
+    @property
+    def replaces(self) -> bool:
+        return True
+
+    @property
+    def is_transient(self) -> bool:
+        return True
+
+    def on(self, declared: Any) -> Self:
+        return replace(self, declared=declared)
+
+    def merge(self, current: Any, updates: Sequence[Any]) -> Any:
+        return updates[-1] if updates else MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class EphemeralValue(Declarable):
+    """A value for the nodes of the next superstep only: that one clears it, unless it writes it anew.
+
+    With `guard` a second write in one superstep is an error; without, the last in task order counts.
+    """
+
+    declared: Any = Any
+    guard: bool = True
+
+    @property
+    def takes_one_write(self) -> bool:
+        return self.guard
+
+    @property
+    def replaces(self) -> bool:
+        return True
+
+    @property
+    def is_transient(self) -> bool:
+        return True
+
+    def on(self, declared: Any) -> Self:
+        return replace(self, declared=declared)
+
+    def merge(self, current: Any, updates: Sequence[Any]) -> Any:
+        return updates[-1] if updates else MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class UntrackedValue(Declarable):
+    """A value that lives as long as its run and is never stored: connections, caches, secrets. Any type will do.
+
+    A run that goes on in another process, or another call, begins without it. With `guard` a second write in one
+    superstep is an error; without, the last in task order counts.
+    """
+
+    declared: Any = Any
+    guard: bool = True
+
+    @property
+    def takes_one_write(self) -> bool:
+        return self.guard
+
+    @property
+    def replaces(self) -> bool:
+        return True
+
+    @property
+    def is_stored(self) -> bool:
+        return False
+
+    def on(self, declared: Any) -> Self:
+        return replace(self, declared=declared)
 
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         return updates[-1] if updates else current

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from durable_graph.channels.channel import MISSING
+from durable_graph.channels.channel import MISSING, Channel
 from durable_graph.channels.empty import empty_value
 
 
 @dataclass(frozen=True, slots=True)
-class Reduced:
+class Reduced(Channel):
     """`reducer(value, write)` for every write in task order.
 
     It starts from the declared type's empty value (`list()`, `0`, ...); where there is none, from the first write.
@@ -17,8 +17,6 @@ class Reduced:
 
     declared: Any
     reducer: Callable[[Any, Any], Any]
-    takes_one_write: ClassVar[bool] = False
-    stores_updates: ClassVar[bool] = False
 
     @property
     def update_type(self) -> Any:

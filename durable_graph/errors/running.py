@@ -10,13 +10,13 @@ class InvalidUpdateError(DurableGraphError):
 
 
 class UnknownStateKeyError(InvalidUpdateError, KeyError):
-    """A key that the state does not have."""
+    """A key that the state, or the schema of a graph's input, does not have."""
 
-    def __init__(self, key: object, *, where: str, known: Iterable[str]) -> None:
+    def __init__(self, key: object, *, where: str, known: Iterable[str], whose: str = "the state") -> None:
         self.key = key
         self.where = where
         self.known: tuple[str, ...] = tuple(sorted(known))
-        super().__init__(f"{where} has the key {key!r}, which the state does not; its keys are: {names(self.known)}")
+        super().__init__(f"{where} has the key {key!r}, which {whose} does not; its keys are: {names(self.known)}")
 
     def __str__(self) -> str:
         # KeyError shows the repr of its message.
@@ -50,6 +50,58 @@ class ConcurrentUpdateError(InvalidUpdateError):
             f"channel {channel!r} takes one write per superstep and got {len(self.nodes)}, "
             f"from: {', '.join(self.nodes)}; declare it as Annotated[<type>, <reducer>] to merge them"
         )
+
+
+class ConcurrentOverwriteError(ConcurrentUpdateError):
+    """Two `Overwrite`s of one channel in one superstep: only one of them could count."""
+
+    def __init__(self, channel: str, *, nodes: Iterable[str]) -> None:
+        self.channel = channel
+        self.nodes = tuple(nodes)
+        # Its base says what to do about plain writes.
+        InvalidUpdateError.__init__(
+            self,
+            f"channel {channel!r} takes one Overwrite per superstep and got {len(self.nodes)}, "
+            f"from: {', '.join(self.nodes)}; let one node overwrite it, or run them one after the other",
+        )
+
+
+class ManagedKeyError(InvalidUpdateError, KeyError):
+    """A write to a key that is computed for each task, such as one declared as `RemainingSteps`."""
+
+    def __init__(self, key: str, *, where: str) -> None:
+        self.key = key
+        self.where = where
+        super().__init__(f"{where} writes {key!r}, which is computed for each task and cannot be written")
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its message.
+        return str(self.args[0])
+
+
+class UnmergeableUpdateError(InvalidUpdateError, ValueError):
+    """A write that its channel's rule cannot take, such as a message without id that none can be given."""
+
+    def __init__(self, channel: str, *, where: str, why: str) -> None:
+        self.channel = channel
+        self.where = where
+        self.why = why
+        super().__init__(f"{where} cannot be written to channel {channel!r}: {why}")
+
+
+class InvalidStateValueError(InvalidUpdateError, ValueError):
+    """An update that the state's pydantic model refuses. Nothing of it was recorded.
+
+    `problems` are pairs of where in the state and what pydantic says; `key` is the first of these places' key.
+    """
+
+    def __init__(self, schema: str, problems: Iterable[tuple[str, str]], *, where: str) -> None:
+        self.schema = schema
+        self.where = where
+        self.problems: tuple[tuple[str, str], ...] = tuple(problems)
+        self.key: str = self.problems[0][0].split(".")[0]
+        listed = "; ".join(f"{place}: {said}" if place else said for place, said in self.problems)
+        super().__init__(f"{where} makes the state no valid {schema}: {listed}")
 
 
 class InvalidNodeResultError(InvalidUpdateError, TypeError):

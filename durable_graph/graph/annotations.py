@@ -1,4 +1,4 @@
-"""Reading annotations: names become types, wrappers come off, and a reducer is found among the metadata."""
+"""Reading annotations: names become types, wrappers come off, and a reducer or a rule is found among the metadata."""
 
 import inspect
 import types
@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
+from durable_graph.channels import Declarable, UpdateRefused, add_messages, can_hold_messages
 from durable_graph.errors import InvalidStateSchemaError
 from durable_graph.graph.callers import defining_scope
+from durable_graph.graph.managed import ManagedValue
 
 # By name: `ReadOnly` is in typing from Python 3.13 on, and before that in typing_extensions.
 _QUALIFIERS = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
@@ -16,17 +18,27 @@ _QUALIFIERS = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """One annotation, read. `misfit` says what is wrong with a callable in it that cannot be a reducer."""
+    """One annotation, read. It has a reducer, or a rule of ours, or is computed by `managed`, or none of these.
+
+    `misfit` says what is wrong with a callable in it that cannot be a reducer, or with a rule on this type.
+    """
 
     declared: Any
     reducer: Callable[[Any, Any], Any] | None = None
     misfit: str | None = None
+    rule: Declarable | None = None
+    managed: type[ManagedValue] | None = None
+
+    @property
+    def says_how(self) -> bool:
+        """Whether it says more than a type: how the key comes to its value."""
+        return (self.reducer or self.misfit or self.rule or self.managed) is not None
 
 
 def read_annotation(annotation: Any, metadata: tuple[Any, ...] = ()) -> Declaration:
-    """The type and the reducer of `Annotated[<type>, ..., <reducer>]`, whatever it is wrapped in.
+    """The type, and the reducer or rule, of `Annotated[<type>, ..., <reducer or rule>]`, whatever it is wrapped in.
 
-    The reducer is the last callable of the metadata. Metadata that cannot be called is not ours.
+    It is the last callable or rule of the metadata. Metadata that is neither is not ours.
     """
     while True:
         origin = get_origin(annotation)
@@ -37,12 +49,24 @@ def read_annotation(annotation: Any, metadata: tuple[Any, ...] = ()) -> Declarat
             (annotation,) = get_args(annotation)
         else:
             break
-    candidates = [item for item in metadata if callable(item)]
-    if not candidates:
-        return Declaration(annotation)
-    reducer = candidates[-1]
-    misfit = _misfit(reducer)
-    return Declaration(annotation, None, misfit) if misfit else Declaration(annotation, reducer)
+    candidates = [item for item in metadata if callable(item) or isinstance(item, Declarable)]
+    return _declaration(annotation, candidates[-1]) if candidates else Declaration(annotation)
+
+
+def _declaration(declared: Any, how: Any) -> Declaration:
+    if isinstance(how, type) and issubclass(how, ManagedValue):
+        return Declaration(declared, managed=how)
+    if isinstance(how, type) and issubclass(how, Declarable):
+        how = how()
+    if isinstance(how, Declarable):
+        try:
+            return Declaration(declared, rule=how.on(declared))
+        except UpdateRefused as error:
+            return Declaration(declared, misfit=str(error))
+    if how is add_messages and not can_hold_messages(declared):
+        return Declaration(declared, misfit="add_messages merges a list: declare it as list[<message>]")
+    misfit = _misfit(how)
+    return Declaration(declared, misfit=misfit) if misfit else Declaration(declared, how)
 
 
 def _misfit(reducer: Callable[..., Any]) -> str | None:
@@ -142,6 +166,11 @@ def _substitute(hint: Any, bound: Mapping[Any, Any]) -> Any:
         # Such a form takes no substitution itself.
         return _substitute(get_args(hint)[0], bound)
     return hint[tuple(bound.get(variable, variable) for variable in variables)]
+
+
+def shown_type(declared: Any) -> str:
+    """What messages call a type."""
+    return declared.__name__ if isinstance(declared, type) else str(declared)
 
 
 def union_members(declared: Any) -> tuple[Any, ...]:

@@ -69,6 +69,8 @@ def assemble(
         input=schemas.input,
         output=schemas.output,
         context=schemas.context,
+        transient=tuple(name for name, rule in channels.items() if rule.is_transient),
+        untracked=frozenset(name for name, rule in channels.items() if not rule.is_stored),
         deferred=frozenset(node.name for node in description.nodes if node.options.defer),
     )
 

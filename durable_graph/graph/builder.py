@@ -278,7 +278,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
         Raises `GraphValidationError` with everything that is wrong.
         """
         description, state = self._description, self._schemas.state
-        inputs = inputs_of(description, state)
+        inputs = inputs_of(description, state, self._schemas.input, self._schemas.output)
         channels, disagreements = channels_of(state, inputs)
         rules = {**channels, **internal_channels(description)}
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)

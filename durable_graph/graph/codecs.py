@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from durable_graph.channels import Channel
+from durable_graph.channels import Channel, Messages, RemoveMessage
 from durable_graph.codec import Codec, TypeCodec
 from durable_graph.errors import InvalidStateSchemaError
 from durable_graph.graph.description import Description
@@ -25,17 +25,23 @@ class Codecs:
 def codecs_of(
     rules: Mapping[str, Channel], named: Iterable[Any], types: Iterable[type | tuple[str, type]]
 ) -> tuple[Codecs | None, tuple[str, ...]]:
-    """A codec for each channel, and which of them hold what cannot be stored; with a problem there are no codecs.
+    """A codec for each stored channel, and which of them hold what cannot be stored; with a problem there are none.
 
     `named` are the types that the graph's code names beside its channels': values of type `Any` may be of them.
     """
+    listed = list(types)
+    if any(isinstance(rule, Messages) for rule in rules.values()):
+        # As a write it has to be storable also among messages of type `Any`; its tag leaves the name free.
+        listed.append(("durable_graph.RemoveMessage", RemoveMessage))
     try:
-        codec = Codec(types)
+        codec = Codec(listed)
     except InvalidStateSchemaError as error:
         return None, (str(error),)
     of_channel: dict[str, ChannelCodec] = {}
     problems: list[str] = []
     for name, rule in rules.items():
+        if not rule.is_stored:
+            continue
         where = f"channel {name!r}"
         try:
             value = codec.of(rule.declared, where=where)

@@ -1,11 +1,12 @@
 """What each node and router receives, and the channels that the state and those inputs add up to."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from durable_graph.channels import Channel
 from durable_graph.errors import InvalidStateSchemaError
-from durable_graph.graph.annotations import read_annotation, union_members
+from durable_graph.graph.annotations import read_annotation, shown_type, union_members
 from durable_graph.graph.description import DescribedNode, DescribedRouter, Description
 from durable_graph.graph.schema import Schema, channel_of
 from durable_graph.graph.state_kinds import Field, kind_of
@@ -18,18 +19,40 @@ class Inputs:
     of_node: dict[str, Schema] = field(default_factory=dict)
     of_router: dict[tuple[str, str], Schema] = field(default_factory=dict)
     owned: list[tuple[str, Schema]] = field(default_factory=list)
-    """All of them, each with what messages call its owner; a name that was given twice is here twice."""
+    """All of them, and the graph's own input and output, each with what messages call it; a name that was given twice
+    is here twice."""
     problems: list[str] = field(default_factory=list)
 
 
-def inputs_of(description: Description, state: Schema) -> Inputs:
-    """What every node and router receives, and what is wrong with the classes that describe it."""
+def inputs_of(
+    description: Description, state: Schema, input_schema: Schema | None = None, output_schema: Schema | None = None
+) -> Inputs:
+    """What every node and router receives, and what is wrong with the classes that describe it.
+
+    `input_schema` and `output_schema` are the graph's own, where they are not the state's.
+    """
     inputs = Inputs()
+    for what, schema in (("input", input_schema), ("output", output_schema)):
+        if schema is not None and schema is not state:
+            inputs.owned.append((f"the graph's {what}", schema))
+            inputs.problems.extend(_problems_of_own(what, schema, state))
     for node in description.nodes:
         inputs.of_node[node.name] = _add(inputs, node, state)
     for router in description.routers:
         inputs.of_router[router.source, router.name] = _add(inputs, router, state)
     return inputs
+
+
+def _problems_of_own(what: str, schema: Schema, state: Schema) -> Iterator[str]:
+    if schema.cls is not state.cls:
+        for key in schema.managed:
+            yield f"the graph's {what}: {schema.name}.{key} is computed for each task and cannot be part of the {what}"
+    if schema.is_single != state.is_single:
+        one, keys = (schema, state) if schema.is_single else (state, schema)
+        yield (
+            f"the graph's {what}: {one.name} is one value and {keys.name} has keys; where the state is one value, so "
+            f"are input and output"
+        )
 
 
 def _class_of_input(described: DescribedNode | DescribedRouter) -> Any:
@@ -48,35 +71,46 @@ def _add(inputs: Inputs, described: DescribedNode | DescribedRouter, state: Sche
             schema = Schema.of(cls)
         except InvalidStateSchemaError as error:
             inputs.problems.append(f"the input of {described}: {error}")
-    inputs.owned.append((str(described), schema))
+        if schema.is_single and not state.is_single:
+            inputs.problems.append(f"the input of {described}: {schema.name} is one value and {state.name} has keys")
+    inputs.owned.append((f"the input of {described}", schema))
     return schema
 
 
 def channels_of(state: Schema, inputs: Inputs) -> tuple[dict[str, Channel], tuple[str, ...]]:
-    """The state's channels and those that only inputs have, and where two of them disagree.
+    """The state's channels and those that only inputs or the output have, and where two of them disagree.
 
     An input may leave out a key's reducer, and may narrow its type to some alternatives of the state's.
     """
     fields = dict(state.fields)
     declared_by = dict.fromkeys(fields, state.name)
+    computed_by = dict.fromkeys(state.managed, state.name)
     problems = list(state.misfits)
     for owner, schema in inputs.owned:
         if schema is state:
             continue
         problems.extend(schema.misfits)
+        computed_by = {**dict.fromkeys(schema.managed, schema.name), **computed_by}
         for key, declared in schema.fields.items():
             known = fields.setdefault(key, declared)
             first = declared_by.setdefault(key, schema.name)
             if not _agrees(declared, known):
                 problems.append(
-                    f"the input of {owner}: {schema.name}.{key} does not agree with {first}.{key}: "
+                    f"{owner}: {schema.name}.{key} does not agree with {first}.{key}: "
                     f"{_shown(declared)} and {_shown(known)}"
                 )
-    return {key: channel_of(declared) for key, declared in fields.items()}, tuple(problems)
+    problems.extend(
+        f"{computed_by[key]}.{key} is computed for each task, and {declared_by[key]}.{key} is a channel"
+        for key in computed_by
+        if key in declared_by
+    )
+    return {key: channel_of(declared) for key, declared in fields.items()}, tuple(dict.fromkeys(problems))
 
 
 def _agrees(one: Field, known: Field) -> bool:
     if one.reducer is not None and one.reducer != known.reducer:
+        return False
+    if one.rule is not None and channel_of(one) != channel_of(known):
         return False
     if Any in (one.declared, known.declared):
         return True
@@ -85,7 +119,9 @@ def _agrees(one: Field, known: Field) -> bool:
 
 
 def _shown(shown: Field) -> str:
-    declared = shown.declared.__name__ if isinstance(shown.declared, type) else str(shown.declared)
+    declared = shown_type(shown.declared)
+    if shown.rule is not None:
+        return f"{declared} as {type(shown.rule).__name__}"
     if shown.reducer is None:
         return declared
     return f"{declared} with the reducer {getattr(shown.reducer, '__name__', repr(shown.reducer))}"

@@ -1,36 +1,66 @@
 """A state class as the graph uses it: its keys and their channels, what a node receives, what an instance says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self, get_origin
 
-from durable_graph.channels import Accumulated, Channel, LastValue, Reduced, is_stored_as_updates
+from durable_graph.channels import (
+    Accumulated,
+    Channel,
+    LastValue,
+    Messages,
+    Reduced,
+    add_messages,
+    is_stored_as_updates,
+)
 from durable_graph.errors import InvalidStateSchemaError, MissingStateKeyError
-from durable_graph.graph.managed import Place
-from durable_graph.graph.state_kinds import Field, Kind, kind_of, not_a_state_class
+from durable_graph.graph.annotations import read_annotation, shown_type
+from durable_graph.graph.managed import NOWHERE, ManagedValue, Place
+from durable_graph.graph.state_kinds import (
+    Field,
+    Kind,
+    PydanticKind,
+    SingleKind,
+    is_one_value,
+    kind_of,
+    not_a_state_class,
+)
 
 INTERNAL_PREFIX = "#"
 """What the names of our own channels begin with, and no key of a state does."""
 
+ROOT = "__root__"
+"""The channel of a state that is one value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A state class, read once. Made by `Schema.of`."""
+    """A state class, read once. Made by `Schema.of` or `Schema.single`.
+
+    `fields` are those that are channels; `managed` has the keys that are computed for each task.
+    """
 
     cls: Any
     fields: Mapping[str, Field]
     kind: Kind
     required: tuple[str, ...]
+    managed: Mapping[str, type[ManagedValue]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, state: Any) -> Self:
-        """The schema of a TypedDict, dataclass, msgspec.Struct or pydantic model, subscripted or not.
+        """The schema of a TypedDict, dataclass, msgspec.Struct or pydantic model, subscripted or not; or of one value.
 
         Raises `InvalidStateSchemaError` for anything else, and for a key that cannot be one.
         """
+        declaration = read_annotation(state)
+        if not declaration.says_how:
+            # Remarks around a class leave it the class that it is.
+            state = declaration.declared
         kind = kind_of(state)
         if kind is None:
-            raise not_a_state_class(state)
+            if not is_one_value(state):
+                raise not_a_state_class(state)
+            return cls.single(state, ROOT)
         fields = kind.fields(state)
         for key in fields:
             if not isinstance(key, str) or key.startswith(INTERNAL_PREFIX) or not key:
@@ -40,12 +70,29 @@ class Schema:
                 raise InvalidStateSchemaError(state, why)
         # A parametrised pydantic model is a class of its own; for the other kinds it is an alias of the class.
         built = get_origin(state) or state
-        return cls(built, fields, kind, tuple(key for key, field in fields.items() if field.is_required))
+        return cls(
+            built,
+            {key: each for key, each in fields.items() if each.managed is None},
+            kind,
+            tuple(key for key, each in fields.items() if each.is_required),
+            {key: each.managed for key, each in fields.items() if each.managed is not None},
+        )
+
+    @classmethod
+    def single(cls, annotation: Any, key: str) -> Self:
+        """The schema of one value of the annotated type, in the channel `key`."""
+        kind = SingleKind(key)
+        return cls(object, kind.fields(annotation), kind, ())
 
     @property
     def is_single(self) -> bool:
         """Whether it is one value, not a class with keys."""
         return self.cls is object
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether the class itself says which values it takes: a pydantic model does."""
+        return isinstance(self.kind, PydanticKind)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -55,6 +102,8 @@ class Schema:
     @property
     def name(self) -> str:
         """What messages call it."""
+        if isinstance(self.kind, SingleKind):
+            return shown_type(self.fields[self.kind.key].declared)
         return str(self.cls.__name__)
 
     @property
@@ -70,8 +119,12 @@ class Schema:
         """What a node receives: for a TypedDict a new dict of the keys that have a value, otherwise an instance.
 
         An absent key takes its default. Raises `MissingStateKeyError` if it has none, and what validating raises.
+        `place` is where the task is that it is read for; without one, only keys that cannot be left out say so.
         """
         present = {key: values[key] for key in self.fields if key in values}
+        for key, managed in self.managed.items():
+            if place is not None or key in self.required:
+                present[key] = managed.at(place or NOWHERE)
         for key in self.required:
             if key not in present:
                 raise MissingStateKeyError(key, schema=self.name, known=present)
@@ -86,13 +139,32 @@ class Schema:
         # A TypedDict refuses to be asked; its values are plain dicts.
         if issubclass(self.cls, dict) or not isinstance(result, self.cls):
             return None
-        return self.kind.updates(result, self.fields)
+        updates = self.kind.updates(result, self.fields)
+        if updates is None or not self.managed:
+            return updates
+        # An instance has to have them; that it does says nothing.
+        return {key: value for key, value in updates.items() if key not in self.managed}
+
+    def refusals(self, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What a pydantic model finds wrong with values as a node would receive them: where, and what it says.
+
+        Keys without value are no fault here. Nothing for classes of any other kind.
+        """
+        if not isinstance(self.kind, PydanticKind):
+            return []
+        present = {key: values[key] for key in self.fields if key in values}
+        present |= {key: managed.at(NOWHERE) for key, managed in self.managed.items()}
+        return self.kind.refusals(self.cls, present)
 
 
 def channel_of(field: Field) -> Channel:
     """The merge rule that a key declares."""
+    if field.rule is not None:
+        return field.rule
     if field.reducer is None:
         return LastValue(field.declared)
+    if field.reducer is add_messages:
+        return Messages(field.declared)
     if is_stored_as_updates(field.declared, field.reducer):
         return Accumulated(field.declared, field.reducer)
     return Reduced(field.declared, field.reducer)

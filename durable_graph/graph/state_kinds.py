@@ -3,11 +3,13 @@
 import dataclasses
 import inspect
 import sys
+import typing
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, get_origin
 
 import msgspec
 
+from durable_graph.channels import Declarable
 from durable_graph.errors import InvalidStateSchemaError
 from durable_graph.graph.annotations import (
     Declaration,
@@ -17,6 +19,7 @@ from durable_graph.graph.annotations import (
     resolve_fields,
     scope_of_class,
 )
+from durable_graph.graph.managed import ManagedValue
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,6 +41,14 @@ class Field:
     @property
     def reducer(self) -> Any:
         return self.declaration.reducer
+
+    @property
+    def rule(self) -> Declarable | None:
+        return self.declaration.rule
+
+    @property
+    def managed(self) -> type[ManagedValue] | None:
+        return self.declaration.managed
 
     @property
     def misfit(self) -> str | None:
@@ -77,9 +88,14 @@ def kind_of(schema: Any) -> Kind | None:
 
 
 def _is_pydantic(cls: type) -> bool:
+    model = _base_model()
+    return model is not None and issubclass(cls, model) and cls is not model
+
+
+def _base_model() -> type | None:
     # Whoever has a model has imported pydantic; for everyone else it stays unimported.
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and issubclass(cls, pydantic.BaseModel) and cls is not pydantic.BaseModel
+    found: type | None = getattr(sys.modules.get("pydantic"), "BaseModel", None)
+    return found
 
 
 def _hints(schema: Any) -> dict[str, Declaration]:
@@ -184,11 +200,28 @@ class PydanticKind:
             resolve_fields(model)
             raise InvalidStateSchemaError(model, "pydantic could not complete it; call its model_rebuild()")
 
-    def build(self, cls: type, present: dict[str, Any]) -> Any:
+    def build(self, cls: type, present: Mapping[str, Any]) -> Any:
         model: Any = cls
         if any(info.validation_alias is not None for info in model.model_fields.values()):
             return model.model_validate(present, **self.by_name)
         return model.model_validate(present)
+
+    def refusals(self, cls: type, present: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What the model finds wrong with these values, each with the key it is about ("" for the model as a whole).
+
+        A key that has no value yet is no fault: a state starts empty and fills up.
+        """
+        pydantic = sys.modules["pydantic"]
+        try:
+            self.build(cls, present)
+        except pydantic.ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            return [
+                (".".join(map(str, each["loc"])), each["msg"])
+                for each in found
+                if each["type"] != "missing" or len(each["loc"]) > 1
+            ]
+        return []
 
     def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
         given = instance.model_fields_set
@@ -202,8 +235,38 @@ def _all_given(instance: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None or not fields[name].omits_none}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class SingleKind:
+    """No class with keys but one value, in the channel `key`: it is what a node receives and what it returns."""
+
+    key: str
+
+    def fields(self, schema: Any) -> dict[str, Field]:
+        return {self.key: Field(read_annotation(schema))}
+
+    def build(self, cls: type, present: dict[str, Any]) -> Any:
+        return present.get(self.key)
+
+    def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
+        return {self.key: instance}
+
+
+def is_one_value(schema: Any) -> bool:
+    """Whether this is the type of a value: a builtin, an alias such as `list[str]`, or any `Annotated[...]`."""
+    if schema is Any or get_origin(schema) is typing.Annotated:
+        return True
+    bare = get_origin(schema) or schema
+    if not isinstance(bare, type):
+        # A union or a Literal; not an instance of something, nor a name.
+        return bare is not schema
+    # A class with annotated attributes was meant to have keys; the bases of Structs and models have none to say.
+    return not any(inspect.get_annotations(cls) for cls in bare.__mro__) and bare not in (msgspec.Struct, _base_model())
+
+
 def not_a_state_class(schema: Any) -> InvalidStateSchemaError:
-    """The refusal of anything that `kind_of` knows no kind for."""
+    """The refusal of anything that cannot be a state."""
     return InvalidStateSchemaError(
-        schema, "a state is a TypedDict, a dataclass, a msgspec.Struct or a pydantic model, given as the class itself"
+        schema,
+        "a state is a TypedDict, a dataclass, a msgspec.Struct or a pydantic model, given as the class itself, "
+        "or the type of one value, such as list[str]",
     )

@@ -85,7 +85,8 @@ class ChannelCodec:
 class Topology:
     """`entry` and `entry_routers` lead out of START. `channels` holds the state's own, `joins` the internal ones.
 
-    `codecs` has an entry for every channel of both; `argument` is the codec of what a Send carries.
+    `codecs` has an entry for every channel of both that is stored; `argument` is the codec of what a Send carries.
+    `transient` are the channels that a superstep clears unless it writes to them, `untracked` those never stored.
     """
 
     name: str
@@ -102,4 +103,6 @@ class Topology:
     input: Schema
     output: Schema
     context: Any = None
+    transient: tuple[str, ...] = ()
+    untracked: frozenset[str] = frozenset()
     deferred: frozenset[str] = frozenset()

@@ -210,10 +210,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
     ),
     (
         lambda graph: graph.add_node("c", plan, input_schema=int),
-        (
-            "the input of node 'c': int cannot be used as a state: "
-            "a state is a TypedDict, a dataclass, a msgspec.Struct or a pydantic model, given as the class itself"
-        ),
+        "the input of node 'c': int is one value and State has keys",
     ),
 ]
 

@@ -1,0 +1,176 @@
+"""The rule of a channel of messages: added, replaced and removed by their ids.
+
+A message is a dict, with its id under "id", or any object with an attribute `id`.
+"""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import GenericAlias
+from typing import Any, ClassVar, Final, Union, get_args
+
+import msgspec
+
+from durable_graph.channels.channel import MISSING, Channel, NewId, UpdateRefused
+from durable_graph.channels.empty import concrete_type
+
+REMOVE_ALL_MESSAGES: Final = "__remove_all__"
+"""The id of a `RemoveMessage` that removes every message before it."""
+
+_REMOVAL: Final = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMessage:
+    """As a message: removes the one with this id, or all before it with `REMOVE_ALL_MESSAGES`."""
+
+    id: str
+    type: ClassVar[str] = _REMOVAL
+
+
+def add_messages(left: Any, right: Any) -> list[Any]:
+    """`left` with the messages of `right`: one with a known id takes the place of that message, others come last.
+
+    Both are a message or a list of messages. A `RemoveMessage` removes; one that is added again comes last.
+    As the reducer of a channel it gives every message that has none an id (32 hex digits) when it is written; called
+    by itself it draws none, and messages without id are never taken for one another.
+
+    Raises `ValueError` for what is no message, and for removing an id that no message has.
+    """
+    merged = _merged([], [left]) if left is not MISSING else []
+    return _merged(merged, [right])
+
+
+@dataclass(frozen=True, slots=True)
+class Messages(Channel):
+    """What `add_messages` does, each superstep storing what it wrote.
+
+    Merging in one go or superstep by superstep gives the same list: so a message that is removed and added again
+    comes last in both.
+    """
+
+    declared: Any
+
+    @property
+    def update_type(self) -> Any:
+        inner = get_args(self.declared)
+        if not inner or inner[0] is Any:
+            return list[Any]
+        # Not every item of a list takes `|`.
+        return GenericAlias(list, (Union[inner[0], RemoveMessage],))  # noqa: UP007
+
+    @property
+    def stores_updates(self) -> bool:
+        return True
+
+    @property
+    def mark(self) -> int:
+        return 2
+
+    def initial(self) -> Any:
+        return []
+
+    def prepare(self, update: Any, new_id: NewId) -> Any:
+        return [_with_id(message, new_id) for message in _listed(update)]
+
+    def prepare_whole(self, value: Any, new_id: NewId) -> Any:
+        return _merged([], [self.prepare(value, new_id)])
+
+    def merge(self, current: Any, updates: Sequence[Any]) -> Any:
+        return _merged([] if current is MISSING else current, updates)
+
+
+def can_hold_messages(declared: Any) -> bool:
+    """Whether `add_messages` can be the reducer of this type."""
+    return declared is Any or concrete_type(declared) is list
+
+
+def _merged(current: Sequence[Any], updates: Iterable[Any]) -> list[Any]:
+    messages: list[Any] = list(current)
+    places = {id_: place for place, message in enumerate(messages) if (id_ := id_of(message)) is not None}
+    # Ids that were removed here: two nodes of one superstep may remove the same message.
+    gone: set[Any] = set()
+    has_holes = False
+    for message in (message for update in updates for message in _listed(update)):
+        id_ = id_of(message)
+        if not _is_removal(message):
+            place = places.get(id_) if id_ is not None else None
+            if place is not None:
+                messages[place] = message
+                continue
+            if id_ is not None:
+                places[id_] = len(messages)
+            messages.append(message)
+        elif id_ == REMOVE_ALL_MESSAGES:
+            gone.update(places)
+            messages, places, has_holes = [], {}, False
+        elif id_ in places:
+            messages[places.pop(id_)] = MISSING
+            gone.add(id_)
+            has_holes = True
+        elif id_ not in gone:
+            why = f"there is no message with the id {id_!r} to remove"
+            raise UpdateRefused(why)
+    return [message for message in messages if message is not MISSING] if has_holes else messages
+
+
+def _listed(update: Any) -> Sequence[Any]:
+    return update if isinstance(update, list | tuple) else (update,)
+
+
+def id_of(message: Any) -> Any:
+    """A message's id, None if it has none. Raises `UpdateRefused` for what is no message."""
+    if isinstance(message, dict):
+        id_ = message.get("id")
+    elif hasattr(message, "id"):
+        id_ = message.id
+    else:
+        why = (
+            f"a message is a dict or an object with an id, and {_cut(message)} is neither; "
+            f'write a dict like {{"role": "user", "content": ...}}'
+        )
+        raise UpdateRefused(why)
+    if id_ is not None and not isinstance(id_, str | int):
+        why = f"a message's id is a str, and {_cut(id_)} is none"
+        raise UpdateRefused(why)
+    return id_
+
+
+def _is_removal(message: Any) -> bool:
+    if isinstance(message, dict):
+        return _REMOVAL in (message.get("type"), message.get("role"))
+    return getattr(message, "type", None) == _REMOVAL
+
+
+def _with_id(message: Any, new_id: NewId) -> Any:
+    """The message if it has an id, otherwise a copy that has one: the caller's stays as it is."""
+    if id_of(message) is not None:
+        return message
+    if _is_removal(message):
+        why = "a message to remove is named by its id"
+        raise UpdateRefused(why)
+    if isinstance(message, dict):
+        copied = copy.copy(message)
+        copied["id"] = new_id()
+        return copied
+    if isinstance(message, msgspec.Struct):
+        return msgspec.structs.replace(message, id=new_id())
+    if hasattr(message, "model_copy"):
+        # A pydantic model: it notes which of its fields were given.
+        return message.model_copy(update={"id": new_id()})
+    given = copy.copy(message)
+    try:
+        # As a dataclass itself does it, which works on a frozen one too.
+        object.__setattr__(given, "id", new_id())
+    except (AttributeError, TypeError) as error:
+        why = f"{_cut(message)} has no id and none can be set: {error}; give it one where it is made"
+        raise UpdateRefused(why) from error
+    return given
+
+
+_SHOWN = 60
+
+
+def _cut(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
