@@ -1,0 +1,264 @@
+"""`CachePolicy`: a node that was given the same before is not run again."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    Cache,
+    CachePolicy,
+    Checkpointer,
+    Command,
+    InMemoryCache,
+    Send,
+    StateGraph,
+    interrupt,
+)
+from durable_graph._runtime.run import Durability
+from durable_graph_sqlite import SqliteCache
+from tests.language.nodes import Nodes, State, asked
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def cache(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Cache]:
+    """An open cache of each kind."""
+    if request.param == "memory":
+        yield InMemoryCache()
+        return
+    async with SqliteCache(tmp_path / "cache.db") as opened:
+        yield opened
+
+
+class Number(TypedDict, total=False):
+    given: int
+    doubled: int
+    other: int
+
+
+class Doubling:
+    """A node that counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.failing = False
+
+    async def __call__(self, state: Number) -> Number:
+        self.calls += 1
+        if self.failing:
+            message = "not yet"
+            raise ValueError(message)
+        return {"doubled": state["given"] * 2}
+
+    def builder(self, policy: CachePolicy | None = None) -> StateGraph[Number]:
+        builder = StateGraph(Number)
+        builder.add_node("double", self, cache_policy=policy or CachePolicy())
+        builder.add_edge(START, "double")
+        return builder
+
+
+async def test_the_same_input_runs_a_node_once(cache: Cache, saver: Checkpointer, durability: Durability) -> None:
+    doubling = Doubling()
+    graph = doubling.builder().compile(saver, cache=cache)
+
+    results = [await graph.ainvoke({"given": 4}, thread_id=thread, durability=durability) for thread in ("1", "2", "3")]
+
+    assert results == [{"given": 4, "doubled": 8}] * 3
+    assert doubling.calls == 1
+
+
+async def test_another_input_runs_it_again(cache: Cache) -> None:
+    doubling = Doubling()
+    graph = doubling.builder().compile(cache=cache)
+
+    results = [await graph.ainvoke({"given": number}) for number in (4, 5, 4)]
+
+    assert [result["doubled"] for result in results] == [8, 10, 8]
+    assert doubling.calls == 2
+
+
+async def test_a_failure_is_not_cached(cache: Cache) -> None:
+    doubling = Doubling()
+    doubling.failing = True
+    graph = doubling.builder().compile(cache=cache)
+    with pytest.raises(ValueError, match="not yet"):
+        await graph.ainvoke({"given": 4})
+    doubling.failing = False
+
+    assert await graph.ainvoke({"given": 4}) == {"given": 4, "doubled": 8}
+    assert doubling.calls == 2
+
+
+async def test_a_question_is_not_cached_and_what_came_of_its_answer_is(cache: Cache, saver: Checkpointer) -> None:
+    calls = 0
+
+    async def ask(state: Number) -> Number:
+        nonlocal calls
+        calls += 1
+        return {"doubled": interrupt("how much?")}
+
+    builder = StateGraph(Number)
+    builder.add_node("ask", ask, cache_policy=CachePolicy())
+    builder.add_edge(START, "ask")
+    graph = builder.compile(saver, cache=cache)
+
+    assert asked(await graph.ainvoke({"given": 1}, thread_id="1")) == ["how much?"]
+    assert asked(await graph.ainvoke({"given": 1}, thread_id="2")) == ["how much?"]
+    await graph.ainvoke(Command(resume=7), thread_id="1")
+    assert await graph.ainvoke({"given": 1}, thread_id="3") == {"given": 1, "doubled": 7}
+    assert calls == 3
+
+
+async def test_key_func_says_what_is_the_same(cache: Cache) -> None:
+    doubling = Doubling()
+
+    def parity(state: Any) -> str:
+        return str(state["given"] % 2)
+
+    graph = doubling.builder(CachePolicy(key_func=parity)).compile(cache=cache)
+
+    results = [await graph.ainvoke({"given": number}) for number in (2, 4, 3, 5)]
+
+    assert [result["doubled"] for result in results] == [4, 4, 6, 6]
+    assert doubling.calls == 2
+
+
+async def test_an_entry_is_forgotten_when_its_time_has_passed(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    doubling = Doubling()
+    graph = doubling.builder(CachePolicy(ttl=60)).compile(cache=cache)
+    await graph.ainvoke({"given": 4})
+    await graph.ainvoke({"given": 4})
+    assert doubling.calls == 1
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 61)
+
+    await graph.ainvoke({"given": 4})
+
+    assert doubling.calls == 2
+
+
+async def test_what_is_cached_can_be_cleared(cache: Cache) -> None:
+    doubling = Doubling()
+    graph = doubling.builder().compile(cache=cache)
+    await graph.ainvoke({"given": 4})
+
+    await graph.aclear_cache()
+    await graph.ainvoke({"given": 4})
+
+    assert doubling.calls == 2
+
+
+async def test_it_can_be_cleared_for_some_nodes_only(cache: Cache) -> None:
+    one, two = Doubling(), Doubling()
+    builder = one.builder()
+
+    async def other(state: Number) -> Number:
+        two.calls += 1
+        return {"other": 1}
+
+    builder.add_node("other", other, cache_policy=CachePolicy())
+    builder.add_edge(START, "other")
+    graph = builder.compile(cache=cache)
+    await graph.ainvoke({"given": 4})
+
+    await graph.aclear_cache(nodes=["other"])
+    await graph.ainvoke({"given": 4})
+
+    assert (one.calls, two.calls) == (1, 2)
+
+
+async def test_an_unknown_node_to_clear_is_told(cache: Cache) -> None:
+    with pytest.raises(LookupError, match="nowhere"):
+        await Doubling().builder().compile(cache=cache).aclear_cache(nodes=["nowhere"])
+
+
+async def test_updates_say_that_they_come_from_the_cache(cache: Cache) -> None:
+    graph = Doubling().builder().compile(cache=cache)
+
+    told = [[part async for part in graph.astream({"given": 4}, stream_mode="updates")] for _ in range(2)]
+
+    assert told == [
+        [{"double": {"doubled": 8}}],
+        [{"double": {"doubled": 8}, "__metadata__": {"cached": True}}],
+    ]
+
+
+async def test_commands_and_sends_are_cached_with_the_rest(cache: Cache, saver: Checkpointer) -> None:
+    nodes = Nodes()
+
+    async def plan(state: State) -> Command[Any]:
+        nodes.calls["plan"] += 1
+        return Command(update={"log": ["plan"]}, goto=["after", Send("work", "x")])
+
+    async def work(job: Any) -> State:
+        nodes.calls["work"] += 1
+        return {"log": [job]}
+
+    builder = StateGraph(State)
+    builder.add_node("plan", plan, cache_policy=CachePolicy(), destinations=("after", "work"))
+    builder.add_node("work", work, cache_policy=CachePolicy())
+    builder.add_node("after", nodes.noting("after"))
+    builder.add_edge(START, "plan")
+    graph = builder.compile(saver, cache=cache)
+
+    results = [await graph.ainvoke({"log": ["in"]}, thread_id=thread) for thread in ("1", "2")]
+
+    assert results == [{"log": ["in", "plan", "after", "x"]}] * 2
+    assert nodes.calls == {"plan": 1, "after": 2, "work": 1}
+
+
+async def test_two_sends_with_the_same_argument_are_one_entry(cache: Cache) -> None:
+    nodes = Nodes()
+
+    async def work(job: Any) -> State:
+        nodes.calls[job] += 1
+        return {"log": [job]}
+
+    builder = StateGraph(State)
+    builder.add_node("work", work, cache_policy=CachePolicy())
+    builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in "xy"], ["work"])
+    graph = builder.compile(cache=cache)
+    await graph.ainvoke({})
+
+    assert await graph.ainvoke({}) == {"log": ["x", "y"]}
+    assert nodes.calls == {"x": 1, "y": 1}
+
+
+async def test_nodes_of_different_names_have_different_entries(cache: Cache) -> None:
+    doubling = Doubling()
+    builder = doubling.builder()
+
+    async def triple(state: Number) -> Number:
+        return {"other": state["given"] * 3}
+
+    builder.add_node("triple", triple, cache_policy=CachePolicy())
+    builder.add_edge(START, "triple")
+    graph = builder.compile(cache=cache)
+
+    for _ in range(2):
+        assert await graph.ainvoke({"given": 4}) == {"given": 4, "doubled": 8, "other": 12}
+
+
+async def test_without_a_policy_nothing_is_cached(cache: Cache) -> None:
+    nodes = Nodes()
+    builder = StateGraph(State)
+    builder.add_node("a", nodes.noting("a"))
+    builder.add_edge(START, "a")
+    graph = builder.compile(cache=cache)
+
+    for _ in range(2):
+        await graph.ainvoke({})
+
+    assert nodes.calls == {"a": 2}
+
+
+async def test_a_file_remembers_over_restarts(tmp_path: Path) -> None:
+    doubling = Doubling()
+    for _ in range(2):
+        async with SqliteCache(tmp_path / "cache.db") as opened:
+            assert (await doubling.builder().compile(cache=opened).ainvoke({"given": 4}))["doubled"] == 8
+
+    assert doubling.calls == 1
