@@ -18,7 +18,10 @@ class Audience(Protocol):
         ...
 
     def push(self, event: AnyEvent) -> None:
-        """Hand over an event from user code that cannot wait. Raises `StreamOverflowError` if too many are unread."""
+        """Hand over an event from user code that cannot wait. Raises `StreamOverflowError` if too many are unread.
+
+        Safe to call from any thread; one that is not the event loop's waits until the reader has room.
+        """
         ...
 
     async def room(self) -> None:

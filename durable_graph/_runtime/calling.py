@@ -47,7 +47,7 @@ async def _timed(scope: Scope, call: Callable[[], Awaitable[Any]], policy: Timeo
     started = loop.time()
     run = asyncio.timeout(policy.run_timeout)
     idle = asyncio.timeout(policy.idle_timeout)
-    scope.idle, scope.idle_seconds = idle, policy.idle_timeout
+    scope.loop, scope.idle, scope.idle_seconds = loop, idle, policy.idle_timeout
     scope.only_heartbeats = policy.refresh_on == "heartbeat"
     try:
         async with run, idle:

@@ -99,13 +99,18 @@ def get_stream_writer() -> StreamWriter:
 def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> Room:
     """Tell the run's reader a message, or a piece of one, in stream mode "messages", with what is known of the node.
 
-    Await what it gives to wait until the reader has room. Raises `OutsideOfRunError`.
+    Await what it gives to wait until the reader has room. The state is written only by what the node returns. A message
+    whose `metadata` has the tag "nostream" is not shown; the node's and the call's own tags count as well.
+
+    Raises `OutsideOfRunError` and `StreamOverflowError`.
     """
     scope = scope_of("push_message()")
     session = scope.session
 
     def make(data: Any) -> AnyEvent:
-        known = {**config_of(scope)["metadata"], "tags": list(session.run.tags), **(metadata or {})}
+        given = metadata or {}
+        tags = [*session.run.tags, *scope.metadata.get("tags", ()), *given.get("tags", ())]
+        known = {**config_of(scope)["metadata"], **given, "tags": list(dict.fromkeys(tags))}
         return MessageEvent(
             thread_id=session.run.thread_id,
             ns=session.event_ns,

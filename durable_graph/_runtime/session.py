@@ -6,8 +6,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import anyio.from_thread
-
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
 from durable_graph._runtime.audience import Audience
@@ -141,6 +139,7 @@ class Scope:
     is_over: bool = False
     idle: asyncio.Timeout | None = None
     idle_seconds: float | None = None
+    loop: asyncio.AbstractEventLoop | None = None
     only_heartbeats: bool = False
     around: "Scope | None" = None
     _calls: Any = None
@@ -205,21 +204,22 @@ class Scope:
 
     def _sign(self, *, is_heartbeat: bool) -> None:
         if self.idle is not None and self.idle_seconds is not None and (is_heartbeat or not self.only_heartbeats):
-            _start_over(self.idle, self.idle_seconds)
+            _start_over(self.loop, self.idle, self.idle_seconds)
         outer = self.around or self.session.parent
         if outer is not None:
             outer._sign(is_heartbeat=is_heartbeat)
 
 
-def _start_over(idle: asyncio.Timeout, seconds: float) -> None:
+def _start_over(loop: asyncio.AbstractEventLoop | None, idle: asyncio.Timeout, seconds: float) -> None:
     try:
-        loop = asyncio.get_running_loop()
+        here = asyncio.get_running_loop()
     except RuntimeError:
-        # A plain function in its worker thread.
-        anyio.from_thread.run_sync(_start_over, idle, seconds)
-        return
-    if not idle.expired():
-        idle.reschedule(loop.time() + seconds)
+        here = None
+    if loop is not None and here is not loop:
+        # The code runs in a thread, its own or one that it began.
+        loop.call_soon_threadsafe(_start_over, loop, idle, seconds)
+    elif here is not None and not idle.expired():
+        idle.reschedule(here.time() + seconds)
 
 
 current: ContextVar[Scope | None] = ContextVar("durable_graph_scope", default=None)

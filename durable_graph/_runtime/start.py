@@ -23,7 +23,7 @@ from durable_graph._runtime.journal import Journal, Opened, open_thread
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
 from durable_graph._runtime.steering import command_parts, steer
-from durable_graph._runtime.telling import committed_events
+from durable_graph._runtime.telling import committed_events, tell_drained
 from durable_graph._runtime.unwinding import Draining
 from durable_graph._runtime.writing import input_writes
 from durable_graph.caching import Cache
@@ -75,6 +75,8 @@ async def _run_stored(
         ended = await _go(session, opened)
     except BaseException as error:
         await _settle_after(session, error)
+        if isinstance(error, Draining):
+            await tell_drained(session)
         raise
     await session.shared.durability.settle()
     return ended
@@ -110,7 +112,11 @@ async def _run_unstored(topology: Topology, run: Run, audience: Audience, cache:
         what = "Command(resume=...)"
         raise MissingCheckpointerError(what)
     session = Session(topology, run, Shared(None, Nowhere(), audience), cache=cache)
-    return await accept_unstored(session)
+    try:
+        return await accept_unstored(session)
+    except Draining:
+        await tell_drained(session)
+        raise
 
 
 async def accept_unstored(session: Session) -> Ended:

@@ -22,6 +22,7 @@ from durable_graph._runtime.events import (
     AnyEvent,
     CheckpointCommitted,
     PlannedTask,
+    RunDrained,
     RunInterrupted,
     TaskFailed,
     TaskFinished,
@@ -202,3 +203,11 @@ async def tell_stopped(
                 next=tuple(task.node for task in state.plan),
             )
         )
+
+
+async def tell_drained(session: Session) -> None:
+    """The run stops because it was asked to, and what it came to is stored."""
+    audience, control = session.shared.audience, session.run.control
+    if audience.is_heard and session.at is not None and control is not None:
+        step = session.at.state.step
+        await audience.tell(RunDrained(thread_id=session.run.thread_id, step=step, reason=control.drain_reason or ""))

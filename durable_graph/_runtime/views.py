@@ -130,7 +130,9 @@ class View:
         if self._keys is not None:
             wanted = (self._keys,) if isinstance(self._keys, str) else self._keys
             return any(key in event.changed_keys for key in wanted)
-        return event.changed or (event.source != "loop" and isinstance(event.values, Mapping))
+        # A run begins with what there is, its input included, where that is more than one value.
+        is_whole = self._topology is not None and not self._topology.output.is_single
+        return event.changed or (is_whole and event.source != "loop" and event.ns == self._own)
 
     def _chosen(self, event: AnyEvent, values: Any) -> Any:
         is_own = self._is_v2 and event.ns == self._own

@@ -1,0 +1,263 @@
+"""What nodes tell by themselves: modes "custom" and "messages"."""
+
+import asyncio
+import threading
+from typing import Any
+
+import anyio
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    CustomEvent,
+    MessageEvent,
+    OutsideOfRunError,
+    Runtime,
+    StateGraph,
+    StreamOverflowError,
+    StreamWriter,
+    TimeoutPolicy,
+    entrypoint,
+    get_stream_writer,
+    push_message,
+    task,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import State, in_a_row
+from tests.language.streaming.parts import names, parts
+
+# Custom
+
+
+async def test_a_node_tells_by_a_parameter_a_function_or_its_runtime(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    async def by_parameter(state: State, writer: StreamWriter) -> None:
+        writer({"by": "parameter"})
+
+    async def by_function(state: State) -> None:
+        get_stream_writer()("by function")
+
+    async def by_runtime(state: State, runtime: Runtime[None]) -> None:
+        await runtime.stream_writer(["by runtime"])
+
+    graph = in_a_row(("a", by_parameter), ("b", by_function), ("c", by_runtime)).compile(saver)
+
+    assert await parts(graph, {}, stream_mode="custom", durability=durability) == [
+        {"by": "parameter"},
+        "by function",
+        ["by runtime"],
+    ]
+
+
+async def test_what_a_node_tells_is_heard_while_it_runs(saver: Checkpointer) -> None:
+    was_heard = asyncio.Event()
+
+    async def node(state: State, writer: StreamWriter) -> None:
+        writer(1)
+        await was_heard.wait()
+        writer(2)
+
+    seen = []
+    async with asyncio.timeout(20):
+        async for part in in_a_row(("node", node)).compile(saver).astream({}, thread_id="t", stream_mode="custom"):
+            seen.append(part)
+            was_heard.set()
+
+    assert seen == [1, 2]
+
+
+async def test_a_plain_function_tells_from_its_thread(saver: Checkpointer) -> None:
+    threads = set()
+
+    def node(state: State, writer: StreamWriter) -> State:
+        threads.add(threading.get_ident())
+        for number in range(500):
+            writer(number)
+        return {"log": ["told"]}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert await parts(graph, {}, stream_mode=["custom", "updates"]) == [
+        *(("custom", number) for number in range(500)),
+        ("updates", {"node": {"log": ["told"]}}),
+    ]
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize("in_thread", [asyncio.to_thread, anyio.to_thread.run_sync])
+async def test_a_thread_that_a_node_began_tells_as_well(saver: Checkpointer, in_thread: Any) -> None:
+    def tell() -> None:
+        get_stream_writer()("from a thread")
+
+    async def node(state: State) -> None:
+        await in_thread(tell)
+
+    builder = StateGraph(State).add_node("node", node, timeout=TimeoutPolicy(idle_timeout=60)).add_edge(START, "node")
+
+    assert await parts(builder.compile(saver), {}, stream_mode="custom") == ["from a thread"]
+
+
+async def test_a_router_and_an_error_handler_tell_as_well(saver: Checkpointer) -> None:
+    async def failing(state: State) -> None:
+        raise ValueError("no")
+
+    async def handle(state: State, writer: StreamWriter) -> None:
+        writer("handled")
+
+    def choose(state: State) -> str:
+        get_stream_writer()("chosen")
+        return "__end__"
+
+    async def calm(state: State) -> None:
+        return None
+
+    builder = StateGraph(State).add_node("failing", failing, error_handler=handle).add_node("calm", calm)
+    builder.add_edge(START, "failing").add_edge(START, "calm").add_conditional_edges("calm", choose, ["__end__"])
+
+    assert sorted(await parts(builder.compile(saver), {}, stream_mode="custom")) == ["chosen", "handled"]
+
+
+async def test_a_task_tells_as_the_entrypoint_that_calls_it(saver: Checkpointer) -> None:
+    @task
+    async def work(number: int) -> int:
+        get_stream_writer()(f"at {number}")
+        return number
+
+    @entrypoint(checkpointer=saver)
+    async def flow(number: int, writer: StreamWriter) -> int:
+        writer("begun")
+        return await work(number)
+
+    assert await parts(flow, 7, stream_mode="custom") == ["begun", "at 7"]
+
+
+async def test_the_typed_event_says_who_told_it(saver: Checkpointer) -> None:
+    async def node(state: State, writer: StreamWriter, runtime: Runtime[None]) -> None:
+        writer(runtime.execution_info.task_id)
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    async with graph.stream({}, thread_id="t") as events:
+        (told,) = [event async for event in events if isinstance(event, CustomEvent)]
+
+    assert told.data == told.task_id
+    assert (told.thread_id, told.ns, told.step, told.node) == ("t", (), 1, "node")
+
+
+async def test_a_flood_that_the_reader_asked_for_fails_the_node_and_says_the_remedy(saver: Checkpointer) -> None:
+    """LangGraph (P30): 100,000 unread events of a node are buffered without limit."""
+
+    async def node(state: State, writer: StreamWriter) -> None:
+        for number in range(100_000):
+            writer(number)
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    with pytest.raises(StreamOverflowError, match=r"await writer\(data\)"):
+        await parts(graph, {}, stream_mode="custom")
+    (left,) = (await graph.aget_state(thread_id="t")).tasks
+    assert left.error is not None
+    assert "StreamOverflowError" in left.error
+
+
+async def test_a_flood_that_the_reader_did_not_ask_for_harms_nobody(saver: Checkpointer) -> None:
+    async def node(state: State, writer: StreamWriter) -> State:
+        for number in range(20_000):
+            writer(number)
+        return {"log": ["told"]}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert await parts(graph, {}, stream_mode="updates") == [{"node": {"log": ["told"]}}]
+    assert await graph.ainvoke({}, thread_id="u") == {"log": ["told"]}
+
+
+async def test_a_flood_that_is_awaited_is_heard_to_its_end(saver: Checkpointer) -> None:
+    async def node(state: State, writer: StreamWriter) -> None:
+        for number in range(20_000):
+            await writer(number)
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert await parts(graph, {}, stream_mode="custom") == list(range(20_000))
+
+
+async def test_a_writer_outside_of_a_run_is_an_error() -> None:
+    with pytest.raises(OutsideOfRunError):
+        get_stream_writer()
+    with pytest.raises(OutsideOfRunError):
+        push_message("hello")
+
+
+# Messages
+
+
+async def test_a_pushed_message_comes_with_what_is_known_of_its_node(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    async def node(state: State) -> None:
+        await push_message({"content": "he"}, metadata={"model": "small"})
+        push_message({"content": "llo"})
+
+    builder = StateGraph(State).add_node("node", node, metadata={"of": "node"}).add_edge(START, "node")
+    graph = builder.compile(saver)
+    config = {"configurable": {"thread_id": "t"}, "metadata": {"who": "me"}, "tags": ["mine"]}
+
+    told = [part async for part in graph.astream({}, config, stream_mode="messages", durability=durability)]
+
+    common = {"who": "me", "of": "node", "langgraph_step": 1, "langgraph_node": "node", "tags": ["mine"]}
+    assert [message for message, _ in told] == [{"content": "he"}, {"content": "llo"}]
+    assert [{key: value for key, value in found.items() if key in (*common, "model")} for _, found in told] == [
+        {**common, "model": "small"},
+        common,
+    ]
+    assert told[0][1]["langgraph_checkpoint_ns"].startswith("node:")
+
+
+async def test_a_message_tagged_nostream_is_not_shown(saver: Checkpointer) -> None:
+    async def loud(state: State) -> None:
+        push_message("seen")
+        push_message("hidden", metadata={"tags": ["nostream"]})
+
+    async def quiet(state: State) -> None:
+        push_message("hidden as well")
+
+    builder = StateGraph(State).add_node("loud", loud).add_node("quiet", quiet, metadata={"tags": ["nostream"]})
+    graph = builder.add_edge(START, "loud").add_edge("loud", "quiet").compile(saver)
+    config = {"configurable": {"thread_id": "u"}, "tags": ["nostream"]}
+
+    assert [message for message, _ in await parts(graph, {}, stream_mode="messages")] == ["seen"]
+    assert [part async for part in graph.astream({}, config, stream_mode="messages")] == []
+
+
+async def test_the_typed_event_of_a_message_has_it_whatever_its_tags(saver: Checkpointer) -> None:
+    async def node(state: State) -> None:
+        push_message("hidden", metadata={"tags": ["nostream"]})
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    async with graph.stream({}, thread_id="t") as events:
+        told = [event.message async for event in events if isinstance(event, MessageEvent)]
+
+    assert told == ["hidden"]
+
+
+async def test_messages_of_nested_graphs_are_heard_with_and_without_subgraphs(saver: Checkpointer) -> None:
+    async def node(state: State) -> None:
+        push_message("from inside")
+        get_stream_writer()("custom")
+
+    inner = in_a_row(("node", node)).compile()
+    graph = in_a_row(("inner", inner)).compile(saver)
+    both: list[Any] = ["messages", "custom"]
+
+    without = await parts(graph, {}, stream_mode=both)
+    within = await parts(graph, {}, thread_id="u", stream_mode=both, subgraphs=True)
+
+    assert [(mode, payload[0]) for mode, payload in without] == [("messages", "from inside")]
+    assert [(names(ns), mode, payload if mode == "custom" else payload[0]) for ns, mode, payload in within] == [
+        (("inner",), "messages", "from inside"),
+        (("inner",), "custom", "custom"),
+    ]

@@ -1,0 +1,258 @@
+"""Readers that are slow, that leave, and that are nodes themselves: no run is lost to any of them."""
+
+import asyncio
+import operator
+from collections import Counter
+from typing import Annotated, Any, TypedDict
+
+import anyio
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    InvalidOptionError,
+    ReaderGap,
+    StateGraph,
+    StreamWriter,
+    TaskFinished,
+    ThreadBusyError,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, in_a_row
+from tests.language.streaming.parts import names, parts
+from tests.language.trails import Calls, Trail
+
+
+class Counting(TypedDict):
+    count: Annotated[int, operator.add]
+
+
+def counting_to(end: int, calls: Counter[str]) -> StateGraph[Counting]:
+    async def step(state: Counting) -> Counting:
+        calls["step"] += 1
+        return {"count": 1}
+
+    builder = StateGraph(Counting).add_node("step", step).add_edge(START, "step")
+    builder.add_conditional_edges("step", lambda state: "step" if state["count"] < end else "__end__")
+    return builder
+
+
+async def has_ended(graph: Any, thread: str) -> None:
+    """Until no call of this process runs the thread."""
+    await graph.ainvoke({"count": 0}, thread_id=thread, if_busy="wait")
+
+
+# Slow readers
+
+
+async def test_with_gap_a_reader_that_misses_events_finds_the_results_in_the_store(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """LangGraph (P30): what a reader does not take is buffered without limit."""
+    graph = counting_to(300, Counter()).compile(saver)
+
+    async with graph.stream({"count": 0}, thread_id="t", on_slow_reader="gap", durability=durability) as events:
+        async for _ in events:
+            break
+        while events._run is not None and not events._run.done():  # noqa: ASYNC110  # the reader is to be slow
+            await asyncio.sleep(0)
+        rest = [event async for event in events]
+
+    gaps = [event for event in rest if isinstance(event, ReaderGap)]
+    assert sum(gap.dropped for gap in gaps) > 0
+    assert len(rest) < 100
+    assert events.output == (await graph.aget_state(thread_id="t")).values == {"count": 300}
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({"stream_mode": "updates"}, lambda gap: gap),
+        ({"stream_mode": ["updates"]}, lambda gap: ("gap", gap)),
+        ({"stream_mode": "updates", "subgraphs": True}, lambda gap: ((), gap)),
+        ({"stream_mode": ["updates"], "subgraphs": True}, lambda gap: ((), "gap", gap)),
+        ({"stream_mode": "updates", "version": "v2"}, lambda gap: {"type": "gap", "ns": (), "data": gap}),
+    ],
+)
+async def test_a_gap_comes_in_the_shape_of_the_other_parts(options: Any, shape: Any) -> None:
+    graph = counting_to(200, Counter()).compile()
+    seen: list[Any] = []
+
+    async for part in graph.astream({"count": 0}, on_slow_reader="gap", **options):
+        seen.append(part)
+        if len(seen) == 1:
+            for _ in range(20_000):
+                await asyncio.sleep(0)
+
+    gap = seen[-1]
+    while isinstance(gap, tuple | dict):
+        gap = gap["data"] if isinstance(gap, dict) else gap[-1]
+    assert isinstance(gap, ReaderGap)
+    assert seen[-1] == shape(gap)
+    assert gap.dropped + len(seen) - 1 == 200
+
+
+# Readers that leave
+
+
+async def test_with_continue_a_reader_that_leaves_loses_nobody_a_result(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """LangGraph (P30): the run of an abandoned stream stops half-way, and nothing says so."""
+    calls: Counter[str] = Counter()
+    graph = counting_to(100, calls).compile(saver)
+
+    stream = graph.astream({"count": 0}, thread_id="t", on_disconnect="continue", durability=durability)
+    async for _ in stream:
+        break
+    await stream.aclose()
+
+    assert calls["step"] < 100
+    with pytest.raises(ThreadBusyError):
+        await graph.ainvoke(None, thread_id="t")
+    await has_ended(graph, "t")
+    history = [each async for each in graph.aget_state_history(thread_id="t") if each.next == ()]
+    assert history[-1].values == {"count": 100}
+
+
+async def test_with_cancel_the_thread_goes_on_from_where_the_reader_left(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls: Counter[str] = Counter()
+    graph = counting_to(100, calls).compile(saver)
+
+    async with graph.stream({"count": 0}, thread_id="t", durability=durability) as events:
+        async for event in events:
+            if isinstance(event, TaskFinished):
+                break
+
+    assert await graph.ainvoke(None, thread_id="t") == {"count": 100}
+    assert calls["step"] == 100
+
+
+@pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
+async def test_a_disconnected_client_of_a_web_service_ends_its_run_or_not_as_was_said(
+    saver: Checkpointer, on_disconnect: Any
+) -> None:
+    """A web framework cancels the task that streams the response."""
+    calls: Counter[str] = Counter()
+    graph = counting_to(100, calls).compile(saver)
+
+    async def respond() -> None:
+        async for _ in graph.astream({"count": 0}, thread_id="t", on_disconnect=on_disconnect):
+            if calls["step"] >= 3:
+                await asyncio.Event().wait()
+
+    response = asyncio.ensure_future(respond())
+    while calls["step"] < 3:  # noqa: ASYNC110  # the node tells nobody
+        await asyncio.sleep(0)
+    response.cancel()
+    await asyncio.wait({response})
+
+    assert response.cancelled()
+    if on_disconnect == "cancel":
+        assert 0 < (await graph.aget_state(thread_id="t")).values["count"] < 100
+        assert (await graph.ainvoke(None, thread_id="t"))["count"] == 100
+    else:
+        await has_ended(graph, "t")
+        ended = [each async for each in graph.aget_state_history(thread_id="t") if each.next == ()]
+        assert ended[-1].values == {"count": 100}
+
+
+async def test_a_generator_that_is_left_by_break_does_not_harm_its_caller(saver: Checkpointer) -> None:
+    graph = counting_to(100, Counter()).compile(saver)
+
+    async with anyio.create_task_group() as group:
+        stream = graph.astream({"count": 0}, thread_id="t")
+        async for _ in stream:
+            break
+        group.start_soon(stream.aclose)
+
+    me = asyncio.current_task()
+    assert me is not None
+    assert me.cancelling() == 0
+
+
+# Nodes that read
+
+
+async def test_a_node_reads_the_stream_of_a_graph_that_it_calls(saver: Checkpointer) -> None:
+    calls = Calls()
+    deep = calls.chain("y").compile()
+    inner = calls.chain("x", ("deep", deep)).compile()
+    heard: list[Any] = []
+
+    async def call(state: Trail) -> Trail:
+        heard.append([part async for part in inner.astream({"value": []})])
+        heard.append([part async for part in inner.astream({"value": []}, subgraphs=True)])
+        return {}
+
+    graph = calls.chain(("call", call)).compile(saver)
+
+    told = await parts(graph, {"value": []}, subgraphs=True)
+
+    x, y, both = {"x": {"value": ["x"]}}, {"y": {"value": ["y"]}}, {"deep": {"value": ["x", "y"]}}
+    assert heard[0] == [x, both]
+    assert [(names(ns), part) for ns, part in heard[1]] == [
+        (("call", "1"), x),
+        (("call", "1", "deep"), y),
+        (("call", "1"), both),
+    ]
+    assert [(names(ns), part) for ns, part in told] == [
+        (("call",), x),
+        (("call", "deep"), y),
+        (("call",), both),
+        (("call", "1"), x),
+        (("call", "1", "deep"), y),
+        (("call", "1"), both),
+        ((), {"call": None}),
+    ]
+
+
+async def test_a_node_hands_on_what_a_graph_inside_it_streams(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    inner = in_a_row(("x", nodes.noting("x")), ("y", nodes.noting("y"))).compile()
+
+    async def call(state: State, writer: StreamWriter) -> State:
+        async for part in inner.astream({}):
+            await writer(part)
+        return {"log": ["called"]}
+
+    graph = in_a_row(("call", call)).compile(saver)
+
+    assert await parts(graph, {}, stream_mode=["custom", "updates"]) == [
+        ("custom", {"x": {"log": ["x"]}}),
+        ("custom", {"y": {"log": ["y"]}}),
+        ("updates", {"call": {"log": ["called"]}}),
+    ]
+
+
+async def test_a_node_may_leave_the_stream_of_a_graph_that_it_calls(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    inner = in_a_row(("x", nodes.noting("x")), ("y", nodes.noting("y")), ("z", nodes.noting("z"))).compile()
+
+    async def call(state: State) -> State:
+        async with inner.stream({}) as events:
+            async for event in events:
+                if isinstance(event, TaskFinished):
+                    return {"log": [event.node]}
+        return {}
+
+    graph = in_a_row(("call", call), ("after", nodes.noting("after"))).compile(saver)
+
+    assert await graph.ainvoke({}, thread_id="t") == {"log": ["x", "after"]}
+    assert nodes.calls["z"] == 0
+
+
+async def test_a_run_inside_a_node_cannot_outlive_it(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    inner = in_a_row(("x", nodes.noting("x"))).compile()
+
+    async def call(state: State) -> None:
+        async for _ in inner.astream({}, on_disconnect="continue"):
+            pass
+
+    with pytest.raises(InvalidOptionError, match="on_disconnect"):
+        await in_a_row(("call", call)).compile(saver).ainvoke({}, thread_id="t")
+    assert nodes.calls["x"] == 0

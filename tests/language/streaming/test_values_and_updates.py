@@ -1,0 +1,358 @@
+"""What the modes "values" and "updates" tell, beside questions (tests/language/interrupts)."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    GraphOutput,
+    InvalidOptionError,
+    Send,
+    StateGraph,
+    UnknownStateKeyError,
+    entrypoint,
+    interrupt,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, in_a_row, side_by_side
+from tests.language.streaming.parts import names, parts
+
+
+class Wide(TypedDict, total=False):
+    a: str
+    b: str
+    c: str
+
+
+def writing(**update: Any) -> Any:
+    async def node(state: Any) -> Any:
+        return update
+
+    return node
+
+
+def row_of(saver: Checkpointer, *updates: dict[str, Any]) -> Any:
+    """A graph whose nodes "1", "2", ... write these."""
+    builder, before = StateGraph(Wide), START
+    for number, update in enumerate(updates, 1):
+        builder.add_node(str(number), writing(**update)).add_edge(before, str(number))
+        before = str(number)
+    return builder.compile(saver)
+
+
+# What is told when
+
+
+async def test_an_update_is_told_as_soon_as_it_is_recorded(saver: Checkpointer, durability: Durability) -> None:
+    """Not when its superstep ends: a sibling is still at work."""
+    was_told = asyncio.Event()
+
+    async def slow(state: State) -> State:
+        await was_told.wait()
+        return {"log": ["slow"]}
+
+    graph = side_by_side(("slow", slow), ("fast", Nodes().noting("fast"))).compile(saver)
+
+    seen = []
+    async with asyncio.timeout(20):
+        async for part in graph.astream({}, thread_id="t", durability=durability):
+            seen.append(part)
+            was_told.set()
+
+    assert seen == [{"fast": {"log": ["fast"]}}, {"slow": {"log": ["slow"]}}]
+
+
+async def test_a_superstep_that_changes_nothing_of_the_output_has_no_values(saver: Checkpointer) -> None:
+    class Out(TypedDict, total=False):
+        b: str
+
+    builder = StateGraph(Wide, output_schema=Out)
+    builder.add_sequence([("1", writing(a="private")), ("2", writing(b="seen")), ("3", writing())])
+    graph = builder.add_edge(START, "1").compile(saver)
+
+    assert await parts(graph, {"a": "in"}, stream_mode="values") == [{}, {"b": "seen"}]
+
+
+async def test_each_send_has_an_update_of_its_own(saver: Checkpointer, durability: Durability) -> None:
+    async def work(job: Any) -> State:
+        return {"log": [job]}
+
+    builder = StateGraph(State).add_node("work", work)
+    builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in "xyz"], ["work"])
+
+    told = await parts(builder.compile(saver), {}, durability=durability)
+
+    assert sorted(part["work"]["log"][0] for part in told) == ["x", "y", "z"]
+
+
+async def test_several_commands_of_a_node_are_a_list_of_updates(saver: Checkpointer) -> None:
+    async def node(state: Wide) -> list[Command[Any]]:
+        return [Command(update={"log": ["1"]}), Command(), Command(update={"log": ["2"]})]
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert await parts(graph, {}) == [{"node": [{"log": ["1"]}, {"log": ["2"]}]}]
+
+
+async def test_a_replayed_run_begins_with_the_values_it_goes_on_from(saver: Checkpointer) -> None:
+    graph = row_of(saver, {"a": "1"}, {"b": "2"})
+    await graph.ainvoke({}, thread_id="t")
+    first = [each async for each in graph.aget_state_history(thread_id="t")][1]
+
+    told = await parts(graph, None, config=first.config, thread_id=None, stream_mode=["values", "updates"])
+
+    assert told == [("values", {"a": "1"}), ("updates", {"2": {"b": "2"}}), ("values", {"a": "1", "b": "2"})]
+
+
+async def test_an_answer_with_an_update_tells_the_values_once(saver: Checkpointer) -> None:
+    async def ask(state: Wide) -> Wide:
+        return {"a": interrupt("?")}
+
+    graph = StateGraph(Wide).add_node("ask", ask).add_edge(START, "ask").compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+
+    told = await parts(graph, Command(resume="yes", update={"b": "too"}), stream_mode="values")
+
+    assert told == [{"b": "too"}, {"a": "yes", "b": "too"}]
+
+
+async def test_a_question_is_told_while_a_sibling_is_still_at_work(saver: Checkpointer) -> None:
+    was_asked = asyncio.Event()
+
+    async def slow(state: State) -> State:
+        await was_asked.wait()
+        return {"log": ["slow"]}
+
+    graph = side_by_side(("ask", Nodes().asking("ask", "sure?")), ("slow", slow)).compile(saver)
+
+    seen = []
+    async with asyncio.timeout(20):
+        async for part in graph.astream({}, thread_id="t"):
+            seen.append(list(part))
+            was_asked.set()
+
+    assert seen == [["__interrupt__"], ["slow"]]
+
+
+# Entrypoints, whose output is one value
+
+
+async def test_an_entrypoint_tells_no_values_before_it_has_any(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def shout(text: str) -> dict[str, str]:
+        return {"loud": text.upper()}
+
+    assert await parts(shout, "a", stream_mode="values") == [{"loud": "A"}]
+    assert await parts(shout, "b", stream_mode=["values", "updates"]) == [
+        ("updates", {"shout": {"loud": "B"}}),
+        ("values", {"loud": "B"}),
+    ]
+
+
+# Classes
+
+
+@dataclass
+class Form:
+    name: str
+    log: list[str] = field(default_factory=list)
+    age: int = 0
+
+
+def form_graph(saver: Checkpointer) -> Any:
+    async def ask(form: Form) -> dict[str, Any]:
+        return {"age": interrupt("age?")}
+
+    builder = StateGraph(Form).add_node("note", writing(log=["noted"])).add_node("ask", ask)
+    return builder.add_edge(START, "note").add_edge("note", "ask").compile(saver)
+
+
+async def test_version_2_gives_values_as_the_class_of_the_state(saver: Checkpointer, durability: Durability) -> None:
+    graph = form_graph(saver)
+
+    told = await parts(graph, {"name": "Ann"}, stream_mode="values", version="v2", durability=durability)
+
+    assert [part["data"] for part in told] == [Form("Ann"), Form("Ann", ["noted"]), Form("Ann", ["noted"])]
+    assert [[each.value for each in part["interrupts"]] for part in told] == [[], [], ["age?"]]
+    answered = await graph.ainvoke(Command(resume=7), thread_id="t", version="v2", durability=durability)
+    assert answered == GraphOutput(Form("Ann", ["noted"], 7), ())
+
+
+async def test_version_2_of_a_result_has_the_questions_beside_it(saver: Checkpointer) -> None:
+    output = await form_graph(saver).ainvoke({"name": "Ann"}, thread_id="t", version="v2")
+
+    assert output.value == Form("Ann", ["noted"])
+    assert [each.value for each in output.interrupts] == ["age?"]
+
+
+async def test_version_2_gives_a_dict_where_the_class_cannot_be_made_yet(saver: Checkpointer) -> None:
+    @dataclass
+    class Late:
+        name: str
+
+    class Nothing(TypedDict):
+        pass
+
+    async def ask(state: Any) -> dict[str, str]:
+        return {"name": interrupt("who?")}
+
+    builder = StateGraph(Late, input_schema=Nothing).add_node("ask", ask, input_schema=Nothing)
+    graph = builder.add_edge(START, "ask").compile(saver)
+
+    asked: Any = await graph.ainvoke({}, thread_id="t", version="v2")
+    told = await parts(graph, Command(resume="Ann"), stream_mode="values", version="v2")
+
+    assert (asked.value, len(asked.interrupts)) == ({}, 1)
+    assert [part["data"] for part in told] == [{}, Late("Ann")]
+
+
+# Keys
+
+
+async def test_one_output_key_gives_its_value(saver: Checkpointer) -> None:
+    graph = row_of(saver, {"a": "1"}, {"b": "2"}, {"a": "3", "c": "4"})
+
+    assert await parts(graph, {"b": "in"}, stream_mode=["values", "updates"], output_keys="a") == [
+        ("updates", {"1": "1"}),
+        ("values", "1"),
+        ("updates", {"2": None}),
+        ("updates", {"3": "3"}),
+        ("values", "3"),
+    ]
+
+
+async def test_several_output_keys_give_a_part_of_the_state(saver: Checkpointer) -> None:
+    graph = row_of(saver, {"a": "1"}, {"b": "2"}, {"c": "3"})
+
+    assert await parts(graph, {"b": "in"}, stream_mode=["values", "updates"], output_keys=["a", "b"]) == [
+        ("values", {"b": "in"}),
+        ("updates", {"1": {"a": "1"}}),
+        ("values", {"a": "1", "b": "in"}),
+        ("updates", {"2": {"b": "2"}}),
+        ("values", {"a": "1", "b": "2"}),
+        ("updates", {"3": None}),
+    ]
+
+
+async def test_output_keys_reach_into_lists_of_updates(saver: Checkpointer) -> None:
+    async def node(state: State) -> list[Command[Any]]:
+        return [Command(update={"log": ["1"]}), Command(update={"log": ["2"]})]
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert await parts(graph, {}, output_keys=["log"]) == [{"node": [{"log": ["1"]}, {"log": ["2"]}]}]
+    assert await parts(graph, {}, thread_id="u", output_keys="log") == [{"node": [["1"], ["2"]]}]
+
+
+async def test_one_output_key_and_a_question(saver: Checkpointer) -> None:
+    graph = in_a_row(("note", Nodes().noting("note")), ("ask", Nodes().asking("ask", "?"))).compile(saver)
+
+    *_, last = await parts(graph, {}, stream_mode="values", output_keys="log")
+    result = await graph.ainvoke(None, thread_id="t", output_keys="log")
+
+    assert ([each.value for each in last["__interrupt__"]], list(last)) == (["?"], ["__interrupt__"])
+    assert ([each.value for each in result["__interrupt__"]], list(result)) == (["?"], ["__interrupt__"])
+
+
+@pytest.mark.parametrize("keys", ["d", ["a", "d"]])
+async def test_an_output_key_that_there_is_not_is_refused_before_anything_runs(saver: Checkpointer, keys: Any) -> None:
+    graph = row_of(saver, {"a": "1"})
+
+    with pytest.raises(UnknownStateKeyError, match="'d'"):
+        await parts(graph, {}, output_keys=keys)
+    with pytest.raises(UnknownStateKeyError, match="'d'"):
+        await graph.ainvoke({}, thread_id="t", output_keys=keys)
+    assert (await graph.aget_state(thread_id="t")).metadata is None
+
+
+# Options
+
+
+@pytest.mark.parametrize("mode", ["value", ["values", "nothing"], []])
+async def test_a_mode_that_there_is_not_is_refused(saver: Checkpointer, mode: Any) -> None:
+    """LangGraph streams nothing for a mode that it does not know."""
+    graph = row_of(saver, {"a": "1"})
+
+    with pytest.raises(InvalidOptionError, match="stream_mode"):
+        await parts(graph, {}, stream_mode=mode)
+    assert (await graph.aget_state(thread_id="t")).metadata is None
+
+
+async def test_a_version_that_there_is_not_is_refused(saver: Checkpointer) -> None:
+    """LangGraph takes it for the first."""
+    graph = row_of(saver, {"a": "1"})
+    version: Any = "v3"
+
+    with pytest.raises(InvalidOptionError, match="version"):
+        await parts(graph, {}, version=version)
+    with pytest.raises(InvalidOptionError, match="version"):
+        await graph.ainvoke({}, thread_id="t", version=version)
+    assert (await graph.aget_state(thread_id="t")).metadata is None
+
+
+# Shapes
+
+
+async def test_shapes_of_one_mode_and_of_several(saver: Checkpointer) -> None:
+    graph = row_of(saver, {"a": "1"})
+    update = {"1": {"a": "1"}}
+    told = {
+        (is_list, subgraphs): await parts(
+            graph,
+            {},
+            thread_id=f"{is_list} {subgraphs}",
+            stream_mode=["updates"] if is_list else "updates",
+            subgraphs=subgraphs,
+        )
+        for is_list in (False, True)
+        for subgraphs in (False, True)
+    }
+
+    assert told == {
+        (False, False): [update],
+        (True, False): [("updates", update)],
+        (False, True): [((), update)],
+        (True, True): [((), "updates", update)],
+    }
+
+
+@pytest.mark.parametrize("mode", ["updates", ["updates"]])
+async def test_version_2_has_one_shape(saver: Checkpointer, mode: Any) -> None:
+    graph = row_of(saver, {"a": "1"})
+
+    assert await parts(graph, {}, stream_mode=mode, version="v2") == [
+        {"type": "updates", "ns": (), "data": {"1": {"a": "1"}}}
+    ]
+    assert await parts(graph, {}, thread_id="u", stream_mode="values", version="v2") == [
+        {"type": "values", "ns": (), "data": {}, "interrupts": ()},
+        {"type": "values", "ns": (), "data": {"a": "1"}, "interrupts": ()},
+    ]
+
+
+async def test_version_2_names_the_namespace_of_nested_graphs(saver: Checkpointer) -> None:
+    inner = StateGraph(Wide).add_node("x", writing(b="x")).add_edge(START, "x").compile()
+    graph = StateGraph(Wide).add_node("inner", inner).add_edge(START, "inner").compile(saver)
+
+    told = await parts(graph, {}, version="v2", subgraphs=True)
+
+    assert [(names(part["ns"]), part["data"]) for part in told] == [
+        (("inner",), {"x": {"b": "x"}}),
+        ((), {"inner": {"b": "x"}}),
+    ]
+
+
+async def test_ainvoke_with_another_mode_gives_the_list_of_what_would_be_streamed(saver: Checkpointer) -> None:
+    graph = row_of(saver, {"a": "1"})
+    both: list[Any] = ["updates", "values"]
+
+    assert await graph.ainvoke({}, thread_id="t", stream_mode="updates") == [{"1": {"a": "1"}}]
+    assert await graph.ainvoke({}, thread_id="u", stream_mode=both) == [
+        ("values", {}),
+        ("updates", {"1": {"a": "1"}}),
+        ("values", {"a": "1"}),
+    ]
