@@ -70,6 +70,14 @@ def initial_state(topology: Topology) -> State:
     return State(no=0, step=-1, values={name: value for name, value in starts.items() if value is not MISSING}, plan=())
 
 
+def state_of(topology: Topology, values: Mapping[str, Any]) -> Any:
+    """The keys that have a value of the state, of the graph's input and of its output; a state that is one value."""
+    if topology.state.is_single:
+        return topology.state.read(values)
+    keys = dict.fromkeys((*topology.state.fields, *topology.input.fields, *topology.output.fields))
+    return {key: values[key] for key in keys if key in values}
+
+
 def output_of(topology: Topology, values: Mapping[str, Any]) -> Any:
     """The output's keys that have a value; where the output is one value, that one."""
     if topology.output.is_single:

@@ -201,7 +201,8 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
     called = await call_action(scope, partial(action, given, **extra), is_async, _timeout(task, node))
     if scope.has_calls:
         await scope.calls.wait()
-    if node.subgraph is not None and isinstance(called.result, Mapping):
+    has_keys = isinstance(called.result, Mapping) and not session.topology.state.is_single
+    if node.subgraph is not None and has_keys:
         # What the graphs do not share is the inner one's own.
         own = {key: value for key, value in called.result.items() if key in session.topology.channels}
         called = Called(own, called.cancelled)
@@ -217,7 +218,9 @@ def _given(scope: Scope, task: Task, node: Node) -> Any:
     if task.argument is not None:
         return task.argument.value
     given = node.input.read(scope.state.values, scope.session.place(scope.state))
-    return given if node.subgraph is None else _shared(given, node.subgraph.topology.input.keys)
+    if node.subgraph is None or node.subgraph.topology.input.is_single:
+        return given
+    return _shared(given, node.subgraph.topology.input.keys)
 
 
 def _shared(given: Any, keys: Iterable[str]) -> Any:

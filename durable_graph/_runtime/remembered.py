@@ -36,7 +36,12 @@ async def remembered(session: Session, node: Node, task: Task, given: Any) -> tu
 
 
 async def remember(session: Session, node: Node, task: Task, key: CacheKey, own: Result) -> None:
-    """Keep what the node itself came to. Its routers choose anew each time."""
+    """Keep what the node itself came to. Its routers choose anew each time.
+
+    What writes a value that is never stored is not kept: the rest alone would be another result.
+    """
+    if any(write.data is None for write in own.writes):
+        return
     if session.cache is not None and node.cache is not None:
         _, data = encode_result(Done(task, 1, own.writes, own.routes))
         await session.cache.aset({key: (data, node.cache.ttl)})

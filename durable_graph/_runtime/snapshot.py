@@ -9,7 +9,7 @@ import msgspec
 from durable_graph._engine.admit import Superseded
 from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.restore import Restored, restore, restore_page
-from durable_graph._engine.state import State, output_of
+from durable_graph._engine.state import State, state_of
 from durable_graph._engine.task import (
     Argument,
     Done,
@@ -202,7 +202,7 @@ def _snapshot(topology: Topology, identity: Identity, restored: Restored, *, is_
         ahead = list(state.plan)
     tasks = tuple(_task(topology, identity, state, task, restored.recorded.get(task.key)) for task in state.plan)
     return StateSnapshot(
-        values=output_of(topology, values),
+        values=state_of(topology, values),
         next=tuple(task.node for task in ahead),
         config=place.config(row.no),
         metadata={**header.metadata, "source": header.source, "step": header.step, "writers": list(header.writers)},

@@ -19,6 +19,7 @@ from durable_graph.errors import (
     InvalidNodeResultError,
     InvalidStateValueError,
     ManagedKeyError,
+    ReducerError,
     UnknownStateKeyError,
     UnmergeableUpdateError,
 )
@@ -90,7 +91,7 @@ def node_writes(
     """
     where = f"the result of node {node.name!r}"
     writes = _writes(topology, updates, topology.channels, where)
-    _check_state(topology, topology.state, values, writes, node.name, where)
+    _check(topology, (topology.state,), values, writes, node.name, where)
     return _encoded(topology, writes, max_value_bytes)
 
 
@@ -107,8 +108,8 @@ def input_writes(
         raise InvalidInputError(value, expected=f"a dict of {topology.input.name}'s keys, or an instance of it")
     where = "the input"
     writes = _writes(topology, updates, topology.input.keys, where, whose=topology.input.name)
-    for schema in (topology.input,) if topology.input is topology.state else (topology.input, topology.state):
-        _check_state(topology, schema, values, writes, START, where)
+    schemas = (topology.input,) if topology.input is topology.state else (topology.input, topology.state)
+    _check(topology, schemas, values, writes, START, where)
     return _encoded(topology, writes, max_value_bytes)
 
 
@@ -125,7 +126,7 @@ def update_writes(
         state = topology.state.name
         raise InvalidInputError(update, expected=f"a dict of {state}'s keys, an instance of it, or (key, value) pairs")
     writes = _writes(topology, pairs, topology.channels, where)
-    _check_state(topology, topology.state, values, writes, START, where)
+    _check(topology, (topology.state,), values, writes, START, where)
     return _encoded(topology, writes, max_value_bytes)
 
 
@@ -163,16 +164,33 @@ def _schemas(topology: Topology) -> Iterable[Schema]:
     yield from (node.input for node in topology.nodes.values())
 
 
-def _check_state(
-    topology: Topology, schema: Schema, values: Mapping[str, Any], writes: list[Write], author: str, where: str
+def _check(
+    topology: Topology,
+    schemas: tuple[Schema, ...],
+    values: Mapping[str, Any],
+    writes: list[Write],
+    author: str,
+    where: str,
 ) -> None:
-    """Raises `InvalidStateValueError` if these writes alone would make a state that a pydantic model refuses."""
-    if not schema.is_validated or not writes:
+    """Whether these writes alone can be merged and make a state that pydantic models take. Most graphs have neither
+    such models nor such writes.
+
+    Raises `UnmergeableUpdateError`, `InvalidStateValueError`.
+    """
+    validated = [schema for schema in schemas if schema.is_validated]
+    if not writes or not (validated or any(topology.channels[each.channel].may_refuse(each.value) for each in writes)):
         return
-    merged, _ = merge_writes(topology, values, [(author, write) for write in writes])
-    problems = schema.refusals(merged)
-    if problems:
-        raise InvalidStateValueError(schema.name, problems, where=where)
+    try:
+        merged, _ = merge_writes(topology, values, [(author, write) for write in writes])
+    except ReducerError as error:
+        if isinstance(error.__cause__, UpdateRefused):
+            raise UnmergeableUpdateError(error.channel, where=where, why=str(error.__cause__)) from error
+        # A reducer of the user's: the results are kept until it is corrected.
+        return
+    for schema in validated:
+        problems = schema.refusals(merged)
+        if problems:
+            raise InvalidStateValueError(schema.name, problems, where=where)
 
 
 def _encoded(topology: Topology, writes: list[Write], max_value_bytes: int | None) -> tuple[Write, ...]:

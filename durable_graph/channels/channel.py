@@ -81,6 +81,10 @@ class Channel(ABC):
         """A value that takes the place of the old one, as it is recorded. Raises `UpdateRefused`."""
         return value
 
+    def may_refuse(self, update: Any) -> bool:
+        """Whether merging this write may raise `UpdateRefused`, as the value before has it."""
+        return False
+
     @abstractmethod
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         """The value after one superstep's writes, in task order. `current` may be MISSING and is left as it is."""

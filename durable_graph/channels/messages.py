@@ -76,6 +76,9 @@ class Messages(Channel):
     def prepare_whole(self, value: Any, new_id: NewId) -> Any:
         return _merged([], [self.prepare(value, new_id)])
 
+    def may_refuse(self, update: Any) -> bool:
+        return any(_is_removal(message) for message in update)
+
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         return _merged([] if current is MISSING else current, updates)
 
