@@ -1,35 +1,24 @@
 """`SqliteCache`: results in a file, for the processes of one machine. Losing it loses no thread, only time."""
 
-import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-import aiosqlite
-
-from durable_graph.caching import CacheKey
-from durable_graph.checkpointing.binding import Binding
+from durable_graph.caching import CacheKey, CacheNamespace
 from durable_graph.errors import InvalidOptionError
-from durable_graph_sqlite.failures import translated
-from durable_graph_sqlite.patience import Patience, begin, begin_reading, committing
+from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.opened_once import OpenedOnce
+from durable_graph_sqlite.opening import FileKind
+from durable_graph_sqlite.patience import Patience
+from durable_graph_sqlite.statements import RESULTS_SCHEMA, RESULTS_SQL
 
-T = TypeVar("T")
-
-_SCHEMA = """
--- One row is one result. `until` is when it expires, in seconds since the epoch; NULL: it does not.
-CREATE TABLE IF NOT EXISTS results (
-  namespace TEXT NOT NULL,
-  key       TEXT NOT NULL,
-  until     REAL,
-  value     BLOB NOT NULL,
-  PRIMARY KEY (namespace, key)
-) WITHOUT ROWID
-"""
-_INDEX = "CREATE INDEX IF NOT EXISTS results_until ON results (until) WHERE until IS NOT NULL"
+# "duGc". A result that a loss of power takes is computed again.
+RESULTS = FileKind(0x64754763, RESULTS_SCHEMA, {}, "NORMAL")
 
 
 class SqliteCache:
@@ -37,7 +26,7 @@ class SqliteCache:
     `async with` or `aclose`.
 
     Several processes may share the file; `busy_timeout` says for how many seconds one waits for another. What has
-    expired is removed as new results come.
+    expired is removed as new results come. A damaged result is none. The file has to be on a local disk.
     """
 
     def __init__(self, path: str | Path, *, busy_timeout: float = 30) -> None:
@@ -45,65 +34,50 @@ class SqliteCache:
         if str(path) in ("", ":memory:"):
             allowed = "the path of a file; InMemoryCache() keeps results in memory"
             raise InvalidOptionError("path", str(path), allowed=allowed)
-        self._path = Path(path)
-        self._patience = Patience(str(self._path), busy_timeout)
-        self._binding = Binding(f"SqliteCache({str(path)!r})")
-        self._opening: asyncio.Task[tuple[aiosqlite.Connection, sqlite3.Connection]] | None = None
+        file, patience = Path(path), Patience(str(path), busy_timeout)
+        self._file = OpenedOnce(
+            f"SqliteCache({str(path)!r})", lambda: Connection.opened(file, patience, RESULTS), Connection.close
+        )
 
     async def aget(self, keys: Iterable[CacheKey]) -> dict[CacheKey, bytes]:
         """See `Cache.aget`."""
         wanted = list(keys)
         now = time.time()
-
-        def read(db: sqlite3.Connection) -> dict[CacheKey, bytes]:
-            found: dict[CacheKey, bytes] = {}
-            for namespace, key in wanted:
-                row = db.execute(
-                    "SELECT value FROM results WHERE namespace = ? AND key = ? AND (until IS NULL OR until > ?)",
-                    (_text(namespace), key, now),
-                ).fetchone()
-                if row is not None:
-                    found[namespace, key] = row[0]
-            return found
-
-        return await self._run(read, begin_reading)
+        connection = await self._file.get()
+        found = await connection.read(lambda db: [_result(db, key, now) for key in wanted])
+        return {key: value for key, value in zip(wanted, found, strict=True) if value is not None}
 
     async def aset(self, entries: Mapping[CacheKey, tuple[bytes, float | None]]) -> None:
         """See `Cache.aset`."""
         now = time.time()
-        rows = [
-            (_text(namespace), key, None if ttl is None else now + ttl, data)
-            for (namespace, key), (data, ttl) in entries.items()
-        ]
+        rows = [_row(key, value, None if ttl is None else now + ttl) for key, (value, ttl) in entries.items()]
 
         def write(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM results WHERE until <= ?", (now,))
-            db.executemany("INSERT OR REPLACE INTO results (namespace, key, until, value) VALUES (?, ?, ?, ?)", rows)
+            db.execute(RESULTS_SQL["delete_expired_results"], {"now": now})
+            db.executemany(RESULTS_SQL["insert_result"], rows)
 
-        await self._run(write, begin)
+        connection = await self._file.get()
+        await connection.write(write)
 
-    async def aclear(self, namespaces: Sequence[tuple[str, ...]] | None = None) -> None:
+    async def aclear(self, namespaces: Sequence[CacheNamespace] | None = None) -> None:
         """See `Cache.aclear`."""
-        gone = None if namespaces is None else [(_text(namespace),) for namespace in namespaces]
+        gone = None if namespaces is None else [{"namespace": _text(namespace)} for namespace in namespaces]
 
         def write(db: sqlite3.Connection) -> None:
             if gone is None:
-                db.execute("DELETE FROM results")
+                db.execute(RESULTS_SQL["delete_results"])
             else:
-                db.executemany("DELETE FROM results WHERE namespace = ?", gone)
+                db.executemany(RESULTS_SQL["delete_results_of"], gone)
 
-        await self._run(write, begin)
+        connection = await self._file.get()
+        await connection.write(write)
 
     async def aclose(self) -> None:
-        """Let go of the file. Calling it again does nothing."""
-        self._binding.check_place()
-        self._binding.closed = True
-        opening, self._opening = self._opening, None
-        if opening is not None:
-            driver, _ = await asyncio.shield(opening)
-            await driver.close()
+        """Finish what was begun and close the file. Calling it again does nothing."""
+        await self._file.aclose()
 
     async def __aenter__(self) -> Self:
+        await self._file.get()
         return self
 
     async def __aexit__(
@@ -111,55 +85,26 @@ class SqliteCache:
     ) -> None:
         await self.aclose()
 
-    async def _run(self, call: Callable[[sqlite3.Connection], T], how: Callable[[sqlite3.Connection], None]) -> T:
-        """What `call` returns, as one transaction, from its first statement to its last on the connection's thread."""
-        self._binding.check()
-        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
-            self._opening = asyncio.ensure_future(self._open())
-        driver, db = await asyncio.shield(self._opening)
 
-        def attempt() -> T:
-            with committing(db, how):
-                return call(db)
-
-        try:
-            result: T = await driver._execute(lambda: self._patience.until_free(attempt))  # type: ignore[no-untyped-call]
-        except sqlite3.Error as error:
-            raise translated(str(self._path), error) from error
-        return result
-
-    async def _open(self) -> tuple[aiosqlite.Connection, sqlite3.Connection]:
-        made: list[sqlite3.Connection] = []
-
-        def connect() -> sqlite3.Connection:
-            db = sqlite3.connect(self._path, isolation_level=None, timeout=0)
-            try:
-                self._patience.until_free(lambda: _prepare(db))
-            except BaseException:
-                db.close()
-                raise
-            made.append(db)
-            return db
-
-        driver = aiosqlite.Connection(connect, 64)
-        # A program that forgot to close its cache must still be able to end.
-        worker: Any = getattr(driver, "_thread", driver)
-        worker.daemon = True
-        try:
-            await driver
-        except sqlite3.Error as error:
-            raise translated(str(self._path), error) from error
-        return driver, made[0]
+def _row(key: CacheKey, value: bytes, until: float | None) -> dict[str, Any]:
+    namespace, name = _text(key[0]), key[1]
+    digest = _digest(namespace, name, until, value)
+    return {"namespace": namespace, "key": name, "until": until, "digest": digest, "value": value}
 
 
-def _prepare(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA journal_mode = WAL")
-    # A result that a loss of power takes is computed again.
-    db.execute("PRAGMA synchronous = NORMAL")
-    with committing(db, begin):
-        db.execute(_SCHEMA)
-        db.execute(_INDEX)
+def _result(db: sqlite3.Connection, key: CacheKey, now: float) -> bytes | None:
+    namespace, name = _text(key[0]), key[1]
+    found = db.execute(RESULTS_SQL["select_result"], {"namespace": namespace, "key": name, "now": now}).fetchall()
+    for until, digest, value in found:
+        if digest == _digest(namespace, name, until, value):
+            return bytes(value)
+    return None
 
 
-def _text(namespace: tuple[str, ...]) -> str:
+def _digest(namespace: str, key: str, until: float | None, value: bytes) -> bytes:
+    place = json.dumps([namespace, key, until]).encode()
+    return blake2b(len(place).to_bytes(8, "big") + place + value, digest_size=16, person=b"dg-cached-result").digest()
+
+
+def _text(namespace: CacheNamespace) -> str:
     return json.dumps(namespace)

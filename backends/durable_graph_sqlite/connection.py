@@ -1,4 +1,4 @@
-"""The saver's connection and the thread that it lives on. A call runs there from its first statement to its last."""
+"""A connection on a file and the thread that it lives on. A call runs there from its first statement to its last."""
 
 import asyncio
 import sqlite3
@@ -10,8 +10,8 @@ import aiosqlite
 
 from durable_graph.errors import DurableGraphError, StoreUnavailableError
 from durable_graph_sqlite.failures import translated
-from durable_graph_sqlite.opening import open_database
-from durable_graph_sqlite.patience import Patience, begin_reading, committing
+from durable_graph_sqlite.opening import THREADS, FileKind, open_database
+from durable_graph_sqlite.patience import Patience, begin, begin_reading, committing
 
 T = TypeVar("T")
 
@@ -38,12 +38,12 @@ class Connection:
         self._identity = identity
 
     @classmethod
-    async def opened(cls, path: Path, patience: Patience) -> "Connection":
+    async def opened(cls, path: Path, patience: Patience, kind: FileKind = THREADS) -> "Connection":
         """Open the file on a thread of its own. Raises as `open_database` does."""
         made: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
 
         def connect() -> sqlite3.Connection:
-            db = open_database(path, patience)
+            db = open_database(path, patience, kind)
             made.append((db, identity_of(path)))
             return db
 
@@ -71,9 +71,17 @@ class Connection:
 
     async def read(self, function: Callable[[sqlite3.Connection], T], thread: str | None = None) -> T:
         """What the function returns, in a transaction of its own: it sees the file as of one moment."""
+        return await self._transaction(function, begin_reading, thread)
 
+    async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """What the function returns, in a transaction of its own that may write."""
+        return await self._transaction(function, begin, None)
+
+    async def _transaction(
+        self, function: Callable[[sqlite3.Connection], T], how: Callable[[sqlite3.Connection], None], thread: str | None
+    ) -> T:
         def attempt(db: sqlite3.Connection) -> T:
-            with committing(db, begin_reading):
+            with committing(db, how):
                 self.check_still_there()
                 return function(db)
 

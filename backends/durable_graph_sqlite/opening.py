@@ -4,7 +4,9 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from durable_graph.errors import (
     DurableGraphError,
@@ -15,26 +17,42 @@ from durable_graph.errors import (
 )
 from durable_graph_sqlite.failures import code_of, translated
 from durable_graph_sqlite.patience import Patience, begin, committing
-from durable_graph_sqlite.statements import FORMAT, MIGRATIONS, SCHEMA, script
+from durable_graph_sqlite.statements import MIGRATIONS, SCHEMA, script
 
 APPLICATION_ID = 0x64754772
-"""Marks a file as ours ("duGr"), where SQLite has a place for it."""
+"""Marks a file of threads as ours ("duGr"), where SQLite has a place for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file of ours: its mark, what creates one, and what brings an older one to each later format.
+
+    `synchronous` says what a loss of power may take: "FULL" nothing that was acknowledged, "NORMAL" the latest of it.
+    """
+
+    application_id: int
+    schema: str
+    migrations: Mapping[int, str]
+    synchronous: Literal["FULL", "NORMAL"]
+
+
+THREADS = FileKind(APPLICATION_ID, SCHEMA, MIGRATIONS, "FULL")
 
 # Measured, 1,000 appends of 200 bytes in the closed file: 725 kB with pages of 2048 bytes, 791 with 4096, 819 with 8192
 # and 1,196 with 16384; and 610, 542, 548 and 625 us a commit.
 PAGE_SIZE = 4096
 
 
-def open_database(path: Path, patience: Patience) -> sqlite3.Connection:
-    """A connection on the file, which exists and is of the current format afterwards. Blocks.
+def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> sqlite3.Connection:
+    """A connection on the file, which exists and is of the kind's current format afterwards. Blocks.
 
     Safe when several processes open a new file at once: one creates it and the others find it.
 
     Raises `NotADatabaseError`, `StoreFormatError`, `StoreUnavailableError`.
     """
     try:
-        _refuse_foreign(path, patience)
-        return _connect(path, patience)
+        _refuse_foreign(path, patience, kind)
+        return _connect(path, patience, kind)
     except sqlite3.Error as error:
         raise _failure(path, error) from error
 
@@ -52,8 +70,8 @@ def _failure(path: Path, error: sqlite3.Error) -> DurableGraphError:
     return translated(str(path), error)
 
 
-def _refuse_foreign(path: Path, patience: Patience) -> None:
-    """Raise for a file that is not ours or is newer, through a connection that cannot write to it.
+def _refuse_foreign(path: Path, patience: Patience, kind: FileKind) -> None:
+    """Raise for a file that is not of the kind or is newer, through a connection that cannot write to it.
 
     Through SQLite and not by reading the file: closing a file drops all locks that the process holds on it.
     """
@@ -61,35 +79,35 @@ def _refuse_foreign(path: Path, patience: Patience) -> None:
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as db:
-            patience.until_free(lambda: _format_of(path, db))
+            patience.until_free(lambda: _format_of(path, db, kind))
     except sqlite3.OperationalError as error:
         if code_of(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
-        _refuse_foreign_after_crash(path)
+        _refuse_foreign_after_crash(path, kind)
 
 
-def _refuse_foreign_after_crash(path: Path) -> None:
+def _refuse_foreign_after_crash(path: Path, kind: FileKind) -> None:
     """The same where a crash left a journal to be rolled back, which nobody but the owner shall do.
 
     Read as it is, with no look at the journal and no lock taken: whoever had one would have rolled it back.
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, timeout=0)) as db:
-            _format_of(path, db)
+            _format_of(path, db, kind)
     except sqlite3.DatabaseError as error:
         # Its first page was never written: the crash was in its creation, and it is nobody's.
         if code_of(error) != sqlite3.SQLITE_NOTADB:
             raise
 
 
-def _connect(path: Path, patience: Patience) -> sqlite3.Connection:
+def _connect(path: Path, patience: Patience, kind: FileKind) -> sqlite3.Connection:
     # Waiting for other processes is ours to do (timeout=0): SQLite's own waiting does not cover every case of it.
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
-        patience.until_free(lambda: prepare(path, db, MIGRATIONS))
+        patience.until_free(lambda: prepare(path, db, kind.migrations, kind))
         # To a log first: readers need not wait for writers then, and a commit is one flush.
         patience.until_free(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
-        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA synchronous = {kind.synchronous}")
         db.execute("PRAGMA trusted_schema = OFF")
     except BaseException:
         db.close()
@@ -97,34 +115,35 @@ def _connect(path: Path, patience: Patience) -> sqlite3.Connection:
     return db
 
 
-def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str]) -> None:
+def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str], kind: FileKind = THREADS) -> None:
     """Create the tables, or bring them to the current format. What is found to be current is not written to."""
     current = max(migrations, default=1)
-    if not _is_empty(db) and _format_of(path, db, current) == current:
+    if not _is_empty(db) and _format_of(path, db, kind, current) == current:
         return
     # It cannot be chosen once there is a page, and an open transaction has one.
     db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
     with committing(db, begin):
         # Another process may have been faster: only what is seen under the lock counts.
         if _is_empty(db):
-            statements = list(script(SCHEMA))
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            statements = list(script(kind.schema))
+            db.execute(f"PRAGMA application_id = {kind.application_id}")
         else:
-            found = _format_of(path, db, current)
+            found = _format_of(path, db, kind, current)
             statements = [each for step in range(found + 1, current + 1) for each in script(migrations[step])]
         for statement in statements:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {current}")
 
 
-def _format_of(path: Path, db: sqlite3.Connection, current: int = FORMAT) -> int:
+def _format_of(path: Path, db: sqlite3.Connection, kind: FileKind, newest: int | None = None) -> int:
     """The file's format. Raises `NotADatabaseError` for somebody else's, `StoreFormatError` for a newer one."""
     (owner,) = db.execute("PRAGMA application_id").fetchone()
-    if owner != APPLICATION_ID:
-        raise NotADatabaseError(str(path), "it is a SQLite database of another application")
+    if owner != kind.application_id:
+        raise NotADatabaseError(str(path), "it is a SQLite database of another application, or of another kind")
     (found,) = db.execute("PRAGMA user_version").fetchone()
-    if found > current:
-        raise StoreFormatError(str(path), found=found, supported=current)
+    supported = max(kind.migrations, default=1) if newest is None else newest
+    if found > supported:
+        raise StoreFormatError(str(path), found=found, supported=supported)
     return int(found)
 
 

@@ -1,15 +1,12 @@
 """`SqliteSaver`: threads in one file, for as many processes of one machine as like to share it."""
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
-from contextvars import Context
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.pruning import check_keep_last
 from durable_graph.checkpointing.rules import check_limit
@@ -28,6 +25,7 @@ from durable_graph.records import (
 from durable_graph_sqlite import reading, writing
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.group import GroupCommit
+from durable_graph_sqlite.opened_once import OpenedOnce
 from durable_graph_sqlite.patience import Patience
 
 T = TypeVar("T")
@@ -54,11 +52,8 @@ class SqliteSaver:
                 "path", str(path), allowed="the path of a file; MemorySaver() keeps threads in memory"
             )
         self.max_value_bytes = max_value_bytes
-        self._path = Path(path)
-        self._patience = Patience(str(self._path), busy_timeout)
-        self._binding = Binding(f"SqliteSaver({str(path)!r})")
-        self._opening: asyncio.Task[tuple[Connection, GroupCommit]] | None = None
-        self._closing: asyncio.Task[None] | None = None
+        file, patience = Path(path), Patience(str(path), busy_timeout)
+        self._file = OpenedOnce(f"SqliteSaver({str(path)!r})", lambda: _open(file, patience), _close)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -114,11 +109,7 @@ class SqliteSaver:
 
     async def aclose(self) -> None:
         """Finish what was begun and close the file. Calling it again does nothing."""
-        self._binding.check_place()
-        self._binding.closed = True
-        if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close(), context=Context())
-        await asyncio.shield(self._closing)
+        await self._file.aclose()
 
     async def __aenter__(self) -> Self:
         await self._opened()
@@ -138,31 +129,15 @@ class SqliteSaver:
         return await writes.run(thread, function)
 
     async def _opened(self) -> tuple[Connection, GroupCommit]:
-        self._binding.check()
-        if self._opening is None:
-            self._opening = asyncio.get_running_loop().create_task(self._open(), context=Context())
-        opening = self._opening
-        try:
-            opened = await asyncio.shield(opening)
-        except Exception:
-            # Whoever comes next tries again. Only the first of those that waited together resets it.
-            if self._opening is opening:
-                self._opening = None
-            raise
-        # It may have been closed while this call waited.
-        self._binding.check()
-        return opened
+        return await self._file.get()
 
-    async def _open(self) -> tuple[Connection, GroupCommit]:
-        connection = await Connection.opened(self._path, self._patience)
-        return connection, GroupCommit(connection)
 
-    async def _close(self) -> None:
-        if self._opening is None:
-            return
-        await asyncio.wait([self._opening])
-        if self._opening.cancelled() or self._opening.exception() is not None:
-            return
-        connection, writes = self._opening.result()
-        await writes.settle()
-        await connection.close()
+async def _open(path: Path, patience: Patience) -> tuple[Connection, GroupCommit]:
+    connection = await Connection.opened(path, patience)
+    return connection, GroupCommit(connection)
+
+
+async def _close(opened: tuple[Connection, GroupCommit]) -> None:
+    connection, writes = opened
+    await writes.settle()
+    await connection.close()

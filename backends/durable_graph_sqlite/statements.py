@@ -57,3 +57,6 @@ MIGRATIONS: Mapping[int, str] = _migrations()
 
 FORMAT = max(MIGRATIONS, default=1)
 """The format that this version writes."""
+
+RESULTS_SQL: Mapping[str, str] = named((_HERE / "sql" / "cache.sql").read_text("utf-8"))
+RESULTS_SCHEMA = (_HERE / "results.sql").read_text("utf-8")

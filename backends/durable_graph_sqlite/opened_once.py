@@ -1,0 +1,60 @@
+"""A file that its first use opens, once for all who come, and that is closed once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Generic, TypeVar
+
+from durable_graph.checkpointing.binding import Binding
+
+T = TypeVar("T")
+
+
+class OpenedOnce(Generic[T]):
+    """Opens and closes in tasks of its own: whoever is cancelled meanwhile, the file is left neither half open nor half
+    closed. `name` is what errors call it.
+    """
+
+    def __init__(self, name: str, opening: Callable[[], Awaitable[T]], closing: Callable[[T], Awaitable[None]]) -> None:
+        self._binding = Binding(name)
+        self._open = opening
+        self._close = closing
+        self._opening: asyncio.Task[T] | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    async def get(self) -> T:
+        """What is open. Raises what opening raises, which the next call tries again, and as `Binding.check` does."""
+        self._binding.check()
+        if self._opening is None:
+            # In a context of its own: it serves whoever comes, not the caller that happened to be the first.
+            self._opening = asyncio.get_running_loop().create_task(_awaited(self._open()), context=Context())
+        opening = self._opening
+        try:
+            opened = await asyncio.shield(opening)
+        except Exception:
+            # Only the first of those that waited together resets it.
+            if self._opening is opening:
+                self._opening = None
+            raise
+        # It may have been closed while this call waited.
+        self._binding.check()
+        return opened
+
+    async def aclose(self) -> None:
+        """Finish what was begun and close it. Calling it again does nothing."""
+        self._binding.check_place()
+        self._binding.closed = True
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._close_what_is_open(), context=Context())
+        await asyncio.shield(self._closing)
+
+    async def _close_what_is_open(self) -> None:
+        if self._opening is None:
+            return
+        await asyncio.wait([self._opening])
+        if not self._opening.cancelled() and self._opening.exception() is None:
+            await self._close(self._opening.result())
+
+
+async def _awaited(waiting: Awaitable[T]) -> T:
+    return await waiting

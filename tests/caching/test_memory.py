@@ -1,0 +1,49 @@
+"""A cache in memory keeps no more than it was told."""
+
+from typing import Any
+
+import pytest
+
+from durable_graph.caching import CacheKey, InMemoryCache
+from durable_graph.errors import InvalidOptionError
+
+
+def key(name: str) -> CacheKey:
+    return ("node",), name
+
+
+async def names_in(cache: InMemoryCache, names: str) -> str:
+    return "".join(sorted(name for _, name in await cache.aget([key(name) for name in names])))
+
+
+async def test_what_was_not_asked_for_longest_makes_room() -> None:
+    cache = InMemoryCache(max_entries=3)
+    for name in "abc":
+        await cache.aset({key(name): (b"", None)})
+    await cache.aget([key("a")])
+
+    await cache.aset({key("d"): (b"", None)})
+
+    assert await names_in(cache, "abcd") == "acd"
+
+
+async def test_keeping_an_entry_again_counts_as_asking_for_it() -> None:
+    cache = InMemoryCache(max_entries=2)
+    for name in "abac":
+        await cache.aset({key(name): (b"", None)})
+
+    assert await names_in(cache, "abc") == "ac"
+
+
+async def test_more_at_once_than_it_holds_leaves_the_last_of_them() -> None:
+    cache = InMemoryCache(max_entries=2)
+
+    await cache.aset({key(name): (b"", None) for name in "abcd"})
+
+    assert await names_in(cache, "abcd") == "cd"
+
+
+@pytest.mark.parametrize("entries", [0, -1, 1.5, "many"])
+def test_a_cache_that_could_hold_nothing_is_refused(entries: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="max_entries"):
+        InMemoryCache(max_entries=entries)
