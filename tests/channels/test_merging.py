@@ -9,8 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from durable_graph.channels import MISSING, Accumulated, Channel, Joined, LastValue, Reduced
+from durable_graph.channels import (
+    MISSING,
+    Accumulated,
+    Channel,
+    Joined,
+    LastValue,
+    Messages,
+    Reduced,
+    RemoveMessage,
+    Topic,
+)
 
+_MESSAGES = st.lists(
+    st.one_of(
+        st.builds(lambda id_, text: {"id": id_, "content": text}, st.sampled_from("abc"), st.text(max_size=2)),
+        st.just(RemoveMessage("__remove_all__")),
+    ),
+    max_size=4,
+)
 _RULES: list[tuple[Channel, st.SearchStrategy[Any]]] = [
     (Accumulated(list[int], operator.add), st.lists(st.integers(), max_size=4)),
     (Accumulated(list[int], operator.concat), st.lists(st.integers(), max_size=4)),
@@ -20,6 +37,8 @@ _RULES: list[tuple[Channel, st.SearchStrategy[Any]]] = [
     (Accumulated(dict[str, int], operator.or_), st.dictionaries(st.text(max_size=4), st.integers(), max_size=4)),
     (Accumulated(set[int], operator.or_), st.sets(st.integers(), max_size=4)),
     (Accumulated(frozenset[int], operator.or_), st.frozensets(st.integers(), max_size=4)),
+    (Topic(int, accumulate=True), st.lists(st.integers(), max_size=4)),
+    (Messages(list[Any]), _MESSAGES),
 ]
 _WRITES: st.SearchStrategy[tuple[Channel, list[Any]]] = st.sampled_from(_RULES).flatmap(
     lambda rule: st.tuples(st.just(rule[0]), st.lists(rule[1], max_size=5))
@@ -71,7 +90,7 @@ def test_a_list_that_grew_is_a_new_list() -> None:
     assert (first, second) == ([1], [1, 2, 3])
 
 
-@pytest.mark.parametrize(("rule", "_updates"), _RULES)
+@pytest.mark.parametrize(("rule", "_updates"), [case for case in _RULES if isinstance(case[0], Accumulated)])
 def test_without_a_value_the_first_write_is_the_value(rule: Channel, _updates: object) -> None:
     one = rule.initial()
 
@@ -85,6 +104,40 @@ def test_what_the_operator_refuses_is_refused_however_many_writes_there_are() ->
         with pytest.raises(TypeError, match="can only concatenate list"):
             rule.merge([], updates)
     assert rule.merge((1,), [(2,), (3,)]) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("rule", "one"),
+    [
+        (Accumulated(str, operator.add), "a"),
+        (Accumulated(bytes, operator.add), b"a"),
+        (Accumulated(tuple[int, ...], operator.add), (1,)),
+    ],
+)
+def test_many_writes_are_joined_once(rule: Accumulated, one: Any) -> None:
+    calls: list[Any] = []
+
+    def add(value: Any, update: Any) -> Any:
+        calls.append(update)
+        return value + update
+
+    counting = Accumulated(rule.declared, add)
+
+    assert counting.merge(one, [one] * 500) == one * 501
+    assert calls == []
+
+
+class Loud(str):
+    """A str that adds as its own class says."""
+
+    __slots__ = ()
+
+    def __add__(self, other: str) -> "Loud":
+        return Loud(f"{self!s}!{other}")
+
+
+def test_a_class_of_the_users_is_added_as_it_says() -> None:
+    assert Accumulated(str, operator.add).merge(Loud("a"), ["b", "c"]) == "a!b!c"
 
 
 def test_the_last_value_is_what_was_written_last() -> None:
