@@ -1,7 +1,7 @@
 """Which question an answer is for, and the records that say that it was given."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -22,7 +22,7 @@ def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping
     Raises `NothingToResumeError`, `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`.
     """
     ids = [ask.interrupt.id for ask in open_]
-    if isinstance(resume, dict) and all(_is_id(key) for key in resume):
+    if names_questions(resume):
         if not resume:
             why = "resume={} answers no question"
             raise AmbiguousResumeError(thread, why, open_ids=ids)
@@ -43,8 +43,36 @@ def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping
     raise NothingToResumeError(thread, why)
 
 
+def names_questions(resume: object) -> TypeGuard[dict[str, Any]]:
+    """Whether the answer is a map of them, by interrupt id."""
+    return isinstance(resume, dict) and all(_is_id(key) for key in resume)
+
+
 def _is_id(key: object) -> bool:
     return isinstance(key, str) and len(key) == _ID_DIGITS and all(digit in "0123456789abcdef" for digit in key)
+
+
+def chosen_answers(
+    thread: str, plan: Sequence[Task], recorded: Mapping[tuple[int, int], Outcome], resume: Any
+) -> dict[str, Any]:
+    """Which questions of these tasks `Command(resume=resume)` answers, and with what. Raises as `answers_by_id`."""
+    outcomes = [outcome for task in plan if (outcome := recorded.get(task.key)) is not None]
+    open_ = [ask for outcome in outcomes for ask in open_asks(outcome)]
+    given = {each.id: each.value for outcome in outcomes for each in answers_of(outcome)}
+    return answers_by_id(thread, resume, open_, given)
+
+
+def on_new_line(
+    resume: dict[str, Any],
+    old: tuple[Sequence[Task], Mapping[tuple[int, int], Outcome]],
+    new: tuple[Sequence[Task], Mapping[tuple[int, int], Outcome]],
+) -> dict[str, Any]:
+    """Answers to questions of an older checkpoint, under the ids that the same tasks ask by on a line of their own."""
+    ids: dict[str, str] = {}
+    for before, after in zip(old[0], new[0], strict=False):
+        asked, asks_anew = open_asks(old[1].get(before.key)), open_asks(new[1].get(after.key))
+        ids.update((one.interrupt.id, other.interrupt.id) for one, other in zip(asked, asks_anew, strict=False))
+    return {ids.get(id_, id_): value for id_, value in resume.items()}
 
 
 def answer(
@@ -55,12 +83,12 @@ def answer(
     encode: Callable[[Any], bytes | None],
 ) -> tuple[Outcome, ...]:
     """The outcomes of the tasks that `Command(resume=resume)` answers, with the answers. Raises as `answers_by_id`."""
-    outcomes = [outcome for task in plan if (outcome := recorded.get(task.key)) is not None]
-    open_ = [ask for outcome in outcomes for ask in open_asks(outcome)]
-    given = {each.id: each.value for outcome in outcomes for each in answers_of(outcome)}
-    chosen = answers_by_id(thread, resume, open_, given)
+    chosen = chosen_answers(thread, plan, recorded, resume)
     answered = []
-    for outcome in outcomes:
+    for task in plan:
+        outcome = recorded.get(task.key)
+        if outcome is None:
+            continue
         own = tuple(
             Answer(ask.interrupt.id, value := chosen[ask.interrupt.id], encode(value))
             for ask in asks_of(outcome)

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from durable_graph._engine.admit import admit, replan
+from durable_graph._engine.answering import chosen_answers, names_questions, on_new_line
 from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.header import Header
-from durable_graph._engine.restore import check_plan
+from durable_graph._engine.restore import Restored, check_plan
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Done, Route, Write
 from durable_graph._engine.unit import Step
@@ -157,8 +158,7 @@ async def _go(session: Session, opened: Opened) -> Ended:
     if isinstance(given, Command):
         if not is_fork:
             return await steer(session, restored.state, restored.recorded, given)
-        ended = await _fork(session, restored.state, restored.header, check=given.resume is not UNSET)
-        return await steer(session, ended.state, ended.recorded, given)
+        return await _steer_fork(session, restored, given)
     if given is None:
         check_plan(session.topology, opened.thread.thread, restored.state.plan)
         if not restored.state.plan:
@@ -172,6 +172,21 @@ async def _go(session: Session, opened: Opened) -> Ended:
         emptied = State(restored.state.no, restored.state.step, restored.state.values, ())
         return await _accept(session, emptied, {}, restored.state.no)
     return await _accept_on_head(session, restored.state, restored.recorded)
+
+
+async def _steer_fork(session: Session, restored: Restored, command: Command[Any]) -> Ended:
+    """What a Command brings, on a line of its own from an older checkpoint. It is refused before there is that line."""
+    state, recorded = restored.state, restored.recorded
+    command_parts(session, command, state.values)
+    check_plan(session.topology, session.run.thread_id or "", state.plan)
+    is_by_id = names_questions(command.resume)
+    if is_by_id:
+        chosen_answers(session.run.thread_id or "", state.plan, recorded, command.resume)
+    ended = await _fork(session, state, restored.header, check=command.resume is not UNSET)
+    if is_by_id:
+        resume = on_new_line(command.resume, (state.plan, recorded), (ended.state.plan, ended.recorded))
+        command = Command(update=command.update, resume=resume, goto=command.goto)
+    return await steer(session, ended.state, ended.recorded, command)
 
 
 async def _accept_on_head(session: Session, state: State, recorded: Recorded) -> Ended:

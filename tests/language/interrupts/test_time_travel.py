@@ -4,7 +4,19 @@ from typing import Any
 
 import pytest
 
-from durable_graph import END, Checkpointer, Command, CompiledGraph, StateSnapshot, UnknownInterruptError, interrupt
+from durable_graph import (
+    END,
+    Checkpointer,
+    Command,
+    CompiledGraph,
+    InterruptAnsweredError,
+    InvalidCommandError,
+    StateSnapshot,
+    UnknownInterruptError,
+    UnknownNodeError,
+    UnknownStateKeyError,
+    interrupt,
+)
 from durable_graph._runtime.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
 
@@ -192,3 +204,100 @@ async def test_an_interrupted_thread_can_be_copied_and_answered_in_both_places(s
     assert asked((await graph.aget_state(thread_id="copy")).interrupts) == ["what?"]
     assert await graph.ainvoke(Command(resume="here"), thread_id="t") == {"log": ["a", "ask:here", "b"]}
     assert await graph.ainvoke(Command(resume="there"), thread_id="copy") == {"log": ["a", "ask:there", "b"]}
+
+
+# Answers and other Commands at an older checkpoint
+
+
+async def trail(graph: CompiledGraph[Any]) -> list[tuple[str, Any]]:
+    """The thread's checkpoints: nothing new may be among them where something was refused."""
+    history = [each async for each in graph.aget_state_history(thread_id="t")]
+    return [(each.config["configurable"]["checkpoint_id"], each.values) for each in history]
+
+
+async def test_an_older_checkpoint_is_replayed_and_answered_in_one_call(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    nodes = Nodes()
+    graph = talk(saver, nodes)
+    await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
+    await graph.ainvoke(Command(resume="old"), thread_id="t", durability=durability)
+    place = await before(graph, "ask")
+
+    result = await graph.ainvoke(Command(resume="new"), place.config, durability=durability)
+
+    assert result == {"log": ["a", "ask:new", "b"]}
+    assert nodes.calls == {"a": 1, "ask": 4, "b": 2}
+
+
+async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_line_of_its_own(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    nodes = Nodes()
+    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = ids(await graph.ainvoke({"log": ["one"]}, thread_id="t", durability=durability))
+    left = await graph.aget_state(thread_id="t")
+    await graph.ainvoke({"log": ["two"]}, thread_id="t", durability=durability)
+
+    answers = Command(resume={found["b?"]: "B", found["a?"]: "A"})
+    result = await graph.ainvoke(answers, left.config, durability=durability)
+
+    assert result == {"log": ["one", "a:A", "b:B"]}
+
+
+async def test_an_answer_that_an_older_checkpoint_does_not_wait_for_begins_no_line(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = talk(saver, nodes)
+    found = ids(await graph.ainvoke({}, thread_id="t"))
+    place = await graph.aget_state(thread_id="t")
+    await graph.ainvoke(Command(resume="old"), thread_id="t")
+    stored = await trail(graph)
+
+    with pytest.raises(UnknownInterruptError, match="0" * 32):
+        await graph.ainvoke(Command(resume={"0" * 32: "new"}), place.config)
+    with pytest.raises(InterruptAnsweredError, match="old"):
+        await graph.ainvoke(Command(resume={found["what?"]: "new"}), place.config)
+
+    assert await trail(graph) == stored
+    assert nodes.calls == {"a": 1, "ask": 2, "b": 1}
+
+
+async def test_a_command_that_an_older_checkpoint_cannot_take_begins_no_line(saver: Checkpointer) -> None:
+    """Reference P21."""
+    graph = talk(saver, Nodes())
+    await graph.ainvoke({}, thread_id="t")
+    await graph.ainvoke(Command(resume="old"), thread_id="t")
+    place = await before(graph, "ask")
+    stored = await trail(graph)
+
+    with pytest.raises(UnknownNodeError, match="'nowhere'"):
+        await graph.ainvoke(Command(goto="nowhere"), place.config)
+    with pytest.raises(UnknownStateKeyError, match="'lgo'"):
+        await graph.ainvoke(Command(resume="new", update={"lgo": []}), place.config)
+    with pytest.raises(InvalidCommandError, match="says nothing"):
+        await graph.ainvoke(Command(), place.config)
+
+    assert await trail(graph) == stored
+
+
+async def test_an_update_at_an_older_checkpoint_is_the_first_of_a_new_line(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = talk(saver, nodes)
+    await graph.ainvoke({}, thread_id="t")
+    await graph.ainvoke(Command(resume="old"), thread_id="t")
+    place = await before(graph, "ask")
+
+    result = await graph.ainvoke(Command(update={"log": ["edited"]}), place.config)
+
+    assert (result["log"], asked(result)) == (["a", "edited"], ["what?"])
+    assert await graph.ainvoke(Command(resume="new"), thread_id="t") == {"log": ["a", "edited", "ask:new", "b"]}
+
+
+async def test_a_goto_at_an_older_checkpoint_runs_beside_what_was_left_there(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    graph = in_a_row(*((name, nodes.noting(name)) for name in "abc")).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+
+    result = await graph.ainvoke(Command(goto="c"), (await before(graph, "b")).config)
+
+    assert result == {"log": ["a", "b", "c", "c"]}
