@@ -20,7 +20,7 @@ from durable_graph._engine.task import (
     Write,
     open_asks,
 )
-from durable_graph.channels import MISSING
+from durable_graph.channels import MISSING, Values, changed
 from durable_graph.errors import ConcurrentUpdateError, ReducerError
 from durable_graph.graph import DEFERRED, START, Topology
 
@@ -67,11 +67,11 @@ def admit(
     values, changes = merge_writes(topology, settled.values, ((START, write) for write in writes))
     together = merged(earlier, changes)
     kept, cleared = clear_unwritten(topology, values, together)
-    values, together = dict(kept), merged(together, cleared)
+    together = merged(together, cleared)
     if routes:
-        values, plan, waiting = schedule(topology, values, (), routes, (), no)
+        values, plan, waiting = schedule(topology, kept, (), routes, (), no)
     else:
-        values, plan, waiting = entry_plan(topology, values, no)
+        values, plan, waiting = entry_plan(topology, kept, no)
     after = State(no=no, step=state.step + 1, values=values, plan=plan)
     return Admitted(after, merged(together, waiting), writers, superseded)
 
@@ -89,10 +89,10 @@ def carry(topology: Topology, state: State, writes: Sequence[Write], routes: Seq
 
 def entry_plan(
     topology: Topology, values: Mapping[str, Any], no: int
-) -> tuple[dict[str, Any], tuple[Task, ...], dict[str, Change]]:
+) -> tuple[Values, tuple[Task, ...], dict[str, Change]]:
     """What runs first. Routers out of START are user code and may wait or raise: they are a task of their own."""
     if topology.entry_routers:
-        return dict(values), number([START], [], no), {}
+        return changed(values, {}), number([START], [], no), {}
     return schedule(topology, values, topology.entry, (), (), no)
 
 
@@ -120,7 +120,7 @@ def settle(
     except (ConcurrentUpdateError, ReducerError) as error:
         # Such results would shut the thread for good: they are set down as superseded instead.
         superseded.extend(_entry(outcome.task, "unmerged", str(error)) for outcome in finished)
-        finished, values, changes = [], dict(state.values), {}
+        finished, values, changes = [], changed(state.values, {}), {}
     writers = tuple(outcome.task.node for outcome in finished)
     values, arrivals = advance_joins(topology, values, finished)
     values, cleared = _clear_what_waits(topology, values)
@@ -143,10 +143,10 @@ def _entry(task: Task, outcome: str, error: str | None) -> Superseded:
     return Superseded(task.node, task.born, task.ord, task.argument is not None, outcome, error)
 
 
-def _clear_what_waits(topology: Topology, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Change]]:
+def _clear_what_waits(topology: Topology, values: Values) -> tuple[Values, dict[str, Change]]:
     """Without waiting deferred nodes, and without the joins whose target will not run now: left full, the next arrival
     would start it at once."""
     gone = [join.channel for join in topology.joins if join.rule.is_full(values.get(join.channel, MISSING))]
     if DEFERRED in values:
         gone.append(DEFERRED)
-    return {name: value for name, value in values.items() if name not in gone}, {name: Absent() for name in gone}
+    return changed(values, dict.fromkeys(gone, MISSING)), {name: Absent() for name in gone}

@@ -12,7 +12,7 @@ from typing import Any
 from durable_graph._engine.merge import clear_unwritten, merge_writes
 from durable_graph._engine.state import Absent, Change, Changes, Full, State
 from durable_graph._engine.task import Done, Finished, Outcome, Route, RoutingOpen, Task
-from durable_graph.channels import MISSING
+from durable_graph.channels import MISSING, Values, changed
 from durable_graph.errors import ConcurrentUpdateError, ReducerError
 from durable_graph.graph import DEFERRED, END, START, Join, Topology
 
@@ -51,32 +51,33 @@ def with_recorded(topology: Topology, state: State, recorded: Mapping[tuple[int,
 
 def advance_joins(
     topology: Topology, values: Mapping[str, Any], finished: Sequence[Finished]
-) -> tuple[dict[str, Any], dict[str, Change]]:
+) -> tuple[Values, dict[str, Change]]:
     """The join channels after these tasks: the full joins that started them are cleared, then their arrivals count.
 
     A node that failed and was handled arrives nowhere: what comes after it, its handler says.
     """
-    after = dict(values)
-    touched: dict[str, Join] = {}
+    after: dict[str, Any] = {}
+
+    def arrived(join: Join) -> Any:
+        return after[join.channel] if join.channel in after else values.get(join.channel, MISSING)
+
     for node in dict.fromkeys(outcome.task.node for outcome in finished):
         for join in topology.joins_of_target.get(node, ()):
-            if join.rule.is_full(after.get(join.channel, MISSING)):
-                del after[join.channel]
-                touched[join.channel] = join
+            if join.rule.is_full(arrived(join)):
+                after[join.channel] = MISSING
     for node in dict.fromkeys(outcome.task.node for outcome in finished if not outcome.is_handled):
         for join in topology.joins_of_source.get(node, ()):
-            after[join.channel] = join.rule.merge(after.get(join.channel, MISSING), [node])
-            touched[join.channel] = join
-    changes: dict[str, Change] = {}
-    for channel in touched:
-        if after.get(channel) != values.get(channel):
-            changes[channel] = Full(None) if channel in after else Absent()
-    return after, changes
+            after[join.channel] = join.rule.merge(arrived(join), [node])
+    different = {channel: value for channel, value in after.items() if value != values.get(channel, MISSING)}
+    changes: dict[str, Change] = {
+        channel: Absent() if value is MISSING else Full(None) for channel, value in different.items()
+    }
+    return changed(values, different), changes
 
 
 def plan_after(
     topology: Topology, values: Mapping[str, Any], done: Sequence[Finished], no: int
-) -> tuple[dict[str, Any], tuple[Task, ...], dict[str, Change]]:
+) -> tuple[Values, tuple[Task, ...], dict[str, Change]]:
     """What runs after these tasks, and the values with the deferred nodes that still wait."""
     nodes: set[str] = set()
     routes: list[Route] = []
@@ -100,7 +101,7 @@ def schedule(
     routes: Iterable[Route],
     planned: Sequence[Task],
     no: int,
-) -> tuple[dict[str, Any], tuple[Task, ...], dict[str, Change]]:
+) -> tuple[Values, tuple[Task, ...], dict[str, Change]]:
     """The plan of checkpoint `no`: what is `planned` already, then `nodes` and `routes` as new tasks.
 
     Deferred nodes are not planned while anything else is: they wait in a channel of their own. Sends do not wait.
@@ -116,11 +117,10 @@ def schedule(
         due, left = left, set()
     plan = (*planned, *number(sorted(due), sends, no))
     if left == set(waiting):
-        return dict(values), plan, {}
-    after = {name: value for name, value in values.items() if name != DEFERRED}
+        return changed(values, {}), plan, {}
     if not left:
-        return after, plan, {DEFERRED: Absent()}
-    return {**after, DEFERRED: tuple(sorted(left))}, plan, {DEFERRED: Full(None)}
+        return changed(values, {DEFERRED: MISSING}), plan, {DEFERRED: Absent()}
+    return changed(values, {DEFERRED: tuple(sorted(left))}), plan, {DEFERRED: Full(None)}
 
 
 def number(nodes: Iterable[str], sends: Iterable[Route], no: int) -> tuple[Task, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from durable_graph._engine.state import Absent, Change, Changes, Full, Unstored, Updates
 from durable_graph._engine.task import Write
-from durable_graph.channels import MISSING, Channel
+from durable_graph.channels import MISSING, Channel, Values, changed
 from durable_graph.errors import ConcurrentOverwriteError, ConcurrentUpdateError, ReducerError
 from durable_graph.graph import Topology
 
@@ -14,7 +14,7 @@ Authored = list[tuple[str, Write]]
 
 def merge_writes(
     topology: Topology, values: Mapping[str, Any], writes: Iterable[tuple[str, Write]]
-) -> tuple[dict[str, Any], Changes]:
+) -> tuple[Values, Changes]:
     """The values after `writes`, given in task order with who made them, and what changed.
 
     An overwrite takes the place of the value before; the other writes to its channel are merged on top.
@@ -26,33 +26,26 @@ def merge_writes(
     by_channel: dict[str, Authored] = {}
     for author, write in writes:
         by_channel.setdefault(write.channel, []).append((author, write))
-    merged = dict(values)
+    merged: dict[str, Any] = {}
     changes: dict[str, Change] = {}
     for channel, authored in by_channel.items():
         rule = topology.channels[channel]
         value = _merge(channel, rule, values.get(channel, MISSING), authored)
         changes[channel] = _change(rule, [write for _, write in authored])
+        merged[channel] = value
         if value is MISSING:
             # Nothing was written to what a superstep begins anew, such as no items to a Topic.
-            merged.pop(channel, None)
             changes[channel] = Absent()
-        else:
-            merged[channel] = value
-    return merged, changes
+    return changed(values, merged), changes
 
 
-def clear_unwritten(
-    topology: Topology, values: Mapping[str, Any], written: Container[str]
-) -> tuple[Mapping[str, Any], Changes]:
+def clear_unwritten(topology: Topology, values: Mapping[str, Any], written: Container[str]) -> tuple[Values, Changes]:
     """The values at the end of a superstep that wrote to `written`, and what it clears: what lives for one superstep.
 
     Costs as much as the graph has such channels.
     """
     gone = [name for name in topology.transient if name in values and name not in written]
-    if not gone:
-        return values, {}
-    kept = {name: value for name, value in values.items() if name not in gone}
-    return kept, {name: Absent() for name in gone}
+    return changed(values, dict.fromkeys(gone, MISSING)), {name: Absent() for name in gone}
 
 
 def _merge(channel: str, rule: Channel, current: Any, authored: Authored) -> Any:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from durable_graph._engine.state import Absent, Changes, Full, State, Unstored, Updates
+from durable_graph.channels import changed
 from durable_graph.checkpointing.digests import add, subtract, value_digest
 from durable_graph.errors import ValueTooLargeError
 from durable_graph.graph import Topology
@@ -66,17 +67,17 @@ def add_rows(
 ) -> tuple[tuple[ValueRow, ...], Stored]:
     """The rows of checkpoint `state.no`, and what the store holds with them. Costs what changed, not what there is."""
     rows: list[ValueRow] = []
-    channels = dict(stored.channels)
+    added: dict[str, ChannelRows] = {}
     digest = stored.digest
     for channel, change in sorted(changes.items()):
         if isinstance(change, Unstored):
             continue
-        before = channels.get(channel)
+        before = stored.channels.get(channel)
         row, after = _row(topology, stored, channel, before, change, state, max_value_bytes)
         rows.append(row)
-        channels[channel] = after
+        added[channel] = after
         digest = add(subtract(digest, before.digest) if before else digest, row.digest)
-    return tuple(rows), Stored(stored.origin, stored.ns, channels, digest)
+    return tuple(rows), Stored(stored.origin, stored.ns, changed(stored.channels, added), digest)
 
 
 def _row(

@@ -15,6 +15,7 @@ from durable_graph.channels.messages import (
 from durable_graph.channels.overwrite import Overwrite
 from durable_graph.channels.reduced import Reduced
 from durable_graph.channels.topic import Topic
+from durable_graph.channels.values import Values, changed, selected
 
 __all__ = [
     "MISSING",
@@ -35,9 +36,12 @@ __all__ = [
     "Topic",
     "UntrackedValue",
     "UpdateRefused",
+    "Values",
     "add_messages",
     "can_hold_messages",
+    "changed",
     "concrete_type",
     "empty_value",
     "is_stored_as_updates",
+    "selected",
 ]

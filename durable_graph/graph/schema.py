@@ -12,6 +12,7 @@ from durable_graph.channels import (
     Reduced,
     add_messages,
     is_stored_as_updates,
+    selected,
 )
 from durable_graph.errors import InvalidStateSchemaError, MissingStateKeyError
 from durable_graph.graph.annotations import read_annotation, shown_type
@@ -121,7 +122,7 @@ class Schema:
         An absent key takes its default. Raises `MissingStateKeyError` if it has none, and what validating raises.
         `place` is where the task is that it is read for; without one, only keys that cannot be left out say so.
         """
-        present = {key: values[key] for key in self.fields if key in values}
+        present = selected(values, self.fields)
         for key, managed in self.managed.items():
             if place is not None or key in self.required:
                 present[key] = managed.at(place or NOWHERE)
@@ -152,7 +153,7 @@ class Schema:
         """
         if not isinstance(self.kind, PydanticKind):
             return []
-        present = {key: values[key] for key in self.fields if key in values}
+        present = selected(values, self.fields)
         present |= {key: managed.at(NOWHERE) for key, managed in self.managed.items()}
         return self.kind.refusals(self.cls, present)
 

@@ -1,0 +1,44 @@
+"""Values with changes laid over them are what a dict would be that was changed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durable_graph.channels.channel import MISSING
+from durable_graph.channels.values import LAYER, Values, changed, selected
+
+KEYS = [f"k{number}" for number in range(2 * LAYER)]
+CHANGES = st.dictionaries(st.sampled_from(KEYS), st.one_of(st.integers(), st.just(MISSING)), max_size=LAYER)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), st.integers()), st.lists(CHANGES, max_size=8))
+def test_changes_laid_over_values_read_like_a_changed_dict(
+    start: dict[str, int], steps: list[dict[str, object]]
+) -> None:
+    expected: dict[str, object] = dict(start)
+    values: Values = changed(start, {})
+    before: list[tuple[Values, dict[str, object]]] = []
+
+    for changes in steps:
+        before.append((values, dict(expected)))
+        values = changed(values, changes)
+        for key, value in changes.items():
+            expected[key] = value
+        expected = {key: value for key, value in expected.items() if value is not MISSING}
+
+    assert values == expected
+    assert dict(values) == expected
+    assert len(values) == len(expected)
+    assert [key in values for key in KEYS] == [key in expected for key in KEYS]
+    assert [values.get(key, "none") for key in KEYS] == [expected.get(key, "none") for key in KEYS]
+    assert selected(values, KEYS) == expected
+    # Nothing that was there before has changed.
+    assert all(earlier == what_it_was for earlier, what_it_was in before)
+
+
+def test_a_key_without_a_value_is_a_key_error() -> None:
+    values = changed({"a": 1, "b": 2}, {"a": MISSING})
+
+    for key in ("a", "c"):
+        with pytest.raises(KeyError, match=key):
+            values[key]
