@@ -8,97 +8,46 @@ import pytest
 from durable_graph import (
     END,
     START,
-    Checkpointer,
     Command,
-    CompiledGraph,
     InterruptAnsweredError,
     MemorySaver,
-    NothingToResumeError,
-    Send,
     StateGraph,
-    interrupt,
 )
 from durable_graph._runtime.run import Durability, Run
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
-from tests.language.nodes import Nodes, State, asked, ids
+from tests.language.control.talks import KINDS, WHOLE, Kind, Talk, carry_through
+from tests.language.nodes import State, asked, ids
 
 
-class Talk:
-    """plan goes to ask and sends two jobs; ask asks twice; last runs after all of them."""
-
-    def __init__(self) -> None:
-        self.nodes = Nodes()
-        self.started: list[str] = []
-
-    def graph(self, saver: Checkpointer) -> CompiledGraph[State]:
-        async def plan(state: State) -> Command[Any]:
-            self.started.append("plan")
-            return Command(update={"log": ["plan"]}, goto=["ask", Send("work", "x"), Send("work", "y")])
-
-        async def work(job: Any) -> State:
-            self.started.append(f"work {job}")
-            return {"log": [f"work {job}"]}
-
-        async def ask(state: State) -> State:
-            self.started.append("ask")
-            return {"log": [f"asked:{interrupt('first?')},{interrupt('second?')}"]}
-
-        async def last(state: State) -> State:
-            self.started.append("last")
-            return {"log": ["last"]}
-
-        builder = StateGraph(State)
-        builder.add_node("plan", plan, destinations=("ask", "work"))
-        builder.add_node("ask", ask)
-        builder.add_node("work", work)
-        builder.add_node("last", last)
-        builder.add_edge(START, "plan")
-        builder.add_edge("ask", "last")
-        return builder.compile(saver)
-
-
-WHOLE = ["plan", "asked:1,2", "work x", "work y", "last"]
-ANSWERS = {"first?": "1", "second?": "2"}
-
-
-async def carry_through(graph: CompiledGraph[State], durability: Durability) -> Any:
-    """What a caller does who knows nothing of the crash: begin or go on, and answer what is asked."""
-    snapshot = await graph.aget_state(thread_id="t")
-    given: Any = None if snapshot.next else {}
-    if snapshot.created_at is not None and not snapshot.next:
-        return dict(snapshot.values)
-    result: Any = await graph.ainvoke(given, thread_id="t", durability=durability)
-    while "__interrupt__" in result:
-        answers = {id_: ANSWERS[question] for question, id_ in ids(result).items()}
-        result = await graph.ainvoke(Command(resume=answers), thread_id="t", durability=durability)
-    return result
-
-
-async def calls_of_a_talk(durability: Durability) -> int:
+async def calls_of_a_talk(durability: Durability, kind: Kind = "node") -> int:
     counting = CrashingSaver(MemorySaver())
-    result = await carry_through(Talk().graph(counting), durability)
+    result = await carry_through(Talk(kind).graph(counting), durability)
     assert result["log"] == WHOLE
     return counting.calls
 
 
-async def test_a_process_may_die_at_any_call_of_the_store_and_the_talk_goes_on(durability: Durability) -> None:
-    for point in crash_points(await calls_of_a_talk(durability)):
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_process_may_die_at_any_call_of_the_store_and_the_talk_goes_on(
+    durability: Durability, kind: Kind
+) -> None:
+    for point in crash_points(await calls_of_a_talk(durability, kind)):
         store = MemorySaver()
         with pytest.raises(SimulatedCrashError):  # noqa: PT012  # after the last reply, only the next call notices
-            dying = Talk().graph(CrashingSaver(store, point))
+            dying = Talk(kind).graph(CrashingSaver(store, point))
             await carry_through(dying, durability)
             await dying.aget_state(thread_id="t")
 
-        result = await carry_through(Talk().graph(store), durability)
+        result = await carry_through(Talk(kind).graph(store), durability)
 
         assert result["log"] == WHOLE, point
 
 
-async def test_nothing_that_was_recorded_before_the_process_died_runs_again() -> None:
-    for point in crash_points(await calls_of_a_talk("sync")):
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nothing_that_was_recorded_before_the_process_died_runs_again(kind: Kind) -> None:
+    for point in crash_points(await calls_of_a_talk("sync", kind)):
         store = MemorySaver()
-        first, second = Talk(), Talk()
+        first, second = Talk(kind), Talk(kind)
         with pytest.raises(SimulatedCrashError):  # noqa: PT012  # after the last reply, only the next call notices
             dying = first.graph(CrashingSaver(store, point))
             await carry_through(dying, "sync")
@@ -111,11 +60,12 @@ async def test_nothing_that_was_recorded_before_the_process_died_runs_again() ->
         assert not recorded & set(second.started), point
 
 
-async def test_an_answer_that_was_acknowledged_is_never_asked_for_again(durability: Durability) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_answer_that_was_acknowledged_is_never_asked_for_again(durability: Durability, kind: Kind) -> None:
     """An answer is durable before the node that asked runs on."""
-    for point in crash_points(await calls_of_a_talk(durability)):
+    for point in crash_points(await calls_of_a_talk(durability, kind)):
         store = MemorySaver()
-        dying = Talk().graph(CrashingSaver(store, point))
+        dying = Talk(kind).graph(CrashingSaver(store, point))
         acknowledged: str | None = None
         try:
             result = await dying.ainvoke({}, thread_id="t", durability=durability)
@@ -125,8 +75,8 @@ async def test_an_answer_that_was_acknowledged_is_never_asked_for_again(durabili
         except SimulatedCrashError:
             continue
 
-        graph = Talk().graph(store)
-        with pytest.raises((InterruptAnsweredError, NothingToResumeError)):
+        graph = Talk(kind).graph(store)
+        with pytest.raises(InterruptAnsweredError):
             await graph.ainvoke(Command(resume={acknowledged: "again"}), thread_id="t")
         assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["second?"]
 
@@ -190,14 +140,15 @@ async def test_a_loop_of_commands_is_ahead_of_a_slow_store_by_a_bounded_number()
     assert len((await run)["log"]) == 100
 
 
-async def test_a_question_is_told_only_when_it_is_durable(durability: Durability) -> None:
-    for call in range(1, await calls_of_a_talk(durability) + 1):
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_question_is_told_only_when_it_is_durable(durability: Durability, kind: Kind) -> None:
+    for call in range(1, await calls_of_a_talk(durability, kind) + 1):
         store = MemorySaver()
-        dying = Talk().graph(CrashingSaver(store, CrashPoint(call, "before")))
+        dying = Talk(kind).graph(CrashingSaver(store, CrashPoint(call, "before")))
         try:
             result = await dying.ainvoke({}, thread_id="t", durability=durability)
         except SimulatedCrashError:
             continue
 
-        snapshot = await Talk().graph(store).aget_state(thread_id="t")
+        snapshot = await Talk(kind).graph(store).aget_state(thread_id="t")
         assert ids(snapshot.interrupts) == ids(result)
