@@ -125,8 +125,8 @@ class PlannedTask(msgspec.Struct, frozen=True):
 class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_committed"):
     """The thread has a new checkpoint. `values` is the output, and `changed` says that this superstep changed it.
 
-    `changed_keys` are the output's keys that were written, `writers` the nodes that wrote, `next` those that run next.
-    Without a checkpointer it says that a superstep ended, and `checkpoint_id` is None.
+    `state` is all of the state, `changed_keys` are the output's keys that were written, `writers` the nodes that wrote,
+    `next` those that run next. Without a checkpointer it says that a superstep ended, and `checkpoint_id` is None.
     """
 
     checkpoint_id: str | None
@@ -134,6 +134,7 @@ class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_comm
     values: Any
     changed: bool
     next: tuple[str, ...]
+    state: Any = None
     changed_keys: tuple[str, ...] = ()
     parent_checkpoint_id: str | None = None
     tasks: tuple[PlannedTask, ...] = ()

@@ -9,6 +9,7 @@ from durable_graph._engine.state import output_of
 from durable_graph._runtime.drive import Ended
 from durable_graph.errors import DurableGraphError, InvalidOptionError, UnknownStateKeyError
 from durable_graph.graph import Interrupt, Topology
+from durable_graph.graph.schema import Schema
 
 ValueT = TypeVar("ValueT")
 Keys = str | Sequence[str] | None
@@ -50,14 +51,14 @@ def chosen(values: Mapping[str, Any], keys: Keys) -> Any:
     return {key: values[key] for key in keys if key in values}
 
 
-def as_output(topology: Topology | None, values: Any, keys: Keys) -> Any:
-    """The output as callers get it: with `topology` as its schema's class, if that can be made of all of it."""
+def as_output(schema: Schema | None, values: Any, keys: Keys) -> Any:
+    """The output as callers get it: with `schema` as its class, if that can be made of all of it."""
     if not isinstance(values, Mapping):
         return values
-    if topology is None or topology.output.is_single or keys is not None:
+    if schema is None or schema.is_single or keys is not None:
         return chosen(values, keys)
     try:
-        return topology.output.read(values)
+        return schema.read(values)
     except (DurableGraphError, ValueError, TypeError):
         # The run is not to blame, nor undone: what there is of the output is given as it is.
         return dict(values)
@@ -67,7 +68,7 @@ def result_of(topology: Topology, ended: Ended, output_keys: Keys, version: str)
     """What `ainvoke` returns for a run that ended so."""
     values = output_of(topology, ended.values)
     if version == "v2":
-        return GraphOutput(as_output(topology, values, output_keys), ended.interrupts)
+        return GraphOutput(as_output(topology.output, values, output_keys), ended.interrupts)
     # An output that is one value may be a dict, which is not one of keys.
     shown = values if topology.output.is_single else chosen(values, output_keys)
     if ended.interrupts:

@@ -47,6 +47,12 @@ class Run(msgspec.Struct, frozen=True):
     grace: float = GRACE
     backlog: int = 8
 
+    def metadata_of(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is told of a task whose `own` metadata this is: with the call's metadata, and its tags if it has any."""
+        metadata = {**(self.config.get("metadata") or {}), **own}
+        tags = list(dict.fromkeys((*self.tags, *own.get("tags", ()))))
+        return {**metadata, "tags": tags} if tags else metadata
+
     def stops_before(self, node: str) -> bool:
         """Whether there is a breakpoint before the node."""
         return self.stop_before is None or node in self.stop_before

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from durable_graph._engine.state import State, output_of
+from durable_graph._engine.state import State, output_of, state_of
 from durable_graph._engine.task import (
     Done,
     Failed,
@@ -31,6 +31,7 @@ from durable_graph._runtime.events import (
 )
 from durable_graph._runtime.places import namespace_of_task
 from durable_graph._runtime.session import Session
+from durable_graph._runtime.workflow import is_workflow
 from durable_graph.errors import DurableGraphError
 from durable_graph.graph import START, Interrupt, Topology
 from durable_graph.records import checkpoint_id
@@ -55,15 +56,8 @@ def started_event(session: Session, state: State, task: Task, previous: Outcome 
         node=task.node,
         attempt=attempt_number(previous),
         input=_input_of(session, state, task),
-        metadata=_task_metadata(session, node.metadata),
+        metadata=session.run.metadata_of(node.metadata),
     )
-
-
-def _task_metadata(session: Session, own: Mapping[str, Any]) -> Mapping[str, Any]:
-    run = session.run
-    metadata = {**(run.config.get("metadata") or {}), **own}
-    tags = [*run.tags, *(tag for tag in own.get("tags", ()) if tag not in run.tags)]
-    return {**metadata, "tags": tags} if tags else metadata
 
 
 def _input_of(session: Session, state: State, task: Task) -> Any:
@@ -120,13 +114,15 @@ def _task_event(session: Session, state: State, outcome: Outcome) -> AnyEvent:
 
 def _update_of(topology: Topology, outcome: Done) -> Any:
     """What a node wrote: a dict, or a list of them where it wrote a key more than once; None for nothing."""
+    written = _result_of(topology, outcome)
+    updates: list[Any] = []
     if topology.state.is_single:
-        return next((value for _, value in _result_of(topology, outcome)), None)
-    updates: list[dict[str, Any]] = []
-    for key, value in _result_of(topology, outcome):
-        if not updates or key in updates[-1]:
-            updates.append({})
-        updates[-1][key] = value
+        updates = [value for _, value in written]
+    else:
+        for key, value in written:
+            if not updates or key in updates[-1]:
+                updates.append({})
+            updates[-1][key] = value
     if not updates:
         return None
     return updates[0] if len(updates) == 1 else updates
@@ -134,7 +130,7 @@ def _update_of(topology: Topology, outcome: Done) -> Any:
 
 def _result_of(topology: Topology, outcome: Done) -> list[tuple[str, Any]]:
     keys: Mapping[str, str] = {key: key for key in topology.channels}
-    if topology.state.is_single:
+    if is_workflow(topology):
         keys = dict.fromkeys(topology.state.keys, RESULT)
     return [(keys[write.channel], write.value) for write in outcome.writes if write.channel in keys]
 
@@ -155,6 +151,7 @@ def committed_events(session: Session, step: Step) -> list[AnyEvent]:
             parent_checkpoint_id=checkpoint_id(step.parent) if is_stored and step.parent else None,
             source=step.source,
             values=output_of(topology, state.values),
+            state=state_of(topology, state.values),
             changed=bool(changed),
             changed_keys=changed,
             next=tuple(task.node for task in state.plan),

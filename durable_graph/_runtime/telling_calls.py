@@ -5,6 +5,9 @@ from typing import Any
 from durable_graph._runtime.events import TaskFailed, TaskFinished, TaskStarted
 from durable_graph._runtime.session import Scope
 
+RETURNED = "__return__"
+"""What stands for the key of a call's result, which has none."""
+
 
 async def tell_call_started(scope: Scope, given: Any) -> None:
     """A call is about to run, with these arguments."""
@@ -19,6 +22,7 @@ async def tell_call_started(scope: Scope, given: Any) -> None:
                 node=scope.node,
                 attempt=scope.number,
                 input=given,
+                metadata=scope.session.run.metadata_of(scope.metadata),
             )
         )
 
@@ -36,6 +40,7 @@ async def tell_call_finished(scope: Scope, value: Any) -> None:
                 node=scope.node,
                 attempt=scope.number,
                 update=value,
+                result=((RETURNED, value),),
             )
         )
 

@@ -123,7 +123,8 @@ class View:
                 if self._is_v2:
                     return values
                 # Where the output is one value there is no place beside it.
-                return {**(values if isinstance(values, Mapping) else {}), INTERRUPT: event.interrupts}
+                is_one = not isinstance(values, Mapping) or (event.ns == self._own and not self._has_keys)
+                return {**({} if is_one else values), INTERRUPT: event.interrupts}
         return _NOTHING
 
     def _is_new(self, event: CheckpointCommitted) -> bool:
@@ -131,12 +132,19 @@ class View:
             wanted = (self._keys,) if isinstance(self._keys, str) else self._keys
             return any(key in event.changed_keys for key in wanted)
         # A run begins with what there is, its input included, where that is more than one value.
-        is_whole = self._topology is not None and not self._topology.output.is_single
-        return event.changed or (is_whole and event.source != "loop" and event.ns == self._own)
+        return event.changed or (event.source != "loop" and event.ns == self._own and self._has_keys)
+
+    @property
+    def _has_keys(self) -> bool:
+        return self._topology is None or not self._topology.output.is_single
 
     def _chosen(self, event: AnyEvent, values: Any) -> Any:
-        is_own = self._is_v2 and event.ns == self._own
-        return as_output(self._topology if is_own else None, values, self._keys)
+        own = self._own_topology(event)
+        return as_output(None if own is None else own.output, values, self._keys)
+
+    def _own_topology(self, event: AnyEvent) -> Topology | None:
+        """The graph, where the second version gives its values as instances of their class."""
+        return self._topology if self._is_v2 and event.ns == self._own else None
 
     def _updates(self, event: AnyEvent) -> Any:
         """`{node: what it wrote}` for every task that finished, None for one that wrote nothing; and questions."""
@@ -181,11 +189,11 @@ class View:
         """A dict for every checkpoint, once it is durable."""
         if not isinstance(event, CheckpointCommitted) or event.checkpoint_id is None:
             return _NOTHING
-        parent = event.parent_checkpoint_id
+        own, parent = self._own_topology(event), event.parent_checkpoint_id
         payload = {
             "config": _config(event, event.checkpoint_id),
             "parent_config": None if parent is None else _config(event, parent),
-            "values": self._chosen(event, event.values),
+            "values": as_output(None if own is None else own.state, event.state, self._keys),
             "metadata": dict(event.metadata),
             "next": list(event.next),
             "tasks": [

@@ -221,7 +221,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         "tasks", a dict as each starts and ends; "checkpoints", a dict for each, once it can be read; "debug", both with
         the time. With a list of modes, `(mode, chunk)` pairs; with `subgraphs`, the namespace comes first, and nested
         graphs are heard as well; with `version="v2"`, dicts of "type", "ns" and "data". `output_keys` is what of the
-        state is told. Questions come under `__interrupt__`.
+        state is told. Questions come under `__interrupt__`. What is yielded is to be read only: the run uses it.
 
         Results are durable when they are told; with `durability="exit"` they are once the loop has ended. Leaving the
         loop early cancels the run once the generator is closed, or lets it go on with `on_disconnect="continue"`; what

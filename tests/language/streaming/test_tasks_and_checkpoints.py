@@ -18,11 +18,18 @@ from durable_graph import (
     TaskFailed,
     TaskStarted,
     entrypoint,
+    task,
 )
 from durable_graph._runtime.run import Durability
 from durable_graph.graph.policies import RetryPolicy
 from tests.language.nodes import Nodes, State, in_a_row, side_by_side
 from tests.language.streaming.parts import names, parts
+
+
+class Pair(TypedDict, total=False):
+    a: str
+    b: Annotated[list[str], operator.add]
+
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}, "metadata": {"who": "me"}, "tags": ["tg"]}
 
@@ -116,11 +123,11 @@ async def test_a_task_that_is_tried_again_starts_once_and_ends_once(saver: Check
         ("TaskFailed", 2),
         ("TaskStarted", 3),
     ]
-    first = typed[1]
+    begun, first = typed[:2]
     assert isinstance(first, TaskFailed)
     assert first.will_retry
     assert first.retry_at is not None
-    assert 0 < first.retry_at - first.at < 60
+    assert 0 < first.retry_at - begun.at < 60
 
 
 async def test_a_task_that_asks_ends_with_its_questions(saver: Checkpointer, durability: Durability) -> None:
@@ -163,6 +170,29 @@ async def test_an_entrypoint_is_a_task_whose_result_has_no_key(saver: Checkpoint
     start, end = await parts(double, 21, stream_mode="tasks")
 
     assert (start["name"], start["input"], end["result"]) == ("double", 21, {"__end__": 42})
+
+
+async def test_calls_of_tasks_are_told_between_the_start_and_the_end_of_their_caller(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    @task
+    async def double(number: int) -> int:
+        return number * 2
+
+    @entrypoint(checkpointer=saver)
+    async def flow(number: int) -> int:
+        return await double(number) + 1
+
+    chunks = await told(flow, 21, "tasks", durability=durability)
+
+    assert [(chunk["name"], chunk.get("result")) for chunk in chunks] == [
+        ("flow", None),
+        ("double", None),
+        ("double", {"__return__": 42}),
+        ("flow", {"__end__": 43}),
+    ]
+    assert chunks[1]["metadata"] == {"who": "me", "tags": ["tg"]}
+    assert chunks[1]["id"] == chunks[2]["id"] != chunks[0]["id"]
 
 
 # Checkpoints
@@ -214,6 +244,20 @@ async def test_the_task_of_a_nested_graph_says_where_its_state_is(saver: Checkpo
     assert place == {"configurable": {"thread_id": "t", "checkpoint_ns": inside[0][0]}}
     assert inside[1]["config"]["configurable"]["checkpoint_ns"] == inside[0][0]
     assert [each.value for each in (await graph.aget_state(place)).interrupts] == ["?"]
+
+
+async def test_checkpoints_have_the_whole_state_whatever_the_output_is(saver: Checkpointer) -> None:
+    class Out(TypedDict, total=False):
+        b: list[str]
+
+    async def node(state: Pair) -> Pair:
+        return {"a": "private"}
+
+    graph = StateGraph(Pair, output_schema=Out).add_node("node", node).add_edge(START, "node").compile(saver)
+
+    *_, last = await parts(graph, {"a": "in"}, stream_mode="checkpoints")
+
+    assert last["values"] == (await graph.aget_state(last["config"])).values == {"a": "private", "b": []}
 
 
 async def test_without_a_checkpointer_there_are_no_checkpoints() -> None:
@@ -272,10 +316,6 @@ async def test_debug_has_both_with_superstep_kind_and_time(saver: Checkpointer) 
 
 
 async def test_a_commit_says_which_keys_of_the_output_it_changed(saver: Checkpointer) -> None:
-    class Pair(TypedDict, total=False):
-        a: str
-        b: Annotated[list[str], operator.add]
-
     async def node(state: Pair) -> Pair:
         return {"b": ["b"]}
 

@@ -1,8 +1,9 @@
 """What the modes "values" and "updates" tell, beside questions (tests/language/interrupts)."""
 
 import asyncio
+import operator
 from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import pytest
 
@@ -151,6 +152,30 @@ async def test_an_entrypoint_tells_no_values_before_it_has_any(saver: Checkpoint
     assert await parts(shout, "b", stream_mode=["values", "updates"]) == [
         ("updates", {"shout": {"loud": "B"}}),
         ("values", {"loud": "B"}),
+    ]
+
+
+# States that are one value
+
+
+async def test_a_state_that_is_one_value_is_told_as_that_value(saver: Checkpointer) -> None:
+    async def node(state: list[str]) -> list[str]:
+        return ["node"]
+
+    async def ask(state: list[str]) -> list[str]:
+        return [interrupt("?")]
+
+    schema: Any = Annotated[list[str], operator.add]
+    builder: Any = StateGraph(schema)
+    builder.add_sequence([("node", node), ("ask", ask)]).add_edge(START, "node")
+    graph = builder.compile(saver)
+
+    told = await parts(graph, ["in"], stream_mode=["values", "updates"])
+
+    assert told[:3] == [("values", ["in"]), ("updates", {"node": ["node"]}), ("values", ["in", "node"])]
+    assert [(mode, list(part)) for mode, part in told[3:]] == [
+        ("updates", ["__interrupt__"]),
+        ("values", ["__interrupt__"]),
     ]
 
 
