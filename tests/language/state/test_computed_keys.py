@@ -1,0 +1,178 @@
+"""`IsLastStep` and `RemainingSteps`: keys that are computed for each task."""
+
+import operator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypedDict
+
+import pydantic
+import pytest
+
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    GraphRecursionError,
+    GraphValidationError,
+    IsLastStep,
+    ManagedKeyError,
+    RemainingSteps,
+    StateGraph,
+    interrupt,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.state.graphs import Seen, in_a_row
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[Any], operator.add]
+    is_last: IsLastStep
+    remaining: RemainingSteps
+
+
+@dataclass
+class AsDataclass:
+    remaining: RemainingSteps
+    is_last: IsLastStep
+    log: Annotated[list[Any], operator.add] = field(default_factory=list)
+
+
+class AsModel(pydantic.BaseModel):
+    remaining: RemainingSteps
+    is_last: IsLastStep = False
+    log: Annotated[list[Any], operator.add] = []
+
+
+def place(state: Any) -> dict[str, Any]:
+    given = state if isinstance(state, dict) else vars(state)
+    return {"log": [(given["remaining"], given["is_last"])]}
+
+
+@pytest.mark.parametrize("schema", [State, AsDataclass, AsModel])
+async def test_each_task_is_told_how_many_supersteps_may_still_run(
+    saver: Checkpointer, durability: Durability, schema: Any
+) -> None:
+    graph = in_a_row(schema, Seen(), ("a", place), ("b", place), ("c", place)).compile(saver)
+
+    result = await graph.ainvoke({"log": []}, thread_id="t", recursion_limit=3, durability=durability)
+
+    assert result == {"log": [(3, False), (2, False), (1, True)]}
+
+
+async def test_a_loop_ends_itself_before_the_limit_does(saver: Checkpointer) -> None:
+    builder: StateGraph[State] = StateGraph(State)
+    builder.add_node("a", Seen().node("a", lambda state: {"log": [state["remaining"]]}))
+    builder.add_edge(START, "a")
+    builder.add_conditional_edges("a", lambda state: END if state["remaining"] == 1 else "a", ["a", END])
+    graph = builder.compile(saver)
+
+    assert await graph.ainvoke({"log": []}, thread_id="t", recursion_limit=4) == {"log": [4, 3, 2, 1]}
+
+
+async def test_the_limit_counts_anew_for_a_run_that_goes_on(saver: Checkpointer) -> None:
+    nodes = ("a", place), ("ask", lambda state: {"log": [interrupt("?"), state["remaining"]]}), ("b", place)
+    graph = in_a_row(State, Seen(), *nodes).compile(saver)
+
+    await graph.ainvoke({"log": []}, thread_id="t", recursion_limit=2)
+    result = await graph.ainvoke(Command(resume="yes"), thread_id="t", recursion_limit=2)
+
+    assert result == {"log": [(2, False), "yes", 2, (1, True)]}
+
+
+async def test_beyond_the_last_step_the_run_is_stopped(saver: Checkpointer) -> None:
+    graph = in_a_row(State, Seen(), ("a", place), ("b", place)).compile(saver)
+
+    with pytest.raises(GraphRecursionError):
+        await graph.ainvoke({"log": []}, thread_id="t", recursion_limit=1)
+
+    assert (await graph.aget_state(thread_id="t")).values == {"log": [(1, True)]}
+
+
+async def test_they_are_no_part_of_what_is_stored_or_given_back(saver: Checkpointer) -> None:
+    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+
+    result = await graph.ainvoke({"log": ["in"]}, thread_id="t")
+
+    stored = await saver.load("t")
+    assert stored is not None
+    assert {row.channel for row in stored.values} == {"log"}
+    assert result == (await graph.aget_state(thread_id="t")).values == {"log": ["in"]}
+
+
+@pytest.mark.parametrize("schema", [AsDataclass, AsModel])
+async def test_a_class_that_requires_them_is_given_back_all_the_same(saver: Checkpointer, schema: Any) -> None:
+    graph = in_a_row(schema, Seen(), ("a", {})).compile(saver)
+
+    result = await graph.ainvoke({"log": ["in"]}, thread_id="t", version="v2")
+
+    assert (result.value.log, result.value.remaining, result.value.is_last) == (["in"], 0, False)
+
+
+@pytest.mark.parametrize("schema", [AsDataclass, AsModel])
+async def test_an_instance_has_them_and_does_not_write_them(saver: Checkpointer, schema: Any) -> None:
+    graph = in_a_row(schema, Seen(), ("a", lambda state: state)).compile(saver)
+
+    assert await graph.ainvoke({"log": ["in"]}, thread_id="t") == {"log": ["in", "in"]}
+
+
+@pytest.mark.parametrize("result", [{"remaining": 3}, [("remaining", 3)], Command(update={"remaining": 3})])
+async def test_a_node_that_writes_one_is_told_so(saver: Checkpointer, result: Any) -> None:
+    graph = in_a_row(State, Seen(), ("a", result)).compile(saver)
+
+    with pytest.raises(ManagedKeyError, match="node 'a' writes 'remaining', which is computed") as raised:
+        await graph.ainvoke({"log": []}, thread_id="t")
+
+    assert raised.value.key == "remaining"
+
+
+async def test_an_input_that_writes_one_is_told_so(saver: Checkpointer) -> None:
+    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+
+    with pytest.raises(ManagedKeyError, match="the input writes 'is_last'"):
+        await graph.ainvoke({"is_last": True}, thread_id="t")
+
+
+class WithManaged(TypedDict, total=False):
+    log: Annotated[list[Any], operator.add]
+    remaining: RemainingSteps
+
+
+@pytest.mark.parametrize("option", ["input_schema", "output_schema"])
+def test_they_cannot_be_part_of_the_input_or_the_output(option: str) -> None:
+    what = option.removesuffix("_schema")
+
+    with pytest.raises(GraphValidationError, match=rf"the graph's {what}: WithManaged\.remaining is computed"):
+        in_a_row(State, Seen(), ("a", {}), **{option: WithManaged}).compile()
+
+    assert in_a_row(State, Seen(), ("a", {}), **{option: State}).compile().topology.output.managed
+
+
+async def test_a_nodes_own_input_may_have_one_that_the_state_has_not(saver: Checkpointer) -> None:
+    class Plain(TypedDict, total=False):
+        log: Annotated[list[Any], operator.add]
+
+    async def node(state: WithManaged) -> Plain:
+        return {"log": [state["remaining"]]}
+
+    builder: StateGraph[Plain] = StateGraph(Plain)
+    builder.add_node("a", node, input_schema=WithManaged)
+    builder.add_edge(START, "a")
+
+    assert await builder.compile(saver).ainvoke({}, thread_id="t", recursion_limit=5) == {"log": [5]}
+
+
+def test_a_key_cannot_be_computed_here_and_a_channel_there() -> None:
+    class Channel(TypedDict, total=False):
+        remaining: int
+
+    async def node(state: Channel) -> None:
+        """Never called."""
+
+    builder: StateGraph[State] = StateGraph(State)
+    builder.add_node("a", node, input_schema=Channel)
+    builder.add_edge(START, "a")
+
+    with pytest.raises(
+        GraphValidationError, match=r"State\.remaining is computed for each task, and Channel\.remaining is a channel"
+    ):
+        builder.compile()

@@ -1,0 +1,258 @@
+"""`add_messages` as the reducer of a channel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+import pydantic
+import pytest
+
+from durable_graph import (
+    END,
+    REMOVE_ALL_MESSAGES,
+    Checkpointer,
+    Command,
+    GraphValidationError,
+    MessagesState,
+    Overwrite,
+    RemoveMessage,
+    UnmergeableUpdateError,
+    add_messages,
+)
+from durable_graph._runtime.run import Durability
+from durable_graph.records import ValueKind
+from tests.language.state.conftest import Reopen
+from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
+
+A, B, C = ({"id": id_, "content": id_} for id_ in "abc")
+
+
+async def test_messages_are_added_replaced_and_removed(saver: Checkpointer, durability: Durability) -> None:
+    new = {"id": "a", "content": "new"}
+    nodes = ("add", {"messages": [B, C]}), ("replace", {"messages": new}), ("remove", {"messages": RemoveMessage("b")})
+    graph = in_a_row(MessagesState, Seen(), *nodes).compile(saver)
+
+    result = await graph.ainvoke({"messages": [A]}, thread_id="t", durability=durability)
+
+    assert result == {"messages": [new, C]}
+    assert (await graph.aget_state(thread_id="t")).values == result
+
+
+async def test_all_messages_before_it_are_removed(saver: Checkpointer, reopen: Reopen) -> None:
+    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), C]}))
+
+    await graph.compile(saver).ainvoke({"messages": [A, B]}, thread_id="t")
+
+    assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == {"messages": [C]}
+
+
+async def test_a_message_is_given_its_id_when_it_is_written_and_keeps_it(
+    saver: Checkpointer, reopen: Reopen, durability: Durability
+) -> None:
+    mine = {"role": "assistant", "content": "hi"}
+    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": mine}), ("b", {}))
+
+    result = await graph.compile(saver).ainvoke(
+        {"messages": {"role": "user", "content": "hello"}}, thread_id="t", durability=durability
+    )
+
+    ids = [message["id"] for message in result["messages"]]
+    assert [len(id_) for id_ in ids] == [32, 32]
+    assert len(set(ids)) == 2
+    assert "id" not in mine
+    assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == result
+
+
+async def test_a_router_and_the_stream_see_the_ids_that_are_stored(saver: Checkpointer) -> None:
+    routed: list[Any] = []
+
+    def route(state: MessagesState) -> str:
+        routed.extend(state["messages"])
+        return END
+
+    builder = in_a_row(MessagesState, Seen(), ("a", {"messages": {"content": "hi"}}))
+    builder.add_conditional_edges("a", route)
+    graph = builder.compile(saver)
+
+    streamed = [part async for part in graph.astream({"messages": []}, thread_id="t", stream_mode="updates")]
+
+    stored = (await graph.aget_state(thread_id="t")).values["messages"]
+    assert routed == stored == streamed[0]["a"]["messages"]
+
+
+async def test_a_recorded_message_has_its_id_in_another_process(saver: Checkpointer, reopen: Reopen) -> None:
+    nodes = ("a", {"messages": {"content": "of a"}}), ("b", fails_once({"messages": {"content": "of b"}}))
+    graph = side_by_side(MessagesState, Seen(), *nodes, then=("end", {}))
+    with pytest.raises(OnceError):
+        await graph.compile(saver).ainvoke({"messages": []}, thread_id="t")
+    (recorded,) = (await graph.compile(saver).aget_state(thread_id="t")).values["messages"]
+
+    result = await graph.compile(await reopen()).ainvoke(None, thread_id="t")
+
+    assert result["messages"][0] == recorded
+    assert [message["content"] for message in result["messages"]] == ["of a", "of b"]
+
+
+async def test_each_superstep_stores_only_what_it_wrote(saver: Checkpointer) -> None:
+    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": {"content": "short"}})).compile(saver)
+    await graph.ainvoke({"messages": [{"content": "long" * 1000}]}, thread_id="t")
+    for _ in range(3):
+        await graph.ainvoke({"messages": []}, thread_id="t")
+
+    stored = await saver.load("t")
+
+    assert stored is not None
+    rows = [row for row in stored.values if row.channel == "messages"]
+    assert {row.kind for row in rows} == {ValueKind.DELTA}
+    assert sorted(len(row.value) for row in rows)[-2] < 100
+
+
+@pytest.mark.parametrize("update", ["hi", ["hi"], [("user", "hi")]])
+async def test_what_is_no_message_fails_the_node_that_wrote_it(saver: Checkpointer, update: Any) -> None:
+    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": update})).compile(saver)
+
+    with pytest.raises(UnmergeableUpdateError, match=r"node 'a' cannot be written.*'messages'.*write a dict like"):
+        await graph.ainvoke({"messages": []}, thread_id="t")
+    with pytest.raises(UnmergeableUpdateError, match="the input cannot be written"):
+        await graph.ainvoke({"messages": update}, thread_id="u")
+
+
+async def test_removing_what_is_not_there_fails_the_node_and_the_thread_stays_usable(saver: Checkpointer) -> None:
+    names = iter(["x", "a"])
+    graph = in_a_row(MessagesState, Seen(), ("a", lambda _: {"messages": RemoveMessage(next(names))})).compile(saver)
+
+    with pytest.raises(UnmergeableUpdateError, match="no message with the id 'x' to remove") as raised:
+        await graph.ainvoke({"messages": [A, B]}, thread_id="t")
+
+    assert (raised.value.channel, raised.value.where) == ("messages", "the result of node 'a'")
+    assert await graph.ainvoke(None, thread_id="t") == {"messages": [B]}
+
+
+async def test_a_node_may_remove_what_it_added(saver: Checkpointer) -> None:
+    parts = [{"messages": A}, Command(update={"messages": RemoveMessage("a")})]
+
+    assert await in_a_row(MessagesState, Seen(), ("a", parts)).compile(saver).ainvoke(
+        {"messages": [B]}, thread_id="t"
+    ) == {"messages": [B]}
+
+
+async def test_two_nodes_may_remove_the_same_message(saver: Checkpointer) -> None:
+    removes = {"messages": RemoveMessage("a")}
+    graph = side_by_side(MessagesState, Seen(), ("a", removes), ("b", removes), then=("end", {})).compile(saver)
+
+    assert await graph.ainvoke({"messages": [A, B]}, thread_id="t") == {"messages": [B]}
+
+
+async def test_overwritten_messages_have_ids_as_well(saver: Checkpointer, reopen: Reopen) -> None:
+    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": Overwrite([{"content": "new"}, C])}))
+
+    result = await graph.compile(saver).ainvoke({"messages": [A, B]}, thread_id="t")
+
+    assert [message["content"] for message in result["messages"]] == ["new", "c"]
+    assert len(result["messages"][0]["id"]) == 32
+    assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == result
+
+
+async def test_an_overwrite_that_removes_what_is_not_in_it_is_refused(saver: Checkpointer) -> None:
+    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": Overwrite([RemoveMessage("a")])})).compile(saver)
+
+    with pytest.raises(UnmergeableUpdateError, match="no message with the id 'a'"):
+        await graph.ainvoke({"messages": [A]}, thread_id="t")
+
+
+# What messages are
+
+
+@dataclass(frozen=True)
+class Said:
+    content: str
+    id: str | None = None
+
+
+class Struct(msgspec.Struct, frozen=True):
+    content: str
+    id: str | None = None
+
+
+class Model(pydantic.BaseModel):
+    content: str
+    id: str | None = None
+
+
+class WithMore(MessagesState):
+    documents: list[str]
+
+
+class OfDataclasses(TypedDict, total=False):
+    messages: Annotated[list[Said], add_messages]
+
+
+class OfSeveral(TypedDict, total=False):
+    messages: Annotated[Sequence[Said | Struct | Model], add_messages]
+
+
+class OfAnything(TypedDict, total=False):
+    messages: Annotated[list[Any], add_messages]
+
+
+class Bare(TypedDict, total=False):
+    messages: Annotated[list, add_messages]  # type: ignore[type-arg]  # what users write
+
+
+@pytest.mark.parametrize(
+    ("schema", "cls"),
+    [
+        (OfDataclasses, Said),
+        (OfSeveral, Said),
+        (OfSeveral, Struct),
+        (OfSeveral, Model),
+        (OfAnything, Said),
+        (OfAnything, Struct),
+        (Bare, Model),
+        (WithMore, Said),
+    ],
+)
+async def test_messages_come_back_as_what_they_were(saver: Checkpointer, reopen: Reopen, schema: Any, cls: Any) -> None:
+    nodes = (
+        ("a", {"messages": [cls(content="one"), cls(content="two", id="b")]}),
+        ("b", {"messages": RemoveMessage("b")}),
+    )
+    graph = in_a_row(schema, Seen(), *nodes)
+
+    result = await graph.compile(saver, types=[cls]).ainvoke({"messages": []}, thread_id="t")
+
+    (left,) = (await graph.compile(await reopen(), types=[cls]).aget_state(thread_id="t")).values["messages"]
+    assert result["messages"] == [left]
+    assert (type(left), left.content, len(left.id)) == (cls, "one", 32)
+
+
+def test_a_class_of_the_users_may_be_called_as_ours() -> None:
+    class RemoveMessage(msgspec.Struct):  # as in another library
+        id: str
+
+    graph = in_a_row(MessagesState, Seen(), ("a", {})).compile(types=[("RemoveMessage", RemoveMessage)])
+
+    assert graph.topology.channels["messages"].stores_updates
+
+
+def test_messages_that_are_no_list_are_told_when_the_graph_is_compiled() -> None:
+    class Wrong(TypedDict, total=False):
+        messages: Annotated[dict[str, Any], add_messages]
+
+    with pytest.raises(GraphValidationError, match=r"Wrong\.messages: add_messages merges a list"):
+        in_a_row(Wrong, Seen(), ("a", {})).compile()
+
+
+async def test_a_reducer_of_ones_own_may_use_it(saver: Checkpointer, reopen: Reopen) -> None:
+    def last_two(left: list[Any], right: Any) -> list[Any]:
+        return add_messages(left, right)[-2:]
+
+    class Trimmed(TypedDict, total=False):
+        messages: Annotated[list[Any], last_two]
+
+    graph = in_a_row(Trimmed, Seen(), ("a", {"messages": [B]}), ("b", {"messages": C}))
+
+    result = await graph.compile(saver).ainvoke({"messages": [A]}, thread_id="t")
+
+    assert result == (await graph.compile(await reopen()).aget_state(thread_id="t")).values == {"messages": [B, C]}

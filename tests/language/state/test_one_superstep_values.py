@@ -1,0 +1,200 @@
+"""`EphemeralValue`, `AnyValue` and `Topic`: what the next superstep sees, and the one after it does not."""
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    AnyValue,
+    Checkpointer,
+    Command,
+    ConcurrentUpdateError,
+    EphemeralValue,
+    GraphValidationError,
+    LastValue,
+    Overwrite,
+    StateGraph,
+    Topic,
+    interrupt,
+)
+from durable_graph._runtime.run import Durability
+from durable_graph.records import ValueKind
+from tests.language.state.conftest import Reopen
+from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
+
+
+class State(TypedDict, total=False):
+    note: Annotated[str, EphemeralValue]
+    notes: Annotated[str, EphemeralValue(str, guard=False)]
+    any_of: Annotated[str, AnyValue]
+    topic: Annotated[Sequence[str], Topic]
+    log: Annotated[list[str], Topic(accumulate=True)]
+    kept: Annotated[str, LastValue]
+
+
+ALL: dict[str, Any] = {"note": "n", "notes": "n", "any_of": "a", "topic": "t", "log": "l", "kept": "k"}
+GIVEN = {"note": "n", "notes": "n", "any_of": "a", "topic": ["t"], "log": ["l"], "kept": "k"}
+LEFT = {"log": ["l"], "kept": "k"}
+
+
+async def test_what_an_input_brings_is_there_for_the_first_superstep_only(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    seen = Seen()
+    graph = in_a_row(State, seen, ("a", {}), ("b", {})).compile(saver)
+
+    result = await graph.ainvoke(ALL, thread_id="t", durability=durability)
+
+    assert (seen.of("a"), seen.of("b"), result) == ([GIVEN], [LEFT], LEFT)
+
+
+async def test_what_a_node_writes_is_there_for_the_next_superstep_and_then_gone(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    seen = Seen()
+    graph = in_a_row(State, seen, ("a", ALL), ("b", {}), ("c", {})).compile(saver)
+
+    result = await graph.ainvoke({"kept": "in"}, thread_id="t", durability=durability)
+
+    assert (seen.of("b"), seen.of("c"), result) == ([GIVEN], [LEFT], LEFT)
+
+
+async def test_what_is_written_anew_is_there_anew(saver: Checkpointer) -> None:
+    seen = Seen()
+    anew = {"note": "new", "any_of": "new", "topic": ["new", "items"]}
+    await in_a_row(State, seen, ("a", ALL), ("b", anew), ("c", {})).compile(saver).ainvoke({"kept": "in"}, thread_id="t")
+
+    assert seen.of("c") == [{**anew, **LEFT}]
+
+
+async def test_several_writes_of_one_superstep_are_an_error_or_the_last_or_all_of_them(saver: Checkpointer) -> None:
+    seen = Seen()
+
+    def writing(key: str) -> Any:
+        return side_by_side(State, seen, ("a", {key: "a"}), ("b", {key: "b"}), then=("end", {})).compile(saver)
+
+    with pytest.raises(ConcurrentUpdateError, match="'note'"):
+        await writing("note").ainvoke({"kept": ""}, thread_id="note")
+    for key in ("notes", "any_of", "topic", "log"):
+        await writing(key).ainvoke({}, thread_id=key)
+
+    ends = [{key: value for key, value in given.items() if key in ALL} for given in seen.of("end")]
+    assert ends == [{"notes": "b"}, {"any_of": "b"}, {"topic": ["a", "b"]}, {"log": ["a", "b"]}]
+
+
+async def test_what_was_cleared_is_cleared_in_the_store(
+    saver: Checkpointer, reopen: Reopen, durability: Durability
+) -> None:
+    graph = in_a_row(State, Seen(), ("a", ALL), ("b", {}))
+    await graph.compile(saver).ainvoke({"note": "in"}, thread_id="t", durability=durability)
+
+    stored = await saver.load("t")
+
+    assert stored is not None
+    newest = {row.channel: row.kind for row in sorted(stored.values, key=lambda row: row.no)}
+    assert {newest[key] for key in ("note", "notes", "any_of", "topic")} == {ValueKind.ABSENT}
+    assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == LEFT
+
+
+async def test_a_run_that_goes_on_elsewhere_has_what_the_superstep_before_wrote(
+    saver: Checkpointer, reopen: Reopen, durability: Durability
+) -> None:
+    seen = Seen()
+    graph = in_a_row(State, seen, ("a", ALL), ("b", fails_once({"log": ["b"]})), ("c", {}))
+    with pytest.raises(OnceError):
+        await graph.compile(saver).ainvoke({"kept": "in"}, thread_id="t", durability=durability)
+
+    await graph.compile(await reopen()).ainvoke(None, thread_id="t")
+
+    assert (seen.of("b"), seen.of("c")) == ([GIVEN, GIVEN], [{"kept": "k", "log": ["l", "b"]}])
+
+
+async def test_it_stays_while_its_superstep_waits_for_an_answer(saver: Checkpointer, reopen: Reopen) -> None:
+    seen = Seen()
+    graph = in_a_row(State, seen, ("a", ALL), ("ask", lambda _: {"log": interrupt("?")}), ("c", {}))
+    await graph.compile(saver).ainvoke({"kept": "in"}, thread_id="t")
+
+    await graph.compile(await reopen()).ainvoke(Command(resume="yes"), thread_id="t")
+
+    assert (seen.of("ask"), seen.of("c")) == ([GIVEN, GIVEN], [{"kept": "k", "log": ["l", "yes"]}])
+
+
+async def test_an_edit_counts_as_a_superstep(saver: Checkpointer) -> None:
+    config = {"configurable": {"thread_id": "t"}}
+    graph = in_a_row(State, Seen(), ("a", ALL)).compile(saver)
+    await graph.ainvoke({"kept": "in"}, thread_id="t")
+
+    before = (await graph.aget_state(config)).values
+    await graph.aupdate_state(config, {"note": "edited"}, as_node="a")
+
+    assert before == GIVEN
+    assert (await graph.aget_state(config)).values == {"note": "edited", **LEFT}
+
+
+async def test_new_input_is_a_superstep_of_its_own(saver: Checkpointer) -> None:
+    seen = Seen()
+    graph = in_a_row(State, seen, ("a", ALL)).compile(saver)
+
+    await graph.ainvoke({"kept": "in"}, thread_id="t")
+    await graph.ainvoke({"any_of": "in"}, thread_id="t")
+
+    assert seen.of("a")[1] == {"any_of": "in", **LEFT}
+
+
+async def test_a_topic_may_be_overwritten_and_the_rest_comes_after(saver: Checkpointer) -> None:
+    nodes = ("a", {"topic": "a", "log": "a"}), ("b", {"topic": Overwrite(["b"]), "log": Overwrite(["b"])})
+    seen = Seen()
+    await side_by_side(State, seen, *nodes, then=("end", {})).compile(saver).ainvoke(ALL, thread_id="t")
+
+    assert seen.of("end") == [{"topic": ["b", "a"], "log": ["b", "a"], "kept": "k"}]
+
+
+async def test_writing_no_items_leaves_a_topic_without_value(saver: Checkpointer) -> None:
+    graph = in_a_row(State, Seen(), ("a", {"topic": []}), ("b", {"log": []})).compile(saver)
+
+    assert await graph.ainvoke({"topic": "in"}, thread_id="t") == {}
+
+
+def test_a_topic_that_is_no_list_is_told_when_the_graph_is_compiled() -> None:
+    class Wrong(TypedDict, total=False):
+        topic: Annotated[dict[str, str], Topic]
+
+    with pytest.raises(GraphValidationError, match=r"Wrong\.topic: a Topic holds a list"):
+        in_a_row(Wrong, Seen(), ("a", {})).compile()
+
+
+@dataclass
+class AsDataclass:
+    note: Annotated[str | None, EphemeralValue] = None
+    topic: Annotated[list[str], Topic] = field(default_factory=list)
+
+
+async def test_a_dataclass_has_its_defaults_where_nothing_is_left(saver: Checkpointer) -> None:
+    seen = Seen()
+    graph: StateGraph[Any] = in_a_row(AsDataclass, seen, ("a", AsDataclass("n", ["t"])), ("b", {}), ("c", {}))
+
+    await graph.compile(saver).ainvoke({}, thread_id="t")
+
+    assert (seen.of("b"), seen.of("c")) == ([AsDataclass("n", ["t"])], [AsDataclass()])
+
+
+class Mixed(TypedDict, total=False):
+    note: Annotated[str, EphemeralValue]
+    log: Annotated[list[str], operator.add]
+
+
+async def test_a_finished_siblings_note_is_not_cleared_by_the_input_that_supersedes_the_rest(
+    saver: Checkpointer,
+) -> None:
+    seen = Seen()
+    nodes = ("a", {"note": "of a"}), ("b", fails_once({"log": ["b"]}))
+    graph = side_by_side(Mixed, seen, *nodes, then=("end", {})).compile(saver)
+    with pytest.raises(OnceError):
+        await graph.ainvoke({"log": ["in"]}, thread_id="t")
+
+    await graph.ainvoke({"log": ["again"]}, thread_id="t")
+
+    assert seen.of("b")[1] == {"note": "of a", "log": ["in", "again"]}
