@@ -1,5 +1,6 @@
 """Workflows as functions: `@entrypoint` makes one durable, `@task` what it calls."""
 
+import asyncio
 import contextlib
 import functools
 import inspect
@@ -16,7 +17,7 @@ from durable_graph.caching import Cache
 from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec
-from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError
+from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError, PlainCallerError
 from durable_graph.graph import ChannelCodec, Node, Schema, Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, name_of, signature_of
@@ -73,6 +74,8 @@ class TaskFunction(Generic[P, ReturnT]):
         scope = current.get()
         if scope is None or scope.is_over:
             raise OutsideOfRunError(f"the task {self.name!r}")
+        if not _is_in_loop():
+            raise PlainCallerError(self.name, scope.node)
         return scope.calls.start(scope, self._definition, args, kwargs)  # type: ignore[no-any-return]
 
 
@@ -183,6 +186,14 @@ def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
     except (ValueError, TypeError):
         # A builtin that does not tell.
         return None
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _codec_of_result(function: Callable[..., Any]) -> Any:

@@ -30,7 +30,7 @@ from durable_graph._runtime.results import Result, read_result
 from durable_graph._runtime.routing import choose, routers_of
 from durable_graph._runtime.session import Scope, Session, current
 from durable_graph._runtime.unwinding import GraphBubbleUp, GraphInterrupt, ParentCommand, unwrapped
-from durable_graph._runtime.writing import encode_argument
+from durable_graph._runtime.writing import encode_anything
 from durable_graph.caching import CacheKey
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import NodeCancelledError, ParentCommandError, StalePlanError
@@ -56,6 +56,10 @@ class Trial:
     first_started: float
     calls: Calls | None = None
     error: BaseException | None = None
+    """What the node failed with, for its error handler."""
+    handler_tries: int = 0
+    pause: float = 0.0
+    """Seconds until the error handler is tried again."""
     is_first: bool = True
 
     def calls_of(self, scope: Scope) -> Calls:
@@ -185,7 +189,7 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
     session = scope.session
     given = _given(scope, task, node)
     extra = injected(scope, node.injected)
-    action, is_async = node.action, node.is_async
+    action, is_async, timeout = node.action, node.is_async, _timeout(task, node)
     if isinstance(previous, Handling):
         handler = node.error_handler
         if handler is None:
@@ -194,11 +198,11 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
         error = trial.error if trial.error is not None else RuntimeError(previous.error)
         told = {"error": NodeError(task.node, error)}
         extra = injected(scope, handler.injected, told)
-        action, is_async = handler.action, handler.is_async
+        action, is_async, timeout = handler.action, handler.is_async, handler.timeout
     photograph = {}
     if session.run.is_checked and task.argument is None:
         photograph = photographed(session.topology, scope.state.values, node.input.keys)
-    called = await call_action(scope, partial(action, given, **extra), is_async, _timeout(task, node))
+    called = await call_action(scope, partial(action, given, **extra), is_async, timeout)
     if scope.has_calls:
         await scope.calls.wait()
     has_keys = isinstance(called.result, Mapping) and not session.topology.state.is_single
@@ -272,7 +276,8 @@ def _interrupted(scope: Scope, task: Task, previous: Outcome | None, error: Grap
 def _asks(scope: Scope, interrupts: tuple[Interrupt, ...]) -> tuple[Ask, ...]:
     session = scope.session
     return tuple(
-        Ask(each, encode_argument(session.topology, each.value, session.max_value_bytes).data) for each in interrupts
+        Ask(each, encode_anything(session.topology, each.value, "the value of an interrupt", session.max_value_bytes))
+        for each in interrupts
     )
 
 

@@ -16,7 +16,7 @@ from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.entering import adopt, commit_now, tell_resumed
 from durable_graph._runtime.results import goto_routes
 from durable_graph._runtime.session import Session
-from durable_graph._runtime.writing import encode_argument, update_writes
+from durable_graph._runtime.writing import encode_anything, update_writes
 from durable_graph.checkpointing import verify_records
 from durable_graph.errors import (
     CheckpointConflictError,
@@ -84,7 +84,7 @@ async def _record(session: Session, state: State, recorded: Recorded, command: C
 
 
 def _encoded(session: Session, value: Any) -> bytes | None:
-    return encode_argument(session.topology, value, session.max_value_bytes).data
+    return encode_anything(session.topology, value, "the answer to an interrupt", session.max_value_bytes)
 
 
 def _ids(resume: Any, answered: tuple[Outcome, ...]) -> set[str]:

@@ -22,6 +22,7 @@ from durable_graph.errors import (
     ReducerError,
     UnknownStateKeyError,
     UnmergeableUpdateError,
+    UnstorableValueError,
 )
 from durable_graph.graph import START, Node, Schema, Topology
 
@@ -220,6 +221,23 @@ def encode_argument(topology: Topology, value: Any, max_value_bytes: int | None)
     data = topology.argument.encode(stored_part(topology, value))
     check_size("the argument of a Send", data, max_value_bytes)
     return Argument(value, data)
+
+
+def encode_anything(topology: Topology, value: Any, what: str, max_value_bytes: int | None) -> bytes | None:
+    """The bytes of a value that no channel declares; None where nothing is stored. `what` it is, in errors.
+
+    Raises `UnstorableValueError`, `ValueTooLargeError`.
+    """
+    if max_value_bytes is None:
+        return None
+    try:
+        data = topology.argument.encode(value)
+    except UnstorableValueError as error:
+        raise UnstorableValueError(
+            channel=what, path=error.path, type_name=error.type_name, why=error.why, remedy=error.remedy
+        ) from None
+    check_size(what, data, max_value_bytes)
+    return data
 
 
 def stored_part(topology: Topology, argument: Any) -> Any:

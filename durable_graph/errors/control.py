@@ -141,3 +141,14 @@ class StreamOverflowError(DurableGraphError):
 
 class StreamMisuseError(DurableGraphError, RuntimeError):
     """A stream of events read where or when it cannot be."""
+
+
+class PlainCallerError(DurableGraphError, RuntimeError):
+    """A task was called by a plain function, which cannot await it."""
+
+    def __init__(self, task: str, node: str) -> None:
+        self.task = task
+        self.node = node
+        super().__init__(
+            f"{node!r} is a plain function and called the task {task!r}, which has to be awaited; make {node!r} async"
+        )

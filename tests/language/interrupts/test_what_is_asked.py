@@ -1,0 +1,61 @@
+"""What may be asked and answered: anything that can be stored, whole."""
+
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import START, Checkpointer, Command, StateGraph, UnstorableValueError, UntrackedValue, interrupt
+from durable_graph.errors import PlainCallerError
+from durable_graph.functional import task
+
+
+class State(TypedDict, total=False):
+    answer: Any
+    connection: Annotated[Any, UntrackedValue]
+
+
+def asking(question: Any) -> StateGraph[State]:
+    async def ask(state: State) -> State:
+        return {"answer": interrupt(question)}
+
+    return StateGraph(State).add_node(ask).add_edge(START, "ask")
+
+
+async def test_a_question_that_cannot_be_stored_fails_its_node_and_says_what_it_is(saver: Checkpointer) -> None:
+    with pytest.raises(UnstorableValueError, match="the value of an interrupt is an object"):
+        await asking(object()).compile(saver).ainvoke({}, thread_id="t")
+
+
+async def test_an_answer_that_cannot_be_stored_is_refused_and_the_question_stays_open(saver: Checkpointer) -> None:
+    graph = asking("sure?").compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+
+    with pytest.raises(UnstorableValueError, match=r"the answer to an interrupt\['why'\] is an object"):
+        await graph.ainvoke(Command(resume={"why": object()}), thread_id="t")
+
+    assert (await graph.ainvoke(Command(resume="yes"), thread_id="t"))["answer"] == "yes"
+
+
+async def test_questions_and_answers_keep_keys_that_the_state_does_not_store(saver: Checkpointer) -> None:
+    graph = asking({"connection": "which?"}).compile(saver)
+
+    await graph.ainvoke({}, thread_id="t")
+    (question,) = (await graph.aget_state(thread_id="t")).interrupts
+    result = await graph.ainvoke(Command(resume={"connection": "this"}), thread_id="t")
+
+    assert question.value == {"connection": "which?"}
+    assert result["answer"] == {"connection": "this"}
+
+
+async def test_a_plain_function_cannot_call_a_task_and_is_told_so(saver: Checkpointer) -> None:
+    @task
+    async def look() -> int:
+        return 1
+
+    def plain(state: State) -> State:
+        return {"answer": look()}
+
+    graph = StateGraph(State).add_node(plain).add_edge(START, "plain").compile(saver)
+
+    with pytest.raises(PlainCallerError, match="'plain' is a plain function and called the task 'look'"):
+        await graph.ainvoke({}, thread_id="t")
