@@ -1,0 +1,185 @@
+"""What was promised, and where a survival broke it: every violation as a sentence. An empty list is what is wanted."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from durable_graph._runtime.run import Durability
+from tests.crash.language.kept import Kept
+from tests.crash.language.lives import Life, Survival
+from tests.crash.language.saying import Said, Spot, label_of
+from tests.crash.language.stories import Story
+
+
+def violations(story: Story, undisturbed: Survival, survived: Survival, mode: Durability) -> list[str]:
+    """Compared with the same story that nothing happened to."""
+    oracle = _Oracle(story, undisturbed, survived, mode)
+    return [*oracle.of_the_end(), *oracle.of_every_life(), *oracle.of_repetitions()]
+
+
+class _Oracle:
+    def __init__(self, story: Story, undisturbed: Survival, survived: Survival, mode: Durability) -> None:
+        self._story = story
+        self._undisturbed = undisturbed
+        self._survived = survived
+        self._mode = mode
+        self._labels = survived.labels
+        self._asked = {id_: value for life in survived.lives for id_, value in life.questions.items()}
+
+    # The end
+
+    def of_the_end(self) -> Iterator[str]:
+        wanted, got = self._undisturbed.found[-1], self._survived.found[-1]
+        if self._survived.progress.number != len(self._story.calls):
+            yield "the client did not come to its end"
+        if got.is_finished != wanted.is_finished:
+            yield "the run did not come to its end"
+        if got.state != wanted.state:
+            yield f"the final state differs: {got.state} instead of {wanted.state}"
+        wanted_done = Counter(self._undisturbed.labels.get(spot) for spot in wanted.done)
+        got_done = Counter(self._labels.get(spot) for spot in got.done)
+        yield from (f"{label!r} is missing" for label in wanted_done - got_done)
+        yield from (f"{label!r} is there twice" for label in got_done - wanted_done)
+        if len(got.answers) != len(wanted.answers):
+            yield f"{len(got.answers)} answers are kept instead of {len(wanted.answers)}"
+        yield from self._of_the_rows(wanted, got)
+
+    def _of_the_rows(self, wanted: Kept, got: Kept) -> Iterator[str]:
+        if self._story.has_races:
+            if _sizes(got) != _sizes(wanted):
+                yield f"rows are missing or doubled: {_sizes(got)} instead of {_sizes(wanted)}"
+            return
+        for ns in sorted({*wanted.rows, *got.rows}):
+            if ns not in got.rows or ns not in wanted.rows:
+                yield f"namespace {ns!r} is {'doubled' if ns in got.rows else 'missing'}"
+                continue
+            mine, theirs = got.rows[ns], wanted.rows[ns]
+            if mine.checkpoints != theirs.checkpoints:
+                yield f"the checkpoints of {ns!r} differ: {_numbers(got, ns)} instead of {_numbers(wanted, ns)}"
+            if mine.values != theirs.values:
+                yield f"the bytes of the state of {ns!r} differ"
+            if mine.records != theirs.records:
+                yield f"the records of {ns!r} differ: {mine.records} instead of {theirs.records}"
+
+    # Each process
+
+    def of_every_life(self) -> Iterator[str]:
+        for life, (before, after) in zip(self._survived.lives, pairwise(self._survived.found), strict=True):
+            yield from self._of_what_ran(life, before, after)
+            yield from self._of_what_was_lost(before, after)
+            yield from self._of_what_was_told(life, after)
+            yield from self._of_questions(life, before, after)
+
+    def _of_what_ran(self, life: Life, before: Kept, after: Kept) -> Iterator[str]:
+        over = {role: self._named(spots) for role, spots in (("node", before.nodes_over), ("", before.done))}
+        for said in life.said:
+            if said.moment == "start" and said.label in over["node" if said.role == "node" else ""]:
+                yield f"{said.label!r} ran again although its result was recorded"
+        if life.said and not after.exists:
+            yield "code ran before the input was accepted"
+        if self._mode != "sync":
+            return
+        if life.point is not None and life.point.moment != "after":
+            # An attempt after the first is no new start: it was decided on, and recorded, before.
+            late = [said.label for said in life.late if said.attempt == 1]
+            # Where graphs race, what was recorded for one may reach it just after the store has failed another.
+            if len(late) > (self._story.width if self._story.has_races else 0):
+                yield from (f"{label!r} was started although the store could not be written" for label in late)
+        ended = {said.label for said in life.said if said.moment == "end"}
+        left = ended - self._named(after.done | after.nodes_over)
+        if len(left) > self._story.width:
+            yield f"{len(left)} tasks had ended and were not recorded: {sorted(left)}"
+
+    def _of_what_was_lost(self, before: Kept, after: Kept) -> Iterator[str]:
+        yield from (f"the result of {self._labels.get(spot)!r} is lost" for spot in before.done - after.done)
+        yield from (f"the end of {self._labels.get(spot)!r} is lost" for spot in before.nodes_over - after.nodes_over)
+        for id_, answer in before.answers.items():
+            if after.answers.get(id_) != answer:
+                yield f"the answer to {self._asked.get(id_)!r} is lost"
+
+    def _of_what_was_told(self, life: Life, after: Kept) -> Iterator[str]:
+        spots = {said.task_id: said.spot for each in self._survived.lives for said in each.said}
+        for task in life.told_tasks & spots.keys():
+            if spots[task] not in after.done:
+                yield f"{self._labels.get(spots[task])!r} was told to be finished and was not recorded"
+        if life.told_checkpoints - after.checkpoint_ids:
+            yield f"{len(life.told_checkpoints - after.checkpoint_ids)} checkpoints were told and not committed"
+        done = self._named(after.done)
+        for said in life.said:
+            if said.moment == "seen" and said.label not in done:
+                yield f"the result of {said.label!r} was seen and is not recorded"
+
+    # Questions
+
+    def _of_questions(self, life: Life, before: Kept, after: Kept) -> Iterator[str]:
+        answered_before, answered_after = self._texts(before), self._texts(after)
+        for question in life.questions.values():
+            if question in answered_before:
+                yield f"{question!r} was asked again although its answer was recorded"
+        for question in after.open.values():
+            if question in answered_after:
+                yield f"{question!r} is open again although its answer was recorded"
+        for said in life.said:
+            if said.moment == "answered" and said.label not in answered_after:
+                yield f"the answer to {said.label!r} was seen and is not recorded"
+
+    def _texts(self, kept: Kept) -> set[str]:
+        return {self._asked[id_] for id_ in kept.answers if id_ in self._asked}
+
+    # Repetitions
+
+    def of_repetitions(self) -> Iterator[str]:
+        """A task runs as often as in the undisturbed story, and once more for each process that died in it."""
+        wanted = Counter(_started(self._undisturbed.lives))
+        allowed = wanted.copy()
+        for life, after in zip(self._survived.lives, self._survived.found[1:], strict=True):
+            if life.has_crashed:
+                allowed.update(self._in_flight(life, after))
+        for label, times in (Counter(_started(self._survived.lives)) - allowed).items():
+            yield f"{label!r} ran {times} times too often"
+
+    def _in_flight(self, life: Life, after: Kept) -> Iterator[str]:
+        """What had begun and come to nothing that is recorded: in "sync" mode, one attempt at a node.
+
+        The attempts at a call are not recorded one by one, and in the other modes those at a node may be behind.
+        """
+        starts: dict[str, list[Said]] = {}
+        for said in life.said:
+            if said.moment == "start":
+                starts.setdefault(said.label, []).append(said)
+        for label, attempts in starts.items():
+            last = attempts[-1]
+            if _has_come_to_something(last, after):
+                continue
+            is_call = not after.rows[last.spot.ns].checkpoints
+            if is_call or self._mode != "sync":
+                yield from (label for said in attempts if said.attempt > after.failures.get(said.spot, 0))
+            else:
+                yield label
+
+    def _named(self, spots: frozenset[Spot]) -> set[str]:
+        return {self._labels[spot] for spot in spots if spot in self._labels}
+
+
+def _has_come_to_something(said: Said, kept: Kept) -> bool:
+    if said.spot in kept.done or (said.role == "node" and said.spot in kept.nodes_over):
+        return True
+    return said.spot in kept.waiting or kept.failures.get(said.spot, 0) >= said.attempt
+
+
+def _started(lives: Sequence[Life]) -> Iterator[str]:
+    return (said.label for life in lives for said in life.said if said.moment == "start")
+
+
+def _sizes(kept: Kept) -> dict[str, tuple[int, int]]:
+    """How many checkpoints and records there are in the namespaces of these names."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for ns, rows in kept.rows.items():
+        name = label_of(ns)
+        checkpoints, records = sizes.get(name, (0, 0))
+        sizes[name] = checkpoints + len(rows.checkpoints), records + len(rows.records)
+    return sizes
+
+
+def _numbers(kept: Kept, ns: str) -> list[tuple[int, int]]:
+    return [(row[0], row[1]) for row in kept.rows[ns].checkpoints]
