@@ -67,6 +67,73 @@ def test_the_fork_leaves_the_other_line_as_it_was(run_example: RunExample) -> No
     assert kept == "Still there: ['e4', 'reply to e4', 'f4', 'reply to f4']"
 
 
+def test_the_payment_is_approved_in_a_second_process_and_what_ran_in_the_first_is_not_run_again(
+    run_example: RunExample,
+) -> None:
+    told = lines_of(run_example("approval"))
+
+    assert told == [
+        "The first process:",
+        "  add_fee runs",
+        "  approve runs",
+        "The run asks: {'question': 'Pay this?', 'total': 5050}",
+        "The second process:",
+        "Still open: Pay this?",
+        "  approve runs",
+        "  pay runs",
+        "The end: paid 5050",
+    ]
+
+
+def test_each_piece_is_a_task_and_their_results_come_in_the_order_of_the_sends(run_example: RunExample) -> None:
+    told = lines_of(run_example("map_reduce"))
+
+    assert told == ["2 in 'a word'", "1 in 'one'", "3 in 'three words here'", "The longest: 'three words here'"]
+
+
+def test_the_inner_graph_asks_and_can_be_looked_at_while_it_waits(run_example: RunExample) -> None:
+    told = lines_of(run_example("subgraph"))
+
+    assert told == [
+        "  book_train runs",
+        "  search runs",
+        "Outer: {'city': 'Oslo', 'train': 'to Oslo'}, next: hotel",
+        "Inner: {'city': 'Oslo', 'offers': ['Oslo Inn', 'Hotel Oslo']}, next: choose",
+        "Asked: ['Oslo Inn', 'Hotel Oslo']",
+        "The end: {'city': 'Oslo', 'train': 'to Oslo', 'hotel': 'Hotel Oslo'}",
+    ]
+
+
+def test_the_past_is_corrected_on_a_line_of_its_own(run_example: RunExample) -> None:
+    told = lines_of(run_example("time_travel"))
+
+    assert told == [
+        "What happened, newest first:",
+        "  {'topic': 'taxes', 'joke': 'a joke about taxes'}, next: nothing",
+        "  {'topic': 'taxes'}, next: tell",
+        "  {}, next: choose_topic",
+        "Corrected: a joke about cats",
+        "The first line is kept: a joke about taxes",
+        "The thread goes on from: a joke about cats",
+    ]
+
+
+def test_a_resumed_workflow_takes_the_results_of_its_tasks_from_the_record(run_example: RunExample) -> None:
+    told = lines_of(run_example("functional"))
+
+    assert told == [
+        "The first workflow:",
+        "  translate('tea') runs",
+        "  translate('cup') runs",
+        "  asks {'question': 'Keep these?', 'translations': ['TEA', 'CUP']}",
+        "Resumed with an answer, it runs again, and its tasks do not:",
+        "  returns {'tea': 'TEA', 'cup': 'CUP'}",
+        "The next one knows what the first one returned:",
+        "  translate('pot') runs",
+        "  returns {'tea': 'TEA', 'cup': 'CUP', 'pot': 'POT'}",
+    ]
+
+
 def test_the_readme_lists_every_example() -> None:
     names = {path.stem for path in (ROOT / "examples").iterdir() if path.suffix == ".py" or path.is_dir()}
     listed = (ROOT / "examples" / "README.md").read_text()
