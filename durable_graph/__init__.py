@@ -31,6 +31,9 @@ from durable_graph._runtime.events import (
 from durable_graph._runtime.output import (
     GraphOutput,
 )
+from durable_graph._runtime.run import (
+    Durability,
+)
 from durable_graph._runtime.snapshot import (
     SnapshotTask,
     StateSnapshot,
@@ -43,6 +46,9 @@ from durable_graph._runtime.unwinding import (
     GraphBubbleUp,
     GraphInterrupt,
     ParentCommand,
+)
+from durable_graph._runtime.views import (
+    StreamMode,
 )
 from durable_graph._runtime.writer import (
     StreamWriter,
@@ -205,6 +211,7 @@ __all__ = [
     "Drawing",
     "DrawnEdge",
     "DrawnNode",
+    "Durability",
     "DurableGraphError",
     "EphemeralValue",
     "Event",
@@ -272,6 +279,7 @@ __all__ = [
     "StoreReadOnlyError",
     "StoreUnavailableError",
     "StreamMisuseError",
+    "StreamMode",
     "StreamOverflowError",
     "StreamWriter",
     "SubgraphBusyError",
