@@ -49,6 +49,22 @@ def restore_page(topology: Topology, page: HistoryPage, skipped: Container[int] 
 
     A value that several of them have is decoded once.
     """
+    rows, last_rows = rows_in(page)
+    decoded: dict[tuple[str, int], Any] = {}
+    for checkpoint in page.checkpoints:
+        if checkpoint.no in skipped:
+            continue
+        chains = {channel: chain_to(rows, channel, no) for channel, no in last_rows[checkpoint.no].items()}
+        records = [record for record in page.records if checkpoint.born <= record.born <= checkpoint.no]
+        yield _restored(topology, page.thread.origin, checkpoint, chains, records, decoded)
+
+
+Rows = Mapping[tuple[str, int], ValueRow]
+"""Rows by channel and number."""
+
+
+def rows_in(page: HistoryPage) -> tuple[Rows, dict[int, dict[str, int]]]:
+    """Every row of a page, and for each of its checkpoints the number of each channel's last row."""
     rows = {(row.channel, row.no): row for base in page.bases.values() for row in base}
     rows.update(((row.channel, row.no), row) for row in page.values)
     written: dict[int, dict[str, int]] = {}
@@ -63,13 +79,7 @@ def restore_page(topology: Topology, page: HistoryPage, skipped: Container[int] 
     # A parent is older than what was made from it, so it has been seen.
     for checkpoint in reversed(page.checkpoints):
         last_rows[checkpoint.no] = {**last_rows.get(checkpoint.parent, {}), **written.get(checkpoint.no, {})}
-    decoded: dict[tuple[str, int], Any] = {}
-    for checkpoint in page.checkpoints:
-        if checkpoint.no in skipped:
-            continue
-        chains = {channel: chain_to(rows, channel, no) for channel, no in last_rows[checkpoint.no].items()}
-        records = [record for record in page.records if checkpoint.born <= record.born <= checkpoint.no]
-        yield _restored(topology, page.thread.origin, checkpoint, chains, records, decoded)
+    return rows, last_rows
 
 
 def _restored(

@@ -9,7 +9,8 @@ import msgspec
 from durable_graph._engine.admit import Superseded
 from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.restore import Restored, restore, restore_page
-from durable_graph._engine.state import State, state_of
+from durable_graph._engine.results import Made, made_in
+from durable_graph._engine.state import state_of
 from durable_graph._engine.task import (
     Argument,
     Done,
@@ -30,6 +31,8 @@ from durable_graph.graph.drawing import NodeStatus, status_of
 from durable_graph.records import checkpoint_id
 
 PAGE = 50
+_NEARBY = (64, 1024)
+"""How far behind a checkpoint the one that it led to is looked for, in numbers."""
 
 
 class SnapshotTask(msgspec.Struct, frozen=True):
@@ -42,7 +45,7 @@ class SnapshotTask(msgspec.Struct, frozen=True):
     id: str
     name: str
     error: str | None
-    result: Mapping[str, Any] | None
+    result: Any
     interrupts: tuple[Interrupt, ...] = ()
     state: Any = None
     path: tuple[str, ...] = ()
@@ -100,8 +103,26 @@ async def read_snapshot(
             raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no))
         return StateSnapshot({}, (), place.config(None), None, None, None, ())
     identity = Identity(place.thread_id, incarnation, place.ns)
-    snapshot = _snapshot(own, identity, restored, is_head=place.no is None)
+    made = None if place.no is None else await _made_after(own, saver, place, restored)
+    snapshot = _snapshot(own, identity, restored, made, is_head=place.no is None)
     return await _with_nested(own, saver, place, snapshot) if subgraphs else snapshot
+
+
+async def _made_after(topology: Topology, saver: Checkpointer, place: Place, restored: Restored) -> Made | None:
+    """What the only task of an older checkpoint wrote, if the superstep that it made is not too far from it."""
+    state = restored.state
+    if len(state.plan) != 1 or isinstance(restored.recorded.get(state.plan[0].key), Done | RoutingOpen):
+        return None
+    for distance in _NEARBY:
+        made = await _made_near(topology, saver, place, state.no, distance)
+        if state.no in made:
+            return made[state.no]
+    return None
+
+
+async def _made_near(topology: Topology, saver: Checkpointer, place: Place, no: int, distance: int) -> dict[int, Made]:
+    page = await saver.history(place.thread_id, place.ns, before=no + distance, limit=distance)
+    return {} if page is None else made_in(topology, page, damaged(page))
 
 
 async def _with_nested(topology: Topology, saver: Checkpointer, place: Place, snapshot: StateSnapshot) -> StateSnapshot:
@@ -134,7 +155,7 @@ async def _nested(topology: Topology, saver: Checkpointer, place: Place, task: S
     if restored is None:
         return None
     identity = Identity(place.thread_id, found.thread.incarnation, ns)
-    snapshot = _snapshot(own, identity, restored, is_head=place.no is None)
+    snapshot = _snapshot(own, identity, restored, None, is_head=place.no is None)
     return await _with_nested(own, saver, inner, snapshot)
 
 
@@ -160,6 +181,8 @@ async def read_history(
     is `wanted`. Read in pages, each consistent in itself."""
     own = topology_at(topology, place.ns)
     left, before = limit, place.no
+    # What was made of a page's newest checkpoints is on the page before it.
+    made = {} if before is None else await _made_near(own, saver, place, before, _NEARBY[0])
     while left is None or left > 0:
         size = PAGE if left is None or wanted else min(PAGE, left)
         page = await saver.history(place.thread_id, place.ns, before=before, limit=size)
@@ -167,12 +190,13 @@ async def read_history(
             return
         errors = damaged(page)
         identity = Identity(place.thread_id, page.thread.incarnation, place.ns)
+        made.update(made_in(own, page, errors))
         for restored in restore_page(own, page, errors):
             # What is older than a damaged checkpoint is read by asking for what is before it.
             for no in sorted(errors, reverse=True):
                 if no > restored.row.no:
                     raise errors[no]
-            snapshot = _snapshot(own, identity, restored, is_head=False)
+            snapshot = _snapshot(own, identity, restored, made.get(restored.row.no), is_head=False)
             if not _matches(snapshot, wanted):
                 continue
             yield snapshot
@@ -191,7 +215,9 @@ def _matches(snapshot: StateSnapshot, wanted: Mapping[str, Any] | None) -> bool:
     return not wanted or all(key in metadata and metadata[key] == value for key, value in wanted.items())
 
 
-def _snapshot(topology: Topology, identity: Identity, restored: Restored, *, is_head: bool) -> StateSnapshot:
+def _snapshot(
+    topology: Topology, identity: Identity, restored: Restored, made: Made | None, *, is_head: bool
+) -> StateSnapshot:
     state, header, row = restored.state, restored.header, restored.row
     place = Place(identity.thread, identity.ns, row.no)
     finished = {key for key, outcome in restored.recorded.items() if isinstance(outcome, Done)}
@@ -200,7 +226,9 @@ def _snapshot(topology: Topology, identity: Identity, restored: Restored, *, is_
     if not ahead:
         # Every result is recorded and only the commit is missing: to call that finished would hide it from who resumes.
         ahead = list(state.plan)
-    tasks = tuple(_task(topology, identity, state, task, restored.recorded.get(task.key)) for task in state.plan)
+    if made is not None and (len(state.plan) != 1 or made.step != state.step + 1 or made.node != state.plan[0].node):
+        made = None
+    tasks = tuple(_task(topology, identity, task, restored.recorded.get(task.key), made) for task in state.plan)
     return StateSnapshot(
         values=state_of(topology, values),
         next=tuple(task.node for task in ahead),
@@ -215,21 +243,32 @@ def _snapshot(topology: Topology, identity: Identity, restored: Restored, *, is_
     )
 
 
-def _task(topology: Topology, identity: Identity, state: State, task: Task, outcome: Outcome | None) -> SnapshotTask:
-    error = outcome.error if isinstance(outcome, Failed | Handling | RoutingOpen) else None
+def _task(
+    topology: Topology, identity: Identity, task: Task, outcome: Outcome | None, made: Made | None
+) -> SnapshotTask:
     result = None
     if isinstance(outcome, Done | RoutingOpen):
-        result = {write.channel: write.value for write in outcome.writes}
+        result = _shown(topology, {write.channel: write.value for write in outcome.writes})
+    elif made is not None:
+        # It went on since its record was made, and came to this.
+        outcome, result = None, _shown(topology, made.values)
     nested = namespace_of_task(topology, identity.ns, tuple(names_in(identity.ns)), task)
     return SnapshotTask(
         id=task_id(identity, task),
         name=task.node,
-        error=error,
+        error=outcome.error if isinstance(outcome, Failed | Handling | RoutingOpen) else None,
         result=result,
         interrupts=tuple(ask.interrupt for ask in open_asks(outcome)),
         state=None if nested is None else Place(identity.thread, nested, None).config(None),
         path=("push", str(task.ord)) if task.argument is not None else ("pull", task.node),
     )
+
+
+def _shown(topology: Topology, written: Mapping[str, Any]) -> Any:
+    """What a task wrote, as the state has it: a dict, or the value itself where the state is one."""
+    if not topology.state.is_single:
+        return written
+    return next((written[name] for name in topology.state.fields if name in written), None)
 
 
 def _superseded(identity: Identity, each: Superseded) -> SupersededTask:

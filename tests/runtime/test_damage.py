@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+import msgspec
 import pytest
 
 from durable_graph import (
@@ -59,6 +60,12 @@ FLIP = "UPDATE channel_rows SET value = zeroblob(length(value)) WHERE channel = 
 THREAD = "(SELECT tid FROM threads WHERE thread = 't')"
 
 
+def without_results(snapshot: Any) -> Any:
+    """As it is shown where the checkpoint that its tasks led to cannot be read."""
+    tasks = tuple(msgspec.structs.replace(task, result=None) for task in snapshot.tasks)
+    return msgspec.structs.replace(snapshot, tasks=tasks)
+
+
 async def test_history_goes_up_to_a_damaged_checkpoint_and_on_behind_it(tmp_path: Path) -> None:
     """LangGraph: one damaged old row, and none of the history can be read."""
     path = tmp_path / "runs.db"
@@ -77,7 +84,7 @@ async def test_history_goes_up_to_a_damaged_checkpoint_and_on_behind_it(tmp_path
         head = await graph.aget_state(thread_id="t")
 
     # Only checkpoint 3 has that row as its value: those after it wrote the channel again.
-    assert (read, behind) == (whole[:3], whole[4:])
+    assert (read, behind) == (whole[:3], [without_results(whole[4]), *whole[5:]])
     assert head == whole[0]
     assert raised.value.thread_id == "t"
 
@@ -92,7 +99,7 @@ async def test_a_damaged_checkpoint_is_refused_and_the_others_stay_usable(tmp_pa
         for damaged_call in (graph.aget_state(whole[3].config), graph.ainvoke(None, whole[3].config)):
             with pytest.raises(CorruptCheckpointError, match=r"'t'.*channel 'topic'"):
                 await damaged_call
-        assert await graph.aget_state(whole[4].config) == whole[4]
+        assert await graph.aget_state(whole[4].config) == without_results(whole[4])
         assert (await graph.ainvoke(None, whole[4].config))["log"] == [*"abcde"]
         assert (await graph.aget_state(thread_id="other")).values["log"] == [*"abcde"]
 

@@ -1,0 +1,244 @@
+"""What `aget_state` shows: values, what is next, and of each task what it came to."""
+
+import operator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import START, Checkpointer, Command, Send, StateGraph, StateSnapshot, interrupt
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, Trail, asked, checkpoint_before, history, questions
+
+
+class Sum(TypedDict):
+    total: Annotated[int, operator.add]
+
+
+class Flaky:
+    """A node that adds two, and one beside it that fails until it is told not to."""
+
+    def __init__(self) -> None:
+        self.is_failing = True
+        self.calls = Calls()
+
+    def on(self, saver: Checkpointer) -> Any:
+        builder = StateGraph(Sum)
+        builder.add_node("one", self._one)
+        builder.add_node("two", self._two)
+        builder.add_edge(START, "one")
+        builder.add_edge(START, "two")
+        return builder.compile(saver)
+
+    async def _one(self, state: Sum) -> Sum:
+        self.calls.note("one")
+        return {"total": 2}
+
+    async def _two(self, state: Sum) -> Sum:
+        self.calls.note("two")
+        if self.is_failing:
+            raise ConnectionError("no line")
+        return {"total": 3}
+
+
+async def test_the_head_shows_what_finished_and_what_failed(saver: Checkpointer, durability: Durability) -> None:
+    graph = Flaky().on(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"total": 1}, THREAD, durability=durability)
+
+    state = await graph.aget_state(THREAD)
+
+    assert (state.values, state.next) == ({"total": 3}, ("two",))
+    one, two = state.tasks
+    assert (one.name, one.result, one.error) == ("one", {"total": 2}, None)
+    assert (two.name, two.result) == ("two", None)
+    assert "ConnectionError" in two.error
+    assert "no line" in two.error
+
+
+async def test_a_checkpoint_by_its_id_shows_what_was_before_its_tasks(saver: Checkpointer) -> None:
+    graph = Flaky().on(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"total": 1}, THREAD)
+    head = await graph.aget_state(THREAD)
+
+    by_id = await graph.aget_state(head.config)
+
+    assert (by_id.values, by_id.next) == ({"total": 1}, ("one", "two"))
+    assert by_id.tasks == head.tasks
+
+
+async def test_resuming_runs_the_failed_one_alone_until_it_works(saver: Checkpointer, durability: Durability) -> None:
+    flaky = Flaky()
+    graph = flaky.on(saver)
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            await graph.ainvoke({"total": 1} if _ == 0 else None, THREAD, durability=durability)
+    assert sorted(flaky.calls.taken()) == ["one", "two", "two"]
+    assert len(await history(graph)) == 1
+    flaky.is_failing = False
+
+    assert await graph.ainvoke(None, THREAD, durability=durability) == {"total": 6}
+    assert flaky.calls.taken() == ["two"]
+    assert [each.values for each in await history(graph)] == [{"total": 6}, {"total": 1}]
+
+
+async def test_finished_checkpoints_show_the_results_of_their_tasks(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    shown = await history(graph)
+
+    assert [[(task.name, task.result) for task in each.tasks] for each in shown] == [
+        [],
+        [("b", {"value": ["b"]})],
+        [("a", {"value": ["a"]})],
+    ]
+
+
+async def test_results_are_shown_however_a_checkpoint_is_reached(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    for turn in range(40):
+        await graph.ainvoke({"value": [f"{turn}"]}, THREAD)
+    whole = await history(graph)
+
+    assert [each.tasks[0].result for each in whole if each.tasks] == [{"value": ["b"]}, {"value": ["a"]}] * 40
+    for place in (0, 1, 2, 60, 118):
+        assert await graph.aget_state(whole[place].config) == whole[place]
+        assert await history(graph, before=whole[place].config, limit=3) == whole[place + 1 : place + 4]
+
+
+async def test_each_line_shows_what_its_own_tasks_came_to(saver: Checkpointer) -> None:
+    turns = iter(range(9))
+
+    async def counts(state: Trail) -> Trail:
+        return {"value": [f"{next(turns)}"]}
+
+    graph = Calls().chain("a", ("counts", counts)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke(None, await checkpoint_before(graph, "counts"))
+
+    shown = await history(graph)
+
+    assert [each.tasks[0].result for each in shown if each.next == ("counts",)] == [{"value": ["1"]}, {"value": ["0"]}]
+
+
+async def test_what_failed_and_then_worked_is_shown_as_what_it_came_to(saver: Checkpointer) -> None:
+    is_failing = True
+
+    async def flaky(state: Trail) -> Trail:
+        if is_failing:
+            raise ConnectionError
+        return {"value": ["flaky"]}
+
+    graph = Calls().chain(("flaky", flaky)).compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD)
+    is_failing = False
+    await graph.ainvoke(None, THREAD)
+
+    (task,) = (await history(graph))[-1].tasks
+
+    assert (task.error, task.result) == (None, {"value": ["flaky"]})
+
+
+async def test_a_question_is_shown_with_its_task(saver: Checkpointer, durability: Durability) -> None:
+    graph = Calls().chain("a", "ask?").compile(saver)
+    result = await graph.ainvoke({"value": []}, THREAD, durability=durability)
+
+    state = await graph.aget_state(THREAD)
+
+    assert questions(result) == ["ask?"]
+    assert state.next == ("ask",)
+    assert state.tasks[0].interrupts == state.interrupts == tuple(asked(result))
+    assert state.tasks[0].error is None
+
+
+async def test_an_answered_question_is_shown_no_more(saver: Checkpointer) -> None:
+    async def two(state: Trail) -> Trail:
+        first = interrupt("first?")
+        return {"value": [f"{first}{interrupt('second?')}"]}
+
+    graph = Calls().chain(("two", two)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke(Command(resume="1"), THREAD)
+
+    state = await graph.aget_state(THREAD)
+
+    assert [each.value for each in state.interrupts] == ["second?"]
+    await graph.ainvoke(Command(resume="2"), THREAD)
+    assert (await graph.aget_state(THREAD)).interrupts == ()
+
+
+async def test_sends_are_told_apart_by_their_ids(saver: Checkpointer) -> None:
+    async def each(argument: Any) -> Trail:
+        raise ConnectionError
+
+    async def fan(state: Trail) -> list[Send]:
+        return [Send("each", place) for place in range(3)]
+
+    builder = Calls().chain("a")
+    builder.add_node("each", each)
+    builder.add_conditional_edges("a", fan, ["each"])
+    graph = builder.compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    tasks = (await graph.aget_state(THREAD)).tasks
+
+    assert [task.name for task in tasks] == ["each"] * 3
+    assert len({task.id for task in tasks}) == 3
+
+
+async def test_a_thread_that_was_never_used_is_empty(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+
+    state = await graph.aget_state(THREAD)
+
+    assert (state.values, state.next, state.tasks, state.interrupts) == ({}, (), (), ())
+    assert (state.metadata, state.created_at, state.parent_config) == (None, None, None)
+
+
+async def test_a_snapshot_says_when_and_from_what_it_was_made(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    began = datetime.now(UTC)
+    await graph.ainvoke({"value": []}, {**THREAD, "metadata": {"user": "ann"}})
+
+    newest, first = await history(graph)
+
+    assert newest.created_at is not None
+    assert began - timedelta(seconds=1) <= datetime.fromisoformat(newest.created_at) <= datetime.now(UTC)
+    assert newest.parent_config == first.config
+    assert first.parent_config is None
+    assert newest.config["configurable"]["thread_id"] == "t"
+    assert newest.config["configurable"]["checkpoint_ns"] == ""
+    assert newest.metadata is not None
+    assert newest.metadata["user"] == "ann"
+
+
+async def test_a_node_may_read_its_own_thread(saver: Checkpointer) -> None:
+    seen: list[StateSnapshot] = []
+    graph: Any = None
+
+    async def look(state: Trail) -> Trail:
+        seen.append(await graph.aget_state(THREAD))
+        return {"value": ["looked"]}
+
+    graph = Calls().chain("a", ("look", look)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    assert (seen[0].values, seen[0].next) == ({"value": ["a"]}, ("look",))
+
+
+async def test_a_key_that_has_no_value_is_absent(saver: Checkpointer) -> None:
+    class State(TypedDict, total=False):
+        topic: str
+        log: Annotated[list[str], operator.add]
+
+    async def node(state: State) -> State:
+        return {}
+
+    graph = StateGraph(State).add_node("node", node).add_edge(START, "node").compile(saver)
+    await graph.ainvoke({}, THREAD)
+
+    assert (await graph.aget_state(THREAD)).values == {"log": []}
