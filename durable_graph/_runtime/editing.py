@@ -11,14 +11,15 @@ from durable_graph._engine.admit import Admitted, admit, replan
 from durable_graph._engine.editing import clear, edit, inferred_node
 from durable_graph._engine.restore import Restored, restore
 from durable_graph._engine.state import State, initial_state
-from durable_graph._engine.task import Done, Identity, Interrupted, Outcome, Task, is_waiting, namespace_of, task_id
+from durable_graph._engine.task import Done, Identity, Interrupted, Outcome, Task, is_waiting, task_id
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.attempt import new_trial, route_as
 from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Sync
-from durable_graph._runtime.journal import Journal, Ledger, Opened, open_thread
-from durable_graph._runtime.places import Place, topology_at
+from durable_graph._runtime.forking import Level, callers_of, is_at_head, levels_to
+from durable_graph._runtime.journal import Journal, Ledger, open_thread
+from durable_graph._runtime.places import Place, nested_graphs, topology_at
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
 from durable_graph._runtime.workflow import is_workflow, returned
@@ -28,6 +29,7 @@ from durable_graph.errors import (
     CheckpointConflictError,
     InvalidUpdateError,
     UnknownCheckpointError,
+    UnknownNamespaceError,
     UnknownNodeError,
     UnknownTaskError,
 )
@@ -36,6 +38,7 @@ from durable_graph.records import checkpoint_id
 
 INPUT = "__input__"
 COPY = "__copy__"
+_ALONE = (INPUT, COPY, START, END)
 Recorded = dict[tuple[int, int], Outcome]
 
 
@@ -58,34 +61,70 @@ async def edit_state(
     supersteps: Sequence[Sequence[StateUpdate]],
     run: Run,
     expected: int | None,
-) -> int:
-    """Commit updates, each sequence of them as one superstep, all together; gives the last checkpoint's number.
+) -> Place:
+    """Commit updates, each sequence of them as one superstep, all together; gives the last checkpoint's place.
 
     Raises `CheckpointConflictError` where the newest checkpoint is not the one `expected`, or another writer was first.
     """
+    supersteps = [each for updates in supersteps for each in _spread(updates)]
     opened = await open_thread(saver, topology, place.thread_id, None)
     journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, lambda: time.time_ns() // 1000)
     own, restored = topology, opened.restored
     if place.ns:
         own = topology_at(topology, place.ns)
         restored = await _restored(saver, own, place.thread_id, place.ns, None)
+        if restored is None:
+            raise UnknownNamespaceError(place.ns, known=nested_graphs(topology))
     newest = restored.state.no if restored is not None else 0
     if expected is not None and expected != newest:
         raise CheckpointConflictError(
             place.thread_id, expected=expected, found=newest, checkpoint_id=checkpoint_id(newest)
         )
-    ledger = journal.ledger(own, place.ns, restored)
-    fork_of = None
     if place.no is not None and place.no != newest:
+        if place.ns:
+            return await _edit_inside(topology, journal, place, run, supersteps)
         restored = await _restored(saver, own, place.thread_id, place.ns, place.no)
         if restored is None:
             raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no))
-        fork_of = place.no
-        ledger = journal.ledger(own, place.ns, restored)
-    if place.ns:
-        await _wake_callers(journal, saver, topology, opened, place.ns)
-    editor = _Editor(_session(own, run, journal, ledger, place.ns), ledger, fork_of)
-    return await editor.commit(restored, supersteps)
+        start = _Start(restored.state, {}, restored.header.source, restored.header.writers, "", place.no)
+    elif restored is None:
+        start = _Start(initial_state(own), {}, None, (), "")
+    else:
+        header = restored.header
+        start = _Start(restored.state, restored.recorded, header.source, header.writers, header.caller)
+    ledger = journal.ledger(own, place.ns, restored)
+    if place.ns and await is_at_head(saver, _at(place, newest), opened.thread.head):
+        await _wake_callers(journal, saver, topology, _at(place, newest))
+    no = await _Editor(_session(own, run, journal, ledger, place.ns), ledger).commit(start, supersteps)
+    return _at(place, no)
+
+
+async def _edit_inside(
+    topology: Topology, journal: Journal, place: Place, run: Run, supersteps: Sequence[Sequence[StateUpdate]]
+) -> Place:
+    """An edit of a nested graph's older checkpoint, on a line of its own from there."""
+    levels = await levels_to(topology, journal, place)
+    inner = levels[-1]
+    start = _Start(inner.step.state, {}, inner.step.source, inner.step.writers, inner.step.caller)
+    session = _session(inner.topology, run, journal, inner.ledger, inner.ns)
+    no = await _Editor(session, inner.ledger, levels).commit(start, supersteps)
+    return Place(place.thread_id, inner.ns, no)
+
+
+def _spread(updates: Sequence[StateUpdate]) -> Sequence[Sequence[StateUpdate]]:
+    """A copy with updates of its tasks is two supersteps. Raises `InvalidUpdateError` for what cannot be one."""
+    if len(updates) > 1 and (special := [each.as_node for each in updates if each.as_node in _ALONE]):
+        raise InvalidUpdateError(f"an update with as_node={special[0]!r} is a superstep of its own")
+    only = updates[0]
+    if only.as_node != COPY or only.values is None:
+        return [updates]
+    if not isinstance(only.values, list | tuple) or not all(isinstance(each, StateUpdate) for each in only.values):
+        raise InvalidUpdateError("as_node='__copy__' takes no values, or a list of StateUpdates for the copied tasks")
+    return [[StateUpdate(None, COPY)], only.values] if only.values else [[StateUpdate(None, COPY)]]
+
+
+def _at(place: Place, no: int) -> Place:
+    return Place(place.thread_id, place.ns, no)
 
 
 async def _restored(saver: Checkpointer, topology: Topology, thread: str, ns: str, no: int | None) -> Restored | None:
@@ -101,62 +140,56 @@ def _session(topology: Topology, run: Run, journal: Journal, ledger: Ledger, ns:
     return Session(topology, run, shared, ns=ns, ledger=ledger, identity=journal.identity(ns))
 
 
-async def _wake_callers(journal: Journal, saver: Checkpointer, topology: Topology, opened: Opened, ns: str) -> None:
+async def _wake_callers(journal: Journal, saver: Checkpointer, topology: Topology, place: Place) -> None:
     """The tasks that wait for what this namespace asked are to run again: what they wait for may be gone."""
-    at, plan, outer, restored = topology, "", "", opened.restored
-    for part in ns.split("|"):
-        if restored is None:
-            return
-        waiting = [
-            (task, outcome)
-            for task in restored.state.plan
-            if namespace_of(outer, task).endswith(part) and is_waiting(outcome := restored.recorded.get(task.key))
-        ]
-        woken = [
-            Interrupted(task, outcome.attempt, (), outcome.answers, outcome.revision + 1)
-            for task, outcome in waiting
-            if isinstance(outcome, Interrupted)
-        ]
-        if woken:
-            await journal.save(journal.ledger(at, outer, restored), woken)
-        outer = f"{outer}|{part}" if outer else part
-        plan = outer
-        if plan == ns:
-            return
-        at = topology_at(topology, outer)
-        restored = await _restored(saver, at, opened.thread.thread, outer, None)
+    for at, restored, task in await callers_of(saver, topology, place):
+        outcome = restored.recorded.get(task.key)
+        if isinstance(outcome, Interrupted) and is_waiting(outcome):
+            woken = Interrupted(task, outcome.attempt, (), outcome.answers, outcome.revision + 1)
+            await journal.save(journal.ledger(at, restored.stored.ns, restored), [woken])
+
+
+class _Start(msgspec.Struct, frozen=True):
+    """What an edit builds upon. `fork_of` is set where it is an older checkpoint, whose records are another line's."""
+
+    state: State
+    recorded: Recorded
+    source: str | None
+    writers: Sequence[str]
+    caller: str
+    fork_of: int | None = None
 
 
 class _Editor:
-    """Builds the checkpoints of one edit, one upon the other."""
+    """Builds the checkpoints of one edit, one upon the other. `levels` are committed before them, with them."""
 
-    def __init__(self, session: Session, ledger: Ledger, fork_of: int | None) -> None:
+    def __init__(self, session: Session, ledger: Ledger, levels: Sequence[Level] = ()) -> None:
         self._session = session
         self._ledger = ledger
-        self._fork_of = fork_of
+        self._levels = levels
 
-    async def commit(self, restored: Restored | None, supersteps: Sequence[Sequence[StateUpdate]]) -> int:
+    async def commit(self, start: _Start, supersteps: Sequence[Sequence[StateUpdate]]) -> int:
         journal = self._session.shared.journal
         assert journal is not None  # noqa: S101  # an edit is of a stored thread
-        start = restored.state if restored is not None else initial_state(self._session.topology)
-        # The outcomes of an older checkpoint's tasks belong to the line that went on from it.
-        recorded: Recorded = restored.recorded if restored is not None and self._fork_of is None else {}
-        source = restored.header.source if restored is not None else None
-        writers = restored.header.writers if restored is not None else ()
+        recorded = start.recorded
         while True:
             steps: list[Step] = []
-            state, known, said, wrote = start, recorded, source, writers
+            state, known, said, wrote = start.state, recorded, start.source, start.writers
             for updates in supersteps:
-                step = await self._step(state, known, said, wrote, updates)
+                step = await self._step(state, known, said, wrote, updates, is_fork=start.fork_of is not None)
                 # It stays a part of the call that its namespace belongs to.
-                caller = restored.header.caller if restored is not None else ""
-                step = msgspec.structs.replace(step, fork_of=self._fork_of if not steps else None, caller=caller)
+                step = msgspec.structs.replace(step, fork_of=start.fork_of if not steps else None, caller=start.caller)
                 steps.append(step)
                 state, known, said, wrote = step.state, {}, step.source, step.writers
-            commit = journal.commit(*((self._ledger, step) for step in steps))
-            if await finish(commit, self._session.run.grace):
+            entries = [
+                *((level.ledger, level.step) for level in self._levels),
+                *((self._ledger, step) for step in steps),
+            ]
+            if await finish(journal.commit(*entries), self._session.run.grace):
                 return state.no
-            recorded = await journal.adopt(self._ledger, start.plan if self._fork_of is None else ())
+            at_head = start.fork_of is None and not self._levels
+            first = self._levels[0].ledger if self._levels else self._ledger
+            recorded = await journal.adopt(first, start.state.plan if at_head else ())
 
     async def _step(
         self,
@@ -165,13 +198,17 @@ class _Editor:
         source: str | None,
         writers: Sequence[str],
         updates: Sequence[StateUpdate],
+        *,
+        is_fork: bool,
     ) -> Step:
         session, topology = self._session, self._session.topology
         if len(updates) == 1:
             only = updates[0]
             if only.as_node is None and only.values is None:
-                plan = State(session.reserve(state), state.step + 1, state.values, state.plan)
-                return Step(plan, {}, state.no, "update", tuple(writers), is_stopped=bool(state.plan))
+                no = session.reserve(state)
+                # What an older checkpoint had planned belongs to the line that went on from it.
+                kept = replan(state, no) if is_fork else State(no, state.step + 1, state.values, state.plan)
+                return Step(kept, {}, state.no, "update", tuple(writers), is_stopped=bool(state.plan))
             if only.as_node == COPY:
                 copied = replan(state, session.reserve(state))
                 return Step(copied, {}, state.no, "fork", tuple(writers), is_stopped=bool(state.plan))

@@ -92,6 +92,7 @@ def _within(outer: Run, run: Run, options: RunOptions, config: Config, merged: C
         outer,
         input=run.input,
         checkpoint=None,
+        checkpoint_ns="",
         recursion_limit=_said("recursion_limit", options, config, run.recursion_limit, outer.recursion_limit),
         max_concurrency=_said("max_concurrency", options, config, run.max_concurrency, outer.max_concurrency),
         context=options.get("context", outer.context),

@@ -86,9 +86,10 @@ def read_run(
     """
     check_options(options)
     read = check_config(config)
-    if ns := read.get("configurable", {}).get("checkpoint_ns"):
-        option = "checkpoint_ns"
-        raise InvalidOptionError(option, ns, allowed="'' here: a nested run is gone on with by the run that it is in")
+    ns = _namespace(read)
+    if ns and not has_checkpointer:
+        what = "checkpoint_ns"
+        raise MissingCheckpointerError(what)
     thread, checkpoint = read_place(config, has_checkpointer, options.get("thread_id"), options.get("checkpoint_id"))
     limit = _one("recursion_limit", options.get("recursion_limit"), read.get("recursion_limit"))
     width = _one("max_concurrency", options.get("max_concurrency"), read.get("max_concurrency"))
@@ -97,6 +98,7 @@ def read_run(
         input=input,
         thread_id=thread,
         checkpoint=checkpoint,
+        checkpoint_ns=ns,
         durability=_member("durability", options.get("durability", "sync"), DURABILITIES),
         recursion_limit=DEFAULT_RECURSION_LIMIT if limit is None else _positive("recursion_limit", limit),
         max_concurrency=None if width is None else _positive("max_concurrency", width),
@@ -199,11 +201,15 @@ def read_thread_place(
     """Which checkpoint of which namespace of which thread is meant. A history is of all of a namespace's."""
     thread, no = read_place(config, True, thread_id, checkpoint_id)  # noqa: FBT003  # whoever asks has one
     assert thread is not None  # noqa: S101  # read_place asks for it
-    ns = check_config(config).get("configurable", {}).get("checkpoint_ns") or ""
+    return Place(thread, _namespace(check_config(config)), None if is_history else no)
+
+
+def _namespace(config: Mapping[str, Any]) -> str:
+    ns = config.get("configurable", {}).get("checkpoint_ns") or ""
     if not isinstance(ns, str):
         option = "checkpoint_ns"
         raise InvalidOptionError(option, ns, allowed="a str, as a task's state has it")
-    return Place(thread, ns, None if is_history else no)
+    return ns
 
 
 def read_metadata(config: Config | None) -> Metadata:

@@ -54,6 +54,9 @@ def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topolo
     if not ns:
         return at
     for name in names_in(ns):
+        if at is not topology and name not in at.nodes:
+            # A function that the node calls as a task, and which calls the graph.
+            continue
         inside = graphs_of(at, name) if name in at.nodes else ()
         chosen = [each for each in inside if graph is None or each.topology.name == graph] or list(inside)
         if not chosen:

@@ -19,16 +19,17 @@ GRACE = 5.0
 class Run(msgspec.Struct, frozen=True):
     """What a call asks for.
 
-    `checkpoint` is the number of the checkpoint to start from, None for the thread's head. `config` is what nodes get
-    that ask for it, the call's own dict with the thread filled in. `context` is what they get as `runtime.context`.
-    The breakpoints are nodes' names, or None for every node. `is_checked`:
-    a node that changes its input in place fails. `grace` and `step_timeout` are in seconds. `backlog` is how many calls
-    of the store `durability="async"` may be ahead of it.
+    `checkpoint` is the number of the checkpoint to start from, None for the thread's head; `checkpoint_ns` is the
+    namespace of the nested graph that it is of. `config` is what nodes get that ask for it, the call's own dict with
+    the thread filled in. `context` is what they get as `runtime.context`. The breakpoints are nodes' names, or None for
+    every node. `is_checked`: a node that changes its input in place fails. `grace` and `step_timeout` are in seconds.
+    `backlog` is how many calls of the store `durability="async"` may be ahead of it.
     """
 
     input: Any
     thread_id: str | None = None
     checkpoint: int | None = None
+    checkpoint_ns: str = ""
     durability: Durability = "sync"
     recursion_limit: int = DEFAULT_RECURSION_LIMIT
     max_concurrency: int | None = None

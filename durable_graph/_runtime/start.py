@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from durable_graph._engine.admit import admit, replan
@@ -16,11 +17,13 @@ from durable_graph._engine.task import Done, Route, Write
 from durable_graph._engine.unit import Step
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience
-from durable_graph._runtime.cancellation import wind_up
+from durable_graph._runtime.cancellation import finish, wind_up
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Async, Durability, Exit, Nowhere, Sync, Told
 from durable_graph._runtime.entering import adopt, commit_now, input_step, resume
+from durable_graph._runtime.forking import Level, is_at_head, levels_to
 from durable_graph._runtime.journal import Journal, Opened, open_thread
+from durable_graph._runtime.places import Place
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
 from durable_graph._runtime.steering import command_parts, steer
@@ -31,6 +34,7 @@ from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import (
     GraphDrained,
+    InvalidOptionError,
     MissingCheckpointerError,
     NothingToResumeError,
     UnfinishedThreadError,
@@ -60,7 +64,8 @@ async def _run_stored(
     topology: Topology, saver: Checkpointer, run: Run, audience: Audience, cache: Cache | None
 ) -> Ended:
     assert run.thread_id is not None  # noqa: S101  # the caller saw to it
-    opened = await open_thread(saver, topology, run.thread_id, run.checkpoint)
+    is_inside = bool(run.checkpoint_ns)
+    opened = await open_thread(saver, topology, run.thread_id, None if is_inside else run.checkpoint)
     if run.checkpoint is not None and opened.restored is None:
         raise UnknownCheckpointError(run.thread_id, checkpoint_id(run.checkpoint))
     journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, lambda: time.time_ns() // 1000)
@@ -73,7 +78,7 @@ async def _run_stored(
         cache=cache,
     )
     try:
-        ended = await _go(session, opened)
+        ended = await (_go_inside(session, opened) if is_inside else _go(session, opened))
     except BaseException as error:
         await _settle_after(session, error)
         if isinstance(error, Draining):
@@ -158,7 +163,7 @@ async def _go(session: Session, opened: Opened) -> Ended:
     if isinstance(given, Command):
         if not is_fork:
             return await steer(session, restored.state, restored.recorded, given)
-        return await _steer_fork(session, restored, given)
+        return await _steer_fork(session, restored, given, partial(_fork, session, restored.state, restored.header))
     if given is None:
         check_plan(session.topology, opened.thread.thread, restored.state.plan)
         if not restored.state.plan:
@@ -174,19 +179,61 @@ async def _go(session: Session, opened: Opened) -> Ended:
     return await _accept_on_head(session, restored.state, restored.recorded)
 
 
-async def _steer_fork(session: Session, restored: Restored, command: Command[Any]) -> Ended:
-    """What a Command brings, on a line of its own from an older checkpoint. It is refused before there is that line."""
+async def _steer_fork(
+    session: Session, restored: Restored, command: Command[Any], fork: Callable[..., Awaitable[Ended]]
+) -> Ended:
+    """What a Command brings, on a line of its own from an older checkpoint. It is refused before there is that line.
+
+    `fork` makes the line, and runs its tasks where its `check` is set.
+    """
     state, recorded = restored.state, restored.recorded
     command_parts(session, command, state.values)
     check_plan(session.topology, session.run.thread_id or "", state.plan)
     is_by_id = names_questions(command.resume)
     if is_by_id:
         chosen_answers(session.run.thread_id or "", state.plan, recorded, command.resume)
-    ended = await _fork(session, state, restored.header, check=command.resume is not UNSET)
+    ended = await fork(check=command.resume is not UNSET)
     if is_by_id:
         resume = on_new_line(command.resume, (state.plan, recorded), (ended.state.plan, ended.recorded))
         command = Command(update=command.update, resume=resume, goto=command.goto)
     return await steer(session, ended.state, ended.recorded, command)
+
+
+async def _go_inside(session: Session, opened: Opened) -> Ended:
+    """Go on from a nested graph's checkpoint: with the run as it is, or on a line of its own from an older one."""
+    run, journal = session.run, session.shared.journal
+    assert journal is not None  # noqa: S101  # there is a thread
+    given = run.input
+    if given is not None and not isinstance(given, Command):
+        option = "checkpoint_ns"
+        raise InvalidOptionError(option, run.checkpoint_ns, allowed="'' with an input, which the outermost graph takes")
+    place = Place(journal.thread.thread, run.checkpoint_ns, run.checkpoint)
+    if run.checkpoint is None or await is_at_head(journal.saver, place, opened.thread.head):
+        return await _go(session, opened)
+    levels = await levels_to(session.topology, journal, place)
+    for level in levels:
+        check_plan(level.topology, journal.thread.thread, level.step.state.plan)
+    if not levels[-1].step.state.plan:
+        raise NothingToResumeError(run.thread_id, "nothing was left to run at that checkpoint")
+    if given is None:
+        return await _fork_inside(session, levels, check=True)
+    return await _steer_fork(session, levels[0].was, given, partial(_fork_inside, session, levels))
+
+
+async def _fork_inside(session: Session, levels: Sequence[Level], *, check: bool) -> Ended:
+    """As `_fork`, from a nested graph's checkpoint: what runs it finds it where it was."""
+    journal, outermost = session.shared.journal, levels[0]
+    assert journal is not None  # noqa: S101  # there is a thread
+    session.ledger = outermost.ledger
+    while not await finish(journal.commit(*((each.ledger, each.step) for each in levels)), session.run.grace):
+        await adopt(session, State(0, 0, {}, ()))
+    session.shared.resting.update({level.ns: level.rest for level in levels[1:]})
+    for event in committed_events(session, outermost.step):
+        await session.shared.audience.tell(event)
+    state = outermost.step.state
+    if not check:
+        return Ended(state, {}, state.values, is_stopped=True)
+    return await drive(session, state, {}, passes_breakpoint=True)
 
 
 async def _accept_on_head(session: Session, state: State, recorded: Recorded) -> Ended:

@@ -154,8 +154,8 @@ class GraphThreads:
         run = msgspec.structs.replace(self._defaults, thread_id=place.thread_id, metadata=read_metadata(merged))
         before = None if expected is None else _before(place.thread_id, expected)
         async with only_run(saver, place.thread_id, "reject"):
-            no = await edit_state(self._topology, saver, place, supersteps, run, before)
-        return place.config(no)
+            made = await edit_state(self._topology, saver, place, supersteps, run, before)
+        return made.config(made.no)
 
     def _needs_checkpointer(self, what: str) -> Checkpointer:
         if self._checkpointer is None:

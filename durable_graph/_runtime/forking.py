@@ -1,0 +1,185 @@
+"""A line of its own from a checkpoint of a nested graph.
+
+That checkpoint was made inside a task of the graph around it, which was perhaps inside another's. On the new line each
+of these graphs has a checkpoint with the same tasks as new ones, and what was nested in a task of the old line is
+nested in its successor: so the whole run goes on from there, and not from its start.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from durable_graph._engine.admit import replan
+from durable_graph._engine.header import decode_header
+from durable_graph._engine.restore import Restored, restore, restore_page
+from durable_graph._engine.state import Change, Full
+from durable_graph._engine.task import Task, namespace_of
+from durable_graph._engine.unit import Step
+from durable_graph._runtime.journal import Journal, Ledger
+from durable_graph._runtime.places import Place, topology_at
+from durable_graph._runtime.session import Position, Rest
+from durable_graph.checkpointing import Checkpointer, damaged, verify
+from durable_graph.errors import UnknownCheckpointError, UnknownNamespaceError
+from durable_graph.graph import Topology
+from durable_graph.records import checkpoint_id
+
+PAGE = 50
+
+_TASK = re.compile(r"(?P<node>[^:|]*[^:|\d][^:|]*):(?P<born>\d+)\.(?P<ord>\d+)")
+_BORN = re.compile(r":\d+\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One of the graphs on the way down, on the new line, and as it `was` on the old one."""
+
+    topology: Topology
+    ns: str
+    ledger: Ledger
+    step: Step
+    was: Restored
+
+    @property
+    def rest(self) -> Rest:
+        """Where it is found by the task that runs it."""
+        return Rest(self.ledger, Position(self.step.state), self.topology.name, self.step.caller)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A graph on the way down, as it was. `caller` is the call that it was; `inside` what of it the task did."""
+
+    topology: Topology
+    ns: str
+    restored: Restored
+    caller: str = ""
+    place: int = 0
+    inside: str = ""
+
+
+async def is_at_head(saver: Checkpointer, place: Place, head: int) -> bool:
+    """Whether a nested checkpoint is where the whole thread is: its run is gone on with as it is."""
+    found = await saver.load(place.thread_id, place.ns, None)
+    if found is None or found.checkpoint is None or place.no not in (None, found.checkpoint.no):
+        return False
+    caller = decode_header(found.checkpoint.header).caller or place.ns
+    root = await saver.load(place.thread_id, "", None)
+    if root is None or root.checkpoint is None or root.checkpoint.no != head:
+        return False
+    planned = decode_header(root.checkpoint.header).plan
+    first = caller.split("|")[0]
+    return any(first in (entry.node, f"{entry.node}:{head - entry.ago}.{entry.ord}") for entry in planned)
+
+
+async def levels_to(topology: Topology, journal: Journal, place: Place) -> tuple[Level, ...]:
+    """The checkpoints of the new line, to be committed together, from the thread's own down to the nested one's.
+
+    Raises `UnknownCheckpointError` and `UnknownNamespaceError`.
+    """
+    levels: list[Level] = []
+    for found in await _chain(journal.saver, topology, place):
+        levels.append(_level(journal, found, levels[-1] if levels else None, place.no))
+    return tuple(levels)
+
+
+async def callers_of(
+    saver: Checkpointer, topology: Topology, place: Place
+) -> Sequence[tuple[Topology, Restored, Task]]:
+    """The tasks that a nested checkpoint was made inside of, with their graphs and checkpoints, the outermost first."""
+    chain = await _chain(saver, topology, place)
+    return [
+        (outer.topology, outer.restored, outer.restored.state.plan[inner.place]) for outer, inner in pairwise(chain)
+    ]
+
+
+async def _chain(saver: Checkpointer, topology: Topology, place: Place) -> Sequence[_Found]:
+    """The graphs on the way down to the place, the outermost one first."""
+    chain: Sequence[_Found] = [await _found(saver, topology, place)]
+    while chain[0].ns:
+        chain = await _with_caller(saver, topology, place, chain)
+    return chain
+
+
+async def _found(saver: Checkpointer, topology: Topology, place: Place) -> _Found:
+    stored = await saver.load(place.thread_id, place.ns, place.no)
+    if stored is None or stored.checkpoint is None:
+        raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no or 0))
+    verify(stored)
+    header = decode_header(stored.checkpoint.header)
+    own = topology_at(topology, place.ns, header.graph)
+    restored = restore(own, stored)
+    assert restored is not None  # noqa: S101  # it has a checkpoint
+    return _Found(own, place.ns, restored, header.caller or place.ns)
+
+
+async def _with_caller(
+    saver: Checkpointer, topology: Topology, place: Place, chain: Sequence[_Found]
+) -> Sequence[_Found]:
+    """The chain with the graph around its first: the one whose checkpoint had the task that called."""
+    inner = chain[0]
+    parts = inner.caller.split("|")
+    for at in range(len(parts) - 1, -1, -1):
+        task = _TASK.fullmatch(parts[at])
+        if task is None:
+            continue
+        key = int(task["born"]), int(task["ord"])
+        outer = await _holding(saver, topology, place, "|".join(parts[:at]), task["node"], key)
+        if outer is None:
+            continue
+        index = [each.key for each in outer.restored.state.plan].index(key)
+        inside = "|".join(("", *parts[at + 1 :]))
+        inner = _Found(inner.topology, inner.ns, inner.restored, inner.caller, index, inside)
+        return (outer, inner, *chain[1:])
+    raise UnknownNamespaceError(inner.ns, known=())
+
+
+async def _holding(
+    saver: Checkpointer, topology: Topology, place: Place, ns: str, node: str, key: tuple[int, int]
+) -> _Found | None:
+    """The newest checkpoint of a namespace before the place whose plan has the task: its number tells the line."""
+    try:
+        own = topology_at(topology, ns)
+    except UnknownNamespaceError:
+        # The namespace of a call inside a node, which is no graph's: the graph is further out.
+        return None
+    before = (place.no or 0) + 1
+    while before > key[0]:
+        page = await saver.history(place.thread_id, ns, before=before, limit=PAGE)
+        if page is None or not page.checkpoints:
+            return None
+        errors = damaged(page)
+        if errors:
+            raise errors[max(errors)]
+        for restored in restore_page(own, page):
+            if any(task.key == key and task.node == node for task in restored.state.plan):
+                return _Found(own, ns, restored, restored.header.caller or ns)
+        before = page.older
+    return None
+
+
+def _level(journal: Journal, found: _Found, outer: Level | None, fork_of: int | None) -> Level:
+    restored = found.restored
+    state = replan(restored.state, journal.reserve())
+    ns = caller = ""
+    if outer is not None:
+        task = outer.step.state.plan[found.place]
+        caller = namespace_of(outer.ns, task) + _BORN.sub(f":{task.born}.", found.inside)
+        # Memory per thread stays where it is; what belongs to one task moves to the one in its place.
+        ns = caller if found.ns == found.caller else found.ns
+    has_moved = ns != found.ns
+    changes: dict[str, Change] = {}
+    if has_moved:
+        changes = {channel: Full(None) for channel in restored.stored.channels if channel in state.values}
+    step = Step(
+        state,
+        changes,
+        parent=0 if has_moved else restored.state.no,
+        source="fork",
+        writers=restored.header.writers,
+        fork_of=fork_of if outer is None else None,
+        caller=caller,
+        is_stopped=True,
+    )
+    ledger = journal.ledger(found.topology, ns, None if has_moved else restored)
+    return Level(found.topology, ns, ledger, step, restored)

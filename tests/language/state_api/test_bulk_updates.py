@@ -1,0 +1,239 @@
+"""`abulk_update_state`: threads written by hand, a superstep at a time, as if they had been run."""
+
+import operator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    InvalidOptionError,
+    InvalidUpdateError,
+    MissingCheckpointerError,
+    Send,
+    StateGraph,
+    StateUpdate,
+    UnknownNodeError,
+)
+from tests.language.trails import THREAD, Calls, history
+
+
+class State(TypedDict, total=False):
+    foo: str
+    baz: str
+
+
+def two(saver: Checkpointer | None) -> Any:
+    async def node_a(state: State) -> State:
+        return {"foo": "run"}
+
+    async def node_b(state: State) -> State:
+        return {"baz": "run"}
+
+    builder = StateGraph(State).add_sequence([("a", node_a), ("b", node_b)]).add_edge(START, "a")
+    return builder.compile(saver)
+
+
+async def test_a_superstep_is_a_checkpoint_however_many_updates_it_has(saver: Checkpointer) -> None:
+    graph = two(saver)
+
+    await graph.abulk_update_state(THREAD, [[StateUpdate({"foo": "first"}, "a")]])
+    config = await graph.abulk_update_state(
+        THREAD, [[StateUpdate({"foo": "second"}, "a"), StateUpdate({"baz": "new"}, "b")]]
+    )
+
+    shown = await history(graph)
+    assert [each.values for each in shown] == [{"foo": "second", "baz": "new"}, {"foo": "first"}]
+    assert shown[0].config == config
+    assert {(each.metadata or {})["source"] for each in shown} == {"update"}
+
+
+async def test_several_supersteps_are_as_many_checkpoints(saver: Checkpointer) -> None:
+    graph = two(saver)
+
+    await graph.abulk_update_state(
+        THREAD,
+        [
+            [StateUpdate({"foo": "first"}, "a")],
+            [StateUpdate({"foo": "second"}, "a"), StateUpdate({"baz": "new"}, "b")],
+        ],
+    )
+
+    shown = await history(graph)
+    assert [each.values for each in shown] == [{"foo": "second", "baz": "new"}, {"foo": "first"}]
+    assert shown[0].parent_config == shown[1].config
+
+
+async def test_the_edges_of_all_of_a_supersteps_nodes_are_followed(saver: Checkpointer) -> None:
+    calls = Calls()
+    builder = calls.chain("a", "b", "c")
+    builder.add_node("d", calls.leaves("d"))
+    builder.add_edge(["a", "b"], "d")
+    graph = builder.compile(saver)
+
+    await graph.abulk_update_state(THREAD, [[StateUpdate({"value": ["x"]}, "a"), StateUpdate({"value": ["y"]}, "b")]])
+
+    assert (await graph.aget_state(THREAD)).next == ("b", "c", "d")
+
+
+async def test_a_run_and_its_writing_by_hand_have_the_same_history(saver: Checkpointer) -> None:
+    graph = two(saver)
+    for _ in range(2):
+        await graph.ainvoke({"foo": "in"}, thread_id="run")
+
+    turn = [
+        [StateUpdate({"foo": "in"}, "__input__")],
+        [StateUpdate({"foo": "run"}, "a")],
+        [StateUpdate({"baz": "run"}, "b")],
+    ]
+    await graph.abulk_update_state({"configurable": {"thread_id": "hand"}}, [*turn, *turn])
+
+    async def seen(thread: str) -> list[Any]:
+        shown = await history(graph, {"configurable": {"thread_id": thread}})
+        return [
+            (each.values, each.next, (each.metadata or {})["step"], [(task.name, task.result) for task in each.tasks])
+            for each in shown
+        ]
+
+    assert await seen("hand") == await seen("run")
+
+
+async def test_sends_are_written_by_hand_as_they_are_sent(saver: Checkpointer) -> None:
+    class Mapped(TypedDict, total=False):
+        foo: str
+        done: Annotated[list[int], operator.add]
+
+    def sends() -> list[Send]:
+        return [Send("each", {"index": place}) for place in range(3)]
+
+    async def spread(state: Mapped) -> Command[Any]:
+        return Command(goto=sends(), update={"foo": "spread"})
+
+    async def each(argument: Any) -> Mapped:
+        return {"done": [argument["index"]]}
+
+    builder = StateGraph(Mapped)
+    builder.add_node("spread", spread, destinations=("each",))
+    builder.add_node("each", each)
+    builder.add_edge(START, "spread")
+    graph = builder.compile(saver)
+    assert await graph.ainvoke({"foo": "in"}, thread_id="run") == {"foo": "spread", "done": [0, 1, 2]}
+
+    await graph.abulk_update_state(
+        {"configurable": {"thread_id": "hand"}},
+        [
+            [StateUpdate({"foo": "in"}, "__input__")],
+            [StateUpdate(Command(goto=sends(), update={"foo": "spread"}), "spread")],
+            [StateUpdate({"done": [place]}, "each") for place in range(3)],
+        ],
+    )
+
+    async def seen(thread: str) -> list[Any]:
+        shown = await history(graph, {"configurable": {"thread_id": thread}})
+        return [(each.values, each.next, [task.name for task in each.tasks]) for each in shown]
+
+    assert await seen("hand") == await seen("run")
+
+
+async def test_a_thread_that_was_written_by_hand_goes_on(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b", "c").compile(saver)
+    await graph.abulk_update_state(
+        THREAD, [[StateUpdate({"value": ["in"]}, "__input__")], [StateUpdate({"value": ["by hand"]}, "a")]]
+    )
+
+    assert await graph.ainvoke(None, THREAD) == {"value": ["in", "by hand", "b", "c"]}
+    assert calls.taken() == ["b", "c"]
+
+
+async def test_an_earlier_checkpoint_of_it_is_replayed(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b").compile(saver)
+    await graph.abulk_update_state(
+        THREAD, [[StateUpdate({"value": ["in"]}, "__input__")], [StateUpdate({"value": ["by hand"]}, "a")]]
+    )
+
+    assert await graph.ainvoke(None, (await history(graph))[-1].config) == {"value": ["in", "a", "b"]}
+
+
+async def test_the_results_that_updates_stand_for_are_shown_with_their_tasks(saver: Checkpointer) -> None:
+    graph = two(saver)
+
+    await graph.abulk_update_state(
+        THREAD,
+        [
+            [StateUpdate({"foo": "in"}, "__input__")],
+            [StateUpdate({"foo": "by hand"}, "a")],
+            [StateUpdate({"baz": "by hand"}, "b")],
+        ],
+    )
+
+    assert [[(task.name, task.result) for task in each.tasks] for each in await history(graph)] == [
+        [],
+        [("b", {"baz": "by hand"})],
+        [("a", {"foo": "by hand"})],
+    ]
+
+
+async def test_several_updates_of_a_superstep_each_need_their_node(saver: Checkpointer) -> None:
+    graph = two(saver)
+    await graph.ainvoke({"foo": "in"}, THREAD)
+    before = await history(graph)
+
+    with pytest.raises(InvalidUpdateError, match="as_node"):
+        await graph.abulk_update_state(THREAD, [[StateUpdate({"foo": "x"}), StateUpdate({"baz": "y"})]])
+    assert await history(graph) == before
+
+
+async def test_a_superstep_of_a_single_update_may_leave_its_node_out(saver: Checkpointer) -> None:
+    graph = two(saver)
+    await graph.ainvoke({"foo": "in"}, THREAD)
+
+    await graph.abulk_update_state(THREAD, [[StateUpdate({"baz": "x"})]])
+
+    assert (await graph.aget_state(THREAD)).values == {"foo": "run", "baz": "x"}
+
+
+@pytest.mark.parametrize("supersteps", [[], [[]], [[], []]])
+async def test_nothing_to_write_is_refused(saver: Checkpointer, supersteps: Any) -> None:
+    graph = two(saver)
+
+    with pytest.raises(InvalidOptionError, match="none of them empty"):
+        await graph.abulk_update_state(THREAD, supersteps)
+    assert await history(graph) == []
+
+
+@pytest.mark.parametrize("special", [END, "__copy__", "__input__", START])
+async def test_what_is_no_node_stands_alone_in_its_superstep(saver: Checkpointer, special: str) -> None:
+    graph = two(saver)
+    await graph.ainvoke({"foo": "in"}, THREAD)
+    before = await history(graph)
+
+    with pytest.raises(InvalidUpdateError):
+        await graph.abulk_update_state(THREAD, [[StateUpdate(None, special), StateUpdate({"foo": "x"}, "a")]])
+    assert await history(graph) == before
+
+
+async def test_a_mistake_in_a_later_superstep_leaves_the_thread_as_it_was(saver: Checkpointer) -> None:
+    graph = two(saver)
+    await graph.ainvoke({"foo": "in"}, THREAD)
+    before = await history(graph)
+
+    with pytest.raises(UnknownNodeError, match="'c'"):
+        await graph.abulk_update_state(THREAD, [[StateUpdate({"foo": "x"}, "a")], [StateUpdate({"foo": "y"}, "c")]])
+    assert await history(graph) == before
+
+
+async def test_two_updates_of_one_plain_key_in_one_superstep_are_refused(saver: Checkpointer) -> None:
+    graph = two(saver)
+
+    with pytest.raises(InvalidUpdateError, match="'foo' takes one write per superstep"):
+        await graph.abulk_update_state(THREAD, [[StateUpdate({"foo": "x"}, "a"), StateUpdate({"foo": "y"}, "b")]])
+
+
+async def test_a_bulk_update_needs_a_checkpointer() -> None:
+    with pytest.raises(MissingCheckpointerError, match="abulk_update_state"):
+        await two(None).abulk_update_state(THREAD, [[StateUpdate({"foo": "x"}, "a")]])

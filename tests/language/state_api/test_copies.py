@@ -1,0 +1,232 @@
+"""Copies of a checkpoint on a line of their own, copies of whole threads, and their deletion."""
+
+from typing import Any
+
+import pytest
+
+from durable_graph import (
+    Checkpointer,
+    Command,
+    InvalidUpdateError,
+    MissingCheckpointerError,
+    Runtime,
+    StateUpdate,
+    ThreadExistsError,
+    UnknownThreadError,
+)
+from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, newest_before, questions, shape
+
+COPY = {"configurable": {"thread_id": "copy"}}
+
+
+async def test_a_copy_of_a_checkpoint_is_a_fork_that_runs_what_it_runs(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+    before_b = await graph.aget_state(await checkpoint_before(graph, "b"))
+
+    config = await graph.aupdate_state(before_b.config, None, as_node="__copy__")
+
+    copied = await graph.aget_state(config)
+    assert (copied.values, copied.next) == (before_b.values, before_b.next)
+    assert (copied.metadata or {})["source"] == "fork"
+    assert copied.tasks[0].id != before_b.tasks[0].id
+    assert await graph.ainvoke(None, config) == {"value": ["a", "b"]}
+    assert calls.taken() == ["b"]
+
+
+async def test_a_copy_writes_the_results_of_its_tasks_by_hand(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    config = await graph.aupdate_state(
+        await checkpoint_before(graph, "b"), [StateUpdate({"value": ["by hand"]}, "b")], as_node="__copy__"
+    )
+
+    assert await graph.ainvoke(None, config) == {"value": ["a", "by hand", "c"]}
+    assert calls.taken() == ["c"]
+    assert shape(await history(graph))[:3] == [
+        ("loop", (), ["a", "by hand", "c"]),
+        ("update", ("c",), ["a", "by hand"]),
+        ("fork", ("b",), ["a"]),
+    ]
+    rewritten = (await history(graph))[2].tasks[0]
+    assert (rewritten.name, rewritten.result) == ("b", {"value": ["by hand"]})
+
+
+async def test_a_copy_of_the_head_drops_nothing_unseen(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "ask?").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    asked = await graph.aget_state(THREAD)
+
+    await graph.aupdate_state(asked.config, None, as_node="__copy__")
+
+    copied = await graph.aget_state(THREAD)
+    assert (copied.values, copied.next) == (asked.values, asked.next)
+    assert (await graph.aget_state(asked.config)).interrupts == asked.interrupts
+
+
+async def test_values_of_a_copy_are_updates_of_its_tasks(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    before = await history(graph)
+
+    with pytest.raises(InvalidUpdateError):
+        await graph.aupdate_state(newest_before(before, "b").config, {"value": ["x"]}, as_node="__copy__")
+    assert await history(graph) == before
+
+
+async def test_a_thread_is_copied_with_its_history(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.acopy_thread("t", "copy")
+
+    assert shape(await history(graph, COPY)) == shape(await history(graph))
+    assert {each.config["configurable"]["thread_id"] for each in await history(graph, COPY)} == {"copy"}
+
+
+async def test_a_copied_thread_and_its_original_go_their_own_ways(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.acopy_thread("t", "copy")
+
+    await graph.ainvoke({"value": ["mine"]}, THREAD)
+    await graph.aupdate_state(COPY, {"value": ["theirs"]})
+
+    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "mine", "a"]}
+    assert (await graph.aget_state(COPY)).values == {"value": ["a", "theirs"]}
+
+
+async def test_the_question_of_a_copied_thread_is_its_own(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "ask?").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.acopy_thread("t", "copy")
+
+    assert [each.value for each in (await graph.aget_state(COPY)).interrupts] == ["ask?"]
+    assert await graph.ainvoke(Command(resume="theirs"), COPY) == {"value": ["a", "ask=theirs"]}
+    assert await graph.ainvoke(Command(resume="mine"), THREAD) == {"value": ["a", "ask=mine"]}
+
+
+async def test_what_had_finished_in_a_thread_has_finished_in_its_copy(saver: Checkpointer) -> None:
+    calls = Calls()
+    is_failing = True
+
+    async def bad(state: Trail) -> Trail:
+        if is_failing:
+            raise ConnectionError
+        return {"value": ["bad"]}
+
+    builder = calls.chain("good")
+    builder.add_node("bad", bad)
+    builder.set_entry_point("bad")
+    graph = builder.compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD)
+    await graph.acopy_thread("t", "copy")
+    is_failing = False
+    calls.taken()
+
+    assert sorted((await graph.ainvoke(None, COPY))["value"]) == ["bad", "good"]
+    assert calls.taken() == []
+
+
+async def test_a_thread_is_copied_to_a_new_one_only(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"value": []}, COPY)
+
+    with pytest.raises(ThreadExistsError, match="'copy' already exists"):
+        await graph.acopy_thread("t", "copy")
+    with pytest.raises(UnknownThreadError, match="'nobody'"):
+        await graph.acopy_thread("nobody", "new")
+
+
+async def test_a_deleted_thread_is_empty_and_its_ids_come_not_back(saver: Checkpointer) -> None:
+    seen: list[str] = []
+
+    async def note(state: Trail, runtime: Runtime[Any]) -> Trail:
+        seen.append(runtime.execution_info.task_id)
+        return {"value": ["n"]}
+
+    graph = Calls().chain(("note", note)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.adelete_thread("t")
+
+    assert ((await graph.aget_state(THREAD)).values, await history(graph)) == ({}, [])
+    assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["n"]}
+    assert len(set(seen)) == 2
+
+
+async def test_deleting_a_thread_leaves_the_others(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.acopy_thread("t", "copy")
+
+    await graph.adelete_thread("t")
+    await graph.adelete_thread("t")
+
+    assert (await graph.aget_state(COPY)).values == {"value": ["a"]}
+
+
+async def test_deleting_a_thread_deletes_what_nested_graphs_kept_of_it(saver: Checkpointer) -> None:
+    calls = Calls()
+    nested = calls.chain("n").compile(checkpointer=True)
+    kept: list[Any] = []
+
+    async def call(state: Trail) -> Trail:
+        kept.append((await nested.ainvoke({"value": []}))["value"])
+        return {}
+
+    graph = calls.chain(("call", call)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.adelete_thread("t")
+    await graph.ainvoke({"value": []}, THREAD)
+
+    assert kept == [["n"], ["n"]]
+
+
+async def test_what_nested_graphs_keep_is_copied_with_the_thread(saver: Checkpointer) -> None:
+    calls = Calls()
+    nested = calls.chain("n").compile(checkpointer=True)
+    kept: list[Any] = []
+
+    async def call(state: Trail) -> Trail:
+        kept.append((await nested.ainvoke({"value": []}))["value"])
+        return {}
+
+    graph = calls.chain(("call", call)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.acopy_thread("t", "copy")
+    await graph.ainvoke({"value": []}, COPY)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    assert kept == [["n"], ["n", "n"], ["n", "n"]]
+
+
+async def test_a_nested_question_survives_the_copy(saver: Checkpointer) -> None:
+    calls = Calls()
+    nested = calls.chain("n", "ask?").compile()
+    graph = calls.chain("a", ("nested", nested)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.acopy_thread("t", "copy")
+    calls.taken()
+
+    result = await graph.ainvoke(Command(resume="yes"), COPY)
+
+    assert result["value"][-2:] == ["n", "ask=yes"]
+    assert calls.taken() == ["ask"]
+    assert questions({"__interrupt__": (await graph.aget_state(THREAD)).interrupts}) == ["ask?"]
+
+
+async def test_deleting_and_copying_need_a_checkpointer() -> None:
+    graph = Calls().chain("a").compile()
+
+    with pytest.raises(MissingCheckpointerError, match="adelete_thread"):
+        await graph.adelete_thread("t")
+    with pytest.raises(MissingCheckpointerError, match="acopy_thread"):
+        await graph.acopy_thread("t", "copy")
