@@ -8,7 +8,7 @@ from durable_graph._runtime.options import (
     ThreadId,
     merged_config,
 )
-from durable_graph._runtime.places import nested_graphs
+from durable_graph._runtime.places import names_in, nested_graphs
 from durable_graph._runtime.snapshot import StateSnapshot, drawn_status
 from durable_graph.app.threads import GraphThreads
 from durable_graph.graph import Topology
@@ -26,8 +26,9 @@ class GraphPicture(GraphThreads):
     ) -> AsyncGenerator[tuple[str, Any], None]:
         """The graphs inside this one's nodes, as (namespace, graph): nodes that are graphs, or whose functions name
         one. `namespace` chooses one, `recurse` goes on inside them, with names joined by "|"."""
-        for name, graph in _inside(self._topology, recurse=recurse or (namespace is not None and "|" in namespace)):
-            if namespace is None or name == namespace:
+        wanted = None if namespace is None else "|".join(names_in(namespace))
+        for name, graph in _inside(self._topology, recurse=recurse or (wanted is not None and "|" in wanted)):
+            if wanted is None or name == wanted:
                 yield name, graph
 
     def get_graph(
@@ -73,10 +74,13 @@ class GraphPicture(GraphThreads):
         return self.get_graph(xray=xray, status=snapshot)
 
 
-def _inside(topology: Topology, *, recurse: bool, within: str = "") -> Iterator[tuple[str, Any]]:
+def _inside(
+    topology: Topology, *, recurse: bool, within: str = "", around: tuple[Topology, ...] = ()
+) -> Iterator[tuple[str, Any]]:
     for node, graphs in nested_graphs(topology).items():
         for graph in graphs:
             name = f"{within}|{node}" if within else node
             yield name, graph
-            if recurse:
-                yield from _inside(graph.topology, recurse=True, within=name)
+            # A node may name the graph that it is in, to look at its own thread.
+            if recurse and graph.topology is not topology and graph.topology not in around:
+                yield from _inside(graph.topology, recurse=True, within=name, around=(*around, topology))

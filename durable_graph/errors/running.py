@@ -166,6 +166,11 @@ class UnknownSendTargetError(UnknownNodeError):
 class StalePlanError(UnknownNodeError):
     """The stored plan of a thread names a node that this graph no longer has. The thread is untouched."""
 
+    def __init__(self, name: object, *, where: str, known: Iterable[str]) -> None:
+        super().__init__(name, where=where, known=known)
+        way_out = "give the graph the node back, update the thread with as_node=... of a node it has (aupdate_state)"
+        self.args = (f"{self.args[0]}; {way_out}, or fork from an older checkpoint",)
+
 
 class InvalidRouteError(DurableGraphError, TypeError):
     """A router returned something that is neither a node's name, nor END, nor a Send, nor a list of them."""

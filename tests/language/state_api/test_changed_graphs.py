@@ -1,0 +1,230 @@
+"""A graph that changed under a thread: what still fits goes on, what does not is named together with a way out."""
+
+import operator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    ChannelChangedError,
+    Checkpointer,
+    Command,
+    DurableGraphError,
+    StalePlanError,
+    StateGraph,
+    UnfinishedThreadError,
+    interrupt,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, Trail, asked, history
+
+
+async def in_flight(saver: Checkpointer, calls: Calls, durability: Durability = "sync") -> None:
+    """A thread that waits for an answer in `ask`."""
+    graph = calls.chain("a", "ask?", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    calls.taken()
+
+
+@pytest.mark.parametrize("how", [None, Command(resume="yes")])
+async def test_a_node_that_was_renamed_in_flight_is_named(
+    saver: Checkpointer, durability: Durability, how: Any
+) -> None:
+    """P12."""
+    calls = Calls()
+    await in_flight(saver, calls, durability)
+    renamed = calls.chain("a", ("asks", calls.asks("asks")), "b").compile(saver)
+
+    with pytest.raises(StalePlanError, match="'ask'") as raised:
+        await renamed.ainvoke(how, THREAD, durability=durability)
+
+    assert raised.value.name == "ask"
+    assert raised.value.known == ("a", "asks", "b")
+    assert "aupdate_state" in str(raised.value)
+    assert calls.taken() == []
+
+
+async def test_a_thread_with_a_stale_plan_shows_what_it_waits_for(saver: Checkpointer) -> None:
+    """P12."""
+    calls = Calls()
+    await in_flight(saver, calls)
+    renamed = calls.chain("a", "b").compile(saver)
+
+    state = await renamed.aget_state(THREAD)
+
+    assert (state.values, state.next) == ({"value": ["a"]}, ("ask",))
+
+
+async def test_a_stale_plan_is_left_by_an_update_as_another_node(saver: Checkpointer) -> None:
+    """P12."""
+    calls = Calls()
+    await in_flight(saver, calls)
+    renamed = calls.chain("a", ("asks", calls.asks("asks")), "b").compile(saver)
+
+    await renamed.aupdate_state(THREAD, None, as_node="a")
+
+    state = await renamed.aget_state(THREAD)
+    assert (state.next, [each.name for each in state.superseded]) == (("asks",), ["ask"])
+    await renamed.ainvoke(None, THREAD)
+    assert await renamed.ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "asks=yes", "b"]}
+
+
+async def test_a_stale_plan_is_left_by_a_fork_of_an_older_checkpoint(saver: Checkpointer) -> None:
+    """P12."""
+    calls = Calls()
+    await in_flight(saver, calls)
+    renamed = calls.chain("a", "b").compile(saver)
+
+    assert await renamed.ainvoke(None, (await history(renamed))[-1].config) == {"value": ["a", "b"]}
+
+
+async def test_a_stale_plan_is_left_by_new_input(saver: Checkpointer) -> None:
+    """P12."""
+    calls = Calls()
+    await in_flight(saver, calls)
+    renamed = calls.chain("a", "b").compile(saver)
+
+    assert await renamed.ainvoke({"value": ["new"]}, THREAD) == {"value": ["a", "new", "a", "b"]}
+    accepted = next(each for each in await history(renamed) if each.superseded)
+    assert [each.name for each in accepted.superseded] == ["ask"]
+
+
+async def test_the_graph_as_it_was_goes_on_with_the_thread(saver: Checkpointer) -> None:
+    """P12."""
+    calls = Calls()
+    await in_flight(saver, calls)
+    with pytest.raises(StalePlanError):
+        await calls.chain("a", "b").compile(saver).ainvoke(None, THREAD)
+
+    graph = calls.chain("a", "ask?", "b").compile(saver)
+
+    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "ask=yes", "b"]}
+
+
+async def test_a_nested_node_that_was_renamed_in_flight_is_named(saver: Checkpointer) -> None:
+    """P12."""
+    calls = Calls()
+    nested = calls.chain("n", "ask?").compile()
+    await calls.chain(("sub", nested)).compile(saver).ainvoke({"value": []}, THREAD)
+    renamed = calls.chain(("sub", calls.chain("n", "asks?").compile())).compile(saver)
+
+    with pytest.raises(StalePlanError, match="'ask'"):
+        await renamed.ainvoke(Command(resume="yes"), THREAD)
+
+
+async def test_a_node_that_was_added_in_flight_runs_when_it_is_its_turn(saver: Checkpointer) -> None:
+    calls = Calls()
+    await in_flight(saver, calls)
+    longer = calls.chain("a", "ask?", "b", "c").compile(saver)
+
+    assert await longer.ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "ask=yes", "b", "c"]}
+
+
+class Narrow(TypedDict, total=False):
+    value: Annotated[list[str], operator.add]
+    topic: str
+
+
+class Wide(TypedDict, total=False):
+    value: Annotated[list[str], operator.add]
+    topic: str
+    notes: Annotated[list[str], operator.add]
+    total: Annotated[int, operator.add]
+
+
+def asking(schema: Any, saver: Checkpointer, seen: list[Any]) -> Any:
+    async def ask(state: Any) -> dict[str, Any]:
+        seen.append(dict(state))
+        return {"value": [interrupt("?")]}
+
+    return StateGraph(schema).add_node("ask", ask).add_edge(START, "ask").compile(saver)
+
+
+async def test_a_channel_that_was_added_in_flight_starts_empty(saver: Checkpointer) -> None:
+    seen: list[Any] = []
+    await asking(Narrow, saver, seen).ainvoke({"topic": "tea"}, THREAD)
+
+    result = await asking(Wide, saver, seen).ainvoke(Command(resume="yes"), THREAD)
+
+    assert result["value"] == ["yes"]
+    assert seen[-1] == {"value": [], "topic": "tea", "notes": [], "total": 0}
+
+
+async def test_a_channel_that_was_removed_in_flight_is_kept(saver: Checkpointer) -> None:
+    seen: list[Any] = []
+    await asking(Wide, saver, seen).ainvoke({"topic": "tea", "notes": ["n"]}, THREAD)
+
+    result = await asking(Narrow, saver, seen).ainvoke(Command(resume="yes"), THREAD)
+
+    assert result == {"value": ["yes"], "topic": "tea"}
+    assert (await asking(Wide, saver, seen).aget_state(THREAD)).values["notes"] == ["n"]
+
+
+async def test_a_channel_whose_type_changed_is_named(saver: Checkpointer) -> None:
+    class Retyped(TypedDict, total=False):
+        value: Annotated[list[str], operator.add]
+        topic: int
+
+    seen: list[Any] = []
+    await asking(Narrow, saver, seen).ainvoke({"topic": "tea"}, THREAD)
+
+    with pytest.raises(ChannelChangedError, match="'topic'") as raised:
+        await asking(Retyped, saver, seen).ainvoke(Command(resume="yes"), THREAD)
+    assert raised.value.channel == "topic"
+    assert (await asking(Narrow, saver, seen).ainvoke(Command(resume="yes"), THREAD))["value"] == ["yes"]
+
+
+async def test_new_input_while_a_question_is_open_is_recorded_and_not_silent(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """P13."""
+    graph = Calls().chain("a", "ask?").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    (asked,) = (await graph.aget_state(THREAD)).tasks
+
+    await graph.ainvoke({"value": ["new"]}, THREAD, durability=durability)
+
+    accepted = next(each for each in await history(graph) if each.superseded)
+    assert [(each.id, each.name, each.outcome) for each in accepted.superseded] == [(asked.id, "ask", "interrupted")]
+    assert len((await graph.aget_state(THREAD)).interrupts) == 1
+
+
+async def test_new_input_while_a_question_is_open_may_be_refused(saver: Checkpointer) -> None:
+    """P13."""
+    graph = Calls().chain("a", "ask?").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    head = await graph.aget_state(THREAD)
+
+    with pytest.raises(UnfinishedThreadError, match="ask"):
+        await graph.ainvoke({"value": ["new"]}, THREAD, if_unfinished="reject")
+
+    assert await graph.aget_state(THREAD) == head
+    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "ask=yes"]}
+
+
+async def test_the_answer_to_a_question_that_new_input_superseded_is_refused(saver: Checkpointer) -> None:
+    """P13."""
+    graph = Calls().chain("a", "ask?").compile(saver)
+    first = await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"value": ["new"]}, THREAD)
+
+    with pytest.raises(DurableGraphError, match=asked(first)[0].id):
+        await graph.ainvoke(Command(resume={asked(first)[0].id: "late"}), THREAD)
+
+
+async def test_input_that_waits_for_the_open_question_is_refused_until_it_is_answered(saver: Checkpointer) -> None:
+    """P13."""
+    calls = Calls()
+
+    async def quiet(state: Trail) -> Trail:
+        return {"value": ["quiet"]}
+
+    graph = calls.chain("a", "ask?", ("quiet", quiet)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    with pytest.raises(UnfinishedThreadError):
+        await graph.ainvoke({"value": ["new"]}, THREAD, if_unfinished="resume")
+    await graph.ainvoke(Command(resume="yes"), THREAD)
+    result = await graph.ainvoke({"value": ["new"]}, THREAD, if_unfinished="resume")
+    assert result["value"][:4] == ["a", "ask=yes", "quiet", "new"]
