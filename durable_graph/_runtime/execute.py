@@ -31,7 +31,7 @@ from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.telling import started_event, task_events
 from durable_graph.errors import StepTimeoutError
-from durable_graph.graph import START
+from durable_graph.graph import START, Node
 from durable_graph.records import Status
 
 Key = tuple[int, int]
@@ -226,6 +226,8 @@ class Superstep:
         while True:
             if isinstance(previous, Failed) and previous.retry_at is not None:
                 await asyncio.sleep(previous.retry_at / 1_000_000 - time.time())
+            elif trial.pause:
+                await asyncio.sleep(trial.pause)
             # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
             async with gate or nullcontext():
                 if task.node != START and self.session.shared.audience.is_heard:
@@ -242,9 +244,11 @@ class Superstep:
     def _tried_again(self, task: Task, result: Attempted, trial: Trial) -> Outcome | None:
         """How a failed task goes on by itself: as another attempt, or with its error handler."""
         failed, error = result.outcome, result.error
-        if not isinstance(failed, Failed) or not isinstance(error, Exception):
+        if not isinstance(failed, Failed | Handling) or not isinstance(error, Exception):
             return None
         node = self.session.topology.nodes[task.node]
+        if isinstance(failed, Handling):
+            return failed if _is_handler_tried_again(node, error, trial) else None
         wait = retry_after(node.retry, error, failed.tries)
         if wait is not None:
             return msgspec.structs.replace(failed, retry_at=time.time_ns() // 1000 + int(wait * 1_000_000))
@@ -336,3 +340,10 @@ class Superstep:
 
     def _id_of(self, task: Task) -> str:
         return task_id(self.session.identity or Identity("", 0, self.session.ns), task)
+
+
+def _is_handler_tried_again(node: Node, error: Exception, trial: Trial) -> bool:
+    trial.handler_tries += 1
+    wait = None if node.error_handler is None else retry_after(node.error_handler.retry, error, trial.handler_tries)
+    trial.pause = wait or 0.0
+    return wait is not None

@@ -1,6 +1,6 @@
 """The shapes of what users hand to the builder: a node of the wrong state type is an error in a type checker."""
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from durable_graph.graph.control import Command, Send
@@ -30,25 +30,57 @@ class TakesConfig(Protocol[_Taken, _Given]):
     def __call__(self, state: _Taken, /, *, config: Any) -> _Given: ...
 
 
+class TakesWriter(Protocol[_Taken, _Given]):
+    """`node(state, writer)`"""
+
+    def __call__(self, state: _Taken, /, *, writer: Any) -> _Given: ...
+
+
 class TakesRuntimeAndConfig(Protocol[_Taken, _Given]):
     """`node(state, runtime, config)`, in either order"""
 
     def __call__(self, state: _Taken, /, *, runtime: Any, config: Any) -> _Given: ...
 
 
-_Action: TypeAlias = (
+class TakesRuntimeAndWriter(Protocol[_Taken, _Given]):
+    """`node(state, runtime, writer)`, in either order"""
+
+    def __call__(self, state: _Taken, /, *, runtime: Any, writer: Any) -> _Given: ...
+
+
+class TakesConfigAndWriter(Protocol[_Taken, _Given]):
+    """`node(state, config, writer)`, in either order"""
+
+    def __call__(self, state: _Taken, /, *, config: Any, writer: Any) -> _Given: ...
+
+
+class TakesEverything(Protocol[_Taken, _Given]):
+    """`node(state, runtime, config, writer)`, in any order"""
+
+    def __call__(self, state: _Taken, /, *, runtime: Any, config: Any, writer: Any) -> _Given: ...
+
+
+_Router: TypeAlias = (
     TakesState[_Input, _Given]
     | TakesRuntime[_Input, _Given]
     | TakesConfig[_Input, _Given]
     | TakesRuntimeAndConfig[_Input, _Given]
 )
+_Action: TypeAlias = (
+    _Router[_Input, _Given]
+    | TakesWriter[_Input, _Given]
+    | TakesRuntimeAndWriter[_Input, _Given]
+    | TakesConfigAndWriter[_Input, _Given]
+    | TakesEverything[_Input, _Given]
+)
 _Update: TypeAlias = Mapping[str, Any] | _Instance | Command[Any]
 _Result: TypeAlias = _Update[_Instance] | Sequence[_Update[_Instance]] | None
 
 NodeAction: TypeAlias = _Action[_Input, _Result[_Instance] | Awaitable[_Result[_Instance]]]
-"""A node, async or plain. It takes its input, and `runtime` and `config` if it has parameters called so; it returns a
-dict of updates, an instance of the state's class, or None."""
+"""A node, async or plain. It takes its input, and `runtime`, `config` and `writer` if it has parameters called so; it
+returns a dict of updates, an instance of the state's class, a Command, a list of these, or None."""
 
 Chosen: TypeAlias = Hashable | Send | Sequence[Hashable | Send]
-RouterPath: TypeAlias = Callable[[StateT], Chosen | Awaitable[Chosen]]
-"""A router, async or plain: from the state to a node's name, END, a key of its path_map, a Send, or a list of these."""
+RouterPath: TypeAlias = _Router[StateT, Chosen | Awaitable[Chosen]]
+"""A router, async or plain: from the state to a node's name, END, a key of its path_map, a Send, or a list of these. It
+takes `runtime` and `config` as well if it has parameters called so."""

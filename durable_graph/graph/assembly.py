@@ -66,6 +66,7 @@ def assemble(
         joins_of_target=_grouped((join.target, join) for join in joins),
         codecs=codecs.of_channel,
         argument=codecs.argument,
+        types=codecs.types,
         input=schemas.input,
         output=schemas.output,
         context=schemas.context,
@@ -106,6 +107,7 @@ def _handler(handler: DescribedHandler, description: Description) -> Handler:
         injected=signature.injected,
         retry=usual.retry or (),
         timeout=usual.timeout if signature.is_async else None,
+        destinations=handler.destinations,
     )
 
 

@@ -3,9 +3,9 @@
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, Self, TypeVar, Unpack, overload
+from typing import Any, Generic, Self, TypeVar, Unpack, get_origin, overload
 
-from durable_graph.errors import GraphDescriptionError, GraphValidationError, UnreachableNodeWarning
+from durable_graph.errors import GraphDescriptionError, GraphValidationError, InvalidOptionError, UnreachableNodeWarning
 from durable_graph.graph.actions import NodeAction, RouterPath
 from durable_graph.graph.assembly import Schemas, assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
@@ -47,7 +47,10 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
     Each key is a channel. `Annotated[<type>, <reducer>]` says how the writes of one superstep are merged into it;
     without a reducer a channel takes one write per superstep. Every method returns the builder.
 
-    Raises `InvalidStateSchemaError` for a class that cannot be a state.
+    `context_schema` is the class of what nodes get as `runtime.context`. `input_schema` and `output_schema` are what a
+    run is given and returns, if that is not the state.
+
+    Raises `InvalidStateSchemaError` for a class that cannot be a state, and `InvalidOptionError`.
     """
 
     @overload
@@ -96,7 +99,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
             state,
             state if input_schema is None else Schema.of(input_schema),
             state if output_schema is None else Schema.of(output_schema),
-            context_schema,
+            _context(context_schema),
         )
         self._description = Description()
 
@@ -295,6 +298,13 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())
         return assemble(name, description, self._schemas, inputs, channels, codecs)
+
+
+def _context(given: Any) -> Any:
+    if given is None or isinstance(given, type) or isinstance(get_origin(given), type):
+        return given
+    option = "context_schema"
+    raise InvalidOptionError(option, given, allowed="a class, such as a dataclass or a TypedDict, or None")
 
 
 def _own_name(action: Any) -> str:

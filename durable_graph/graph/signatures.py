@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, Final, Literal, get_args, get_origin
 
-from durable_graph.graph.annotations import read_annotation, resolve_one
+from durable_graph.graph.annotations import read_annotation, resolve_one, union_members
 from durable_graph.graph.callers import defining_scope
 from durable_graph.graph.control import Command, Send
 
@@ -65,7 +65,7 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
         if p.kind in _BY_NAME and p.name not in given and (kind := _kind_of(p, function, injectable)) is not None
     }
     if any(p.name == "store" for p in further if _is_required(p)):
-        why = "asks for a store, which there is none of here; pass one by the context, or keep it in the module"
+        why = "asks for a store, and there is none here; hand one over in the context, or keep it in the module"
         return Signature(is_async, injected, None, why)
     unknown = [p.name for p in further if _is_required(p) and p.name not in injected]
     problem = None
@@ -169,11 +169,12 @@ def _already_given(action: Any) -> Mapping[str, Any]:
 def _kind_of(parameter: Parameter, function: Any, injectable: tuple[str, ...]) -> str | None:
     annotation = parameter.annotation
     if annotation is not Parameter.empty:
-        resolved = _resolved(annotation, function)
-        cls = get_origin(resolved) or resolved
-        kind = _ANNOTATED.get(getattr(cls, "__name__", ""))
-        if kind in injectable and getattr(cls, "__module__", "").startswith("durable_graph."):
-            return kind
+        # `Runtime[Ctx] | None` asks for one as well.
+        for member in union_members(read_annotation(_resolved(annotation, function)).declared):
+            cls = get_origin(member) or member
+            kind = _ANNOTATED.get(getattr(cls, "__name__", ""))
+            if kind in injectable and getattr(cls, "__module__", "").startswith("durable_graph."):
+                return kind
     return parameter.name if parameter.name in injectable else None
 
 

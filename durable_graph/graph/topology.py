@@ -35,6 +35,7 @@ class Handler:
     injected: Mapping[str, str]
     retry: tuple[RetryPolicy, ...] = ()
     timeout: TimeoutPolicy | None = None
+    destinations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,21 @@ class ChannelCodec:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenTypes:
+    """What values may be of where the declared type leaves it open: classes under tags that the user gave them, and
+    types that the graph names somewhere."""
+
+    tagged: tuple[tuple[str, type], ...] = ()
+    named: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """`entry` and `entry_routers` lead out of START. `channels` holds the state's own, `joins` the internal ones.
 
     `codecs` has an entry for every channel of both that is stored; `argument` is the codec of what a Send carries.
     `transient` are the channels that a superstep clears unless it writes to them, `untracked` those never stored.
+    `types` are those that a graph around this one has to be able to store as well.
     """
 
     name: str
@@ -105,4 +116,5 @@ class Topology:
     context: Any = None
     transient: tuple[str, ...] = ()
     untracked: frozenset[str] = frozenset()
+    types: OpenTypes = OpenTypes()
     deferred: frozenset[str] = frozenset()

@@ -2,12 +2,12 @@
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
 from durable_graph.errors import DurableGraphError, GraphValidationError
-from durable_graph.graph import END, START, GraphBuilder
+from durable_graph.graph import END, START, Command, GraphBuilder
 
 
 class State(TypedDict):
@@ -54,6 +54,26 @@ async def streams(state: State) -> Any:
 
 def wrong_router(state: State, writer: Any) -> str:
     return END
+
+
+def keeps(state: State, *, store: Any) -> None: ...
+
+
+def routes_by_store(state: State, store: Any) -> str:
+    return END
+
+
+def waits(state: State) -> None: ...
+
+
+async def goes_nowhere(state: State) -> Command[Literal["a", "nowhere"]]:
+    return Command(goto="nowhere")
+
+
+NO_NODE_OF_THREE = (
+    "which is no node; the graph has: a, b, c; where it goes in the graph around this one is said there, "
+    "by the destinations of the node that is this graph"
+)
 
 
 class OtherTopic(TypedDict):
@@ -155,7 +175,10 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
     ),
     (
         lambda graph: graph.add_conditional_edges("a", wrong_router),
-        "router 'wrong_router' of 'a' requires the parameter 'writer', which nothing provides; it can have beside the state: runtime, config",
+        (
+            "router 'wrong_router' of 'a' requires the parameter 'writer', which nothing provides; "
+            "it can have beside the state: runtime, config"
+        ),
     ),
     # Signatures
     (
@@ -175,6 +198,57 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
     ),
     (lambda graph: graph.add_node("c", yields), "node 'c' is a generator; it has to return its result, not yield it"),
     (lambda graph: graph.add_node("c", streams), "node 'c' is a generator; it has to return its result, not yield it"),
+    (
+        lambda graph: graph.add_node("c", keeps),
+        "node 'c' asks for a store, and there is none here; hand one over in the context, or keep it in the module",
+    ),
+    (
+        lambda graph: graph.add_conditional_edges("a", routes_by_store),
+        (
+            "router 'routes_by_store' of 'a' asks for a store, and there is none here; "
+            "hand one over in the context, or keep it in the module"
+        ),
+    ),
+    # Options
+    (
+        lambda graph: graph.add_node("c", waits, timeout=3),
+        "node 'c' has a timeout, and a plain function cannot be stopped: only an async node can have one",
+    ),
+    (
+        lambda graph: graph.add_node("c", plan, error_handler=takes_nothing),
+        "the error handler of node 'c' takes no positional parameter; its first one is the state",
+    ),
+    (
+        lambda graph: graph.add_node("c", plan, error_handler=takes_more),
+        (
+            "the error handler of node 'c' requires the parameter 'tool', 'model', which nothing provides; "
+            "it can have beside the state: runtime, config, writer, previous, error"
+        ),
+    ),
+    (
+        lambda graph: graph.set_node_defaults(error_handler=yields),
+        "the error handler of all nodes is a generator; it has to return its result, not yield it",
+    ),
+    (
+        lambda graph: graph.add_node("c", plan, destinations=["a", "nowhere"]),
+        f"a Command of node 'c' goes to 'nowhere', {NO_NODE_OF_THREE}",
+    ),
+    (
+        lambda graph: graph.add_node("c", goes_nowhere),
+        f"a Command of node 'c' goes to 'nowhere', {NO_NODE_OF_THREE}",
+    ),
+    (
+        lambda graph: graph.add_node("c", plan, error_handler=goes_nowhere),
+        f"a Command of the error handler of node 'c' goes to 'nowhere', {NO_NODE_OF_THREE}",
+    ),
+    (
+        lambda graph: graph.add_node("c", plan).set_node_defaults(error_handler=goes_nowhere),
+        f"a Command of the error handler of all nodes goes to 'nowhere', {NO_NODE_OF_THREE}",
+    ),
+    (
+        lambda graph: graph.add_node("c", plan, destinations=[START]),
+        "a Command of node 'c' goes to START, where runs only begin",
+    ),
     # Inputs
     (
         lambda graph: graph.add_node("c", wants_other_topic),

@@ -3,13 +3,27 @@
 import operator
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Literal, TypedDict, assert_type
 
 import msgspec
 import pydantic
 
-from durable_graph import END, START, CompiledGraph, Runtime, Send, StateGraph
+from durable_graph import (
+    END,
+    START,
+    CachePolicy,
+    Command,
+    CompiledGraph,
+    NodeError,
+    RetryPolicy,
+    Runtime,
+    Send,
+    StateGraph,
+    StreamWriter,
+    TimeoutPolicy,
+)
 
 
 class State(TypedDict):
@@ -75,6 +89,35 @@ def takes_both(state: State, config: dict[str, Any], runtime: Runtime) -> None: 
 async def takes_keywords(state: State, *, runtime: Runtime, config: dict[str, Any] | None = None) -> None: ...
 
 
+async def takes_writer(state: State, writer: StreamWriter) -> None: ...
+
+
+def takes_runtime_and_writer(state: State, writer: StreamWriter, runtime: Runtime) -> None: ...
+
+
+async def takes_config_and_writer(state: State, config: dict[str, Any], *, writer: StreamWriter) -> None: ...
+
+
+async def takes_everything(state: State, runtime: Runtime, config: Any, writer: StreamWriter) -> Update:
+    return {}
+
+
+async def goes(state: State) -> Command[Literal["a", "b"]]:
+    return Command(goto="a")
+
+
+async def goes_or_writes(state: State) -> Command[Literal["a"]] | Update:
+    return {}
+
+
+async def goes_often(state: State) -> list[Command[Literal["a"]]]:
+    return []
+
+
+async def handle(state: State, error: NodeError) -> Command[Literal["a"]]:
+    return Command(goto="a", update={"topic": str(error.error)})
+
+
 async def has_option(state: State, limit: int = 3) -> None: ...
 
 
@@ -114,6 +157,14 @@ builder.add_node(takes_runtime)
 builder.add_node(takes_config)
 builder.add_node(takes_both)
 builder.add_node(takes_keywords)
+builder.add_node(takes_writer)
+builder.add_node(takes_runtime_and_writer)
+builder.add_node(takes_config_and_writer)
+builder.add_node(takes_everything)
+builder.add_node(goes)
+builder.add_node(goes_or_writes)
+builder.add_node(goes_often, destinations=["b"])
+builder.add_node("inner", StateGraph(State).add_node(goes).compile())
 builder.add_node(has_option)
 builder.add_node(names_it_otherwise)
 builder.add_node(unknown)
@@ -125,6 +176,21 @@ builder.add_node("instance", Worker())
 builder.add_node("method", Worker().run)
 builder.add_node(works, input_schema=Job)
 builder.add_node("works", works, input_schema=Job)
+builder.add_node(
+    "options",
+    returns_dict,
+    defer=True,
+    metadata={"team": "blue"},
+    retry_policy=[RetryPolicy(retry_on=KeyError), RetryPolicy(retry_on=(ValueError, OSError), max_attempts=5)],
+    cache_policy=CachePolicy(key_func=lambda state: str(state["topic"]), ttl=timedelta(minutes=1)),
+    error_handler=handle,
+    destinations={"a": "if long"},
+    timeout=timedelta(seconds=3),
+)
+builder.add_node(takes_runtime, retry_policy=RetryPolicy(retry_on=lambda error: "busy" in str(error)), timeout=3)
+builder.set_node_defaults(
+    timeout=TimeoutPolicy(idle_timeout=timedelta(seconds=3), run_timeout=60.5), error_handler=handle
+)
 builder.add_sequence([returns_dict, ("last", is_plain)])
 
 
@@ -140,11 +206,21 @@ def mixed(state: State) -> list[str | Send]:
     return [END, Send("works", {"subject": state["topic"]})]
 
 
+async def route_by_runtime(state: State, runtime: Runtime) -> str:
+    return "a"
+
+
+def route_by_both(state: State, config: dict[str, Any], runtime: Runtime) -> str:
+    return "a"
+
+
 def is_long(state: State) -> bool:
     return len(state["drafts"]) > 3
 
 
 builder.add_conditional_edges("a", route)
+builder.add_conditional_edges("a", route_by_runtime)
+builder.add_conditional_edges("a", route_by_both)
 builder.add_conditional_edges("a", fan_out, ["works"])
 builder.add_conditional_edges("a", mixed)
 builder.add_conditional_edges("a", is_long, {True: "b", False: END})

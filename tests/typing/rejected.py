@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from durable_graph import END, StateGraph
+from durable_graph import END, RetryPolicy, StateGraph, TimeoutPolicy
 
 
 class State(TypedDict):
@@ -69,6 +69,17 @@ def routes_other(state: Other) -> str:
     return END
 
 
+def routes_by_more(state: State, model: str) -> str:
+    return END
+
+
+async def needs_more_beside_all(state: State, runtime: Any, config: Any, writer: Any, model: str) -> None: ...
+
+
+def of_other_with_writer(state: Other, writer: Any) -> dict[str, Any]:
+    return {}
+
+
 builder = StateGraph(State)
 builder.add_node(of_other)  # E: add_node
 builder.add_node("named", of_other)  # E: add_node
@@ -85,6 +96,15 @@ builder.add_node("works", of_state, input_schema=Other)  # E: add_node
 builder.add_sequence([of_other])  # E: TakesState
 builder.add_conditional_edges("a", routes_other)  # E: add_conditional_edges
 builder.set_conditional_entry_point(routes_other)  # E: set_conditional_entry_point
+builder.add_conditional_edges("a", routes_by_more)  # E: add_conditional_edges
+builder.add_node(needs_more_beside_all)  # E: add_node
+builder.add_node(of_other_with_writer)  # E: add_node
+builder.add_node(of_state, retries=3)  # E: add_node
+builder.add_node(of_state, timeout="3")  # E: add_node
+builder.add_node(of_state, destinations=3)  # E: add_node
+builder.add_node(of_state, cache_policy=60)  # E: add_node
+RetryPolicy(retry_on=int)  # E: retry_on
+TimeoutPolicy(refresh_on="sometimes")  # E: refresh_on
 builder.add_edge(of_state, "a")  # E: add_edge
 StateGraph(Data).add_node(of_other_data)  # E: add_node
 StateGraph(Data).add_node(of_state)  # E: add_node

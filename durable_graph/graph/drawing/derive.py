@@ -93,12 +93,18 @@ class _Level:
         for name, node in topology.nodes.items():
             yield from (DrawnEdge(name, target) for target in node.edges)
             yield from self._routes(name, node.routers)
-            for target in node.destinations:
-                # In a drawing of the subgraph alone, a Command to the graph around it only leads out.
-                way = DrawnEdge(name, target) if self._finds(target) else DrawnEdge(name, END, target)
-                yield replace(way, is_conditional=True)
+            yield from self._commands(name, node)
             if self._is_last(node):
                 yield DrawnEdge(name, END)
+
+    def _commands(self, name: str, node: Node) -> Iterator[DrawnEdge]:
+        for target in node.destinations:
+            label = node.destination_labels.get(target)
+            # In a drawing of the subgraph alone, a Command to the graph around it only leads out.
+            way = DrawnEdge(name, target, label) if self._finds(target) else DrawnEdge(name, END, label or target)
+            yield replace(way, is_conditional=True)
+        for target in () if node.error_handler is None else node.error_handler.destinations:
+            yield DrawnEdge(name, target, "on error", is_conditional=True)
 
     def _routes(self, source: str, routers: Iterable[Router]) -> Iterator[DrawnEdge]:
         anywhere: Mapping[object, str] = {name: name for name in self._position if name != START}

@@ -16,8 +16,9 @@ from durable_graph import (
     StateGraph,
     TimeoutPolicy,
 )
+from durable_graph._runtime.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row
-from tests.language.policies.clock import in_no_time
+from tests.language.policies.clock import in_no_time, now
 
 
 def times(attempts: int) -> RetryPolicy:
@@ -95,6 +96,102 @@ async def test_a_handler_that_fails_is_not_handled_by_the_default_one(saver: Che
 
     with pytest.raises(RuntimeError, match="the handler"):
         await builder.compile(saver).ainvoke({}, thread_id="t")
+
+
+class FlakyHandler:
+    """Fails so many times, and then handles."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.told: list[str] = []
+
+    async def __call__(self, state: State, error: NodeError) -> State:
+        self.told.append(str(error.error))
+        if len(self.told) <= self.failures:
+            message = f"handler {len(self.told)}"
+            raise ValueError(message)
+        return {"log": ["handled"]}
+
+
+async def test_a_handler_is_tried_as_the_default_says_with_what_the_node_failed_with(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    handler, flaky = FlakyHandler(2), Flaky(9)
+    builder = StateGraph(State).set_node_defaults(retry_policy=times(3))
+    builder.add_node("a", flaky, error_handler=handler, retry_policy=times(1))
+    builder.add_edge(START, "a")
+
+    result = await builder.compile(saver).ainvoke({}, thread_id="t", durability=durability)
+
+    assert result == {"log": ["handled"]}
+    assert handler.told == ["number 1"] * 3
+    assert flaky.calls == 1
+
+
+async def test_a_handler_is_not_tried_as_its_node_says(saver: Checkpointer) -> None:
+    handler = FlakyHandler(1)
+    builder = StateGraph(State)
+    builder.add_node("a", Flaky(9), error_handler=handler, retry_policy=times(3))
+    builder.add_edge(START, "a")
+
+    with pytest.raises(ValueError, match="handler 1"):
+        await builder.compile(saver).ainvoke({}, thread_id="t")
+    assert handler.told == ["number 3"]
+
+
+async def test_a_handler_that_used_up_its_attempts_has_them_again_on_resume(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    handler, flaky = FlakyHandler(3), Flaky(9)
+    builder = StateGraph(State).set_node_defaults(retry_policy=times(2))
+    builder.add_node("a", flaky, error_handler=handler)
+    builder.add_edge(START, "a")
+    graph = builder.compile(saver)
+
+    with pytest.raises(ValueError, match="handler 2"):
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+    assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["handled"]}
+    assert (flaky.calls, len(handler.told)) == (2, 4)
+
+
+def test_a_handler_waits_as_the_default_says_before_it_is_tried_again() -> None:
+    started: list[float] = []
+
+    async def slow(state: State, error: NodeError) -> State:
+        started.append(now())
+        if len(started) < 3:
+            message = "not yet"
+            raise ValueError(message)
+        return {"log": ["handled"]}
+
+    policy = RetryPolicy(initial_interval=10, jitter=False, retry_on=ValueError)
+    builder = StateGraph(State).set_node_defaults(retry_policy=policy)
+    builder.add_node("a", Flaky(9), error_handler=slow, retry_policy=times(1))
+    builder.add_edge(START, "a")
+
+    assert in_no_time(builder.compile().ainvoke({})) == {"log": ["handled"]}
+    assert [round(at - started[0]) for at in started] == [0, 10, 30]
+
+
+def test_a_handler_is_stopped_as_the_default_says_and_not_as_its_node() -> None:
+    async def hang(state: State, error: NodeError) -> State:
+        return await _hang(state)
+
+    async def rest(state: State, error: NodeError) -> State:
+        await asyncio.sleep(4)
+        return {"log": ["rested"]}
+
+    builder = StateGraph(State).set_node_defaults(timeout=5)
+    builder.add_node("a", Flaky(9), error_handler=rest, timeout=1)
+    builder.add_node("b", Flaky(9), error_handler=hang, timeout=1)
+    builder.add_edge(START, "a")
+    builder.add_edge("a", "b")
+
+    assert in_no_time(builder.compile().ainvoke({})) == {"log": ["rested"]}
+    builder.add_edge(START, "b")
+    with pytest.raises(NodeTimeoutError) as raised:
+        in_no_time(builder.compile().ainvoke({}))
+    assert (raised.value.node, raised.value.limit) == ("b", 5.0)
 
 
 async def test_attempts_are_used_up_before_the_default_handler_is_called(saver: Checkpointer) -> None:

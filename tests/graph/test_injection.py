@@ -1,0 +1,121 @@
+"""What is handed to a node, a router or an error handler beside the state: by name, and by annotation."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import NodeError, Runtime, StreamWriter
+from durable_graph.graph import END, START, GraphBuilder
+
+
+class State(TypedDict, total=False):
+    topic: str
+
+
+@dataclass
+class Context:
+    user: str
+
+
+class Elsewhere:
+    """A class of the user's that is called like one of ours."""
+
+    class Runtime: ...
+
+
+def by_name(state: State, runtime: Any, config: Any, writer: Any, previous: Any) -> None: ...
+
+
+def by_annotation(state: State, rt: Runtime[Context], tell: StreamWriter) -> None: ...
+
+
+def as_text(state: State, rt: "Runtime[Context]") -> None: ...
+
+
+def without_arguments(state: State, rt: Runtime) -> None: ...
+
+
+def if_there_is_one(state: State, rt: Runtime[Context] | None = None, tell: "StreamWriter | None" = None) -> None: ...
+
+
+def with_a_remark(state: State, rt: Annotated[Runtime[Context], "a remark"]) -> None: ...
+
+
+def by_keyword(state: State, *, rt: Runtime[Context], config: Any = None, limit: int = 3, **more: Any) -> None: ...
+
+
+def the_annotation_wins(state: State, writer: Runtime[Context]) -> None: ...
+
+
+def of_another_class(state: State, rt: Elsewhere.Runtime | None = None, runtime: int = 3) -> None: ...
+
+
+def unknown_to_us(state: State, runtime: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821 - imported for the checker alone
+    ...
+
+
+def told_its_error(state: State, failure: NodeError, error: Any) -> None: ...
+
+
+def may_be_told(state: State, error: int = 3) -> None: ...
+
+
+class Worker:
+    def __call__(self, state: State, rt: Runtime[Context]) -> None: ...
+
+    async def run(self, state: State, tell: StreamWriter) -> None: ...
+
+
+GIVEN: Any = object()
+
+
+def injected(action: Callable[..., Any]) -> Any:
+    builder: Any = GraphBuilder(State)
+    return builder.add_node("it", action).add_edge(START, "it").topology().nodes["it"].injected
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        (by_name, {"runtime": "runtime", "config": "config", "writer": "writer", "previous": "previous"}),
+        (by_annotation, {"rt": "runtime", "tell": "writer"}),
+        (as_text, {"rt": "runtime"}),
+        (without_arguments, {"rt": "runtime"}),
+        (if_there_is_one, {"rt": "runtime", "tell": "writer"}),
+        (with_a_remark, {"rt": "runtime"}),
+        (by_keyword, {"rt": "runtime", "config": "config"}),
+        (the_annotation_wins, {"writer": "runtime"}),
+        (of_another_class, {"runtime": "runtime"}),
+        (unknown_to_us, {"runtime": "runtime"}),
+        (may_be_told, {}),
+        (Worker(), {"rt": "runtime"}),
+        (Worker().run, {"tell": "writer"}),
+        (functools.partial(by_annotation, tell=GIVEN), {"rt": "runtime"}),
+        (functools.partial(by_name, runtime=1, config=2, writer=3), {"previous": "previous"}),
+    ],
+)
+def test_a_node_is_given_what_it_asks_for(action: Callable[..., Any], expected: dict[str, str]) -> None:
+    assert injected(action) == expected
+
+
+def test_a_handler_is_told_its_error_as_well() -> None:
+    builder: Any = GraphBuilder(State)
+    builder.add_node("it", by_name, error_handler=told_its_error).set_entry_point("it")
+
+    assert builder.topology().nodes["it"].error_handler.injected == {"failure": "error", "error": "error"}
+
+
+def routes(state: State, rt: Runtime[Context], config: Any, writer: int = 3) -> str:
+    return END
+
+
+def test_a_router_is_given_the_runtime_and_the_config() -> None:
+    builder: Any = GraphBuilder(State)
+    builder.add_node("it", lambda state: None).add_conditional_edges("it", routes)
+    topology = builder.set_conditional_entry_point(routes).topology()
+
+    for (router,) in (topology.nodes["it"].routers, topology.entry_routers):
+        assert router.injected == {"rt": "runtime", "config": "config"}

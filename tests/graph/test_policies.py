@@ -1,0 +1,222 @@
+"""Policies as values: what they refuse, what they match, and how long they wait."""
+
+import itertools
+import math
+import sys
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durable_graph.errors import InvalidOptionError
+from durable_graph.graph.policies import (
+    CachePolicy,
+    RetryPolicy,
+    TimeoutPolicy,
+    default_retry_on,
+    delay,
+    matching,
+)
+
+# Retries
+
+
+def test_the_pauses_of_the_default_policy_double_from_half_a_second_and_jitter_by_up_to_one() -> None:
+    policy = RetryPolicy()
+
+    assert [delay(policy, failed, 0.0) for failed in (1, 2, 3)] == [0.5, 1.0, 2.0]
+    assert delay(policy, 1, 0.75) == 1.25
+
+
+def test_jitter_comes_on_top_of_the_longest_pause() -> None:
+    assert delay(RetryPolicy(max_interval=4), 50, 0.5) == 4.5
+    assert delay(RetryPolicy(max_interval=4, jitter=False), 50, 0.5) == 4
+
+
+@given(
+    initial=st.floats(0, 1e308),
+    factor=st.floats(0, 1e308),
+    longest=st.floats(0, 1e308),
+    failed=st.integers(1, 10**9),
+    drawn=st.floats(0, 1),
+)
+def test_a_pause_is_never_longer_than_the_longest_however_often_it_failed(
+    initial: float, factor: float, longest: float, failed: int, drawn: float
+) -> None:
+    policy = RetryPolicy(initial_interval=initial, backoff_factor=factor, max_interval=longest)
+
+    assert 0 <= delay(policy, failed, 0.0) <= longest
+    assert not math.isnan(delay(policy, failed, drawn))
+
+
+def test_pauses_that_begin_with_none_stay_none() -> None:
+    assert delay(RetryPolicy(initial_interval=0, jitter=False), 100_000, 0.0) == 0
+
+
+def test_pauses_do_not_shrink_unless_the_factor_says_so() -> None:
+    pauses = [delay(RetryPolicy(jitter=False), failed, 0.0) for failed in range(1, 3000)]
+
+    assert all(one <= next_ for one, next_ in itertools.pairwise(pauses))
+    assert pauses[-1] == 128
+
+
+def test_the_first_policy_that_matches_counts() -> None:
+    one = RetryPolicy(retry_on=KeyError)
+    two = RetryPolicy(retry_on=lambda error: "busy" in str(error))
+    three = RetryPolicy(retry_on=[LookupError, ValueError])
+    policies = (one, two, three)
+
+    assert matching(policies, KeyError("busy")) is one
+    assert matching(policies, ValueError("busy")) is two
+    assert matching(policies, IndexError()) is three
+    assert matching(policies, TypeError()) is None
+    assert matching((), KeyError()) is None
+
+
+def test_a_list_of_errors_that_changes_later_changes_no_policy() -> None:
+    listed: list[type[Exception]] = [KeyError]
+    policy = RetryPolicy(retry_on=listed)
+    listed.append(ValueError)
+
+    assert matching((policy,), ValueError()) is None
+    assert policy == RetryPolicy(retry_on=(KeyError,))
+    assert hash(policy) == hash(RetryPolicy(retry_on=(KeyError,)))
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"initial_interval": -0.1},
+        {"initial_interval": "1"},
+        {"initial_interval": None},
+        {"backoff_factor": math.nan},
+        {"backoff_factor": True},
+        {"max_interval": math.inf},
+        {"max_attempts": 0},
+        {"max_attempts": 2.5},
+        {"max_attempts": True},
+        {"jitter": 1},
+        {"retry_on": None},
+        {"retry_on": int},
+        {"retry_on": BaseException},
+        {"retry_on": (KeyError, KeyboardInterrupt)},
+        {"retry_on": [KeyError()]},
+        {"retry_on": {KeyError}},
+    ],
+    ids=str,
+)
+def test_a_retry_policy_that_means_nothing_is_refused_when_it_is_made(refused: dict[str, Any]) -> None:
+    ((name, value),) = refused.items()
+
+    with pytest.raises(InvalidOptionError) as caught:
+        RetryPolicy(**refused)
+
+    assert caught.value.option == name
+    assert caught.value.value is value
+
+
+# What is tried again by default
+
+
+class StatusError(OSError):
+    """As both libraries raise one, one of them as an OSError."""
+
+    def __init__(self, status: int | None) -> None:
+        self.response = None if status is None else SimpleNamespace(status_code=status)
+
+
+@pytest.mark.parametrize(("module", "name"), [("httpx", "HTTPStatusError"), ("requests", "HTTPError")])
+@pytest.mark.parametrize(("status", "is_retried"), [(500, True), (503, True), (404, False), (429, False), (None, True)])
+def test_an_answer_is_tried_again_if_it_is_the_servers_fault(
+    monkeypatch: pytest.MonkeyPatch, module: str, name: str, status: int | None, is_retried: bool
+) -> None:
+    assert not default_retry_on(StatusError(503))
+
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{name: StatusError}))
+
+    assert default_retry_on(StatusError(status)) is is_retried
+
+
+def test_asking_imports_no_library() -> None:
+    before = {"httpx", "requests"} & sys.modules.keys()
+
+    default_retry_on(RuntimeError())
+
+    assert {"httpx", "requests"} & sys.modules.keys() == before
+
+
+class OwnError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionError(), BrokenPipeError(), OwnError(), EOFError(), ExceptionGroup("", [OwnError()])]
+)
+def test_what_nobody_could_have_foreseen_is_tried_again(error: Exception) -> None:
+    assert default_retry_on(error)
+
+
+@pytest.mark.parametrize(
+    "error", [TimeoutError(), OSError(), PermissionError(), UnicodeError(), KeyError(), RecursionError()]
+)
+def test_mistakes_and_the_systems_refusals_are_not(error: Exception) -> None:
+    assert not default_retry_on(error)
+
+
+# Timeouts
+
+
+@pytest.mark.parametrize("given", [90, 90.0, timedelta(minutes=1, seconds=30), TimeoutPolicy(run_timeout=90)])
+def test_a_timeout_is_given_in_seconds_as_a_timedelta_or_as_a_policy(given: Any) -> None:
+    assert TimeoutPolicy.of(given) == TimeoutPolicy(run_timeout=90)
+
+
+def test_both_times_of_a_policy_may_be_timedeltas() -> None:
+    policy = TimeoutPolicy(run_timeout=timedelta(minutes=1), idle_timeout=timedelta(milliseconds=500))
+
+    assert (policy.run_timeout, policy.idle_timeout, policy.refresh_on) == (60.0, 0.5, "auto")
+
+
+@pytest.mark.parametrize("given", [0, -1, math.inf, math.nan, True, "1", timedelta(0), timedelta(seconds=-1), [1]])
+def test_a_timeout_that_is_no_time_is_refused(given: Any) -> None:
+    for name in ("run_timeout", "idle_timeout"):
+        with pytest.raises(InvalidOptionError, match=name):
+            TimeoutPolicy(**{name: given})
+    with pytest.raises(InvalidOptionError, match="timeout of the test"):
+        TimeoutPolicy.of(given, "timeout of the test")
+
+
+def test_what_refreshes_a_timeout_is_one_of_two() -> None:
+    unknown: Any = "sometimes"
+    with pytest.raises(InvalidOptionError, match=r"refresh_on='sometimes'.*'auto' or 'heartbeat'"):
+        TimeoutPolicy(refresh_on=unknown)
+
+
+# Caching
+
+
+def test_a_result_is_good_for_so_many_seconds_or_as_a_timedelta_says() -> None:
+    assert CachePolicy(ttl=60) == CachePolicy(ttl=timedelta(minutes=1))
+    assert CachePolicy().ttl is None
+
+
+@pytest.mark.parametrize(
+    "refused", [{"ttl": 0}, {"ttl": -1}, {"ttl": "1"}, {"ttl": math.inf}, {"key_func": "name"}], ids=str
+)
+def test_a_cache_policy_that_means_nothing_is_refused_when_it_is_made(refused: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOptionError, match=next(iter(refused))):
+        CachePolicy(**refused)
+
+
+def test_policies_cannot_be_changed() -> None:
+    policies: list[tuple[Any, str]] = [
+        (RetryPolicy(), "max_attempts"),
+        (TimeoutPolicy(), "run_timeout"),
+        (CachePolicy(), "ttl"),
+    ]
+    for policy, name in policies:
+        with pytest.raises(AttributeError):
+            setattr(policy, name, 3)
