@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.task import Task
-from durable_graph.channels import MISSING
+from durable_graph.channels import MISSING, selected
 from durable_graph.graph import Topology
 
 
@@ -75,7 +75,7 @@ def state_of(topology: Topology, values: Mapping[str, Any]) -> Any:
     if topology.state.is_single:
         return topology.state.read(values)
     keys = dict.fromkeys((*topology.state.fields, *topology.input.fields, *topology.output.fields))
-    return {key: values[key] for key in keys if key in values}
+    return selected(values, keys)
 
 
 def output_of(topology: Topology, values: Mapping[str, Any]) -> Any:

@@ -92,8 +92,8 @@ def node_writes(
     """
     where = f"the result of node {node.name!r}"
     writes = _writes(topology, updates, topology.channels, where)
-    _check(topology, (topology.state,), values, writes, node.name, where)
-    return _encoded(topology, writes, max_value_bytes)
+    made = _check(topology, (topology.state,), values, writes, node.name, where)
+    return _encoded(topology, writes, made, max_value_bytes)
 
 
 def input_writes(
@@ -110,8 +110,8 @@ def input_writes(
     where = "the input"
     writes = _writes(topology, updates, topology.input.keys, where, whose=topology.input.name)
     schemas = (topology.input,) if topology.input is topology.state else (topology.input, topology.state)
-    _check(topology, schemas, values, writes, START, where)
-    return _encoded(topology, writes, max_value_bytes)
+    made = _check(topology, schemas, values, writes, START, where)
+    return _encoded(topology, writes, made, max_value_bytes)
 
 
 def update_writes(
@@ -127,8 +127,8 @@ def update_writes(
         state = topology.state.name
         raise InvalidInputError(update, expected=f"a dict of {state}'s keys, an instance of it, or (key, value) pairs")
     writes = _writes(topology, pairs, topology.channels, where)
-    _check(topology, (topology.state,), values, writes, START, where)
-    return _encoded(topology, writes, max_value_bytes)
+    made = _check(topology, (topology.state,), values, writes, START, where)
+    return _encoded(topology, writes, made, max_value_bytes)
 
 
 def _writes(
@@ -172,30 +172,41 @@ def _check(
     writes: list[Write],
     author: str,
     where: str,
-) -> None:
-    """Whether these writes alone can be merged and make a state that pydantic models take. Most graphs have neither
-    such models nor such writes.
+) -> dict[str, Any]:
+    """Whether these writes alone can be merged and make a state that pydantic models take; what those make of the keys
+    that are written. Most graphs have neither such models nor such writes.
 
     Raises `UnmergeableUpdateError`, `InvalidStateValueError`.
     """
-    validated = [schema for schema in schemas if schema.is_validated]
-    if not writes or not (validated or any(topology.channels[each.channel].may_refuse(each.value) for each in writes)):
-        return
+    models = [schema for schema in schemas if schema.is_validated]
+    if not writes or not (models or any(topology.channels[each.channel].may_refuse(each.value) for each in writes)):
+        return {}
     try:
         merged, _ = merge_writes(topology, values, [(author, write) for write in writes])
     except ReducerError as error:
         if isinstance(error.__cause__, UpdateRefused):
             raise UnmergeableUpdateError(error.channel, where=where, why=str(error.__cause__)) from error
         # A reducer of the user's: the results are kept until it is corrected.
-        return
-    for schema in validated:
-        problems = schema.refusals(merged)
+        return {}
+    made: dict[str, Any] = {}
+    for schema in models:
+        model, problems = schema.validated(merged)
         if problems:
             raise InvalidStateValueError(schema.name, problems, where=where)
+        if model is not None:
+            written = (write.channel for write in writes if topology.channels[write.channel].replaces)
+            made.update((key, getattr(model, key)) for key in written if key in schema.fields)
+    return made
 
 
-def _encoded(topology: Topology, writes: list[Write], max_value_bytes: int | None) -> tuple[Write, ...]:
-    """With their bytes, unless `max_value_bytes` is None: then nothing is stored."""
+def _encoded(
+    topology: Topology, writes: list[Write], made: Mapping[str, Any], max_value_bytes: int | None
+) -> tuple[Write, ...]:
+    """With their bytes, unless `max_value_bytes` is None: then nothing is stored.
+
+    A value is stored as it is written; where it is of another type than declared, it is what the state's model made of
+    it, if there is one: a model from a dict, a time from a text.
+    """
     if max_value_bytes is None:
         return tuple(writes)
     encoded = []
@@ -205,9 +216,16 @@ def _encoded(topology: Topology, writes: list[Write], max_value_bytes: int | Non
             # A value that is never stored.
             encoded.append(write)
             continue
-        data = (codec.value if write.is_overwrite else codec.update).encode(write.value)
+        chosen, value = codec.value if write.is_overwrite else codec.update, write.value
+        try:
+            data = chosen.encode(value)
+        except UnstorableValueError:
+            if write.channel not in made:
+                raise
+            value = made[write.channel]
+            data = chosen.encode(value)
         check_size(f"channel {write.channel!r}", data, max_value_bytes)
-        encoded.append(Write(write.channel, write.value, data, write.is_overwrite))
+        encoded.append(Write(write.channel, value, data, write.is_overwrite))
     return tuple(encoded)
 
 

@@ -146,16 +146,16 @@ class Schema:
         # An instance has to have them; that it does says nothing.
         return {key: value for key, value in updates.items() if key not in self.managed}
 
-    def refusals(self, values: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """What a pydantic model finds wrong with values as a node would receive them: where, and what it says.
+    def validated(self, values: Mapping[str, Any]) -> tuple[Any | None, list[tuple[str, str]]]:
+        """What a pydantic model makes of values as a node would receive them, or where they are wrong and how.
 
-        Keys without value are no fault here. Nothing for classes of any other kind.
+        Keys without value are no fault: then there may be neither, as for classes of any other kind.
         """
         if not isinstance(self.kind, PydanticKind):
-            return []
+            return None, []
         present = selected(values, self.fields)
         present |= {key: managed.at(NOWHERE) for key, managed in self.managed.items()}
-        return self.kind.refusals(self.cls, present)
+        return self.kind.validated(self.cls, present)
 
 
 def channel_of(field: Field) -> Channel:

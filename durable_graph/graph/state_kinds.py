@@ -206,22 +206,21 @@ class PydanticKind:
             return model.model_validate(present, **self.by_name)
         return model.model_validate(present)
 
-    def refusals(self, cls: type, present: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """What the model finds wrong with these values, each with the key it is about ("" for the model as a whole).
+    def validated(self, cls: type, present: Mapping[str, Any]) -> tuple[Any | None, list[tuple[str, str]]]:
+        """The model of these values, or what it finds wrong, each with where that is ("" for the model as a whole).
 
-        A key that has no value yet is no fault: a state starts empty and fills up.
+        A key that has no value yet is no fault: a state starts empty and fills up. Then there may be neither.
         """
         pydantic = sys.modules["pydantic"]
         try:
-            self.build(cls, present)
+            return self.build(cls, present), []
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
-            return [
+            return None, [
                 (".".join(map(str, each["loc"])), each["msg"])
                 for each in found
                 if each["type"] != "missing" or len(each["loc"]) > 1
             ]
-        return []
 
     def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
         given = instance.model_fields_set

@@ -65,7 +65,9 @@ async def test_what_a_node_writes_is_there_for_the_next_superstep_and_then_gone(
 async def test_what_is_written_anew_is_there_anew(saver: Checkpointer) -> None:
     seen = Seen()
     anew = {"note": "new", "any_of": "new", "topic": ["new", "items"]}
-    await in_a_row(State, seen, ("a", ALL), ("b", anew), ("c", {})).compile(saver).ainvoke({"kept": "in"}, thread_id="t")
+    graph = in_a_row(State, seen, ("a", ALL), ("b", anew), ("c", {})).compile(saver)
+
+    await graph.ainvoke({"kept": "in"}, thread_id="t")
 
     assert seen.of("c") == [{**anew, **LEFT}]
 

@@ -1,0 +1,202 @@
+"""A state that is a pydantic model is validated before anything of an update is recorded."""
+
+import operator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self, TypedDict
+
+import pydantic
+import pytest
+
+from durable_graph import (
+    Checkpointer,
+    Command,
+    InvalidStateValueError,
+    InvalidUpdateError,
+    UnstorableValueError,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.state.conftest import Reopen
+from tests.language.state.graphs import Seen, in_a_row, side_by_side
+
+
+class User(pydantic.BaseModel):
+    name: str = pydantic.Field(min_length=1)
+
+
+class State(pydantic.BaseModel):
+    topic: str
+    score: int = pydantic.Field(default=0, ge=0)
+    user: User | None = None
+    since: datetime | None = None
+    log: Annotated[list[str], operator.add, pydantic.Field(max_length=3)] = []
+    users: Annotated[list[User], operator.add] = []
+
+    @pydantic.model_validator(mode="after")
+    def check(self) -> Self:
+        if self.topic == "none" and self.score:
+            problem = "no score without a topic"
+            raise ValueError(problem)
+        return self
+
+
+INVALID: list[tuple[dict[str, Any], str, str]] = [
+    ({"score": -1}, "score", "greater than or equal to 0"),
+    ({"score": "many"}, "score", "valid integer"),
+    ({"user": {"name": ""}}, "user", "at least 1 character"),
+    ({"log": ["a", "b", "c"]}, "log", "at most 3 items"),
+    ({"topic": "none", "score": 1}, "", "no score without a topic"),
+]
+
+
+@pytest.mark.parametrize(("update", "key", "said"), INVALID)
+async def test_an_update_that_the_model_refuses_fails_its_node_and_is_not_recorded(
+    saver: Checkpointer, durability: Durability, update: dict[str, Any], key: str, said: str
+) -> None:
+    results = iter([update, {"score": 1}])
+    graph = in_a_row(State, Seen(), ("a", lambda _: next(results))).compile(saver)
+
+    with pytest.raises(InvalidStateValueError, match=rf"the result of node 'a' makes.*State.*{said}") as raised:
+        await graph.ainvoke({"topic": "tea", "log": ["in"]}, thread_id="t", durability=durability)
+
+    assert (raised.value.key, raised.value.schema) == (key, "State")
+    assert isinstance(raised.value, InvalidUpdateError)
+    assert (await graph.aget_state(thread_id="t")).next == ("a",)
+    result = await graph.ainvoke(None, thread_id="t", durability=durability)
+    assert (result["topic"], result["score"], result["log"]) == ("tea", 1, ["in"])
+
+
+@pytest.mark.parametrize(("update", "key", "said"), INVALID)
+async def test_an_input_that_the_model_refuses_is_refused(
+    saver: Checkpointer, update: dict[str, Any], key: str, said: str
+) -> None:
+    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+    before = await graph.ainvoke({"topic": "tea", "log": ["in"]}, thread_id="t")
+
+    with pytest.raises(InvalidStateValueError, match=f"the input makes.*{said}") as raised:
+        await graph.ainvoke(update, thread_id="t")
+
+    assert raised.value.key == key
+    assert (await graph.aget_state(thread_id="t")).values == before
+
+
+async def test_without_a_store_it_is_the_same(saver: Checkpointer) -> None:
+    with pytest.raises(InvalidStateValueError, match="score"):
+        await in_a_row(State, Seen(), ("a", {"score": -1})).compile().ainvoke({"topic": "tea"})
+
+
+async def test_a_key_without_value_is_no_fault_of_an_update(saver: Checkpointer) -> None:
+    class Needs(pydantic.BaseModel):
+        topic: str
+        score: int
+
+    class Nothing(TypedDict, total=False):
+        """What the first node asks for."""
+
+    async def first(state: Nothing) -> dict[str, Any]:
+        return {"score": 3}
+
+    builder = in_a_row(Needs, Seen())
+    builder.add_node("a", first, input_schema=Nothing).add_edge("__start__", "a")
+
+    assert await builder.compile(saver).ainvoke({"topic": "tea"}, thread_id="t") == {"topic": "tea", "score": 3}
+
+
+async def test_the_parts_of_a_missing_key_s_value_are_a_fault(saver: Checkpointer) -> None:
+    graph = in_a_row(State, Seen(), ("a", {"user": {}})).compile(saver)
+
+    with pytest.raises(InvalidStateValueError, match=r"user\.name: Field required"):
+        await graph.ainvoke({"topic": "tea"}, thread_id="t")
+
+
+async def test_all_parts_of_a_result_count_together(saver: Checkpointer) -> None:
+    parts = [Command(update={"topic": "none"}), Command(update={"score": 3})]
+    graph = in_a_row(State, Seen(), ("a", parts)).compile(saver)
+
+    with pytest.raises(InvalidStateValueError, match="no score without a topic"):
+        await graph.ainvoke({"topic": "tea"}, thread_id="t")
+
+
+async def test_a_command_as_an_input_and_an_edit_are_validated(saver: Checkpointer) -> None:
+    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+    await graph.ainvoke({"topic": "tea"}, thread_id="t")
+
+    with pytest.raises(InvalidStateValueError):
+        await graph.ainvoke(Command(update={"score": -1}, goto="a"), thread_id="t")
+    with pytest.raises(InvalidStateValueError):
+        await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"score": -1}, as_node="a")
+
+    assert (await graph.aget_state(thread_id="t")).values == {"topic": "tea", "log": [], "users": []}
+
+
+async def test_what_siblings_make_together_is_told_by_the_node_that_receives_it(saver: Checkpointer) -> None:
+    graph = side_by_side(State, Seen(), ("a", {"topic": "none"}), ("b", {"score": 1}), then=("end", {})).compile(saver)
+
+    with pytest.raises(pydantic.ValidationError, match="no score without a topic"):
+        await graph.ainvoke({"topic": "tea"}, thread_id="t")
+
+    await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"score": 0}, as_node="a")
+    assert (await graph.aget_state(thread_id="t")).values["score"] == 0
+
+
+async def test_a_value_is_kept_as_it_was_written(saver: Checkpointer) -> None:
+    class Named(pydantic.BaseModel):
+        name: str
+
+        @pydantic.field_validator("name")
+        @classmethod
+        def greet(cls, name: str) -> str:
+            return f"Hello {name}"
+
+    seen = Seen()
+
+    result = await in_a_row(Named, seen, ("a", {"name": "Ann"})).compile(saver).ainvoke({"name": "Bob"}, thread_id="t")
+
+    assert [given.name for given in seen.of("a")] == ["Hello Bob"]
+    assert result == {"name": "Ann"}
+
+
+async def test_a_value_of_another_type_is_stored_as_what_the_model_makes_of_it(
+    saver: Checkpointer, reopen: Reopen
+) -> None:
+    written = {"score": "3", "user": {"name": "Ann"}, "since": "2024-05-01T00:00:00Z"}
+    made = {"score": 3, "user": User(name="Ann"), "since": datetime(2024, 5, 1, tzinfo=UTC)}
+    graph = in_a_row(State, Seen(), ("a", written), ("b", {}))
+
+    by_input = await graph.compile(saver).ainvoke({"topic": "tea", **written}, thread_id="t")
+    after = (await graph.compile(await reopen()).aget_state(thread_id="t")).values
+
+    assert {key: by_input[key] for key in written} == {key: after[key] for key in written} == made
+
+
+async def test_what_is_merged_is_stored_as_it_is_or_refused(saver: Checkpointer) -> None:
+    graph = in_a_row(State, Seen(), ("a", {"users": [{"name": "Ann"}]})).compile(saver)
+
+    with pytest.raises(UnstorableValueError, match="return User"):
+        await graph.ainvoke({"topic": "tea"}, thread_id="t")
+
+
+class Narrow(pydantic.BaseModel):
+    score: int = pydantic.Field(ge=10)
+
+
+class Plain(TypedDict, total=False):
+    score: int
+
+
+async def test_an_input_schema_that_is_a_model_validates_the_input_only(saver: Checkpointer) -> None:
+    graph = in_a_row(Plain, Seen(), ("a", {"score": 1}), input_schema=Narrow).compile(saver)
+
+    with pytest.raises(InvalidStateValueError, match="the input makes the state no valid Narrow: score"):
+        await graph.ainvoke({"score": 9}, thread_id="t")
+
+    assert await graph.ainvoke({"score": 10}, thread_id="t") == {"score": 1}
+
+
+async def test_an_alias_is_what_the_model_calls_it_and_the_key_is_the_fields(saver: Checkpointer) -> None:
+    class Aliased(pydantic.BaseModel):
+        first_topic: str = pydantic.Field(alias="firstTopic", max_length=3)
+
+    graph = in_a_row(Aliased, Seen(), ("a", {"first_topic": "long"})).compile(saver)
+
+    with pytest.raises(InvalidStateValueError, match="at most 3 characters"):
+        await graph.ainvoke({"first_topic": "tea"}, thread_id="t")
