@@ -1,7 +1,7 @@
 """Runs on a file that are cancelled at a moment of one's choice, and what is wrong afterwards."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -164,7 +164,7 @@ async def _run_and_cancel(how: How, graph: CompiledGraph[State], mode: Durabilit
             return False
 
 
-async def _go_on(graph: CompiledGraph[State], mode: Durability) -> dict[str, Any]:
+async def _go_on(graph: CompiledGraph[State], mode: Durability) -> Mapping[str, Any]:
     found = await read(graph)
     if found.is_finished:
         return found.state

@@ -12,7 +12,7 @@ import pytest
 from durable_graph._engine import apply as apply_module
 from durable_graph._engine.admit import replan
 from durable_graph._engine.unit import Step
-from durable_graph._runtime import execute, session, start, telling
+from durable_graph._runtime import entering, execute, session, start, telling
 from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.drive import drive
 from durable_graph._runtime.durability import Sync, Told
@@ -40,7 +40,7 @@ class Bug:
 
 
 def recorded_results_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    right = start.resume
+    right = entering.resume
 
     async def resume(session: Any, state: Any, recorded: Any) -> Any:
         return await right(session, state, {})
