@@ -18,7 +18,7 @@ from durable_graph._engine.task import Argument, Task
 from durable_graph._runtime.calling import call_action
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.injecting import injected
-from durable_graph._runtime.remembered import key_of
+from durable_graph._runtime.remembered import found_in, keep_in, key_of
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Scope, Session, current
 from durable_graph._runtime.telling_calls import tell_call_failed, tell_call_finished, tell_call_started
@@ -212,12 +212,13 @@ class Calls:
         if policy.key_func is not None:
             called = policy.key_func(*given.args, **given.kwargs)
         key = key_of(topology, definition.name, definition.action, CachePolicy(ttl=policy.ttl), called)
-        found = await cache.aget([key])
-        if key in found:
-            return _value_of(topology, definition, _decode(found[key]))
+        found = await found_in(cache, key)
+        if found is not None:
+            return _value_of(topology, definition, _decode(found))
         value = await self._run(inner, definition, given)
         data, is_declared = _encoded(topology, definition, value)
-        await cache.aset({key: (_encoder.encode(RecordedCall(definition.name, b"", data, is_declared)), policy.ttl)})
+        kept = _encoder.encode(RecordedCall(definition.name, b"", data, is_declared))
+        await keep_in(cache, key, kept, policy.ttl)
         return value
 
     async def _run(self, inner: Scope, definition: Definition, given: "_Given") -> Any:

@@ -33,3 +33,9 @@ def grace_is_over(what: str, grace: float) -> None:
 def error_unread(error: BaseException) -> None:
     """A run failed after its reader had left."""
     _logger.warning("a run failed while its reader was leaving: %r", error)
+
+
+def cache_failed(key: tuple[tuple[str, ...], str], error: Exception) -> None:
+    """A cache could not be read or written. The run goes on without it."""
+    facts = {"cache_namespace": key[0], "cache_key": key[1]}
+    _logger.warning("a cache failed, and the run goes on without it: %r", error, extra=facts)

@@ -7,9 +7,10 @@ from typing import Any
 
 from durable_graph._engine.header import decode_result, encode_result
 from durable_graph._engine.task import Done, Task
+from durable_graph._runtime import log
 from durable_graph._runtime.results import Result
 from durable_graph._runtime.session import Session
-from durable_graph.caching import CacheKey
+from durable_graph.caching import Cache, CacheKey
 from durable_graph.errors import DecodeError, UnstorableValueError
 from durable_graph.graph import Node, Topology
 from durable_graph.graph.policies import CachePolicy
@@ -23,11 +24,11 @@ async def remembered(session: Session, node: Node, task: Task, given: Any) -> tu
     if node.cache is None or session.cache is None:
         return None, None
     key = key_of(session.topology, node.name, node.action, node.cache, given)
-    found = await session.cache.aget([key])
-    if key not in found:
+    found = await found_in(session.cache, key)
+    if found is None:
         return key, None
     try:
-        outcome = decode_result(session.topology, task, Rank.DONE, 1, found[key])
+        outcome = decode_result(session.topology, task, Rank.DONE, 1, found)
     except DecodeError:
         # A result of another version of the graph: as good as none.
         return key, None
@@ -44,7 +45,24 @@ async def remember(session: Session, node: Node, task: Task, key: CacheKey, own:
         return
     if session.cache is not None and node.cache is not None:
         _, data = encode_result(Done(task, 1, own.writes, own.routes))
-        await session.cache.aset({key: (data, node.cache.ttl)})
+        await keep_in(session.cache, key, data, node.cache.ttl)
+
+
+async def found_in(cache: Cache, key: CacheKey) -> bytes | None:
+    """What the cache has under the key. A cache that fails has nothing: it may cost time, and no run."""
+    try:
+        return (await cache.aget([key])).get(key)
+    except Exception as error:
+        log.cache_failed(key, error)
+        return None
+
+
+async def keep_in(cache: Cache, key: CacheKey, data: bytes, ttl: float | None) -> None:
+    """Put a result under the key. A cache that fails goes without: the result itself is recorded all the same."""
+    try:
+        await cache.aset({key: (data, ttl)})
+    except Exception as error:
+        log.cache_failed(key, error)
 
 
 def key_of(topology: Topology, name: str, action: Callable[..., Any], policy: CachePolicy, given: Any) -> CacheKey:

@@ -1,7 +1,7 @@
 """`CachePolicy`: a node that was given the same before is not run again."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -19,6 +19,7 @@ from durable_graph import (
     interrupt,
 )
 from durable_graph._runtime.run import Durability
+from durable_graph.caching import CacheKey
 from durable_graph_sqlite import SqliteCache
 from tests.language.nodes import Nodes, State, asked
 
@@ -262,3 +263,26 @@ async def test_a_file_remembers_over_restarts(tmp_path: Path) -> None:
             assert (await doubling.builder().compile(cache=opened).ainvoke({"given": 4}))["doubled"] == 8
 
     assert doubling.calls == 1
+
+
+class BrokenCache(InMemoryCache):
+    """It cannot be reached."""
+
+    async def aget(self, keys: Iterable[CacheKey]) -> dict[CacheKey, bytes]:
+        raise ConnectionError
+
+    async def aset(self, entries: Mapping[CacheKey, tuple[bytes, float | None]]) -> None:
+        raise ConnectionError
+
+
+async def test_a_cache_that_fails_costs_time_and_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    doubling = Doubling()
+    graph = doubling.builder().compile(cache=BrokenCache())
+
+    for _ in range(2):
+        assert (await graph.ainvoke({"given": 2}))["doubled"] == 4
+
+    assert doubling.calls == 2
+    assert {record.getMessage() for record in caplog.records} == {
+        "a cache failed, and the run goes on without it: ConnectionError()"
+    }
