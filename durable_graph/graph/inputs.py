@@ -80,7 +80,8 @@ def _add(inputs: Inputs, described: DescribedNode | DescribedRouter, state: Sche
 def channels_of(state: Schema, inputs: Inputs) -> tuple[dict[str, Channel], tuple[str, ...]]:
     """The state's channels and those that only inputs or the output have, and where two of them disagree.
 
-    An input may leave out a key's reducer, and may narrow its type to some alternatives of the state's.
+    An input may leave out a key's reducer, may narrow its type to some alternatives of the state's, and may be None by
+    default.
     """
     fields = dict(state.fields)
     declared_by = dict.fromkeys(fields, state.name)
@@ -114,7 +115,8 @@ def _agrees(one: Field, known: Field) -> bool:
         return False
     if Any in (one.declared, known.declared):
         return True
-    allowed = union_members(known.declared)
+    # A default of None says that there is no value, which is none of the values that the key may have.
+    allowed = (*union_members(known.declared), *((None, type(None)) if one.omits_none else ()))
     return all(member in allowed for member in union_members(one.declared))
 
 
