@@ -4,7 +4,7 @@ Its supersteps are committed like those of any graph. When its caller runs again
 that had ended is not run again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,6 +31,7 @@ from durable_graph.errors import (
     InvalidCommandError,
     ReplayMismatchError,
     SubgraphBusyError,
+    names,
 )
 from durable_graph.graph import UNSET, Command, Topology
 from durable_graph.graph.subgraph import Persistence
@@ -177,6 +178,7 @@ async def _earlier(session: Session, scope: Scope, persistence: Persistence) -> 
     shared, journal = session.shared, session.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
     rest = shared.resting.get(session.ns)
+    nodes: Collection[str] = rest.ledger.topology.nodes if rest is not None and rest.ledger is not None else ()
     if rest is None and (not scope.is_fresh or persistence == "thread"):
         stored = await journal.saver.load(journal.thread.thread, session.ns, None)
         if stored is not None and stored.thread.incarnation == journal.thread.incarnation:
@@ -186,14 +188,29 @@ async def _earlier(session: Session, scope: Scope, persistence: Persistence) -> 
                 ledger = Ledger(session.topology, session.ns, restored.stored)
                 at = Position(restored.state, restored.recorded)
                 rest = Rest(ledger, at, restored.header.graph, restored.header.caller)
-    if rest is not None and rest.graph != session.topology.name:
-        raise ReplayMismatchError(
-            f"node {scope.node!r}",
-            position=scope.graphs - 1,
-            recorded=f"the graph {rest.graph!r}",
-            called=f"the graph {session.topology.name!r}",
-        )
+                nodes = restored.header.writers
+    if rest is not None:
+        _check_same_graph(session, scope, rest, nodes)
     return rest
+
+
+def _check_same_graph(session: Session, scope: Scope, rest: Rest, nodes: Collection[str]) -> None:
+    """Graphs are told apart by their names, and, as most of them have none, by their nodes: the same graph may have
+    gained or lost some since, another one has most often none of them."""
+    topology = session.topology
+    is_other = bool(nodes) and topology.nodes.keys().isdisjoint(nodes)
+    if rest.graph == topology.name and not is_other:
+        return
+    raise ReplayMismatchError(
+        f"node {scope.node!r}",
+        position=scope.graphs - 1,
+        recorded=_described(rest.graph, nodes),
+        called=_described(topology.name, topology.nodes),
+    )
+
+
+def _described(name: str, nodes: Iterable[str]) -> str:
+    return f"the graph {name!r} (with {names(nodes)})"
 
 
 async def _go(session: Session, found: Rest | None) -> Ended:

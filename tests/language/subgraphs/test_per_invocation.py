@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, RetryPolicy, StateGraph, interrupt
+from durable_graph import START, Checkpointer, Command, ReplayMismatchError, RetryPolicy, StateGraph, interrupt
 from durable_graph._runtime.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, questions
 
@@ -155,6 +155,33 @@ async def test_a_nested_run_that_failed_goes_on_when_its_node_is_retried(saver: 
 
     assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["x", "flaky"]}
     assert calls.taken() == ["x", "flaky", "flaky"]
+
+
+@pytest.mark.parametrize("is_retried", [False, True])
+async def test_nested_runs_in_another_order_are_an_error_that_names_both(saver: Checkpointer, is_retried: bool) -> None:
+    """P10."""
+    calls = Calls()
+    one, two = calls.chain("x").compile(), calls.chain("y").compile()
+    orders = iter([(one, two), (two, one)])
+
+    async def call(state: Trail) -> Trail:
+        graphs = next(orders)
+        results = [(await graph.ainvoke({"value": []}))["value"] for graph in graphs]
+        if graphs == (one, two):
+            raise ConnectionError
+        return {"value": [mark for result in results for mark in result]}
+
+    attempts = RetryPolicy(max_attempts=2 if is_retried else 1, initial_interval=0, jitter=False)
+    graph = StateGraph(Trail).add_node("call", call, retry_policy=attempts).add_edge(START, "call").compile(saver)
+    if not is_retried:
+        with pytest.raises(ConnectionError):
+            await graph.ainvoke({"value": []}, THREAD)
+
+    with pytest.raises(ReplayMismatchError, match=r"with x.*with y") as raised:
+        await graph.ainvoke({"value": []} if is_retried else None, THREAD)
+
+    assert raised.value.position == 0
+    assert calls.taken() == ["x", "y"]
 
 
 async def test_of_two_nested_runs_the_first_stays_finished_while_the_second_asks(saver: Checkpointer) -> None:
