@@ -82,6 +82,9 @@ class Client:
                 await self._edit(call, is_again=is_again)
 
     async def _answer(self, call: Answer, *, is_again: bool) -> None:
+        for question in call.answers:
+            if question not in self.progress.ids:
+                raise WrongAnswerError(f"nobody asks {question!r}")
         try:
             await self._run(call.command(self.progress.ids))
         except InterruptAnsweredError as error:

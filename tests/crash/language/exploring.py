@@ -15,24 +15,31 @@ Tried = tuple[Sequence[CrashPoint], list[str]]
 """Where processes died, and what was broken by it."""
 
 
-async def one_crash(story: Story, place: Callable[[], Place], mode: Durability, every: int = 1) -> AsyncIterator[Tried]:
+async def undisturbed(story: Story, place: Callable[[], Place], mode: Durability) -> Survival:
+    """The story in one process that lives."""
+    return await _in(place(), story, [], mode)
+
+
+async def one_crash(
+    story: Story, place: Callable[[], Place], mode: Durability, every: int = 1, wanted: Survival | None = None
+) -> AsyncIterator[Tried]:
     """A crash at every moment of every call of the store, and another process that the client goes on with.
 
-    At the `every`-th of these moments only: with 4, at another moment of each call.
+    At the `every`-th of these moments only: with 4, at another moment of each call. `wanted` is what to compare with.
     """
-    undisturbed = await _in(place(), story, [], mode)
+    wanted = wanted or await undisturbed(story, place, mode)
     async for points, survived in _with_one_more(story, place, [], mode, every):
-        yield points, violations(story, undisturbed, survived, mode)
+        yield points, violations(story, wanted, survived, mode)
 
 
 async def two_crashes(
     story: Story, place: Callable[[], Place], mode: Durability, every: int = 1
 ) -> AsyncIterator[Tried]:
     """Every crash of the first process with every one of the second; with every `every`-th of both."""
-    undisturbed = await _in(place(), story, [], mode)
+    wanted = await undisturbed(story, place, mode)
     async for first, _ in _with_one_more(story, place, [], mode, every):
         async for points, survived in _with_one_more(story, place, first, mode, every):
-            yield points, violations(story, undisturbed, survived, mode)
+            yield points, violations(story, wanted, survived, mode)
 
 
 async def _with_one_more(

@@ -31,16 +31,18 @@ def calling(*graphs: Any, at_once: bool = False) -> Any:
 def nested() -> StateGraph[State]:
     """A graph as a node, with one inside that asks; two called in one node, the second of which asks."""
     innermost = inside(("i", node()), ("j", asking("innermost?"))).compile(name="innermost")
-    as_node = inside(("x", node()), ("y", asking("inner?")), ("z", innermost)).compile(name="as_node")
+    as_node = inside(("x", node()), ("y", asking("inner?")), ("z", innermost))
+    as_node.add_node("w", node()).add_edge("x", "w")
     first = inside(("p", node()), ("q", node())).compile(name="first")
     second = inside(("r", node()), ("s", asking("called?"))).compile(name="second")
-    return chain(("outer", as_node), ("caller", calling(first, second)), ("end", node()))
+    return chain(("outer", as_node.compile(name="as_node")), ("caller", calling(first, second)), ("end", node()))
 
 
 NESTED = Story(
     "nested",
     described_once(nested),
     (Give({"log": ["in"]}), Answer({"inner?": 1}), Answer({"innermost?": 2}), Answer({"called?": 3})),
+    width=2,
 )
 
 
@@ -68,12 +70,13 @@ MEMORY = Story(
 
 def side_by_side() -> StateGraph[State]:
     """Graphs at work at once: two as nodes, of which one asks, and two called by one node, of which one asks."""
-    left = inside(("a", node(3)), ("b", asking("left?"))).compile(name="left")
+    left = inside(("a", node(3)), ("b", asking("left?")))
+    left.add_node("beside", node(2)).add_edge("a", "beside")
     right = inside(("c", node()), ("d", node(2)), ("e", node())).compile(name="right")
     up, down = inside(("f", node()), ("g", asking("up?"))), inside(("h", node(2)), ("i", node(1)))
     both = calling(up.compile(name="up"), down.compile(name="down"), at_once=True)
     builder = StateGraph(State)
-    for name, graph in (("left", left), ("right", right), ("both", both)):
+    for name, graph in (("left", left.compile(name="left")), ("right", right), ("both", both)):
         builder.add_node(name, graph).add_edge(START, name)
     return builder.add_node("all", node()).add_edge(["left", "right", "both"], "all")
 
@@ -82,6 +85,6 @@ SIDE_BY_SIDE = Story(
     "side_by_side",
     described_once(side_by_side),
     (Give({"log": ["in"]}), Answer({"left?": "l"}), Answer({"up?": "u"})),
-    width=4,
+    width=5,
     has_races=True,
 )

@@ -1,0 +1,203 @@
+"""Bugs to plant, each one that a runtime of this language could have, and the sentence that finds it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+from durable_graph._engine import admit as admit_module
+from durable_graph._engine import apply as apply_module
+from durable_graph._engine import unit
+from durable_graph._engine.admit import carry, replan
+from durable_graph._engine.header import encode_header
+from durable_graph._engine.task import Failed, Handling
+from durable_graph._engine.unit import records_of
+from durable_graph._runtime import attempt, journal, nested, start, steering
+from durable_graph._runtime.calls import Calls
+from durable_graph._runtime.durability import Told
+from durable_graph._runtime.editing import edit_state
+from durable_graph._runtime.execute import Superstep
+from durable_graph._runtime.journal import Journal
+from durable_graph._runtime.run import Durability
+from durable_graph.app import threads
+from durable_graph.errors import InterruptAnsweredError, UnknownInterruptError
+from tests.crash.language.graphs import DEFERRED, EDITS, FAILURES, QUESTIONS
+from tests.crash.language.nested import MEMORY, NESTED, SIDE_BY_SIDE
+from tests.crash.language.stories import Story
+from tests.crash.language.workflows import PREVIOUS, WORKFLOW
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageBug:
+    """A bug, the story and the mode that show it, and what is said of it then."""
+
+    name: str
+    plant: Plant
+    story: Story
+    mode: Durability
+    found_as: str
+
+
+# Answers and questions
+
+
+def answers_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
+    async def save_unmoved(self: Journal, ledger: Any, outcomes: Any, status: Any) -> bool:
+        return True
+
+    patch.setattr(Journal, "save_unmoved", save_unmoved)
+
+
+def answers_are_taken_twice(patch: pytest.MonkeyPatch) -> None:
+    right = steering._record
+
+    async def record(session: Any, state: Any, recorded: Any, command: Any) -> Any:
+        try:
+            return await right(session, state, recorded, command)
+        except InterruptAnsweredError as error:
+            raise UnknownInterruptError(error.thread_id, error.id, open_ids=()) from error
+
+    patch.setattr(steering, "_record", record)
+
+
+def the_next_question_forgets_the_answers(patch: pytest.MonkeyPatch) -> None:
+    right = attempt._interrupted
+
+    def interrupted(*given: Any) -> Any:
+        attempted = right(*given)
+        return attempt.Attempted(msgspec.structs.replace(attempted.outcome, answers=()), attempted.error)
+
+    patch.setattr(attempt, "_interrupted", interrupted)
+
+
+def steering_plans_everything_anew(patch: pytest.MonkeyPatch) -> None:
+    def carry_anew(topology: Any, state: Any, writes: Any, routes: Any, no: int) -> Any:
+        return carry(topology, replan(state, no - 1), writes, routes, no)
+
+    patch.setattr(steering, "carry", carry_anew)
+
+
+# Calls
+
+
+def results_are_seen_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None:
+    right = Calls._record
+    sent: set[asyncio.Task[Any]] = set()
+
+    async def record(self: Calls, *given: Any) -> None:
+        sending = asyncio.create_task(right(self, *given))
+        sent.add(sending)
+        sending.add_done_callback(lambda task: task.exception())
+
+    patch.setattr(Calls, "_record", record)
+
+
+def recorded_calls_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
+    async def load(self: Calls) -> None:
+        return None
+
+    patch.setattr(Calls, "_load", load)
+
+
+# Nested graphs
+
+
+def nested_records_go_to_the_graph_around(patch: pytest.MonkeyPatch) -> None:
+    def elsewhere(stored: Any, outcomes: Any, commit_id: bytes) -> Any:
+        outer = stored.ns.rpartition("|")[0]
+        return records_of(msgspec.structs.replace(stored, ns=outer), outcomes, commit_id)
+
+    patch.setattr(journal, "records_of", elsewhere)
+
+
+def finished_graphs_run_again(patch: pytest.MonkeyPatch) -> None:
+    right = nested._go
+
+    async def go(session: Any, found: Any) -> Any:
+        if found is None or found.at.state.plan:
+            return await right(session, found)
+        session.ledger = found.ledger
+        return await nested._accept(session, found.at.state, {})
+
+    patch.setattr(nested, "_go", go)
+
+
+def memory_does_not_know_its_caller(patch: pytest.MonkeyPatch) -> None:
+    def without_caller(header: Any) -> bytes:
+        return encode_header(msgspec.structs.replace(header, caller=""))
+
+    patch.setattr(unit, "encode_header", without_caller)
+
+
+# Deferred nodes, failures, edits, inputs
+
+
+def waiting_nodes_are_not_stored(patch: pytest.MonkeyPatch) -> None:
+    right = apply_module.schedule
+
+    def schedule(*given: Any) -> Any:
+        values, plan, _ = right(*given)
+        return values, plan, {}
+
+    for module in (apply_module, admit_module):
+        patch.setattr(module, "schedule", schedule)
+
+
+def _unsaved(patch: pytest.MonkeyPatch, kind: type) -> None:
+    right = Superstep._save
+
+    async def save(self: Superstep, outcomes: Sequence[Any], status: Any = None) -> Any:
+        if status is None and all(isinstance(outcome, kind) for outcome in outcomes):
+            return tuple(outcomes)
+        return await right(self, outcomes, status)
+
+    patch.setattr(Superstep, "_save", save)
+
+
+def handlers_begin_unrecorded(patch: pytest.MonkeyPatch) -> None:
+    _unsaved(patch, Handling)
+
+
+def attempts_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
+    _unsaved(patch, Failed)
+
+
+def edits_expect_nothing(patch: pytest.MonkeyPatch) -> None:
+    async def whatever_is_newest(topology: Any, saver: Any, place: Any, supersteps: Any, run: Any, _: Any) -> Any:
+        return await edit_state(topology, saver, place, supersteps, run, None)
+
+    patch.setattr(threads, "edit_state", whatever_is_newest)
+
+
+def nodes_run_before_the_input_is_accepted(patch: pytest.MonkeyPatch) -> None:
+    async def commit_now(session: Any, step: Any) -> bool:
+        accepted: bool = await session.shared.durability.commit(session.ledger, step, Told(session.shared.audience, ()))
+        return accepted
+
+    patch.setattr(start, "commit_now", commit_now)
+
+
+LANGUAGE_BUGS = (
+    LanguageBug("answers are not recorded", answers_are_not_recorded, QUESTIONS, "sync", "seen and is not recorded"),
+    LanguageBug("answers are taken twice", answers_are_taken_twice, QUESTIONS, "async", "UnknownInterruptError"),
+    LanguageBug("answers are forgotten", the_next_question_forgets_the_answers, QUESTIONS, "sync", "is lost"),
+    LanguageBug("steering plans anew", steering_plans_everything_anew, QUESTIONS, "exit", "ran twice"),
+    LanguageBug("results are seen early", results_are_seen_before_they_are_recorded, WORKFLOW, "exit", "was seen"),
+    LanguageBug(
+        "calls are not found again", recorded_calls_are_not_looked_for, PREVIOUS, "async", "ran again although"
+    ),
+    LanguageBug("records in the graph around", nested_records_go_to_the_graph_around, NESTED, "sync", "was told"),
+    LanguageBug("side by side as well", nested_records_go_to_the_graph_around, SIDE_BY_SIDE, "async", "too often"),
+    LanguageBug("finished graphs run again", finished_graphs_run_again, NESTED, "sync", "ran twice"),
+    LanguageBug("memory of no caller", memory_does_not_know_its_caller, MEMORY, "async", "ran again although"),
+    LanguageBug("waiting is not stored", waiting_nodes_are_not_stored, DEFERRED, "sync", "is missing"),
+    LanguageBug("handlers begin unrecorded", handlers_begin_unrecorded, FAILURES, "sync", "its node had failed"),
+    LanguageBug("attempts are not recorded", attempts_are_not_recorded, FAILURES, "sync", "that it had failed"),
+    LanguageBug("edits expect nothing", edits_expect_nothing, EDITS, "sync", "final state differs"),
+    LanguageBug("inputs are kept back", nodes_run_before_the_input_is_accepted, WORKFLOW, "exit", "before the input"),
+)
