@@ -13,7 +13,7 @@ from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Write
 from durable_graph._runtime.workflow import is_workflow
-from durable_graph.channels import Overwrite, UpdateRefused
+from durable_graph.channels import MISSING, Overwrite, UpdateRefused
 from durable_graph.errors import (
     InvalidInputError,
     InvalidNodeResultError,
@@ -173,20 +173,31 @@ def _check(
     author: str,
     where: str,
 ) -> dict[str, Any]:
-    """Whether these writes alone can be merged and make a state that pydantic models take; what those make of the keys
-    that are written. Most graphs have neither such models nor such writes.
+    """Whether these writes alone make sense, and a state that pydantic models take; what those make of the keys that
+    are written. Most graphs have neither such models nor writes that could make none.
 
     Raises `UnmergeableUpdateError`, `InvalidStateValueError`.
     """
+    for place, write in enumerate(writes):
+        rule = topology.channels[write.channel]
+        if rule.is_checked(write.value):
+            earlier = [(author, each) for each in writes[:place] if each.channel == write.channel]
+            before, _ = merge_writes(topology, values, earlier)
+            try:
+                rule.check(before.get(write.channel, MISSING), write.value)
+            except UpdateRefused as error:
+                raise UnmergeableUpdateError(write.channel, where=where, why=str(error)) from error
     models = [schema for schema in schemas if schema.is_validated]
-    if not writes or not (models or any(topology.channels[each.channel].may_refuse(each.value) for each in writes)):
-        return {}
+    return _made(topology, models, values, [(author, write) for write in writes], where) if models and writes else {}
+
+
+def _made(
+    topology: Topology, models: list[Schema], values: Mapping[str, Any], writes: list[tuple[str, Write]], where: str
+) -> dict[str, Any]:
     try:
-        merged, _ = merge_writes(topology, values, [(author, write) for write in writes])
-    except ReducerError as error:
-        if isinstance(error.__cause__, UpdateRefused):
-            raise UnmergeableUpdateError(error.channel, where=where, why=str(error.__cause__)) from error
-        # A reducer of the user's: the results are kept until it is corrected.
+        merged, _ = merge_writes(topology, values, writes)
+    except ReducerError:
+        # A reducer of the user's: it raises again when the superstep is merged, and the results are kept.
         return {}
     made: dict[str, Any] = {}
     for schema in models:
@@ -194,7 +205,7 @@ def _check(
         if problems:
             raise InvalidStateValueError(schema.name, problems, where=where)
         if model is not None:
-            written = (write.channel for write in writes if topology.channels[write.channel].replaces)
+            written = (write.channel for _, write in writes if topology.channels[write.channel].replaces)
             made.update((key, getattr(model, key)) for key in written if key in schema.fields)
     return made
 

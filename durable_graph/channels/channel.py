@@ -81,9 +81,15 @@ class Channel(ABC):
         """A value that takes the place of the old one, as it is recorded. Raises `UpdateRefused`."""
         return value
 
-    def may_refuse(self, update: Any) -> bool:
-        """Whether merging this write may raise `UpdateRefused`, as the value before has it."""
+    def is_checked(self, update: Any) -> bool:
+        """Whether `check` is to be asked about this write: most need no look at the value."""
         return False
+
+    def check(self, current: Any, update: Any) -> None:  # noqa: B027  # no rule but that of messages has a doubt
+        """Whether the write makes sense for the value that its node was given. Raises `UpdateRefused`.
+
+        Merging refuses nothing: what was right when it was written stays so, whatever its siblings do.
+        """
 
     @abstractmethod
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:

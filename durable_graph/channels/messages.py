@@ -37,8 +37,8 @@ def add_messages(left: Any, right: Any) -> list[Any]:
 
     Raises `ValueError` for what is no message, and for removing an id that no message has.
     """
-    merged = _merged([], [left]) if left is not MISSING else []
-    return _merged(merged, [right])
+    merged = _merged([], [left], is_strict=True)
+    return _merged(merged, [right], is_strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Messages(Channel):
     """What `add_messages` does, each superstep storing what it wrote.
 
     Merging in one go or superstep by superstep gives the same list: so a message that is removed and added again
-    comes last in both.
+    comes last in both. To remove what is not there is an error when it is written, not when it is merged: two nodes of
+    one superstep may remove the same message.
     """
 
     declared: Any
@@ -74,13 +75,16 @@ class Messages(Channel):
         return [_with_id(message, new_id) for message in _listed(update)]
 
     def prepare_whole(self, value: Any, new_id: NewId) -> Any:
-        return _merged([], [self.prepare(value, new_id)])
+        return _merged([], [self.prepare(value, new_id)], is_strict=True)
 
-    def may_refuse(self, update: Any) -> bool:
+    def is_checked(self, update: Any) -> bool:
         return any(_is_removal(message) for message in update)
 
+    def check(self, current: Any, update: Any) -> None:
+        _merged([] if current is MISSING else current, [update], is_strict=True)
+
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
-        return _merged([] if current is MISSING else current, updates)
+        return _merged([] if current is MISSING else current, updates, is_strict=False)
 
 
 def can_hold_messages(declared: Any) -> bool:
@@ -88,11 +92,9 @@ def can_hold_messages(declared: Any) -> bool:
     return declared is Any or concrete_type(declared) is list
 
 
-def _merged(current: Sequence[Any], updates: Iterable[Any]) -> list[Any]:
+def _merged(current: Sequence[Any], updates: Iterable[Any], *, is_strict: bool) -> list[Any]:
     messages: list[Any] = list(current)
     places = {id_: place for place, message in enumerate(messages) if (id_ := id_of(message)) is not None}
-    # Ids that were removed here: two nodes of one superstep may remove the same message.
-    gone: set[Any] = set()
     has_holes = False
     for message in (message for update in updates for message in _listed(update)):
         id_ = id_of(message)
@@ -105,13 +107,11 @@ def _merged(current: Sequence[Any], updates: Iterable[Any]) -> list[Any]:
                 places[id_] = len(messages)
             messages.append(message)
         elif id_ == REMOVE_ALL_MESSAGES:
-            gone.update(places)
             messages, places, has_holes = [], {}, False
         elif id_ in places:
             messages[places.pop(id_)] = MISSING
-            gone.add(id_)
             has_holes = True
-        elif id_ not in gone:
+        elif is_strict:
             why = f"there is no message with the id {id_!r} to remove"
             raise UpdateRefused(why)
     return [message for message in messages if message is not MISSING] if has_holes else messages

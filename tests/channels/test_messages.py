@@ -108,15 +108,10 @@ _ANY_WRITE = st.lists(
 def test_what_was_merged_superstep_by_superstep_is_the_same_merged_at_once(writes: list[list[Any]]) -> None:
     """What is stored are the writes: a load merges them all at once."""
     value: Any = RULE.initial()
-    accepted = []
     for write in writes:
-        try:
-            value = RULE.merge(value, [write])
-        except UpdateRefused:
-            continue
-        accepted.append(write)
+        value = RULE.merge(value, [write])
 
-    assert RULE.merge(RULE.initial(), accepted) == value
+    assert RULE.merge(RULE.initial(), writes) == value
     assert len({message["id"] for message in value}) == len(value)
 
 
@@ -228,8 +223,12 @@ def test_a_removal_without_id_is_refused() -> None:
         RULE.prepare([{"role": "remove"}], ids())
 
 
-def test_only_a_removal_may_be_refused_when_it_is_merged() -> None:
-    assert [RULE.may_refuse(update) for update in ([], [A], [A, RemoveMessage("a")])] == [False, False, True]
+def test_only_a_removal_is_checked_for_the_message_that_it_removes() -> None:
+    assert [RULE.is_checked(update) for update in ([], [A], [A, RemoveMessage("a")])] == [False, False, True]
+    RULE.check([A], [RemoveMessage("a")])
+    RULE.check(MISSING, [A, RemoveMessage("a")])
+    with pytest.raises(UpdateRefused, match="no message with the id 'b'"):
+        RULE.check([A], [RemoveMessage("b")])
 
 
 def test_a_long_message_is_cut_in_what_is_said_of_it() -> None:

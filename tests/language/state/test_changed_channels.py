@@ -1,0 +1,146 @@
+"""The channels of a graph changed under a thread: what was added starts empty, what was removed is kept and told, and
+what would be read as something else is refused."""
+
+import operator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    ChannelChangedError,
+    Checkpointer,
+    Command,
+    EphemeralValue,
+    LastValue,
+    Overwrite,
+    RemainingSteps,
+    Topic,
+    UntrackedValue,
+    add_messages,
+    interrupt,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.state.conftest import Reopen
+from tests.language.state.graphs import Seen, in_a_row
+
+CONFIG = {"configurable": {"thread_id": "t"}}
+A = {"id": "a", "content": "one"}
+
+
+def with_key(declared: Any, key: str = "value") -> Any:
+    """A state with one key of this type beside its log."""
+    fields: Any = {"log": Annotated[list[str], operator.add], key: declared}
+    make: Any = TypedDict
+    return make("State", fields, total=False)
+
+
+def asking(schema: Any, seen: Seen) -> Any:
+    """A graph that waits for an answer."""
+    return in_a_row(schema, seen, ("ask", lambda _: {"log": [interrupt("?")]}))
+
+
+async def changed(saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any, key: str = "value") -> Any:
+    """What a run answers whose state had a key of one type when it asked, and has another when it goes on."""
+    await asking(with_key(before, key), Seen()).compile(saver).ainvoke({key: given}, thread_id="t")
+    seen = Seen()
+    await asking(with_key(after), seen).compile(await reopen()).ainvoke(Command(resume="yes"), thread_id="t")
+    return seen.of("ask")[-1]
+
+
+List, Added = list[dict[str, str]], Annotated[list[dict[str, str]], operator.add]
+Merged, Collected = (
+    Annotated[list[dict[str, str]], add_messages],
+    Annotated[list[dict[str, str]], Topic(accumulate=True)],
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "after"),
+    [
+        (str, "text", int),
+        (Added, [A], list[int]),
+        (Added, [A], Annotated[dict[str, str], operator.or_]),
+        (Added, [A], List),
+        (Added, [A], Merged),
+        (Added, [A], Collected),
+        (Merged, [A], Added),
+        (Merged, [A], Collected),
+        (Collected, [A], Added),
+        (Collected, [A], Merged),
+        (Collected, [A], Annotated[list[dict[str, str]], Topic]),
+    ],
+)
+async def test_what_would_be_read_as_something_else_is_refused_and_nothing_is_lost(
+    saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any
+) -> None:
+    with pytest.raises(ChannelChangedError, match=r"'value'.*declare it as it was, or give .* another name") as raised:
+        await changed(saver, reopen, before, given, after)
+
+    assert raised.value.channel == "value"
+    again = asking(with_key(before), Seen()).compile(saver)
+    result = await again.ainvoke(Command(resume="yes"), thread_id="t")
+    assert (result["log"], result["value"]) == (["yes"], given)
+
+
+@pytest.mark.parametrize(
+    ("before", "given", "after"),
+    [
+        (str, "text", Annotated[str, LastValue]),
+        (str, "text", Annotated[str, max]),
+        (str, "text", str | None),
+        (str, "text", Any),
+        (Annotated[str, EphemeralValue], "text", str),
+        (str, "text", Annotated[str, EphemeralValue]),
+        (List, [A], Added),
+        (List, [A], Merged),
+        (Added, Overwrite([A]), Merged),
+    ],
+)
+async def test_what_means_the_same_goes_on(
+    saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any
+) -> None:
+    value = given.value if isinstance(given, Overwrite) else given
+
+    assert (await changed(saver, reopen, before, given, after))["value"] == value
+
+
+@pytest.mark.parametrize(
+    "added", [Annotated[list[str], operator.add], Annotated[list[Any], add_messages], Annotated[int, max]]
+)
+async def test_a_key_that_was_added_starts_as_in_a_new_thread(saver: Checkpointer, reopen: Reopen, added: Any) -> None:
+    received = await changed(saver, reopen, str, "text", added, key="other")
+
+    assert received == {"log": [], "value": [] if added != Annotated[int, max] else 0}
+
+
+@pytest.mark.parametrize("without", [Annotated[str, UntrackedValue], RemainingSteps])
+async def test_a_key_that_is_not_stored_any_more_is_kept_and_told(
+    saver: Checkpointer, reopen: Reopen, without: Any, durability: Durability
+) -> None:
+    stored = asking(with_key(str), Seen())
+    await stored.compile(saver).ainvoke({"value": "text"}, thread_id="t", durability=durability)
+    graph = asking(with_key(without), Seen()).compile(await reopen())
+
+    before = await graph.aget_state(CONFIG)
+    result = await graph.ainvoke(Command(resume="yes"), thread_id="t")
+
+    assert (before.unknown_channels, "value" in before.values) == (("value",), False)
+    assert result == {"log": ["yes"]}
+    assert (await stored.compile(await reopen()).aget_state(CONFIG)).values["value"] == "text"
+
+
+async def test_a_key_that_was_removed_is_kept_and_told(saver: Checkpointer, reopen: Reopen) -> None:
+    await changed(saver, reopen, Added, [A], str, key="old")
+    graph = asking(with_key(str), Seen()).compile(await reopen())
+
+    assert (await graph.aget_state(CONFIG)).unknown_channels == ("old",)
+    assert (await asking(with_key(Added, "old"), Seen()).compile(saver).aget_state(CONFIG)).values["old"] == [A]
+
+
+async def test_a_removed_key_that_holds_nothing_is_not_told(saver: Checkpointer, reopen: Reopen) -> None:
+    cleared = in_a_row(with_key(Annotated[str, EphemeralValue]), Seen(), ("a", {}))
+    await cleared.compile(saver).ainvoke({"value": "text"}, thread_id="t")
+
+    graph = in_a_row(with_key(str, "other"), Seen(), ("a", {})).compile(await reopen())
+
+    assert (await graph.aget_state(CONFIG)).unknown_channels == ()
