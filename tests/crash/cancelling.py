@@ -95,7 +95,7 @@ class Cancelled:
 
     was_cancelled: bool
     events: int
-    state: dict[str, Any]
+    state: Mapping[str, Any]
     broken: list[str]
 
 

@@ -43,7 +43,7 @@ class Kill(msgspec.Struct, frozen=True):
     statement: int | None = None
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, tag=True):
     """One process. `life` names its ledger. `kill_after` is in seconds, and is somebody else's to see to.
 
     `torn` plants a bug: what should be one transaction is a transaction for each statement.

@@ -14,7 +14,16 @@ import traceback
 
 import msgspec
 
-from tests.crash.child import TEN_BY_TWO, Job, live
+from durable_graph import MemorySaver
+from tests.crash import child
+from tests.crash.child import TEN_BY_TWO, Job
+from tests.crash.language import killed_child
+from tests.crash.language.everything import EVERYTHING
+from tests.crash.language.killed_child import StoryJob
+
+AnyJob = Job | StoryJob
+
+_jobs: msgspec.json.Decoder[AnyJob] = msgspec.json.Decoder(AnyJob)
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -25,7 +34,7 @@ class Ended(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def run(job: Job) -> Ended:
+def run(job: AnyJob) -> Ended:
     """What became of a process that does the job."""
     hears, tells = os.pipe()
     child = os.fork()
@@ -46,10 +55,10 @@ def run(job: Job) -> Ended:
     return Ended(max(code, 0), -code if code < 0 else None, time.monotonic() - begun)
 
 
-def _be_the_child(job: Job, tells: int) -> None:
+def _be_the_child(job: AnyJob, tells: int) -> None:
     code = 1
     try:
-        asyncio.run(live(job, ready=lambda: os.write(tells, b"!")))
+        asyncio.run(_live(job, tells))
         code = 0
     except BaseException:  # a child must never go on as a second server
         traceback.print_exc()
@@ -58,11 +67,24 @@ def _be_the_child(job: Job, tells: int) -> None:
         os._exit(code)
 
 
+async def _live(job: AnyJob, tells: int) -> None:
+    def ready() -> None:
+        os.write(tells, b"!")
+
+    match job:
+        case Job():
+            await child.live(job, ready)
+        case StoryJob():
+            await killed_child.live(job, ready)
+
+
 def serve() -> None:
     """Jobs until stdin ends."""
-    TEN_BY_TWO.topology  # noqa: B018  # described before the first fork, so that no child has to
+    # Described before the first fork, so that no child has to.
+    TEN_BY_TWO.topology  # noqa: B018
+    EVERYTHING.build(MemorySaver())
     for line in sys.stdin.buffer:
-        sys.stdout.buffer.write(msgspec.json.encode(run(msgspec.json.decode(line, type=Job))) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(run(_jobs.decode(line))) + b"\n")
         sys.stdout.buffer.flush()
 
 

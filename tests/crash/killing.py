@@ -16,7 +16,7 @@ import msgspec
 from durable_graph._runtime.run import Durability
 from durable_graph_sqlite import SqliteSaver
 from tests.crash.child import DATABASE, TEN_BY_TWO, Job, Kill
-from tests.crash.fork_server import Ended
+from tests.crash.fork_server import AnyJob, Ended
 from tests.crash.stored import NOTHING, Stored, read
 from tests.crash.survival import Life, Survival
 
@@ -31,7 +31,7 @@ class ForkServer:
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
 
-    def run(self, job: Job) -> Ended:
+    def run(self, job: AnyJob) -> Ended:
         """Do the job and wait for its end. Raises `ProcessFailedError`."""
         to, back = self._process.stdin, self._process.stdout
         assert to is not None
@@ -104,19 +104,27 @@ def kill_and_go_on(
 
 
 def look(folder: Path) -> Stored:
-    """What the file has. In a copy: who opens a file that a dead process left repairs it."""
+    """What the file has."""
+    return asyncio.run(_read(folder))
+
+
+@contextmanager
+def copied(folder: Path) -> Iterator[Path]:
+    """A copy of the file, to look at: who opens one that a dead process left repairs it."""
     copy = folder / "copy"
     copy.mkdir()
     for part in folder.glob(f"{DATABASE}*"):
         shutil.copyfile(part, copy / part.name)
-    stored = asyncio.run(_read(copy / DATABASE))
-    shutil.rmtree(copy)
-    return stored
+    try:
+        yield copy / DATABASE
+    finally:
+        shutil.rmtree(copy)
 
 
-async def _read(path: Path) -> Stored:
-    async with SqliteSaver(path) as saver:
-        return await read(TEN_BY_TWO.on(saver))
+async def _read(folder: Path) -> Stored:
+    with copied(folder) as path:
+        async with SqliteSaver(path) as saver:
+            return await read(TEN_BY_TWO.on(saver))
 
 
 def _life(ledger: Path) -> Life:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from durable_graph import (
     CheckpointCommitted,
     RunInterrupted,
@@ -36,17 +38,34 @@ class Life:
     told_checkpoints: set[tuple[str, str]] = field(default_factory=set)
     questions: dict[str, Any] = field(default_factory=dict)
 
-    def hear(self, event: AnyEvent) -> None:
-        """What was told to the client."""
-        match event:
-            case TaskFinished(provisional=False):
-                self.told_tasks.add(event.task_id)
-            case CheckpointCommitted(provisional=False, checkpoint_id=str(told)):
-                self.told_checkpoints.add(("|".join(event.ns), told))
-            case RunInterrupted(provisional=False) | TaskInterrupted(provisional=False):
-                self.questions.update((each.id, each.value) for each in event.interrupts)
-            case _:
-                pass
+    def note(self, line: "Line") -> None:
+        """What is to be known of it."""
+        if line.said is not None:
+            self.said.append(line.said)
+        self.told_tasks.update(line.tasks)
+        self.told_checkpoints.update(line.checkpoints)
+        self.questions.update(line.questions)
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that code in a process said, or that the process told its client as being durable."""
+
+    said: Said | None = None
+    tasks: tuple[str, ...] = ()
+    checkpoints: tuple[tuple[str, str], ...] = ()
+    questions: dict[str, Any] = {}
+
+
+def told_by(event: AnyEvent) -> Line:
+    """What an event says that is durable."""
+    match event:
+        case TaskFinished(provisional=False):
+            return Line(tasks=(event.task_id,))
+        case CheckpointCommitted(provisional=False, checkpoint_id=str(told)):
+            return Line(checkpoints=(("|".join(event.ns), told),))
+        case RunInterrupted(provisional=False) | TaskInterrupted(provisional=False):
+            return Line(questions={each.id: each.value for each in event.interrupts})
+    return Line()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +114,14 @@ async def _live(
     life = Life(saver.point)
 
     def listen(said: Said) -> None:
-        life.said.append(said)
+        life.note(Line(said))
         if said.moment == "start" and saver.crashed:
             life.late.append(said)
 
-    client = Client(story, progress, story.build(saver), mode, life.hear, is_impatient=is_impatient)
+    def hear(event: AnyEvent) -> None:
+        life.note(told_by(event))
+
+    client = Client(story, progress, story.build(saver), mode, hear, is_impatient=is_impatient)
     with heard_by(listen):
         try:
             await client.go_on()

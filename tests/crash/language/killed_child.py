@@ -1,0 +1,74 @@
+"""What a process does that serves a client of the story of everything, and is about to be killed or not."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from durable_graph._runtime.events import AnyEvent
+from durable_graph._runtime.run import Durability
+from durable_graph_sqlite import SqliteSaver
+from tests.crash.child import DATABASE, Kill, KillingSaver
+from tests.crash.language.client import Client
+from tests.crash.language.everything import EVERYTHING
+from tests.crash.language.lives import Line, told_by
+from tests.crash.language.saying import Said, heard_by
+from tests.crash.language.stories import Progress
+
+
+class StoryJob(msgspec.Struct, frozen=True, tag=True):
+    """One process. `life` names its ledger. `kill_after` is in seconds, and is somebody else's to see to."""
+
+    folder: str
+    life: str
+    mode: Durability
+    kill: Kill | None = None
+    kill_after: float | None = None
+    is_impatient: bool = False
+
+    @property
+    def ledger(self) -> Path:
+        """What its code said and what it told its client, as lines of JSON."""
+        return Path(self.folder) / self.life
+
+    @property
+    def progress(self) -> Path:
+        """What the client knows, over all its processes."""
+        return Path(self.folder) / "progress"
+
+
+async def live(job: StoryJob, ready: Callable[[], object]) -> None:
+    """Do the job. `ready` is called when everything is open and the client is about to begin."""
+    # What a process has written is there when it is killed: it need not be on the disk.
+    ledger = os.open(job.ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    progress = read_progress(job.progress)
+
+    def write(line: Line) -> None:
+        os.write(ledger, msgspec.json.encode(line) + b"\n")
+
+    def listen(said: Said) -> None:
+        write(Line(said))
+
+    def hear(event: AnyEvent) -> None:
+        if (line := told_by(event)) != Line():
+            write(line)
+
+    def remember() -> None:
+        new = job.progress.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(progress))
+        new.replace(job.progress)
+
+    async with SqliteSaver(Path(job.folder) / DATABASE) as sqlite:
+        saver = KillingSaver(sqlite, job.kill)
+        await saver.watch_statements()
+        graph = EVERYTHING.build(saver)
+        client = Client(EVERYTHING, progress, graph, job.mode, hear, remember, job.is_impatient)
+        ready()
+        with heard_by(listen):
+            await client.go_on()
+
+
+def read_progress(path: Path) -> Progress:
+    """What the client knew last."""
+    return msgspec.json.decode(path.read_bytes(), type=Progress) if path.exists() else Progress()
