@@ -29,6 +29,9 @@ from durable_graph.graph import START, Node, Schema, Topology
 Pairs = Sequence[tuple[str, Any]]
 _PAIR = 2
 
+_Draft = tuple[str, Any, bool]
+"""A write that is not encoded yet: its channel, its value, and whether it is an overwrite."""
+
 
 # What is written
 
@@ -91,9 +94,9 @@ def node_writes(
     `UnstorableValueError`, `ValueTooLargeError`.
     """
     where = f"the result of node {node.name!r}"
-    writes = _writes(topology, updates, topology.channels, where)
-    made = _check(topology, (topology.state,), values, writes, node.name, where)
-    return _encoded(topology, writes, made, max_value_bytes)
+    drafts = _drafts(topology, updates, topology.channels, where)
+    made = _check(topology, (topology.state,), values, drafts, node.name, where)
+    return _encoded(topology, drafts, made, max_value_bytes)
 
 
 def input_writes(
@@ -108,10 +111,10 @@ def input_writes(
     if updates is None:
         raise InvalidInputError(value, expected=f"a dict of {topology.input.name}'s keys, or an instance of it")
     where = "the input"
-    writes = _writes(topology, updates, topology.input.keys, where, whose=topology.input.name)
+    drafts = _drafts(topology, updates, topology.input.keys, where, whose=topology.input.name)
     schemas = (topology.input,) if topology.input is topology.state else (topology.input, topology.state)
-    made = _check(topology, schemas, values, writes, START, where)
-    return _encoded(topology, writes, made, max_value_bytes)
+    made = _check(topology, schemas, values, drafts, START, where)
+    return _encoded(topology, drafts, made, max_value_bytes)
 
 
 def update_writes(
@@ -126,34 +129,31 @@ def update_writes(
     if pairs is None:
         state = topology.state.name
         raise InvalidInputError(update, expected=f"a dict of {state}'s keys, an instance of it, or (key, value) pairs")
-    writes = _writes(topology, pairs, topology.channels, where)
-    made = _check(topology, (topology.state,), values, writes, START, where)
-    return _encoded(topology, writes, made, max_value_bytes)
+    drafts = _drafts(topology, pairs, topology.channels, where)
+    made = _check(topology, (topology.state,), values, drafts, START, where)
+    return _encoded(topology, drafts, made, max_value_bytes)
 
 
-def _writes(
+def _drafts(
     topology: Topology, updates: Iterable[tuple[str, Any]], known: Collection[str], where: str, whose: str = "the state"
-) -> list[Write]:
-    writes = []
+) -> list[_Draft]:
+    drafts: list[_Draft] = []
     for key, value in updates:
         if key not in known:
             if any(key in schema.managed for schema in _schemas(topology)):
                 raise ManagedKeyError(key, where=where)
             raise UnknownStateKeyError(key, where=where, known=known, whose=whose)
+        rule = topology.channels[key]
         try:
-            writes.append(_write(topology, key, value))
+            if not isinstance(value, Overwrite):
+                drafts.append((key, rule.prepare(value, _new_id), False))
+            elif rule.replaces:
+                drafts.append((key, rule.prepare(value.value, _new_id), False))
+            else:
+                drafts.append((key, rule.prepare_whole(value.value, _new_id), True))
         except UpdateRefused as error:
             raise UnmergeableUpdateError(key, where=where, why=str(error)) from error
-    return writes
-
-
-def _write(topology: Topology, key: str, value: Any) -> Write:
-    rule = topology.channels[key]
-    if not isinstance(value, Overwrite):
-        return Write(key, rule.prepare(value, _new_id), None)
-    if rule.replaces:
-        return Write(key, rule.prepare(value.value, _new_id), None)
-    return Write(key, rule.prepare_whole(value.value, _new_id), None, is_overwrite=True)
+    return drafts
 
 
 def _new_id() -> str:
@@ -169,7 +169,7 @@ def _check(
     topology: Topology,
     schemas: tuple[Schema, ...],
     values: Mapping[str, Any],
-    writes: list[Write],
+    drafts: list[_Draft],
     author: str,
     where: str,
 ) -> dict[str, Any]:
@@ -178,66 +178,72 @@ def _check(
 
     Raises `UnmergeableUpdateError`, `InvalidStateValueError`.
     """
-    for place, write in enumerate(writes):
-        rule = topology.channels[write.channel]
-        if rule.is_checked(write.value):
-            earlier = [(author, each) for each in writes[:place] if each.channel == write.channel]
-            before, _ = merge_writes(topology, values, earlier)
+    for place, (key, value, _) in enumerate(drafts):
+        rule = topology.channels[key]
+        if rule.is_checked(value):
+            earlier = [draft for draft in drafts[:place] if draft[0] == key]
+            before = _merged(topology, values, earlier, author)
             try:
-                rule.check(before.get(write.channel, MISSING), write.value)
+                rule.check(before.get(key, MISSING), value)
             except UpdateRefused as error:
-                raise UnmergeableUpdateError(write.channel, where=where, why=str(error)) from error
-    models = [schema for schema in schemas if schema.is_validated]
-    return _made(topology, models, values, [(author, write) for write in writes], where) if models and writes else {}
-
-
-def _made(
-    topology: Topology, models: list[Schema], values: Mapping[str, Any], writes: list[tuple[str, Write]], where: str
-) -> dict[str, Any]:
-    try:
-        merged, _ = merge_writes(topology, values, writes)
-    except ReducerError:
-        # A reducer of the user's: it raises again when the superstep is merged, and the results are kept.
-        return {}
+                raise UnmergeableUpdateError(key, where=where, why=str(error)) from error
     made: dict[str, Any] = {}
-    for schema in models:
-        model, problems = schema.validated(merged)
-        if problems:
-            raise InvalidStateValueError(schema.name, problems, where=where)
-        if model is not None:
-            written = (write.channel for _, write in writes if topology.channels[write.channel].replaces)
-            made.update((key, getattr(model, key)) for key in written if key in schema.fields)
+    for schema in schemas:
+        if schema.is_validated and drafts:
+            made.update(_made(topology, schema, values, drafts, author, where))
     return made
 
 
+def _made(
+    topology: Topology, schema: Schema, values: Mapping[str, Any], drafts: list[_Draft], author: str, where: str
+) -> dict[str, Any]:
+    try:
+        merged = _merged(topology, values, drafts, author)
+    except ReducerError:
+        # A reducer of the user's: it raises again when the superstep is merged, and the results are kept.
+        return {}
+    model, problems = schema.validated(merged)
+    if problems:
+        raise InvalidStateValueError(schema.name, problems, where=where)
+    if model is None:
+        return {}
+    replaced = (key for key, _, _ in drafts if topology.channels[key].replaces)
+    return {key: getattr(model, key) for key in replaced if key in schema.fields}
+
+
+def _merged(topology: Topology, values: Mapping[str, Any], drafts: list[_Draft], author: str) -> Mapping[str, Any]:
+    writes = [(author, Write(key, value, None, is_overwrite)) for key, value, is_overwrite in drafts]
+    merged, _ = merge_writes(topology, values, writes)
+    return merged
+
+
 def _encoded(
-    topology: Topology, writes: list[Write], made: Mapping[str, Any], max_value_bytes: int | None
+    topology: Topology, drafts: list[_Draft], made: Mapping[str, Any], max_value_bytes: int | None
 ) -> tuple[Write, ...]:
-    """With their bytes, unless `max_value_bytes` is None: then nothing is stored.
+    """As writes, with their bytes unless `max_value_bytes` is None: then nothing is stored.
 
     A value is stored as it is written; where it is of another type than declared, it is what the state's model made of
     it, if there is one: a model from a dict, a time from a text.
     """
-    if max_value_bytes is None:
-        return tuple(writes)
-    encoded = []
-    for write in writes:
-        codec = topology.codecs.get(write.channel)
-        if codec is None:
-            # A value that is never stored.
-            encoded.append(write)
+    writes = []
+    for key, value, is_overwrite in drafts:
+        codec = topology.codecs.get(key)
+        if codec is None or max_value_bytes is None:
+            writes.append(Write(key, value, None, is_overwrite))
             continue
-        chosen, value = codec.value if write.is_overwrite else codec.update, write.value
+        chosen = codec.value if is_overwrite else codec.update
         try:
             data = chosen.encode(value)
         except UnstorableValueError:
-            if write.channel not in made:
+            if key not in made:
                 raise
-            value = made[write.channel]
+            value = made[key]  # noqa: PLW2901  # from here on it is this that is written
             data = chosen.encode(value)
-        check_size(f"channel {write.channel!r}", data, max_value_bytes)
-        encoded.append(Write(write.channel, value, data, write.is_overwrite))
-    return tuple(encoded)
+        if len(data) > max_value_bytes:
+            # Asked first, for the sake of the text that is made for the message alone.
+            check_size(f"channel {key!r}", data, max_value_bytes)
+        writes.append(Write(key, value, data, is_overwrite))
+    return tuple(writes)
 
 
 # Arguments
