@@ -150,6 +150,7 @@ from durable_graph.errors import (
 )
 from durable_graph.functional import (
     TaskFunction,
+    Workflow,
     entrypoint,
     task,
 )
@@ -312,6 +313,7 @@ __all__ = [
     "UnstorableValueError",
     "UntrackedValue",
     "ValueTooLargeError",
+    "Workflow",
     "add_messages",
     "default_retry_on",
     "entrypoint",

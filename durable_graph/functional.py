@@ -6,11 +6,14 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from durable_graph._runtime.calls import Definition
+from durable_graph._runtime.options import Config, RunOptions
+from durable_graph._runtime.output import GraphOutput
 from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.session import current
+from durable_graph._runtime.views import StreamMode
 from durable_graph._runtime.workflow import INPUT, SAVED, VALUE, Saving, returned
 from durable_graph.app import CompiledGraph
 from durable_graph.caching import Cache
@@ -18,15 +21,17 @@ from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec
 from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError, PlainCallerError
-from durable_graph.graph import ChannelCodec, Node, Schema, Topology
+from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, name_of, signature_of
 
 P = ParamSpec("P")
 ReturnT = TypeVar("ReturnT")
 ResultT = TypeVar("ResultT", covariant=True)
+GivenT = TypeVar("GivenT")
 ValueT = TypeVar("ValueT")
 SaveT = TypeVar("SaveT")
+Version = Literal["v1", "v2"]
 Timeout = float | timedelta | TimeoutPolicy
 Retry = RetryPolicy | Sequence[RetryPolicy]
 
@@ -214,6 +219,44 @@ def _codec_of_result(function: Callable[..., Any]) -> Any:
 # Entrypoints
 
 
+class Workflow(CompiledGraph[ValueT, Any, GivenT, ValueT], Generic[GivenT, ValueT]):
+    """What `@entrypoint` makes of a function: a graph that takes what the function takes, and returns what it returns.
+
+    A run that stopped for answers returns `{"__interrupt__": [...]}` instead; with `version="v2"` they are apart.
+    """
+
+    # Of any other graph a result with fields is a dict of them; a function's is given as it is.
+    @overload  # type: ignore[override]
+    async def ainvoke(
+        self,
+        input: GivenT | Command[Any] | None,  # LangGraph's name
+        config: Config | None = None,
+        **options: Unpack[RunOptions],
+    ) -> ValueT: ...
+    @overload
+    async def ainvoke(
+        self,
+        input: GivenT | Command[Any] | None,  # LangGraph's name
+        config: Config | None = None,
+        *,
+        version: Literal["v2"],
+        **options: Unpack[RunOptions],
+    ) -> GraphOutput[ValueT]: ...
+    @overload
+    async def ainvoke(
+        self,
+        input: GivenT | Command[Any] | None,  # LangGraph's name
+        config: Config | None = None,
+        *,
+        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        version: Version = "v1",
+        **options: Unpack[RunOptions],
+    ) -> Any: ...
+    async def ainvoke(self, input: Any, config: Config | None = None, **options: Any) -> Any:  # noqa: A002
+        """As `CompiledGraph.ainvoke`."""
+        return await super().ainvoke(input, config, **options)
+
+
 class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     """Make a function the start of a durable workflow: `@entrypoint(checkpointer=...)`.
 
@@ -251,7 +294,21 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         self._name = name
         self._types = tuple(types)
 
-    def __call__(self, function: Callable[..., Any]) -> CompiledGraph[Any]:
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[GivenT, ...], Coroutine[Any, Any, Saving[ValueT, SaveT]]]
+    ) -> "Workflow[GivenT, ValueT]": ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[GivenT, ...], Saving[ValueT, SaveT]]
+    ) -> "Workflow[GivenT, ValueT]": ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[GivenT, ...], Coroutine[Any, Any, ValueT]]
+    ) -> "Workflow[GivenT, ValueT]": ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[GivenT, ...], ValueT]) -> "Workflow[GivenT, ValueT]": ...
+    def __call__(self, function: Callable[..., Any]) -> Any:
         """The workflow: run it with `ainvoke`, stream it, look at its threads, like any compiled graph."""
         signature = signature_of(function)
         name = self._name or name_of(function)
@@ -297,7 +354,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             output=returned,
             context=self._context,
         )
-        return CompiledGraph(topology, self._checkpointer, self._cache)
+        return Workflow(topology, self._checkpointer, self._cache)
 
 
 def _returning(function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:

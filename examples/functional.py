@@ -34,8 +34,8 @@ async def glossary(words: list[str], *, previous: dict[str, str] | None = None) 
 async def main() -> None:
     """Two workflows on one thread, each of which asks before it ends."""
     print("The first workflow:")
-    asked = await glossary.ainvoke(["tea", "cup"], thread_id="t")
-    print(f"  asks {asked['__interrupt__'][0].value}")
+    asked = await glossary.ainvoke(["tea", "cup"], thread_id="t", version="v2")
+    print(f"  asks {asked.interrupts[0].value}")
     print("Resumed with an answer, it runs again, and its tasks do not:")
     print(f"  returns {await glossary.ainvoke(Command(resume=True), thread_id='t')}")
 

@@ -11,7 +11,7 @@ from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.session import Scope, scope_of
 from durable_graph._runtime.workflow import SAVED
 from durable_graph._runtime.writer import Room, StreamWriter
-from durable_graph.graph.type_variables import ContextT
+from durable_graph.graph.type_variables import ContextT, ContextT_co
 from durable_graph.records import checkpoint_id
 
 
@@ -58,14 +58,14 @@ class RunControl:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runtime(Generic[ContextT]):
+class Runtime(Generic[ContextT_co]):
     """Given to a node that has a parameter annotated with it, or called `runtime`.
 
     `context` is what the call was given as `context=`. `stream_writer` tells the run's reader something.
     `previous` is what an entrypoint last saved. `control` is the call's `RunControl`, if it has one.
     """
 
-    context: ContextT
+    context: ContextT_co
     execution_info: ExecutionInfo
     stream_writer: StreamWriter
     previous: Any = None

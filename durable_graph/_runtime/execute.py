@@ -1,10 +1,11 @@
 """The tasks of one superstep, side by side: each outcome is durable before it counts.
 
-One task alone is awaited where it is: a task group of one costs as much as the rest of the superstep. A task that
-finishes while siblings run is recorded at once; the last one's outcome is left to the superstep's commit.
+One task alone is awaited where it is, if it can be: a task group of one costs as much as the rest of the superstep. A
+task that finishes while siblings run is recorded at once; the last one's outcome is left to the superstep's commit.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -35,6 +36,8 @@ from durable_graph.graph import START, Node
 from durable_graph.records import Status
 
 Key = tuple[int, int]
+
+_GROUPS_LEAVE_TRACES = sys.version_info < (3, 13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ class Superstep:
     async def _run_open(self, tasks: Sequence[Task]) -> None:
         """Have every task come to something. What ends this early leaves with what had finished recorded."""
         try:
-            if len(tasks) == 1:
+            if len(tasks) == 1 and not self._needs_a_task_of_its_own(tasks[0]):
                 self.attempted[tasks[0].key] = await self._attempt(tasks[0], None)
             else:
                 await self._run_group(tasks)
@@ -155,6 +158,14 @@ class Superstep:
             # A kind of a node's own, which is no failure to record.
             await self._save_rest()
             raise
+
+    def _needs_a_task_of_its_own(self, task: Task) -> bool:
+        """Whether what the node does to the asyncio task that it runs in could be taken for a cancellation of the run.
+
+        Before Python 3.13 a `TaskGroup` whose child failed leaves its task with a cancellation that nobody asked for,
+        and the node may well have caught the group's error.
+        """
+        return _GROUPS_LEAVE_TRACES and (task.node == START or self.session.topology.nodes[task.node].is_async)
 
     async def _run_group(self, tasks: Sequence[Task]) -> None:
         limit = self.session.run.max_concurrency

@@ -1,7 +1,7 @@
 """The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
+from typing import Any, ClassVar, Generic, Literal, Never, Protocol, Self, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -38,8 +38,20 @@ from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 Version = Literal["v1", "v2"]
 
 
-DictT = TypeVar("DictT", bound=Mapping[str, Any])
-"""An output that is a TypedDict. Of any other class `ainvoke` returns a dict as well, which is no instance of it."""
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class _Struct(Protocol):
+    __struct_fields__: ClassVar[tuple[str, ...]]
+
+
+class _Model(Protocol):
+    __pydantic_fields__: ClassVar[dict[str, Any]]
+
+
+RecordT = TypeVar("RecordT", bound=_Dataclass | _Struct | _Model)
+"""An output that is a class with fields: `ainvoke` returns a dict of them, which is no instance of it."""
 
 
 class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
@@ -96,20 +108,28 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         copy.step_timeout = self.step_timeout
         return copy
 
+    # Only an output of which nothing is known, `Any`, is a Never as well.
     @overload
-    async def ainvoke(  # type: ignore[overload-overlap]  # the more special one comes first
-        self: "CompiledGraph[StateT, ContextT, InputT, DictT]",
+    async def ainvoke(
+        self: "CompiledGraph[StateT, ContextT, InputT, Never]",
         input: InputT | Mapping[str, Any] | Command[Any] | None,  # LangGraph's name
         config: Config | None = None,
         **options: Unpack[RunOptions],
-    ) -> DictT: ...
+    ) -> Any: ...
+    @overload
+    async def ainvoke(
+        self: "CompiledGraph[StateT, ContextT, InputT, RecordT]",
+        input: InputT | Mapping[str, Any] | Command[Any] | None,  # LangGraph's name
+        config: Config | None = None,
+        **options: Unpack[RunOptions],
+    ) -> dict[str, Any]: ...
     @overload
     async def ainvoke(
         self,
         input: InputT | Mapping[str, Any] | Command[Any] | None,  # LangGraph's name
         config: Config | None = None,
         **options: Unpack[RunOptions],
-    ) -> dict[str, Any]: ...
+    ) -> OutputT: ...
     @overload
     async def ainvoke(
         self,

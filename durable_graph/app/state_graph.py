@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal
 
+from durable_graph._runtime.context import Runtime
 from durable_graph._runtime.mutation import is_debugging
 from durable_graph._runtime.options import (
     Breakpoints,
@@ -21,7 +22,7 @@ from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 Version = Literal["v1", "v2"]
 
 
-class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT]):
+class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[ContextT]]):
     """A graph over the state `StateT`, to be described and then compiled."""
 
     def compile(

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from durable_graph.graph.control import Command, Send
-from durable_graph.graph.type_variables import StateT
 
 _Taken = TypeVar("_Taken", contravariant=True)
+_Told = TypeVar("_Told", contravariant=True)
 _Given = TypeVar("_Given", covariant=True)
 _Input = TypeVar("_Input")
 _Instance = TypeVar("_Instance")
+_Runtime = TypeVar("_Runtime")
 
 
 class TakesState(Protocol[_Taken, _Given]):
@@ -18,10 +19,16 @@ class TakesState(Protocol[_Taken, _Given]):
     def __call__(self, state: _Taken, /) -> _Given: ...
 
 
-class TakesRuntime(Protocol[_Taken, _Given]):
+class TakesRuntime(Protocol[_Taken, _Told, _Given]):
     """`node(state, runtime)`"""
 
-    def __call__(self, state: _Taken, /, *, runtime: Any) -> _Given: ...
+    def __call__(self, state: _Taken, /, *, runtime: _Told) -> _Given: ...
+
+
+class TakesRuntimeSecond(Protocol[_Taken, _Told, _Given]):
+    """`node(state, rt)`: an annotation with `Runtime` says what it is, whatever its name."""
+
+    def __call__(self, state: _Taken, runtime: _Told, /) -> _Given: ...
 
 
 class TakesConfig(Protocol[_Taken, _Given]):
@@ -36,16 +43,16 @@ class TakesWriter(Protocol[_Taken, _Given]):
     def __call__(self, state: _Taken, /, *, writer: Any) -> _Given: ...
 
 
-class TakesRuntimeAndConfig(Protocol[_Taken, _Given]):
+class TakesRuntimeAndConfig(Protocol[_Taken, _Told, _Given]):
     """`node(state, runtime, config)`, in either order"""
 
-    def __call__(self, state: _Taken, /, *, runtime: Any, config: Any) -> _Given: ...
+    def __call__(self, state: _Taken, /, *, runtime: _Told, config: Any) -> _Given: ...
 
 
-class TakesRuntimeAndWriter(Protocol[_Taken, _Given]):
+class TakesRuntimeAndWriter(Protocol[_Taken, _Told, _Given]):
     """`node(state, runtime, writer)`, in either order"""
 
-    def __call__(self, state: _Taken, /, *, runtime: Any, writer: Any) -> _Given: ...
+    def __call__(self, state: _Taken, /, *, runtime: _Told, writer: Any) -> _Given: ...
 
 
 class TakesConfigAndWriter(Protocol[_Taken, _Given]):
@@ -54,33 +61,34 @@ class TakesConfigAndWriter(Protocol[_Taken, _Given]):
     def __call__(self, state: _Taken, /, *, config: Any, writer: Any) -> _Given: ...
 
 
-class TakesEverything(Protocol[_Taken, _Given]):
+class TakesEverything(Protocol[_Taken, _Told, _Given]):
     """`node(state, runtime, config, writer)`, in any order"""
 
-    def __call__(self, state: _Taken, /, *, runtime: Any, config: Any, writer: Any) -> _Given: ...
+    def __call__(self, state: _Taken, /, *, runtime: _Told, config: Any, writer: Any) -> _Given: ...
 
 
 _Router: TypeAlias = (
     TakesState[_Input, _Given]
-    | TakesRuntime[_Input, _Given]
+    | TakesRuntime[_Input, _Runtime, _Given]
+    | TakesRuntimeSecond[_Input, _Runtime, _Given]
     | TakesConfig[_Input, _Given]
-    | TakesRuntimeAndConfig[_Input, _Given]
+    | TakesRuntimeAndConfig[_Input, _Runtime, _Given]
 )
 _Action: TypeAlias = (
-    _Router[_Input, _Given]
+    _Router[_Input, _Given, _Runtime]
     | TakesWriter[_Input, _Given]
-    | TakesRuntimeAndWriter[_Input, _Given]
+    | TakesRuntimeAndWriter[_Input, _Runtime, _Given]
     | TakesConfigAndWriter[_Input, _Given]
-    | TakesEverything[_Input, _Given]
+    | TakesEverything[_Input, _Runtime, _Given]
 )
 _Update: TypeAlias = Mapping[str, Any] | _Instance | Command[Any]
 _Result: TypeAlias = _Update[_Instance] | Sequence[_Update[_Instance]] | None
 
-NodeAction: TypeAlias = _Action[_Input, _Result[_Instance] | Awaitable[_Result[_Instance]]]
+NodeAction: TypeAlias = _Action[_Input, _Result[_Instance] | Awaitable[_Result[_Instance]], _Runtime]
 """A node, async or plain. It takes its input, and `runtime`, `config` and `writer` if it has parameters called so; it
 returns a dict of updates, an instance of the state's class, a Command, a list of these, or None."""
 
 Chosen: TypeAlias = Hashable | Send | Sequence[Hashable | Send]
-RouterPath: TypeAlias = _Router[StateT, Chosen | Awaitable[Chosen]]
+RouterPath: TypeAlias = _Router[_Input, Chosen | Awaitable[Chosen], _Runtime]
 """A router, async or plain: from the state to a node's name, END, a key of its path_map, a Send, or a list of these. It
 takes `runtime` and `config` as well if it has parameters called so."""

@@ -34,14 +34,14 @@ from durable_graph.graph.schema import Schema
 from durable_graph.graph.signatures import ROUTER_INJECTABLE, name_of, routes_of, signature_of
 from durable_graph.graph.subgraph import Subgraph, is_subgraph
 from durable_graph.graph.topology import Topology
-from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
+from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RuntimeT, StateT
 from durable_graph.graph.validation import problems_of, problems_of_subgraphs, unreachable_nodes
 
 OwnT = TypeVar("OwnT")
 """What a node with a schema of its own receives."""
 
 
-class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
+class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
     """A graph over a state: a TypedDict, dataclass, msgspec.Struct or pydantic model.
 
     Each key is a channel. `Annotated[<type>, <reducer>]` says how the writes of one superstep are merged into it;
@@ -54,16 +54,16 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
     """
 
     @overload
-    def __init__(self: "GraphBuilder[StateT, None, StateT, StateT]", state_schema: type[StateT]) -> None: ...
+    def __init__(self: "GraphBuilder[StateT, None, StateT, StateT, RuntimeT]", state_schema: type[StateT]) -> None: ...
     @overload
     def __init__(
-        self: "GraphBuilder[StateT, ContextT, StateT, StateT]",
+        self: "GraphBuilder[StateT, ContextT, StateT, StateT, RuntimeT]",
         state_schema: type[StateT],
         context_schema: type[ContextT],
     ) -> None: ...
     @overload
     def __init__(
-        self: "GraphBuilder[StateT, ContextT, InputT, StateT]",
+        self: "GraphBuilder[StateT, ContextT, InputT, StateT, RuntimeT]",
         state_schema: type[StateT],
         context_schema: type[ContextT] | None = None,
         *,
@@ -71,7 +71,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
     ) -> None: ...
     @overload
     def __init__(
-        self: "GraphBuilder[StateT, ContextT, StateT, OutputT]",
+        self: "GraphBuilder[StateT, ContextT, StateT, OutputT, RuntimeT]",
         state_schema: type[StateT],
         context_schema: type[ContextT] | None = None,
         *,
@@ -104,15 +104,17 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
         self._description = Description()
 
     @overload
-    def add_node(self, node: NodeAction[StateT, StateT] | Subgraph, /, **options: Unpack[NodeArguments]) -> Self: ...
+    def add_node(
+        self, node: NodeAction[StateT, StateT, RuntimeT] | Subgraph, /, **options: Unpack[NodeArguments]
+    ) -> Self: ...
     @overload
     def add_node(
-        self, node: str, action: NodeAction[StateT, StateT] | Subgraph, **options: Unpack[NodeArguments]
+        self, node: str, action: NodeAction[StateT, StateT, RuntimeT] | Subgraph, **options: Unpack[NodeArguments]
     ) -> Self: ...
     @overload
     def add_node(
         self,
-        node: NodeAction[OwnT, OwnT | StateT],
+        node: NodeAction[OwnT, OwnT | StateT, RuntimeT],
         /,
         *,
         input_schema: type[OwnT],
@@ -122,7 +124,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
     def add_node(
         self,
         node: str,
-        action: NodeAction[OwnT, OwnT | StateT],
+        action: NodeAction[OwnT, OwnT | StateT, RuntimeT],
         *,
         input_schema: type[OwnT],
         **options: Unpack[NodeArguments],
@@ -219,7 +221,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
     def add_conditional_edges(
         self,
         source: str,
-        path: RouterPath[StateT],
+        path: RouterPath[StateT, RuntimeT],
         path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
     ) -> Self:
         """After `source`, run what `path` chooses: a node's name, END, a `Send`, or a list of these.
@@ -244,7 +246,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
         return self
 
     def add_sequence(
-        self, nodes: Sequence[NodeAction[StateT, StateT] | tuple[str, NodeAction[StateT, StateT]]]
+        self, nodes: Sequence[NodeAction[StateT, StateT, RuntimeT] | tuple[str, NodeAction[StateT, StateT, RuntimeT]]]
     ) -> Self:
         """Add nodes, each after the one before it. No edge leads to the first yet."""
         if not nodes:
@@ -263,7 +265,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT]):
         return self.add_edge(START, key)
 
     def set_conditional_entry_point(
-        self, path: RouterPath[StateT], path_map: Mapping[Hashable, str] | Sequence[str] | None = None
+        self, path: RouterPath[StateT, RuntimeT], path_map: Mapping[Hashable, str] | Sequence[str] | None = None
     ) -> Self:
         """Begin every run with what `path` chooses: a conditional edge out of START."""
         return self.add_conditional_edges(START, path, path_map)

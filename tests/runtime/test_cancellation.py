@@ -294,3 +294,25 @@ async def _cancel_after(turns: int, again: bool, mode: Durability) -> None:
         assert final["log"] == ["in", "a", "b", "c", "d", "e"]
     assert all(finished.count(name) == 1 for name in kept)
     assert all(calls[name] == 1 for name in kept)
+
+
+async def test_a_node_may_catch_what_its_own_task_group_raised(saver: Checkpointer) -> None:
+    """Before Python 3.13 the group leaves the task that it ran in with a cancellation that nobody asked for."""
+
+    async def fails() -> None:
+        raise ValueError
+
+    async def careful(state: State) -> State:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fails())
+        except* ValueError:
+            pass
+        return {"log": ["careful"]}
+
+    builder = StateGraph(State)
+    builder.add_sequence([("careful", careful), ("again", careful)])
+    builder.add_edge(START, "careful")
+    graph = builder.compile(saver)
+
+    assert (await graph.ainvoke({}, thread_id="t"))["log"] == ["careful", "careful"]

@@ -1,6 +1,7 @@
 """What a type checker has to accept. Never run: `test_checkers` has it read by mypy and by pyright."""
 
 import operator
+from asyncio import gather
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +17,8 @@ from durable_graph import (
     CachePolicy,
     Command,
     CompiledGraph,
+    GraphOutput,
+    Interrupt,
     NodeError,
     RetryPolicy,
     Runtime,
@@ -23,6 +26,9 @@ from durable_graph import (
     StateGraph,
     StreamWriter,
     TimeoutPolicy,
+    Workflow,
+    entrypoint,
+    task,
 )
 
 
@@ -102,6 +108,33 @@ async def takes_everything(state: State, runtime: Runtime, config: Any, writer: 
     return {}
 
 
+@dataclass
+class Settings:
+    model: str
+
+
+@dataclass
+class MoreSettings(Settings):
+    limit: int
+
+
+async def takes_settings(state: State, runtime: Runtime[Settings]) -> Update:
+    return {"drafts": [runtime.context.model]}
+
+
+def takes_settings_otherwise_named(state: State, rt: Runtime[Settings]) -> None: ...
+
+
+async def takes_settings_last(state: State, *, writer: StreamWriter, runtime: Runtime[Settings]) -> None: ...
+
+
+def takes_settings_and_all(state: State, config: Any, runtime: Runtime[Settings], writer: StreamWriter) -> None: ...
+
+
+def routes_by_settings(state: State, runtime: Runtime[Settings]) -> str:
+    return runtime.context.model
+
+
 async def goes(state: State) -> Command[Literal["a", "b"]]:
     return Command(goto="a")
 
@@ -110,12 +143,28 @@ async def goes_or_writes(state: State) -> Command[Literal["a"]] | Update:
     return {}
 
 
+async def writes_often(state: State) -> list[Update]:
+    return [{}, {}]
+
+
+def goes_and_writes(state: State) -> list[Command[Literal["a"]] | Update]:
+    return [Command(goto="a"), {}]
+
+
+def goes_to_the_graph_around(state: State) -> Command[str]:
+    return Command(graph=Command.PARENT, goto=[Send("a", {"topic": "tea"}), "b"])
+
+
 async def goes_often(state: State) -> list[Command[Literal["a"]]]:
     return []
 
 
 async def handle(state: State, error: NodeError) -> Command[Literal["a"]]:
     return Command(goto="a", update={"topic": str(error.error)})
+
+
+def handles_all(state: State, error: NodeError, runtime: Runtime[Settings], writer: StreamWriter) -> Update:
+    return {}
 
 
 async def has_option(state: State, limit: int = 3) -> None: ...
@@ -164,6 +213,10 @@ builder.add_node(takes_everything)
 builder.add_node(goes)
 builder.add_node(goes_or_writes)
 builder.add_node(goes_often, destinations=["b"])
+builder.add_node(writes_often)
+builder.add_node(goes_and_writes)
+builder.add_node(goes_to_the_graph_around)
+builder.add_node(takes_settings)
 builder.add_node("inner", StateGraph(State).add_node(goes).compile())
 builder.add_node(has_option)
 builder.add_node(names_it_otherwise)
@@ -192,6 +245,18 @@ builder.set_node_defaults(
     timeout=TimeoutPolicy(idle_timeout=timedelta(seconds=3), run_timeout=60.5), error_handler=handle
 )
 builder.add_sequence([returns_dict, ("last", is_plain)])
+builder.add_node(returns_dict, error_handler=handles_all)
+
+in_settings = assert_type(StateGraph(State, Settings), StateGraph[State, Settings])
+in_settings.add_node(takes_settings)
+in_settings.add_node(takes_settings_otherwise_named)
+in_settings.add_node(takes_settings_last)
+in_settings.add_node(takes_settings_and_all)
+in_settings.add_node(takes_runtime)
+in_settings.add_node(returns_dict)
+in_settings.add_conditional_edges("a", routes_by_settings)
+in_settings.set_conditional_entry_point(routes_by_settings)
+StateGraph(State, MoreSettings).add_node(takes_settings)
 
 
 async def route(state: State) -> Literal["a", "b"]:
@@ -266,3 +331,103 @@ async def of_model(state: Model, runtime: Runtime) -> Model | dict[str, str]:
 assert_type(StateGraph(Data).add_node(of_data).compile(), CompiledGraph[Data])
 StateGraph(Struct).add_node(of_struct)
 StateGraph(Model).add_node(of_model)
+
+
+class Question(TypedDict):
+    text: str
+
+
+class Answer(TypedDict):
+    draft: str
+
+
+async def runs() -> None:
+    of_dicts = assert_type(StateGraph(State).compile(), CompiledGraph[State])
+    assert_type(await of_dicts.ainvoke({"topic": "tea"}), State)
+    assert_type(await of_dicts.ainvoke(None, {"configurable": {"thread_id": "t"}}), State)
+    assert_type(await of_dicts.ainvoke(Command(resume=True), thread_id="t", durability="async"), State)
+    assert_type(await of_dicts.ainvoke({}, version="v2"), GraphOutput[State])
+    assert_type((await of_dicts.ainvoke({}, version="v2")).interrupts, tuple[Interrupt, ...])
+    assert_type(await of_dicts.ainvoke({}, stream_mode="updates"), Any)
+    assert_type(await of_dicts.ainvoke({}, output_keys="topic"), Any)
+
+    # A result of version 1 is a dict, whatever the class of the output.
+    assert_type(await StateGraph(Data).compile().ainvoke(Data("tea")), dict[str, Any])
+    assert_type(await StateGraph(Struct).compile().ainvoke(Struct("tea")), dict[str, Any])
+    assert_type(await StateGraph(Model).compile().ainvoke({"topic": "tea"}), dict[str, Any])
+    assert_type(await StateGraph(Data).compile().ainvoke(Data("tea"), version="v2"), GraphOutput[Data])
+    assert_type(await StateGraph(Model).compile().ainvoke(None, version="v2"), GraphOutput[Model])
+    assert_type(await StateGraph(list[str]).compile().ainvoke(["tea"]), list[str])
+
+    both = StateGraph(State, input_schema=Question, output_schema=Answer).compile()
+    assert_type(both, CompiledGraph[State, Any, Question, Answer])
+    assert_type(await both.ainvoke({"text": "tea?"}), Answer)
+    assert_type(await both.ainvoke({"text": "tea?"}, version="v2"), GraphOutput[Answer])
+    assert_type(await StateGraph(State, Settings, output_schema=Data).compile().ainvoke({}), dict[str, Any])
+    assert_type(await StateGraph(State, Settings).compile().ainvoke({}, context=Settings("small")), State)
+
+    untyped: CompiledGraph[Any] = of_dicts
+    assert_type(await untyped.ainvoke({}), Any)
+    async with of_dicts.stream({"topic": "tea"}) as events:
+        async for _ in events:
+            pass
+    assert_type((await of_dicts.aget_state(thread_id="t")).interrupts, tuple[Interrupt, ...])
+
+
+@task
+async def translate(word: str, *, language: str = "no") -> str:
+    return word
+
+
+@task(name="measure", retry_policy=RetryPolicy(), timeout=3)
+async def weigh(word: str) -> float:
+    return 1.0
+
+
+@task
+def count(word: str) -> int:
+    return len(word)
+
+
+@entrypoint()
+async def writes(words: list[str]) -> dict[str, str]:
+    assert_type(await translate("tea", language="en"), str)
+    assert_type(await weigh("tea"), float)
+    assert_type(await count("tea"), int)
+    assert_type(await gather(translate("tea"), count("tea")), tuple[str, int])
+    return {}
+
+
+@entrypoint(context_schema=Settings)
+def gives_data(word: str, *, previous: Data | None = None, runtime: Runtime[Settings]) -> Data:
+    return Data(word)
+
+
+@entrypoint()
+async def saves_another(word: str, writer: StreamWriter) -> entrypoint.final[int, list[str]]:
+    return entrypoint.final(value=1, save=["a"])
+
+
+@entrypoint()
+def saves_plainly(word: str) -> entrypoint.final[int, list[str]]:
+    return entrypoint.final(value=1, save=["a"])
+
+
+@entrypoint()
+async def of_all(given: Any, *, previous: Any, config: Any) -> Any: ...
+
+
+async def runs_workflows() -> None:
+    assert_type(writes, Workflow[list[str], dict[str, str]])
+    assert_type(await writes.ainvoke(["tea"]), dict[str, str])
+    assert_type(await writes.ainvoke(["tea"], version="v2"), GraphOutput[dict[str, str]])
+    assert_type(await writes.ainvoke(Command(resume=True), thread_id="t"), dict[str, str])
+    assert_type(await writes.with_config({}).ainvoke(None, thread_id="t"), dict[str, str])
+    # What a function returns is given as it is.
+    assert_type(await gives_data.ainvoke("tea", context=Settings("small")), Data)
+    assert_type(await saves_another.ainvoke("tea"), int)
+    assert_type(await saves_plainly.ainvoke("tea"), int)
+    assert_type(await of_all.ainvoke({"any": "thing"}), Any)
+    around: CompiledGraph[Any] = writes
+    await around.ainvoke(["tea"])
+    StateGraph(State).add_node("writes", writes)

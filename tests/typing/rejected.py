@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from durable_graph import END, RetryPolicy, StateGraph, TimeoutPolicy
+from durable_graph import END, CompiledGraph, RetryPolicy, Runtime, StateGraph, TimeoutPolicy, entrypoint, task
 
 
 class State(TypedDict):
@@ -80,6 +80,28 @@ def of_other_with_writer(state: Other, writer: Any) -> dict[str, Any]:
     return {}
 
 
+@dataclass
+class Settings:
+    model: str
+
+
+async def takes_other_settings(state: State, runtime: Runtime[Data]) -> None: ...
+
+
+async def takes_other_settings_otherwise_named(state: State, rt: Runtime[Data]) -> None: ...
+
+
+def takes_other_settings_and_all(state: State, config: Any, writer: Any, runtime: Runtime[Data]) -> None: ...
+
+
+def routes_by_other_settings(state: State, runtime: Runtime[Data]) -> str:
+    return END
+
+
+async def returns_numbers(state: State) -> list[int]:
+    return []
+
+
 builder = StateGraph(State)
 builder.add_node(of_other)  # E: add_node
 builder.add_node("named", of_other)  # E: add_node
@@ -109,3 +131,37 @@ builder.add_edge(of_state, "a")  # E: add_edge
 StateGraph(Data).add_node(of_other_data)  # E: add_node
 StateGraph(Data).add_node(of_state)  # E: add_node
 StateGraph(Data).add_node(returns_other_data)  # E: add_node
+builder.add_node(returns_numbers)  # E: add_node
+builder.add_node(of_state, error_handler=3)  # E: add_node
+in_settings = StateGraph(State, Settings)
+in_settings.add_node(takes_other_settings)  # E: add_node
+in_settings.add_node("named", takes_other_settings_otherwise_named)  # E: add_node
+in_settings.add_node(takes_other_settings_and_all)  # E: add_node
+in_settings.add_conditional_edges("a", routes_by_other_settings)  # E: add_conditional_edges
+in_settings.set_conditional_entry_point(routes_by_other_settings)  # E: set_conditional_entry_point
+graph = builder.compile()
+not_the_same: CompiledGraph[Other] = graph  # E: CompiledGraph[State
+
+
+@task
+async def weigh(word: str) -> float:
+    return 1.0
+
+
+@entrypoint()
+async def writes(word: str) -> str:
+    return word
+
+
+async def runs() -> None:
+    result = await graph.ainvoke({"topic": "tea"})
+    result["title"]  # E: title
+    await graph.ainvoke({}, retries=3)  # E: ainvoke
+    await graph.ainvoke({}, durability="never")  # E: ainvoke
+    await graph.ainvoke(3)  # E: ainvoke
+    await StateGraph(Data).compile().ainvoke(OtherData("tea"))  # E: ainvoke
+    await writes.ainvoke(3)  # E: ainvoke
+    (await writes.ainvoke("tea")).conjugate()  # E: conjugate
+    weigh(3)  # E: __call__
+    weigh("tea", unit="g")  # E: unit
+    (await weigh("tea")).upper()  # E: upper

@@ -7,6 +7,7 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    CompiledGraph,
     GraphDescriptionError,
     InvalidUpdateError,
     MissingCheckpointerError,
@@ -94,8 +95,9 @@ async def test_none_is_a_result_like_any_other(saver: Checkpointer) -> None:
     async def nothing(given: Any, *, previous: Any) -> None:
         seen.append(previous)
 
-    assert await nothing.ainvoke(1, THREAD) is None
-    assert await nothing.ainvoke(0, THREAD) is None
+    flow: CompiledGraph[Any] = nothing
+    assert await flow.ainvoke(1, THREAD) is None
+    assert await flow.ainvoke(0, THREAD) is None
     assert seen == [None, None]
 
 
@@ -243,10 +245,11 @@ async def test_a_generator_is_refused() -> None:
 
 
 async def test_a_function_without_an_input_is_refused() -> None:
-    with pytest.raises(GraphDescriptionError, match="takes no positional parameter"):
+    async def nothing() -> None: ...
 
-        @entrypoint()
-        async def nothing() -> None: ...
+    function: Any = nothing
+    with pytest.raises(GraphDescriptionError, match="takes no positional parameter"):
+        entrypoint()(function)
 
 
 async def test_a_result_that_cannot_be_stored_is_refused_before_anything_is(saver: Checkpointer) -> None:

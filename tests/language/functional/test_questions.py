@@ -18,12 +18,12 @@ async def test_one_task_that_is_called_twice_asks_twice(saver: Checkpointer, ans
     async def flow(_: str) -> list[str]:
         return [await add("james"), await add("will")]
 
-    first = await flow.ainvoke("ignored", THREAD)
+    first: Any = await flow.ainvoke("ignored", THREAD)
     assert questions(first) == ["add james?"]
     (waiting,) = (await flow.aget_state(THREAD)).tasks
     assert [each.value for each in waiting.interrupts] == ["add james?"]
 
-    second = await flow.ainvoke(Command(resume=answers[0]), THREAD)
+    second: Any = await flow.ainvoke(Command(resume=answers[0]), THREAD)
     assert questions(second) == ["add will?"]
     (waiting,) = (await flow.aget_state(THREAD)).tasks
     assert [each.value for each in waiting.interrupts] == ["add will?"]
