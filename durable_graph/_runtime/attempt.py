@@ -85,20 +85,24 @@ def new_trial() -> Trial:
 async def attempt(session: Session, state: State, task: Task, previous: Outcome | None, trial: Trial) -> Attempted:
     """Run the task, its error handler, or only its routers if its node is done already.
 
-    Only a cancellation is raised, and what unwinds more than the task.
+    Only a cancellation is raised, what unwinds more than the task, and what the store failed with meanwhile: code that
+    called for it cannot have come to anything.
     """
     scope = _scope(session, state, task, previous, trial)
     token = current.set(scope)
     try:
         if isinstance(previous, RoutingOpen):
             own = Result(previous.writes, previous.routes)
-            return await _choose(scope, task, previous, own, is_handled=previous.is_handled)
-        if task.node == START:
-            return await _choose(scope, task, previous, Result((), ()))
-        return await _run_node(scope, task, previous, trial)
+            attempted = await _choose(scope, task, previous, own, is_handled=previous.is_handled)
+        elif task.node == START:
+            attempted = await _choose(scope, task, previous, Result((), ()))
+        else:
+            attempted = await _run_node(scope, task, previous, trial)
     finally:
         scope.is_over = True
         current.reset(token)
+    session.shared.raise_store_failure()
+    return attempted
 
 
 async def route_as(session: Session, state: State, task: Task, values: Any, trial: Trial) -> Attempted:

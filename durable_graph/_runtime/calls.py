@@ -23,7 +23,6 @@ from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Scope, Session, current
 from durable_graph._runtime.telling_calls import tell_call_failed, tell_call_finished, tell_call_started
 from durable_graph._runtime.unwinding import GraphInterrupt
-from durable_graph.checkpointing import verify_records
 from durable_graph.checkpointing.digests import record_digest
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import DecodeError, ReplayMismatchError, UnstorableValueError
@@ -229,6 +228,7 @@ class Calls:
                     try:
                         return await _once(inner, definition, given)
                     except Exception as error:
+                        self._session.shared.raise_store_failure()
                         wait = retry_after(definition.retry, error, inner.number)
                         if wait is None:
                             raise
@@ -253,8 +253,7 @@ class Calls:
                 return
             shared = self._session.shared
             assert shared.journal is not None  # noqa: S101  # a ledger comes with one
-            found = await shared.journal.saver.load_records(shared.journal.thread.thread, self._ns)
-            for record in verify_records(found) if found is not None else ():
+            for record in await shared.journal.load_records(self._ns):
                 if record.born == self._born and record.rank == Rank.DONE:
                     self._recorded[record.ord] = _decode(record.value)
             self._is_loaded = True

@@ -1,12 +1,14 @@
 """A run's side of the commit protocol: where the thread is, what the store holds of it, and what to send next.
 
 One journal serves a run and all runs nested in it: they share the thread's one row. What they send goes out in the
-order of the calls, and what waits meanwhile goes out together.
+order of the calls, and what waits meanwhile goes out together. The first failure of the store is the last thing that
+happens: what follows it would tell of something that is not there.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -16,16 +18,17 @@ from durable_graph._engine.restore import Restored, nothing_stored, recorded_out
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
-from durable_graph.checkpointing import Checkpointer, verify
+from durable_graph.checkpointing import Checkpointer, verify, verify_records
 from durable_graph.checkpointing.digests import origin_of
 from durable_graph.checkpointing.rules import thread_after_commit
-from durable_graph.errors import CheckpointConflictError
+from durable_graph.errors import CheckpointConflictError, StoreUnavailableError
 from durable_graph.graph import Topology
 from durable_graph.records import (
     Committed,
     CommitUnit,
     Conflict,
     Status,
+    StoredCheckpoint,
     TaskRecord,
     ThreadRow,
     WritesBatch,
@@ -90,11 +93,15 @@ class _Save:
     )
 
 
+_CUT_OFF = "a call of it was stopped before it told its outcome"
+
+
 @dataclass(slots=True)
 class Journal:
     """Sends a run's commits and task records, in the order of the calls, and keeps what they lead to.
 
-    `commit_id` is drawn once per run: of two racing runs with the same commit it tells whose was applied.
+    `commit_id` is drawn once per run: of two racing runs with the same commit it tells whose was applied. `failure` is
+    what the store failed with, if it did: the run is to end with it, whatever the code that it came through makes of it.
     """
 
     saver: Checkpointer
@@ -103,6 +110,7 @@ class Journal:
     metadata: Metadata
     now: Callable[[], int]
     opened_at: int = 0
+    failure: Exception | None = None
     _reserved: int = 0
     _queue: deque[_Commit | _Save] = field(default_factory=deque)
     _is_sending: bool = False
@@ -174,12 +182,35 @@ class Journal:
 
     async def adopt(self, ledger: Ledger, plan: tuple[Task, ...]) -> dict[tuple[int, int], Outcome]:
         """The outcomes that any writer recorded for the plan of a namespace's newest checkpoint."""
-        found = await self.saver.load(self.thread.thread, ledger.ns, None)
+        found = await self.load(ledger.ns)
         if found is None or found.thread.version != self.thread.version:
-            raise self._conflict(0 if found is None else found.thread.version)
-        verify(found)
+            self.failure = self._conflict(0 if found is None else found.thread.version)
+            raise self.failure
         self.thread = msgspec.structs.replace(self.thread, wseq=found.thread.wseq)
         return recorded_outcomes(ledger.topology, plan, found.records)
+
+    async def load(self, ns: str) -> StoredCheckpoint | None:
+        """The newest checkpoint of a namespace, checked."""
+        with self._reading():
+            found = await self.saver.load(self.thread.thread, ns, None)
+            if found is not None:
+                verify(found)
+            return found
+
+    async def load_records(self, ns: str) -> tuple[TaskRecord, ...]:
+        """The records of a namespace, checked."""
+        with self._reading():
+            found = await self.saver.load_records(self.thread.thread, ns)
+            return verify_records(found) if found is not None else ()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        self._raise_failure()
+        try:
+            yield
+        except Exception as error:
+            self.failure = error
+            raise
 
     def with_reduced_values(self, ledger: Ledger, step: Step) -> Step:
         """The step with all of its bytes, so that a commit of it later cannot fail by its values."""
@@ -193,7 +224,12 @@ class Journal:
 
     # Sending: whoever comes first sends for all who come meanwhile
 
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
     async def _send(self, request: _Commit | _Save) -> None:
+        self._raise_failure()
         self._queue.append(request)
         if self._is_sending:
             return
@@ -245,7 +281,7 @@ class Journal:
         try:
             result = await self.saver.commit(unit)
         except BaseException as error:
-            _fail(requests, error)
+            self._end(requests, error)
             return
         match result:
             case Committed():
@@ -259,7 +295,7 @@ class Journal:
                 for request in requests:
                     request.answer.set_result(False)
             case Conflict(version):
-                _fail(requests, self._conflict(version))
+                self._end(requests, self._conflict(version))
 
     def _unit(self, requests: "list[_Commit]") -> tuple[CommitUnit, dict[str, Stored]]:
         entries = [entry for request in requests for entry in request.entries]
@@ -284,11 +320,11 @@ class Journal:
         try:
             saved = await self.saver.save_writes(batch)
         except BaseException as error:
-            _fail(requests, error)
+            self._end(requests, error)
             return
         match saved:
             case Conflict(version):
-                _fail(requests, self._conflict(version))
+                self._end(requests, self._conflict(version))
             case WritesMoved():
                 for request in requests:
                     request.answer.set_result(None)
@@ -302,13 +338,20 @@ class Journal:
                 for request in requests:
                     request.answer.set_result(tuple(next(standing) for _ in request.records))
 
+    def _end(self, requests: "Sequence[_Commit | _Save]", error: BaseException) -> None:
+        """Nothing is sent any more: neither these, nor what waits behind them."""
+        _fail(requests, error)
+        self.failure = error if isinstance(error, Exception) else StoreUnavailableError("the store", _CUT_OFF)
+        _fail(self._queue, self.failure)
+        self._queue.clear()
+
     def _conflict(self, found: int) -> CheckpointConflictError:
         return CheckpointConflictError(
             self.thread.thread, expected=self.thread.version, found=found, checkpoint_id=checkpoint_id(found)
         )
 
 
-def _fail(requests: "Sequence[_Commit | _Save]", error: BaseException) -> None:
+def _fail(requests: "Iterable[_Commit | _Save]", error: BaseException) -> None:
     for request in requests:
         request.answer.set_exception(error)
         # Retrieved by who asked; one who was cancelled out of its grace period asks no more.

@@ -25,7 +25,7 @@ from durable_graph._runtime.start import accept_unstored, input_parts
 from durable_graph._runtime.telling import committed_events
 from durable_graph._runtime.unwinding import GraphInterrupt
 from durable_graph.caching import Cache
-from durable_graph.checkpointing import Checkpointer, verify
+from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import (
     ContradictingOptionError,
     InvalidCommandError,
@@ -180,9 +180,8 @@ async def _earlier(session: Session, scope: Scope, persistence: Persistence) -> 
     rest = shared.resting.get(session.ns)
     nodes: Collection[str] = rest.ledger.topology.nodes if rest is not None and rest.ledger is not None else ()
     if rest is None and (not scope.is_fresh or persistence == "thread"):
-        stored = await journal.saver.load(journal.thread.thread, session.ns, None)
+        stored = await journal.load(session.ns)
         if stored is not None and stored.thread.incarnation == journal.thread.incarnation:
-            verify(stored)
             restored = restore(session.topology, stored)
             if restored is not None:
                 ledger = Ledger(session.topology, session.ns, restored.stored)

@@ -51,6 +51,11 @@ class Shared:
     resting: dict[str, Rest] = field(default_factory=dict)
     active: set[str] = field(default_factory=set)
 
+    def raise_store_failure(self) -> None:
+        """Raise what the store failed with, if it did: it is no failure of the code that it came through."""
+        if self.journal is not None and self.journal.failure is not None:
+            raise self.journal.failure
+
 
 @dataclass(slots=True, eq=False)
 class Session:

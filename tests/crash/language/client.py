@@ -10,9 +10,9 @@ from durable_graph import (
     InterruptAnsweredError,
     StateSnapshot,
 )
-from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.run import Durability
 from tests.crash.graphs import THREAD
+from tests.crash.language.lines import Line, told_by
 from tests.crash.language.stories import Answer, Call, Edit, Give, Progress, Resume, Story
 
 
@@ -36,7 +36,7 @@ class Client:
     progress: Progress
     graph: CompiledGraph[Any]
     mode: Durability
-    hear: Callable[[AnyEvent], None]
+    note: Callable[[Line], None]
     remember: Callable[[], None] = lambda: None
     is_impatient: bool = False
 
@@ -73,6 +73,7 @@ class Client:
                 if is_again and _id_of(await self._look()) != self.progress.head:
                     await self._run_rest()
                 else:
+                    self.note(Line(is_input=True, head=self.progress.head))
                     await self._run(value)
             case Resume():
                 await self._run_rest()
@@ -111,7 +112,7 @@ class Client:
             try:
                 async with self.graph.stream(given, thread_id=THREAD, durability=self.mode) as events:
                     async for event in events:
-                        self.hear(event)
+                        self.note(told_by(event))
             except UnluckyError:
                 given = None
             else:

@@ -174,3 +174,35 @@ EDITS = Story(
         Answer({"really?": "yes"}),
     ),
 )
+
+
+# Policies around what is stored
+
+
+def guarded() -> StateGraph[State]:
+    """Nodes that would be tried again, or handled, were they to fail: around tasks and around a graph."""
+    again = RetryPolicy(initial_interval=0, jitter=False, max_attempts=9, retry_on=lambda error: True)
+    inner = inside(("a", node()), ("b", node())).compile(name="inner")
+
+    @task(retry_policy=again)
+    async def outer(what: str) -> str:
+        async with working():
+            mended: str = await seen(mend(what), f"{what}/outer/mend")
+            return mended
+
+    async def calls(state: State) -> State:
+        async with working() as label:
+            return {"log": [label, await seen(outer(label), f"{label}/outer")]}
+
+    async def alarm(state: State, error: NodeError) -> State:
+        say("start")
+        return {"log": [f"{error.node} failed: {error.error}"]}
+
+    builder = chain(("once", calls), ("inner", inner), ("end", node()))
+    builder.add_node("again", calls, retry_policy=again).add_edge(START, "again")
+    builder.add_node("handled", calls, error_handler=alarm).add_edge(START, "handled")
+    builder.add_node("around", inner, error_handler=alarm, retry_policy=again)
+    return builder.add_edge("again", "around")
+
+
+GUARDED = Story("guarded", described_once(guarded), (Give({"log": ["in"]}),), width=4, has_races=True)

@@ -52,8 +52,9 @@ class Kept:
     rows: Mapping[str, Rows]
 
     @property
-    def exists(self) -> bool:
-        return bool(self.checkpoint_ids)
+    def newest(self) -> str | None:
+        """The newest checkpoint of the graph itself."""
+        return max((id_ for ns, id_ in self.checkpoint_ids if ns == ""), default=None)
 
 
 _NONE: frozenset[Any] = frozenset()

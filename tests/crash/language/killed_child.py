@@ -6,13 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.run import Durability
 from durable_graph_sqlite import SqliteSaver
 from tests.crash.child import DATABASE, Kill, KillingSaver
 from tests.crash.language.client import Client
 from tests.crash.language.everything import EVERYTHING
-from tests.crash.language.lives import Line, told_by
+from tests.crash.language.lines import Line
 from tests.crash.language.saying import Said, heard_by
 from tests.crash.language.stories import Progress
 
@@ -45,14 +44,11 @@ async def live(job: StoryJob, ready: Callable[[], object]) -> None:
     progress = read_progress(job.progress)
 
     def write(line: Line) -> None:
-        os.write(ledger, msgspec.json.encode(line) + b"\n")
+        if line != Line():
+            os.write(ledger, msgspec.json.encode(line) + b"\n")
 
     def listen(said: Said) -> None:
         write(Line(said))
-
-    def hear(event: AnyEvent) -> None:
-        if (line := told_by(event)) != Line():
-            write(line)
 
     def remember() -> None:
         new = job.progress.with_suffix(".new")
@@ -63,7 +59,7 @@ async def live(job: StoryJob, ready: Callable[[], object]) -> None:
         saver = KillingSaver(sqlite, job.kill)
         await saver.watch_statements()
         graph = EVERYTHING.build(saver)
-        client = Client(EVERYTHING, progress, graph, job.mode, hear, remember, job.is_impatient)
+        client = Client(EVERYTHING, progress, graph, job.mode, write, remember, job.is_impatient)
         ready()
         with heard_by(listen):
             await client.go_on()

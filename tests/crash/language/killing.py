@@ -15,7 +15,8 @@ from tests.crash.killing import ForkServer, copied
 from tests.crash.language.everything import EVERYTHING
 from tests.crash.language.kept import NOTHING, Kept, look
 from tests.crash.language.killed_child import StoryJob, read_progress
-from tests.crash.language.lives import Life, Line, Survival
+from tests.crash.language.lines import Line
+from tests.crash.language.lives import Life, Survival
 
 _lines = msgspec.json.Decoder(Line)
 

@@ -4,19 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
-from durable_graph import (
-    CheckpointCommitted,
-    RunInterrupted,
-    TaskFinished,
-    TaskInterrupted,
-)
-from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.run import Durability
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
 from tests.crash.language.client import Client
 from tests.crash.language.kept import Kept, look
+from tests.crash.language.lines import Line
 from tests.crash.language.saying import Said, Spot, heard_by
 from tests.crash.language.stories import Progress, Story
 from tests.crash.places import Place
@@ -27,6 +19,7 @@ class Life:
     """One process: what its code said, and what it told its client as being durable.
 
     `late` is what its code began when the store had already failed it. `questions` are those that it told, by id.
+    `inputs` are the inputs that it was given: after how many things said, and on which checkpoint.
     """
 
     point: CrashPoint | None = None
@@ -37,35 +30,17 @@ class Life:
     told_tasks: set[str] = field(default_factory=set)
     told_checkpoints: set[tuple[str, str]] = field(default_factory=set)
     questions: dict[str, Any] = field(default_factory=dict)
+    inputs: list[tuple[int, str | None]] = field(default_factory=list)
 
-    def note(self, line: "Line") -> None:
+    def note(self, line: Line) -> None:
         """What is to be known of it."""
         if line.said is not None:
             self.said.append(line.said)
         self.told_tasks.update(line.tasks)
         self.told_checkpoints.update(line.checkpoints)
         self.questions.update(line.questions)
-
-
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that code in a process said, or that the process told its client as being durable."""
-
-    said: Said | None = None
-    tasks: tuple[str, ...] = ()
-    checkpoints: tuple[tuple[str, str], ...] = ()
-    questions: dict[str, Any] = {}
-
-
-def told_by(event: AnyEvent) -> Line:
-    """What an event says that is durable."""
-    match event:
-        case TaskFinished(provisional=False):
-            return Line(tasks=(event.task_id,))
-        case CheckpointCommitted(provisional=False, checkpoint_id=str(told)):
-            return Line(checkpoints=(("|".join(event.ns), told),))
-        case RunInterrupted(provisional=False) | TaskInterrupted(provisional=False):
-            return Line(questions={each.id: each.value for each in event.interrupts})
-    return Line()
+        if line.is_input:
+            self.inputs.append((len(self.said), line.head))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +93,7 @@ async def _live(
         if said.moment == "start" and saver.crashed:
             life.late.append(said)
 
-    def hear(event: AnyEvent) -> None:
-        life.note(told_by(event))
-
-    client = Client(story, progress, story.build(saver), mode, hear, is_impatient=is_impatient)
+    client = Client(story, progress, story.build(saver), mode, life.note, is_impatient=is_impatient)
     with heard_by(listen):
         try:
             await client.go_on()

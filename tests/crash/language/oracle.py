@@ -14,7 +14,13 @@ from tests.crash.language.stories import Story
 def violations(story: Story, undisturbed: Survival, survived: Survival, mode: Durability) -> list[str]:
     """Compared with the same story that nothing happened to."""
     oracle = _Oracle(story, undisturbed, survived, mode)
-    return [*oracle.of_the_end(), *oracle.of_every_life(), *oracle.of_repetitions()]
+    return [*oracle.of_the_end(), *oracle.of_the_rows(), *oracle.of_every_life(), *oracle.of_the_course()]
+
+
+def losses(story: Story, undisturbed: Survival, survived: Survival, mode: Durability) -> list[str]:
+    """What is lost, doubled or wrong in the end, whatever it cost: which attempt it was may be another one."""
+    oracle = _Oracle(story, undisturbed, survived, mode)
+    return [*oracle.of_the_end(), *oracle.of_every_life()]
 
 
 class _Oracle:
@@ -42,9 +48,10 @@ class _Oracle:
         yield from (f"{label!r} is there twice" for label in got_done - wanted_done)
         if len(got.answers) != len(wanted.answers):
             yield f"{len(got.answers)} answers are kept instead of {len(wanted.answers)}"
-        yield from self._of_the_rows(wanted, got)
 
-    def _of_the_rows(self, wanted: Kept, got: Kept) -> Iterator[str]:
+    def of_the_rows(self) -> Iterator[str]:
+        """Byte for byte, but where numbers are a matter of time."""
+        wanted, got = self._undisturbed.found[-1], self._survived.found[-1]
         if self._story.has_races:
             # With "exit", supersteps that are stored together leave one checkpoint, and a crash cuts them in two.
             if self._mode != "exit" and _sizes(got) != _sizes(wanted):
@@ -76,31 +83,9 @@ class _Oracle:
         for said in life.said:
             if said.moment == "start" and said.label in over["node" if said.role == "node" else ""]:
                 yield f"{said.label!r} ran again although its result was recorded"
-        if life.said and not after.exists:
-            yield "code ran before the input was accepted"
-        yield from _of_one_process(life)
-        if self._mode == "sync":
-            yield from self._of_order(life, after)
-
-    def _of_order(self, life: Life, after: Kept) -> Iterator[str]:
-        """In "sync" mode, what comes next is begun when what was before it is recorded."""
-        if life.point is not None and life.point.moment != "after":
-            # An attempt after the first is no new start: it was decided on, and recorded, before.
-            late = [said.label for said in life.late if said.attempt == 1]
-            # Where graphs race, what was recorded for one may reach it just after the store has failed another.
-            if len(late) > (self._story.width if self._story.has_races else 0):
-                yield from (f"{label!r} was started although the store could not be written" for label in late)
-        ended = {said.label for said in life.said if said.moment == "end"}
-        left = ended - self._named(after.done | after.nodes_over)
-        if len(left) > self._story.width:
-            yield f"{len(left)} tasks had ended and were not recorded: {sorted(left)}"
-        for said in life.said:
-            if said.moment != "start" or _is_call(said, after):
-                continue
-            if said.role == "handler" and said.spot not in after.nodes_over:
-                yield f"{said.label!r} began, and that its node had failed is not recorded"
-            if said.role == "node" and not self._is_recorded(said, said.attempt - 1, after):
-                yield f"{said.label!r} was tried again, and that it had failed is not recorded"
+        for place, head in life.inputs:
+            if len(life.said) > place and after.newest == head:
+                yield "code ran before the input was accepted"
 
     def _of_what_was_lost(self, before: Kept, after: Kept) -> Iterator[str]:
         yield from (f"the result of {self._labels.get(spot)!r} is lost" for spot in before.done - after.done)
@@ -140,7 +125,15 @@ class _Oracle:
 
     # Repetitions
 
-    def of_repetitions(self) -> Iterator[str]:
+    def of_the_course(self) -> Iterator[str]:
+        """What ran too often or too early."""
+        for life, after in zip(self._survived.lives, self._survived.found[1:], strict=True):
+            yield from _of_one_process(life)
+            if self._mode == "sync":
+                yield from self._of_order(life, after)
+        yield from self._of_repetitions()
+
+    def _of_repetitions(self) -> Iterator[str]:
         """A task runs as often as in the undisturbed story, and once more for each process that died in it."""
         wanted = Counter(_started(self._undisturbed.lives))
         allowed = wanted.copy()
@@ -149,6 +142,26 @@ class _Oracle:
                 allowed.update(self._in_flight(life, after))
         for label, times in (Counter(_started(self._survived.lives)) - allowed).items():
             yield f"{label!r} ran {times} times too often"
+
+    def _of_order(self, life: Life, after: Kept) -> Iterator[str]:
+        """In "sync" mode, what comes next is begun when what was before it is recorded."""
+        if life.point is not None and life.point.moment != "after":
+            # An attempt after the first is no new start: it was decided on, and recorded, before.
+            late = [said.label for said in life.late if said.attempt == 1]
+            # Where graphs race, what was recorded for one may reach it just after the store has failed another.
+            if len(late) > (self._story.width if self._story.has_races else 0):
+                yield from (f"{label!r} was started although the store could not be written" for label in late)
+        ended = {said.label for said in life.said if said.moment == "end"}
+        left = ended - self._named(after.done | after.nodes_over)
+        if len(left) > self._story.width:
+            yield f"{len(left)} tasks had ended and were not recorded: {sorted(left)}"
+        for said in life.said:
+            if said.moment != "start" or _is_call(said, after):
+                continue
+            if said.role == "handler" and said.spot not in after.nodes_over:
+                yield f"{said.label!r} began, and that its node had failed is not recorded"
+            if said.role == "node" and not self._is_recorded(said, said.attempt - 1, after):
+                yield f"{said.label!r} was tried again, and that it had failed is not recorded"
 
     def _in_flight(self, life: Life, after: Kept) -> Iterator[str]:
         """What had begun and come to nothing that is recorded: in "sync" mode, one attempt at a node.
