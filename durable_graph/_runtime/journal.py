@@ -101,7 +101,8 @@ class Journal:
     """Sends a run's commits and task records, in the order of the calls, and keeps what they lead to.
 
     `commit_id` is drawn once per run: of two racing runs with the same commit it tells whose was applied. `failure` is
-    what the store failed with, if it did: the run is to end with it, whatever the code that it came through makes of it.
+    what the store failed with, if it did: the run is to end with it, whatever the code that it comes through makes of
+    it.
     """
 
     saver: Checkpointer

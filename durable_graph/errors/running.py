@@ -57,7 +57,7 @@ class ConcurrentOverwriteError(ConcurrentUpdateError):
 
     def __init__(self, channel: str, *, nodes: Iterable[str]) -> None:
         self.channel = channel
-        self.nodes = tuple(nodes)
+        self.nodes: tuple[str, ...] = tuple(nodes)
         # Its base says what to do about plain writes.
         InvalidUpdateError.__init__(
             self,
@@ -169,7 +169,7 @@ class StalePlanError(UnknownNodeError):
     def __init__(self, name: object, *, where: str, known: Iterable[str]) -> None:
         super().__init__(name, where=where, known=known)
         way_out = "give the graph the node back, update the thread with as_node=... of a node it has (aupdate_state)"
-        self.args = (f"{self.args[0]}; {way_out}, or fork from an older checkpoint",)
+        self.args: tuple[str, ...] = (f"{self.args[0]}; {way_out}, or fork from an older checkpoint",)
 
 
 class InvalidRouteError(DurableGraphError, TypeError):
