@@ -211,6 +211,7 @@ class Exit:
         self._held: dict[str, tuple[Ledger, Step]] = {}
         self._outcomes: dict[str, tuple[Ledger, dict[tuple[int, int], Outcome]]] = {}
         self._status: Status | None = None
+        self._sending = asyncio.Lock()
 
     async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
         own = _kept(ledger)
@@ -239,17 +240,21 @@ class Exit:
         await finish(self._commit(), self._grace)
 
     async def _commit(self) -> None:
-        # In the order of their numbers, which is that of the supersteps.
-        held = sorted(self._held.values(), key=lambda entry: entry[1].state.no)
-        self._held = {}
-        if held and not await self._journal.commit(*held):
-            raise lost_race(self._journal)
-        outcomes, self._outcomes = self._outcomes, {}
-        status, self._status = self._status, None
-        for ledger, recorded in outcomes.values():
-            await self._journal.save(ledger, tuple(recorded.values()), status)
-        if status is not None and "" not in outcomes:
-            await self._journal.save_status(status)
+        async with self._sending:
+            # At once: what comes while these are on their way builds on them, and on each other.
+            held, self._held = self._held, {}
+            outcomes, self._outcomes = self._outcomes, {}
+            status, self._status = self._status, None
+            # In the order of their numbers, which is that of the supersteps.
+            entries = sorted(held.values(), key=lambda entry: entry[1].state.no)
+            if entries and not await self._journal.commit(*entries):
+                raise lost_race(self._journal)
+            for ledger, recorded in outcomes.values():
+                own = tuple(recorded.values())
+                if await self._journal.save(ledger, own, status) != own:
+                    raise lost_race(self._journal)
+            if status is not None and "" not in outcomes:
+                await self._journal.save_status(status)
 
 
 def lost_race(journal: Journal) -> CheckpointConflictError:

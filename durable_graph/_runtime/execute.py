@@ -1,7 +1,7 @@
 """The tasks of one superstep, side by side: each outcome is durable before it counts.
 
-One task alone is awaited where it is, if it can be: a task group of one costs as much as the rest of the superstep. A
-task that finishes while siblings run is recorded at once; the last one's outcome is left to the superstep's commit.
+One task alone is in no group: that of one would cost as much as the rest of the superstep. A task that finishes while
+siblings run is recorded at once; the last one's outcome is left to the superstep's commit.
 """
 
 import asyncio
@@ -144,10 +144,12 @@ class Superstep:
     async def _run_open(self, tasks: Sequence[Task]) -> None:
         """Have every task come to something. What ends this early leaves with what had finished recorded."""
         try:
-            if len(tasks) == 1 and not self._needs_a_task_of_its_own(tasks[0]):
-                self.attempted[tasks[0].key] = await self._attempt(tasks[0], None)
-            else:
+            if len(tasks) > 1:
                 await self._run_group(tasks)
+            elif self._needs_a_task_of_its_own(tasks[0]):
+                await asyncio.create_task(self._run_alone(tasks[0]))
+            else:
+                await self._run_alone(tasks[0])
         except asyncio.CancelledError as cancelled:
             await self._save_rest_of(cancelled)
             raise
@@ -158,6 +160,9 @@ class Superstep:
             # A kind of a node's own, which is no failure to record.
             await self._save_rest()
             raise
+
+    async def _run_alone(self, task: Task) -> None:
+        self.attempted[task.key] = await self._attempt(task, None)
 
     def _needs_a_task_of_its_own(self, task: Task) -> bool:
         """Whether what the node does to the asyncio task that it runs in could be taken for a cancellation of the run.

@@ -135,7 +135,8 @@ async def test_a_loop_of_commands_is_ahead_of_a_slow_store_by_a_bounded_number()
     for _ in range(2000):
         await asyncio.sleep(0)
 
-    assert 1 <= ran <= Run.__struct_defaults__[-1] + 1
+    # The backlog, what the store is at, and what waits for room.
+    assert 1 <= ran <= Run.__struct_defaults__[-1] + 2
     saver.gate.set()
     assert len((await run)["log"]) == 100
 
