@@ -203,7 +203,7 @@ async def test_exit_sends_no_question_ahead_of_what_led_to_it(calls_left: int) -
     if not (interrupts := (await graph.aget_state(thread_id="t")).interrupts):
         interrupts = tuple((await graph.ainvoke(None, thread_id="t"))["__interrupt__"])
     (question,) = interrupts
-    result = await graph.ainvoke(Command(resume={question.id: "yes"}), thread_id="t")
+    result: Any = await graph.ainvoke(Command(resume={question.id: "yes"}), thread_id="t")
     assert "__interrupt__" not in result
     assert result["log"].count("yes") == 1
 
