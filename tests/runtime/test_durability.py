@@ -13,6 +13,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    CompiledGraph,
     MemorySaver,
     StateGraph,
     UnstorableValueError,
@@ -199,11 +200,11 @@ async def test_exit_sends_no_question_ahead_of_what_led_to_it(calls_left: int) -
     with suppress(SimulatedCrashError):
         await run
 
-    graph = builder.compile(saver.inner)
+    graph: CompiledGraph[Any] = builder.compile(saver.inner)
     if not (interrupts := (await graph.aget_state(thread_id="t")).interrupts):
         interrupts = tuple((await graph.ainvoke(None, thread_id="t"))["__interrupt__"])
     (question,) = interrupts
-    result: Any = await graph.ainvoke(Command(resume={question.id: "yes"}), thread_id="t")
+    result = await graph.ainvoke(Command(resume={question.id: "yes"}), thread_id="t")
     assert "__interrupt__" not in result
     assert result["log"].count("yes") == 1
 
