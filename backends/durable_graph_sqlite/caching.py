@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from durable_graph.caching import CacheKey, CacheNamespace
+from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.errors import InvalidOptionError
 from durable_graph_sqlite.connection import Connection
-from durable_graph_sqlite.opened_once import OpenedOnce
 from durable_graph_sqlite.opening import FileKind
 from durable_graph_sqlite.patience import Patience
 from durable_graph_sqlite.statements import RESULTS_SCHEMA, RESULTS_SQL

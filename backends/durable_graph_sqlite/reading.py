@@ -4,6 +4,20 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from durable_graph.checkpointing.columns import (
+    THREAD_WIDTH,
+    Columns,
+    Sums,
+    check_line,
+    checkpoint_from,
+    key_of,
+    orphaned,
+    record_from,
+    status_number,
+    thread_from,
+    thread_info_from,
+    value_from,
+)
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
@@ -20,20 +34,6 @@ from durable_graph.records import (
     checkpoint_id,
 )
 from durable_graph_sqlite import statements
-from durable_graph_sqlite.rows import (
-    THREAD_WIDTH,
-    Sums,
-    check_line,
-    check_no_orphan,
-    checkpoint_from,
-    key_of,
-    record_from,
-    status_number,
-    thread_from,
-    thread_info_from,
-    value_from,
-)
-from durable_graph_sqlite.statements import Columns
 
 _BEYOND = 1 << 62
 _LINE, _VALUE, _NESTED = 0, 1, 3
@@ -181,3 +181,10 @@ def _bases(db: sqlite3.Connection, thread: ThreadRow, page: Sequence[CheckpointR
             values = _state(db, thread, row, row.no).values
             bases[row.parent] = tuple(value for value in values if value.no != row.no)
     return bases
+
+
+def check_no_orphan(db: sqlite3.Connection, thread: str) -> None:
+    """Raises `CorruptCheckpointError` if there are rows of a thread that has none itself."""
+    found = statements.row(db, "find_orphan", {"tid": key_of(thread)})
+    if found and found[0] is not None:
+        raise orphaned(thread, found[0])

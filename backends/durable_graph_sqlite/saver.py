@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.pruning import check_keep_last
 from durable_graph.checkpointing.rules import check_limit
@@ -25,7 +26,6 @@ from durable_graph.records import (
 from durable_graph_sqlite import reading, writing
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.group import GroupCommit
-from durable_graph_sqlite.opened_once import OpenedOnce
 from durable_graph_sqlite.patience import Patience
 
 T = TypeVar("T")

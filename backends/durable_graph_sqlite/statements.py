@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
-Columns = tuple[Any, ...]
-"""A row as sqlite3 gives it. Which type stands where is the schema's word: its tables are STRICT."""
+from durable_graph.checkpointing.columns import Columns
 
 _HERE = files("durable_graph_sqlite")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)

@@ -4,6 +4,21 @@ import sqlite3
 from collections.abc import Iterable
 
 from durable_graph.checkpointing import pruning, rules
+from durable_graph.checkpointing.columns import (
+    THREAD_WIDTH,
+    LockedThread,
+    Sums,
+    check_line,
+    checkpoint_columns,
+    checkpoint_from,
+    key_of,
+    record_columns,
+    record_from,
+    status_number,
+    thread_columns,
+    thread_from,
+    value_columns,
+)
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, line_digest, writes_digest
 from durable_graph.errors import ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
@@ -19,22 +34,7 @@ from durable_graph.records import (
     WritesBatch,
 )
 from durable_graph_sqlite import statements
-from durable_graph_sqlite.rows import (
-    THREAD_WIDTH,
-    LockedThread,
-    Sums,
-    check_line,
-    check_no_orphan,
-    checkpoint_columns,
-    checkpoint_from,
-    key_of,
-    record_columns,
-    record_from,
-    status_number,
-    thread_columns,
-    thread_from,
-    value_columns,
-)
+from durable_graph_sqlite.reading import check_no_orphan
 from durable_graph_sqlite.statements import SQL
 
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import pytest
 
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
 from durable_graph_sqlite import SqliteSaver
-from durable_graph_sqlite.rows import key_of
 from tests.sqlite.inside import database
 
 _WHERE = {

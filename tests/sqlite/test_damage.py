@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from durable_graph.checkpointing import verify, verify_page, verify_records
+from durable_graph.checkpointing.columns import key_of
 from durable_graph.errors import CorruptCheckpointError, DurableGraphError, UnknownCheckpointError, UnknownThreadError
 from durable_graph.records import HistoryPage, Rank, StoredCheckpoint, StoredRecords
 from durable_graph.testing.conformance.saver_under_test import commit, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_sqlite import SqliteSaver
-from durable_graph_sqlite.rows import key_of
 from tests.sqlite.inside import database, on_connection
 
 KEYS = {

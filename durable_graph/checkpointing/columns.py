@@ -1,6 +1,5 @@
-"""Between SQLite's tuples and the records of the protocol. Columns come in the order of the records' fields."""
+"""Between a database's tuples and the records of the protocol. Columns come in the order of the records' fields."""
 
-import sqlite3
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -17,8 +16,9 @@ from durable_graph.records import (
     ValueKind,
     ValueRow,
 )
-from durable_graph_sqlite import statements
-from durable_graph_sqlite.statements import Columns
+
+Columns = tuple[Any, ...]
+"""A row as a driver gives it. Which type stands where is the schema's word."""
 
 THREAD_WIDTH = 15
 _STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
@@ -134,9 +134,6 @@ def check_line(thread: ThreadRow, lo: int, parent: int, digest: bytes) -> None:
         raise CorruptCheckpointError(thread.thread, row=what, why="its bytes do not match its digest")
 
 
-def check_no_orphan(db: sqlite3.Connection, thread: str) -> None:
-    """Raises `CorruptCheckpointError` if there are rows of a thread that has none itself."""
-    found = statements.row(db, "find_orphan", {"tid": key_of(thread)})
-    what = found[0] if found else None
-    if what is not None:
-        raise CorruptCheckpointError(thread, row="the thread's row", why=f"it is missing and {what} of it are there")
+def orphaned(thread: str, what: str) -> CorruptCheckpointError:
+    """The error where there are rows of a thread, of the kind `what`, and it has none itself."""
+    return CorruptCheckpointError(thread, row="the thread's row", why=f"it is missing and {what} of it are there")
