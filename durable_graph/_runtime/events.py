@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -22,6 +22,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     at: float = msgspec.field(default_factory=time.time)
     provisional: bool = False
+
+
+class AboutTask(TypedDict):
+    """What every event of a task says: whose it is, and which attempt."""
+
+    thread_id: str | None
+    ns: tuple[str, ...]
+    step: int
+    task_id: str
+    node: str
+    attempt: int
 
 
 class TaskStarted(Event, frozen=True, kw_only=True, tag="task_started"):

@@ -15,7 +15,7 @@ import anyio.lowlevel
 import msgspec
 
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Failed, Handling, Identity, Outcome, Task, is_waiting, task_id
+from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is_waiting
 from durable_graph._runtime import log
 from durable_graph._runtime.attempt import (
     Attempted,
@@ -30,7 +30,7 @@ from durable_graph._runtime.cancellation import cancellations, wind_up
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Session
-from durable_graph._runtime.telling import started_event, task_events
+from durable_graph._runtime.telling import id_of, started_event, task_events
 from durable_graph.errors import StepTimeoutError
 from durable_graph.graph import START, Node
 from durable_graph.records import Status
@@ -343,7 +343,7 @@ class Superstep:
             thread = self.session.run.thread_id
             where = f", thread {thread!r}" if thread is not None else ""
             error.add_note(
-                f"in node {task.node!r} (task {self._id_of(task)}) of superstep {self.state.step + 1}{where}"
+                f"in node {task.node!r} (task {id_of(self.session, task)}) of superstep {self.state.step + 1}{where}"
             )
         for other, another in errors[1:]:
             if not isinstance(another, asyncio.CancelledError):
@@ -353,9 +353,6 @@ class Superstep:
     def told_of(self, outcomes: Sequence[Outcome]) -> Told:
         """What is told of these outcomes once they are recorded."""
         return Told(self.session.shared.audience, task_events(self.session, self.state, outcomes))
-
-    def _id_of(self, task: Task) -> str:
-        return task_id(self.session.identity or Identity("", 0, self.session.ns), task)
 
 
 def _is_handler_tried_again(node: Node, error: Exception, trial: Trial) -> bool:

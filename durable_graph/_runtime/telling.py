@@ -1,7 +1,7 @@
 """The events of a run, made only where somebody reads them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from durable_graph._engine.state import State, output_of, state_of
 from durable_graph._engine.task import (
@@ -19,6 +19,7 @@ from durable_graph._engine.task import (
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.attempt import attempt_number
 from durable_graph._runtime.events import (
+    AboutTask,
     AnyEvent,
     CheckpointCommitted,
     PlannedTask,
@@ -49,12 +50,7 @@ def started_event(session: Session, state: State, task: Task, previous: Outcome 
     """A node is about to run."""
     node = session.topology.nodes[task.node]
     return TaskStarted(
-        thread_id=session.run.thread_id,
-        ns=session.event_ns,
-        step=state.step + 1,
-        task_id=id_of(session, task),
-        node=task.node,
-        attempt=attempt_number(previous),
+        **_about(session, state, task, attempt_number(previous)),
         input=_input_of(session, state, task),
         metadata=session.run.metadata_of(node.metadata),
     )
@@ -77,24 +73,8 @@ def task_events(session: Session, state: State, outcomes: Sequence[Outcome]) -> 
     return [_task_event(session, state, outcome) for outcome in outcomes if outcome.task.node != START]
 
 
-class _About(TypedDict):
-    thread_id: str | None
-    ns: tuple[str, ...]
-    step: int
-    task_id: str
-    node: str
-    attempt: int
-
-
 def _task_event(session: Session, state: State, outcome: Outcome) -> AnyEvent:
-    about: _About = {
-        "thread_id": session.run.thread_id,
-        "ns": session.event_ns,
-        "step": state.step + 1,
-        "task_id": id_of(session, outcome.task),
-        "node": outcome.task.node,
-        "attempt": outcome.attempt,
-    }
+    about = _about(session, state, outcome.task, outcome.attempt)
     match outcome:
         case Done():
             return TaskFinished(
@@ -110,6 +90,17 @@ def _task_event(session: Session, state: State, outcome: Outcome) -> AnyEvent:
             return TaskFailed(**about, error=outcome.error, will_retry=retry_at is not None, retry_at=retry_at)
         case Handling() | RoutingOpen():
             return TaskFailed(**about, error=outcome.error or "")
+
+
+def _about(session: Session, state: State, task: Task, attempt: int) -> AboutTask:
+    return {
+        "thread_id": session.run.thread_id,
+        "ns": session.event_ns,
+        "step": state.step + 1,
+        "task_id": id_of(session, task),
+        "node": task.node,
+        "attempt": attempt,
+    }
 
 
 def _update_of(topology: Topology, outcome: Done) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from durable_graph._runtime.events import TaskFailed, TaskFinished, TaskStarted
+from durable_graph._runtime.events import AboutTask, TaskFailed, TaskFinished, TaskStarted
 from durable_graph._runtime.session import Scope
 
 RETURNED = "__return__"
@@ -13,50 +13,30 @@ async def tell_call_started(scope: Scope, given: Any) -> None:
     """A call is about to run, with these arguments."""
     audience = scope.session.shared.audience
     if audience.is_heard:
-        await audience.tell(
-            TaskStarted(
-                thread_id=scope.session.run.thread_id,
-                ns=scope.session.event_ns,
-                step=scope.step,
-                task_id=scope.task_id,
-                node=scope.node,
-                attempt=scope.number,
-                input=given,
-                metadata=scope.session.run.metadata_of(scope.metadata),
-            )
-        )
+        metadata = scope.session.run.metadata_of(scope.metadata)
+        await audience.tell(TaskStarted(**_about(scope), input=given, metadata=metadata))
 
 
 async def tell_call_finished(scope: Scope, value: Any) -> None:
     """A call returned, and what it returned is recorded."""
     audience = scope.session.shared.audience
     if audience.is_heard:
-        await audience.tell(
-            TaskFinished(
-                thread_id=scope.session.run.thread_id,
-                ns=scope.session.event_ns,
-                step=scope.step,
-                task_id=scope.task_id,
-                node=scope.node,
-                attempt=scope.number,
-                update=value,
-                result=((RETURNED, value),),
-            )
-        )
+        await audience.tell(TaskFinished(**_about(scope), update=value, result=((RETURNED, value),)))
 
 
 async def tell_call_failed(scope: Scope, error: Exception) -> None:
     """A call raised, and nothing is recorded of it."""
     audience = scope.session.shared.audience
     if audience.is_heard:
-        await audience.tell(
-            TaskFailed(
-                thread_id=scope.session.run.thread_id,
-                ns=scope.session.event_ns,
-                step=scope.step,
-                task_id=scope.task_id,
-                node=scope.node,
-                attempt=scope.number,
-                error=f"{type(error).__name__}: {error}",
-            )
-        )
+        await audience.tell(TaskFailed(**_about(scope), error=f"{type(error).__name__}: {error}"))
+
+
+def _about(scope: Scope) -> AboutTask:
+    return {
+        "thread_id": scope.session.run.thread_id,
+        "ns": scope.session.event_ns,
+        "step": scope.step,
+        "task_id": scope.task_id,
+        "node": scope.node,
+        "attempt": scope.number,
+    }
