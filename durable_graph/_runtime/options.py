@@ -113,7 +113,6 @@ def read_run(
         stop_before=breakpoints("interrupt_before", options.get("interrupt_before"), nodes, defaults.stop_before),
         stop_after=breakpoints("interrupt_after", options.get("interrupt_after"), nodes, defaults.stop_after),
         is_checked=bool(options.get("debug", defaults.is_checked)),
-        step_timeout=defaults.step_timeout,
     )
 
 

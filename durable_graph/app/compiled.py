@@ -10,13 +10,7 @@ from durable_graph._runtime.busy import only_run
 from durable_graph._runtime.drive import Ended
 from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.nested import Nested, nested_place
-from durable_graph._runtime.options import (
-    Config,
-    RunOptions,
-    check_config,
-    merged_config,
-    read_run,
-)
+from durable_graph._runtime.options import Config, RunOptions, check_config, merged_config, read_run
 from durable_graph._runtime.output import GraphOutput, check_keys, check_version, result_of
 from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.run import Run
@@ -26,11 +20,7 @@ from durable_graph._runtime.views import StreamMode, view_of
 from durable_graph.app.picture import GraphPicture
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import (
-    InvalidOptionError,
-    MissingCheckpointerError,
-    UnknownNodeError,
-)
+from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNodeError
 from durable_graph.graph import Command, Topology
 from durable_graph.graph.subgraph import Persistence
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT

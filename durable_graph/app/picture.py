@@ -1,21 +1,14 @@
 """What a compiled graph shows of itself."""
 
 from collections.abc import AsyncGenerator, Iterator
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-from durable_graph._runtime.options import (
-    Config,
-    ThreadId,
-    merged_config,
-)
+from durable_graph._runtime.options import Config, ThreadId, merged_config
 from durable_graph._runtime.places import names_in, nested_graphs
 from durable_graph._runtime.snapshot import StateSnapshot, drawn_status
 from durable_graph.app.threads import GraphThreads
 from durable_graph.graph import Topology
 from durable_graph.graph.drawing import Drawing, drawing_of
-
-StateT = TypeVar("StateT")
-Version = Literal["v1", "v2"]
 
 
 class GraphPicture(GraphThreads):

@@ -1,25 +1,17 @@
 """The builder with `compile`."""
 
 from collections.abc import Iterable
-from typing import Literal
 
 from durable_graph._runtime.context import Runtime
 from durable_graph._runtime.mutation import is_debugging
-from durable_graph._runtime.options import (
-    Breakpoints,
-    breakpoints,
-)
+from durable_graph._runtime.options import Breakpoints, breakpoints
 from durable_graph._runtime.run import Run
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import (
-    InvalidOptionError,
-)
+from durable_graph.errors import InvalidOptionError
 from durable_graph.graph import GraphBuilder
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
-
-Version = Literal["v1", "v2"]
 
 
 class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[ContextT]]):
@@ -42,9 +34,8 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         thread, for as long as the node that runs it), True (kept from one call to the next, per thread) or False (not
         kept). `interrupt_before` and `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug`
         a node that changes its input in place fails; left out, it is what the environment variable DURABLE_GRAPH_DEBUG
-        says ("1": on). `types` are classes that `Any`-typed parts of the state may hold,
-        beside those that the state's own types name; they are stored under their qualified name, or under the tag given
-        with them.
+        says ("1": on). `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's
+        own types name; they are stored under their qualified name, or under the tag given with them.
 
         Raises `GraphValidationError`, which lists everything that is wrong with the graph, and `InvalidOptionError`.
         """

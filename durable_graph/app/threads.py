@@ -1,7 +1,7 @@
 """What a compiled graph's threads are asked and told: their state, its history, edits, copies."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -18,16 +18,9 @@ from durable_graph._runtime.options import (
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.snapshot import StateSnapshot, read_history, read_snapshot
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import (
-    InvalidOptionError,
-    MissingCheckpointerError,
-    UnknownCheckpointError,
-)
+from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownCheckpointError
 from durable_graph.graph import Topology
 from durable_graph.records import checkpoint_no
-
-StateT = TypeVar("StateT")
-Version = Literal["v1", "v2"]
 
 
 class GraphThreads:

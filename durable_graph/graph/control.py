@@ -53,9 +53,9 @@ class Command(Generic[NodeNameT]):
 
     `update` is what a node may return: a dict, a list of (key, value) pairs, or an instance of a state class. `goto` is
     a node's name, a `Send`, or a list of these; the node's own edges are followed as well. `graph=Command.PARENT`
-    hands both to the graph that runs this one. A node annotated to return `Command[Literal["a", "b"]]` says where
-    it goes. `resume`, as the input of a run, answers an interrupt: with the answer
-    itself where one is open, or `{interrupt id: answer}`.
+    hands both to the graph that runs this one. A node annotated to return `Command[Literal["a", "b"]]` says where it
+    goes. `resume`, as the input of a run, answers an interrupt: with the answer itself where one is open, or
+    `{interrupt id: answer}`.
     """
 
     __slots__ = ("goto", "graph", "resume", "update")
