@@ -19,7 +19,7 @@ from durable_graph.app import CompiledGraph
 from durable_graph.caching import Cache
 from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.codec import Codec
+from durable_graph.codec import Codec, TypeCodec
 from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError, PlainCallerError
 from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
@@ -201,7 +201,7 @@ def _is_in_loop() -> bool:
     return True
 
 
-def _codec_of_result(function: Callable[..., Any]) -> Any:
+def _codec_of_result(function: Callable[..., Any]) -> TypeCodec | None:
     """The codec of what the function is annotated to return; None where that says nothing."""
     try:
         hint = inspect.signature(function, eval_str=True).return_annotation
@@ -324,7 +324,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
                 # What the annotation cannot say, `types` may.
                 codec.of(hint, where="an annotation")
         anything = codec.of(Any, where=f"the entrypoint {name!r}")
-        given, returned = Schema.single(Any, INPUT), Schema.single(Any, VALUE)
+        given, output = Schema.single(Any, INPUT), Schema.single(Any, VALUE)
         channels = {channel: LastValue(Any) for channel in (INPUT, VALUE, SAVED)}
         node = Node(
             name=name,
@@ -340,7 +340,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         )
         topology = Topology(
             name=name,
-            state=returned,
+            state=output,
             nodes={name: node},
             entry=(name,),
             entry_routers=(),
@@ -351,7 +351,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             codecs={channel: ChannelCodec(anything, anything) for channel in channels},
             argument=anything,
             input=given,
-            output=returned,
+            output=output,
             context=self._context,
         )
         return Workflow(topology, self._checkpointer, self._cache)

@@ -1,6 +1,5 @@
 """What the engine itself stores: a checkpoint's header and a task's record, as compact as their meaning allows."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -220,11 +219,10 @@ def _answers(topology: Topology, answers: tuple[tuple[str, bytes], ...]) -> tupl
 
 
 def _write(topology: Topology, write: RecordedWrite) -> Write:
-    codecs: Mapping[str, Any] = topology.codecs
-    if write.channel not in codecs:
+    codec = topology.codecs.get(write.channel)
+    if codec is None:
         why = f"the graph no longer has the channel {write.channel!r}"
         raise DecodeError(_RECORD, why)
-    codec = topology.codecs[write.channel]
     value = codec.value.decode(write.value) if write.is_overwrite else codec.update.decode(write.value)
     return Write(write.channel, value, write.value, write.is_overwrite)
 

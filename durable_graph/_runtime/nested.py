@@ -12,11 +12,10 @@ import msgspec
 from durable_graph._engine.admit import admit
 from durable_graph._engine.restore import check_plan, restore
 from durable_graph._engine.state import State, initial_state
-from durable_graph._engine.unit import Step
 from durable_graph._runtime.audience import Audience, Both
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Nowhere, Told
-from durable_graph._runtime.entering import input_step, tell_resumed
+from durable_graph._runtime.entering import adopt, input_step, tell_resumed
 from durable_graph._runtime.journal import Ledger
 from durable_graph._runtime.options import Config, RunOptions, check_config, merged_config, read_run
 from durable_graph._runtime.run import Run
@@ -234,17 +233,10 @@ async def _go(session: Session, found: Rest | None) -> Ended:
 
 async def _accept(session: Session, state: State, recorded: Recorded) -> Ended:
     writes, routes = input_parts(session, state.values)
-    admitted = admit(session.topology, state, recorded, writes, session.reserve(state), routes)
-    step = input_step(session, admitted, state.no)
-    durability, journal = session.shared.durability, session.shared.journal
-    while not await durability.commit(session.ledger, step, _told(session, step)):
-        assert journal is not None  # noqa: S101  # it is stored
-        assert session.ledger is not None  # noqa: S101  # it comes with the journal
-        recorded = await journal.adopt(session.ledger, state.plan)
+    while True:
         admitted = admit(session.topology, state, recorded, writes, session.reserve(state), routes)
         step = input_step(session, admitted, state.no)
-    return await drive(session, admitted.state, {})
-
-
-def _told(session: Session, step: Step) -> Told:
-    return Told(session.shared.audience, committed_events(session, step))
+        told = Told(session.shared.audience, committed_events(session, step))
+        if await session.shared.durability.commit(session.ledger, step, told):
+            return await drive(session, admitted.state, {})
+        recorded = await adopt(session, state)

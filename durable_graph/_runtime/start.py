@@ -275,12 +275,12 @@ async def _accept(session: Session, state: State, recorded: Recorded, fork_of: i
 
 async def _fork(session: Session, state: State, header: Header, *, check: bool) -> Ended:
     """A line of its own from an older checkpoint: the same tasks as new ones. They run where `check` is set."""
-    replanned = replan(state, session.reserve(state))
-    step = Step(replanned, {}, parent=state.no, source="fork", writers=header.writers, fork_of=state.no)
-    while not await commit_now(session, step):
-        await adopt(session, State(state.no, state.step, state.values, ()))
+    while True:
         replanned = replan(state, session.reserve(state))
         step = Step(replanned, {}, parent=state.no, source="fork", writers=header.writers, fork_of=state.no)
+        if await commit_now(session, step):
+            break
+        await adopt(session, State(state.no, state.step, state.values, ()))
     if not check:
         return Ended(replanned, {}, replanned.values, is_stopped=True)
     return await drive(session, replanned, {}, passes_breakpoint=True)

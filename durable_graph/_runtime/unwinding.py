@@ -27,7 +27,7 @@ class ParentCommand(GraphBubbleUp):
 
 
 class Draining(GraphBubbleUp):
-    """A nested run stops at its next superstep, because the whole run was asked to."""
+    """The run, or one nested in it, stops before its next superstep, because the whole run was asked to."""
 
 
 def unwrapped(group: BaseExceptionGroup[BaseException]) -> BaseException:
