@@ -34,7 +34,6 @@ class Step(msgspec.Struct, frozen=True):
     is_stopped: bool = False
     fork_of: int | None = None
     caller: str = ""
-    metadata: Metadata | None = None
 
     @property
     def status(self) -> Status:
@@ -61,14 +60,13 @@ def build_unit(
     at: int,
     metadata: Metadata,
     max_value_bytes: int,
-    others: Iterable[TaskRecord] = (),
 ) -> tuple[CommitUnit, dict[str, Stored]]:
     """The unit that takes `thread` through `entries`, each a checkpoint, and what the store holds once it is applied.
 
-    `stored` has what it holds before, for each namespace; `others` are records to be made beside those of the steps.
+    `stored` has what it holds before, for each namespace.
     """
     checkpoints: list[NewCheckpoint] = []
-    records: list[TaskRecord] = [*others]
+    records: list[TaskRecord] = []
     after = dict(stored)
     for entry in entries:
         step = entry.step
@@ -102,7 +100,7 @@ def _row(entry: Entry, after: Stored, commit_id: bytes, at: int, metadata: Metad
         plan=encode_plan(state.plan, state.no),
         writers=step.writers,
         superseded=step.superseded,
-        metadata=metadata if step.metadata is None else step.metadata,
+        metadata=metadata,
         caller=step.caller,
         graph=entry.topology.name if entry.ns else "",
     )
