@@ -39,7 +39,7 @@ def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping
         raise AmbiguousResumeError(thread, why, open_ids=ids)
     for id_, value in given.items():
         raise InterruptAnsweredError(thread, id_, value)
-    why = "it waits for no answer; resume it with None"
+    why = "it waits for no answer; if something is left to run, resume it with None"
     raise NothingToResumeError(thread, why)
 
 

@@ -197,7 +197,8 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
     if isinstance(previous, Handling):
         handler = node.error_handler
         if handler is None:
-            raise StalePlanError(task.node, where="there is no error handler any more at node", known=())
+            where = "a failure is to be handled, and this graph has no error handler for node"
+            raise StalePlanError(task.node, where=where, known=session.topology.nodes, lost="the error handler")
         scope.begin("handler")
         error = trial.error if trial.error is not None else RuntimeError(previous.error)
         told = {"error": NodeError(task.node, error)}

@@ -17,7 +17,7 @@ from durable_graph._engine.state import Change, Full
 from durable_graph._engine.task import Task, namespace_of
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.journal import Journal, Ledger
-from durable_graph._runtime.places import Place, topology_at
+from durable_graph._runtime.places import Place, nested_graphs, topology_at
 from durable_graph._runtime.session import Position, Rest
 from durable_graph.checkpointing import Checkpointer, damaged, verify
 from durable_graph.errors import UnknownCheckpointError, UnknownNamespaceError
@@ -131,7 +131,7 @@ async def _with_caller(
         inside = "|".join(("", *parts[at + 1 :]))
         inner = _Found(inner.topology, inner.ns, inner.restored, inner.caller, index, inside)
         return (outer, inner, *chain[1:])
-    raise UnknownNamespaceError(inner.ns, known=())
+    raise UnknownNamespaceError(inner.ns, known=nested_graphs(topology))
 
 
 async def _holding(

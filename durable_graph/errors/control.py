@@ -58,7 +58,10 @@ class ParentCommandError(DurableGraphError, ValueError):
 
     def __init__(self, node: str) -> None:
         self.node = node
-        super().__init__(f"node {node!r} returned a Command for the parent graph, and this graph has none")
+        super().__init__(
+            f"node {node!r} returned a Command for the parent graph, and this graph has none; "
+            f"run it as a node of another graph, or leave out graph=Command.PARENT"
+        )
 
 
 class SubgraphBusyError(DurableGraphError):
@@ -94,8 +97,11 @@ class NodeTimeoutError(DurableGraphError):
         self.elapsed = elapsed
         self.kind = kind
         self.limit = limit
-        what = "ran" if kind == "run" else "gave no sign of life"
-        super().__init__(f"node {node!r} {what} for more than {limit:g} seconds ({elapsed:.3g} in all)")
+        what, remedy = "ran", "give it a longer timeout"
+        if kind == "idle":
+            what = "gave no sign of life"
+            remedy = "let it call runtime.heartbeat() while it works, or give it a longer idle_timeout"
+        super().__init__(f"node {node!r} {what} for more than {limit:g} seconds ({elapsed:.3g} in all); {remedy}")
 
 
 class StepTimeoutError(DurableGraphError, TimeoutError):
@@ -105,7 +111,10 @@ class StepTimeoutError(DurableGraphError, TimeoutError):
         self.step = step
         self.limit = limit
         self.nodes: tuple[str, ...] = tuple(nodes)
-        super().__init__(f"superstep {step} was not over after {limit:g} seconds; still running: {names(self.nodes)}")
+        super().__init__(
+            f"superstep {step} was not over after {limit:g} seconds; still running: {names(self.nodes)}; "
+            f"what had finished is kept: raise the graph's step_timeout and resume"
+        )
 
 
 class GraphDrained(DurableGraphError):  # noqa: N818  # LangGraph's name

@@ -72,7 +72,7 @@ class ManagedKeyError(InvalidUpdateError, KeyError):
     def __init__(self, key: str, *, where: str) -> None:
         self.key = key
         self.where = where
-        super().__init__(f"{where} writes {key!r}, which is computed for each task and cannot be written")
+        super().__init__(f"{where} writes {key!r}, which is computed for each task and cannot be written; leave it out")
 
     def __str__(self) -> str:
         # KeyError shows the repr of its message.
@@ -164,11 +164,14 @@ class UnknownSendTargetError(UnknownNodeError):
 
 
 class StalePlanError(UnknownNodeError):
-    """The stored plan of a thread names a node that this graph no longer has. The thread is untouched."""
+    """The stored plan of a thread needs what this graph no longer has: a node, or its error handler.
 
-    def __init__(self, name: object, *, where: str, known: Iterable[str]) -> None:
+    The thread is untouched.
+    """
+
+    def __init__(self, name: object, *, where: str, known: Iterable[str], lost: str = "the node") -> None:
         super().__init__(name, where=where, known=known)
-        way_out = "give the graph the node back, update the thread with as_node=... of a node it has (aupdate_state)"
+        way_out = f"give the graph {lost} back, update the thread with as_node=... of a node it has (aupdate_state)"
         self.args: tuple[str, ...] = (f"{self.args[0]}; {way_out}, or fork from an older checkpoint",)
 
 

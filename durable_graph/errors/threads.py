@@ -11,7 +11,7 @@ class UnknownThreadError(DurableGraphError, LookupError):
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
-        super().__init__(f"the store has no thread {thread_id!r}")
+        super().__init__(f"the store has no thread {thread_id!r}; list_threads lists the ones it has")
 
 
 class ThreadExistsError(DurableGraphError, ValueError):

@@ -113,6 +113,29 @@ async def test_a_nested_node_that_was_renamed_in_flight_is_named(saver: Checkpoi
         await renamed.ainvoke(Command(resume="yes"), THREAD)
 
 
+async def test_an_error_handler_that_is_gone_in_flight_is_named(saver: Checkpointer) -> None:
+    """P12."""
+
+    async def fails(state: Trail) -> Trail:
+        raise ValueError("for good")
+
+    async def handler(state: Trail) -> Trail:
+        return {"value": [interrupt("what now?")]}
+
+    def compiled(**options: Any) -> Any:
+        builder = StateGraph(Trail)
+        builder.add_node("fails", fails, **options)
+        builder.add_edge(START, "fails")
+        return builder.compile(saver)
+
+    await compiled(error_handler=handler).ainvoke({"value": []}, THREAD)
+
+    with pytest.raises(StalePlanError, match=r"for node 'fails'.*give the graph the error handler back"):
+        await compiled().ainvoke(Command(resume="go on"), THREAD)
+
+    assert await compiled(error_handler=handler).ainvoke(None, THREAD) == {"value": ["go on"]}
+
+
 async def test_a_node_that_was_added_in_flight_runs_when_it_is_its_turn(saver: Checkpointer) -> None:
     calls = Calls()
     await in_flight(saver, calls)
