@@ -81,7 +81,8 @@ class TaskFunction(Generic[P, ReturnT]):
             raise OutsideOfRunError(f"the task {self.name!r}")
         if not _is_in_loop():
             raise PlainCallerError(self.name, scope.node)
-        return scope.calls.start(scope, self._definition, args, kwargs)  # type: ignore[no-any-return]
+        call: Awaiting[ReturnT] = scope.calls.start(scope, self._definition, args, kwargs)
+        return call
 
 
 @overload
@@ -252,7 +253,7 @@ class Workflow(CompiledGraph[ValueT, Any, GivenT, ValueT], Generic[GivenT, Value
         version: Version = "v1",
         **options: Unpack[RunOptions],
     ) -> Any: ...
-    async def ainvoke(self, input: Any, config: Config | None = None, **options: Any) -> Any:  # noqa: A002
+    async def ainvoke(self, input: Any, config: Config | None = None, **options: Any) -> Any:  # noqa: A002  # LangGraph's name
         """As `CompiledGraph.ainvoke`."""
         return await super().ainvoke(input, config, **options)
 

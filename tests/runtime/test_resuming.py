@@ -9,6 +9,7 @@ import pytest
 
 from durable_graph import (
     START,
+    CheckpointConflictError,
     Checkpointer,
     NothingToResumeError,
     ReducerError,
@@ -362,6 +363,6 @@ async def test_results_recorded_by_another_process_are_adopted(saver: Checkpoint
 
     assert result["log"] == ["a", "b", "c"]
     assert second.calls == {"c": 1}
-    with pytest.raises(Exception, match="extended by another writer"):
+    with pytest.raises(CheckpointConflictError, match="extended by another writer"):
         await running
     assert (await two.aget_state(thread_id="t")).values["log"] == ["a", "b", "c"]

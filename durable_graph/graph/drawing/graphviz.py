@@ -5,7 +5,7 @@ from typing import Final
 
 from durable_graph.graph.drawing.elements import Direction, DrawnEdge, DrawnNode
 from durable_graph.graph.drawing.status import NodeStatus
-from durable_graph.graph.drawing.texts import identifiers_of, marks_of, shown, title_of
+from durable_graph.graph.drawing.texts import identifiers_of, indented, marks_of, shown, title_of
 
 _SHAPES: Final = {
     "start": ("shape=oval",),
@@ -33,8 +33,8 @@ def graphviz_text(
     lines = [
         f"digraph {_quoted(shown(name))} {{",
         f"    rankdir={'TB' if direction == 'TD' else direction};",
-        *_indented(_nodes_inside(None, nodes, identifiers, status)),
-        *_indented(_edge(edge, identifiers) for edge in edges),
+        *indented(_nodes_inside(None, nodes, identifiers, status)),
+        *indented(_edge(edge, identifiers) for edge in edges),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -52,8 +52,8 @@ def _nodes_inside(
         looks = _looks(node, status.get(node.id))
         if node.is_open:
             yield f'subgraph "cluster_{identifiers[node.id]}" {{'
-            yield from _indented(iter([f"{look};" for look in looks]))
-            yield from _indented(_nodes_inside(node.id, nodes, identifiers, status))
+            yield from indented(f"{look};" for look in looks)
+            yield from indented(_nodes_inside(node.id, nodes, identifiers, status))
             yield "}"
         else:
             yield f'"{identifiers[node.id]}" [{", ".join((*_SHAPES[node.kind], *looks))}];'
@@ -83,7 +83,3 @@ def _quoted(text: str) -> str:
     # Labels know escapes such as \\N, and HTML entities.
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
     return f'"{escaped}"'
-
-
-def _indented(lines: Iterator[str]) -> Iterator[str]:
-    return (f"    {line}" for line in lines)

@@ -6,7 +6,7 @@ from typing import Final
 
 from durable_graph.graph.drawing.elements import Direction, DrawnEdge, DrawnNode
 from durable_graph.graph.drawing.status import STATUSES, NodeStatus
-from durable_graph.graph.drawing.texts import identifiers_of, marks_of, shown, title_of
+from durable_graph.graph.drawing.texts import identifiers_of, indented, marks_of, shown, title_of
 
 _SHAPES: Final = {"start": '(["{}"])', "node": '["{}"]', "subgraph": '[["{}"]]', "end": '(["{}"])'}
 # Dark text on light colours, whatever the theme of the page.
@@ -29,9 +29,9 @@ def mermaid_text(
     identifiers = identifiers_of(node.id for node in nodes)
     lines = [
         f"flowchart {direction}",
-        *_indented(_nodes_inside(None, nodes, identifiers, status)),
-        *_indented(_edge(edge, identifiers) for edge in edges),
-        *_indented(_classes(nodes, identifiers, status)),
+        *indented(_nodes_inside(None, nodes, identifiers, status)),
+        *indented(_edge(edge, identifiers) for edge in edges),
+        *indented(_classes(nodes, identifiers, status)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -48,7 +48,7 @@ def _nodes_inside(
         label = _label(node, status.get(node.id))
         if node.is_open:
             yield f'subgraph {identifiers[node.id]}["{label}"]'
-            yield from _indented(_nodes_inside(node.id, nodes, identifiers, status))
+            yield from indented(_nodes_inside(node.id, nodes, identifiers, status))
             yield "end"
         else:
             yield identifiers[node.id] + _SHAPES[node.kind].format(label)
@@ -91,7 +91,3 @@ def _entity(found: re.Match[str]) -> str:
     # Entities are resolved before Mermaid looks for "\n", for "$$" around formulas, for icons as "fa:fa-car", and for
     # the ligatures that it spells entities with itself. An invisible word joiner keeps the two parts of each apart.
     return f"{entity}#8288;" if found[0] in "\\$:ﬂ¶" else entity
-
-
-def _indented(lines: Iterator[str]) -> Iterator[str]:
-    return (f"    {line}" for line in lines)

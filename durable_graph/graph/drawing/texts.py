@@ -1,7 +1,7 @@
-"""Any name as text that can be read, on one line and of bounded length; and as an identifier."""
+"""What both languages write alike: any name as readable text on one line, and as an identifier; and indented lines."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from durable_graph.graph.control import END, START
@@ -44,6 +44,11 @@ def marks_of(node: DrawnNode, status: NodeStatus | None) -> str:
         *([status] if status else []),
     ]
     return ", ".join(marks)
+
+
+def indented(lines: Iterable[str]) -> Iterator[str]:
+    """Lines that are inside of something."""
+    return (f"    {line}" for line in lines)
 
 
 def identifiers_of(ids: Iterable[str]) -> dict[str, str]:
