@@ -1,6 +1,7 @@
 """Clauses of cancellation and of misuse: a call that was begun ends, and a saver knows when it is not to be used."""
 
 import asyncio
+from functools import partial
 
 from durable_graph.errors import CheckpointerClosedError, CheckpointerLoopError
 from durable_graph.records import Committed, Saved
@@ -24,7 +25,7 @@ class CancellationClauses(SaverUnderTest):
             for turns in TURNS:
                 writer = await some_thread(saver, f"thread-{turns}")
                 unit = writer.unit(Step({"count": b"4"}, {"log": b"4,"}), Step({"memory": b"m"}, ns="child"))
-                await cancelled_after(turns, lambda unit=unit: saver.commit(unit))  # type: ignore[misc]
+                await cancelled_after(turns, partial(saver.commit, unit))
                 found = await loaded(saver, unit.thread)
                 if found.thread.version == unit.version:
                     writer.applied(unit)
@@ -36,7 +37,7 @@ class CancellationClauses(SaverUnderTest):
             for turns in TURNS:
                 writer = await some_thread(saver, f"thread-{turns}")
                 batch = writer.batch(writer.record(), writer.record(number=1), status="failed")
-                await cancelled_after(turns, lambda batch=batch: saver.save_writes(batch))  # type: ignore[misc]
+                await cancelled_after(turns, partial(saver.save_writes, batch))
                 found = await loaded(saver, batch.thread)
                 outcome = found.records, found.thread.wseq, found.thread.status
                 assert outcome in (((), 0, "running"), (batch.records, 1, "failed"))
@@ -49,14 +50,14 @@ class CancellationClauses(SaverUnderTest):
             for turns in TURNS:
                 thread, copy = f"thread-{turns}", f"copy-{turns}"
                 writer = await some_thread(saver, thread, length=5)
-                await cancelled_after(turns, lambda: saver.copy_thread(thread, copy))  # noqa: B023 - ends in this turn
+                await cancelled_after(turns, partial(saver.copy_thread, thread, copy))
                 found = await saver.load(copy)
                 assert found is None or state_of(await loaded(saver, copy)) == writer.state()
                 await saver.copy_thread(thread, copy)
-                await cancelled_after(turns, lambda: saver.prune(thread))  # noqa: B023 - ends in this turn
+                await cancelled_after(turns, partial(saver.prune, thread))
                 assert state_of(await loaded(saver, thread)) == writer.state()
                 assert await saver.prune(thread) in (0, 4)
-                await cancelled_after(turns, lambda: saver.delete_thread(copy))  # noqa: B023 - ends in this turn
+                await cancelled_after(turns, partial(saver.delete_thread, copy))
                 after = await saver.load(copy)
                 assert after is not None
                 assert after.thread.status == "deleted" or state_of(await loaded(saver, copy)) == writer.state()
