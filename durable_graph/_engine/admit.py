@@ -15,7 +15,6 @@ from durable_graph._engine.task import (
     Interrupted,
     Outcome,
     Route,
-    RoutingOpen,
     Task,
     Write,
     open_asks,
@@ -107,11 +106,11 @@ def settle(
 ) -> tuple[State, Changes, tuple[str, ...], tuple[Superseded, ...]]:
     """The state with what had finished applied and nothing left to run."""
     outcomes = [recorded.get(task.key) for task in state.plan]
-    finished: list[Finished] = [outcome for outcome in outcomes if isinstance(outcome, Done | RoutingOpen)]
+    finished: list[Finished] = [outcome for outcome in outcomes if isinstance(outcome, Finished)]
     superseded = [
         _superseded(task, outcome)
         for task, outcome in zip(state.plan, outcomes, strict=True)
-        if not isinstance(outcome, Done | RoutingOpen)
+        if not isinstance(outcome, Finished)
     ]
     try:
         values, changes = merge_writes(

@@ -11,7 +11,7 @@ from typing import Any
 
 from durable_graph._engine.merge import clear_unwritten, merge_writes
 from durable_graph._engine.state import Absent, Change, Changes, Full, State
-from durable_graph._engine.task import Done, Finished, Outcome, Route, RoutingOpen, Task
+from durable_graph._engine.task import Done, Finished, Outcome, Route, Task
 from durable_graph.channels import MISSING, Values, changed
 from durable_graph.errors import ConcurrentUpdateError, ReducerError
 from durable_graph.graph import DEFERRED, END, START, Join, Topology
@@ -37,10 +37,7 @@ def with_recorded(topology: Topology, state: State, recorded: Mapping[tuple[int,
     """The values with what the finished tasks of a superstep wrote that is not over."""
     finished = [recorded.get(task.key) for task in state.plan]
     writes = [
-        (outcome.task.node, write)
-        for outcome in finished
-        if isinstance(outcome, Done | RoutingOpen)
-        for write in outcome.writes
+        (outcome.task.node, write) for outcome in finished if isinstance(outcome, Finished) for write in outcome.writes
     ]
     try:
         return merge_writes(topology, state.values, writes)[0]

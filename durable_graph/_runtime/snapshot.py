@@ -15,6 +15,7 @@ from durable_graph._engine.task import (
     Argument,
     Done,
     Failed,
+    Finished,
     Handling,
     Identity,
     Outcome,
@@ -111,7 +112,7 @@ async def read_snapshot(
 async def _made_after(topology: Topology, saver: Checkpointer, place: Place, restored: Restored) -> Made | None:
     """What the only task of an older checkpoint wrote, if the superstep that it made is not too far from it."""
     state = restored.state
-    if len(state.plan) != 1 or isinstance(restored.recorded.get(state.plan[0].key), Done | RoutingOpen):
+    if len(state.plan) != 1 or isinstance(restored.recorded.get(state.plan[0].key), Finished):
         return None
     for distance in _NEARBY:
         made = await _made_near(topology, saver, place, state.no, distance)
@@ -247,7 +248,7 @@ def _task(
     topology: Topology, identity: Identity, task: Task, outcome: Outcome | None, made: Made | None
 ) -> SnapshotTask:
     result = None
-    if isinstance(outcome, Done | RoutingOpen):
+    if isinstance(outcome, Finished):
         result = _shown(topology, {write.channel: write.value for write in outcome.writes})
     elif made is not None:
         # It went on since its record was made, and came to this.
