@@ -12,7 +12,7 @@ import pytest
 from durable_graph._engine import apply as apply_module
 from durable_graph._engine.admit import replan
 from durable_graph._engine.unit import Step
-from durable_graph._runtime import entering, execute, session, start, telling
+from durable_graph._runtime import entering, session, start, telling
 from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.drive import drive
 from durable_graph._runtime.durability import Sync, Told
@@ -67,7 +67,7 @@ def results_are_applied_in_finishing_order(patch: pytest.MonkeyPatch) -> None:
 
 
 def task_ids_are_drawn(patch: pytest.MonkeyPatch) -> None:
-    for module in (session, execute, telling):
+    for module in (session, telling):
         patch.setattr(module, "task_id", lambda whose, task: uuid4().hex)
 
 
