@@ -22,6 +22,7 @@ from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNodeError
 from durable_graph.graph import Command, Topology
+from durable_graph.graph.state_kinds import context_of
 from durable_graph.graph.subgraph import Persistence
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
@@ -169,7 +170,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
                 checkpoint), wait for them ("resume": a run of its own, before this one), or nothing ("reject").
             if_busy: what to do while another call of this process runs the thread: "reject" or "wait". A node that
                 waits for a turn on its own thread waits for itself.
-            context: what nodes get as `runtime.context`; it is not stored, so it is to be given again on resume.
+            context: what nodes get as `runtime.context`, an instance of the graph's `context_schema` or a dict of its
+                fields; it is not stored, so it is to be given again on resume.
             interrupt_before, interrupt_after: breakpoints in place of those that the graph was compiled with.
             control: a `RunControl`, to stop the run in good order.
             debug: a node that changes its input in place fails.
@@ -266,6 +268,9 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     def _place(self, given: Any, config: Config | None, options: RunOptions) -> "Nested | Run":
         """What is asked for: a run of its own, or one inside the node that calls."""
         config = merged_config(self._config, config)
+        if "context" in options:
+            options = RunOptions(**options)
+            options["context"] = context_of(self._topology.context, options["context"])
         nested = nested_place(self._topology, self._given_checkpointer, given, config, options, self._defaults)
         if nested is not None:
             return nested.limited(self.step_timeout)

@@ -87,6 +87,17 @@ def kind_of(schema: Any) -> Kind | None:
     return None
 
 
+def context_of(schema: Any, given: Any) -> Any:
+    """What nodes get as their context: a dict becomes an instance of the class that the graph declares, if it has one.
+
+    Raises what the class itself says of a dict that does not fit: a `TypeError`, or pydantic's `ValidationError`.
+    """
+    kind = None if type(given) is not dict else kind_of(schema)
+    if kind is None or isinstance(kind, TypedDictKind):
+        return given
+    return (get_origin(schema) or schema)(**given)
+
+
 def _is_pydantic(cls: type) -> bool:
     model = _base_model()
     return model is not None and issubclass(cls, model) and cls is not model
