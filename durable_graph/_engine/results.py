@@ -12,18 +12,31 @@ import msgspec
 from durable_graph._engine.header import decode_header
 from durable_graph._engine.restore import Rows, rows_in
 from durable_graph._engine.rows import chain_to, read_delta, updates_in
+from durable_graph._engine.task import Done, Outcome, Write
+from durable_graph.channels import Channel
 from durable_graph.errors import DecodeError
 from durable_graph.graph import Topology
 from durable_graph.records import HistoryPage, ValueKind, ValueRow
 
 
 class Made(msgspec.Struct, frozen=True):
-    """What `node` wrote in the superstep `step`. `by_hand`: an edit says so."""
+    """What `node` wrote in the superstep `step`, None where its rows do not say. `by_hand`: an edit says so."""
 
     node: str
     step: int
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] | None
     by_hand: bool
+
+
+def is_read_back(topology: Topology, outcome: Outcome) -> bool:
+    """Whether the rows of a checkpoint that this outcome alone made say what it wrote."""
+    return not isinstance(outcome, Done) or all(
+        _says(topology.channels[write.channel], write) for write in outcome.writes
+    )
+
+
+def _says(rule: Channel, write: Write) -> bool:
+    return rule.replaces or not rule.is_stored or (rule.stores_updates and not write.is_overwrite)
 
 
 def made_in(topology: Topology, page: HistoryPage, skipped: Container[int] = ()) -> dict[int, Made]:
@@ -43,7 +56,7 @@ def made_in(topology: Topology, page: HistoryPage, skipped: Container[int] = ())
             values = _with(topology, rows, last_rows.get(checkpoint.parent, {}), row, values)
         known = made.get(checkpoint.parent)
         # The run that went on tells more than an edit beside it; of several edits the first is the one at the time.
-        if values is not None and (known is None or known.by_hand):
+        if known is None or known.by_hand:
             made[checkpoint.parent] = Made(header.writers[0], header.step, values, by_hand)
     return made
 
@@ -59,8 +72,9 @@ def _with(
         return values
     try:
         if row.kind == ValueKind.FULL:
-            # A chain of updates that was replaced by the value that it makes says nothing about the last of them.
-            return None if rule.stores_updates else {**values, row.channel: codec.value.decode(row.value)}
+            # A value that was made of the one before, or takes the place of a chain of updates, says nothing about the
+            # last of them.
+            return {**values, row.channel: codec.value.decode(row.value)} if rule.replaces else None
         *_, newest = updates_in(_newest_frames(rows, before, row))
         return {**values, row.channel: codec.update.decode(newest)}
     except DecodeError:

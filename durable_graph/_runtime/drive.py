@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from durable_graph._engine.apply import apply, with_recorded
+from durable_graph._engine.results import is_read_back
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Interrupted, Outcome, next_revision, open_asks
 from durable_graph._engine.unit import Step
@@ -143,8 +144,10 @@ async def _applied(session: Session, state: State, superstep: Superstep, execute
         # The nodes are not to blame and do not run again: what they returned is kept for a corrected graph.
         await session.shared.durability.save(session.ledger, executed.riding, superstep.told_of, "failed")
         raise
-    # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store.
-    outcomes = executed.riding if len(state.plan) > 1 else ()
+    # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a reducer made
+    # of them does not say what they were.
+    is_told = len(state.plan) == 1 and all(is_read_back(session.topology, outcome) for outcome in executed.riding)
+    outcomes = () if is_told else executed.riding
     writers = tuple(dict.fromkeys(outcome.task.node for outcome in executed.done))
     stops = _stops(session, after, {})
     is_stopped = bool(stops) or any(session.run.stops_after(node) for node in writers if node != START)

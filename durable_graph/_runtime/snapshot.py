@@ -252,7 +252,7 @@ def _task(
         result = _shown(topology, {write.channel: write.value for write in outcome.writes})
     elif made is not None:
         # It went on since its record was made, and came to this.
-        outcome, result = None, _shown(topology, made.values)
+        outcome, result = None, None if made.values is None else _shown(topology, made.values)
     nested = namespace_of_task(topology, identity.ns, tuple(names_in(identity.ns)), task)
     return SnapshotTask(
         id=task_id(identity, task),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, Send, StateGraph, StateSnapshot, interrupt
+from durable_graph import START, Checkpointer, Command, Overwrite, Send, StateGraph, StateSnapshot, Topic, interrupt
 from durable_graph._runtime.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, asked, checkpoint_before, history, questions
 
@@ -106,6 +106,43 @@ async def test_results_are_shown_however_a_checkpoint_is_reached(saver: Checkpoi
     for place in (0, 1, 2, 60, 118):
         assert await graph.aget_state(whole[place].config) == whole[place]
         assert await history(graph, before=whole[place].config, limit=3) == whole[place + 1 : place + 4]
+
+
+def longest(current: str, written: str) -> str:
+    return max(current, written, key=len)
+
+
+class Reduced(TypedDict, total=False):
+    total: Annotated[int, operator.add]
+    word: Annotated[str, longest]
+    items: Annotated[list[int], Topic]
+    log: Annotated[list[str], operator.add]
+
+
+async def test_what_a_reducer_made_of_a_result_is_not_taken_for_the_result(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    async def one(state: Reduced) -> Reduced:
+        return {"total": 1, "word": "a", "items": [7], "log": ["one"]}
+
+    async def two(state: Reduced) -> dict[str, Any]:
+        return {"total": 2, "log": Overwrite(["two"])}
+
+    builder = StateGraph(Reduced).add_node("one", one).add_node("two", two)
+    graph = builder.add_edge(START, "one").add_edge("one", "two").compile(saver)
+    await graph.ainvoke({"total": 10, "word": "longer", "log": ["in"]}, THREAD, durability=durability)
+
+    shown = await history(graph)
+
+    results = [task.result for each in shown for task in each.tasks]
+    assert shown[0].values == {"total": 13, "word": "longer", "log": ["two"]}
+    if durability != "exit":
+        assert results == [
+            {"total": 2, "log": ["two"]},
+            {"total": 1, "word": "a", "items": [7], "log": ["one"]},
+        ]
+        for each in shown:
+            assert await graph.aget_state(each.config) == each
 
 
 async def test_each_line_shows_what_its_own_tasks_came_to(saver: Checkpointer) -> None:
