@@ -1,0 +1,65 @@
+"""Connections to the server, and what is run on them: one statement, a reading or a writing transaction."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import asyncpg
+
+from durable_graph_postgres.patience import Patience
+from durable_graph_postgres.session import Session
+
+T = TypeVar("T")
+
+_RACES = 3
+
+
+class Database:
+    """Runs functions of a `Session` on connections of a pool. It waits for a server that is away."""
+
+    def __init__(self, pool: Any, sql: Mapping[str, str], patience: Patience, *, owns_pool: bool) -> None:
+        self.patience: Patience = patience
+        self._pool = pool
+        self._sql = sql
+        self._owns_pool = owns_pool
+
+    async def once(self, function: Callable[[Session], Awaitable[T]]) -> T:
+        """One attempt at a function that makes one statement."""
+        async with self._pool.acquire() as connection:
+            return await function(Session(connection, self._sql))
+
+    async def read(self, function: Callable[[Session], Awaitable[T]], *, statements: int) -> T:
+        """What a function reads. One of several statements sees one moment in all of them."""
+
+        async def attempt() -> T:
+            if statements == 1:
+                return await self.once(function)
+            async with (
+                self._pool.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                return await function(Session(connection, self._sql))
+
+        return await self.patience.until_there(attempt)
+
+    async def write(self, function: Callable[[Session], Awaitable[T]], thread: str) -> T:
+        """What a function did in a transaction of its own. It may be run again, and has to look at what it finds."""
+        races = 0
+
+        async def attempt() -> T:
+            nonlocal races
+            while True:
+                try:
+                    async with self._pool.acquire() as connection, connection.transaction():
+                        return await function(Session(connection, self._sql))
+                except asyncpg.UniqueViolationError:
+                    # Two may begin one thread, and the one that comes second finds it then.
+                    races += 1
+                    if races == _RACES:
+                        raise
+
+        return await self.patience.until_there(attempt, thread)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._owns_pool:
+            await self._pool.close()

@@ -1,0 +1,42 @@
+"""Waiting out a server that is away: it restarts, fails over, or has no connection left."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from durable_graph_postgres.failures import FAILURES, is_passing, translated
+
+T = TypeVar("T")
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 1.0
+
+
+class Patience:
+    """For how many seconds a call is tried again while the server is away. `store` is what errors call it."""
+
+    __slots__ = ("seconds", "store")
+
+    def __init__(self, store: str, seconds: float) -> None:
+        self.store: str = store
+        self.seconds: float = seconds
+
+    async def until_there(self, attempt: Callable[[], Awaitable[T]], thread: str | None = None) -> T:
+        """What the attempt returns once the server is there. It has to be one that may be made again.
+
+        Raises `StoreUnavailableError` when the time is up, and at once what waiting does not mend. `thread` is the one
+        whose rows the attempt is about.
+        """
+        deadline = time.monotonic() + self.seconds
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await attempt()
+            except FAILURES as error:
+                if not is_passing(error) or time.monotonic() + pause > deadline:
+                    raise translated(self.store, error, thread) from error
+            # Jittered, so that processes that all lost their server do not all come back at once.
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads the waiting, keeps no secret
+            pause = min(2 * pause, _LONGEST_PAUSE)
