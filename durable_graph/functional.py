@@ -15,13 +15,14 @@ from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.session import current
 from durable_graph._runtime.views import StreamMode
 from durable_graph._runtime.workflow import INPUT, SAVED, VALUE, Saving, returned
-from durable_graph.app import CompiledGraph
+from durable_graph.app import CompiledGraph, check_savers
 from durable_graph.caching import Cache
 from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec, TypeCodec
 from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError, PlainCallerError
 from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
+from durable_graph.graph.options import caching_of, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, name_of, signature_of
 
@@ -127,7 +128,7 @@ def task(
     `TimeoutPolicy`; async functions only), `cache_policy` that its result may come from the cache of the graph that it
     runs in. `name` is what calls are recorded as, by default the function's own.
 
-    Raises `GraphDescriptionError` for what cannot be a task.
+    Raises `GraphDescriptionError` for what cannot be a task, and `InvalidOptionError`.
     """
     decorator = TaskDecorator(name, retry_policy, cache_policy, timeout)
     return decorator if function is None else decorator(function)
@@ -144,10 +145,9 @@ class TaskDecorator:
         timeout: Timeout | None,
     ) -> None:
         self._name = name
-        retries = (retry_policy,) if isinstance(retry_policy, RetryPolicy) else tuple(retry_policy or ())
-        self._retry = retries
-        self._cache = cache_policy
-        self._timeout = None if timeout is None else TimeoutPolicy.of(timeout)
+        self._retry = retries_of(retry_policy) or ()
+        self._cache = caching_of(cache_policy)
+        self._timeout = timeout_of(timeout)
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, ReturnT]], /) -> TaskFunction[P, ReturnT]: ...
@@ -266,7 +266,8 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     When it is resumed it runs from its start again, and the tasks that it called are not run again.
 
     `types` are classes that values of the workflow may be of, beside those that the function's annotations name. The
-    others as for `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for what cannot be one.
+    others as for `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for what cannot be one,
+    and `InvalidOptionError`.
     """
 
     class final(Saving[ValueT, SaveT]):  # noqa: N801  # LangGraph's name
@@ -286,12 +287,13 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         name: str | None = None,
         types: Iterable[type | tuple[str, type]] = (),
     ) -> None:
+        check_savers(checkpointer, cache)
         self._checkpointer = checkpointer
         self._cache = cache
         self._context = context_schema
-        self._retry = (retry_policy,) if isinstance(retry_policy, RetryPolicy) else tuple(retry_policy or ())
-        self._cache_policy = cache_policy
-        self._timeout = None if timeout is None else TimeoutPolicy.of(timeout)
+        self._retry = retries_of(retry_policy) or ()
+        self._cache_policy = caching_of(cache_policy)
+        self._timeout = timeout_of(timeout)
         self._name = name
         self._types = tuple(types)
 

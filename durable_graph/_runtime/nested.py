@@ -45,6 +45,10 @@ class Nested(msgspec.Struct, frozen=True):
     topology: Topology
     run: Run
 
+    def limited(self, step_timeout: float | None) -> "Nested":
+        """The call of a graph whose supersteps may take so many seconds."""
+        return msgspec.structs.replace(self, run=msgspec.structs.replace(self.run, step_timeout=step_timeout))
+
     async def go(self, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
         """Run it. What is told of it goes to `audience` and to the outer run's."""
         return await run_nested(self.scope, self.topology, persistence, self.run, cache, audience)

@@ -268,7 +268,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         config = merged_config(self._config, config)
         nested = nested_place(self._topology, self._given_checkpointer, given, config, options, self._defaults)
         if nested is not None:
-            return nested
+            return nested.limited(self.step_timeout)
         if self._given_checkpointer is True:
             what = "checkpointer=True"
             raise MissingCheckpointerError(what)
@@ -303,3 +303,13 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             return await place.go(self.persistence, self._cache, audience)
         async with only_run(self._checkpointer, place.thread_id, place.if_busy):
             return await run_graph(self._topology, self._checkpointer, place, audience, self._cache)
+
+
+def check_savers(checkpointer: object, cache: object) -> None:
+    """Raises `InvalidOptionError` for what a graph cannot keep its state or its results in."""
+    if checkpointer is not None and not isinstance(checkpointer, bool | Checkpointer):
+        option = "checkpointer"
+        raise InvalidOptionError(option, checkpointer, allowed="a saver, such as SqliteSaver('runs.db'), or None")
+    if cache is not None and not isinstance(cache, Cache):
+        option = "cache"
+        raise InvalidOptionError(option, cache, allowed="a cache, such as InMemoryCache(), or None")

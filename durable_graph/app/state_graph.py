@@ -6,10 +6,9 @@ from durable_graph._runtime.context import Runtime
 from durable_graph._runtime.mutation import is_debugging
 from durable_graph._runtime.options import Breakpoints, breakpoints
 from durable_graph._runtime.run import Run
-from durable_graph.app.compiled import CompiledGraph
+from durable_graph.app.compiled import CompiledGraph, check_savers
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import InvalidOptionError
 from durable_graph.graph import GraphBuilder
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
@@ -39,12 +38,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
 
         Raises `GraphValidationError`, which lists everything that is wrong with the graph, and `InvalidOptionError`.
         """
-        if checkpointer is not None and not isinstance(checkpointer, bool | Checkpointer):
-            option = "checkpointer"
-            raise InvalidOptionError(option, checkpointer, allowed="a saver, such as SqliteSaver('runs.db'), or None")
-        if cache is not None and not isinstance(cache, Cache):
-            option = "cache"
-            raise InvalidOptionError(option, cache, allowed="a cache, such as InMemoryCache(), or None")
+        check_savers(checkpointer, cache)
         topology = self.topology(name=name, types=types)
         defaults = Run(
             None,

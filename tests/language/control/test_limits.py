@@ -286,3 +286,19 @@ async def test_a_durability_without_a_checkpointer_is_no_error_of_the_inside(dur
     builder.add_edge("shout", END)
 
     assert await builder.compile().ainvoke({"text": "a"}, durability=durability) == {"text": "A"}
+
+
+async def test_a_graph_inside_another_keeps_to_its_own_limit(saver: Checkpointer, durability: Durability) -> None:
+    nodes, hanging = Nodes(), [True]
+    builder, cancelled = with_one_that_hangs(nodes, hanging)
+    inner = builder.compile()
+    inner.step_timeout = 0.02
+    graph = in_a_row(("inner", inner)).compile(saver)
+
+    with pytest.raises(StepTimeoutError, match="slow"):
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    assert cancelled == ["slow"]
+    hanging[0] = False
+    assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["quick", "slow"]}
+    assert nodes.calls == {"quick": 1, "slow": 2}
