@@ -57,9 +57,10 @@ CREATE TABLE {schema}.checkpoints (
   commit_id    bytea NOT NULL,
   state_digest bytea NOT NULL,
   digest       bytea NOT NULL,
-  header       bytea STORAGE EXTERNAL NOT NULL,
+  header       bytea NOT NULL,
   PRIMARY KEY (tid, ns, no)
 );
+ALTER TABLE {schema}.checkpoints ALTER COLUMN header SET STORAGE EXTERNAL;
 
 -- A row is what checkpoint `no` did to one channel; its value goes on from that of row `prev` (0: from nothing).
 CREATE TABLE {schema}.channel_rows (
@@ -70,9 +71,10 @@ CREATE TABLE {schema}.channel_rows (
   ns      text COLLATE "C" NOT NULL,
   channel text COLLATE "C" NOT NULL,
   digest  bytea NOT NULL,
-  value   bytea STORAGE EXTERNAL NOT NULL,
+  value   bytea NOT NULL,
   PRIMARY KEY (tid, ns, channel, no)
 );
+ALTER TABLE {schema}.channel_rows ALTER COLUMN value SET STORAGE EXTERNAL;
 
 -- A row is what one task came to: the `ord`th of those that checkpoint `born` first planned.
 CREATE TABLE {schema}.tasks (
@@ -84,9 +86,10 @@ CREATE TABLE {schema}.tasks (
   ns        text COLLATE "C" NOT NULL,
   commit_id bytea NOT NULL,
   digest    bytea NOT NULL,
-  value     bytea STORAGE EXTERNAL NOT NULL,
+  value     bytea NOT NULL,
   PRIMARY KEY (tid, ns, born, ord)
 );
+ALTER TABLE {schema}.tasks ALTER COLUMN value SET STORAGE EXTERNAL;
 
 -- The records of nested tasks and calls since a number, of all namespaces: nothing but the head's sum tells whether one
 -- of them vanished.
