@@ -1,8 +1,6 @@
 """What holds in every test: the library never blocks the event loop, and generated examples are the same everywhere."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from durable_graph import Checkpointer
-from tests.postgres.server import Server
+from tests.postgres.server import started
 from tests.savers import SAVERS, saver_of
 
 # Every graph of every test is checked for nodes that change their input in place.
@@ -47,15 +45,9 @@ def postgres() -> Iterator[str]:
     """The DSN of a PostgreSQL to test on: `DURABLE_GRAPH_TEST_POSTGRES`, or a server started here."""
     if given := os.environ.get("DURABLE_GRAPH_TEST_POSTGRES"):
         yield given
-        return
-    folder = Path(tempfile.mkdtemp(prefix="durable-graph-postgres-"))
-    server = Server(folder)
-    try:
-        server.start()
-        yield server.url
-    finally:
-        server.stop("immediate")
-        shutil.rmtree(folder)
+    else:
+        with started() as server:
+            yield server.url
 
 
 @pytest.fixture(params=SAVERS)

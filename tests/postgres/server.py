@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
 
@@ -100,6 +102,22 @@ class Server:
         command = [self._programs / program, *arguments]
         ran = subprocess.run(command, cwd=self._data, user=self._user, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@contextmanager
+def started(*, version: int = 18, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server that takes connections. Nothing of it is left afterwards."""
+    # Not a folder of pytest's: those are closed to the user that a server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="durable-graph-postgres-"))
+    try:
+        server = Server(folder, version=version, settings=settings)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop("immediate")
+    finally:
+        shutil.rmtree(folder)
 
 
 def _programs(version: int, folder: Path) -> Path:
