@@ -35,6 +35,7 @@ types:  ## mypy over everything, and whether users get the type of every public 
 	$(run) mypy
 	$(complete) durable_graph
 	$(complete) durable_graph_sqlite
+	$(complete) durable_graph_postgres
 
 imports:  ## import-linter: imports point down
 	@.ci/venv dev

@@ -17,8 +17,8 @@ class Session:
     __slots__ = ("connection", "sql")
 
     def __init__(self, connection: Connection, sql: Mapping[str, str]) -> None:
-        self.connection = connection
-        self.sql = sql
+        self.connection: Connection = connection
+        self.sql: Mapping[str, str] = sql
 
     async def rows(self, name: str, *sought: object) -> list[Columns]:
         """All rows of a query."""
