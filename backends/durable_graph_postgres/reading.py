@@ -132,10 +132,13 @@ async def load_records(db: Session, thread: str, ns: str) -> StoredRecords | Non
     return StoredRecords(row, tuple(record_from(thread, columns) for columns in records if columns[0] is not None))
 
 
-async def list_threads(db: Session, status: Status | None, limit: int, after: str | None) -> list[ThreadInfo]:
+async def list_threads(
+    db: Session, status: Status | None, limit: int, after: str | None, before: int | None
+) -> list[ThreadInfo]:
     """A page of threads by id. It shows rows as they are: one that is damaged must not hide the others."""
     name = "list_threads" if status is None else "list_threads_of_status"
-    found = await db.rows(name, after or "", status_number(status or "deleted"), limit)
+    since = _BEYOND if before is None else before
+    found = await db.rows(name, after or "", status_number(status or "deleted"), limit, since)
     return [thread_info_from(columns) for columns in found]
 
 

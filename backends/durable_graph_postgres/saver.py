@@ -116,24 +116,30 @@ class PostgresSaver:
         return await self._read(lambda db: reading.history(db, thread, ns, before, limit), statements=4)
 
     async def list_threads(
-        self, *, status: Status | None = None, limit: int = 100, after: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
         check_limit(limit)
-        return await self._read(lambda db: reading.list_threads(db, status, limit, after))
+        return await self._read(lambda db: reading.list_threads(db, status, limit, after, before))
 
-    async def delete_thread(self, thread: str) -> None:
+    async def delete_thread(self, thread: str, *, version: int | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
-        await self._write(thread, lambda db: writing.delete_thread(db, thread))
+        gone: bool = await self._write(thread, lambda db: writing.delete_thread(db, thread, version))
+        return gone
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""
         await self._write(target, lambda db: writing.copy_thread(db, source, target))
 
-    async def prune(self, thread: str, *, keep_last: int = 1) -> int:
+    async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""
         check_keep_last(keep_last)
-        removed: int = await self._write(thread, lambda db: writing.prune(db, thread, keep_last))
+        removed: int = await self._write(thread, lambda db: writing.prune(db, thread, keep_last, before))
         return removed
 
     async def aclose(self) -> None:

@@ -34,8 +34,9 @@ CREATE TABLE {schema}.threads (
 
 CREATE INDEX threads_by_id ON {schema}.threads (thread);
 
--- What a crash left unfinished, a page of thread ids at a time. No column that each commit changes.
-CREATE INDEX threads_by_status ON {schema}.threads (status, thread);
+-- Threads of a status, a page of ids at a time, as of a time: what a crash left unfinished, what has been done for long.
+-- No column that each commit changes.
+CREATE INDEX threads_by_status ON {schema}.threads (status, thread, status_since);
 
 -- A row is a line: the checkpoints from `lo` up to the next line's, grown from checkpoint `parent` (0: from nothing).
 CREATE TABLE {schema}.lines (

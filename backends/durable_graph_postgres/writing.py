@@ -83,14 +83,15 @@ async def save_writes(db: Session, batch: WritesBatch) -> Wrote:
     return Wrote(Saved(row.wseq, bool(replaced), stood), LockedThread(row, sums, locked.born))
 
 
-async def delete_thread(db: Session, thread: str) -> None:
-    """Leave a tombstone."""
+async def delete_thread(db: Session, thread: str, version: int | None) -> bool:
+    """Leave a tombstone. Whether the thread is gone."""
     locked = await _lock(db, thread)
-    if locked is None or locked.row.status == "deleted":
-        return
+    if locked is None or not rules.is_to_be_deleted(locked.row, version):
+        return locked is None or locked.row.status == "deleted"
     for table in ("lines", "checkpoints", "channel_rows", "tasks"):
         await db.run(f"delete_{table}", key_of(thread))
     await _put_thread(db, locked.row, rules.tombstone(locked.row), Sums())
+    return True
 
 
 async def copy_thread(db: Session, source: str, target: str) -> None:
@@ -112,8 +113,11 @@ async def copy_thread(db: Session, source: str, target: str) -> None:
     await _put_thread(db, grave, rules.copied(locked.row, target, grave), locked.sums)
 
 
-async def prune(db: Session, thread: str, keep_last: int) -> int:
-    """Remove what the newest `keep_last` root checkpoints do not need. Raises `UnknownThreadError`."""
+async def prune(db: Session, thread: str, keep_last: int, before: int | None) -> int:
+    """Remove what the newest `keep_last` root checkpoints, and those since `before`, do not need.
+
+    Raises `UnknownThreadError`.
+    """
     locked = await _lock(db, thread)
     if locked is None:
         raise UnknownThreadError(thread)
@@ -122,7 +126,7 @@ async def prune(db: Session, thread: str, keep_last: int) -> int:
     for lo, parent, digest in lines:
         check_line(locked.row, lo, parent, digest)
     found = [checkpoint_from(columns) for columns in await db.rows("find_checkpoints", tid)]
-    kept = pruning.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last)
+    kept = pruning.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return 0
     keys = [pruning.ValueKey(*columns) for columns in await db.rows("find_channel_keys", tid)]

@@ -152,8 +152,8 @@ SELECT ns, born, ord, rank, revision, commit_id, value, digest
 
 -- name: list_threads
 SELECT thread, status, status_since, head, version
-  FROM {schema}.threads WHERE thread > $1 AND status <> $2 ORDER BY thread LIMIT $3;
+  FROM {schema}.threads WHERE thread > $1 AND status <> $2 AND status_since < $4 ORDER BY thread LIMIT $3;
 
 -- name: list_threads_of_status
 SELECT thread, status, status_since, head, version
-  FROM {schema}.threads WHERE status = $2 AND thread > $1 ORDER BY thread LIMIT $3;
+  FROM {schema}.threads WHERE status = $2 AND thread > $1 AND status_since < $4 ORDER BY thread LIMIT $3;

@@ -113,8 +113,8 @@ SELECT ns, born, ord, rank, revision, commit_id, value, digest
 
 -- name: list_threads
 SELECT thread, status, status_since, head, version
-  FROM threads WHERE thread > :after AND status <> :deleted ORDER BY thread LIMIT :limit;
+  FROM threads WHERE thread > :after AND status <> :deleted AND status_since < :before ORDER BY thread LIMIT :limit;
 
 -- name: list_threads_of_status
 SELECT thread, status, status_since, head, version
-  FROM threads WHERE status = :status AND thread > :after ORDER BY thread LIMIT :limit;
+  FROM threads WHERE status = :status AND thread > :after AND status_since < :before ORDER BY thread LIMIT :limit;
