@@ -75,7 +75,9 @@ from durable_graph.channels import (
 from durable_graph.checkpointing import (
     Checkpointer,
     MemorySaver,
+    Swept,
     open_checkpointer,
+    sweep_threads,
 )
 from durable_graph.errors import (
     AmbiguousResumeError,
@@ -287,6 +289,7 @@ __all__ = [
     "StreamWriter",
     "SubgraphBusyError",
     "SupersededTask",
+    "Swept",
     "TaskFailed",
     "TaskFinished",
     "TaskFunction",
@@ -325,5 +328,6 @@ __all__ = [
     "interrupt",
     "open_checkpointer",
     "push_message",
+    "sweep_threads",
     "task",
 ]

@@ -127,9 +127,9 @@ class PostgresSaver:
         check_limit(limit)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before))
 
-    async def delete_thread(self, thread: str, *, version: int | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
-        gone: bool = await self._write(thread, lambda db: writing.delete_thread(db, thread, version))
+        gone: bool = await self._write(thread, lambda db: writing.delete_thread(db, thread, seen))
         return gone
 
     async def copy_thread(self, source: str, target: str) -> None:

@@ -31,6 +31,7 @@ from durable_graph.records import (
     Saved,
     SaveResult,
     TaskRecord,
+    ThreadInfo,
     ThreadRow,
     WritesBatch,
 )
@@ -83,10 +84,10 @@ async def save_writes(db: Session, batch: WritesBatch) -> Wrote:
     return Wrote(Saved(row.wseq, bool(replaced), stood), LockedThread(row, sums, locked.born))
 
 
-async def delete_thread(db: Session, thread: str, version: int | None) -> bool:
+async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None) -> bool:
     """Leave a tombstone. Whether the thread is gone."""
     locked = await _lock(db, thread)
-    if locked is None or not rules.is_to_be_deleted(locked.row, version):
+    if locked is None or not rules.is_to_be_deleted(locked.row, seen):
         return locked is None or locked.row.status == "deleted"
     for table in ("lines", "checkpoints", "channel_rows", "tasks"):
         await db.run(f"delete_{table}", key_of(thread))

@@ -99,9 +99,9 @@ class SqliteSaver:
         check_limit(limit)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before), None)
 
-    async def delete_thread(self, thread: str, *, version: int | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
-        return await self._write(thread, lambda db: writing.delete_thread(db, thread, version))
+        return await self._write(thread, lambda db: writing.delete_thread(db, thread, seen))
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""

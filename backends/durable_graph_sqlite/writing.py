@@ -30,6 +30,7 @@ from durable_graph.records import (
     Saved,
     SaveResult,
     TaskRecord,
+    ThreadInfo,
     ThreadRow,
     WritesBatch,
 )
@@ -73,10 +74,10 @@ def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
     return Saved(row.wseq, bool(replaced), stood)
 
 
-def delete_thread(db: sqlite3.Connection, thread: str, version: int | None) -> bool:
+def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None) -> bool:
     """Leave a tombstone. Whether the thread is gone."""
     locked = _lock(db, thread)
-    if locked is None or not rules.is_to_be_deleted(locked.row, version):
+    if locked is None or not rules.is_to_be_deleted(locked.row, seen):
         return locked is None or locked.row.status == "deleted"
     for table in ("lines", "checkpoints", "channel_rows", "tasks"):
         db.execute(SQL[f"delete_{table}"], {"tid": key_of(thread)})

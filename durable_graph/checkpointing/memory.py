@@ -167,11 +167,11 @@ class MemorySaver:
         )
         return [rules.thread_info(row) for row, _ in zip(rows, range(limit), strict=False)]
 
-    async def delete_thread(self, thread: str, *, version: int | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
         self._binding.check()
         found = self._threads.get(thread)
-        if found is not None and rules.is_to_be_deleted(found.row, version):
+        if found is not None and rules.is_to_be_deleted(found.row, seen):
             found = self._threads[thread] = StoredThread(rules.tombstone(found.row))
         return found is None or found.row.status == "deleted"
 

@@ -85,10 +85,10 @@ class Checkpointer(Protocol):
         """
         ...
 
-    async def delete_thread(self, thread: str, *, version: int | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """Remove everything of the thread but a tombstone, which shuts out writers that still believe in it.
 
-        With `version`, only if nothing was committed since the thread was at it. Whether the thread is gone.
+        With `seen`, only if the thread is still as a listing showed it. Whether it is gone.
         """
         ...
 

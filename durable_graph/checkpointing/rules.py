@@ -204,9 +204,9 @@ def sum_without(total: bytes, gone: Iterable[TaskRecord | NestedRecord], born: i
 # The other verbs ----------------------------------------------------------------------------------
 
 
-def is_to_be_deleted(thread: ThreadRow | None, version: int | None) -> bool:
-    """Whether a deletion finds anything to do: not where the thread has gone on from `version`."""
-    return thread is not None and thread.status != "deleted" and version in (None, thread.version)
+def is_to_be_deleted(thread: ThreadRow, seen: ThreadInfo | None) -> bool:
+    """Whether a deletion finds anything to do: not where the thread has moved since it was `seen`."""
+    return thread.status != "deleted" and (seen is None or seen == thread_info(thread))
 
 
 def tombstone(thread: ThreadRow) -> ThreadRow:
@@ -279,4 +279,4 @@ def is_listed(thread: ThreadRow, status: Status | None, before: int | None) -> b
 
 def thread_info(thread: ThreadRow) -> ThreadInfo:
     """The thread as a listing shows it."""
-    return ThreadInfo(thread.thread, thread.status, thread.status_since, thread.head, thread.version)
+    return ThreadInfo(thread.thread, thread.status, thread.status_since, thread.head, thread.version, thread.wseq)

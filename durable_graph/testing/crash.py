@@ -99,8 +99,8 @@ class CrashingSaver:
             "list_threads", lambda: self.inner.list_threads(status=status, limit=limit, after=after, before=before)
         )
 
-    async def delete_thread(self, thread: str, *, version: int | None = None) -> bool:
-        return await self._call("delete_thread", lambda: self.inner.delete_thread(thread, version=version))
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
+        return await self._call("delete_thread", lambda: self.inner.delete_thread(thread, seen=seen))
 
     async def copy_thread(self, source: str, target: str) -> None:
         await self._call("copy_thread", lambda: self.inner.copy_thread(source, target))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing import Checkpointer, rules
 from durable_graph.errors import DurableGraphError
 from durable_graph.records import (
     STATUSES,
@@ -127,8 +127,8 @@ class Walk:
         thread = self._random.choice(self._threads)
         if self._random.random() < 0.5:
             return
-        version = self._random.choice((None, None, self._writers[thread][-1].thread.version))
-        await self._ask(f"delete {thread} {version}", lambda saver: saver.delete_thread(thread, version=version))
+        seen = self._random.choice((None, None, rules.thread_info(self._writers[thread][-1].thread)))
+        await self._ask(f"delete {thread} {seen}", lambda saver: saver.delete_thread(thread, seen=seen))
         grave = await self._savers[0].load(thread)
         if grave is not None and grave.thread.status == "deleted":
             self._writers[thread].append(self._writers[thread][-1].reborn(grave.thread))

@@ -206,7 +206,7 @@ class ListsAnyTime(MemorySaver):
 
 
 class DeletesWhatHasGoneOn(MemorySaver):
-    async def delete_thread(self, thread: str, *, version: int | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         return await super().delete_thread(thread)
 
 
@@ -267,16 +267,16 @@ class MixesHistories(MemorySaver):
 
 
 class DeletesTheRootOnly(MemorySaver):
-    async def delete_thread(self, thread: str, *, version: int | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         stored = self._threads.get(thread)
-        is_gone = await super().delete_thread(thread, version=version)
+        is_gone = await super().delete_thread(thread, seen=seen)
         if stored is not None:
             self._threads[thread].records = {ns: rows for ns, rows in stored.records.items() if ns}
         return is_gone
 
 
 class DeletesTheTombstone(MemorySaver):
-    async def delete_thread(self, thread: str, *, version: int | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         if thread not in self._threads:
             raise UnknownThreadError(thread)
         del self._threads[thread]

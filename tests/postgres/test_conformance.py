@@ -53,7 +53,9 @@ class TestPostgresSaver(CheckpointerConformance):
                 flipped = data[:-1] + bytes([data[-1] ^ 1])
                 _, _, at = found.partition("WHERE")
                 changed = await connection.execute(
-                    f"UPDATE {self.schema}.{table} SET {column} = ${len(place) + 1} WHERE {at}", *place, flipped
+                    f"UPDATE {self.schema}.{table} SET {column} = ${len(place) + 1} WHERE {at}",  # noqa: S608  # names of its own
+                    *place,
+                    flipped,
                 )
         finally:
             await connection.close()

@@ -151,9 +151,9 @@ SELECT ns, born, ord, rank, revision, commit_id, value, digest
   FROM {schema}.tasks WHERE tid = $1 AND ns = $2 AND born BETWEEN $3 AND $4 ORDER BY born, ord;
 
 -- name: list_threads
-SELECT thread, status, status_since, head, version
+SELECT thread, status, status_since, head, version, wseq
   FROM {schema}.threads WHERE thread > $1 AND status <> $2 AND status_since < $4 ORDER BY thread LIMIT $3;
 
 -- name: list_threads_of_status
-SELECT thread, status, status_since, head, version
+SELECT thread, status, status_since, head, version, wseq
   FROM {schema}.threads WHERE status = $2 AND thread > $1 AND status_since < $4 ORDER BY thread LIMIT $3;

@@ -47,12 +47,16 @@ class UpkeepClauses(SaverUnderTest):
             writer = await some_thread(saver)
             (info,) = await saver.list_threads()
             await commit(saver, writer, Step({"count": b"4"}))
-            assert not await saver.delete_thread("thread", version=info.version)
+            assert not await saver.delete_thread("thread", seen=info)
+            (info,) = await saver.list_threads()
+            await save(saver, writer, writer.batch(writer.record()))
+            assert not await saver.delete_thread("thread", seen=info)
             assert state_of(await loaded(saver, "thread")) == writer.state()
+            (info,) = await saver.list_threads()
             for _ in range(2):
-                assert await saver.delete_thread("thread", version=4)
+                assert await saver.delete_thread("thread", seen=info)
             assert await saver.list_threads() == []
-            assert await saver.delete_thread("nobody", version=1)
+            assert await saver.delete_thread("nobody", seen=info)
 
     async def test_a_writer_that_still_believes_in_a_deleted_thread_is_shut_out(self) -> None:
         async with self.saver() as saver:
