@@ -16,7 +16,7 @@ from durable_graph_postgres import writing
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.failures import FAILURES
 from durable_graph_postgres.knowledge import Knowledge
-from durable_graph_postgres.moves import Move, move_of, parameters
+from durable_graph_postgres.moves import Move, digest_of, move_of, parameters, plain_parameters
 from durable_graph_postgres.session import Session
 
 _LARGEST_GROUP = 256
@@ -50,7 +50,8 @@ class GroupCommit:
         answer.add_done_callback(_hear)
         self._waiting.setdefault(thread, deque()).append(Request(thread, wanted, answer))
         self._wake()
-        return await asyncio.shield(answer)
+        # A caller that is cancelled takes its answer along, not the request.
+        return await answer
 
     async def settle(self) -> None:
         """Return when nothing is under way."""
@@ -90,12 +91,12 @@ class GroupCommit:
     def _move_of(self, request: Request) -> Move | None:
         if not isinstance(request.wanted, CommitUnit | WritesBatch):
             return None
-        return move_of(request.wanted, *self._knowledge.of(request.thread))
+        return move_of(request.wanted, self._knowledge.of(request.thread))
 
     async def _send(self, moves: dict[int, tuple[Request, Move]]) -> None:
-        given = parameters([move for _, move in moves.values()])
+        name, given = _statement([move for _, move in moves.values()])
         try:
-            made = {tid for (tid,) in await self._database.once(lambda db: db.rows("apply", *given))}
+            made = {tid for (tid,) in await self._database.once_in_turn(lambda db: db.rows(name, *given))}
         except FAILURES:
             # None of them was made, or all: nobody knows. And of a damaged thread not all are to blame.
             made = set()
@@ -106,7 +107,7 @@ class GroupCommit:
             raise
         for tid, (request, move) in moves.items():
             if tid in made:
-                self._knowledge.learn(request.thread, move.known, move.places)
+                self._knowledge.learn(request.thread, move.known, move.digest, move.places)
                 self._busy.discard(request.thread)
                 if not request.answer.done():
                     request.answer.set_result(move.result)
@@ -146,8 +147,15 @@ class GroupCommit:
         self._knowledge.forget(request.thread)
         if wrote.known is not None:
             places = frozenset((each.ns, each.born, each.ord) for each in request.wanted.records)
-            self._knowledge.learn(request.thread, wrote.known, places)
+            self._knowledge.learn(request.thread, wrote.known, digest_of(wrote.known), places)
         return wrote.result
+
+
+def _statement(moves: list[Move]) -> tuple[str, list[Any]]:
+    """The name of the statement that makes these moves, and its parameters."""
+    if len(moves) == 1 and moves[0].is_plain:
+        return "apply_plain", plain_parameters(moves[0])
+    return "apply", parameters(moves)
 
 
 def _hear(answer: "asyncio.Future[Any]") -> None:

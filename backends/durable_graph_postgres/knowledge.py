@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 from durable_graph.checkpointing.columns import LockedThread
-from durable_graph_postgres.moves import Place
+from durable_graph_postgres.moves import Known, Place
 
 _MOST = 10_000
 _NONE: frozenset[Place] = frozenset()
@@ -13,18 +13,18 @@ class Knowledge:
     """The rows of the threads that were used last, and where task records were put since their versions."""
 
     def __init__(self) -> None:
-        self._threads: OrderedDict[str, tuple[LockedThread, frozenset[Place]]] = OrderedDict()
+        self._threads: OrderedDict[str, Known] = OrderedDict()
 
-    def of(self, thread: str) -> tuple[LockedThread | None, frozenset[Place]]:
+    def of(self, thread: str) -> Known | None:
         """What is known of a thread."""
-        return self._threads.get(thread, (None, _NONE))
+        return self._threads.get(thread)
 
-    def learn(self, thread: str, seen: LockedThread, places: frozenset[Place] = _NONE) -> None:
-        """The thread is like this. `places` are those of records that were put meanwhile."""
-        before, recorded = self.of(thread)
-        if before is not None and before.row.version == seen.row.version:
-            places = recorded | places
-        self._threads[thread] = seen, places
+    def learn(self, thread: str, seen: LockedThread, digest: bytes, places: frozenset[Place] = _NONE) -> None:
+        """The thread is like this, its row has this digest. `places` are those of records that were put meanwhile."""
+        before = self._threads.get(thread)
+        if before is not None and before.thread.row.version == seen.row.version:
+            places = before.places | places
+        self._threads[thread] = Known(seen, digest, places)
         self._threads.move_to_end(thread)
         if len(self._threads) > _MOST:
             self._threads.popitem(last=False)

@@ -5,7 +5,7 @@ it becomes, and one statement makes it so if the digest is still that of the row
 than the row - a fork, a record that takes another's place - is left to `writing`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from durable_graph.checkpointing import rules
@@ -28,11 +28,23 @@ Place = tuple[str, int, int]
 _WIDTHS = (17, 4, 10, 8, 9)
 
 
+class Known(NamedTuple):
+    """A thread as it was last seen. `places` are task records that are there, of those since its version."""
+
+    thread: LockedThread
+    digest: bytes
+    places: frozenset[Place]
+
+
 class Move(NamedTuple):
-    """A write of which it is known what it makes of its thread, and the rows that it adds."""
+    """A write of which it is known what it makes of its thread, and the rows that it adds.
+
+    `before` is the digest that the thread's row has to have; None where there is to be no row.
+    """
 
     tid: int
-    thread: Columns
+    thread: Mapping[str, Any]
+    before: bytes | None
     known: LockedThread
     result: CommitResult | SaveResult
     lines: Sequence[Columns] = ()
@@ -41,22 +53,36 @@ class Move(NamedTuple):
     records: Sequence[Columns] = ()
     places: frozenset[Place] = frozenset()
 
+    @property
+    def digest(self) -> bytes:
+        """That of the thread's row after it."""
+        digest: bytes = self.thread["digest"]
+        return digest
 
-def move_of(request: CommitUnit | WritesBatch, known: LockedThread | None, recorded: frozenset[Place]) -> Move | None:
-    """What the request makes of the thread, if it is as it is `known`; None if that takes a look at the store.
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one superstep's: one checkpoint more, of a thread that is there."""
+        return self.before is not None and len(self.checkpoints) == 1 and not self.records and not self.lines
 
-    `recorded` are task records that are there.
-    """
+
+def digest_of(thread: LockedThread) -> bytes:
+    """The digest that the thread's row has."""
+    return thread_digest(thread.row, *thread.sums)
+
+
+def move_of(request: CommitUnit | WritesBatch, known: Known | None) -> Move | None:
+    """What the request makes of the thread, if it is as it is `known`; None if that takes a look at the store."""
     places = frozenset((record.ns, record.born, record.ord) for record in request.records)
-    if len(places) != len(request.records) or places & recorded:
+    if len(places) != len(request.records) or (known is not None and places & known.places):
         return None
     if isinstance(request, CommitUnit):
         return _committed(request, known, places)
     return _saved(request, known, places)
 
 
-def _committed(unit: CommitUnit, known: LockedThread | None, places: frozenset[Place]) -> Move | None:
-    before = known.row if known else None
+def _committed(unit: CommitUnit, known: Known | None, places: frozenset[Place]) -> Move | None:
+    seen = known.thread if known else None
+    before = seen.row if seen else None
     if unit.fork_of is not None or (before is None and unit.expected) or rules.decide(unit, before) is not None:
         return None
     row = rules.thread_after_commit(unit, before)
@@ -66,14 +92,14 @@ def _committed(unit: CommitUnit, known: LockedThread | None, places: frozenset[P
         if not rules.is_bare(unit, born, row.head):
             return None
         writes = EMPTY_STATE
-    elif known is not None:
-        born = known.born
-        writes = rules.sum_with(known.sums.writes, _all_new(unit.records), born, row.head)
+    elif seen is not None:
+        born = seen.born
+        writes = rules.sum_with(seen.sums.writes, _all_new(unit.records), born, row.head)
     else:
         return None
     tid, line = key_of(unit.thread), rules.new_line(unit, before)
     lines: list[Columns] = []
-    lines_sum = known.sums.lines if known else EMPTY_STATE
+    lines_sum = seen.sums.lines if seen else EMPTY_STATE
     if line is not None:
         lines_sum = line_digest(unit.origin, *line)
         lines.append((tid, *line, lines_sum))
@@ -89,12 +115,13 @@ def _committed(unit: CommitUnit, known: LockedThread | None, places: frozenset[P
     )
 
 
-def _saved(batch: WritesBatch, known: LockedThread | None, places: frozenset[Place]) -> Move | None:
-    if known is None or not rules.accepts(batch, known.row):
+def _saved(batch: WritesBatch, known: Known | None, places: frozenset[Place]) -> Move | None:
+    if known is None or not rules.accepts(batch, known.thread.row):
         return None
-    row = rules.thread_after_save(batch, known.row, batch.records, bumped=bool(batch.records))
-    writes = rules.sum_with(known.sums.writes, _all_new(batch.records), known.born, row.head)
-    after = LockedThread(row, Sums(writes, known.sums.lines), known.born)
+    seen = known.thread
+    row = rules.thread_after_save(batch, seen.row, batch.records, bumped=bool(batch.records))
+    writes = rules.sum_with(seen.sums.writes, _all_new(batch.records), seen.born, row.head)
+    after = LockedThread(row, Sums(writes, seen.sums.lines), seen.born)
     result = Saved(row.wseq, bool(batch.records), batch.records)
     return _move(after, known, result, records=batch.records, places=places)
 
@@ -105,7 +132,7 @@ def _all_new(records: Iterable[TaskRecord]) -> list[rules.Replacement]:
 
 def _move(
     after: LockedThread,
-    known: LockedThread | None,
+    known: Known | None,
     result: CommitResult | SaveResult,
     *,
     records: Iterable[TaskRecord],
@@ -115,10 +142,10 @@ def _move(
     values: Sequence[Columns] = (),
 ) -> Move:
     tid = key_of(after.row.thread)
-    before = thread_digest(known.row, *known.sums) if known else None
     return Move(
         tid,
-        (*thread_columns(after.row, after.sums).values(), before),
+        thread_columns(after.row, after.sums),
+        known.digest if known else None,
         after,
         result,
         lines,
@@ -133,13 +160,24 @@ def parameters(moves: Sequence[Move]) -> list[list[Any]]:
     """The parameters of the statement that makes these moves: a list for each column."""
     ordered = sorted(moves, key=lambda move: move.tid)
     tables: tuple[list[Columns], ...] = (
-        [move.thread for move in ordered],
+        [(*move.thread.values(), move.before) for move in ordered],
         [row for move in ordered for row in move.lines],
         [row for move in ordered for row in move.checkpoints],
         [row for move in ordered for row in move.values],
         [row for move in ordered for row in move.records],
     )
     return [column for rows, width in zip(tables, _WIDTHS, strict=True) for column in _columns(rows, width)]
+
+
+_SWAPPED = ("version", "head", "epoch", "status", "status_since", "commit_id", "writes_digest", "digest")
+
+
+def plain_parameters(move: Move) -> list[Any]:
+    """The parameters of the statement that makes one plain move: a list for each column of the values, at the end."""
+    ((tid, *checkpoint),) = move.checkpoints
+    values = [(channel, prev, kind, digest, value) for _, _, channel, _, prev, kind, digest, value in move.values]
+    swapped = (move.thread[name] for name in _SWAPPED)
+    return [tid, move.before, *swapped, *checkpoint, *_columns(values, 5)]
 
 
 def _columns(rows: Sequence[Columns], width: int) -> list[list[Any]]:

@@ -29,6 +29,7 @@ from durable_graph_postgres import reading, writing
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.group import GroupCommit
 from durable_graph_postgres.knowledge import Knowledge
+from durable_graph_postgres.moves import digest_of
 from durable_graph_postgres.opening import open_database
 from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.session import Session
@@ -93,7 +94,7 @@ class PostgresSaver:
         opened = await self._opening.get()
         loaded = await self._read(lambda db: reading.load(db, thread, ns, no))
         if loaded.known is not None:
-            opened.knowledge.learn(thread, loaded.known)
+            opened.knowledge.learn(thread, loaded.known, digest_of(loaded.known))
         return loaded.found
 
     async def commit(self, unit: CommitUnit) -> CommitResult:

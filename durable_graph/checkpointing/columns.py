@@ -1,5 +1,6 @@
 """Between a database's tuples and the records of the protocol. Columns come in the order of the records' fields."""
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ class LockedThread(NamedTuple):
     born: int
 
 
+@lru_cache(maxsize=4096)
 def key_of(thread: str) -> int:
     """The key that a thread's rows have: 63 bits of a hash, so that it is the same for whoever looks for them."""
     return int.from_bytes(blake2b(thread.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1

@@ -50,6 +50,27 @@ WITH
         AS x (tid, ns, born, ord, rank, revision, commit_id, digest, value) JOIN done USING (tid))
 SELECT tid FROM done;
 
+-- name: apply_plain
+-- The same for one thread that gets one checkpoint more: $1 is its key, $2 the digest that its row has to have, $3-$10
+-- what changes in it, $11-$19 the checkpoint, and what follows has a column of its values each.
+WITH
+  done AS (
+    UPDATE {schema}.threads
+       SET version = $3, head = $4, epoch = $5, wseq = 0, status = $6, status_since = $7, commit_id = $8,
+           writes_digest = $9, digest = $10
+     WHERE tid = $1 AND digest = $2 RETURNING tid),
+  new_checkpoint AS (
+    INSERT INTO {schema}.checkpoints (tid, ns, no, parent, born, at, commit_id, state_digest, digest, header)
+    SELECT tid, $11::text, $12::bigint, $13::bigint, $14::bigint, $15::bigint, $16::bytea, $17::bytea, $18::bytea,
+           $19::bytea
+      FROM done),
+  new_values AS (
+    INSERT INTO {schema}.channel_rows (tid, ns, channel, no, prev, kind, digest, value)
+    SELECT tid, $11, x.channel, $12, x.prev, x.kind, x.digest, x.value
+      FROM done CROSS JOIN unnest($20::text[], $21::bigint[], $22::smallint[], $23::bytea[], $24::bytea[])
+                        AS x (channel, prev, kind, digest, value))
+SELECT tid FROM done;
+
 -- name: lock_thread
 -- The thread. Nobody else writes it until the transaction's end.
 SELECT thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status, status_since, commit_id,
