@@ -50,8 +50,8 @@ def inferred_node(topology: Topology, source: str | None, writers: Sequence[str]
         return known[0]
     if len(known) > 1:
         raise AmbiguousUpdateError(known)
+    if source in (None, "input", "fork"):
+        return START
     if len(topology.nodes) == 1:
         return next(iter(topology.nodes))
-    if source in (None, "input"):
-        return START
     raise AmbiguousUpdateError(topology.nodes)

@@ -1,6 +1,6 @@
 """The state of one namespace between two supersteps, and what a superstep changed about it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,8 +74,14 @@ def state_of(topology: Topology, values: Mapping[str, Any]) -> Any:
     """The keys that have a value of the state, of the graph's input and of its output; a state that is one value."""
     if topology.state.is_single:
         return topology.state.read(values)
-    keys = dict.fromkeys((*topology.state.fields, *topology.input.fields, *topology.output.fields))
-    return selected(values, keys)
+    return selected(values, state_keys(topology))
+
+
+def state_keys(topology: Topology) -> Collection[str]:
+    """The keys of the state, of the graph's input and of its output; of a state that is one value, its channel."""
+    if topology.state.is_single:
+        return topology.state.keys
+    return dict.fromkeys((*topology.state.fields, *topology.input.fields, *topology.output.fields))
 
 
 def output_of(topology: Topology, values: Mapping[str, Any]) -> Any:

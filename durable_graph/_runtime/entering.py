@@ -1,7 +1,7 @@
 """The steps that begin a run on a thread: commit what was accepted, or go on from where another run left."""
 
 from durable_graph._engine.admit import Admitted
-from durable_graph._engine.state import State, output_of
+from durable_graph._engine.state import State, state_of
 from durable_graph._engine.task import Done, Outcome, is_waiting
 from durable_graph._engine.unit import Step
 from durable_graph._runtime import log
@@ -36,7 +36,7 @@ async def tell_resumed(session: Session, state: State, recorded: Recorded) -> No
             ns=session.event_ns,
             step=state.step,
             checkpoint_id=checkpoint_id(state.no),
-            values=output_of(session.topology, state.values),
+            values=state_of(session.topology, state.values),
             recorded=tuple(task.node for task in state.plan if isinstance(recorded.get(task.key), Done)),
             next=tuple(task.node for task in state.plan),
         )

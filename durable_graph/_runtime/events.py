@@ -92,7 +92,7 @@ class MessageEvent(Event, frozen=True, kw_only=True, tag="message"):
 
 
 class RunInterrupted(Event, frozen=True, kw_only=True, tag="run_interrupted"):
-    """The run stops for answers to `interrupts`, or at a breakpoint if there are none."""
+    """The run stops for answers to `interrupts`, or at a breakpoint if there are none. `values` is the state."""
 
     interrupts: tuple[Interrupt, ...]
     values: Any
@@ -134,18 +134,16 @@ class PlannedTask(msgspec.Struct, frozen=True):
 
 
 class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_committed"):
-    """The thread has a new checkpoint. `values` is the output, and `changed` says that this superstep changed it.
+    """The thread has a new checkpoint. `values` is the state, of which this superstep wrote `changed_keys`.
 
-    `state` is all of the state, `changed_keys` are the output's keys that were written, `writers` the nodes that wrote,
-    `next` those that run next. Without a checkpointer it says that a superstep ended, and `checkpoint_id` is None.
+    `writers` are the nodes that wrote, `next` those that run next. Without a checkpointer it says that a superstep
+    ended, and `checkpoint_id` is None.
     """
 
     checkpoint_id: str | None
     source: str
     values: Any
-    changed: bool
     next: tuple[str, ...]
-    state: Any = None
     changed_keys: tuple[str, ...] = ()
     parent_checkpoint_id: str | None = None
     tasks: tuple[PlannedTask, ...] = ()
@@ -154,7 +152,10 @@ class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_comm
 
 
 class RunResumed(Event, frozen=True, kw_only=True, tag="run_resumed"):
-    """A run goes on from a checkpoint. `recorded` are the nodes of its superstep whose results are kept."""
+    """A run goes on from a checkpoint, whose state is `values`.
+
+    `recorded` are the nodes of its superstep whose results are kept.
+    """
 
     checkpoint_id: str
     values: Any

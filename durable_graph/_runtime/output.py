@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from durable_graph._engine.state import output_of
+from durable_graph._engine.state import output_of, state_keys, state_of
 from durable_graph._runtime.drive import Ended
 from durable_graph.errors import DurableGraphError, InvalidOptionError, UnknownStateKeyError
 from durable_graph.graph import Interrupt, Topology
@@ -36,10 +36,11 @@ def check_version(version: object) -> None:
 
 
 def check_keys(topology: Topology, keys: Keys) -> None:
-    """Raises `UnknownStateKeyError` for an output key that the graph's output does not have."""
+    """Raises `UnknownStateKeyError` for an output key that the graph's state does not have."""
+    known = () if topology.state.is_single else state_keys(topology)
     for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
-        if key not in topology.output.fields:
-            raise UnknownStateKeyError(key, where="output_keys", known=topology.output.keys)
+        if key not in known:
+            raise UnknownStateKeyError(key, where="output_keys", known=known)
 
 
 def chosen(values: Mapping[str, Any], keys: Keys) -> Any:
@@ -66,7 +67,7 @@ def as_output(schema: Schema | None, values: Any, keys: Keys) -> Any:
 
 def result_of(topology: Topology, ended: Ended, output_keys: Keys, version: str) -> Any:
     """What `ainvoke` returns for a run that ended so."""
-    values = output_of(topology, ended.values)
+    values = (output_of if output_keys is None else state_of)(topology, ended.values)
     if version == "v2":
         return GraphOutput(as_output(topology.output, values, output_keys), ended.interrupts)
     # An output that is one value may be a dict, which is not one of keys.

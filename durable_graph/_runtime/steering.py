@@ -40,7 +40,7 @@ def command_parts(
         raise InvalidCommandError(f"{where} is for its parent graph, and a run is of this one")
     topology, limit = session.topology, session.max_value_bytes
     writes = () if command.update is None else update_writes(topology, command.update, values, where, limit)
-    return writes, goto_routes(topology, command, where, limit)
+    return writes, goto_routes(topology, command, "the run was given a Command", limit)
 
 
 async def steer(session: Session, state: State, recorded: Recorded, command: Command[Any]) -> Ended:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from durable_graph._engine.state import State, output_of, state_of
+from durable_graph._engine.state import State, state_keys, state_of
 from durable_graph._engine.task import (
     Done,
     Failed,
@@ -132,7 +132,6 @@ def committed_events(session: Session, step: Step) -> list[AnyEvent]:
         return []
     topology, state = session.topology, step.state
     is_stored = session.ledger is not None
-    changed = tuple(key for key in topology.output.keys if key in step.changes)
     return [
         CheckpointCommitted(
             thread_id=session.run.thread_id,
@@ -141,10 +140,8 @@ def committed_events(session: Session, step: Step) -> list[AnyEvent]:
             checkpoint_id=checkpoint_id(state.no) if is_stored else None,
             parent_checkpoint_id=checkpoint_id(step.parent) if is_stored and step.parent else None,
             source=step.source,
-            values=output_of(topology, state.values),
-            state=state_of(topology, state.values),
-            changed=bool(changed),
-            changed_keys=changed,
+            values=state_of(topology, state.values),
+            changed_keys=tuple(key for key in state_keys(topology) if key in step.changes),
             next=tuple(task.node for task in state.plan),
             tasks=_planned(session, state.plan),
             writers=step.writers,
@@ -187,7 +184,7 @@ async def tell_stopped(
                 ns=session.event_ns,
                 step=state.step,
                 interrupts=interrupts,
-                values=output_of(session.topology, values),
+                values=state_of(session.topology, values),
                 next=tuple(task.node for task in state.plan),
             )
         )

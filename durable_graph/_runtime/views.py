@@ -112,7 +112,7 @@ class View:
     # Modes
 
     def _values(self, event: AnyEvent) -> Any:
-        """The output: as the run begins, after every superstep that changed it, and as it stops for answers."""
+        """The state: where the run begins, after every superstep that wrote to it, and as it stops for answers."""
         match event:
             case RunResumed() if (event.ns, event.checkpoint_id) != self._committed and event.values is not None:
                 return self._chosen(event, event.values)
@@ -131,8 +131,8 @@ class View:
         if self._keys is not None:
             wanted = (self._keys,) if isinstance(self._keys, str) else self._keys
             return any(key in event.changed_keys for key in wanted)
-        # A run begins with what there is, its input included, where that is more than one value.
-        return event.changed or (event.source != "loop" and event.ns == self._own and self._has_keys)
+        # One that goes on from an older checkpoint tells where it begins, as every resumed run does.
+        return bool(event.changed_keys) or (event.source == "fork" and event.ns == self._own)
 
     @property
     def _has_keys(self) -> bool:
@@ -140,7 +140,7 @@ class View:
 
     def _chosen(self, event: AnyEvent, values: Any) -> Any:
         own = self._own_topology(event)
-        return as_output(None if own is None else own.output, values, self._keys)
+        return as_output(None if own is None else own.state, values, self._keys)
 
     def _own_topology(self, event: AnyEvent) -> Topology | None:
         """The graph, where the second version gives its values as instances of their class."""
@@ -189,11 +189,11 @@ class View:
         """A dict for every checkpoint, once it is durable."""
         if not isinstance(event, CheckpointCommitted) or event.checkpoint_id is None:
             return _NOTHING
-        own, parent = self._own_topology(event), event.parent_checkpoint_id
+        parent = event.parent_checkpoint_id
         payload = {
             "config": _config(event, event.checkpoint_id),
             "parent_config": None if parent is None else _config(event, parent),
-            "values": as_output(None if own is None else own.state, event.state, self._keys),
+            "values": self._chosen(event, event.values),
             "metadata": dict(event.metadata),
             "next": list(event.next),
             "tasks": [

@@ -35,7 +35,7 @@ from durable_graph.graph.signatures import ROUTER_INJECTABLE, name_of, routes_of
 from durable_graph.graph.subgraph import Subgraph, is_subgraph
 from durable_graph.graph.topology import Topology
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RuntimeT, StateT
-from durable_graph.graph.validation import problems_of, problems_of_subgraphs, unreachable_nodes
+from durable_graph.graph.validation import problems_of, unreachable_nodes
 
 OwnT = TypeVar("OwnT")
 """What a node with a schema of its own receives."""
@@ -289,7 +289,6 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
         problems = (
             *problems_of(description),
-            *problems_of_subgraphs(description, channels),
             *inputs.problems,
             *disagreements,
             *unstorable,

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from durable_graph.errors import names
 from durable_graph.graph.control import END, START
 from durable_graph.graph.description import DescribedNode, Description
-from durable_graph.graph.subgraph import Subgraph
 
 _RESERVED = frozenset({START, END})
 # They separate the parts of a path in LangGraph's checkpoint namespaces, and in the names of our joins.
@@ -89,22 +88,6 @@ def _problems_of_destinations(description: Description) -> Iterator[str]:
     for handler in (*(node.handler for node in description.nodes), description.default_handler):
         for target in () if handler is None else handler.destinations:
             yield from _commanding(f"a Command of {handler}", target, known)
-
-
-def problems_of_subgraphs(description: Description, keys: Iterable[str]) -> Iterator[str]:
-    """What is wrong with the nodes that are graphs; `keys` are the channels of the graph around them."""
-    own = set(keys)
-    for node in description.nodes:
-        if node.subgraph is not None and own.isdisjoint(_keys_of(node.subgraph)):
-            yield (
-                f"{node} is a graph that has no key in common with this one, so it would be given nothing and change "
-                f"nothing: it has {names(_keys_of(node.subgraph))}, and this one {names(own)}; "
-                f"call it in a function that translates"
-            )
-
-
-def _keys_of(subgraph: Subgraph) -> set[str]:
-    return {*subgraph.topology.input.keys, *subgraph.topology.output.keys}
 
 
 def _problems_of_edges(description: Description) -> Iterator[str]:

@@ -11,7 +11,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from durable_graph import START, CompiledGraph, StateGraph
-from durable_graph.errors import GraphDescriptionError, GraphValidationError
+from durable_graph.errors import GraphDescriptionError
 from durable_graph.graph.subgraph import Subgraph, subgraphs_in
 
 
@@ -83,22 +83,10 @@ class Stranger(TypedDict):
     number: int
 
 
-def test_a_graph_that_shares_no_key_is_a_problem() -> None:
-    with pytest.raises(GraphValidationError) as caught:
-        around(compiled(Stranger))
+def test_a_graph_need_not_share_a_key() -> None:
+    inner = compiled(Stranger)
 
-    (problem,) = caught.value.problems
-    assert problem == (
-        "node 'inner' is a graph that has no key in common with this one, so it would be given nothing and change "
-        "nothing: it has number, and this one best, topic; call it in a function that translates"
-    )
-
-
-def test_one_key_of_its_input_or_output_is_enough() -> None:
-    for side in ("input_schema", "output_schema"):
-        inner = compiled(Stranger, schemas={side: Inner})
-
-        assert around(inner).nodes["inner"].subgraph is inner
+    assert around(inner).nodes["inner"].subgraph is inner
 
 
 def test_a_key_that_only_another_nodes_input_has_is_shared_as_well() -> None:

@@ -78,7 +78,7 @@ async def test_several_modes_come_as_pairs(saver: Checkpointer) -> None:
 
     chunks = await read(graph.astream({}, thread_id="t", stream_mode=["values", "updates"]))
 
-    assert [mode for mode, _ in chunks] == ["values", *["updates"] * 3, "values", "updates", "values"]
+    assert [mode for mode, _ in chunks] == [*["updates"] * 3, "values", "updates", "values"]
 
 
 async def test_an_unknown_mode_is_refused_before_anything_runs(saver: Checkpointer) -> None:

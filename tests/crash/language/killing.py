@@ -54,7 +54,9 @@ def serve(
         ended = server.run(job)
         assert ended.signal in (None, signal.SIGKILL)
         lives.append(_life(job.ledger, has_crashed=ended.signal is not None))
+        # A graph may be told to have begun before any code in it says so.
         namespaces = {said.spot.ns for life in lives for said in life.said}
+        namespaces |= {ns for life in lives for ns, _ in life.told_checkpoints}
         found.append(asyncio.run(_look(folder, namespaces)))
         if ended.signal is None:
             kills = len(lives) - 1

@@ -14,10 +14,12 @@ from durable_graph import (
     MissingCheckpointerError,
     Send,
     StateGraph,
+    StateSnapshot,
     UnknownCheckpointError,
     UnknownNodeError,
     UnknownStateKeyError,
 )
+from tests.language.nodes import Nodes, in_a_row
 from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, id_of
 
 
@@ -334,3 +336,26 @@ async def test_an_update_to_the_end_with_values_is_refused(saver: Checkpointer) 
 
     with pytest.raises(InvalidUpdateError, match="END"):
         await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node=END)
+
+
+async def test_an_update_where_only_the_input_was_is_one_of_the_input(saver: Checkpointer) -> None:
+    """As in LangGraph, also of a graph of one node, and inside of another graph: no node has written anything yet."""
+    one = in_a_row(("asks", Nodes().asking("asks", "?"))).compile(saver)
+    await one.ainvoke({"log": ["in"]}, thread_id="one")
+
+    await one.aupdate_state(None, {"log": ["more"]}, thread_id="one")
+
+    snapshot = await one.aget_state(thread_id="one")
+    assert (snapshot.values, snapshot.next) == ({"log": ["in", "more"]}, ("asks",))
+
+    inner = in_a_row(("asks", Nodes().asking("asks", "?")), ("after", Nodes().noting("after"))).compile()
+    outer = in_a_row(("inner", inner)).compile(saver)
+    await outer.ainvoke({"log": ["in"]}, thread_id="outer")
+    (task,) = (await outer.aget_state(thread_id="outer", subgraphs=True)).tasks
+    assert isinstance(task.state, StateSnapshot)
+    await outer.ainvoke(Command(resume="yes"), thread_id="outer")
+
+    edited = await outer.aupdate_state(task.state.config, {"log": ["more"]})
+
+    snapshot = await outer.aget_state(edited)
+    assert (snapshot.values, snapshot.next) == ({"log": ["in", "more"]}, ("asks",))

@@ -357,3 +357,27 @@ async def test_a_nested_graph_runs_in_the_durability_of_the_run(saver: Checkpoin
 
     assert len(nested) == (1 if durability == "exit" else 3)
     assert nested[0].next == ("ask",)
+
+
+async def test_a_graph_that_shares_no_key_runs_for_what_it_does(saver: Checkpointer, durability: Durability) -> None:
+    """As in LangGraph: it is given nothing, and changes nothing of the state around it."""
+
+    class Counted(TypedDict, total=False):
+        number: int
+
+    given: list[Any] = []
+
+    async def counts(state: Counted) -> Counted:
+        given.append(dict(state))
+        return {"number": len(given)}
+
+    inner = StateGraph(Counted).add_node("counts", counts).add_edge(START, "counts").compile(checkpointer=True)
+    builder = StateGraph(Trail).add_node("inner", inner).add_edge(START, "inner")
+    graph = builder.compile(saver)
+
+    for _ in range(2):
+        await graph.ainvoke({"value": ["in"]}, THREAD, durability=durability)
+    assert given == [{}, {"number": 1}]
+    assert (await graph.aget_state(THREAD)).values == {"value": ["in", "in"]}
+    inside = await graph.aget_state({"configurable": {**THREAD["configurable"], "checkpoint_ns": "inner"}})
+    assert inside.values == {"number": 2}
