@@ -18,10 +18,11 @@ from durable_graph_postgres.failures import FAILURES
 from durable_graph_postgres.knowledge import Knowledge
 from durable_graph_postgres.moves import Move, digest_of, move_of, parameters, plain_parameters
 from durable_graph_postgres.session import Session
+from durable_graph_postgres.writing import Wrote
 
 _LARGEST_GROUP = 256
 
-Other = Callable[[Session], Awaitable[Any]]
+Other = Callable[[Session], Awaitable[Wrote]]
 
 
 class Request(NamedTuple):
@@ -99,7 +100,10 @@ class GroupCommit:
             made = {tid for (tid,) in await self._database.once_in_turn(lambda db: db.rows(name, *given))}
         except FAILURES:
             # None of them was made, or all: nobody knows. And of a damaged thread not all are to blame.
-            made = set()
+            for request, move in moves.values():
+                self._knowledge.forget(request.thread)
+                self._begin_alone(request, Wrote(move.result, move.known))
+            return
         except BaseException:
             for request, _ in moves.values():
                 self._busy.discard(request.thread)
@@ -115,40 +119,49 @@ class GroupCommit:
                 self._knowledge.forget(request.thread)
                 self._begin_alone(request)
 
-    def _begin_alone(self, request: Request) -> None:
-        task = asyncio.get_running_loop().create_task(self._make_alone(request), context=Context())
+    def _begin_alone(self, request: Request, tried: Wrote | None = None) -> None:
+        task = asyncio.get_running_loop().create_task(self._make_alone(request, tried), context=Context())
         self._alone.add(task)
         task.add_done_callback(self._alone.discard)
 
-    async def _make_alone(self, request: Request) -> None:
+    async def _make_alone(self, request: Request, tried: Wrote | None) -> None:
+        """`tried` is what an attempt would have come to whose outcome nobody knows."""
+
+        async def attempt(db: Session) -> Wrote:
+            nonlocal tried
+            if tried is None or not await writing.is_at(db, request.thread, tried.known):
+                tried = await _written(db, request)
+            return tried
+
         try:
-            result = await self._database.write(lambda db: self._written(db, request), request.thread)
+            wrote = await self._database.write(attempt, request.thread)
         except (DurableGraphError, Exception) as error:
             self._knowledge.forget(request.thread)
             if not request.answer.done():
                 request.answer.set_exception(error)
         else:
+            self._learn(request, wrote)
             if not request.answer.done():
-                request.answer.set_result(result)
+                request.answer.set_result(wrote.result)
         finally:
             if not request.answer.done():
                 request.answer.cancel()
             self._busy.discard(request.thread)
             self._wake()
 
-    async def _written(self, db: Session, request: Request) -> Any:
-        if isinstance(request.wanted, CommitUnit):
-            wrote = await writing.commit(db, request.wanted)
-        elif isinstance(request.wanted, WritesBatch):
-            wrote = await writing.save_writes(db, request.wanted)
-        else:
-            self._knowledge.forget(request.thread)
-            return await request.wanted(db)
+    def _learn(self, request: Request, wrote: Wrote) -> None:
         self._knowledge.forget(request.thread)
-        if wrote.known is not None:
+        if wrote.known is not None and isinstance(request.wanted, CommitUnit | WritesBatch):
             places = frozenset((each.ns, each.born, each.ord) for each in request.wanted.records)
             self._knowledge.learn(request.thread, wrote.known, digest_of(wrote.known), places)
-        return wrote.result
+
+
+async def _written(db: Session, request: Request) -> Wrote:
+    if isinstance(request.wanted, CommitUnit):
+        return await writing.commit(db, request.wanted)
+    if isinstance(request.wanted, WritesBatch):
+        return await writing.save_writes(db, request.wanted)
+    return await request.wanted(db)
 
 
 def _statement(moves: list[Move]) -> tuple[str, list[Any]]:

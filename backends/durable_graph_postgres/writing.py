@@ -40,10 +40,15 @@ from durable_graph_postgres.session import Session
 
 
 class Wrote(NamedTuple):
-    """What became of a write, and the thread's row after it, where it changed or was looked at."""
+    """What a write is answered with, and the thread's row after it; None if there is none."""
 
-    result: CommitResult | SaveResult
-    known: LockedThread | None = None
+    result: CommitResult | SaveResult | bool | int | None
+    known: LockedThread | None
+
+
+async def is_at(db: Session, thread: str, known: LockedThread | None) -> bool:
+    """Whether the thread is as an attempt would have left it whose outcome nobody knows: then it was made."""
+    return await _lock(db, thread) == known
 
 
 async def commit(db: Session, unit: CommitUnit) -> Wrote:
@@ -71,7 +76,7 @@ async def save_writes(db: Session, batch: WritesBatch) -> Wrote:
     """Record each task's result unless another one stands."""
     tid, locked = key_of(batch.thread), await _lock(db, batch.thread)
     if locked is None:
-        return Wrote(Conflict(0))
+        return Wrote(Conflict(0), None)
     if not rules.accepts(batch, locked.row):
         recorded = [await _find_record(db, tid, batch.thread, record) for record in batch.records]
         return Wrote(rules.answer_to_late_save(batch, locked.row, recorded), locked)
@@ -84,18 +89,19 @@ async def save_writes(db: Session, batch: WritesBatch) -> Wrote:
     return Wrote(Saved(row.wseq, bool(replaced), stood), LockedThread(row, sums, locked.born))
 
 
-async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None) -> bool:
+async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None) -> Wrote:
     """Leave a tombstone. Whether the thread is gone."""
     locked = await _lock(db, thread)
     if locked is None or not rules.is_to_be_deleted(locked.row, seen):
-        return locked is None or locked.row.status == "deleted"
+        return Wrote(locked is None or locked.row.status == "deleted", locked)
     for table in ("lines", "checkpoints", "channel_rows", "tasks"):
         await db.run(f"delete_{table}", key_of(thread))
-    await _put_thread(db, locked.row, rules.tombstone(locked.row), Sums())
-    return True
+    row = rules.tombstone(locked.row)
+    await _put_thread(db, locked.row, row, Sums())
+    return Wrote(True, LockedThread(row, Sums(), 0))  # noqa: FBT003  # the answer to the question above
 
 
-async def copy_thread(db: Session, source: str, target: str) -> None:
+async def copy_thread(db: Session, source: str, target: str) -> Wrote:
     """A second thread with the same rows. Raises `UnknownThreadError`, `ThreadExistsError`."""
     found = {}
     # In the order of their keys, as everybody locks several.
@@ -106,15 +112,17 @@ async def copy_thread(db: Session, source: str, target: str) -> None:
         raise UnknownThreadError(source)
     if there is not None and there.row.status != "deleted":
         if rules.is_copy(locked.row, there.row):
-            return
+            return Wrote(None, there)
         raise ThreadExistsError(target)
     for table in ("lines", "checkpoints", "channel_rows", "tasks"):
         await db.run(f"copy_{table}", key_of(source), key_of(target))
     grave = there.row if there else None
-    await _put_thread(db, grave, rules.copied(locked.row, target, grave), locked.sums)
+    row = rules.copied(locked.row, target, grave)
+    await _put_thread(db, grave, row, locked.sums)
+    return Wrote(None, LockedThread(row, locked.sums, locked.born))
 
 
-async def prune(db: Session, thread: str, keep_last: int, before: int | None) -> int:
+async def prune(db: Session, thread: str, keep_last: int, before: int | None) -> Wrote:
     """Remove what the newest `keep_last` root checkpoints, and those since `before`, do not need.
 
     Raises `UnknownThreadError`.
@@ -129,7 +137,7 @@ async def prune(db: Session, thread: str, keep_last: int, before: int | None) ->
     found = [checkpoint_from(columns) for columns in await db.rows("find_checkpoints", tid)]
     kept = pruning.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
-        return 0
+        return Wrote(0, locked)
     keys = [pruning.ValueKey(*columns) for columns in await db.rows("find_channel_keys", tid)]
     values = {key[:3] for key in keys} - pruning.needed_values(keys, kept)
     recorded = [NestedRecord(*columns) for columns in await db.rows("find_record_places", tid)]
@@ -140,9 +148,9 @@ async def prune(db: Session, thread: str, keep_last: int, before: int | None) ->
     await db.run_each("drop_checkpoint", [(tid, *place) for place in gone])
     await db.run_each("drop_line", [(tid, lo) for lo, _, _ in lines if lo not in kept.lines])
     writes = rules.sum_without(locked.sums.writes, unneeded, locked.born, locked.row.head)
-    row = pruning.thread_after_prune(locked.row, kept.floor)
-    await _put_thread(db, locked.row, row, Sums(writes, locked.sums.lines))
-    return len(gone)
+    row, sums = pruning.thread_after_prune(locked.row, kept.floor), Sums(writes, locked.sums.lines)
+    await _put_thread(db, locked.row, row, sums)
+    return Wrote(len(gone), LockedThread(row, sums, locked.born))
 
 
 async def _lock(db: Session, thread: str) -> LockedThread | None:
