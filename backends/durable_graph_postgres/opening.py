@@ -23,8 +23,9 @@ async def open_database(given: Any, schema: str, patience: Patience, *, pool_siz
         return Database(given, statements_for(schema), patience, owns_pool=False)
 
     async def connect() -> Any:
+        # No floor: the pool would watch over one by itself, and log a traceback each time that it met no server.
         pool = await asyncpg.create_pool(
-            given, min_size=1, max_size=pool_size, reset=_reset, statement_cache_size=100 if prepares else 0
+            given, min_size=0, max_size=pool_size, reset=_reset, statement_cache_size=100 if prepares else 0
         )
         try:
             await _prepare(pool, schema, patience.store)

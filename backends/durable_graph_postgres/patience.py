@@ -35,8 +35,10 @@ class Patience:
             try:
                 return await attempt()
             except FAILURES as error:
-                if not is_passing(error) or time.monotonic() + pause > deadline:
+                left = deadline - time.monotonic()
+                if not is_passing(error) or left <= 0:
                     raise translated(self.store, error, thread) from error
             # Jittered, so that processes that all lost their server do not all come back at once.
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads the waiting, keeps no secret
+            jittered = pause * random.uniform(0.5, 1)  # noqa: S311 - spreads the waiting, keeps no secret
+            await asyncio.sleep(min(jittered, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
