@@ -23,15 +23,18 @@ def statements(proxy: Proxy, schema: str) -> Counter[str]:
 
 
 async def test_runs_that_commit_at_the_same_time_share_statements(postgres: str) -> None:
-    async with schema_of_its_own(postgres) as schema, proxied(postgres) as proxy:
-        async with PostgresSaver(proxy.url, schema=schema, pool_size=4) as saver:
-            graph = chain(SUPERSTEPS).compile(saver)
-            await graph.ainvoke({"log": []}, thread_id="warm")
-            proxy.expect()
+    async with (
+        schema_of_its_own(postgres) as schema,
+        proxied(postgres) as proxy,
+        PostgresSaver(proxy.url, schema=schema, pool_size=4) as saver,
+    ):
+        graph = chain(SUPERSTEPS).compile(saver)
+        await graph.ainvoke({"log": []}, thread_id="warm")
+        proxy.expect()
 
-            results = await asyncio.gather(*(graph.ainvoke({"log": []}, thread_id=f"t {n}") for n in range(RUNS)))
+        results = await asyncio.gather(*(graph.ainvoke({"log": []}, thread_id=f"t {n}") for n in range(RUNS)))
 
-            made = statements(proxy, schema)
+        made = statements(proxy, schema)
     assert results == [{"log": [f"n{number}" for number in range(SUPERSTEPS)]}] * RUNS
     assert made["load"] == RUNS
     assert set(made) <= {"load", "apply", "apply_plain"}
@@ -81,19 +84,22 @@ async def test_a_lone_commit_waits_for_no_company(postgres: str, monkeypatch: py
 
 
 async def test_two_processes_that_write_the_same_threads_do_not_wait_for_each_other_in_a_circle(postgres: str) -> None:
-    async with schema_of_its_own(postgres) as schema:
-        async with PostgresSaver(postgres, schema=schema) as first, PostgresSaver(postgres, schema=schema) as second:
-            names = [f"t {number}" for number in range(40)]
-            mine = [await some_thread(first, name, length=1) for name in names]
-            theirs = [writer.rival() for writer in mine]
-            for name in names:
-                await second.load(name)
-            assert [key_of(name) for name in names] != sorted(key_of(name) for name in names)
+    async with (
+        schema_of_its_own(postgres) as schema,
+        PostgresSaver(postgres, schema=schema) as first,
+        PostgresSaver(postgres, schema=schema) as second,
+    ):
+        names = [f"t {number}" for number in range(40)]
+        mine = [await some_thread(first, name, length=1) for name in names]
+        theirs = [writer.rival() for writer in mine]
+        for name in names:
+            await second.load(name)
+        assert [key_of(name) for name in names] != sorted(key_of(name) for name in names)
 
-            answers = await asyncio.gather(
-                *(first.commit(writer.unit(Step({"count": b"mine"}))) for writer in mine),
-                *(second.commit(writer.unit(Step({"count": b"theirs"}))) for writer in reversed(theirs)),
-            )
+        answers = await asyncio.gather(
+            *(first.commit(writer.unit(Step({"count": b"mine"}))) for writer in mine),
+            *(second.commit(writer.unit(Step({"count": b"theirs"}))) for writer in reversed(theirs)),
+        )
 
     # The second half is in the reversed order.
     pairs = zip(answers[:40], reversed(answers[40:]), strict=True)
