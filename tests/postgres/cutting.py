@@ -1,9 +1,9 @@
 """A thread of a story, run through connections that are cut, and what the store has of it in the end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -11,16 +11,18 @@ from durable_graph import START, StateGraph, StoreUnavailableError
 from durable_graph._runtime.run import Durability
 from durable_graph_postgres import PostgresSaver
 from tests.crash.language.client import Client
-from tests.crash.language.kept import Kept, look
+from tests.crash.language.kept import look
 from tests.crash.language.lines import Line
 from tests.crash.language.lives import Life, Survival
 from tests.crash.language.saying import Said, heard_by
 from tests.crash.language.shapes import State, asking, described_once, inside, node
 from tests.crash.language.stories import Answer, Give, Progress, Story
-from tests.postgres.proxy import Cut, Proxy, proxied
+from tests.postgres.proxy import MOMENTS, Cut, Proxy, proxied
+from tests.postgres.trips import named
 from tests.savers import schema_of_its_own
 
 _TABLES = ("threads", "lines", "checkpoints", "channel_rows", "tasks")
+_DECIDING = ("apply", "apply_plain", "COMMIT")
 _NAME = "through the proxy"
 _LONG = 30.0
 _POOL_SIZE = 2
@@ -46,12 +48,12 @@ Rows = dict[str, list[tuple[object, ...]]]
 
 @dataclass(slots=True)
 class Lived:
-    """What became of the story, how many round trips it took, and what was wrong on the wire."""
+    """What became of the story, the round trips that it took, and what was wrong on the wire."""
 
     survival: Survival
     trips: list[str]
     was_cut: bool
-    broken: list[str] = field(default_factory=list)
+    broken: list[str]
 
 
 class Wire:
@@ -70,8 +72,7 @@ class Wire:
 
     async def empty(self) -> None:
         """Remove every thread."""
-        tables = ", ".join(f'"{self.schema}".{table}' for table in _TABLES)
-        await self._direct.execute(f"TRUNCATE {tables}")
+        await self._direct.execute(";".join(f'DELETE FROM "{self.schema}".{table}' for table in _TABLES))  # noqa: S608  # names of its own
 
     async def rows(self) -> Rows:
         """Every row of every table."""
@@ -89,31 +90,40 @@ class Wire:
 
     async def until_gone(self) -> None:
         """Return when the server has no session left of savers behind the proxy."""
-        self.proxy.answered()
-        async with asyncio.timeout(10):
-            while await self.sessions():
+        async with asyncio.timeout(_LONG):
+            while await self.sessions():  # noqa: ASYNC110  # the server has no event to wait for
                 await asyncio.sleep(0)
 
 
 @asynccontextmanager
 async def wired(dsn: str) -> AsyncIterator[Wire]:
-    """Tables that are there and empty."""
+    """Tables that are there and empty. In the end no session is left of those that were cut."""
     async with schema_of_its_own(dsn) as schema, proxied(dsn) as proxy:
         direct = await asyncpg.connect(dsn)
         wire = Wire(dsn, schema, proxy, direct)
         try:
             async with wire.around:
                 yield wire
+                await wire.until_gone()
         finally:
             await direct.close()
 
 
+def cuts_of(trips: Sequence[str], *, is_long: bool, refusals: int = 0) -> list[Cut]:
+    """Every moment of every round trip. If it is not to be long: of those that decide something, and one of others."""
+    cuts = []
+    for trip, name in enumerate(trips, 1):
+        moments = MOMENTS if is_long or name in _DECIDING else MOMENTS[trip % len(MOMENTS) :][:1]
+        cuts += [Cut(trip, moment, refusals) for moment in moments]
+    return cuts
+
+
 async def lived_through(
-    story: Story, wire: Wire, mode: Durability, cut: Cut | None = None, *, patience: float = _LONG
+    story: Story, wire: Wire, mode: Durability, cuts: Sequence[Cut] = (), *, patience: float = _LONG
 ) -> Lived:
     """The story in one process. Its client tries again if it is told that the store is not available."""
     await wire.empty()
-    wire.proxy.expect(cut)
+    wire.proxy.expect(*cuts)
     progress, lives, namespaces = Progress(), list[Life](), set[str]()
     found = [await look(story.build(wire.around), ())]
     saver, broken = wire.saver(patience), list[str]()
@@ -128,7 +138,8 @@ async def lived_through(
             broken.append(f"{wire.proxy.connections} connections are open")
     finally:
         await saver.aclose()
-    return Lived(Survival(lives, found, progress), wire.proxy.trips, wire.proxy.has_cut, broken)
+    await wire.proxy.until_quiet()
+    return Lived(Survival(lives, found, progress), named(wire.proxy.trips, wire.schema), wire.proxy.has_cut, broken)
 
 
 async def _live(story: Story, saver: PostgresSaver, progress: Progress, mode: Durability) -> Life:

@@ -36,7 +36,10 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Cut(NamedTuple):
-    """Cut the connection at a round trip, counted from 1 on, and turn away so many new ones afterwards."""
+    """Cut the connection at a round trip, and turn away so many new ones afterwards.
+
+    Counted from 1 on, or from the cut before it.
+    """
 
     trip: int
     moment: Moment
@@ -57,7 +60,7 @@ class Proxy:
     """Takes connections at `url` and makes each one more at the server. Opened by `proxied`.
 
     `trips` are the statements of the round trips since `expect`, after "PREPARE " where one is only described.
-    `has_cut` says whether the cut has come to pass.
+    `has_cut` says whether every cut has come to pass.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -65,13 +68,13 @@ class Proxy:
         self._server = parts.hostname or "localhost", parts.port or 5432
         self._parts = parts
         self._port = 0
-        self._cut: Cut | None = None
+        self._cuts: list[Cut] = []
+        self._until_cut = 0
         self._refusals = 0
         self._links: set[_Link] = set()
         self._late: list[_Link] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.trips: list[str] = []
-        self.has_cut: bool = False
 
     @property
     def url(self) -> str:
@@ -84,10 +87,15 @@ class Proxy:
         """How many are open."""
         return len(self._links)
 
-    def expect(self, cut: Cut | None = None) -> None:
-        """Count anew, and cut where it says."""
+    @property
+    def has_cut(self) -> bool:
+        return not self._cuts
+
+    def expect(self, *cuts: Cut) -> None:
+        """Count anew, and cut where these say."""
         self.trips = []
-        self._cut, self.has_cut = cut, False
+        self._cuts = list(cuts)
+        self._until_cut = cuts[0].trip if cuts else 0
 
     def refuse(self, times: int) -> None:
         """Turn away so many connections, instead of those that were to be turned away before."""
@@ -96,9 +104,11 @@ class Proxy:
     def take(self, text: str) -> Moment | None:
         """Note a round trip. Where it is to be cut, if it is."""
         self.trips.append(text)
-        if self._cut is None or self._cut.trip != len(self.trips):
+        self._until_cut -= 1
+        if not self._cuts or self._until_cut:
             return None
-        cut, self._cut, self.has_cut = self._cut, None, True
+        cut = self._cuts.pop(0)
+        self._until_cut = self._cuts[0].trip if self._cuts else 0
         self._refusals = cut.refusals
         return cut.moment
 
@@ -137,12 +147,19 @@ class Proxy:
         self._port = server.sockets[0].getsockname()[1]
         return server
 
-    async def close(self) -> None:
-        """End what is still open. Raises what went wrong in here."""
+    async def until_quiet(self) -> None:
+        """Return when no connection is left: nothing that was cut goes on at the server. Raises what went wrong here.
+
+        What is still late arrives before that.
+        """
         self.answered()
+        await asyncio.gather(*self._tasks)
+
+    async def close(self) -> None:
+        """End what is still open. Raises what went wrong here."""
         for link in list(self._links):
             link.cut()
-        await asyncio.gather(*self._tasks)
+        await self.until_quiet()
 
 
 @asynccontextmanager
@@ -174,10 +191,10 @@ class _Link:
         self._from_server, self._to_server = server
         self._texts: dict[str, str] = {}
         self._bound = ""
-        self._withholding: Literal["torn", "after"] | None = None
+        # What of the next answer the client gets: all of it, or none, or half of it and then no more.
+        self._withholding: Literal["nothing", "torn", "after", "all"] = "nothing"
         self._answer_ends: frozenset[bytes] = _ENDS[b"S"]
         self._late = b""
-        self._is_late = False
 
     async def serve(self) -> None:
         """Until one of the two is gone, and with it the other."""
@@ -185,7 +202,8 @@ class _Link:
         try:
             await self._up()
         except (asyncio.IncompleteReadError, ConnectionError):
-            if not self._is_late:
+            # A client that was cut off may have left something for the server.
+            if self._withholding != "all":
                 self._to_server.close()
         await down
 
@@ -195,9 +213,13 @@ class _Link:
         reset(self._to_server)
 
     def arrive(self) -> None:
-        """What was sent late comes to the server, which then finds that nobody waits for an answer."""
-        self._to_server.write(self._late)
-        self._to_server.close()
+        """What was sent late comes to the server."""
+        self._send_last(self._late)
+
+    def _send_last(self, data: bytes) -> None:
+        """The server does it, and then finds that nobody waits for an answer."""
+        self._to_server.write(data)
+        self._to_server.write_eof()
 
     async def _up(self) -> None:
         if not await self._begin():
@@ -244,22 +266,25 @@ class _Link:
             case "before":
                 self.cut()
             case "half":
-                self._to_server.write(data[: len(data) // 2])
-                self._to_server.close()
-                reset(self._to_client)
+                self._leave()
+                self._send_last(data[: len(data) // 2])
             case "sent":
-                self._to_server.write(data)
-                self._to_server.close()
-                reset(self._to_client)
+                self._leave()
+                self._send_last(data)
             case "late":
-                self._late, self._is_late = data, True
+                self._leave()
+                self._late = data
                 self._proxy.hold_back(self)
-                reset(self._to_client)
             case "torn" | "after":
                 self._withholding = moment
                 self._to_server.write(data)
             case None:
                 self._to_server.write(data)
+
+    def _leave(self) -> None:
+        """The client is told of an error, the server of nothing yet."""
+        self._withholding = "all"
+        reset(self._to_client)
 
     async def _down(self) -> None:
         """Pass on the answers."""
@@ -267,15 +292,17 @@ class _Link:
         try:
             while True:
                 frame = await _frame(self._from_server)
-                if self._withholding is None:
+                is_over = frame.kind in self._answer_ends
+                if self._withholding == "nothing":
                     self._to_client.write(frame.data)
-                else:
-                    withheld += frame.data
-                if frame.kind in self._answer_ends and self._withholding:
+                    if is_over:
+                        self._proxy.answered()
+                    continue
+                withheld += frame.data
+                if is_over and self._withholding != "all":
                     self._break_off(withheld if self._withholding == "torn" else b"")
-                elif frame.kind in self._answer_ends:
-                    self._proxy.answered()
         except (asyncio.IncompleteReadError, ConnectionError):
+            self._to_server.close()
             self._to_client.close()
 
     def _break_off(self, answer: bytes) -> None:

@@ -3,23 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import pytest
 
 from durable_graph import Checkpointer, StoreUnavailableError
 from durable_graph.records import Rank
-from durable_graph.testing.conformance.saver_under_test import commit, save, some_thread
+from durable_graph.testing.conformance.saver_under_test import save, some_thread
 from durable_graph.testing.rows import Step, Writer
-from durable_graph_postgres import PostgresSaver
 from tests.crash.conftest import IS_LONG
-from tests.postgres.cutting import Rows, Wire, wired
-from tests.postgres.proxy import MOMENTS, Cut
+from tests.postgres.cutting import Rows, Wire, cuts_of, wired
+from tests.postgres.proxy import Cut
 from tests.postgres.trips import named
-
-# In a short run at another moment of every round trip.
-EVERY = 1 if IS_LONG else 5
 
 Call = Callable[[Checkpointer, Writer], Awaitable[Any]]
 
@@ -115,7 +110,7 @@ class Made:
     was_cut: bool
 
 
-async def made(call: Call, wire: Wire, cut: Cut | None = None, *, is_known: bool, patience: float) -> Made:
+async def made(call: Call, wire: Wire, *cuts: Cut, is_known: bool = True, patience: float = 30) -> Made:
     """The call, by a saver that has looked at the thread before (`is_known`) or not."""
     await wire.empty()
     writer = await some_thread(wire.around)
@@ -123,32 +118,66 @@ async def made(call: Call, wire: Wire, cut: Cut | None = None, *, is_known: bool
     before = await wire.rows()
     async with asyncio.timeout(30), wire.saver(patience) as saver:
         await saver.load("thread" if is_known else "nobody")
-        wire.proxy.expect(cut)
+        wire.proxy.expect(*cuts)
         try:
             answer = await call(saver, writer)
         except StoreUnavailableError as error:
             answer = error
         wire.proxy.refuse(0)
-        trips, was_cut = wire.proxy.trips, wire.proxy.has_cut
+        trips, was_cut = named(wire.proxy.trips, wire.schema), wire.proxy.has_cut
+    await wire.proxy.until_quiet()
     return Made(answer, before, await wire.rows(), trips, was_cut)
 
 
-def cuts(trips: int, refusals: int = 0) -> list[Cut]:
-    """Every moment of every round trip, or each `EVERY`-th."""
-    every = [Cut(trip, moment, refusals) for trip, moment in product(range(1, trips + 1), MOMENTS)]
-    return every[::EVERY]
-
-
-@pytest.mark.parametrize("is_known", [True, False], ids=["known", "unknown"])
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
-async def test_the_answer_is_that_of_a_call_that_was_not_cut(postgres: str, call: Call, is_known: bool) -> None:  # noqa: FBT001
+async def test_the_answer_is_that_of_a_call_that_was_not_cut(postgres: str, call: Call) -> None:
     broken: list[object] = []
     async with wired(postgres) as wire:
-        wanted = await made(call, wire, is_known=is_known, patience=30)
-        for cut in cuts(len(wanted.trips)):
-            got = await made(call, wire, cut, is_known=is_known, patience=30)
-            assert got.was_cut
-            if (got.answer, got.after) != (wanted.answer, wanted.after):
-                broken.append((cut, named(got.trips, wire.schema)[cut.trip - 1], got.answer, wanted.answer))
+        for is_known in (True, False):
+            wanted = await made(call, wire, is_known=is_known)
+            for cut in cuts_of(wanted.trips, is_long=IS_LONG)[:: 1 if IS_LONG else 5]:
+                got = await made(call, wire, cut, is_known=is_known)
+                assert got.was_cut
+                if (got.answer, got.after) != (wanted.answer, wanted.after):
+                    broken.append((cut, wanted.trips[cut.trip - 1], got.answer, wanted.answer))
 
     assert broken == []
+
+
+@pytest.mark.parametrize("call", CALLS if IS_LONG else [save_results, prune], ids=lambda call: call.__name__)
+async def test_so_it_is_if_the_attempt_that_follows_is_cut_as_well(postgres: str, call: Call) -> None:
+    broken: list[object] = []
+    async with wired(postgres) as wire:
+        wanted = await made(call, wire)
+        first = Cut(len(wanted.trips), "after")
+        again = await made(call, wire, first)
+        assert (again.answer, again.after) == (wanted.answer, wanted.after)
+        for second in cuts_of(again.trips[first.trip :], is_long=IS_LONG):
+            got = await made(call, wire, first, second)
+            assert got.was_cut
+            if (got.answer, got.after) != (wanted.answer, wanted.after):
+                broken.append((second, again.trips[first.trip + second.trip - 1], got.answer, wanted.answer))
+
+    assert broken == []
+
+
+@pytest.mark.parametrize("call", CALLS if IS_LONG else CALLS[::2], ids=lambda call: call.__name__)
+async def test_without_patience_it_is_made_whole_or_not_at_all_and_only_the_truth_is_told(
+    postgres: str, call: Call
+) -> None:
+    broken: list[object] = []
+    failed = 0
+    async with wired(postgres) as wire:
+        wanted = await made(call, wire, patience=0)
+        for cut in cuts_of(wanted.trips, is_long=IS_LONG, refusals=3)[:: 1 if IS_LONG else 5]:
+            got = await made(call, wire, cut, patience=0)
+            if isinstance(got.answer, StoreUnavailableError):
+                failed += 1
+                is_honest = got.after in (got.before, wanted.after)
+            else:
+                is_honest = (got.answer, got.after) == (wanted.answer, wanted.after)
+            if not is_honest:
+                broken.append((cut, wanted.trips[cut.trip - 1], got.answer, wanted.answer))
+
+    assert broken == []
+    assert failed
