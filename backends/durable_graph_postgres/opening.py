@@ -12,6 +12,14 @@ from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.statements import MIGRATIONS, SCHEMA, quoted, statements_for
 
 
+# Of the tables, as they are under the lock: functions such as `to_regclass` may go by what the session saw before it.
+_HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
+_HAS_TABLES = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = $1 AND c.relname = 'format')
+"""
+
+
 async def open_database(given: Any, schema: str, patience: Patience, *, pool_size: int, prepares: bool) -> Database:
     """Connections, and the tables at the current format. `given` is a DSN, or a pool that stays its owner's.
 
@@ -68,7 +76,7 @@ async def _is_current(connection: Any, schema: str, store: str) -> bool:
 
 
 async def _format_of(connection: Any, schema: str) -> int | None:
-    if await connection.fetchval("SELECT to_regclass($1)", f"{quoted(schema)}.format") is None:
+    if not await connection.fetchval(_HAS_TABLES, schema):
         return None
     found: int = await connection.fetchval(f"SELECT version FROM {quoted(schema)}.format")  # noqa: S608  # it is quoted
     return found
@@ -79,7 +87,7 @@ async def _migrate(connection: Any, schema: str, migrations: Mapping[int, str]) 
     current = max(migrations, default=1)
     name = quoted(schema)
     if found is None:
-        if not await connection.fetchval("SELECT to_regnamespace($1)", name):
+        if not await connection.fetchval(_HAS_SCHEMA, schema):
             await connection.execute(f"CREATE SCHEMA {name}")
         steps = [SCHEMA]
     else:

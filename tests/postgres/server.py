@@ -36,7 +36,7 @@ class Server:
     """One server on a port of its own, with its data in `folder`. It ends with this process, however that ends."""
 
     def __init__(self, folder: Path, *, version: int = 18, settings: Mapping[str, str] | None = None) -> None:
-        self.port: int = _free_port()
+        self.port: int = free_port()
         self._data = folder / "data"
         self._settings = {**_SETTINGS, **(settings or {}), "port": str(self.port)}
         self._programs = _programs(version, folder)
@@ -132,7 +132,8 @@ def _programs(version: int, folder: Path) -> Path:
     return found / "bin"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
