@@ -11,7 +11,6 @@ from durable_graph_postgres.database import Database
 from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.statements import MIGRATIONS, SCHEMA, quoted, statements_for
 
-
 # Of the tables, as they are under the lock: functions such as `to_regclass` may go by what the session saw before it.
 _HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
 _HAS_TABLES = """
