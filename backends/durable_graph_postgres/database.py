@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from durable_graph_postgres.patience import Patience
-from durable_graph_postgres.session import Session
+from durable_graph_postgres.session import Connection, Session
 
 T = TypeVar("T")
 
@@ -28,17 +28,17 @@ class Database:
 
     async def once(self, function: Callable[[Session], Awaitable[T]]) -> T:
         """One attempt at a function that makes one statement."""
-        async with self._pool.acquire() as connection:
-            return await function(Session(connection, self._sql))
+        async with self._pool.acquire(timeout=self.patience.answer) as connection:
+            return await function(self._session(connection))
 
     async def once_in_turn(self, function: Callable[[Session], Awaitable[T]]) -> T:
         """The same, for a caller that makes one call at a time: on a connection that is kept for it if one can be."""
         if not self._keeps_one:
             return await self.once(function)
         if self._kept is None:
-            self._kept = await self._pool.acquire()
+            self._kept = await self._pool.acquire(timeout=self.patience.answer)
         try:
-            return await function(Session(self._kept, self._sql))
+            return await function(self._session(self._kept))
         except BaseException:
             await self._give_back()
             raise
@@ -49,11 +49,10 @@ class Database:
         async def attempt() -> T:
             if statements == 1:
                 return await self.once(function)
-            async with (
-                self._pool.acquire() as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                return await function(Session(connection, self._sql))
+            async with self._pool.acquire(timeout=self.patience.answer) as connection:
+                session = self._session(connection)
+                async with session.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"):
+                    return await function(session)
 
         return await self.patience.until_there(attempt)
 
@@ -65,8 +64,10 @@ class Database:
             nonlocal races
             while True:
                 try:
-                    async with self._pool.acquire() as connection, connection.transaction():
-                        return await function(Session(connection, self._sql))
+                    async with self._pool.acquire(timeout=self.patience.answer) as connection:
+                        session = self._session(connection)
+                        async with session.transaction("BEGIN"):
+                            return await function(session)
                 except asyncpg.UniqueViolationError:
                     # Two may begin one thread, and the one that comes second finds it then.
                     races += 1
@@ -80,6 +81,9 @@ class Database:
         await self._give_back()
         if self._owns_pool:
             await self._pool.close()
+
+    def _session(self, connection: Connection) -> Session:
+        return Session(connection, self._sql, self.patience.answer)
 
     async def _give_back(self) -> None:
         kept, self._kept = self._kept, None

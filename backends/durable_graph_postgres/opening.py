@@ -8,8 +8,12 @@ import asyncpg
 
 from durable_graph.errors import StoreFormatError, StoreReadOnlyError
 from durable_graph_postgres.database import Database
+from durable_graph_postgres.failures import is_of_address, translated
 from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.statements import MIGRATIONS, SCHEMA, quoted, statements_for
+
+# Tables that are migrated may be large, and whoever comes meanwhile waits for it.
+_LONG = 86_400.0
 
 # Of the tables, as they are under the lock: functions such as `to_regclass` may go by what the session saw before it.
 _HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
@@ -26,18 +30,29 @@ async def open_database(given: Any, schema: str, patience: Patience, *, pool_siz
     `StoreUnavailableError`.
     """
     if not isinstance(given, str):
-        await patience.until_there(lambda: _prepare(given, schema, patience.store))
+        await patience.until_there(lambda: _prepare(given, schema, patience))
         return Database(given, statements_for(schema), patience, owns_pool=False)
 
     async def connect() -> Any:
         # No floor: the pool would watch over one by itself, and log a traceback each time that it met no server.
         pool = await asyncpg.create_pool(
-            given, min_size=0, max_size=pool_size, reset=_reset, statement_cache_size=100 if prepares else 0
+            given,
+            min_size=0,
+            max_size=pool_size,
+            reset=_reset,
+            statement_cache_size=100 if prepares else 0,
+            # The statements are short, however long the planner thinks that they are. A pooler knows no such setting.
+            server_settings={"jit": "off"} if prepares else {},
+            # To connect, and for each statement.
+            timeout=patience.answer,
+            command_timeout=patience.answer,
         )
         try:
-            await _prepare(pool, schema, patience.store)
-        except BaseException:
+            await _prepare(pool, schema, patience)
+        except BaseException as error:
             pool.terminate()
+            if is_of_address(error):
+                raise translated(patience.store, error) from error
             raise
         return pool
 
@@ -51,15 +66,16 @@ async def _reset(connection: Any) -> None:
         await connection.reset()
 
 
-async def _prepare(pool: Any, schema: str, store: str) -> None:
-    async with pool.acquire() as connection:
+async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
+    store = patience.store
+    async with pool.acquire(timeout=patience.answer) as connection:
         if await connection.fetchval("SELECT pg_is_in_recovery()"):
             raise StoreReadOnlyError(store, "it is a read replica; give the DSN of the primary")
         if await _is_current(connection, schema, store):
             return
         async with connection.transaction():
             # Another process may have been faster: only what is seen under the lock counts.
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(schema))
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(schema), timeout=_LONG)
             if await _is_current(connection, schema, store):
                 return
             await _migrate(connection, schema, MIGRATIONS)
@@ -92,7 +108,7 @@ async def _migrate(connection: Any, schema: str, migrations: Mapping[int, str]) 
     else:
         steps = [migrations[step] for step in range(found + 1, current + 1)]
     for step in steps:
-        await connection.execute(step.replace("{schema}", name))
+        await connection.execute(step.replace("{schema}", name), timeout=_LONG)
     await connection.execute(f"UPDATE {name}.format SET version = {current}")  # noqa: S608  # a number, and it is quoted
 
 

@@ -12,16 +12,20 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
+_SHORTEST_WAIT_FOR_AN_ANSWER = 2.0
 
 
 class Patience:
     """For how many seconds a call is tried again while the server is away. `store` is what errors call it."""
 
-    __slots__ = ("seconds", "store")
+    __slots__ = ("answer", "seconds", "store")
 
     def __init__(self, store: str, seconds: float) -> None:
         self.store: str = store
         self.seconds: float = seconds
+        # A server that hangs, or a network that drops what it is given, is never heard of again: a connection on which
+        # nothing is heard for so long is given up. A server under load may need a moment all the same.
+        self.answer: float = max(seconds, _SHORTEST_WAIT_FOR_AN_ANSWER)
 
     async def until_there(self, attempt: Callable[[], Awaitable[T]], thread: str | None = None) -> T:
         """What the attempt returns once the server is there. It has to be one that may be made again.

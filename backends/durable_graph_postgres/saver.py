@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
-from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -26,10 +25,12 @@ from durable_graph.records import (
     WritesBatch,
 )
 from durable_graph_postgres import reading, writing
+from durable_graph_postgres.address import address_of
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.group import GroupCommit
 from durable_graph_postgres.knowledge import Knowledge
 from durable_graph_postgres.moves import digest_of
+from durable_graph_postgres.names import check_names, check_namespace, check_schema, check_thread
 from durable_graph_postgres.opening import open_database
 from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.session import Session
@@ -64,16 +65,13 @@ class PostgresSaver:
         prepared_statements: bool = True,
     ) -> None:
         """Raises `InvalidOptionError` for what is no DSN, an empty schema, or numbers below what makes sense."""
-        if isinstance(database, str) and urlsplit(database).scheme not in ("postgresql", "postgres"):
-            raise InvalidOptionError("database", database, allowed="postgresql://user:password@host/name, or a pool")
-        if not schema or "\x00" in schema:
-            raise InvalidOptionError("schema", schema, allowed="the name of a schema")
+        name = address_of(database) if isinstance(database, str) else "PostgreSQL"
+        check_schema(schema)
         if pool_size < 1:
             raise InvalidOptionError("pool_size", pool_size, allowed="a number from 1 on")
         if not patience >= 0:
             raise InvalidOptionError("patience", patience, allowed="seconds, from 0 on")
         self.max_value_bytes = max_value_bytes
-        name = _without_password(database)
         waiting = Patience(name, patience)
 
         async def opened() -> _Opened:
@@ -90,7 +88,9 @@ class PostgresSaver:
         return cls(url)
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
-        """See `Checkpointer.load`."""
+        """See `Checkpointer.load`. Raises `UnstorableNameError` for what cannot be a thread's id, as all others do."""
+        check_thread(thread)
+        check_namespace(ns)
         opened = await self._opening.get()
         loaded = await self._read(lambda db: reading.load(db, thread, ns, no))
         if loaded.known is not None:
@@ -99,20 +99,26 @@ class PostgresSaver:
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
         """See `Checkpointer.commit`."""
+        check_names(unit)
         result: CommitResult = await self._write(unit.thread, unit)
         return result
 
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
         """See `Checkpointer.save_writes`."""
+        check_names(batch)
         result: SaveResult = await self._write(batch.thread, batch)
         return result
 
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         """See `Checkpointer.load_records`."""
+        check_thread(thread)
+        check_namespace(ns)
         return await self._read(lambda db: reading.load_records(db, thread, ns))
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""
+        check_thread(thread)
+        check_namespace(ns)
         check_limit(limit)
         return await self._read(lambda db: reading.history(db, thread, ns, before, limit), statements=4)
 
@@ -125,20 +131,25 @@ class PostgresSaver:
         before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
+        check_thread(after or "")
         check_limit(limit)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before))
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
+        check_thread(thread)
         gone: bool = await self._write(thread, lambda db: writing.delete_thread(db, thread, seen))
         return gone
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""
+        check_thread(source)
+        check_thread(target)
         await self._write(target, lambda db: writing.copy_thread(db, source, target))
 
     async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""
+        check_thread(thread)
         check_keep_last(keep_last)
         removed: int = await self._write(thread, lambda db: writing.prune(db, thread, keep_last, before))
         return removed
@@ -172,13 +183,6 @@ class PostgresSaver:
     async def _write(self, thread: str, wanted: Any) -> Any:
         opened = await self._opening.get()
         return await opened.writes.run(thread, wanted)
-
-
-def _without_password(database: object) -> str:
-    if not isinstance(database, str):
-        return "PostgreSQL"
-    parts = urlsplit(database)
-    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
 
 
 async def _close(opened: _Opened) -> None:

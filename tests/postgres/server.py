@@ -20,7 +20,7 @@ VERSIONS: Mapping[int, str] = {16: "pginstall", 18: "pginstall18"}
 
 _USER = "postgres"
 _NOBODY = "nobody"
-_READY = "database system is ready to accept connections"
+_READY = ("database system is ready to accept connections", "database system is ready to accept read-only connections")
 _PATIENCE = 60.0
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
@@ -89,11 +89,37 @@ class Server:
         self.stop(how)
         self.start()
 
+    def restart_as_replica(self) -> None:
+        """Stop it, and start it as one that only reads, until it is promoted."""
+        self.stop()
+        (self._data / "standby.signal").touch()
+        if self._user is not None:
+            shutil.chown(self._data / "standby.signal", self._user)
+        self.start()
+
+    def freeze(self) -> None:
+        """Have it say nothing any more, and keep its connections: as a machine that hangs, or a network that drops."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        # First itself, which begins no process any more then; each of those it has is the leader of a group.
+        self._process.send_signal(number)
+        command = ["pgrep", "-P", str(self._process.pid)]
+        # Whichever is on the search path.
+        children = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        for child in children:
+            os.kill(int(child), number)
+
     def _hear(self, said: IO[str], ready: threading.Event) -> None:
         with said:
             for line in said:
                 self._log.append(line)
-                if _READY in line:
+                if any(text in line for text in _READY):
                     ready.set()
         # It is over: whoever waits for it reads why.
         ready.set()
