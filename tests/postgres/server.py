@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal
 
@@ -113,7 +113,9 @@ class Server:
         # Whichever is on the search path.
         children = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         for child in children:
-            os.kill(int(child), number)
+            # One that was about to end has done so.
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
     def _hear(self, said: IO[str], ready: threading.Event) -> None:
         with said:
