@@ -86,6 +86,7 @@ from durable_graph.errors.values import (
     ChannelChangedError,
     CorruptCheckpointError,
     DecodeError,
+    UnstorableNameError,
     UnstorableValueError,
     ValueTooLargeError,
 )
@@ -158,6 +159,7 @@ __all__ = [
     "UnknownThreadError",
     "UnmergeableUpdateError",
     "UnreachableNodeWarning",
+    "UnstorableNameError",
     "UnstorableTypeError",
     "UnstorableValueError",
     "ValueTooLargeError",
