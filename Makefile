@@ -21,7 +21,7 @@ test:  ## run all tests (ARGS="tests/engine -x" chooses)
 
 crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 	@.ci/venv dev
-	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash --timeout=3600 $(ARGS)
+	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash tests/postgres --timeout=3600 $(ARGS)
 
 pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev

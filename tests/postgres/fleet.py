@@ -3,7 +3,7 @@
 import asyncio
 import operator
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict
@@ -104,20 +104,18 @@ class Writers:
     was told anything, of what was `refused` that nothing was written.
     """
 
-    savers: list[Checkpointer]
-    threads: list[str]
+    threads: Sequence[str]
     acknowledged: dict[str, list[str]] = field(default_factory=dict)
     refused: set[str] = field(default_factory=set)
-    conflicts: int = 0
     cut: set[str] = field(default_factory=set)
     is_over: bool = False
 
-    async def write(self, place: int, most: int | None = None) -> None:
-        """Write until it is over, or so many times."""
-        graph = log().compile(self.savers[place])
+    async def write(self, saver: Checkpointer, name: str, most: int | None = None) -> None:
+        """Write to one thread after the other until it is over, or so many times."""
+        graph = log().compile(saver)
         number = 0
         while not self.is_over and number != most:
-            await self.write_one(graph, self.threads[(place + number) % len(self.threads)], f"{place}-{number}")
+            await self.write_one(graph, self.threads[number % len(self.threads)], f"{name}-{number}")
             number += 1
 
     async def write_one(self, graph: CompiledGraph[Log], thread: str, entry: str) -> None:
@@ -129,7 +127,6 @@ class Writers:
                 await graph.aupdate_state(None, {"entries": [name]}, "writer", thread_id=thread)
             except CheckpointConflictError:
                 self.refused.add(name)
-                self.conflicts += 1
                 attempt += 1
             except BaseException:
                 self.cut.add(name)

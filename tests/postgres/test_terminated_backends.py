@@ -54,11 +54,11 @@ async def savers(postgres: str, schema: str, name: str, count: int) -> AsyncIter
 async def test_sessions_that_are_ended_at_random_cost_nothing(postgres: str, schema: str) -> None:
     chance, name = random.Random(20_26), f"ended {schema}"
     async with watching(postgres, name) as watch, savers(postgres, schema, name, 3) as (saver, *others):
-        fleet, writers = Fleet(saver, at_once=10), Writers([*others], ["shared", "shared too"])
+        fleet, writers = Fleet(saver, at_once=10), Writers(["shared", "shared too"])
 
         async with fleet.sailing(), asyncio.TaskGroup() as group:
-            for place in range(len(others)):
-                group.create_task(writers.write(place))
+            for other in others:
+                group.create_task(writers.write(other, str(id(other))))
             ended = 0
             while ended < TERMINATIONS:
                 ended += await watch.terminate(chance.choice)
@@ -68,16 +68,16 @@ async def test_sessions_that_are_ended_at_random_cost_nothing(postgres: str, sch
         assert fleet.broken == []
         assert writers.cut == set()
         assert await writers.wrong(saver) == []
-    print(f"{ended} sessions ended, {fleet.runs} runs, {writers.conflicts} conflicts")
+    print(f"{ended} sessions ended, {fleet.runs} runs, {len(writers.refused)} conflicts")
 
 
 async def test_a_write_that_was_cancelled_is_there_once_or_not_at_all(postgres: str, schema: str) -> None:
     chance, name = random.Random(20_26), f"cancelled {schema}"
     async with watching(postgres, name) as watch, savers(postgres, schema, name, 2) as (saver, other):
-        writers = Writers([saver, other], ["shared"])
+        writers = Writers(["shared"])
         graph = log().compile(saver)
         async with asyncio.TaskGroup() as group:
-            group.create_task(writers.write(1))
+            group.create_task(writers.write(other, "undisturbed"))
             for number in range(10 * CANCELLATIONS):
                 writing = asyncio.create_task(writers.write_one(graph, "shared", f"cancelled {number}"))
                 for _ in range(chance.randint(0, 400)):
@@ -91,7 +91,7 @@ async def test_a_write_that_was_cancelled_is_there_once_or_not_at_all(postgres: 
         assert await writers.wrong(other) == []
         assert writers.cut
         stored = writers.cut & set(await entries_of(graph, "shared"))
-    print(f"{len(writers.cut)} writes cancelled, {len(stored)} of them stored, {writers.conflicts} conflicts")
+    print(f"{len(writers.cut)} writes cancelled, {len(stored)} of them stored, {len(writers.refused)} conflicts")
 
 
 @pytest.mark.parametrize("how", HOWS)
