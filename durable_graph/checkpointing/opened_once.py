@@ -1,4 +1,4 @@
-"""A file that its first use opens, once for all who come, and that is closed once."""
+"""A store that its first use opens, once for all who come, and that is closed once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 class OpenedOnce(Generic[T]):
-    """Opens and closes in tasks of its own: whoever is cancelled meanwhile, the file is left neither half open nor half
-    closed. `name` is what errors call it.
+    """Opens and closes in tasks of its own: whoever is cancelled meanwhile, the store is left neither half open nor
+    half closed. `name` is what errors call it.
     """
 
     def __init__(self, name: str, opening: Callable[[], Awaitable[T]], closing: Callable[[T], Awaitable[None]]) -> None:

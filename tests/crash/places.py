@@ -75,7 +75,9 @@ class OnServer:
     async def close(self) -> None:
         for saver in self._savers:
             await saver.aclose()
-        await self._pool.execute("; ".join(f"DELETE FROM {quoted(self._schema)}.{table}" for table in _TABLES))
+        # Faster than TRUNCATE for a few rows.
+        emptied = (f"DELETE FROM {quoted(self._schema)}.{table}" for table in _TABLES)  # noqa: S608  # of the tests' own
+        await self._pool.execute("; ".join(emptied))
 
 
 @asynccontextmanager
