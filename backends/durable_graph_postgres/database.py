@@ -1,5 +1,6 @@
 """Connections to the server, and what is run on them: one statement, a reading or a writing transaction."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,8 @@ from durable_graph_postgres.session import Connection, Session
 T = TypeVar("T")
 
 _RACES = 3
+_LONGEST_IDLE = 60.0
+"""In seconds. What lies between here and the server forgets connections that are silent, and does not tell."""
 
 
 class Database:
@@ -25,6 +28,7 @@ class Database:
         # has no other, none is kept.
         self._keeps_one = owns_pool and pool.get_max_size() > 1
         self._kept: Any = None
+        self._used = 0.0
 
     async def once(self, function: Callable[[Session], Awaitable[T]]) -> T:
         """One attempt at a function that makes one statement."""
@@ -35,6 +39,9 @@ class Database:
         """The same, for a caller that makes one call at a time: on a connection that is kept for it if one can be."""
         if not self._keeps_one:
             return await self.once(function)
+        if self._kept is not None and time.monotonic() - self._used > _LONGEST_IDLE:
+            self._kept.terminate()
+            await self._give_back()
         if self._kept is None:
             self._kept = await self._pool.acquire(timeout=self.patience.answer)
         try:
@@ -42,6 +49,8 @@ class Database:
         except BaseException:
             await self._give_back()
             raise
+        finally:
+            self._used = time.monotonic()
 
     async def read(self, function: Callable[[Session], Awaitable[T]], *, statements: int) -> T:
         """What a function reads. One of several statements sees one moment in all of them."""

@@ -10,7 +10,7 @@ from durable_graph import Checkpointer, StoreUnavailableError
 from durable_graph.records import Committed
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, state_of
-from durable_graph_postgres import PostgresSaver
+from durable_graph_postgres import PostgresSaver, database
 from tests.postgres.server import Server, started
 
 
@@ -63,3 +63,28 @@ async def test_a_silence_that_ends_in_time_is_no_failure(server: Server) -> None
         assert done == set()
         assert await committing == Committed(4)
         assert await reading is not None
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_trusted(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        PostgresSaver(server.url, schema="idle") as saver,
+        asyncpg.create_pool(server.url, min_size=0, max_size=1) as other,
+    ):
+        writer = await some_thread(saver)
+
+        async def sessions() -> set[int]:
+            query = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%apply%' OR query LIKE '%one checkpoint more%'"
+            return {row["pid"] for row in await other.fetch(query)} - {await other.fetchval("SELECT pg_backend_pid()")}
+
+        await commit(saver, writer, Step({"count": b"4"}))
+        before = await sessions()
+        await commit(saver, writer, Step({"count": b"5"}))
+        assert await sessions() == before
+        monkeypatch.setattr(database, "_LONGEST_IDLE", -1.0)
+
+        await commit(saver, writer, Step({"count": b"6"}))
+
+        assert await sessions() - before
+        assert state_of(await loaded(saver, "thread")) == writer.state()
