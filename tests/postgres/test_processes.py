@@ -6,12 +6,14 @@ from collections import Counter
 import asyncpg
 
 from durable_graph import START, MemorySaver
+from durable_graph.testing.conformance.saver_under_test import loaded
+from durable_graph.testing.rows import state_of
 from durable_graph_postgres import PostgresSaver
 from durable_graph_postgres.statements import quoted
 from tests.crash.cancelling import BRANCHING
 from tests.crash.conftest import IS_LONG
 from tests.crash.graphs import watched_by
-from tests.postgres.crowd import Forking, Resuming, Updating, crowd
+from tests.postgres.crowd import Forking, Leaving, Resuming, Updating, crowd
 from tests.postgres.fleet import Writers
 from tests.savers import schema_of_its_own
 
@@ -62,6 +64,20 @@ async def test_of_processes_that_run_one_thread_one_wins_each_checkpoint(postgre
             conflicts += sum(report.conflicts for report in reports)
     assert conflicts > 0
     print(f"{RACES} races of {PROCESSES} processes, {conflicts} conflicts")
+
+
+async def test_programs_that_end_in_the_middle_and_close_nothing_end_and_tear_nothing(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        jobs = [Leaving(postgres, schema, turns, opens=True) for turns in (0, 1, 3, 10, 30, 60, 100, 200)]
+        jobs += [Leaving(postgres, schema, turns, opens=False) for turns in (0, 1, 2, 300)]
+
+        reports = await asyncio.to_thread(crowd, jobs)
+
+        assert sum(report.left > 0 for report in reports) > 1
+        # Their sessions may go on for a moment with what they had been sent.
+        for info in await saver.list_threads():
+            state = state_of(await loaded(saver, info.thread))
+            assert state in ({"run": b"a" * 16, "count": b"1"}, {"run": b"b" * 16, "count": b"1"})
 
 
 async def test_a_forked_child_is_refused_and_harms_nothing(postgres: str) -> None:
