@@ -96,6 +96,16 @@ def crowd(jobs: Sequence[Job]) -> list[Report]:
     return msgspec.json.decode(ran.stdout, type=list[Report])
 
 
+def told_by(reports: Sequence[Report]) -> Writers:
+    """What all of those were told that wrote to the same threads."""
+    told = Writers(sorted({thread for report in reports for thread in report.acknowledged}))
+    for report in reports:
+        told.refused |= report.refused
+        for thread, names in report.acknowledged.items():
+            told.acknowledged.setdefault(thread, []).extend(names)
+    return told
+
+
 def _serve() -> int:
     jobs = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Job])
     waits, begins = os.pipe()

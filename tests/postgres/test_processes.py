@@ -13,8 +13,7 @@ from durable_graph_postgres.statements import quoted
 from tests.crash.cancelling import BRANCHING
 from tests.crash.conftest import IS_LONG
 from tests.crash.graphs import watched_by
-from tests.postgres.crowd import Forking, Leaving, Resuming, Updating, crowd
-from tests.postgres.fleet import Writers
+from tests.postgres.crowd import Forking, Leaving, Resuming, Updating, crowd, told_by
 from tests.savers import schema_of_its_own
 
 PROCESSES = 8
@@ -29,11 +28,7 @@ async def test_every_acknowledged_update_of_any_process_is_there_once(postgres: 
         jobs = [Updating(postgres, schema, f"process {number}", THREADS, TIMES) for number in range(PROCESSES)]
         reports = await asyncio.to_thread(crowd, jobs)
 
-        told = Writers(THREADS)
-        for report in reports:
-            told.refused |= report.refused
-            for thread, names in report.acknowledged.items():
-                told.acknowledged.setdefault(thread, []).extend(names)
+        told = told_by(reports)
         assert {thread: len(names) for thread, names in told.acknowledged.items()} == dict.fromkeys(
             THREADS, PROCESSES * TIMES
         )

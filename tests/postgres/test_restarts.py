@@ -14,6 +14,7 @@ from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver
 from tests.crash.conftest import IS_LONG
 from tests.crash.graphs import State, node, tell_witness, watched_by
+from tests.postgres.crowd import Updating, crowd, told_by
 from tests.postgres.fleet import Fleet, Writers
 from tests.postgres.server import Server, started
 
@@ -48,6 +49,21 @@ async def test_runs_go_through_restarts_by_themselves(server: Server, how: Liter
         assert all(len(told) > TIMES for told in writers.acknowledged.values())
         assert writers.cut == set()
     print(f"{how}: {TIMES} restarts, {fleet.runs} runs, {len(writers.refused)} conflicts")
+
+
+async def test_processes_go_through_restarts_as_well(server: Server) -> None:
+    threads = [f"shared {number}" for number in range(5)]
+    jobs = [Updating(server.url, "durable_graph", f"process {number}", threads, 10 * TIMES) for number in range(4)]
+    async with PostgresSaver(server.url) as saver:
+        updating = asyncio.create_task(asyncio.to_thread(crowd, jobs))
+        while not await saver.list_threads():
+            pass
+        for number in range(TIMES):
+            await asyncio.to_thread(server.restart, "immediate" if number % 2 else "fast")
+        told = told_by(await updating)
+
+        assert {len(names) for names in told.acknowledged.values()} == {len(jobs) * 10 * TIMES}
+        assert await told.wrong(saver) == []
 
 
 def held_up(until: asyncio.Event) -> StateGraph[State]:
