@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check lint types imports changelog bench
+.PHONY: help demo test crash pgbouncer check lint types imports changelog bench
 MAKEFLAGS += --no-print-directory
 
 run := .venv/bin/python -m
@@ -21,7 +21,11 @@ test:  ## run all tests (ARGS="tests/engine -x" chooses)
 
 crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 	@.ci/venv dev
-	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash --timeout=3600 $(ARGS)
+	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash tests/postgres --timeout=3600 $(ARGS)
+
+pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
+	@.ci/venv dev
+	$(run) pytest tests/postgres/pgbouncer.py $(ARGS)
 
 check: lint types imports changelog  ## everything that is not a test: style, types, layers, changelog
 
@@ -35,6 +39,7 @@ types:  ## mypy over everything, and whether users get the type of every public 
 	$(run) mypy
 	$(complete) durable_graph
 	$(complete) durable_graph_sqlite
+	$(complete) durable_graph_postgres
 
 imports:  ## import-linter: imports point down
 	@.ci/venv dev

@@ -1,8 +1,9 @@
 """All of them: `python -m benchmarks`."""
 
-from benchmarks import fan_out, storage, superstep, width
+from benchmarks import fan_out, postgres, storage, superstep, width
 
 superstep.main()
 fan_out.main()
 width.main()
 storage.main()
+postgres.main()

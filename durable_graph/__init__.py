@@ -75,7 +75,9 @@ from durable_graph.channels import (
 from durable_graph.checkpointing import (
     Checkpointer,
     MemorySaver,
+    Swept,
     open_checkpointer,
+    sweep_threads,
 )
 from durable_graph.errors import (
     AmbiguousResumeError,
@@ -107,6 +109,7 @@ from durable_graph.errors import (
     InvalidUpdateError,
     ManagedKeyError,
     MissingCheckpointerError,
+    MissingDriverError,
     MissingStateKeyError,
     MissingThreadIdError,
     NodeCancelledError,
@@ -144,6 +147,7 @@ from durable_graph.errors import (
     UnknownThreadError,
     UnmergeableUpdateError,
     UnreachableNodeWarning,
+    UnstorableNameError,
     UnstorableTypeError,
     UnstorableValueError,
     ValueTooLargeError,
@@ -243,6 +247,7 @@ __all__ = [
     "MessageEvent",
     "MessagesState",
     "MissingCheckpointerError",
+    "MissingDriverError",
     "MissingStateKeyError",
     "MissingThreadIdError",
     "NodeCancelledError",
@@ -285,6 +290,7 @@ __all__ = [
     "StreamWriter",
     "SubgraphBusyError",
     "SupersededTask",
+    "Swept",
     "TaskFailed",
     "TaskFinished",
     "TaskFunction",
@@ -309,6 +315,7 @@ __all__ = [
     "UnknownThreadError",
     "UnmergeableUpdateError",
     "UnreachableNodeWarning",
+    "UnstorableNameError",
     "UnstorableTypeError",
     "UnstorableValueError",
     "UntrackedValue",
@@ -323,5 +330,6 @@ __all__ = [
     "interrupt",
     "open_checkpointer",
     "push_message",
+    "sweep_threads",
     "task",
 ]

@@ -250,13 +250,14 @@ class StoredRecords(msgspec.Struct, frozen=True, gc=False):
 
 
 class ThreadInfo(msgspec.Struct, frozen=True, gc=False):
-    """A thread in a listing. `since` is when it took its status, `head` its newest checkpoint's number."""
+    """A thread in a listing. `since` is when it took its status, in microseconds since 1970; the rest as in its row."""
 
     thread: str
     status: Status
     since: int
     head: int
     version: int
+    wseq: int
 
 
 _ID_DIGITS = 16

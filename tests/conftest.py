@@ -1,11 +1,16 @@
 """What holds in every test: the library never blocks the event loop, and generated examples are the same everywhere."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
+
+from durable_graph import Checkpointer
+from tests.postgres.server import started
+from tests.savers import SAVERS, saver_of
 
 # Every graph of every test is checked for nodes that change their input in place.
 os.environ.setdefault("DURABLE_GRAPH_DEBUG", "1")
@@ -26,6 +31,28 @@ def nothing_blocks_the_event_loop() -> Iterator[None]:
     between two calls. A node that blocks is called by the library, and counts.
     """
     with blockbuster_ctx(
-        ["durable_graph", "durable_graph_sqlite"], excluded_modules=["durable_graph.testing.conformance"]
-    ):
+        ["durable_graph", "durable_graph_sqlite", "durable_graph_postgres"],
+        excluded_modules=["durable_graph.testing.conformance"],
+    ) as noticed:
+        # The driver looks for a password and certificates in the user's files when it connects.
+        for function in noticed.functions.values():
+            function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The DSN of a PostgreSQL to test on: `DURABLE_GRAPH_TEST_POSTGRES`, or a server started here."""
+    if given := os.environ.get("DURABLE_GRAPH_TEST_POSTGRES"):
+        yield given
+    else:
+        with started() as server:
+            yield server.url
+
+
+@pytest.fixture(params=SAVERS)
+async def saver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Checkpointer]:
+    """An open saver of each kind. Whatever a graph does has to be the same on each."""
+    dsn = request.getfixturevalue("postgres") if request.param == "postgres" else ""
+    async with saver_of(request.param, tmp_path, dsn) as opened:
+        yield opened

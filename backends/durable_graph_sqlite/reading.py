@@ -103,9 +103,11 @@ def load_records(db: sqlite3.Connection, thread: str, ns: str) -> StoredRecords 
     return StoredRecords(row, tuple(record_from(thread, columns) for columns in records if columns[0] is not None))
 
 
-def list_threads(db: sqlite3.Connection, status: Status | None, limit: int, after: str | None) -> list[ThreadInfo]:
+def list_threads(
+    db: sqlite3.Connection, status: Status | None, limit: int, after: str | None, before: int | None
+) -> list[ThreadInfo]:
     """A page of threads by id. It shows rows as they are: one that is damaged must not hide the others."""
-    sought = {"after": after or "", "limit": limit}
+    sought = {"after": after or "", "limit": limit, "before": _BEYOND if before is None else before}
     if status is None:
         found = statements.rows(db, "list_threads", {**sought, "deleted": status_number("deleted")})
     else:

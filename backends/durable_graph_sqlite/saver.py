@@ -88,24 +88,29 @@ class SqliteSaver:
         return await self._read(lambda db: reading.history(db, thread, ns, before, limit), thread)
 
     async def list_threads(
-        self, *, status: Status | None = None, limit: int = 100, after: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
         check_limit(limit)
-        return await self._read(lambda db: reading.list_threads(db, status, limit, after), None)
+        return await self._read(lambda db: reading.list_threads(db, status, limit, after, before), None)
 
-    async def delete_thread(self, thread: str) -> None:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
-        await self._write(thread, lambda db: writing.delete_thread(db, thread))
+        return await self._write(thread, lambda db: writing.delete_thread(db, thread, seen))
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""
         await self._write(source, lambda db: writing.copy_thread(db, source, target))
 
-    async def prune(self, thread: str, *, keep_last: int = 1) -> int:
+    async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""
         check_keep_last(keep_last)
-        return await self._write(thread, lambda db: writing.prune(db, thread, keep_last))
+        return await self._write(thread, lambda db: writing.prune(db, thread, keep_last, before))
 
     async def aclose(self) -> None:
         """Finish what was begun and close the file. Calling it again does nothing."""

@@ -30,6 +30,7 @@ from durable_graph.records import (
     Saved,
     SaveResult,
     TaskRecord,
+    ThreadInfo,
     ThreadRow,
     WritesBatch,
 )
@@ -73,14 +74,15 @@ def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
     return Saved(row.wseq, bool(replaced), stood)
 
 
-def delete_thread(db: sqlite3.Connection, thread: str) -> None:
-    """Leave a tombstone."""
+def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None) -> bool:
+    """Leave a tombstone. Whether the thread is gone."""
     locked = _lock(db, thread)
-    if locked is None or locked.row.status == "deleted":
-        return
+    if locked is None or not rules.is_to_be_deleted(locked.row, seen):
+        return locked is None or locked.row.status == "deleted"
     for table in ("lines", "checkpoints", "channel_rows", "tasks"):
         db.execute(SQL[f"delete_{table}"], {"tid": key_of(thread)})
     _put_thread(db, locked.row, rules.tombstone(locked.row), Sums())
+    return True
 
 
 def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
@@ -98,8 +100,11 @@ def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
     _put_thread(db, grave, rules.copied(locked.row, target, grave), locked.sums)
 
 
-def prune(db: sqlite3.Connection, thread: str, keep_last: int) -> int:
-    """Remove what the newest `keep_last` root checkpoints do not need. Raises `UnknownThreadError`."""
+def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | None) -> int:
+    """Remove what the newest `keep_last` root checkpoints, and those since `before`, do not need.
+
+    Raises `UnknownThreadError`.
+    """
     locked = _lock(db, thread)
     if locked is None:
         raise UnknownThreadError(thread)
@@ -109,7 +114,7 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int) -> int:
     for lo, parent, digest in lines:
         check_line(locked.row, lo, parent, digest)
     found = [checkpoint_from(columns) for columns in statements.rows(db, "find_checkpoints", sought)]
-    kept = pruning.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last)
+    kept = pruning.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return 0
     keys = [pruning.ValueKey(*columns) for columns in statements.rows(db, "find_channel_keys", sought)]

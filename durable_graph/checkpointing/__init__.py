@@ -4,5 +4,16 @@ from durable_graph.checkpointing.integrity import damaged, verify, verify_page, 
 from durable_graph.checkpointing.memory import MemorySaver
 from durable_graph.checkpointing.opening import open_checkpointer
 from durable_graph.checkpointing.protocol import Checkpointer
+from durable_graph.checkpointing.retention import Swept, sweep_threads
 
-__all__ = ["Checkpointer", "MemorySaver", "damaged", "open_checkpointer", "verify", "verify_page", "verify_records"]
+__all__ = [
+    "Checkpointer",
+    "MemorySaver",
+    "Swept",
+    "damaged",
+    "open_checkpointer",
+    "sweep_threads",
+    "verify",
+    "verify_page",
+    "verify_records",
+]

@@ -69,8 +69,8 @@ def thread_from(thread: str, columns: Columns) -> tuple[ThreadRow, Sums]:
 
 def thread_info_from(columns: Columns) -> ThreadInfo:
     """A thread as a listing shows it. A status that there is not is listed as failed: somebody has to look at it."""
-    thread, status, since, head, version = columns
-    return ThreadInfo(thread, STATUSES[status] if 0 <= status < len(STATUSES) else "failed", since, head, version)
+    thread, status, *numbers = columns
+    return ThreadInfo(thread, STATUSES[status] if 0 <= status < len(STATUSES) else "failed", *numbers)
 
 
 def thread_columns(row: ThreadRow, sums: Sums) -> dict[str, Any]:

@@ -150,7 +150,12 @@ class MemorySaver:
         )
 
     async def list_threads(
-        self, *, status: Status | None = None, limit: int = 100, after: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
         self._binding.check()
@@ -158,16 +163,17 @@ class MemorySaver:
         rows = (
             found.row
             for name, found in sorted(self._threads.items())
-            if (after is None or name > after) and rules.is_listed(found.row, status)
+            if (after is None or name > after) and rules.is_listed(found.row, status, before)
         )
         return [rules.thread_info(row) for row, _ in zip(rows, range(limit), strict=False)]
 
-    async def delete_thread(self, thread: str) -> None:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
         self._binding.check()
         found = self._threads.get(thread)
-        if found is not None and found.row.status != "deleted":
-            self._threads[thread] = StoredThread(rules.tombstone(found.row))
+        if found is not None and rules.is_to_be_deleted(found.row, seen):
+            found = self._threads[thread] = StoredThread(rules.tombstone(found.row))
+        return found is None or found.row.status == "deleted"
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""
@@ -181,7 +187,7 @@ class MemorySaver:
             raise ThreadExistsError(target)
         self._threads[target] = found.copied(rules.copied(found.row, target, grave.row if grave else None))
 
-    async def prune(self, thread: str, *, keep_last: int = 1) -> int:
+    async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""
         self._binding.check()
         pruning.check_keep_last(keep_last)
@@ -190,7 +196,7 @@ class MemorySaver:
             raise UnknownThreadError(thread)
         places = {(ns, no) for ns, rows in found.checkpoints.items() for no in rows.order}
         checkpoints = (row for rows in found.checkpoints.values() for row in rows.by_key.values())
-        kept = pruning.kept(checkpoints, found.parents, found.row, keep_last)
+        kept = pruning.kept(checkpoints, found.parents, found.row, keep_last, before)
         if kept is None or len(kept.checkpoints) == len(places):
             return 0
         keys = [

@@ -1,4 +1,4 @@
-"""A file that its first use opens, once for all who come, and that is closed once."""
+"""A store that its first use opens, once for all who come, and that is closed once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,8 +11,8 @@ T = TypeVar("T")
 
 
 class OpenedOnce(Generic[T]):
-    """Opens and closes in tasks of its own: whoever is cancelled meanwhile, the file is left neither half open nor half
-    closed. `name` is what errors call it.
+    """Opens and closes in tasks of its own: whoever is cancelled meanwhile, the store is left neither half open nor
+    half closed. `name` is what errors call it.
     """
 
     def __init__(self, name: str, opening: Callable[[], Awaitable[T]], closing: Callable[[T], Awaitable[None]]) -> None:
@@ -27,7 +27,7 @@ class OpenedOnce(Generic[T]):
         self._binding.check()
         if self._opening is None:
             # In a context of its own: it serves whoever comes, not the caller that happened to be the first.
-            self._opening = asyncio.get_running_loop().create_task(_awaited(self._open()), context=Context())
+            self._opening = asyncio.get_running_loop().create_task(_made(self._open), context=Context())
         opening = self._opening
         try:
             opened = await asyncio.shield(opening)
@@ -56,5 +56,6 @@ class OpenedOnce(Generic[T]):
             await self._close(self._opening.result())
 
 
-async def _awaited(waiting: Awaitable[T]) -> T:
-    return await waiting
+async def _made(call: Callable[[], Awaitable[T]]) -> T:
+    # Called in here: a loop that is shut down before the task began leaves nothing that was never awaited.
+    return await call()

@@ -4,27 +4,33 @@ from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
 from durable_graph.checkpointing.protocol import Checkpointer
-from durable_graph.errors import InvalidOptionError, UnknownBackendError
+from durable_graph.errors import InvalidOptionError, MissingDriverError, UnknownBackendError
 
 GROUP = "durable_graph.backends"
 """The entry-point group. An entry's name is a URL scheme, its value a class with a class method `from_url(url)`."""
 
 
 def open_checkpointer(url: str) -> Checkpointer:
-    """The saver that a URL names: `sqlite:///runs.db`, `sqlite:////var/lib/runs.db`, `memory://`.
+    """The saver that a URL names: `sqlite:///runs.db`, `sqlite:////var/lib/runs.db`, `memory://`,
+    `postgresql://user:password@host/name`.
 
     It opens its store on first use and is closed with `async with` or `aclose()`. This call reads the installed
     packages' metadata from disk: make it at start-up, not in a handler.
 
     Raises:
         UnknownBackendError: no installed backend answers to the scheme.
+        MissingDriverError: one does, and the package that it needs is not installed.
         InvalidOptionError: what the backend cannot make sense of.
     """
     scheme = urlsplit(url).scheme
     backends = {entry.name: entry for entry in entry_points(group=GROUP)}
     if scheme not in backends:
         raise UnknownBackendError(scheme, known=backends)
-    saver = backends[scheme].load().from_url(url)
+    try:
+        backend = backends[scheme].load()
+    except ModuleNotFoundError as error:
+        raise MissingDriverError(scheme, error.name or str(error)) from error
+    saver = backend.from_url(url)
     if not isinstance(saver, Checkpointer):
         raise InvalidOptionError(
             "url", url, allowed=f"the scheme of a checkpointer; {scheme!r} gave {type(saver).__name__}"

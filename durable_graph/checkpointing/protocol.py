@@ -70,16 +70,26 @@ class Checkpointer(Protocol):
         ...
 
     async def list_threads(
-        self, *, status: Status | None = None, limit: int = 100, after: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        before: int | None = None,
     ) -> list[ThreadInfo]:
         """Threads by id, those after `after`; only those of one status if it is given. Deleted ones only if asked.
+
+        `before` is a time in microseconds since 1970: only threads that took their status earlier.
 
         Raises `InvalidOptionError` for a limit below 1.
         """
         ...
 
-    async def delete_thread(self, thread: str) -> None:
-        """Remove everything of the thread but a tombstone, which shuts out writers that still believe in it."""
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
+        """Remove everything of the thread but a tombstone, which shuts out writers that still believe in it.
+
+        With `seen`, only if the thread is still as a listing showed it. Whether it is gone.
+        """
         ...
 
     async def copy_thread(self, source: str, target: str) -> None:
@@ -89,10 +99,11 @@ class Checkpointer(Protocol):
         """
         ...
 
-    async def prune(self, thread: str, *, keep_last: int = 1) -> int:
+    async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """Remove all but the newest `keep_last` root checkpoints of the head's line, and what only the others needed:
         so, too, the namespaces of tasks that none of the kept ones has left to run.
 
+        `before` is a time in microseconds since 1970: checkpoints of that line that were made later stay as well.
         The number of checkpoints removed. What stays can be read, resumed and forked as before.
         """
         ...

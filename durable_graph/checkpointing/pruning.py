@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -82,16 +82,22 @@ def check_keep_last(keep_last: int) -> None:
 
 
 def kept(
-    checkpoints: Iterable[CheckpointRow], parents: Mapping[int, int], thread: ThreadRow, keep_last: int
+    checkpoints: Iterable[CheckpointRow],
+    parents: Mapping[int, int],
+    thread: ThreadRow,
+    keep_last: int,
+    before: int | None = None,
 ) -> Kept | None:
-    """What a prune keeps: the newest `keep_last` root checkpoints in the head's lineage, and of every other namespace
-    that can still be reached what it was at since then. None without a root checkpoint: there is nothing to go by."""
+    """What a prune keeps: the newest `keep_last` root checkpoints in the head's lineage, those after them in time if
+    `before` says which, and of every other namespace that can still be reached what it was at since then. None without
+    a root checkpoint: there is nothing to go by."""
     intervals = tuple(rules.lineage(parents, thread.version))
     by_ns: dict[str, list[CheckpointRow]] = {}
     for row in sorted(checkpoints, key=lambda row: row.no):
         if rules.is_within(intervals, row.no):
             by_ns.setdefault(row.ns, []).append(row)
-    root = by_ns.pop("", [])[-keep_last:]
+    found = by_ns.pop("", [])
+    root = found[min(max(len(found) - keep_last, 0), _first_since(found, before)) :]
     if not root:
         return None
     stay = {"": root}
@@ -106,6 +112,13 @@ def kept(
         born={ns: min(row.born for row in rows) for ns, rows in stay.items()},
         intervals=intervals,
     )
+
+
+def _first_since(rows: Sequence[CheckpointRow], before: int | None) -> int:
+    """The index of the first row that is not older. Clocks go back, and what follows a row that stays does too."""
+    if before is None:
+        return len(rows)
+    return next((index for index, row in enumerate(rows) if row.at >= before), len(rows))
 
 
 def needed_values(keys: Iterable[ValueKey], keeps: Kept) -> set[tuple[str, str, int]]:

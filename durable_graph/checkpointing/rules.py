@@ -204,6 +204,11 @@ def sum_without(total: bytes, gone: Iterable[TaskRecord | NestedRecord], born: i
 # The other verbs ----------------------------------------------------------------------------------
 
 
+def is_to_be_deleted(thread: ThreadRow, seen: ThreadInfo | None) -> bool:
+    """Whether a deletion finds anything to do: not where the thread has moved since it was `seen`."""
+    return thread.status != "deleted" and (seen is None or seen == thread_info(thread))
+
+
 def tombstone(thread: ThreadRow) -> ThreadRow:
     """What `delete_thread` leaves: of a higher version and epoch, so that no writer that knew the thread still fits."""
     return msgspec.structs.replace(
@@ -266,11 +271,12 @@ def check_limit(limit: int) -> None:
         raise InvalidOptionError("limit", limit, allowed="a number from 1 on")
 
 
-def is_listed(thread: ThreadRow, status: Status | None) -> bool:
+def is_listed(thread: ThreadRow, status: Status | None, before: int | None) -> bool:
     """Whether a listing shows the thread: those of one status, or all but the deleted ones."""
-    return thread.status == status if status is not None else thread.status != "deleted"
+    is_old = before is None or thread.status_since < before
+    return is_old and (thread.status == status if status is not None else thread.status != "deleted")
 
 
 def thread_info(thread: ThreadRow) -> ThreadInfo:
     """The thread as a listing shows it."""
-    return ThreadInfo(thread.thread, thread.status, thread.status_since, thread.head, thread.version)
+    return ThreadInfo(thread.thread, thread.status, thread.status_since, thread.head, thread.version, thread.wseq)

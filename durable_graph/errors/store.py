@@ -56,6 +56,15 @@ class UnknownBackendError(DurableGraphError, LookupError):
         )
 
 
+class MissingDriverError(DurableGraphError, ImportError):
+    """A backend that is installed without the driver that it needs."""
+
+    def __init__(self, scheme: str, driver: str) -> None:
+        self.scheme = scheme
+        self.driver = driver
+        super().__init__(f"{scheme!r} needs {driver!r}, which is not installed: pip install {driver}")
+
+
 class CheckpointerMisuseError(DurableGraphError, RuntimeError):
     """A checkpointer used where or when it cannot be."""
 

@@ -18,6 +18,16 @@ class UnstorableValueError(DurableGraphError, TypeError):
         super().__init__(f"{channel}{path} is {with_article(type_name)} and cannot be stored: {why}; {remedy}")
 
 
+class UnstorableNameError(DurableGraphError, ValueError):
+    """A thread id, a namespace or a channel's name that the store cannot hold, refused before anything was stored."""
+
+    def __init__(self, what: str, name: str, why: str) -> None:
+        self.what = what
+        self.name = name
+        self.why = why
+        super().__init__(f"the {what} {name!r} cannot be stored: {why}; choose another one")
+
+
 class ValueTooLargeError(DurableGraphError, ValueError):
     """A value over the checkpointer's size limit. Sizes are in bytes, encoded."""
 

@@ -88,20 +88,25 @@ class CrashingSaver:
         return await self._call("history", lambda: self.inner.history(thread, ns, before=before, limit=limit))
 
     async def list_threads(
-        self, *, status: Status | None = None, limit: int = 100, after: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        before: int | None = None,
     ) -> list[ThreadInfo]:
         return await self._call(
-            "list_threads", lambda: self.inner.list_threads(status=status, limit=limit, after=after)
+            "list_threads", lambda: self.inner.list_threads(status=status, limit=limit, after=after, before=before)
         )
 
-    async def delete_thread(self, thread: str) -> None:
-        await self._call("delete_thread", lambda: self.inner.delete_thread(thread))
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
+        return await self._call("delete_thread", lambda: self.inner.delete_thread(thread, seen=seen))
 
     async def copy_thread(self, source: str, target: str) -> None:
         await self._call("copy_thread", lambda: self.inner.copy_thread(source, target))
 
-    async def prune(self, thread: str, *, keep_last: int = 1) -> int:
-        return await self._call("prune", lambda: self.inner.prune(thread, keep_last=keep_last))
+    async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
+        return await self._call("prune", lambda: self.inner.prune(thread, keep_last=keep_last, before=before))
 
     async def aclose(self) -> None:
         """Not a call of the run: a test closes what it opened, whatever happened."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing import Checkpointer, rules
 from durable_graph.errors import DurableGraphError
 from durable_graph.records import (
     STATUSES,
@@ -107,7 +107,11 @@ class Walk:
 
     async def _prune(self) -> None:
         thread, keep = self._random.choice(self._threads), self._random.choice((1, 2, 4, 9))
-        await self._ask(f"prune {thread} to {keep}", lambda saver: saver.prune(thread, keep_last=keep))
+        before = self._random.choice((None, None, self._at()))
+        await self._ask(
+            f"prune {thread} to {keep} before {before}",
+            lambda saver: saver.prune(thread, keep_last=keep, before=before),
+        )
         await self._look(thread)
 
     async def _copy(self) -> None:
@@ -123,9 +127,10 @@ class Walk:
         thread = self._random.choice(self._threads)
         if self._random.random() < 0.5:
             return
-        await self._ask(f"delete {thread}", lambda saver: saver.delete_thread(thread))
+        seen = self._random.choice((None, None, rules.thread_info(self._writers[thread][-1].thread)))
+        await self._ask(f"delete {thread} {seen}", lambda saver: saver.delete_thread(thread, seen=seen))
         grave = await self._savers[0].load(thread)
-        if grave is not None:
+        if grave is not None and grave.thread.status == "deleted":
             self._writers[thread].append(self._writers[thread][-1].reborn(grave.thread))
 
     async def _join(self) -> None:
@@ -152,10 +157,11 @@ class Walk:
         await self._ask(f"load {thread} {ns} {no}", lambda saver: saver.load(thread, ns, no))
         await self._ask(f"records {thread} {ns}", lambda saver: saver.load_records(thread, ns))
         await self._ask(f"history {thread} {ns}", lambda saver: saver.history(thread, ns, before=before, limit=limit))
-        await self._ask(f"list {status}", lambda saver: self._listed(saver, status))
+        since = random.choice((None, self._at()))
+        await self._ask(f"list {status} {since}", lambda saver: self._listed(saver, status, since))
 
-    async def _listed(self, saver: Checkpointer, status: Any) -> Any:
-        infos = await saver.list_threads(status=status, after=self._threads[0][:-1], limit=3)
+    async def _listed(self, saver: Checkpointer, status: Any, before: int | None) -> Any:
+        infos = await saver.list_threads(status=status, after=self._threads[0][:-1], limit=3, before=before)
         return [info for info in infos if info.thread in self._threads]
 
     async def _look(self, thread: str) -> None:

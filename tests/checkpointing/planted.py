@@ -183,9 +183,36 @@ class CountsTheBound(MemorySaver):
 
 class ListsAsCreated(MemorySaver):
     async def list_threads(
-        self, *, status: Status | None = None, limit: int = 100, after: str | None = None
+        self,
+        *,
+        status: Status | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        before: int | None = None,
     ) -> list[ThreadInfo]:
         return [rules.thread_info(found.row) for found in self._threads.values()][:limit]
+
+
+class ListsAnyTime(MemorySaver):
+    async def list_threads(
+        self,
+        *,
+        status: Status | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        before: int | None = None,
+    ) -> list[ThreadInfo]:
+        return await super().list_threads(status=status, limit=limit, after=after)
+
+
+class DeletesWhatHasGoneOn(MemorySaver):
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
+        return await super().delete_thread(thread)
+
+
+class PrunesOfAnyTime(MemorySaver):
+    async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
+        return await super().prune(thread, keep_last=keep_last)
 
 
 class AlwaysBumps(MemorySaver):
@@ -240,18 +267,20 @@ class MixesHistories(MemorySaver):
 
 
 class DeletesTheRootOnly(MemorySaver):
-    async def delete_thread(self, thread: str) -> None:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         stored = self._threads.get(thread)
-        await super().delete_thread(thread)
+        is_gone = await super().delete_thread(thread, seen=seen)
         if stored is not None:
             self._threads[thread].records = {ns: rows for ns, rows in stored.records.items() if ns}
+        return is_gone
 
 
 class DeletesTheTombstone(MemorySaver):
-    async def delete_thread(self, thread: str) -> None:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         if thread not in self._threads:
             raise UnknownThreadError(thread)
         del self._threads[thread]
+        return True
 
 
 class CopyShares(MemorySaver):
@@ -271,7 +300,7 @@ class CopyDropsNamespaces(MemorySaver):
     async def copy_thread(self, source: str, target: str) -> None:
         await super().copy_thread(source, target)
         copy = self._threads[target]
-        copy.checkpoints = {"": copy.checkpoints[""]}
+        copy.checkpoints = {ns: rows for ns, rows in copy.checkpoints.items() if ns == ""}
 
 
 class CopyOverwrites(MemorySaver):

@@ -118,9 +118,14 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_page_before_the_first_checkpoint_is_empty": (made(planted.CountsTheBound),),
     "a_page_has_room_for_something": (ruled("check_limit", lambda right, limit: None),),
     "threads_are_listed_by_id_page_by_page": (made(planted.ListsAsCreated),),
-    "threads_are_listed_by_status": (ruled("is_listed", lambda right, thread, status: True),),
+    "threads_are_listed_by_status": (ruled("is_listed", lambda right, thread, status, before: True),),
+    "threads_are_listed_by_the_time_of_their_status": (made(planted.ListsAnyTime),),
     "a_deleted_thread_leaves_a_tombstone": (made(planted.DeletesTheTombstone),),
     "deleting_what_never_existed_does_nothing": (made(planted.DeletesTheTombstone),),
+    "a_thread_that_has_gone_on_is_not_deleted_by_who_does_not_know": (
+        made(planted.DeletesWhatHasGoneOn),
+        made(planted.DeletesTheTombstone),
+    ),
     "a_writer_that_still_believes_in_a_deleted_thread_is_shut_out": (
         never_conflicts,
         ruled("_is_of_life", lambda right, unit, thread: True),
@@ -133,6 +138,11 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("copied", lambda right, source, target, grave: right(source, target, None)),
     ),
     "pruning_keeps_what_the_kept_need": (ruled("needed_values", prunes_needed_rows),),
+    "pruning_keeps_what_is_not_old_enough": (
+        made(planted.PrunesOfAnyTime),
+        # Each on its own: what follows one that is young enough goes.
+        ruled("_first_since", lambda right, rows, before: len(rows)),
+    ),
     "a_pruned_thread_is_read_and_gone_on_from": (
         ruled("needed_values", prunes_needed_rows),
         ruled("thread_after_prune", lambda right, thread, floor: replace(thread, gen=thread.gen + 1)),

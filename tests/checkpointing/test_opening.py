@@ -1,13 +1,14 @@
 """From a URL to a saver."""
 
 import asyncio
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from durable_graph.checkpointing import Checkpointer, MemorySaver, open_checkpointer
-from durable_graph.errors import InvalidOptionError, UnknownBackendError
+from durable_graph.errors import InvalidOptionError, MissingDriverError, UnknownBackendError
 from durable_graph_sqlite import SqliteSaver
 
 _METADATA = "Metadata-Version: 2.1\nName: some-backends\nVersion: 1\n"
@@ -47,11 +48,23 @@ def test_a_scheme_finds_its_backend(tmp_path: Path) -> None:
 
 
 def test_a_scheme_that_nobody_answers_to_is_refused() -> None:
-    with pytest.raises(UnknownBackendError, match="'postgres'") as caught:
-        open_checkpointer("postgres://localhost/runs")
+    with pytest.raises(UnknownBackendError, match="'mysql'") as caught:
+        open_checkpointer("mysql://localhost/runs")
     assert {"ours", "file"} <= set(caught.value.known)
     with pytest.raises(UnknownBackendError):
         open_checkpointer("runs.db")
+
+
+def test_a_backend_whose_driver_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.split(".")[0] == "durable_graph_postgres"]:
+        monkeypatch.delitem(sys.modules, module)
+    # What is None there cannot be imported.
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+
+    with pytest.raises(MissingDriverError, match="pip install asyncpg") as caught:
+        open_checkpointer("postgresql://localhost/runs")
+
+    assert (caught.value.scheme, caught.value.driver) == ("postgresql", "asyncpg")
 
 
 def test_what_is_no_checkpointer_is_refused() -> None:

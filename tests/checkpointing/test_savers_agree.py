@@ -1,15 +1,17 @@
-"""MemorySaver is SqliteSaver without a file: whatever the two are asked, they answer the same."""
+"""Whatever savers are asked, they answer as MemorySaver does."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from durable_graph.checkpointing import Checkpointer, MemorySaver
+from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.checkpointing import planted
 from tests.checkpointing.agreeing import Disagreement, Walk
+from tests.postgres.server import VERSIONS, started
 
 WALKS = 60
 CALLS = 60
@@ -19,6 +21,13 @@ CALLS = 60
 async def sqlite(tmp_path: Path) -> AsyncIterator[Checkpointer]:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         yield saver
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The DSN of a server of each version."""
+    with started(version=request.param) as server:
+        yield server.url
 
 
 async def _walk_through(left: Checkpointer, right: Checkpointer) -> None:
@@ -32,6 +41,11 @@ async def _walk_through(left: Checkpointer, right: Checkpointer) -> None:
 
 async def test_savers_agree_on_random_calls(sqlite: Checkpointer) -> None:
     await _walk_through(MemorySaver(), sqlite)
+
+
+async def test_postgres_agrees_on_random_calls(version: str) -> None:
+    async with PostgresSaver(version) as saver:
+        await _walk_through(MemorySaver(), saver)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Runs on a file that are cancelled at a moment of one's choice, and what is wrong afterwards."""
+"""Runs that are cancelled at a moment of one's choice, and what is wrong afterwards."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
-from durable_graph import END, START, CompiledGraph, ExecutionInfo, StateGraph
+from durable_graph import END, START, Checkpointer, CompiledGraph, ExecutionInfo, StateGraph
 from durable_graph._runtime.run import Durability
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
@@ -16,6 +16,7 @@ from tests.crash.graphs import THREAD, Shape, State, node, plain_node, watched_b
 from tests.crash.stored import read
 from tests.sqlite.inside import on_connection
 
+S = TypeVar("S", bound=Checkpointer)
 T = TypeVar("T")
 
 How = Literal["task.cancel", "twice", "anyio scope", "timeout"]
@@ -58,7 +59,7 @@ class Trigger:
 class TickingSaver(CrashingSaver):
     """Tells the trigger of every call."""
 
-    def __init__(self, inner: SqliteSaver, trigger: Trigger) -> None:
+    def __init__(self, inner: Checkpointer, trigger: Trigger) -> None:
         super().__init__(inner)
         self._trigger = trigger
 
@@ -101,30 +102,43 @@ class Cancelled:
 
 async def cancelled(how: How, mode: Durability, moment: Moment, path: Path) -> Cancelled:
     """Run, cancel, look, and go on with the same saver."""
+    others = asyncio.all_tasks()
+
+    async def look(sqlite: SqliteSaver) -> list[str]:
+        broken = [f"{task} was left behind" for task in asyncio.all_tasks() - others]
+        if await on_connection(sqlite, lambda db: db.in_transaction):
+            broken.append("the connection was left inside a transaction")
+        return broken
+
+    async with SqliteSaver(path) as sqlite:
+        got = await cancelled_on(sqlite, how, mode, moment, look)
+    got.broken.extend(f"{task} outlived the saver" for task in asyncio.all_tasks() - others)
+    return got
+
+
+async def cancelled_on(
+    saver: S, how: How, mode: Durability, moment: Moment, look: Callable[[S], Awaitable[list[str]]]
+) -> Cancelled:
+    """The same on an open saver. `look` says what is wrong with it right after the cancelled call."""
     started: list[str] = []
     ended: list[str] = []
-    others = asyncio.all_tasks()
-    async with SqliteSaver(path) as sqlite:
-        trigger = Trigger(moment, act=lambda: None)
+    trigger = Trigger(moment, act=lambda: None)
 
-        def witness(when: Literal["start", "end"], info: ExecutionInfo) -> None:
-            (started if when == "start" else ended).append(info.task_id)
-            trigger.tick()
+    def witness(when: Literal["start", "end"], info: ExecutionInfo) -> None:
+        (started if when == "start" else ended).append(info.task_id)
+        trigger.tick()
 
-        graph = BRANCHING.on(TickingSaver(sqlite, trigger))
-        with watched_by(witness):
-            was_cancelled = await _run_and_cancel(how, graph, mode, trigger)
-            events, finished, runs = trigger.events, set(ended), len(started)
-            broken = [f"{task} was left behind" for task in asyncio.all_tasks() - others]
-            if await on_connection(sqlite, lambda db: db.in_transaction):
-                broken.append("the connection was left inside a transaction")
-            state = await _go_on(graph, mode)
+    graph = BRANCHING.on(TickingSaver(saver, trigger))
+    with watched_by(witness):
+        was_cancelled = await _run_and_cancel(how, graph, mode, trigger)
+        events, finished, runs = trigger.events, set(ended), len(started)
+        broken = await look(saver)
+        state = await _go_on(graph, mode)
     again = finished & set(started[runs:])
     if again:
         broken.append(f"{len(again)} tasks had finished before the call returned, and ran again")
     if len(set(started)) != TASKS:
         broken.append(f"{len(set(started))} tasks ran instead of {TASKS}")
-    broken.extend(f"{task} outlived the saver" for task in asyncio.all_tasks() - others)
     return Cancelled(was_cancelled, events, state, broken)
 
 

@@ -1,9 +1,9 @@
-"""What a process does that is about to be killed, or that goes on after one: one run on a file, and a ledger of it."""
+"""What a process does that is about to be killed, or that goes on after one: one run on a store, and a ledger of it."""
 
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,6 +14,7 @@ import msgspec
 from durable_graph import (
     START,
     CheckpointCommitted,
+    Checkpointer,
     ExecutionInfo,
     Runtime,
     StateGraph,
@@ -23,19 +24,22 @@ from durable_graph._runtime.run import Durability
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver, group
 from tests.crash.graphs import THREAD, Shape, State, tell_witness, watched_by
+from tests.crash.stores import store_of
 from tests.sqlite.inside import on_connection
 
 T = TypeVar("T")
 
 WIDTH = 10
-DATABASE = "runs.db"
+# A call of a server takes some dozens.
+_MOST_TURNS = 60
 
 
 class Kill(msgspec.Struct, frozen=True):
     """The process kills itself at its `call`-th call of the store.
 
     "before" it and "after" it, or "inside": when SQLite is about to execute the call's `statement`-th statement, by
-    default the COMMIT, when everything is written and nothing is committed.
+    default the COMMIT, when everything is written and nothing is committed. Of a server, "inside" is while the call is
+    under way, some turns of the event loop after it began.
     """
 
     call: int
@@ -46,7 +50,8 @@ class Kill(msgspec.Struct, frozen=True):
 class Job(msgspec.Struct, frozen=True, tag=True):
     """One process. `life` names its ledger. `kill_after` is in seconds, and is somebody else's to see to.
 
-    `torn` plants a bug: what should be one transaction is a transaction for each statement.
+    `dsn` is the server's, where it is not a file. `torn` plants a bug: what should be one transaction is one for each
+    statement.
     """
 
     folder: str
@@ -56,6 +61,7 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     kill: Kill | None = None
     kill_after: float | None = None
     torn: bool = False
+    dsn: str = ""
 
     @property
     def ledger(self) -> Path:
@@ -74,22 +80,24 @@ class Ledger:
 
 
 class KillingSaver(CrashingSaver):
-    """Kills its process at the point. Whatever it had asked SQLite for by then is all that there is."""
+    """Kills its process at the point. Whatever it had asked the store for by then is all that there is."""
 
-    def __init__(self, inner: SqliteSaver, kill: Kill | None) -> None:
+    def __init__(self, inner: Checkpointer, kill: Kill | None) -> None:
         super().__init__(inner)
-        self._sqlite = inner
         self._kill = kill
         self._statements: int | None = None
 
     async def watch_statements(self) -> None:
         """Have SQLite tell of every statement before it is executed."""
-        await on_connection(self._sqlite, lambda db: db.set_trace_callback(self._on_statement))
+        if isinstance(self.inner, SqliteSaver):
+            await on_connection(self.inner, lambda db: db.set_trace_callback(self._on_statement))
 
     async def _call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         moment = self._kill.moment if self._kill is not None and self.calls + 1 == self._kill.call else None
         if moment == "before":
             kill_this_process()
+        if moment == "inside" and not isinstance(self.inner, SqliteSaver):
+            await self._die_during(super()._call(name, call))
         if moment == "inside":
             self._statements = 0
         answer = await super()._call(name, call)
@@ -98,6 +106,13 @@ class KillingSaver(CrashingSaver):
         if moment == "after":
             kill_this_process()
         return answer
+
+    async def _die_during(self, call: Coroutine[Any, Any, object]) -> None:
+        under_way = asyncio.create_task(call)
+        for _ in range(self.calls * 7 % _MOST_TURNS):
+            await asyncio.sleep(0)
+        kill_this_process()
+        await under_way
 
     def _on_statement(self, statement: str) -> None:
         if self._statements is None or self._kill is None:
@@ -144,8 +159,8 @@ async def live(job: Job, ready: Callable[[], object]) -> None:
     def witness(moment: Literal["start", "end"], info: ExecutionInfo) -> None:
         ledger.write(moment, info.task_id)
 
-    async with SqliteSaver(Path(job.folder) / DATABASE) as sqlite:
-        saver = KillingSaver(sqlite, job.kill)
+    async with store_of(Path(job.folder), job.dsn) as store:
+        saver = KillingSaver(store, job.kill)
         await saver.watch_statements()
         graph = TEN_BY_TWO.on(saver)
         given = None if job.resumes else TEN_BY_TWO.given

@@ -6,18 +6,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from durable_graph import Checkpointer
 from durable_graph._runtime.run import Durability
-from durable_graph_sqlite import SqliteSaver
-from tests.crash.child import DATABASE, TEN_BY_TWO, Job, Kill
+from tests.crash.child import TEN_BY_TWO, Job, Kill
 from tests.crash.fork_server import AnyJob, Ended
 from tests.crash.stored import NOTHING, Stored, read
+from tests.crash.stores import DATABASE, store_of
 from tests.crash.survival import Life, Survival
 
 
@@ -26,9 +27,10 @@ class ProcessFailedError(Exception):
 
 
 class ForkServer:
-    """Runs jobs, each in a process of its own."""
+    """Runs jobs, each in a process of its own. `dsn` is where they keep their threads, if not in files."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", dsn: str) -> None:
+        self.dsn: str = dsn
         self._process = process
 
     def run(self, job: AnyJob) -> Ended:
@@ -45,12 +47,12 @@ class ForkServer:
 
 
 @contextmanager
-def fork_server() -> Iterator[ForkServer]:
+def fork_server(dsn: str = "") -> Iterator[ForkServer]:
     """A server, and in the end none."""
     command = [sys.executable, "-W", "error", "-m", "tests.crash.fork_server"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
-        yield ForkServer(process)
+        yield ForkServer(process, dsn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,10 @@ class Killed:
 def undisturbed(server: ForkServer, folder: Path, mode: Durability) -> Killed:
     """A run that nothing happens to."""
     folder.mkdir()
-    ended = server.run(Job(str(folder), "first", mode, resumes=False))
+    ended = server.run(Job(str(folder), "first", mode, resumes=False, dsn=server.dsn))
     assert ended.signal is None
-    return Killed(Survival([_life(folder / "first")], [NOTHING, look(folder)]), was_killed=False, seconds=ended.seconds)
+    survival = Survival([_life(folder / "first")], [NOTHING, look(folder, server.dsn)])
+    return Killed(survival, was_killed=False, seconds=ended.seconds)
 
 
 def kill_and_go_on(
@@ -91,40 +94,47 @@ def kill_and_go_on(
 ) -> Killed:
     """Kill a process at a point or after some seconds, look at what it left, and have another one go on."""
     folder.mkdir()
-    ended = server.run(Job(str(folder), "first", mode, resumes=False, kill=kill, kill_after=kill_after, torn=torn))
+    job = Job(str(folder), "first", mode, resumes=False, kill=kill, kill_after=kill_after, torn=torn, dsn=server.dsn)
+    ended = server.run(job)
     assert ended.signal in (None, signal.SIGKILL)
     lives = [_life(folder / "first")]
-    found = [NOTHING, look(folder)]
+    found = [NOTHING, look(folder, server.dsn)]
     if not found[-1].is_finished:
-        after = server.run(Job(str(folder), "second", mode, resumes=found[-1].exists))
+        after = server.run(Job(str(folder), "second", mode, resumes=found[-1].exists, dsn=server.dsn))
         assert after.signal is None
         lives.append(_life(folder / "second"))
-        found.append(look(folder))
+        found.append(look(folder, server.dsn))
     return Killed(Survival(lives, found), was_killed=ended.signal is not None, seconds=ended.seconds)
 
 
-def look(folder: Path) -> Stored:
-    """What the file has."""
-    return asyncio.run(_read(folder))
+def look(folder: Path, dsn: str) -> Stored:
+    """What the store has."""
+    return asyncio.run(_read(folder, dsn))
+
+
+@asynccontextmanager
+async def looked_at(folder: Path, dsn: str) -> AsyncIterator[Checkpointer]:
+    """The store, to look at. Of a file it is a copy: who opens one that a dead process left repairs it."""
+    with nullcontext(folder) if dsn else _copied(folder) as place:
+        async with store_of(place, dsn) as store:
+            yield store
 
 
 @contextmanager
-def copied(folder: Path) -> Iterator[Path]:
-    """A copy of the file, to look at: who opens one that a dead process left repairs it."""
+def _copied(folder: Path) -> Iterator[Path]:
     copy = folder / "copy"
     copy.mkdir()
     for part in folder.glob(f"{DATABASE}*"):
         shutil.copyfile(part, copy / part.name)
     try:
-        yield copy / DATABASE
+        yield copy
     finally:
         shutil.rmtree(copy)
 
 
-async def _read(folder: Path) -> Stored:
-    with copied(folder) as path:
-        async with SqliteSaver(path) as saver:
-            return await read(TEN_BY_TWO.on(saver))
+async def _read(folder: Path, dsn: str) -> Stored:
+    async with looked_at(folder, dsn) as saver:
+        return await read(TEN_BY_TWO.on(saver))
 
 
 def _life(ledger: Path) -> Life:

@@ -1,6 +1,6 @@
 """A process that dies before, inside or after any call of the store: the next one goes on from exactly there."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
 
@@ -10,16 +10,24 @@ from durable_graph._runtime.run import Durability
 from tests.crash.conftest import IS_LONG, Tell
 from tests.crash.exploring import one_crash, two_crashes
 from tests.crash.graphs import SHAPES, Shape
-from tests.crash.places import InMemory, OnDisk, Place
+from tests.crash.places import InMemory, OnDisk, Place, on_server
+from tests.savers import SAVERS
 
 MODES: tuple[Durability, ...] = ("sync", "async", "exit")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Place]:
+@pytest.fixture(params=SAVERS)
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Place]]:
     """Makes stores that are empty."""
     numbers = count()
-    return InMemory if request.param == "memory" else lambda: OnDisk(tmp_path / f"{next(numbers)}.db")
+    match request.param:
+        case "memory":
+            yield InMemory
+        case "sqlite":
+            yield lambda: OnDisk(tmp_path / f"{next(numbers)}.db")
+        case _:
+            async with on_server(request.getfixturevalue("postgres")) as made:
+                yield made
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -15,6 +15,7 @@ from tests.crash.child import Kill
 from tests.crash.conftest import IS_LONG, Tell
 from tests.crash.killing import ForkServer, Killed, ProcessFailedError, fork_server, kill_and_go_on, undisturbed
 from tests.crash.oracle import violations
+from tests.postgres.server import started
 
 RANDOM_KILLS = 200 if IS_LONG else 12
 
@@ -24,8 +25,19 @@ INPUT, FIRST_RECORD, SECOND_RECORD, FIRST_COMMIT = 2, 3, 4, 5
 EVERY_CALL = range(1, 9)
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
+    """One whose processes use files, and one whose processes use a server."""
+    if request.param == "sqlite":
+        with fork_server() as running:
+            yield running
+    else:
+        with started() as database, fork_server(database.url) as running:
+            yield running
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
+def server_with_files() -> Iterator[ForkServer]:
     with fork_server() as running:
         yield running
 
@@ -77,15 +89,15 @@ def test_a_kill_at_any_call_of_the_store_loses_nothing(
 
 
 def test_a_kill_at_any_statement_of_a_transaction_leaves_none_of_it(
-    server: ForkServer, tmp_path: Path, tell: Tell
+    server_with_files: ForkServer, tmp_path: Path, tell: Tell
 ) -> None:
-    wanted = undisturbed(server, tmp_path / "undisturbed", "sync")
+    wanted = undisturbed(server_with_files, tmp_path / "undisturbed", "sync")
     tally = Tally()
 
     for call in EVERY_CALL if IS_LONG else (INPUT, FIRST_RECORD, SECOND_RECORD, FIRST_COMMIT):
         for statement in count(1):
             folder = tmp_path / f"{call} {statement}"
-            killed = kill_and_go_on(server, folder, "sync", kill=Kill(call, "inside", statement))
+            killed = kill_and_go_on(server_with_files, folder, "sync", kill=Kill(call, "inside", statement))
             if not killed.was_killed:
                 break
             assert tally.add(killed, wanted, "sync") == [], (call, statement)
@@ -94,14 +106,14 @@ def test_a_kill_at_any_statement_of_a_transaction_leaves_none_of_it(
     tell(f"at every statement: {tally}")
 
 
-def test_a_kill_inside_a_transaction_that_is_none_is_noticed(server: ForkServer, tmp_path: Path) -> None:
-    wanted = undisturbed(server, tmp_path / "undisturbed", "sync")
+def test_a_kill_inside_a_transaction_that_is_none_is_noticed(server_with_files: ForkServer, tmp_path: Path) -> None:
+    wanted = undisturbed(server_with_files, tmp_path / "undisturbed", "sync")
 
     noticed: list[object] = []
     for statement in range(1, 6):
         try:
             kill = Kill(FIRST_COMMIT, "inside", statement)
-            killed = kill_and_go_on(server, tmp_path / f"{statement}", "sync", kill=kill, torn=True)
+            killed = kill_and_go_on(server_with_files, tmp_path / f"{statement}", "sync", kill=kill, torn=True)
             noticed.extend(violations(wanted.survival, killed.survival, "sync"))
         except (DurableGraphError, ProcessFailedError) as error:
             noticed.append(error)

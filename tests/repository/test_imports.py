@@ -22,6 +22,7 @@ LOADS_BACKENDS = "durable_graph/checkpointing/opening.py"
 DEPENDENCIES = {
     "durable_graph": {"anyio", "msgspec", "typing_extensions"},
     "durable_graph_sqlite": {"aiosqlite", "durable_graph", "msgspec"},
+    "durable_graph_postgres": {"asyncpg", "durable_graph"},
 }
 
 

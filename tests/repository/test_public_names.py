@@ -10,6 +10,7 @@ import pytest
 
 import durable_graph
 from durable_graph import DurableGraphError, MemorySaver, errors
+from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.repository.tree import PACKAGES, ROOT
 
@@ -50,4 +51,9 @@ def test_the_entry_points_lead_to_savers() -> None:
 
     savers = {scheme: pkgutil.resolve_name(target) for scheme, target in found.items()}
 
-    assert savers == {"memory": MemorySaver, "sqlite": SqliteSaver}
+    assert savers == {
+        "memory": MemorySaver,
+        "sqlite": SqliteSaver,
+        "postgresql": PostgresSaver,
+        "postgres": PostgresSaver,
+    }

@@ -5,7 +5,11 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"durable_graph": ROOT / "durable_graph", "durable_graph_sqlite": ROOT / "backends/durable_graph_sqlite"}
+PACKAGES = {
+    "durable_graph": ROOT / "durable_graph",
+    "durable_graph_sqlite": ROOT / "backends/durable_graph_sqlite",
+    "durable_graph_postgres": ROOT / "backends/durable_graph_postgres",
+}
 
 
 def tracked_files() -> list[Path]:

@@ -112,9 +112,9 @@ SELECT ns, born, ord, rank, revision, commit_id, value, digest
   FROM tasks WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :hi ORDER BY born, ord;
 
 -- name: list_threads
-SELECT thread, status, status_since, head, version
-  FROM threads WHERE thread > :after AND status <> :deleted ORDER BY thread LIMIT :limit;
+SELECT thread, status, status_since, head, version, wseq
+  FROM threads WHERE thread > :after AND status <> :deleted AND status_since < :before ORDER BY thread LIMIT :limit;
 
 -- name: list_threads_of_status
-SELECT thread, status, status_since, head, version
-  FROM threads WHERE status = :status AND thread > :after ORDER BY thread LIMIT :limit;
+SELECT thread, status, status_since, head, version, wseq
+  FROM threads WHERE status = :status AND thread > :after AND status_since < :before ORDER BY thread LIMIT :limit;

@@ -4,7 +4,7 @@ from durable_graph.checkpointing import Checkpointer, verify_page
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import HistoryPage
 from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, commit, loaded, raises, save, some_thread
-from durable_graph.testing.rows import Step, state_of, states_of
+from durable_graph.testing.rows import Step, Writer, state_of, states_of
 
 
 class ReadClauses(SaverUnderTest):
@@ -110,6 +110,18 @@ class ReadClauses(SaverUnderTest):
             assert [info.thread for info in await saver.list_threads()] == ["done", "failed", "running"]
             (info,) = await saver.list_threads(status="done")
             assert (info.since, info.head) == (7, 4)
+
+    async def test_threads_are_listed_by_the_time_of_their_status(self) -> None:
+        async with self.saver() as saver:
+            for name, time in (("a", 30), ("b", 10), ("c", 20), ("d", 5)):
+                writer = Writer.of(name)
+                await saver.commit(
+                    writer.unit(Step({"count": b"1"}), at=time, status="running" if time == 5 else "done")
+                )
+            assert [info.thread for info in await saver.list_threads(before=21)] == ["b", "c", "d"]
+            assert [info.thread for info in await saver.list_threads(status="done", before=20)] == ["b"]
+            assert [info.thread for info in await saver.list_threads(before=31, after="a", limit=2)] == ["b", "c"]
+            assert await saver.list_threads(before=5) == []
 
 
 async def _pages(saver: Checkpointer, limit: int) -> list[HistoryPage]:

@@ -13,7 +13,7 @@ from durable_graph.testing.conformance.saver_under_test import (
     save,
     some_thread,
 )
-from durable_graph.testing.rows import Step, state_of, states_of
+from durable_graph.testing.rows import Step, Writer, state_of, states_of
 
 
 class UpkeepClauses(SaverUnderTest):
@@ -41,6 +41,22 @@ class UpkeepClauses(SaverUnderTest):
             await saver.delete_thread("thread")
             assert await saver.load("thread") is None
             await some_thread(saver)
+
+    async def test_a_thread_that_has_gone_on_is_not_deleted_by_who_does_not_know(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+            (info,) = await saver.list_threads()
+            await commit(saver, writer, Step({"count": b"4"}))
+            assert not await saver.delete_thread("thread", seen=info)
+            (info,) = await saver.list_threads()
+            await save(saver, writer, writer.batch(writer.record()))
+            assert not await saver.delete_thread("thread", seen=info)
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+            (info,) = await saver.list_threads()
+            for _ in range(2):
+                assert await saver.delete_thread("thread", seen=info)
+            assert await saver.list_threads() == []
+            assert await saver.delete_thread("nobody", seen=info)
 
     async def test_a_writer_that_still_believes_in_a_deleted_thread_is_shut_out(self) -> None:
         async with self.saver() as saver:
@@ -146,6 +162,22 @@ class UpkeepClauses(SaverUnderTest):
             gone = await saver.load("thread", no=42)
             assert gone is not None
             assert gone.checkpoint is None
+
+    async def test_pruning_keeps_what_is_not_old_enough(self) -> None:
+        async with self.saver() as saver:
+            writer = Writer.of("thread")
+            # A clock may go back: what follows a checkpoint that stays, stays.
+            for number, time in enumerate((10, 20, 30, 15, 40), 1):
+                unit = writer.unit(Step({"count": b"%d" % number}), at=time)
+                await saver.commit(unit)
+                writer.applied(unit)
+            assert await saver.prune("thread", before=5) == 0
+            assert await saver.prune("thread", before=25) == 2
+            assert await saver.prune("thread", keep_last=2, before=99) == 1
+            page = await saver.history("thread", limit=10)
+            assert page is not None
+            verify_page(page)
+            assert states_of(page) == {no: writer.state(no) for no in (4, 5)}
 
     async def test_a_pruned_thread_is_read_and_gone_on_from(self) -> None:
         async with self.saver() as saver:

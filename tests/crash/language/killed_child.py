@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 
 from durable_graph._runtime.run import Durability
-from durable_graph_sqlite import SqliteSaver
-from tests.crash.child import DATABASE, Kill, KillingSaver
+from tests.crash.child import Kill, KillingSaver
 from tests.crash.language.client import Client
 from tests.crash.language.everything import EVERYTHING
 from tests.crash.language.lines import Line
 from tests.crash.language.saying import Said, heard_by
 from tests.crash.language.stories import Progress
+from tests.crash.stores import store_of
 
 
 class StoryJob(msgspec.Struct, frozen=True, tag=True):
@@ -25,6 +25,7 @@ class StoryJob(msgspec.Struct, frozen=True, tag=True):
     kill: Kill | None = None
     kill_after: float | None = None
     is_impatient: bool = False
+    dsn: str = ""
 
     @property
     def ledger(self) -> Path:
@@ -55,8 +56,8 @@ async def live(job: StoryJob, ready: Callable[[], object]) -> None:
         new.write_bytes(msgspec.json.encode(progress))
         new.replace(job.progress)
 
-    async with SqliteSaver(Path(job.folder) / DATABASE) as sqlite:
-        saver = KillingSaver(sqlite, job.kill)
+    async with store_of(Path(job.folder), job.dsn) as store:
+        saver = KillingSaver(store, job.kill)
         await saver.watch_statements()
         graph = EVERYTHING.build(saver)
         client = Client(EVERYTHING, progress, graph, job.mode, write, remember, job.is_impatient)

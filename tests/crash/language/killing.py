@@ -9,9 +9,8 @@ from pathlib import Path
 import msgspec
 
 from durable_graph._runtime.run import Durability
-from durable_graph_sqlite import SqliteSaver
 from tests.crash.child import Kill
-from tests.crash.killing import ForkServer, copied
+from tests.crash.killing import ForkServer, looked_at
 from tests.crash.language.everything import EVERYTHING
 from tests.crash.language.kept import NOTHING, Kept, look
 from tests.crash.language.killed_child import StoryJob, read_progress
@@ -50,23 +49,22 @@ def serve(
     found: list[Kept] = [NOTHING]
     while True:
         dies = fate(len(lives))
-        job = StoryJob(str(folder), f"life {len(lives)}", mode, dies.kill, dies.after, is_impatient)
+        job = StoryJob(str(folder), f"life {len(lives)}", mode, dies.kill, dies.after, is_impatient, server.dsn)
         ended = server.run(job)
         assert ended.signal in (None, signal.SIGKILL)
         lives.append(_life(job.ledger, has_crashed=ended.signal is not None))
         # A graph may be told to have begun before any code in it says so.
         namespaces = {said.spot.ns for life in lives for said in life.said}
         namespaces |= {ns for life in lives for ns, _ in life.told_checkpoints}
-        found.append(asyncio.run(_look(folder, namespaces)))
+        found.append(asyncio.run(_look(folder, server.dsn, namespaces)))
         if ended.signal is None:
             kills = len(lives) - 1
             return Served(Survival(lives, found, read_progress(job.progress)), kills, ended.seconds)
 
 
-async def _look(folder: Path, namespaces: set[str]) -> Kept:
-    with copied(folder) as path:
-        async with SqliteSaver(path) as saver:
-            return await look(EVERYTHING.build(saver), namespaces)
+async def _look(folder: Path, dsn: str, namespaces: set[str]) -> Kept:
+    async with looked_at(folder, dsn) as saver:
+        return await look(EVERYTHING.build(saver), namespaces)
 
 
 def _life(ledger: Path, *, has_crashed: bool) -> Life:

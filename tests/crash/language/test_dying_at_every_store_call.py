@@ -3,7 +3,7 @@
 The client answers, edits and steers. Nothing that it was told is undone, and nothing that it said is asked again.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from tests.crash.language.all_stories import SHORT_STORIES, STORIES
 from tests.crash.language.everything import EVERYTHING
 from tests.crash.language.exploring import one_crash, two_crashes
 from tests.crash.language.stories import Story
-from tests.crash.places import InMemory, OnDisk
+from tests.crash.places import InMemory, OnDisk, Place, on_server
 
 MODES: tuple[Durability, ...] = ("sync", "async", "exit")
 
 # Of how many moments one is tried, where not all are. None of the numbers has the factor 3: a call has three moments,
 # and each of them has its turn.
 MANY, SOME, FEW = (1, 1, 1) if IS_LONG else (4, 11, 41)
-ON_FILES = [
+TAKING_TIME = [
     (story, mode) for place, story in enumerate(STORIES) for mode in (MODES if IS_LONG else [MODES[place % len(MODES)]])
 ]
 OF_PAIRS = 4 if IS_LONG else 19
@@ -40,13 +40,26 @@ async def test_a_client_comes_to_the_same_end_whenever_a_process_dies(
     tell(f"{story.name}, {mode}, memory: {len(tried)} crashes, 0 violations")
 
 
-@pytest.mark.parametrize(("story", "mode"), ON_FILES, ids=[f"{story.name}-{mode}" for story, mode in ON_FILES])
-async def test_it_does_so_on_a_file(story: Story, mode: Durability, tmp_path: Path, tell: Tell) -> None:
-    tried = [each async for each in one_crash(story, files_in(tmp_path), mode, FEW if story is EVERYTHING else SOME)]
+@pytest.fixture(params=["sqlite", "postgres"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Place]]:
+    """Makes stores that are empty, in which every call takes a while."""
+    numbers = count()
+    if request.param == "sqlite":
+        yield lambda: OnDisk(tmp_path / f"{next(numbers)}.db")
+    else:
+        async with on_server(request.getfixturevalue("postgres")) as made:
+            yield made
+
+
+@pytest.mark.parametrize(("story", "mode"), TAKING_TIME, ids=[f"{story.name}-{mode}" for story, mode in TAKING_TIME])
+async def test_it_does_so_where_calls_take_time(
+    story: Story, mode: Durability, place: Callable[[], Place], tell: Tell
+) -> None:
+    tried = [each async for each in one_crash(story, place, mode, FEW if story is EVERYTHING else SOME)]
 
     assert [each for each in tried if each[1]] == []
     assert tried
-    tell(f"{story.name}, {mode}, sqlite: {len(tried)} crashes, 0 violations")
+    tell(f"{story.name}, {mode}, on a disk or a server: {len(tried)} crashes, 0 violations")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -68,9 +81,3 @@ async def test_a_process_that_dies_while_it_goes_on_is_survived_as_well(
     assert [each for each in tried if each[1]] == []
     assert len(tried) > 3
     tell(f"{story.name}, {mode}: {len(tried)} pairs of crashes, 0 violations")
-
-
-def files_in(folder: Path) -> Callable[[], OnDisk]:
-    """Makes stores that are empty."""
-    numbers = count()
-    return lambda: OnDisk(folder / f"{next(numbers)}.db")

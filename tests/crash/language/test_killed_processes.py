@@ -16,6 +16,7 @@ from tests.crash.killing import ForkServer, fork_server
 from tests.crash.language.everything import EVERYTHING
 from tests.crash.language.killing import ITS_OWN, Fate, Served, serve
 from tests.crash.language.oracle import violations
+from tests.postgres.server import started
 
 MODES: tuple[Durability, ...] = ("sync", "async", "exit")
 
@@ -24,10 +25,15 @@ EVERY = 1 if IS_LONG else 47
 TIMES = 60 if IS_LONG else 2
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with fork_server() as running:
-        yield running
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
+    """One whose processes use files, and one whose processes use a server."""
+    if request.param == "sqlite":
+        with fork_server() as running:
+            yield running
+    else:
+        with started() as database, fork_server(database.url) as running:
+            yield running
 
 
 @dataclass(slots=True)

@@ -1,0 +1,176 @@
+"""Group commit: what is asked for while a statement is under way goes into the next one, together.
+
+Each thread's requests keep their order. One whose outcome the statement cannot decide, or that met an error there, is
+made again in a transaction of its own, which finds out what became of it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Any, NamedTuple
+
+from durable_graph.errors import DurableGraphError
+from durable_graph.records import CommitUnit, WritesBatch
+from durable_graph_postgres import writing
+from durable_graph_postgres.database import Database
+from durable_graph_postgres.failures import FAILURES
+from durable_graph_postgres.knowledge import Knowledge
+from durable_graph_postgres.moves import Move, digest_of, move_of, parameters, plain_parameters
+from durable_graph_postgres.session import Session
+from durable_graph_postgres.writing import Wrote
+
+_LARGEST_GROUP = 256
+
+Other = Callable[[Session], Awaitable[Wrote]]
+
+
+class Request(NamedTuple):
+    """A write that was asked for, and who waits for its result."""
+
+    thread: str
+    wanted: CommitUnit | WritesBatch | Other
+    answer: "asyncio.Future[Any]"
+
+
+class GroupCommit:
+    """Sends writes in as few statements as there can be. It owns the tasks that do."""
+
+    def __init__(self, database: Database, knowledge: Knowledge) -> None:
+        self._database = database
+        self._knowledge = knowledge
+        self._waiting: dict[str, deque[Request]] = {}
+        self._busy: set[str] = set()
+        self._flushing: asyncio.Task[None] | None = None
+        self._alone: set[asyncio.Task[None]] = set()
+
+    async def run(self, thread: str, wanted: CommitUnit | WritesBatch | Other) -> Any:
+        """What became of it, once that is durable. Cancelling the caller neither stops nor tears it."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        # The answer may be an error that nobody is left to hear.
+        answer.add_done_callback(_hear)
+        self._waiting.setdefault(thread, deque()).append(Request(thread, wanted, answer))
+        self._wake()
+        # A caller that is cancelled takes its answer along, not the request.
+        return await answer
+
+    async def settle(self) -> None:
+        """Return when nothing is under way."""
+        while under_way := {*self._alone, *([self._flushing] if self._flushing else [])}:
+            await asyncio.wait(under_way)
+
+    def _wake(self) -> None:
+        if self._flushing is None and any(thread not in self._busy for thread in self._waiting):
+            # In a context of its own: it serves whoever comes, not the caller that happened to be the first.
+            self._flushing = asyncio.get_running_loop().create_task(self._flush(), context=Context())
+
+    async def _flush(self) -> None:
+        try:
+            while group := self._next_group():
+                moves: dict[int, tuple[Request, Move]] = {}
+                for request in group:
+                    move = self._move_of(request)
+                    if move is None or move.tid in moves:
+                        self._begin_alone(request)
+                    else:
+                        moves[move.tid] = request, move
+                if moves:
+                    await self._send(moves)
+        finally:
+            self._flushing = None
+
+    def _next_group(self) -> list[Request]:
+        group: list[Request] = []
+        for thread in [thread for thread in self._waiting if thread not in self._busy][:_LARGEST_GROUP]:
+            queue = self._waiting[thread]
+            group.append(queue.popleft())
+            self._busy.add(thread)
+            if not queue:
+                del self._waiting[thread]
+        return group
+
+    def _move_of(self, request: Request) -> Move | None:
+        if not isinstance(request.wanted, CommitUnit | WritesBatch):
+            return None
+        return move_of(request.wanted, self._knowledge.of(request.thread))
+
+    async def _send(self, moves: dict[int, tuple[Request, Move]]) -> None:
+        name, given = _statement([move for _, move in moves.values()])
+        try:
+            made = {tid for (tid,) in await self._database.once_in_turn(lambda db: db.rows(name, *given))}
+        except FAILURES:
+            # None of them was made, or all: nobody knows. And of a damaged thread not all are to blame.
+            for request, move in moves.values():
+                self._knowledge.forget(request.thread)
+                self._begin_alone(request, Wrote(move.result, move.known))
+            return
+        except BaseException:
+            for request, _ in moves.values():
+                self._busy.discard(request.thread)
+                request.answer.cancel()
+            raise
+        for tid, (request, move) in moves.items():
+            if tid in made:
+                self._knowledge.learn(request.thread, move.known, move.digest, move.places)
+                self._busy.discard(request.thread)
+                if not request.answer.done():
+                    request.answer.set_result(move.result)
+            else:
+                self._knowledge.forget(request.thread)
+                self._begin_alone(request)
+
+    def _begin_alone(self, request: Request, tried: Wrote | None = None) -> None:
+        task = asyncio.get_running_loop().create_task(self._make_alone(request, tried), context=Context())
+        self._alone.add(task)
+        task.add_done_callback(self._alone.discard)
+
+    async def _make_alone(self, request: Request, tried: Wrote | None) -> None:
+        """`tried` is what an attempt would have come to whose outcome nobody knows."""
+
+        async def attempt(db: Session) -> Wrote:
+            nonlocal tried
+            if tried is None or not await writing.is_at(db, request.thread, tried.known):
+                tried = await _written(db, request)
+            return tried
+
+        try:
+            wrote = await self._database.write(attempt, request.thread)
+        except (DurableGraphError, Exception) as error:
+            self._knowledge.forget(request.thread)
+            if not request.answer.done():
+                request.answer.set_exception(error)
+        else:
+            self._learn(request, wrote)
+            if not request.answer.done():
+                request.answer.set_result(wrote.result)
+        finally:
+            if not request.answer.done():
+                request.answer.cancel()
+            self._busy.discard(request.thread)
+            self._wake()
+
+    def _learn(self, request: Request, wrote: Wrote) -> None:
+        self._knowledge.forget(request.thread)
+        if wrote.known is not None and isinstance(request.wanted, CommitUnit | WritesBatch):
+            places = frozenset((each.ns, each.born, each.ord) for each in request.wanted.records)
+            self._knowledge.learn(request.thread, wrote.known, digest_of(wrote.known), places)
+
+
+async def _written(db: Session, request: Request) -> Wrote:
+    if isinstance(request.wanted, CommitUnit):
+        return await writing.commit(db, request.wanted)
+    if isinstance(request.wanted, WritesBatch):
+        return await writing.save_writes(db, request.wanted)
+    return await request.wanted(db)
+
+
+def _statement(moves: list[Move]) -> tuple[str, list[Any]]:
+    """The name of the statement that makes these moves, and its parameters."""
+    if len(moves) == 1 and moves[0].is_plain:
+        return "apply_plain", plain_parameters(moves[0])
+    return "apply", parameters(moves)
+
+
+def _hear(answer: "asyncio.Future[Any]") -> None:
+    if not answer.cancelled():
+        answer.exception()

@@ -1,0 +1,184 @@
+"""What a write will make of a thread, worked out from what is known of it: no I/O.
+
+A thread's row has a digest of all that is in it and of what it vouches for. Who knows the row can say beforehand what
+it becomes, and one statement makes it so if the digest is still that of the row that was known. What depends on more
+than the row - a fork, a record that takes another's place - is left to `writing`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from durable_graph.checkpointing import rules
+from durable_graph.checkpointing.columns import (
+    Columns,
+    LockedThread,
+    Sums,
+    checkpoint_columns,
+    key_of,
+    record_columns,
+    thread_columns,
+    value_columns,
+)
+from durable_graph.checkpointing.digests import EMPTY_STATE, line_digest, thread_digest
+from durable_graph.records import CommitResult, Committed, CommitUnit, Saved, SaveResult, TaskRecord, WritesBatch
+
+Place = tuple[str, int, int]
+"""Where a task record is: its namespace, `born` and `ord`."""
+
+_WIDTHS = (17, 4, 10, 8, 9)
+
+
+class Known(NamedTuple):
+    """A thread as it was last seen. `places` are task records that are there, of those since its version."""
+
+    thread: LockedThread
+    digest: bytes
+    places: frozenset[Place]
+
+
+class Move(NamedTuple):
+    """A write of which it is known what it makes of its thread, and the rows that it adds.
+
+    `before` is the digest that the thread's row has to have; None where there is to be no row.
+    """
+
+    tid: int
+    thread: Mapping[str, Any]
+    before: bytes | None
+    known: LockedThread
+    result: CommitResult | SaveResult
+    lines: Sequence[Columns] = ()
+    checkpoints: Sequence[Columns] = ()
+    values: Sequence[Columns] = ()
+    records: Sequence[Columns] = ()
+    places: frozenset[Place] = frozenset()
+
+    @property
+    def digest(self) -> bytes:
+        """That of the thread's row after it."""
+        digest: bytes = self.thread["digest"]
+        return digest
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one superstep's: one checkpoint more, of a thread that is there."""
+        return self.before is not None and len(self.checkpoints) == 1 and not self.records and not self.lines
+
+
+def digest_of(thread: LockedThread) -> bytes:
+    """The digest that the thread's row has."""
+    return thread_digest(thread.row, *thread.sums)
+
+
+def move_of(request: CommitUnit | WritesBatch, known: Known | None) -> Move | None:
+    """What the request makes of the thread, if it is as it is `known`; None if that takes a look at the store."""
+    places = frozenset((record.ns, record.born, record.ord) for record in request.records)
+    if len(places) != len(request.records) or (known is not None and places & known.places):
+        return None
+    if isinstance(request, CommitUnit):
+        return _committed(request, known, places)
+    return _saved(request, known, places)
+
+
+def _committed(unit: CommitUnit, known: Known | None, places: frozenset[Place]) -> Move | None:
+    seen = known.thread if known else None
+    before = seen.row if seen else None
+    if unit.fork_of is not None or (before is None and unit.expected) or rules.decide(unit, before) is not None:
+        return None
+    row = rules.thread_after_commit(unit, before)
+    heads = [new.row for new in unit.checkpoints if new.row.ns == ""]
+    if heads:
+        born = heads[-1].born
+        if not rules.is_bare(unit, born, row.head):
+            return None
+        writes = EMPTY_STATE
+    elif seen is not None:
+        born = seen.born
+        writes = rules.sum_with(seen.sums.writes, _all_new(unit.records), born, row.head)
+    else:
+        return None
+    tid, line = key_of(unit.thread), rules.new_line(unit, before)
+    lines: list[Columns] = []
+    lines_sum = seen.sums.lines if seen else EMPTY_STATE
+    if line is not None:
+        lines_sum = line_digest(unit.origin, *line)
+        lines.append((tid, *line, lines_sum))
+    return _move(
+        LockedThread(row, Sums(writes, lines_sum), born),
+        known,
+        Committed(unit.version),
+        lines=lines,
+        checkpoints=[checkpoint_columns(tid, new.row) for new in unit.checkpoints],
+        values=[value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values],
+        records=unit.records,
+        places=places,
+    )
+
+
+def _saved(batch: WritesBatch, known: Known | None, places: frozenset[Place]) -> Move | None:
+    if known is None or not rules.accepts(batch, known.thread.row):
+        return None
+    seen = known.thread
+    row = rules.thread_after_save(batch, seen.row, batch.records, bumped=bool(batch.records))
+    writes = rules.sum_with(seen.sums.writes, _all_new(batch.records), seen.born, row.head)
+    after = LockedThread(row, Sums(writes, seen.sums.lines), seen.born)
+    result = Saved(row.wseq, bool(batch.records), batch.records)
+    return _move(after, known, result, records=batch.records, places=places)
+
+
+def _all_new(records: Iterable[TaskRecord]) -> list[rules.Replacement]:
+    return [(None, record) for record in records]
+
+
+def _move(
+    after: LockedThread,
+    known: Known | None,
+    result: CommitResult | SaveResult,
+    *,
+    records: Iterable[TaskRecord],
+    places: frozenset[Place],
+    lines: Sequence[Columns] = (),
+    checkpoints: Sequence[Columns] = (),
+    values: Sequence[Columns] = (),
+) -> Move:
+    tid = key_of(after.row.thread)
+    return Move(
+        tid,
+        thread_columns(after.row, after.sums),
+        known.digest if known else None,
+        after,
+        result,
+        lines,
+        checkpoints,
+        values,
+        [record_columns(tid, record) for record in records],
+        places,
+    )
+
+
+def parameters(moves: Sequence[Move]) -> list[list[Any]]:
+    """The parameters of the statement that makes these moves: a list for each column."""
+    ordered = sorted(moves, key=lambda move: move.tid)
+    tables: tuple[list[Columns], ...] = (
+        [(*move.thread.values(), move.before) for move in ordered],
+        [row for move in ordered for row in move.lines],
+        [row for move in ordered for row in move.checkpoints],
+        [row for move in ordered for row in move.values],
+        [row for move in ordered for row in move.records],
+    )
+    return [column for rows, width in zip(tables, _WIDTHS, strict=True) for column in _columns(rows, width)]
+
+
+_SWAPPED = ("version", "head", "epoch", "status", "status_since", "commit_id", "writes_digest", "digest")
+
+
+def plain_parameters(move: Move) -> list[Any]:
+    """The parameters of the statement that makes one plain move: a list for each column of the values, at the end."""
+    ((tid, *checkpoint),) = move.checkpoints
+    values = [(channel, prev, kind, digest, value) for _, _, channel, _, prev, kind, digest, value in move.values]
+    swapped = (move.thread[name] for name in _SWAPPED)
+    return [tid, move.before, *swapped, *checkpoint, *_columns(values, 5)]
+
+
+def _columns(rows: Sequence[Columns], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

@@ -1,0 +1,55 @@
+"""Which names PostgreSQL can hold: its text has no NUL characters, and no halves of surrogate pairs."""
+
+from collections.abc import Iterable
+
+from durable_graph.errors import InvalidOptionError, UnstorableNameError
+from durable_graph.records import CommitUnit, WritesBatch
+
+_LONGEST_SCHEMA = 63
+
+
+def check_schema(name: str) -> None:
+    """Raises `InvalidOptionError`."""
+    # PostgreSQL cuts off what is longer, and two such names may then be one.
+    length = len(name.encode("utf-8", "replace"))
+    if not 0 < length <= _LONGEST_SCHEMA or not _is_text(name):
+        raise InvalidOptionError("schema", name, allowed=f"the name of a schema, of up to {_LONGEST_SCHEMA} bytes")
+
+
+def check_thread(thread: str) -> None:
+    """Raises `UnstorableNameError`."""
+    _check("thread id", thread)
+
+
+def check_namespace(ns: str) -> None:
+    """Raises `UnstorableNameError`."""
+    _check("namespace", ns)
+
+
+def check_names(written: CommitUnit | WritesBatch) -> None:
+    """Look at all names in what is to be written. Raises `UnstorableNameError`."""
+    check_thread(written.thread)
+    for record in written.records:
+        check_namespace(record.ns)
+    if isinstance(written, CommitUnit):
+        for new in written.checkpoints:
+            check_namespace(new.row.ns)
+            _check_all("channel", (value.channel for value in new.values))
+
+
+def _check_all(what: str, names: Iterable[str]) -> None:
+    for name in names:
+        _check(what, name)
+
+
+def _check(what: str, name: str) -> None:
+    if not _is_text(name):
+        why = "has no NUL characters" if "\x00" in name else "has no halves of surrogate pairs"
+        raise UnstorableNameError(what, name, f"PostgreSQL's text {why}")
+
+
+def _is_text(name: str) -> bool:
+    # What most names are is known to be fine at once.
+    if name.isascii():
+        return "\x00" not in name
+    return "\x00" not in name and not any("\ud800" <= character <= "\udfff" for character in name)

@@ -1,0 +1,117 @@
+"""From a DSN or a pool to tables of ours: they are created, migrated, or refused and left as they are."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import asyncpg
+
+from durable_graph.errors import StoreFormatError, StoreReadOnlyError
+from durable_graph_postgres.database import Database
+from durable_graph_postgres.failures import is_of_address, translated
+from durable_graph_postgres.patience import Patience
+from durable_graph_postgres.statements import MIGRATIONS, SCHEMA, quoted, statements_for
+
+# Tables that are migrated may be large, and whoever comes meanwhile waits for it.
+_LONG = 86_400.0
+
+# Of the tables, as they are under the lock: functions such as `to_regclass` may go by what the session saw before it.
+_HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
+_HAS_TABLES = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE n.nspname = $1 AND c.relname = 'format')
+"""
+
+
+async def open_database(given: Any, schema: str, patience: Patience, *, pool_size: int, prepares: bool) -> Database:
+    """Connections, and the tables at the current format. `given` is a DSN, or a pool that stays its owner's.
+
+    Raises `StoreFormatError` for tables of a newer version, `StoreReadOnlyError` for a replica, and
+    `StoreUnavailableError`.
+    """
+    if not isinstance(given, str):
+        await patience.until_there(lambda: _prepare(given, schema, patience))
+        return Database(given, statements_for(schema), patience, owns_pool=False)
+
+    async def connect() -> Any:
+        # No floor: the pool would watch over one by itself, and log a traceback each time that it met no server.
+        pool = await asyncpg.create_pool(
+            given,
+            min_size=0,
+            max_size=pool_size,
+            reset=_reset,
+            statement_cache_size=100 if prepares else 0,
+            # The statements are short, however long the planner thinks that they are. A pooler knows no such setting.
+            server_settings={"jit": "off"} if prepares else {},
+            # To connect, and for each statement.
+            timeout=patience.answer,
+            command_timeout=patience.answer,
+        )
+        try:
+            await _prepare(pool, schema, patience)
+        except BaseException as error:
+            pool.terminate()
+            if is_of_address(error):
+                raise translated(patience.store, error) from error
+            raise
+        return pool
+
+    pool = await patience.until_there(connect)
+    return Database(pool, statements_for(schema), patience, owns_pool=True)
+
+
+async def _reset(connection: Any) -> None:
+    """Nothing that is run here leaves a trace in the session: the usual reset would be a round trip for nothing."""
+    if connection.is_in_transaction():
+        await connection.reset()
+
+
+async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
+    store = patience.store
+    async with pool.acquire(timeout=patience.answer) as connection:
+        if await connection.fetchval("SELECT pg_is_in_recovery()"):
+            raise StoreReadOnlyError(store, "it is a read replica; give the DSN of the primary")
+        if await _is_current(connection, schema, store):
+            return
+        async with connection.transaction():
+            # Another process may have been faster: only what is seen under the lock counts.
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(schema), timeout=_LONG)
+            if await _is_current(connection, schema, store):
+                return
+            await _migrate(connection, schema, MIGRATIONS)
+
+
+async def _is_current(connection: Any, schema: str, store: str) -> bool:
+    """Whether the tables are there, at this version's format. Raises `StoreFormatError` for a newer one."""
+    found = await _format_of(connection, schema)
+    supported = max(MIGRATIONS, default=1)
+    if found is not None and found > supported:
+        raise StoreFormatError(store, found=found, supported=supported)
+    return found == supported
+
+
+async def _format_of(connection: Any, schema: str) -> int | None:
+    if not await connection.fetchval(_HAS_TABLES, schema):
+        return None
+    found: int = await connection.fetchval(f"SELECT version FROM {quoted(schema)}.format")  # noqa: S608  # it is quoted
+    return found
+
+
+async def _migrate(connection: Any, schema: str, migrations: Mapping[int, str]) -> None:
+    found = await _format_of(connection, schema)
+    current = max(migrations, default=1)
+    name = quoted(schema)
+    if found is None:
+        if not await connection.fetchval(_HAS_SCHEMA, schema):
+            await connection.execute(f"CREATE SCHEMA {name}")
+        steps = [SCHEMA]
+    else:
+        steps = [migrations[step] for step in range(found + 1, current + 1)]
+    for step in steps:
+        await connection.execute(step.replace("{schema}", name), timeout=_LONG)
+    await connection.execute(f"UPDATE {name}.format SET version = {current}")  # noqa: S608  # a number, and it is quoted
+
+
+def _lock_of(schema: str) -> int:
+    digest = blake2b(f"durable_graph {schema}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

@@ -1,0 +1,190 @@
+"""`PostgresSaver`: threads in a PostgreSQL database, for any number of processes and machines."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import Context
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+import asyncpg
+
+from durable_graph.checkpointing.opened_once import OpenedOnce
+from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
+from durable_graph.checkpointing.pruning import check_keep_last
+from durable_graph.checkpointing.rules import check_limit
+from durable_graph.errors import InvalidOptionError
+from durable_graph.records import (
+    CommitResult,
+    CommitUnit,
+    HistoryPage,
+    SaveResult,
+    Status,
+    StoredCheckpoint,
+    StoredRecords,
+    ThreadInfo,
+    WritesBatch,
+)
+from durable_graph_postgres import reading, writing
+from durable_graph_postgres.address import address_of
+from durable_graph_postgres.database import Database
+from durable_graph_postgres.group import GroupCommit
+from durable_graph_postgres.knowledge import Knowledge
+from durable_graph_postgres.moves import digest_of
+from durable_graph_postgres.names import check_names, check_namespace, check_schema, check_thread
+from durable_graph_postgres.opening import open_database
+from durable_graph_postgres.patience import Patience
+from durable_graph_postgres.session import Session
+
+T = TypeVar("T")
+
+
+class _Opened(NamedTuple):
+    database: Database
+    writes: GroupCommit
+    knowledge: Knowledge
+
+
+class PostgresSaver:
+    """Keeps threads in tables of a PostgreSQL schema, which it creates if they are not there. Opens on first use.
+
+    `database` is a DSN (`postgresql://user:password@host/name`), or an `asyncpg.Pool`, which stays yours to close.
+    `schema` is the schema of its tables. `patience` says for how many seconds a call waits for a server that is away
+    before it raises `StoreUnavailableError`. `pool_size` is the most connections that it opens. `max_value_bytes` is
+    the largest encoded value that it takes. With `prepared_statements=False` it works through a pooler that lends a
+    connection for one transaction at a time and keeps no prepared statements.
+    """
+
+    def __init__(
+        self,
+        database: "str | asyncpg.Pool[asyncpg.Record]",
+        *,
+        schema: str = "durable_graph",
+        patience: float = 60,
+        pool_size: int = 8,
+        max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
+        prepared_statements: bool = True,
+    ) -> None:
+        """Raises `InvalidOptionError` for what is no DSN, an empty schema, or numbers below what makes sense."""
+        name = address_of(database) if isinstance(database, str) else "PostgreSQL"
+        check_schema(schema)
+        if pool_size < 1:
+            raise InvalidOptionError("pool_size", pool_size, allowed="a number from 1 on")
+        if not patience >= 0:
+            raise InvalidOptionError("patience", patience, allowed="seconds, from 0 on")
+        self.max_value_bytes = max_value_bytes
+        waiting = Patience(name, patience)
+
+        async def opened() -> _Opened:
+            found = await open_database(database, schema, waiting, pool_size=pool_size, prepares=prepared_statements)
+            knowledge = Knowledge()
+            return _Opened(found, GroupCommit(found, knowledge), knowledge)
+
+        self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, _close)
+        self._reading: set[asyncio.Task[Any]] = set()
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """`postgresql://...` or `postgres://...`, as the driver reads it."""
+        return cls(url)
+
+    async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
+        """See `Checkpointer.load`. Raises `UnstorableNameError` for what cannot be a thread's id, as all others do."""
+        check_thread(thread)
+        check_namespace(ns)
+        opened = await self._opening.get()
+        loaded = await self._read(lambda db: reading.load(db, thread, ns, no))
+        if loaded.known is not None:
+            opened.knowledge.learn(thread, loaded.known, digest_of(loaded.known))
+        return loaded.found
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        """See `Checkpointer.commit`."""
+        check_names(unit)
+        result: CommitResult = await self._write(unit.thread, unit)
+        return result
+
+    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        """See `Checkpointer.save_writes`."""
+        check_names(batch)
+        result: SaveResult = await self._write(batch.thread, batch)
+        return result
+
+    async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
+        """See `Checkpointer.load_records`."""
+        check_thread(thread)
+        check_namespace(ns)
+        return await self._read(lambda db: reading.load_records(db, thread, ns))
+
+    async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
+        """See `Checkpointer.history`."""
+        check_thread(thread)
+        check_namespace(ns)
+        check_limit(limit)
+        return await self._read(lambda db: reading.history(db, thread, ns, before, limit), statements=4)
+
+    async def list_threads(
+        self,
+        *,
+        status: Status | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        before: int | None = None,
+    ) -> list[ThreadInfo]:
+        """See `Checkpointer.list_threads`."""
+        check_thread(after or "")
+        check_limit(limit)
+        return await self._read(lambda db: reading.list_threads(db, status, limit, after, before))
+
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
+        """See `Checkpointer.delete_thread`."""
+        check_thread(thread)
+        gone: bool = await self._write(thread, lambda db: writing.delete_thread(db, thread, seen))
+        return gone
+
+    async def copy_thread(self, source: str, target: str) -> None:
+        """See `Checkpointer.copy_thread`."""
+        check_thread(source)
+        check_thread(target)
+        await self._write(target, lambda db: writing.copy_thread(db, source, target))
+
+    async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
+        """See `Checkpointer.prune`."""
+        check_thread(thread)
+        check_keep_last(keep_last)
+        removed: int = await self._write(thread, lambda db: writing.prune(db, thread, keep_last, before))
+        return removed
+
+    async def aclose(self) -> None:
+        """Finish what was begun and let go of the connections. Calling it again does nothing."""
+        while self._reading:
+            await asyncio.wait(self._reading)
+        await self._opening.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._opening.get()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _read(self, function: Callable[[Session], Awaitable[T]], *, statements: int = 1) -> T:
+        opened = await self._opening.get()
+        return await self._to_its_end(opened.database.read(function, statements=statements))
+
+    async def _to_its_end(self, call: Coroutine[Any, Any, T]) -> T:
+        """What the call returns. It ends even if its caller is cancelled: a connection is given back as it was lent."""
+        task = asyncio.get_running_loop().create_task(call, context=Context())
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+        return await asyncio.shield(task)
+
+    async def _write(self, thread: str, wanted: Any) -> Any:
+        opened = await self._opening.get()
+        return await opened.writes.run(thread, wanted)
+
+
+async def _close(opened: _Opened) -> None:
+    await opened.writes.settle()
+    await opened.database.close()

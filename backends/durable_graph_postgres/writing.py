@@ -1,0 +1,239 @@
+"""The writes one by one, as functions of a connection inside a transaction: whoever calls commits or undoes it.
+
+What `moves` cannot work out beforehand comes here: the thread is locked first, and then looked at.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from durable_graph.checkpointing import pruning, rules
+from durable_graph.checkpointing.columns import (
+    LockedThread,
+    Sums,
+    check_line,
+    checkpoint_columns,
+    checkpoint_from,
+    key_of,
+    record_columns,
+    record_from,
+    thread_columns,
+    thread_from,
+    value_columns,
+)
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, line_digest, writes_digest
+from durable_graph.errors import ThreadExistsError, UnknownThreadError
+from durable_graph.records import (
+    CommitResult,
+    Committed,
+    CommitUnit,
+    Conflict,
+    NestedRecord,
+    Saved,
+    SaveResult,
+    TaskRecord,
+    ThreadInfo,
+    ThreadRow,
+    WritesBatch,
+)
+from durable_graph_postgres.reading import check_no_orphan
+from durable_graph_postgres.session import Session
+
+
+class Wrote(NamedTuple):
+    """What a write is answered with, and the thread's row after it; None if there is none."""
+
+    result: CommitResult | SaveResult | bool | int | None
+    known: LockedThread | None
+
+
+async def is_at(db: Session, thread: str, known: LockedThread | None) -> bool:
+    """Whether the thread is as an attempt would have left it whose outcome nobody knows: then it was made."""
+    return await _lock(db, thread) == known
+
+
+async def commit(db: Session, unit: CommitUnit) -> Wrote:
+    """Apply the unit, or say why not."""
+    tid, locked = key_of(unit.thread), await _lock(db, unit.thread)
+    before = locked.row if locked else None
+    decision = rules.decide(unit, before, await _read_back(db, unit, before))
+    if decision is not None:
+        return Wrote(decision, locked)
+    if locked is None:
+        await check_no_orphan(db, unit.thread)
+    row = rules.thread_after_commit(unit, before, await _forked_head(db, unit))
+    lines = await _lines_after(db, unit, locked)
+    await db.run_each("add_checkpoint", [checkpoint_columns(tid, new.row) for new in unit.checkpoints])
+    rows = [value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values]
+    await db.run_each("add_channel_row", rows)
+    replaced, _ = await _record(db, tid, unit.thread, unit.records)
+    writes, born = await _writes_after(db, unit, locked, row, replaced)
+    sums = Sums(writes, lines)
+    await _put_thread(db, before, row, sums)
+    return Wrote(Committed(unit.version), LockedThread(row, sums, born))
+
+
+async def save_writes(db: Session, batch: WritesBatch) -> Wrote:
+    """Record each task's result unless another one stands."""
+    tid, locked = key_of(batch.thread), await _lock(db, batch.thread)
+    if locked is None:
+        return Wrote(Conflict(0), None)
+    if not rules.accepts(batch, locked.row):
+        recorded = [await _find_record(db, tid, batch.thread, record) for record in batch.records]
+        return Wrote(rules.answer_to_late_save(batch, locked.row, recorded), locked)
+    replaced, stood = await _record(db, tid, batch.thread, batch.records)
+    writes = rules.sum_with(locked.sums.writes, replaced, locked.born, locked.row.head)
+    row, sums = rules.thread_after_save(batch, locked.row, stood, bumped=bool(replaced)), locked.sums
+    if row != locked.row:
+        sums = Sums(writes, sums.lines)
+        await _put_thread(db, locked.row, row, sums)
+    return Wrote(Saved(row.wseq, bool(replaced), stood), LockedThread(row, sums, locked.born))
+
+
+async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None) -> Wrote:
+    """Leave a tombstone. Whether the thread is gone."""
+    locked = await _lock(db, thread)
+    if locked is None or not rules.is_to_be_deleted(locked.row, seen):
+        return Wrote(locked is None or locked.row.status == "deleted", locked)
+    for table in ("lines", "checkpoints", "channel_rows", "tasks"):
+        await db.run(f"delete_{table}", key_of(thread))
+    row = rules.tombstone(locked.row)
+    await _put_thread(db, locked.row, row, Sums())
+    return Wrote(True, LockedThread(row, Sums(), 0))  # noqa: FBT003  # the answer to the question above
+
+
+async def copy_thread(db: Session, source: str, target: str) -> Wrote:
+    """A second thread with the same rows. Raises `UnknownThreadError`, `ThreadExistsError`."""
+    found = {}
+    # In the order of their keys, as everybody locks several.
+    for thread in sorted((source, target), key=key_of):
+        found[thread] = await _lock(db, thread)
+    locked, there = found[source], found[target]
+    if locked is None or locked.row.status == "deleted":
+        raise UnknownThreadError(source)
+    if there is not None and there.row.status != "deleted":
+        if rules.is_copy(locked.row, there.row):
+            return Wrote(None, there)
+        raise ThreadExistsError(target)
+    for table in ("lines", "checkpoints", "channel_rows", "tasks"):
+        await db.run(f"copy_{table}", key_of(source), key_of(target))
+    grave = there.row if there else None
+    row = rules.copied(locked.row, target, grave)
+    await _put_thread(db, grave, row, locked.sums)
+    return Wrote(None, LockedThread(row, locked.sums, locked.born))
+
+
+async def prune(db: Session, thread: str, keep_last: int, before: int | None) -> Wrote:
+    """Remove what the newest `keep_last` root checkpoints, and those since `before`, do not need.
+
+    Raises `UnknownThreadError`.
+    """
+    locked = await _lock(db, thread)
+    if locked is None:
+        raise UnknownThreadError(thread)
+    tid = key_of(thread)
+    lines = await db.rows("find_lines", tid)
+    for lo, parent, digest in lines:
+        check_line(locked.row, lo, parent, digest)
+    found = [checkpoint_from(columns) for columns in await db.rows("find_checkpoints", tid)]
+    kept = pruning.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last, before)
+    if kept is None or len(kept.checkpoints) == len(found):
+        return Wrote(0, locked)
+    keys = [pruning.ValueKey(*columns) for columns in await db.rows("find_channel_keys", tid)]
+    values = {key[:3] for key in keys} - pruning.needed_values(keys, kept)
+    recorded = [NestedRecord(*columns) for columns in await db.rows("find_record_places", tid)]
+    unneeded = [record for record in recorded if not kept.needs_record(record.ns, record.born)]
+    gone = {(row.ns, row.no) for row in found} - kept.checkpoints
+    await db.run_each("drop_channel_row", [(tid, *key) for key in values])
+    await db.run_each("drop_task", [(tid, record.ns, record.born, record.ord) for record in unneeded])
+    await db.run_each("drop_checkpoint", [(tid, *place) for place in gone])
+    await db.run_each("drop_line", [(tid, lo) for lo, _, _ in lines if lo not in kept.lines])
+    writes = rules.sum_without(locked.sums.writes, unneeded, locked.born, locked.row.head)
+    row, sums = pruning.thread_after_prune(locked.row, kept.floor), Sums(writes, locked.sums.lines)
+    await _put_thread(db, locked.row, row, sums)
+    return Wrote(len(gone), LockedThread(row, sums, locked.born))
+
+
+async def _lock(db: Session, thread: str) -> LockedThread | None:
+    columns = await db.row("lock_thread", key_of(thread))
+    if columns is None:
+        return None
+    row, sums = thread_from(thread, columns)
+    born = await db.row("find_born", key_of(thread), row.head)
+    return LockedThread(row, sums, born[0] if born else 0)
+
+
+async def _put_thread(db: Session, before: ThreadRow | None, row: ThreadRow, sums: Sums) -> None:
+    await db.run("add_thread" if before is None else "change_thread", *thread_columns(row, sums).values())
+
+
+async def _read_back(db: Session, unit: CommitUnit, thread: ThreadRow | None) -> bytes | None:
+    if not rules.needs_read_back(unit, thread):
+        return None
+    last = unit.checkpoints[-1].row
+    found = await db.row("find_commit_id", key_of(unit.thread), last.ns, last.no)
+    return found[0] if found else None
+
+
+async def _forked_head(db: Session, unit: CommitUnit) -> int | None:
+    if not rules.needs_forked_head(unit):
+        return None
+    found = await db.row("find_newest_root", key_of(unit.thread), unit.fork_of)
+    return found[0] if found else 0
+
+
+async def _record(
+    db: Session, tid: int, thread: str, records: Iterable[TaskRecord]
+) -> tuple[list[rules.Replacement], tuple[TaskRecord, ...]]:
+    """Put each record that stands. What took the place of what, and for each record the one that stands."""
+    replaced: list[rules.Replacement] = []
+    stood = []
+    for record in records:
+        before = await _find_record(db, tid, thread, record)
+        stands = rules.standing(before, record)
+        stood.append(stands)
+        if stands != before:
+            await db.run("put_record", *record_columns(tid, stands))
+            replaced.append((before, stands))
+    return replaced, tuple(stood)
+
+
+async def _find_record(db: Session, tid: int, thread: str, record: TaskRecord) -> TaskRecord | None:
+    columns = await db.row("find_record", tid, record.ns, record.born, record.ord)
+    return record_from(thread, columns) if columns else None
+
+
+async def _lines_after(db: Session, unit: CommitUnit, locked: LockedThread | None) -> bytes:
+    """Begin a line if the unit does. The sum over the lines that then lead to the thread's version."""
+    line = rules.new_line(unit, locked.row if locked else None)
+    if line is None:
+        return locked.sums.lines if locked else EMPTY_STATE
+    tid, (lo, parent), digest = key_of(unit.thread), line, line_digest(unit.origin, *line)
+    await db.run("add_line", tid, lo, parent, digest)
+    earlier = await db.rows("find_lineage", tid, parent)
+    if locked:
+        for below in earlier:
+            check_line(locked.row, *below)
+    return add(digest, *(below[2] for below in earlier))
+
+
+async def _writes_after(
+    db: Session,
+    unit: CommitUnit,
+    locked: LockedThread | None,
+    row: ThreadRow,
+    replaced: Iterable[rules.Replacement],
+) -> tuple[bytes, int]:
+    """The sum over the task records of the head, and how far back the plan of the head goes."""
+    before = locked or LockedThread(row, Sums(), 0)
+    heads = [new.row for new in unit.checkpoints if new.row.ns == ""]
+    if not heads and row.head == before.row.head:
+        return rules.sum_with(before.sums.writes, replaced, before.born, row.head), before.born
+    if heads:
+        born = heads[-1].born
+    else:
+        found = await db.row("find_born", key_of(unit.thread), row.head)
+        born = found[0] if found else 0
+    if rules.is_bare(unit, born, row.head):
+        return EMPTY_STATE, born
+    records = await db.rows("find_records_of_head", key_of(unit.thread), born, row.head)
+    return writes_digest(NestedRecord(*columns) for columns in records), born

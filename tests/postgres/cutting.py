@@ -1,0 +1,157 @@
+"""A thread of a story, run through connections that are cut, and what the store has of it in the end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+
+from durable_graph import START, StateGraph, StoreUnavailableError
+from durable_graph._runtime.run import Durability
+from durable_graph_postgres import PostgresSaver
+from tests.crash.language.client import Client
+from tests.crash.language.kept import look
+from tests.crash.language.lines import Line
+from tests.crash.language.lives import Life, Survival
+from tests.crash.language.saying import Said, heard_by
+from tests.crash.language.shapes import State, asking, described_once, inside, node
+from tests.crash.language.stories import Answer, Give, Progress, Story
+from tests.postgres.proxy import MOMENTS, Cut, Proxy, proxied
+from tests.postgres.trips import named
+from tests.savers import schema_of_its_own
+
+_TABLES = ("threads", "lines", "checkpoints", "channel_rows", "tasks")
+_DECIDING = ("apply", "apply_plain", "COMMIT")
+_NAME = "through the proxy"
+_LONG = 30.0
+_POOL_SIZE = 2
+
+
+def varied() -> StateGraph[State]:
+    """One, then three side by side, then a question, then a graph inside, then one."""
+    builder = StateGraph(State)
+    builder.add_node("first", node()).add_edge(START, "first")
+    for turns, name in enumerate("abc", 1):
+        builder.add_node(name, node(turns)).add_edge("first", name)
+    builder.add_node("ask", asking("go on?")).add_edge(["a", "b", "c"], "ask")
+    builder.add_node("inside", inside(("x", node()), ("y", node())).compile(name="inside")).add_edge("ask", "inside")
+    return builder.add_node("last", node()).add_edge("inside", "last")
+
+
+VARIED = Story("varied", described_once(varied), (Give({"log": ["in"]}), Answer({"go on?": "yes"})), width=3)
+
+
+Rows = dict[str, list[tuple[object, ...]]]
+"""Every row of every table."""
+
+
+@dataclass(slots=True)
+class Lived:
+    """What became of the story, the round trips that it took, and what was wrong on the wire."""
+
+    survival: Survival
+    trips: list[str]
+    was_cut: bool
+    broken: list[str]
+
+
+class Wire:
+    """A schema, a proxy before its server, and a connection that goes around it."""
+
+    def __init__(self, dsn: str, schema: str, proxy: Proxy, direct: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.proxy = proxy
+        self.schema = schema
+        self.around: PostgresSaver = PostgresSaver(dsn, schema=schema, pool_size=1)
+        self._direct = direct
+
+    def saver(self, patience: float = _LONG) -> PostgresSaver:
+        """A process's saver. One connection that is not given back, and the next call would wait for ever."""
+        url = f"{self.proxy.url}?application_name={_NAME}"
+        return PostgresSaver(url, schema=self.schema, pool_size=_POOL_SIZE, patience=patience)
+
+    async def empty(self) -> None:
+        """Remove every thread."""
+        await self._direct.execute(";".join(f'DELETE FROM "{self.schema}".{table}' for table in _TABLES))  # noqa: S608  # names of its own
+
+    async def rows(self) -> Rows:
+        """Every row of every table."""
+        return {
+            table: sorted(tuple(row) for row in await self._direct.fetch(f'SELECT * FROM "{self.schema}".{table}'))  # noqa: S608  # names of its own
+            for table in _TABLES
+        }
+
+    async def sessions(self) -> int:
+        """How many sessions the server has for savers behind the proxy."""
+        found: int = await self._direct.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", _NAME
+        )
+        return found
+
+    async def until_gone(self) -> None:
+        """Return when the server has no session left of savers behind the proxy."""
+        async with asyncio.timeout(_LONG):
+            while await self.sessions():  # noqa: ASYNC110  # the server has no event to wait for
+                await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def wired(dsn: str) -> AsyncIterator[Wire]:
+    """Tables that are there and empty. In the end no session is left of those that were cut."""
+    async with schema_of_its_own(dsn) as schema, proxied(dsn) as proxy:
+        direct = await asyncpg.connect(dsn)
+        wire = Wire(dsn, schema, proxy, direct)
+        try:
+            async with wire.around:
+                yield wire
+                await wire.until_gone()
+        finally:
+            await direct.close()
+
+
+def cuts_of(trips: Sequence[str], *, is_long: bool, refusals: int = 0) -> list[Cut]:
+    """Every moment of every round trip. If it is not to be long: of those that decide something, and one of others."""
+    cuts = []
+    for trip, name in enumerate(trips, 1):
+        moments = MOMENTS if is_long or name in _DECIDING else MOMENTS[trip % len(MOMENTS) :][:1]
+        cuts += [Cut(trip, moment, refusals) for moment in moments]
+    return cuts
+
+
+async def lived_through(
+    story: Story, wire: Wire, mode: Durability, cuts: Sequence[Cut] = (), *, patience: float = _LONG
+) -> Lived:
+    """The story in one process. Its client tries again if it is told that the store is not available."""
+    await wire.empty()
+    wire.proxy.expect(*cuts)
+    progress, lives, namespaces = Progress(), list[Life](), set[str]()
+    found = [await look(story.build(wire.around), ())]
+    saver, broken = wire.saver(patience), list[str]()
+    try:
+        async with asyncio.timeout(_LONG):
+            while not lives or lives[-1].has_crashed:
+                lives.append(await _live(story, saver, progress, mode))
+                wire.proxy.refuse(0)
+                namespaces.update(said.spot.ns for said in lives[-1].said)
+                found.append(await look(story.build(wire.around), namespaces))
+        if wire.proxy.connections > _POOL_SIZE:
+            broken.append(f"{wire.proxy.connections} connections are open")
+    finally:
+        await saver.aclose()
+    await wire.proxy.until_quiet()
+    return Lived(Survival(lives, found, progress), named(wire.proxy.trips, wire.schema), wire.proxy.has_cut, broken)
+
+
+async def _live(story: Story, saver: PostgresSaver, progress: Progress, mode: Durability) -> Life:
+    """Until the story is over, or the client is told that the store is not available."""
+    life = Life()
+
+    def listen(said: Said) -> None:
+        life.note(Line(said))
+
+    with heard_by(listen):
+        try:
+            await Client(story, progress, story.build(saver), mode, life.note).go_on()
+        except StoreUnavailableError:
+            life.has_crashed = True
+    return life

@@ -1,0 +1,101 @@
+"""PostgresSaver behind pgbouncer, which lends a connection for one transaction: `make pgbouncer`.
+
+Not one of the tests of `make test`: it needs the program, from the system's packages.
+"""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from durable_graph.checkpointing import Checkpointer
+from durable_graph_postgres import PostgresSaver
+from tests.postgres.server import free_port
+from tests.postgres.test_conformance import TestPostgresSaver as OnPostgres
+from tests.postgres.test_round_trips import chain
+from tests.savers import schema_of_its_own
+
+_CONFIG = """
+[databases]
+* = host={host} port={port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {own}
+auth_type = any
+pool_mode = transaction
+default_pool_size = 3
+max_client_conn = 200
+unix_socket_dir =
+"""
+
+
+@pytest.fixture(scope="session")
+def pooled(postgres: str) -> Iterator[str]:
+    """The DSN of a pgbouncer that has three connections for all its clients."""
+    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+    server, own = urlsplit(postgres), free_port()
+    folder = Path(tempfile.mkdtemp(prefix="durable-graph-pgbouncer-"))
+    folder.chmod(0o755)
+    config = folder / "pgbouncer.ini"
+    # It takes the user's name from here, whoever the client says that it is.
+    forced = _CONFIG.replace("port={port}", f"port={{port}} user={server.username}")
+    config.write_text(forced.format(host=server.hostname, port=server.port, own=own))
+    command = [program, "-q", "-u", "nobody", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", own)).close()
+                break
+            except ConnectionRefusedError:
+                assert process.poll() is None, "pgbouncer has ended"
+        yield server._replace(netloc=f"{server.username}@127.0.0.1:{own}").geturl()
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+class TestPooled(OnPostgres):
+    @pytest.fixture(autouse=True)
+    def _through_the_pooler(self, pooled: str) -> None:
+        self.pooled = pooled
+
+    async def open(self) -> Checkpointer:
+        opened = await super().open()
+        await opened.aclose()
+        return PostgresSaver(self.pooled, schema=self.schema, prepared_statements=False)
+
+
+async def test_many_runs_of_several_savers_share_three_connections(postgres: str, pooled: str) -> None:
+    async with schema_of_its_own(postgres) as schema:
+        savers = [PostgresSaver(pooled, schema=schema, prepared_statements=False) for _ in range(6)]
+        graphs = [chain(10).compile(saver) for saver in savers]
+
+        results = await asyncio.gather(
+            *(graph.ainvoke({"log": []}, thread_id=f"{of}-{n}") for of, graph in enumerate(graphs) for n in range(30))
+        )
+
+        assert results == [{"log": [f"n{number}" for number in range(10)]}] * 180
+        threads = [info.thread for info in await savers[0].list_threads(status="done", limit=1000)]
+        assert len(threads) == 180
+        for saver in savers:
+            await saver.aclose()
+
+
+async def test_a_pool_of_ones_own_works_as_well(postgres: str, pooled: str) -> None:
+    async with (
+        schema_of_its_own(postgres) as schema,
+        asyncpg.create_pool(pooled, statement_cache_size=0, min_size=1) as pool,
+        PostgresSaver(pool, schema=schema) as saver,
+    ):
+        result = await chain(5).compile(saver).ainvoke({"log": []}, thread_id="t")
+
+        assert result == {"log": [f"n{number}" for number in range(5)]}

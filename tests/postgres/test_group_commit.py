@@ -1,0 +1,111 @@
+"""Commits of many runs go together: those that arrive while one is under way are one statement."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.records import Committed, Conflict
+from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
+from durable_graph.testing.rows import Step, Writer, state_of
+from durable_graph_postgres import PostgresSaver
+from tests.postgres.proxy import Proxy, proxied
+from tests.postgres.test_round_trips import chain
+from tests.postgres.trips import named
+from tests.savers import schema_of_its_own
+
+RUNS, SUPERSTEPS = 50, 10
+
+
+def statements(proxy: Proxy, schema: str) -> Counter[str]:
+    return Counter(name for name in named(proxy.trips, schema) if not name.startswith("prepare"))
+
+
+async def test_runs_that_commit_at_the_same_time_share_statements(postgres: str) -> None:
+    async with (
+        schema_of_its_own(postgres) as schema,
+        proxied(postgres) as proxy,
+        PostgresSaver(proxy.url, schema=schema, pool_size=4) as saver,
+    ):
+        graph = chain(SUPERSTEPS).compile(saver)
+        await graph.ainvoke({"log": []}, thread_id="warm")
+        proxy.expect()
+
+        results = await asyncio.gather(*(graph.ainvoke({"log": []}, thread_id=f"t {n}") for n in range(RUNS)))
+
+        made = statements(proxy, schema)
+    assert results == [{"log": [f"n{number}" for number in range(SUPERSTEPS)]}] * RUNS
+    assert made["load"] == RUNS
+    assert set(made) <= {"load", "apply", "apply_plain"}
+    assert made["apply"] + made["apply_plain"] <= RUNS * (SUPERSTEPS + 1) / 5
+
+
+async def test_a_conflict_is_told_to_its_own_run_alone(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        writers = [await some_thread(saver, f"t {number}") for number in range(20)]
+        zombie = writers[7].rival()
+        await commit(saver, writers[7], Step({"count": b"newer"}))
+        units = [writer.unit(Step({"count": b"next"})) for writer in writers]
+        units[7] = zombie.unit(Step({"count": b"of a zombie"}))
+
+        answers = await asyncio.gather(*(saver.commit(unit) for unit in units))
+
+        assert answers == [Committed(4) if number != 7 else Conflict(4) for number in range(20)]
+        assert state_of(await loaded(saver, "t 7")) == writers[7].state()
+
+
+async def test_what_is_asked_for_one_thread_keeps_its_order(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        writer = Writer.of("thread")
+        calls = []
+        for number in range(30):
+            unit = writer.unit(Step({"count": b"%d" % number}, {"log": b"%d," % number}))
+            writer.applied(unit)
+            calls.append(saver.commit(unit))
+
+        answers = await asyncio.gather(*calls)
+
+        assert answers == [Committed(number) for number in range(1, 31)]
+        assert state_of(await loaded(saver, "thread")) == writer.state()
+
+
+async def test_a_lone_commit_waits_for_no_company(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        writer = await some_thread(saver)
+        loop = asyncio.get_running_loop()
+        call_at, delays = loop.call_at, []
+
+        def noted(when: float, *given: Any, **options: Any) -> Any:
+            delays.append(when - loop.time())
+            return call_at(when, *given, **options)
+
+        monkeypatch.setattr(loop, "call_at", noted)
+        await commit(saver, writer, Step({"count": b"4"}))
+
+        # There is one for a server that never answers.
+        assert [delay for delay in delays if delay < 30] == []
+
+
+async def test_two_processes_that_write_the_same_threads_do_not_wait_for_each_other_in_a_circle(postgres: str) -> None:
+    async with (
+        schema_of_its_own(postgres) as schema,
+        PostgresSaver(postgres, schema=schema) as first,
+        PostgresSaver(postgres, schema=schema) as second,
+    ):
+        names = [f"t {number}" for number in range(40)]
+        mine = [await some_thread(first, name, length=1) for name in names]
+        theirs = [writer.rival() for writer in mine]
+        for name in names:
+            await second.load(name)
+        assert [key_of(name) for name in names] != sorted(key_of(name) for name in names)
+
+        answers = await asyncio.gather(
+            *(first.commit(writer.unit(Step({"count": b"mine"}))) for writer in mine),
+            *(second.commit(writer.unit(Step({"count": b"theirs"}))) for writer in reversed(theirs)),
+        )
+
+    # The second half is in the reversed order.
+    pairs = zip(answers[:40], reversed(answers[40:]), strict=True)
+    assert [sorted(type(answer).__name__ for answer in pair) for pair in pairs] == [["Committed", "Conflict"]] * 40

@@ -1,0 +1,70 @@
+"""Reads find their rows by index, however many there are."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from durable_graph.checkpointing.columns import key_of
+from durable_graph_postgres import PostgresSaver
+from durable_graph_postgres.statements import statements_for
+from tests.savers import schema_of_its_own
+
+TID = key_of("t")
+
+READS: dict[str, tuple[Any, ...]] = {
+    "load": (TID, "", None),
+    "find_records": (TID, "ns"),
+    "find_state": (TID, "", 9),
+    "page_of_checkpoints": (TID, "", 99, 10),
+    "page_of_values": (TID, "", 1, 9),
+    "page_of_records": (TID, "", 1, 9),
+    "list_threads": ("", 4, 100, 1 << 62),
+    "list_threads_of_status": ("", 3, 100, 1 << 62),
+    "lock_thread": (TID,),
+    "find_records_of_head": (TID, 1, 9),
+}
+
+
+def parts(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from parts(part)
+
+
+async def plan_of(dsn: str, statement: str) -> list[dict[str, Any]]:
+    async with schema_of_its_own(dsn) as schema:
+        async with PostgresSaver(dsn, schema=schema) as saver:
+            await saver.list_threads()
+        connection = await asyncpg.connect(dsn)
+        try:
+            # Of tables that are empty, reading all is the quickest.
+            await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
+            sql = statements_for(schema)[statement]
+            explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *READS[statement])
+        finally:
+            await connection.close()
+    return list(parts(json.loads(explained)[0]["Plan"]))
+
+
+@pytest.mark.parametrize("statement", READS)
+async def test_no_table_is_read_whole(postgres: str, statement: str) -> None:
+    plan = await plan_of(postgres, statement)
+
+    assert not [part for part in plan if part["Node Type"] == "Seq Scan"]
+    # And no index either, from its one end to its other.
+    assert all("Index Cond" in part for part in plan if part["Node Type"].startswith("Index"))
+
+
+@pytest.mark.parametrize("statement", ["list_threads", "list_threads_of_status", "page_of_checkpoints"])
+async def test_a_page_comes_in_the_order_of_its_index(postgres: str, statement: str) -> None:
+    assert "Sort" not in {part["Node Type"] for part in await plan_of(postgres, statement)}
+
+
+async def test_threads_of_a_status_and_a_time_are_told_apart_in_the_index(postgres: str) -> None:
+    (scan,) = [part for part in await plan_of(postgres, "list_threads_of_status") if "Index Name" in part]
+
+    assert scan["Index Name"] == "threads_by_status"
+    assert all(column in scan["Index Cond"] for column in ("status", "thread", "status_since"))

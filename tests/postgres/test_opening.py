@@ -1,0 +1,325 @@
+"""What a saver opens, and what it says of what it cannot: clearly, at once where waiting mends nothing, no password."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypedDict
+
+import asyncpg
+import pytest
+
+from durable_graph import START, Checkpointer, DurableGraphError, StateGraph
+from durable_graph.errors import (
+    CheckpointerClosedError,
+    CheckpointerLoopError,
+    InvalidOptionError,
+    StoreFormatError,
+    StoreReadOnlyError,
+    StoreUnavailableError,
+    UnstorableNameError,
+)
+from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
+from durable_graph.testing.rows import Step, Writer, state_of
+from durable_graph_postgres import PostgresSaver
+from durable_graph_postgres.failures import is_passing
+from durable_graph_postgres.statements import quoted
+from tests.postgres.fleet import named, watching
+from tests.postgres.server import started
+from tests.savers import dropped, schema_of_its_own
+
+HIDDEN = "s3cr3t"
+PROMPT = 10.0
+"""In seconds. A saver waits for a minute."""
+
+
+async def refused(saver: PostgresSaver, kind: type[DurableGraphError]) -> str:
+    """What it says when it is used, which it has to say soon. It may be closed all the same."""
+    begun = time.monotonic()
+    with pytest.raises(kind) as caught:
+        await saver.load("t")
+    assert time.monotonic() - begun < PROMPT
+    await saver.aclose()
+    assert HIDDEN not in "".join(str(each) for each in chain_of(caught.value))
+    return str(caught.value)
+
+
+def chain_of(error: BaseException | None) -> list[BaseException]:
+    return [] if error is None else [error, *chain_of(error.__cause__ or error.__context__)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("postgres@127.0.0.1", "postgres:{}@no-such-host.invalid", "Name or service not known"),
+        ("/postgres", "/no_such_database", 'database "no_such_database" does not exist'),
+        ("postgres@", "no_such_user:{}@", 'role "no_such_user" does not exist'),
+        ("/postgres", "/postgres?sslmode=require", "rejected SSL"),
+        ("/postgres", "/postgres?sslmode=sometimes", "sslmode"),
+        ("/postgres", "/postgres?password={}&no_such_option=3", "no_such_option"),
+    ],
+)
+async def test_what_waiting_does_not_mend_is_told_at_once(postgres: str, old: str, new: str, said: str) -> None:
+    head, found, tail = postgres.rpartition(old)
+    assert found
+    assert said in await refused(PostgresSaver(head + new.format(HIDDEN) + tail), StoreUnavailableError)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "",
+        HIDDEN,
+        f"host=localhost password={HIDDEN}",
+        f"mysql://user:{HIDDEN}@host/name",
+        f"postgresql://user:{HIDDEN}/x@host/name",
+        f"postgresql://user:{HIDDEN}#x@host/name",
+        f"postgresql://user:{HIDDEN}@x@host/name",
+        f"postgresql://user:{HIDDEN}[@host/name",
+        f"postgresql://user:12/{HIDDEN}@host/name",
+        f"postgresql://user:{HIDDEN}@host:99999/name",
+        f"postgresql://user:{HIDDEN}@host:port/name",
+        f"postgresql://host/name?{HIDDEN}",
+    ],
+)
+def test_what_is_no_dsn_is_refused_without_repeating_it(dsn: str) -> None:
+    with pytest.raises(InvalidOptionError) as caught:
+        PostgresSaver(dsn)
+    assert HIDDEN not in str(caught.value)
+    # What Python says of it might repeat it.
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+async def test_a_dsn_may_name_several_hosts(postgres: str) -> None:
+    head, _, tail = postgres.partition("@")
+    host, _, path = tail.partition("/")
+    several = f"{head}@127.0.0.1:1,{host}/{path}?target_session_attrs=read-write"
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(several, schema=schema) as saver:
+        await some_thread(saver)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    ['"', "Has Upper", "x'; DROP TABLE y; --", "{schema}", "$1", "select", "schöma 日本", "%s %(a)s", "a" * 63],
+)
+async def test_a_schema_may_have_any_name(postgres: str, schema: str) -> None:
+    try:
+        for _ in range(2):
+            async with PostgresSaver(postgres, schema=schema) as saver:
+                writer = Writer.of(f"thread {_}")
+                await commit(saver, writer, Step({"count": b"1"}))
+                assert (await loaded(saver, writer.thread.thread)).thread == writer.thread
+    finally:
+        await dropped(postgres, quoted(schema)[1:-1])
+
+
+@pytest.mark.parametrize("schema", ["", "a\0b", "a" * 64, "ö" * 32, "\ud800"])
+def test_what_cannot_be_a_schemas_name_is_refused(schema: str) -> None:
+    with pytest.raises(InvalidOptionError):
+        PostgresSaver("postgresql://host/name", schema=schema)
+
+
+async def test_a_newer_format_is_left_alone(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema:
+        async with PostgresSaver(postgres, schema=schema) as saver:
+            await some_thread(saver)
+        path = {"search_path": quoted(schema)}
+        async with asyncpg.create_pool(postgres, min_size=0, server_settings=path) as pool:
+            await pool.execute("UPDATE format SET version = 99")
+            assert "99" in await refused(PostgresSaver(postgres, schema=schema), StoreFormatError)
+            assert await pool.fetchval("SELECT version FROM format") == 99
+            await pool.execute("UPDATE format SET version = 1")
+        async with PostgresSaver(postgres, schema=schema) as saver:
+            assert (await loaded(saver, "thread")).thread.version == 3
+
+
+async def test_a_read_replica_is_refused_and_becomes_a_store_when_it_is_promoted() -> None:
+    with started() as server:
+        async with PostgresSaver(server.url) as saver:
+            writer = await some_thread(saver, "t")
+            await asyncio.to_thread(server.restart_as_replica)
+            assert "replica" in await refused(PostgresSaver(server.url), StoreReadOnlyError)
+            # Who had it open takes it for a failover, and waits for it.
+            async with asyncio.TaskGroup() as group:
+                group.create_task(commit(saver, writer, Step({"count": b"4"})))
+                assert state_of(await loaded(saver, "t"))["count"] == b"3"
+                async with asyncpg.create_pool(server.url, min_size=0) as pool:
+                    await pool.execute("SELECT pg_promote()")
+            assert state_of(await loaded(saver, "t"))["count"] == b"4"
+
+            await asyncio.to_thread(server.restart_as_replica)
+            impatient = PostgresSaver(server.url, patience=0.1)
+            await refused(impatient, StoreReadOnlyError)
+
+
+async def test_who_may_only_read_is_told_so(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, asyncpg.create_pool(postgres, min_size=0) as pool:
+        async with PostgresSaver(postgres, schema=schema) as saver:
+            await some_thread(saver)
+        role = f"reader {schema}"
+        await pool.execute(
+            f'CREATE ROLE "{role}" LOGIN; GRANT USAGE ON SCHEMA "{schema}" TO "{role}";'
+            f'GRANT SELECT ON ALL TABLES IN SCHEMA "{schema}" TO "{role}"'
+        )
+        try:
+            async with asyncpg.create_pool(postgres, min_size=0, user=role) as theirs:
+                reader = PostgresSaver(theirs, schema=schema)
+                found = await loaded(reader, "thread")
+                with pytest.raises(StoreReadOnlyError):
+                    await reader.commit(Writer(found.thread).unit(Step({"count": b"4"})))
+                with pytest.raises(StoreReadOnlyError):
+                    await PostgresSaver(theirs, schema="not there").load("t")
+        finally:
+            await pool.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+
+
+async def test_a_pool_that_was_given_stays_open(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, asyncpg.create_pool(postgres, min_size=0, max_size=2) as pool:
+        async with PostgresSaver(pool, schema=schema) as saver:
+            await some_thread(saver)
+        assert pool.get_idle_size() == pool.get_size()
+        assert await pool.fetchval("SELECT 1") == 1
+        async with PostgresSaver(pool, schema=schema) as again:
+            assert (await loaded(again, "thread")).thread.version == 3
+
+
+async def test_a_pool_that_has_no_connection_left_is_waited_for(postgres: str) -> None:
+    async with (
+        schema_of_its_own(postgres) as schema,
+        asyncpg.create_pool(postgres, min_size=0, max_size=1) as pool,
+        PostgresSaver(pool, schema=schema) as saver,
+    ):
+        async with asyncio.TaskGroup() as group, pool.acquire():
+            calls = [group.create_task(saver.load("t")), group.create_task(saver.list_threads())]
+            committing = group.create_task(commit(saver, Writer.of("t"), Step({"count": b"1"})))
+            await asyncio.sleep(0)
+            assert not any(call.done() for call in (*calls, committing))
+        assert state_of(await loaded(saver, "t")) == {"count": b"1"}
+
+
+async def test_a_server_that_has_no_connection_left_is_waited_for() -> None:
+    settings = {"max_connections": "3", "superuser_reserved_connections": "0", "max_wal_senders": "0"}
+    with started(settings=settings) as server:
+        taken = [await asyncpg.connect(server.url) for _ in range(3)]
+        async with asyncio.TaskGroup() as group:
+            opening = group.create_task(PostgresSaver(server.url, pool_size=2).load("t"))
+            impatient = PostgresSaver(server.url, patience=0.05)
+            assert "too many clients" in await refused(impatient, StoreUnavailableError)
+            assert not opening.done()
+            for connection in taken:
+                await connection.close()
+        assert opening.result() is None
+
+
+async def test_no_more_connections_are_opened_than_the_saver_may_have(postgres: str) -> None:
+    async with (
+        schema_of_its_own(postgres) as schema,
+        watching(postgres, schema) as watch,
+        PostgresSaver(named(postgres, schema), schema=schema, pool_size=3) as saver,
+    ):
+        await asyncio.gather(
+            *(some_thread(saver, f"t {number}") for number in range(20)),
+            *(saver.history(f"t {number}", limit=1) for number in range(20)),
+        )
+        assert 0 < len(await watch.sessions()) <= 3
+
+
+async def test_timeouts_of_the_server_are_survived() -> None:
+    settings = {"lock_timeout": "10ms", "statement_timeout": "100ms"}
+    with started(settings=settings) as server:
+        async with PostgresSaver(server.url) as saver, asyncpg.create_pool(server.url, min_size=0) as pool:
+            writer = await some_thread(saver, "t")
+            for number in range(3):
+                async with asyncio.TaskGroup() as group:
+                    locked = asyncio.Event()
+                    group.create_task(hold_all_rows(pool, locked))
+                    await locked.wait()
+                    group.create_task(commit(saver, writer, Step({"count": b"%d" % number})))
+            assert state_of(await loaded(saver, "t"))["count"] == b"2"
+        assert "lock timeout" in server.log
+        assert "statement timeout" in server.log
+
+
+async def hold_all_rows(pool: "asyncpg.Pool[asyncpg.Record]", locked: asyncio.Event) -> None:
+    """Lock them until the server puts an end to it."""
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM durable_graph.threads FOR UPDATE")
+        locked.set()
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await connection.execute("SELECT pg_sleep(60)")
+
+
+@pytest.mark.parametrize(
+    "passes", [asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.QueryCanceledError, asyncpg.AdminShutdownError]
+)
+def test_a_session_that_the_servers_settings_ended_is_no_reason_to_give_up(passes: type[Exception]) -> None:
+    assert is_passing(passes("of the server"))
+
+
+NAMES = [("a\0b", "NUL"), ("\ud800x", "surrogate")]
+
+CALLS: list[Callable[[Checkpointer, str], Awaitable[object]]] = [
+    lambda saver, name: saver.load(name),
+    lambda saver, name: saver.load("t", name),
+    lambda saver, name: saver.commit(Writer.of(name).unit(Step())),
+    lambda saver, name: saver.commit(Writer.of("t").unit(Step({name: b"1"}))),
+    lambda saver, name: saver.commit(Writer.of("t").unit(Step(), Step({"count": b"1"}, ns=name))),
+    lambda saver, name: saver.load_records(name, ""),
+    lambda saver, name: saver.load_records("t", name),
+    lambda saver, name: saver.history(name, limit=1),
+    lambda saver, name: saver.history("t", name, limit=1),
+    lambda saver, name: saver.list_threads(after=name),
+    lambda saver, name: saver.delete_thread(name),
+    lambda saver, name: saver.copy_thread(name, "t"),
+    lambda saver, name: saver.copy_thread("t", name),
+    lambda saver, name: saver.prune(name),
+]
+
+
+@pytest.mark.parametrize(("name", "why"), NAMES)
+async def test_names_that_postgres_cannot_hold_are_refused_by_name(postgres: str, name: str, why: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        for call in CALLS:
+            with pytest.raises(UnstorableNameError, match=why) as caught:
+                await call(saver, name)
+            assert (caught.value.name, repr(name) in str(caught.value)) == (name, True)
+        assert await saver.list_threads() == []
+
+        ran: list[str] = []
+        # Of a name that is no identifier, mypy makes nothing.
+        schema_of_state: Any = TypedDict
+        builder = StateGraph(schema_of_state("State", {name: int}))
+        builder.add_node("node", lambda state: ran.append("node")).add_edge(START, "node")
+        with pytest.raises(UnstorableNameError, match=why):
+            await builder.compile(saver).ainvoke({name: 1}, thread_id="t")
+        assert ran == []
+
+
+async def test_any_other_name_is_held(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        for name in ("\x01", "ö", "日本", "\U0001f600", "\uffff", "'\";\\", "x" * 100_000):
+            writer = Writer.of(name)
+            await commit(saver, writer, Step({name[:1000]: b"1"}))
+            assert state_of(await loaded(saver, name)) == {name[:1000]: b"1"}
+
+
+async def test_a_closed_saver_says_so(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema:
+        async with PostgresSaver(postgres, schema=schema) as saver:
+            writer = await some_thread(saver, "t")
+        for call in (saver.load("t"), saver.commit(writer.unit()), saver.list_threads()):
+            with pytest.raises(CheckpointerClosedError):
+                await call
+        await saver.aclose()
+
+
+async def test_a_saver_is_refused_in_another_loop(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        writer = await some_thread(saver, "t")
+        for call in (lambda: saver.load("t"), lambda: saver.commit(writer.unit()), saver.aclose):
+            with pytest.raises(CheckpointerLoopError):
+                await asyncio.to_thread(asyncio.run, _made(call))
+        await commit(saver, writer, Step({"count": b"4"}))
+
+
+async def _made(call: Callable[[], Awaitable[object]]) -> object:
+    return await call()

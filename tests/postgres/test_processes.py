@@ -1,0 +1,81 @@
+"""Several processes on one database: each update is kept once, each checkpoint has one winner."""
+
+import asyncio
+from collections import Counter
+
+import asyncpg
+
+from durable_graph import START, MemorySaver
+from durable_graph.testing.conformance.saver_under_test import loaded
+from durable_graph.testing.rows import state_of
+from durable_graph_postgres import PostgresSaver
+from durable_graph_postgres.statements import quoted
+from tests.crash.cancelling import BRANCHING
+from tests.crash.conftest import IS_LONG
+from tests.crash.graphs import watched_by
+from tests.postgres.crowd import Forking, Leaving, Resuming, Updating, crowd, told_by
+from tests.savers import schema_of_its_own
+
+PROCESSES = 8
+THREADS = [f"shared {number}" for number in range(20 if IS_LONG else 5)]
+TIMES = 10 if IS_LONG else 4
+RACES = 50 if IS_LONG else 4
+
+
+async def test_every_acknowledged_update_of_any_process_is_there_once(postgres: str) -> None:
+    """They all find the database empty, too, and one makes the tables."""
+    async with schema_of_its_own(postgres) as schema:
+        jobs = [Updating(postgres, schema, f"process {number}", THREADS, TIMES) for number in range(PROCESSES)]
+        reports = await asyncio.to_thread(crowd, jobs)
+
+        told = told_by(reports)
+        assert {thread: len(names) for thread, names in told.acknowledged.items()} == dict.fromkeys(
+            THREADS, PROCESSES * TIMES
+        )
+        async with PostgresSaver(postgres, schema=schema) as saver:
+            assert await told.wrong(saver) == []
+        async with asyncpg.create_pool(postgres, min_size=0, server_settings={"search_path": quoted(schema)}) as pool:
+            assert [row["version"] for row in await pool.fetch("SELECT version FROM format")] == [1]
+    print(f"{PROCESSES * TIMES * len(THREADS)} updates, {len(told.refused)} conflicts")
+
+
+async def test_of_processes_that_run_one_thread_one_wins_each_checkpoint(postgres: str) -> None:
+    conflicts = 0
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        graph = BRANCHING.on(saver)
+        with watched_by(lambda moment, info: None):
+            wanted = await BRANCHING.on(MemorySaver()).ainvoke(BRANCHING.given, thread_id="wanted")
+        for number in range(RACES):
+            thread = f"contested {number}"
+            await graph.aupdate_state(None, BRANCHING.given, START, thread_id=thread)
+
+            reports = await asyncio.to_thread(crowd, [Resuming(postgres, schema, thread)] * PROCESSES)
+
+            won = Counter(each for report in reports for each in report.committed)
+            assert set(won.values()) == {1}
+            history = [snapshot async for snapshot in graph.aget_state_history(thread_id=thread)]
+            assert won.keys() == {each.config["configurable"]["checkpoint_id"] for each in history[:-1]}
+            assert history[0].values == wanted
+            conflicts += sum(report.conflicts for report in reports)
+    assert conflicts > 0
+    print(f"{RACES} races of {PROCESSES} processes, {conflicts} conflicts")
+
+
+async def test_programs_that_end_in_the_middle_and_close_nothing_end_and_tear_nothing(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        jobs = [Leaving(postgres, schema, turns, opens=True) for turns in (0, 1, 3, 10, 30, 60, 100, 200)]
+        jobs += [Leaving(postgres, schema, turns, opens=False) for turns in (0, 1, 2, 300)]
+
+        reports = await asyncio.to_thread(crowd, jobs)
+
+        assert sum(report.left > 0 for report in reports) > 1
+        # Their sessions may go on for a moment with what they had been sent.
+        for info in await saver.list_threads():
+            state = state_of(await loaded(saver, info.thread))
+            assert state in ({"run": b"a" * 16, "count": b"1"}, {"run": b"b" * 16, "count": b"1"})
+
+
+async def test_a_forked_child_is_refused_and_harms_nothing(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema:
+        (report,) = await asyncio.to_thread(crowd, [Forking(postgres, schema)])
+        assert report.refusals == 3

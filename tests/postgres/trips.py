@@ -1,0 +1,17 @@
+"""What the round trips of a saver were about."""
+
+from collections.abc import Iterable
+
+from durable_graph_postgres.statements import statements_for
+
+
+def named(trips: Iterable[str], schema: str) -> list[str]:
+    """The statements by the names that they have in the saver's .sql files; others by their first words."""
+    names = {text: name for name, text in statements_for(schema).items()}
+    return [_named(trip, names) for trip in trips]
+
+
+def _named(trip: str, names: dict[str, str]) -> str:
+    text = trip.removeprefix("PREPARE ")
+    name = names.get(text) or " ".join(text.split()[:4]).rstrip(";")
+    return f"prepare {name}" if text != trip else name

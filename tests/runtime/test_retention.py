@@ -1,0 +1,103 @@
+"""What has been over for long enough is removed; what goes on is not."""
+
+import operator
+from datetime import timedelta
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    InvalidOptionError,
+    StateGraph,
+    Swept,
+    interrupt,
+    sweep_threads,
+)
+
+NO_TIME = timedelta(0)
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+def graph_on(saver: Checkpointer) -> Any:
+    async def first(state: State) -> State:
+        return {"log": ["first"]}
+
+    async def second(state: State) -> State:
+        return {"log": [interrupt("go on?") if state["log"][0] == "ask" else "second"]}
+
+    builder = StateGraph(State)
+    builder.add_node("first", first).add_node("second", second)
+    builder.add_edge(START, "first").add_edge("first", "second")
+    return builder.compile(saver)
+
+
+async def listed(saver: Checkpointer) -> list[str]:
+    return [info.thread for info in await saver.list_threads()]
+
+
+async def test_threads_that_are_done_are_deleted_and_others_stay(saver: Checkpointer) -> None:
+    graph = graph_on(saver)
+    await graph.ainvoke({"log": ["ask"]}, thread_id="waits")
+    for name in ("a", "b", "c"):
+        await graph.ainvoke({"log": ["go"]}, thread_id=name)
+
+    assert await sweep_threads(saver, older_than=timedelta(days=1)) == Swept(0, 0)
+    assert await sweep_threads(saver, older_than=NO_TIME) == Swept(3, 0)
+
+    assert await listed(saver) == ["waits"]
+    answered = await graph.ainvoke(Command(resume="yes"), thread_id="waits")
+    assert answered == {"log": ["ask", "first", "yes"]}
+    assert await sweep_threads(saver, older_than=NO_TIME, status=["done", "failed"]) == Swept(1, 0)
+
+
+async def test_threads_that_stay_are_pruned(saver: Checkpointer) -> None:
+    graph = graph_on(saver)
+    for name in ("a", "b"):
+        await graph.ainvoke({"log": ["go"]}, thread_id=name)
+
+    assert await sweep_threads(saver, older_than=NO_TIME, keep_last=1) == Swept(0, 4)
+    assert await sweep_threads(saver, older_than=NO_TIME, keep_last=1) == Swept(0, 0)
+
+    assert (await graph.aget_state(thread_id="a")).values == {"log": ["go", "first", "second"]}
+    assert await graph.ainvoke({"log": ["more"]}, thread_id="a") == {
+        "log": ["go", "first", "second", "more", "first", "second"]
+    }
+
+
+async def test_a_question_that_is_answered_meanwhile_is_not_swept_away(
+    saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = graph_on(saver)
+    await graph.ainvoke({"log": ["ask"]}, thread_id="waits")
+    inner = saver.delete_thread
+
+    async def after_an_answer(thread: str, **given: Any) -> bool:
+        await graph.ainvoke(Command(resume="yes"), thread_id="waits")
+        return await inner(thread, **given)
+
+    monkeypatch.setattr(saver, "delete_thread", after_an_answer)
+
+    assert await sweep_threads(saver, older_than=NO_TIME, status="interrupted") == Swept(0, 0)
+    assert (await graph.aget_state(thread_id="waits")).values == {"log": ["ask", "first", "yes"]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"status": "finished"}, {"status": ["done", "deleted"]}, {"older_than": timedelta(-1)}, {"keep_last": -1}],
+    ids=str,
+)
+async def test_what_makes_no_sense_is_refused_before_anything_is_removed(
+    saver: Checkpointer, wrong: dict[str, Any]
+) -> None:
+    await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="a")
+
+    with pytest.raises(InvalidOptionError):
+        await sweep_threads(saver, **{"older_than": NO_TIME, **wrong})
+
+    assert await listed(saver) == ["a"]
