@@ -144,8 +144,8 @@ async def _applied(session: Session, state: State, superstep: Superstep, execute
         # The nodes are not to blame and do not run again: what they returned is kept for a corrected graph.
         await session.shared.durability.save(session.ledger, executed.riding, superstep.told_of, "failed")
         raise
-    # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a reducer made
-    # of them does not say what they were.
+    # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a reducer of
+    # the user's made of them does not say what they were.
     is_told = len(state.plan) == 1 and all(is_read_back(session.topology, outcome) for outcome in executed.riding)
     outcomes = () if is_told else executed.riding
     writers = tuple(dict.fromkeys(outcome.task.node for outcome in executed.done))
