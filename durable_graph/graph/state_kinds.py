@@ -235,9 +235,22 @@ class PydanticKind:
 
     def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
         given = instance.model_fields_set
+        # A default that was changed in place is no field that was set, and would be lost in silence.
+        said = (name for name in fields if name in given or self._differs(instance, name))
         # What a model that allows extra fields was given beside them is not dropped: it is no key of the state's.
-        names = (*(name for name in fields if name in given), *sorted(given - fields.keys()))
+        names = (*said, *sorted(given - fields.keys()))
         return {name: getattr(instance, name) for name in names}
+
+    def _differs(self, model: Any, name: str) -> bool:
+        info = type(model).model_fields[name]
+        if name not in model.__dict__ or info.is_required():
+            return False
+        if info.default_factory is None:
+            return bool(model.__dict__[name] != info.default)
+        given = (model.__dict__,) if getattr(info, "default_factory_takes_validated_data", False) else ()
+        default = info.default_factory(*given)
+        # Of a factory that never makes the same twice, an id or a time, nothing can be told.
+        return bool(model.__dict__[name] != default and default == info.default_factory(*given))
 
 
 def _all_given(instance: Any, fields: Mapping[str, Field]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A state that is a pydantic model is validated before anything of an update is recorded."""
 
 import operator
+import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self, TypedDict
 
@@ -200,3 +201,41 @@ async def test_an_alias_is_what_the_model_calls_it_and_the_key_is_the_fields(sav
 
     with pytest.raises(InvalidStateValueError, match="at most 3 characters"):
         await graph.ainvoke({"first_topic": "tea"}, thread_id="t")
+
+
+class Draft(pydantic.BaseModel):
+    words: list[str] = []
+    user: User = User(name="nobody")
+    notes: dict[str, str] = pydantic.Field(default_factory=dict)
+    copied: list[str] = pydantic.Field(default_factory=lambda data: list(data["words"]))
+    id: str = pydantic.Field(default_factory=lambda: uuid.uuid4().hex)
+    score: int = 0
+
+
+async def test_a_default_that_a_node_changes_in_place_is_written(saver: Checkpointer) -> None:
+    def change(state: Draft) -> Draft:
+        state.words.append("tea")
+        state.user.name = "ann"
+        state.notes["a"] = "b"
+        state.copied.append("c")
+        return state
+
+    graph = in_a_row(Draft, Seen(), ("a", change)).compile(saver)
+
+    assert await graph.ainvoke({"score": 1}, thread_id="t") == {
+        "words": ["tea"],
+        "user": User(name="ann"),
+        "notes": {"a": "b"},
+        "copied": ["c"],
+        "score": 1,
+    }
+
+
+async def test_defaults_that_nobody_changed_write_nothing(saver: Checkpointer) -> None:
+    graph = in_a_row(Draft, Seen(), ("a", lambda _: Draft(score=2))).compile(saver)
+
+    assert await graph.ainvoke({"id": "mine", "notes": {"a": "b"}}, thread_id="t") == {
+        "notes": {"a": "b"},
+        "id": "mine",
+        "score": 2,
+    }
