@@ -66,6 +66,7 @@ class EventStream:
         self._told = False
         self._is_read = True
         self._is_awaited = False
+        self._is_left = False
 
     @property
     def is_heard(self) -> bool:
@@ -74,9 +75,16 @@ class EventStream:
 
     @property
     def output(self) -> Any:
-        """What `ainvoke` would have returned. Raises what the run raised, and `StreamMisuseError` while it runs."""
+        """What `ainvoke` would have returned.
+
+        Raises what the run raised, and `StreamMisuseError` while it runs or where it was cancelled.
+        """
         if self._run is None or not self._run.done():
             message = "the run has not ended: read its events to the end first"
+            raise StreamMisuseError(message)
+        if self._run.cancelled():
+            # Not as a cancellation: whoever asks was not cancelled.
+            message = "the run was cancelled before its end, and has no output"
             raise StreamMisuseError(message)
         return self._run.result()
 
@@ -87,7 +95,7 @@ class EventStream:
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         # A task of its own and no task group: a scope held open across a reader's yield would cancel the reader.
         self._run = asyncio.create_task(self._go())
-        self._run.add_done_callback(lambda _: self._ready.set())
+        self._run.add_done_callback(self._ended)
         return self
 
     async def __aexit__(
@@ -95,11 +103,10 @@ class EventStream:
     ) -> None:
         assert self._run is not None  # noqa: S101  # __aenter__ made it
         left_early = not self._run.done()
+        self._is_left = True
+        self._stop_listening()
+        self._events.clear()
         if left_early:
-            # What the run still has to tell finds no reader: it must not wait for one, nor may what it has to store.
-            self._is_read = False
-            self._events.clear()
-            self._room.set()
             if self._goes_on:
                 _let_go_on(self._run)
                 return
@@ -126,6 +133,9 @@ class EventStream:
             message = "another task waits for this stream's next event already: a stream has one reader"
             raise StreamMisuseError(message)
         while not self._events:
+            if self._is_left:
+                message = "its block was left: read the events inside `async with graph.stream(...) as events`"
+                raise StreamMisuseError(message)
             if self._run.done():
                 self._told = True
                 self._run.result()
@@ -183,6 +193,15 @@ class EventStream:
                 self._events.append(_gap(event, 1))
         else:
             self._events.append(event)
+        self._ready.set()
+
+    def _ended(self, _: "asyncio.Task[Any]") -> None:
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """What is still told finds no reader: who tells it must not wait for one, nor may what a run has to store."""
+        self._is_read = False
+        self._room.set()
         self._ready.set()
 
     async def _go(self) -> Any:
