@@ -249,7 +249,7 @@ class Workflow(CompiledGraph[ValueT, Any, GivenT, ValueT], Generic[GivenT, Value
         input: GivenT | Command[Any] | None,  # LangGraph's name
         config: Config | None = None,
         *,
-        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_mode: StreamMode | Sequence[StreamMode] | None = "values",
         version: Version = "v1",
         **options: Unpack[RunOptions],
     ) -> Any: ...

@@ -55,7 +55,7 @@ class RunOptions(TypedDict, total=False):
 
     thread_id: ThreadId | None
     checkpoint_id: str | None
-    durability: Durability
+    durability: Durability | None
     recursion_limit: int | None
     max_concurrency: int | None
     if_unfinished: IfUnfinished
@@ -93,13 +93,13 @@ def read_run(
     thread, checkpoint = read_place(config, has_checkpointer, options.get("thread_id"), options.get("checkpoint_id"))
     limit = _one("recursion_limit", options.get("recursion_limit"), read.get("recursion_limit"))
     width = _one("max_concurrency", options.get("max_concurrency"), read.get("max_concurrency"))
-    run_id = read.get("run_id")
+    run_id, durability = read.get("run_id"), options.get("durability")
     return Run(
         input=input,
         thread_id=thread,
         checkpoint=checkpoint,
         checkpoint_ns=ns,
-        durability=_member("durability", options.get("durability", "sync"), DURABILITIES),
+        durability="sync" if durability is None else _member("durability", durability, DURABILITIES),
         recursion_limit=DEFAULT_RECURSION_LIMIT if limit is None else _positive("recursion_limit", limit),
         max_concurrency=None if width is None else _positive("max_concurrency", width),
         if_unfinished=_member("if_unfinished", options.get("if_unfinished", "supersede"), get_args(IfUnfinished)),

@@ -39,7 +39,7 @@ class View:
         self, topology: Topology | None, modes: Modes, *, subgraphs: bool, version: str, output_keys: Keys
     ) -> None:
         self._topology = topology
-        self._modes: tuple[str, ...] = (modes,) if isinstance(modes, str) else tuple(modes)
+        self._modes: tuple[str, ...] = (modes,) if isinstance(modes, str) else tuple(dict.fromkeys(modes))
         self._is_bare = isinstance(modes, str)
         self._with_subgraphs = subgraphs
         self._is_v2 = version == "v2"
@@ -250,7 +250,7 @@ def view_of(
 
     Raises `InvalidOptionError` for a mode or a version that there is not, and `UnknownStateKeyError`.
     """
-    wanted: list[Any] = [modes] if isinstance(modes, str) else list(modes)
+    wanted: list[Any] = list(modes) if isinstance(modes, Sequence) and not isinstance(modes, str) else [modes]
     known = get_args(StreamMode)
     if not wanted or any(mode not in known for mode in wanted):
         option = "stream_mode"

@@ -136,7 +136,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         input: InputT | Mapping[str, Any] | Command[Any] | None,  # LangGraph's name
         config: Config | None = None,
         *,
-        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_mode: StreamMode | Sequence[StreamMode] | None = "values",
         output_keys: str | Sequence[str] | None = None,
         version: Version = "v1",
         **options: Unpack[RunOptions],
@@ -146,7 +146,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         input: InputT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
-        stream_mode: StreamMode | Sequence[StreamMode] = "values",
+        stream_mode: StreamMode | Sequence[StreamMode] | None = "values",
         output_keys: str | Sequence[str] | None = None,
         version: Version = "v1",
         **options: Unpack[RunOptions],
@@ -189,7 +189,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         place = self._place(input, config, options)
         check_version(version)
         check_keys(self._topology, output_keys)
-        if stream_mode != "values":
+        if stream_mode not in (None, "values"):
             chunks = self.astream(
                 input, config, stream_mode=stream_mode, output_keys=output_keys, version=version, **options
             )
@@ -218,7 +218,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         input: InputT | Mapping[str, Any] | Command[Any] | None,  # noqa: A002  # LangGraph's name
         config: Config | None = None,
         *,
-        stream_mode: StreamMode | Sequence[StreamMode] = "updates",
+        stream_mode: StreamMode | Sequence[StreamMode] | None = "updates",
         subgraphs: bool = False,
         output_keys: str | Sequence[str] | None = None,
         version: Version = "v1",
@@ -239,9 +239,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         loop early cancels the run once the generator is closed, or lets it go on with `on_disconnect="continue"`; what
         had finished is kept. Input, options and errors as for `ainvoke`, the rest as for `EventStream`.
         """
-        view = view_of(
-            stream_mode, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys
-        )
+        modes = "updates" if stream_mode is None else stream_mode
+        view = view_of(modes, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys)
         place = self._place(input, config, options)
         async with self._stream(place, on_slow_reader, on_disconnect, view.wants) as events:
             async for event in events:

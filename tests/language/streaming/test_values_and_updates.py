@@ -313,7 +313,21 @@ async def test_an_output_key_that_there_is_not_is_refused_before_anything_runs(s
 # Options
 
 
-@pytest.mark.parametrize("mode", ["value", ["values", "nothing"], []])
+async def test_none_means_what_is_meant_without_the_option(saver: Checkpointer) -> None:
+    """LangGraph's own defaults are None."""
+    graph = row_of(saver, {"a": "1"})
+
+    assert await parts(graph, {}, stream_mode=None, durability=None) == [{"1": {"a": "1"}}]
+    assert await graph.ainvoke({}, thread_id="other", stream_mode=None, durability=None) == {"a": "1"}
+
+
+async def test_a_mode_that_is_given_twice_is_one(saver: Checkpointer) -> None:
+    graph = row_of(saver, {"a": "1"})
+
+    assert await parts(graph, {}, stream_mode=["updates", "updates"]) == [("updates", {"1": {"a": "1"}})]
+
+
+@pytest.mark.parametrize("mode", ["value", ["values", "nothing"], [], 5])
 async def test_a_mode_that_there_is_not_is_refused(saver: Checkpointer, mode: Any) -> None:
     """LangGraph streams nothing for a mode that it does not know."""
     graph = row_of(saver, {"a": "1"})
