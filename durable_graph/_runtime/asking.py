@@ -16,7 +16,8 @@ def interrupt(value: Any) -> Any:
     `__interrupt__`, and `Command(resume=answer)` goes on: the node runs again from its start, and this call returns the
     answer. The n-th call of a node gets the answer to its n-th question, so it has to ask in the same order again.
 
-    What unwinds the node is no `Exception`. Raises `OutsideOfRunError` and, where nothing could keep the question,
+    What unwinds the node is no `Exception`, and where the node catches it all the same and returns, the question is
+    asked nevertheless. Raises `OutsideOfRunError` and, where nothing could keep the question,
     `MissingCheckpointerError`.
     """
     scope = scope_of("interrupt()")
@@ -28,4 +29,6 @@ def interrupt(value: Any) -> Any:
     scope.asked += 1
     if id_ in scope.answers:
         return scope.answers[id_]
-    raise GraphInterrupt([Interrupt(value, id_)])
+    asked = GraphInterrupt([Interrupt(value, id_)])
+    scope.stopped_by.append(asked)
+    raise asked

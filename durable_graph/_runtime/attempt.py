@@ -208,8 +208,7 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
     if session.run.is_checked and task.argument is None:
         photograph = photographed(session.topology, scope.state.values, node.input.keys)
     called = await call_action(scope, partial(action, given, **extra), is_async, timeout)
-    if scope.has_calls:
-        await scope.calls.wait()
+    await scope.returned()
     has_keys = isinstance(called.result, Mapping) and not session.topology.state.is_single
     if node.subgraph is not None and has_keys:
         # What the graphs do not share is the inner one's own.
@@ -340,8 +339,7 @@ async def _choose(
         extra = {router.name: injected(scope, router.injected) for router in routers if router.injected}
         place = session.place(scope.state)
         routes = await choose(session.topology, scope.state, task, own.writes, extra, session.max_value_bytes, place)
-        if scope.has_calls:
-            await scope.calls.wait()
+        await scope.returned()
         routed = (*own.routes, *routes)
         return Attempted(
             Done(task, scope.number, own.writes, routed, is_handled, answers_of(previous), revision, is_cached)

@@ -170,6 +170,9 @@ class Calls:
             await tell_call_started(inner, (given.args, given.kwargs))
             value = await self._cached(inner, definition, given)
             standing = await self._record(position, definition, arguments, value)
+        except GraphInterrupt as asked:
+            scope.stopped_by.append(asked)
+            raise
         except Exception as error:
             error.add_note(f"in task {definition.name!r}, call {position + 1} of {scope.node!r}")
             await tell_call_failed(inner, error)
@@ -333,8 +336,7 @@ async def _once(inner: Scope, definition: Definition, given: _Given) -> Any:
     call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
     try:
         called = await call_action(inner, call, definition.is_async, definition.timeout)
-        if inner.has_calls:
-            await inner.calls.wait()
+        await inner.returned()
     except BaseException as error:
         if not inner.has_calls:
             raise

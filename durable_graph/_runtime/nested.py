@@ -144,7 +144,9 @@ async def run_nested(
     else:
         ended = await _run_stored(session, scope, persistence)
     if ended.is_stopped:
-        raise GraphInterrupt(ended.interrupts)
+        stopped = GraphInterrupt(ended.interrupts)
+        scope.stopped_by.append(stopped)
+        raise stopped
     return ended
 
 

@@ -12,6 +12,7 @@ from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.durability import Durability
 from durable_graph._runtime.journal import Journal, Ledger
 from durable_graph._runtime.run import Run
+from durable_graph._runtime.unwinding import GraphInterrupt
 from durable_graph.caching import Cache
 from durable_graph.errors import OutsideOfRunError
 from durable_graph.graph import Place, Topology
@@ -147,6 +148,8 @@ class Scope:
     loop: asyncio.AbstractEventLoop | None = None
     only_heartbeats: bool = False
     around: "Scope | None" = None
+    stopped_by: list[GraphInterrupt] = field(default_factory=list)
+    """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
     _calls: Any = None
     _task_id: str | None = None
 
@@ -193,6 +196,14 @@ class Scope:
     def forget_calls(self) -> None:
         """Another attempt begins: it counts its calls from the first again."""
         self._calls = None
+        self.stopped_by.clear()
+
+    async def returned(self) -> None:
+        """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
+        if self.has_calls:
+            await self.calls.wait()
+        if self.stopped_by:
+            raise GraphInterrupt({each.id: each for error in self.stopped_by for each in error.interrupts}.values())
 
     @property
     def step(self) -> int:

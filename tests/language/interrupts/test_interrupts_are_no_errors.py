@@ -17,7 +17,9 @@ from durable_graph import (
     OutsideOfRunError,
     RetryPolicy,
     StateGraph,
+    entrypoint,
     interrupt,
+    task,
 )
 from durable_graph._runtime.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
@@ -346,3 +348,104 @@ async def test_asking_after_the_node_has_ended_is_an_error_that_says_so(saver: C
 
     with pytest.raises(OutsideOfRunError, match="interrupt"):
         await left_behind[0]
+
+
+# Code that catches what unwinds it
+
+
+async def a_question(number: int) -> Any:
+    return interrupt(number)
+
+
+@task
+async def a_call(number: int) -> Any:
+    return interrupt(number)
+
+
+async def a_graph(number: int) -> Any:
+    async def node(state: State) -> State:
+        return {"log": [interrupt(number)]}
+
+    (answer,) = (await in_a_row(("node", node)).compile().ainvoke({}))["log"]
+    return answer
+
+
+@pytest.mark.parametrize("ask", [a_question, a_call, a_graph])
+async def test_questions_that_are_gathered_as_results_are_asked(
+    saver: Checkpointer, durability: Durability, ask: Callable[[int], Awaitable[Any]]
+) -> None:
+    """LangGraph hands the node the exceptions for answers, and the run completes."""
+
+    async def node(state: State) -> State:
+        found = await asyncio.gather(ask(1), ask(2), return_exceptions=True)
+        return {"log": [f"{each}" for each in found]}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t", durability=durability)
+    assert asked(result) == [1, 2]
+    id_of = ids(result)
+    result = await graph.ainvoke(Command(resume={id_of[2]: "b"}), thread_id="t", durability=durability)
+    assert asked(result) == [1]
+    result = await graph.ainvoke(Command(resume={id_of[1]: "a"}), thread_id="t", durability=durability)
+    assert result == {"log": ["a", "b"]}
+
+
+async def test_catching_everything_does_not_swallow_a_question(saver: Checkpointer) -> None:
+    async def node(state: State) -> State:
+        answer = "none"
+        with suppress(BaseException):
+            answer = interrupt("sure?")
+        return {"log": [answer]}
+
+    graph = in_a_row(("node", node)).compile(saver)
+
+    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes"]}
+
+
+async def test_catching_everything_in_a_router_does_not_swallow_a_question(saver: Checkpointer) -> None:
+    def route(state: State) -> Any:
+        with suppress(BaseException):
+            return interrupt("where?")
+        return "b"
+
+    builder = StateGraph(State).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: {"log": ["b"]})
+    graph = builder.add_edge(START, "a").add_conditional_edges("a", route).compile(saver)
+
+    assert asked(await graph.ainvoke({}, thread_id="t")) == ["where?"]
+    assert await graph.ainvoke(Command(resume="__end__"), thread_id="t") == {"log": ["a"]}
+
+
+async def test_catching_everything_in_a_task_does_not_swallow_a_question(saver: Checkpointer) -> None:
+    @task
+    async def careless() -> Any:
+        with suppress(BaseException):
+            return interrupt("sure?")
+        return "none"
+
+    @entrypoint(checkpointer=saver)
+    async def flow(given: str) -> str:
+        return await careless()
+
+    assert asked(await flow.ainvoke("x", thread_id="t")) == ["sure?"]
+    assert await flow.ainvoke(Command(resume="yes"), thread_id="t") == "yes"
+
+
+async def test_a_question_of_an_attempt_that_failed_does_not_stop_the_next(saver: Checkpointer) -> None:
+    attempts: list[int] = []
+
+    @task(retry_policy=AT_ONCE)
+    async def careless() -> str:
+        attempts.append(1)
+        if len(attempts) == 1:
+            with suppress(BaseException):
+                interrupt("sure?")
+            raise ConnectionError
+        return "done"
+
+    @entrypoint(checkpointer=saver)
+    async def flow(given: str) -> str:
+        return await careless()
+
+    assert await flow.ainvoke("x", thread_id="t") == "done"
