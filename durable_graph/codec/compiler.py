@@ -4,6 +4,7 @@ import typing
 from collections import Counter, OrderedDict, abc, defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
 
@@ -13,7 +14,7 @@ from durable_graph.codec.hints import alias_value, substitute
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
 from durable_graph.codec.plan import Deferred, Plan
 from durable_graph.codec.registry import ObjectPlan, Registry, Shape, UnstorableType
-from durable_graph.codec.scalars import BOOL, BYTES, FLOAT, INT, LEAVES, NONE, STR, LiteralPlan
+from durable_graph.codec.scalars import BOOL, BYTES, FLOAT, INT, LEAVES, NONE, PATHS, STR, LiteralPlan
 from durable_graph.codec.sequences import DequePlan, FixedTuplePlan, ListPlan, SetPlan, TuplePlan
 from durable_graph.codec.times import TIMES
 from durable_graph.codec.unions import UnionPlan, are_ambiguous
@@ -28,6 +29,7 @@ _SIMPLE: dict[Any, Plan] = {
     typing.LiteralString: STR,
     bytes: BYTES,
     **{kind: leaf for leaf in (*LEAVES, *TIMES) for kind in leaf.kinds},
+    Path: PATHS,
 }
 
 _OF_ITEMS: dict[Any, Callable[[Plan], Plan]] = {

@@ -1,9 +1,10 @@
-"""Values without parts: numbers, text, bytes, UUIDs, literals. Each says by itself in its wire form what it is."""
+"""Values without parts: numbers, text, bytes, UUIDs, paths, literals. Each says in its wire form what it is."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from types import NoneType
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.msgpack import Ext
 
 from durable_graph.codec.plan import Mismatch, Plan, mismatch, refuse
-from durable_graph.codec.wire import BIG_INT, BYTEARRAY, DECIMAL, LONE_SURROGATES, UNSET_, UUID_, Key
+from durable_graph.codec.wire import BIG_INT, BYTEARRAY, DECIMAL, LONE_SURROGATES, PATH, UNSET_, UUID_, Key
 
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
@@ -168,6 +169,20 @@ def _read_uuid(data: bytes) -> UUID:
     return UUID(bytes=data)
 
 
+def _write_path(value: Path) -> bytes:
+    return str(value).encode("utf-8", "surrogatepass")
+
+
+def _read_path(data: bytes) -> Path:
+    text = data.decode("utf-8", "surrogatepass")
+    path = Path(text)
+    # One that was written where paths are spelled otherwise would be another.
+    if str(path) != text:
+        message = f"{data[:40]!r} is no path here"
+        raise Mismatch(message)
+    return path
+
+
 def _read_unset(data: bytes) -> UnsetType:
     if data:
         message = f"{data[:40]!r} after UNSET"
@@ -182,9 +197,13 @@ FLOAT = ScalarPlan("float", frozenset({float, int, bool}), float | int | bool)
 STR = ScalarPlan("str", frozenset({str}), str)
 BYTES = ScalarPlan("bytes", frozenset({bytes}), bytes)
 
+# What Path() makes is of a class of the platform's, and is declared as Path.
+PATHS = LeafPlan(type(Path()), PATH, _write_path, _read_path)
+
 LEAVES: tuple[LeafPlan, ...] = (
     LeafPlan(bytearray, BYTEARRAY, bytes, bytearray),
     LeafPlan(Decimal, DECIMAL, _write_decimal, _read_decimal),
     LeafPlan(UUID, UUID_, _write_uuid, _read_uuid),
     LeafPlan(UnsetType, UNSET_, lambda _: b"", _read_unset),
+    PATHS,
 )

@@ -32,6 +32,7 @@ TIME: Final = 7
 DATETIME: Final = 8
 TIMEDELTA: Final = 9
 UNSET_: Final = 10
+PATH: Final = 11
 
 # First elements of envelopes, and what follows them.
 TUPLE: Final = Ext(MARK, b"t")  # its items

@@ -6,6 +6,7 @@ import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypedDict
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -54,6 +55,7 @@ GOLDEN: list[tuple[Any, Any, str]] = [
     (Decimal, Decimal("-1.50"), "01c705042d312e3530"),
     (Decimal, Decimal("sNaN12"), "01c70604534e414e3132"),
     (UUID, UUID(int=2**127 + 1), "01d80580000000000000000000000000000001"),
+    (Path, Path("/tmp/é"), "01c7070b2f746d702fc3a9"),  # noqa: S108  # no file is made
     (date, date(2024, 2, 29), "01d60607e8021d"),
     (time, time(23, 59, 59, 999999, fold=1), "01c70707173b3b800f423f"),
     (

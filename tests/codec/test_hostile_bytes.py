@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tracemalloc
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -96,6 +97,9 @@ def _decodes_or_says_why(made: TypeCodec, data: bytes) -> None:
         (Decimal, wire(Ext(4, b"1_0")), "no Decimal"),
         (Decimal, wire(Ext(4, b"1E+99999999999999999999")), ""),
         (UUID, wire(Ext(5, b"x")), ""),
+        (Path, wire(Ext(11, b"a//b")), "no path here"),
+        (Path, wire(Ext(11, b"")), "no path here"),
+        (Path, wire(Ext(11, b"\xff")), ""),
         (Color, wire("GREEN"), "no member 'GREEN'"),
         (Permission, wire(64), ""),
         (Bits, b"\x01\xc3", "type bool where Bits"),

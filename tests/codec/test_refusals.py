@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -165,7 +165,8 @@ REFUSED: list[tuple[Any, Any, str, str, str]] = [
     (Any, [lambda: 1], "[0]", "function", "keep it out of the state"),
     (Any, (item for item in "x"), "", "generator", "keep it out of the state"),
     (Any, object(), "", "object", "make it a dataclass"),
-    (Any, Path("x"), "", "PosixPath", "make it a dataclass|convert it"),
+    (Any, PurePosixPath("x"), "", "PurePosixPath", "make it a dataclass|convert it"),
+    (Path, "x", "", "str", "Path"),
     (Any, 1j, "", "complex", "convert it"),
     (Any, ValueError("x"), "", "ValueError", "convert it"),
     (Any, memoryview(b"x"), "", "memoryview", "convert it"),

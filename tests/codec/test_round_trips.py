@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Final, Generic, Literal, NewType, Optional, Self, TypedDict, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -100,6 +101,7 @@ TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (bytearray, st.binary().map(bytearray)),
     (Decimal, decimals),
     (UUID, st.uuids()),
+    (Path, st.text().map(Path)),
     (date, st.dates()),
     (datetime, st.datetimes(timezones=zones, allow_imaginary=True)),
     (time, st.times(timezones=zones)),
