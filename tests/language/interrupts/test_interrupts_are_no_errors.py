@@ -425,7 +425,7 @@ async def test_catching_everything_in_a_task_does_not_swallow_a_question(saver: 
         return "none"
 
     @entrypoint(checkpointer=saver)
-    async def flow(given: str) -> str:
+    async def flow(given: str) -> Any:
         return await careless()
 
     assert asked(await flow.ainvoke("x", thread_id="t")) == ["sure?"]
