@@ -326,7 +326,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             with contextlib.suppress(InvalidStateSchemaError):
                 # What the annotation cannot say, `types` may.
                 codec.of(hint, where="an annotation")
-        anything = codec.of(Any, where=f"the entrypoint {name!r}")
+        anything = codec.of(Any, where=f"a value of the entrypoint {name!r}")
         given, output = Schema.single(Any, INPUT), Schema.single(Any, VALUE)
         channels = {channel: LastValue(Any) for channel in (INPUT, VALUE, SAVED)}
         node = Node(

@@ -271,3 +271,12 @@ async def test_an_update_as_a_node_that_it_does_not_have_is_refused(saver: Check
 
     with pytest.raises((InvalidUpdateError, LookupError), match="'other'"):
         await echo.aupdate_state(THREAD, 2, as_node="other")
+
+
+async def test_a_value_that_cannot_be_stored_is_said_to_be_one_of_the_entrypoint(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def flow(given: str) -> object:
+        return object()
+
+    with pytest.raises(UnstorableValueError, match=r"^a value of the entrypoint 'flow' is an object"):
+        await flow.ainvoke("x", thread_id="t")
