@@ -100,9 +100,10 @@ async def _stopped(session: Session, state: State, recorded: Recorded) -> Ended:
     )
     # What finished beside the tasks that wait is recorded, and only its superstep is not over.
     values = with_recorded(session.topology, state, recorded)
-    if session.parent is None and session.shared.audience.is_heard:
+    if session.shared.audience.is_heard:
         # A question is told once it is durable, and after what came before it.
-        await session.shared.durability.settle()
+        durability = session.shared.durability
+        await (durability.settle() if session.parent is None else durability.catch_up())
     await tell_stopped(session, state, values, interrupts)
     return Ended(state, recorded, values, interrupts, is_stopped=True)
 

@@ -62,6 +62,10 @@ class Durability(Protocol):
         """The run ends, whatever way: what was taken on is committed when this returns."""
         ...
 
+    async def catch_up(self) -> None:
+        """What was given with the calls so far is published when this returns."""
+        ...
+
 
 class Nowhere:
     """Without a checkpointer: nothing is kept, everything is published at once."""
@@ -80,6 +84,9 @@ class Nowhere:
         return None
 
     async def settle(self) -> None:
+        return None
+
+    async def catch_up(self) -> None:
         return None
 
 
@@ -107,6 +114,9 @@ class Sync:
         return None
 
     async def settle(self) -> None:
+        return None
+
+    async def catch_up(self) -> None:
         return None
 
 
@@ -158,6 +168,9 @@ class Async:
         if self._sender is not None:
             await finish(_result_of(self._sender), self._grace)
         self._raise_failure()
+
+    async def catch_up(self) -> None:
+        await self.settle()
 
     async def _enqueue(self, item: _Commit | _Save) -> None:
         self._raise_failure()
@@ -238,6 +251,9 @@ class Exit:
 
     async def settle(self) -> None:
         await finish(self._commit(), self._grace)
+
+    async def catch_up(self) -> None:
+        return None
 
     async def _commit(self) -> None:
         async with self._sending:

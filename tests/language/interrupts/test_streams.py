@@ -125,3 +125,15 @@ async def test_a_stream_that_goes_on_without_an_answer_asks_the_same(saver: Chec
     first = await told(graph, {})
 
     assert await told(graph, None) == first == [{"__interrupt__": ("<sure?>",)}]
+
+
+async def test_a_question_of_a_nested_graph_is_told_once_by_each_graph_around_it(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    inner = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile()
+    middle = in_a_row(("inner", inner)).compile()
+    graph = in_a_row(("middle", middle)).compile(saver)
+
+    assert [(len(ns), part) for ns, part in await told(graph, {}, subgraphs=True, durability=durability)] == [
+        (depth, {"__interrupt__": ("<sure?>",)}) for depth in (2, 1, 0)
+    ]
