@@ -6,6 +6,7 @@ from typing import Any
 
 from durable_graph.channels.channel import MISSING, Channel
 from durable_graph.channels.empty import empty_value
+from durable_graph.channels.owned import owned
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,7 @@ class Reduced(Channel):
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         # A reducer may change what it is given, such as `extend` and hand it back. The value before and the writes are
         # merged again, for a router, for a snapshot or after another writer's commit, so it gets copies of its own.
-        value = _own(current)
+        value = owned(current)
         for update in updates:
-            value = _own(update) if value is MISSING else self.reducer(value, update)
+            value = owned(update) if value is MISSING else self.reducer(value, owned(update))
         return value
-
-
-def _own(value: Any) -> Any:
-    return value.copy() if type(value) in (list, dict, set) else value
