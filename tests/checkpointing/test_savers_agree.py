@@ -1,8 +1,10 @@
 """Whatever savers are asked, they answer as MemorySaver does."""
 
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,7 @@ from durable_graph_sqlite import SqliteSaver
 from tests.checkpointing import planted
 from tests.checkpointing.agreeing import Disagreement, Walk
 from tests.postgres.server import VERSIONS, started
+from tests.savers import schema_of_its_own
 
 WALKS = 60
 CALLS = 60
@@ -46,6 +49,26 @@ async def test_savers_agree_on_random_calls(sqlite: Checkpointer) -> None:
 async def test_postgres_agrees_on_random_calls(version: str) -> None:
     async with PostgresSaver(version) as saver:
         await _walk_through(MemorySaver(), saver)
+
+
+class Alternately:
+    """Several savers on one store: each call is the next one's, which has not seen what the others did."""
+
+    def __init__(self, *savers: Checkpointer) -> None:
+        self._turns = itertools.cycle(savers)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(next(self._turns), name)
+
+
+async def test_two_processes_on_one_database_agree_with_one(postgres: str) -> None:
+    async with (
+        schema_of_its_own(postgres) as schema,
+        PostgresSaver(postgres, schema=schema) as first,
+        PostgresSaver(postgres, schema=schema) as second,
+    ):
+        both: Any = Alternately(first, second)
+        await _walk_through(MemorySaver(), both)
 
 
 @pytest.mark.parametrize(
