@@ -81,8 +81,9 @@ SELECT thread, incarnation, origin, version, head, epoch, wseq, gen, floor, stat
   FROM {schema}.threads WHERE tid = $1;
 
 -- name: find_orphan
--- Whether rows exist of a thread that has none itself.
-SELECT CASE WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE tid = $1) THEN 'checkpoints'
+-- Whether rows exist of a thread that has none itself. It may have begun since somebody did not find it.
+SELECT CASE WHEN EXISTS (SELECT FROM {schema}.threads WHERE tid = $1) THEN NULL
+            WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE tid = $1) THEN 'checkpoints'
             WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE tid = $1) THEN 'values'
             WHEN EXISTS (SELECT FROM {schema}.tasks WHERE tid = $1) THEN 'task records'
             WHEN EXISTS (SELECT FROM {schema}.lines WHERE tid = $1) THEN 'lines' END;

@@ -1,0 +1,86 @@
+"""Rows of a thread that has none itself are damage; a thread that begins while one looks is none."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.errors import CorruptCheckpointError
+from durable_graph.records import Conflict
+from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
+from durable_graph.testing.rows import Step, Writer, state_of
+from durable_graph_postgres import PostgresSaver
+from durable_graph_postgres.session import Session
+from tests.postgres.proxy import Cut, proxied
+from tests.savers import schema_of_its_own
+
+
+@pytest.fixture
+async def schema(postgres: str) -> AsyncIterator[str]:
+    async with schema_of_its_own(postgres) as made:
+        yield made
+
+
+@pytest.fixture
+async def other(postgres: str, schema: str) -> AsyncIterator[PostgresSaver]:
+    """Another process, as the server sees it."""
+    async with PostgresSaver(postgres, schema=schema) as saver:
+        yield saver
+
+
+@pytest.fixture
+def begun_meanwhile(other: PostgresSaver, monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
+    """The other one begins the thread when this one has not found it and is about to look for its remains."""
+    begun: list[Writer] = []
+    row = Session.row
+
+    async def found(db: Session, name: str, *sought: Any) -> Any:
+        if name == "find_orphan" and not begun:
+            begun.append(await some_thread(other))
+        return await row(db, name, *sought)
+
+    monkeypatch.setattr(Session, "row", found)
+    return begun
+
+
+async def test_a_thread_that_begins_during_a_commit_is_a_conflict_and_no_damage(
+    postgres: str, schema: str, other: PostgresSaver, begun_meanwhile: list[Writer]
+) -> None:
+    async with proxied(postgres) as proxy, PostgresSaver(proxy.url, schema=schema) as saver:
+        await commit(saver, Writer.of("warm"), Step({"count": b"1"}))
+        proxy.expect(Cut(1, "before"))
+
+        answer = await saver.commit(Writer.of("thread", run=b"of-another-run--").unit(Step({"count": b"mine"})))
+
+    assert proxy.has_cut
+    assert answer == Conflict(3)
+    assert state_of(await loaded(other, "thread")) == begun_meanwhile[0].state()
+
+
+async def test_a_thread_that_begins_while_its_records_are_sought_is_no_damage(
+    postgres: str, schema: str, begun_meanwhile: list[Writer]
+) -> None:
+    async with PostgresSaver(postgres, schema=schema) as saver:
+        assert await saver.load_records("thread", "") is None
+    assert begun_meanwhile
+
+
+async def test_checkpoints_without_their_thread_are_damage_to_every_call(
+    postgres: str, schema: str, other: PostgresSaver
+) -> None:
+    await some_thread(other)
+    connection = await asyncpg.connect(postgres)
+    await connection.execute(f'DELETE FROM "{schema}".threads WHERE tid = $1', key_of("thread"))
+    await connection.close()
+
+    async with PostgresSaver(postgres, schema=schema) as saver:
+        for call in (
+            saver.load("thread"),
+            saver.load_records("thread", ""),
+            saver.history("thread", limit=1),
+            saver.commit(Writer.of("thread").unit(Step({"count": b"1"}))),
+        ):
+            with pytest.raises(CorruptCheckpointError, match="missing and checkpoints of it are there"):
+                await call
