@@ -7,6 +7,7 @@ from durable_graph._engine.state import Absent, Change, Changes, Full, Unstored,
 from durable_graph._engine.task import Write
 from durable_graph.channels import MISSING, Channel, Values, changed
 from durable_graph.errors import ConcurrentOverwriteError, ConcurrentUpdateError, ReducerError
+from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 
 Authored = list[tuple[str, Write]]
@@ -64,7 +65,7 @@ def _merge(channel: str, rule: Channel, current: Any, authored: Authored) -> Any
     try:
         return rule.merge(current, updates)
     except Exception as error:
-        raise ReducerError(channel, nodes=nodes, why=f"{type(error).__name__}: {error}") from error
+        raise ReducerError(channel, nodes=nodes, why=shown(error)) from error
 
 
 def _change(rule: Channel, writes: list[Write]) -> Change:

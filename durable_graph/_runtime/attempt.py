@@ -34,6 +34,7 @@ from durable_graph._runtime.writing import encode_anything
 from durable_graph.caching import CacheKey
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import NodeCancelledError, ParentCommandError, StalePlanError
+from durable_graph.errors.shown import shown
 from durable_graph.graph import START, Command, Interrupt, Node
 from durable_graph.graph.policies import NodeError, TimeoutPolicy
 
@@ -373,8 +374,3 @@ def own_cancellation(task: Task, error: asyncio.CancelledError) -> NodeCancelled
     failure = NodeCancelledError(task.node)
     failure.__cause__ = error
     return failure
-
-
-def shown(error: BaseException) -> str:
-    """An error as text, for a record."""
-    return f"{type(error).__name__}: {error}"

@@ -24,7 +24,6 @@ from durable_graph._runtime.attempt import (
     attempt_number,
     new_trial,
     own_cancellation,
-    shown,
 )
 from durable_graph._runtime.cancellation import cancellations, wind_up
 from durable_graph._runtime.durability import Told
@@ -32,6 +31,7 @@ from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.telling import id_of, started_event, task_events
 from durable_graph.errors import StepTimeoutError
+from durable_graph.errors.shown import shown
 from durable_graph.graph import START, Node
 from durable_graph.records import Status
 
@@ -249,7 +249,11 @@ class Superstep:
                 if task.node != START and self.session.shared.audience.is_heard:
                     await self.session.shared.audience.tell(started_event(self.session, self.state, task, previous))
                 result = await attempt(self.session, self.state, task, previous, trial)
-            again = self._tried_again(task, result, trial)
+            try:
+                again = self._tried_again(task, result, trial)
+            except Exception as error:  # what a `retry_on` raised: the task has failed, and is done with
+                error.__cause__ = result.error
+                return Attempted(result.outcome, error)
             if again is None:
                 return result
             (previous,) = await self._save([again])
@@ -347,7 +351,7 @@ class Superstep:
             )
         for other, another in errors[1:]:
             if not isinstance(another, asyncio.CancelledError):
-                error.add_note(f"node {other.node!r} failed as well: {type(another).__name__}: {another}")
+                error.add_note(f"node {other.node!r} failed as well: {shown(another)}")
         return error
 
     def told_of(self, outcomes: Sequence[Outcome]) -> Told:

@@ -4,6 +4,7 @@ from typing import Any
 
 from durable_graph._runtime.events import AboutTask, TaskFailed, TaskFinished, TaskStarted
 from durable_graph._runtime.session import Scope
+from durable_graph.errors.shown import shown
 
 RETURNED = "__return__"
 """What stands for the key of a call's result, which has none."""
@@ -28,7 +29,7 @@ async def tell_call_failed(scope: Scope, error: Exception) -> None:
     """A call raised, and nothing is recorded of it."""
     audience = scope.session.shared.audience
     if audience.is_heard:
-        await audience.tell(TaskFailed(**_about(scope), error=f"{type(error).__name__}: {error}"))
+        await audience.tell(TaskFailed(**_about(scope), error=shown(error)))
 
 
 def _about(scope: Scope) -> AboutTask:

@@ -1,0 +1,10 @@
+"""An error as text, for records, events and notes."""
+
+
+def shown(error: BaseException) -> str:
+    """The error's class and message, as text that any store takes: lone surrogates are escaped."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception as broken:  # any class may have a `__str__` of its own, and the error matters more
+        text = f"{type(error).__name__}, whose text cannot be made ({type(broken).__name__})"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
