@@ -49,11 +49,13 @@ class OpenedOnce(Generic[T]):
         await asyncio.shield(self._closing)
 
     async def _close_what_is_open(self) -> None:
-        if self._opening is None:
+        # Those who wait for it as well forget one that failed.
+        opening = self._opening
+        if opening is None:
             return
-        await asyncio.wait([self._opening])
-        if not self._opening.cancelled() and self._opening.exception() is None:
-            await self._close(self._opening.result())
+        await asyncio.wait([opening])
+        if not opening.cancelled() and opening.exception() is None:
+            await self._close(opening.result())
 
 
 async def _made(call: Callable[[], Awaitable[T]]) -> T:
