@@ -10,12 +10,15 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, NamedTuple
 
+import asyncpg
+
 from durable_graph.errors import DurableGraphError
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_postgres import writing
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.knowledge import Knowledge
 from durable_graph_postgres.moves import Move, digest_of, move_of, parameters, plain_parameters
+from durable_graph_postgres.names import too_long
 from durable_graph_postgres.session import Session
 from durable_graph_postgres.writing import Wrote
 
@@ -141,7 +144,10 @@ class GroupCommit:
         async def attempt(db: Session) -> Wrote:
             nonlocal tried
             if tried is None or not await writing.is_at(db, request.thread, tried.known):
-                tried = await _written(db, request)
+                try:
+                    tried = await _written(db, request)
+                except asyncpg.ProgramLimitExceededError as error:
+                    raise too_long(request.thread, request.wanted) from error
             return tried
 
         try:

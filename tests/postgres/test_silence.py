@@ -44,6 +44,7 @@ async def test_what_is_asked_of_a_silent_server_fails_in_time_and_works_afterwar
             server.thaw()
 
         assert [type(answer) for answer in answers] == [StoreUnavailableError] * 4
+        assert all("it does not answer" in str(answer) for answer in answers)
         # It may have arrived after all.
         assert await saver.commit(unit) == Committed(4)
         writer.applied(unit)
