@@ -73,8 +73,9 @@ async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
             raise StoreReadOnlyError(store, "it is a read replica; give the DSN of the primary")
         if await _is_current(connection, schema, store):
             return
-        async with connection.transaction():
-            # Another process may have been faster: only what is seen under the lock counts.
+        # Another process may have been faster: only what is seen under the lock counts. A stricter isolation, which may
+        # be the database's default, would go on seeing what was there before it.
+        async with connection.transaction(isolation="read_committed"):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(schema), timeout=_LONG)
             if await _is_current(connection, schema, store):
                 return
