@@ -28,17 +28,16 @@ class OpenedOnce(Generic[T]):
         if self._opening is None:
             # In a context of its own: it serves whoever comes, not the caller that happened to be the first.
             self._opening = asyncio.get_running_loop().create_task(_made(self._open), context=Context())
-        opening = self._opening
-        try:
-            opened = await asyncio.shield(opening)
-        except Exception:
-            # Only the first of those that waited together resets it.
-            if self._opening is opening:
-                self._opening = None
-            raise
+            self._opening.add_done_callback(self._forget_failure)
+        opened = await asyncio.shield(self._opening)
         # It may have been closed while this call waited.
         self._binding.check()
         return opened
+
+    def _forget_failure(self, opening: asyncio.Task[T]) -> None:
+        # Here, not where it is waited for: of a failure that nobody waits for any more, who comes later is not told.
+        if opening.cancelled() or opening.exception() is not None:
+            self._opening = None
 
     async def aclose(self) -> None:
         """Finish what was begun and close it. Calling it again does nothing."""
@@ -49,7 +48,7 @@ class OpenedOnce(Generic[T]):
         await asyncio.shield(self._closing)
 
     async def _close_what_is_open(self) -> None:
-        # Those who wait for it as well forget one that failed.
+        # One that fails is forgotten meanwhile.
         opening = self._opening
         if opening is None:
             return
