@@ -115,7 +115,6 @@ class GroupCommit:
             # Whatever it is, for event loops have errors of their own for a connection that has gone: none of them was
             # made, or all. And of a damaged thread not all are to blame. Alone, each is told of its own.
             for request, move in moves.values():
-                self._knowledge.forget(request.thread)
                 self._begin_alone(request, Wrote(move.result, move.known))
             return
         except BaseException:
@@ -130,7 +129,6 @@ class GroupCommit:
                 if not request.answer.done():
                     request.answer.set_result(move.result)
             else:
-                self._knowledge.forget(request.thread)
                 self._begin_alone(request)
 
     def _begin_alone(self, request: Request, tried: Wrote | None = None) -> None:
@@ -167,10 +165,11 @@ class GroupCommit:
             self._wake()
 
     def _learn(self, request: Request, wrote: Wrote) -> None:
-        self._knowledge.forget(request.thread)
-        if wrote.known is not None and isinstance(request.wanted, CommitUnit | WritesBatch):
-            places = frozenset((each.ns, each.born, each.ord) for each in request.wanted.records)
-            self._knowledge.learn(request.thread, wrote.known, digest_of(wrote.known), places)
+        if wrote.known is None or not isinstance(request.wanted, CommitUnit | WritesBatch):
+            self._knowledge.forget(request.thread)
+            return
+        places = frozenset((each.ns, each.born, each.ord) for each in request.wanted.records)
+        self._knowledge.learn(request.thread, wrote.known, digest_of(wrote.known), places)
 
 
 async def _written(db: Session, request: Request) -> Wrote:

@@ -32,6 +32,7 @@ from durable_graph.records import (
     ValueRow,
     checkpoint_id,
 )
+from durable_graph_postgres.moves import Place
 from durable_graph_postgres.session import Session
 
 _BEYOND = 1 << 62
@@ -43,6 +44,14 @@ class Loaded(NamedTuple):
 
     found: StoredCheckpoint | None
     known: LockedThread | None = None
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """Where there are task records of the head."""
+        if self.found is None:
+            return frozenset()
+        places = {(record.ns, record.born, record.ord) for record in self.found.records}
+        return frozenset(places.union((record.ns, record.born, record.ord) for record in self.found.nested))
 
 
 async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:

@@ -94,7 +94,7 @@ class PostgresSaver:
         opened = await self._opening.get()
         loaded = await self._read(lambda db: reading.load(db, thread, ns, no))
         if loaded.known is not None:
-            opened.knowledge.learn(thread, loaded.known, digest_of(loaded.known))
+            opened.knowledge.learn(thread, loaded.known, digest_of(loaded.known), loaded.places)
         return loaded.found
 
     async def commit(self, unit: CommitUnit) -> CommitResult:

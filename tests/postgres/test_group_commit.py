@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.records import Committed, Conflict
-from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
+from durable_graph.records import Committed, Conflict, Rank
+from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_postgres import PostgresSaver
 from durable_graph_postgres.session import Session
@@ -180,3 +180,29 @@ async def test_an_error_that_nobody_foresaw_is_told_to_its_own_caller_and_keeps_
     assert failures == []
     wrong = {number: answer for number, answer in enumerate(answers) if answer != Committed(2)}
     assert {number: type(answer) for number, answer in wrong.items()} == {7: IndexError}
+
+
+async def test_a_thread_that_is_taken_up_by_another_process_disturbs_no_statement(postgres: str) -> None:
+    async with (
+        schema_of_its_own(postgres) as schema,
+        proxied(postgres) as proxy,
+        PostgresSaver(postgres, schema=schema) as before,
+        PostgresSaver(proxy.url, schema=schema) as after,
+    ):
+        asked = await some_thread(before, "asked")
+        asking = [asked.record(ns=ns, rank=Rank.INTERRUPTED) for ns in ("", "called")]
+        await save(before, asked, asked.batch(*asking))
+        others = [await some_thread(after, f"t {number}", length=1) for number in range(20)]
+        await after.load("asked")
+        proxy.expect()
+
+        for ns in ("", "called"):
+            # A nested graph goes on meanwhile: the questions are still those of the head.
+            await commit(after, asked, Step({"count": b"1"}, ns="inside"))
+            answer = asked.record(ns=ns, born=3, revision=2)
+            commits = [commit(after, other, Step({"count": b"next"})) for other in others]
+            stands, *_ = await asyncio.gather(save(after, asked, asked.batch(answer)), *commits)
+            assert stands == (answer,)
+
+        # Each answer is looked at alone.
+        assert statements(proxy, schema)["COMMIT"] == 2
