@@ -87,7 +87,9 @@ async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:
         ),
         tuple(
             record_from(thread, (ns, born, order, rank, revision, commit_id, value, digest))
-            for ns, born, order, rank, revision, _, _, _, _, _, commit_id, value, digest, _, _ in arms[_RECORD]
+            for ns, born, order, rank, revision, _, _, _, _, _, commit_id, value, digest, _, _ in sorted(
+                arms[_RECORD], key=_place
+            )
         ),
         sums.writes if is_head else None,
         tuple(
@@ -95,6 +97,11 @@ async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:
         ),
     )
     return Loaded(found, LockedThread(row, sums, born) if is_head else None)
+
+
+def _place(record: Columns) -> Columns:
+    # All of them are of one namespace. The server gives them as it finds them.
+    return record[1:3]
 
 
 def _thread_columns(columns: Columns) -> Columns:
