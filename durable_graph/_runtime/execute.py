@@ -181,7 +181,8 @@ class Superstep:
             error = siblings.raised[0]
             for task in tasks:
                 # What nodes raised besides is not recorded: it is told here or nowhere.
-                if task.key in self.attempted and (failure := self.attempted[task.key].error) is not None:
+                failure = self.attempted[task.key].error if task.key in self.attempted else None
+                if failure is not None and not isinstance(failure, asyncio.CancelledError):
                     error.add_note(f"node {task.node!r} failed as well: {shown(failure)}")
             raise error
 
@@ -222,11 +223,15 @@ class Superstep:
 
     def _blame_for_cancellations(self, tasks: Sequence[Task]) -> None:
         """Nobody cancelled the run, so what was cancelled in it was by a node: itself, or one of its siblings."""
+        errors = [result.error for result in self.attempted.values() if result.error is not None]
+        if any(not isinstance(error, asyncio.CancelledError) for error in errors):
+            # A failure stopped the others.
+            return
         for task in tasks:
             result = self.attempted.get(task.key)
             if result is not None and isinstance(result.error, asyncio.CancelledError):
                 self.attempted[task.key] = Attempted(result.outcome, own_cancellation(task, result.error))
-        if any(result.error is not None for result in self.attempted.values()):
+        if errors:
             # Those that came to nothing were cancelled because of it.
             return
         for task in tasks:
