@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from durable_graph._engine.apply import apply, with_recorded
+from durable_graph._engine.restore import check_results
 from durable_graph._engine.results import is_read_back
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Interrupted, Outcome, next_revision, open_asks
@@ -135,6 +136,7 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
         assert journal is not None  # noqa: S101  # without a store there is no other writer
         assert session.ledger is not None  # noqa: S101  # it comes with the journal
         adopted = await journal.adopt(session.ledger, state.plan)
+        check_results(journal.thread.thread, adopted.values())
         executed = _with(executed, adopted)
 
 

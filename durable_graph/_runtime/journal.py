@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from durable_graph._engine.header import Metadata
-from durable_graph._engine.restore import Restored, nothing_stored, recorded_outcomes, restore
+from durable_graph._engine.restore import Restored, check_results, nothing_stored, recorded_outcomes, restore
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
@@ -158,6 +158,7 @@ class Journal:
         if stood == request.records:
             return tuple(outcomes)
         standing = recorded_outcomes(ledger.topology, tuple(outcome.task for outcome in outcomes), stood)
+        check_results(self.thread.thread, standing.values())
         return tuple(
             outcome if mine == theirs else standing.get(outcome.task.key, outcome)
             for outcome, mine, theirs in zip(outcomes, request.records, stood, strict=True)

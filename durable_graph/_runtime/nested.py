@@ -231,7 +231,7 @@ async def _go(session: Session, found: Rest | None) -> Ended:
     session.at = found.at
     if not state.plan:
         return Ended(state, {}, state.values)
-    check_plan(session.topology, journal.thread.thread, state.plan)
+    check_plan(session.topology, journal.thread.thread, state, recorded)
     await tell_resumed(session, state, recorded)
     # Whoever resumes the whole run passes a breakpoint in here as well.
     return await drive(session, state, recorded, passes_breakpoint=True)

@@ -30,8 +30,8 @@ class Beside:
     async def choosing(self, state: State) -> str:
         """A router that waits for as long as the other node fails."""
         self.has_begun.set()
-        while self.is_failing:
-            await asyncio.sleep(60)
+        if self.is_failing:
+            await asyncio.Event().wait()
         return END
 
     async def fails(self, state: State) -> State:
