@@ -11,6 +11,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     GraphRecursionError,
+    InvalidOptionError,
     MemorySaver,
     Send,
     StateGraph,
@@ -302,3 +303,15 @@ async def test_a_graph_inside_another_keeps_to_its_own_limit(saver: Checkpointer
     hanging[0] = False
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["quick", "slow"]}
     assert nodes.calls == {"quick": 1, "slow": 2}
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "1", True])
+async def test_a_step_timeout_that_is_no_time_is_refused_when_it_is_set(seconds: Any) -> None:
+    graph = in_a_row(("a", Nodes().noting("a"))).compile()
+
+    with pytest.raises(InvalidOptionError, match=r"step_timeout=.* seconds above 0"):
+        graph.step_timeout = seconds
+
+    assert graph.step_timeout is None
+    graph.step_timeout = 5
+    assert graph.with_config({"recursion_limit": 3}).step_timeout == 5.0
