@@ -13,7 +13,7 @@ from durable_graph._engine.task import Finished, Outcome, Task, Unreadable
 from durable_graph.channels import MISSING
 from durable_graph.checkpointing.digests import EMPTY_STATE
 from durable_graph.errors import ChannelChangedError, DecodeError, StalePlanError, StaleResultError
-from durable_graph.graph import DEFERRED, START, Topology
+from durable_graph.graph import DEFERRED, END, START, Topology
 from durable_graph.graph.schema import INTERNAL_PREFIX
 from durable_graph.records import CheckpointRow, HistoryPage, StoredCheckpoint, TaskRecord, ValueKind, ValueRow
 
@@ -147,7 +147,7 @@ def check_plan(
     finished = (outcome for outcome in recorded.values() if isinstance(outcome, Finished))
     led_to = (route.node for outcome in finished for route in outcome.routes)
     for node in (*(task.node for task in state.plan), *led_to, *state.values.get(DEFERRED, ())):
-        if node != START and node not in topology.nodes:
+        if node not in (START, END) and node not in topology.nodes:
             raise StalePlanError(node, where=where, known=topology.nodes)
     check_results(thread, recorded.values())
 

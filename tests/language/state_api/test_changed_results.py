@@ -143,6 +143,18 @@ async def test_a_node_that_a_finished_one_goes_to_and_that_is_gone_is_named(save
     assert await graph(goes, "next").ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "yes", "left"]}
 
 
+@pytest.mark.parametrize("how", [None, Command(resume="yes")])
+async def test_a_finished_task_whose_router_chose_the_end_is_in_nobodys_way(saver: Checkpointer, how: Any) -> None:
+    builder = StateGraph(Narrow).add_node("a", names_none).add_node("ask", asks).add_node("next", leaves)
+    builder.add_edge(START, "a").add_edge(START, "ask").add_conditional_edges("a", lambda _: END, ["next", END])
+    graph = builder.compile(saver)
+    first = await graph.ainvoke({"value": []}, THREAD)
+
+    result = await graph.ainvoke(how, THREAD)
+
+    assert result == (first if how is None else {"value": ["a", "yes"]})
+
+
 def waiting(saver: Checkpointer, name: str | None, *, defer: bool = True) -> Any:
     """A graph whose deferred node waits for a question."""
     builder = StateGraph(Narrow).add_node("a", names_none).add_node("ask", asks)
