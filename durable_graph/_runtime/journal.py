@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from durable_graph._engine.header import Metadata
+from durable_graph._engine.header import Metadata, decode_header
 from durable_graph._engine.restore import Restored, check_results, nothing_stored, recorded_outcomes, restore
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
@@ -92,6 +92,8 @@ class _Save:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
+
+_RECENT = 50
 
 _CUT_OFF = "a call of it was stopped before it told its outcome"
 
@@ -204,6 +206,13 @@ class Journal:
         with self._reading():
             found = await self.saver.load_records(self.thread.thread, ns)
             return verify_records(found) if found is not None else ()
+
+    async def recent_writers(self, ns: str) -> frozenset[str]:
+        """The nodes that wrote the newest checkpoints of a namespace."""
+        with self._reading():
+            page = await self.saver.history(self.thread.thread, ns, before=None, limit=_RECENT)
+        rows = () if page is None else page.checkpoints
+        return frozenset(node for row in rows for node in decode_header(row.header).writers)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
