@@ -10,8 +10,9 @@ would have.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from durable_graph._engine.apply import apply, with_recorded
 from durable_graph._engine.results import is_read_back
@@ -36,8 +37,7 @@ from durable_graph.graph import START, Interrupt
 Recorded = dict[tuple[int, int], Outcome]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """Where a run ended. It `is_stopped` where something is left to run: for answers to `interrupts`, or by a
     breakpoint.
 

@@ -40,8 +40,7 @@ Key = tuple[int, int]
 _GROUPS_LEAVE_TRACES = sys.version_info < (3, 13)
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(msgspec.Struct, frozen=True):
     """What the tasks of a plan came to. `riding` are the outcomes that the commit has still to record.
 
     There is no commit while some are `waiting` for an answer, in the plan's order.
@@ -79,15 +78,14 @@ class _Siblings:
             task.cancel()
 
 
-@dataclass(slots=True)
-class Superstep:
+class Superstep(msgspec.Struct):
     """One superstep being run."""
 
     session: Session
     state: State
     recorded: dict[Key, Outcome]
-    attempted: dict[Key, Attempted] = field(default_factory=dict)
-    saved: dict[Key, Outcome] = field(default_factory=dict)
+    attempted: dict[Key, Attempted] = msgspec.field(default_factory=dict)
+    saved: dict[Key, Outcome] = msgspec.field(default_factory=dict)
 
     async def run(self) -> Executed:
         """Run what is not done yet, and can go on.
