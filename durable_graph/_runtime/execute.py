@@ -104,6 +104,8 @@ class Superstep(msgspec.Struct):
         being_cancelled = cancellations()
         await self._run_in_time(open_tasks)
         is_cancelled = cancellations() > being_cancelled
+        if not is_cancelled and self._have_succeeded(open_tasks):
+            return await self._over()
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
         error = self._first_error(open_tasks)
@@ -121,10 +123,20 @@ class Superstep(msgspec.Struct):
             # An anyio scope takes back no cancellation but its own.
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise late
+        return await self._over()
+
+    async def _over(self) -> Executed:
         executed = self._executed()
         if executed.waiting:
             await self._save_rest("interrupted")
         return executed
+
+    def _have_succeeded(self, tasks: Sequence[Task]) -> bool:
+        for task in tasks:
+            result = self.attempted.get(task.key)
+            if result is None or result.error is not None:
+                return False
+        return True
 
     async def _run_in_time(self, tasks: Sequence[Task]) -> None:
         limit = self.session.run.step_timeout
