@@ -159,6 +159,8 @@ class Superstep(msgspec.Struct):
             elif self._needs_a_task_of_its_own(tasks[0]):
                 await asyncio.create_task(self._run_alone(tasks[0]))
             else:
+                # A node that never waits, and is not a task, would keep everything else from running.
+                await asyncio.sleep(0)
                 await self._run_alone(tasks[0])
         except asyncio.CancelledError as cancelled:
             await self._save_rest_of(cancelled)
