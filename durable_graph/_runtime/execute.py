@@ -40,8 +40,7 @@ Key = tuple[int, int]
 _GROUPS_LEAVE_TRACES = sys.version_info < (3, 13)
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(msgspec.Struct, frozen=True):
     """What the tasks of a plan came to. `riding` are the outcomes that the commit has still to record.
 
     There is no commit while some are `waiting` for an answer, in the plan's order.
@@ -79,15 +78,14 @@ class _Siblings:
             task.cancel()
 
 
-@dataclass(slots=True)
-class Superstep:
+class Superstep(msgspec.Struct):
     """One superstep being run."""
 
     session: Session
     state: State
     recorded: dict[Key, Outcome]
-    attempted: dict[Key, Attempted] = field(default_factory=dict)
-    saved: dict[Key, Outcome] = field(default_factory=dict)
+    attempted: dict[Key, Attempted] = msgspec.field(default_factory=dict)
+    saved: dict[Key, Outcome] = msgspec.field(default_factory=dict)
 
     async def run(self) -> Executed:
         """Run what is not done yet, and can go on.
@@ -106,6 +104,8 @@ class Superstep:
         being_cancelled = cancellations()
         await self._run_in_time(open_tasks)
         is_cancelled = cancellations() > being_cancelled
+        if not is_cancelled and self._have_succeeded(open_tasks):
+            return await self._over()
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
         error = self._first_error(open_tasks)
@@ -123,10 +123,20 @@ class Superstep:
             # An anyio scope takes back no cancellation but its own.
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise late
+        return await self._over()
+
+    async def _over(self) -> Executed:
         executed = self._executed()
         if executed.waiting:
             await self._save_rest("interrupted")
         return executed
+
+    def _have_succeeded(self, tasks: Sequence[Task]) -> bool:
+        for task in tasks:
+            result = self.attempted.get(task.key)
+            if result is None or result.error is not None:
+                return False
+        return True
 
     async def _run_in_time(self, tasks: Sequence[Task]) -> None:
         limit = self.session.run.step_timeout
@@ -149,6 +159,8 @@ class Superstep:
             elif self._needs_a_task_of_its_own(tasks[0]):
                 await asyncio.create_task(self._run_alone(tasks[0]))
             else:
+                # A node that never waits, and is not a task, would keep everything else from running.
+                await asyncio.sleep(0)
                 await self._run_alone(tasks[0])
         except asyncio.CancelledError as cancelled:
             await self._save_rest_of(cancelled)

@@ -68,8 +68,7 @@ def reborn(tombstone: ThreadRow) -> ThreadRow:
     )
 
 
-@dataclass(slots=True)
-class Ledger:
+class Ledger(msgspec.Struct):
     """What the store holds of one namespace, as the run that goes on in it knows."""
 
     topology: Topology
@@ -77,18 +76,16 @@ class Ledger:
     stored: Stored
 
 
-@dataclass(slots=True)
-class _Commit:
+class _Commit(msgspec.Struct):
     entries: Sequence[tuple[Ledger, Step]]
     answer: "asyncio.Future[bool]"
 
 
-@dataclass(slots=True)
-class _Save:
+class _Save(msgspec.Struct):
     records: tuple[TaskRecord, ...]
     status: Status | None = None
     if_unmoved: bool = False
-    answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = field(
+    answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = msgspec.field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 

@@ -29,6 +29,8 @@ class OpenedOnce(Generic[T]):
             # In a context of its own: it serves whoever comes, not the caller that happened to be the first.
             self._opening = asyncio.get_running_loop().create_task(_made(self._open), context=Context())
         opening = self._opening
+        if opening.done() and not opening.cancelled() and opening.exception() is None:
+            return opening.result()
         try:
             opened = await asyncio.shield(opening)
         except Exception:
