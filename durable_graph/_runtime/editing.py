@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -227,7 +226,7 @@ class _Editor:
             updates = [msgspec.structs.replace(only, as_node=named)]
         no = session.reserve(state)
         # As whoever edits has seen it: with what had finished, which the update comes after.
-        seen = replace(state, values=with_recorded(topology, state, recorded))
+        seen = msgspec.structs.replace(state, values=with_recorded(topology, state, recorded))
         done = [await self._done(seen, no, ord_, update) for ord_, update in enumerate(updates)]
         return _step_of(edit(topology, state, recorded, done, no), state, "update")
 

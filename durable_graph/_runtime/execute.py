@@ -148,8 +148,16 @@ class Superstep(msgspec.Struct):
         except TimeoutError as error:
             if not clock.expired():
                 raise
-            running = [task.node for task in tasks if task.key not in self.attempted]
-            raise StepTimeoutError(self.state.step + 1, limit, running) from error
+            raise StepTimeoutError(self.state.step + 1, limit, self._stopped_among(tasks)) from error
+        if clock.expired() and (stopped := self._stopped_among(tasks)):
+            # What a node had come to when it was stopped, in its thread or in its routers, is kept.
+            await self._save_rest()
+            raise StepTimeoutError(self.state.step + 1, limit, stopped)
+
+    def _stopped_among(self, tasks: Sequence[Task]) -> list[str]:
+        """The nodes that a cancellation has stopped at what they did."""
+        found = ((task.node, self.attempted.get(task.key)) for task in tasks)
+        return [node for node, result in found if result is None or isinstance(result.error, asyncio.CancelledError)]
 
     async def _run_open(self, tasks: Sequence[Task]) -> None:
         """Have every task come to something. What ends this early leaves with what had finished recorded."""

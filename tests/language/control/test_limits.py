@@ -1,6 +1,7 @@
 """recursion_limit, max_concurrency and step_timeout, beside everything else."""
 
 import asyncio
+import time
 from typing import Any, TypedDict
 
 import pytest
@@ -246,6 +247,38 @@ async def test_one_task_alone_is_stopped_by_the_timeout_too(saver: Checkpointer)
 
     with pytest.raises(StepTimeoutError, match="slow"):
         await graph.ainvoke({}, thread_id="t")
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+@pytest.mark.parametrize("where", ["in its routers", "in a thread"])
+async def test_a_node_that_is_stopped_with_a_result_keeps_it(saver: Checkpointer, where: str, is_alone: bool) -> None:
+    nodes, hanging = Nodes(), [True]
+
+    def in_a_thread(state: State) -> State:
+        nodes.calls["slow"] += 1
+        time.sleep(0.2)
+        return {"log": ["slow"]}
+
+    async def choose(state: State) -> str:
+        if hanging[0]:
+            await asyncio.Event().wait()
+        return END
+
+    slow: Any = in_a_thread if where == "in a thread" else nodes.noting("slow")
+    builder = in_a_row(("slow", slow)) if is_alone else side_by_side(("quick", nodes.noting("quick")), ("slow", slow))
+    if where == "in its routers":
+        builder.add_conditional_edges("slow", choose, [END])
+    graph = builder.compile(saver)
+    graph.step_timeout = 0.02
+
+    with pytest.raises(StepTimeoutError) as raised:
+        await graph.ainvoke({}, thread_id="t")
+
+    assert raised.value.nodes == ("slow",)
+    hanging[0] = False
+    result = await graph.ainvoke(None, thread_id="t")
+    assert result == {"log": ["slow"] if is_alone else ["quick", "slow"]}
+    assert nodes.calls["slow"] == 1
 
 
 async def test_a_timeout_counts_for_each_superstep_anew() -> None:
