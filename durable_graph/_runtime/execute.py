@@ -141,7 +141,8 @@ class Superstep(msgspec.Struct):
     async def _run_in_time(self, tasks: Sequence[Task]) -> None:
         limit = self.session.run.step_timeout
         if limit is None:
-            return await self._run_open(tasks)
+            await self._run_open(tasks)
+            return
         try:
             async with asyncio.timeout(limit) as clock:
                 await self._run_open(tasks)
