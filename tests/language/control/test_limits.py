@@ -1,7 +1,7 @@
 """recursion_limit, max_concurrency and step_timeout, beside everything else."""
 
 import asyncio
-import time
+import threading
 from typing import Any, TypedDict
 
 import pytest
@@ -253,10 +253,12 @@ async def test_one_task_alone_is_stopped_by_the_timeout_too(saver: Checkpointer)
 @pytest.mark.parametrize("where", ["in its routers", "in a thread"])
 async def test_a_node_that_is_stopped_with_a_result_keeps_it(saver: Checkpointer, where: str, is_alone: bool) -> None:
     nodes, hanging = Nodes(), [True]
+    loop, is_late = asyncio.get_running_loop(), threading.Event()
 
     def in_a_thread(state: State) -> State:
         nodes.calls["slow"] += 1
-        time.sleep(0.2)
+        loop.call_soon_threadsafe(loop.call_later, 0.1, is_late.set)
+        assert is_late.wait(10)
         return {"log": ["slow"]}
 
     async def choose(state: State) -> str:
