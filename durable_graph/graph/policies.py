@@ -195,7 +195,11 @@ class CachePolicy:
 
 
 class NodeError(msgspec.Struct, frozen=True):
-    """What an error handler is told: which node failed, and with what."""
+    """What an error handler is told: which node failed, and with what.
+
+    Where it runs in a later call than the node, because it asked, failed, or its process died, `error` is a
+    `RuntimeError` with the text of what was raised: an exception cannot be stored.
+    """
 
     node: str
     error: BaseException
