@@ -15,7 +15,7 @@ import asyncpg
 from benchmarks.measure import Figure, report
 from benchmarks.peers import PEER_MODES, dbos_steps, has_dbos, has_peer_postgres, peer_graph_class, peer_postgres
 from benchmarks.superstep import State, step
-from durable_graph import END, START, StateGraph
+from durable_graph import START, StateGraph
 from durable_graph_postgres import PostgresSaver
 from tests.postgres.server import started
 
@@ -30,11 +30,14 @@ DURABLE: Mapping[str, str] = {"fsync": "on", "synchronous_commit": "on"}
 """What production has. The data is in a temporary folder, on whatever disk that is."""
 
 
-def loop(graph_class: Any, steps: int) -> Any:
+def chain(graph_class: Any, length: int) -> Any:
+    """So many nodes, one after the other."""
     builder = graph_class(State)
-    builder.add_node("step", step)
-    builder.add_edge(START, "step")
-    builder.add_conditional_edges("step", lambda state: END if state["count"] >= steps else "step", ["step", END])
+    before = START
+    for number in range(length):
+        builder.add_node(f"n{number}", step)
+        builder.add_edge(before, f"n{number}")
+        before = f"n{number}"
     return builder
 
 
@@ -80,11 +83,11 @@ async def measure(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute("CREATE TABLE floor (no bigserial PRIMARY KEY, value bytea)")
     async with PostgresSaver(dsn) as saver:
-        chain = loop(StateGraph, CHAIN).compile(saver)
-        short = loop(StateGraph, SUPERSTEPS).compile(saver)
+        long = chain(StateGraph, CHAIN).compile(saver)
+        short = chain(StateGraph, SUPERSTEPS).compile(saver)
         works: dict[str, tuple[int, Work]] = {"one row, one INSERT": (CHAIN, lambda: inserts(connection))}
         for mode in ("sync", "async", "exit"):
-            works[f"durable_graph, {mode}"] = CHAIN, alone(chain, durability=mode)
+            works[f"durable_graph, {mode}"] = CHAIN, alone(long, durability=mode)
         wide: dict[str, tuple[int, Work]] = {
             "durable_graph": (THREADS * SUPERSTEPS, together(short, durability="sync")),
         }
@@ -96,9 +99,9 @@ async def measure(dsn: str) -> None:
                 peers = await manager.__aenter__()
                 opened.append(manager)
                 await peers.setup()
-                graph = loop(peer, CHAIN).compile(checkpointer=peers)
+                graph = chain(peer, CHAIN).compile(checkpointer=peers)
                 works[f"LangGraph, {mode}, sync"] = CHAIN, alone(graph, durability="sync")
-                graph = loop(peer, SUPERSTEPS).compile(checkpointer=peers)
+                graph = chain(peer, SUPERSTEPS).compile(checkpointer=peers)
                 wide[f"LangGraph, {mode}"] = THREADS * SUPERSTEPS, together(graph, durability="sync")
         figures = await interleaved(works)
         floor, *others = figures.values()

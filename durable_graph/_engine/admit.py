@@ -16,6 +16,7 @@ from durable_graph._engine.task import (
     Outcome,
     Route,
     Task,
+    Unreadable,
     Write,
     open_asks,
 )
@@ -28,7 +29,7 @@ class Superseded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A task that new input took the place of. Stored in the checkpoint that did it, so that nothing is dropped unseen.
 
     `outcome` is "pending" (it had no result), "failed", "interrupted" (it waited for an answer), or "unmerged" (its
-    writes could not be merged, see `error`).
+    result could not be merged, or not be read, see `error`).
     The writes of tasks that had finished are not dropped: they are in the state.
     """
 
@@ -135,6 +136,8 @@ def _superseded(task: Task, outcome: Outcome | None) -> Superseded:
             return _entry(task, "interrupted", None)
         case Handling():
             return _entry(task, "interrupted" if open_asks(outcome) else "failed", outcome.error)
+        case Unreadable():
+            return _entry(task, "unmerged", outcome.why)
     return _entry(task, "failed", outcome.error if not isinstance(outcome, Done) else None)
 
 

@@ -53,6 +53,8 @@ def advance_joins(
 
     A node that failed and was handled arrives nowhere: what comes after it, its handler says.
     """
+    if not topology.joins:
+        return changed(values, {}), {}
     after: dict[str, Any] = {}
 
     def arrived(join: Join) -> Any:
@@ -82,12 +84,12 @@ def plan_after(
         node = outcome.task.node
         if not outcome.is_handled:
             nodes.update(topology.entry if node == START else topology.nodes[node].edges)
+            # A full join's target is planned, or waits as a deferred node, from then on until it has run, which clears
+            # the join: only one that somebody has just arrived at can be newly full.
+            for join in topology.joins_of_source.get(node, ()):
+                if join.rule.is_full(values.get(join.channel, MISSING)):
+                    nodes.add(join.target)
         routes.extend(outcome.routes)
-    # A full join's target is planned, or waits as a deferred node, from then on until it has run, which clears the
-    # join: only one that somebody has just arrived at can be newly full.
-    finished = {outcome.task.node for outcome in done if not outcome.is_handled}
-    arrived_at = (join for node in finished for join in topology.joins_of_source.get(node, ()))
-    nodes.update(join.target for join in arrived_at if join.rule.is_full(values.get(join.channel, MISSING)))
     return schedule(topology, values, nodes, routes, (), no)
 
 
@@ -108,6 +110,8 @@ def schedule(
     due -= {task.node for task in planned if task.argument is None}
     sends = [route for route in chosen if route.argument is not None]
     waiting: Collection[str] = values.get(DEFERRED, ())
+    if not waiting and not topology.deferred:
+        return changed(values, {}), (*planned, *number(sorted(due), sends, no)), {}
     left = set(waiting) | (due & topology.deferred)
     due -= topology.deferred
     if left and not due and not sends and not planned:
@@ -122,8 +126,6 @@ def schedule(
 
 def number(nodes: Iterable[str], sends: Iterable[Route], no: int) -> tuple[Task, ...]:
     """A plan in its order, first planned by checkpoint `no`."""
-    entries = [*(Route(node) for node in nodes), *sends]
-    return tuple(
-        Task(node=entry.node, born=no, ord=ord_, argument=entry.argument, limits=entry.limits)
-        for ord_, entry in enumerate(entries)
-    )
+    plan = [Task(node, no, ord_) for ord_, node in enumerate(nodes)]
+    plan += [Task(send.node, no, ord_, send.argument, send.limits) for ord_, send in enumerate(sends, len(plan))]
+    return tuple(plan)

@@ -18,6 +18,7 @@ from durable_graph._engine.task import (
     Route,
     RoutingOpen,
     Task,
+    Unreadable,
     Write,
 )
 from durable_graph.errors import DecodeError
@@ -141,6 +142,9 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
                 retry_at=outcome.retry_at,
             )
             return Rank.FAILED, _encoder.encode(record)
+        case Unreadable():
+            message = "what cannot be read is recorded already"
+            raise AssertionError(message)
 
 
 def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, data: bytes) -> Outcome:
@@ -221,7 +225,7 @@ def _answers(topology: Topology, answers: tuple[tuple[str, bytes], ...]) -> tupl
 def _write(topology: Topology, write: RecordedWrite) -> Write:
     codec = topology.codecs.get(write.channel)
     if codec is None:
-        why = f"the graph no longer has the channel {write.channel!r}"
+        why = f"it writes to {write.channel!r}, which the graph no longer stores"
         raise DecodeError(_RECORD, why)
     value = codec.value.decode(write.value) if write.is_overwrite else codec.update.decode(write.value)
     return Write(write.channel, value, write.value, write.is_overwrite)

@@ -1,6 +1,7 @@
 """From verified rows back to values. `restore(commit(x)) == x`."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -8,11 +9,11 @@ import msgspec
 from durable_graph._engine.header import Header, decode_header, decode_plan, decode_result
 from durable_graph._engine.rows import Stored, chain_to, chains_of, channel_rows, mark_of, read_delta, updates_in
 from durable_graph._engine.state import State, initial_state
-from durable_graph._engine.task import Outcome, Task
+from durable_graph._engine.task import Finished, Outcome, Task, Unreadable
 from durable_graph.channels import MISSING
 from durable_graph.checkpointing.digests import EMPTY_STATE
-from durable_graph.errors import ChannelChangedError, DecodeError, StalePlanError
-from durable_graph.graph import START, Topology
+from durable_graph.errors import ChannelChangedError, DecodeError, StalePlanError, StaleResultError
+from durable_graph.graph import DEFERRED, END, START, Topology
 from durable_graph.graph.schema import INTERNAL_PREFIX
 from durable_graph.records import CheckpointRow, HistoryPage, StoredCheckpoint, TaskRecord, ValueKind, ValueRow
 
@@ -118,18 +119,44 @@ def recorded_outcomes(
     """The outcomes that were recorded for the tasks of `plan`."""
     tasks = {task.key: task for task in plan}
     return {
-        task.key: decode_result(topology, task, record.rank, record.revision, record.value)
+        task.key: _outcome(topology, task, record)
         for record in records
         if (task := tasks.get((record.born, record.ord))) is not None
     }
 
 
-def check_plan(topology: Topology, thread: str, plan: tuple[Task, ...]) -> None:
-    """Raises `StalePlanError` if the plan names a node that the graph does not have."""
-    for task in plan:
-        if task.node != START and task.node not in topology.nodes:
-            where = f"thread {thread!r} was stopped before a node that this graph does not have:"
-            raise StalePlanError(task.node, where=where, known=topology.nodes)
+def _outcome(topology: Topology, task: Task, record: TaskRecord) -> Outcome:
+    try:
+        return decode_result(topology, task, record.rank, record.revision, record.value)
+    except DecodeError as error:
+        # The thread can be read all the same, and the result be left behind.
+        return Unreadable(task, str(error), record.revision)
+
+
+def check_plan(
+    topology: Topology, thread: str, state: State, recorded: Mapping[tuple[int, int], Outcome] = MappingProxyType({})
+) -> None:
+    """Whether the graph can go on from here, with what is recorded.
+
+    Raises:
+        StalePlanError: what is to run, or what finished tasks or waiting deferred nodes lead to, names a node that
+            the graph does not have.
+        StaleResultError: a task's record cannot be read.
+    """
+    where = f"thread {thread!r} was stopped before a node that this graph does not have:"
+    finished = (outcome for outcome in recorded.values() if isinstance(outcome, Finished))
+    led_to = (route.node for outcome in finished for route in outcome.routes)
+    for node in (*(task.node for task in state.plan), *led_to, *state.values.get(DEFERRED, ())):
+        if node not in (START, END) and node not in topology.nodes:
+            raise StalePlanError(node, where=where, known=topology.nodes)
+    check_results(thread, recorded.values())
+
+
+def check_results(thread: str, outcomes: Iterable[Outcome]) -> None:
+    """Raises `StaleResultError` for the first that cannot be read."""
+    for outcome in outcomes:
+        if isinstance(outcome, Unreadable):
+            raise StaleResultError(thread, outcome.task.node, why=outcome.why)
 
 
 def _values(

@@ -1,7 +1,6 @@
 """The state of one namespace between two supersteps, and what a superstep changed about it."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -11,8 +10,7 @@ from durable_graph.channels import MISSING, selected
 from durable_graph.graph import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """`values` holds every channel that has a value, joins included. `no` is the checkpoint that it is (to be)."""
 
     no: int

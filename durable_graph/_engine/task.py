@@ -144,7 +144,20 @@ class Failed(msgspec.Struct, frozen=True):
     revision: int = 1
 
 
-Outcome = Done | RoutingOpen | Handling | Interrupted | Failed
+class Unreadable(msgspec.Struct, frozen=True):
+    """The task has a record that this graph cannot read, because a key or a class has changed: `why`.
+
+    It never runs: what it came to is there, for the graph as it was.
+    """
+
+    task: Task
+    why: str
+    revision: int
+    attempt: int = 1
+    answers: tuple[Answer, ...] = ()
+
+
+Outcome = Done | RoutingOpen | Handling | Interrupted | Failed | Unreadable
 Finished = Done | RoutingOpen
 
 

@@ -1,7 +1,6 @@
 """Supersteps as the unit that the store applies whole or not at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -42,8 +41,7 @@ class Step(msgspec.Struct, frozen=True):
         return "interrupted" if self.is_stopped else "running"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A step of one namespace."""
 
     topology: Topology

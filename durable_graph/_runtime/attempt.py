@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import (
@@ -39,8 +40,7 @@ from durable_graph.graph import START, Command, Interrupt, Node
 from durable_graph.graph.policies import NodeError, TimeoutPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Attempted:
+class Attempted(msgspec.Struct, frozen=True):
     """What an attempt came to. `error` is to be raised once the outcome is recorded.
 
     It is a cancellation where a plain function finished in its thread after its superstep was cancelled.
@@ -50,8 +50,7 @@ class Attempted:
     error: BaseException | None = None
 
 
-@dataclass(slots=True)
-class Trial:
+class Trial(msgspec.Struct):
     """What the attempts at one task in this process have in common."""
 
     first_started: float

@@ -4,11 +4,11 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from durable_graph._runtime import log
 from durable_graph._runtime.cancellation import finish
@@ -17,8 +17,7 @@ from durable_graph.errors import NodeTimeoutError
 from durable_graph.graph.policies import TimeoutPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
+class Called(msgspec.Struct, frozen=True):
     """What a function returned. `cancelled` is the cancellation that came while a worker thread still ran it."""
 
     result: Any

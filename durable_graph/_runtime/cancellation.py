@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -34,17 +35,25 @@ async def finish(call: Coroutine[Any, Any, T], grace: float) -> T:
     The cancellation is raised once the call is over, or once the grace period is; the call itself is never cancelled.
     An anyio shield alone would not do: it does not hold back a native `task.cancel()`.
     """
-    task = asyncio.ensure_future(call)
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(call)
+    # As `asyncio.shield` does it, in half the time: this is on the way of every commit.
+    over = loop.create_future()
+    task.add_done_callback(partial(_tell, over))
     try:
-        return await asyncio.shield(task)
+        await over
     except asyncio.CancelledError as cancelled:
-        if task.cancelled():
-            raise
         await _wait(task, grace)
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             # The cancellation wins, but not silently. It is raised itself: anyio knows its own by their message.
             raise cancelled from error
         raise
+    return task.result()
+
+
+def _tell(over: "asyncio.Future[None]", _: "asyncio.Task[Any]") -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 async def wind_up(call: Coroutine[Any, Any, None], grace: float) -> bool:

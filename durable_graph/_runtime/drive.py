@@ -10,10 +10,12 @@ would have.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from durable_graph._engine.apply import apply, with_recorded
+from durable_graph._engine.restore import check_results
 from durable_graph._engine.results import is_read_back
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Interrupted, Outcome, next_revision, open_asks
@@ -36,8 +38,7 @@ from durable_graph.graph import START, Interrupt
 Recorded = dict[tuple[int, int], Outcome]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """Where a run ended. It `is_stopped` where something is left to run: for answers to `interrupts`, or by a
     breakpoint.
 
@@ -77,11 +78,13 @@ async def drive(session: Session, state: State, recorded: Recorded, *, passes_br
         superstep = Superstep(session, state, recorded)
         try:
             executed = await superstep.run()
-        finally:
+            step = None if executed.waiting else await _finish_superstep(session, state, superstep, executed)
+        except BaseException:
             session.at = Position(state, superstep.so_far())
-        if executed.waiting:
+            raise
+        if step is None:
+            session.at = Position(state, superstep.so_far())
             return await _stopped(session, state, superstep.so_far())
-        step = await _finish_superstep(session, state, superstep, executed)
         state, recorded = step.state, {stop.task.key: stop for stop in step.stops}
         session.at = Position(state, recorded)
         session.forget_nested(executed.done)
@@ -110,6 +113,8 @@ async def _stopped(session: Session, state: State, recorded: Recorded) -> Ended:
 
 def _stops(session: Session, state: State, recorded: Recorded) -> tuple[Outcome, ...]:
     """The tasks before which the run is to stop, as the records that say that they were."""
+    if session.run.stop_before is not None and not session.run.stop_before:
+        return ()
     return tuple(
         Interrupted(task, 1, revision=next_revision(recorded.get(task.key)))
         for task in state.plan
@@ -135,6 +140,7 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
         assert journal is not None  # noqa: S101  # without a store there is no other writer
         assert session.ledger is not None  # noqa: S101  # it comes with the journal
         adopted = await journal.adopt(session.ledger, state.plan)
+        check_results(journal.thread.thread, adopted.values())
         executed = _with(executed, adopted)
 
 

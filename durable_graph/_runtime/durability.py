@@ -6,7 +6,6 @@ In all of them what was accepted is committed before a node runs, and a store fa
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -21,8 +20,7 @@ from durable_graph.errors import CheckpointConflictError
 from durable_graph.records import Status, checkpoint_id
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """Events, and whom they are for."""
 
     audience: Audience
@@ -120,15 +118,13 @@ class Sync:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Commit:
+class _Commit(msgspec.Struct, frozen=True):
     ledger: Ledger
     step: Step
     told: Told
 
 
-@dataclass(frozen=True, slots=True)
-class _Save:
+class _Save(msgspec.Struct, frozen=True):
     ledger: Ledger
     outcomes: tuple[Outcome, ...]
     status: Status | None

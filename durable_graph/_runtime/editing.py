@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.admit import Admitted, admit, replan
+from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.editing import clear, edit, inferred_node
 from durable_graph._engine.restore import Restored, restore
 from durable_graph._engine.state import State, initial_state
@@ -22,6 +23,7 @@ from durable_graph._runtime.journal import Journal, Ledger, open_thread
 from durable_graph._runtime.places import Place, nested_graphs, topology_at
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
+from durable_graph._runtime.unwinding import ParentCommand
 from durable_graph._runtime.workflow import is_workflow, returned
 from durable_graph._runtime.writing import input_writes
 from durable_graph.checkpointing import Checkpointer, verify
@@ -218,11 +220,14 @@ class _Editor:
                 return _step_of(clear(topology, state, recorded, session.reserve(state)), state, "update")
             named = only.as_node or self._inferred(source, writers)
             if named in (START, INPUT):
-                writes = input_writes(topology, only.values, state.values, session.max_value_bytes)
+                values = with_recorded(topology, state, recorded)
+                writes = input_writes(topology, only.values, values, session.max_value_bytes)
                 return _step_of(admit(topology, state, recorded, writes, session.reserve(state)), state, "input")
             updates = [msgspec.structs.replace(only, as_node=named)]
         no = session.reserve(state)
-        done = [await self._done(state, no, ord_, update) for ord_, update in enumerate(updates)]
+        # As whoever edits has seen it: with what had finished, which the update comes after.
+        seen = msgspec.structs.replace(state, values=with_recorded(topology, state, recorded))
+        done = [await self._done(seen, no, ord_, update) for ord_, update in enumerate(updates)]
         return _step_of(edit(topology, state, recorded, done, no), state, "update")
 
     async def _done(self, state: State, no: int, ord_: int, update: StateUpdate) -> Done:
@@ -239,7 +244,13 @@ class _Editor:
             self._check_task(state, update.task_id, update.as_node)
         task = Task(update.as_node, no, ord_)
         values = returned(update.values) if is_workflow(topology) else update.values
-        attempted = await route_as(session, state, task, values, new_trial())
+        try:
+            attempted = await route_as(session, state, task, values, new_trial())
+        except ParentCommand:
+            why = (
+                f"as_node={task.node!r} with a Command for the parent graph cannot be an update: nobody runs that graph"
+            )
+            raise InvalidUpdateError(f"{why} now; update it itself, as the node that runs this one") from None
         if attempted.error is not None:
             raise attempted.error
         if not isinstance(attempted.outcome, Done):

@@ -40,8 +40,7 @@ Key = tuple[int, int]
 _GROUPS_LEAVE_TRACES = sys.version_info < (3, 13)
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(msgspec.Struct, frozen=True):
     """What the tasks of a plan came to. `riding` are the outcomes that the commit has still to record.
 
     There is no commit while some are `waiting` for an answer, in the plan's order.
@@ -79,15 +78,14 @@ class _Siblings:
             task.cancel()
 
 
-@dataclass(slots=True)
-class Superstep:
+class Superstep(msgspec.Struct):
     """One superstep being run."""
 
     session: Session
     state: State
     recorded: dict[Key, Outcome]
-    attempted: dict[Key, Attempted] = field(default_factory=dict)
-    saved: dict[Key, Outcome] = field(default_factory=dict)
+    attempted: dict[Key, Attempted] = msgspec.field(default_factory=dict)
+    saved: dict[Key, Outcome] = msgspec.field(default_factory=dict)
 
     async def run(self) -> Executed:
         """Run what is not done yet, and can go on.
@@ -106,6 +104,8 @@ class Superstep:
         being_cancelled = cancellations()
         await self._run_in_time(open_tasks)
         is_cancelled = cancellations() > being_cancelled
+        if not is_cancelled and self._have_succeeded(open_tasks):
+            return await self._over()
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
         error = self._first_error(open_tasks)
@@ -123,23 +123,42 @@ class Superstep:
             # An anyio scope takes back no cancellation but its own.
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise late
+        return await self._over()
+
+    async def _over(self) -> Executed:
         executed = self._executed()
         if executed.waiting:
             await self._save_rest("interrupted")
         return executed
 
+    def _have_succeeded(self, tasks: Sequence[Task]) -> bool:
+        for task in tasks:
+            result = self.attempted.get(task.key)
+            if result is None or result.error is not None:
+                return False
+        return True
+
     async def _run_in_time(self, tasks: Sequence[Task]) -> None:
         limit = self.session.run.step_timeout
         if limit is None:
-            return await self._run_open(tasks)
+            await self._run_open(tasks)
+            return
         try:
             async with asyncio.timeout(limit) as clock:
                 await self._run_open(tasks)
         except TimeoutError as error:
             if not clock.expired():
                 raise
-            running = [task.node for task in tasks if task.key not in self.attempted]
-            raise StepTimeoutError(self.state.step + 1, limit, running) from error
+            raise StepTimeoutError(self.state.step + 1, limit, self._stopped_among(tasks)) from error
+        if clock.expired() and (stopped := self._stopped_among(tasks)):
+            # What a node had come to when it was stopped, in its thread or in its routers, is kept.
+            await self._save_rest()
+            raise StepTimeoutError(self.state.step + 1, limit, stopped)
+
+    def _stopped_among(self, tasks: Sequence[Task]) -> list[str]:
+        """The nodes that a cancellation has stopped at what they did."""
+        found = ((task.node, self.attempted.get(task.key)) for task in tasks)
+        return [node for node, result in found if result is None or isinstance(result.error, asyncio.CancelledError)]
 
     async def _run_open(self, tasks: Sequence[Task]) -> None:
         """Have every task come to something. What ends this early leaves with what had finished recorded."""
@@ -149,6 +168,8 @@ class Superstep:
             elif self._needs_a_task_of_its_own(tasks[0]):
                 await asyncio.create_task(self._run_alone(tasks[0]))
             else:
+                # A node that never waits, and is not a task, would keep everything else from running.
+                await asyncio.sleep(0)
                 await self._run_alone(tasks[0])
         except asyncio.CancelledError as cancelled:
             await self._save_rest_of(cancelled)
@@ -181,7 +202,8 @@ class Superstep:
             error = siblings.raised[0]
             for task in tasks:
                 # What nodes raised besides is not recorded: it is told here or nowhere.
-                if task.key in self.attempted and (failure := self.attempted[task.key].error) is not None:
+                failure = self.attempted[task.key].error if task.key in self.attempted else None
+                if failure is not None and not isinstance(failure, asyncio.CancelledError):
                     error.add_note(f"node {task.node!r} failed as well: {shown(failure)}")
             raise error
 
@@ -222,11 +244,15 @@ class Superstep:
 
     def _blame_for_cancellations(self, tasks: Sequence[Task]) -> None:
         """Nobody cancelled the run, so what was cancelled in it was by a node: itself, or one of its siblings."""
+        errors = [result.error for result in self.attempted.values() if result.error is not None]
+        if any(not isinstance(error, asyncio.CancelledError) for error in errors):
+            # A failure stopped the others.
+            return
         for task in tasks:
             result = self.attempted.get(task.key)
             if result is not None and isinstance(result.error, asyncio.CancelledError):
                 self.attempted[task.key] = Attempted(result.outcome, own_cancellation(task, result.error))
-        if any(result.error is not None for result in self.attempted.values()):
+        if errors:
             # Those that came to nothing were cancelled because of it.
             return
         for task in tasks:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from durable_graph._engine.header import Metadata
-from durable_graph._engine.restore import Restored, nothing_stored, recorded_outcomes, restore
+from durable_graph._engine.header import Metadata, decode_header
+from durable_graph._engine.restore import Restored, check_results, nothing_stored, recorded_outcomes, restore
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
@@ -68,8 +68,7 @@ def reborn(tombstone: ThreadRow) -> ThreadRow:
     )
 
 
-@dataclass(slots=True)
-class Ledger:
+class Ledger(msgspec.Struct):
     """What the store holds of one namespace, as the run that goes on in it knows."""
 
     topology: Topology
@@ -77,21 +76,21 @@ class Ledger:
     stored: Stored
 
 
-@dataclass(slots=True)
-class _Commit:
+class _Commit(msgspec.Struct):
     entries: Sequence[tuple[Ledger, Step]]
     answer: "asyncio.Future[bool]"
 
 
-@dataclass(slots=True)
-class _Save:
+class _Save(msgspec.Struct):
     records: tuple[TaskRecord, ...]
     status: Status | None = None
     if_unmoved: bool = False
-    answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = field(
+    answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = msgspec.field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
+
+_RECENT = 50
 
 _CUT_OFF = "a call of it was stopped before it told its outcome"
 
@@ -158,6 +157,7 @@ class Journal:
         if stood == request.records:
             return tuple(outcomes)
         standing = recorded_outcomes(ledger.topology, tuple(outcome.task for outcome in outcomes), stood)
+        check_results(self.thread.thread, standing.values())
         return tuple(
             outcome if mine == theirs else standing.get(outcome.task.key, outcome)
             for outcome, mine, theirs in zip(outcomes, request.records, stood, strict=True)
@@ -203,6 +203,13 @@ class Journal:
         with self._reading():
             found = await self.saver.load_records(self.thread.thread, ns)
             return verify_records(found) if found is not None else ()
+
+    async def recent_writers(self, ns: str) -> frozenset[str]:
+        """The nodes that wrote the newest checkpoints of a namespace."""
+        with self._reading():
+            page = await self.saver.history(self.thread.thread, ns, before=None, limit=_RECENT)
+        rows = () if page is None else page.checkpoints
+        return frozenset(node for row in rows for node in decode_header(row.header).writers)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -32,8 +32,9 @@ from durable_graph.errors import (
     SubgraphBusyError,
     names,
 )
-from durable_graph.graph import UNSET, Command, Topology
+from durable_graph.graph import START, UNSET, Command, Topology
 from durable_graph.graph.subgraph import Persistence
+from durable_graph.graph.topology import UNNAMED
 
 T = TypeVar("T")
 
@@ -192,24 +193,31 @@ async def _earlier(session: Session, scope: Scope, persistence: Persistence) -> 
                 ledger = Ledger(session.topology, session.ns, restored.stored)
                 at = Position(restored.state, restored.recorded)
                 rest = Rest(ledger, at, restored.header.graph, restored.header.caller)
-                nodes = restored.header.writers
+                planned = {task.node for task in restored.state.plan if task.node != START}
+                nodes = sorted(planned.union(restored.header.writers))
     if rest is not None:
-        _check_same_graph(session, scope, rest, nodes)
+        await _check_same_graph(session, scope, rest, nodes)
     return rest
 
 
-def _check_same_graph(session: Session, scope: Scope, rest: Rest, nodes: Collection[str]) -> None:
-    """Graphs are told apart by their names, and, as most of them have none, by their nodes: the same graph may have
-    gained or lost some since, another one has most often none of them."""
-    topology = session.topology
-    is_other = bool(nodes) and topology.nodes.keys().isdisjoint(nodes)
-    if rest.graph == topology.name and not is_other:
-        return
+async def _check_same_graph(session: Session, scope: Scope, rest: Rest, nodes: Collection[str]) -> None:
+    """Graphs are told apart by the names that they were given, and those without one by their nodes: the same graph
+    may have gained or lost some since, another one has most often none of them."""
+    topology, journal = session.topology, session.shared.journal
+    assert journal is not None  # noqa: S101  # it is stored
+    is_memory = rest.caller != session.caller
+    if rest.graph == topology.name:
+        if topology.name != UNNAMED or not nodes or not topology.nodes.keys().isdisjoint(nodes):
+            return
+        # Where a graph ended says little of one that remembers: the node that it ended with may be gone.
+        if is_memory and not topology.nodes.keys().isdisjoint(await journal.recent_writers(session.ns)):
+            return
     raise ReplayMismatchError(
         f"node {scope.node!r}",
         position=scope.graphs - 1,
         recorded=_described(rest.graph, nodes),
         called=_described(topology.name, topology.nodes),
+        is_memory=is_memory,
     )
 
 
@@ -231,7 +239,7 @@ async def _go(session: Session, found: Rest | None) -> Ended:
     session.at = found.at
     if not state.plan:
         return Ended(state, {}, state.values)
-    check_plan(session.topology, journal.thread.thread, state.plan)
+    check_plan(session.topology, journal.thread.thread, state, recorded)
     await tell_resumed(session, state, recorded)
     # Whoever resumes the whole run passes a breakpoint in here as well.
     return await drive(session, state, recorded, passes_breakpoint=True)

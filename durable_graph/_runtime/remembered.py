@@ -33,6 +33,8 @@ async def remembered(session: Session, node: Node, task: Task, given: Any) -> tu
         # A result of another version of the graph: as good as none.
         return key, None
     assert isinstance(outcome, Done)  # noqa: S101  # it is decoded as one
+    if any(route.node not in session.topology.nodes for route in outcome.routes):
+        return key, None
     return key, Result(outcome.writes, outcome.routes)
 
 

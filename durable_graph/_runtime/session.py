@@ -6,6 +6,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
 from durable_graph._runtime.audience import Audience
@@ -20,12 +22,11 @@ from durable_graph.graph import Place, Topology
 Key = tuple[int, int]
 
 
-@dataclass(slots=True)
-class Position:
+class Position(msgspec.Struct):
     """Where a run is: its state, and what the tasks of the superstep that follows came to so far."""
 
     state: State
-    recorded: dict[Key, Outcome] = field(default_factory=dict)
+    recorded: dict[Key, Outcome] = msgspec.field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -119,8 +120,7 @@ _APART: Mapping[str, str] = {"handler": "0", "router": "00"}
 """No node's name: the numbers of later calls, which are none either, begin at 1."""
 
 
-@dataclass(slots=True, eq=False)
-class Scope:
+class Scope(msgspec.Struct, eq=False):
     """One attempt at a task, or at a call inside one, as the code in it sees it.
 
     `task` is what it is an attempt at, in namespace `within`; `ns` is the one of what it calls. `asked` and `graphs`
@@ -136,7 +136,7 @@ class Scope:
     answers: Mapping[str, Any]
     first_started: float
     new_calls: "Callable[[Scope], Any]"
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
     phase: Phase = "node"
     depth: int = 0
     is_fresh: bool = True
@@ -148,7 +148,7 @@ class Scope:
     loop: asyncio.AbstractEventLoop | None = None
     only_heartbeats: bool = False
     around: "Scope | None" = None
-    stopped_by: list[GraphInterrupt] = field(default_factory=list)
+    stopped_by: list[GraphInterrupt] = msgspec.field(default_factory=list)
     """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
     _calls: Any = None
     _task_id: str | None = None

@@ -21,6 +21,7 @@ from durable_graph._engine.task import (
     Outcome,
     RoutingOpen,
     Task,
+    Unreadable,
     open_asks,
     task_id,
 )
@@ -257,12 +258,21 @@ def _task(
     return SnapshotTask(
         id=task_id(identity, task),
         name=task.node,
-        error=outcome.error if isinstance(outcome, Failed | Handling | RoutingOpen) else None,
+        error=_error_of(outcome),
         result=result,
         interrupts=tuple(ask.interrupt for ask in open_asks(outcome)),
         state=None if nested is None else Place(identity.thread, nested, None).config(None),
         path=("push", str(task.ord)) if task.argument is not None else ("pull", task.node),
     )
+
+
+def _error_of(outcome: Outcome | None) -> str | None:
+    match outcome:
+        case Failed() | Handling() | RoutingOpen():
+            return outcome.error
+        case Unreadable():
+            return outcome.why
+    return None
 
 
 def _shown(topology: Topology, written: Mapping[str, Any]) -> Any:

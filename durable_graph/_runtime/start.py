@@ -166,7 +166,7 @@ async def _go(session: Session, opened: Opened) -> Ended:
             return await steer(session, restored.state, restored.recorded, given)
         return await _steer_fork(session, restored, given, partial(_fork, session, restored.state, restored.header))
     if given is None:
-        check_plan(session.topology, opened.thread.thread, restored.state.plan)
+        check_plan(session.topology, opened.thread.thread, restored.state, {} if is_fork else restored.recorded)
         if not restored.state.plan:
             why = "its run is finished" if not is_fork else "nothing was left to run at that checkpoint"
             raise NothingToResumeError(run.thread_id, why)
@@ -189,7 +189,7 @@ async def _steer_fork(
     """
     state, recorded = restored.state, restored.recorded
     command_parts(session, command, state.values)
-    check_plan(session.topology, session.run.thread_id or "", state.plan)
+    check_plan(session.topology, session.run.thread_id or "", state)
     is_by_id = names_questions(command.resume)
     if is_by_id:
         chosen_answers(session.run.thread_id or "", state.plan, recorded, command.resume)
@@ -213,7 +213,7 @@ async def _go_inside(session: Session, opened: Opened) -> Ended:
         return await _go(session, opened)
     levels = await levels_to(session.topology, journal, place)
     for level in levels:
-        check_plan(level.topology, journal.thread.thread, level.step.state.plan)
+        check_plan(level.topology, journal.thread.thread, level.step.state)
     if not levels[-1].step.state.plan:
         raise NothingToResumeError(run.thread_id, "nothing was left to run at that checkpoint")
     if given is None:
@@ -245,7 +245,7 @@ async def _accept_on_head(session: Session, state: State, recorded: Recorded) ->
         pending = [task.node for task in state.plan if not isinstance(recorded.get(task.key), Done)]
         raise UnfinishedThreadError(thread, pending or [task.node for task in state.plan])
     if state.plan and run.if_unfinished == "resume":
-        check_plan(session.topology, thread, state.plan)
+        check_plan(session.topology, thread, state, recorded)
         # Read before anything runs: an input that cannot be taken is refused at once, not after the earlier run.
         input_writes(session.topology, run.input, state.values, session.max_value_bytes)
         ended = await resume(session, state, recorded)

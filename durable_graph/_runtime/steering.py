@@ -49,7 +49,6 @@ async def steer(session: Session, state: State, recorded: Recorded, command: Com
     Tasks that were left keep their results and their ids. Raises `AmbiguousResumeError`, `UnknownInterruptError`,
     `InterruptAnsweredError`, `NothingToResumeError`, `InvalidCommandError`; then nothing was recorded.
     """
-    check_plan(session.topology, session.run.thread_id or "", state.plan)
     state, recorded = await _record(session, state, recorded, command)
     log.run_resumed(session.run.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
     await tell_resumed(session, state, recorded)
@@ -63,6 +62,7 @@ async def _record(session: Session, state: State, recorded: Recorded, command: C
     writes, routes = command_parts(session, command, state.values)
     thread = journal.thread.thread
     while True:
+        check_plan(session.topology, thread, state, recorded)
         answered: tuple[Outcome, ...] = ()
         try:
             if command.resume is not UNSET:

@@ -13,6 +13,7 @@ from durable_graph._engine.task import (
     Outcome,
     RoutingOpen,
     Task,
+    Unreadable,
     asks_of,
     task_id,
 )
@@ -90,6 +91,8 @@ def _task_event(session: Session, state: State, outcome: Outcome) -> AnyEvent:
             return TaskFailed(**about, error=outcome.error, will_retry=retry_at is not None, retry_at=retry_at)
         case Handling() | RoutingOpen():
             return TaskFailed(**about, error=outcome.error or "")
+        case Unreadable():
+            return TaskFailed(**about, error=outcome.why)
 
 
 def _about(session: Session, state: State, task: Task, attempt: int) -> AboutTask:

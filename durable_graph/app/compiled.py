@@ -22,6 +22,7 @@ from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNodeError
 from durable_graph.graph import Command, Topology
+from durable_graph.graph.policies import time_limit
 from durable_graph.graph.state_kinds import context_of
 from durable_graph.graph.subgraph import Persistence
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
@@ -64,7 +65,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         super().__init__(topology, saver, defaults or Run(None), config)
         self._given_checkpointer = checkpointer
         self._cache = cache
-        self.step_timeout: float | None = None
+        self._step_timeout: float | None = None
 
     @property
     def name(self) -> str:
@@ -75,6 +76,18 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     def checkpointer(self) -> Checkpointer | None:
         """Where this graph's threads are kept."""
         return self._checkpointer
+
+    @property
+    def step_timeout(self) -> float | None:
+        """How long a superstep may take, in seconds; None is for as long as it takes. It may be set.
+
+        Raises `InvalidOptionError` when it is set to what is no such time.
+        """
+        return self._step_timeout
+
+    @step_timeout.setter
+    def step_timeout(self, seconds: float | None) -> None:
+        self._step_timeout = time_limit("step_timeout", seconds)
 
     @property
     def topology(self) -> Topology:

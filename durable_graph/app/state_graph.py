@@ -10,6 +10,7 @@ from durable_graph.app.compiled import CompiledGraph, check_savers
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.graph import GraphBuilder
+from durable_graph.graph.topology import UNNAMED
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
 
@@ -24,7 +25,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         interrupt_before: Breakpoints | None = None,
         interrupt_after: Breakpoints | None = None,
         debug: bool | None = None,
-        name: str = "graph",
+        name: str = UNNAMED,
         types: Iterable[type | tuple[str, type]] = (),
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
         """The graph as it is now, checked and ready to run.

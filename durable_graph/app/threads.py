@@ -71,9 +71,12 @@ class GraphThreads:
         """
         saver = self._needs_checkpointer("aget_state_history")
         place = read_thread_place(merged_config(self._config, config), thread_id, None, is_history=True)
-        if limit is not None and limit < 0:
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
             option = "limit"
-            raise InvalidOptionError(option, limit, allowed="a number from 0, or None")
+            raise InvalidOptionError(option, limit, allowed="a whole number from 0, or None")
+        if filter is not None and not isinstance(filter, Mapping):
+            option = "filter"
+            raise InvalidOptionError(option, filter, allowed="a dict of what the metadata has to hold, or None")
         start = msgspec.structs.replace(place, no=_before(place.thread_id, before))
         async for snapshot in read_history(self._topology, saver, start, limit, filter):
             yield snapshot
@@ -111,7 +114,7 @@ class GraphThreads:
         expected_checkpoint_id: str | None = None,
     ) -> dict[str, Any]:
         """Several updates, each sequence of them as one superstep: all of them, or none. As `aupdate_state`."""
-        if not supersteps or not all(supersteps):
+        if not supersteps or not all(map(_is_superstep, supersteps)):
             option = "supersteps"
             raise InvalidOptionError(option, supersteps, allowed="sequences of StateUpdates, none of them empty")
         return await self._edit("abulk_update_state", config, supersteps, thread_id, None, expected_checkpoint_id)
@@ -154,6 +157,10 @@ class GraphThreads:
         if self._checkpointer is None:
             raise MissingCheckpointerError(what)
         return self._checkpointer
+
+
+def _is_superstep(given: object) -> bool:
+    return isinstance(given, list | tuple) and bool(given) and all(isinstance(each, StateUpdate) for each in given)
 
 
 def _before(thread_id: str, before: Config | str | None) -> int | None:

@@ -8,13 +8,18 @@ computes it whole.
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 
 from durable_graph.records import CheckpointRow, NestedRecord, TaskRecord, ThreadRow, ValueRow
 
 SIZE = 16
 _LENGTH = struct.Struct(">Q").pack
+# Integers are fields of 8 bytes, with their length before them like any other.
 _INT = struct.Struct(">Qq").pack
+_INTS_3 = struct.Struct(">QqQqQq").pack
+_INTS_4 = struct.Struct(">QqQqQqQq").pack
+_INTS_6 = struct.Struct(">QqQqQqQqQqQq").pack
 _LONG = 1 << 16
 _MODULUS = 1 << 128
 
@@ -23,24 +28,32 @@ EMPTY_STATE = bytes(SIZE)
 
 def origin_of(thread: str, incarnation: int) -> bytes:
     """What the rows of a new thread are bound to."""
-    return _digest(b"dg-origin", thread, incarnation)
+    return _digest(b"dg-origin", _text(thread), _INT(8, incarnation))
 
 
 def value_digest(origin: bytes, ns: str, row: ValueRow) -> bytes:
-    return _digest(b"dg-value", origin, ns, row.channel, row.no, row.prev, int(row.kind), row.value)
+    place = _INTS_3(8, row.no, 8, row.prev, 8, row.kind)
+    before = (_LENGTH(len(origin)), origin, _text(ns), _text(row.channel), place, _LENGTH(len(row.value)))
+    if len(row.value) <= _LONG:
+        return _digest(b"dg-value", *before, row.value)
+    # A long field is not copied for the sake of the others.
+    hashed = blake2b(b"".join(before), digest_size=SIZE, person=b"dg-value")
+    hashed.update(row.value)
+    return hashed.digest()
 
 
 def checkpoint_digest(origin: bytes, row: CheckpointRow) -> bytes:
     return _digest(
         b"dg-checkpoint",
+        _LENGTH(len(origin)),
         origin,
-        row.ns,
-        row.no,
-        row.parent,
-        row.born,
-        row.at,
+        _text(row.ns),
+        _INTS_4(8, row.no, 8, row.parent, 8, row.born, 8, row.at),
+        _LENGTH(len(row.commit_id)),
         row.commit_id,
+        _LENGTH(len(row.header)),
         row.header,
+        _LENGTH(len(row.state_digest)),
         row.state_digest,
     )
 
@@ -48,13 +61,13 @@ def checkpoint_digest(origin: bytes, row: CheckpointRow) -> bytes:
 def record_digest(origin: bytes, record: TaskRecord) -> bytes:
     return _digest(
         b"dg-task",
+        _LENGTH(len(origin)),
         origin,
-        record.ns,
-        record.born,
-        record.ord,
-        record.rank.value,
-        record.revision,
+        _text(record.ns),
+        _INTS_4(8, record.born, 8, record.ord, 8, record.rank.value, 8, record.revision),
+        _LENGTH(len(record.commit_id)),
         record.commit_id,
+        _LENGTH(len(record.value)),
         record.value,
     )
 
@@ -63,25 +76,22 @@ def thread_digest(row: ThreadRow, *sums: bytes) -> bytes:
     """For the saver's own row of a thread; `sums` are those over other rows that it keeps in it."""
     return _digest(
         b"dg-thread",
-        row.thread,
-        row.incarnation,
+        _text(row.thread),
+        _INT(8, row.incarnation),
+        _LENGTH(len(row.origin)),
         row.origin,
-        row.version,
-        row.head,
-        row.epoch,
-        row.wseq,
-        row.gen,
-        row.floor,
-        row.status,
-        row.status_since,
+        _INTS_6(8, row.version, 8, row.head, 8, row.epoch, 8, row.wseq, 8, row.gen, 8, row.floor),
+        _text(row.status),
+        _INT(8, row.status_since),
+        _LENGTH(len(row.commit_id)),
         row.commit_id,
-        *sums,
+        *map(_field, sums),
     )
 
 
 def line_digest(origin: bytes, lo: int, parent: int) -> bytes:
     """For the saver's row of a line: it begins with checkpoint `lo` and grows from `parent`."""
-    return _digest(b"dg-line", origin, lo, parent)
+    return _digest(b"dg-line", _field(origin), _INT(8, lo), _INT(8, parent))
 
 
 def add(total: bytes, *digests: bytes) -> bytes:
@@ -111,7 +121,8 @@ def share_of(record: TaskRecord | NestedRecord) -> bytes:
     """
     if record.ns == "":
         return record.digest
-    return _digest(b"dg-nested", record.ns, record.born, record.ord, record.digest)
+    place = _INT(8, record.born) + _INT(8, record.ord)
+    return _digest(b"dg-nested", _text(record.ns), place, _field(record.digest))
 
 
 def _shift(total: bytes, digests: Iterable[bytes], sign: int) -> bytes:
@@ -121,21 +132,15 @@ def _shift(total: bytes, digests: Iterable[bytes], sign: int) -> bytes:
     return (number % _MODULUS).to_bytes(SIZE, "big")
 
 
-def _digest(kind: bytes, *fields: bytes | str | int) -> bytes:
-    hashed = blake2b(digest_size=SIZE, person=kind)
-    # Together, which is quicker than one by one; but a long field is not copied for it.
-    parts: list[bytes] = []
-    for field in fields:
-        if isinstance(field, int):
-            parts.append(_INT(8, field))
-            continue
-        data = field.encode("utf-8", "surrogatepass") if isinstance(field, str) else field
-        parts.append(_LENGTH(len(data)))
-        if len(data) > _LONG:
-            hashed.update(b"".join(parts))
-            hashed.update(data)
-            parts.clear()
-        else:
-            parts.append(data)
-    hashed.update(b"".join(parts))
-    return hashed.digest()
+def _field(data: bytes) -> bytes:
+    return _LENGTH(len(data)) + data
+
+
+@lru_cache(maxsize=1024)
+def _text(text: str) -> bytes:
+    """A field of text. The same few names come again and again."""
+    return _field(text.encode("utf-8", "surrogatepass"))
+
+
+def _digest(kind: bytes, *parts: bytes) -> bytes:
+    return blake2b(b"".join(parts), digest_size=SIZE, person=kind).digest()

@@ -29,7 +29,10 @@ class OpenedOnce(Generic[T]):
             # In a context of its own: it serves whoever comes, not the caller that happened to be the first.
             self._opening = asyncio.get_running_loop().create_task(_made(self._open), context=Context())
             self._opening.add_done_callback(self._forget_failure)
-        opened = await asyncio.shield(self._opening)
+        opening = self._opening
+        if opening.done() and not opening.cancelled() and opening.exception() is None:
+            return opening.result()
+        opened = await asyncio.shield(opening)
         # It may have been closed while this call waited.
         self._binding.check()
         return opened

@@ -79,14 +79,20 @@ class SubgraphBusyError(DurableGraphError):
 class ReplayMismatchError(DurableGraphError):
     """Code that is run again called something else than the first time. What was recorded is not handed to it."""
 
-    def __init__(self, where: str, *, position: int, recorded: str, called: str) -> None:
+    def __init__(self, where: str, *, position: int, recorded: str, called: str, is_memory: bool = False) -> None:
         self.position = position
         self.recorded = recorded
         self.called = called
-        super().__init__(
-            f"{where}: call {position + 1} was recorded as {recorded} and is now {called}; a node that is run again "
-            f"has to make the same calls in the same order, or the thread has to be forked before it"
+        remedy = (
+            "a node that is run again has to make the same calls in the same order, or the thread has to be forked "
+            "before it"
         )
+        if is_memory:
+            remedy = (
+                "what it remembers here (checkpointer=True) is another graph's: give it the name that it had, with "
+                "compile(name=...), or call it from a node of another name, where its memory begins anew"
+            )
+        super().__init__(f"{where}: call {position + 1} was recorded as {recorded} and is now {called}; {remedy}")
 
 
 class NodeTimeoutError(DurableGraphError):

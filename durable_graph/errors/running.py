@@ -175,6 +175,23 @@ class StalePlanError(UnknownNodeError):
         self.args: tuple[str, ...] = (f"{self.args[0]}; {way_out}, or fork from an older checkpoint",)
 
 
+class StaleResultError(DurableGraphError):
+    """What a task of a thread came to is recorded in a way that this graph cannot read: a key or a class has changed.
+
+    The thread is untouched.
+    """
+
+    def __init__(self, thread_id: str, node: str, *, why: str) -> None:
+        self.thread_id = thread_id
+        self.node = node
+        self.why = why
+        super().__init__(
+            f"thread {thread_id!r} has a result of node {node!r} that this graph cannot read: {why}; "
+            f"declare it as it was, leave the result behind by an update with as_node=... (aupdate_state) or "
+            f"new input, or fork from an older checkpoint"
+        )
+
+
 class InvalidRouteError(DurableGraphError, TypeError):
     """A router returned something that is neither a node's name, nor END, nor a Send, nor a list of them."""
 

@@ -37,9 +37,8 @@ def joins_of(description: Description) -> tuple[Join, ...]:
 def internal_channels(description: Description) -> dict[str, Channel]:
     """The rules of the channels that no node reads or writes."""
     joins: dict[str, Channel] = {join.channel: join.rule for join in joins_of(description)}
-    if not any(node.options.defer for node in description.nodes):
-        return joins
-    # Which of the deferred nodes wait is kept like which of a join's sources arrived.
+    # Which of the deferred nodes wait is kept like which of a join's sources arrived. A graph without any knows of it
+    # too: a node may be deferred no more, or gone, while it waits in a thread.
     return {**joins, DEFERRED: Joined(frozenset())}
 
 

@@ -76,14 +76,10 @@ class Command(Generic[NodeNameT]):
         self.goto: str | Send | Sequence[str | Send] = goto
 
     def __repr__(self) -> str:
-        given = {
-            "graph": self.graph,
-            "update": self.update,
-            "resume": self.resume,
-            "goto": self.goto,
-        }
-        empty = (None, UNSET, ())
-        shown = ", ".join(f"{name}={value!r}" for name, value in given.items() if value not in empty)
+        # None is an answer, and what is compared with nothing but by identity may be an array.
+        empty = {"graph": None, "update": None, "resume": UNSET, "goto": ()}
+        given = {name: getattr(self, name) for name in empty}
+        shown = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not empty[name])
         return f"Command({shown})"
 
     def __eq__(self, other: object) -> bool:

@@ -145,8 +145,8 @@ class TimeoutPolicy:
         if refresh_on not in ("auto", "heartbeat"):
             option = "refresh_on"
             raise InvalidOptionError(option, refresh_on, allowed="'auto' or 'heartbeat'")
-        object.__setattr__(self, "run_timeout", _limit("run_timeout", run_timeout))
-        object.__setattr__(self, "idle_timeout", _limit("idle_timeout", idle_timeout))
+        object.__setattr__(self, "run_timeout", time_limit("run_timeout", run_timeout))
+        object.__setattr__(self, "idle_timeout", time_limit("idle_timeout", idle_timeout))
         object.__setattr__(self, "refresh_on", refresh_on)
 
     @classmethod
@@ -157,7 +157,8 @@ class TimeoutPolicy:
         return cls(run_timeout=_seconds(option, given, "seconds above 0, a timedelta, or a TimeoutPolicy"))
 
 
-def _limit(option: str, given: Any) -> float | None:
+def time_limit(option: str, given: Any) -> float | None:
+    """Seconds, of seconds or a timedelta; None is no limit. Raises `InvalidOptionError`."""
     return None if given is None else _seconds(option, given, "seconds above 0, a timedelta, or None")
 
 
@@ -190,11 +191,15 @@ class CachePolicy:
             option = "key_func"
             raise InvalidOptionError(option, key_func, allowed="a function of the node's input, or None")
         object.__setattr__(self, "key_func", key_func)
-        object.__setattr__(self, "ttl", _limit("ttl", ttl))
+        object.__setattr__(self, "ttl", time_limit("ttl", ttl))
 
 
 class NodeError(msgspec.Struct, frozen=True):
-    """What an error handler is told: which node failed, and with what."""
+    """What an error handler is told: which node failed, and with what.
+
+    Where it runs in a later call than the node, because it asked, failed, or its process died, `error` is a
+    `RuntimeError` with the text of what was raised: an exception cannot be stored.
+    """
 
     node: str
     error: BaseException

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from durable_graph.channels import Channel, Joined
 from durable_graph.codec import TypeCodec
@@ -63,6 +63,10 @@ class Node:
     destinations: tuple[str, ...] = ()
     destination_labels: Mapping[str, str] = field(default_factory=dict)
     subgraph: Subgraph | None = None
+
+
+UNNAMED: Final = "graph"
+"""The name of a graph that was given none."""
 
 
 @dataclass(frozen=True, slots=True)

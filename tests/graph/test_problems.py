@@ -323,6 +323,21 @@ def test_a_reducer_of_the_wrong_shape_is_told() -> None:
     )
 
 
+async def async_reducer(value: int, write: int) -> int:
+    return value + write
+
+
+def test_an_async_reducer_is_told() -> None:
+    """What it returned would be in the state: a coroutine."""
+
+    class Waiting(TypedDict):
+        total: Annotated[int, async_reducer]
+
+    (problem,) = problems_of(GraphBuilder(Waiting).add_node("a", lambda state: None).add_edge(START, "a"))
+
+    assert problem.startswith("Waiting.total: async_reducer cannot be a reducer: it is async")
+
+
 def test_a_type_that_can_never_be_stored_is_told_with_its_channel() -> None:
     class Unstorable(TypedDict):
         ask: Callable[[int], int]

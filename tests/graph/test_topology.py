@@ -107,7 +107,7 @@ def test_a_list_of_sources_is_a_join() -> None:
     assert topology.joins_of_source == {"plan": (join,), "write": (join,)}
     assert topology.joins_of_target == {"review": (join,)}
     assert topology.nodes["plan"].edges == ()
-    assert set(topology.codecs) == {"topic", "drafts", join.channel}
+    assert set(topology.codecs) == {"topic", "drafts", join.channel, "#deferred"}
     assert topology.codecs[join.channel].value.encode(("plan",))
 
 

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from durable_graph import END, START, Checkpointer, MemorySaver, NodeCancelledError, Runtime, StateGraph
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    GraphRecursionError,
+    MemorySaver,
+    NodeCancelledError,
+    Runtime,
+    StateGraph,
+)
 from durable_graph._runtime.run import Durability
 
 
@@ -316,3 +325,38 @@ async def test_a_node_may_catch_what_its_own_task_group_raised(saver: Checkpoint
     graph = builder.compile(saver)
 
     assert (await graph.ainvoke({}, thread_id="t"))["log"] == ["careful", "careful"]
+
+
+async def test_a_run_whose_nodes_never_wait_lets_others_run(saver: Checkpointer, durability: Durability) -> None:
+    turns = 0
+
+    async def turning() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    builder = _never_waiting()
+    config = {"recursion_limit": 100}
+    stored = builder.compile(saver).ainvoke({}, config, thread_id="t", durability=durability)
+    for run in (builder.compile().ainvoke({}, config), stored):
+        other = asyncio.create_task(turning())
+        turns = 0
+        with pytest.raises(GraphRecursionError):
+            await run
+        other.cancel()
+
+        assert turns >= 100
+
+
+async def test_a_run_whose_nodes_never_wait_can_be_stopped() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await _never_waiting().compile().ainvoke({}, {"recursion_limit": 1_000_000_000})
+
+
+def _never_waiting() -> StateGraph[State]:
+    async def node(state: State) -> State:
+        return {}
+
+    return StateGraph(State).add_node("node", node).add_edge(START, "node").add_edge("node", "node")

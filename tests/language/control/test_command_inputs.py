@@ -258,3 +258,9 @@ async def test_a_join_counts_a_node_that_a_goto_ran(saver: Checkpointer) -> None
     result = await graph.ainvoke(Command(goto="b"), thread_id="t")
 
     assert result == {"log": ["a", "b", "c"]}
+
+
+def test_a_command_shows_what_it_says_and_nothing_else() -> None:
+    assert repr(Command(resume=None)) == "Command(resume=None)"
+    assert repr(Command(update={"log": []}, goto=["a"])) == "Command(update={'log': []}, goto=['a'])"
+    assert repr(Command()) == "Command()"

@@ -1,6 +1,7 @@
 """recursion_limit, max_concurrency and step_timeout, beside everything else."""
 
 import asyncio
+import threading
 from typing import Any, TypedDict
 
 import pytest
@@ -11,6 +12,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     GraphRecursionError,
+    InvalidOptionError,
     MemorySaver,
     Send,
     StateGraph,
@@ -247,6 +249,40 @@ async def test_one_task_alone_is_stopped_by_the_timeout_too(saver: Checkpointer)
         await graph.ainvoke({}, thread_id="t")
 
 
+@pytest.mark.parametrize("is_alone", [True, False])
+@pytest.mark.parametrize("where", ["in its routers", "in a thread"])
+async def test_a_node_that_is_stopped_with_a_result_keeps_it(saver: Checkpointer, where: str, is_alone: bool) -> None:
+    nodes, hanging = Nodes(), [True]
+    loop, is_late = asyncio.get_running_loop(), threading.Event()
+
+    def in_a_thread(state: State) -> State:
+        nodes.calls["slow"] += 1
+        loop.call_soon_threadsafe(loop.call_later, 0.1, is_late.set)
+        assert is_late.wait(10)
+        return {"log": ["slow"]}
+
+    async def choose(state: State) -> str:
+        if hanging[0]:
+            await asyncio.Event().wait()
+        return END
+
+    slow: Any = in_a_thread if where == "in a thread" else nodes.noting("slow")
+    builder = in_a_row(("slow", slow)) if is_alone else side_by_side(("quick", nodes.noting("quick")), ("slow", slow))
+    if where == "in its routers":
+        builder.add_conditional_edges("slow", choose, [END])
+    graph = builder.compile(saver)
+    graph.step_timeout = 0.02
+
+    with pytest.raises(StepTimeoutError) as raised:
+        await graph.ainvoke({}, thread_id="t")
+
+    assert raised.value.nodes == ("slow",)
+    hanging[0] = False
+    result = await graph.ainvoke(None, thread_id="t")
+    assert result == {"log": ["slow"] if is_alone else ["quick", "slow"]}
+    assert nodes.calls["slow"] == 1
+
+
 async def test_a_timeout_counts_for_each_superstep_anew() -> None:
     graph = chain(Nodes(), 50).compile(MemorySaver())
     graph.step_timeout = 5.0
@@ -302,3 +338,15 @@ async def test_a_graph_inside_another_keeps_to_its_own_limit(saver: Checkpointer
     hanging[0] = False
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["quick", "slow"]}
     assert nodes.calls == {"quick": 1, "slow": 2}
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "1", True])
+async def test_a_step_timeout_that_is_no_time_is_refused_when_it_is_set(seconds: Any) -> None:
+    graph = in_a_row(("a", Nodes().noting("a"))).compile()
+
+    with pytest.raises(InvalidOptionError, match=r"step_timeout=.* seconds above 0"):
+        graph.step_timeout = seconds
+
+    assert graph.step_timeout is None
+    graph.step_timeout = 5
+    assert graph.with_config({"recursion_limit": 3}).step_timeout == 5.0

@@ -286,3 +286,24 @@ async def test_a_cache_that_fails_costs_time_and_no_run(caplog: pytest.LogCaptur
     assert {record.getMessage() for record in caplog.records} == {
         "a cache failed, and the run goes on without it: ConnectionError()"
     }
+
+
+async def test_a_cached_result_that_goes_where_the_graph_has_no_node_is_none(cache: Cache) -> None:
+    """Two versions of a graph, or two graphs with a node in common, share a cache."""
+    nodes = Nodes()
+
+    async def goes(state: State) -> Command[Any]:
+        nodes.calls["goes"] += 1
+        return Command(update={"log": ["goes"]}, goto=there)
+
+    def graph() -> Any:
+        builder = StateGraph(State).add_node("goes", goes, cache_policy=CachePolicy(), destinations=(there,))
+        return builder.add_node(there, nodes.noting(there)).add_edge(START, "goes").compile(cache=cache)
+
+    there = "before"
+    await graph().ainvoke({})
+    assert await graph().ainvoke({}) == {"log": ["goes", "before"]}
+    assert nodes.calls["goes"] == 1
+    there = "after"
+
+    assert await graph().ainvoke({}) == {"log": ["goes", "after"]}

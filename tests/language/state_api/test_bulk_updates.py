@@ -197,8 +197,10 @@ async def test_a_superstep_of_a_single_update_may_leave_its_node_out(saver: Chec
     assert (await graph.aget_state(THREAD)).values == {"foo": "run", "baz": "x"}
 
 
-@pytest.mark.parametrize("supersteps", [[], [[]], [[], []]])
-async def test_nothing_to_write_is_refused(saver: Checkpointer, supersteps: Any) -> None:
+@pytest.mark.parametrize(
+    "supersteps", [[], [[]], [[], []], [StateUpdate({"foo": "x"}, "a")], [[{"foo": "x"}]], [[({"foo": "x"}, "a")]], "a"]
+)
+async def test_what_are_no_supersteps_is_refused(saver: Checkpointer, supersteps: Any) -> None:
     graph = two(saver)
 
     with pytest.raises(InvalidOptionError, match="none of them empty"):
@@ -237,3 +239,15 @@ async def test_two_updates_of_one_plain_key_in_one_superstep_are_refused(saver: 
 async def test_a_bulk_update_needs_a_checkpointer() -> None:
     with pytest.raises(MissingCheckpointerError, match="abulk_update_state"):
         await two(None).abulk_update_state(THREAD, [[StateUpdate({"foo": "x"}, "a")]])
+
+
+async def test_a_command_for_the_parent_graph_is_refused(saver: Checkpointer) -> None:
+    """It is an error like any other: nothing unwinds the caller."""
+    graph = two(saver)
+    await graph.ainvoke({}, THREAD)
+    head = await graph.aget_state(THREAD)
+
+    with pytest.raises(InvalidUpdateError, match="as_node='a' with a Command for the parent graph"):
+        await graph.aupdate_state(THREAD, Command(graph=Command.PARENT, update={"foo": "x"}), as_node="a")
+
+    assert await graph.aget_state(THREAD) == head

@@ -113,6 +113,18 @@ async def test_a_nested_node_that_was_renamed_in_flight_is_named(saver: Checkpoi
         await renamed.ainvoke(Command(resume="yes"), THREAD)
 
 
+async def test_a_nested_node_that_has_run_may_be_renamed_in_flight(saver: Checkpointer) -> None:
+    """What is still to run tells which graph it is."""
+    calls = Calls()
+    nested = calls.chain("n", "ask?", "b").compile()
+    await calls.chain(("sub", nested)).compile(saver).ainvoke({"value": []}, THREAD)
+    renamed = calls.chain(("sub", calls.chain("first", "ask?", "b").compile())).compile(saver)
+    calls.taken()
+
+    assert await renamed.ainvoke(Command(resume="yes"), THREAD) == {"value": ["n", "ask=yes", "b"]}
+    assert calls.taken() == ["ask", "b"]
+
+
 async def test_an_error_handler_that_is_gone_in_flight_is_named(saver: Checkpointer) -> None:
     """P12."""
 

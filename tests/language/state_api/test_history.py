@@ -57,11 +57,19 @@ async def test_before_leaves_out_itself(saver: Checkpointer) -> None:
     assert await history(graph, before=whole[-1].config) == []
 
 
-async def test_a_limit_below_zero_is_refused(saver: Checkpointer) -> None:
+@pytest.mark.parametrize("limit", [-1, "2", 1.5, True])
+async def test_a_limit_that_is_no_number_from_zero_is_refused(saver: Checkpointer, limit: Any) -> None:
     graph = Calls().chain("a").compile(saver)
 
-    with pytest.raises(InvalidOptionError, match="limit=-1"):
-        await history(graph, limit=-1)
+    with pytest.raises(InvalidOptionError, match=f"limit={limit!r}"):
+        await history(graph, limit=limit)
+
+
+async def test_a_filter_that_is_no_dict_is_refused(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+
+    with pytest.raises(InvalidOptionError, match=r"filter='loop'.*metadata"):
+        await history(graph, filter="loop")
 
 
 async def test_history_needs_a_checkpointer() -> None:

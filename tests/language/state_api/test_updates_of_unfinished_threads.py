@@ -1,10 +1,21 @@
 """An update of a thread that had something left to run: what that was is set down, what was finished counts."""
 
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, DurableGraphError, NothingToResumeError, Send, StateGraph
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    DurableGraphError,
+    NothingToResumeError,
+    RemoveMessage,
+    Send,
+    StateGraph,
+    add_messages,
+)
 from durable_graph._runtime.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, history, questions
 
@@ -249,3 +260,39 @@ async def test_a_task_may_be_named_by_its_id(saver: Checkpointer, calls: Calls) 
     await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each", task_id=tasks[1].id)
 
     assert (await graph.aget_state(THREAD)).values == {"value": ["a", "x"]}
+
+
+class Talk(TypedDict, total=False):
+    messages: Annotated[list[dict[str, str]], add_messages]
+
+
+@pytest.mark.parametrize(("as_node", "following"), [("bad", ("after",)), (START, ("bad", "good"))])
+async def test_an_update_takes_back_what_a_finished_sibling_said(
+    saver: Checkpointer, as_node: str, following: tuple[str, ...]
+) -> None:
+    """The snapshot shows it, so it can be edited; and the routers choose by what it leads to."""
+    seen: list[Any] = []
+
+    async def good(state: Talk) -> Talk:
+        return {"messages": [{"id": "m", "content": "too much"}]}
+
+    async def bad(state: Talk) -> Talk:
+        raise ConnectionError
+
+    async def route(state: Talk) -> str:
+        seen.append(state["messages"])
+        return "after"
+
+    builder = StateGraph(Talk).add_node("good", good).add_node("bad", bad).add_node("after", good)
+    builder.add_edge(START, "good").add_edge(START, "bad").add_conditional_edges("bad", route, ["after"])
+    graph = builder.compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"messages": [{"id": "first", "content": "hello"}]}, THREAD)
+    assert [each["id"] for each in (await graph.aget_state(THREAD)).values["messages"]] == ["first", "m"]
+
+    await graph.aupdate_state(THREAD, {"messages": [RemoveMessage("m")]}, as_node=as_node)
+
+    left = [{"id": "first", "content": "hello"}]
+    state = await graph.aget_state(THREAD)
+    assert (state.values, state.next) == ({"messages": left}, following)
+    assert seen == ([left] if as_node == "bad" else [])

@@ -6,7 +6,16 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, Send, StateGraph, SubgraphBusyError, interrupt
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    ReplayMismatchError,
+    Send,
+    StateGraph,
+    SubgraphBusyError,
+    interrupt,
+)
 from durable_graph._runtime.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, history, nested_state, questions
 
@@ -346,3 +355,41 @@ async def test_a_run_that_failed_leaves_its_memory_as_far_as_it_got(saver: Check
 
     assert (await graph.ainvoke(None, THREAD))["result"] == "round1 x flaky"
     assert calls.taken() == ["call", "x", "flaky", "call", "flaky"]
+
+
+@pytest.mark.parametrize("after", [("x", "y", "z"), ("x",), ("x", "other")])
+async def test_it_remembers_what_it_was_before_it_gained_and_lost_nodes(
+    saver: Checkpointer, after: tuple[str, ...]
+) -> None:
+    """Also where the node that it ended with is gone."""
+    calls = Calls()
+    before = calling(calls.chain("x", "y").compile(checkpointer=True), saver, calls)
+    assert (await before.ainvoke({"round": 1}, THREAD))["result"] == "round1 x y"
+
+    changed = calling(calls.chain(*after).compile(checkpointer=True), saver, calls)
+
+    assert (await changed.ainvoke({"round": 1}, THREAD))["result"] == " ".join(("round1 x y round2", *after))
+
+
+async def test_it_is_known_by_the_name_that_it_was_given(saver: Checkpointer) -> None:
+    calls = Calls()
+    before = calling(calls.chain("x").compile(checkpointer=True, name="helper"), saver, calls)
+    await before.ainvoke({"round": 1}, THREAD)
+
+    changed = calling(calls.chain("y").compile(checkpointer=True, name="helper"), saver, calls)
+
+    assert (await changed.ainvoke({"round": 1}, THREAD))["result"] == "round1 x round2 y"
+
+
+@pytest.mark.parametrize("name", ["graph", "other"])
+async def test_another_graph_in_its_place_is_told_and_does_not_get_its_memory(saver: Checkpointer, name: str) -> None:
+    """Nor where neither was given a name, which is the first."""
+    calls = Calls()
+    first = calls.chain("x").compile(checkpointer=True)
+    await calling(first, saver, calls).ainvoke({"round": 1}, THREAD)
+    other = calls.chain("y").compile(checkpointer=True, name=name)
+
+    with pytest.raises(ReplayMismatchError, match=r"remembers here.*compile\(name=.*another name"):
+        await calling(other, saver, calls).ainvoke({"round": 1}, THREAD)
+
+    assert (await calling(first, saver, calls).ainvoke({"round": 0}, THREAD))["result"] == "round1 x round2 x"
