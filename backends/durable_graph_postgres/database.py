@@ -1,11 +1,13 @@
 """Connections to the server, and what is run on them: one statement, a reading or a writing transaction."""
 
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import asyncpg
 
+from durable_graph_postgres.failures import FAILURES
 from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.session import Connection, Session
 
@@ -89,7 +91,9 @@ class Database:
         """Let go of the connections."""
         await self._give_back()
         if self._owns_pool:
-            await self._pool.close()
+            # Of a server that does not answer its goodbye the pool cuts the connections off. Nothing was under way.
+            with contextlib.suppress(*FAILURES):
+                await self._pool.close()
 
     def _session(self, connection: Connection) -> Session:
         return Session(connection, self._sql, self.patience.answer)

@@ -61,7 +61,9 @@ def is_of_address(error: BaseException) -> bool:
 
 def translated(store: str, error: BaseException, thread: str | None = None) -> DurableGraphError:
     """The error that says whose move it is. `thread` is the one whose rows the call was about."""
-    why = f"{error or type(error).__doc__} ({type(error).__name__})"
+    # What a driver gives up waiting for is an error without a text.
+    said = str(error) or ("it does not answer" if isinstance(error, TimeoutError) else type(error).__doc__)
+    why = f"{said} ({type(error).__name__})"
     match error:
         case asyncpg.DiskFullError():
             return StoreFullError(store, why)

@@ -10,17 +10,21 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, NamedTuple
 
+import asyncpg
+
 from durable_graph.errors import DurableGraphError
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_postgres import writing
 from durable_graph_postgres.database import Database
-from durable_graph_postgres.failures import FAILURES
 from durable_graph_postgres.knowledge import Knowledge
 from durable_graph_postgres.moves import Move, digest_of, move_of, parameters, plain_parameters
+from durable_graph_postgres.names import too_long
 from durable_graph_postgres.session import Session
 from durable_graph_postgres.writing import Wrote
 
 _LARGEST_GROUP = 256
+_LARGEST_STATEMENT = 16 * 1024 * 1024
+"""In bytes of what is stored. A server takes no gigabyte at once, and what is large holds up all that goes with it."""
 
 Other = Callable[[Session], Awaitable[Wrote]]
 
@@ -81,27 +85,36 @@ class GroupCommit:
 
     def _next_group(self) -> list[Request]:
         group: list[Request] = []
+        size = 0
         for thread in [thread for thread in self._waiting if thread not in self._busy][:_LARGEST_GROUP]:
-            queue = self._waiting[thread]
+            size += _size_of(self._waiting[thread][0])
+            if group and size > _LARGEST_STATEMENT:
+                break
+            queue = self._waiting.pop(thread)
             group.append(queue.popleft())
             self._busy.add(thread)
-            if not queue:
-                del self._waiting[thread]
+            if queue:
+                # Behind all others: threads that always want more must not keep them out.
+                self._waiting[thread] = queue
         return group
 
     def _move_of(self, request: Request) -> Move | None:
         if not isinstance(request.wanted, CommitUnit | WritesBatch):
             return None
-        return move_of(request.wanted, self._knowledge.of(request.thread))
+        try:
+            return move_of(request.wanted, self._knowledge.of(request.thread))
+        except Exception:
+            # Made alone it raises the same, to the one who asked for it and to nobody else.
+            return None
 
     async def _send(self, moves: dict[int, tuple[Request, Move]]) -> None:
-        name, given = _statement([move for _, move in moves.values()])
         try:
+            name, given = _statement([move for _, move in moves.values()])
             made = {tid for (tid,) in await self._database.once_in_turn(lambda db: db.rows(name, *given))}
-        except FAILURES:
-            # None of them was made, or all: nobody knows. And of a damaged thread not all are to blame.
+        except Exception:
+            # Whatever it is, for event loops have errors of their own for a connection that has gone: none of them was
+            # made, or all. And of a damaged thread not all are to blame. Alone, each is told of its own.
             for request, move in moves.values():
-                self._knowledge.forget(request.thread)
                 self._begin_alone(request, Wrote(move.result, move.known))
             return
         except BaseException:
@@ -116,7 +129,6 @@ class GroupCommit:
                 if not request.answer.done():
                     request.answer.set_result(move.result)
             else:
-                self._knowledge.forget(request.thread)
                 self._begin_alone(request)
 
     def _begin_alone(self, request: Request, tried: Wrote | None = None) -> None:
@@ -130,7 +142,10 @@ class GroupCommit:
         async def attempt(db: Session) -> Wrote:
             nonlocal tried
             if tried is None or not await writing.is_at(db, request.thread, tried.known):
-                tried = await _written(db, request)
+                try:
+                    tried = await _written(db, request)
+                except asyncpg.ProgramLimitExceededError as error:
+                    raise too_long(request.thread, request.wanted) from error
             return tried
 
         try:
@@ -150,10 +165,11 @@ class GroupCommit:
             self._wake()
 
     def _learn(self, request: Request, wrote: Wrote) -> None:
-        self._knowledge.forget(request.thread)
-        if wrote.known is not None and isinstance(request.wanted, CommitUnit | WritesBatch):
-            places = frozenset((each.ns, each.born, each.ord) for each in request.wanted.records)
-            self._knowledge.learn(request.thread, wrote.known, digest_of(wrote.known), places)
+        if wrote.known is None or not isinstance(request.wanted, CommitUnit | WritesBatch):
+            self._knowledge.forget(request.thread)
+            return
+        places = frozenset((each.ns, each.born, each.ord) for each in request.wanted.records)
+        self._knowledge.learn(request.thread, wrote.known, digest_of(wrote.known), places)
 
 
 async def _written(db: Session, request: Request) -> Wrote:
@@ -169,6 +185,17 @@ def _statement(moves: list[Move]) -> tuple[str, list[Any]]:
     if len(moves) == 1 and moves[0].is_plain:
         return "apply_plain", plain_parameters(moves[0])
     return "apply", parameters(moves)
+
+
+def _size_of(request: Request) -> int:
+    """About how many bytes are to be stored."""
+    if not isinstance(request.wanted, CommitUnit | WritesBatch):
+        return 0
+    size = sum(len(record.value) for record in request.wanted.records)
+    if isinstance(request.wanted, CommitUnit):
+        for new in request.wanted.checkpoints:
+            size += len(new.row.header) + sum(len(value.value) for value in new.values)
+    return size
 
 
 def _hear(answer: "asyncio.Future[Any]") -> None:

@@ -10,7 +10,7 @@ _NONE: frozenset[Place] = frozenset()
 
 
 class Knowledge:
-    """The rows of the threads that were used last, and where task records were put since their versions."""
+    """The rows of the threads that were used last, and where there are task records of their heads."""
 
     def __init__(self) -> None:
         self._threads: OrderedDict[str, Known] = OrderedDict()
@@ -20,9 +20,10 @@ class Knowledge:
         return self._threads.get(thread)
 
     def learn(self, thread: str, seen: LockedThread, digest: bytes, places: frozenset[Place] = _NONE) -> None:
-        """The thread is like this, its row has this digest. `places` are those of records that were put meanwhile."""
+        """The thread is like this, its row has this digest. `places` are those of records that were put or found."""
         before = self._threads.get(thread)
-        if before is not None and before.thread.row.version == seen.row.version:
+        # A head whose plan goes back as far has the same tasks.
+        if before is not None and before.thread.born == seen.born:
             places = before.places | places
         self._threads[thread] = Known(seen, digest, places)
         self._threads.move_to_end(thread)

@@ -29,7 +29,7 @@ _WIDTHS = (17, 4, 10, 8, 9)
 
 
 class Known(NamedTuple):
-    """A thread as it was last seen. `places` are task records that are there, of those since its version."""
+    """A thread as it was last seen. `places` are task records that are there, of those of its head."""
 
     thread: LockedThread
     digest: bytes

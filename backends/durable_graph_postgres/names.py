@@ -1,6 +1,6 @@
-"""Which names PostgreSQL can hold: its text has no NUL characters, and no halves of surrogate pairs."""
+"""Which names PostgreSQL can hold: its text has neither NUL characters nor halves of surrogate pairs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from durable_graph.errors import InvalidOptionError, UnstorableNameError
 from durable_graph.records import CommitUnit, WritesBatch
@@ -28,18 +28,29 @@ def check_namespace(ns: str) -> None:
 
 def check_names(written: CommitUnit | WritesBatch) -> None:
     """Look at all names in what is to be written. Raises `UnstorableNameError`."""
-    check_thread(written.thread)
+    for what, name in _names_in(written):
+        _check(what, name)
+
+
+def too_long(thread: str, written: object) -> UnstorableNameError:
+    """The error where a name did not fit into an index: the longest one in what was to be written.
+
+    Only the server can tell which ones do: it compresses them.
+    """
+    names = _names_in(written) if isinstance(written, CommitUnit | WritesBatch) else [("thread id", thread)]
+    what, name = max(names, key=lambda each: len(each[1].encode()))
+    return UnstorableNameError(what, name, "PostgreSQL has no room for it in an index")
+
+
+def _names_in(written: CommitUnit | WritesBatch) -> Iterator[tuple[str, str]]:
+    yield "thread id", written.thread
     for record in written.records:
-        check_namespace(record.ns)
+        yield "namespace", record.ns
     if isinstance(written, CommitUnit):
         for new in written.checkpoints:
-            check_namespace(new.row.ns)
-            _check_all("channel", (value.channel for value in new.values))
-
-
-def _check_all(what: str, names: Iterable[str]) -> None:
-    for name in names:
-        _check(what, name)
+            yield "namespace", new.row.ns
+            for value in new.values:
+                yield "channel", value.channel
 
 
 def _check(what: str, name: str) -> None:

@@ -15,6 +15,10 @@ from durable_graph_postgres.statements import MIGRATIONS, SCHEMA, quoted, statem
 # Tables that are migrated may be large, and whoever comes meanwhile waits for it.
 _LONG = 86_400.0
 
+# A process that is suspended in the middle of a transaction keeps its thread from everybody else. Then that is undone,
+# and made again if the process ever goes on.
+_LONGEST_SILENCE = "30s"
+
 # Of the tables, as they are under the lock: functions such as `to_regclass` may go by what the session saw before it.
 _HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
 _HAS_TABLES = """
@@ -41,8 +45,10 @@ async def open_database(given: Any, schema: str, patience: Patience, *, pool_siz
             max_size=pool_size,
             reset=_reset,
             statement_cache_size=100 if prepares else 0,
-            # The statements are short, however long the planner thinks that they are. A pooler knows no such setting.
-            server_settings={"jit": "off"} if prepares else {},
+            # The statements are short, however long the planner thinks that they are. A pooler knows no such settings.
+            server_settings=(
+                {"jit": "off", "idle_in_transaction_session_timeout": _LONGEST_SILENCE} if prepares else {}
+            ),
             # To connect, and for each statement.
             timeout=patience.answer,
             command_timeout=patience.answer,
@@ -73,8 +79,9 @@ async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
             raise StoreReadOnlyError(store, "it is a read replica; give the DSN of the primary")
         if await _is_current(connection, schema, store):
             return
-        async with connection.transaction():
-            # Another process may have been faster: only what is seen under the lock counts.
+        # Another process may have been faster: only what is seen under the lock counts. A stricter isolation, which may
+        # be the database's default, would go on seeing what was there before it.
+        async with connection.transaction(isolation="read_committed"):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(schema), timeout=_LONG)
             if await _is_current(connection, schema, store):
                 return

@@ -32,6 +32,7 @@ from durable_graph.records import (
     ValueRow,
     checkpoint_id,
 )
+from durable_graph_postgres.moves import Place
 from durable_graph_postgres.session import Session
 
 _BEYOND = 1 << 62
@@ -43,6 +44,14 @@ class Loaded(NamedTuple):
 
     found: StoredCheckpoint | None
     known: LockedThread | None = None
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """Where there are task records of the head."""
+        if self.found is None:
+            return frozenset()
+        places = {(record.ns, record.born, record.ord) for record in self.found.records}
+        return frozenset(places.union((record.ns, record.born, record.ord) for record in self.found.nested))
 
 
 async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:
@@ -78,7 +87,9 @@ async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:
         ),
         tuple(
             record_from(thread, (ns, born, order, rank, revision, commit_id, value, digest))
-            for ns, born, order, rank, revision, _, _, _, _, _, commit_id, value, digest, _, _ in arms[_RECORD]
+            for ns, born, order, rank, revision, _, _, _, _, _, commit_id, value, digest, _, _ in sorted(
+                arms[_RECORD], key=_place
+            )
         ),
         sums.writes if is_head else None,
         tuple(
@@ -86,6 +97,11 @@ async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:
         ),
     )
     return Loaded(found, LockedThread(row, sums, born) if is_head else None)
+
+
+def _place(record: Columns) -> Columns:
+    # All of them are of one namespace. The server gives them as it finds them.
+    return record[1:3]
 
 
 def _thread_columns(columns: Columns) -> Columns:

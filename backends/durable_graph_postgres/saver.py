@@ -79,7 +79,7 @@ class PostgresSaver:
             knowledge = Knowledge()
             return _Opened(found, GroupCommit(found, knowledge), knowledge)
 
-        self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, _close)
+        self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, self._close)
         self._reading: set[asyncio.Task[Any]] = set()
 
     @classmethod
@@ -94,7 +94,7 @@ class PostgresSaver:
         opened = await self._opening.get()
         loaded = await self._read(lambda db: reading.load(db, thread, ns, no))
         if loaded.known is not None:
-            opened.knowledge.learn(thread, loaded.known, digest_of(loaded.known))
+            opened.knowledge.learn(thread, loaded.known, digest_of(loaded.known), loaded.places)
         return loaded.found
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
@@ -156,8 +156,6 @@ class PostgresSaver:
 
     async def aclose(self) -> None:
         """Finish what was begun and let go of the connections. Calling it again does nothing."""
-        while self._reading:
-            await asyncio.wait(self._reading)
         await self._opening.aclose()
 
     async def __aenter__(self) -> Self:
@@ -184,7 +182,9 @@ class PostgresSaver:
         opened = await self._opening.get()
         return await opened.writes.run(thread, wanted)
 
-
-async def _close(opened: _Opened) -> None:
-    await opened.writes.settle()
-    await opened.database.close()
+    async def _close(self, opened: _Opened) -> None:
+        # No more of them begin: it counts as closed.
+        while self._reading:
+            await asyncio.wait(self._reading)
+        await opened.writes.settle()
+        await opened.database.close()

@@ -47,8 +47,14 @@ class Wrote(NamedTuple):
 
 
 async def is_at(db: Session, thread: str, known: LockedThread | None) -> bool:
-    """Whether the thread is as an attempt would have left it whose outcome nobody knows: then it was made."""
-    return await _lock(db, thread) == known
+    """Whether the thread is as an attempt would have left it whose outcome nobody knows: then it was made.
+
+    Of one that deleted it, too, if somebody has begun it anew: that is not what was to be deleted.
+    """
+    found = await _lock(db, thread)
+    if found is None or known is None or known.row.status != "deleted":
+        return found == known
+    return found == known or found.row.incarnation > known.row.incarnation
 
 
 async def commit(db: Session, unit: CommitUnit) -> Wrote:

@@ -28,19 +28,19 @@ class OpenedOnce(Generic[T]):
         if self._opening is None:
             # In a context of its own: it serves whoever comes, not the caller that happened to be the first.
             self._opening = asyncio.get_running_loop().create_task(_made(self._open), context=Context())
+            self._opening.add_done_callback(self._forget_failure)
         opening = self._opening
         if opening.done() and not opening.cancelled() and opening.exception() is None:
             return opening.result()
-        try:
-            opened = await asyncio.shield(opening)
-        except Exception:
-            # Only the first of those that waited together resets it.
-            if self._opening is opening:
-                self._opening = None
-            raise
+        opened = await asyncio.shield(opening)
         # It may have been closed while this call waited.
         self._binding.check()
         return opened
+
+    def _forget_failure(self, opening: asyncio.Task[T]) -> None:
+        # Here, not where it is waited for: of a failure that nobody waits for any more, who comes later is not told.
+        if opening.cancelled() or opening.exception() is not None:
+            self._opening = None
 
     async def aclose(self) -> None:
         """Finish what was begun and close it. Calling it again does nothing."""
@@ -51,11 +51,13 @@ class OpenedOnce(Generic[T]):
         await asyncio.shield(self._closing)
 
     async def _close_what_is_open(self) -> None:
-        if self._opening is None:
+        # One that fails is forgotten meanwhile.
+        opening = self._opening
+        if opening is None:
             return
-        await asyncio.wait([self._opening])
-        if not self._opening.cancelled() and self._opening.exception() is None:
-            await self._close(self._opening.result())
+        await asyncio.wait([opening])
+        if not opening.cancelled() and opening.exception() is None:
+            await self._close(opening.result())
 
 
 async def _made(call: Callable[[], Awaitable[T]]) -> T:

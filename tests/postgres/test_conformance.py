@@ -10,8 +10,9 @@ import pytest
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
+from durable_graph.testing.conformance.saver_under_test import loaded, save, some_thread
 from durable_graph_postgres import PostgresSaver
-from tests.savers import dropped
+from tests.savers import dropped, schema_of_its_own
 
 _WHERE = {
     "checkpoint": ("checkpoints", "header", "ns = $2 AND no = $3"),
@@ -60,3 +61,19 @@ class TestPostgresSaver(CheckpointerConformance):
         finally:
             await connection.close()
         assert changed.endswith(" 1")
+
+
+async def test_task_records_come_in_their_order_however_the_server_finds_them(postgres: str) -> None:
+    # As it may choose to when a table has grown and nobody has looked at it yet.
+    url = f"{postgres}?enable_indexscan=off&enable_seqscan=off"
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(url, schema=schema) as saver:
+        writer = await some_thread(saver)
+        for number in (3, 1, 2):
+            await save(saver, writer, writer.batch(writer.record(number=number)))
+
+        stored = await loaded(saver, "thread")
+        found = await saver.load_records("thread", "")
+
+    assert [record.ord for record in stored.records] == [1, 2, 3]
+    assert found is not None
+    assert [record.ord for record in found.records] == [1, 2, 3]

@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from durable_graph_postgres import PostgresSaver
+from tests.postgres.server import started
 from tests.savers import schema_of_its_own
 
 
@@ -10,6 +13,18 @@ async def test_of_savers_that_open_at_once_one_makes_the_tables_and_all_work(pos
     for _ in range(5):
         async with schema_of_its_own(postgres) as schema:
             savers = [PostgresSaver(postgres, schema=schema) for _ in range(8)]
+
+            assert await asyncio.gather(*(saver.list_threads() for saver in savers)) == [[]] * 8
+
+            for saver in savers:
+                await saver.aclose()
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+async def test_so_it_is_where_the_database_has_stricter_transactions_by_default(isolation: str) -> None:
+    with started(settings={"default_transaction_isolation": isolation}) as server:
+        for number in range(10):
+            savers = [PostgresSaver(server.url, schema=f"schema {number}") for _ in range(8)]
 
             assert await asyncio.gather(*(saver.list_threads() for saver in savers)) == [[]] * 8
 

@@ -4,13 +4,15 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.records import Committed, Conflict
-from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
+from durable_graph.records import Committed, Conflict, Rank
+from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_postgres import PostgresSaver
+from durable_graph_postgres.session import Session
 from tests.postgres.proxy import Proxy, proxied
 from tests.postgres.test_round_trips import chain
 from tests.postgres.trips import named
@@ -109,3 +111,98 @@ async def test_two_processes_that_write_the_same_threads_do_not_wait_for_each_ot
     # The second half is in the reversed order.
     pairs = zip(answers[:40], reversed(answers[40:]), strict=True)
     assert [sorted(type(answer).__name__ for answer in pair) for pair in pairs] == [["Committed", "Conflict"]] * 40
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """How many threads, and how many bytes, each statement that makes moves has."""
+    noted: list[tuple[int, int]] = []
+    rows = Session.rows
+
+    async def note(db: Session, name: str, *given: Any) -> Any:
+        if name == "apply":
+            noted.append((len(given[0]), sum(len(value) for value in given[-10])))
+        return await rows(db, name, *given)
+
+    monkeypatch.setattr(Session, "rows", note)
+    return noted
+
+
+async def test_large_values_do_not_all_go_into_one_statement(postgres: str, sent: list[tuple[int, int]]) -> None:
+    mebibyte = 1024 * 1024
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        units = [Writer.of(f"t {number}").unit(Step({"v": b"v" * mebibyte})) for number in range(50)]
+
+        answers = await asyncio.gather(*(saver.commit(unit) for unit in units))
+
+    assert answers == [Committed(1)] * 50
+    assert 10 * mebibyte < max(size for _, size in sent) <= 16 * mebibyte
+
+
+async def test_threads_that_always_want_more_keep_no_other_out(postgres: str, sent: list[tuple[int, int]]) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        greedy = [await some_thread(saver, f"t {number}", length=1) for number in range(256)]
+        sent.clear()
+        calls = [
+            asyncio.create_task(saver.save_writes(writer.batch(writer.record(number=number))))
+            for writer in greedy
+            for number in range(5)
+        ]
+        await asyncio.sleep(0)
+
+        await commit(saver, Writer.of("another"), Step({"count": b"1"}))
+        await asyncio.gather(*calls)
+
+    assert len(sent) > 5
+    # Its value is the only one.
+    assert [size for _, size in sent][:2] == [0, 1]
+
+
+async def test_an_error_that_nobody_foresaw_is_told_to_its_own_caller_and_keeps_no_other_waiting(
+    postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        writers = [await some_thread(saver, f"t {number}", length=1) for number in range(300)]
+        rows, failures = Session.rows, [RuntimeError("the handler is closed"), None]
+
+        async def failing(db: Session, name: str, *given: Any) -> Any:
+            if name == "apply" and (failure := failures.pop(0) if failures else None):
+                raise failure
+            return await rows(db, name, *given)
+
+        monkeypatch.setattr(Session, "rows", failing)
+        units = [writer.unit(Step({"count": b"next"})) for writer in writers]
+        units[7] = msgspec.structs.replace(units[7], checkpoints=())
+
+        async with asyncio.timeout(30):
+            answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)
+
+    assert failures == []
+    wrong = {number: answer for number, answer in enumerate(answers) if answer != Committed(2)}
+    assert {number: type(answer) for number, answer in wrong.items()} == {7: IndexError}
+
+
+async def test_a_thread_that_is_taken_up_by_another_process_disturbs_no_statement(postgres: str) -> None:
+    async with (
+        schema_of_its_own(postgres) as schema,
+        proxied(postgres) as proxy,
+        PostgresSaver(postgres, schema=schema) as before,
+        PostgresSaver(proxy.url, schema=schema) as after,
+    ):
+        asked = await some_thread(before, "asked")
+        asking = [asked.record(ns=ns, rank=Rank.INTERRUPTED) for ns in ("", "called")]
+        await save(before, asked, asked.batch(*asking))
+        others = [await some_thread(after, f"t {number}", length=1) for number in range(20)]
+        await after.load("asked")
+        proxy.expect()
+
+        for ns in ("", "called"):
+            # A nested graph goes on meanwhile: the questions are still those of the head.
+            await commit(after, asked, Step({"count": b"1"}, ns="inside"))
+            answer = asked.record(ns=ns, born=3, revision=2)
+            commits = [commit(after, other, Step({"count": b"next"})) for other in others]
+            stands, *_ = await asyncio.gather(save(after, asked, asked.batch(answer)), *commits)
+            assert stands == (answer,)
+
+        # Each answer is looked at alone.
+        assert statements(proxy, schema)["COMMIT"] == 2

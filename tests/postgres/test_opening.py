@@ -1,6 +1,8 @@
 """What a saver opens, and what it says of what it cannot: clearly, at once where waiting mends nothing, no password."""
 
 import asyncio
+import random
+import string
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypedDict
@@ -292,6 +294,28 @@ async def test_names_that_postgres_cannot_hold_are_refused_by_name(postgres: str
         with pytest.raises(UnstorableNameError, match=why):
             await builder.compile(saver).ainvoke({name: 1}, thread_id="t")
         assert ran == []
+
+
+LONG = "".join(random.Random(20_26).choices(string.ascii_letters, k=3000))
+
+WRITES: list[tuple[str, Callable[[Checkpointer], Awaitable[object]]]] = [
+    ("thread id", lambda saver: saver.commit(Writer.of(LONG).unit(Step()))),
+    ("channel", lambda saver: saver.commit(Writer.of("t").unit(Step({LONG: b"1"})))),
+    ("namespace", lambda saver: saver.commit(Writer.of("t").unit(Step(), Step({"count": b"1"}, ns=LONG)))),
+    ("thread id", lambda saver: saver.copy_thread("there", LONG)),
+]
+
+
+@pytest.mark.parametrize(("what", "write"), WRITES)
+async def test_a_name_that_no_index_has_room_for_is_refused_by_name(
+    postgres: str, what: str, write: Callable[[Checkpointer], Awaitable[object]]
+) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        await some_thread(saver, "there")
+        with pytest.raises(UnstorableNameError, match="no room for it in an index") as caught:
+            await write(saver)
+        assert (caught.value.what, caught.value.name) == (what, LONG)
+        assert [info.thread for info in await saver.list_threads()] == ["there"]
 
 
 async def test_any_other_name_is_held(postgres: str) -> None:

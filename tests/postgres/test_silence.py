@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -10,7 +11,8 @@ from durable_graph import Checkpointer, StoreUnavailableError
 from durable_graph.records import Committed
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, state_of
-from durable_graph_postgres import PostgresSaver, database
+from durable_graph_postgres import PostgresSaver, database, opening
+from durable_graph_postgres.session import Session
 from tests.postgres.server import Server, started
 
 
@@ -44,6 +46,7 @@ async def test_what_is_asked_of_a_silent_server_fails_in_time_and_works_afterwar
             server.thaw()
 
         assert [type(answer) for answer in answers] == [StoreUnavailableError] * 4
+        assert all("it does not answer" in str(answer) for answer in answers)
         # It may have arrived after all.
         assert await saver.commit(unit) == Committed(4)
         writer.applied(unit)
@@ -63,6 +66,39 @@ async def test_a_silence_that_ends_in_time_is_no_failure(server: Server) -> None
         assert done == set()
         assert await committing == Committed(4)
         assert await reading is not None
+
+
+async def test_a_process_that_is_suspended_does_not_keep_its_thread_from_others(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_LONGEST_SILENCE", "200ms")
+    has_begun, goes_on = asyncio.Event(), asyncio.Event()
+    run = Session.run
+
+    async def suspended(db: Session, name: str, *given: Any) -> None:
+        if name == "delete_tasks" and not has_begun.is_set():
+            has_begun.set()
+            await goes_on.wait()
+        await run(db, name, *given)
+
+    monkeypatch.setattr(Session, "run", suspended)
+    async with (
+        PostgresSaver(server.url, schema="suspended") as saver,
+        PostgresSaver(server.url, schema="suspended") as other,
+    ):
+        writer = await some_thread(other)
+        deleting = asyncio.create_task(saver.delete_thread("thread"))
+        await has_begun.wait()
+
+        async with asyncio.timeout(20):
+            await commit(other, writer, Step({"count": b"4"}))
+        assert state_of(await loaded(other, "thread")) == writer.state()
+
+        goes_on.set()
+        assert await deleting
+        found = await other.load("thread")
+        assert found is not None
+        assert found.thread.status == "deleted"
 
 
 async def test_a_connection_that_was_idle_for_long_is_not_trusted(

@@ -1,0 +1,76 @@
+"""Closing finishes what was begun, and nothing that comes afterwards holds it up."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from durable_graph.errors import CheckpointerClosedError, StoreUnavailableError
+from durable_graph.testing.conformance.saver_under_test import some_thread
+from durable_graph_postgres import PostgresSaver
+from tests.postgres.server import Server, started
+from tests.savers import schema_of_its_own
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with started() as opened:
+        yield opened
+
+
+async def test_those_who_read_on_and_on_do_not_keep_a_saver_open(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema:
+        saver = PostgresSaver(postgres, schema=schema)
+        await some_thread(saver)
+        has_read = asyncio.Event()
+
+        async def read_on() -> None:
+            while True:
+                assert await saver.load("thread") is not None
+                has_read.set()
+
+        readers = [asyncio.create_task(read_on()) for _ in range(8)]
+        await has_read.wait()
+        async with asyncio.timeout(10):
+            await saver.aclose()
+
+        answers = await asyncio.gather(*readers, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [CheckpointerClosedError] * 8
+
+
+async def test_a_read_that_was_begun_is_answered(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema:
+        saver = PostgresSaver(postgres, schema=schema)
+        await some_thread(saver)
+        reading = asyncio.create_task(saver.load("thread"))
+        await asyncio.sleep(0)
+
+        await saver.aclose()
+
+        assert reading.done()
+        assert reading.result() is not None
+
+
+async def test_a_silent_server_does_not_keep_a_saver_open(server: Server) -> None:
+    saver = PostgresSaver(server.url, patience=0.5)
+    await some_thread(saver)
+    server.freeze()
+    try:
+        async with asyncio.timeout(20):
+            await saver.aclose()
+    finally:
+        server.thaw()
+
+
+async def test_a_saver_that_could_not_open_is_closed(server: Server) -> None:
+    saver = PostgresSaver(server.url, patience=0.5)
+    server.freeze()
+    try:
+        loading = asyncio.create_task(saver.load("thread"))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await saver.aclose()
+        with pytest.raises(StoreUnavailableError):
+            await loading
+    finally:
+        server.thaw()

@@ -1,0 +1,65 @@
+"""A call whose answer was lost is looked at again, and others may have gone on from what it did meanwhile."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
+from durable_graph.testing.rows import Step, Writer, state_of
+from durable_graph_postgres import writing
+from tests.postgres.cutting import Wire, wired
+from tests.postgres.proxy import Cut
+from tests.postgres.trips import named
+
+Doings = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture
+async def wire(postgres: str) -> AsyncIterator[Wire]:
+    async with wired(postgres) as made:
+        yield made
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Doings]:
+    """What others do when a call has not heard what became of it and is about to look."""
+    waiting: list[Doings] = []
+    is_at = writing.is_at
+
+    async def looked(db: Any, thread: str, known: Any) -> bool:
+        while waiting:
+            await waiting.pop()()
+        return await is_at(db, thread, known)
+
+    monkeypatch.setattr(writing, "is_at", looked)
+    return waiting
+
+
+async def test_a_deletion_does_not_remove_the_thread_that_was_begun_after_it(
+    wire: Wire, meanwhile: list[Doings]
+) -> None:
+    reborn: list[Writer] = []
+
+    async def begin_anew() -> None:
+        found = await wire.around.load("thread")
+        assert found is not None
+        assert found.thread.status == "deleted"
+        reborn.append(Writer.of("thread").reborn(found.thread))
+        await commit(wire.around, reborn[0], Step({"count": b"anew"}))
+
+    async with wire.saver() as saver:
+        # The first one prepares its statements.
+        for name in ("first", "rehearsed"):
+            await some_thread(saver, name)
+            wire.proxy.expect()
+            await saver.delete_thread(name)
+        trips = named(wire.proxy.trips, wire.schema)
+        await some_thread(saver)
+        wire.proxy.expect(Cut(trips.index("COMMIT") + 1, "after"))
+        meanwhile.append(begin_anew)
+
+        assert await saver.delete_thread("thread")
+
+    assert wire.proxy.has_cut
+    assert state_of(await loaded(wire.around, "thread")) == reborn[0].state()
