@@ -178,15 +178,12 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
 
 
 async def _ended_by(scope: Scope, error: BaseException, being_cancelled: int) -> BaseException:
-    """What unwound a node or its routers, once the calls that they made have ended as well."""
+    """What unwound a node or its routers, once what they began has ended as well."""
     found = error
     if isinstance(error, BaseExceptionGroup):
         found = unwrapped(error)
         take_back_cancellations(being_cancelled)
-    if scope.has_calls:
-        ended: BaseException = await scope.calls.end(found)
-        return ended
-    return found
+    return await scope.unwound(found)
 
 
 async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, trial: Trial) -> Called:

@@ -338,9 +338,10 @@ async def _once(inner: Scope, definition: Definition, given: _Given) -> Any:
         called = await call_action(inner, call, definition.is_async, definition.timeout)
         await inner.returned()
     except BaseException as error:
-        if not inner.has_calls:
+        found = await inner.unwound(error)
+        if found is error:
             raise
-        raise await inner.calls.end(error) from None
+        raise found from None
     if called.cancelled is not None:
         raise called.cancelled
     return called.result

@@ -52,7 +52,8 @@ class Nested(msgspec.Struct, frozen=True):
 
     async def go(self, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
         """Run it. What is told of it goes to `audience` and to the outer run's."""
-        return await run_nested(self.scope, self.topology, persistence, self.run, cache, audience)
+        with self.scope.graphs_at_work.begin(is_read=audience.is_heard):
+            return await run_nested(self.scope, self.topology, persistence, self.run, cache, audience)
 
 
 def nested_place(

@@ -10,11 +10,12 @@ import msgspec
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
+from durable_graph._runtime.at_work import AtWork
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.durability import Durability
 from durable_graph._runtime.journal import Journal, Ledger
 from durable_graph._runtime.run import Run
-from durable_graph._runtime.unwinding import GraphInterrupt
+from durable_graph._runtime.unwinding import Draining, GraphInterrupt
 from durable_graph.caching import Cache
 from durable_graph.errors import OutsideOfRunError
 from durable_graph.graph import Place, Topology
@@ -151,6 +152,7 @@ class Scope(msgspec.Struct, eq=False):
     stopped_by: list[GraphInterrupt] = msgspec.field(default_factory=list)
     """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
     _calls: Any = None
+    _graphs_at_work: AtWork | None = None
     _task_id: str | None = None
 
     # What most nodes never ask for is made when it is.
@@ -188,22 +190,55 @@ class Scope(msgspec.Struct, eq=False):
             self._calls = self.new_calls(self)
         return self._calls
 
-    @property
-    def has_calls(self) -> bool:
-        """Whether it made any."""
-        return self._calls is not None
-
     def forget_calls(self) -> None:
         """Another attempt begins: it counts its calls from the first again."""
         self._calls = None
         self.stopped_by.clear()
 
+    @property
+    def graphs_at_work(self) -> AtWork:
+        """The nested runs that it began, until they are over."""
+        if self._graphs_at_work is None:
+            self._graphs_at_work = AtWork()
+        return self._graphs_at_work
+
     async def returned(self) -> None:
         """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
-        if self.has_calls:
-            await self.calls.wait()
+        if self._calls is not None:
+            await self._calls.wait()
+        if self._graphs_at_work is not None:
+            await self._graphs_at_work.wait()
         if self.stopped_by:
-            raise GraphInterrupt({each.id: each for error in self.stopped_by for each in error.interrupts}.values())
+            raise self._asking()
+
+    async def unwound(self, error: BaseException) -> BaseException:
+        """What the code came to with `error`, once what it began has ended as well.
+
+        Where it asks something that goes on to its own end or question. Otherwise it is stopped.
+        """
+        found = error
+        if self._calls is not None:
+            found = await self._calls.end(found)
+        if self._graphs_at_work is not None:
+            await self._end_graphs(found)
+        return self._asking(found) if isinstance(found, GraphInterrupt) else found
+
+    async def _end_graphs(self, error: BaseException) -> None:
+        graphs, grace = self.graphs_at_work, self.session.run.grace
+        if not isinstance(error, GraphInterrupt | Draining):
+            await graphs.end(grace)
+            return
+        try:
+            await graphs.wait()
+        except asyncio.CancelledError:
+            await graphs.end(grace)
+            raise
+
+    def _asking(self, *last: GraphInterrupt) -> GraphInterrupt:
+        """All that it was to be unwound by, once."""
+        return GraphInterrupt(
+            {each.id: each for error in (*self.stopped_by, *last) for each in error.interrupts}.values()
+        )
 
     @property
     def step(self) -> int:

@@ -1,0 +1,315 @@
+"""Graphs that one node runs at the same time, in tasks of its own: they end with the node, whatever ends it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from durable_graph import START, Checkpointer, Command, RetryPolicy, StateGraph, interrupt, task
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, Trail, asked, questions
+
+LONG = tuple(f"s{number}" for number in range(10))
+
+
+def calling(call: Callable[[], Awaitable[list[Any]]], saver: Checkpointer | None, **node: Any) -> Any:
+    """A graph whose only node returns the marks of the graphs that `call` runs."""
+
+    async def run(state: Trail) -> Trail:
+        return {"value": [mark for result in await call() for mark in result["value"]]}
+
+    return StateGraph(Trail).add_node("run", run, **node).add_edge(START, "run").compile(saver)
+
+
+class Late:
+    """A graph that goes on for a while after another one has ended."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.may_go = asyncio.Event()
+        self.graph = calls.chain(("waits", self.waits), *LONG).compile()
+
+    async def waits(self, state: Trail) -> Trail:
+        await self.may_go.wait()
+        return {}
+
+
+async def test_a_question_of_one_waits_for_the_other(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    late = Late(calls)
+
+    async def ask(state: Trail) -> Trail:
+        late.may_go.set()
+        return {"value": [interrupt("ask?")]}
+
+    asking = calls.chain(("ask", ask)).compile()
+
+    async def call() -> list[Any]:
+        return list(await asyncio.gather(asking.ainvoke({"value": []}), late.graph.ainvoke({"value": []})))
+
+    graph = calling(call, saver)
+
+    assert questions(await graph.ainvoke({"value": []}, THREAD, durability=durability)) == ["ask?"]
+    assert calls.taken() == list(LONG)
+
+    result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
+    assert result == {"value": ["yes", *LONG]}
+    assert calls.taken() == []
+
+
+async def test_questions_of_both_are_asked_at_once_and_answered_apart(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls = Calls()
+    one, other = calls.chain("a?").compile(), calls.chain(*LONG, "b?").compile()
+
+    async def call() -> list[Any]:
+        return list(await asyncio.gather(one.ainvoke({"value": []}), other.ainvoke({"value": []})))
+
+    graph = calling(call, saver)
+
+    found = {each.value: each.id for each in asked(await graph.ainvoke({"value": []}, THREAD, durability=durability))}
+    assert list(found) == ["a?", "b?"]
+    assert calls.taken() == ["a", *LONG, "b"]
+
+    partly = await graph.ainvoke(Command(resume={found["b?"]: "2"}), THREAD, durability=durability)
+    assert questions(partly) == ["a?"]
+    result = await graph.ainvoke(Command(resume={found["a?"]: "1"}), THREAD, durability=durability)
+
+    assert result == {"value": ["a=1", *LONG, "b=2"]}
+    assert set(calls.taken()) == {"a", "b"}
+
+
+@pytest.mark.parametrize("within", ["node", "task"])
+async def test_what_one_fails_with_ends_the_other_first(
+    saver: Checkpointer, durability: Durability, within: str
+) -> None:
+    calls = Calls()
+    is_waiting, is_mended = asyncio.Event(), False
+
+    async def fails(state: Trail) -> Trail:
+        await is_waiting.wait()
+        if not is_mended:
+            message = "no"
+            raise ValueError(message)
+        return {"value": ["mended"]}
+
+    async def waits(state: Trail) -> Trail:
+        is_waiting.set()
+        try:
+            if not is_mended:
+                await asyncio.Event().wait()
+        finally:
+            calls.note("ended")
+        return {"value": ["waited"]}
+
+    failing, waiting = calls.chain(("fails", fails)).compile(), calls.chain("x", ("waits", waits)).compile()
+
+    async def call() -> list[Any]:
+        return list(await asyncio.gather(failing.ainvoke({"value": []}), waiting.ainvoke({"value": []})))
+
+    graph = calling(task(call) if within == "task" else call, saver)
+
+    with pytest.raises(ValueError, match="no"):
+        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    assert calls.taken() == ["x", "ended"]
+
+    is_mended = True
+    assert await graph.ainvoke(None, THREAD, durability=durability) == {"value": ["mended", "x", "waited"]}
+    assert calls.taken() == ["ended"]
+
+
+async def test_a_node_that_is_tried_again_finds_no_earlier_one_at_work(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls = Calls()
+    tries = 0
+
+    async def fails_once(state: Trail) -> Trail:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            message = "no"
+            raise ConnectionError(message)
+        return {}
+
+    failing, slow = calls.chain(("fails_once", fails_once)).compile(), calls.chain(*LONG).compile()
+
+    async def call() -> list[Any]:
+        return list(await asyncio.gather(failing.ainvoke({"value": []}), slow.ainvoke({"value": []})))
+
+    graph = calling(call, saver, retry_policy=RetryPolicy(initial_interval=0.0, jitter=False))
+
+    assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": list(LONG)}
+    assert calls.taken() == list(LONG)
+
+
+async def test_one_that_nobody_waits_for_is_finished_with_its_node(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    inner = calls.chain(*LONG).compile()
+    begun: list[asyncio.Task[Any]] = []
+
+    async def call() -> list[Any]:
+        begun.append(asyncio.create_task(inner.ainvoke({"value": []})))
+        await asyncio.sleep(0)
+        return []
+
+    assert await calling(call, saver).ainvoke({"value": []}, THREAD, durability=durability) == {"value": []}
+    assert calls.taken() == list(LONG)
+    assert await begun[0] == {"value": list(LONG)}
+
+
+async def test_what_one_asks_that_nobody_waits_for_is_asked(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    inner = calls.chain("x", "ask?").compile()
+    begun: list[asyncio.Task[Any]] = []
+
+    async def call() -> list[Any]:
+        begun.append(asyncio.create_task(inner.ainvoke({"value": []})))
+        await asyncio.sleep(0)
+        return []
+
+    graph = calling(call, saver)
+
+    assert questions(await graph.ainvoke({"value": []}, THREAD, durability=durability)) == ["ask?"]
+    await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
+    assert await begun[-1] == {"value": ["x", "ask=yes"]}
+    assert calls.taken() == ["x", "ask", "ask"]
+    await asyncio.wait(begun)
+
+
+async def test_whoever_begins_another_when_one_has_ended_is_waited_for(saver: Checkpointer) -> None:
+    calls = Calls()
+    first, second = calls.chain("a").compile(), calls.chain(*LONG).compile()
+    begun: list[asyncio.Task[Any]] = []
+
+    async def both() -> Any:
+        await first.ainvoke({"value": []})
+        return await second.ainvoke({"value": []})
+
+    async def call() -> list[Any]:
+        begun.append(asyncio.create_task(both()))
+        await asyncio.sleep(0)
+        return []
+
+    await calling(call, saver).ainvoke({"value": []}, THREAD)
+
+    assert calls.taken() == ["a", *LONG]
+    assert await begun[0] == {"value": list(LONG)}
+
+
+async def test_a_stream_that_was_not_read_to_its_end_ends_with_its_node(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls = Calls()
+    is_waiting = asyncio.Event()
+
+    async def waits(state: Trail) -> Trail:
+        is_waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            calls.note("ended")
+        return {}
+
+    inner = calls.chain("x", ("waits", waits)).compile()
+    kept: list[Any] = []
+
+    async def call() -> list[Any]:
+        kept.append(inner.astream({"value": []}))
+        await anext(kept[0])
+        await is_waiting.wait()
+        return []
+
+    assert await calling(call, saver).ainvoke({"value": []}, THREAD, durability=durability) == {"value": []}
+    assert calls.taken() == ["x", "ended"]
+    await kept[0].aclose()
+
+
+async def test_a_command_for_the_outer_graph_ends_the_other_first(saver: Checkpointer) -> None:
+    calls = Calls()
+    is_waiting = asyncio.Event()
+
+    async def hand_up(state: Trail) -> Any:
+        await is_waiting.wait()
+        return Command(graph=Command.PARENT, update={"value": ["up"]})
+
+    async def waits(state: Trail) -> Trail:
+        is_waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            calls.note("ended")
+        return {}
+
+    commanding, waiting = calls.chain(("hand_up", hand_up)).compile(), calls.chain(("waits", waits)).compile()
+
+    async def call() -> list[Any]:
+        return list(await asyncio.gather(commanding.ainvoke({"value": []}), waiting.ainvoke({"value": []})))
+
+    assert await calling(call, saver).ainvoke({"value": []}, THREAD) == {"value": ["up"]}
+    assert calls.taken() == ["ended"]
+
+
+async def test_a_run_that_is_cancelled_leaves_none_at_work(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    is_waiting = asyncio.Event()
+
+    async def waits(state: Trail) -> Trail:
+        is_waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            calls.note("ended")
+        return {}
+
+    inner = calls.chain("x", ("waits", waits)).compile()
+    begun: list[asyncio.Task[Any]] = []
+
+    async def call() -> list[Any]:
+        begun.append(asyncio.create_task(inner.ainvoke({"value": []})))
+        await asyncio.Event().wait()
+        return []
+
+    run = asyncio.create_task(calling(call, saver).ainvoke({"value": []}, THREAD, durability=durability))
+    await is_waiting.wait()
+    run.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert calls.taken() == ["x", "ended"]
+    assert begun[0].cancelled()
+
+
+async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_work(saver: Checkpointer) -> None:
+    calls = Calls()
+    is_waiting = asyncio.Event()
+
+    async def ask(state: Trail) -> Trail:
+        await is_waiting.wait()
+        return {"value": [interrupt("ask?")]}
+
+    async def waits(state: Trail) -> Trail:
+        is_waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            calls.note("ended")
+        return {}
+
+    asking, waiting = calls.chain(("ask", ask)).compile(), calls.chain(("waits", waits)).compile()
+    has_asked = asyncio.Event()
+
+    async def call() -> list[Any]:
+        try:
+            return list(await asyncio.gather(asking.ainvoke({"value": []}), waiting.ainvoke({"value": []})))
+        finally:
+            has_asked.set()
+
+    run = asyncio.create_task(calling(call, saver).ainvoke({"value": []}, THREAD))
+    await has_asked.wait()
+    run.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert calls.taken() == ["ended"]
