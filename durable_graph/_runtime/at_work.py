@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 import msgspec
 
-from durable_graph._runtime.cancellation import finish
-
 
 class _Run(msgspec.Struct, eq=False):
     """`within` is the task that makes it. `is_read`: somebody reads its events, and may have stopped doing so."""
@@ -22,6 +20,7 @@ class AtWork:
 
     def __init__(self) -> None:
         self._runs: list[_Run] = []
+        self._is_stopped = False
 
     @contextmanager
     def begin(self, *, is_read: bool) -> Iterator[None]:
@@ -34,31 +33,19 @@ class AtWork:
             self._runs.remove(run)
             run.over.set_result(None)
 
-    async def wait(self) -> None:
-        """Until all are over. Those whose events somebody reads are cancelled: who left off reading holds them up."""
+    def stop(self) -> None:
+        """Those at work, and what is still begun, are to be cancelled: `over` does."""
+        self._is_stopped = True
+
+    async def over(self) -> None:
+        """Until none is at work. One whose events are read is cancelled: who left off reading would hold it up."""
         while left := self._here():
             for run in left:
-                if run.is_read:
-                    _cancel(run)
-            await asyncio.wait([run.over for run in left])
-
-    async def end(self, grace: float) -> None:
-        """Cancel all of them, and wait until they are over: if cancelled meanwhile, for so many seconds more."""
-        if self._here():
-            await finish(self._ended(), grace)
-
-    async def _ended(self) -> None:
-        while left := self._here():
-            for run in left:
-                _cancel(run)
+                if run.within is not None and (self._is_stopped or run.is_read):
+                    run.within.cancel()
             await asyncio.wait([run.over for run in left])
 
     def _here(self) -> list[_Run]:
         # A plain function in its thread may have run one in a loop of its own, which nothing can stop from here.
         here = asyncio.get_running_loop()
         return [run for run in self._runs if run.over.get_loop() is here]
-
-
-def _cancel(run: _Run) -> None:
-    if run.within is not None:
-        run.within.cancel()

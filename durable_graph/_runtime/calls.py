@@ -22,11 +22,11 @@ from durable_graph._runtime.remembered import found_in, keep_in, key_of
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Scope, Session, current
 from durable_graph._runtime.telling_calls import tell_call_failed, tell_call_finished, tell_call_started
-from durable_graph._runtime.unwinding import GraphInterrupt
+from durable_graph._runtime.unwinding import Draining, GraphInterrupt
 from durable_graph.checkpointing.digests import record_digest
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import DecodeError, ReplayMismatchError, UnstorableValueError
-from durable_graph.graph import Interrupt, Topology
+from durable_graph.graph import Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.records import Rank, TaskRecord
 
@@ -108,7 +108,8 @@ class Calls:
         self._is_loaded = is_fresh or session.ledger is None
         self._loading = asyncio.Lock()
         self._count = 0
-        self._running: set[Call] = set()
+        self._running: list[Call] = []
+        self._is_stopped = False
         self._nested: dict[int, Calls] = {}
 
     @property
@@ -119,44 +120,42 @@ class Calls:
     def begin(self) -> None:
         """Another attempt starts: calls are counted from the first again."""
         self._count = 0
-        self._running = set()
+        self._running = []
+        self._is_stopped = False
 
     def start(self, scope: Scope, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """The call, begun. Its position is that of this call of `start`, whatever order the calls end in."""
         position = self._count
         self._count += 1
         running = Call(self._perform(scope, position, definition, _given(definition, args, kwargs)))
-        self._running.add(running)
+        self._running.append(running)
         return running
 
-    async def wait(self) -> None:
-        """Until every call that was begun is over. Raises what the first of them raised that nobody awaited."""
-        running = [task for task in self._running if not task.done()]
-        if running:
-            await asyncio.wait(running)
+    def stop(self) -> None:
+        """Those at work, and what they still begin, are to be cancelled: `over` does."""
+        self._is_stopped = True
+
+    async def over(self) -> None:
+        """Until none is at work."""
+        while left := [task for task in self._running if not task.done()]:
+            if self._is_stopped:
+                for task in left:
+                    task.cancel()
+            await asyncio.wait(left)
+
+    def raise_unasked(self) -> None:
+        """Raise what the first of those raised that nobody awaited."""
         for task in self._running:
             if (error := task.failure()) is not None and not task.is_asked_for:
                 raise error
 
-    async def end(self, error: BaseException) -> BaseException:
-        """What the node came to with `error`: questions of all its calls together; other calls are stopped."""
-        asked = isinstance(error, GraphInterrupt)
-        for task in self._running:
-            if not task.done() and not asked:
-                task.cancel()
-        left = [task for task in self._running if not task.done()]
-        if left:
-            await asyncio.wait(left)
-        questions: dict[str, Interrupt] = {}
-        for task in self._running:
-            failure = task.failure()
-            if isinstance(failure, GraphInterrupt):
-                questions.update((each.id, each) for each in failure.interrupts)
-            elif asked and isinstance(failure, Exception) and failure is not error:
-                return failure
-        if isinstance(error, GraphInterrupt):
-            own = {each.id: each for each in error.interrupts}
-            return GraphInterrupt({**own, **questions}.values())
+    def came_to(self, error: BaseException) -> BaseException:
+        """What the code that made them came to with `error`, of which none was told that failed beside a question."""
+        if isinstance(error, GraphInterrupt | Draining):
+            for task in self._running:
+                failure = task.failure()
+                if isinstance(failure, Exception):
+                    return failure
         return error
 
     async def _perform(self, scope: Scope, position: int, definition: Definition, given: "_Given") -> Any:

@@ -30,6 +30,7 @@ from durable_graph._runtime.durability import Told
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.telling import id_of, started_event, task_events
+from durable_graph._runtime.unwinding import Draining
 from durable_graph.errors import StepTimeoutError
 from durable_graph.errors.shown import shown
 from durable_graph.graph import START, Node
@@ -64,6 +65,7 @@ class _Siblings:
     running: list[asyncio.Task[None]] = field(default_factory=list)
     raised: list[BaseException] = field(default_factory=list)
     finished: list[Outcome] = field(default_factory=list)
+    drained: Draining | None = None
     is_recording: bool = False
     is_stopped: bool = False
 
@@ -206,6 +208,9 @@ class Superstep(msgspec.Struct):
                 if failure is not None and not isinstance(failure, asyncio.CancelledError):
                     error.add_note(f"node {task.node!r} failed as well: {shown(failure)}")
             raise error
+        has_failed = any(result.error is not None for result in self.attempted.values())
+        if siblings.drained is not None and not has_failed:
+            raise siblings.drained
 
     async def _run_among(self, group: asyncio.TaskGroup, siblings: "_Siblings", task: Task) -> None:
         try:
@@ -221,6 +226,9 @@ class Superstep(msgspec.Struct):
                     siblings.running.append(group.create_task(self._record(siblings)))
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
+        except Draining as drained:
+            # A graph inside it stops where it is; what runs beside it finishes.
+            siblings.drained = drained
         except BaseException as error:  # the store's, or a node's that is no `Exception`: raised once all have ended
             siblings.raised.append(error)
             siblings.stop()

@@ -12,6 +12,7 @@ from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
 from durable_graph._runtime.at_work import AtWork
 from durable_graph._runtime.audience import Audience
+from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Durability
 from durable_graph._runtime.journal import Journal, Ledger
 from durable_graph._runtime.run import Run
@@ -204,35 +205,37 @@ class Scope(msgspec.Struct, eq=False):
 
     async def returned(self) -> None:
         """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
+        for begun in self._begun():
+            await begun.over()
         if self._calls is not None:
-            await self._calls.wait()
-        if self._graphs_at_work is not None:
-            await self._graphs_at_work.wait()
+            self._calls.raise_unasked()
         if self.stopped_by:
             raise self._asking()
 
     async def unwound(self, error: BaseException) -> BaseException:
         """What the code came to with `error`, once what it began has ended as well.
 
-        Where it asks something that goes on to its own end or question. Otherwise it is stopped.
+        Where it asks, or is to go on later, that goes on to its own end or question. Otherwise it is stopped.
         """
-        found = error
-        if self._calls is not None:
-            found = await self._calls.end(found)
-        if self._graphs_at_work is not None:
-            await self._end_graphs(found)
+        begun = self._begun()
+        if begun and isinstance(error, GraphInterrupt | Draining):
+            try:
+                await _all_over(begun)
+            except asyncio.CancelledError:
+                await self._stop(begun)
+                raise
+        elif begun:
+            await self._stop(begun)
+        found: BaseException = error if self._calls is None else self._calls.came_to(error)
         return self._asking(found) if isinstance(found, GraphInterrupt) else found
 
-    async def _end_graphs(self, error: BaseException) -> None:
-        graphs, grace = self.graphs_at_work, self.session.run.grace
-        if not isinstance(error, GraphInterrupt | Draining):
-            await graphs.end(grace)
-            return
-        try:
-            await graphs.wait()
-        except asyncio.CancelledError:
-            await graphs.end(grace)
-            raise
+    def _begun(self) -> list[Any]:
+        return [each for each in (self._calls, self._graphs_at_work) if each is not None]
+
+    async def _stop(self, begun: list[Any]) -> None:
+        for each in begun:
+            each.stop()
+        await finish(_all_over(begun), self.session.run.grace)
 
     def _asking(self, *last: GraphInterrupt) -> GraphInterrupt:
         """All that it was to be unwound by, once."""
@@ -259,6 +262,11 @@ class Scope(msgspec.Struct, eq=False):
         outer = self.around or self.session.parent
         if outer is not None:
             outer._sign(is_heartbeat=is_heartbeat)
+
+
+async def _all_over(begun: list[Any]) -> None:
+    for each in begun:
+        await each.over()
 
 
 def _start_over(loop: asyncio.AbstractEventLoop | None, idle: asyncio.Timeout, seconds: float) -> None:
