@@ -175,7 +175,13 @@ def config_of(scope: Scope) -> Mapping[str, Any]:
         "langgraph_node": scope.node,
         "langgraph_checkpoint_ns": scope.ns,
     }
-    return {**given, "metadata": metadata}
+    # Its own copies: what a node does to them is no other node's affair.
+    own: dict[str, Any] = {**given, "metadata": metadata}
+    if "configurable" in own:
+        own["configurable"] = dict(own["configurable"])
+    if "tags" in own:
+        own["tags"] = list(own["tags"])
+    return own
 
 
 def writer_of(scope: Scope) -> StreamWriter:

@@ -105,7 +105,7 @@ def read_run(
         if_unfinished=_member("if_unfinished", options.get("if_unfinished", "supersede"), get_args(IfUnfinished)),
         if_busy=_member("if_busy", options.get("if_busy", "reject"), get_args(IfBusy)),
         metadata=_run_metadata(read),
-        config={**read, "configurable": {**read.get("configurable", {}), "thread_id": thread}},
+        config={**read, "configurable": _configurable(read, thread)},
         context=options.get("context"),
         run_id=None if run_id is None else str(run_id),
         tags=tuple(read.get("tags", ())),
@@ -130,6 +130,33 @@ def merged_config(under: Config | None, over: Config | None) -> Config | None:
     if under.get("tags") and over.get("tags"):
         together["tags"] = [*under["tags"], *(tag for tag in over["tags"] if tag not in under["tags"])]
     return together
+
+
+def _configurable(read: Mapping[str, Any], thread: str | None) -> dict[str, Any]:
+    given = {key: value for key, value in read.get("configurable", {}).items() if key != "thread_id"}
+    return given if thread is None else {"thread_id": thread, **given}
+
+
+def call_config(bound: Config | None, config: Config | None, said: Mapping[str, Any]) -> Config | None:
+    """The config of a call over that of its graph, which is not asked about what the call `said` by keyword."""
+    if not bound:
+        return config
+    limits = [key for key in ("recursion_limit", "max_concurrency") if said.get(key) is not None]
+    places = [key for key in ("thread_id", "checkpoint_id") if said.get(key) is not None]
+    left = {key: value for key, value in bound.items() if key not in limits}
+    if places and bound.get("configurable"):
+        left["configurable"] = {key: value for key, value in bound["configurable"].items() if key not in places}
+    return merged_config(left, config)
+
+
+def check_bound(config: Config | None) -> None:
+    """Look at all that a graph's own config says. Raises as `read_run` does."""
+    read = check_config(config)
+    _run_metadata(read)
+    _thread_id(read["configurable"].get("thread_id") if "configurable" in read else None)
+    for limit in ("recursion_limit", "max_concurrency"):
+        if limit in read:
+            _positive(limit, read[limit])
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from durable_graph._runtime.busy import only_run
 from durable_graph._runtime.drive import Ended
 from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.nested import Nested, nested_place
-from durable_graph._runtime.options import Config, RunOptions, check_config, merged_config, read_run
+from durable_graph._runtime.options import Config, RunOptions, call_config, check_bound, merged_config, read_run
 from durable_graph._runtime.output import GraphOutput, check_keys, check_version, result_of
 from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.run import Run
@@ -107,7 +107,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     def with_config(self, config: Config | None = None, **keys: Any) -> Self:
         """The same graph with a config that each call's own is laid over."""
         bound = merged_config(self._config, merged_config(config, keys))
-        check_config(bound)
+        check_bound(bound)
         copy = type(self)(self._topology, self._given_checkpointer, self._cache, self._defaults, bound)
         copy.step_timeout = self.step_timeout
         return copy
@@ -279,7 +279,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
     def _place(self, given: Any, config: Config | None, options: RunOptions) -> "Nested | Run":
         """What is asked for: a run of its own, or one inside the node that calls."""
-        config = merged_config(self._config, config)
+        config = call_config(self._config, config, options)
         if "context" in options:
             options = RunOptions(**options)
             options["context"] = context_of(self._topology.context, options["context"])

@@ -10,8 +10,8 @@ from durable_graph._runtime.editing import StateUpdate, edit_state
 from durable_graph._runtime.options import (
     Config,
     ThreadId,
+    call_config,
     check_config,
-    merged_config,
     read_metadata,
     read_thread_place,
 )
@@ -50,7 +50,8 @@ class GraphThreads:
         Raises `UnknownCheckpointError`, `UnknownNamespaceError`, `CorruptCheckpointError`, `ChannelChangedError`.
         """
         saver = self._needs_checkpointer("aget_state")
-        place = read_thread_place(merged_config(self._config, config), thread_id, checkpoint_id)
+        read = call_config(self._config, config, {"thread_id": thread_id, "checkpoint_id": checkpoint_id})
+        place = read_thread_place(read, thread_id, checkpoint_id)
         return await read_snapshot(self._topology, saver, place, subgraphs=subgraphs)
 
     async def aget_state_history(
@@ -70,7 +71,8 @@ class GraphThreads:
         Raises `CorruptCheckpointError` where a checkpoint is damaged; go on with `before` that one.
         """
         saver = self._needs_checkpointer("aget_state_history")
-        place = read_thread_place(merged_config(self._config, config), thread_id, None, is_history=True)
+        read = call_config(self._config, config, {"thread_id": thread_id})
+        place = read_thread_place(read, thread_id, None, is_history=True)
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
             option = "limit"
             raise InvalidOptionError(option, limit, allowed="a whole number from 0, or None")
@@ -145,7 +147,7 @@ class GraphThreads:
         expected: str | None,
     ) -> dict[str, Any]:
         saver = self._needs_checkpointer(what)
-        merged = merged_config(self._config, config)
+        merged = call_config(self._config, config, {"thread_id": thread_id, "checkpoint_id": checkpoint})
         place = read_thread_place(merged, thread_id, checkpoint)
         run = msgspec.structs.replace(self._defaults, thread_id=place.thread_id, metadata=read_metadata(merged))
         before = None if expected is None else _before(place.thread_id, expected)

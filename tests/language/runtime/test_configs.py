@@ -1,0 +1,380 @@
+"""The config of a call: what user code reads of it, whatever it is called from, and what checkpoints keep of it."""
+
+import asyncio
+from typing import Annotated, Any, TypedDict
+from uuid import UUID
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    InvalidOptionError,
+    NodeError,
+    OutsideOfRunError,
+    RetryPolicy,
+    Runtime,
+    StateGraph,
+    UnknownConfigKeyError,
+    entrypoint,
+    get_config,
+    interrupt,
+    task,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.trails import Calls, Trail, history, id_of
+
+Config = dict[str, Any]
+CALL: Config = {
+    "configurable": {"thread_id": "t", "user": "ann"},
+    "tags": ["mine"],
+    "metadata": {"who": "me"},
+    "run_id": UUID(int=7),
+    "run_name": "nightly",
+}
+
+
+class Seen:
+    """The configs that code saw, by where it ran."""
+
+    def __init__(self) -> None:
+        self.configs: dict[str, Any] = {}
+
+    def note(self, where: str) -> None:
+        self.configs[where] = get_config()
+
+    def noting(self, where: str) -> Any:
+        async def node(state: Trail) -> Trail:
+            self.note(where)
+            return {"value": [where]}
+
+        return node
+
+    def of(self, key: str) -> dict[str, Any]:
+        return {where: config[key] for where, config in self.configs.items()}
+
+
+async def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
+    """A graph that notes its config in every place where user code runs."""
+    inner = StateGraph(Trail).add_node("deep", seen.noting("nested")).add_edge(START, "deep").compile()
+
+    @task
+    async def called() -> None:
+        seen.note("task")
+
+    @entrypoint()
+    async def flow(_: object) -> None:
+        seen.note("entrypoint")
+
+    async def calls(state: Trail) -> Trail:
+        seen.note("node")
+        await called()
+        await inner.ainvoke({"value": []})
+        await flow.ainvoke("go")
+        await asyncio.create_task(spawned())
+        return {}
+
+    async def spawned() -> None:
+        seen.note("spawned")
+
+    def plain(state: Trail) -> Trail:
+        seen.note("thread")
+        return {}
+
+    def route(state: Trail) -> str:
+        seen.note("router")
+        return "fails"
+
+    async def fails(state: Trail) -> Trail:
+        message = "no"
+        raise ValueError(message)
+
+    async def handles(state: Trail, error: NodeError) -> Trail:
+        seen.note("handler")
+        return {}
+
+    builder = StateGraph(Trail).add_node("calls", calls).add_node("plain", plain)
+    builder.add_node("fails", fails, error_handler=handles)
+    builder.add_edge(START, "calls").add_edge("calls", "plain").add_conditional_edges("plain", route, ["fails"])
+    return builder.compile(saver)
+
+
+PLACES = {"node", "task", "nested", "entrypoint", "spawned", "thread", "router", "handler"}
+
+
+async def test_it_is_the_same_wherever_user_code_runs(saver: Checkpointer, durability: Durability) -> None:
+    seen = Seen()
+    await (await everywhere(saver, seen)).ainvoke({"value": []}, CALL, durability=durability)
+
+    assert seen.of("configurable") == {key: {"thread_id": "t", "user": "ann"} for key in PLACES}
+    assert seen.of("tags") == {key: ["mine"] for key in PLACES}
+    assert seen.of("run_name") == dict.fromkeys(PLACES, "nightly")
+    assert seen.of("run_id") == dict.fromkeys(PLACES, UUID(int=7))
+    assert {config["metadata"]["who"] for config in seen.configs.values()} == {"me"}
+
+
+async def test_it_is_so_without_a_store_too() -> None:
+    seen = Seen()
+    await (await everywhere(None, seen)).ainvoke({"value": []}, {"configurable": {"user": "ann"}, "tags": ["mine"]})
+
+    assert seen.of("configurable") == {key: {"user": "ann"} for key in PLACES}
+    assert seen.of("tags") == {key: ["mine"] for key in PLACES}
+
+
+async def test_its_metadata_says_where_the_code_runs(saver: Checkpointer) -> None:
+    seen = Seen()
+    inner = StateGraph(Trail).add_node("deep", seen.noting("deep"), metadata={"level": 2}).add_edge(START, "deep")
+    builder = StateGraph(Trail).add_node("a", seen.noting("a"), metadata={"level": 1})
+    builder.add_node("b", inner.compile()).add_edge(START, "a").add_edge("a", "b")
+
+    await builder.compile(saver).ainvoke({"value": []}, CALL)
+
+    told = {
+        name: (meta["who"], meta["level"], meta["langgraph_node"], meta["langgraph_step"])
+        for name, meta in seen.of("metadata").items()
+    }
+    assert told == {"a": ("me", 1, "a", 1), "deep": ("me", 2, "deep", 1)}
+    assert seen.configs["deep"]["metadata"]["langgraph_checkpoint_ns"].startswith("b:")
+
+
+async def test_a_parameter_is_given_what_the_function_finds(saver: Checkpointer) -> None:
+    found: list[bool] = []
+
+    async def by_name(state: Trail, config: Config) -> Trail:
+        found.append(config == get_config())
+        return {}
+
+    def in_thread(state: Trail, config: Config) -> Trail:
+        found.append(config == get_config())
+        return {}
+
+    def route(state: Trail, config: Config) -> str:
+        found.append(config == get_config())
+        return "in_thread"
+
+    builder = StateGraph(Trail).add_node("by_name", by_name).add_node("in_thread", in_thread)
+    builder.add_edge(START, "by_name").add_conditional_edges("by_name", route, ["in_thread"])
+    await builder.compile(saver).ainvoke({"value": []}, CALL)
+
+    assert found == [True, True, True]
+
+
+async def test_what_a_node_does_to_it_no_other_node_sees(saver: Checkpointer) -> None:
+    given = {"configurable": {"thread_id": "t", "user": "ann"}, "metadata": {"who": "me"}, "tags": ["mine"]}
+    seen = Seen()
+
+    async def meddles(state: Trail, config: Config) -> Trail:
+        config["configurable"]["user"] = "eve"
+        config["metadata"]["who"] = "eve"
+        config["tags"].append("eve")
+        config["run_name"] = "eve"
+        return {}
+
+    builder = StateGraph(Trail).add_node("meddles", meddles).add_node("a", seen.noting("a"))
+    await builder.add_edge(START, "meddles").add_edge("meddles", "a").compile(saver).ainvoke({"value": []}, given)
+
+    assert seen.configs["a"]["configurable"] == {"thread_id": "t", "user": "ann"}
+    assert seen.configs["a"]["metadata"]["who"] == "me"
+    assert seen.configs["a"]["tags"] == ["mine"]
+    assert "run_name" not in seen.configs["a"]
+    assert given == {"configurable": {"thread_id": "t", "user": "ann"}, "metadata": {"who": "me"}, "tags": ["mine"]}
+
+
+async def test_outside_of_a_run_there_is_none() -> None:
+    with pytest.raises(OutsideOfRunError, match=r"get_config\(\)"):
+        get_config()
+
+
+# Checkpoints
+
+
+async def test_checkpoints_keep_metadata_and_the_names_of_the_run(saver: Checkpointer, durability: Durability) -> None:
+    graph = Calls().chain("a", "b?").compile(saver)
+
+    await graph.ainvoke({"value": []}, CALL, durability=durability)
+    later = {"configurable": {"thread_id": "t"}, "metadata": {"who": "you"}}
+    await graph.ainvoke(Command(resume="yes"), later, durability=durability)
+
+    kept = [snapshot.metadata or {} for snapshot in await history(graph)]
+    names = [(each.get("who"), each.get("run_name"), each.get("run_id")) for each in kept]
+    assert names[0] == ("you", None, None)
+    assert set(names[1:]) == {("me", "nightly", str(UUID(int=7)))}
+    assert [id_of(each) for each in await history(graph, filter={"who": "me"})] == [
+        id_of(each) for each in (await history(graph))[1:]
+    ]
+
+
+async def test_what_is_in_configurable_is_for_nodes_alone_and_is_not_stored(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+    secret = object()
+
+    await graph.ainvoke({"value": []}, {"configurable": {"thread_id": "t", "client": secret}})
+
+    for snapshot in await history(graph):
+        assert set(snapshot.config["configurable"]) <= {"thread_id", "checkpoint_id", "checkpoint_ns"}
+        assert "client" not in (snapshot.metadata or {})
+
+
+async def test_a_resumed_run_has_the_config_of_the_call_that_resumes_it(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    users: list[tuple[Any, Any]] = []
+
+    async def ask(state: Trail, config: Config, runtime: Runtime) -> Trail:
+        users.append((config["configurable"].get("user"), runtime.execution_info.run_id))
+        return {"value": [interrupt("ask?")]}
+
+    graph = StateGraph(Trail).add_node("ask", ask).add_edge(START, "ask").compile(saver)
+
+    await graph.ainvoke({"value": []}, CALL, durability=durability)
+    await graph.ainvoke(
+        Command(resume="yes"), {"configurable": {"thread_id": "t", "user": "bob"}}, durability=durability
+    )
+
+    assert users == [("ann", str(UUID(int=7))), ("bob", None)]
+
+
+# Configs that a graph has
+
+
+async def test_a_graph_with_a_config_has_it_in_every_call(saver: Checkpointer) -> None:
+    seen = Seen()
+    graph = StateGraph(Trail).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
+    bound = graph.with_config({"configurable": {"thread_id": "t", "user": "ann"}, "tags": ["mine"]}, run_name="nightly")
+
+    await bound.ainvoke({"value": []})
+    assert (await bound.aget_state()).values == {"value": ["a"]}
+    await bound.ainvoke({"value": []}, {"configurable": {"user": "bob"}, "tags": ["yours", "mine"], "run_name": "x"})
+
+    config = seen.configs["a"]
+    assert config["configurable"] == {"thread_id": "t", "user": "bob"}
+    assert (config["tags"], config["run_name"]) == (["mine", "yours"], "x")
+    # The graph that it was made from has none.
+    await graph.ainvoke({"value": []}, {"configurable": {"thread_id": "other"}})
+    assert seen.configs["a"]["configurable"] == {"thread_id": "other"}
+
+
+async def test_configs_are_laid_over_one_another(saver: Checkpointer) -> None:
+    seen = Seen()
+    graph = StateGraph(Trail).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
+    bound = graph.with_config(tags=["a"], metadata={"x": 1, "y": 1}).with_config(tags=["b"], metadata={"y": 2})
+
+    await bound.ainvoke({"value": []}, {"configurable": {"thread_id": "t"}, "metadata": {"z": 3}})
+
+    config = seen.configs["a"]
+    assert config["tags"] == ["a", "b"]
+    assert {key: config["metadata"][key] for key in "xyz"} == {"x": 1, "y": 2, "z": 3}
+
+
+async def test_what_a_call_says_by_keyword_counts_before_the_config_of_the_graph(saver: Checkpointer) -> None:
+    graph = Calls().chain("a", "b", "c").compile(saver)
+    bound = graph.with_config({"configurable": {"thread_id": "t"}, "recursion_limit": 1, "max_concurrency": 1})
+
+    result = await bound.ainvoke({"value": []}, thread_id="u", recursion_limit=3, max_concurrency=2)
+
+    assert result == {"value": ["a", "b", "c"]}
+    assert (await graph.aget_state(thread_id="u")).values == result
+    assert (await bound.aget_state(thread_id="u")).values == result
+    assert (await bound.aget_state()).values == {}
+
+
+async def test_a_nested_graph_with_a_config_has_both(saver: Checkpointer, durability: Durability) -> None:
+    seen = Seen()
+    inner = StateGraph(Trail).add_node("deep", seen.noting("deep")).add_edge(START, "deep").compile()
+    inner = inner.with_config({"tags": ["inner"], "metadata": {"level": 2}, "configurable": {"model": "small"}})
+    graph = StateGraph(Trail).add_node("inner", inner).add_edge(START, "inner").compile(saver)
+
+    await graph.ainvoke({"value": []}, CALL, durability=durability)
+
+    config = seen.configs["deep"]
+    assert config["configurable"] == {"thread_id": "t", "user": "ann", "model": "small"}
+    assert config["tags"] == ["mine", "inner"]
+    assert (config["metadata"]["who"], config["metadata"]["level"]) == ("me", 2)
+
+
+async def test_a_nested_call_may_say_more(saver: Checkpointer) -> None:
+    seen = Seen()
+    inner = StateGraph(Trail).add_node("deep", seen.noting("deep")).add_edge(START, "deep").compile()
+
+    async def call(state: Trail, config: Config) -> Trail:
+        # Handing on the config that it was given is what code for LangGraph does.
+        await inner.ainvoke({"value": []}, {**config, "tags": [*config["tags"], "inner"], "run_name": "deep"})
+        seen.note("after")
+        return {}
+
+    graph = StateGraph(Trail).add_node("call", call).add_edge(START, "call").compile(saver)
+    await graph.ainvoke({"value": []}, CALL)
+
+    deep, after = seen.configs["deep"], seen.configs["after"]
+    assert (deep["tags"], deep["run_name"]) == (["mine", "inner"], "deep")
+    assert deep["metadata"]["langgraph_node"] == "deep"
+    assert (after["tags"], after["run_name"]) == (["mine"], "nightly")
+
+
+async def test_a_streamed_run_has_its_config_too(saver: Checkpointer) -> None:
+    seen = Seen()
+    graph = StateGraph(Trail).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
+
+    assert [chunk async for chunk in graph.with_config(tags=["x"]).astream({"value": []}, CALL)]
+    assert seen.configs["a"]["tags"] == ["x", "mine"]
+
+
+async def test_an_entrypoint_may_have_one_as_well(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def program(_: object, config: Config) -> Any:
+        return config["configurable"]["user"], config["tags"]
+
+    bound = program.with_config({"configurable": {"user": "ann"}, "tags": ["a"]})
+
+    assert await bound.ainvoke("go", {"configurable": {"thread_id": "t"}, "tags": ["b"]}) == ("ann", ["a", "b"])
+
+
+async def test_a_config_of_a_graph_is_checked_when_it_is_given(saver: Checkpointer) -> None:
+    graph = Calls().chain("a").compile(saver)
+
+    with pytest.raises(UnknownConfigKeyError, match=r"graph\.stream"):
+        graph.with_config(callbacks=[])
+    with pytest.raises(UnknownConfigKeyError, match="'recursion_limt'"):
+        graph.with_config({"recursion_limt": 3})
+    with pytest.raises(InvalidOptionError, match="recursion_limit=0"):
+        graph.with_config(recursion_limit=0)
+    with pytest.raises(InvalidOptionError, match="tags"):
+        graph.with_config(tags="x")
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"tags": "x"}, "tags"),
+        ({"tags": [1]}, "tags"),
+        ({"run_id": 7}, "run_id"),
+        ({"run_name": 7}, "run_name"),
+        ({"metadata": []}, "metadata"),
+        ({"metadata": {"a": object()}}, "metadata"),
+    ],
+)
+async def test_what_the_keys_cannot_be_is_refused(saver: Checkpointer, config: Config, named: str) -> None:
+    with pytest.raises(InvalidOptionError, match=named):
+        await Calls().chain("a").compile(saver).ainvoke({"value": []}, {**config, "configurable": {"thread_id": "t"}})
+    assert await saver.load("t") is None
+
+
+class Sum(TypedDict):
+    total: Annotated[int, lambda old, new: old + new]
+
+
+async def test_a_retried_node_is_given_the_same_again(saver: Checkpointer) -> None:
+    users: list[Any] = []
+
+    async def flaky(state: Sum, config: Config) -> Sum:
+        users.append(config["configurable"].pop("user"))
+        if len(users) == 1:
+            message = "no"
+            raise ConnectionError(message)
+        return {"total": 1}
+
+    builder = StateGraph(Sum).add_node("flaky", flaky, retry_policy=RetryPolicy(initial_interval=0.0, jitter=False))
+    await builder.add_edge(START, "flaky").compile(saver).ainvoke({"total": 1}, CALL)
+
+    assert users == ["ann", "ann"]
