@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from durable_graph.errors import DurableGraphError
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_postgres import writing
 from durable_graph_postgres.database import Database
@@ -150,7 +149,7 @@ class GroupCommit:
 
         try:
             wrote = await self._database.write(attempt, request.thread)
-        except (DurableGraphError, Exception) as error:
+        except Exception as error:
             self._knowledge.forget(request.thread)
             if not request.answer.done():
                 request.answer.set_exception(error)
