@@ -74,13 +74,22 @@ _decoder = msgspec.msgpack.Decoder(RecordedCall)
 
 
 class Call(asyncio.Task[Any]):
-    """A call at work. It knows whether anybody asked what it came to."""
+    """A call at work. It knows whether anybody asked what it came to.
+
+    `is_told` says that its error reached the code that made it, whose business it has been since. `gather` asks for
+    errors that come too late for it as well, and drops them: asking alone tells nobody.
+    """
 
     is_asked_for = False
+    is_told = False
 
     def __await__(self) -> Generator[Any, None, Any]:
         self.is_asked_for = True
-        return super().__await__()
+        try:
+            return (yield from super().__await__())
+        except Exception:
+            self.is_told = True
+            raise
 
     def result(self) -> Any:
         """What it returned."""
@@ -149,12 +158,18 @@ class Calls:
             if (error := task.failure()) is not None and not task.is_asked_for:
                 raise error
 
+    def unwinding(self) -> None:
+        """The code that made them is being unwound: of what has failed it was told, if it had asked."""
+        for task in self._running:
+            if task.done() and task.is_asked_for:
+                task.is_told = True
+
     def came_to(self, error: BaseException) -> BaseException:
-        """What the code that made them came to with `error`, of which none was told that failed beside a question."""
+        """What the code that made them came to with `error`: what failed beside a question and was not told it."""
         if isinstance(error, GraphInterrupt | Draining):
             for task in self._running:
                 failure = task.failure()
-                if isinstance(failure, Exception):
+                if isinstance(failure, Exception) and not task.is_told:
                     return failure
         return error
 

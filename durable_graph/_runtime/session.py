@@ -218,6 +218,8 @@ class Scope(msgspec.Struct, eq=False):
         Where it asks, or is to go on later, that goes on to its own end or question. Otherwise it is stopped.
         """
         begun = self._begun()
+        if self._calls is not None:
+            self._calls.unwinding()
         if begun and isinstance(error, GraphInterrupt | Draining):
             try:
                 await _all_over(begun)

@@ -1,11 +1,13 @@
 """Questions of entrypoints and of their tasks: one at a time, answered in order, and no call runs twice for them."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from durable_graph import Checkpointer, Command, entrypoint, interrupt, task
-from tests.language.trails import THREAD, questions
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, Trail, questions
 
 
 @pytest.mark.parametrize("answers", [(True, True), (False, True)])
@@ -121,3 +123,115 @@ async def test_a_question_is_not_swallowed_inside_a_task(saver: Checkpointer) ->
 
     assert questions(await flow.ainvoke(1, THREAD)) == ["well?"]
     assert await flow.ainvoke(Command(resume="yes"), THREAD) == "yes"
+
+
+# Beside errors
+
+
+def _asking_and_failing(has_asked: asyncio.Event) -> tuple[Any, Any]:
+    """Two tasks: one that asks at once, and one that fails after the other's caller was unwound."""
+
+    @task
+    async def asks() -> Any:
+        return interrupt("sure?")
+
+    @task
+    async def fails() -> str:
+        await has_asked.wait()
+        raise ConnectionError
+
+    return asks, fails
+
+
+async def test_the_error_of_a_task_that_was_caught_is_no_error_of_the_question_that_follows(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls = Calls()
+
+    @task
+    async def pay() -> str:
+        calls.note("pay")
+        raise ConnectionError
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> str:
+        try:
+            return await pay()
+        except ConnectionError:
+            answer: str = interrupt("it failed, what now?")
+            return answer
+
+    assert questions(await flow.ainvoke(1, THREAD, durability=durability)) == ["it failed, what now?"]
+    assert await flow.ainvoke(Command(resume="by cash"), THREAD, durability=durability) == "by cash"
+    # Nothing is recorded of a call that failed: it is made again.
+    assert calls.taken() == ["pay", "pay"]
+
+
+async def test_errors_that_were_gathered_as_results_are_none_of_the_question_that_follows(saver: Checkpointer) -> None:
+    @task
+    async def pay(amount: int) -> None:
+        raise ConnectionError(amount)
+
+    async def node(state: Trail) -> Trail:
+        failures = await asyncio.gather(pay(1), pay(2), return_exceptions=True)
+        return {"value": [f"{len(failures)} failed, {interrupt('what now?')}"]}
+
+    graph = Calls().chain(("node", node)).compile(saver)
+
+    assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["what now?"]
+    assert await graph.ainvoke(Command(resume="by cash"), THREAD) == {"value": ["2 failed, by cash"]}
+
+
+async def test_an_error_that_is_caught_while_another_task_asks_is_none_of_the_run(saver: Checkpointer) -> None:
+    has_asked = asyncio.Event()
+    asks, fails = _asking_and_failing(has_asked)
+
+    async def fails_or_else() -> str:
+        try:
+            result: str = await fails()
+        except ConnectionError:
+            return "or else"
+        return result
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> Any:
+        try:
+            return await asyncio.gather(asks(), fails_or_else())
+        finally:
+            has_asked.set()
+
+    assert questions(await flow.ainvoke(1, THREAD)) == ["sure?"]
+    assert await flow.ainvoke(Command(resume="yes"), THREAD) == ["yes", "or else"]
+
+
+async def test_an_error_that_nobody_is_told_because_another_task_asks_is_the_runs(saver: Checkpointer) -> None:
+    """`gather` hands the question on, and drops what comes later."""
+    has_asked = asyncio.Event()
+    asks, fails = _asking_and_failing(has_asked)
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> Any:
+        try:
+            return await asyncio.gather(asks(), fails())
+        finally:
+            has_asked.set()
+
+    with pytest.raises(ConnectionError):
+        await flow.ainvoke(1, THREAD)
+
+
+async def test_an_error_of_a_task_that_nobody_awaits_before_a_question_is_the_runs(saver: Checkpointer) -> None:
+    @task
+    async def pay() -> None:
+        raise ConnectionError
+
+    begun: list[Any] = []
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> Any:
+        begun.append(pay())
+        await asyncio.wait(begun)
+        return interrupt("sure?")
+
+    with pytest.raises(ConnectionError):
+        await flow.ainvoke(1, THREAD)
