@@ -122,7 +122,10 @@ def _spread(updates: Sequence[StateUpdate]) -> Sequence[Sequence[StateUpdate]]:
         return [updates]
     if not isinstance(only.values, list | tuple) or not all(isinstance(each, StateUpdate) for each in only.values):
         raise InvalidUpdateError("as_node='__copy__' takes no values, or a list of StateUpdates for the copied tasks")
-    return [[StateUpdate(None, COPY)], only.values] if only.values else [[StateUpdate(None, COPY)]]
+    if any(each.task_id is not None for each in only.values):
+        raise InvalidUpdateError("the tasks of a copy are new ones, which no task_id names yet: leave task_id out")
+    copy = msgspec.structs.replace(only, values=None)
+    return [[copy], only.values] if only.values else [[copy]]
 
 
 def _at(place: Place, no: int) -> Place:
@@ -206,24 +209,29 @@ class _Editor:
         session, topology = self._session, self._session.topology
         if len(updates) == 1:
             only = updates[0]
-            if only.as_node is None and only.values is None:
+            named = only.as_node
+            if named is None and only.values is not None:
+                named = self._inferred(source, writers)
+            if named is None or named in _ALONE:
+                _check_names_no_task(only, named)
+            if named is None:
                 no = session.reserve(state)
                 # What an older checkpoint had planned belongs to the line that went on from it.
                 kept = replan(state, no) if is_fork else State(no, state.step + 1, state.values, state.plan)
                 return Step(kept, {}, state.no, "update", tuple(writers), is_stopped=bool(state.plan))
-            if only.as_node == COPY:
+            if named == COPY:
                 copied = replan(state, session.reserve(state))
                 return Step(copied, {}, state.no, "fork", tuple(writers), is_stopped=bool(state.plan))
-            if only.as_node == END:
+            if named == END:
                 if only.values is not None:
                     raise InvalidUpdateError("as_node=END ends what is left to run, and takes no values")
                 return _step_of(clear(topology, state, recorded, session.reserve(state)), state, "update")
-            named = only.as_node or self._inferred(source, writers)
             if named in (START, INPUT):
                 values = with_recorded(topology, state, recorded)
                 writes = input_writes(topology, only.values, values, session.max_value_bytes)
                 return _step_of(admit(topology, state, recorded, writes, session.reserve(state)), state, "input")
             updates = [msgspec.structs.replace(only, as_node=named)]
+        _check_names_each_task_once(updates)
         no = session.reserve(state)
         # As whoever edits has seen it: with what had finished, which the update comes after.
         seen = msgspec.structs.replace(state, values=with_recorded(topology, state, recorded))
@@ -264,9 +272,21 @@ class _Editor:
 
     def _check_task(self, state: State, id_: str, node: str) -> None:
         whose = self._session.identity or Identity("", 0)
-        ids = {task_id(whose, task): task.node for task in state.plan}
-        if ids.get(id_) != node:
-            raise UnknownTaskError(whose.thread, id_, known=ids)
+        ids = [task_id(whose, task) for task in state.plan if task.node == node]
+        if id_ not in ids:
+            raise UnknownTaskError(whose.thread, id_, node=node, known=ids)
+
+
+def _check_names_no_task(update: StateUpdate, as_node: str | None) -> None:
+    if update.task_id is not None:
+        whose = "an update without values is no node's" if as_node is None else f"{as_node!r} is no node"
+        raise InvalidUpdateError(f"task_id names a task of a node, and {whose}: leave task_id out")
+
+
+def _check_names_each_task_once(updates: Sequence[StateUpdate]) -> None:
+    ids = [update.task_id for update in updates if update.task_id is not None]
+    if twice := [id_ for id_ in ids if ids.count(id_) > 1]:
+        raise InvalidUpdateError(f"two updates of one superstep name the task {twice[0]!r}, which has one result")
 
 
 def _step_of(admitted: Admitted, state: State, source: str) -> Step:

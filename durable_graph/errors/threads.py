@@ -104,13 +104,16 @@ class AmbiguousUpdateError(InvalidUpdateError, ValueError):
 
 
 class UnknownTaskError(DurableGraphError, LookupError):
-    """A task id that no task of the thread's plan has."""
+    """A task id that no task of the node has in the thread's plan."""
 
-    def __init__(self, thread_id: str, task_id: object, *, known: Iterable[str]) -> None:
+    def __init__(self, thread_id: str, task_id: object, *, node: str, known: Iterable[str]) -> None:
         self.thread_id = thread_id
         self.task_id = task_id
+        self.node = node
         self.known: tuple[str, ...] = tuple(known)
-        super().__init__(f"thread {thread_id!r} has no task {task_id!r} to run; those it has: {names(self.known)}")
+        super().__init__(
+            f"thread {thread_id!r} has no task {task_id!r} of node {node!r} to run; those it has: {names(self.known)}"
+        )
 
 
 class UnknownNamespaceError(DurableGraphError, LookupError):

@@ -8,6 +8,7 @@ import pytest
 from durable_graph import (
     END,
     START,
+    CheckpointConflictError,
     Checkpointer,
     Command,
     InvalidOptionError,
@@ -18,7 +19,7 @@ from durable_graph import (
     StateUpdate,
     UnknownNodeError,
 )
-from tests.language.trails import THREAD, Calls, history
+from tests.language.trails import THREAD, Calls, history, nested_state, newest_before, shape
 
 
 class State(TypedDict, total=False):
@@ -251,3 +252,76 @@ async def test_a_command_for_the_parent_graph_is_refused(saver: Checkpointer) ->
         await graph.aupdate_state(THREAD, Command(graph=Command.PARENT, update={"foo": "x"}), as_node="a")
 
     assert await graph.aget_state(THREAD) == head
+
+
+# Inside a nested graph
+
+BY_HAND = [[StateUpdate({"value": ["1"]}, "ask")], [StateUpdate({"value": ["2"]}, "y")]]
+
+
+def nesting(calls: Calls, saver: Checkpointer, memory: bool | None) -> Any:
+    inner = calls.chain("x", "ask?", "y", "z").compile(checkpointer=memory)
+    return calls.chain(("inner", inner), "after").compile(saver)
+
+
+@pytest.mark.parametrize("memory", [None, True])
+async def test_the_supersteps_of_a_nested_graph_are_written_by_hand(saver: Checkpointer, memory: bool | None) -> None:
+    calls = Calls()
+    graph = nesting(calls, saver, memory)
+    await graph.ainvoke({"value": []}, THREAD)
+    calls.taken()
+
+    config = await graph.abulk_update_state((await nested_state(graph)).config, BY_HAND)
+
+    written = await nested_state(graph)
+    assert (written.config, written.values, written.next) == (config, {"value": ["x", "1", "2"]}, ("z",))
+    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "1", "2", "z", "after"]}
+    assert calls.taken() == ["z", "after"]
+
+
+@pytest.mark.parametrize("memory", [None, True])
+async def test_those_after_an_older_nested_checkpoint_are_a_line_of_their_own(
+    saver: Checkpointer, memory: bool | None
+) -> None:
+    calls = Calls()
+    graph = nesting(calls, saver, memory)
+    await graph.ainvoke({"value": []}, THREAD)
+    asked = (await nested_state(graph)).config
+    await graph.ainvoke(Command(resume="yes"), THREAD)
+    before = await history(graph, asked)
+    calls.taken()
+
+    config = await graph.abulk_update_state(asked, BY_HAND)
+
+    written = await graph.aget_state(config)
+    assert (written.values, written.next) == ({"value": ["x", "1", "2"]}, ("z",))
+    assert await graph.ainvoke(None, config) == {"value": ["x", "1", "2", "z", "after"]}
+    assert calls.taken() == ["z", "after"]
+    assert shape(await history(graph, asked))[-len(before) :] == shape(before)
+
+
+async def test_a_mistake_in_a_nested_superstep_leaves_both_graphs_as_they_were(saver: Checkpointer) -> None:
+    graph = nesting(Calls(), saver, None)
+    await graph.ainvoke({"value": []}, THREAD)
+    asked = (await nested_state(graph)).config
+    await graph.ainvoke(Command(resume="yes"), THREAD)
+    before = await history(graph), await history(graph, asked)
+
+    with pytest.raises(UnknownNodeError, match="'nowhere'"):
+        await graph.abulk_update_state(asked, [*BY_HAND, [StateUpdate({"value": ["3"]}, "nowhere")]])
+
+    assert (await history(graph), await history(graph, asked)) == before
+
+
+async def test_what_is_expected_of_a_nested_graph_is_its_own_newest_checkpoint(saver: Checkpointer) -> None:
+    graph = nesting(Calls(), saver, None)
+    await graph.ainvoke({"value": []}, THREAD)
+    seen = newest_before(await history(graph, (await nested_state(graph)).config), "ask").config
+    place = {"configurable": {key: seen["configurable"][key] for key in ("thread_id", "checkpoint_ns")}}
+    expected = seen["configurable"]["checkpoint_id"]
+
+    await graph.abulk_update_state(place, BY_HAND, expected_checkpoint_id=expected)
+    with pytest.raises(CheckpointConflictError):
+        await graph.abulk_update_state(place, BY_HAND, expected_checkpoint_id=expected)
+
+    assert (await nested_state(graph)).values == {"value": ["x", "1", "2"]}

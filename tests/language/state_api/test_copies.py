@@ -1,5 +1,6 @@
 """Copies of a checkpoint on a line of their own, copies of whole threads, and their deletion."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,14 +10,35 @@ from durable_graph import (
     Command,
     InvalidUpdateError,
     MissingCheckpointerError,
+    NothingToResumeError,
     Runtime,
     StateUpdate,
+    ThreadBusyError,
     ThreadExistsError,
+    UnknownCheckpointError,
     UnknownThreadError,
+    entrypoint,
+    interrupt,
+    task,
 )
-from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, newest_before, questions, shape
+from tests.language.trails import (
+    THREAD,
+    Calls,
+    Trail,
+    checkpoint_before,
+    history,
+    nested_state,
+    newest_before,
+    questions,
+    shape,
+)
 
 COPY = {"configurable": {"thread_id": "copy"}}
+
+
+def remembering(calls: Calls) -> Any:
+    """A graph with memory per thread, which asks."""
+    return calls.chain("n", "ask?").compile(checkpointer=True)
 
 
 async def test_a_copy_of_a_checkpoint_is_a_fork_that_runs_what_it_runs(saver: Checkpointer) -> None:
@@ -221,6 +243,105 @@ async def test_a_nested_question_survives_the_copy(saver: Checkpointer) -> None:
     assert result["value"][-2:] == ["n", "ask=yes"]
     assert calls.taken() == ["ask"]
     assert questions({"__interrupt__": (await graph.aget_state(THREAD)).interrupts}) == ["ask?"]
+
+
+async def test_the_lines_of_nested_graphs_are_copied_with_the_thread(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain(("nested", calls.chain("n", "ask?", "m").compile()), "z").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    asked = (await nested_state(graph)).config
+    await graph.ainvoke(Command(resume="first"), THREAD)
+    await graph.aupdate_state(asked, {"value": ["edited"]}, as_node="n")
+    await graph.acopy_thread("t", "copy")
+    calls.taken()
+
+    assert questions(await graph.ainvoke(None, COPY)) == ["ask?"]
+    assert await graph.ainvoke(Command(resume="second"), COPY) == {"value": ["n", "edited", "ask=second", "m", "z"]}
+    assert calls.taken() == ["ask", "ask", "m", "z"]
+
+    # The first line can be gone back to in the copy as well, where the original has not moved.
+    in_copy = {"configurable": {**asked["configurable"], "thread_id": "copy"}}
+    assert questions(await graph.ainvoke(None, in_copy)) == ["ask?"]
+    assert await graph.ainvoke(Command(resume="third"), COPY) == {"value": ["n", "ask=third", "m", "z"]}
+    assert (await nested_state(graph)).values == {"value": ["n", "edited"]}
+
+
+async def test_a_question_of_a_graph_with_memory_is_copied_with_what_it_remembers(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain(("nested", remembering(calls))).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke(Command(resume="1"), THREAD)
+    await graph.ainvoke({"value": []}, THREAD)
+    await graph.acopy_thread("t", "copy")
+
+    theirs = await graph.ainvoke(Command(resume="theirs"), COPY)
+    mine = await graph.ainvoke(Command(resume="mine"), THREAD)
+
+    assert [each["value"][-4:] for each in (theirs, mine)] == [
+        ["n", "ask=1", "n", "ask=theirs"],
+        ["n", "ask=1", "n", "ask=mine"],
+    ]
+
+
+async def test_a_deleted_thread_neither_asks_nor_remembers(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain(("nested", remembering(calls))).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    asked = (await nested_state(graph)).config
+
+    await graph.adelete_thread("t")
+
+    with pytest.raises(NothingToResumeError):
+        await graph.ainvoke(Command(resume="yes"), THREAD)
+    with pytest.raises(UnknownCheckpointError):
+        await graph.aget_state(asked)
+    await graph.ainvoke({"value": []}, THREAD)
+    assert (await nested_state(graph)).values == {"value": ["n"]}
+
+
+async def test_tasks_that_had_ended_in_a_thread_have_ended_in_its_copy(saver: Checkpointer) -> None:
+    calls = Calls()
+
+    @task
+    async def pay(amount: int) -> int:
+        calls.note(f"pay {amount}")
+        return amount
+
+    @entrypoint(checkpointer=saver)
+    async def flow(amount: int, *, previous: Any = None) -> list[Any]:
+        return [previous, await pay(amount), interrupt("more?"), await pay(amount + 1)]
+
+    await flow.ainvoke(1, THREAD)
+    await flow.acopy_thread("t", "copy")
+    calls.taken()
+
+    assert await flow.ainvoke(Command(resume="theirs"), COPY) == [None, 1, "theirs", 2]
+    assert await flow.ainvoke(Command(resume="mine"), THREAD) == [None, 1, "mine", 2]
+    assert calls.taken() == ["pay 2", "pay 2"]
+    await flow.ainvoke(5, COPY)
+    assert await flow.ainvoke(Command(resume="on"), COPY) == [[None, 1, "theirs", 2], 5, "on", 6]
+
+
+async def test_a_thread_that_is_run_is_copied_as_it_stands_and_not_deleted(saver: Checkpointer) -> None:
+    has_begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def waits(state: Trail) -> Trail:
+        has_begun.set()
+        await gate.wait()
+        return {"value": ["waited"]}
+
+    calls = Calls()
+    graph = calls.chain("a", ("waits", waits)).compile(saver)
+    run = asyncio.create_task(graph.ainvoke({"value": []}, THREAD))
+    await has_begun.wait()
+
+    with pytest.raises(ThreadBusyError):
+        await graph.adelete_thread("t")
+    await graph.acopy_thread("t", "copy")
+    gate.set()
+
+    assert await run == await graph.ainvoke(None, COPY) == {"value": ["a", "waited"]}
+    assert calls.taken() == ["a"]
 
 
 async def test_deleting_and_copying_need_a_checkpointer() -> None:

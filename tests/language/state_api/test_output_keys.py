@@ -4,8 +4,8 @@ from typing import Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, StateGraph, UnknownStateKeyError
-from tests.language.trails import THREAD
+from durable_graph import START, Checkpointer, GraphOutput, StateGraph, UnknownStateKeyError
+from tests.language.trails import THREAD, Calls, questions
 
 
 class State(TypedDict, total=False):
@@ -27,6 +27,19 @@ async def test_a_list_of_keys_gives_back_these(saver: Checkpointer) -> None:
 
 async def test_one_key_gives_back_its_value(saver: Checkpointer) -> None:
     assert await graph_on(saver).ainvoke({"a": "in"}, THREAD, output_keys="b") == "written"
+
+
+async def test_a_question_is_given_back_beside_them(saver: Checkpointer) -> None:
+    """The one key's value has no place for it, so that it comes alone."""
+    graph = Calls().chain("a", "ask?").compile(saver)
+
+    listed = await graph.ainvoke({"value": []}, THREAD, output_keys=["value"])
+    single = await graph.ainvoke(None, THREAD, output_keys="value")
+    apart: GraphOutput[Any] = await graph.ainvoke(None, THREAD, output_keys="value", version="v2")
+
+    assert (listed["value"], questions(listed)) == (["a"], ["ask?"])
+    assert (single.keys(), questions(single)) == ({"__interrupt__"}, ["ask?"])
+    assert (apart.value, [each.value for each in apart.interrupts]) == (["a"], ["ask?"])
 
 
 async def test_what_is_left_out_is_in_the_state_all_the_same(saver: Checkpointer) -> None:

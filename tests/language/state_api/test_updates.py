@@ -8,6 +8,7 @@ import pytest
 from durable_graph import (
     END,
     START,
+    AmbiguousUpdateError,
     Checkpointer,
     Command,
     InvalidUpdateError,
@@ -196,8 +197,9 @@ async def test_two_nodes_that_wrote_last_make_as_node_ambiguous(saver: Checkpoin
     await graph.ainvoke({"value": []}, THREAD)
     head = await graph.aget_state(THREAD)
 
-    with pytest.raises(InvalidUpdateError, match=r"as_node.*b.*c"):
+    with pytest.raises(AmbiguousUpdateError, match="pass as_node, one of b, c") as raised:
         await graph.aupdate_state(THREAD, {"value": ["x"]})
+    assert raised.value.candidates == ("b", "c")
     assert await graph.aget_state(THREAD) == head
 
     await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="b")

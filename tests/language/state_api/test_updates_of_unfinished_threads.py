@@ -10,10 +10,13 @@ from durable_graph import (
     Checkpointer,
     Command,
     DurableGraphError,
+    InvalidUpdateError,
     NothingToResumeError,
     RemoveMessage,
     Send,
     StateGraph,
+    StateUpdate,
+    UnknownTaskError,
     add_messages,
 )
 from durable_graph._runtime.run import Durability
@@ -242,24 +245,89 @@ async def test_a_router_that_raises_on_an_update_changes_nothing(saver: Checkpoi
     assert await graph.aget_state(THREAD) == head
 
 
-async def test_a_task_may_be_named_by_its_id(saver: Checkpointer, calls: Calls) -> None:
+async def _two_failed_sends(saver: Checkpointer) -> Any:
+    """A thread with two tasks of one node left to run."""
+
     async def each(argument: Any) -> Trail:
         raise ConnectionError
 
     async def fan(state: Trail) -> list[Send]:
         return [Send("each", place) for place in range(2)]
 
-    builder = calls.chain("a")
+    builder = Calls().chain("a")
     builder.add_node("each", each)
     builder.add_conditional_edges("a", fan, ["each"])
     graph = builder.compile(saver)
     with pytest.raises(ConnectionError):
         await graph.ainvoke({"value": []}, THREAD)
+    return graph
+
+
+async def test_a_task_may_be_named_by_its_id(saver: Checkpointer) -> None:
+    graph = await _two_failed_sends(saver)
     tasks = (await graph.aget_state(THREAD)).tasks
 
     await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each", task_id=tasks[1].id)
 
     assert (await graph.aget_state(THREAD)).values == {"value": ["a", "x"]}
+
+
+async def test_an_id_of_no_task_of_the_node_is_an_error_that_names_those_there_are(saver: Checkpointer) -> None:
+    graph = await _two_failed_sends(saver)
+    head = await graph.aget_state(THREAD)
+    ids = [task.id for task in head.tasks]
+
+    with pytest.raises(UnknownTaskError, match="'nothing' of node 'each'") as raised:
+        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each", task_id="nothing")
+    assert (raised.value.task_id, raised.value.node, raised.value.known) == ("nothing", "each", tuple(ids))
+    with pytest.raises(UnknownTaskError, match=r"of node 'a' to run; those it has: \(none\)"):
+        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a", task_id=ids[0])
+    assert await graph.aget_state(THREAD) == head
+
+
+@pytest.mark.parametrize(
+    ("as_node", "values"),
+    [
+        (START, {"value": ["x"]}),
+        ("__input__", {"value": ["x"]}),
+        (END, None),
+        ("__copy__", None),
+        ("__copy__", [StateUpdate({"value": ["x"]}, "each")]),
+        (None, None),
+    ],
+)
+async def test_a_task_is_of_a_node(saver: Checkpointer, as_node: str | None, values: Any) -> None:
+    """What an id means for these would be ignored."""
+    graph = await _two_failed_sends(saver)
+    head = await graph.aget_state(THREAD)
+
+    with pytest.raises(InvalidUpdateError, match="leave task_id out"):
+        await graph.aupdate_state(THREAD, values, as_node=as_node, task_id=head.tasks[0].id)
+    assert await graph.aget_state(THREAD) == head
+
+
+async def test_the_tasks_of_a_copy_have_no_ids_yet(saver: Checkpointer) -> None:
+    graph = await _two_failed_sends(saver)
+    head = await graph.aget_state(THREAD)
+    results = [StateUpdate({"value": ["x"]}, "each", head.tasks[0].id)]
+
+    with pytest.raises(InvalidUpdateError, match="leave task_id out"):
+        await graph.aupdate_state(THREAD, results, as_node="__copy__")
+    assert await graph.aget_state(THREAD) == head
+
+
+async def test_a_task_has_one_result(saver: Checkpointer) -> None:
+    graph = await _two_failed_sends(saver)
+    first, second = (task.id for task in (await graph.aget_state(THREAD)).tasks)
+
+    def results(*ids: str) -> list[list[StateUpdate]]:
+        return [[StateUpdate({"value": [f"{place}"]}, "each", id_) for place, id_ in enumerate(ids)]]
+
+    with pytest.raises(InvalidUpdateError, match=first):
+        await graph.abulk_update_state(THREAD, results(first, first))
+    await graph.abulk_update_state(THREAD, results(first, second))
+
+    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "0", "1"]}
 
 
 class Talk(TypedDict, total=False):
