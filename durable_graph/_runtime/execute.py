@@ -128,10 +128,14 @@ class Superstep(msgspec.Struct):
         return await self._over()
 
     async def _over(self) -> Executed:
-        executed = self._executed()
-        if executed.waiting:
-            await self._save_rest("interrupted")
-        return executed
+        own = self._executed()
+        if not own.waiting:
+            return own
+        await self._save_rest("interrupted")
+        standing = self._executed()
+        # What another process has answered meanwhile it goes on with. Here the question was open to the end.
+        left = {outcome.task.key for outcome in standing.waiting}
+        return msgspec.structs.replace(standing, waiting=tuple(each for each in own.waiting if each.task.key in left))
 
     def _have_succeeded(self, tasks: Sequence[Task]) -> bool:
         for task in tasks:

@@ -187,6 +187,37 @@ async def test_two_that_answer_different_questions_at_once_are_both_heard(saver:
     assert (snapshot.values["log"], snapshot.interrupts, snapshot.next) == (["a:1", "b:2"], (), ())
 
 
+@pytest.mark.parametrize("memory", [None, True, False])
+async def test_two_that_answer_different_questions_of_one_nested_graph_are_both_heard(
+    saver: Checkpointer, memory: bool | None
+) -> None:
+    """The answers are in one record. Who stops says why, although the other has been answered meanwhile."""
+    gate = asyncio.Event()
+    entered = {name: asyncio.Event() for name in "ab"}
+
+    def waiting(name: str) -> Any:
+        async def node(state: State) -> State:
+            answer = interrupt(f"{name}?")
+            entered[name].set()
+            await gate.wait()
+            return {"log": [f"{name}:{answer}"]}
+
+        return node
+
+    inner = side_by_side(("a", waiting("a")), ("b", waiting("b"))).compile(checkpointer=memory)
+    builder = in_a_row(("inner", inner), ("after", Nodes().noting("after")))
+    graph, elsewhere = builder.compile(saver), builder.compile(CrashingSaver(saver))
+    found = ids(await graph.ainvoke({}, thread_id="t"))
+    first = asyncio.create_task(graph.ainvoke(Command(resume={found["a?"]: 1}), thread_id="t"))
+    await entered["a"].wait()
+    second = asyncio.create_task(elsewhere.ainvoke(Command(resume={found["b?"]: 2}), thread_id="t"))
+    await entered["b"].wait()
+    gate.set()
+
+    assert asked(await first) == ["b?"]
+    assert await second == {"log": ["a:1", "b:2", "after"]}
+
+
 async def answering(path: Path, interrupt_id: str, answer: str) -> asyncio.subprocess.Process:
     """A process of its own that has the file open and waits to be told to answer."""
     process = await asyncio.create_subprocess_exec(

@@ -1,0 +1,313 @@
+"""Questions from every place that may ask, beside and inside each other, each answered by a graph that is built anew."""
+
+from typing import Any
+
+import pytest
+
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    CompiledGraph,
+    InterruptAnsweredError,
+    NodeError,
+    RetryPolicy,
+    Send,
+    StateGraph,
+    entrypoint,
+    interrupt,
+    task,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import ids
+from tests.language.trails import THREAD, Calls, Trail, asked, questions
+
+AT_ONCE = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False)
+
+
+def every_kind(calls: Calls, saver: Checkpointer) -> CompiledGraph[Any]:
+    """A superstep of a node, a node with a task, a nested graph, a node with a router, and two Sends, which all ask."""
+
+    @task
+    async def asks() -> Any:
+        calls.note("task")
+        return interrupt("b?")
+
+    async def with_task(state: Trail) -> Trail:
+        calls.note("b")
+        return {"value": [f"b={await asks()}"]}
+
+    async def route(state: Trail) -> Send:
+        calls.note("router")
+        return Send("routed", interrupt("d?"))
+
+    async def routed(answer: Any) -> Trail:
+        return {"value": [f"d={answer}"]}
+
+    async def fan(state: Trail) -> list[Send]:
+        return [Send("sent", "e"), Send("sent", "f")]
+
+    async def sent(name: Any) -> Trail:
+        calls.note(name)
+        return {"value": [f"{name}={interrupt(f'{name}?')}"]}
+
+    builder = calls.chain("begin")
+    builder.add_node("a", calls.asks("a")).add_node("b", with_task)
+    builder.add_node("c", calls.chain("n", ("c", calls.asks("c"))).compile())
+    builder.add_node("d", calls.leaves("d")).add_node("routed", routed).add_node("sent", sent)
+    for name in "abcd":
+        builder.add_edge("begin", name)
+    builder.add_conditional_edges("d", route, ["routed"])
+    builder.add_conditional_edges("begin", fan, ["sent"])
+    return builder.compile(saver)
+
+
+RUN_BY = {"a": ["a"], "b": ["b", "task"], "c": ["c"], "d": ["router"], "e": ["e"], "f": ["f"]}
+"""What has to run again for an answer, by who asked."""
+
+
+@pytest.mark.parametrize("order", [["a", "b", "c", "d", "e", "f"], ["f", "e", "d", "c", "b", "a"], ["bd", "fac", "e"]])
+async def test_maps_of_some_answers_run_what_they_answer_and_keep_the_other_questions(
+    saver: Checkpointer, durability: Durability, order: list[str]
+) -> None:
+    calls = Calls()
+    found = ids(await every_kind(calls, saver).ainvoke({"value": []}, THREAD, durability=durability))
+    assert sorted(found) == ["a?", "b?", "c?", "d?", "e?", "f?"]
+    left = set("abcdef")
+
+    for names in order:
+        calls.taken()
+        answers = {found[f"{name}?"]: name.upper() for name in names}
+        result = await every_kind(calls, saver).ainvoke(Command(resume=answers), THREAD, durability=durability)
+        left -= set(names)
+        assert sorted(calls.taken()) == sorted(run for name in names for run in RUN_BY[name])
+        if left:
+            assert ids(result) == {f"{name}?": found[f"{name}?"] for name in left}
+
+    nested = ["begin", "n", "c=C"]
+    assert result["value"] == ["begin", "a=A", "b=B", *nested, "d", "e=E", "f=F", "d=D"]
+
+
+async def test_maps_of_some_answers_reach_into_nested_graphs(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+
+    def built() -> CompiledGraph[Any]:
+        both = StateGraph(Trail)
+        for name in "pq":
+            both.add_node(name, calls.asks(name)).add_edge(START, name)
+        builder = StateGraph(Trail).add_node("both", both.compile())
+        builder.add_node("remembers", calls.chain("r?", "s?").compile(checkpointer=True))
+        return builder.add_edge(START, "both").add_edge(START, "remembers").compile(saver)
+
+    found = ids(await built().ainvoke({"value": []}, THREAD, durability=durability))
+    assert sorted(found) == ["p?", "q?", "r?"]
+    calls.taken()
+
+    result = await built().ainvoke(Command(resume={found["p?"]: 1, found["r?"]: 2}), THREAD, durability=durability)
+    found |= ids(result)
+    assert sorted(questions(result)) == ["q?", "s?"]
+    assert sorted(calls.taken()) == ["p", "r", "s"]
+    with pytest.raises(InterruptAnsweredError):
+        await built().ainvoke(Command(resume={found["p?"]: "again", found["q?"]: 3}), THREAD, durability=durability)
+    assert questions(await built().ainvoke(Command(resume={found["s?"]: 4}), THREAD, durability=durability)) == ["q?"]
+    result = await built().ainvoke(Command(resume={found["q?"]: 3}), THREAD, durability=durability)
+
+    assert result == {"value": ["p=1", "q=3", "r=2", "s=4"]}
+    assert calls.taken() == ["s", "q"]
+
+
+async def test_routers_of_a_nested_graph_ask(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+
+    async def begin(state: Trail) -> Any:
+        return interrupt("where?")
+
+    async def route(state: Trail) -> Any:
+        return interrupt("and then?")
+
+    def built() -> CompiledGraph[Any]:
+        inner = StateGraph(Trail)
+        for name in ("left", "right", "last"):
+            inner.add_node(name, calls.leaves(name))
+        inner.set_conditional_entry_point(begin, ["left", "right"])
+        inner.add_conditional_edges("left", route, ["last"]).add_conditional_edges("right", route, ["last"])
+        return calls.chain(("inner", inner.compile()), "after").compile(saver)
+
+    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["where?"]
+    assert questions(await built().ainvoke(Command(resume="right"), THREAD, durability=durability)) == ["and then?"]
+    await built().ainvoke(Command(resume="last"), THREAD, durability=durability)
+
+    assert calls.taken() == ["right", "last", "after"]
+
+
+async def test_an_error_handler_of_a_nested_graph_asks(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+
+    async def bad(state: Trail) -> Trail:
+        calls.note("bad")
+        raise ConnectionError
+
+    async def handle(state: Trail, error: NodeError) -> Trail:
+        return {"value": [interrupt(f"{error.node} failed, go on?")]}
+
+    def built() -> CompiledGraph[Any]:
+        inner = StateGraph(Trail).add_node("bad", bad, error_handler=handle).add_edge(START, "bad").compile()
+        return calls.chain(("inner", inner), "after").compile(saver)
+
+    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["bad failed, go on?"]
+    result = await built().ainvoke(Command(resume="yes"), THREAD, durability=durability)
+
+    assert result == {"value": ["yes", "after"]}
+    assert calls.taken() == ["bad", "after"]
+
+
+async def test_a_deferred_node_asks_when_it_is_its_turn(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+
+    def built() -> CompiledGraph[Any]:
+        builder = calls.chain("a", "b")
+        builder.add_node("last", calls.asks("last"), defer=True)
+        return builder.add_edge("a", "last").add_edge("b", "last").compile(saver)
+
+    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["last?"]
+    result = await built().ainvoke(Command(resume="yes"), THREAD, durability=durability)
+
+    assert result == {"value": ["a", "b", "last=yes"]}
+    assert calls.taken() == ["a", "b", "last", "last"]
+
+
+async def test_a_join_waits_for_sources_that_ask(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+
+    def built() -> CompiledGraph[Any]:
+        builder = calls.chain("a", "c?")
+        builder.add_node("b", calls.asks("b")).add_edge(START, "b")
+        builder.add_node("joined", calls.leaves("joined"))
+        return builder.add_edge(["b", "c"], "joined").compile(saver)
+
+    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["b?"]
+    assert questions(await built().ainvoke(Command(resume="1"), THREAD, durability=durability)) == ["c?"]
+    result = await built().ainvoke(Command(resume="2"), THREAD, durability=durability)
+
+    assert result == {"value": ["a", "b=1", "c=2", "joined"]}
+    assert calls.taken().count("joined") == 1
+
+
+async def test_graphs_in_tasks_of_entrypoints_in_nested_graphs_ask(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+
+    def built() -> CompiledGraph[Any]:
+        innermost = calls.chain("x", "ask?").compile()
+
+        @task
+        async def run(number: int) -> list[str]:
+            result: list[str] = (await innermost.ainvoke({"value": [f"{number}"]}))["value"]
+            return result
+
+        @entrypoint()
+        async def flow(number: int) -> list[str]:
+            return [*await run(number), *await run(number + 1)]
+
+        async def node(state: Trail) -> Trail:
+            return {"value": await flow.ainvoke(1)}
+
+        return calls.chain(("middle", calls.chain("m", ("node", node)).compile()), "after").compile(saver)
+
+    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["ask?"]
+    assert questions(await built().ainvoke(Command(resume="yes"), THREAD, durability=durability)) == ["ask?"]
+    result = await built().ainvoke(Command(resume="no"), THREAD, durability=durability)
+
+    assert result == {"value": ["m", "1", "x", "ask=yes", "2", "x", "ask=no", "after"]}
+    assert calls.taken() == ["m", "x", "ask", "ask", "x", "ask", "ask", "after"]
+
+
+@pytest.mark.parametrize("memory", [None, True, False])
+async def test_an_answer_inside_a_nested_graph_counts_for_every_attempt_at_its_node(
+    saver: Checkpointer, durability: Durability, memory: bool | None
+) -> None:
+    """P20, of which the reference is about one graph."""
+    calls = Calls()
+    failures = iter([True, True, True, True, False])
+
+    def built() -> CompiledGraph[Any]:
+        inner = calls.chain("x", "ask?", "y").compile(checkpointer=memory)
+
+        async def call(state: Trail) -> Trail:
+            result = await inner.ainvoke({"value": []})
+            if next(failures):
+                raise ConnectionError
+            return {"value": result["value"]}
+
+        builder = StateGraph(Trail).add_node("call", call, retry_policy=AT_ONCE).add_edge(START, "call")
+        return builder.compile(saver)
+
+    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["ask?"]
+    with pytest.raises(ConnectionError):
+        await built().ainvoke(Command(resume="yes"), THREAD, durability=durability)
+    with pytest.raises(InterruptAnsweredError):
+        await built().ainvoke(Command(resume="no"), THREAD, durability=durability)
+
+    assert await built().ainvoke(None, THREAD, durability=durability) == {"value": ["x", "ask=yes", "y"]}
+    if memory is not False:
+        assert calls.taken() == ["x", "ask", "ask", "y"]
+
+
+async def test_the_same_question_from_anywhere_has_an_id_of_its_own(saver: Checkpointer) -> None:
+    """Nodes, tasks and graphs, called twice each, in each turn of a loop."""
+
+    @task
+    async def asks() -> Any:
+        return interrupt("same")
+
+    async def asks_twice(state: Trail) -> Trail:
+        return {"value": [interrupt("same"), interrupt("same")]}
+
+    inner = Calls().chain(("asks_twice", asks_twice)).compile()
+
+    async def node(state: Trail) -> Trail:
+        answers = [interrupt("same"), interrupt("same"), await asks(), await asks()]
+        for _ in range(2):
+            answers += (await inner.ainvoke({"value": []}))["value"]
+        return {"value": answers}
+
+    async def again(state: Trail) -> str:
+        return "node" if len(state["value"]) == 8 else END
+
+    builder = Calls().chain(("node", node))
+    graph = builder.add_conditional_edges("node", again, ["node", END]).compile(saver)
+    seen: list[str] = []
+
+    result = await graph.ainvoke({"value": []}, THREAD)
+    while "__interrupt__" in result:
+        (question,) = asked(result)
+        seen.append(question.id)
+        result = await graph.ainvoke(Command(resume={question.id: f"{len(seen)}"}), THREAD)
+
+    assert result == {"value": [f"{place}" for place in range(1, 17)]}
+    assert len(set(seen)) == 16
+
+
+async def test_a_nested_question_beside_a_failure_is_asked_once_the_failure_is_gone(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls = Calls()
+    is_failing = True
+
+    async def bad(state: Trail) -> Trail:
+        if is_failing:
+            raise ConnectionError
+        return {"value": ["bad"]}
+
+    inner = StateGraph(Trail).add_node("ask", calls.asks("ask")).add_node("bad", bad)
+    inner.add_edge(START, "ask").add_edge(START, "bad")
+    graph = calls.chain(("inner", inner.compile()), "after").compile(saver)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    is_failing = False
+
+    assert questions(await graph.ainvoke(None, THREAD, durability=durability)) == ["ask?"]
+    result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
+
+    assert result == {"value": ["ask=yes", "bad", "after"]}
+    assert calls.taken() == ["ask", "ask", "after"]
