@@ -18,7 +18,7 @@ from durable_graph._engine.apply import apply, with_recorded
 from durable_graph._engine.restore import check_results
 from durable_graph._engine.results import is_read_back
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Interrupted, Outcome, is_answered, next_revision, open_asks
+from durable_graph._engine.task import Done, Interrupted, Outcome, next_revision, open_asks
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.durability import Told
@@ -78,11 +78,6 @@ async def drive(session: Session, state: State, recorded: Recorded, *, passes_br
         superstep = Superstep(session, state, recorded)
         try:
             executed = await superstep.run()
-            while any(is_answered(outcome) for outcome in executed.waiting):
-                # By another process, while this one came to ask.
-                await session.shared.durability.save(session.ledger, (), _untold, "running")
-                superstep = Superstep(session, state, superstep.so_far())
-                executed = await superstep.run()
             step = None if executed.waiting else await _finish_superstep(session, state, superstep, executed)
         except BaseException:
             session.at = Position(state, superstep.so_far())
