@@ -18,7 +18,7 @@ from durable_graph._engine.apply import apply, with_recorded
 from durable_graph._engine.restore import check_results
 from durable_graph._engine.results import is_read_back
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Interrupted, Outcome, next_revision, open_asks
+from durable_graph._engine.task import Ask, Done, Interrupted, Outcome, asks_of, next_revision, open_asks
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.durability import Told
@@ -99,7 +99,7 @@ async def _stopped(session: Session, state: State, recorded: Recorded) -> Ended:
     interrupts = tuple(
         ask.interrupt
         for task in state.plan
-        for ask in open_asks(recorded.get(task.key))
+        for ask in _asked(recorded.get(task.key))
         if ask.interrupt.id not in answered
     )
     # What finished beside the tasks that wait is recorded, and only its superstep is not over.
@@ -110,6 +110,11 @@ async def _stopped(session: Session, state: State, recorded: Recorded) -> Ended:
         await (durability.settle() if session.parent is None else durability.catch_up())
     await tell_stopped(session, state, values, interrupts)
     return Ended(state, recorded, values, interrupts, is_stopped=True)
+
+
+def _asked(outcome: Outcome | None) -> tuple[Ask, ...]:
+    """What the run stops for. Where none of it is open any more, another process has answered meanwhile."""
+    return open_asks(outcome) or asks_of(outcome)
 
 
 def _stops(session: Session, state: State, recorded: Recorded) -> tuple[Outcome, ...]:
