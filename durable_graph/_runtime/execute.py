@@ -134,15 +134,12 @@ class Superstep(msgspec.Struct):
         await self._save_rest("interrupted")
         standing = self._executed()
         # What another process has answered meanwhile it goes on with. Here the question was open to the end.
-        left = {outcome.task.key for outcome in standing.waiting}
-        return msgspec.structs.replace(standing, waiting=tuple(each for each in own.waiting if each.task.key in left))
+        left = {each.task.key for each in standing.waiting}
+        return Executed(standing.done, standing.riding, tuple(each for each in own.waiting if each.task.key in left))
 
     def _have_succeeded(self, tasks: Sequence[Task]) -> bool:
-        for task in tasks:
-            result = self.attempted.get(task.key)
-            if result is None or result.error is not None:
-                return False
-        return True
+        results = (self.attempted.get(task.key) for task in tasks)
+        return all(result is not None and result.error is None for result in results)
 
     async def _run_in_time(self, tasks: Sequence[Task]) -> None:
         limit = self.session.run.step_timeout
@@ -317,8 +314,7 @@ class Superstep(msgspec.Struct):
 
     async def _save(self, outcomes: Sequence[Outcome], status: Status | None = None) -> tuple[Outcome, ...]:
         self.saved.update((outcome.task.key, outcome) for outcome in outcomes)
-        shared = self.session.shared
-        standing = await shared.durability.save(self.session.ledger, outcomes, self.told_of, status)
+        standing = await self.session.shared.durability.save(self.session.ledger, outcomes, self.told_of, status)
         for mine, outcome in zip(outcomes, standing, strict=True):
             if outcome is not mine:
                 # Another writer recorded this task first: what it came to there is what it came to.

@@ -108,6 +108,30 @@ async def test_a_graph_with_memory_remembers_inside_an_entrypoint(saver: Checkpo
     assert await flow.ainvoke("2", THREAD) == ["1", "x", "2", "x"]
 
 
+async def test_tasks_that_call_a_graph_with_memory_share_what_it_remembers(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls = Calls()
+    inner = calls.chain("x", "ask?").compile(checkpointer=True)
+
+    @task
+    async def tell(what: str) -> list[str]:
+        result: list[str] = (await inner.ainvoke({"value": [what]}))["value"]
+        return result
+
+    @entrypoint(checkpointer=saver)
+    async def flow(turn: int) -> list[str]:
+        await tell(f"{turn} a")
+        return await tell(f"{turn} b")
+
+    await flow.ainvoke(1, THREAD, durability=durability)
+    await flow.ainvoke(Command(resume="1"), THREAD, durability=durability)
+    result = await flow.ainvoke(Command(resume="2"), THREAD, durability=durability)
+
+    assert result == ["1 a", "x", "ask=1", "1 b", "x", "ask=2"]
+    assert calls.taken() == ["x", "ask", "ask", "x", "ask", "ask"]
+
+
 async def test_an_entrypoint_inside_another_has_a_previous_per_invocation_only(saver: Checkpointer) -> None:
     seen: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""Questions from every place that may ask, beside and inside each other, each answered by a graph that is built anew."""
+"""Questions from every place that may ask, beside and inside each other, each answered by a graph built anew."""
 
 from typing import Any
 

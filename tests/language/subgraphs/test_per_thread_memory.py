@@ -300,11 +300,16 @@ async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> 
         return [Send("inner", {"value": [f"{n}"]}) for n in range(2)]
 
     builder = calls.chain("a")
-    builder.add_node("inner", calls.chain("x").compile(checkpointer=True))
+    builder.add_node("inner", calls.chain("x").compile(checkpointer=True, name="talker"))
     builder.add_conditional_edges("a", fan, ["inner"])
 
-    with pytest.raises(SubgraphBusyError):
-        await builder.compile(saver).ainvoke({"value": []}, THREAD)
+    graph = builder.compile(saver)
+
+    with pytest.raises(SubgraphBusyError, match="'talker' is at work in 'inner' already"):
+        await graph.ainvoke({"value": []}, THREAD)
+
+    # One after the other, each goes on from where the one before it had left.
+    assert await graph.ainvoke(None, THREAD, max_concurrency=1) == {"value": ["a", "0", "x", "0", "x", "1", "x"]}
 
 
 async def test_its_state_is_kept_and_read_while_it_asks(saver: Checkpointer, durability: Durability) -> None:
