@@ -277,6 +277,10 @@ async def test_an_unknown_config_key_is_refused_with_what_to_do(
         ({"config": {"metadata": {"a": 2**70}}}, "64 bits"),
         ({"config": {"metadata": {"step": 1}}}, "which are ours"),
         ({"config": {"configurable": {"checkpoint_ns": "sub"}}}, "checkpoint_ns"),
+        ({"config": {"configurable": {"checkpoint_ns": 1}}}, "checkpoint_ns=1"),
+        ({"interrupt_before": "node"}, "interrupt_before='node'.*a list of nodes' names"),
+        ({"interrupt_after": ["a", "b"]}, "interrupt_after='b'.*a node of the graph: a"),
+        ({"control": "drain"}, "control='drain'.*a RunControl"),
         ({"thread_id": ""}, "thread_id=''"),
         ({"thread_id": "x" * 256}, "255 bytes"),
         ({"thread_id": "a\nb"}, "control characters"),
@@ -290,6 +294,25 @@ async def test_an_option_value_that_is_not_possible_is_refused_with_what_is(
     with pytest.raises(InvalidOptionError, match=named):
         await one_node(None).compile(saver).ainvoke({}, **{"thread_id": "t", **options})
     assert await saver.load("t") is None
+
+
+async def test_an_option_that_there_is_not_is_refused_with_those_that_there_are(saver: Checkpointer) -> None:
+    options: dict[str, Any] = {"thread_id": "t", "durabillity": "exit"}
+    graph = one_node(None).compile(saver)
+
+    with pytest.raises(TypeError, match=r"'durabillity'; there are: .*durability"):
+        await graph.ainvoke({}, **options)
+    assert await saver.load("t") is None
+
+
+async def test_a_namespace_needs_a_checkpointer() -> None:
+    with pytest.raises(MissingCheckpointerError, match="checkpoint_ns needs a checkpointer"):
+        await one_node(None).compile().ainvoke({}, {"configurable": {"checkpoint_ns": "sub"}})
+
+
+async def test_without_a_cache_there_is_none_to_clear() -> None:
+    with pytest.raises(InvalidOptionError, match=r"compile\(cache=...\)"):
+        await one_node(None).compile().aclear_cache()
 
 
 async def test_the_config_and_a_keyword_may_agree_but_not_differ(saver: Checkpointer) -> None:

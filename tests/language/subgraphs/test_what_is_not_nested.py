@@ -1,0 +1,73 @@
+"""What a call inside a node cannot say, since it is part of the run around it; and when it is a run of its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    ContradictingOptionError,
+    InvalidCommandError,
+    MemorySaver,
+    StateGraph,
+)
+from tests.language.trails import THREAD, Calls, Trail, history
+
+
+def _calling(call: Callable[[], Any]) -> StateGraph[Trail]:
+    async def node(state: Trail) -> Trail:
+        found = await call()
+        return {"value": found["value"]}
+
+    builder = StateGraph(Trail)
+    builder.add_node("call", node)
+    builder.add_edge(START, "call")
+    return builder
+
+
+@pytest.fixture
+def inner() -> StateGraph[Trail]:
+    """A graph of one node."""
+    return Calls().chain("inner")
+
+
+async def test_a_nested_graph_is_of_the_thread_around_it(saver: Checkpointer, inner: StateGraph[Trail]) -> None:
+    graph = inner.compile()
+    outer = _calling(lambda: graph.ainvoke({}, thread_id="u")).compile(saver)
+
+    with pytest.raises(ContradictingOptionError, match="thread_id is 'u' as keyword and 't' in the config"):
+        await outer.ainvoke({}, THREAD)
+    assert await saver.load("u") is None
+
+
+async def test_it_may_name_the_thread_that_it_is_of(saver: Checkpointer, inner: StateGraph[Trail]) -> None:
+    graph = inner.compile()
+
+    result = await _calling(lambda: graph.ainvoke({}, THREAD)).compile(saver).ainvoke({}, THREAD)
+
+    assert result == {"value": ["inner"]}
+
+
+async def test_answers_belong_to_the_run_around_it(saver: Checkpointer, inner: StateGraph[Trail]) -> None:
+    graph = inner.compile()
+    outer = _calling(lambda: graph.ainvoke(Command(resume="yes"))).compile(saver)
+
+    with pytest.raises(InvalidCommandError, match="resume the run that it is a part of"):
+        await outer.ainvoke({}, THREAD)
+
+
+async def test_with_a_saver_of_its_own_a_graph_runs_a_thread_of_its_own(
+    saver: Checkpointer, inner: StateGraph[Trail]
+) -> None:
+    own = MemorySaver()
+    graph = inner.compile(own)
+    outer = _calling(lambda: graph.ainvoke({"value": ["given"]}, thread_id="u")).compile(saver)
+
+    result = await outer.ainvoke({}, THREAD)
+
+    assert result == {"value": ["given", "inner"]}
+    assert (await graph.aget_state(thread_id="u")).values == result
+    assert len(await history(outer)) == 2
