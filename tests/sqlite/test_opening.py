@@ -10,6 +10,7 @@ import pytest
 
 from durable_graph.errors import (
     CheckpointerClosedError,
+    CheckpointerMisuseError,
     InvalidOptionError,
     NotADatabaseError,
     StoreFormatError,
@@ -152,8 +153,9 @@ async def test_a_saver_opens_on_first_use(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     await saver.aclose()
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(CheckpointerClosedError):
+    with pytest.raises(CheckpointerClosedError) as raised:
         await saver.load("thread")
+    assert isinstance(raised.value, CheckpointerMisuseError)
 
 
 @pytest.mark.parametrize("path", ["", ":memory:"])

@@ -11,6 +11,8 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    GraphBubbleUp,
+    GraphInterrupt,
     InterruptAnsweredError,
     Send,
     StateGraph,
@@ -256,4 +258,25 @@ async def test_an_interrupt_out_of_a_nested_graph_is_not_swallowed_by_except_exc
     graph = in_a_row(("call", call)).compile(saver)
 
     assert asked(await graph.ainvoke({}, thread_id="t")) == ["x?"]
+    assert (await graph.ainvoke(Command(resume="fine"), thread_id="t"))["log"] == ["begun", "fine", "ended"]
+
+
+async def test_what_comes_out_of_a_nested_graph_that_asks_says_what_it_asks(saver: Checkpointer) -> None:
+    """Who has to let go of something may look at it, and lets it pass."""
+    nodes = Nodes()
+    inner = asking_job(nodes)
+    passed: list[list[Any]] = []
+
+    async def call(state: State) -> State:
+        try:
+            result = await inner.ainvoke({"name": "x"})
+        except GraphBubbleUp as unwinding:
+            passed.append(asked(unwinding.interrupts) if isinstance(unwinding, GraphInterrupt) else [])
+            raise
+        return {"log": result["notes"]}
+
+    graph = in_a_row(("call", call)).compile(saver)
+
+    assert asked(await graph.ainvoke({}, thread_id="t")) == ["x?"]
+    assert passed == [["x?"]]
     assert (await graph.ainvoke(Command(resume="fine"), thread_id="t"))["log"] == ["begun", "fine", "ended"]

@@ -6,7 +6,18 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, Overwrite, Send, StateGraph, StateSnapshot, Topic, interrupt
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    Overwrite,
+    Send,
+    SnapshotTask,
+    StateGraph,
+    StateSnapshot,
+    Topic,
+    interrupt,
+)
 from durable_graph._runtime.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, asked, checkpoint_before, history, questions
 
@@ -225,6 +236,23 @@ async def test_sends_are_told_apart_by_their_ids(saver: Checkpointer) -> None:
 
     assert [task.name for task in tasks] == ["each"] * 3
     assert len({task.id for task in tasks}) == 3
+    assert len({task.path for task in tasks}) == 3
+
+
+async def test_a_tasks_path_says_whether_it_was_sent_and_in_which_place(saver: Checkpointer) -> None:
+    async def fan(state: Trail) -> list[str | Send]:
+        return [Send("sent", {"value": []}), "planned", Send("sent", {"value": []})]
+
+    builder = Calls().chain("a")
+    builder.add_node("planned", Calls().asks("planned")).add_node("sent", Calls().asks("sent"))
+    builder.add_conditional_edges("a", fan, ["planned", "sent"])
+    graph = builder.compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    tasks = (await graph.aget_state(THREAD)).tasks
+
+    assert all(isinstance(each, SnapshotTask) for each in tasks)
+    assert [each.path for each in tasks] == [("pull", "planned"), ("push", "1"), ("push", "2")]
 
 
 async def test_a_thread_that_was_never_used_is_empty(saver: Checkpointer) -> None:
