@@ -6,7 +6,7 @@ import pytest
 
 from durable_graph import END, START, Checkpointer, Command, StateGraph, StateSnapshot, UnknownNamespaceError
 from durable_graph._runtime.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, asked, history, nested_state, questions
+from tests.language.trails import THREAD, Calls, Trail, asked, checkpoint_before, history, nested_state, questions
 
 
 def stopping(calls: Calls, saver: Checkpointer) -> Any:
@@ -84,6 +84,37 @@ async def test_older_checkpoints_lead_to_what_their_tasks_ran(saver: Checkpointe
 
     assert [each.next for each in nested] == [(), ("y",), ("x",)]
     assert [each.values["value"] for each in nested] == [["a", "x", "y"], ["a", "x"], ["a"]]
+
+
+async def test_subgraphs_puts_what_it_came_to_in_the_place_of_an_older_checkpoint_s_task(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph = calls.chain(("inner", calls.chain("ask?", "deep?").compile()), "last").compile(saver)
+    await graph.ainvoke({}, THREAD)
+    for answer in ("1", "2"):
+        await graph.ainvoke(Command(resume=answer), THREAD)
+
+    older = await graph.aget_state(await checkpoint_before(graph, "inner"), subgraphs=True)
+
+    (task,) = older.tasks
+    assert isinstance(task.state, StateSnapshot)
+    assert task.state.next == ()
+    assert task.state.values == {"value": ["ask=1", "deep=2"]}
+
+
+async def test_what_is_remembered_per_thread_is_shown_as_it_was_then(saver: Checkpointer) -> None:
+    inner = Calls().chain("in").compile(checkpointer=True, name="inner")
+    graph = Calls().chain(("inner", inner), "last").compile(saver)
+    for _ in range(2):
+        await graph.ainvoke({}, THREAD)
+
+    newer, first = [each for each in await history(graph) if each.next == ("inner",)]
+
+    assert [await _inside(graph, each) for each in (first, newer)] == [None, ["in"]]
+
+
+async def _inside(graph: Any, snapshot: StateSnapshot) -> Any:
+    (task,) = (await graph.aget_state(snapshot.config, subgraphs=True)).tasks
+    return task.state and task.state.values["value"]
 
 
 async def test_a_nested_graph_has_a_history(saver: Checkpointer) -> None:
