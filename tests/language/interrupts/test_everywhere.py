@@ -15,13 +15,14 @@ from durable_graph import (
     RetryPolicy,
     Send,
     StateGraph,
+    UnknownInterruptError,
     entrypoint,
     interrupt,
     task,
 )
 from durable_graph._runtime.run import Durability
 from tests.language.nodes import ids
-from tests.language.trails import THREAD, Calls, Trail, asked, questions
+from tests.language.trails import THREAD, Calls, Trail, asked, nested_state, questions
 
 AT_ONCE = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False)
 
@@ -304,6 +305,9 @@ async def test_a_nested_question_beside_a_failure_is_asked_once_the_failure_is_g
     graph = calls.chain(("inner", inner.compile()), "after").compile(saver)
     with pytest.raises(ConnectionError):
         await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    (question,) = (await nested_state(graph)).interrupts
+    with pytest.raises(UnknownInterruptError, match=question.id):
+        await graph.ainvoke(Command(resume={question.id: "too soon"}), THREAD, durability=durability)
     is_failing = False
 
     assert questions(await graph.ainvoke(None, THREAD, durability=durability)) == ["ask?"]
