@@ -356,9 +356,9 @@ class Superstep(msgspec.Struct):
         return Executed(tuple(done), riding, tuple(waiting))
 
     def outcome_of(self, task: Task) -> Outcome | None:
-        """What a task has come to so far."""
+        """What a task has come to so far: its failure, where it was stopped before it was done again."""
         result = self.attempted.get(task.key)
-        return result.outcome if result is not None else self.recorded.get(task.key)
+        return result.outcome if result is not None else self.saved.get(task.key, self.recorded.get(task.key))
 
     def so_far(self) -> dict[Key, Outcome]:
         """What the tasks have come to so far, for who goes on from here in this process."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, RetryPolicy, StateGraph, interrupt, task
+from durable_graph import START, Checkpointer, Command, RetryPolicy, Runtime, StateGraph, interrupt, task
 from durable_graph._runtime.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, asked, questions
 
@@ -142,6 +142,44 @@ async def test_a_node_that_is_tried_again_finds_no_earlier_one_at_work(
 
     assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": list(LONG)}
     assert calls.taken() == list(LONG)
+
+
+async def test_a_retry_that_another_stops_goes_on_as_the_attempt_that_it_was(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    attempts: list[int] = []
+    has_failed, is_mended = asyncio.Event(), False
+
+    async def flaky(state: Trail, runtime: Runtime) -> Trail:
+        attempts.append(runtime.execution_info.node_attempt)
+        if len(attempts) in (1, 3):
+            message = "no"
+            raise ConnectionError(message)
+        if not is_mended:
+            has_failed.set()
+            await asyncio.Event().wait()
+        return {"value": ["flaky"]}
+
+    async def fails_once(state: Trail) -> Trail:
+        nonlocal is_mended
+        await has_failed.wait()
+        if not is_mended:
+            is_mended = True
+            message = "no"
+            raise ConnectionError(message)
+        return {"value": ["mended"]}
+
+    again = RetryPolicy(initial_interval=0.0, jitter=False)
+    retried = StateGraph(Trail).add_node("flaky", flaky, retry_policy=again).add_edge(START, "flaky").compile()
+    failing = Calls().chain(("fails_once", fails_once)).compile()
+
+    async def call() -> list[Any]:
+        return list(await asyncio.gather(retried.ainvoke({"value": []}), failing.ainvoke({"value": []})))
+
+    graph = calling(call, saver, retry_policy=again)
+
+    assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": ["flaky", "mended"]}
+    assert attempts == [1, 2, 2, 3]
 
 
 async def test_one_that_nobody_waits_for_is_finished_with_its_node(saver: Checkpointer, durability: Durability) -> None:
