@@ -21,10 +21,13 @@ class AtWork:
     def __init__(self) -> None:
         self._runs: list[_Run] = []
         self._is_stopped = False
+        self._is_closed = False
 
     @contextmanager
     def begin(self, *, is_read: bool) -> Iterator[None]:
-        """Inside of it a run is at work."""
+        """Inside of it a run is at work. Raises `CancelledError` where all are over already: see `close`."""
+        if self._is_closed:
+            raise asyncio.CancelledError
         run = _Run(asyncio.current_task(), asyncio.get_running_loop().create_future(), is_read)
         self._runs.append(run)
         try:
@@ -36,6 +39,15 @@ class AtWork:
     def stop(self) -> None:
         """Those at work, and what is still begun, are to be cancelled: `over` does."""
         self._is_stopped = True
+
+    def close(self) -> None:
+        """None may begin any more. A stream's run begins a little later than the stream: its node may have ended."""
+        self._is_closed = True
+
+    @property
+    def are_left(self) -> bool:
+        """Whether any is at work."""
+        return bool(self._here())
 
     async def over(self) -> None:
         """Until none is at work. One whose events are read is cancelled: who left off reading would hold it up."""

@@ -144,6 +144,11 @@ class Calls:
         """Those at work, and what they still begin, are to be cancelled: `over` does."""
         self._is_stopped = True
 
+    @property
+    def are_left(self) -> bool:
+        """Whether any is at work."""
+        return any(not task.done() for task in self._running)
+
     async def over(self) -> None:
         """Until none is at work."""
         while left := [task for task in self._running if not task.done()]:

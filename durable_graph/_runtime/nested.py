@@ -12,6 +12,7 @@ import msgspec
 from durable_graph._engine.admit import admit
 from durable_graph._engine.restore import check_plan, restore
 from durable_graph._engine.state import State, initial_state
+from durable_graph._runtime.at_work import AtWork
 from durable_graph._runtime.audience import Audience, Both
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Nowhere, Told
@@ -43,6 +44,7 @@ class Nested(msgspec.Struct, frozen=True):
     """A call of a graph inside a node of another."""
 
     scope: Scope
+    graphs_at_work: AtWork
     topology: Topology
     run: Run
 
@@ -52,7 +54,7 @@ class Nested(msgspec.Struct, frozen=True):
 
     async def go(self, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
         """Run it. What is told of it goes to `audience` and to the outer run's."""
-        with self.scope.graphs_at_work.begin(is_read=audience.is_heard):
+        with self.graphs_at_work.begin(is_read=audience.is_heard):
             return await run_nested(self.scope, self.topology, persistence, self.run, cache, audience)
 
 
@@ -89,7 +91,7 @@ def nested_place(
     plain = {key: value for key, value in (config or {}).items() if key != "configurable"}
     run = read_run(plain, own, input=given, has_checkpointer=False, nodes=topology.nodes, defaults=defaults)
     merged = merged_config(outer.config, config)
-    return Nested(scope, topology, _within(outer, run, options, plain, merged or {}))
+    return Nested(scope, scope.graphs_at_work, topology, _within(outer, run, options, plain, merged or {}))
 
 
 def _within(outer: Run, run: Run, options: RunOptions, config: Config, merged: Config) -> Run:

@@ -193,20 +193,19 @@ class Scope(msgspec.Struct, eq=False):
 
     def forget_calls(self) -> None:
         """Another attempt begins: it counts its calls from the first again."""
-        self._calls = None
+        self._calls = self._graphs_at_work = None
         self.stopped_by.clear()
 
     @property
     def graphs_at_work(self) -> AtWork:
-        """The nested runs that it began, until they are over."""
+        """The nested runs that it begins, until they are over."""
         if self._graphs_at_work is None:
             self._graphs_at_work = AtWork()
         return self._graphs_at_work
 
     async def returned(self) -> None:
         """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
-        for begun in self._begun():
-            await begun.over()
+        await self._all_over()
         if self._calls is not None:
             self._calls.raise_unasked()
         if self.stopped_by:
@@ -217,27 +216,36 @@ class Scope(msgspec.Struct, eq=False):
 
         Where it asks, or is to go on later, that goes on to its own end or question. Otherwise it is stopped.
         """
-        begun = self._begun()
         if self._calls is not None:
             self._calls.unwinding()
-        if begun and isinstance(error, GraphInterrupt | Draining):
+        if not isinstance(error, GraphInterrupt | Draining):
+            await self._stop()
+        else:
             try:
-                await _all_over(begun)
+                await self._all_over()
             except asyncio.CancelledError:
-                await self._stop(begun)
+                await self._stop()
                 raise
-        elif begun:
-            await self._stop(begun)
         found: BaseException = error if self._calls is None else self._calls.came_to(error)
         return self._asking(found) if isinstance(found, GraphInterrupt) else found
 
     def _begun(self) -> list[Any]:
         return [each for each in (self._calls, self._graphs_at_work) if each is not None]
 
-    async def _stop(self, begun: list[Any]) -> None:
+    async def _all_over(self) -> None:
+        # Code that waited for one of them may begin another one, of the other kind.
+        while left := [each for each in self._begun() if each.are_left]:
+            for each in left:
+                await each.over()
+        if self._graphs_at_work is not None:
+            self._graphs_at_work.close()
+
+    async def _stop(self) -> None:
+        if not (begun := self._begun()):
+            return
         for each in begun:
             each.stop()
-        await finish(_all_over(begun), self.session.run.grace)
+        await finish(self._all_over(), self.session.run.grace)
 
     def _asking(self, *last: GraphInterrupt) -> GraphInterrupt:
         """All that it was to be unwound by, once."""
@@ -264,11 +272,6 @@ class Scope(msgspec.Struct, eq=False):
         outer = self.around or self.session.parent
         if outer is not None:
             outer._sign(is_heartbeat=is_heartbeat)
-
-
-async def _all_over(begun: list[Any]) -> None:
-    for each in begun:
-        await each.over()
 
 
 def _start_over(loop: asyncio.AbstractEventLoop | None, idle: asyncio.Timeout, seconds: float) -> None:

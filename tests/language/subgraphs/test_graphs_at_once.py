@@ -1,25 +1,14 @@
 """Graphs that one node runs at the same time, in tasks of its own: they end with the node, whatever ends it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from durable_graph import START, Checkpointer, Command, RetryPolicy, Runtime, StateGraph, interrupt, task
 from durable_graph._runtime.run import Durability
+from tests.language.subgraphs.at_once import LONG, calling
 from tests.language.trails import THREAD, Calls, Trail, asked, questions
-
-LONG = tuple(f"s{number}" for number in range(10))
-
-
-def calling(call: Callable[[], Awaitable[list[Any]]], saver: Checkpointer | None, **node: Any) -> Any:
-    """A graph whose only node returns the marks of the graphs that `call` runs."""
-
-    async def run(state: Trail) -> Trail:
-        return {"value": [mark for result in await call() for mark in result["value"]]}
-
-    return StateGraph(Trail).add_node("run", run, **node).add_edge(START, "run").compile(saver)
 
 
 class Late:
@@ -180,88 +169,6 @@ async def test_a_retry_that_another_stops_goes_on_as_the_attempt_that_it_was(
 
     assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": ["flaky", "mended"]}
     assert attempts == [1, 2, 2, 3]
-
-
-async def test_one_that_nobody_waits_for_is_finished_with_its_node(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
-    inner = calls.chain(*LONG).compile()
-    begun: list[asyncio.Task[Any]] = []
-
-    async def call() -> list[Any]:
-        begun.append(asyncio.create_task(inner.ainvoke({"value": []})))
-        await asyncio.sleep(0)
-        return []
-
-    assert await calling(call, saver).ainvoke({"value": []}, THREAD, durability=durability) == {"value": []}
-    assert calls.taken() == list(LONG)
-    assert await begun[0] == {"value": list(LONG)}
-
-
-async def test_what_one_asks_that_nobody_waits_for_is_asked(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
-    inner = calls.chain("x", "ask?").compile()
-    begun: list[asyncio.Task[Any]] = []
-
-    async def call() -> list[Any]:
-        begun.append(asyncio.create_task(inner.ainvoke({"value": []})))
-        await asyncio.sleep(0)
-        return []
-
-    graph = calling(call, saver)
-
-    assert questions(await graph.ainvoke({"value": []}, THREAD, durability=durability)) == ["ask?"]
-    await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
-    assert await begun[-1] == {"value": ["x", "ask=yes"]}
-    assert calls.taken() == ["x", "ask", "ask"]
-    await asyncio.wait(begun)
-
-
-async def test_whoever_begins_another_when_one_has_ended_is_waited_for(saver: Checkpointer) -> None:
-    calls = Calls()
-    first, second = calls.chain("a").compile(), calls.chain(*LONG).compile()
-    begun: list[asyncio.Task[Any]] = []
-
-    async def both() -> Any:
-        await first.ainvoke({"value": []})
-        return await second.ainvoke({"value": []})
-
-    async def call() -> list[Any]:
-        begun.append(asyncio.create_task(both()))
-        await asyncio.sleep(0)
-        return []
-
-    await calling(call, saver).ainvoke({"value": []}, THREAD)
-
-    assert calls.taken() == ["a", *LONG]
-    assert await begun[0] == {"value": list(LONG)}
-
-
-async def test_a_stream_that_was_not_read_to_its_end_ends_with_its_node(
-    saver: Checkpointer, durability: Durability
-) -> None:
-    calls = Calls()
-    is_waiting = asyncio.Event()
-
-    async def waits(state: Trail) -> Trail:
-        is_waiting.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            calls.note("ended")
-        return {}
-
-    inner = calls.chain("x", ("waits", waits)).compile()
-    kept: list[Any] = []
-
-    async def call() -> list[Any]:
-        kept.append(inner.astream({"value": []}))
-        await anext(kept[0])
-        await is_waiting.wait()
-        return []
-
-    assert await calling(call, saver).ainvoke({"value": []}, THREAD, durability=durability) == {"value": []}
-    assert calls.taken() == ["x", "ended"]
-    await kept[0].aclose()
 
 
 async def test_a_command_for_the_outer_graph_ends_the_other_first(saver: Checkpointer) -> None:
