@@ -87,9 +87,29 @@ def questions() -> StateGraph[Trail]:
     return _beside(one=_asks("one"), other=_asks("other"))
 
 
+def nested_questions() -> StateGraph[Trail]:
+    """Two questions at once inside a graph, and one in a task that is called beside it."""
+    inner = StateGraph(Trail)
+    inner.add_node("one", _asks("one")).add_edge(START, "one")
+    inner.add_node("other", _asks("other")).add_edge(START, "other")
+    graph = inner.compile(name="inner")
+
+    @task
+    async def ask() -> str:
+        return f"third {interrupt('third')}"
+
+    async def call(state: Trail) -> Trail:
+        asked = ask()
+        words = (await graph.ainvoke({"value": []}))["value"]
+        return {"value": [*words, await asked]}
+
+    return _beside(call=call)
+
+
 PLOTS = (
     Plot(side_by_side, ("quick", "slow", "side", "end")),
     Plot(nested, ("x", "y", "z", "side", "end")),
     Plot(calls, ("first", "second", "third", "side", "end")),
     Plot(questions, ("one yes", "other yes", "side", "end")),
+    Plot(nested_questions, ("one yes", "other yes", "third yes", "side", "end")),
 )
