@@ -6,7 +6,7 @@ again and calls something else is told so, in place of being handed the wrong re
 
 import asyncio
 import inspect
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.task import Argument, Task
-from durable_graph._runtime.calling import call_action
+from durable_graph._runtime.call import Call
+from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.remembered import found_in, keep_in, key_of
@@ -26,6 +27,7 @@ from durable_graph._runtime.unwinding import Draining, GraphInterrupt
 from durable_graph.checkpointing.digests import record_digest
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import DecodeError, ReplayMismatchError, UnstorableValueError
+from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.records import Rank, TaskRecord
@@ -73,39 +75,6 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(RecordedCall)
 
 
-class Call(asyncio.Task[Any]):
-    """A call at work. It knows whether anybody asked what it came to.
-
-    `is_told` says that its error reached the code that made it, whose business it has been since. `gather` asks for
-    errors that come too late for it as well, and drops them: asking alone tells nobody.
-    """
-
-    is_asked_for = False
-    is_told = False
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        self.is_asked_for = True
-        try:
-            return (yield from super().__await__())
-        except Exception:
-            self.is_told = True
-            raise
-
-    def result(self) -> Any:
-        """What it returned."""
-        self.is_asked_for = True
-        return super().result()
-
-    def exception(self) -> BaseException | None:
-        """What it raised."""
-        self.is_asked_for = True
-        return super().exception()
-
-    def failure(self) -> BaseException | None:
-        """What it raised, for who looks after it and does not ask for its result."""
-        return None if self.cancelled() else super().exception()
-
-
 class Calls:
     """The calls that a task makes, over all attempts at it in this process."""
 
@@ -136,7 +105,8 @@ class Calls:
         """The call, begun. Its position is that of this call of `start`, whatever order the calls end in."""
         position = self._count
         self._count += 1
-        running = Call(self._perform(scope, position, definition, _given(definition, args, kwargs)))
+        name = f"task {definition.name!r}, call {position + 1} of {scope.node!r}"
+        running = Call(self._perform(scope, position, definition, _given(definition, args, kwargs)), name=name)
         self._running.append(running)
         return running
 
@@ -171,11 +141,12 @@ class Calls:
 
     def came_to(self, error: BaseException) -> BaseException:
         """What the code that made them came to with `error`: what failed beside a question and was not told it."""
-        if isinstance(error, GraphInterrupt | Draining):
-            for task in self._running:
-                failure = task.failure()
-                if isinstance(failure, Exception) and not task.is_told:
+        for task in self._running:
+            failure = task.failure()
+            if isinstance(failure, Exception) and failure is not error and not task.is_told:
+                if isinstance(error, GraphInterrupt | Draining):
                     return failure
+                error.add_note(f"{task.get_name()}, failed as well: {shown(failure)}")
         return error
 
     async def _perform(self, scope: Scope, position: int, definition: Definition, given: "_Given") -> Any:
@@ -187,8 +158,12 @@ class Calls:
         inner = self._scope(scope, position, definition)
         try:
             await tell_call_started(inner, (given.args, given.kwargs))
-            value = await self._cached(inner, definition, given)
-            standing = await self._record(position, definition, arguments, value)
+            called = await self._cached(inner, definition, given)
+            # What was cancelled after it had come to a result is kept, or would be done again.
+            record = self._record(position, definition, arguments, called.result)
+            standing = await finish(record, self._session.run.grace)
+            if called.cancelled is not None:
+                raise called.cancelled
         except GraphInterrupt as asked:
             scope.stopped_by.append(asked)
             raise
@@ -196,6 +171,7 @@ class Calls:
             error.add_note(f"in task {definition.name!r}, call {position + 1} of {scope.node!r}")
             await tell_call_failed(inner, error)
             raise
+        value = called.result
         if standing is not None:
             value = self._replayed(scope, position, definition, arguments, standing)
         await tell_call_finished(inner, value)
@@ -224,7 +200,7 @@ class Calls:
         self._nested[position].begin()
         return self._nested[position]
 
-    async def _cached(self, inner: Scope, definition: Definition, given: "_Given") -> Any:
+    async def _cached(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
         cache, policy = self._session.cache, definition.cache
         if cache is None or policy is None:
             return await self._run(inner, definition, given)
@@ -235,14 +211,14 @@ class Calls:
         key = key_of(topology, definition.name, definition.action, CachePolicy(ttl=policy.ttl), called)
         found = await found_in(cache, key)
         if found is not None:
-            return _value_of(topology, definition, _decode(found))
-        value = await self._run(inner, definition, given)
-        data, is_declared = _encoded(topology, definition, value)
+            return Called(_value_of(topology, definition, _decode(found)))
+        called = await self._run(inner, definition, given)
+        data, is_declared = _encoded(topology, definition, called.result)
         kept = _encoder.encode(RecordedCall(definition.name, b"", data, is_declared))
         await keep_in(cache, key, kept, policy.ttl)
-        return value
+        return called
 
-    async def _run(self, inner: Scope, definition: Definition, given: "_Given") -> Any:
+    async def _run(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
         token = current.set(inner)
         try:
             async with self._gate(inner.depth):
@@ -254,6 +230,8 @@ class Calls:
                         wait = retry_after(definition.retry, error, inner.number)
                         if wait is None:
                             raise
+                        if self._session.is_stopped():
+                            raise asyncio.CancelledError from error
                     await asyncio.sleep(wait)
                     inner.number, inner.asked, inner.graphs = inner.number + 1, 0, 0
         finally:
@@ -303,7 +281,7 @@ class Calls:
         )
         record = msgspec.structs.replace(record, digest=record_digest(journal.thread.origin, record))
         await session.shared.durability.flush()
-        (standing,) = await finish(journal.save_records((record,)), session.run.grace)
+        (standing,) = await journal.save_records((record,))
         self._recorded[position] = stood = _decode(standing.value)
         return None if standing == record else stood
 
@@ -350,7 +328,7 @@ def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall
     return (codec or topology.argument).decode(recorded.value)
 
 
-async def _once(inner: Scope, definition: Definition, given: _Given) -> Any:
+async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:
     inner.forget_calls()
     call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
     try:
@@ -361,9 +339,7 @@ async def _once(inner: Scope, definition: Definition, given: _Given) -> Any:
         if found is error:
             raise
         raise found from None
-    if called.cancelled is not None:
-        raise called.cancelled
-    return called.result
+    return called
 
 
 def digest_of(topology: Topology, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
@@ -394,5 +370,4 @@ def _decode(data: bytes) -> RecordedCall:
     try:
         return _decoder.decode(data)
     except msgspec.DecodeError as error:
-        what = "the record of a call"
-        raise DecodeError(what, str(error)) from error
+        raise DecodeError("the record of a call", str(error)) from error

@@ -1,6 +1,7 @@
 """Tasks end with what called them, whatever ends that."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -76,3 +77,32 @@ async def test_one_that_cleans_up_is_waited_for_however_often_its_run_is_cancell
     with pytest.raises(asyncio.CancelledError):
         await run
     assert calls.taken() == ["cleaned"]
+
+
+@pytest.mark.filterwarnings("error")
+async def test_what_fails_beside_its_caller_is_noted_on_the_caller_s_error(saver: Checkpointer) -> None:
+    unheard: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+
+    @task
+    async def breaks() -> None:
+        raise LookupError("no stock")
+
+    @task
+    async def asks() -> Any:
+        return interrupt("ask?")
+
+    @entrypoint(checkpointer=saver)
+    async def program(_: object) -> None:
+        begun = [breaks(), asks()]
+        while not all(each.done() for each in begun):
+            await asyncio.sleep(0)
+        raise ValueError("no money")
+
+    with pytest.raises(ValueError, match="no money") as raised:
+        await program.ainvoke("go", THREAD)
+
+    notes = raised.value.__notes__
+    assert any("task 'breaks', call 1 of 'program', failed as well: LookupError: no stock" in note for note in notes)
+    gc.collect()
+    assert unheard == []
