@@ -94,9 +94,7 @@ async def test_what_fails_beside_its_caller_is_noted_on_the_caller_s_error(saver
 
     @entrypoint(checkpointer=saver)
     async def program(_: object) -> None:
-        begun = [breaks(), asks()]
-        while not all(each.done() for each in begun):
-            await asyncio.sleep(0)
+        await asyncio.wait([breaks(), asks()])
         raise ValueError("no money")
 
     with pytest.raises(ValueError, match="no money") as raised:
