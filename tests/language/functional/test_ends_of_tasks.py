@@ -94,7 +94,7 @@ async def test_what_fails_beside_its_caller_is_noted_on_the_caller_s_error(saver
 
     @entrypoint(checkpointer=saver)
     async def program(_: object) -> None:
-        await asyncio.wait([breaks(), asks()])
+        await asyncio.wait([asyncio.ensure_future(begun) for begun in (breaks(), asks())])
         raise ValueError("no money")
 
     with pytest.raises(ValueError, match="no money") as raised:
