@@ -162,8 +162,6 @@ class Calls:
             # What was cancelled after it had come to a result is kept, or would be done again.
             record = self._record(position, definition, arguments, called.result)
             standing = await finish(record, self._session.run.grace)
-            if called.cancelled is not None:
-                raise called.cancelled
         except GraphInterrupt as asked:
             scope.stopped_by.append(asked)
             raise
@@ -171,6 +169,8 @@ class Calls:
             error.add_note(f"in task {definition.name!r}, call {position + 1} of {scope.node!r}")
             await tell_call_failed(inner, error)
             raise
+        if called.cancelled is not None:
+            raise called.cancelled
         value = called.result
         if standing is not None:
             value = self._replayed(scope, position, definition, arguments, standing)
@@ -212,11 +212,11 @@ class Calls:
         found = await found_in(cache, key)
         if found is not None:
             return Called(_value_of(topology, definition, _decode(found)))
-        called = await self._run(inner, definition, given)
-        data, is_declared = _encoded(topology, definition, called.result)
+        ended = await self._run(inner, definition, given)
+        data, is_declared = _encoded(topology, definition, ended.result)
         kept = _encoder.encode(RecordedCall(definition.name, b"", data, is_declared))
         await keep_in(cache, key, kept, policy.ttl)
-        return called
+        return ended
 
     async def _run(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
         token = current.set(inner)

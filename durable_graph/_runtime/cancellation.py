@@ -11,9 +11,9 @@ import anyio
 T = TypeVar("T")
 
 
-def cancellations() -> int:
-    """How often the current task was cancelled, as far as nobody took it back."""
-    task = asyncio.current_task()
+def cancellations(of: "asyncio.Task[object] | None" = None) -> int:
+    """How often a task, by default the current one, was cancelled, as far as nobody took it back."""
+    task = asyncio.current_task() if of is None else of
     return task.cancelling() if task is not None else 0
 
 

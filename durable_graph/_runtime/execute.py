@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from functools import partial
 
 import anyio.lowlevel
 import msgspec
@@ -29,6 +29,7 @@ from durable_graph._runtime.cancellation import cancellations, wind_up
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Session
+from durable_graph._runtime.siblings import Siblings
 from durable_graph._runtime.telling import id_of, started_event, task_events
 from durable_graph._runtime.unwinding import Draining
 from durable_graph.errors import StepTimeoutError
@@ -52,34 +53,6 @@ class Executed(msgspec.Struct, frozen=True):
     waiting: tuple[Outcome, ...] = ()
 
 
-@dataclass(slots=True)
-class _Siblings:
-    """The tasks of a superstep while they run. `left` have not come to anything yet.
-
-    What stops them is not an error that leaves one of them: for that, Python 3.11 cancels the task that the group is
-    in, which is the caller's, and does not take it back.
-    """
-
-    left: int
-    gate: asyncio.Semaphore | None
-    running: list[asyncio.Task[None]] = field(default_factory=list)
-    raised: list[BaseException] = field(default_factory=list)
-    finished: list[Outcome] = field(default_factory=list)
-    drained: Draining | None = None
-    is_recording: bool = False
-    is_stopped: bool = False
-
-    def stop(self) -> None:
-        """Cancel those that still run, once all have begun: what fails at once is told of every one of them."""
-        if not self.is_stopped:
-            self.is_stopped = True
-            asyncio.get_running_loop().call_soon(self._cancel)
-
-    def _cancel(self) -> None:
-        for task in self.running:
-            task.cancel()
-
-
 class Superstep(msgspec.Struct):
     """One superstep being run."""
 
@@ -88,6 +61,7 @@ class Superstep(msgspec.Struct):
     recorded: dict[Key, Outcome]
     attempted: dict[Key, Attempted] = msgspec.field(default_factory=dict)
     saved: dict[Key, Outcome] = msgspec.field(default_factory=dict)
+    siblings: Siblings | None = None
 
     async def run(self) -> Executed:
         """Run what is not done yet, and can go on.
@@ -104,6 +78,7 @@ class Superstep(msgspec.Struct):
         if not open_tasks:
             return self._executed()
         being_cancelled = cancellations()
+        self.session.superstep_is_stopped = partial(self._is_stopped, asyncio.current_task(), being_cancelled)
         await self._run_in_time(open_tasks)
         is_cancelled = cancellations() > being_cancelled
         if not is_cancelled and self._have_succeeded(open_tasks):
@@ -114,6 +89,8 @@ class Superstep(msgspec.Struct):
         if isinstance(error, asyncio.CancelledError):
             # No node failed: the thread stays one that runs, which is how it is found to be resumed.
             await self._save_rest_of(error)
+            # An anyio scope takes back no cancellation but its own.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             raise error
         if error is not None:
             await self._save_rest("failed")
@@ -122,10 +99,13 @@ class Superstep(msgspec.Struct):
         if is_cancelled:
             late = asyncio.CancelledError()
             await self._save_rest_of(late)
-            # An anyio scope takes back no cancellation but its own.
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise late
         return await self._over()
+
+    def _is_stopped(self, runner: "asyncio.Task[object] | None", being_cancelled: int) -> bool:
+        is_sibling_to_blame = self.siblings is not None and self.siblings.is_stopped
+        return is_sibling_to_blame or cancellations(runner) > being_cancelled
 
     async def _over(self) -> Executed:
         own = self._executed()
@@ -186,7 +166,7 @@ class Superstep(msgspec.Struct):
             raise
 
     async def _run_alone(self, task: Task) -> None:
-        self.attempted[task.key] = await self._attempt(task, None)
+        self.attempted[task.key] = await self._attempt(task)
 
     def _needs_a_task_of_its_own(self, task: Task) -> bool:
         """Whether what the node does to the asyncio task that it runs in could be taken for a cancellation of the run.
@@ -198,7 +178,8 @@ class Superstep(msgspec.Struct):
 
     async def _run_group(self, tasks: Sequence[Task]) -> None:
         limit = self.session.run.max_concurrency
-        siblings = _Siblings(left=len(tasks), gate=None if limit is None else asyncio.Semaphore(limit))
+        siblings = Siblings(left=len(tasks), gate=None if limit is None else asyncio.Semaphore(limit))
+        self.siblings = siblings
         async with asyncio.TaskGroup() as group:
             siblings.running.extend(group.create_task(self._run_among(group, siblings, task)) for task in tasks)
         if siblings.raised:
@@ -213,9 +194,9 @@ class Superstep(msgspec.Struct):
         if siblings.drained is not None and not has_failed:
             raise siblings.drained
 
-    async def _run_among(self, group: asyncio.TaskGroup, siblings: "_Siblings", task: Task) -> None:
+    async def _run_among(self, group: asyncio.TaskGroup, siblings: Siblings, task: Task) -> None:
         try:
-            result = await self._attempt(task, siblings.gate)
+            result = await self._attempt(task)
             self.attempted[task.key] = result
             siblings.left -= 1
             if result.error is not None:
@@ -234,7 +215,7 @@ class Superstep(msgspec.Struct):
             siblings.raised.append(error)
             siblings.stop()
 
-    async def _record(self, siblings: "_Siblings") -> None:
+    async def _record(self, siblings: Siblings) -> None:
         """Record what has finished while others run; what finishes meanwhile is recorded together, after that.
 
         With the last of them nothing is left to wait for: their superstep's commit is about to record it.
@@ -270,7 +251,7 @@ class Superstep(msgspec.Struct):
                 number = attempt_number(self.recorded.get(task.key))
                 self.attempted[task.key] = Attempted(Failed(task, number, shown(failure)), failure)
 
-    async def _attempt(self, task: Task, gate: asyncio.Semaphore | None) -> Attempted:
+    async def _attempt(self, task: Task) -> Attempted:
         """What the task comes to, after as many attempts as its policies allow."""
         previous = self.recorded.get(task.key)
         trial = new_trial()
@@ -280,7 +261,7 @@ class Superstep(msgspec.Struct):
             elif trial.pause:
                 await asyncio.sleep(trial.pause)
             # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
-            async with gate or nullcontext():
+            async with (self.siblings and self.siblings.gate) or nullcontext():
                 if task.node != START and self.session.shared.audience.is_heard:
                     await self.session.shared.audience.tell(started_event(self.session, self.state, task, previous))
                 result = await attempt(self.session, self.state, task, previous, trial)
@@ -291,6 +272,9 @@ class Superstep(msgspec.Struct):
                 return Attempted(result.outcome, error)
             if again is None:
                 return result
+            if self.session.is_stopped():
+                # What made an error of its cancellation, or failed in its thread meanwhile, is not tried again now.
+                return Attempted(again, asyncio.CancelledError())
             (previous,) = await self._save([again])
             if not isinstance(previous, Failed | Handling):
                 # Another process got further with it.

@@ -82,6 +82,11 @@ class Session:
     at: Position | None = None
     last_step: int = 0
     gates: dict[int, asyncio.Semaphore] = field(default_factory=dict)
+    superstep_is_stopped: Callable[[], bool] = bool
+
+    def is_stopped(self) -> bool:
+        """Whether what runs now is to end, whatever it makes of its cancellation: nothing is tried again any more."""
+        return self.superstep_is_stopped() or (self.parent is not None and self.parent.session.is_stopped())
 
     @property
     def max_value_bytes(self) -> int | None:
