@@ -47,7 +47,7 @@ class Awaiting(Protocol[ResultT]):
         ...
 
     def cancel(self) -> bool:
-        """Stop it. Nothing is recorded of it then."""
+        """Stop it. Nothing is recorded of it then, unless it comes to a result all the same, as in a thread it does."""
         ...
 
 
