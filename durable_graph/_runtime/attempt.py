@@ -124,7 +124,8 @@ async def route_as(session: Session, state: State, task: Task, values: Any, tria
 def _scope(session: Session, state: State, task: Task, previous: Outcome | None, trial: Trial) -> Scope:
     journal = session.shared.journal
     answers = {answer.id: answer.value for answer in answers_of(previous)}
-    is_fresh = trial.is_first and previous is None and (journal is None or task.born > journal.opened_at)
+    is_first = trial.is_first and previous is None and task.born > session.resumed_at
+    is_fresh = is_first and (journal is None or task.born > journal.opened_at)
     trial.is_first = False
     return Scope(
         session=session,

@@ -240,6 +240,7 @@ async def _go(session: Session, found: Rest | None) -> Ended:
         # Memory per thread: another call begins, with what the one before it left.
         return await _accept(session, state, recorded)
     session.at = found.at
+    session.resumed_at = state.no
     if not state.plan:
         return Ended(state, {}, state.values)
     check_plan(session.topology, journal.thread.thread, state, recorded)

@@ -66,7 +66,7 @@ class Session:
     """One graph being run, in one namespace. `parent` is the code that called it, where it is nested.
 
     `path` are the names of the nodes that it is nested in. `caller` tells the calls of a namespace that outlives them
-    apart.
+    apart. A nested run that another attempt of its caller had begun goes on at the checkpoint `resumed_at`.
     """
 
     topology: Topology
@@ -81,6 +81,7 @@ class Session:
     cache: Cache | None = None
     at: Position | None = None
     last_step: int = 0
+    resumed_at: int = 0
     gates: dict[int, asyncio.Semaphore] = field(default_factory=dict)
     superstep_is_stopped: Callable[[], bool] = bool
 

@@ -171,6 +171,42 @@ async def test_a_retry_that_another_stops_goes_on_as_the_attempt_that_it_was(
     assert attempts == [1, 2, 2, 3]
 
 
+async def test_what_another_stops_does_not_make_its_calls_again(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    is_waiting, is_mended = asyncio.Event(), False
+
+    @task
+    async def once() -> str:
+        calls.note("once")
+        return "once"
+
+    async def waits(state: Trail) -> Trail:
+        found = await once()
+        is_waiting.set()
+        if not is_mended:
+            await asyncio.Event().wait()
+        return {"value": [found]}
+
+    async def fails_once(state: Trail) -> Trail:
+        nonlocal is_mended
+        await is_waiting.wait()
+        if not is_mended:
+            is_mended = True
+            message = "no"
+            raise ConnectionError(message)
+        return {"value": ["mended"]}
+
+    waiting, failing = calls.chain(("waits", waits)).compile(), calls.chain(("fails_once", fails_once)).compile()
+
+    async def call() -> list[Any]:
+        return list(await asyncio.gather(waiting.ainvoke({"value": []}), failing.ainvoke({"value": []})))
+
+    graph = calling(call, saver, retry_policy=RetryPolicy(initial_interval=0.0, jitter=False))
+
+    assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": ["once", "mended"]}
+    assert calls.taken() == ["once"]
+
+
 async def test_a_command_for_the_outer_graph_ends_the_other_first(saver: Checkpointer) -> None:
     calls = Calls()
     is_waiting = asyncio.Event()
