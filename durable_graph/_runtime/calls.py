@@ -108,6 +108,8 @@ class Calls:
         name = f"task {definition.name!r}, call {position + 1} of {scope.node!r}"
         running = Call(self._perform(scope, position, definition, _given(definition, args, kwargs)), name=name)
         self._running.append(running)
+        if scope.is_too_late():
+            running.cancel()
         return running
 
     def stop(self) -> None:

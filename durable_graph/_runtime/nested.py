@@ -4,6 +4,7 @@ Its supersteps are committed like those of any graph. When its caller runs again
 that had ended is not run again.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -54,6 +55,8 @@ class Nested(msgspec.Struct, frozen=True):
 
     async def go(self, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
         """Run it. What is told of it goes to `audience` and to the outer run's."""
+        if self.scope.is_too_late():
+            raise asyncio.CancelledError
         with self.graphs_at_work.begin(is_read=audience.is_heard):
             return await run_nested(self.scope, self.topology, persistence, self.run, cache, audience)
 
@@ -217,7 +220,7 @@ async def _check_same_graph(session: Session, scope: Scope, rest: Rest, nodes: C
             return
     raise ReplayMismatchError(
         f"node {scope.node!r}",
-        position=scope.graphs - 1,
+        position=int(session.caller.removeprefix(scope.ns).removeprefix("|") or 0),
         recorded=_described(rest.graph, nodes),
         called=_described(topology.name, topology.nodes),
         is_memory=is_memory,

@@ -158,6 +158,8 @@ class Scope(msgspec.Struct, eq=False):
     around: "Scope | None" = None
     stopped_by: list[GraphInterrupt] = msgspec.field(default_factory=list)
     """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
+    runner: "asyncio.Task[object] | None" = msgspec.field(default_factory=asyncio.current_task)
+    """The asyncio task that its code runs in."""
     _calls: Any = None
     _graphs_at_work: AtWork | None = None
     _task_id: str | None = None
@@ -201,6 +203,13 @@ class Scope(msgspec.Struct, eq=False):
         """Another attempt begins: it counts its calls from the first again."""
         self._calls = self._graphs_at_work = None
         self.stopped_by.clear()
+
+    def is_too_late(self) -> bool:
+        """Whether an asyncio task of the code's own is to begin nothing more, because the run was stopped.
+
+        One before it may have been cancelled before it began, and this would be taken for what that was to call.
+        """
+        return self.session.is_stopped() and asyncio.current_task() is not self.runner
 
     @property
     def graphs_at_work(self) -> AtWork:

@@ -1,11 +1,22 @@
 """Graphs that one node runs at the same time, in tasks of its own: they end with the node, whatever ends it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, RetryPolicy, Runtime, StateGraph, interrupt, task
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    ReplayMismatchError,
+    RetryPolicy,
+    Runtime,
+    StateGraph,
+    interrupt,
+    task,
+)
 from durable_graph._runtime.run import Durability
 from tests.language.subgraphs.at_once import LONG, calling
 from tests.language.trails import THREAD, Calls, Trail, asked, questions
@@ -260,6 +271,68 @@ async def test_a_run_that_is_cancelled_leaves_none_at_work(saver: Checkpointer, 
         await run
     assert calls.taken() == ["x", "ended"]
     assert begun[0].cancelled()
+
+
+async def test_one_that_begins_after_the_run_was_cancelled_does_not_take_the_place_of_one_before(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls = Calls()
+    one, other = calls.chain("x").compile(), calls.chain("y").compile()
+
+    @task
+    async def first() -> dict[str, list[str]]:
+        return {"value": ["first"]}
+
+    @task
+    def second() -> dict[str, list[str]]:
+        return {"value": ["second"]}
+
+    async def called(what: Callable[[], Awaitable[Any]]) -> Any:
+        return await what()
+
+    runs: list[asyncio.Task[Any]] = []
+
+    async def call() -> list[Any]:
+        begun = [
+            asyncio.create_task(called(what))
+            for what in (
+                lambda: one.ainvoke({"value": []}),
+                first,
+                lambda: other.ainvoke({"value": []}),
+                second,
+            )
+        ]
+        if len(runs) == 1:
+            # The first two are cancelled before they begin: they are being waited for.
+            runs[0].cancel()
+            runs.append(runs[0])
+            await asyncio.gather(*begun[:2])
+        return [await each for each in begun]
+
+    graph = calling(call, saver)
+    runs.append(asyncio.create_task(graph.ainvoke({"value": []}, THREAD, durability=durability)))
+    with pytest.raises(asyncio.CancelledError):
+        await runs[0]
+    assert calls.taken() == []
+
+    assert await graph.ainvoke(None, THREAD, durability=durability) == {"value": ["x", "first", "y", "second"]}
+    assert sorted(calls.taken()) == ["x", "y"]
+
+
+async def test_another_one_in_the_place_of_one_is_told_by_its_place(saver: Checkpointer) -> None:
+    calls = Calls()
+    graphs = [calls.chain("ask?").compile(), calls.chain("x").compile(), calls.chain("same").compile()]
+
+    async def call() -> list[Any]:
+        return list(await asyncio.gather(*(graph.ainvoke({"value": []}) for graph in graphs)))
+
+    graph = calling(call, saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    graphs[1] = calls.chain("y").compile()
+
+    with pytest.raises(ReplayMismatchError) as raised:
+        await graph.ainvoke(Command(resume="yes"), THREAD)
+    assert raised.value.position == 1
 
 
 async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_work(saver: Checkpointer) -> None:
