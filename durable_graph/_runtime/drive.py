@@ -10,6 +10,7 @@ would have.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -80,14 +81,14 @@ async def drive(session: Session, state: State, recorded: Recorded, *, passes_br
             executed = await superstep.run()
             step = None if executed.waiting else await _finish_superstep(session, state, superstep, executed)
         except BaseException:
-            session.at = Position(state, superstep.so_far())
+            if session.at.state is state:
+                session.move(state, superstep.so_far())
             raise
         if step is None:
-            session.at = Position(state, superstep.so_far())
+            session.move(state, superstep.so_far())
             waiting = {outcome.task.key: outcome for outcome in executed.waiting}
             return await _stopped(session, state, {**superstep.so_far(), **waiting})
-        state, recorded = step.state, {stop.task.key: stop for stop in step.stops}
-        session.at = Position(state, recorded)
+        state, recorded = step.state, _recorded(step)
         session.forget_nested(executed.done)
         if step.is_stopped:
             return await _stopped(session, state, recorded)
@@ -135,7 +136,10 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
         step = await _applied(session, state, superstep, executed)
         events = [*task_events(session, state, executed.riding), *committed_events(session, step)]
         try:
-            is_committed = await durability.commit(session.ledger, step, Told(session.shared.audience, events))
+            taken_on = partial(session.move, step.state, _recorded(step))
+            is_committed = await durability.commit(
+                session.ledger, step, Told(session.shared.audience, events, taken_on)
+            )
         except (UnstorableValueError, ValueTooLargeError) as error:
             # What a reducer made of the writes. They themselves can be stored, and are.
             await durability.save(session.ledger, executed.riding, superstep.told_of, "failed")
@@ -175,6 +179,10 @@ async def _applied(session: Session, state: State, superstep: Superstep, execute
         is_stopped=is_stopped and bool(after.plan),
         caller=session.caller,
     )
+
+
+def _recorded(step: Step) -> Recorded:
+    return {stop.task.key: stop for stop in step.stops}
 
 
 def _untold(outcomes: object) -> Told:

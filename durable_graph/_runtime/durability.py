@@ -21,10 +21,15 @@ from durable_graph.records import Status, checkpoint_id
 
 
 class Told(msgspec.Struct, frozen=True):
-    """Events, and whom they are for."""
+    """Events, and whom they are for.
+
+    `taken_on` is called when a superstep's commit cannot be stopped any more: what cancels the call after that, while
+    it waits, does not undo it.
+    """
 
     audience: Audience
     events: Sequence[AnyEvent]
+    taken_on: Callable[[], object] = bool
 
     async def go(self, *, provisional: bool = False) -> None:
         """Tell them, in order."""
@@ -69,6 +74,7 @@ class Nowhere:
     """Without a checkpointer: nothing is kept, everything is published at once."""
 
     async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        told.taken_on()
         await told.go()
         return True
 
@@ -96,10 +102,16 @@ class Sync:
         self._grace = grace
 
     async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
-        if not await finish(self._journal.commit((_kept(ledger), step)), self._grace):
+        if not await finish(self._committed(_kept(ledger), step, told), self._grace):
             return False
         await told.go()
         return True
+
+    async def _committed(self, ledger: Ledger, step: Step, told: Told) -> bool:
+        is_committed = await self._journal.commit((ledger, step))
+        if is_committed:
+            told.taken_on()
+        return is_committed
 
     async def save(
         self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
@@ -148,7 +160,7 @@ class Async:
         self._failure: BaseException | None = None
 
     async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
-        await self._enqueue(_Commit(_kept(ledger), step, told))
+        await self._enqueue(_Commit(_kept(ledger), step, told), told.taken_on)
         return True
 
     async def save(
@@ -168,10 +180,11 @@ class Async:
     async def catch_up(self) -> None:
         await self.settle()
 
-    async def _enqueue(self, item: _Commit | _Save) -> None:
+    async def _enqueue(self, item: _Commit | _Save, taken_on: Callable[[], object] = bool) -> None:
         self._raise_failure()
         # Taken on before any wait: a cancellation while waiting for room must not lose it.
         self._queue.append(item)
+        taken_on()
         if self._sender is None or self._sender.done():
             self._sender = asyncio.ensure_future(self._send())
         while len(self._queue) > self._backlog and self._failure is None:
@@ -229,6 +242,7 @@ class Exit:
         held = self._held.get(own.ns)
         self._held[own.ns] = own, step if held is None else joined(held[1], step)
         self._outcomes.pop(own.ns, None)
+        told.taken_on()
         await told.go(provisional=True)
         return True
 

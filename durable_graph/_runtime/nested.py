@@ -6,6 +6,7 @@ that had ended is not run again.
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -257,7 +258,8 @@ async def _accept(session: Session, state: State, recorded: Recorded) -> Ended:
     while True:
         admitted = admit(session.topology, state, recorded, writes, session.reserve(state), routes)
         step = input_step(session, admitted, state.no)
-        told = Told(session.shared.audience, committed_events(session, step))
+        taken_on = partial(session.move, admitted.state, {})
+        told = Told(session.shared.audience, committed_events(session, step), taken_on)
         if await session.shared.durability.commit(session.ledger, step, told):
             return await drive(session, admitted.state, {})
         recorded = await adopt(session, state)

@@ -99,6 +99,10 @@ class Session:
         """The namespace as events tell it."""
         return tuple(self.ns.split("|")) if self.ns else ()
 
+    def move(self, state: State, recorded: dict[Key, Outcome]) -> None:
+        """It is at this state from here on, also for an attempt of its caller that comes after this one."""
+        self.at = Position(state, recorded)
+
     def reserve(self, state: State) -> int:
         """The number of the checkpoint that follows `state`: after it, and after all that the thread ever had."""
         if self.ledger is None or self.shared.journal is None:
