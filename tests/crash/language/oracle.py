@@ -44,8 +44,15 @@ class _Oracle:
             yield f"the final state differs: {got.state} instead of {wanted.state}"
         wanted_done = Counter(self._undisturbed.labels.get(spot) for spot in wanted.done)
         got_done = Counter(self._labels.get(spot) for spot in got.done)
-        yield from (f"{label!r} is missing" for label in wanted_done - got_done)
-        yield from (f"{label!r} is there twice" for label in got_done - wanted_done)
+        # With "exit", which supersteps have a checkpoint of their own is a matter of what else was written meanwhile.
+        is_joined = self._mode == "exit"
+        ended = {said.label for life in self._survived.lives for said in life.said if said.moment == "end"}
+        for label in wanted_done - got_done:
+            if not is_joined or label not in ended:
+                yield f"{label!r} is missing"
+        for label in got_done - wanted_done:
+            if not is_joined or got_done[label] > 1:
+                yield f"{label!r} is there twice"
         if len(got.answers) != len(wanted.answers):
             yield f"{len(got.answers)} answers are kept instead of {len(wanted.answers)}"
 
