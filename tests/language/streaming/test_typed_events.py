@@ -245,13 +245,12 @@ async def test_every_event_of_a_task_names_the_same_task_and_its_attempt(
 
     about = [event for event in told if hasattr(event, "task_id")]
     assert len({(each.task_id, each.node, each.step) for each in about}) == 1
-    tried = [event for event in about if not isinstance(event, CustomEvent | MessageEvent)]
-    assert [(type(each).__name__, each.attempt) for each in tried] == [
-        ("TaskStarted", 1),
+    # With "async" an attempt may begin before the failure of the one before it is durable, and told.
+    assert [each.attempt for each in of(TaskStarted, about)] == [1, 2, 2]
+    ended = [event for event in about if not isinstance(event, TaskStarted | CustomEvent | MessageEvent)]
+    assert [(type(each).__name__, each.attempt) for each in ended] == [
         ("TaskFailed", 1),
-        ("TaskStarted", 2),
         ("TaskInterrupted", 2),
-        ("TaskStarted", 2),
         ("TaskFinished", 2),
     ]
 
