@@ -1,0 +1,36 @@
+"""A nested graph is called with another input than before the crash (a time, a random number)."""
+
+from typing import TypedDict
+
+from durable_graph import ReplayMismatchError
+from tests.cases._case import one_node, outcome, run, shown
+
+
+class State(TypedDict, total=False):
+    asked: str
+    res: str
+
+
+async def case(store):
+    attempts = 0
+    child = one_node(State, lambda s: {"res": s["asked"].upper()}).compile()
+
+    async def node(s):
+        nonlocal attempts
+        attempts += 1
+        asked = f"attempt-{attempts}"
+        res = (await child.ainvoke({"asked": asked}))["res"]
+        if attempts == 1:
+            raise RuntimeError("crash")
+        return {"asked": asked, "res": res}
+
+    async with store.saver() as saver:
+        graph = one_node(State, node).compile(saver)
+        await outcome(graph.ainvoke({}, thread_id="t"))
+        end = await outcome(graph.ainvoke(None, thread_id="t"))
+    is_right = isinstance(end, ReplayMismatchError) or (isinstance(end, dict) and end["res"] == end["asked"].upper())
+    return "ATTEMPT-2 for attempt-2, or ReplayMismatchError", shown(end), is_right
+
+
+STILL_WRONG = True
+run(case)

@@ -1,0 +1,34 @@
+"""A reducer inside of a union or of a type alias is dropped: the last write wins, without a word."""
+
+import operator
+from typing import Annotated, TypedDict
+
+from typing_extensions import TypeAliasType
+
+from durable_graph import GraphValidationError
+from tests.cases._case import one_node, run
+
+Log = Annotated[list[str], operator.add]
+SPELLINGS = {"control": Log, "Annotated | None": Log | None, "type alias": TypeAliasType("Alias", Log)}
+
+
+async def case(store):
+    ends = {}
+    async with store.saver() as saver:
+        for name, declared in SPELLINGS.items():
+            schema = TypedDict("State", {"log": declared}, total=False)
+            try:
+                graph = one_node(schema, lambda s: {"log": ["node"]}).compile(saver)
+            except GraphValidationError as error:
+                ends[name] = error
+                continue
+            ends[name] = (await graph.ainvoke({"log": ["input"]}, thread_id=name))["log"]
+    is_right = all(
+        end == ["input", "node"] or (isinstance(end, GraphValidationError) and name == "Annotated | None")
+        for name, end in ends.items()
+    )
+    return "['input', 'node'] each time (the union may be refused by compile)", ends, is_right
+
+
+STILL_WRONG = True
+run(case)

@@ -1,0 +1,27 @@
+"""NotRequired is ignored where annotations are postponed: Python's __required_keys__ does not know it then."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+from tests.cases._case import one_node, outcome, run, shown
+
+
+class Call(TypedDict):
+    name: str
+    args: NotRequired[dict[str, Any]]
+
+
+class State(TypedDict, total=False):
+    call: Call
+
+
+async def case(store):
+    async with store.saver() as saver:
+        graph = one_node(State, lambda s: {"call": {"name": "x"}}).compile(saver)
+        end = await outcome(graph.ainvoke({}, thread_id="t"))
+    return {"call": {"name": "x"}}, shown(end, 400), end == {"call": {"name": "x"}}
+
+
+STILL_WRONG = True
+run(case)

@@ -1,0 +1,27 @@
+"""`str | bytes`: compile raises msgspec's own TypeError."""
+
+from typing import TypedDict
+
+from durable_graph import GraphValidationError
+from tests.cases._case import one_node, run, shown
+
+
+class State(TypedDict, total=False):
+    text: str | bytes
+
+
+async def case(store):
+    async with store.saver() as saver:
+        try:
+            graph = one_node(State, lambda s: {}).compile(saver)
+        except Exception as error:
+            return "b'x' and 'x' kept apart", shown(error), isinstance(error, GraphValidationError)
+        found = []
+        for value in ("x", b"x"):
+            await graph.ainvoke({"text": value}, thread_id=repr(value))
+            found.append((await graph.aget_state(thread_id=repr(value))).values["text"])
+    return "b'x' and 'x' kept apart", found, found == ["x", b"x"]
+
+
+STILL_WRONG = True
+run(case)

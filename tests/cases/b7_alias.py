@@ -1,0 +1,20 @@
+"""A pydantic alias as an input key is refused, and the error does not say that there are aliases."""
+
+from tests.cases._case import one_node, outcome, run, shown
+
+
+async def case(store):
+    from pydantic import BaseModel, Field
+
+    class State(BaseModel):
+        user_name: str = Field(alias="userName")
+
+    async with store.saver() as saver:
+        graph = one_node(State, lambda s: {}).compile(saver)
+        end = await outcome(graph.ainvoke({"userName": "amy"}, thread_id="t"))
+    is_right = "alias" in str(end) if isinstance(end, Exception) else end["user_name"] == "amy"
+    return "the alias is understood, or the error says that it is the alias of user_name", shown(end, 400), is_right
+
+
+STILL_WRONG = True
+run(case, needs=("pydantic",))

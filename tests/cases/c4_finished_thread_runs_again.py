@@ -1,0 +1,31 @@
+"""The same start for an order that is done charges again; `if_finished="reject"` is the way to say 'once'."""
+
+from typing import TypedDict
+
+from durable_graph import DurableGraphError
+from tests.cases._case import one_node, outcome, run, shown
+
+
+class State(TypedDict, total=False):
+    order: str
+
+
+async def case(store):
+    charged = []
+
+    async def charge(s):
+        charged.append(s["order"])
+        return {}
+
+    async with store.saver() as saver:
+        graph = one_node(State, charge).compile(saver)
+        await graph.ainvoke({"order": "o-1"}, thread_id="o-1")
+        end = await outcome(graph.ainvoke({"order": "o-1"}, thread_id="o-1", if_finished="reject"))
+        if not isinstance(end, DurableGraphError):
+            await outcome(graph.ainvoke({"order": "o-1"}, thread_id="o-1"))
+    is_right = isinstance(end, DurableGraphError) and charged == ["o-1"]
+    return "charged once, the second start refused", f"charged {charged}; {shown(end)}", is_right
+
+
+STILL_WRONG = True
+run(case)

@@ -1,0 +1,28 @@
+"""A node runs a graph in a thread of its own, and that one asks: the parent goes on as if it had ended."""
+
+from typing import TypedDict
+
+from durable_graph import DurableGraphError, interrupt
+from tests.cases._case import one_node, outcome, run, shown
+
+
+class State(TypedDict, total=False):
+    n: int
+    child: int
+
+
+async def case(store):
+    async with store.saver() as saver:
+        child = one_node(State, lambda s: {"n": interrupt("how many?")}).compile(saver)
+
+        async def node(s):
+            return {"child": (await child.ainvoke({"n": 4}, thread_id="child"))["n"]}
+
+        graph = one_node(State, node).compile(saver)
+        end = await outcome(graph.ainvoke({"n": 4}, thread_id="parent"))
+    is_right = isinstance(end, DurableGraphError) or (isinstance(end, dict) and "__interrupt__" in end)
+    return "the parent waits too, or is told by an error", shown(end), is_right
+
+
+STILL_WRONG = True
+run(case)

@@ -1,0 +1,29 @@
+"""Copying the file while it is open restores to no threads at all; there is no `backup`, and no word on how to."""
+
+import shutil
+from typing import TypedDict
+
+from tests.cases._case import Store, one_node, outcome, run, shown
+
+
+class State(TypedDict, total=False):
+    n: int
+
+
+async def case(store):
+    target = Store("sqlite", str(store.path.parent / "restored"))
+    target.path.parent.mkdir()
+    async with store.saver() as saver:
+        await one_node(State, lambda s: {"n": 1}).compile(saver).ainvoke({}, thread_id="t")
+        if hasattr(saver, "backup"):
+            await saver.backup(target.path)
+        else:
+            shutil.copy(store.path, target.path)
+    async with target.saver() as saver:
+        found = await outcome(saver.list_threads())
+    is_right = isinstance(found, list) and [each.thread for each in found] == ["t"]
+    return "thread 't' in the copy, made by saver.backup(path)", shown(found), is_right
+
+
+STILL_WRONG = True
+run(case, kinds=("sqlite",))

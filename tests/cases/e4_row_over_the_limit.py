@@ -1,0 +1,22 @@
+"""`max_value_bytes` is looked at when a value is written, not when it is loaded."""
+
+from typing import TypedDict
+
+from durable_graph import DurableGraphError
+from tests.cases._case import one_node, outcome, run, shown
+
+
+class State(TypedDict, total=False):
+    text: str
+
+
+async def case(store):
+    async with store.saver() as saver:
+        await one_node(State, lambda s: {"text": "x" * 100_000}).compile(saver).ainvoke({}, thread_id="t")
+    async with store.saver(max_value_bytes=10_000) as saver:
+        end = await outcome(one_node(State, lambda s: {}).compile(saver).aget_state(thread_id="t"))
+    return "an error that names the limit", shown(end, 150), isinstance(end, DurableGraphError)
+
+
+STILL_WRONG = True
+run(case, kinds=("sqlite", "postgres"))
