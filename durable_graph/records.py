@@ -4,17 +4,24 @@ Nothing here knows a user's type. Numbers (`no`) count the checkpoints of one th
 `0` stands for "none". Times are integers, microseconds since the epoch in UTC, and are shown, never compared.
 """
 
+from collections.abc import Iterable
 from enum import Enum, IntEnum
 from typing import Literal
 
 import msgspec
 
-Status = Literal["running", "interrupted", "failed", "done", "deleted"]
-"""What a thread is at: `running` has tasks left and no recorded reason why they are not running (a run is at work, or
-a crash or a cancellation ended it), `interrupted` waits for an answer, `failed` had a node fail, `done` has nothing
-left to run, `deleted` is the tombstone that `delete_thread` leaves."""
+Status = Literal["running", "interrupted", "failed", "done", "cancelled", "deleted"]
+"""A thread's status. `running`: tasks are left, and no reason is recorded why none of them runs (a run executes them,
+or a crash or a cancelled call ended it). `interrupted`: it waits for an answer, or a breakpoint stopped it. `failed`: a
+node failed. `done`: nothing is left to run. `cancelled`: it was cancelled for good. `deleted`: the row that
+`delete_thread` leaves for a while, without the thread's id."""
 
-STATUSES: tuple[Status, ...] = ("running", "interrupted", "failed", "done", "deleted")
+STATUSES: tuple[Status, ...] = ("running", "interrupted", "failed", "done", "cancelled", "deleted")
+
+ListedStatus = Literal["running", "interrupted", "failed", "done", "cancelled", "damaged"]
+"""A thread's status in a listing. `damaged`: its row does not match its digest, so nothing in it can be trusted."""
+
+LISTED_STATUSES: tuple[ListedStatus, ...] = ("running", "interrupted", "failed", "done", "cancelled", "damaged")
 
 
 class ValueKind(IntEnum):
@@ -47,10 +54,16 @@ class Rank(Enum):
 class ThreadRow(msgspec.Struct, frozen=True, gc=False):
     """One thread: the row that every commit compares and swaps.
 
-    `version` is the last checkpoint number given, over all namespaces; `head` the root namespace's newest checkpoint.
-    `wseq` counts the batches of task records saved since the last commit, `gen` the prunes. `incarnation` counts
-    deletions of this thread id. `origin` binds the digests of its rows and survives `copy_thread`.
-    `floor` is the oldest root checkpoint that prune left (0: nothing was pruned).
+    `thread` is its id, empty once the thread is deleted. `version` is the last checkpoint number given, over all
+    namespaces; `head` the root namespace's newest checkpoint. `epoch` is the fence against writers that are to be shut
+    out; it is compared by each commit and is no part of the row's digest. `wseq` counts the batches of task records
+    saved since the last commit, `gen` the prunes. `incarnation` is drawn when the thread begins, anew after a deletion.
+    `origin` binds the digests of its rows and survives `copy_thread`. `floor` is the oldest root checkpoint that prune
+    left (0: nothing was pruned).
+
+    The rest is for operators who read the table with SQL, and for listings: `graph` (None: it has no name) and a digest
+    of its nodes' names, the nodes that run next (see `next_nodes`), the run's metadata as a JSON object, and the error
+    of a failed thread. `extra` is room for later fields: a msgpack array that only grows, or nothing.
     """
 
     thread: str
@@ -65,6 +78,31 @@ class ThreadRow(msgspec.Struct, frozen=True, gc=False):
     status: Status
     status_since: int
     commit_id: bytes
+    graph: str | None = None
+    graph_digest: bytes = b""
+    next: tuple[str, ...] = ()
+    metadata: str = "{}"
+    error: str | None = None
+    created_at: int = 0
+    updated_at: int = 0
+    extra: bytes = b""
+
+
+class Summary(msgspec.Struct, frozen=True, gc=False):
+    """What a commit makes a thread's row say of it, in plain columns. See `ThreadRow`."""
+
+    graph: str | None = None
+    graph_digest: bytes = b""
+    next: tuple[str, ...] = ()
+    metadata: str = "{}"
+
+
+MOST_NEXT_NODES = 100
+
+
+def next_nodes(nodes: Iterable[str]) -> tuple[str, ...]:
+    """The nodes of a plan as a thread's row has them: each name once, the first hundred names at most."""
+    return tuple(dict.fromkeys(nodes))[:MOST_NEXT_NODES]
 
 
 class CheckpointRow(msgspec.Struct, frozen=True, gc=False):
@@ -83,6 +121,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False):
     header: bytes
     state_digest: bytes
     digest: bytes
+    extra: bytes = b""
 
 
 class ValueRow(msgspec.Struct, frozen=True, gc=False):
@@ -111,6 +150,7 @@ class TaskRecord(msgspec.Struct, frozen=True, gc=False):
     commit_id: bytes
     value: bytes
     digest: bytes
+    extra: bytes = b""
 
 
 class NewCheckpoint(msgspec.Struct, frozen=True, gc=False):
@@ -126,7 +166,8 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     It applies only if the thread is at `expected` (0: it does not exist), with the same `epoch` and `wseq`, and, for a
     fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend over all
     namespaces; gaps may be. `fork_of` is the checkpoint, of any namespace, that a new line grows from; None follows
-    the head's line. Without a root checkpoint the head stays, in a fork that of `fork_of`'s time.
+    the head's line. Without a root checkpoint the head stays, in a fork that of `fork_of`'s time. `summary` is None
+    where the plain columns stay as they are, as they do without a root checkpoint.
     """
 
     thread: str
@@ -142,6 +183,7 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     checkpoints: tuple[NewCheckpoint, ...]
     records: tuple[TaskRecord, ...] = ()
     fork_of: int | None = None
+    summary: Summary | None = None
 
     @property
     def version(self) -> int:
@@ -174,7 +216,8 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     """Task records to save at once, on top of the checkpoint `expected`; `status` changes the thread's, if given.
 
     It applies only if the thread is at `expected` with the same `epoch` and, where it is given, the same `wseq`: with
-    that nobody recorded anything since its writer looked. All of it applies, or nothing.
+    that nobody recorded anything since its writer looked. All of it applies, or nothing. `error` goes with a status:
+    the text that the thread's row then has.
     """
 
     thread: str
@@ -184,6 +227,7 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     records: tuple[TaskRecord, ...]
     status: Status | None = None
     wseq: int | None = None
+    error: str | None = None
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False):
@@ -250,14 +294,27 @@ class StoredRecords(msgspec.Struct, frozen=True, gc=False):
 
 
 class ThreadInfo(msgspec.Struct, frozen=True, gc=False):
-    """A thread in a listing. `since` is when it took its status, in microseconds since 1970; the rest as in its row."""
+    """A thread in a listing. `since` is when it took its status; times are in microseconds since 1970.
+
+    `graph` is the name of the graph that began it (None: it has none), `next` the nodes that run next (at most a
+    hundred names), `metadata` the newest run's, `error` what a failed thread failed with. The rest is as in its row.
+
+    Of a thread whose row is `damaged`, nothing but the id and what is wrong (`damage`) is filled in.
+    """
 
     thread: str
-    status: Status
-    since: int
-    head: int
-    version: int
-    wseq: int
+    status: ListedStatus
+    since: int = 0
+    head: int = 0
+    version: int = 0
+    wseq: int = 0
+    graph: str | None = None
+    next: tuple[str, ...] = ()
+    metadata: str = "{}"
+    error: str | None = None
+    created_at: int = 0
+    updated_at: int = 0
+    damage: str | None = None
 
 
 _ID_DIGITS = 16

@@ -1,8 +1,9 @@
 """What a write will make of a thread, worked out from what is known of it: no I/O.
 
-A thread's row has a digest of all that is in it and of what it vouches for. Who knows the row can say beforehand what
-it becomes, and one statement makes it so if the digest is still that of the row that was known. What depends on more
-than the row - a fork, a record that takes another's place - is left to `writing`.
+A thread's row has a digest of all of its columns but the epoch, and of the sums that it keeps over other rows. So a
+writer that knows the row can compute the next one beforehand, and one statement swaps them where digest and epoch are
+still those of the row that was known. What depends on more than the row (a fork, a record that takes another's place)
+is left to `writing`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,13 +20,13 @@ from durable_graph.checkpointing.columns import (
     thread_columns,
     value_columns,
 )
-from durable_graph.checkpointing.digests import EMPTY_STATE, line_digest, thread_digest
+from durable_graph.checkpointing.digests import EMPTY_STATE, branch_digest, thread_digest
 from durable_graph.records import CommitResult, Committed, CommitUnit, Saved, SaveResult, TaskRecord, WritesBatch
 
 Place = tuple[str, int, int]
 """Where a task record is: its namespace, `born` and `ord`."""
 
-_WIDTHS = (17, 4, 10, 8, 9)
+_WIDTHS = (26, 5, 11, 8, 10)
 
 
 class Known(NamedTuple):
@@ -39,12 +40,13 @@ class Known(NamedTuple):
 class Move(NamedTuple):
     """A write of which it is known what it makes of its thread, and the rows that it adds.
 
-    `before` is the digest that the thread's row has to have; None where there is to be no row.
+    `before` is the digest that the thread's row has to have, and `epoch` its epoch; None where there is to be no row.
     """
 
     tid: int
     thread: Mapping[str, Any]
     before: bytes | None
+    epoch: int | None
     known: LockedThread
     result: CommitResult | SaveResult
     lines: Sequence[Columns] = ()
@@ -101,8 +103,8 @@ def _committed(unit: CommitUnit, known: Known | None, places: frozenset[Place]) 
     lines: list[Columns] = []
     lines_sum = seen.sums.lines if seen else EMPTY_STATE
     if line is not None:
-        lines_sum = line_digest(unit.origin, *line)
-        lines.append((tid, *line, lines_sum))
+        lines_sum = branch_digest(unit.origin, *line)
+        lines.append((tid, *line, lines_sum, b""))
     return _move(
         LockedThread(row, Sums(writes, lines_sum), born),
         known,
@@ -144,8 +146,9 @@ def _move(
     tid = key_of(after.row.thread)
     return Move(
         tid,
-        thread_columns(after.row, after.sums),
+        thread_columns(after.row, after.sums, after.row.thread),
         known.digest if known else None,
+        known.thread.row.epoch if known else None,
         after,
         result,
         lines,
@@ -160,7 +163,7 @@ def parameters(moves: Sequence[Move]) -> list[list[Any]]:
     """The parameters of the statement that makes these moves: a list for each column."""
     ordered = sorted(moves, key=lambda move: move.tid)
     tables: tuple[list[Columns], ...] = (
-        [(*move.thread.values(), move.before) for move in ordered],
+        [(*move.thread.values(), move.before, move.epoch) for move in ordered],
         [row for move in ordered for row in move.lines],
         [row for move in ordered for row in move.checkpoints],
         [row for move in ordered for row in move.values],
@@ -169,7 +172,21 @@ def parameters(moves: Sequence[Move]) -> list[list[Any]]:
     return [column for rows, width in zip(tables, _WIDTHS, strict=True) for column in _columns(rows, width)]
 
 
-_SWAPPED = ("version", "head", "epoch", "status", "status_since", "commit_id", "writes_digest", "digest")
+_SWAPPED = (
+    "version",
+    "head",
+    "graph",
+    "graph_digest",
+    "status",
+    "status_since",
+    "updated_at",
+    "commit_id",
+    "next",
+    "metadata",
+    "error",
+    "writes_digest",
+    "digest",
+)
 
 
 def plain_parameters(move: Move) -> list[Any]:
@@ -177,7 +194,7 @@ def plain_parameters(move: Move) -> list[Any]:
     ((tid, *checkpoint),) = move.checkpoints
     values = [(channel, prev, kind, digest, value) for _, _, channel, _, prev, kind, digest, value in move.values]
     swapped = (move.thread[name] for name in _SWAPPED)
-    return [tid, move.before, *swapped, *checkpoint, *_columns(values, 5)]
+    return [tid, move.before, move.epoch, *swapped, *checkpoint, *_columns(values, 5)]
 
 
 def _columns(rows: Sequence[Columns], width: int) -> list[list[Any]]:

@@ -10,7 +10,7 @@ from durable_graph.errors import StoreFormatError, StoreReadOnlyError
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.failures import is_of_address, translated
 from durable_graph_postgres.patience import Patience
-from durable_graph_postgres.statements import MIGRATIONS, SCHEMA, quoted, statements_for
+from durable_graph_postgres.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, quoted, statements_for
 
 # Tables that are migrated may be large, and whoever comes meanwhile waits for it.
 _LONG = 86_400.0
@@ -30,7 +30,7 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n 
 async def open_database(given: Any, schema: str, patience: Patience, *, pool_size: int, prepares: bool) -> Database:
     """Connections, and the tables at the current format. `given` is a DSN, or a pool that stays its owner's.
 
-    Raises `StoreFormatError` for tables of a newer version, `StoreReadOnlyError` for a replica, and
+    Raises `StoreFormatError` for tables of another version, `StoreReadOnlyError` for a replica, and
     `StoreUnavailableError`.
     """
     if not isinstance(given, str):
@@ -89,11 +89,11 @@ async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
 
 
 async def _is_current(connection: Any, schema: str, store: str) -> bool:
-    """Whether the tables are there, at this version's format. Raises `StoreFormatError` for a newer one."""
+    """Whether the tables are there, at this version's format. Raises `StoreFormatError` for one that is not read."""
     found = await _format_of(connection, schema)
-    supported = max(MIGRATIONS, default=1)
-    if found is not None and found > supported:
-        raise StoreFormatError(store, found=found, supported=supported)
+    supported = max(MIGRATIONS, default=FIRST_FORMAT)
+    if found is not None and not FIRST_FORMAT <= found <= supported:
+        raise StoreFormatError(store, found=found, supported=supported, oldest=FIRST_FORMAT)
     return found == supported
 
 
@@ -106,7 +106,7 @@ async def _format_of(connection: Any, schema: str) -> int | None:
 
 async def _migrate(connection: Any, schema: str, migrations: Mapping[int, str]) -> None:
     found = await _format_of(connection, schema)
-    current = max(migrations, default=1)
+    current = max(migrations, default=FIRST_FORMAT)
     name = quoted(schema)
     if found is None:
         if not await connection.fetchval(_HAS_SCHEMA, schema):

@@ -1,9 +1,11 @@
 """The reads, as functions of a connection: each sees the database as it was at one moment."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from durable_graph.checkpointing import rules
 from durable_graph.checkpointing.columns import (
+    STATUS_SINCE,
     THREAD_WIDTH,
     Columns,
     LockedThread,
@@ -13,7 +15,6 @@ from durable_graph.checkpointing.columns import (
     key_of,
     orphaned,
     record_from,
-    status_number,
     thread_from,
     thread_info_from,
     value_from,
@@ -23,8 +24,8 @@ from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     CheckpointRow,
     HistoryPage,
+    ListedStatus,
     NestedRecord,
-    Status,
     StoredCheckpoint,
     StoredRecords,
     ThreadInfo,
@@ -36,6 +37,7 @@ from durable_graph_postgres.moves import Place
 from durable_graph_postgres.session import Session
 
 _BEYOND = 1 << 62
+_CHECKPOINT_WIDTH, _RECORD_WIDTH = 10, 9
 _THREAD, _CHECKPOINT, _LINE, _VALUE, _RECORD, _NESTED, _ORPHAN = 0, 1, 2, 3, 4, 5, 9
 
 
@@ -65,8 +67,8 @@ async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:
         if (what := arms[_ORPHAN][0][0]) is not None:
             raise orphaned(thread, what)
         return Loaded(None)
-    row, sums = thread_from(thread, _thread_columns(arms[_THREAD][0]))
-    lines = [(lo, parent, digest) for _, lo, parent, *_, digest, _, _, _, _ in arms[_LINE]]
+    row, sums = thread_from(thread, _thread_columns(arms[_THREAD][0][-1]))
+    lines = [(lo, parent, digest, extra) for _, lo, parent, _, _, digest, extra, *_ in arms[_LINE]]
     is_head = ns == "" and no in (None, row.head)
     if not arms[_CHECKPOINT]:
         if is_head and row.head:
@@ -75,28 +77,21 @@ async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:
         if ns and no is None and row.head:
             _check_lines(row, sums, lines)
         return Loaded(StoredCheckpoint(row, None), LockedThread(row, sums, 0) if not row.head else None)
-    ns, number, parent, born, at, *_, commit_id, header, state_digest, digest, _ = arms[_CHECKPOINT][0]
-    checkpoint = CheckpointRow(ns, number, parent, born, at, commit_id, header, state_digest, digest)
+    # As `checkpoint_from` takes them.
+    checkpoint = checkpoint_from(arms[_CHECKPOINT][0][:_CHECKPOINT_WIDTH])
     _check_lines(row, sums if no is None else None, lines)
     found = StoredCheckpoint(
         row,
         checkpoint,
         tuple(
             value_from(thread, channel, no, prev, kind, value, digest)
-            for channel, no, prev, kind, _, _, _, _, _, _, value, digest, *_ in arms[_VALUE]
+            for channel, no, prev, kind, _, value, digest, *_ in arms[_VALUE]
         ),
-        tuple(
-            record_from(thread, (ns, born, order, rank, revision, commit_id, value, digest))
-            for ns, born, order, rank, revision, _, _, _, _, _, commit_id, value, digest, _, _ in sorted(
-                arms[_RECORD], key=_place
-            )
-        ),
+        tuple(record_from(thread, columns[:_RECORD_WIDTH]) for columns in sorted(arms[_RECORD], key=_place)),
         sums.writes if is_head else None,
-        tuple(
-            NestedRecord(ns, born, order, digest) for ns, born, order, _, _, _, _, _, _, _, digest, *_ in arms[_NESTED]
-        ),
+        tuple(NestedRecord(ns, born, order, digest) for ns, born, order, _, _, digest, *_ in arms[_NESTED]),
     )
-    return Loaded(found, LockedThread(row, sums, born) if is_head else None)
+    return Loaded(found, LockedThread(row, sums, checkpoint.born) if is_head else None)
 
 
 def _place(record: Columns) -> Columns:
@@ -104,11 +99,15 @@ def _place(record: Columns) -> Columns:
     return record[1:3]
 
 
-def _thread_columns(columns: Columns) -> Columns:
-    name, incarnation, version, head, epoch, wseq, gen, floor, status, since, *others = columns
-    origin, commit_id, writes, lines, digest = others
-    place = (name, incarnation, origin, version, head, epoch, wseq, gen, floor, status, since)
-    return (*place, commit_id, writes, lines, digest)
+_READ: tuple[Callable[[str], Any], ...] = (
+    *(str, int, bytes.fromhex, str, bytes.fromhex, int, int, int, int, int, int, str, int, int, int),
+    *(bytes.fromhex, str, str, str, bytes.fromhex, bytes.fromhex, bytes.fromhex, bytes.fromhex),
+)
+"""From the text of each column of a thread to its value."""
+
+
+def _thread_columns(texts: Sequence[str | None]) -> Columns:
+    return tuple(None if text is None else read(text) for read, text in zip(_READ, texts, strict=True))
 
 
 async def history(db: Session, thread: str, ns: str, before: int | None, limit: int) -> HistoryPage | None:
@@ -149,13 +148,27 @@ async def load_records(db: Session, thread: str, ns: str) -> StoredRecords | Non
 
 
 async def list_threads(
-    db: Session, status: Status | None, limit: int, after: str | None, before: int | None
+    db: Session, status: ListedStatus | None, limit: int, after: ThreadInfo | str | None, before: int | None
 ) -> list[ThreadInfo]:
-    """A page of threads by id. It shows rows as they are: one that is damaged must not hide the others."""
-    name = "list_threads" if status is None else "list_threads_of_status"
-    since = _BEYOND if before is None else before
-    found = await db.rows(name, after or "", status_number(status or "deleted"), limit, since)
-    return [thread_info_from(columns) for columns in found]
+    """A page of threads. Each row is checked, so a damaged one hides no other."""
+    cursor = rules.Cursor.of(after)
+    found: list[ThreadInfo] = []
+    while len(found) < limit:
+        rows = await _rows_listed(db, status, limit, cursor, _BEYOND if before is None else before)
+        infos = [thread_info_from(columns) for columns in rows]
+        found += [info for info in infos if status in (None, info.status)]
+        if len(rows) < limit:
+            break
+        cursor = rules.Cursor(rows[-1][STATUS_SINCE], rows[-1][0])
+    return found[:limit]
+
+
+async def _rows_listed(
+    db: Session, status: ListedStatus | None, limit: int, cursor: rules.Cursor, before: int
+) -> list[Columns]:
+    if status in (None, "damaged"):
+        return await db.rows("list_threads", cursor.thread, limit, before)
+    return await db.rows("list_threads_of_status", status, cursor.since, cursor.thread, before, limit)
 
 
 async def check_no_orphan(db: Session, thread: str) -> None:
@@ -166,12 +179,12 @@ async def check_no_orphan(db: Session, thread: str) -> None:
 
 
 def _check_lines(thread: ThreadRow, sums: Sums | None, lines: Sequence[Columns]) -> None:
-    """Raises `CorruptCheckpointError` unless the lines are whole, lead to the beginning and are those vouched for."""
-    for lo, parent, digest in lines:
-        check_line(thread, lo, parent, digest)
+    """Raises `CorruptCheckpointError` unless the branches are whole, reach the beginning and have the thread's sum."""
+    for line in lines:
+        check_line(thread, *line)
     leads_to_the_beginning = bool(lines) and lines[-1][1] == 0
     if not leads_to_the_beginning or (sums and add(EMPTY_STATE, *(line[2] for line in lines)) != sums.lines):
-        raise CorruptCheckpointError(thread.thread, row="the row of a line", why="it is missing")
+        raise CorruptCheckpointError(thread.thread, row="the row of a branch", why="it is missing")
 
 
 async def _bases(db: Session, thread: ThreadRow, page: Sequence[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
@@ -193,7 +206,7 @@ async def _values(db: Session, thread: ThreadRow, ns: str, at: int) -> tuple[Val
     values: list[ValueRow] = []
     for arm, channel, no, prev, kind, value, digest in await db.rows("find_state", key_of(thread.thread), ns, at):
         if arm == _LINE:
-            lines.append((no, prev, digest))
+            lines.append((no, prev, digest, value))
         else:
             values.append(value_from(thread.thread, channel, no, prev, kind, value, digest))
     _check_lines(thread, None, lines)

@@ -1,6 +1,7 @@
 """`PostgresSaver`: threads in a PostgreSQL database, for any number of processes and machines."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from types import TracebackType
@@ -11,14 +12,14 @@ import asyncpg
 from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.pruning import check_keep_last
-from durable_graph.checkpointing.rules import check_limit
+from durable_graph.checkpointing.rules import Cursor, check_limit, check_listing
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
     CommitResult,
     CommitUnit,
     HistoryPage,
+    ListedStatus,
     SaveResult,
-    Status,
     StoredCheckpoint,
     StoredRecords,
     ThreadInfo,
@@ -125,20 +126,21 @@ class PostgresSaver:
     async def list_threads(
         self,
         *,
-        status: Status | None = None,
+        status: ListedStatus | None = None,
         limit: int = 100,
-        after: str | None = None,
+        after: ThreadInfo | str | None = None,
         before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
-        check_thread(after or "")
-        check_limit(limit)
+        check_thread(Cursor.of(after).thread)
+        check_listing(status, limit, after)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before))
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
         check_thread(thread)
-        gone: bool = await self._write(thread, lambda db: writing.delete_thread(db, thread, seen))
+        at = time.time_ns() // 1000
+        gone: bool = await self._write(thread, lambda db: writing.delete_thread(db, thread, seen, at))
         return gone
 
     async def copy_thread(self, source: str, target: str) -> None:

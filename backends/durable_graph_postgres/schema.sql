@@ -1,97 +1,212 @@
--- Format 1. Applied to a new schema; `migrations/` brings an older one here. `{schema}` is the schema's quoted name.
+-- Format 3. Applied to a new schema; `migrations/` will bring later formats about. `{schema}` is the schema's quoted
+-- name.
 --
--- Every table begins with `tid`, a 63-bit hash of the thread's id, so that rows whose thread has vanished still tell
--- whose they are, and so that the tables can be sharded by it. Fixed widths come first: they need no padding then.
+-- Every table begins with `thread_key`, a 63-bit hash of the thread's id, so that rows whose thread has vanished still
+-- tell whose they are, and so that the tables can be sharded by it. Fixed widths come first: they need no padding then.
+-- Times are microseconds since 1970. `extra` is room for later columns that a digest has to cover: a msgpack array that
+-- only grows, or nothing. Every digest covers all columns of its row, the epoch and `run_seq` of a thread aside, which
+-- are changed in SQL alone.
 
 -- One row: what wrote these tables.
 CREATE TABLE {schema}.format (
   version integer NOT NULL
 );
-INSERT INTO {schema}.format VALUES (1);
+INSERT INTO {schema}.format VALUES (3);
 
--- A row is a thread, or the tombstone of a deleted one. Every commit compares it and swaps it: the free space of its
--- pages lets the new row stand beside the old one, and no index is touched.
+-- A row is a thread, or what a deletion left of one: without the thread's id, and shutting out late writers until
+-- maintenance removes it. Every commit compares the row and swaps it: the
+-- free space of its pages lets the new row stand beside the old one, and no index is touched.
 CREATE TABLE {schema}.threads (
-  tid           bigint PRIMARY KEY,
-  incarnation   bigint NOT NULL,
-  version       bigint NOT NULL,
-  head          bigint NOT NULL,
-  epoch         bigint NOT NULL,
-  wseq          bigint NOT NULL,
-  gen           bigint NOT NULL,
-  floor         bigint NOT NULL,
-  status_since  bigint NOT NULL,
-  status        smallint NOT NULL,
-  thread        text COLLATE "C" NOT NULL,
-  origin        bytea NOT NULL,
-  commit_id     bytea NOT NULL,
+  thread_key      bigint PRIMARY KEY,
+  -- Drawn when the thread begins: no writer that knew an earlier thread of its id fits it.
+  incarnation     bigint NOT NULL,
+  -- The last checkpoint number given, over all namespaces; and the root namespace's newest checkpoint.
+  version         bigint NOT NULL,
+  head            bigint NOT NULL,
+  -- Changed to shut out whoever writes the thread: every commit compares it.
+  epoch           bigint NOT NULL,
+  writes_seq      bigint NOT NULL,
+  prunes          bigint NOT NULL,
+  oldest_kept     bigint NOT NULL,
+  -- The last sequence number given to a run of the thread.
+  run_seq         bigint NOT NULL DEFAULT 0,
+  status_since    bigint NOT NULL,
+  created_at      bigint NOT NULL,
+  updated_at      bigint NOT NULL,
+  thread_id       text COLLATE "C" UNIQUE,
+  -- The name of the graph that the thread belongs to, NULL for a graph without one; and a digest of its nodes' names.
+  graph           text COLLATE "C",
+  status          text COLLATE "C" NOT NULL,
+  -- The nodes that run next, a JSON array of at most 100 names; the newest run's metadata, a JSON object; and what a
+  -- failed thread failed with.
+  next            text COLLATE "C" NOT NULL,
+  metadata        text COLLATE "C" NOT NULL,
+  error           text COLLATE "C",
+  -- What the digests of the thread's rows are bound to; a copy keeps it.
+  origin          bytea NOT NULL,
+  graph_digest    bytea NOT NULL,
+  commit_id       bytea NOT NULL,
+  extra           bytea NOT NULL,
   -- The sum of the digests of the task records of checkpoint `head`.
-  writes_digest bytea NOT NULL,
-  -- The sum of the digests of the lines that led to `version`.
-  lines_digest  bytea NOT NULL,
-  digest        bytea NOT NULL
+  writes_digest   bytea NOT NULL,
+  -- The sum of the digests of the branches that led to `version`.
+  branches_digest bytea NOT NULL,
+  digest          bytea NOT NULL
 ) WITH (fillfactor = 60);
 
-CREATE INDEX threads_by_id ON {schema}.threads (thread);
+-- What a crash left unfinished, and what has been over for long, a page of threads at a time. It has no column that
+-- each commit changes.
+CREATE INDEX threads_by_status ON {schema}.threads (status, status_since, thread_id);
 
--- Threads of a status, a page of ids at a time, as of a time: what a crash left unfinished, what has been done for long.
--- No column that each commit changes.
-CREATE INDEX threads_by_status ON {schema}.threads (status, thread, status_since);
-
--- A row is a line: the checkpoints from `lo` up to the next line's, grown from checkpoint `parent` (0: from nothing).
-CREATE TABLE {schema}.lines (
-  tid    bigint NOT NULL,
-  lo     bigint NOT NULL,
-  parent bigint NOT NULL,
-  digest bytea NOT NULL,
-  PRIMARY KEY (tid, lo)
+-- A row is a branch: the checkpoints from `first` up to the next branch's, grown from checkpoint `parent` (0: from
+-- nothing).
+CREATE TABLE {schema}.branches (
+  thread_key bigint NOT NULL,
+  first      bigint NOT NULL,
+  parent     bigint NOT NULL,
+  digest     bytea NOT NULL,
+  extra      bytea NOT NULL,
+  PRIMARY KEY (thread_key, first)
 );
 
--- A row is one checkpoint of one namespace.
+-- A row is one checkpoint of one namespace. `planned_at` is the smallest checkpoint number under which a task of its
+-- plan is recorded.
 CREATE TABLE {schema}.checkpoints (
-  tid          bigint NOT NULL,
-  no           bigint NOT NULL,
+  thread_key   bigint NOT NULL,
+  number       bigint NOT NULL,
   parent       bigint NOT NULL,
-  born         bigint NOT NULL,
-  at           bigint NOT NULL,
-  ns           text COLLATE "C" NOT NULL,
+  planned_at   bigint NOT NULL,
+  made_at      bigint NOT NULL,
+  namespace    text COLLATE "C" NOT NULL,
   commit_id    bytea NOT NULL,
   state_digest bytea NOT NULL,
   digest       bytea NOT NULL,
+  extra        bytea NOT NULL,
   header       bytea NOT NULL,
-  PRIMARY KEY (tid, ns, no)
+  PRIMARY KEY (thread_key, namespace, number)
 );
 ALTER TABLE {schema}.checkpoints ALTER COLUMN header SET STORAGE EXTERNAL;
 
--- A row is what checkpoint `no` did to one channel; its value goes on from that of row `prev` (0: from nothing).
+-- A row is what checkpoint `number` did to one channel; its value continues that of row `previous` (0: it is whole).
 CREATE TABLE {schema}.channel_rows (
-  tid     bigint NOT NULL,
-  no      bigint NOT NULL,
-  prev    bigint NOT NULL,
-  kind    smallint NOT NULL,
-  ns      text COLLATE "C" NOT NULL,
-  channel text COLLATE "C" NOT NULL,
-  digest  bytea NOT NULL,
-  value   bytea NOT NULL,
-  PRIMARY KEY (tid, ns, channel, no)
+  thread_key bigint NOT NULL,
+  number     bigint NOT NULL,
+  previous   bigint NOT NULL,
+  kind       smallint NOT NULL,
+  namespace  text COLLATE "C" NOT NULL,
+  channel    text COLLATE "C" NOT NULL,
+  digest     bytea NOT NULL,
+  value      bytea NOT NULL,
+  PRIMARY KEY (thread_key, namespace, channel, number)
 );
 ALTER TABLE {schema}.channel_rows ALTER COLUMN value SET STORAGE EXTERNAL;
 
--- A row is what one task came to: the `ord`th of those that checkpoint `born` first planned.
+-- A row is the outcome of one task: the one at `position` among those that checkpoint `planned_at` first planned.
 CREATE TABLE {schema}.tasks (
-  tid       bigint NOT NULL,
-  born      bigint NOT NULL,
-  ord       bigint NOT NULL,
-  revision  bigint NOT NULL,
-  rank      smallint NOT NULL,
-  ns        text COLLATE "C" NOT NULL,
-  commit_id bytea NOT NULL,
-  digest    bytea NOT NULL,
-  value     bytea NOT NULL,
-  PRIMARY KEY (tid, ns, born, ord)
+  thread_key bigint NOT NULL,
+  planned_at bigint NOT NULL,
+  position   bigint NOT NULL,
+  revision   bigint NOT NULL,
+  rank       smallint NOT NULL,
+  namespace  text COLLATE "C" NOT NULL,
+  commit_id  bytea NOT NULL,
+  digest     bytea NOT NULL,
+  extra      bytea NOT NULL,
+  value      bytea NOT NULL,
+  PRIMARY KEY (thread_key, namespace, planned_at, position)
 );
 ALTER TABLE {schema}.tasks ALTER COLUMN value SET STORAGE EXTERNAL;
 
--- The records of nested tasks and calls since a number, of all namespaces: nothing but the head's sum tells whether one
--- of them vanished.
-CREATE INDEX tasks_of_namespaces ON {schema}.tasks (tid, born) WHERE ns <> '';
+-- The records of nested tasks and calls since a number, of all namespaces: only the head's sum tells whether one of
+-- them vanished.
+CREATE INDEX tasks_of_namespaces ON {schema}.tasks (thread_key, planned_at) WHERE namespace <> '';
+
+-- A row is a request that was taken once, under the key that its caller gave it. `digest` is that of graph and input,
+-- `seq` the run's (0: there is none), `checkpoint` the one that the input became.
+CREATE TABLE {schema}.requests (
+  thread_key bigint NOT NULL,
+  seq        bigint NOT NULL,
+  checkpoint bigint NOT NULL,
+  made_at    bigint NOT NULL,
+  key        text COLLATE "C" NOT NULL,
+  digest     bytea NOT NULL,
+  extra      bytea NOT NULL,
+  PRIMARY KEY (thread_key, key)
+);
+
+-- The tables below are for runs that outlive their process. Nothing writes them yet.
+
+-- A row is one accepted input of a thread: which graph, with what options, who executes it, when it is due.
+CREATE TABLE {schema}.runs (
+  thread_key       bigint NOT NULL,
+  seq              bigint NOT NULL,
+  due              bigint NOT NULL,
+  deadline         bigint NOT NULL,
+  first_checkpoint bigint NOT NULL,
+  checkpoint       bigint NOT NULL,
+  claimed_version  bigint NOT NULL,
+  inbox            bigint NOT NULL,
+  worker           bigint NOT NULL,
+  accepted_at      bigint NOT NULL,
+  ended_at         bigint NOT NULL,
+  limit_key        bigint NOT NULL,
+  parent_key       bigint NOT NULL,
+  parent_seq       bigint NOT NULL,
+  attempt          integer NOT NULL,
+  state            smallint NOT NULL,
+  priority         smallint NOT NULL,
+  crashes          smallint NOT NULL,
+  request          smallint NOT NULL,
+  on_parent        smallint NOT NULL,
+  queue            text COLLATE "C" NOT NULL,
+  graph            text COLLATE "C" NOT NULL,
+  thread_id        text COLLATE "C" NOT NULL,
+  error            text COLLATE "C",
+  input_digest     bytea NOT NULL,
+  input            bytea NOT NULL,
+  options          bytea NOT NULL,
+  context          bytea NOT NULL,
+  extra            bytea NOT NULL,
+  PRIMARY KEY (thread_key, seq)
+) WITH (fillfactor = 60);
+CREATE INDEX runs_due ON {schema}.runs (queue, priority, due) WHERE state IN (0, 2);
+CREATE INDEX runs_of_worker ON {schema}.runs (worker) WHERE state = 1;
+CREATE INDEX runs_limited ON {schema}.runs (queue, limit_key) WHERE state = 1;
+CREATE INDEX runs_blocked ON {schema}.runs (queue, limit_key, priority, due) WHERE state = 3;
+CREATE INDEX runs_of_parent ON {schema}.runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;
+
+-- A row is a process that executes runs, until its lease ends.
+CREATE TABLE {schema}.workers (
+  id          bigint PRIMARY KEY,
+  lease_until bigint NOT NULL,
+  name        text COLLATE "C" NOT NULL,
+  boot_id     bytea NOT NULL,
+  extra       bytea NOT NULL
+);
+
+-- A row is a message to a thread: an answer, a signal, an update. A message that was taken keeps its key.
+CREATE TABLE {schema}.messages (
+  thread_key bigint NOT NULL,
+  seq        bigint NOT NULL,
+  taken      bigint NOT NULL,
+  made_at    bigint NOT NULL,
+  topic      text COLLATE "C" NOT NULL,
+  key        text COLLATE "C" NOT NULL,
+  extra      bytea NOT NULL,
+  value      bytea NOT NULL,
+  PRIMARY KEY (thread_key, seq),
+  UNIQUE (thread_key, topic, key)
+);
+
+-- A row is an event that no checkpoint implies: a custom event or a message's token, in order of `version` and
+-- `position`.
+CREATE TABLE {schema}.events (
+  thread_key bigint NOT NULL,
+  version    bigint NOT NULL,
+  epoch      bigint NOT NULL,
+  position   integer NOT NULL,
+  kind       smallint NOT NULL,
+  extra      bytea NOT NULL,
+  value      bytea NOT NULL,
+  PRIMARY KEY (thread_key, version, position)
+);

@@ -38,5 +38,8 @@ SCHEMA = (_HERE / "schema.sql").read_text("utf-8")
 MIGRATIONS: Mapping[int, str] = _migrations()
 """What takes a schema to a format, by that format's number."""
 
-FORMAT = max(MIGRATIONS, default=1)
+FIRST_FORMAT = 3
+"""The format of the schema before any migration. Formats 1 and 2 were never released."""
+
+FORMAT = max(MIGRATIONS, default=FIRST_FORMAT)
 """The format that this version writes."""

@@ -20,7 +20,7 @@ from durable_graph.checkpointing.columns import (
     thread_from,
     value_columns,
 )
-from durable_graph.checkpointing.digests import EMPTY_STATE, add, line_digest, writes_digest
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
 from durable_graph.errors import ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
     CommitResult,
@@ -54,7 +54,7 @@ async def is_at(db: Session, thread: str, known: LockedThread | None) -> bool:
     found = await _lock(db, thread)
     if found is None or known is None or known.row.status != "deleted":
         return found == known
-    return found == known or found.row.incarnation > known.row.incarnation
+    return found == known or found.row.incarnation != known.row.incarnation
 
 
 async def commit(db: Session, unit: CommitUnit) -> Wrote:
@@ -74,7 +74,7 @@ async def commit(db: Session, unit: CommitUnit) -> Wrote:
     replaced, _ = await _record(db, tid, unit.thread, unit.records)
     writes, born = await _writes_after(db, unit, locked, row, replaced)
     sums = Sums(writes, lines)
-    await _put_thread(db, before, row, sums)
+    await _put_thread(db, unit.thread, before, row, sums)
     return Wrote(Committed(unit.version), LockedThread(row, sums, born))
 
 
@@ -91,19 +91,19 @@ async def save_writes(db: Session, batch: WritesBatch) -> Wrote:
     row, sums = rules.thread_after_save(batch, locked.row, stood, bumped=bool(replaced)), locked.sums
     if row != locked.row:
         sums = Sums(writes, sums.lines)
-        await _put_thread(db, locked.row, row, sums)
+        await _put_thread(db, batch.thread, locked.row, row, sums)
     return Wrote(Saved(row.wseq, bool(replaced), stood), LockedThread(row, sums, locked.born))
 
 
-async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None) -> Wrote:
-    """Leave a tombstone. Whether the thread is gone."""
+async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None, at: int) -> Wrote:
+    """Leave a tombstone, as of the time `at`. Whether the thread is gone."""
     locked = await _lock(db, thread)
     if locked is None or not rules.is_to_be_deleted(locked.row, seen):
         return Wrote(locked is None or locked.row.status == "deleted", locked)
-    for table in ("lines", "checkpoints", "channel_rows", "tasks"):
+    for table in ("branches", "checkpoints", "channel_rows", "tasks"):
         await db.run(f"delete_{table}", key_of(thread))
-    row = rules.tombstone(locked.row)
-    await _put_thread(db, locked.row, row, Sums())
+    row = rules.tombstone(locked.row, at)
+    await _put_thread(db, thread, locked.row, row, Sums())
     return Wrote(True, LockedThread(row, Sums(), 0))  # noqa: FBT003  # the answer to the question above
 
 
@@ -120,11 +120,11 @@ async def copy_thread(db: Session, source: str, target: str) -> Wrote:
         if rules.is_copy(locked.row, there.row):
             return Wrote(None, there)
         raise ThreadExistsError(target)
-    for table in ("lines", "checkpoints", "channel_rows", "tasks"):
+    for table in ("branches", "checkpoints", "channel_rows", "tasks"):
         await db.run(f"copy_{table}", key_of(source), key_of(target))
     grave = there.row if there else None
-    row = rules.copied(locked.row, target, grave)
-    await _put_thread(db, grave, row, locked.sums)
+    row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
+    await _put_thread(db, target, grave, row, locked.sums)
     return Wrote(None, LockedThread(row, locked.sums, locked.born))
 
 
@@ -137,11 +137,11 @@ async def prune(db: Session, thread: str, keep_last: int, before: int | None) ->
     if locked is None:
         raise UnknownThreadError(thread)
     tid = key_of(thread)
-    lines = await db.rows("find_lines", tid)
-    for lo, parent, digest in lines:
-        check_line(locked.row, lo, parent, digest)
+    lines = await db.rows("find_branches", tid)
+    for branch in lines:
+        check_line(locked.row, *branch)
     found = [checkpoint_from(columns) for columns in await db.rows("find_checkpoints", tid)]
-    kept = pruning.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last, before)
+    kept = pruning.kept(found, {lo: parent for lo, parent, *_ in lines}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return Wrote(0, locked)
     keys = [pruning.ValueKey(*columns) for columns in await db.rows("find_channel_keys", tid)]
@@ -152,10 +152,10 @@ async def prune(db: Session, thread: str, keep_last: int, before: int | None) ->
     await db.run_each("drop_channel_row", [(tid, *key) for key in values])
     await db.run_each("drop_task", [(tid, record.ns, record.born, record.ord) for record in unneeded])
     await db.run_each("drop_checkpoint", [(tid, *place) for place in gone])
-    await db.run_each("drop_line", [(tid, lo) for lo, _, _ in lines if lo not in kept.lines])
+    await db.run_each("drop_branch", [(tid, lo) for lo, *_ in lines if lo not in kept.lines])
     writes = rules.sum_without(locked.sums.writes, unneeded, locked.born, locked.row.head)
     row, sums = pruning.thread_after_prune(locked.row, kept.floor), Sums(writes, locked.sums.lines)
-    await _put_thread(db, locked.row, row, sums)
+    await _put_thread(db, thread, locked.row, row, sums)
     return Wrote(len(gone), LockedThread(row, sums, locked.born))
 
 
@@ -168,8 +168,8 @@ async def _lock(db: Session, thread: str) -> LockedThread | None:
     return LockedThread(row, sums, born[0] if born else 0)
 
 
-async def _put_thread(db: Session, before: ThreadRow | None, row: ThreadRow, sums: Sums) -> None:
-    await db.run("add_thread" if before is None else "change_thread", *thread_columns(row, sums).values())
+async def _put_thread(db: Session, thread: str, before: ThreadRow | None, row: ThreadRow, sums: Sums) -> None:
+    await db.run("add_thread" if before is None else "change_thread", *thread_columns(row, sums, thread).values())
 
 
 async def _read_back(db: Session, unit: CommitUnit, thread: ThreadRow | None) -> bytes | None:
@@ -213,8 +213,8 @@ async def _lines_after(db: Session, unit: CommitUnit, locked: LockedThread | Non
     line = rules.new_line(unit, locked.row if locked else None)
     if line is None:
         return locked.sums.lines if locked else EMPTY_STATE
-    tid, (lo, parent), digest = key_of(unit.thread), line, line_digest(unit.origin, *line)
-    await db.run("add_line", tid, lo, parent, digest)
+    tid, (lo, parent), digest = key_of(unit.thread), line, branch_digest(unit.origin, *line)
+    await db.run("add_branch", tid, lo, parent, digest)
     earlier = await db.rows("find_lineage", tid, parent)
     if locked:
         for below in earlier:

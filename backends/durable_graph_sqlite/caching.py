@@ -18,7 +18,7 @@ from durable_graph_sqlite.patience import Patience
 from durable_graph_sqlite.statements import RESULTS_SCHEMA, RESULTS_SQL
 
 # "duGc". A result that a loss of power takes is computed again.
-RESULTS = FileKind(0x64754763, RESULTS_SCHEMA, {}, "NORMAL")
+RESULTS = FileKind(0x64754763, RESULTS_SCHEMA, {}, "NORMAL", 1)
 
 
 class SqliteCache:

@@ -17,7 +17,7 @@ from durable_graph.errors import (
 )
 from durable_graph_sqlite.failures import code_of, translated
 from durable_graph_sqlite.patience import Patience, begin, committing
-from durable_graph_sqlite.statements import MIGRATIONS, SCHEMA, script
+from durable_graph_sqlite.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, script
 
 APPLICATION_ID = 0x64754772
 """Marks a file of threads as ours ("duGr"), where SQLite has a place for it."""
@@ -34,9 +34,11 @@ class FileKind:
     schema: str
     migrations: Mapping[int, str]
     synchronous: Literal["FULL", "NORMAL"]
+    first_format: int
+    """That of the schema where there are no migrations yet: older files are refused."""
 
 
-THREADS = FileKind(APPLICATION_ID, SCHEMA, MIGRATIONS, "FULL")
+THREADS = FileKind(APPLICATION_ID, SCHEMA, MIGRATIONS, "FULL", FIRST_FORMAT)
 
 # Measured, 1,000 appends of 200 bytes in the closed file: 725 kB with pages of 2048 bytes, 791 with 4096, 819 with 8192
 # and 1,196 with 16384; and 610, 542, 548 and 625 us a commit.
@@ -117,7 +119,7 @@ def _connect(path: Path, patience: Patience, kind: FileKind) -> sqlite3.Connecti
 
 def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str], kind: FileKind = THREADS) -> None:
     """Create the tables, or bring them to the current format. What is found to be current is not written to."""
-    current = max(migrations, default=1)
+    current = max(migrations, default=kind.first_format)
     if not _is_empty(db) and _format_of(path, db, kind, current) == current:
         return
     # It cannot be chosen once there is a page, and an open transaction has one.
@@ -136,14 +138,14 @@ def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str], k
 
 
 def _format_of(path: Path, db: sqlite3.Connection, kind: FileKind, newest: int | None = None) -> int:
-    """The file's format. Raises `NotADatabaseError` for somebody else's, `StoreFormatError` for a newer one."""
+    """The file's format. Raises `NotADatabaseError` for somebody else's, `StoreFormatError` for another format."""
     (owner,) = db.execute("PRAGMA application_id").fetchone()
     if owner != kind.application_id:
         raise NotADatabaseError(str(path), "it is a SQLite database of another application, or of another kind")
     (found,) = db.execute("PRAGMA user_version").fetchone()
-    supported = max(kind.migrations, default=1) if newest is None else newest
-    if found > supported:
-        raise StoreFormatError(str(path), found=found, supported=supported)
+    supported = max(kind.migrations, default=kind.first_format) if newest is None else newest
+    if not kind.first_format <= found <= supported:
+        raise StoreFormatError(str(path), found=found, supported=supported, oldest=kind.first_format)
     return int(found)
 
 

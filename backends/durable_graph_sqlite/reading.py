@@ -4,7 +4,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from durable_graph.checkpointing import rules
 from durable_graph.checkpointing.columns import (
+    STATUS_SINCE,
     THREAD_WIDTH,
     Columns,
     Sums,
@@ -13,7 +15,6 @@ from durable_graph.checkpointing.columns import (
     key_of,
     orphaned,
     record_from,
-    status_number,
     thread_from,
     thread_info_from,
     value_from,
@@ -23,8 +24,8 @@ from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     CheckpointRow,
     HistoryPage,
+    ListedStatus,
     NestedRecord,
-    Status,
     StoredCheckpoint,
     StoredRecords,
     TaskRecord,
@@ -104,15 +105,28 @@ def load_records(db: sqlite3.Connection, thread: str, ns: str) -> StoredRecords 
 
 
 def list_threads(
-    db: sqlite3.Connection, status: Status | None, limit: int, after: str | None, before: int | None
+    db: sqlite3.Connection, status: ListedStatus | None, limit: int, after: ThreadInfo | str | None, before: int | None
 ) -> list[ThreadInfo]:
-    """A page of threads by id. It shows rows as they are: one that is damaged must not hide the others."""
-    sought = {"after": after or "", "limit": limit, "before": _BEYOND if before is None else before}
-    if status is None:
-        found = statements.rows(db, "list_threads", {**sought, "deleted": status_number("deleted")})
-    else:
-        found = statements.rows(db, "list_threads_of_status", {**sought, "status": status_number(status)})
-    return [thread_info_from(columns) for columns in found]
+    """A page of threads. Each row is checked, so a damaged one hides no other."""
+    cursor = rules.Cursor.of(after)
+    found: list[ThreadInfo] = []
+    while len(found) < limit:
+        rows = _rows_listed(db, status, limit, cursor, before)
+        infos = [thread_info_from(columns) for columns in rows]
+        found += [info for info in infos if status in (None, info.status)]
+        if len(rows) < limit:
+            break
+        cursor = rules.Cursor(rows[-1][STATUS_SINCE], rows[-1][0])
+    return found[:limit]
+
+
+def _rows_listed(
+    db: sqlite3.Connection, status: ListedStatus | None, limit: int, cursor: rules.Cursor, before: int | None
+) -> list[Columns]:
+    sought = {"after": cursor.thread, "limit": limit, "before": _BEYOND if before is None else before}
+    if status in (None, "damaged"):
+        return statements.rows(db, "list_threads", sought)
+    return statements.rows(db, "list_threads_of_status", {**sought, "status": status, "since": cursor.since})
 
 
 class _State(NamedTuple):
@@ -146,29 +160,29 @@ def _state(
     lines, values, records, nested = [], [], [], []
     for arm, text, *rest in statements.rows(db, "read_state", sought):
         if arm == _LINE:
-            lo, parent, _, _, digest, _ = rest
-            lines.append((lo, parent, digest))
+            lo, parent, _, _, digest, _, extra = rest
+            lines.append((lo, parent, digest, extra))
         elif arm == _VALUE:
-            no, prev, kind, _, digest, value = rest
+            no, prev, kind, _, digest, value, _ = rest
             values.append(value_from(thread.thread, text, no, prev, kind, value, digest))
         elif arm == _NESTED:
-            born, ordinal, _, _, digest, _ = rest
+            born, ordinal, _, _, digest, *_ = rest
             nested.append(NestedRecord(text, born, ordinal, digest))
         else:
-            born, ordinal, rank, revision, digest, value = rest
-            columns: Columns = (checkpoint.ns, born, ordinal, rank, revision, text, value, digest)
+            born, ordinal, rank, revision, digest, value, extra = rest
+            columns: Columns = (checkpoint.ns, born, ordinal, rank, revision, text, value, digest, extra)
             records.append(record_from(thread.thread, columns))
     _check_lines(thread, sums, lines)
     return _State(tuple(values), tuple(records), tuple(nested))
 
 
 def _check_lines(thread: ThreadRow, sums: Sums | None, lines: Sequence[Columns]) -> None:
-    """Raises `CorruptCheckpointError` unless the lines are whole, lead to the beginning and are those vouched for."""
-    for lo, parent, digest in lines:
-        check_line(thread, lo, parent, digest)
+    """Raises `CorruptCheckpointError` unless the branches are whole, reach the beginning and have the thread's sum."""
+    for line in lines:
+        check_line(thread, *line)
     leads_to_the_beginning = bool(lines) and lines[-1][1] == 0
     if not leads_to_the_beginning or (sums and add(EMPTY_STATE, *(line[2] for line in lines)) != sums.lines):
-        raise CorruptCheckpointError(thread.thread, row="the row of a line", why="it is missing")
+        raise CorruptCheckpointError(thread.thread, row="the row of a branch", why="it is missing")
 
 
 def _bases(db: sqlite3.Connection, thread: ThreadRow, page: Sequence[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:

@@ -1,6 +1,7 @@
 """`SqliteSaver`: threads in one file, for as many processes of one machine as like to share it."""
 
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -10,14 +11,14 @@ from urllib.parse import unquote, urlsplit
 from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.pruning import check_keep_last
-from durable_graph.checkpointing.rules import check_limit
+from durable_graph.checkpointing.rules import check_limit, check_listing
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
     CommitResult,
     CommitUnit,
     HistoryPage,
+    ListedStatus,
     SaveResult,
-    Status,
     StoredCheckpoint,
     StoredRecords,
     ThreadInfo,
@@ -90,18 +91,18 @@ class SqliteSaver:
     async def list_threads(
         self,
         *,
-        status: Status | None = None,
+        status: ListedStatus | None = None,
         limit: int = 100,
-        after: str | None = None,
+        after: ThreadInfo | str | None = None,
         before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
-        check_limit(limit)
+        check_listing(status, limit, after)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before), None)
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
-        return await self._write(thread, lambda db: writing.delete_thread(db, thread, seen))
+        return await self._write(thread, lambda db: writing.delete_thread(db, thread, seen, time.time_ns() // 1000))
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""

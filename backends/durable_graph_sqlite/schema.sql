@@ -1,85 +1,201 @@
--- Format 2. Applied to a new file; `migrations/` brings an older file here.
+-- Format 3. Applied to a new file; `migrations/` will bring later formats about.
 --
--- Every table begins with `tid`, a 63-bit hash of the thread's id, so that rows whose thread has vanished still tell
--- whose they are. Columns are in the order in which they are sought; the long one is last, so that reading keys does
--- not read it.
+-- Every table begins with `thread_key`, a 63-bit hash of the thread's id, so that rows whose thread has vanished still
+-- tell whose they are. Columns are in the order in which they are sought; the long one is last, so that reading keys
+-- does not read it. Times are microseconds since 1970. `extra` is room for later columns that a digest has to cover: a
+-- msgpack array that only grows, or nothing. Every digest covers all columns of its row, the epoch and `run_seq` of a
+-- thread aside, which are changed in SQL alone.
 
--- A row is a thread, or the tombstone of a deleted one. Every commit compares it and swaps it.
+-- A row is a thread, or what a deletion left of one: without the thread's id, and shutting out late writers until
+-- maintenance removes it. Every commit compares the row and swaps it.
 CREATE TABLE threads (
-  tid           INTEGER PRIMARY KEY,
-  thread        TEXT NOT NULL UNIQUE,
-  incarnation   INTEGER NOT NULL,
-  origin        BLOB NOT NULL,
-  version       INTEGER NOT NULL,
-  head          INTEGER NOT NULL,
-  epoch         INTEGER NOT NULL,
-  wseq          INTEGER NOT NULL,
-  gen           INTEGER NOT NULL,
-  floor         INTEGER NOT NULL,
-  status        INTEGER NOT NULL,
-  status_since  INTEGER NOT NULL,
-  commit_id     BLOB NOT NULL,
+  thread_key      INTEGER PRIMARY KEY,
+  thread_id       TEXT UNIQUE,
+  -- Drawn when the thread begins: no writer that knew an earlier thread of its id fits it.
+  incarnation     INTEGER NOT NULL,
+  -- What the digests of the thread's rows are bound to; a copy keeps it.
+  origin          BLOB NOT NULL,
+  -- The name of the graph that the thread belongs to, NULL for a graph without one; and a digest of its nodes' names.
+  graph           TEXT,
+  graph_digest    BLOB NOT NULL,
+  -- The last checkpoint number given, over all namespaces; and the root namespace's newest checkpoint.
+  version         INTEGER NOT NULL,
+  head            INTEGER NOT NULL,
+  -- Changed to shut out whoever writes the thread: every commit compares it.
+  epoch           INTEGER NOT NULL,
+  writes_seq      INTEGER NOT NULL,
+  prunes          INTEGER NOT NULL,
+  oldest_kept     INTEGER NOT NULL,
+  -- The last sequence number given to a run of the thread.
+  run_seq         INTEGER NOT NULL DEFAULT 0,
+  status          TEXT NOT NULL,
+  status_since    INTEGER NOT NULL,
+  created_at      INTEGER NOT NULL,
+  updated_at      INTEGER NOT NULL,
+  commit_id       BLOB NOT NULL,
+  -- The nodes that run next, a JSON array of at most 100 names; the newest run's metadata, a JSON object; and what a
+  -- failed thread failed with.
+  next            TEXT NOT NULL,
+  metadata        TEXT NOT NULL,
+  error           TEXT,
+  extra           BLOB NOT NULL,
   -- The sum of the digests of the task records of checkpoint `head`.
-  writes_digest BLOB NOT NULL,
-  -- The sum of the digests of the lines that led to `version`.
-  lines_digest  BLOB NOT NULL,
-  digest        BLOB NOT NULL
+  writes_digest   BLOB NOT NULL,
+  -- The sum of the digests of the branches that led to `version`.
+  branches_digest BLOB NOT NULL,
+  digest          BLOB NOT NULL
 ) STRICT;
 
--- What a crash left unfinished, a page of thread ids at a time. No column that each commit changes.
-CREATE INDEX threads_by_status ON threads (status, thread);
+-- What a crash left unfinished, and what has been over for long, a page of threads at a time. It has no column that
+-- each commit changes.
+CREATE INDEX threads_by_status ON threads (status, status_since, thread_id);
 
--- A row is a line: the checkpoints from `lo` up to the next line's, grown from checkpoint `parent` (0: from nothing).
-CREATE TABLE lines (
-  tid    INTEGER NOT NULL,
-  lo     INTEGER NOT NULL,
-  parent INTEGER NOT NULL,
-  digest BLOB NOT NULL,
-  PRIMARY KEY (tid, lo)
+-- A row is a branch: the checkpoints from `first` up to the next branch's, grown from checkpoint `parent` (0: from
+-- nothing).
+CREATE TABLE branches (
+  thread_key INTEGER NOT NULL,
+  first      INTEGER NOT NULL,
+  parent     INTEGER NOT NULL,
+  digest     BLOB NOT NULL,
+  extra      BLOB NOT NULL,
+  PRIMARY KEY (thread_key, first)
 ) STRICT, WITHOUT ROWID;
 
--- A row is one checkpoint of one namespace.
+-- A row is one checkpoint of one namespace. `planned_at` is the smallest checkpoint number under which a task of its
+-- plan is recorded.
 CREATE TABLE checkpoints (
-  tid          INTEGER NOT NULL,
-  ns           TEXT NOT NULL,
-  no           INTEGER NOT NULL,
+  thread_key   INTEGER NOT NULL,
+  namespace    TEXT NOT NULL,
+  number       INTEGER NOT NULL,
   parent       INTEGER NOT NULL,
-  born         INTEGER NOT NULL,
-  at           INTEGER NOT NULL,
+  planned_at   INTEGER NOT NULL,
+  made_at      INTEGER NOT NULL,
   commit_id    BLOB NOT NULL,
   state_digest BLOB NOT NULL,
   digest       BLOB NOT NULL,
+  extra        BLOB NOT NULL,
   header       BLOB NOT NULL,
-  PRIMARY KEY (tid, ns, no)
+  PRIMARY KEY (thread_key, namespace, number)
 ) STRICT, WITHOUT ROWID;
 
--- A row is what checkpoint `no` did to one channel; its value goes on from that of row `prev` (0: from nothing).
+-- A row is what checkpoint `number` did to one channel; its value continues that of row `previous` (0: it is whole).
 CREATE TABLE channel_rows (
-  tid     INTEGER NOT NULL,
-  ns      TEXT NOT NULL,
-  channel TEXT NOT NULL,
-  no      INTEGER NOT NULL,
-  prev    INTEGER NOT NULL,
-  kind    INTEGER NOT NULL,
-  digest  BLOB NOT NULL,
-  value   BLOB NOT NULL,
-  PRIMARY KEY (tid, ns, channel, no)
+  thread_key INTEGER NOT NULL,
+  namespace  TEXT NOT NULL,
+  channel    TEXT NOT NULL,
+  number     INTEGER NOT NULL,
+  previous   INTEGER NOT NULL,
+  kind       INTEGER NOT NULL,
+  digest     BLOB NOT NULL,
+  value      BLOB NOT NULL,
+  PRIMARY KEY (thread_key, namespace, channel, number)
 ) STRICT, WITHOUT ROWID;
 
--- A row is what one task came to: the `ord`th of those that checkpoint `born` first planned.
+-- A row is the outcome of one task: the one at `position` among those that checkpoint `planned_at` first planned.
 CREATE TABLE tasks (
-  tid       INTEGER NOT NULL,
-  ns        TEXT NOT NULL,
-  born      INTEGER NOT NULL,
-  ord       INTEGER NOT NULL,
-  rank      INTEGER NOT NULL,
-  revision  INTEGER NOT NULL,
-  commit_id BLOB NOT NULL,
-  digest    BLOB NOT NULL,
-  value     BLOB NOT NULL,
-  PRIMARY KEY (tid, ns, born, ord)
+  thread_key INTEGER NOT NULL,
+  namespace  TEXT NOT NULL,
+  planned_at INTEGER NOT NULL,
+  position   INTEGER NOT NULL,
+  rank       INTEGER NOT NULL,
+  revision   INTEGER NOT NULL,
+  commit_id  BLOB NOT NULL,
+  digest     BLOB NOT NULL,
+  extra      BLOB NOT NULL,
+  value      BLOB NOT NULL,
+  PRIMARY KEY (thread_key, namespace, planned_at, position)
 ) STRICT, WITHOUT ROWID;
 
--- The records of nested tasks and calls since a number, of all namespaces: nothing but the head's sum tells whether one
--- of them vanished.
-CREATE INDEX tasks_of_namespaces ON tasks (tid, born) WHERE ns <> '';
+-- The records of nested tasks and calls since a number, of all namespaces: only the head's sum tells whether one of
+-- them vanished.
+CREATE INDEX tasks_of_namespaces ON tasks (thread_key, planned_at) WHERE namespace <> '';
+
+-- A row is a request that was taken once, under the key that its caller gave it. `digest` is that of graph and input,
+-- `seq` the run's (0: there is none), `checkpoint` the one that the input became.
+CREATE TABLE requests (
+  thread_key INTEGER NOT NULL,
+  key        TEXT NOT NULL,
+  digest     BLOB NOT NULL,
+  seq        INTEGER NOT NULL,
+  checkpoint INTEGER NOT NULL,
+  made_at    INTEGER NOT NULL,
+  extra      BLOB NOT NULL,
+  PRIMARY KEY (thread_key, key)
+) STRICT, WITHOUT ROWID;
+
+-- The tables below are for runs that outlive their process. Nothing writes them yet.
+
+-- A row is one accepted input of a thread: which graph, with what options, who executes it, when it is due.
+CREATE TABLE runs (
+  thread_key       INTEGER NOT NULL,
+  seq              INTEGER NOT NULL,
+  state            INTEGER NOT NULL,
+  priority         INTEGER NOT NULL,
+  due              INTEGER NOT NULL,
+  deadline         INTEGER NOT NULL,
+  first_checkpoint INTEGER NOT NULL,
+  checkpoint       INTEGER NOT NULL,
+  claimed_version  INTEGER NOT NULL,
+  attempt          INTEGER NOT NULL,
+  crashes          INTEGER NOT NULL,
+  inbox            INTEGER NOT NULL,
+  worker           INTEGER NOT NULL,
+  request          INTEGER NOT NULL,
+  accepted_at      INTEGER NOT NULL,
+  ended_at         INTEGER NOT NULL,
+  limit_key        INTEGER NOT NULL,
+  parent_key       INTEGER NOT NULL,
+  parent_seq       INTEGER NOT NULL,
+  on_parent        INTEGER NOT NULL,
+  queue            TEXT NOT NULL,
+  graph            TEXT NOT NULL,
+  thread_id        TEXT NOT NULL,
+  error            TEXT,
+  input_digest     BLOB NOT NULL,
+  input            BLOB NOT NULL,
+  options          BLOB NOT NULL,
+  context          BLOB NOT NULL,
+  extra            BLOB NOT NULL,
+  PRIMARY KEY (thread_key, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX runs_due ON runs (queue, priority, due) WHERE state IN (0, 2);
+CREATE INDEX runs_of_worker ON runs (worker) WHERE state = 1;
+CREATE INDEX runs_limited ON runs (queue, limit_key) WHERE state = 1;
+CREATE INDEX runs_blocked ON runs (queue, limit_key, priority, due) WHERE state = 3;
+CREATE INDEX runs_of_parent ON runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;
+
+-- A row is a process that executes runs, until its lease ends.
+CREATE TABLE workers (
+  id          INTEGER PRIMARY KEY,
+  lease_until INTEGER NOT NULL,
+  boot_id     BLOB NOT NULL,
+  name        TEXT NOT NULL,
+  extra       BLOB NOT NULL
+) STRICT;
+
+-- A row is a message to a thread: an answer, a signal, an update. A message that was taken keeps its key.
+CREATE TABLE messages (
+  thread_key INTEGER NOT NULL,
+  seq        INTEGER NOT NULL,
+  topic      TEXT NOT NULL,
+  key        TEXT NOT NULL,
+  taken      INTEGER NOT NULL,
+  made_at    INTEGER NOT NULL,
+  extra      BLOB NOT NULL,
+  value      BLOB NOT NULL,
+  PRIMARY KEY (thread_key, seq),
+  UNIQUE (thread_key, topic, key)
+) STRICT, WITHOUT ROWID;
+
+-- A row is an event that no checkpoint implies: a custom event or a message's token, in order of `version` and
+-- `position`.
+CREATE TABLE events (
+  thread_key INTEGER NOT NULL,
+  version    INTEGER NOT NULL,
+  position   INTEGER NOT NULL,
+  epoch      INTEGER NOT NULL,
+  kind       INTEGER NOT NULL,
+  extra      BLOB NOT NULL,
+  value      BLOB NOT NULL,
+  PRIMARY KEY (thread_key, version, position)
+) STRICT, WITHOUT ROWID;

@@ -14,12 +14,11 @@ from durable_graph.checkpointing.columns import (
     key_of,
     record_columns,
     record_from,
-    status_number,
     thread_columns,
     thread_from,
     value_columns,
 )
-from durable_graph.checkpointing.digests import EMPTY_STATE, add, line_digest, writes_digest
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
 from durable_graph.errors import ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
     CommitResult,
@@ -54,7 +53,7 @@ def commit(db: sqlite3.Connection, unit: CommitUnit) -> CommitResult:
     rows = [value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values]
     db.executemany(SQL["add_channel_row"], rows)
     replaced, _ = _record(db, tid, unit.thread, unit.records)
-    _put_thread(db, before, row, Sums(_writes_after(db, unit, locked, row, replaced), lines))
+    _put_thread(db, unit.thread, before, row, Sums(_writes_after(db, unit, locked, row, replaced), lines))
     return Committed(unit.version)
 
 
@@ -70,18 +69,18 @@ def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
     writes = rules.sum_with(locked.sums.writes, replaced, locked.born, locked.row.head)
     row = rules.thread_after_save(batch, locked.row, stood, bumped=bool(replaced))
     if row != locked.row:
-        _put_thread(db, locked.row, row, Sums(writes, locked.sums.lines))
+        _put_thread(db, batch.thread, locked.row, row, Sums(writes, locked.sums.lines))
     return Saved(row.wseq, bool(replaced), stood)
 
 
-def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None) -> bool:
-    """Leave a tombstone. Whether the thread is gone."""
+def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, at: int) -> bool:
+    """Leave a tombstone, as of the time `at`. Whether the thread is gone."""
     locked = _lock(db, thread)
     if locked is None or not rules.is_to_be_deleted(locked.row, seen):
         return locked is None or locked.row.status == "deleted"
-    for table in ("lines", "checkpoints", "channel_rows", "tasks"):
+    for table in ("branches", "checkpoints", "channel_rows", "tasks"):
         db.execute(SQL[f"delete_{table}"], {"tid": key_of(thread)})
-    _put_thread(db, locked.row, rules.tombstone(locked.row), Sums())
+    _put_thread(db, thread, locked.row, rules.tombstone(locked.row, at), Sums())
     return True
 
 
@@ -94,10 +93,11 @@ def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
         if rules.is_copy(locked.row, there.row):
             return
         raise ThreadExistsError(target)
-    for table in ("lines", "checkpoints", "channel_rows", "tasks"):
+    for table in ("branches", "checkpoints", "channel_rows", "tasks"):
         db.execute(SQL[f"copy_{table}"], {"source": key_of(source), "target": key_of(target)})
     grave = there.row if there else None
-    _put_thread(db, grave, rules.copied(locked.row, target, grave), locked.sums)
+    row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
+    _put_thread(db, target, grave, row, locked.sums)
 
 
 def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | None) -> int:
@@ -110,11 +110,11 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | Non
         raise UnknownThreadError(thread)
     tid = key_of(thread)
     sought = {"tid": tid}
-    lines = statements.rows(db, "find_lines", sought)
-    for lo, parent, digest in lines:
-        check_line(locked.row, lo, parent, digest)
+    lines = statements.rows(db, "find_branches", sought)
+    for branch in lines:
+        check_line(locked.row, *branch)
     found = [checkpoint_from(columns) for columns in statements.rows(db, "find_checkpoints", sought)]
-    kept = pruning.kept(found, {lo: parent for lo, parent, _ in lines}, locked.row, keep_last, before)
+    kept = pruning.kept(found, {lo: parent for lo, parent, *_ in lines}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return 0
     keys = [pruning.ValueKey(*columns) for columns in statements.rows(db, "find_channel_keys", sought)]
@@ -125,10 +125,10 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | Non
     db.executemany(SQL["drop_channel_row"], [(tid, *key) for key in values])
     db.executemany(SQL["drop_task"], [(tid, record.ns, record.born, record.ord) for record in unneeded])
     db.executemany(SQL["drop_checkpoint"], [(tid, *place) for place in gone])
-    db.executemany(SQL["drop_line"], [(tid, lo) for lo, _, _ in lines if lo not in kept.lines])
+    db.executemany(SQL["drop_branch"], [(tid, lo) for lo, *_ in lines if lo not in kept.lines])
     writes = rules.sum_without(locked.sums.writes, unneeded, locked.born, locked.row.head)
     row = pruning.thread_after_prune(locked.row, kept.floor)
-    _put_thread(db, locked.row, row, Sums(writes, locked.sums.lines))
+    _put_thread(db, thread, locked.row, row, Sums(writes, locked.sums.lines))
     return len(gone)
 
 
@@ -139,15 +139,14 @@ def _lock(db: sqlite3.Connection, thread: str) -> LockedThread | None:
     return LockedThread(*thread_from(thread, columns), columns[THREAD_WIDTH])
 
 
-def _put_thread(db: sqlite3.Connection, before: ThreadRow | None, row: ThreadRow, sums: Sums) -> None:
-    columns = thread_columns(row, sums)
+def _put_thread(db: sqlite3.Connection, thread: str, before: ThreadRow | None, row: ThreadRow, sums: Sums) -> None:
+    columns = thread_columns(row, sums, thread)
     if before is None:
         db.execute(SQL["add_thread"], columns)
         return
     db.execute(SQL["change_thread"], columns)
-    if (before.status, before.status_since) != (row.status, row.status_since):
-        changed = {"tid": columns["tid"], "status": status_number(row.status), "status_since": row.status_since}
-        db.execute(SQL["change_status"], changed)
+    if (before.thread, before.status, before.status_since) != (row.thread, row.status, row.status_since):
+        db.execute(SQL["change_status"], columns)
 
 
 def _read_back(db: sqlite3.Connection, unit: CommitUnit, thread: ThreadRow | None) -> bytes | None:
@@ -193,8 +192,8 @@ def _lines_after(db: sqlite3.Connection, unit: CommitUnit, locked: LockedThread 
     line = rules.new_line(unit, locked.row if locked else None)
     if line is None:
         return locked.sums.lines if locked else EMPTY_STATE
-    tid, (lo, parent), digest = key_of(unit.thread), line, line_digest(unit.origin, *line)
-    db.execute(SQL["add_line"], {"tid": tid, "lo": lo, "parent": parent, "digest": digest})
+    tid, (lo, parent), digest = key_of(unit.thread), line, branch_digest(unit.origin, *line)
+    db.execute(SQL["add_branch"], {"tid": tid, "lo": lo, "parent": parent, "digest": digest})
     earlier = statements.rows(db, "find_lineage", {"tid": tid, "at": parent})
     if locked:
         for below in earlier:

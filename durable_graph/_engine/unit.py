@@ -11,7 +11,18 @@ from durable_graph._engine.state import Changes, Full, State, merged
 from durable_graph._engine.task import Outcome
 from durable_graph.checkpointing.digests import checkpoint_digest, record_digest
 from durable_graph.graph import Topology
-from durable_graph.records import CheckpointRow, CommitUnit, NewCheckpoint, Status, TaskRecord, ThreadRow
+from durable_graph.records import (
+    CheckpointRow,
+    CommitUnit,
+    NewCheckpoint,
+    Status,
+    Summary,
+    TaskRecord,
+    ThreadRow,
+    next_nodes,
+)
+
+_json = msgspec.json.Encoder()
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -86,8 +97,22 @@ def build_unit(
         checkpoints=tuple(checkpoints),
         records=tuple(records),
         fork_of=entries[0].step.fork_of,
+        summary=_summary([entry for entry in entries if not entry.ns], metadata),
     )
     return unit, after
+
+
+def _summary(of_root: Sequence[Entry], metadata: Metadata) -> Summary | None:
+    """What the thread's row is to say once the last of these steps is committed."""
+    if not of_root:
+        return None
+    topology, step = of_root[-1].topology, of_root[-1].step
+    return Summary(
+        graph=topology.graph_name,
+        graph_digest=topology.nodes_digest,
+        next=next_nodes(task.node for task in step.state.plan),
+        metadata=_json.encode(metadata).decode(),
+    )
 
 
 def _row(entry: Entry, after: Stored, commit_id: bytes, at: int, metadata: Metadata) -> CheckpointRow:

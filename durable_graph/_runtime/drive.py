@@ -24,6 +24,7 @@ from durable_graph._engine.unit import Step
 from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.execute import Executed, Superstep
+from durable_graph._runtime.journal import StatusChange, failure
 from durable_graph._runtime.session import Position, Session
 from durable_graph._runtime.telling import committed_events, task_events, tell_stopped
 from durable_graph._runtime.unwinding import Draining
@@ -64,7 +65,7 @@ async def drive(session: Session, state: State, recorded: Recorded, *, passes_br
     session.last_step = state.step + limit
     supersteps = 0
     if not passes_breakpoint and (stops := _stops(session, state, recorded)):
-        await session.shared.durability.save(session.ledger, stops, _untold, "interrupted")
+        await session.shared.durability.save(session.ledger, stops, _untold, StatusChange("interrupted"))
         return await _stopped(session, state, {**recorded, **{stop.task.key: stop for stop in stops}})
     while state.plan:
         if session.run.control is not None and session.run.control.drain_requested:
@@ -142,7 +143,7 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
             )
         except (UnstorableValueError, ValueTooLargeError) as error:
             # What a reducer made of the writes. They themselves can be stored, and are.
-            await durability.save(session.ledger, executed.riding, superstep.told_of, "failed")
+            await durability.save(session.ledger, executed.riding, superstep.told_of, failure(error))
             error.add_note("the nodes' results are kept: correct the reducer and resume")
             raise
         if is_committed:
@@ -157,9 +158,9 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
 async def _applied(session: Session, state: State, superstep: Superstep, executed: Executed) -> Step:
     try:
         after, changes = apply(session.topology, state, executed.done, session.reserve(state))
-    except (ConcurrentUpdateError, ReducerError):
+    except (ConcurrentUpdateError, ReducerError) as error:
         # The nodes are not to blame and do not run again: what they returned is kept for a corrected graph.
-        await session.shared.durability.save(session.ledger, executed.riding, superstep.told_of, "failed")
+        await session.shared.durability.save(session.ledger, executed.riding, superstep.told_of, failure(error))
         raise
     # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a reducer of
     # the user's made of them does not say what they were.

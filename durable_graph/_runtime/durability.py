@@ -15,9 +15,9 @@ from durable_graph._engine.unit import Step, joined
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.events import AnyEvent
-from durable_graph._runtime.journal import Journal, Ledger
+from durable_graph._runtime.journal import Journal, Ledger, StatusChange
 from durable_graph.errors import CheckpointConflictError
-from durable_graph.records import Status, checkpoint_id
+from durable_graph.records import checkpoint_id
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ class Durability(Protocol):
         ...
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
     ) -> tuple[Outcome, ...]:
         """Tasks came to an end while their superstep goes on, or fails. Answers with the outcomes that stand."""
         ...
@@ -79,7 +79,7 @@ class Nowhere:
         return True
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
     ) -> tuple[Outcome, ...]:
         await tell(outcomes).go()
         return tuple(outcomes)
@@ -114,7 +114,7 @@ class Sync:
         return is_committed
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
     ) -> tuple[Outcome, ...]:
         standing = await finish(self._journal.save(_kept(ledger), outcomes, status), self._grace)
         await tell(standing).go()
@@ -139,7 +139,7 @@ class _Commit(msgspec.Struct, frozen=True):
 class _Save(msgspec.Struct, frozen=True):
     ledger: Ledger
     outcomes: tuple[Outcome, ...]
-    status: Status | None
+    status: StatusChange | None
     told: Told
 
 
@@ -164,7 +164,7 @@ class Async:
         return True
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
     ) -> tuple[Outcome, ...]:
         await self._enqueue(_Save(_kept(ledger), tuple(outcomes), status, tell(outcomes)))
         return tuple(outcomes)
@@ -232,7 +232,7 @@ class Exit:
         self._grace = grace
         self._held: dict[str, tuple[Ledger, Step]] = {}
         self._outcomes: dict[str, tuple[Ledger, dict[tuple[int, int], Outcome]]] = {}
-        self._status: Status | None = None
+        self._status: StatusChange | None = None
         self._sending = asyncio.Lock()
 
     async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
@@ -247,7 +247,7 @@ class Exit:
         return True
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: Status | None = None
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
     ) -> tuple[Outcome, ...]:
         own = _kept(ledger)
         self._outcomes.setdefault(own.ns, (own, {}))[1].update((outcome.task.key, outcome) for outcome in outcomes)

@@ -8,6 +8,7 @@ from durable_graph._runtime import log
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.events import RunResumed
+from durable_graph._runtime.journal import StatusChange
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.telling import committed_events
 from durable_graph.records import checkpoint_id
@@ -20,7 +21,7 @@ async def resume(session: Session, state: State, recorded: Recorded) -> Ended:
     passes_breakpoint = journal.thread.status != "running"
     can_go_on = any(not is_waiting(recorded.get(task.key)) for task in state.plan)
     if passes_breakpoint and can_go_on:
-        await finish(journal.save_status("running"), run.grace)
+        await finish(journal.save_status(StatusChange("running")), run.grace)
     log.run_resumed(run.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
     await tell_resumed(session, state, recorded)
     return await drive(session, state, recorded, passes_breakpoint=passes_breakpoint)

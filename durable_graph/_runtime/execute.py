@@ -27,6 +27,7 @@ from durable_graph._runtime.attempt import (
 )
 from durable_graph._runtime.cancellation import cancellations, wind_up
 from durable_graph._runtime.durability import Told
+from durable_graph._runtime.journal import StatusChange, failure
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.siblings import Siblings
@@ -35,7 +36,6 @@ from durable_graph._runtime.unwinding import Draining
 from durable_graph.errors import StepTimeoutError
 from durable_graph.errors.shown import shown
 from durable_graph.graph import START, Node
-from durable_graph.records import Status
 
 Key = tuple[int, int]
 
@@ -93,7 +93,7 @@ class Superstep(msgspec.Struct):
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise error
         if error is not None:
-            await self._save_rest("failed")
+            await self._save_rest(failure(error))
             # A failure does not make a cancellation that came with it undone.
             raise error
         if is_cancelled:
@@ -111,7 +111,7 @@ class Superstep(msgspec.Struct):
         own = self._executed()
         if not own.waiting:
             return own
-        await self._save_rest("interrupted")
+        await self._save_rest(StatusChange("interrupted"))
         standing = self._executed()
         # What another process has answered meanwhile it goes on with. Here the question was open to the end.
         left = {each.task.key for each in standing.waiting}
@@ -296,7 +296,7 @@ class Superstep(msgspec.Struct):
             return Handling(task, failed.attempt, failed.error, failed.answers, failed.revision)
         return None
 
-    async def _save(self, outcomes: Sequence[Outcome], status: Status | None = None) -> tuple[Outcome, ...]:
+    async def _save(self, outcomes: Sequence[Outcome], status: StatusChange | None = None) -> tuple[Outcome, ...]:
         self.saved.update((outcome.task.key, outcome) for outcome in outcomes)
         standing = await self.session.shared.durability.save(self.session.ledger, outcomes, self.told_of, status)
         for mine, outcome in zip(outcomes, standing, strict=True):
@@ -315,7 +315,7 @@ class Superstep(msgspec.Struct):
             # The cancellation wins, but not silently.
             raise cancelled from error
 
-    async def _save_rest(self, status: Status | None = None) -> None:
+    async def _save_rest(self, status: StatusChange | None = None) -> None:
         """Record what was come to and is not recorded: no commit will."""
         rest = [result.outcome for key, result in sorted(self.attempted.items()) if not self._is_saved(result.outcome)]
         if rest or status is not None:
@@ -356,10 +356,10 @@ class Superstep(msgspec.Struct):
         errors.sort(key=lambda found: isinstance(found[1], asyncio.CancelledError))
         if not errors:
             return None
-        for failed_task, failure in errors:
-            if not isinstance(failure, asyncio.CancelledError):
+        for failed_task, raised in errors:
+            if not isinstance(raised, asyncio.CancelledError):
                 attempt_no = self.attempted[failed_task.key].outcome.attempt
-                log.node_failed(self.session.run.thread_id, self.state.step + 1, failed_task.node, attempt_no, failure)
+                log.node_failed(self.session.run.thread_id, self.state.step + 1, failed_task.node, attempt_no, raised)
         task, error = errors[0]
         if not isinstance(error, asyncio.CancelledError):
             thread = self.session.run.thread_id

@@ -20,8 +20,9 @@ from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
 from durable_graph.checkpointing import Checkpointer, verify, verify_records
 from durable_graph.checkpointing.digests import origin_of
-from durable_graph.checkpointing.rules import thread_after_commit
+from durable_graph.checkpointing.rules import drawn_incarnation, thread_after_commit
 from durable_graph.errors import CheckpointConflictError, StoreUnavailableError
+from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 from durable_graph.records import (
     Committed,
@@ -51,21 +52,35 @@ async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, n
         return Opened(new_thread(thread_id), None)
     verify(found)
     if found.thread.status == "deleted":
-        return Opened(reborn(found.thread), None)
+        return Opened(reborn(thread_id, found.thread), None)
     return Opened(found.thread, restore(topology, found))
 
 
 def new_thread(thread_id: str) -> ThreadRow:
     """The row that a thread would have before its first commit."""
-    return ThreadRow(thread_id, 0, origin_of(thread_id, 0), 0, 0, 0, 0, 0, 0, "done", 0, b"")
+    incarnation = drawn_incarnation()
+    return ThreadRow(thread_id, incarnation, origin_of(thread_id, incarnation), 0, 0, 0, 0, 0, 0, "done", 0, b"")
 
 
-def reborn(tombstone: ThreadRow) -> ThreadRow:
+def reborn(thread_id: str, tombstone: ThreadRow) -> ThreadRow:
     """A deleted thread about to be used again: numbers go on, its identity is a new one."""
-    incarnation = tombstone.incarnation + 1
-    return msgspec.structs.replace(
-        tombstone, incarnation=incarnation, origin=origin_of(tombstone.thread, incarnation), head=0, wseq=0
-    )
+    return msgspec.structs.replace(new_thread(thread_id), version=tombstone.version, epoch=tombstone.epoch)
+
+
+class StatusChange(msgspec.Struct, frozen=True):
+    """The status that a thread takes; `error` is the text of what it failed with."""
+
+    status: Status
+    error: str | None = None
+
+
+_LONGEST_ERROR = 1000
+
+
+def failure(error: BaseException) -> StatusChange:
+    """The status of a thread whose run failed with `error`. Its text is cut to 1,000 characters."""
+    # PostgreSQL takes no NUL in a text.
+    return StatusChange("failed", shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR])
 
 
 class Ledger(msgspec.Struct):
@@ -83,7 +98,7 @@ class _Commit(msgspec.Struct):
 
 class _Save(msgspec.Struct):
     records: tuple[TaskRecord, ...]
-    status: Status | None = None
+    status: StatusChange | None = None
     if_unmoved: bool = False
     answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = msgspec.field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -147,7 +162,7 @@ class Journal:
         return await request.answer
 
     async def save(
-        self, ledger: Ledger, outcomes: Sequence[Outcome], status: Status | None = None
+        self, ledger: Ledger, outcomes: Sequence[Outcome], status: StatusChange | None = None
     ) -> tuple[Outcome, ...]:
         """Record what tasks came to, and return the outcomes that stand: another writer's, where that came first."""
         request = self._saving(ledger, outcomes, status, if_unmoved=False)
@@ -165,12 +180,12 @@ class Journal:
 
     async def save_unmoved(self, ledger: Ledger, outcomes: Sequence[Outcome], status: Status) -> bool:
         """Record all of these, or none if another writer recorded anything since this run looked."""
-        request = self._saving(ledger, outcomes, status, if_unmoved=True)
+        request = self._saving(ledger, outcomes, StatusChange(status), if_unmoved=True)
         await self._send(request)
         return await request.answer is not None
 
-    async def save_status(self, status: Status) -> None:
-        """Set down what the thread is at."""
+    async def save_status(self, status: StatusChange) -> None:
+        """Record the thread's status."""
         request = _Save((), status)
         await self._send(request)
         await request.answer
@@ -224,7 +239,9 @@ class Journal:
         """The step with all of its bytes, so that a commit of it later cannot fail by its values."""
         return with_reduced_values(ledger.topology, step, self.max_value_bytes)
 
-    def _saving(self, ledger: Ledger, outcomes: Sequence[Outcome], status: Status | None, *, if_unmoved: bool) -> _Save:
+    def _saving(
+        self, ledger: Ledger, outcomes: Sequence[Outcome], status: StatusChange | None, *, if_unmoved: bool
+    ) -> _Save:
         records = records_of(ledger.stored, outcomes, self.commit_id)
         # The thread's status is its outermost run's affair.
         own = None if ledger.ns else status
@@ -323,7 +340,14 @@ class Journal:
         status = statuses[-1] if statuses else None
         wseq = self.thread.wseq if requests[0].if_unmoved else None
         batch = WritesBatch(
-            self.thread.thread, self.thread.version, self.thread.epoch, self.now(), records, status, wseq
+            self.thread.thread,
+            self.thread.version,
+            self.thread.epoch,
+            self.now(),
+            records,
+            None if status is None else status.status,
+            wseq,
+            None if status is None else status.error,
         )
         try:
             saved = await self.saver.save_writes(batch)
@@ -340,7 +364,7 @@ class Journal:
                 # Counted, not copied from the answer: a number that another writer moved has to differ at the next
                 # commit.
                 self.thread = msgspec.structs.replace(
-                    self.thread, wseq=self.thread.wseq + saved.bumped, status=status or self.thread.status
+                    self.thread, wseq=self.thread.wseq + saved.bumped, status=batch.status or self.thread.status
                 )
                 standing = iter(saved.standing)
                 for request in requests:

@@ -10,7 +10,6 @@ from durable_graph.app.compiled import CompiledGraph, check_savers
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.graph import GraphBuilder
-from durable_graph.graph.topology import UNNAMED
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
 
@@ -25,7 +24,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         interrupt_before: Breakpoints | None = None,
         interrupt_after: Breakpoints | None = None,
         debug: bool | None = None,
-        name: str = UNNAMED,
+        name: str | None = None,
         types: Iterable[type | tuple[str, type]] = (),
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
         """The graph as it is now, checked and ready to run.

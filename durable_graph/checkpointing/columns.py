@@ -4,13 +4,15 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from durable_graph.checkpointing.digests import EMPTY_STATE, line_digest, thread_digest
+import msgspec
+
+from durable_graph.checkpointing.digests import EMPTY_STATE, branch_digest, thread_digest
+from durable_graph.checkpointing.rules import thread_info
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     STATUSES,
     CheckpointRow,
     Rank,
-    Status,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
@@ -21,12 +23,19 @@ from durable_graph.records import (
 Columns = tuple[Any, ...]
 """A row as a driver gives it. Which type stands where is the schema's word."""
 
-THREAD_WIDTH = 15
-_STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
+THREAD_WIDTH = 23
+"""How many columns of a thread's row the queries select, from `thread_id` to `digest`."""
+
+STATUS_SINCE = 12
+"""Which of them is `status_since`."""
+
+_STATUS = 11
+_json = msgspec.json.Encoder()
+_next_decoder = msgspec.json.Decoder(tuple[str, ...])
 
 
 class Sums(NamedTuple):
-    """What a thread's row vouches for: the task records of its head, and the lines that led to its version."""
+    """What a thread's row vouches for: the task records of its head, and the branches that led to its version."""
 
     writes: bytes = EMPTY_STATE
     lines: bytes = EMPTY_STATE
@@ -46,50 +55,95 @@ def key_of(thread: str) -> int:
     return int.from_bytes(blake2b(thread.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
 
 
-def status_number(status: Status) -> int:
-    return _STATUS_NUMBERS[status]
+def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
+    """The thread's row and the sums in it. `thread` is the id that it was looked up by, None in a listing.
 
-
-def thread_from(thread: str, columns: Columns) -> tuple[ThreadRow, Sums]:
-    """The thread's row and what it vouches for. Raises `CorruptCheckpointError` for a damaged one."""
-    name, incarnation, origin, version, head, epoch, wseq, gen, floor, *others = columns[:THREAD_WIDTH]
-    status, since, commit_id, writes, lines, digest = others
-    sums = Sums(writes, lines)
-    if not 0 <= status < len(STATUSES):
-        raise CorruptCheckpointError(thread, row="the thread's row", why=f"{status} is no status")
-    row = ThreadRow(
-        name, incarnation, origin, version, head, epoch, wseq, gen, floor, STATUSES[status], since, commit_id
-    )
+    Raises `CorruptCheckpointError` for a damaged one.
+    """
+    row, sums, digest = _thread(columns)
+    if row is None:
+        raise _damaged(thread, f"{columns[_STATUS]!r} is no status, or another column cannot be read")
     if thread_digest(row, *sums) != digest:
-        raise CorruptCheckpointError(thread, row="the thread's row", why="its bytes do not match its digest")
-    if row.thread != thread:
-        raise CorruptCheckpointError(thread, row="the thread's row", why=f"its key belongs to thread {row.thread!r}")
+        raise _damaged(thread, "its bytes do not match its digest")
+    if thread is not None and row.status != "deleted" and row.thread != thread:
+        raise _damaged(thread, f"its key belongs to thread {row.thread!r}")
     return row, sums
 
 
+def _thread(columns: Columns) -> tuple[ThreadRow | None, Sums, bytes]:
+    name, incarnation, origin, graph, graph_digest, version, head, epoch, wseq, gen, floor, *others = columns
+    status, since, created, updated, commit_id, after, metadata, error, extra, writes, branches, digest = others[:12]
+    sums = Sums(writes, branches)
+    try:
+        next_ = _next_decoder.decode(after)
+    except (msgspec.DecodeError, UnicodeError):
+        return None, sums, digest
+    if status not in STATUSES:
+        return None, sums, digest
+    row = ThreadRow(
+        thread=name or "",
+        incarnation=incarnation,
+        origin=origin,
+        version=version,
+        head=head,
+        epoch=epoch,
+        wseq=wseq,
+        gen=gen,
+        floor=floor,
+        status=status,
+        status_since=since,
+        commit_id=commit_id,
+        graph=graph,
+        graph_digest=graph_digest,
+        next=next_,
+        metadata=metadata,
+        error=error,
+        created_at=created,
+        updated_at=updated,
+        extra=extra,
+    )
+    return row, sums, digest
+
+
+def _damaged(thread: str | None, why: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(thread or "", row="the thread's row", why=why)
+
+
 def thread_info_from(columns: Columns) -> ThreadInfo:
-    """A thread as a listing shows it. A status that there is not is listed as failed: somebody has to look at it."""
-    thread, status, *numbers = columns
-    return ThreadInfo(thread, STATUSES[status] if 0 <= status < len(STATUSES) else "failed", *numbers)
+    """A thread as a listing shows it. Of a damaged row nothing but the id is shown, and that it is damaged."""
+    try:
+        row, _ = thread_from(None, columns)
+    except CorruptCheckpointError as error:
+        return ThreadInfo(columns[0] if isinstance(columns[0], str) else "", "damaged", damage=error.why)
+    return thread_info(row)
 
 
-def thread_columns(row: ThreadRow, sums: Sums) -> dict[str, Any]:
+def thread_columns(row: ThreadRow, sums: Sums, thread: str) -> dict[str, Any]:
+    """The columns of the row of `thread`, whose own id is empty once it is deleted."""
     return {
-        "tid": key_of(row.thread),
-        "thread": row.thread,
+        "thread_key": key_of(thread),
+        "thread_id": row.thread or None,
         "incarnation": row.incarnation,
         "origin": row.origin,
+        "graph": row.graph,
+        "graph_digest": row.graph_digest,
         "version": row.version,
         "head": row.head,
         "epoch": row.epoch,
-        "wseq": row.wseq,
-        "gen": row.gen,
-        "floor": row.floor,
-        "status": status_number(row.status),
+        "writes_seq": row.wseq,
+        "prunes": row.gen,
+        "oldest_kept": row.floor,
+        "status": row.status,
         "status_since": row.status_since,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
         "commit_id": row.commit_id,
+        "next": _json.encode(row.next).decode(),
+        "metadata": row.metadata,
+        "error": row.error,
+        "extra": row.extra,
         "writes_digest": sums.writes,
-        "lines_digest": sums.lines,
+        "branches_digest": sums.lines,
         "digest": thread_digest(row, *sums),
     }
 
@@ -100,7 +154,7 @@ def checkpoint_from(columns: Columns) -> CheckpointRow:
 
 def checkpoint_columns(tid: int, row: CheckpointRow) -> Columns:
     place = (tid, row.ns, row.no, row.parent, row.born, row.at)
-    return (*place, row.commit_id, row.state_digest, row.digest, row.header)
+    return (*place, row.commit_id, row.state_digest, row.digest, row.extra, row.header)
 
 
 def value_from(thread: str, channel: str, no: int, prev: int, kind: int, value: bytes, digest: bytes) -> ValueRow:
@@ -126,13 +180,13 @@ def record_from(thread: str, columns: Columns) -> TaskRecord:
 
 def record_columns(tid: int, record: TaskRecord) -> Columns:
     place = (tid, record.ns, record.born, record.ord, record.rank.value, record.revision)
-    return (*place, record.commit_id, record.digest, record.value)
+    return (*place, record.commit_id, record.digest, record.extra, record.value)
 
 
-def check_line(thread: ThreadRow, lo: int, parent: int, digest: bytes) -> None:
-    """Raises `CorruptCheckpointError` for a damaged row of a line."""
-    if line_digest(thread.origin, lo, parent) != digest:
-        what = f"the row of the line that begins at {lo}"
+def check_line(thread: ThreadRow, lo: int, parent: int, digest: bytes, extra: bytes = b"") -> None:
+    """Raises `CorruptCheckpointError` for a damaged row of a branch."""
+    if branch_digest(thread.origin, lo, parent, extra) != digest:
+        what = f"the row of the branch that begins at {lo}"
         raise CorruptCheckpointError(thread.thread, row=what, why="its bytes do not match its digest")
 
 

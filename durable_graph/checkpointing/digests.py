@@ -1,9 +1,9 @@
 """Digests that bind a row's bytes to its place: a damaged, moved or vanished row is noticed before it is decoded.
 
-BLAKE2b with 16 bytes, personalised by the kind of row. Fields are length-prefixed: no two different rows give one
-input. The state digest is a sum modulo 2^128 over the channels' last rows (an incremental multiset hash, Bellare and
-Micciancio 1997, here against accidents and not against an adversary): a commit updates it with what changed, a load
-computes it whole.
+BLAKE2b with 16 bytes, personalised by the kind of row. The first byte of the input is the row's format, so that a
+later format can cover other fields. Fields are length-prefixed: no two different rows give one input. The state digest
+is a sum modulo 2^128 over the channels' last rows (an incremental multiset hash, Bellare and Micciancio 1997, here
+against accidents and not against an adversary): a commit updates it with what changed, a load computes it whole.
 """
 
 import struct
@@ -14,12 +14,14 @@ from hashlib import blake2b
 from durable_graph.records import CheckpointRow, NestedRecord, TaskRecord, ThreadRow, ValueRow
 
 SIZE = 16
+_FORMAT = b"\x01"
+"""The format of the rows: what a digest covers, and in which order."""
 _LENGTH = struct.Struct(">Q").pack
 # Integers are fields of 8 bytes, with their length before them like any other.
 _INT = struct.Struct(">Qq").pack
 _INTS_3 = struct.Struct(">QqQqQq").pack
 _INTS_4 = struct.Struct(">QqQqQqQq").pack
-_INTS_6 = struct.Struct(">QqQqQqQqQqQq").pack
+_INTS_5 = struct.Struct(">QqQqQqQqQq").pack
 _LONG = 1 << 16
 _MODULUS = 1 << 128
 
@@ -33,9 +35,9 @@ def origin_of(thread: str, incarnation: int) -> bytes:
 
 def value_digest(origin: bytes, ns: str, row: ValueRow) -> bytes:
     place = _INTS_3(8, row.no, 8, row.prev, 8, row.kind)
-    before = (_LENGTH(len(origin)), origin, _text(ns), _text(row.channel), place, _LENGTH(len(row.value)))
+    before = (_FORMAT, _LENGTH(len(origin)), origin, _text(ns), _text(row.channel), place, _LENGTH(len(row.value)))
     if len(row.value) <= _LONG:
-        return _digest(b"dg-value", *before, row.value)
+        return _hashed(b"dg-value", *before, row.value)
     # A long field is not copied for the sake of the others.
     hashed = blake2b(b"".join(before), digest_size=SIZE, person=b"dg-value")
     hashed.update(row.value)
@@ -55,6 +57,7 @@ def checkpoint_digest(origin: bytes, row: CheckpointRow) -> bytes:
         row.header,
         _LENGTH(len(row.state_digest)),
         row.state_digest,
+        _field(row.extra),
     )
 
 
@@ -69,29 +72,40 @@ def record_digest(origin: bytes, record: TaskRecord) -> bytes:
         record.commit_id,
         _LENGTH(len(record.value)),
         record.value,
+        _field(record.extra),
     )
 
 
 def thread_digest(row: ThreadRow, *sums: bytes) -> bytes:
-    """For the saver's own row of a thread; `sums` are those over other rows that it keeps in it."""
+    """For the saver's own row of a thread; `sums` are those over other rows that it keeps in it.
+
+    Without the epoch: whoever shuts out a thread's writers changes it in SQL, and no database has this hash.
+    """
     return _digest(
         b"dg-thread",
         _text(row.thread),
         _INT(8, row.incarnation),
         _LENGTH(len(row.origin)),
         row.origin,
-        _INTS_6(8, row.version, 8, row.head, 8, row.epoch, 8, row.wseq, 8, row.gen, 8, row.floor),
+        _INTS_5(8, row.version, 8, row.head, 8, row.wseq, 8, row.gen, 8, row.floor),
         _text(row.status),
-        _INT(8, row.status_since),
+        _INTS_3(8, row.status_since, 8, row.created_at, 8, row.updated_at),
         _LENGTH(len(row.commit_id)),
         row.commit_id,
+        _optional(row.graph),
+        _field(row.graph_digest),
+        _INT(8, len(row.next)),
+        *map(_text, row.next),
+        _field(row.metadata.encode()),
+        _optional(row.error),
+        _field(row.extra),
         *map(_field, sums),
     )
 
 
-def line_digest(origin: bytes, lo: int, parent: int) -> bytes:
-    """For the saver's row of a line: it begins with checkpoint `lo` and grows from `parent`."""
-    return _digest(b"dg-line", _field(origin), _INT(8, lo), _INT(8, parent))
+def branch_digest(origin: bytes, first: int, parent: int, extra: bytes = b"") -> bytes:
+    """For the saver's row of a branch: it begins with checkpoint `first` and grows from `parent`."""
+    return _digest(b"dg-branch", _field(origin), _INT(8, first), _INT(8, parent), _field(extra))
 
 
 def add(total: bytes, *digests: bytes) -> bytes:
@@ -142,5 +156,14 @@ def _text(text: str) -> bytes:
     return _field(text.encode("utf-8", "surrogatepass"))
 
 
+def _optional(text: str | None) -> bytes:
+    """A field of text that may be missing, which is not the same as empty."""
+    return b"\x00" if text is None else b"\x01" + _field(text.encode("utf-8", "surrogatepass"))
+
+
 def _digest(kind: bytes, *parts: bytes) -> bytes:
+    return _hashed(kind, _FORMAT, *parts)
+
+
+def _hashed(kind: bytes, *parts: bytes) -> bytes:
     return blake2b(b"".join(parts), digest_size=SIZE, person=kind).digest()

@@ -1,5 +1,6 @@
 """A saver in memory: the protocol on dicts of rows. For tests, and for threads that may end with the process."""
 
+import time
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
@@ -22,10 +23,10 @@ from durable_graph.records import (
     CommitUnit,
     Conflict,
     HistoryPage,
+    ListedStatus,
     NestedRecord,
     Saved,
     SaveResult,
-    Status,
     StoredCheckpoint,
     StoredRecords,
     TaskRecord,
@@ -152,27 +153,29 @@ class MemorySaver:
     async def list_threads(
         self,
         *,
-        status: Status | None = None,
+        status: ListedStatus | None = None,
         limit: int = 100,
-        after: str | None = None,
+        after: ThreadInfo | str | None = None,
         before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
         self._binding.check()
-        rules.check_limit(limit)
-        rows = (
-            found.row
-            for name, found in sorted(self._threads.items())
-            if (after is None or name > after) and rules.is_listed(found.row, status, before)
-        )
-        return [rules.thread_info(row) for row, _ in zip(rows, range(limit), strict=False)]
+        rules.check_listing(status, limit, after)
+        listed = [found.row for found in self._threads.values() if rules.is_listed(found.row, status, before)]
+        cursor = rules.Cursor.of(after)
+        if status is None:
+            rows = sorted((row for row in listed if row.thread > cursor.thread), key=lambda row: row.thread)
+        else:
+            places = {rules.Cursor(row.status_since, row.thread): row for row in listed}
+            rows = [places[place] for place in sorted(places) if place > cursor]
+        return [rules.thread_info(row) for row in rows[:limit]]
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
         """See `Checkpointer.delete_thread`."""
         self._binding.check()
         found = self._threads.get(thread)
         if found is not None and rules.is_to_be_deleted(found.row, seen):
-            found = self._threads[thread] = StoredThread(rules.tombstone(found.row))
+            found = self._threads[thread] = StoredThread(rules.tombstone(found.row, time.time_ns() // 1000))
         return found is None or found.row.status == "deleted"
 
     async def copy_thread(self, source: str, target: str) -> None:
@@ -185,7 +188,8 @@ class MemorySaver:
             if rules.is_copy(found.row, grave.row):
                 return
             raise ThreadExistsError(target)
-        self._threads[target] = found.copied(rules.copied(found.row, target, grave.row if grave else None))
+        row = rules.copied(found.row, target, grave.row if grave else None, rules.drawn_incarnation())
+        self._threads[target] = found.copied(row)
 
     async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""

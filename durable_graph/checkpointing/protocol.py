@@ -7,8 +7,8 @@ from durable_graph.records import (
     CommitResult,
     CommitUnit,
     HistoryPage,
+    ListedStatus,
     SaveResult,
-    Status,
     StoredCheckpoint,
     StoredRecords,
     ThreadInfo,
@@ -35,7 +35,7 @@ class Checkpointer(Protocol):
     """The largest encoded value that it takes, in bytes; the runtime refuses a larger one before it gets here."""
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
-        """The namespace's checkpoint `no`, by default the newest one in the line of the thread's head.
+        """The namespace's checkpoint `no`, by default the newest one in the branch of the thread's head.
 
         None if the thread never existed. At most two queries, and a bounded number of rows for each channel.
         Raises `CorruptCheckpointError` where rows exist that the thread's row does not account for.
@@ -72,16 +72,21 @@ class Checkpointer(Protocol):
     async def list_threads(
         self,
         *,
-        status: Status | None = None,
+        status: ListedStatus | None = None,
         limit: int = 100,
-        after: str | None = None,
+        after: ThreadInfo | str | None = None,
         before: int | None = None,
     ) -> list[ThreadInfo]:
-        """Threads by id, those after `after`; only those of one status if it is given. Deleted ones only if asked.
+        """Threads by id, or those of one status in the order in which they took it. Deleted threads are in no listing.
 
-        `before` is a time in microseconds since 1970: only threads that took their status earlier.
+        `after` is the last thread of the page before; without a status its id is enough. `before` is a time in
+        microseconds since 1970: only threads that took their status earlier.
 
-        Raises `InvalidOptionError` for a limit below 1.
+        A thread whose row is damaged is listed as such, and never under the status that its row claims:
+        `status="damaged"` finds it, which reads the row of every thread.
+
+        Raises `InvalidOptionError` for a limit below 1, a status that there is not, or an id after which a listing of
+        one status is to begin.
         """
         ...
 

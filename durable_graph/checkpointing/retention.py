@@ -8,7 +8,7 @@ import msgspec
 
 from durable_graph.checkpointing.protocol import Checkpointer
 from durable_graph.errors import InvalidOptionError
-from durable_graph.records import STATUSES, Status
+from durable_graph.records import LISTED_STATUSES, ListedStatus, ThreadInfo
 
 _PAGE = 500
 
@@ -24,7 +24,7 @@ async def sweep_threads(
     checkpointer: Checkpointer,
     *,
     older_than: timedelta,
-    status: Status | Iterable[Status] = "done",
+    status: ListedStatus | Iterable[ListedStatus] = "done",
     keep_last: int = 0,
 ) -> Swept:
     """Delete the threads that have been in one of these statuses for longer than `older_than`.
@@ -35,10 +35,10 @@ async def sweep_threads(
 
     Raises `InvalidOptionError`, before anything is removed.
     """
-    statuses: tuple[Status, ...] = (status,) if isinstance(status, str) else tuple(status)
+    statuses: tuple[ListedStatus, ...] = (status,) if isinstance(status, str) else tuple(status)
     for each in statuses:
-        if each not in STATUSES or each == "deleted":
-            allowed = ", ".join(repr(known) for known in STATUSES if known != "deleted")
+        if each not in LISTED_STATUSES or each == "damaged":
+            allowed = ", ".join(repr(known) for known in LISTED_STATUSES if known != "damaged")
             raise InvalidOptionError("status", each, allowed=allowed)
     if older_than < timedelta(0):
         raise InvalidOptionError("older_than", older_than, allowed="a timedelta from 0 on")
@@ -47,12 +47,12 @@ async def sweep_threads(
     before = time.time_ns() // 1000 - older_than // timedelta(microseconds=1)
     threads = checkpoints = 0
     for each in statuses:
-        after: str | None = None
+        after: ThreadInfo | None = None
         while page := await checkpointer.list_threads(status=each, before=before, after=after, limit=_PAGE):
             for info in page:
                 if keep_last:
                     checkpoints += await checkpointer.prune(info.thread, keep_last=keep_last)
                 else:
                     threads += await checkpointer.delete_thread(info.thread, seen=info)
-            after = page[-1].thread
+            after = page[-1]
     return Swept(threads, checkpoints)

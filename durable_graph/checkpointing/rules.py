@@ -1,26 +1,31 @@
-"""What every saver decides alike, as functions of rows: no I/O.
+"""What every saver decides alike, as functions of rows: no store.
 
-A thread's numbers fall into *lines*. A line is an interval of numbers that begins at `lo` and grows from the
-checkpoint `parent` (0: from nothing); only the line of the thread's head is ever extended. So the checkpoints that led
-to number `n` lie in a few intervals, its *lineage*, and a channel's value at `n` is its last row in them.
+A thread's numbers fall into *branches*. A branch is an interval of numbers that begins at `lo` and grows from the
+checkpoint `parent` (0: from nothing); only the branch of the thread's head is ever extended. So the checkpoints that
+led to number `n` lie in a few intervals, its *lineage*, and a channel's value at `n` is its last row in them.
 """
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from durable_graph.checkpointing.digests import add, share_of, subtract
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
+    LISTED_STATUSES,
     CommitResult,
     Committed,
     CommitUnit,
     Conflict,
+    ListedStatus,
     NestedRecord,
     Rank,
     Saved,
     Status,
+    Summary,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
@@ -72,6 +77,7 @@ def thread_after_commit(unit: CommitUnit, thread: ThreadRow | None, forked_head:
     it: the new line goes on from there, and whatever came after it in the root belongs to the line that was left.
     """
     begins = begins_thread(thread)
+    said = unit.summary or (Summary() if begins or thread is None else _summary(thread))
     heads = [new.row.no for new in unit.checkpoints if new.row.ns == ""]
     if forked_head is not None:
         heads.append(forked_head)
@@ -88,7 +94,17 @@ def thread_after_commit(unit: CommitUnit, thread: ThreadRow | None, forked_head:
         status=unit.status,
         status_since=_since(thread, unit.status, unit.at),
         commit_id=unit.commit_id,
+        graph=said.graph,
+        graph_digest=said.graph_digest,
+        next=said.next,
+        metadata=said.metadata,
+        created_at=unit.at if begins or thread is None else thread.created_at,
+        updated_at=unit.at,
     )
+
+
+def _summary(thread: ThreadRow) -> Summary:
+    return Summary(thread.graph, thread.graph_digest, thread.next, thread.metadata)
 
 
 def new_line(unit: CommitUnit, thread: ThreadRow | None) -> tuple[int, int] | None:
@@ -106,7 +122,7 @@ def begins_thread(thread: ThreadRow | None) -> bool:
 
 def _is_of_life(unit: CommitUnit, thread: ThreadRow) -> bool:
     if thread.status == "deleted":
-        return unit.incarnation == thread.incarnation + 1
+        return unit.incarnation != thread.incarnation
     return unit.incarnation == thread.incarnation and unit.origin == thread.origin
 
 
@@ -152,7 +168,12 @@ def thread_after_save(batch: WritesBatch, thread: ThreadRow, stood: Iterable[Tas
     counts = not batch.records or any(given == stands for given, stands in zip(batch.records, stood, strict=True))
     status = batch.status if batch.status is not None and counts else thread.status
     return msgspec.structs.replace(
-        thread, wseq=thread.wseq + bumped, status=status, status_since=_since(thread, status, batch.at)
+        thread,
+        wseq=thread.wseq + bumped,
+        status=status,
+        status_since=_since(thread, status, batch.at),
+        error=thread.error if batch.status is None or not counts else batch.error,
+        updated_at=batch.at,
     )
 
 
@@ -209,31 +230,38 @@ def is_to_be_deleted(thread: ThreadRow, seen: ThreadInfo | None) -> bool:
     return thread.status != "deleted" and (seen is None or seen == thread_info(thread))
 
 
-def tombstone(thread: ThreadRow) -> ThreadRow:
-    """What `delete_thread` leaves: of a higher version and epoch, so that no writer that knew the thread still fits."""
-    return msgspec.structs.replace(
-        thread,
+def tombstone(thread: ThreadRow, at: int) -> ThreadRow:
+    """What `delete_thread` leaves: nothing of what the thread was called or held, and a higher version and epoch, so
+    that no writer that knew the thread still fits."""
+    return ThreadRow(
+        thread="",
+        incarnation=thread.incarnation,
+        origin=thread.origin,
         version=thread.version + 1,
         head=0,
         epoch=thread.epoch + 1,
         wseq=0,
+        gen=0,
         floor=0,
         status="deleted",
+        status_since=at,
         commit_id=b"",
+        updated_at=at,
     )
 
 
-def copied(source: ThreadRow, target: str, grave: ThreadRow | None) -> ThreadRow:
-    """The row of a copy. `grave` is the tombstone that lies under the target's id: its writers must not fit the copy
-    either, and its task ids must not come back."""
-    if grave is None:
-        return msgspec.structs.replace(source, thread=target)
-    return msgspec.structs.replace(
-        source,
-        thread=target,
-        epoch=max(source.epoch, grave.epoch),
-        incarnation=max(source.incarnation, grave.incarnation + 1),
-    )
+def drawn_incarnation() -> int:
+    """63 random bits for a thread that begins: no writer that knew an earlier thread of its id fits it."""
+    return int.from_bytes(os.urandom(8), "big") >> 1 or 1
+
+
+def copied(source: ThreadRow, target: str, grave: ThreadRow | None, incarnation: int) -> ThreadRow:
+    """The row of a copy, in an incarnation of its own: task ids of an earlier thread of its id must not come back.
+
+    `grave` is the row that a deletion left under the target's id: its writers must not fit the copy either.
+    """
+    epoch = source.epoch if grave is None else max(source.epoch, grave.epoch)
+    return msgspec.structs.replace(source, thread=target, epoch=epoch, incarnation=incarnation)
 
 
 def is_copy(source: ThreadRow, target: ThreadRow) -> bool:
@@ -271,12 +299,50 @@ def check_limit(limit: int) -> None:
         raise InvalidOptionError("limit", limit, allowed="a number from 1 on")
 
 
-def is_listed(thread: ThreadRow, status: Status | None, before: int | None) -> bool:
-    """Whether a listing shows the thread: those of one status, or all but the deleted ones."""
+def is_listed(thread: ThreadRow, status: ListedStatus | None, before: int | None) -> bool:
+    """Whether a listing shows the thread, whose row is as it was stored: those of one status, or all that there are."""
     is_old = before is None or thread.status_since < before
-    return is_old and (thread.status == status if status is not None else thread.status != "deleted")
+    return is_old and thread.status != "deleted" and status in (None, thread.status)
+
+
+class Cursor(NamedTuple):
+    """Where the next page of a listing begins: behind the thread that took its status at `since`."""
+
+    since: int = 0
+    thread: str = ""
+
+    @classmethod
+    def of(cls, after: "ThreadInfo | str | None") -> "Cursor":
+        """The cursor behind the last thread of a page."""
+        if isinstance(after, ThreadInfo):
+            return cls(after.since, after.thread)
+        return cls(0, after or "")
+
+
+def check_listing(status: ListedStatus | None, limit: int, after: "ThreadInfo | str | None") -> None:
+    """Raises `InvalidOptionError` for a status that there is not, a page without room, or a cursor of another order."""
+    check_limit(limit)
+    if status is not None and status not in LISTED_STATUSES:
+        raise InvalidOptionError("status", status, allowed=", ".join(map(repr, LISTED_STATUSES)))
+    if status is not None and isinstance(after, str):
+        raise InvalidOptionError("after", after, allowed="with a status, the last thread of the page before, whole")
 
 
 def thread_info(thread: ThreadRow) -> ThreadInfo:
     """The thread as a listing shows it."""
-    return ThreadInfo(thread.thread, thread.status, thread.status_since, thread.head, thread.version, thread.wseq)
+    if thread.status == "deleted":
+        raise AssertionError("a deleted thread is in no listing")
+    return ThreadInfo(
+        thread=thread.thread,
+        status=thread.status,
+        since=thread.status_since,
+        head=thread.head,
+        version=thread.version,
+        wseq=thread.wseq,
+        graph=thread.graph,
+        next=thread.next,
+        metadata=thread.metadata,
+        error=thread.error,
+        created_at=thread.created_at,
+        updated_at=thread.updated_at,
+    )

@@ -32,16 +32,25 @@ class NotADatabaseError(DurableGraphError):
 
 
 class StoreFormatError(DurableGraphError):
-    """A store written by a newer version of the library."""
+    """A store of a format that this version of the library does not read: a newer one, or one that was never released.
 
-    def __init__(self, store: str, *, found: int, supported: int) -> None:
+    `found` is the store's format; `supported` is the newest that is read, `oldest` the oldest.
+    The store stays as it is.
+    """
+
+    def __init__(self, store: str, *, found: int, supported: int, oldest: int = 1) -> None:
         self.store = store
         self.found = found
         self.supported = supported
-        super().__init__(
-            f"{store} has format {found} and this version of durable-graph reads up to {supported}; "
-            f"upgrade durable-graph"
-        )
+        self.oldest = oldest
+        if found > supported:
+            remedy = f"this version of durable-graph reads up to {supported}; upgrade durable-graph"
+        else:
+            remedy = (
+                f"this version of durable-graph reads from {oldest} to {supported}; there is no conversion "
+                f"from a format before the first release: name another file or schema"
+            )
+        super().__init__(f"{store} has format {found} and {remedy}")
 
 
 class UnknownBackendError(DurableGraphError, LookupError):

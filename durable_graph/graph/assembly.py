@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from durable_graph.channels import Channel, Joined
@@ -10,7 +11,7 @@ from durable_graph.graph.control import DEFERRED, END, START
 from durable_graph.graph.description import DescribedHandler, DescribedNode, Description, said_first
 from durable_graph.graph.inputs import Inputs
 from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
-from durable_graph.graph.topology import Handler, Join, Node, Router, Topology
+from durable_graph.graph.topology import UNNAMED, Handler, Join, Node, Router, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def internal_channels(description: Description) -> dict[str, Channel]:
 
 
 def assemble(
-    name: str,
+    name: str | None,
     description: Description,
     schemas: Schemas,
     inputs: Inputs,
@@ -54,7 +55,7 @@ def assemble(
     joins = joins_of(description)
     nodes = {node.name: _node(node, description, inputs) for node in description.nodes}
     return Topology(
-        name=name,
+        name=name or UNNAMED,
         state=schemas.state,
         nodes=nodes,
         entry=_successors(description, START),
@@ -72,7 +73,17 @@ def assemble(
         transient=tuple(name for name, rule in channels.items() if rule.is_transient),
         untracked=frozenset(name for name, rule in channels.items() if not rule.is_stored),
         deferred=frozenset(node.name for node in description.nodes if node.options.defer),
+        graph_name=name,
+        nodes_digest=_nodes_digest(nodes),
     )
+
+
+def _nodes_digest(nodes: Iterable[str]) -> bytes:
+    hashed = blake2b(digest_size=16, person=b"dg-graph-nodes")
+    for name in sorted(nodes):
+        data = name.encode("utf-8", "surrogatepass")
+        hashed.update(len(data).to_bytes(4, "big") + data)
+    return hashed.digest()
 
 
 def _node(node: DescribedNode, description: Description, inputs: Inputs) -> Node:

@@ -33,7 +33,7 @@ from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.signatures import ROUTER_INJECTABLE, name_of, routes_of, signature_of
 from durable_graph.graph.subgraph import Subgraph, is_subgraph
-from durable_graph.graph.topology import UNNAMED, Topology
+from durable_graph.graph.topology import Topology
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RuntimeT, StateT
 from durable_graph.graph.validation import problems_of, unreachable_nodes
 
@@ -274,7 +274,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         """Run nothing after this node: an edge to END."""
         return self.add_edge(key, END)
 
-    def topology(self, *, name: str = UNNAMED, types: Iterable[type | tuple[str, type]] = ()) -> Topology:
+    def topology(self, *, name: str | None = None, types: Iterable[type | tuple[str, type]] = ()) -> Topology:
         """The graph, checked. Later calls of the builder do not change it.
 
         `types` are the classes that values of type `Any` may be of, beside those that the state names; a pair gives

@@ -101,7 +101,8 @@ class Topology:
 
     `codecs` has an entry for every channel of both that is stored; `argument` is the codec of what a Send carries.
     `transient` are the channels that a superstep clears unless it writes to them, `untracked` those never stored.
-    `types` are those that a graph around this one has to be able to store as well.
+    `types` are those that a graph around this one has to be able to store as well. `graph_name` is the name that its
+    threads belong to, None for a graph without one, and `nodes_digest` a digest of its nodes' names.
     """
 
     name: str
@@ -122,3 +123,5 @@ class Topology:
     untracked: frozenset[str] = frozenset()
     types: OpenTypes = OpenTypes()
     deferred: frozenset[str] = frozenset()
+    graph_name: str | None = None
+    nodes_digest: bytes = b""

@@ -19,8 +19,8 @@ from durable_graph.records import (
     CommitResult,
     CommitUnit,
     HistoryPage,
+    ListedStatus,
     SaveResult,
-    Status,
     StoredCheckpoint,
     StoredRecords,
     ThreadInfo,
@@ -90,9 +90,9 @@ class CrashingSaver:
     async def list_threads(
         self,
         *,
-        status: Status | None = None,
+        status: ListedStatus | None = None,
         limit: int = 100,
-        after: str | None = None,
+        after: ThreadInfo | str | None = None,
         before: int | None = None,
     ) -> list[ThreadInfo]:
         return await self._call(

@@ -87,7 +87,7 @@ class Writer:
     @classmethod
     def of(cls, thread: str, run: bytes = b"the-first-run---") -> "Writer":
         """A run on a thread that is new."""
-        return cls(ThreadRow(thread, 0, origin_of(thread, 0), 0, 0, 0, 0, 0, 0, "done", 0, b""), run)
+        return cls(ThreadRow(thread, 1, origin_of(thread, 1), 0, 0, 0, 0, 0, 0, "done", 0, b""), run)
 
     def rival(self, run: bytes = b"the-second-run--") -> "Writer":
         """Another run that has read what this one has."""
@@ -97,9 +97,9 @@ class Writer:
 
     def reborn(self, tombstone: ThreadRow) -> "Writer":
         """A run that begins the thread anew after it was deleted."""
-        incarnation = tombstone.incarnation + 1
-        origin = origin_of(tombstone.thread, incarnation)
-        return Writer(msgspec.structs.replace(tombstone, incarnation=incarnation, origin=origin, head=0), self.run)
+        name, incarnation = self.thread.thread, self.thread.incarnation + 1
+        row = ThreadRow(name, incarnation, origin_of(name, incarnation), 0, 0, 0, 0, 0, 0, "done", 0, b"")
+        return Writer(msgspec.structs.replace(row, version=tombstone.version, epoch=tombstone.epoch), self.run)
 
     def unit(
         self,

@@ -16,14 +16,14 @@ def replace_value(store, stored, channel, data):
     checkpoint = msgspec.structs.replace(checkpoint, state_digest=digests.state_digest(newest.values()))
     checkpoint = msgspec.structs.replace(checkpoint, digest=digests.checkpoint_digest(origin, checkpoint))
     store.sql(
-        "UPDATE channel_rows SET value = ?, digest = ? WHERE ns = '' AND channel = ? AND no = ?",
+        "UPDATE channel_rows SET value = ?, digest = ? WHERE namespace = '' AND channel = ? AND number = ?",
         row.value,
         row.digest,
         channel,
         row.no,
     )
     store.sql(
-        "UPDATE checkpoints SET state_digest = ?, digest = ? WHERE ns = '' AND no = ?",
+        "UPDATE checkpoints SET state_digest = ?, digest = ? WHERE namespace = '' AND number = ?",
         checkpoint.state_digest,
         checkpoint.digest,
         checkpoint.no,

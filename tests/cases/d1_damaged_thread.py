@@ -16,7 +16,7 @@ async def case(store):
         graph = one_node(State, lambda s: {"n": 1}).compile(saver)
         for thread in ("t0", "t1", "t2"):
             await graph.ainvoke({}, thread_id=thread)
-    store.flip("threads", "thread = 't1'")
+    store.flip("threads", "thread_id = 't1'")
     async with store.saver() as saver:
         swept = await outcome(sweep_threads(saver, older_than=timedelta(0)))
         left = [each.thread for each in await saver.list_threads()]

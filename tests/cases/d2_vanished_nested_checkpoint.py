@@ -30,7 +30,7 @@ async def case(store):
     builder = StateGraph(State).add_node("nested", nested.compile()).add_edge(START, "nested")
     async with store.saver() as saver:
         await builder.compile(saver).ainvoke({}, thread_id="t")
-    store.sql("DELETE FROM checkpoints WHERE ns <> '' AND no = (SELECT max(no) FROM checkpoints)")
+    store.sql("DELETE FROM checkpoints WHERE namespace <> '' AND number = (SELECT max(number) FROM checkpoints)")
     ran.clear()
     async with store.saver() as saver:
         end = await outcome(builder.compile(saver).ainvoke(Command(resume="yes"), thread_id="t"))

@@ -13,7 +13,7 @@ class State(TypedDict, total=False):
 async def case(store):
     async with store.saver() as saver:
         await one_node(State, lambda s: {"log": ["node"]}).compile(saver).ainvoke({"log": ["input"]}, thread_id="t")
-    store.sql("DELETE FROM checkpoints WHERE no = (SELECT max(no) FROM checkpoints)")
+    store.sql("DELETE FROM checkpoints WHERE number = (SELECT max(number) FROM checkpoints)")
 
     async def newest(graph):
         async for snapshot in graph.aget_state_history(thread_id="t"):

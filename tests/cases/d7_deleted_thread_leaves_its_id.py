@@ -29,5 +29,4 @@ async def _delete(graph, thread, options):
     return await graph.adelete_thread(thread, **options)
 
 
-STILL_WRONG = True
 run(case)

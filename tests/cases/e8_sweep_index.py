@@ -18,5 +18,4 @@ async def case(store):
     return "an index that begins with (status, status_since)", indexes, is_right
 
 
-STILL_WRONG = True
 run(case, kinds=("sqlite",))

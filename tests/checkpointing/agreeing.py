@@ -16,6 +16,7 @@ from durable_graph.records import (
     Saved,
     StoredCheckpoint,
     TaskRecord,
+    ThreadInfo,
     ValueRow,
 )
 from durable_graph.testing.rows import Step, Writer
@@ -161,7 +162,9 @@ class Walk:
         await self._ask(f"list {status} {since}", lambda saver: self._listed(saver, status, since))
 
     async def _listed(self, saver: Checkpointer, status: Any, before: int | None) -> Any:
-        infos = await saver.list_threads(status=status, after=self._threads[0][:-1], limit=3, before=before)
+        after = self._threads[0][:-1]
+        cursor = after if status is None else ThreadInfo(after, status, before or 0)
+        infos = await saver.list_threads(status=status, after=cursor, limit=3, before=before)
         return [info for info in infos if info.thread in self._threads]
 
     async def _look(self, thread: str) -> None:

@@ -20,9 +20,9 @@ from durable_graph.records import (
     CommitUnit,
     Conflict,
     HistoryPage,
+    ListedStatus,
     Saved,
     SaveResult,
-    Status,
     StoredCheckpoint,
     StoredRecords,
     TaskRecord,
@@ -185,9 +185,9 @@ class ListsAsCreated(MemorySaver):
     async def list_threads(
         self,
         *,
-        status: Status | None = None,
+        status: ListedStatus | None = None,
         limit: int = 100,
-        after: str | None = None,
+        after: ThreadInfo | str | None = None,
         before: int | None = None,
     ) -> list[ThreadInfo]:
         return [rules.thread_info(found.row) for found in self._threads.values()][:limit]
@@ -197,9 +197,9 @@ class ListsAnyTime(MemorySaver):
     async def list_threads(
         self,
         *,
-        status: Status | None = None,
+        status: ListedStatus | None = None,
         limit: int = 100,
-        after: str | None = None,
+        after: ThreadInfo | str | None = None,
         before: int | None = None,
     ) -> list[ThreadInfo]:
         return await super().list_threads(status=status, limit=limit, after=after)

@@ -120,6 +120,16 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "threads_are_listed_by_id_page_by_page": (made(planted.ListsAsCreated),),
     "threads_are_listed_by_status": (ruled("is_listed", lambda right, thread, status, before: True),),
     "threads_are_listed_by_the_time_of_their_status": (made(planted.ListsAnyTime),),
+    "threads_of_a_status_are_listed_page_by_page_in_the_order_in_which_they_took_it": (
+        made(planted.ListsAsCreated),
+        ruled("check_listing", lambda right, status, limit, after: None),
+    ),
+    "a_status_that_there_is_not_is_refused": (ruled("check_listing", lambda right, status, limit, after: None),),
+    "a_listing_says_what_the_commits_say_of_a_thread": (
+        ruled("thread_after_commit", lambda right, *given: replace(right(*given), next=())),
+        ruled("thread_after_commit", lambda right, *given: replace(right(*given), error="it stays")),
+        ruled("thread_after_save", lambda right, *given, **named: replace(right(*given, **named), error=None)),
+    ),
     "a_deleted_thread_leaves_a_tombstone": (made(planted.DeletesTheTombstone),),
     "deleting_what_never_existed_does_nothing": (made(planted.DeletesTheTombstone),),
     "a_thread_that_has_gone_on_is_not_deleted_by_who_does_not_know": (
@@ -135,7 +145,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_copy_and_its_source_go_separate_ways": (made(planted.CopyShares),),
     "a_copy_overwrites_nothing": (made(planted.CopyOverwrites),),
     "a_copy_onto_a_tombstone_shuts_out_its_writers": (
-        ruled("copied", lambda right, source, target, grave: right(source, target, None)),
+        ruled("copied", lambda right, source, target, grave, incarnation: right(source, target, None, incarnation)),
     ),
     "pruning_keeps_what_the_kept_need": (ruled("needed_values", prunes_needed_rows),),
     "pruning_keeps_what_is_not_old_enough": (

@@ -31,7 +31,7 @@ def test_a_unit_applies_to_the_thread_that_it_was_made_for() -> None:
         ({"version": 9}, Conflict(9)),
         ({"version": 2}, Conflict(2)),
         ({"epoch": 1}, Conflict(3)),
-        ({"incarnation": 1}, Conflict(3)),
+        ({"incarnation": 2}, Conflict(3)),
         ({"origin": b"another"}, Conflict(3)),
         ({"status": "deleted"}, Conflict(3)),
         ({"wseq": 1}, WritesMoved(1)),

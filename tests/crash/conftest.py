@@ -5,9 +5,16 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.crash.repeatable import draw_the_same
+
 Tell = Callable[[str], None]
 
 IS_LONG = os.environ.get("DURABLE_GRAPH_CRASH") == "long"
+
+
+@pytest.fixture(autouse=True)
+def _runs_are_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_the_same(monkeypatch)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import time
 import traceback
 
 import msgspec
+import pytest
 
 from durable_graph import MemorySaver
 from tests.crash import child
@@ -20,6 +21,7 @@ from tests.crash.child import TEN_BY_TWO, Job
 from tests.crash.language import killed_child
 from tests.crash.language.everything import EVERYTHING
 from tests.crash.language.killed_child import StoryJob
+from tests.crash.repeatable import draw_the_same
 
 AnyJob = Job | StoryJob
 
@@ -80,6 +82,7 @@ async def _live(job: AnyJob, tells: int) -> None:
 
 def serve() -> None:
     """Jobs until stdin ends."""
+    draw_the_same(pytest.MonkeyPatch())
     # Described before the first fork, so that no child has to.
     TEN_BY_TWO.topology  # noqa: B018
     EVERYTHING.build(MemorySaver())

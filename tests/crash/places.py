@@ -13,7 +13,7 @@ from durable_graph_postgres.statements import quoted
 from durable_graph_sqlite import SqliteSaver
 from tests.savers import schema_of_its_own
 
-_TABLES = ("threads", "lines", "checkpoints", "channel_rows", "tasks")
+_TABLES = ("threads", "branches", "checkpoints", "channel_rows", "tasks")
 
 
 class Place(Protocol):

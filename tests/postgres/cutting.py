@@ -21,7 +21,7 @@ from tests.postgres.proxy import MOMENTS, Cut, Proxy, proxied
 from tests.postgres.trips import named
 from tests.savers import schema_of_its_own
 
-_TABLES = ("threads", "lines", "checkpoints", "channel_rows", "tasks")
+_TABLES = ("threads", "branches", "checkpoints", "channel_rows", "tasks")
 _DECIDING = ("apply", "apply_plain", "COMMIT")
 _NAME = "through the proxy"
 _LONG = 30.0

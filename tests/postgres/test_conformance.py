@@ -15,10 +15,10 @@ from durable_graph_postgres import PostgresSaver
 from tests.savers import dropped, schema_of_its_own
 
 _WHERE = {
-    "checkpoint": ("checkpoints", "header", "ns = $2 AND no = $3"),
-    "value": ("channel_rows", "value", "ns = $2 AND no = $3 AND channel = $4"),
-    "record": ("tasks", "value", "ns = $2 AND born = $3 AND ord = $4"),
-    "line": ("lines", "digest", "lo = $2"),
+    "checkpoint": ("checkpoints", "header", "namespace = $2 AND number = $3"),
+    "value": ("channel_rows", "value", "namespace = $2 AND number = $3 AND channel = $4"),
+    "record": ("tasks", "value", "namespace = $2 AND planned_at = $3 AND position = $4"),
+    "line": ("branches", "digest", "first = $2"),
 }
 
 
@@ -44,7 +44,7 @@ class TestPostgresSaver(CheckpointerConformance):
         if row.table == "line":
             place = [key_of(row.thread), row.no]
         place = place[: where.count("$") + 1]
-        found = f"FROM {self.schema}.{table} WHERE tid = $1 AND {where}"
+        found = f"FROM {self.schema}.{table} WHERE thread_key = $1 AND {where}"
         connection = await asyncpg.connect(self.dsn)
         try:
             if how == "remove":

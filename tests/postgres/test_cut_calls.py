@@ -1,6 +1,7 @@
 """A call of a saver whose connection is cut answers with what it did, as if nothing had happened."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from durable_graph import Checkpointer, StoreUnavailableError
+from durable_graph.checkpointing import rules
 from durable_graph.records import Rank
 from durable_graph.testing.conformance.saver_under_test import save, some_thread
 from durable_graph.testing.rows import Step, Writer
@@ -127,6 +129,12 @@ async def made(call: Call, wire: Wire, *cuts: Cut, is_known: bool = True, patien
         trips, was_cut = named(wire.proxy.trips, wire.schema), wire.proxy.has_cut
     await wire.proxy.until_quiet()
     return Made(answer, before, await wire.rows(), trips, was_cut)
+
+
+@pytest.fixture(autouse=True)
+def _what_savers_draw_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "drawn_incarnation", lambda: 77)
+    monkeypatch.setattr(time, "time_ns", lambda: 50_000)
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)

@@ -10,6 +10,7 @@ from tests.crash.language.all_stories import SHORT_STORIES
 from tests.crash.language.nested import NESTED
 from tests.crash.language.oracle import losses, violations
 from tests.crash.language.stories import Story
+from tests.crash.repeatable import draw_the_same
 from tests.postgres.cutting import VARIED, Lived, Wire, cuts_of, lived_through, wired
 from tests.postgres.proxy import Cut
 
@@ -36,6 +37,11 @@ async def cut_everywhere(
         lived = await lived_through(story, wire, mode, [cut], patience=patience)
         found.append((cut, undisturbed.trips[cut.trip - 1], judge(undisturbed, lived)))
     return found
+
+
+@pytest.fixture(autouse=True)
+def _runs_are_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_the_same(monkeypatch)
 
 
 def as_if_nothing_had_been(story: Story, mode: Durability) -> Callable[[Lived, Lived], list[str]]:

@@ -121,7 +121,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     async def note(db: Session, name: str, *given: Any) -> Any:
         if name == "apply":
-            noted.append((len(given[0]), sum(len(value) for value in given[-10])))
+            noted.append((len(given[0]), sum(len(value) for value in given[-11])))
         return await rows(db, name, *given)
 
     monkeypatch.setattr(Session, "rows", note)

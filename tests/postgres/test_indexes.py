@@ -21,8 +21,8 @@ READS: dict[str, tuple[Any, ...]] = {
     "page_of_checkpoints": (TID, "", 99, 10),
     "page_of_values": (TID, "", 1, 9),
     "page_of_records": (TID, "", 1, 9),
-    "list_threads": ("", 4, 100, 1 << 62),
-    "list_threads_of_status": ("", 3, 100, 1 << 62),
+    "list_threads": ("", 100, 1 << 62),
+    "list_threads_of_status": ("done", 5, "t", 1 << 62, 100),
     "lock_thread": (TID,),
     "find_records_of_head": (TID, 1, 9),
 }
@@ -67,4 +67,4 @@ async def test_threads_of_a_status_and_a_time_are_told_apart_in_the_index(postgr
     (scan,) = [part for part in await plan_of(postgres, "list_threads_of_status") if "Index Name" in part]
 
     assert scan["Index Name"] == "threads_by_status"
-    assert all(column in scan["Index Cond"] for column in ("status", "thread", "status_since"))
+    assert all(column in scan["Index Cond"] for column in ("status", "thread_id", "status_since"))

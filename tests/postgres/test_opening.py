@@ -24,7 +24,7 @@ from durable_graph.testing.conformance.saver_under_test import commit, loaded, s
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_postgres import PostgresSaver
 from durable_graph_postgres.failures import is_passing
-from durable_graph_postgres.statements import quoted
+from durable_graph_postgres.statements import FORMAT, quoted
 from tests.postgres.fleet import named, watching
 from tests.postgres.server import started
 from tests.savers import dropped, schema_of_its_own
@@ -130,6 +130,8 @@ async def test_a_newer_format_is_left_alone(postgres: str) -> None:
             assert "99" in await refused(PostgresSaver(postgres, schema=schema), StoreFormatError)
             assert await pool.fetchval("SELECT version FROM format") == 99
             await pool.execute("UPDATE format SET version = 1")
+            assert "no conversion" in await refused(PostgresSaver(postgres, schema=schema), StoreFormatError)
+            await pool.execute("UPDATE format SET version = $1", FORMAT)
         async with PostgresSaver(postgres, schema=schema) as saver:
             assert (await loaded(saver, "thread")).thread.version == 3
 

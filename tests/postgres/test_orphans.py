@@ -72,7 +72,7 @@ async def test_checkpoints_without_their_thread_are_damage_to_every_call(
 ) -> None:
     await some_thread(other)
     connection = await asyncpg.connect(postgres)
-    await connection.execute(f'DELETE FROM "{schema}".threads WHERE tid = $1', key_of("thread"))  # noqa: S608  # a name of the tests
+    await connection.execute(f'DELETE FROM "{schema}".threads WHERE thread_key = $1', key_of("thread"))  # noqa: S608  # a name of the tests
     await connection.close()
 
     async with PostgresSaver(postgres, schema=schema) as saver:

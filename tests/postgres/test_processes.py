@@ -9,7 +9,7 @@ from durable_graph import START, MemorySaver
 from durable_graph.testing.conformance.saver_under_test import loaded
 from durable_graph.testing.rows import state_of
 from durable_graph_postgres import PostgresSaver
-from durable_graph_postgres.statements import quoted
+from durable_graph_postgres.statements import FORMAT, quoted
 from tests.crash.cancelling import BRANCHING
 from tests.crash.conftest import IS_LONG
 from tests.crash.graphs import watched_by
@@ -35,7 +35,7 @@ async def test_every_acknowledged_update_of_any_process_is_there_once(postgres: 
         async with PostgresSaver(postgres, schema=schema) as saver:
             assert await told.wrong(saver) == []
         async with asyncpg.create_pool(postgres, min_size=0, server_settings={"search_path": quoted(schema)}) as pool:
-            assert [row["version"] for row in await pool.fetch("SELECT version FROM format")] == [1]
+            assert [row["version"] for row in await pool.fetch("SELECT version FROM format")] == [FORMAT]
     print(f"{PROCESSES * TIMES * len(THREADS)} updates, {len(told.refused)} conflicts")
 
 

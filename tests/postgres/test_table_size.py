@@ -85,7 +85,7 @@ async def test_a_fork_copies_no_values(postgres: str) -> None:
         graph = appending(200).compile(saver)
         await graph.ainvoke({"items": []}, thread_id="t")
         history = [snapshot async for snapshot in graph.aget_state_history(thread_id="t", limit=3)]
-        counted = f'SELECT (SELECT count(*) FROM "{schema}".channel_rows), (SELECT count(*) FROM "{schema}".lines)'  # noqa: S608  # names of its own
+        counted = f'SELECT (SELECT count(*) FROM "{schema}".channel_rows), (SELECT count(*) FROM "{schema}".branches)'  # noqa: S608  # names of its own
         before = await asked(postgres, counted)
 
         await graph.aupdate_state(history[2].config, {"items": [b"forked"]})

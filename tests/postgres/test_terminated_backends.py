@@ -98,7 +98,7 @@ async def test_a_write_that_was_cancelled_is_there_once_or_not_at_all(postgres: 
 async def test_callers_that_are_cancelled_at_random_tear_and_leak_nothing(how: How, postgres: str, schema: str) -> None:
     chance = random.Random(how)
     others = asyncio.all_tasks()
-    tables = ("threads", "lines", "checkpoints", "channel_rows", "tasks")
+    tables = ("threads", "branches", "checkpoints", "channel_rows", "tasks")
     emptied = "TRUNCATE " + ", ".join(f'"{schema}".{table}' for table in tables)
 
     async def look(saver: PostgresSaver) -> list[str]:

@@ -56,8 +56,10 @@ async def a_run(path: Path) -> list[Any]:
         return [snapshot async for snapshot in graph.aget_state_history(thread_id="t")]
 
 
-FLIP = "UPDATE channel_rows SET value = zeroblob(length(value)) WHERE channel = 'topic' AND no = 3 AND tid = "
-THREAD = "(SELECT tid FROM threads WHERE thread = 't')"
+FLIP = (
+    "UPDATE channel_rows SET value = zeroblob(length(value)) WHERE channel = 'topic' AND number = 3 AND thread_key = "
+)
+THREAD = "(SELECT thread_key FROM threads WHERE thread_id = 't')"
 
 
 def without_results(snapshot: Any) -> Any:
@@ -107,7 +109,7 @@ async def test_a_damaged_checkpoint_is_refused_and_the_others_stay_usable(tmp_pa
 async def test_a_damaged_head_is_left_behind_by_a_fork_from_an_older_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     whole = await a_run(path)
-    change(path, FLIP.replace("no = 3", "no = 6") + THREAD)
+    change(path, FLIP.replace("number = 3", "number = 6") + THREAD)
 
     async with SqliteSaver(path) as saver:
         graph = chain().compile(saver)

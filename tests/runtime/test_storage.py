@@ -134,7 +134,7 @@ async def test_runs_that_commit_at_the_same_time_share_transactions(tmp_path: Pa
 def row_counts(path: Path) -> tuple[int, int]:
     """How many channel rows and lines the file holds."""
     db = sqlite3.connect(path)
-    counted = "SELECT (SELECT count(*) FROM channel_rows), (SELECT count(*) FROM lines)"
+    counted = "SELECT (SELECT count(*) FROM channel_rows), (SELECT count(*) FROM branches)"
     rows, lines = db.execute(counted).fetchone()
     db.close()
     return rows, lines

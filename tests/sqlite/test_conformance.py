@@ -14,10 +14,10 @@ from durable_graph_sqlite import SqliteSaver
 from tests.sqlite.inside import database
 
 _WHERE = {
-    "checkpoint": ("checkpoints", "header", "ns = :ns AND no = :no"),
-    "value": ("channel_rows", "value", "ns = :ns AND channel = :channel AND no = :no"),
-    "record": ("tasks", "value", "ns = :ns AND born = :no AND ord = :ord"),
-    "line": ("lines", "digest", "lo = :no"),
+    "checkpoint": ("checkpoints", "header", "thread_key = :tid AND namespace = :ns AND number = :no"),
+    "value": ("channel_rows", "value", "thread_key = :tid AND namespace = :ns AND channel = :channel AND number = :no"),
+    "record": ("tasks", "value", "thread_key = :tid AND namespace = :ns AND planned_at = :no AND position = :ord"),
+    "line": ("branches", "digest", "thread_key = :tid AND first = :no"),
 }
 
 
@@ -44,10 +44,10 @@ class TestSqliteSaver(CheckpointerConformance):
         def change() -> int:
             with database(self.path) as db:
                 if how == "remove":
-                    return db.execute(f"DELETE FROM {table} WHERE tid = :tid AND {where}", place).rowcount
-                (data,) = db.execute(f"SELECT {column} FROM {table} WHERE tid = :tid AND {where}", place).fetchone()
+                    return db.execute(f"DELETE FROM {table} WHERE {where}", place).rowcount
+                (data,) = db.execute(f"SELECT {column} FROM {table} WHERE {where}", place).fetchone()
                 place["data"] = data[:-1] + bytes([data[-1] ^ 1])
-                return db.execute(f"UPDATE {table} SET {column} = :data WHERE tid = :tid AND {where}", place).rowcount
+                return db.execute(f"UPDATE {table} SET {column} = :data WHERE {where}", place).rowcount
 
         # The suite calls this, and nothing that the library calls may block the loop.
         assert await asyncio.to_thread(change) == 1

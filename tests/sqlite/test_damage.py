@@ -10,20 +10,24 @@ import pytest
 from durable_graph.checkpointing import verify, verify_page, verify_records
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.errors import CorruptCheckpointError, DurableGraphError, UnknownCheckpointError, UnknownThreadError
-from durable_graph.records import HistoryPage, Rank, StoredCheckpoint, StoredRecords
-from durable_graph.testing.conformance.saver_under_test import commit, save, some_thread
+from durable_graph.records import Conflict, HistoryPage, Rank, StoredCheckpoint, StoredRecords
+from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_sqlite import SqliteSaver
 from tests.sqlite.inside import database, on_connection
 
 KEYS = {
-    "threads": ("tid",),
-    "lines": ("tid", "lo"),
-    "checkpoints": ("tid", "ns", "no"),
-    "channel_rows": ("tid", "ns", "channel", "no"),
-    "tasks": ("tid", "ns", "born", "ord"),
+    "threads": ("thread_key",),
+    "branches": ("thread_key", "first"),
+    "checkpoints": ("thread_key", "namespace", "number"),
+    "channel_rows": ("thread_key", "namespace", "channel", "number"),
+    "tasks": ("thread_key", "namespace", "planned_at", "position"),
 }
 _INTEGER_BITS = 63
+
+
+UNCOVERED = ("epoch", "run_seq")
+"""Columns of a thread that are changed in SQL alone, and that no digest covers."""
 
 
 async def _small_database(path: Path) -> Writer:
@@ -80,7 +84,7 @@ def _flips(value: object) -> Iterator[object]:
 
 
 def _rows(db: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
-    found = db.execute(f"SELECT * FROM {table} WHERE tid = ?", (key_of("thread"),))
+    found = db.execute(f"SELECT * FROM {table} WHERE thread_key = ?", (key_of("thread"),))
     names = [column[0] for column in found.description]
     return [dict(zip(names, row, strict=True)) for row in found]
 
@@ -101,7 +105,7 @@ async def test_every_flipped_bit_of_a_row_is_noticed(tmp_path: Path, table: str)
         with database(path) as db:
             db.execute("PRAGMA synchronous = OFF")
             for row in _rows(db, table):
-                for column in row.keys() - set(KEYS[table]):
+                for column in row.keys() - {*KEYS[table], *UNCOVERED}:
                     for flipped in _flips(row[column]):
                         try:
                             _change(db, table, row, column, flipped)
@@ -165,7 +169,7 @@ async def test_a_vanished_thread_cannot_be_begun_anew(tmp_path: Path) -> None:
     await _small_database(path)
     async with SqliteSaver(path) as saver:
         with database(path) as db:
-            db.execute("DELETE FROM threads WHERE thread = 'thread'")
+            db.execute("DELETE FROM threads WHERE thread_id = 'thread'")
         with pytest.raises(CorruptCheckpointError, match="missing"):
             await saver.load("thread")
         with pytest.raises(CorruptCheckpointError, match="missing"):
@@ -182,7 +186,7 @@ async def test_a_damaged_thread_takes_no_commit(tmp_path: Path) -> None:
     writer = await _small_database(path)
     async with SqliteSaver(path) as saver:
         with database(path) as db:
-            db.execute("UPDATE threads SET epoch = 1 WHERE thread = 'thread'")
+            db.execute("UPDATE threads SET head = 1 WHERE thread_id = 'thread'")
         calls = (
             lambda: saver.commit(writer.unit()),
             lambda: saver.save_writes(writer.batch(writer.record())),
@@ -196,16 +200,42 @@ async def test_a_damaged_thread_takes_no_commit(tmp_path: Path) -> None:
         assert [info.thread for info in await saver.list_threads()] == ["other", "thread"]
 
 
-async def test_a_status_that_there_is_not_is_listed_as_failed(tmp_path: Path) -> None:
+async def test_a_changed_epoch_shuts_out_writers_and_changes_nothing_that_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        state = state_of(await loaded(saver, "thread"))
+        with database(path) as db:
+            db.execute("UPDATE threads SET epoch = 77, run_seq = 5 WHERE thread_id = 'thread'")
+        assert isinstance(await saver.commit(writer.unit()), Conflict)
+        assert isinstance(await saver.save_writes(writer.batch(writer.record())), Conflict)
+        assert state_of(await loaded(saver, "thread")) == state
+
+
+@pytest.mark.parametrize("status", ["done", "runnino", ""])
+async def test_a_damaged_status_is_listed_as_damaged_and_under_no_other(tmp_path: Path, status: str) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
     async with SqliteSaver(path) as saver:
         with database(path) as db:
-            db.execute("UPDATE threads SET status = 64 WHERE thread = 'thread'")
+            db.execute("UPDATE threads SET status = ? WHERE thread_id = 'thread'", (status,))
         assert [(info.thread, info.status) for info in await saver.list_threads()] == [
             ("other", "running"),
-            ("thread", "failed"),
+            ("thread", "damaged"),
         ]
+        assert [info.thread for info in await saver.list_threads(status="damaged")] == ["thread"]
+        for listed in ("running", "interrupted", "failed", "done", "cancelled"):
+            assert "thread" not in [info.thread for info in await saver.list_threads(status=listed)]
+
+
+async def test_a_page_of_damaged_threads_hides_none_behind_it(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        for number in range(6):
+            await some_thread(saver, f"t{number}")
+        with database(path) as db:
+            db.execute("UPDATE threads SET head = 9 WHERE thread_id < 't4'")
+        assert [info.thread for info in await saver.list_threads(status="running", limit=2)] == ["t4", "t5"]
 
 
 async def test_the_key_of_another_thread_is_no_thread(tmp_path: Path) -> None:
@@ -213,8 +243,8 @@ async def test_the_key_of_another_thread_is_no_thread(tmp_path: Path) -> None:
     await _small_database(path)
     async with SqliteSaver(path) as saver:
         with database(path) as db:
-            db.execute("DELETE FROM threads WHERE thread = 'thread'")
-            db.execute("UPDATE threads SET tid = ? WHERE thread = 'other'", (key_of("thread"),))
+            db.execute("DELETE FROM threads WHERE thread_id = 'thread'")
+            db.execute("UPDATE threads SET thread_key = ? WHERE thread_id = 'other'", (key_of("thread"),))
         with pytest.raises(CorruptCheckpointError, match="belongs to thread 'other'"):
             await saver.load("thread")
 

@@ -58,7 +58,7 @@ async def test_an_error_of_one_does_not_fail_its_neighbours(tmp_path: Path) -> N
     async with SqliteSaver(path) as saver:
         writers = [await some_thread(saver, f"thread-{number}") for number in range(6)]
         with database(path) as db:
-            db.execute("UPDATE threads SET wseq = 9 WHERE thread = 'thread-2'")
+            db.execute("UPDATE threads SET writes_seq = 9 WHERE thread_id = 'thread-2'")
         units = [writer.unit(Step({"count": b"x"})) for writer in writers]
         answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)
         assert isinstance(answers.pop(2), CorruptCheckpointError)

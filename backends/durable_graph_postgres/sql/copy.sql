@@ -1,17 +1,22 @@
 -- Rows are copied as they are: their digests bind the thread's origin, which a copy keeps.
 
--- name: copy_lines
-INSERT INTO {schema}.lines (tid, lo, parent, digest) SELECT $2::bigint, lo, parent, digest FROM {schema}.lines WHERE tid = $1;
+-- name: copy_branches
+INSERT INTO {schema}.branches (thread_key, first, parent, digest, extra)
+  SELECT $2::bigint, first, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1;
 
 -- name: copy_checkpoints
-INSERT INTO {schema}.checkpoints (tid, ns, no, parent, born, at, commit_id, state_digest, digest, header)
-SELECT $2::bigint, ns, no, parent, born, at, commit_id, state_digest, digest, header
-  FROM {schema}.checkpoints WHERE tid = $1;
+INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
+  state_digest, digest, extra, header)
+SELECT $2::bigint, namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest, extra, header
+  FROM {schema}.checkpoints WHERE thread_key = $1;
 
 -- name: copy_channel_rows
-INSERT INTO {schema}.channel_rows (tid, ns, channel, no, prev, kind, digest, value)
-SELECT $2::bigint, ns, channel, no, prev, kind, digest, value FROM {schema}.channel_rows WHERE tid = $1;
+INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
+SELECT $2::bigint, namespace, channel, number, previous, kind, digest, value FROM {schema}.channel_rows
+  WHERE thread_key = $1;
 
 -- name: copy_tasks
-INSERT INTO {schema}.tasks (tid, ns, born, ord, rank, revision, commit_id, digest, value)
-SELECT $2::bigint, ns, born, ord, rank, revision, commit_id, digest, value FROM {schema}.tasks WHERE tid = $1;
+INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra,
+  value)
+SELECT $2::bigint, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value
+  FROM {schema}.tasks WHERE thread_key = $1;

@@ -1,160 +1,186 @@
 -- name: load
 -- One statement, so one moment: a checkpoint of thread $1, and all that makes its state. $2 is its namespace; $3 its
--- number, by default the newest in the line of the thread's head. Eight kinds of rows:
+-- number, by default the newest in the branch of the thread's head. Eight kinds of rows:
 --   9  what there is of a thread that has no row itself
---   0  the thread    1  the checkpoint    2  a line that led to it    3  a row of a channel's value
---   4  a task record of the checkpoints `born` to `no`    5  where a record of another namespace is, at the head
--- A chain or a line leads downwards only: damaged ones must not be walked for ever.
+--   0  the thread    1  the checkpoint    2  a branch that led to it    3  a row of a channel's value
+--   4  a task record of the checkpoints `planned_at` to `number`
+--   5  the place of a record of another namespace, at the head
+-- The thread's columns come as texts: for an array of any other type the driver would have to ask the server first.
+-- A chain or a branch leads downwards only: damaged ones must not be walked for ever.
 WITH RECURSIVE
-  t AS MATERIALIZED (SELECT * FROM {schema}.threads WHERE tid = $1),
+  t AS MATERIALIZED (SELECT * FROM {schema}.threads WHERE thread_key = $1),
   -- The intervals that led to the thread's version, or to the number asked for, newest first.
-  seg (lo, hi, parent, digest) AS (
-    (SELECT l.lo, coalesce($3, t.version), l.parent, l.digest FROM t
-      CROSS JOIN LATERAL (SELECT * FROM {schema}.lines WHERE tid = $1 AND lo <= coalesce($3, t.version)
-                           ORDER BY lo DESC LIMIT 1) l)
+  seg (first, hi, parent, digest, extra) AS (
+    (SELECT l.first, coalesce($3, t.version), l.parent, l.digest, l.extra FROM t
+      CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= coalesce($3, t.version)
+                           ORDER BY first DESC LIMIT 1) l)
     UNION ALL
-    SELECT l.lo, s.parent, l.parent, l.digest FROM seg s
-     CROSS JOIN LATERAL (SELECT * FROM {schema}.lines WHERE tid = $1 AND lo <= s.parent
-                          ORDER BY lo DESC LIMIT 1) l
-     WHERE s.parent BETWEEN 1 AND s.lo - 1),
+    SELECT l.first, s.parent, l.parent, l.digest, l.extra FROM seg s
+     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= s.parent
+                          ORDER BY first DESC LIMIT 1) l
+     WHERE s.parent BETWEEN 1 AND s.first - 1),
   c AS MATERIALIZED (
     SELECT c.* FROM t CROSS JOIN {schema}.checkpoints c
-     WHERE c.tid = $1 AND c.ns = $2 AND c.no = CASE
+     WHERE c.thread_key = $1 AND c.namespace = $2 AND c.number = CASE
        WHEN $3::bigint IS NOT NULL THEN $3
        WHEN $2 = '' THEN t.head
-       ELSE (SELECT max(m.no) FROM seg s CROSS JOIN LATERAL (
-               SELECT no FROM {schema}.checkpoints
-                WHERE tid = $1 AND ns = $2 AND no BETWEEN s.lo AND s.hi ORDER BY no DESC LIMIT 1) m) END),
+       ELSE (SELECT max(m.number) FROM seg s CROSS JOIN LATERAL (
+               SELECT number FROM {schema}.checkpoints
+                WHERE thread_key = $1 AND namespace = $2 AND number BETWEEN s.first AND s.hi
+                  ORDER BY number DESC LIMIT 1) m) END),
   -- The channels, by skipping from one to the next: there is no manifest.
   ch (channel) AS (
-    SELECT min(channel) FROM {schema}.channel_rows WHERE tid = $1 AND ns = $2 AND EXISTS (SELECT FROM c)
+    SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = $1 AND namespace = $2 AND EXISTS (SELECT FROM c)
     UNION ALL
-    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.tid = $1 AND v.ns = $2 AND v.channel > ch.channel)
+    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = $1 AND v.namespace = $2
+      AND v.channel > ch.channel)
       FROM ch WHERE ch.channel IS NOT NULL),
   -- Each channel's last row in those intervals, and the rows that it goes on from.
-  walk (channel, no, prev, kind, digest, value) AS (
-    SELECT v.channel, v.no, v.prev, v.kind, v.digest, v.value FROM ch
+  walk (channel, number, previous, kind, digest, value) AS (
+    SELECT v.channel, v.number, v.previous, v.kind, v.digest, v.value FROM ch
      CROSS JOIN LATERAL (
-       SELECT max(m.no) AS no FROM seg s CROSS JOIN LATERAL (
-         SELECT no FROM {schema}.channel_rows
-          WHERE tid = $1 AND ns = $2 AND channel = ch.channel AND no BETWEEN s.lo AND s.hi
-          ORDER BY no DESC LIMIT 1) m) last
+       SELECT max(m.number) AS number FROM seg s CROSS JOIN LATERAL (
+         SELECT number FROM {schema}.channel_rows
+          WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number BETWEEN s.first AND s.hi
+          ORDER BY number DESC LIMIT 1) m) last
      CROSS JOIN LATERAL (
        SELECT * FROM {schema}.channel_rows
-        WHERE tid = $1 AND ns = $2 AND channel = ch.channel AND no = last.no OFFSET 0) v
+        WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number = last.number OFFSET 0) v
      WHERE ch.channel IS NOT NULL
     UNION ALL
-    SELECT v.channel, v.no, v.prev, v.kind, v.digest, v.value FROM walk w
+    SELECT v.channel, v.number, v.previous, v.kind, v.digest, v.value FROM walk w
      CROSS JOIN LATERAL (
        SELECT * FROM {schema}.channel_rows
-        WHERE tid = $1 AND ns = $2 AND channel = w.channel AND no = w.prev OFFSET 0) v
-     WHERE w.prev BETWEEN 1 AND w.no - 1)
-SELECT 0 AS arm, thread AS text, incarnation AS i1, version AS i2, head AS i3, epoch AS i4, wseq AS i5, gen AS i6,
-       floor AS i7, status::bigint AS i8, status_since AS i9,
-       origin AS b1, commit_id AS b2, writes_digest AS b3, lines_digest AS b4, digest AS b5 FROM t
+        WHERE thread_key = $1 AND namespace = $2 AND channel = w.channel AND number = w.previous OFFSET 0) v
+     WHERE w.previous BETWEEN 1 AND w.number - 1)
+SELECT 0 AS arm, NULL AS text, NULL::bigint AS i1, NULL::bigint AS i2, NULL::bigint AS i3, NULL::bigint AS i4,
+       NULL::bytea AS b1, NULL::bytea AS b2, NULL::bytea AS b3, NULL::bytea AS b4, NULL::bytea AS b5,
+       ARRAY[thread_id, incarnation::text, encode(origin, 'hex'), graph, encode(graph_digest, 'hex'), version::text,
+             head::text, epoch::text, writes_seq::text, prunes::text, oldest_kept::text, status, status_since::text,
+             created_at::text, updated_at::text, encode(commit_id, 'hex'), next, metadata, error,
+             encode(extra, 'hex'), encode(writes_digest, 'hex'), encode(branches_digest, 'hex'), encode(digest,
+               'hex')] AS thread
+  FROM t
 UNION ALL
-SELECT 1, ns, no, parent, born, at, NULL, NULL, NULL, NULL, NULL, commit_id, header, state_digest, digest, NULL FROM c
+SELECT 1, namespace, number, parent, planned_at, made_at, commit_id, header, state_digest, digest, extra, NULL
+  FROM c
 UNION ALL
-SELECT 2, NULL, lo, parent, NULL, NULL, NULL, NULL, NULL, NULL, NULL, digest, NULL, NULL, NULL, NULL FROM seg
+SELECT 2, NULL, first, parent, NULL, NULL, digest, extra, NULL, NULL, NULL, NULL FROM seg
 UNION ALL
-SELECT 3, channel, no, prev, kind, NULL, NULL, NULL, NULL, NULL, NULL, value, digest, NULL, NULL, NULL FROM walk
+SELECT 3, channel, number, previous, kind, NULL, value, digest, NULL, NULL, NULL, NULL FROM walk
 UNION ALL
-SELECT 4, k.ns, k.born, k.ord, k.rank, k.revision, NULL, NULL, NULL, NULL, NULL, k.commit_id, k.value, k.digest, NULL, NULL
+SELECT 4, k.namespace, k.planned_at, k.position, k.rank, k.revision, k.commit_id, k.value, k.digest, k.extra, NULL,
+       NULL
   FROM c CROSS JOIN LATERAL (
-    SELECT * FROM {schema}.tasks WHERE tid = $1 AND ns = $2 AND born BETWEEN c.born AND c.no OFFSET 0) k
+    SELECT * FROM {schema}.tasks
+     WHERE thread_key = $1 AND namespace = $2 AND planned_at BETWEEN c.planned_at AND c.number OFFSET 0) k
 UNION ALL
-SELECT 5, k.ns, k.born, k.ord, NULL, NULL, NULL, NULL, NULL, NULL, NULL, k.digest, NULL, NULL, NULL, NULL
+SELECT 5, k.namespace, k.planned_at, k.position, NULL, NULL, k.digest, NULL, NULL, NULL, NULL, NULL
   FROM t CROSS JOIN c CROSS JOIN LATERAL (
-    SELECT * FROM {schema}.tasks WHERE tid = $1 AND ns <> '' AND born >= c.born OFFSET 0) k
- WHERE $2 = '' AND c.no = t.head
+    SELECT * FROM {schema}.tasks WHERE thread_key = $1 AND namespace <> '' AND planned_at >= c.planned_at OFFSET 0) k
+ WHERE $2 = '' AND c.number = t.head
 UNION ALL
-SELECT 9, CASE WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE tid = $1) THEN 'checkpoints'
-               WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE tid = $1) THEN 'values'
-               WHEN EXISTS (SELECT FROM {schema}.tasks WHERE tid = $1) THEN 'task records'
-               WHEN EXISTS (SELECT FROM {schema}.lines WHERE tid = $1) THEN 'lines' END,
-       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+SELECT 9, CASE WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = $1) THEN 'checkpoints'
+               WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE thread_key = $1) THEN 'values'
+               WHEN EXISTS (SELECT FROM {schema}.tasks WHERE thread_key = $1) THEN 'task records'
+               WHEN EXISTS (SELECT FROM {schema}.branches WHERE thread_key = $1) THEN 'branches' END,
+       NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
  WHERE NOT EXISTS (SELECT FROM t);
 
 -- name: find_thread
-SELECT thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status, status_since, commit_id,
-       writes_digest, lines_digest, digest
-  FROM {schema}.threads WHERE tid = $1;
+SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
+       oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
+       writes_digest, branches_digest, digest
+  FROM {schema}.threads WHERE thread_key = $1;
 
 -- name: find_orphan
 -- Whether rows exist of a thread that has none itself. It may have begun since somebody did not find it.
-SELECT CASE WHEN EXISTS (SELECT FROM {schema}.threads WHERE tid = $1) THEN NULL
-            WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE tid = $1) THEN 'checkpoints'
-            WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE tid = $1) THEN 'values'
-            WHEN EXISTS (SELECT FROM {schema}.tasks WHERE tid = $1) THEN 'task records'
-            WHEN EXISTS (SELECT FROM {schema}.lines WHERE tid = $1) THEN 'lines' END;
+SELECT CASE WHEN EXISTS (SELECT FROM {schema}.threads WHERE thread_key = $1) THEN NULL
+            WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = $1) THEN 'checkpoints'
+            WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE thread_key = $1) THEN 'values'
+            WHEN EXISTS (SELECT FROM {schema}.tasks WHERE thread_key = $1) THEN 'task records'
+            WHEN EXISTS (SELECT FROM {schema}.branches WHERE thread_key = $1) THEN 'branches' END;
 
 -- name: find_records
 -- The thread, and every task record of one namespace; one row without a record if there is none.
-SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.gen, t.floor, t.status, t.status_since,
-       t.commit_id, t.writes_digest, t.lines_digest, t.digest,
-       k.ns, k.born, k.ord, k.rank, k.revision, k.commit_id, k.value, k.digest
-  FROM {schema}.threads t LEFT JOIN {schema}.tasks k ON k.tid = t.tid AND k.ns = $2
- WHERE t.tid = $1 ORDER BY k.born, k.ord;
+SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
+       t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.digest,
+       k.namespace, k.planned_at, k.position, k.rank, k.revision, k.commit_id, k.value, k.digest, k.extra
+  FROM {schema}.threads t LEFT JOIN {schema}.tasks k ON k.thread_key = t.thread_key AND k.namespace = $2
+ WHERE t.thread_key = $1 ORDER BY k.planned_at, k.position;
 
 -- name: find_state
 -- The rows of a channel's value, for all channels of namespace $2, in the lineage of number $3; and that lineage.
 WITH RECURSIVE
-  seg (lo, hi, parent, digest) AS (
-    (SELECT lo, $3::bigint, parent, digest FROM {schema}.lines WHERE tid = $1 AND lo <= $3 ORDER BY lo DESC LIMIT 1)
+  seg (first, hi, parent, digest, extra) AS (
+    (SELECT first, $3::bigint, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1
+      AND first <= $3 ORDER BY first DESC LIMIT 1)
     UNION ALL
-    SELECT l.lo, s.parent, l.parent, l.digest FROM seg s
-     CROSS JOIN LATERAL (SELECT * FROM {schema}.lines WHERE tid = $1 AND lo <= s.parent
-                          ORDER BY lo DESC LIMIT 1) l
-     WHERE s.parent BETWEEN 1 AND s.lo - 1),
+    SELECT l.first, s.parent, l.parent, l.digest, l.extra FROM seg s
+     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= s.parent
+                          ORDER BY first DESC LIMIT 1) l
+     WHERE s.parent BETWEEN 1 AND s.first - 1),
   ch (channel) AS (
-    SELECT min(channel) FROM {schema}.channel_rows WHERE tid = $1 AND ns = $2
+    SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = $1 AND namespace = $2
     UNION ALL
-    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.tid = $1 AND v.ns = $2 AND v.channel > ch.channel)
+    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = $1 AND v.namespace = $2
+      AND v.channel > ch.channel)
       FROM ch WHERE ch.channel IS NOT NULL),
-  walk (channel, no, prev, kind, digest, value) AS (
-    SELECT v.channel, v.no, v.prev, v.kind, v.digest, v.value FROM ch
+  walk (channel, number, previous, kind, digest, value) AS (
+    SELECT v.channel, v.number, v.previous, v.kind, v.digest, v.value FROM ch
      CROSS JOIN LATERAL (
-       SELECT max(m.no) AS no FROM seg s CROSS JOIN LATERAL (
-         SELECT no FROM {schema}.channel_rows
-          WHERE tid = $1 AND ns = $2 AND channel = ch.channel AND no BETWEEN s.lo AND s.hi
-          ORDER BY no DESC LIMIT 1) m) last
+       SELECT max(m.number) AS number FROM seg s CROSS JOIN LATERAL (
+         SELECT number FROM {schema}.channel_rows
+          WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number BETWEEN s.first AND s.hi
+          ORDER BY number DESC LIMIT 1) m) last
      CROSS JOIN LATERAL (
        SELECT * FROM {schema}.channel_rows
-        WHERE tid = $1 AND ns = $2 AND channel = ch.channel AND no = last.no OFFSET 0) v
+        WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number = last.number OFFSET 0) v
      WHERE ch.channel IS NOT NULL
     UNION ALL
-    SELECT v.channel, v.no, v.prev, v.kind, v.digest, v.value FROM walk w
+    SELECT v.channel, v.number, v.previous, v.kind, v.digest, v.value FROM walk w
      CROSS JOIN LATERAL (
        SELECT * FROM {schema}.channel_rows
-        WHERE tid = $1 AND ns = $2 AND channel = w.channel AND no = w.prev OFFSET 0) v
-     WHERE w.prev BETWEEN 1 AND w.no - 1)
-SELECT 2 AS arm, NULL AS channel, lo AS no, parent AS prev, NULL AS kind, NULL AS value, digest FROM seg
+        WHERE thread_key = $1 AND namespace = $2 AND channel = w.channel AND number = w.previous OFFSET 0) v
+     WHERE w.previous BETWEEN 1 AND w.number - 1)
+SELECT 2 AS arm, NULL AS channel, first AS number, parent AS previous, NULL AS kind, extra AS value, digest FROM seg
 UNION ALL
-SELECT 3, channel, no, prev, kind, value, digest FROM walk;
+SELECT 3, channel, number, previous, kind, value, digest FROM walk;
 
 -- name: page_of_checkpoints
-SELECT ns, no, parent, born, at, commit_id, header, state_digest, digest
-  FROM {schema}.checkpoints WHERE tid = $1 AND ns = $2 AND no < $3 ORDER BY no DESC LIMIT $4;
+SELECT namespace, number, parent, planned_at, made_at, commit_id, header, state_digest, digest, extra
+  FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = $2 AND number < $3 ORDER BY number DESC LIMIT $4;
 
 -- name: page_of_values
 -- What the checkpoints from number $3 to $4 wrote, channel by channel.
 WITH RECURSIVE ch (channel) AS (
-    SELECT min(channel) FROM {schema}.channel_rows WHERE tid = $1 AND ns = $2
+    SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = $1 AND namespace = $2
     UNION ALL
-    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.tid = $1 AND v.ns = $2 AND v.channel > ch.channel)
+    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = $1 AND v.namespace = $2
+      AND v.channel > ch.channel)
       FROM ch WHERE ch.channel IS NOT NULL)
-SELECT v.channel, v.no, v.prev, v.kind, v.value, v.digest FROM ch CROSS JOIN LATERAL (
+SELECT v.channel, v.number, v.previous, v.kind, v.value, v.digest FROM ch CROSS JOIN LATERAL (
   SELECT * FROM {schema}.channel_rows
-   WHERE tid = $1 AND ns = $2 AND channel = ch.channel AND no BETWEEN $3 AND $4 ORDER BY no) v;
+   WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number BETWEEN $3 AND $4 ORDER BY number) v;
 
 -- name: page_of_records
-SELECT ns, born, ord, rank, revision, commit_id, value, digest
-  FROM {schema}.tasks WHERE tid = $1 AND ns = $2 AND born BETWEEN $3 AND $4 ORDER BY born, ord;
+SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest, extra
+  FROM {schema}.tasks WHERE thread_key = $1 AND namespace = $2 AND planned_at BETWEEN $3 AND $4
+    ORDER BY planned_at, position;
 
 -- name: list_threads
-SELECT thread, status, status_since, head, version, wseq
-  FROM {schema}.threads WHERE thread > $1 AND status <> $2 AND status_since < $4 ORDER BY thread LIMIT $3;
+-- A page by id.
+SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
+       status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
+       branches_digest, digest
+  FROM {schema}.threads WHERE thread_id > $1 AND status <> 'deleted' AND status_since < $3
+ ORDER BY thread_id LIMIT $2;
 
 -- name: list_threads_of_status
-SELECT thread, status, status_since, head, version, wseq
-  FROM {schema}.threads WHERE status = $2 AND thread > $1 AND status_since < $4 ORDER BY thread LIMIT $3;
+-- A page of one status, in the order in which threads took it.
+SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
+       status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
+       branches_digest, digest
+  FROM {schema}.threads WHERE status = $1 AND status_since < $4 AND (status_since, thread_id) > ($2, $3)
+ ORDER BY status_since, thread_id LIMIT $5;

@@ -1,35 +1,36 @@
--- name: delete_lines
-DELETE FROM {schema}.lines WHERE tid = $1;
+-- name: delete_branches
+DELETE FROM {schema}.branches WHERE thread_key = $1;
 
 -- name: delete_checkpoints
-DELETE FROM {schema}.checkpoints WHERE tid = $1;
+DELETE FROM {schema}.checkpoints WHERE thread_key = $1;
 
 -- name: delete_channel_rows
-DELETE FROM {schema}.channel_rows WHERE tid = $1;
+DELETE FROM {schema}.channel_rows WHERE thread_key = $1;
 
 -- name: delete_tasks
-DELETE FROM {schema}.tasks WHERE tid = $1;
+DELETE FROM {schema}.tasks WHERE thread_key = $1;
 
--- name: find_lines
-SELECT lo, parent, digest FROM {schema}.lines WHERE tid = $1;
+-- name: find_branches
+SELECT first, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1;
 
 -- name: find_checkpoints
-SELECT ns, no, parent, born, at, commit_id, header, state_digest, digest FROM {schema}.checkpoints WHERE tid = $1;
+SELECT namespace, number, parent, planned_at, made_at, commit_id, header, state_digest, digest, extra
+  FROM {schema}.checkpoints WHERE thread_key = $1;
 
 -- name: find_channel_keys
-SELECT ns, channel, no, prev FROM {schema}.channel_rows WHERE tid = $1;
+SELECT namespace, channel, number, previous FROM {schema}.channel_rows WHERE thread_key = $1;
 
 -- name: find_record_places
-SELECT ns, born, ord, digest FROM {schema}.tasks WHERE tid = $1;
+SELECT namespace, planned_at, position, digest FROM {schema}.tasks WHERE thread_key = $1;
 
--- name: drop_line
-DELETE FROM {schema}.lines WHERE tid = $1 AND lo = $2;
+-- name: drop_branch
+DELETE FROM {schema}.branches WHERE thread_key = $1 AND first = $2;
 
 -- name: drop_checkpoint
-DELETE FROM {schema}.checkpoints WHERE tid = $1 AND ns = $2 AND no = $3;
+DELETE FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = $2 AND number = $3;
 
 -- name: drop_channel_row
-DELETE FROM {schema}.channel_rows WHERE tid = $1 AND ns = $2 AND channel = $3 AND no = $4;
+DELETE FROM {schema}.channel_rows WHERE thread_key = $1 AND namespace = $2 AND channel = $3 AND number = $4;
 
 -- name: drop_task
-DELETE FROM {schema}.tasks WHERE tid = $1 AND ns = $2 AND born = $3 AND ord = $4;
+DELETE FROM {schema}.tasks WHERE thread_key = $1 AND namespace = $2 AND planned_at = $3 AND position = $4;

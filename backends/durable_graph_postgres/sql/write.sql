@@ -1,149 +1,179 @@
 -- name: apply
--- Everything of many threads' next moves, each applied whole or not at all. A thread comes once. $1-$17 have a column of
--- the threads each: what its row becomes, and the digest that it has to have before (NULL: there is none yet). What
--- follows are the rows of lines, checkpoints, values and task records.
+-- Everything of many threads' next moves, each applied whole or not at all. A thread comes once. $1-$26 have a column of
+-- the threads each: what its row becomes, and the digest and the epoch that it has to have before (NULL: there is no
+-- row yet). What follows are the rows of branches, checkpoints, values and task records.
 -- Threads are locked in the order of their keys, so that two of these never wait for each other. Only the locked row is
--- seen as it is after a wait, everything else as it was before: so the digest, which binds all of that row, decides.
+-- seen as it is after a wait, everything else as it was before: so the digest, which covers all of that row but the
+-- epoch, and the epoch decide.
 WITH
   req AS MATERIALIZED (
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bigint[],
-                         $8::bigint[], $9::bigint[], $10::bigint[], $11::smallint[], $12::bigint[], $13::bytea[],
-                         $14::bytea[], $15::bytea[], $16::bytea[], $17::bytea[])
-      AS r (tid, thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status, status_since, commit_id,
-            writes_digest, lines_digest, digest, before)),
-  born AS (
-    INSERT INTO {schema}.threads (tid, thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status,
-                                  status_since, commit_id, writes_digest, lines_digest, digest)
-    SELECT tid, thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status, status_since, commit_id,
-           writes_digest, lines_digest, digest
-      FROM req WHERE before IS NULL ORDER BY tid
-    ON CONFLICT DO NOTHING RETURNING tid),
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[], $5::text[], $6::bytea[], $7::bigint[],
+                         $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[],
+                         $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $18::text[], $19::text[],
+                         $20::text[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[], $25::bytea[],
+                         $26::bigint[])
+      AS r (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
+            oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
+            writes_digest, branches_digest, digest, before, before_epoch)),
+  begun AS (
+    INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head,
+                                 epoch, writes_seq, prunes, oldest_kept, status, status_since, created_at, updated_at,
+                                 commit_id, next, metadata, error, extra, writes_digest, branches_digest, digest)
+    SELECT thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
+           oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
+           writes_digest, branches_digest, digest
+      FROM req WHERE before IS NULL ORDER BY thread_key
+    ON CONFLICT DO NOTHING RETURNING thread_key),
   locked AS MATERIALIZED (
-    SELECT t.tid, t.digest FROM {schema}.threads t
-     WHERE t.tid = ANY ($1) AND (SELECT count(*) FROM born) >= 0 ORDER BY t.tid FOR NO KEY UPDATE),
+    SELECT t.thread_key, t.digest, t.epoch FROM {schema}.threads t
+     WHERE t.thread_key = ANY ($1) AND (SELECT count(*) FROM begun) >= 0 ORDER BY t.thread_key FOR NO KEY UPDATE),
   swapped AS (
     UPDATE {schema}.threads t
-       SET incarnation = r.incarnation, origin = r.origin, version = r.version, head = r.head, epoch = r.epoch,
-           wseq = r.wseq, gen = r.gen, floor = r.floor, status = r.status, status_since = r.status_since,
-           commit_id = r.commit_id, writes_digest = r.writes_digest, lines_digest = r.lines_digest, digest = r.digest
-      FROM req r JOIN locked l USING (tid)
-     WHERE t.tid = r.tid AND l.digest = r.before RETURNING t.tid),
-  done AS MATERIALIZED (SELECT tid FROM swapped UNION ALL SELECT tid FROM born),
-  new_lines AS (
-    INSERT INTO {schema}.lines (tid, lo, parent, digest)
-    SELECT x.* FROM unnest($18::bigint[], $19::bigint[], $20::bigint[], $21::bytea[]) AS x (tid, lo, parent, digest)
-      JOIN done USING (tid)),
+       SET thread_id = r.thread_id, incarnation = r.incarnation, origin = r.origin, graph = r.graph,
+           graph_digest = r.graph_digest, version = r.version, head = r.head, epoch = r.epoch,
+           writes_seq = r.writes_seq, prunes = r.prunes, oldest_kept = r.oldest_kept, status = r.status,
+           status_since = r.status_since, created_at = r.created_at, updated_at = r.updated_at,
+           commit_id = r.commit_id, next = r.next, metadata = r.metadata, error = r.error, extra = r.extra,
+           writes_digest = r.writes_digest, branches_digest = r.branches_digest, digest = r.digest
+      FROM req r JOIN locked l USING (thread_key)
+     WHERE t.thread_key = r.thread_key AND l.digest = r.before AND l.epoch = r.before_epoch RETURNING t.thread_key),
+  done AS MATERIALIZED (SELECT thread_key FROM swapped UNION ALL SELECT thread_key FROM begun),
+  new_branches AS (
+    INSERT INTO {schema}.branches (thread_key, first, parent, digest, extra)
+    SELECT x.* FROM unnest($27::bigint[], $28::bigint[], $29::bigint[], $30::bytea[], $31::bytea[])
+        AS x (thread_key, first, parent, digest, extra)
+      JOIN done USING (thread_key)),
   new_checkpoints AS (
-    INSERT INTO {schema}.checkpoints (tid, ns, no, parent, born, at, commit_id, state_digest, digest, header)
-    SELECT x.* FROM unnest($22::bigint[], $23::text[], $24::bigint[], $25::bigint[], $26::bigint[], $27::bigint[],
-                           $28::bytea[], $29::bytea[], $30::bytea[], $31::bytea[])
-        AS x (tid, ns, no, parent, born, at, commit_id, state_digest, digest, header) JOIN done USING (tid)),
+    INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
+      state_digest,
+                            digest, extra, header)
+    SELECT x.* FROM unnest($32::bigint[], $33::text[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[],
+                           $38::bytea[], $39::bytea[], $40::bytea[], $41::bytea[], $42::bytea[])
+        AS x (thread_key, namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest, extra,
+              header)
+      JOIN done USING (thread_key)),
   new_values AS (
-    INSERT INTO {schema}.channel_rows (tid, ns, channel, no, prev, kind, digest, value)
-    SELECT x.* FROM unnest($32::bigint[], $33::text[], $34::text[], $35::bigint[], $36::bigint[], $37::smallint[],
-                           $38::bytea[], $39::bytea[])
-        AS x (tid, ns, channel, no, prev, kind, digest, value) JOIN done USING (tid)),
+    INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
+    SELECT x.* FROM unnest($43::bigint[], $44::text[], $45::text[], $46::bigint[], $47::bigint[], $48::smallint[],
+                           $49::bytea[], $50::bytea[])
+        AS x (thread_key, namespace, channel, number, previous, kind, digest, value)
+      JOIN done USING (thread_key)),
   new_records AS (
-    INSERT INTO {schema}.tasks (tid, ns, born, ord, rank, revision, commit_id, digest, value)
-    SELECT x.* FROM unnest($40::bigint[], $41::text[], $42::bigint[], $43::bigint[], $44::smallint[], $45::bigint[],
-                           $46::bytea[], $47::bytea[], $48::bytea[])
-        AS x (tid, ns, born, ord, rank, revision, commit_id, digest, value) JOIN done USING (tid))
-SELECT tid FROM done;
+    INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest,
+      extra, value)
+    SELECT x.* FROM unnest($51::bigint[], $52::text[], $53::bigint[], $54::bigint[], $55::smallint[], $56::bigint[],
+                           $57::bytea[], $58::bytea[], $59::bytea[], $60::bytea[])
+        AS x (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value)
+      JOIN done USING (thread_key))
+SELECT thread_key FROM done;
 
 -- name: apply_plain
--- The same for one thread that gets one checkpoint more: $1 is its key, $2 the digest that its row has to have, $3-$10
--- what changes in it, $11-$19 the checkpoint, and what follows has a column of its values each.
+-- The same for one thread that gets one checkpoint more: $1 is its key, $2 and $3 the digest and the epoch that its row
+-- has to have, $4-$16 what changes in it, $17-$26 the checkpoint, and what follows has a column of its values each.
 WITH
   done AS (
     UPDATE {schema}.threads
-       SET version = $3, head = $4, epoch = $5, wseq = 0, status = $6, status_since = $7, commit_id = $8,
-           writes_digest = $9, digest = $10
-     WHERE tid = $1 AND digest = $2 RETURNING tid),
+       SET writes_seq = 0, version = $4, head = $5, graph = $6, graph_digest = $7, status = $8, status_since = $9,
+           updated_at = $10, commit_id = $11, next = $12, metadata = $13, error = $14,
+           writes_digest = $15, digest = $16
+     WHERE thread_key = $1 AND digest = $2 AND epoch = $3 RETURNING thread_key),
   new_checkpoint AS (
-    INSERT INTO {schema}.checkpoints (tid, ns, no, parent, born, at, commit_id, state_digest, digest, header)
-    SELECT tid, $11::text, $12::bigint, $13::bigint, $14::bigint, $15::bigint, $16::bytea, $17::bytea, $18::bytea,
-           $19::bytea
+    INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
+                                     state_digest, digest, extra, header)
+    SELECT thread_key, $17::text, $18::bigint, $19::bigint, $20::bigint, $21::bigint, $22::bytea, $23::bytea,
+           $24::bytea, $25::bytea, $26::bytea
       FROM done),
   new_values AS (
-    INSERT INTO {schema}.channel_rows (tid, ns, channel, no, prev, kind, digest, value)
-    SELECT tid, $11, x.channel, $12, x.prev, x.kind, x.digest, x.value
-      FROM done CROSS JOIN unnest($20::text[], $21::bigint[], $22::smallint[], $23::bytea[], $24::bytea[])
-                        AS x (channel, prev, kind, digest, value))
-SELECT tid FROM done;
+    INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
+    SELECT thread_key, $17, x.channel, $18, x.previous, x.kind, x.digest, x.value
+      FROM done CROSS JOIN unnest($27::text[], $28::bigint[], $29::smallint[], $30::bytea[], $31::bytea[])
+                        AS x (channel, previous, kind, digest, value))
+SELECT thread_key FROM done;
 
 -- name: lock_thread
 -- The thread. Nobody else writes it until the transaction's end.
-SELECT thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status, status_since, commit_id,
-       writes_digest, lines_digest, digest
-  FROM {schema}.threads WHERE tid = $1 FOR NO KEY UPDATE;
+SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
+       oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
+       writes_digest, branches_digest, digest
+  FROM {schema}.threads WHERE thread_key = $1 FOR NO KEY UPDATE;
 
 -- name: find_born
 -- How far back the plan of the head goes. A statement of its own: one that waits for a lock sees the rest as of before.
-SELECT born FROM {schema}.checkpoints WHERE tid = $1 AND ns = '' AND no = $2;
+SELECT planned_at FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = '' AND number = $2;
 
 -- name: add_thread
-INSERT INTO {schema}.threads (tid, thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status,
-                              status_since, commit_id, writes_digest, lines_digest, digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16);
+INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
+                               writes_seq, prunes, oldest_kept, status, status_since, created_at, updated_at,
+                               commit_id, next, metadata, error, extra, writes_digest, branches_digest, digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+  $24);
 
 -- name: change_thread
 UPDATE {schema}.threads
-   SET thread = $2, incarnation = $3, origin = $4, version = $5, head = $6, epoch = $7, wseq = $8, gen = $9, floor = $10,
-       status = $11, status_since = $12, commit_id = $13, writes_digest = $14, lines_digest = $15, digest = $16
- WHERE tid = $1;
+   SET thread_id = $2, incarnation = $3, origin = $4, graph = $5, graph_digest = $6, version = $7, head = $8,
+       epoch = $9, writes_seq = $10, prunes = $11, oldest_kept = $12, status = $13, status_since = $14,
+       created_at = $15, updated_at = $16, commit_id = $17, next = $18, metadata = $19, error = $20, extra = $21,
+       writes_digest = $22, branches_digest = $23, digest = $24
+ WHERE thread_key = $1;
 
 -- name: find_commit_id
-SELECT commit_id FROM {schema}.checkpoints WHERE tid = $1 AND ns = $2 AND no = $3;
+SELECT commit_id FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = $2 AND number = $3;
 
--- name: add_line
-INSERT INTO {schema}.lines (tid, lo, parent, digest) VALUES ($1, $2, $3, $4);
+-- name: add_branch
+INSERT INTO {schema}.branches (thread_key, first, parent, digest, extra) VALUES ($1, $2, $3, $4, '');
 
 -- name: add_checkpoint
-INSERT INTO {schema}.checkpoints (tid, ns, no, parent, born, at, commit_id, state_digest, digest, header)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
+  state_digest, digest, extra, header)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
 -- name: add_channel_row
-INSERT INTO {schema}.channel_rows (tid, ns, channel, no, prev, kind, digest, value)
+INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: find_record
-SELECT ns, born, ord, rank, revision, commit_id, value, digest
-  FROM {schema}.tasks WHERE tid = $1 AND ns = $2 AND born = $3 AND ord = $4;
+SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest, extra
+  FROM {schema}.tasks WHERE thread_key = $1 AND namespace = $2 AND planned_at = $3 AND position = $4;
 
 -- name: put_record
 -- Which record stands was decided before, in the same transaction.
-INSERT INTO {schema}.tasks (tid, ns, born, ord, rank, revision, commit_id, digest, value)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (tid, ns, born, ord) DO UPDATE
+INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra,
+  value)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (thread_key, namespace, planned_at, position) DO UPDATE
 SET rank = excluded.rank, revision = excluded.revision, commit_id = excluded.commit_id, digest = excluded.digest,
-    value = excluded.value;
+    extra = excluded.extra, value = excluded.value;
 
 -- name: find_records_of_head
 -- What the head's sum covers: the records of its tasks, and those of other namespaces since.
-SELECT ns, born, ord, digest FROM {schema}.tasks WHERE tid = $1 AND ns = '' AND born BETWEEN $2 AND $3
+SELECT namespace, planned_at, position, digest FROM {schema}.tasks WHERE thread_key = $1 AND namespace = ''
+  AND planned_at BETWEEN $2 AND $3
 UNION ALL
-SELECT ns, born, ord, digest FROM {schema}.tasks WHERE tid = $1 AND ns <> '' AND born >= $2;
+SELECT namespace, planned_at, position, digest FROM {schema}.tasks WHERE thread_key = $1 AND namespace <> ''
+  AND planned_at >= $2;
 
 -- name: find_lineage
--- The lines that led to a number, newest first.
-WITH RECURSIVE seg (lo, hi, parent, digest) AS (
-    (SELECT lo, $2::bigint, parent, digest FROM {schema}.lines WHERE tid = $1 AND lo <= $2 ORDER BY lo DESC LIMIT 1)
+-- The branches that led to a number, newest first.
+WITH RECURSIVE seg (first, hi, parent, digest, extra) AS (
+    (SELECT first, $2::bigint, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1
+      AND first <= $2 ORDER BY first DESC LIMIT 1)
     UNION ALL
-    SELECT l.lo, s.parent, l.parent, l.digest FROM seg s
-     CROSS JOIN LATERAL (SELECT * FROM {schema}.lines WHERE tid = $1 AND lo <= s.parent
-                          ORDER BY lo DESC LIMIT 1) l
-     WHERE s.parent BETWEEN 1 AND s.lo - 1)
-SELECT lo, parent, digest FROM seg;
+    SELECT l.first, s.parent, l.parent, l.digest, l.extra FROM seg s
+     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= s.parent
+                          ORDER BY first DESC LIMIT 1) l
+     WHERE s.parent BETWEEN 1 AND s.first - 1)
+SELECT first, parent, digest, extra FROM seg;
 
 -- name: find_newest_root
 -- The newest checkpoint of the root in the lineage of a number.
-WITH RECURSIVE seg (lo, hi, parent) AS (
-    (SELECT lo, $2::bigint, parent FROM {schema}.lines WHERE tid = $1 AND lo <= $2 ORDER BY lo DESC LIMIT 1)
+WITH RECURSIVE seg (first, hi, parent) AS (
+    (SELECT first, $2::bigint, parent FROM {schema}.branches WHERE thread_key = $1 AND first <= $2
+      ORDER BY first DESC LIMIT 1)
     UNION ALL
-    SELECT l.lo, s.parent, l.parent FROM seg s
-     CROSS JOIN LATERAL (SELECT * FROM {schema}.lines WHERE tid = $1 AND lo <= s.parent
-                          ORDER BY lo DESC LIMIT 1) l
-     WHERE s.parent BETWEEN 1 AND s.lo - 1)
-SELECT coalesce(max(m.no), 0) FROM seg s CROSS JOIN LATERAL (
-  SELECT no FROM {schema}.checkpoints WHERE tid = $1 AND ns = '' AND no BETWEEN s.lo AND s.hi
-   ORDER BY no DESC LIMIT 1) m;
+    SELECT l.first, s.parent, l.parent FROM seg s
+     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= s.parent
+                          ORDER BY first DESC LIMIT 1) l
+     WHERE s.parent BETWEEN 1 AND s.first - 1)
+SELECT coalesce(max(m.number), 0) FROM seg s CROSS JOIN LATERAL (
+  SELECT number FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = '' AND number BETWEEN s.first AND s.hi
+   ORDER BY number DESC LIMIT 1) m;

@@ -1,17 +1,21 @@
 -- Rows are copied as they are: their digests bind the thread's origin, which a copy keeps.
 
--- name: copy_lines
-INSERT INTO lines (tid, lo, parent, digest) SELECT :target, lo, parent, digest FROM lines WHERE tid = :source;
+-- name: copy_branches
+INSERT INTO branches (thread_key, first, parent, digest, extra) SELECT :target, first, parent, digest, extra
+  FROM branches WHERE thread_key = :source;
 
 -- name: copy_checkpoints
-INSERT INTO checkpoints (tid, ns, no, parent, born, at, commit_id, state_digest, digest, header)
-SELECT :target, ns, no, parent, born, at, commit_id, state_digest, digest, header
-  FROM checkpoints WHERE tid = :source;
+INSERT INTO checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id, state_digest,
+  digest, extra, header)
+SELECT :target, namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest, extra, header
+  FROM checkpoints WHERE thread_key = :source;
 
 -- name: copy_channel_rows
-INSERT INTO channel_rows (tid, ns, channel, no, prev, kind, digest, value)
-SELECT :target, ns, channel, no, prev, kind, digest, value FROM channel_rows WHERE tid = :source;
+INSERT INTO channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
+SELECT :target, namespace, channel, number, previous, kind, digest, value FROM channel_rows
+  WHERE thread_key = :source;
 
 -- name: copy_tasks
-INSERT INTO tasks (tid, ns, born, ord, rank, revision, commit_id, digest, value)
-SELECT :target, ns, born, ord, rank, revision, commit_id, digest, value FROM tasks WHERE tid = :source;
+INSERT INTO tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value)
+SELECT :target, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value FROM tasks
+  WHERE thread_key = :source;

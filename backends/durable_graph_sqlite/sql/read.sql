@@ -1,120 +1,146 @@
 -- name: find_checkpoint
 -- The thread, and a checkpoint of it: the root's head unless `no` names one.
-SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.gen, t.floor, t.status, t.status_since,
-       t.commit_id, t.writes_digest, t.lines_digest, t.digest,
-       c.ns, c.no, c.parent, c.born, c.at, c.commit_id, c.header, c.state_digest, c.digest
-  FROM threads t LEFT JOIN checkpoints c ON c.tid = t.tid AND c.ns = :ns AND c.no = coalesce(:no, t.head)
- WHERE t.tid = :tid;
+SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
+       t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.digest,
+       c.namespace, c.number, c.parent, c.planned_at, c.made_at, c.commit_id, c.header, c.state_digest, c.digest,
+         c.extra
+  FROM threads t LEFT JOIN checkpoints c ON c.thread_key = t.thread_key AND c.namespace = :ns
+    AND c.number = coalesce(:no, t.head)
+ WHERE t.thread_key = :tid;
 
 -- name: find_newest_checkpoint
--- The same for the newest checkpoint of any namespace in the line of the thread's head.
+-- The same for the newest checkpoint of any namespace in the branch of the thread's head.
 WITH RECURSIVE
-  seg (lo, hi, parent) AS MATERIALIZED (
-    SELECT * FROM (SELECT l.lo, t.version, l.parent FROM threads t JOIN lines l ON l.tid = t.tid AND l.lo <= t.version
-                    WHERE t.tid = :tid ORDER BY l.lo DESC LIMIT 1)
+  seg (first, hi, parent) AS MATERIALIZED (
+    SELECT * FROM (SELECT l.first, t.version, l.parent FROM threads t JOIN branches l
+      ON l.thread_key = t.thread_key AND l.first <= t.version
+                    WHERE t.thread_key = :tid ORDER BY l.first DESC LIMIT 1)
     UNION ALL
-    SELECT l.lo, s.parent, l.parent FROM seg s CROSS JOIN lines l
-        ON l.tid = :tid AND l.lo = (SELECT max(lo) FROM lines WHERE tid = :tid AND lo <= s.parent)
-     WHERE s.parent BETWEEN 1 AND s.lo - 1)
-SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.gen, t.floor, t.status, t.status_since,
-       t.commit_id, t.writes_digest, t.lines_digest, t.digest,
-       c.ns, c.no, c.parent, c.born, c.at, c.commit_id, c.header, c.state_digest, c.digest
-  FROM threads t LEFT JOIN checkpoints c ON c.tid = t.tid AND c.ns = :ns AND c.no = (
-         SELECT max(m) FROM (SELECT (SELECT max(no) FROM checkpoints
-                                      WHERE tid = :tid AND ns = :ns AND no BETWEEN s.lo AND s.hi) AS m FROM seg s))
- WHERE t.tid = :tid;
+    SELECT l.first, s.parent, l.parent FROM seg s CROSS JOIN branches l
+        ON l.thread_key = :tid AND l.first = (SELECT max(first) FROM branches WHERE thread_key = :tid
+          AND first <= s.parent)
+     WHERE s.parent BETWEEN 1 AND s.first - 1)
+SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
+       t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.digest,
+       c.namespace, c.number, c.parent, c.planned_at, c.made_at, c.commit_id, c.header, c.state_digest, c.digest,
+         c.extra
+  FROM threads t LEFT JOIN checkpoints c ON c.thread_key = t.thread_key AND c.namespace = :ns AND c.number = (
+         SELECT max(m) FROM (SELECT (SELECT max(number) FROM checkpoints
+                                      WHERE thread_key = :tid AND namespace = :ns AND number BETWEEN s.first
+                                        AND s.hi) AS m FROM seg s))
+ WHERE t.thread_key = :tid;
 
 -- name: read_state
--- Four kinds of rows in one answer: 0 a line that led to number `at`, 1 a row of a channel's value there, 2 a task
--- record of the checkpoints `born` to `no`, 3 where a record of another namespace since `nested` is.
+-- Four kinds of rows in one answer: 0 a branch that led to number `at`, 1 a row of a channel's value there, 2 a task
+-- record of the checkpoints `planned_at` to `number`, 3 where a record of another namespace since `nested` is.
 --   seg   the intervals that led there, newest first
 --   ch    the channels, by skipping from one to the next: there is no manifest
 --   last  each channel's last row in those intervals
 --   walk  and the rows that it goes on from
 -- The CROSS JOINs fix the order of the joins and MATERIALIZED has each step done once; without them a load of 300
--- channels took 400 ms and not one. A chain or a line leads downwards only: damaged ones must not be walked for ever.
+-- channels took 400 ms and not one. A chain or a branch leads downwards only: damaged ones must not be walked for ever.
 WITH RECURSIVE
-  seg (lo, hi, parent, digest) AS MATERIALIZED (
-    SELECT * FROM (SELECT lo, :at, parent, digest FROM lines WHERE tid = :tid AND lo <= :at ORDER BY lo DESC LIMIT 1)
+  seg (first, hi, parent, digest, extra) AS MATERIALIZED (
+    SELECT * FROM (SELECT first, :at, parent, digest, extra FROM branches WHERE thread_key = :tid
+      AND first <= :at ORDER BY first DESC LIMIT 1)
     UNION ALL
-    SELECT l.lo, s.parent, l.parent, l.digest FROM seg s CROSS JOIN lines l
-        ON l.tid = :tid AND l.lo = (SELECT max(lo) FROM lines WHERE tid = :tid AND lo <= s.parent)
-     WHERE s.parent BETWEEN 1 AND s.lo - 1),
+    SELECT l.first, s.parent, l.parent, l.digest, l.extra FROM seg s CROSS JOIN branches l
+        ON l.thread_key = :tid AND l.first = (SELECT max(first) FROM branches WHERE thread_key = :tid
+          AND first <= s.parent)
+     WHERE s.parent BETWEEN 1 AND s.first - 1),
   ch (channel) AS (
-    SELECT min(channel) FROM channel_rows WHERE tid = :tid AND ns = :ns
+    SELECT min(channel) FROM channel_rows WHERE thread_key = :tid AND namespace = :ns
     UNION ALL
-    SELECT (SELECT min(v.channel) FROM channel_rows v WHERE v.tid = :tid AND v.ns = :ns AND v.channel > ch.channel)
+    SELECT (SELECT min(v.channel) FROM channel_rows v WHERE v.thread_key = :tid AND v.namespace = :ns
+      AND v.channel > ch.channel)
       FROM ch WHERE ch.channel IS NOT NULL),
-  last (channel, no) AS MATERIALIZED (
+  last (channel, number) AS MATERIALIZED (
     SELECT ch.channel,
-           (SELECT max(m) FROM (SELECT (SELECT max(v.no) FROM channel_rows v
-                                         WHERE v.tid = :tid AND v.ns = :ns AND v.channel = ch.channel
-                                           AND v.no BETWEEN s.lo AND s.hi) AS m FROM seg s))
+           (SELECT max(m) FROM (SELECT (SELECT max(v.number) FROM channel_rows v
+                                         WHERE v.thread_key = :tid AND v.namespace = :ns AND v.channel = ch.channel
+                                           AND v.number BETWEEN s.first AND s.hi) AS m FROM seg s))
       FROM ch WHERE ch.channel IS NOT NULL),
-  walk (channel, no, prev) AS (
-    SELECT v.channel, v.no, v.prev FROM last CROSS JOIN channel_rows v
-        ON v.tid = :tid AND v.ns = :ns AND v.channel = last.channel AND v.no = last.no
+  walk (channel, number, previous) AS (
+    SELECT v.channel, v.number, v.previous FROM last CROSS JOIN channel_rows v
+        ON v.thread_key = :tid AND v.namespace = :ns AND v.channel = last.channel AND v.number = last.number
     UNION ALL
-    SELECT v.channel, v.no, v.prev FROM walk w CROSS JOIN channel_rows v
-        ON v.tid = :tid AND v.ns = :ns AND v.channel = w.channel AND v.no = w.prev
-     WHERE w.prev BETWEEN 1 AND w.no - 1)
-SELECT 0, NULL, lo, parent, NULL, NULL, digest, NULL FROM seg
+    SELECT v.channel, v.number, v.previous FROM walk w CROSS JOIN channel_rows v
+        ON v.thread_key = :tid AND v.namespace = :ns AND v.channel = w.channel AND v.number = w.previous
+     WHERE w.previous BETWEEN 1 AND w.number - 1)
+SELECT 0, NULL, first, parent, NULL, NULL, digest, NULL, extra FROM seg
 UNION ALL
-SELECT 1, v.channel, v.no, v.prev, v.kind, NULL, v.digest, v.value FROM walk w CROSS JOIN channel_rows v
-    ON v.tid = :tid AND v.ns = :ns AND v.channel = w.channel AND v.no = w.no
+SELECT 1, v.channel, v.number, v.previous, v.kind, NULL, v.digest, v.value, NULL FROM walk w CROSS JOIN channel_rows v
+    ON v.thread_key = :tid AND v.namespace = :ns AND v.channel = w.channel AND v.number = w.number
 UNION ALL
-SELECT 2, commit_id, born, ord, rank, revision, digest, value FROM tasks
- WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :no
+SELECT 2, commit_id, planned_at, position, rank, revision, digest, value, extra FROM tasks
+ WHERE thread_key = :tid AND namespace = :ns AND planned_at BETWEEN :born AND :no
 UNION ALL
-SELECT 3, ns, born, ord, NULL, NULL, digest, NULL FROM tasks WHERE tid = :tid AND ns <> '' AND born >= :nested;
+SELECT 3, namespace, planned_at, position, NULL, NULL, digest, NULL, NULL FROM tasks
+ WHERE thread_key = :tid AND namespace <> '' AND planned_at >= :nested;
 
 -- name: find_records
 -- The thread, and every task record of one namespace; one row without a record if there is none.
-SELECT t.thread, t.incarnation, t.origin, t.version, t.head, t.epoch, t.wseq, t.gen, t.floor, t.status, t.status_since,
-       t.commit_id, t.writes_digest, t.lines_digest, t.digest,
-       k.ns, k.born, k.ord, k.rank, k.revision, k.commit_id, k.value, k.digest
-  FROM threads t LEFT JOIN tasks k ON k.tid = t.tid AND k.ns = :ns
- WHERE t.tid = :tid ORDER BY k.born, k.ord;
+SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
+       t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.digest,
+       k.namespace, k.planned_at, k.position, k.rank, k.revision, k.commit_id, k.value, k.digest, k.extra
+  FROM threads t LEFT JOIN tasks k ON k.thread_key = t.thread_key AND k.namespace = :ns
+ WHERE t.thread_key = :tid ORDER BY k.planned_at, k.position;
 
 -- name: find_lineage
--- The lines that led to number `at`, newest first.
+-- The branches that led to number `at`, newest first.
 WITH RECURSIVE
-  seg (lo, parent, digest) AS (
-    SELECT * FROM (SELECT lo, parent, digest FROM lines WHERE tid = :tid AND lo <= :at ORDER BY lo DESC LIMIT 1)
+  seg (first, parent, digest, extra) AS (
+    SELECT * FROM (SELECT first, parent, digest, extra FROM branches WHERE thread_key = :tid
+      AND first <= :at ORDER BY first DESC LIMIT 1)
     UNION ALL
-    SELECT l.lo, l.parent, l.digest FROM seg s CROSS JOIN lines l
-        ON l.tid = :tid AND l.lo = (SELECT max(lo) FROM lines WHERE tid = :tid AND lo <= s.parent)
-     WHERE s.parent BETWEEN 1 AND s.lo - 1)
-SELECT lo, parent, digest FROM seg;
+    SELECT l.first, l.parent, l.digest, l.extra FROM seg s CROSS JOIN branches l
+        ON l.thread_key = :tid AND l.first = (SELECT max(first) FROM branches WHERE thread_key = :tid
+          AND first <= s.parent)
+     WHERE s.parent BETWEEN 1 AND s.first - 1)
+SELECT first, parent, digest, extra FROM seg;
 
 -- name: find_thread
-SELECT thread, incarnation, origin, version, head, epoch, wseq, gen, floor, status, status_since, commit_id,
-       writes_digest, lines_digest, digest
-  FROM threads WHERE tid = :tid;
+SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
+       oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
+       writes_digest, branches_digest, digest
+  FROM threads WHERE thread_key = :tid;
 
 -- name: page_of_checkpoints
-SELECT ns, no, parent, born, at, commit_id, header, state_digest, digest
-  FROM checkpoints WHERE tid = :tid AND ns = :ns AND no < :before ORDER BY no DESC LIMIT :limit;
+SELECT namespace, number, parent, planned_at, made_at, commit_id, header, state_digest, digest, extra
+  FROM checkpoints WHERE thread_key = :tid AND namespace = :ns AND number < :before ORDER BY number DESC LIMIT :limit;
 
 -- name: page_of_values
 -- What the checkpoints from `lo` to `hi` wrote, channel by channel.
 WITH RECURSIVE
   ch (channel) AS (
-    SELECT min(channel) FROM channel_rows WHERE tid = :tid AND ns = :ns
+    SELECT min(channel) FROM channel_rows WHERE thread_key = :tid AND namespace = :ns
     UNION ALL
-    SELECT (SELECT min(v.channel) FROM channel_rows v WHERE v.tid = :tid AND v.ns = :ns AND v.channel > ch.channel)
+    SELECT (SELECT min(v.channel) FROM channel_rows v WHERE v.thread_key = :tid AND v.namespace = :ns
+      AND v.channel > ch.channel)
       FROM ch WHERE ch.channel IS NOT NULL)
-SELECT v.channel, v.no, v.prev, v.kind, v.value, v.digest FROM ch CROSS JOIN channel_rows v
-    ON v.tid = :tid AND v.ns = :ns AND v.channel = ch.channel AND v.no BETWEEN :lo AND :hi;
+SELECT v.channel, v.number, v.previous, v.kind, v.value, v.digest FROM ch CROSS JOIN channel_rows v
+    ON v.thread_key = :tid AND v.namespace = :ns AND v.channel = ch.channel AND v.number BETWEEN :lo AND :hi;
 
 -- name: page_of_records
-SELECT ns, born, ord, rank, revision, commit_id, value, digest
-  FROM tasks WHERE tid = :tid AND ns = :ns AND born BETWEEN :born AND :hi ORDER BY born, ord;
+SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest, extra
+  FROM tasks WHERE thread_key = :tid AND namespace = :ns AND planned_at BETWEEN :born AND :hi
+    ORDER BY planned_at, position;
 
 -- name: list_threads
-SELECT thread, status, status_since, head, version, wseq
-  FROM threads WHERE thread > :after AND status <> :deleted AND status_since < :before ORDER BY thread LIMIT :limit;
+-- A page by id.
+SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
+       status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
+       branches_digest, digest
+  FROM threads WHERE thread_id > :after AND status <> 'deleted' AND status_since < :before
+ ORDER BY thread_id LIMIT :limit;
 
 -- name: list_threads_of_status
-SELECT thread, status, status_since, head, version, wseq
-  FROM threads WHERE status = :status AND thread > :after AND status_since < :before ORDER BY thread LIMIT :limit;
+-- A page of one status, in the order in which threads took it.
+SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
+       status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
+       branches_digest, digest
+  FROM threads WHERE status = :status AND status_since < :before AND (status_since, thread_id) > (:since, :after)
+ ORDER BY status_since, thread_id LIMIT :limit;

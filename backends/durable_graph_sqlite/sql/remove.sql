@@ -1,35 +1,36 @@
--- name: delete_lines
-DELETE FROM lines WHERE tid = :tid;
+-- name: delete_branches
+DELETE FROM branches WHERE thread_key = :tid;
 
 -- name: delete_checkpoints
-DELETE FROM checkpoints WHERE tid = :tid;
+DELETE FROM checkpoints WHERE thread_key = :tid;
 
 -- name: delete_channel_rows
-DELETE FROM channel_rows WHERE tid = :tid;
+DELETE FROM channel_rows WHERE thread_key = :tid;
 
 -- name: delete_tasks
-DELETE FROM tasks WHERE tid = :tid;
+DELETE FROM tasks WHERE thread_key = :tid;
 
--- name: find_lines
-SELECT lo, parent, digest FROM lines WHERE tid = :tid;
+-- name: find_branches
+SELECT first, parent, digest, extra FROM branches WHERE thread_key = :tid;
 
 -- name: find_checkpoints
-SELECT ns, no, parent, born, at, commit_id, header, state_digest, digest FROM checkpoints WHERE tid = :tid;
+SELECT namespace, number, parent, planned_at, made_at, commit_id, header, state_digest, digest, extra
+  FROM checkpoints WHERE thread_key = :tid;
 
 -- name: find_channel_keys
-SELECT ns, channel, no, prev FROM channel_rows WHERE tid = :tid;
+SELECT namespace, channel, number, previous FROM channel_rows WHERE thread_key = :tid;
 
 -- name: find_record_places
-SELECT ns, born, ord, digest FROM tasks WHERE tid = :tid;
+SELECT namespace, planned_at, position, digest FROM tasks WHERE thread_key = :tid;
 
--- name: drop_line
-DELETE FROM lines WHERE tid = ? AND lo = ?;
+-- name: drop_branch
+DELETE FROM branches WHERE thread_key = ? AND first = ?;
 
 -- name: drop_checkpoint
-DELETE FROM checkpoints WHERE tid = ? AND ns = ? AND no = ?;
+DELETE FROM checkpoints WHERE thread_key = ? AND namespace = ? AND number = ?;
 
 -- name: drop_channel_row
-DELETE FROM channel_rows WHERE tid = ? AND ns = ? AND channel = ? AND no = ?;
+DELETE FROM channel_rows WHERE thread_key = ? AND namespace = ? AND channel = ? AND number = ?;
 
 -- name: drop_task
-DELETE FROM tasks WHERE tid = ? AND ns = ? AND born = ? AND ord = ?;
+DELETE FROM tasks WHERE thread_key = ? AND namespace = ? AND planned_at = ? AND position = ?;

@@ -1,8 +1,12 @@
 """Clauses of `load`, `history` and `list_threads`."""
 
+from typing import cast
+
+import msgspec
+
 from durable_graph.checkpointing import Checkpointer, verify_page
 from durable_graph.errors import InvalidOptionError
-from durable_graph.records import HistoryPage
+from durable_graph.records import HistoryPage, ListedStatus, Summary
 from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, commit, loaded, raises, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of, states_of
 
@@ -104,12 +108,65 @@ class ReadClauses(SaverUnderTest):
             await some_thread(saver, "running")
             await some_thread(saver, "deleted")
             await saver.delete_thread("deleted")
-            for status in ("done", "failed", "running", "deleted"):
+            cancelled = await some_thread(saver, "cancelled")
+            await saver.save_writes(cancelled.batch(status="cancelled"))
+            for status in ("done", "failed", "running", "cancelled"):
                 infos = await saver.list_threads(status=status)
                 assert [(info.thread, info.status) for info in infos] == [(status, status)]
-            assert [info.thread for info in await saver.list_threads()] == ["done", "failed", "running"]
+            assert [info.thread for info in await saver.list_threads()] == ["cancelled", "done", "failed", "running"]
             (info,) = await saver.list_threads(status="done")
             assert (info.since, info.head) == (7, 4)
+
+    async def test_threads_of_a_status_are_listed_page_by_page_in_the_order_in_which_they_took_it(self) -> None:
+        async with self.saver() as saver:
+            times = {"a": 30, "b": 10, "c": 20, "d": 20, "e": 5}
+            for name, time in times.items():
+                await saver.commit(Writer.of(name).unit(Step({"count": b"1"}), at=time, status="done"))
+            listed: list[str] = []
+            page = await saver.list_threads(status="done", limit=2)
+            for _ in times:
+                listed += [info.thread for info in page]
+                page = await saver.list_threads(status="done", limit=2, after=page[-1]) if page else []
+            assert listed == ["e", "b", "c", "d", "a"]
+            with raises(InvalidOptionError):
+                await saver.list_threads(status="done", after="b")
+
+    async def test_a_status_that_there_is_not_is_refused(self) -> None:
+        async with self.saver() as saver:
+            for status in ("deleted", "bogus", ""):
+                with raises(InvalidOptionError):
+                    await saver.list_threads(status=cast("ListedStatus", status))
+
+    async def test_a_listing_says_what_the_commits_say_of_a_thread(self) -> None:
+        async with self.saver() as saver:
+            writer = Writer.of("thread")
+            summary = Summary("orders", b"digest", ("pay", "ship"), '{"tenant": "amy"}')
+            unit = msgspec.structs.replace(writer.unit(Step({"count": b"1"}), at=5), summary=summary)
+            await saver.commit(unit)
+            writer.applied(unit)
+            (info,) = await saver.list_threads()
+            assert (info.graph, info.next, info.metadata, info.error) == (
+                "orders",
+                ("pay", "ship"),
+                '{"tenant": "amy"}',
+                None,
+            )
+            assert (info.created_at, info.updated_at) == (5, 5)
+            failed = msgspec.structs.replace(
+                writer.batch(writer.record(), status="failed", at=7), error="ValueError: x"
+            )
+            await save(saver, writer, failed)
+            (info,) = await saver.list_threads()
+            assert (info.status, info.error, info.next, info.updated_at) == (
+                "failed",
+                "ValueError: x",
+                ("pay", "ship"),
+                7,
+            )
+            # Without a summary it stays as it is; a commit has no error.
+            await commit(saver, writer, Step({"count": b"2"}))
+            (info,) = await saver.list_threads()
+            assert (info.graph, info.next, info.error, info.created_at) == ("orders", ("pay", "ship"), None, 5)
 
     async def test_threads_are_listed_by_the_time_of_their_status(self) -> None:
         async with self.saver() as saver:

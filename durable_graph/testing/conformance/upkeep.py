@@ -28,6 +28,7 @@ class UpkeepClauses(SaverUnderTest):
                 found = await saver.load("thread")
                 assert found is not None
                 assert (found.thread.status, found.thread.version, found.thread.epoch) == ("deleted", 4, 1)
+                assert found.thread.thread == ""
                 assert (found.checkpoint, found.values, found.records) == (None, (), ())
             older = await saver.load("thread", no=2)
             assert older is not None
@@ -82,7 +83,7 @@ class UpkeepClauses(SaverUnderTest):
             unit = await commit(saver, new, Step({"life": b"second"}))
             assert await saver.commit(unit) == Committed(5)
             found = await loaded(saver, "thread")
-            assert (found.thread.incarnation, found.thread.head, found.thread.status) == (1, 5, "running")
+            assert (found.thread.incarnation, found.thread.head, found.thread.status) == (2, 5, "running")
             assert state_of(found) == {"life": b"second"}
             assert await saver.commit(old.unit(Step({"count": b"4"}))) == Conflict(5)
 
@@ -96,7 +97,10 @@ class UpkeepClauses(SaverUnderTest):
             for _ in range(2):
                 await saver.copy_thread("thread", "copy")
             copy = await loaded(saver, "copy")
-            assert copy == msgspec.structs.replace(source, thread=msgspec.structs.replace(source.thread, thread="copy"))
+            # Its tasks are not those of an earlier thread that had the id.
+            assert copy.thread.incarnation != source.thread.incarnation
+            thread = msgspec.structs.replace(source.thread, thread="copy", incarnation=copy.thread.incarnation)
+            assert copy == msgspec.structs.replace(source, thread=thread)
             assert state_of(await loaded(saver, "copy", "child", 6)) == {"memory": b"child's"}
             page = await saver.history("copy", limit=20)
             assert page is not None
@@ -140,7 +144,7 @@ class UpkeepClauses(SaverUnderTest):
             zombie = await some_thread(saver, "copy")
             await saver.delete_thread("copy")
             await saver.copy_thread("thread", "copy")
-            assert (await loaded(saver, "copy")).thread.incarnation == 1
+            assert (await loaded(saver, "copy")).thread.incarnation != zombie.thread.incarnation
             assert await saver.commit(zombie.unit(Step({"count": b"4"}))) == Conflict(3)
             assert await saver.save_writes(zombie.batch(zombie.record())) == Conflict(3)
 
