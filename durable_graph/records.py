@@ -314,6 +314,7 @@ class ThreadInfo(msgspec.Struct, frozen=True, gc=False):
     error: str | None = None
     created_at: int = 0
     updated_at: int = 0
+    floor: int = 0
     damage: str | None = None
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.columns import (
+    VERSION,
     LockedThread,
     Sums,
     check_line,
@@ -21,7 +22,7 @@ from durable_graph.checkpointing.columns import (
     value_columns,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
-from durable_graph.errors import ThreadExistsError, UnknownThreadError
+from durable_graph.errors import CorruptCheckpointError, ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
     CommitResult,
     Committed,
@@ -95,16 +96,48 @@ async def save_writes(db: Session, batch: WritesBatch) -> Wrote:
     return Wrote(Saved(row.wseq, bool(replaced), stood), LockedThread(row, sums, locked.born))
 
 
-async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None, at: int) -> Wrote:
-    """Leave a tombstone, as of the time `at`. Whether the thread is gone."""
-    locked = await _lock(db, thread)
-    if locked is None or not rules.is_to_be_deleted(locked.row, seen):
-        return Wrote(locked is None or locked.row.status == "deleted", locked)
-    for table in ("branches", "checkpoints", "channel_rows", "tasks"):
+_OF_THREADS = ("branches", "checkpoints", "channel_rows", "tasks", "requests", "runs", "messages", "events")
+
+
+async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None, at: int, *, purge: bool) -> Wrote:
+    """Leave a tombstone, as of the time `at`, or nothing with `purge`. Whether the thread is gone."""
+    before, grave = await _grave(db, thread, seen, at)
+    if before is not None and grave is None:
+        return Wrote(False, None)  # noqa: FBT003  # the answer to the question above
+    for table in _OF_THREADS:
         await db.run(f"delete_{table}", key_of(thread))
-    row = rules.tombstone(locked.row, at)
-    await _put_thread(db, thread, locked.row, row, Sums())
-    return Wrote(True, LockedThread(row, Sums(), 0))  # noqa: FBT003  # the answer to the question above
+    if purge or before is None or grave is None:
+        await db.run("delete_row", key_of(thread))
+        return Wrote(True, None)  # noqa: FBT003  # the answer to the question above
+    await _put_thread(db, thread, before, grave, Sums())
+    return Wrote(True, LockedThread(grave, Sums(), 0))  # noqa: FBT003  # the answer to the question above
+
+
+async def _grave(
+    db: Session, thread: str, seen: ThreadInfo | None, at: int
+) -> tuple[ThreadRow | None, ThreadRow | None]:
+    """The thread's row, None if it has none, and what a deletion leaves of it, None if it is not to be deleted."""
+    try:
+        locked = await _lock(db, thread)
+    except CorruptCheckpointError:
+        columns = await db.row("lock_thread", key_of(thread))
+        grave = rules.tombstone_of_damage(columns[VERSION] if columns else 0, at)
+        return _UNKNOWN, grave if rules.is_damage_to_be_deleted(seen) else None
+    if locked is None:
+        return None, None
+    if locked.row.status == "deleted":
+        return locked.row, locked.row
+    return locked.row, rules.tombstone(locked.row, at) if rules.is_to_be_deleted(locked.row, seen) else None
+
+
+# A damaged row: whatever takes its place differs from it.
+_UNKNOWN = rules.tombstone_of_damage(None, 0)
+
+
+async def forget_deleted(db: Session, before: int, limit: int) -> Wrote:
+    """Remove what deletions before a time left of their threads. How many rows."""
+    found = await db.row("forget_deleted", before, limit)
+    return Wrote(found[0] if found else 0, None)
 
 
 async def copy_thread(db: Session, source: str, target: str) -> Wrote:

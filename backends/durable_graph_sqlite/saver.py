@@ -100,9 +100,16 @@ class SqliteSaver:
         check_listing(status, limit, after)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before), None)
 
-    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         """See `Checkpointer.delete_thread`."""
-        return await self._write(thread, lambda db: writing.delete_thread(db, thread, seen, time.time_ns() // 1000))
+        at = time.time_ns() // 1000
+        return await self._write(thread, lambda db: writing.delete_thread(db, thread, seen, at, purge=purge))
+
+    async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
+        """See `Checkpointer.forget_deleted`."""
+        check_limit(limit)
+        # Of no thread in particular, so under a name that no thread has.
+        return await self._write("", lambda db: writing.forget_deleted(db, before, limit))
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""

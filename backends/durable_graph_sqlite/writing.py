@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.columns import (
     THREAD_WIDTH,
+    VERSION,
     LockedThread,
     Sums,
     check_line,
@@ -19,7 +20,7 @@ from durable_graph.checkpointing.columns import (
     value_columns,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
-from durable_graph.errors import ThreadExistsError, UnknownThreadError
+from durable_graph.errors import CorruptCheckpointError, ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
     CommitResult,
     Committed,
@@ -73,15 +74,48 @@ def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
     return Saved(row.wseq, bool(replaced), stood)
 
 
-def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, at: int) -> bool:
-    """Leave a tombstone, as of the time `at`. Whether the thread is gone."""
-    locked = _lock(db, thread)
-    if locked is None or not rules.is_to_be_deleted(locked.row, seen):
-        return locked is None or locked.row.status == "deleted"
-    for table in ("branches", "checkpoints", "channel_rows", "tasks"):
-        db.execute(SQL[f"delete_{table}"], {"tid": key_of(thread)})
-    _put_thread(db, thread, locked.row, rules.tombstone(locked.row, at), Sums())
+_OF_THREADS = ("branches", "checkpoints", "channel_rows", "tasks", "requests", "runs", "messages", "events")
+
+
+def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, at: int, *, purge: bool) -> bool:
+    """Leave a tombstone, as of the time `at`, or nothing with `purge`. Whether the thread is gone."""
+    before, grave = _grave(db, thread, seen, at)
+    if before is not None and grave is None:
+        return False
+    key = {"tid": key_of(thread)}
+    for table in _OF_THREADS:
+        db.execute(SQL[f"delete_{table}"], key)
+    if purge:
+        db.execute(SQL["delete_row"], key)
+    elif before is not None and grave is not None:
+        _put_thread(db, thread, before, grave, Sums())
     return True
+
+
+def _grave(
+    db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, at: int
+) -> tuple[ThreadRow | None, ThreadRow | None]:
+    """The thread's row, None if it has none, and what a deletion leaves of it, None if it is not to be deleted."""
+    try:
+        locked = _lock(db, thread)
+    except CorruptCheckpointError:
+        columns = statements.row(db, "lock_thread", {"tid": key_of(thread)})
+        grave = rules.tombstone_of_damage(columns[VERSION] if columns else 0, at)
+        return _UNKNOWN, grave if rules.is_damage_to_be_deleted(seen) else None
+    if locked is None:
+        return None, None
+    if locked.row.status == "deleted":
+        return locked.row, locked.row
+    return locked.row, rules.tombstone(locked.row, at) if rules.is_to_be_deleted(locked.row, seen) else None
+
+
+# A damaged row: whatever takes its place differs from it.
+_UNKNOWN = rules.tombstone_of_damage(None, 0)
+
+
+def forget_deleted(db: sqlite3.Connection, before: int, limit: int) -> int:
+    """Remove what deletions before a time left of their threads. How many rows."""
+    return db.execute(SQL["forget_deleted"], {"before": before, "limit": limit}).rowcount
 
 
 def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:

@@ -121,12 +121,17 @@ class GraphThreads:
             raise InvalidOptionError(option, supersteps, allowed="sequences of StateUpdates, none of them empty")
         return await self._edit("abulk_update_state", config, supersteps, thread_id, None, expected_checkpoint_id)
 
-    async def adelete_thread(self, thread_id: ThreadId) -> None:
-        """Remove everything that is kept of the thread. Its id may be used again, for a thread that begins anew."""
+    async def adelete_thread(self, thread_id: ThreadId, *, purge: bool = False) -> None:
+        """Remove everything that is kept of the thread. Its id may be used again, for a thread that begins anew.
+
+        For a day a row without the id shuts out processes that still write the thread; then `sweep_threads` removes
+        it. With `purge` it goes at once: a process that was stopped in the middle of the thread's first commit may then
+        create the thread anew.
+        """
         saver = self._needs_checkpointer("adelete_thread")
         place = read_thread_place(None, thread_id, None)
         async with only_run(saver, place.thread_id, "reject"):
-            await saver.delete_thread(place.thread_id)
+            await saver.delete_thread(place.thread_id, purge=purge)
 
     async def acopy_thread(self, source: ThreadId, target: ThreadId) -> None:
         """Make a second thread with the same history, to go on from on its own.

@@ -26,8 +26,8 @@ Columns = tuple[Any, ...]
 THREAD_WIDTH = 23
 """How many columns of a thread's row the queries select, from `thread_id` to `digest`."""
 
-STATUS_SINCE = 12
-"""Which of them is `status_since`."""
+VERSION, STATUS_SINCE = 5, 12
+"""Which of them are `version` and `status_since`."""
 
 _STATUS = 11
 _json = msgspec.json.Encoder()

@@ -7,6 +7,7 @@ from typing import Self
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
+from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import EMPTY_STATE, writes_digest
 from durable_graph.checkpointing.memory_rows import Rows, StoredThread
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
@@ -49,7 +50,8 @@ class MemorySaver:
 
     def __init__(self, *, max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES) -> None:
         self.max_value_bytes = max_value_bytes
-        self._threads: dict[str, StoredThread] = {}
+        # By the hash of the id, which nothing keeps once the thread is deleted.
+        self._threads: dict[int, StoredThread] = {}
         self._binding = Binding("MemorySaver()")
 
     @classmethod
@@ -62,7 +64,7 @@ class MemorySaver:
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         """See `Checkpointer.load`."""
         self._binding.check()
-        found = self._threads.get(thread)
+        found = self._threads.get(key_of(thread))
         if found is None:
             return None
         row = found.row
@@ -87,13 +89,13 @@ class MemorySaver:
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         """See `Checkpointer.load_records`."""
         self._binding.check()
-        found = self._threads.get(thread)
+        found = self._threads.get(key_of(thread))
         return StoredRecords(found.row, found.records_of(ns, 0, _BEYOND)) if found else None
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
         """See `Checkpointer.commit`."""
         self._binding.check()
-        found = self._threads.get(unit.thread)
+        found = self._threads.get(key_of(unit.thread))
         before = found.row if found else None
         decision = rules.decide(unit, before, self._read_back(unit, found))
         if decision is not None:
@@ -101,7 +103,7 @@ class MemorySaver:
         forked_head = found.newest("", unit.fork_of or 0) if found and rules.needs_forked_head(unit) else None
         row = rules.thread_after_commit(unit, before, forked_head)
         if found is None or rules.begins_thread(before):
-            found = self._threads[unit.thread] = StoredThread(row)
+            found = self._threads[key_of(unit.thread)] = StoredThread(row)
         line = rules.new_line(unit, before)
         if line is not None:
             found.parents[line[0]] = line[1]
@@ -116,7 +118,7 @@ class MemorySaver:
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
         """See `Checkpointer.save_writes`."""
         self._binding.check()
-        found = self._threads.get(batch.thread)
+        found = self._threads.get(key_of(batch.thread))
         if found is None:
             return Conflict(0)
         if not rules.accepts(batch, found.row):
@@ -131,7 +133,7 @@ class MemorySaver:
         """See `Checkpointer.history`."""
         self._binding.check()
         rules.check_limit(limit)
-        found = self._threads.get(thread)
+        found = self._threads.get(key_of(thread))
         if found is None:
             return None
         rows = found.checkpoints.get(ns, Rows())
@@ -170,18 +172,35 @@ class MemorySaver:
             rows = [places[place] for place in sorted(places) if place > cursor]
         return [rules.thread_info(row) for row in rows[:limit]]
 
-    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         """See `Checkpointer.delete_thread`."""
         self._binding.check()
-        found = self._threads.get(thread)
+        found = self._threads.get(key_of(thread))
         if found is not None and rules.is_to_be_deleted(found.row, seen):
-            found = self._threads[thread] = StoredThread(rules.tombstone(found.row, time.time_ns() // 1000))
-        return found is None or found.row.status == "deleted"
+            found = self._threads[key_of(thread)] = StoredThread(rules.tombstone(found.row, time.time_ns() // 1000))
+        if found is not None and found.row.status != "deleted":
+            return False
+        if purge:
+            self._threads.pop(key_of(thread), None)
+        return True
+
+    async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
+        """See `Checkpointer.forget_deleted`."""
+        self._binding.check()
+        rules.check_limit(limit)
+        gone = [
+            key
+            for key, found in self._threads.items()
+            if found.row.status == "deleted" and found.row.status_since < before
+        ][:limit]
+        for key in gone:
+            del self._threads[key]
+        return len(gone)
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""
         self._binding.check()
-        found, grave = self._threads.get(source), self._threads.get(target)
+        found, grave = self._threads.get(key_of(source)), self._threads.get(key_of(target))
         if found is None or found.row.status == "deleted":
             raise UnknownThreadError(source)
         if grave is not None and grave.row.status != "deleted":
@@ -189,13 +208,13 @@ class MemorySaver:
                 return
             raise ThreadExistsError(target)
         row = rules.copied(found.row, target, grave.row if grave else None, rules.drawn_incarnation())
-        self._threads[target] = found.copied(row)
+        self._threads[key_of(target)] = found.copied(row)
 
     async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""
         self._binding.check()
         pruning.check_keep_last(keep_last)
-        found = self._threads.get(thread)
+        found = self._threads.get(key_of(thread))
         if found is None:
             raise UnknownThreadError(thread)
         places = {(ns, no) for ns, rows in found.checkpoints.items() for no in rows.order}

@@ -90,10 +90,20 @@ class Checkpointer(Protocol):
         """
         ...
 
-    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
-        """Remove everything of the thread but a tombstone, which shuts out writers that still believe in it.
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
+        """Remove everything of the thread, sound or damaged. Whether it is gone.
 
-        With `seen`, only if the thread is still as a listing showed it. Whether it is gone.
+        A row without the thread's id stays, and shuts out writers that still believe in the thread, until
+        `forget_deleted` removes it. With `purge` it goes at once: a writer that was stopped in the middle of the
+        thread's first commit may then create the thread anew. With `seen`, only if the thread is still as a listing
+        showed it.
+        """
+        ...
+
+    async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
+        """Remove the rows that deletions before a time (microseconds since 1970) left, at most `limit`. How many.
+
+        Raises `InvalidOptionError` for a limit below 1.
         """
         ...
 

@@ -7,17 +7,26 @@ from datetime import timedelta
 import msgspec
 
 from durable_graph.checkpointing.protocol import Checkpointer
-from durable_graph.errors import InvalidOptionError
+from durable_graph.errors import CorruptCheckpointError, InvalidOptionError
 from durable_graph.records import LISTED_STATUSES, ListedStatus, ThreadInfo
 
 _PAGE = 500
 
 
 class Swept(msgspec.Struct, frozen=True):
-    """What a sweep removed: whole threads, and checkpoints of threads that stay."""
+    """What a sweep removed: whole threads, checkpoints of threads that stay, and what deletions had left.
+
+    `damaged` are threads that it could not prune because rows of them are damaged; they are as they were.
+    """
 
     threads: int
     checkpoints: int
+    deletions: int = 0
+    damaged: tuple[str, ...] = ()
+
+
+PROTECTION = timedelta(days=1)
+"""For how long a deleted thread's writers are shut out."""
 
 
 async def sweep_threads(
@@ -26,33 +35,66 @@ async def sweep_threads(
     older_than: timedelta,
     status: ListedStatus | Iterable[ListedStatus] = "done",
     keep_last: int = 0,
+    protect: timedelta = PROTECTION,
 ) -> Swept:
     """Delete the threads that have been in one of these statuses for longer than `older_than`.
 
-    With `keep_last` they stay, and are pruned to so many checkpoints. Call it now and then, from one process or from
-    several: each thread is a transaction of its own, one that goes on meanwhile is left alone, and a sweep that is
-    cut off is made up for by the next. The time is the clock's of this process.
+    With `keep_last` they stay, and are pruned to so many checkpoints. What deletions longer ago than `protect` left (a
+    row each, without the thread's id, which shuts out writers that still believe in the thread) is removed as well.
+
+    Call it now and then, from one process or from several: each thread is a transaction of its own, one that goes on
+    meanwhile is left alone, and a sweep that is cut off is made up for by the next. A damaged thread stops no sweep: it
+    is skipped, `status="damaged"` deletes it. The time is the clock's of this process.
 
     Raises `InvalidOptionError`, before anything is removed.
     """
     statuses: tuple[ListedStatus, ...] = (status,) if isinstance(status, str) else tuple(status)
     for each in statuses:
-        if each not in LISTED_STATUSES or each == "damaged":
-            allowed = ", ".join(repr(known) for known in LISTED_STATUSES if known != "damaged")
-            raise InvalidOptionError("status", each, allowed=allowed)
-    if older_than < timedelta(0):
-        raise InvalidOptionError("older_than", older_than, allowed="a timedelta from 0 on")
+        if each not in LISTED_STATUSES:
+            raise InvalidOptionError("status", each, allowed=", ".join(map(repr, LISTED_STATUSES)))
+        if each == "damaged" and keep_last:
+            raise InvalidOptionError("keep_last", keep_last, allowed="0 for damaged threads, which cannot be pruned")
+    for option, span in (("older_than", older_than), ("protect", protect)):
+        if span < timedelta(0):
+            raise InvalidOptionError(option, span, allowed="a timedelta from 0 on")
     if keep_last < 0:
         raise InvalidOptionError("keep_last", keep_last, allowed="a number from 0 on")
-    before = time.time_ns() // 1000 - older_than // timedelta(microseconds=1)
-    threads = checkpoints = 0
+    now = time.time_ns() // 1000
+    sweep = _Sweep(checkpointer, now - older_than // timedelta(microseconds=1), keep_last)
     for each in statuses:
+        await sweep.through(each)
+    before = now - protect // timedelta(microseconds=1)
+    deletions = 0
+    while forgotten := await checkpointer.forget_deleted(before=before, limit=_PAGE):
+        deletions += forgotten
+    return Swept(sweep.threads, sweep.checkpoints, deletions, tuple(sweep.damaged))
+
+
+class _Sweep:
+    def __init__(self, checkpointer: Checkpointer, before: int, keep_last: int) -> None:
+        self._checkpointer = checkpointer
+        self._before = before
+        self._keep_last = keep_last
+        self.threads = self.checkpoints = 0
+        self.damaged: list[str] = []
+
+    async def through(self, status: ListedStatus) -> None:
         after: ThreadInfo | None = None
-        while page := await checkpointer.list_threads(status=each, before=before, after=after, limit=_PAGE):
+        while page := await self._checkpointer.list_threads(
+            status=status, before=self._before, after=after, limit=_PAGE
+        ):
             for info in page:
-                if keep_last:
-                    checkpoints += await checkpointer.prune(info.thread, keep_last=keep_last)
-                else:
-                    threads += await checkpointer.delete_thread(info.thread, seen=info)
+                await self._sweep(info)
             after = page[-1]
-    return Swept(threads, checkpoints)
+
+    async def _sweep(self, info: ThreadInfo) -> None:
+        if not self._keep_last:
+            self.threads += await self._checkpointer.delete_thread(info.thread, seen=info)
+            return
+        if self._keep_last == 1 and info.floor == info.head:
+            # Nothing but its last checkpoint is left: no transaction is needed to see that.
+            return
+        try:
+            self.checkpoints += await self._checkpointer.prune(info.thread, keep_last=self._keep_last)
+        except CorruptCheckpointError:
+            self.damaged.append(info.thread)

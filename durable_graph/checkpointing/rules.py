@@ -37,6 +37,9 @@ Interval = tuple[int, int]
 """First and last number, both included."""
 
 
+_MOST_CHECKPOINTS = 1 << 53
+
+
 # A commit -----------------------------------------------------------------------------------------
 
 
@@ -230,6 +233,11 @@ def is_to_be_deleted(thread: ThreadRow, seen: ThreadInfo | None) -> bool:
     return thread.status != "deleted" and (seen is None or seen == thread_info(thread))
 
 
+def is_damage_to_be_deleted(seen: ThreadInfo | None) -> bool:
+    """The same of a thread whose row is damaged: whoever saw it sound does not know what became of it."""
+    return seen is None or seen.status == "damaged"
+
+
 def tombstone(thread: ThreadRow, at: int) -> ThreadRow:
     """What `delete_thread` leaves: nothing of what the thread was called or held, and a higher version and epoch, so
     that no writer that knew the thread still fits."""
@@ -248,6 +256,16 @@ def tombstone(thread: ThreadRow, at: int) -> ThreadRow:
         commit_id=b"",
         updated_at=at,
     )
+
+
+def tombstone_of_damage(version: object, at: int) -> ThreadRow:
+    """What `delete_thread` leaves of a thread whose row is damaged: in an incarnation and an epoch that nobody knows.
+
+    `version` is what its row claims; a thread that begins anew goes on from there, where that is a number of its size.
+    """
+    known = version if isinstance(version, int) and 0 <= version < _MOST_CHECKPOINTS else 0
+    row = ThreadRow("", drawn_incarnation(), b"", known, 0, drawn_incarnation(), 0, 0, 0, "deleted", at, b"")
+    return tombstone(row, at)
 
 
 def drawn_incarnation() -> int:
@@ -345,4 +363,5 @@ def thread_info(thread: ThreadRow) -> ThreadInfo:
         error=thread.error,
         created_at=thread.created_at,
         updated_at=thread.updated_at,
+        floor=thread.floor,
     )

@@ -99,8 +99,11 @@ class CrashingSaver:
             "list_threads", lambda: self.inner.list_threads(status=status, limit=limit, after=after, before=before)
         )
 
-    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
-        return await self._call("delete_thread", lambda: self.inner.delete_thread(thread, seen=seen))
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
+        return await self._call("delete_thread", lambda: self.inner.delete_thread(thread, seen=seen, purge=purge))
+
+    async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
+        return await self._call("forget_deleted", lambda: self.inner.forget_deleted(before=before, limit=limit))
 
     async def copy_thread(self, source: str, target: str) -> None:
         await self._call("copy_thread", lambda: self.inner.copy_thread(source, target))

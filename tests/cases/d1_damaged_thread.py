@@ -26,5 +26,4 @@ async def case(store):
     return "t0 and t2 are swept, t1 can be deleted", actual, is_right
 
 
-STILL_WRONG = True
 run(case, kinds=("sqlite",))

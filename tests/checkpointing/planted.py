@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 
 from durable_graph.checkpointing import MemorySaver, rules, verify_page
+from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import (
     checkpoint_digest,
     origin_of,
@@ -71,7 +72,7 @@ class ForkOverwrites(MemorySaver):
     async def commit(self, unit: CommitUnit) -> CommitResult:
         answer = await super().commit(unit)
         if unit.fork_of is not None and answer == Committed(unit.version):
-            for rows in self._threads[unit.thread].checkpoints.values():
+            for rows in self._threads[key_of(unit.thread)].checkpoints.values():
                 for no in [no for no in rows.order if unit.fork_of < no < unit.version]:
                     rows.remove(no)
         return answer
@@ -84,8 +85,8 @@ class DropsRidingRecords(MemorySaver):
 
 class ForgetsOlderRecords(MemorySaver):
     async def commit(self, unit: CommitUnit) -> CommitResult:
-        if unit.thread in self._threads:
-            self._threads[unit.thread].records.clear()
+        if key_of(unit.thread) in self._threads:
+            self._threads[key_of(unit.thread)].records.clear()
         return await super().commit(unit)
 
 
@@ -103,7 +104,7 @@ class ReadsEverything(MemorySaver):
         found = await super().load(thread, ns, no)
         if found is None:
             return None
-        stored = self._threads[thread]
+        stored = self._threads[key_of(thread)]
         values = (row for rows in stored.values.get(ns, {}).values() for row in rows.by_key.values())
         records = (record for rows in stored.records.values() for record in rows.by_key.values())
         return replace(found, values=tuple(values), records=tuple(records))
@@ -120,7 +121,7 @@ class FallsBack(MemorySaver):
     """If the newest checkpoint is gone, the one before it will do."""
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
-        rows = self._threads[thread].checkpoints.get(ns)
+        rows = self._threads[key_of(thread)].checkpoints.get(ns)
         numbers = rows.order if rows else []
         return await super().load(thread, ns, no or max(numbers, default=None))
 
@@ -170,7 +171,7 @@ class PagesByCounting(MemorySaver):
     count = 0
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
-        checkpoints = self._threads[thread].checkpoints.values()
+        checkpoints = self._threads[key_of(thread)].checkpoints.values()
         numbers = sorted((no for rows in checkpoints for no in rows.order), reverse=True)[self.count :]
         self.count += limit
         return await super().history(thread, ns, before=numbers[0] + 1, limit=limit)
@@ -206,7 +207,7 @@ class ListsAnyTime(MemorySaver):
 
 
 class DeletesWhatHasGoneOn(MemorySaver):
-    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         return await super().delete_thread(thread)
 
 
@@ -218,7 +219,7 @@ class PrunesOfAnyTime(MemorySaver):
 class AlwaysBumps(MemorySaver):
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
         answer = await super().save_writes(batch)
-        stored = self._threads[batch.thread]
+        stored = self._threads[key_of(batch.thread)]
         stored.row = replace(stored.row, wseq=stored.row.wseq + 1)
         return answer
 
@@ -250,7 +251,7 @@ class KeepsTheRootsRecordsOnly(MemorySaver):
 class NeedsACheckpoint(MemorySaver):
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         found = await super().load_records(thread, ns)
-        if found is None or ns in self._threads[thread].checkpoints:
+        if found is None or ns in self._threads[key_of(thread)].checkpoints:
             return found
         return replace(found, records=())
 
@@ -267,45 +268,60 @@ class MixesHistories(MemorySaver):
 
 
 class DeletesTheRootOnly(MemorySaver):
-    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
-        stored = self._threads.get(thread)
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
+        stored = self._threads.get(key_of(thread))
         is_gone = await super().delete_thread(thread, seen=seen)
         if stored is not None:
-            self._threads[thread].records = {ns: rows for ns, rows in stored.records.items() if ns}
+            self._threads[key_of(thread)].records = {ns: rows for ns, rows in stored.records.items() if ns}
         return is_gone
 
 
 class DeletesTheTombstone(MemorySaver):
-    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None) -> bool:
-        if thread not in self._threads:
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
+        if key_of(thread) not in self._threads:
             raise UnknownThreadError(thread)
-        del self._threads[thread]
+        del self._threads[key_of(thread)]
         return True
+
+
+class PurgesNothing(MemorySaver):
+    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
+        return await super().delete_thread(thread, seen=seen)
+
+
+class ForgetsAtOnce(MemorySaver):
+    async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
+        return await super().forget_deleted(before=1 << 62, limit=limit)
+
+
+class ForgetsNothing(MemorySaver):
+    async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
+        return 0
 
 
 class CopyShares(MemorySaver):
     async def copy_thread(self, source: str, target: str) -> None:
         await super().copy_thread(source, target)
-        stored, copy = self._threads[source], self._threads[target]
+        stored, copy = self._threads[key_of(source)], self._threads[key_of(target)]
         copy.values, copy.checkpoints = stored.values, stored.checkpoints
 
 
 class CopyDropsRecords(MemorySaver):
     async def copy_thread(self, source: str, target: str) -> None:
         await super().copy_thread(source, target)
-        self._threads[target].records.clear()
+        self._threads[key_of(target)].records.clear()
 
 
 class CopyDropsNamespaces(MemorySaver):
     async def copy_thread(self, source: str, target: str) -> None:
         await super().copy_thread(source, target)
-        copy = self._threads[target]
+        copy = self._threads[key_of(target)]
         copy.checkpoints = {ns: rows for ns, rows in copy.checkpoints.items() if ns == ""}
 
 
 class CopyOverwrites(MemorySaver):
     async def copy_thread(self, source: str, target: str) -> None:
-        self._threads.pop(target, None)
+        self._threads.pop(key_of(target), None)
         await super().copy_thread(source, target)
 
 
@@ -318,13 +334,13 @@ class TearsCommits(MemorySaver):
     """The values a moment after the checkpoint, as with a driver that is used statement by statement."""
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
-        before = self._threads.get(unit.thread)
+        before = self._threads.get(key_of(unit.thread))
         if before is not None and before.row.version >= unit.version:
             return await super().commit(unit)
         bare = tuple(replace(new, values=()) for new in unit.checkpoints)
         answer = await super().commit(replace(unit, checkpoints=bare))
         await asyncio.sleep(0)
-        channels = self._threads[unit.thread].values
+        channels = self._threads[key_of(unit.thread)].values
         for new in unit.checkpoints:
             for row in new.values:
                 channels[new.row.ns].setdefault(row.channel, Rows()).put(row.no, row)
@@ -344,10 +360,10 @@ class TearsSaves(MemorySaver):
 
 class TearsCopies(MemorySaver):
     async def copy_thread(self, source: str, target: str) -> None:
-        self._threads[target] = StoredThread(replace(self._threads[source].row, thread=target))
+        self._threads[key_of(target)] = StoredThread(replace(self._threads[key_of(source)].row, thread=target))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        del self._threads[target]
+        del self._threads[key_of(target)]
         await super().copy_thread(source, target)
 
 

@@ -131,6 +131,11 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("thread_after_save", lambda right, *given, **named: replace(right(*given, **named), error=None)),
     ),
     "a_deleted_thread_leaves_a_tombstone": (made(planted.DeletesTheTombstone),),
+    "a_purged_thread_leaves_nothing": (made(planted.PurgesNothing),),
+    "what_a_deletion_left_is_forgotten_after_a_time": (
+        made(planted.ForgetsAtOnce),
+        made(planted.ForgetsNothing),
+    ),
     "deleting_what_never_existed_does_nothing": (made(planted.DeletesTheTombstone),),
     "a_thread_that_has_gone_on_is_not_deleted_by_who_does_not_know": (
         made(planted.DeletesWhatHasGoneOn),

@@ -5,13 +5,14 @@ from typing import Literal
 import msgspec
 
 from durable_graph.checkpointing import MemorySaver
+from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import StoredRow
 
 
 def tamper(saver: MemorySaver, row: StoredRow, how: Literal["flip", "remove"]) -> None:
     """Change or remove a stored row."""
     # The rows of a saver in memory can be got at in no other way, and are nobody's business but a test's.
-    thread = saver._threads[row.thread]
+    thread = saver._threads[key_of(row.thread)]
     match row.table, how:
         case "value", "remove":
             thread.values[row.ns][row.channel].remove(row.no)

@@ -70,6 +70,26 @@ async def test_threads_that_stay_are_pruned(saver: Checkpointer) -> None:
     }
 
 
+async def test_what_deletions_left_is_removed_after_the_time_of_their_protection(saver: Checkpointer) -> None:
+    graph = graph_on(saver)
+    for name in ("a", "b"):
+        await graph.ainvoke({"log": ["go"]}, thread_id=name)
+        await graph.adelete_thread(name)
+
+    assert await sweep_threads(saver, older_than=NO_TIME) == Swept(0, 0)
+    assert await saver.load("a") is not None
+    assert await sweep_threads(saver, older_than=NO_TIME, protect=NO_TIME) == Swept(0, 0, deletions=2)
+    assert await saver.load("a") is None
+
+
+async def test_a_purged_thread_is_gone_at_once(saver: Checkpointer) -> None:
+    graph = graph_on(saver)
+    await graph.ainvoke({"log": ["go"]}, thread_id="a")
+    await graph.adelete_thread("a", purge=True)
+
+    assert await saver.load("a") is None
+
+
 async def test_a_question_that_is_answered_meanwhile_is_not_swept_away(
     saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +109,14 @@ async def test_a_question_that_is_answered_meanwhile_is_not_swept_away(
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"status": "finished"}, {"status": ["done", "deleted"]}, {"older_than": timedelta(-1)}, {"keep_last": -1}],
+    [
+        {"status": "finished"},
+        {"status": ["done", "deleted"]},
+        {"older_than": timedelta(-1)},
+        {"keep_last": -1},
+        {"protect": timedelta(-1)},
+        {"status": "damaged", "keep_last": 1},
+    ],
     ids=str,
 )
 async def test_what_makes_no_sense_is_refused_before_anything_is_removed(

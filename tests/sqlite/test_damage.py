@@ -192,12 +192,59 @@ async def test_a_damaged_thread_takes_no_commit(tmp_path: Path) -> None:
             lambda: saver.save_writes(writer.batch(writer.record())),
             lambda: saver.copy_thread("thread", "copy"),
             lambda: saver.prune("thread"),
-            lambda: saver.delete_thread("thread"),
         )
         for call in calls:
             with pytest.raises(CorruptCheckpointError):
                 await call()
         assert [info.thread for info in await saver.list_threads()] == ["other", "thread"]
+
+
+@pytest.mark.parametrize("purge", [False, True], ids=["deleted", "purged"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE threads SET head = 1",
+        "UPDATE threads SET version = -5",
+        "UPDATE threads SET status = 'gone', next = 'no json'",
+        "UPDATE threads SET thread_id = 'another'",
+        "UPDATE threads SET digest = x''",
+        "DELETE FROM threads",
+    ],
+)
+async def test_a_damaged_thread_is_deleted_and_its_writers_are_shut_out(
+    tmp_path: Path, damage: str, purge: bool
+) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute(f"{damage} WHERE thread_id = 'thread'")
+
+        assert await saver.delete_thread("thread", purge=purge)
+        assert await saver.delete_thread("thread", purge=purge)
+
+        assert isinstance(await saver.commit(writer.unit()), Conflict)
+        assert isinstance(await saver.save_writes(writer.batch(writer.record())), Conflict)
+        assert [info.thread for info in await saver.list_threads()] == ["other"]
+        found = await saver.load("thread")
+        assert found is None or found.thread.status == "deleted"
+        begun = Writer.of("thread") if found is None else writer.reborn(found.thread)
+        await commit(saver, begun, Step({"count": b"anew"}))
+        assert state_of(await loaded(saver, "thread")) == begun.state()
+        assert state_of(await loaded(saver, "other")) != {}
+
+
+async def test_a_sound_thread_that_was_seen_is_not_deleted_once_it_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        (sound,) = [info for info in await saver.list_threads() if info.thread == "thread"]
+        with database(path) as db:
+            db.execute("UPDATE threads SET head = 1 WHERE thread_id = 'thread'")
+        (damaged,) = await saver.list_threads(status="damaged")
+
+        assert not await saver.delete_thread("thread", seen=sound)
+        assert await saver.delete_thread("thread", seen=damaged)
 
 
 async def test_a_changed_epoch_shuts_out_writers_and_changes_nothing_that_is_read(tmp_path: Path) -> None:

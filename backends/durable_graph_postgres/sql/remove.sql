@@ -10,6 +10,30 @@ DELETE FROM {schema}.channel_rows WHERE thread_key = $1;
 -- name: delete_tasks
 DELETE FROM {schema}.tasks WHERE thread_key = $1;
 
+-- name: delete_requests
+DELETE FROM {schema}.requests WHERE thread_key = $1;
+
+-- name: delete_runs
+DELETE FROM {schema}.runs WHERE thread_key = $1;
+
+-- name: delete_messages
+DELETE FROM {schema}.messages WHERE thread_key = $1;
+
+-- name: delete_events
+DELETE FROM {schema}.events WHERE thread_key = $1;
+
+-- name: delete_row
+DELETE FROM {schema}.threads WHERE thread_key = $1;
+
+-- name: forget_deleted
+-- What deletions before a time left of their threads. One that begins anew this moment is left alone.
+WITH gone AS (
+  DELETE FROM {schema}.threads WHERE thread_key IN (
+    SELECT thread_key FROM {schema}.threads WHERE status = 'deleted' AND status_since < $1
+     ORDER BY thread_key LIMIT $2 FOR UPDATE SKIP LOCKED)
+  RETURNING 1)
+SELECT count(*) FROM gone;
+
 -- name: find_branches
 SELECT first, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1;
 

@@ -10,6 +10,26 @@ DELETE FROM channel_rows WHERE thread_key = :tid;
 -- name: delete_tasks
 DELETE FROM tasks WHERE thread_key = :tid;
 
+-- name: delete_requests
+DELETE FROM requests WHERE thread_key = :tid;
+
+-- name: delete_runs
+DELETE FROM runs WHERE thread_key = :tid;
+
+-- name: delete_messages
+DELETE FROM messages WHERE thread_key = :tid;
+
+-- name: delete_events
+DELETE FROM events WHERE thread_key = :tid;
+
+-- name: delete_row
+DELETE FROM threads WHERE thread_key = :tid;
+
+-- name: forget_deleted
+-- What deletions before a time left of their threads.
+DELETE FROM threads WHERE thread_key IN (
+  SELECT thread_key FROM threads WHERE status = 'deleted' AND status_since < :before LIMIT :limit);
+
 -- name: find_branches
 SELECT first, parent, digest, extra FROM branches WHERE thread_key = :tid;
 

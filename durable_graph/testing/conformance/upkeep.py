@@ -37,6 +37,39 @@ class UpkeepClauses(SaverUnderTest):
             assert page is not None
             assert page.checkpoints == ()
 
+    async def test_a_purged_thread_leaves_nothing(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+            other = await some_thread(saver, "other")
+            for _ in range(2):
+                assert await saver.delete_thread("thread", purge=True)
+                assert await saver.load("thread") is None
+            assert await saver.commit(writer.unit(Step({"count": b"4"}))) == Conflict(0)
+            assert await saver.save_writes(writer.batch(writer.record())) == Conflict(0)
+            assert state_of(await loaded(saver, "other")) == other.state()
+            # Of what an earlier deletion left, too.
+            await saver.delete_thread("other")
+            await saver.delete_thread("other", purge=True)
+            assert await saver.load("other") is None
+
+    async def test_what_a_deletion_left_is_forgotten_after_a_time(self) -> None:
+        async with self.saver() as saver:
+            for name in ("a", "b", "c", "kept"):
+                await some_thread(saver, name)
+            for name in ("a", "b", "c"):
+                await saver.delete_thread(name)
+            found = await saver.load("a")
+            assert found is not None
+            assert await saver.forget_deleted(before=found.thread.status_since) == 0
+            assert await saver.load("a") is not None
+            assert await saver.forget_deleted(before=1 << 60, limit=2) == 2
+            assert await saver.forget_deleted(before=1 << 60) == 1
+            assert await saver.forget_deleted(before=1 << 60) == 0
+            assert [await saver.load(name) for name in ("a", "b", "c")] == [None, None, None]
+            assert await saver.load("kept") is not None
+            with raises(InvalidOptionError):
+                await saver.forget_deleted(before=1, limit=0)
+
     async def test_deleting_what_never_existed_does_nothing(self) -> None:
         async with self.saver() as saver:
             await saver.delete_thread("thread")
