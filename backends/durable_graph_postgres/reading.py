@@ -20,6 +20,7 @@ from durable_graph.checkpointing.columns import (
     value_from,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
+from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, is_thread
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     CheckpointRow,
@@ -145,6 +146,12 @@ async def load_records(db: Session, thread: str, ns: str) -> StoredRecords | Non
     row, _ = thread_from(thread, found[0])
     records = (columns[THREAD_WIDTH:] for columns in found)
     return StoredRecords(row, tuple(record_from(thread, columns) for columns in records if columns[0] is not None))
+
+
+async def export_thread(db: Session, thread: str) -> ExportedThread | None:
+    """All rows of a thread, as they are."""
+    tables = {table: await db.rows(f"export_{table}", key_of(thread)) for table in COLUMNS}
+    return ExportedThread(thread, tables) if is_thread(tables) else None
 
 
 async def list_threads(

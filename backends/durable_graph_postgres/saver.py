@@ -13,6 +13,7 @@ from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.pruning import check_keep_last
 from durable_graph.checkpointing.rules import Cursor, check_limit, check_listing
+from durable_graph.checkpointing.transfer import ExportedThread
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
     CommitResult,
@@ -149,6 +150,16 @@ class PostgresSaver:
         # Of no thread in particular, so under a name that no thread has.
         forgotten: int = await self._write("", lambda db: writing.forget_deleted(db, before, limit))
         return forgotten
+
+    async def export_thread(self, thread: str) -> ExportedThread | None:
+        """See `Transferable.export_thread`."""
+        check_thread(thread)
+        return await self._read(lambda db: reading.export_thread(db, thread), statements=6)
+
+    async def import_thread(self, exported: ExportedThread) -> None:
+        """See `Transferable.import_thread`."""
+        check_thread(exported.thread)
+        await self._write(exported.thread, lambda db: writing.import_thread(db, exported))
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 _HERE = files("durable_graph_postgres")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-_TOPICS = ("read", "write", "copy", "remove")
+_TOPICS = ("read", "write", "copy", "remove", "transfer")
 
 
 def quoted(name: str) -> str:

@@ -6,8 +6,11 @@ What `moves` cannot work out beforehand comes here: the thread is locked first, 
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import asyncpg
+
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.columns import (
+    STATUS,
     VERSION,
     LockedThread,
     Sums,
@@ -22,6 +25,7 @@ from durable_graph.checkpointing.columns import (
     value_columns,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
+from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, rows_of
 from durable_graph.errors import CorruptCheckpointError, ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
     CommitResult,
@@ -159,6 +163,23 @@ async def copy_thread(db: Session, source: str, target: str) -> Wrote:
     row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
     await _put_thread(db, target, grave, row, locked.sums)
     return Wrote(None, LockedThread(row, locked.sums, locked.born))
+
+
+async def import_thread(db: Session, exported: ExportedThread) -> Wrote:
+    """Store the thread. Raises `ThreadExistsError`."""
+    tid = key_of(exported.thread)
+    there = await db.row("lock_thread", tid)
+    if there is not None and there[STATUS] != "deleted":
+        raise ThreadExistsError(exported.thread)
+    # What a deletion or a vanished thread left would meet the rows that come.
+    await delete_thread(db, exported.thread, None, 0, purge=True)
+    for table in COLUMNS:
+        try:
+            await db.run_each(f"import_{table}", rows_of(exported, table, tid))
+        except asyncpg.DataError as error:
+            why = f"a column of {table} is out of range ({error})"
+            raise CorruptCheckpointError(exported.thread, row="a row to import", why=why) from error
+    return Wrote(None, None)
 
 
 async def prune(db: Session, thread: str, keep_last: int, before: int | None) -> Wrote:

@@ -20,6 +20,7 @@ from durable_graph.checkpointing.columns import (
     value_from,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
+from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, is_thread
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     CheckpointRow,
@@ -102,6 +103,12 @@ def load_records(db: sqlite3.Connection, thread: str, ns: str) -> StoredRecords 
     row, _ = thread_from(thread, found[0])
     records = (columns[THREAD_WIDTH:] for columns in found)
     return StoredRecords(row, tuple(record_from(thread, columns) for columns in records if columns[0] is not None))
+
+
+def export_thread(db: sqlite3.Connection, thread: str) -> ExportedThread | None:
+    """All rows of a thread, as they are."""
+    tables = {table: statements.rows(db, f"export_{table}", {"tid": key_of(thread)}) for table in COLUMNS}
+    return ExportedThread(thread, tables) if is_thread(tables) else None
 
 
 def list_threads(

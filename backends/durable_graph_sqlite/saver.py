@@ -12,6 +12,7 @@ from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.pruning import check_keep_last
 from durable_graph.checkpointing.rules import check_limit, check_listing
+from durable_graph.checkpointing.transfer import ExportedThread
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
     CommitResult,
@@ -110,6 +111,14 @@ class SqliteSaver:
         check_limit(limit)
         # Of no thread in particular, so under a name that no thread has.
         return await self._write("", lambda db: writing.forget_deleted(db, before, limit))
+
+    async def export_thread(self, thread: str) -> ExportedThread | None:
+        """See `Transferable.export_thread`."""
+        return await self._read(lambda db: reading.export_thread(db, thread), thread)
+
+    async def import_thread(self, exported: ExportedThread) -> None:
+        """See `Transferable.import_thread`."""
+        await self._write(exported.thread, lambda db: writing.import_thread(db, exported))
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""

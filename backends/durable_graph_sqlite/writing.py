@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.columns import (
+    STATUS,
     THREAD_WIDTH,
     VERSION,
     LockedThread,
@@ -20,6 +21,7 @@ from durable_graph.checkpointing.columns import (
     value_columns,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
+from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, rows_of
 from durable_graph.errors import CorruptCheckpointError, ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
     CommitResult,
@@ -132,6 +134,18 @@ def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
     grave = there.row if there else None
     row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
     _put_thread(db, target, grave, row, locked.sums)
+
+
+def import_thread(db: sqlite3.Connection, exported: ExportedThread) -> None:
+    """Store the thread. Raises `ThreadExistsError`."""
+    tid = key_of(exported.thread)
+    there = statements.row(db, "find_thread", {"tid": tid})
+    if there is not None and there[STATUS] != "deleted":
+        raise ThreadExistsError(exported.thread)
+    # What a deletion or a vanished thread left would meet the rows that come.
+    delete_thread(db, exported.thread, None, 0, purge=True)
+    for table in COLUMNS:
+        db.executemany(SQL[f"import_{table}"], rows_of(exported, table, tid))
 
 
 def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | None) -> int:

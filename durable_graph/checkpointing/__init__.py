@@ -5,12 +5,26 @@ from durable_graph.checkpointing.memory import MemorySaver
 from durable_graph.checkpointing.opening import open_checkpointer
 from durable_graph.checkpointing.protocol import Checkpointer
 from durable_graph.checkpointing.retention import Swept, sweep_threads
+from durable_graph.checkpointing.transfer import (
+    Exported,
+    ExportedThread,
+    Imported,
+    Transferable,
+    export_threads,
+    import_threads,
+)
 
 __all__ = [
     "Checkpointer",
+    "Exported",
+    "ExportedThread",
+    "Imported",
     "MemorySaver",
     "Swept",
+    "Transferable",
     "damaged",
+    "export_threads",
+    "import_threads",
     "open_checkpointer",
     "sweep_threads",
     "verify",

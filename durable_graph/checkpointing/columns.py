@@ -26,10 +26,9 @@ Columns = tuple[Any, ...]
 THREAD_WIDTH = 23
 """How many columns of a thread's row the queries select, from `thread_id` to `digest`."""
 
-VERSION, STATUS_SINCE = 5, 12
-"""Which of them are `version` and `status_since`."""
+VERSION, STATUS, STATUS_SINCE = 5, 11, 12
+"""Which of them are `version`, `status` and `status_since`."""
 
-_STATUS = 11
 _json = msgspec.json.Encoder()
 _next_decoder = msgspec.json.Decoder(tuple[str, ...])
 
@@ -62,7 +61,7 @@ def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
     """
     row, sums, digest = _thread(columns)
     if row is None:
-        raise _damaged(thread, f"{columns[_STATUS]!r} is no status, or another column cannot be read")
+        raise _damaged(thread, f"{columns[STATUS]!r} is no status, or another column cannot be read")
     if thread_digest(row, *sums) != digest:
         raise _damaged(thread, "its bytes do not match its digest")
     if thread is not None and row.status != "deleted" and row.thread != thread:

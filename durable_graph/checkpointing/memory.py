@@ -10,7 +10,9 @@ from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import EMPTY_STATE, writes_digest
 from durable_graph.checkpointing.memory_rows import Rows, StoredThread
+from durable_graph.checkpointing.memory_transfer import exported_from, stored_from
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
+from durable_graph.checkpointing.transfer import ExportedThread
 from durable_graph.errors import (
     CorruptCheckpointError,
     InvalidOptionError,
@@ -196,6 +198,20 @@ class MemorySaver:
         for key in gone:
             del self._threads[key]
         return len(gone)
+
+    async def export_thread(self, thread: str) -> ExportedThread | None:
+        """See `Transferable.export_thread`."""
+        self._binding.check()
+        found = self._threads.get(key_of(thread))
+        return exported_from(found) if found is not None and found.row.status != "deleted" else None
+
+    async def import_thread(self, exported: ExportedThread) -> None:
+        """See `Transferable.import_thread`. Raises `CorruptCheckpointError` for a thread that is damaged."""
+        self._binding.check()
+        there = self._threads.get(key_of(exported.thread))
+        if there is not None and there.row.status != "deleted":
+            raise ThreadExistsError(exported.thread)
+        self._threads[key_of(exported.thread)] = stored_from(exported)
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""

@@ -53,6 +53,18 @@ class StoreFormatError(DurableGraphError):
         super().__init__(f"{store} has format {found} and {remedy}")
 
 
+class ExportFormatError(DurableGraphError):
+    """A file that `import_threads` cannot read: no export, of another version, incomplete or damaged.
+
+    Nothing was imported.
+    """
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        self.why = why
+        super().__init__(f"{path} cannot be imported: {why}; export the threads again")
+
+
 class UnknownBackendError(DurableGraphError, LookupError):
     """A checkpointer URL whose scheme no installed backend answers to."""
 

@@ -1,0 +1,54 @@
+-- Whole threads, to and from other stores. The columns come in the order of `checkpointing/transfer.py`.
+
+-- name: export_threads
+SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
+       run_seq, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
+       branches_digest, digest
+  FROM threads WHERE thread_key = :tid;
+
+-- name: import_threads
+INSERT INTO threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
+                     writes_seq, prunes, oldest_kept, run_seq, status, status_since, created_at, updated_at,
+                     commit_id, next, metadata, error, extra, writes_digest, branches_digest, digest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: export_branches
+SELECT first, parent, digest, extra
+  FROM branches WHERE thread_key = :tid ORDER BY first;
+
+-- name: import_branches
+INSERT INTO branches (thread_key, first, parent, digest, extra)
+VALUES (?, ?, ?, ?, ?);
+
+-- name: export_checkpoints
+SELECT namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest, extra, header
+  FROM checkpoints WHERE thread_key = :tid ORDER BY namespace, number;
+
+-- name: import_checkpoints
+INSERT INTO checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest,
+                         extra, header)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: export_channel_rows
+SELECT namespace, channel, number, previous, kind, digest, value
+  FROM channel_rows WHERE thread_key = :tid ORDER BY namespace, channel, number;
+
+-- name: import_channel_rows
+INSERT INTO channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: export_tasks
+SELECT namespace, planned_at, position, rank, revision, commit_id, digest, extra, value
+  FROM tasks WHERE thread_key = :tid ORDER BY namespace, planned_at, position;
+
+-- name: import_tasks
+INSERT INTO tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: export_requests
+SELECT key, digest, seq, checkpoint, made_at, extra
+  FROM requests WHERE thread_key = :tid ORDER BY key;
+
+-- name: import_requests
+INSERT INTO requests (thread_key, key, digest, seq, checkpoint, made_at, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?);

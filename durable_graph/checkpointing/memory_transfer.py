@@ -1,0 +1,85 @@
+"""A thread of `MemorySaver` as the rows of the other stores, and back."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from durable_graph.checkpointing import rules
+from durable_graph.checkpointing.columns import (
+    Columns,
+    Sums,
+    checkpoint_columns,
+    record_columns,
+    record_from,
+    thread_columns,
+    thread_from,
+    value_columns,
+    value_from,
+)
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest
+from durable_graph.checkpointing.memory_rows import Rows, StoredThread
+from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread
+from durable_graph.records import CheckpointRow
+
+
+def exported_from(found: StoredThread) -> ExportedThread:
+    """The thread's rows as every store has them."""
+    row = found.row
+    branches = {first: branch_digest(row.origin, first, parent) for first, parent in found.parents.items()}
+    led = (branches[first] for first, _ in rules.lineage(found.parents, row.version))
+    columns = {**thread_columns(row, Sums(found.writes, add(EMPTY_STATE, *led)), row.thread), "run_seq": 0}
+    checkpoints = (each for rows in found.checkpoints.values() for each in rows.by_key.values())
+    values = (
+        (ns, each)
+        for ns, channels in found.values.items()
+        for rows in channels.values()
+        for each in rows.by_key.values()
+    )
+    records = (each for rows in found.records.values() for each in rows.by_key.values())
+    tables: dict[str, list[Columns]] = {
+        "threads": [tuple(columns[name] for name in COLUMNS["threads"])],
+        "branches": [(first, found.parents[first], digest, b"") for first, digest in branches.items()],
+        "checkpoints": _without_key(checkpoint_columns(0, each) for each in checkpoints),
+        "channel_rows": _without_key(value_columns(0, ns, each) for ns, each in values),
+        "tasks": _without_key(record_columns(0, each) for each in records),
+        "requests": [],
+    }
+    return ExportedThread(row.thread, {table: sorted(rows, key=repr) for table, rows in tables.items()})
+
+
+def stored_from(exported: ExportedThread) -> StoredThread:
+    """The thread of these rows. Raises `CorruptCheckpointError` where the thread's own row is damaged."""
+    (columns,) = _named(exported, "threads")
+    row, sums = thread_from(exported.thread, tuple(columns[name] for name in COLUMNS["threads"] if name != "run_seq"))
+    stored = StoredThread(row, sums.writes)
+    stored.parents = {each["first"]: each["parent"] for each in _named(exported, "branches")}
+    for each in _named(exported, "checkpoints"):
+        checkpoint = CheckpointRow(
+            ns=each["namespace"],
+            no=each["number"],
+            parent=each["parent"],
+            born=each["planned_at"],
+            at=each["made_at"],
+            commit_id=each["commit_id"],
+            header=each["header"],
+            state_digest=each["state_digest"],
+            digest=each["digest"],
+            extra=each["extra"],
+        )
+        stored.checkpoints.setdefault(checkpoint.ns, Rows()).put(checkpoint.no, checkpoint)
+    for each in _named(exported, "channel_rows"):
+        place = (each["channel"], each["number"], each["previous"], each["kind"])
+        value = value_from(exported.thread, *place, each["value"], each["digest"])
+        stored.values.setdefault(each["namespace"], {}).setdefault(value.channel, Rows()).put(value.no, value)
+    for each in _named(exported, "tasks"):
+        names = ("namespace", "planned_at", "position", "rank", "revision", "commit_id", "value", "digest", "extra")
+        record = record_from(exported.thread, tuple(each[name] for name in names))
+        stored.records.setdefault(record.ns, Rows()).put((record.born, record.ord), record)
+    return stored
+
+
+def _without_key(rows: Iterable[Columns]) -> list[Columns]:
+    return [row[1:] for row in rows]
+
+
+def _named(exported: ExportedThread, table: str) -> Iterable[dict[str, Any]]:
+    return (dict(zip(COLUMNS[table], row, strict=True)) for row in exported.tables[table])

@@ -1,0 +1,266 @@
+"""Whole threads as a file: to another store, another database, another machine. The format is in docs/storage.md.
+
+Rows go as they are stored, digests included, so a damaged thread arrives as the damaged thread that it was, and nothing
+in it is decoded on the way.
+
+    durable_graph threads 1\\n                  the file's kind and the version of its format
+    frame ...                                  one for each thread: a msgpack map {"thread": id, "tables": {name: rows}}
+    frame                                      the last one: {"end": how many threads}
+
+A frame is the length of its content (8 bytes, big-endian), a BLAKE2b digest of it (16 bytes), and the content. The rows
+of a table are arrays of the columns in `COLUMNS`: texts, integers of 64 bits, bytes, or nothing.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from durable_graph.checkpointing.columns import Columns
+from durable_graph.checkpointing.protocol import Checkpointer
+from durable_graph.errors import ExportFormatError, InvalidOptionError, ThreadExistsError, UnknownThreadError
+from durable_graph.records import ThreadInfo
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "threads": (
+        *("thread_id", "incarnation", "origin", "graph", "graph_digest", "version", "head", "epoch", "writes_seq"),
+        *("prunes", "oldest_kept", "run_seq", "status", "status_since", "created_at", "updated_at", "commit_id"),
+        *("next", "metadata", "error", "extra", "writes_digest", "branches_digest", "digest"),
+    ),
+    "branches": ("first", "parent", "digest", "extra"),
+    "checkpoints": (
+        *("namespace", "number", "parent", "planned_at", "made_at", "commit_id", "state_digest", "digest", "extra"),
+        "header",
+    ),
+    "channel_rows": ("namespace", "channel", "number", "previous", "kind", "digest", "value"),
+    "tasks": (*("namespace", "planned_at", "position", "rank", "revision", "commit_id", "digest", "extra", "value"),),
+    "requests": ("key", "digest", "seq", "checkpoint", "made_at", "extra"),
+}
+"""The tables of a thread, and the columns of each, without the key that is a hash of the thread's id."""
+
+_MAGIC = b"durable_graph threads 1\n"
+_LENGTH, _DIGEST = 8, 16
+_PAGE = 500
+
+
+class ExportedThread(msgspec.Struct, frozen=True):
+    """A thread as it is stored: for each table of `COLUMNS` its rows, in the order of their keys."""
+
+    thread: str
+    tables: dict[str, list[Columns]]
+
+
+@runtime_checkable
+class Transferable(Protocol):
+    """A saver that threads can be taken from and brought to."""
+
+    async def export_thread(self, thread: str) -> ExportedThread | None:
+        """The thread as it is at one moment, whatever state it is in. None if there is no such thread."""
+        ...
+
+    async def import_thread(self, exported: ExportedThread) -> None:
+        """Store the thread, whole or not at all. Raises `ThreadExistsError` if there is one of this id."""
+        ...
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """How many threads a file has."""
+
+    threads: int
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """How many threads were imported, and the ids of those that were there already."""
+
+    threads: int
+    skipped: tuple[str, ...] = ()
+
+
+async def export_threads(
+    checkpointer: Checkpointer, path: str | Path, *, thread_ids: Iterable[str] | None = None
+) -> Exported:
+    """Write threads to a new file, by default all of them, while runs go on: each as it is at one moment.
+
+    The file appears under its name once it is complete, and only its owner may read it. One thread is in memory at a
+    time.
+
+    Raises `UnknownThreadError` for an id that there is not, and `InvalidOptionError` for a path that exists and for a
+    saver that cannot export.
+    """
+    saver, target = _transferable(checkpointer), Path(path)
+    partial = target.with_name(f"{target.name}.partial-{os.urandom(4).hex()}")
+    if await asyncio.to_thread(target.exists):
+        raise _exists(target)
+    file = await asyncio.to_thread(_create, partial)
+    try:
+        count = 0
+        await asyncio.to_thread(file.write, _MAGIC)
+        async for thread in _ids(checkpointer, thread_ids):
+            exported = await saver.export_thread(thread)
+            if exported is None:
+                if thread_ids is None:
+                    # It was deleted since it was listed.
+                    continue
+                raise UnknownThreadError(thread)
+            await asyncio.to_thread(_write, file, exported)
+            count += 1
+        await asyncio.to_thread(_finish, file, partial, target, count)
+    finally:
+        await asyncio.to_thread(_discard, file, partial)
+    return Exported(count)
+
+
+async def import_threads(
+    checkpointer: Checkpointer, path: str | Path, *, if_exists: Literal["reject", "skip"] = "reject"
+) -> Imported:
+    """Store the threads of a file, each as it was, under its own id. The whole file is checked first.
+
+    A thread that is there already is left alone: with "reject" the call ends there and the threads before it stay
+    imported, with "skip" it goes on. Task ids stay what they were, so that side effects that user code made under them
+    are recognised; do not let both stores go on with one thread.
+
+    Raises `ExportFormatError` for a file that is damaged, incomplete or of another format, before anything is stored,
+    `ThreadExistsError`, and `InvalidOptionError` for a saver that cannot import.
+    """
+    if if_exists not in ("reject", "skip"):
+        raise InvalidOptionError("if_exists", if_exists, allowed="'reject' or 'skip'")
+    saver, source = _transferable(checkpointer), Path(path)
+    await asyncio.to_thread(_check, source)
+    threads, skipped = 0, []
+    frames = _threads(source)
+    while (exported := await asyncio.to_thread(next, frames, None)) is not None:
+        try:
+            await saver.import_thread(exported)
+        except ThreadExistsError:
+            if if_exists == "reject":
+                raise
+            skipped.append(exported.thread)
+        else:
+            threads += 1
+    return Imported(threads, tuple(skipped))
+
+
+def is_thread(tables: Mapping[str, list[Columns]]) -> bool:
+    """Whether these rows are a thread's: not what a deletion left."""
+    at = COLUMNS["threads"].index("status")
+    return any(row[at] != "deleted" for row in tables["threads"])
+
+
+def rows_of(exported: ExportedThread, table: str, key: int) -> list[Columns]:
+    """A table's rows as a store inserts them: the thread's key first."""
+    return [(key, *row) for row in exported.tables[table]]
+
+
+def _transferable(checkpointer: Checkpointer) -> Transferable:
+    if not isinstance(checkpointer, Transferable):
+        allowed = "a saver with export_thread and import_thread: MemorySaver, SqliteSaver, PostgresSaver"
+        raise InvalidOptionError("checkpointer", type(checkpointer).__name__, allowed=allowed)
+    return checkpointer
+
+
+async def _ids(checkpointer: Checkpointer, thread_ids: Iterable[str] | None) -> AsyncIterator[str]:
+    if thread_ids is not None:
+        for thread in dict.fromkeys(thread_ids):
+            yield thread
+        return
+    after: ThreadInfo | None = None
+    while page := await checkpointer.list_threads(after=after, limit=_PAGE):
+        for info in page:
+            yield info.thread
+        after = page[-1]
+
+
+def _exists(path: Path) -> InvalidOptionError:
+    return InvalidOptionError("path", str(path), allowed="a path where there is no file yet")
+
+
+def _create(partial: Path) -> IO[bytes]:
+    return os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+
+
+def _write(file: IO[bytes], content: object) -> None:
+    data = msgspec.msgpack.encode(content)
+    file.write(len(data).to_bytes(_LENGTH, "big") + _digest(data))
+    file.write(data)
+
+
+def _finish(file: IO[bytes], partial: Path, target: Path, count: int) -> None:
+    _write(file, {"end": count})
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+    try:
+        # Unlike a rename it replaces nothing.
+        os.link(partial, target)
+    except FileExistsError as error:
+        raise _exists(target) from error
+
+
+def _discard(file: IO[bytes], partial: Path) -> None:
+    file.close()
+    partial.unlink(missing_ok=True)
+
+
+def _check(source: Path) -> None:
+    """Raises `ExportFormatError` unless every frame of the file is whole, and says what it should."""
+    for _ in _threads(source):
+        pass
+
+
+def _threads(source: Path) -> Iterator[ExportedThread]:
+    with source.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise ExportFormatError(str(source), "it is no export of threads, or of another version")
+        count = 0
+        while "end" not in (content := _content(source, file)):
+            yield _exported(source, content)
+            count += 1
+        if content["end"] != count:
+            raise ExportFormatError(str(source), f"it should have {content['end']} threads and has {count}")
+        if file.read(1):
+            raise ExportFormatError(str(source), "something follows its end")
+
+
+def _content(source: Path, file: IO[bytes]) -> dict[str, Any]:
+    head = file.read(_LENGTH + _DIGEST)
+    size = int.from_bytes(head[:_LENGTH], "big")
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    if len(head) < _LENGTH + _DIGEST or size > left:
+        raise ExportFormatError(str(source), "it is incomplete")
+    data = file.read(size)
+    if _digest(data) != head[_LENGTH:]:
+        raise ExportFormatError(str(source), "its bytes do not match their digest")
+    try:
+        found = msgspec.msgpack.decode(data, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ExportFormatError(str(source), f"a frame cannot be read ({error})") from error
+    return found
+
+
+def _exported(source: Path, content: dict[str, Any]) -> ExportedThread:
+    try:
+        exported = msgspec.convert(content, ExportedThread)
+    except msgspec.ValidationError as error:
+        raise ExportFormatError(str(source), f"a thread cannot be read ({error})") from error
+    widths = {table: {len(row) for row in rows} for table, rows in exported.tables.items()}
+    expected = {table: len(columns) for table, columns in COLUMNS.items()}
+    is_of_tables = widths.keys() == expected.keys() and len(exported.tables["threads"]) == 1
+    if not is_of_tables or any(found - {expected[table]} for table, found in widths.items()):
+        raise ExportFormatError(str(source), f"thread {exported.thread!r} has other tables or columns")
+    if not all(_is_value(value) for rows in exported.tables.values() for row in rows for value in row):
+        raise ExportFormatError(str(source), f"thread {exported.thread!r} has a value of another type")
+    return exported
+
+
+def _is_value(value: object) -> bool:
+    if type(value) is int:
+        return -(1 << 63) <= value < 1 << 63
+    return value is None or type(value) in (str, bytes)
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=_DIGEST).digest()
