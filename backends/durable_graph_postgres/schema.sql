@@ -121,16 +121,17 @@ ALTER TABLE {schema}.tasks ALTER COLUMN value SET STORAGE EXTERNAL;
 -- them vanished.
 CREATE INDEX tasks_of_namespaces ON {schema}.tasks (thread_key, planned_at) WHERE namespace <> '';
 
--- A row is a request that was taken once, under the key that its caller gave it. `digest` is that of graph and input,
--- `seq` the run's (0: there is none), `checkpoint` the one that the input became.
+-- A row is a request that was taken once, under the key that its caller gave it. `input_digest` is that of graph
+-- and input, `seq` the run's (0: there is none), `checkpoint` the one that the input became.
 CREATE TABLE {schema}.requests (
-  thread_key bigint NOT NULL,
-  seq        bigint NOT NULL,
-  checkpoint bigint NOT NULL,
-  made_at    bigint NOT NULL,
-  key        text COLLATE "C" NOT NULL,
-  digest     bytea NOT NULL,
-  extra      bytea NOT NULL,
+  thread_key   bigint NOT NULL,
+  seq          bigint NOT NULL,
+  checkpoint   bigint NOT NULL,
+  made_at      bigint NOT NULL,
+  key          text COLLATE "C" NOT NULL,
+  input_digest bytea NOT NULL,
+  extra        bytea NOT NULL,
+  digest       bytea NOT NULL,
   PRIMARY KEY (thread_key, key)
 );
 

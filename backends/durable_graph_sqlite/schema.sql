@@ -110,16 +110,17 @@ CREATE TABLE tasks (
 -- them vanished.
 CREATE INDEX tasks_of_namespaces ON tasks (thread_key, planned_at) WHERE namespace <> '';
 
--- A row is a request that was taken once, under the key that its caller gave it. `digest` is that of graph and input,
--- `seq` the run's (0: there is none), `checkpoint` the one that the input became.
+-- A row is a request that was taken once, under the key that its caller gave it. `input_digest` is that of graph
+-- and input, `seq` the run's (0: there is none), `checkpoint` the one that the input became.
 CREATE TABLE requests (
-  thread_key INTEGER NOT NULL,
-  key        TEXT NOT NULL,
-  digest     BLOB NOT NULL,
-  seq        INTEGER NOT NULL,
-  checkpoint INTEGER NOT NULL,
-  made_at    INTEGER NOT NULL,
-  extra      BLOB NOT NULL,
+  thread_key   INTEGER NOT NULL,
+  key          TEXT NOT NULL,
+  input_digest BLOB NOT NULL,
+  seq          INTEGER NOT NULL,
+  checkpoint   INTEGER NOT NULL,
+  made_at      INTEGER NOT NULL,
+  extra        BLOB NOT NULL,
+  digest       BLOB NOT NULL,
   PRIMARY KEY (thread_key, key)
 ) STRICT, WITHOUT ROWID;
 

@@ -38,7 +38,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     ),
     "channel_rows": ("namespace", "channel", "number", "previous", "kind", "digest", "value"),
     "tasks": (*("namespace", "planned_at", "position", "rank", "revision", "commit_id", "digest", "extra", "value"),),
-    "requests": ("key", "digest", "seq", "checkpoint", "made_at", "extra"),
+    "requests": ("key", "input_digest", "seq", "checkpoint", "made_at", "extra", "digest"),
 }
 """The tables of a thread, and the columns of each, without the key that is a hash of the thread's id."""
 

@@ -48,9 +48,9 @@ INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, r
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
 -- name: export_requests
-SELECT key, digest, seq, checkpoint, made_at, extra
+SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
   FROM {schema}.requests WHERE thread_key = $1 ORDER BY key;
 
 -- name: import_requests
-INSERT INTO {schema}.requests (thread_key, key, digest, seq, checkpoint, made_at, extra)
-VALUES ($1, $2, $3, $4, $5, $6, $7);
+INSERT INTO {schema}.requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);

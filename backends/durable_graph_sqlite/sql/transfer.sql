@@ -46,9 +46,9 @@ INSERT INTO tasks (thread_key, namespace, planned_at, position, rank, revision, 
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: export_requests
-SELECT key, digest, seq, checkpoint, made_at, extra
+SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
   FROM requests WHERE thread_key = :tid ORDER BY key;
 
 -- name: import_requests
-INSERT INTO requests (thread_key, key, digest, seq, checkpoint, made_at, extra)
-VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
