@@ -153,6 +153,33 @@ class TaskRecord(msgspec.Struct, frozen=True, gc=False):
     extra: bytes = b""
 
 
+class RequestRow(msgspec.Struct, frozen=True, gc=False):
+    """A request that the thread took once, under the key that its caller gave it.
+
+    `input_digest` is that of the graph's name and of the input; `checkpoint` the one that the input became; `seq` the
+    run's (0: there is none).
+    """
+
+    key: str
+    input_digest: bytes
+    seq: int
+    checkpoint: int
+    made_at: int
+    digest: bytes
+    extra: bytes = b""
+
+
+class StoredRequests(msgspec.Struct, frozen=True, gc=False):
+    """What a store knows of a request. Where it has none of the key, `digests` are those of all requests of the thread,
+    and `requests_digest` is the sum that they should have."""
+
+    thread: str
+    origin: bytes
+    request: RequestRow | None
+    digests: tuple[bytes, ...]
+    requests_digest: bytes
+
+
 class NewCheckpoint(msgspec.Struct, frozen=True, gc=False):
     """A checkpoint to commit, with the rows of the channels that it changed."""
 
@@ -167,7 +194,8 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend over all
     namespaces; gaps may be. `fork_of` is the checkpoint, of any namespace, that a new line grows from; None follows
     the head's line. Without a root checkpoint the head stays, in a fork that of `fork_of`'s time. `summary` is None
-    where the plain columns stay as they are, as they do without a root checkpoint.
+    where the plain columns stay as they are, as they do without a root checkpoint. `request` is what was asked for with a
+    key, if the unit is what became of it.
     """
 
     thread: str
@@ -184,6 +212,7 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     records: tuple[TaskRecord, ...] = ()
     fork_of: int | None = None
     summary: Summary | None = None
+    request: RequestRow | None = None
 
     @property
     def version(self) -> int:
@@ -198,9 +227,13 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 
 
 class WritesMoved(msgspec.Struct, frozen=True, gc=False):
-    """Not applied: the version is right, but another writer recorded tasks meanwhile. Load, adopt, try again."""
+    """Not applied: the version is right, but another writer recorded tasks meanwhile. Load, adopt, try again.
+
+    `is_cancelled`: or the thread was cancelled, and there is no other try.
+    """
 
     wseq: int
+    is_cancelled: bool = False
 
 
 class Conflict(msgspec.Struct, frozen=True, gc=False):
@@ -228,17 +261,20 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     status: Status | None = None
     wseq: int | None = None
     error: str | None = None
+    request: RequestRow | None = None
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False):
     """The batch is durable. `standing` has, for each record given, the one that stands: another's, if that came first.
 
-    `bumped` says whether this call changed `wseq`, which a repeated call does not.
+    `bumped` says whether this call changed `wseq`, which a repeated call does not. `is_cancelled`: the thread was
+    cancelled, and its run is to end.
     """
 
     wseq: int
     bumped: bool
     standing: tuple[TaskRecord, ...]
+    is_cancelled: bool = False
 
 
 SaveResult = Saved | WritesMoved | Conflict

@@ -51,6 +51,8 @@ CREATE TABLE {schema}.threads (
   writes_digest   bytea NOT NULL,
   -- The sum of the digests of the branches that led to `version`.
   branches_digest bytea NOT NULL,
+  -- The sum of the digests of the thread's requests.
+  requests_digest bytea NOT NULL,
   digest          bytea NOT NULL
 ) WITH (fillfactor = 60);
 

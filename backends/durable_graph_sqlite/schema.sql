@@ -43,6 +43,8 @@ CREATE TABLE threads (
   writes_digest   BLOB NOT NULL,
   -- The sum of the digests of the branches that led to `version`.
   branches_digest BLOB NOT NULL,
+  -- The sum of the digests of the thread's requests.
+  requests_digest BLOB NOT NULL,
   digest          BLOB NOT NULL
 ) STRICT;
 

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from durable_graph.checkpointing.digests import EMPTY_STATE, branch_digest, thread_digest
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, thread_digest
 from durable_graph.checkpointing.rules import thread_info
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     STATUSES,
     CheckpointRow,
     Rank,
+    RequestRow,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
@@ -23,7 +24,7 @@ from durable_graph.records import (
 Columns = tuple[Any, ...]
 """A row as a driver gives it. Which type stands where is the schema's word."""
 
-THREAD_WIDTH = 23
+THREAD_WIDTH = 24
 """How many columns of a thread's row the queries select, from `thread_id` to `digest`."""
 
 VERSION, STATUS, STATUS_SINCE = 5, 11, 12
@@ -34,10 +35,15 @@ _next_decoder = msgspec.json.Decoder(tuple[str, ...])
 
 
 class Sums(NamedTuple):
-    """What a thread's row vouches for: the task records of its head, and the branches that led to its version."""
+    """What a thread's row vouches for: the task records of its head, the branches that led to its version, and all
+    requests that it took."""
 
     writes: bytes = EMPTY_STATE
     lines: bytes = EMPTY_STATE
+    requests: bytes = EMPTY_STATE
+
+    def with_request(self, request: RequestRow | None) -> "Sums":
+        return self if request is None else self._replace(requests=add(self.requests, request.digest))
 
 
 class LockedThread(NamedTuple):
@@ -71,8 +77,8 @@ def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
 
 def _thread(columns: Columns) -> tuple[ThreadRow | None, Sums, bytes]:
     name, incarnation, origin, graph, graph_digest, version, head, epoch, wseq, gen, floor, *others = columns
-    status, since, created, updated, commit_id, after, metadata, error, extra, writes, branches, digest = others[:12]
-    sums = Sums(writes, branches)
+    status, since, created, updated, commit_id, after, metadata, error, extra, *sums_found, digest = others[:13]
+    sums = Sums(*sums_found)
     try:
         next_ = _next_decoder.decode(after)
     except (msgspec.DecodeError, UnicodeError):
@@ -143,6 +149,7 @@ def thread_columns(row: ThreadRow, sums: Sums, thread: str) -> dict[str, Any]:
         "extra": row.extra,
         "writes_digest": sums.writes,
         "branches_digest": sums.lines,
+        "requests_digest": sums.requests,
         "digest": thread_digest(row, *sums),
     }
 
@@ -187,6 +194,16 @@ def check_line(thread: ThreadRow, lo: int, parent: int, digest: bytes, extra: by
     if branch_digest(thread.origin, lo, parent, extra) != digest:
         what = f"the row of the branch that begins at {lo}"
         raise CorruptCheckpointError(thread.thread, row=what, why="its bytes do not match its digest")
+
+
+def request_from(columns: Columns) -> RequestRow:
+    """A request, of its columns from `key` on."""
+    key, input_digest, seq, checkpoint, made_at, extra, digest = columns
+    return RequestRow(key, input_digest, seq, checkpoint, made_at, digest, extra)
+
+
+def request_columns(tid: int, row: RequestRow) -> Columns:
+    return (tid, row.key, row.input_digest, row.seq, row.checkpoint, row.made_at, row.extra, row.digest)
 
 
 def orphaned(thread: str, what: str) -> CorruptCheckpointError:

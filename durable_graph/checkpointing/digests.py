@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
-from durable_graph.records import CheckpointRow, NestedRecord, TaskRecord, ThreadRow, ValueRow
+from durable_graph.records import CheckpointRow, NestedRecord, RequestRow, TaskRecord, ThreadRow, ValueRow
 
 SIZE = 16
 _FORMAT = b"\x01"
@@ -106,6 +106,17 @@ def thread_digest(row: ThreadRow, *sums: bytes) -> bytes:
 def branch_digest(origin: bytes, first: int, parent: int, extra: bytes = b"") -> bytes:
     """For the saver's row of a branch: it begins with checkpoint `first` and grows from `parent`."""
     return _digest(b"dg-branch", _field(origin), _INT(8, first), _INT(8, parent), _field(extra))
+
+
+def request_digest(origin: bytes, row: RequestRow) -> bytes:
+    return _digest(
+        b"dg-request",
+        _field(origin),
+        _text(row.key),
+        _field(row.input_digest),
+        _INTS_3(8, row.seq, 8, row.checkpoint, 8, row.made_at),
+        _field(row.extra),
+    )
 
 
 def add(total: bytes, *digests: bytes) -> bytes:

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from durable_graph.checkpointing.digests import (
+    EMPTY_STATE,
+    add,
+    request_digest,
     checkpoint_digest,
     record_digest,
     state_digest,
@@ -13,7 +16,9 @@ from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     CheckpointRow,
     HistoryPage,
+    RequestRow,
     StoredCheckpoint,
+    StoredRequests,
     StoredRecords,
     TaskRecord,
     ThreadRow,
@@ -96,6 +101,17 @@ def verify_records(found: StoredRecords) -> tuple[TaskRecord, ...]:
     for record in found.records:
         _check_record(found.thread, record)
     return found.records
+
+
+def verify_request(found: StoredRequests) -> RequestRow | None:
+    """The request, once it is known to be as it was stored, or that there is none. Raises `CorruptCheckpointError`."""
+    request = found.request
+    if request is not None:
+        if request_digest(found.origin, request) != request.digest:
+            raise CorruptCheckpointError(found.thread, row=f"the request {request.key!r}", why=_UNREADABLE)
+    elif add(EMPTY_STATE, *found.digests) != found.requests_digest:
+        raise CorruptCheckpointError(found.thread, row="the set of its requests", why="one is missing")
+    return request
 
 
 class _Rows:

@@ -65,7 +65,7 @@ def decide(unit: CommitUnit, thread: ThreadRow | None, read_back: bytes | None =
         return Conflict(thread.version)
     if unit.fork_of is not None and (thread.gen != unit.gen or unit.fork_of < thread.floor):
         return Conflict(thread.version)
-    return None if thread.wseq == unit.wseq else WritesMoved(thread.wseq)
+    return None if thread.wseq == unit.wseq else WritesMoved(thread.wseq, thread.status == "cancelled")
 
 
 def needs_forked_head(unit: CommitUnit) -> bool:
@@ -170,14 +170,24 @@ def thread_after_save(batch: WritesBatch, thread: ThreadRow, stood: Iterable[Tas
     """
     counts = not batch.records or any(given == stands for given, stands in zip(batch.records, stood, strict=True))
     status = batch.status if batch.status is not None and counts else thread.status
+    if thread.status == "cancelled" and status != "running":
+        # What a run that has not heard of it records does not make it undone.
+        status = thread.status
     return msgspec.structs.replace(
         thread,
         wseq=thread.wseq + bumped,
         status=status,
         status_since=_since(thread, status, batch.at),
-        error=thread.error if batch.status is None or not counts else batch.error,
+        error=batch.error if batch.status == status and counts else thread.error,
         updated_at=batch.at,
     )
+
+
+def is_bumped(batch: WritesBatch, thread: ThreadRow, replaced: Iterable[object]) -> bool:
+    """Whether the batch changes `wseq`: with what it records, or because it cancels the thread, which a run that
+    executes it finds out by that."""
+    cancels = batch.status == "cancelled" and thread.status != "cancelled"
+    return any(True for _ in replaced) or cancels
 
 
 def answer_to_late_save(
@@ -185,8 +195,10 @@ def answer_to_late_save(
 ) -> Saved | WritesMoved | Conflict:
     """For a batch that the thread is past: a repeated call is told that all of it stands, any other why it does not."""
     if batch.records and tuple(recorded) == batch.records:
-        return Saved(wseq=thread.wseq, bumped=False, standing=batch.records)
-    return WritesMoved(thread.wseq) if _is_at(batch, thread) else Conflict(thread.version)
+        return Saved(thread.wseq, bumped=False, standing=batch.records, is_cancelled=thread.status == "cancelled")
+    if not _is_at(batch, thread):
+        return Conflict(thread.version)
+    return WritesMoved(thread.wseq, thread.status == "cancelled")
 
 
 # What the head's sum covers -----------------------------------------------------------------------

@@ -58,7 +58,7 @@ SELECT 0 AS arm, NULL AS text, NULL::bigint AS i1, NULL::bigint AS i2, NULL::big
        ARRAY[thread_id, incarnation::text, encode(origin, 'hex'), graph, encode(graph_digest, 'hex'), version::text,
              head::text, epoch::text, writes_seq::text, prunes::text, oldest_kept::text, status, status_since::text,
              created_at::text, updated_at::text, encode(commit_id, 'hex'), next, metadata, error,
-             encode(extra, 'hex'), encode(writes_digest, 'hex'), encode(branches_digest, 'hex'), encode(digest,
+             encode(extra, 'hex'), encode(writes_digest, 'hex'), encode(branches_digest, 'hex'), encode(requests_digest, 'hex'), encode(digest,
                'hex')] AS thread
   FROM t
 UNION ALL
@@ -90,7 +90,7 @@ SELECT 9, CASE WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = 
 -- name: find_thread
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
        oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
-       writes_digest, branches_digest, digest
+       writes_digest, branches_digest, requests_digest, digest
   FROM {schema}.threads WHERE thread_key = $1;
 
 -- name: find_orphan
@@ -105,7 +105,7 @@ SELECT CASE WHEN EXISTS (SELECT FROM {schema}.threads WHERE thread_key = $1) THE
 -- The thread, and every task record of one namespace; one row without a record if there is none.
 SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
-       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.digest,
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
        k.namespace, k.planned_at, k.position, k.rank, k.revision, k.commit_id, k.value, k.digest, k.extra
   FROM {schema}.threads t LEFT JOIN {schema}.tasks k ON k.thread_key = t.thread_key AND k.namespace = $2
  WHERE t.thread_key = $1 ORDER BY k.planned_at, k.position;
@@ -173,7 +173,7 @@ SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest
 -- A page by id.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, digest
+       branches_digest, requests_digest, digest
   FROM {schema}.threads WHERE thread_id > $1 AND status <> 'deleted' AND status_since < $3
  ORDER BY thread_id LIMIT $2;
 
@@ -181,6 +181,13 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
 -- A page of one status, in the order in which threads took it.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, digest
+       branches_digest, requests_digest, digest
   FROM {schema}.threads WHERE status = $1 AND status_since < $4 AND (status_since, thread_id) > ($2, $3)
  ORDER BY status_since, thread_id LIMIT $5;
+
+-- name: find_request
+SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
+  FROM {schema}.requests WHERE thread_key = $1 AND key = $2;
+
+-- name: find_request_digests
+SELECT digest FROM {schema}.requests WHERE thread_key = $1;

@@ -14,14 +14,14 @@ WITH
                          $26::bigint[])
       AS r (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
             oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
-            writes_digest, branches_digest, digest, before, before_epoch)),
+            writes_digest, branches_digest, requests_digest, digest, before, before_epoch)),
   begun AS (
     INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head,
                                  epoch, writes_seq, prunes, oldest_kept, status, status_since, created_at, updated_at,
-                                 commit_id, next, metadata, error, extra, writes_digest, branches_digest, digest)
+                                 commit_id, next, metadata, error, extra, writes_digest, branches_digest, requests_digest, digest)
     SELECT thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
            oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
-           writes_digest, branches_digest, digest
+           writes_digest, branches_digest, requests_digest, digest
       FROM req WHERE before IS NULL ORDER BY thread_key
     ON CONFLICT DO NOTHING RETURNING thread_key),
   locked AS MATERIALIZED (
@@ -34,7 +34,7 @@ WITH
            writes_seq = r.writes_seq, prunes = r.prunes, oldest_kept = r.oldest_kept, status = r.status,
            status_since = r.status_since, created_at = r.created_at, updated_at = r.updated_at,
            commit_id = r.commit_id, next = r.next, metadata = r.metadata, error = r.error, extra = r.extra,
-           writes_digest = r.writes_digest, branches_digest = r.branches_digest, digest = r.digest
+           writes_digest = r.writes_digest, branches_digest = r.branches_digest, requests_digest, digest = r.digest
       FROM req r JOIN locked l USING (thread_key)
      WHERE t.thread_key = r.thread_key AND l.digest = r.before AND l.epoch = r.before_epoch RETURNING t.thread_key),
   done AS MATERIALIZED (SELECT thread_key FROM swapped UNION ALL SELECT thread_key FROM begun),
@@ -94,7 +94,7 @@ SELECT thread_key FROM done;
 -- The thread. Nobody else writes it until the transaction's end.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
        oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
-       writes_digest, branches_digest, digest
+       writes_digest, branches_digest, requests_digest, digest
   FROM {schema}.threads WHERE thread_key = $1 FOR NO KEY UPDATE;
 
 -- name: find_born
@@ -104,7 +104,7 @@ SELECT planned_at FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace 
 -- name: add_thread
 INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
                                writes_seq, prunes, oldest_kept, status, status_since, created_at, updated_at,
-                               commit_id, next, metadata, error, extra, writes_digest, branches_digest, digest)
+                               commit_id, next, metadata, error, extra, writes_digest, branches_digest, requests_digest, digest)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
   $24);
 

@@ -2,7 +2,7 @@
 -- The thread, and a checkpoint of it: the root's head unless `no` names one.
 SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
-       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.digest,
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
        c.namespace, c.number, c.parent, c.planned_at, c.made_at, c.commit_id, c.header, c.state_digest, c.digest,
          c.extra
   FROM threads t LEFT JOIN checkpoints c ON c.thread_key = t.thread_key AND c.namespace = :ns
@@ -23,7 +23,7 @@ WITH RECURSIVE
      WHERE s.parent BETWEEN 1 AND s.first - 1)
 SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
-       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.digest,
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
        c.namespace, c.number, c.parent, c.planned_at, c.made_at, c.commit_id, c.header, c.state_digest, c.digest,
          c.extra
   FROM threads t LEFT JOIN checkpoints c ON c.thread_key = t.thread_key AND c.namespace = :ns AND c.number = (
@@ -84,7 +84,7 @@ SELECT 3, namespace, planned_at, position, NULL, NULL, digest, NULL, NULL FROM t
 -- The thread, and every task record of one namespace; one row without a record if there is none.
 SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
-       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.digest,
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
        k.namespace, k.planned_at, k.position, k.rank, k.revision, k.commit_id, k.value, k.digest, k.extra
   FROM threads t LEFT JOIN tasks k ON k.thread_key = t.thread_key AND k.namespace = :ns
  WHERE t.thread_key = :tid ORDER BY k.planned_at, k.position;
@@ -105,7 +105,7 @@ SELECT first, parent, digest, extra FROM seg;
 -- name: find_thread
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
        oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
-       writes_digest, branches_digest, digest
+       writes_digest, branches_digest, requests_digest, digest
   FROM threads WHERE thread_key = :tid;
 
 -- name: page_of_checkpoints
@@ -133,7 +133,7 @@ SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest
 -- A page by id.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, digest
+       branches_digest, requests_digest, digest
   FROM threads WHERE thread_id > :after AND status <> 'deleted' AND status_since < :before
  ORDER BY thread_id LIMIT :limit;
 
@@ -141,6 +141,13 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
 -- A page of one status, in the order in which threads took it.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, digest
+       branches_digest, requests_digest, digest
   FROM threads WHERE status = :status AND status_since < :before AND (status_since, thread_id) > (:since, :after)
  ORDER BY status_since, thread_id LIMIT :limit;
+
+-- name: find_request
+SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
+  FROM requests WHERE thread_key = :tid AND key = :key;
+
+-- name: find_request_digests
+SELECT digest FROM requests WHERE thread_key = :tid;

@@ -3,13 +3,13 @@
 -- name: export_threads
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        run_seq, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, digest
+       branches_digest, requests_digest, digest
   FROM threads WHERE thread_key = :tid;
 
 -- name: import_threads
 INSERT INTO threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
                      writes_seq, prunes, oldest_kept, run_seq, status, status_since, created_at, updated_at,
-                     commit_id, next, metadata, error, extra, writes_digest, branches_digest, digest)
+                     commit_id, next, metadata, error, extra, writes_digest, branches_digest, requests_digest, digest)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: export_branches

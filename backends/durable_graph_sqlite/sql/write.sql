@@ -2,17 +2,17 @@
 -- The thread, and how far back the plan of its head goes. The transaction has begun as a writing one: nobody else writes.
 SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
-       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.digest, coalesce(c.planned_at, 0)
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest, coalesce(c.planned_at, 0)
   FROM threads t LEFT JOIN checkpoints c ON c.thread_key = t.thread_key AND c.namespace = '' AND c.number = t.head
  WHERE t.thread_key = :tid;
 
 -- name: add_thread
 INSERT INTO threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
                      writes_seq, prunes, oldest_kept, status, status_since, created_at, updated_at, commit_id, next,
-                     metadata, error, extra, writes_digest, branches_digest, digest)
+                     metadata, error, extra, writes_digest, branches_digest, requests_digest, digest)
 VALUES (:thread_key, :thread_id, :incarnation, :origin, :graph, :graph_digest, :version, :head, :epoch, :writes_seq,
         :prunes, :oldest_kept, :status, :status_since, :created_at, :updated_at, :commit_id, :next, :metadata, :error,
-        :extra, :writes_digest, :branches_digest, :digest);
+        :extra, :writes_digest, :branches_digest, :requests_digest, :digest);
 
 -- name: change_thread
 -- Without the id and the status: an UPDATE that names an indexed column rewrites the index, changed or not.
@@ -20,7 +20,7 @@ UPDATE threads
    SET incarnation = :incarnation, origin = :origin, graph = :graph, graph_digest = :graph_digest, version = :version,
        head = :head, epoch = :epoch, writes_seq = :writes_seq, prunes = :prunes, oldest_kept = :oldest_kept,
        created_at = :created_at, updated_at = :updated_at, commit_id = :commit_id, next = :next, metadata = :metadata,
-       error = :error, extra = :extra, writes_digest = :writes_digest, branches_digest = :branches_digest,
+       error = :error, extra = :extra, writes_digest = :writes_digest, branches_digest = :branches_digest, requests_digest = :requests_digest, :requests_digest,
        digest = :digest
  WHERE thread_key = :thread_key;
 
