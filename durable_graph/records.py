@@ -194,8 +194,8 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend over all
     namespaces; gaps may be. `fork_of` is the checkpoint, of any namespace, that a new line grows from; None follows
     the head's line. Without a root checkpoint the head stays, in a fork that of `fork_of`'s time. `summary` is None
-    where the plain columns stay as they are, as they do without a root checkpoint. `request` is what was asked for with a
-    key, if the unit is what became of it.
+    where the plain columns stay as they are, as they do without a root checkpoint. `request` is the request with a key
+    that this unit accepts.
     """
 
     thread: str
@@ -250,7 +250,8 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
 
     It applies only if the thread is at `expected` with the same `epoch` and, where it is given, the same `wseq`: with
     that nobody recorded anything since its writer looked. All of it applies, or nothing. `error` goes with a status:
-    the text that the thread's row then has.
+    the text that the thread's row then has. A thread that is cancelled stays so unless the status is "running".
+    `request` is as in `CommitUnit`.
     """
 
     thread: str

@@ -26,7 +26,7 @@ from durable_graph.records import CommitResult, Committed, CommitUnit, Saved, Sa
 Place = tuple[str, int, int]
 """Where a task record is: its namespace, `born` and `ord`."""
 
-_WIDTHS = (26, 5, 11, 8, 10)
+_WIDTHS = (27, 5, 11, 8, 10)
 
 
 class Known(NamedTuple):
@@ -74,6 +74,9 @@ def digest_of(thread: LockedThread) -> bytes:
 
 def move_of(request: CommitUnit | WritesBatch, known: Known | None) -> Move | None:
     """What the request makes of the thread, if it is as it is `known`; None if that takes a look at the store."""
+    if request.request is not None:
+        # It may be there already, for which the store has to be looked at.
+        return None
     places = frozenset((record.ns, record.born, record.ord) for record in request.records)
     if len(places) != len(request.records) or (known is not None and places & known.places):
         return None
@@ -106,7 +109,7 @@ def _committed(unit: CommitUnit, known: Known | None, places: frozenset[Place]) 
         lines_sum = branch_digest(unit.origin, *line)
         lines.append((tid, *line, lines_sum, b""))
     return _move(
-        LockedThread(row, Sums(writes, lines_sum), born),
+        LockedThread(row, Sums(writes, lines_sum, seen.sums.requests if seen else EMPTY_STATE), born),
         known,
         Committed(unit.version),
         lines=lines,
@@ -121,10 +124,11 @@ def _saved(batch: WritesBatch, known: Known | None, places: frozenset[Place]) ->
     if known is None or not rules.accepts(batch, known.thread.row):
         return None
     seen = known.thread
-    row = rules.thread_after_save(batch, seen.row, batch.records, bumped=bool(batch.records))
+    is_bumped = rules.is_bumped(batch, seen.row, batch.records)
+    row = rules.thread_after_save(batch, seen.row, batch.records, bumped=is_bumped)
     writes = rules.sum_with(seen.sums.writes, _all_new(batch.records), seen.born, row.head)
-    after = LockedThread(row, Sums(writes, seen.sums.lines), seen.born)
-    result = Saved(row.wseq, bool(batch.records), batch.records)
+    after = LockedThread(row, seen.sums._replace(writes=writes), seen.born)
+    result = Saved(row.wseq, is_bumped, batch.records, row.status == "cancelled")
     return _move(after, known, result, records=batch.records, places=places)
 
 

@@ -15,6 +15,7 @@ from durable_graph.checkpointing.columns import (
     key_of,
     orphaned,
     record_from,
+    request_from,
     thread_from,
     thread_info_from,
     value_from,
@@ -29,6 +30,7 @@ from durable_graph.records import (
     NestedRecord,
     StoredCheckpoint,
     StoredRecords,
+    StoredRequests,
     ThreadInfo,
     ThreadRow,
     ValueRow,
@@ -102,7 +104,7 @@ def _place(record: Columns) -> Columns:
 
 _READ: tuple[Callable[[str], Any], ...] = (
     *(str, int, bytes.fromhex, str, bytes.fromhex, int, int, int, int, int, int, str, int, int, int),
-    *(bytes.fromhex, str, str, str, bytes.fromhex, bytes.fromhex, bytes.fromhex, bytes.fromhex),
+    *(bytes.fromhex, str, str, str, *(bytes.fromhex,) * 5),
 )
 """From the text of each column of a thread to its value."""
 
@@ -152,6 +154,20 @@ async def export_thread(db: Session, thread: str) -> ExportedThread | None:
     """All rows of a thread, as they are."""
     tables = {table: await db.rows(f"export_{table}", key_of(thread)) for table in COLUMNS}
     return ExportedThread(thread, tables) if is_thread(tables) else None
+
+
+async def find_request(db: Session, thread: str, key: str) -> StoredRequests | None:
+    """A request of a thread, or the digests of all where there is none of this key."""
+    tid = key_of(thread)
+    columns = await db.row("find_thread", tid)
+    if columns is None:
+        await check_no_orphan(db, thread)
+        return None
+    row, sums = thread_from(thread, columns)
+    found = await db.row("find_request", tid, key)
+    digests = [] if found else await db.rows("find_request_digests", tid)
+    request = request_from(found) if found else None
+    return StoredRequests(thread, row.origin, request, tuple(digest for (digest,) in digests), sums.requests)
 
 
 async def list_threads(

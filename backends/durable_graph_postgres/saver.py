@@ -23,6 +23,7 @@ from durable_graph.records import (
     SaveResult,
     StoredCheckpoint,
     StoredRecords,
+    StoredRequests,
     ThreadInfo,
     WritesBatch,
 )
@@ -116,6 +117,11 @@ class PostgresSaver:
         check_thread(thread)
         check_namespace(ns)
         return await self._read(lambda db: reading.load_records(db, thread, ns))
+
+    async def find_request(self, thread: str, key: str) -> StoredRequests | None:
+        """See `Checkpointer.find_request`."""
+        check_thread(thread)
+        return await self._read(lambda db: reading.find_request(db, thread, key), statements=3)
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""

@@ -20,6 +20,7 @@ from durable_graph.checkpointing.columns import (
     key_of,
     record_columns,
     record_from,
+    request_columns,
     thread_columns,
     thread_from,
     value_columns,
@@ -78,7 +79,9 @@ async def commit(db: Session, unit: CommitUnit) -> Wrote:
     await db.run_each("add_channel_row", rows)
     replaced, _ = await _record(db, tid, unit.thread, unit.records)
     writes, born = await _writes_after(db, unit, locked, row, replaced)
-    sums = Sums(writes, lines)
+    if unit.request is not None:
+        await db.run("add_request", *request_columns(tid, unit.request))
+    sums = Sums(writes, lines, locked.sums.requests if locked else EMPTY_STATE).with_request(unit.request)
     await _put_thread(db, unit.thread, before, row, sums)
     return Wrote(Committed(unit.version), LockedThread(row, sums, born))
 
@@ -93,11 +96,15 @@ async def save_writes(db: Session, batch: WritesBatch) -> Wrote:
         return Wrote(rules.answer_to_late_save(batch, locked.row, recorded), locked)
     replaced, stood = await _record(db, tid, batch.thread, batch.records)
     writes = rules.sum_with(locked.sums.writes, replaced, locked.born, locked.row.head)
-    row, sums = rules.thread_after_save(batch, locked.row, stood, bumped=bool(replaced)), locked.sums
-    if row != locked.row:
-        sums = Sums(writes, sums.lines)
+    is_bumped = rules.is_bumped(batch, locked.row, replaced)
+    row = rules.thread_after_save(batch, locked.row, stood, bumped=is_bumped)
+    sums = locked.sums._replace(writes=writes).with_request(batch.request)
+    if batch.request is not None:
+        await db.run("add_request", *request_columns(tid, batch.request))
+    if (row, sums) != (locked.row, locked.sums):
         await _put_thread(db, batch.thread, locked.row, row, sums)
-    return Wrote(Saved(row.wseq, bool(replaced), stood), LockedThread(row, sums, locked.born))
+    saved = Saved(row.wseq, is_bumped, stood, row.status == "cancelled")
+    return Wrote(saved, LockedThread(row, sums, locked.born))
 
 
 _OF_THREADS = ("branches", "checkpoints", "channel_rows", "tasks", "requests", "runs", "messages", "events")
@@ -161,8 +168,10 @@ async def copy_thread(db: Session, source: str, target: str) -> Wrote:
         await db.run(f"copy_{table}", key_of(source), key_of(target))
     grave = there.row if there else None
     row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
-    await _put_thread(db, target, grave, row, locked.sums)
-    return Wrote(None, LockedThread(row, locked.sums, locked.born))
+    # Requests were made of the source alone.
+    sums = locked.sums._replace(requests=EMPTY_STATE)
+    await _put_thread(db, target, grave, row, sums)
+    return Wrote(None, LockedThread(row, sums, locked.born))
 
 
 async def import_thread(db: Session, exported: ExportedThread) -> Wrote:
@@ -208,7 +217,7 @@ async def prune(db: Session, thread: str, keep_last: int, before: int | None) ->
     await db.run_each("drop_checkpoint", [(tid, *place) for place in gone])
     await db.run_each("drop_branch", [(tid, lo) for lo, *_ in lines if lo not in kept.lines])
     writes = rules.sum_without(locked.sums.writes, unneeded, locked.born, locked.row.head)
-    row, sums = pruning.thread_after_prune(locked.row, kept.floor), Sums(writes, locked.sums.lines)
+    row, sums = pruning.thread_after_prune(locked.row, kept.floor), locked.sums._replace(writes=writes)
     await _put_thread(db, thread, locked.row, row, sums)
     return Wrote(len(gone), LockedThread(row, sums, locked.born))
 

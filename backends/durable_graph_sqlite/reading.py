@@ -15,6 +15,7 @@ from durable_graph.checkpointing.columns import (
     key_of,
     orphaned,
     record_from,
+    request_from,
     thread_from,
     thread_info_from,
     value_from,
@@ -29,6 +30,7 @@ from durable_graph.records import (
     NestedRecord,
     StoredCheckpoint,
     StoredRecords,
+    StoredRequests,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
@@ -109,6 +111,19 @@ def export_thread(db: sqlite3.Connection, thread: str) -> ExportedThread | None:
     """All rows of a thread, as they are."""
     tables = {table: statements.rows(db, f"export_{table}", {"tid": key_of(thread)}) for table in COLUMNS}
     return ExportedThread(thread, tables) if is_thread(tables) else None
+
+
+def find_request(db: sqlite3.Connection, thread: str, key: str) -> StoredRequests | None:
+    """A request of a thread, or the digests of all where there is none of this key."""
+    sought = {"tid": key_of(thread)}
+    columns = statements.row(db, "find_thread", sought)
+    if columns is None:
+        check_no_orphan(db, thread)
+        return None
+    row, sums = thread_from(thread, columns)
+    found = statements.row(db, "find_request", {**sought, "key": key})
+    digests = () if found else tuple(digest for (digest,) in statements.rows(db, "find_request_digests", sought))
+    return StoredRequests(thread, row.origin, request_from(found) if found else None, digests, sums.requests)
 
 
 def list_threads(

@@ -22,6 +22,7 @@ from durable_graph.records import (
     SaveResult,
     StoredCheckpoint,
     StoredRecords,
+    StoredRequests,
     ThreadInfo,
     WritesBatch,
 )
@@ -83,6 +84,10 @@ class SqliteSaver:
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         """See `Checkpointer.load_records`."""
         return await self._read(lambda db: reading.load_records(db, thread, ns), thread)
+
+    async def find_request(self, thread: str, key: str) -> StoredRequests | None:
+        """See `Checkpointer.find_request`."""
+        return await self._read(lambda db: reading.find_request(db, thread, key), thread)
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""

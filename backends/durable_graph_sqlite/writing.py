@@ -16,6 +16,7 @@ from durable_graph.checkpointing.columns import (
     key_of,
     record_columns,
     record_from,
+    request_columns,
     thread_columns,
     thread_from,
     value_columns,
@@ -56,7 +57,11 @@ def commit(db: sqlite3.Connection, unit: CommitUnit) -> CommitResult:
     rows = [value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values]
     db.executemany(SQL["add_channel_row"], rows)
     replaced, _ = _record(db, tid, unit.thread, unit.records)
-    _put_thread(db, unit.thread, before, row, Sums(_writes_after(db, unit, locked, row, replaced), lines))
+    if unit.request is not None:
+        db.execute(SQL["add_request"], request_columns(tid, unit.request))
+    requests = locked.sums.requests if locked else EMPTY_STATE
+    sums = Sums(_writes_after(db, unit, locked, row, replaced), lines, requests).with_request(unit.request)
+    _put_thread(db, unit.thread, before, row, sums)
     return Committed(unit.version)
 
 
@@ -70,10 +75,14 @@ def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
         return rules.answer_to_late_save(batch, locked.row, recorded)
     replaced, stood = _record(db, tid, batch.thread, batch.records)
     writes = rules.sum_with(locked.sums.writes, replaced, locked.born, locked.row.head)
-    row = rules.thread_after_save(batch, locked.row, stood, bumped=bool(replaced))
-    if row != locked.row:
-        _put_thread(db, batch.thread, locked.row, row, Sums(writes, locked.sums.lines))
-    return Saved(row.wseq, bool(replaced), stood)
+    is_bumped = rules.is_bumped(batch, locked.row, replaced)
+    row = rules.thread_after_save(batch, locked.row, stood, bumped=is_bumped)
+    sums = locked.sums._replace(writes=writes).with_request(batch.request)
+    if batch.request is not None:
+        db.execute(SQL["add_request"], request_columns(tid, batch.request))
+    if (row, sums) != (locked.row, locked.sums):
+        _put_thread(db, batch.thread, locked.row, row, sums)
+    return Saved(row.wseq, is_bumped, stood, row.status == "cancelled")
 
 
 _OF_THREADS = ("branches", "checkpoints", "channel_rows", "tasks", "requests", "runs", "messages", "events")
@@ -133,7 +142,8 @@ def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
         db.execute(SQL[f"copy_{table}"], {"source": key_of(source), "target": key_of(target)})
     grave = there.row if there else None
     row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
-    _put_thread(db, target, grave, row, locked.sums)
+    # Requests were made of the source alone.
+    _put_thread(db, target, grave, row, locked.sums._replace(requests=EMPTY_STATE))
 
 
 def import_thread(db: sqlite3.Connection, exported: ExportedThread) -> None:
@@ -176,7 +186,7 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | Non
     db.executemany(SQL["drop_branch"], [(tid, lo) for lo, *_ in lines if lo not in kept.lines])
     writes = rules.sum_without(locked.sums.writes, unneeded, locked.born, locked.row.head)
     row = pruning.thread_after_prune(locked.row, kept.floor)
-    _put_thread(db, thread, locked.row, row, Sums(writes, locked.sums.lines))
+    _put_thread(db, thread, locked.row, row, locked.sums._replace(writes=writes))
     return len(gone)
 
 

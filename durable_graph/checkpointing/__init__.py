@@ -1,6 +1,6 @@
 """Where threads are kept: the protocol, a saver in memory, and the way from a URL to a saver."""
 
-from durable_graph.checkpointing.integrity import damaged, verify, verify_page, verify_records
+from durable_graph.checkpointing.integrity import damaged, verify, verify_page, verify_records, verify_request
 from durable_graph.checkpointing.memory import MemorySaver
 from durable_graph.checkpointing.opening import open_checkpointer
 from durable_graph.checkpointing.protocol import Checkpointer
@@ -30,4 +30,5 @@ __all__ = [
     "verify",
     "verify_page",
     "verify_records",
+    "verify_request",
 ]

@@ -32,6 +32,7 @@ from durable_graph.records import (
     SaveResult,
     StoredCheckpoint,
     StoredRecords,
+    StoredRequests,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
@@ -115,6 +116,8 @@ class MemorySaver:
             for value in new.values:
                 channels.setdefault(value.channel, Rows()).put(value.no, value)
         self._record_with(found, unit, row)
+        if unit.request is not None:
+            found.requests[unit.request.key] = unit.request
         return Committed(unit.version)
 
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
@@ -128,8 +131,21 @@ class MemorySaver:
             return rules.answer_to_late_save(batch, found.row, recorded)
         replaced, stood = self._record(found, batch.records)
         found.writes = rules.sum_with(found.writes, replaced, found.head_born(), found.row.head)
-        found.row = rules.thread_after_save(batch, found.row, stood, bumped=bool(replaced))
-        return Saved(found.row.wseq, bool(replaced), stood)
+        is_bumped = rules.is_bumped(batch, found.row, replaced)
+        found.row = rules.thread_after_save(batch, found.row, stood, bumped=is_bumped)
+        if batch.request is not None:
+            found.requests[batch.request.key] = batch.request
+        return Saved(found.row.wseq, is_bumped, stood, found.row.status == "cancelled")
+
+    async def find_request(self, thread: str, key: str) -> StoredRequests | None:
+        """See `Checkpointer.find_request`."""
+        self._binding.check()
+        found = self._threads.get(key_of(thread))
+        if found is None:
+            return None
+        request = found.requests.get(key)
+        digests = () if request else tuple(each.digest for each in found.requests.values())
+        return StoredRequests(thread, found.row.origin, request, digests, found.requests_digest)
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""

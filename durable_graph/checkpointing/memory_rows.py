@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from durable_graph.checkpointing import rules
-from durable_graph.checkpointing.digests import EMPTY_STATE
-from durable_graph.records import CheckpointRow, TaskRecord, ThreadRow, ValueRow
+from durable_graph.checkpointing.digests import EMPTY_STATE, add
+from durable_graph.records import CheckpointRow, RequestRow, TaskRecord, ThreadRow, ValueRow
 
 K = TypeVar("K", int, tuple[int, ...])
 R = TypeVar("R")
@@ -76,6 +76,11 @@ class StoredThread:
     checkpoints: dict[str, Numbered[CheckpointRow]] = field(default_factory=dict)
     values: dict[str, dict[str, Numbered[ValueRow]]] = field(default_factory=dict)
     records: dict[str, Records] = field(default_factory=dict)
+    requests: dict[str, RequestRow] = field(default_factory=dict)
+
+    @property
+    def requests_digest(self) -> bytes:
+        return add(EMPTY_STATE, *(request.digest for request in self.requests.values()))
 
     def copied(self, row: ThreadRow) -> "StoredThread":
         """The same rows under another thread's."""

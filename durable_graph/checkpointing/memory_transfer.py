@@ -10,6 +10,8 @@ from durable_graph.checkpointing.columns import (
     checkpoint_columns,
     record_columns,
     record_from,
+    request_columns,
+    request_from,
     thread_columns,
     thread_from,
     value_columns,
@@ -26,7 +28,8 @@ def exported_from(found: StoredThread) -> ExportedThread:
     row = found.row
     branches = {first: branch_digest(row.origin, first, parent) for first, parent in found.parents.items()}
     led = (branches[first] for first, _ in rules.lineage(found.parents, row.version))
-    columns = {**thread_columns(row, Sums(found.writes, add(EMPTY_STATE, *led)), row.thread), "run_seq": 0}
+    sums = Sums(found.writes, add(EMPTY_STATE, *led), found.requests_digest)
+    columns = {**thread_columns(row, sums, row.thread), "run_seq": 0}
     checkpoints = (each for rows in found.checkpoints.values() for each in rows.by_key.values())
     values = (
         (ns, each)
@@ -41,7 +44,7 @@ def exported_from(found: StoredThread) -> ExportedThread:
         "checkpoints": _without_key(checkpoint_columns(0, each) for each in checkpoints),
         "channel_rows": _without_key(value_columns(0, ns, each) for ns, each in values),
         "tasks": _without_key(record_columns(0, each) for each in records),
-        "requests": [],
+        "requests": _without_key(request_columns(0, each) for each in found.requests.values()),
     }
     return ExportedThread(row.thread, {table: sorted(rows, key=repr) for table, rows in tables.items()})
 
@@ -70,6 +73,7 @@ def stored_from(exported: ExportedThread) -> StoredThread:
         place = (each["channel"], each["number"], each["previous"], each["kind"])
         value = value_from(exported.thread, *place, each["value"], each["digest"])
         stored.values.setdefault(each["namespace"], {}).setdefault(value.channel, Rows()).put(value.no, value)
+    stored.requests = {row[0]: request_from(row) for row in exported.tables["requests"]}
     for each in _named(exported, "tasks"):
         names = ("namespace", "planned_at", "position", "rank", "revision", "commit_id", "value", "digest", "extra")
         record = record_from(exported.thread, tuple(each[name] for name in names))

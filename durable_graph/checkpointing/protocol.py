@@ -11,6 +11,7 @@ from durable_graph.records import (
     SaveResult,
     StoredCheckpoint,
     StoredRecords,
+    StoredRequests,
     ThreadInfo,
     WritesBatch,
 )
@@ -59,6 +60,13 @@ class Checkpointer(Protocol):
 
         The namespace need not have a checkpoint: a task's calls are recorded in one of their own. None if the thread
         never existed.
+        """
+        ...
+
+    async def find_request(self, thread: str, key: str) -> StoredRequests | None:
+        """The request that the thread took under a key, or the digests of all its requests. None without a thread.
+
+        `verify_request` tells a request that was never made from one whose row vanished.
         """
         ...
 

@@ -29,7 +29,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "threads": (
         *("thread_id", "incarnation", "origin", "graph", "graph_digest", "version", "head", "epoch", "writes_seq"),
         *("prunes", "oldest_kept", "run_seq", "status", "status_since", "created_at", "updated_at", "commit_id"),
-        *("next", "metadata", "error", "extra", "writes_digest", "branches_digest", "digest"),
+        *("next", "metadata", "error", "extra", "writes_digest", "branches_digest", "requests_digest", "digest"),
     ),
     "branches": ("first", "parent", "digest", "extra"),
     "checkpoints": (

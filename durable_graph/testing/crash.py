@@ -23,6 +23,7 @@ from durable_graph.records import (
     SaveResult,
     StoredCheckpoint,
     StoredRecords,
+    StoredRequests,
     ThreadInfo,
     WritesBatch,
 )
@@ -83,6 +84,9 @@ class CrashingSaver:
 
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         return await self._call("load_records", lambda: self.inner.load_records(thread, ns))
+
+    async def find_request(self, thread: str, key: str) -> StoredRequests | None:
+        return await self._call("find_request", lambda: self.inner.find_request(thread, key))
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         return await self._call("history", lambda: self.inner.history(thread, ns, before=before, limit=limit))

@@ -284,6 +284,30 @@ class DeletesTheTombstone(MemorySaver):
         return True
 
 
+class ForgetsRequests(MemorySaver):
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        return await super().commit(replace(unit, request=None))
+
+
+class AcceptsInAnyCase(MemorySaver):
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        answer = await super().commit(unit)
+        if unit.request is not None:
+            self._threads[key_of(unit.thread)].requests[unit.request.key] = unit.request
+        return answer
+
+
+class CopiesRequests(MemorySaver):
+    async def copy_thread(self, source: str, target: str) -> None:
+        await super().copy_thread(source, target)
+        self._threads[key_of(target)].requests = self._threads[key_of(source)].requests
+
+
+class StaysCancelled(MemorySaver):
+    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        return await super().save_writes(replace(batch, status=None if batch.status == "running" else batch.status))
+
+
 class PurgesNothing(MemorySaver):
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         return await super().delete_thread(thread, seen=seen)

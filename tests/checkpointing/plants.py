@@ -131,6 +131,21 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("thread_after_save", lambda right, *given, **named: replace(right(*given, **named), error=None)),
     ),
     "a_deleted_thread_leaves_a_tombstone": (made(planted.DeletesTheTombstone),),
+    "a_request_is_found_by_its_key": (made(planted.ForgetsRequests),),
+    "a_request_is_accepted_with_its_commit_or_not_at_all": (made(planted.AcceptsInAnyCase),),
+    "a_copy_has_no_requests_and_a_deletion_removes_them": (made(planted.CopiesRequests),),
+    "a_cancelled_thread_stops_its_run_at_the_next_call": (
+        ruled("is_bumped", lambda right, batch, thread, replaced: bool(tuple(replaced))),
+        ruled(
+            "thread_after_save",
+            lambda right, batch, *given, **named: (
+                right(batch, *given, **named)
+                if batch.status != "failed"
+                else replace(right(batch, *given, **named), status="failed")
+            ),
+        ),
+    ),
+    "a_cancelled_thread_is_reopened_or_begins_again_with_a_commit": (made(planted.StaysCancelled),),
     "a_purged_thread_leaves_nothing": (made(planted.PurgesNothing),),
     "what_a_deletion_left_is_forgotten_after_a_time": (
         made(planted.ForgetsAtOnce),

@@ -55,11 +55,11 @@ WITH RECURSIVE
      WHERE w.previous BETWEEN 1 AND w.number - 1)
 SELECT 0 AS arm, NULL AS text, NULL::bigint AS i1, NULL::bigint AS i2, NULL::bigint AS i3, NULL::bigint AS i4,
        NULL::bytea AS b1, NULL::bytea AS b2, NULL::bytea AS b3, NULL::bytea AS b4, NULL::bytea AS b5,
-       ARRAY[thread_id, incarnation::text, encode(origin, 'hex'), graph, encode(graph_digest, 'hex'), version::text,
-             head::text, epoch::text, writes_seq::text, prunes::text, oldest_kept::text, status, status_since::text,
-             created_at::text, updated_at::text, encode(commit_id, 'hex'), next, metadata, error,
-             encode(extra, 'hex'), encode(writes_digest, 'hex'), encode(branches_digest, 'hex'), encode(requests_digest, 'hex'), encode(digest,
-               'hex')] AS thread
+       ARRAY[thread_id, incarnation::text, encode(origin, 'hex'), graph, encode(graph_digest, 'hex'),
+             version::text, head::text, epoch::text, writes_seq::text, prunes::text, oldest_kept::text, status,
+             status_since::text, created_at::text, updated_at::text, encode(commit_id, 'hex'), next, metadata,
+             error, encode(extra, 'hex'), encode(writes_digest, 'hex'), encode(branches_digest, 'hex'),
+             encode(requests_digest, 'hex'), encode(digest, 'hex')] AS thread
   FROM t
 UNION ALL
 SELECT 1, namespace, number, parent, planned_at, made_at, commit_id, header, state_digest, digest, extra, NULL

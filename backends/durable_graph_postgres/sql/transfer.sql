@@ -9,9 +9,10 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
 -- name: import_threads
 INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
                               writes_seq, prunes, oldest_kept, run_seq, status, status_since, created_at, updated_at,
-                              commit_id, next, metadata, error, extra, writes_digest, branches_digest, requests_digest, digest)
+                              commit_id, next, metadata, error, extra, writes_digest, branches_digest,
+                              requests_digest, digest)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-        $25);
+        $25, $26);
 
 -- name: export_branches
 SELECT first, parent, digest, extra

@@ -1,6 +1,6 @@
 -- name: apply
--- Everything of many threads' next moves, each applied whole or not at all. A thread comes once. $1-$26 have a column of
--- the threads each: what its row becomes, and the digest and the epoch that it has to have before (NULL: there is no
+-- Everything of many threads' next moves, each applied whole or not at all. A thread comes once. $1-$27 have a column
+-- of the threads each: what its row becomes, and the digest and the epoch that it has to have before (NULL: there is no
 -- row yet). What follows are the rows of branches, checkpoints, values and task records.
 -- Threads are locked in the order of their keys, so that two of these never wait for each other. Only the locked row is
 -- seen as it is after a wait, everything else as it was before: so the digest, which covers all of that row but the
@@ -11,14 +11,15 @@ WITH
                          $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[],
                          $14::bigint[], $15::bigint[], $16::bigint[], $17::bytea[], $18::text[], $19::text[],
                          $20::text[], $21::bytea[], $22::bytea[], $23::bytea[], $24::bytea[], $25::bytea[],
-                         $26::bigint[])
+                         $26::bytea[], $27::bigint[])
       AS r (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
             oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
             writes_digest, branches_digest, requests_digest, digest, before, before_epoch)),
   begun AS (
     INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head,
                                  epoch, writes_seq, prunes, oldest_kept, status, status_since, created_at, updated_at,
-                                 commit_id, next, metadata, error, extra, writes_digest, branches_digest, requests_digest, digest)
+                                 commit_id, next, metadata, error, extra, writes_digest, branches_digest,
+                                 requests_digest, digest)
     SELECT thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
            oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
            writes_digest, branches_digest, requests_digest, digest
@@ -34,35 +35,36 @@ WITH
            writes_seq = r.writes_seq, prunes = r.prunes, oldest_kept = r.oldest_kept, status = r.status,
            status_since = r.status_since, created_at = r.created_at, updated_at = r.updated_at,
            commit_id = r.commit_id, next = r.next, metadata = r.metadata, error = r.error, extra = r.extra,
-           writes_digest = r.writes_digest, branches_digest = r.branches_digest, requests_digest, digest = r.digest
+           writes_digest = r.writes_digest, branches_digest = r.branches_digest, requests_digest = r.requests_digest,
+           digest = r.digest
       FROM req r JOIN locked l USING (thread_key)
      WHERE t.thread_key = r.thread_key AND l.digest = r.before AND l.epoch = r.before_epoch RETURNING t.thread_key),
   done AS MATERIALIZED (SELECT thread_key FROM swapped UNION ALL SELECT thread_key FROM begun),
   new_branches AS (
     INSERT INTO {schema}.branches (thread_key, first, parent, digest, extra)
-    SELECT x.* FROM unnest($27::bigint[], $28::bigint[], $29::bigint[], $30::bytea[], $31::bytea[])
+    SELECT x.* FROM unnest($28::bigint[], $29::bigint[], $30::bigint[], $31::bytea[], $32::bytea[])
         AS x (thread_key, first, parent, digest, extra)
       JOIN done USING (thread_key)),
   new_checkpoints AS (
     INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
-      state_digest,
+                                      state_digest,
                             digest, extra, header)
-    SELECT x.* FROM unnest($32::bigint[], $33::text[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[],
-                           $38::bytea[], $39::bytea[], $40::bytea[], $41::bytea[], $42::bytea[])
+    SELECT x.* FROM unnest($33::bigint[], $34::text[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[],
+                           $39::bytea[], $40::bytea[], $41::bytea[], $42::bytea[], $43::bytea[])
         AS x (thread_key, namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest, extra,
               header)
       JOIN done USING (thread_key)),
   new_values AS (
     INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
-    SELECT x.* FROM unnest($43::bigint[], $44::text[], $45::text[], $46::bigint[], $47::bigint[], $48::smallint[],
-                           $49::bytea[], $50::bytea[])
+    SELECT x.* FROM unnest($44::bigint[], $45::text[], $46::text[], $47::bigint[], $48::bigint[], $49::smallint[],
+                           $50::bytea[], $51::bytea[])
         AS x (thread_key, namespace, channel, number, previous, kind, digest, value)
       JOIN done USING (thread_key)),
   new_records AS (
-    INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest,
-      extra, value)
-    SELECT x.* FROM unnest($51::bigint[], $52::text[], $53::bigint[], $54::bigint[], $55::smallint[], $56::bigint[],
-                           $57::bytea[], $58::bytea[], $59::bytea[], $60::bytea[])
+    INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra,
+                                value)
+    SELECT x.* FROM unnest($52::bigint[], $53::text[], $54::bigint[], $55::bigint[], $56::smallint[], $57::bigint[],
+                           $58::bytea[], $59::bytea[], $60::bytea[], $61::bytea[])
         AS x (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value)
       JOIN done USING (thread_key))
 SELECT thread_key FROM done;
@@ -104,16 +106,17 @@ SELECT planned_at FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace 
 -- name: add_thread
 INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
                                writes_seq, prunes, oldest_kept, status, status_since, created_at, updated_at,
-                               commit_id, next, metadata, error, extra, writes_digest, branches_digest, requests_digest, digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-  $24);
+                               commit_id, next, metadata, error, extra, writes_digest, branches_digest,
+                               requests_digest, digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+        $25);
 
 -- name: change_thread
 UPDATE {schema}.threads
    SET thread_id = $2, incarnation = $3, origin = $4, graph = $5, graph_digest = $6, version = $7, head = $8,
        epoch = $9, writes_seq = $10, prunes = $11, oldest_kept = $12, status = $13, status_since = $14,
        created_at = $15, updated_at = $16, commit_id = $17, next = $18, metadata = $19, error = $20, extra = $21,
-       writes_digest = $22, branches_digest = $23, digest = $24
+       writes_digest = $22, branches_digest = $23, requests_digest = $24, digest = $25
  WHERE thread_key = $1;
 
 -- name: find_commit_id
@@ -177,3 +180,7 @@ WITH RECURSIVE seg (first, hi, parent) AS (
 SELECT coalesce(max(m.number), 0) FROM seg s CROSS JOIN LATERAL (
   SELECT number FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = '' AND number BETWEEN s.first AND s.hi
    ORDER BY number DESC LIMIT 1) m;
+
+-- name: add_request
+INSERT INTO {schema}.requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);

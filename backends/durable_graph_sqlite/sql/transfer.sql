@@ -10,7 +10,7 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
 INSERT INTO threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
                      writes_seq, prunes, oldest_kept, run_seq, status, status_since, created_at, updated_at,
                      commit_id, next, metadata, error, extra, writes_digest, branches_digest, requests_digest, digest)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: export_branches
 SELECT first, parent, digest, extra

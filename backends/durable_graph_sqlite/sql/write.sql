@@ -1,8 +1,10 @@
 -- name: lock_thread
--- The thread, and how far back the plan of its head goes. The transaction has begun as a writing one: nobody else writes.
+-- The thread, and how far back the plan of its head goes. The transaction has begun as a writing one: nobody else
+-- writes.
 SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
-       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest, coalesce(c.planned_at, 0)
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
+       coalesce(c.planned_at, 0)
   FROM threads t LEFT JOIN checkpoints c ON c.thread_key = t.thread_key AND c.namespace = '' AND c.number = t.head
  WHERE t.thread_key = :tid;
 
@@ -20,7 +22,8 @@ UPDATE threads
    SET incarnation = :incarnation, origin = :origin, graph = :graph, graph_digest = :graph_digest, version = :version,
        head = :head, epoch = :epoch, writes_seq = :writes_seq, prunes = :prunes, oldest_kept = :oldest_kept,
        created_at = :created_at, updated_at = :updated_at, commit_id = :commit_id, next = :next, metadata = :metadata,
-       error = :error, extra = :extra, writes_digest = :writes_digest, branches_digest = :branches_digest, requests_digest = :requests_digest, :requests_digest,
+       error = :error, extra = :extra, writes_digest = :writes_digest, branches_digest = :branches_digest,
+       requests_digest = :requests_digest,
        digest = :digest
  WHERE thread_key = :thread_key;
 
@@ -87,3 +90,7 @@ SELECT CASE WHEN EXISTS (SELECT 1 FROM checkpoints WHERE thread_key = :tid) THEN
             WHEN EXISTS (SELECT 1 FROM channel_rows WHERE thread_key = :tid) THEN 'values'
             WHEN EXISTS (SELECT 1 FROM tasks WHERE thread_key = :tid) THEN 'task records'
             WHEN EXISTS (SELECT 1 FROM branches WHERE thread_key = :tid) THEN 'branches' END;
+
+-- name: add_request
+INSERT INTO requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);

@@ -14,6 +14,7 @@ from durable_graph.testing.conformance.damage import DamageClauses
 from durable_graph.testing.conformance.namespace_upkeep import NamespaceUpkeepClauses
 from durable_graph.testing.conformance.namespaces import NamespaceClauses
 from durable_graph.testing.conformance.reads import ReadClauses
+from durable_graph.testing.conformance.requests import RequestClauses
 from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, StoredRow
 from durable_graph.testing.conformance.task_records import TaskRecordClauses
 from durable_graph.testing.conformance.upkeep import UpkeepClauses
@@ -24,6 +25,7 @@ class CheckpointerConformance(
     TaskRecordClauses,
     AnswerClauses,
     ReadClauses,
+    RequestClauses,
     UpkeepClauses,
     NamespaceClauses,
     NamespaceUpkeepClauses,
