@@ -29,16 +29,20 @@ class UnstorableNameError(DurableGraphError, ValueError):
 
 
 class ValueTooLargeError(DurableGraphError, ValueError):
-    """A value over the checkpointer's size limit. Sizes are in bytes, encoded."""
+    """A value over the checkpointer's size limit. Sizes are in bytes, encoded.
 
-    def __init__(self, *, channel: str, size: int, limit: int) -> None:
+    `is_stored` tells a value that is in the store already, and that was not read, from one that was to be written.
+    """
+
+    def __init__(self, *, channel: str, size: int, limit: int, is_stored: bool = False) -> None:
         self.channel = channel
         self.size = size
         self.limit = limit
-        super().__init__(
-            f"the value for {channel} takes {size} bytes and the limit is {limit}; "
-            f"store it elsewhere and keep a reference in the state, or raise the checkpointer's max_value_bytes"
-        )
+        self.is_stored = is_stored
+        remedy = "store it elsewhere and keep a reference in the state, or raise the checkpointer's max_value_bytes"
+        if is_stored:
+            remedy = "it was not read: open the checkpointer with a max_value_bytes of at least its size"
+        super().__init__(f"the value for {channel} takes {size} bytes and the limit is {limit}; {remedy}")
 
 
 class DecodeError(DurableGraphError, ValueError):
