@@ -9,6 +9,7 @@ from typing import Any, get_origin
 
 from durable_graph.channels.channel import MISSING, Channel
 from durable_graph.channels.empty import concrete_type, empty_value
+from durable_graph.channels.merging import Merging
 
 # Numbers are left out: their value is as short as a write to them, and read without a chain of rows.
 _STORED_AS_UPDATES: dict[Callable[[Any, Any], Any], frozenset[type]] = {
@@ -28,6 +29,9 @@ _AT_ONCE: dict[type, Callable[[Any, Sequence[Any]], Any]] = {
     set: lambda value, updates: value.union(*updates),
     frozenset: lambda value, updates: value.union(*updates),
 }
+
+# The same operators in place, for values that are merged in pieces. Text and tuples cannot grow: they are joined once.
+_GROWN: dict[type, Callable[[Any, Any], Any]] = {list: operator.iadd, dict: operator.ior, set: operator.ior}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,31 @@ class Accumulated(Channel):
         for update in updates:
             value = update if value is MISSING else self.operation(value, update)
         return value
+
+    def merging(self, current: Any) -> Merging:
+        grow = _GROWN.get(type(current))
+        # No super(): slots make another class of this one.
+        return Channel.merging(self, current) if grow is None else _Grown(self, current, grow)
+
+
+class _Grown:
+    """A value of a class that can grow in place, as long as updates of exactly this class are added to it."""
+
+    def __init__(self, rule: Accumulated, current: Any, grow: Callable[[Any, Any], Any]) -> None:
+        self._rule = rule
+        self._grow = grow
+        self._kind = type(current)
+        self._value = current.copy()
+
+    def add(self, updates: Sequence[Any]) -> None:
+        if set(map(type, updates)) == {self._kind}:
+            self._value = functools.reduce(self._grow, updates, self._value)
+        else:
+            self._value = self._rule.merge(self._value, updates)
+            self._kind = type(self._value)
+
+    def value(self) -> Any:
+        return self._value
 
 
 def is_stored_as_updates(declared: Any, reducer: Callable[[Any, Any], Any]) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Self
 
+from durable_graph.channels.merging import Merging
+
 
 class Missing(Enum):
     """The value of a channel that has none."""
@@ -94,6 +96,25 @@ class Channel(ABC):
     @abstractmethod
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         """The value after one superstep's writes, in task order. `current` may be MISSING and is left as it is."""
+
+    def merging(self, current: Any) -> Merging:
+        """`merge` for updates that come in pieces, of which none costs more than its own updates do."""
+        return _Collected(self, current)
+
+
+class _Collected:
+    """All updates, merged at the end."""
+
+    def __init__(self, rule: Channel, current: Any) -> None:
+        self._rule = rule
+        self._current = current
+        self._updates: list[Any] = []
+
+    def add(self, updates: Sequence[Any]) -> None:
+        self._updates.extend(updates)
+
+    def value(self) -> Any:
+        return self._rule.merge(self._current, self._updates)
 
 
 class Declarable(Channel):

@@ -13,6 +13,7 @@ import msgspec
 
 from durable_graph.channels.channel import MISSING, Channel, NewId, UpdateRefused
 from durable_graph.channels.empty import concrete_type
+from durable_graph.channels.merging import Merging
 
 REMOVE_ALL_MESSAGES: Final = "__remove_all__"
 """The id of a `RemoveMessage` that removes every message before it."""
@@ -86,35 +87,55 @@ class Messages(Channel):
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         return _merged([] if current is MISSING else current, updates, is_strict=False)
 
+    def merging(self, current: Any) -> Merging:
+        return _Merged([] if current is MISSING else current)
+
 
 def can_hold_messages(declared: Any) -> bool:
     """Whether `add_messages` can be the reducer of this type."""
     return declared is Any or concrete_type(declared) is list
 
 
+class _Merged:
+    """Messages, with updates merged into a list of its own."""
+
+    def __init__(self, current: Sequence[Any]) -> None:
+        self._messages: list[Any] = list(current)
+        self._places = _places(self._messages)
+        self._has_holes = False
+
+    def add(self, updates: Iterable[Any], *, is_strict: bool = False) -> None:
+        messages, places = self._messages, self._places
+        for message in (message for update in updates for message in _listed(update)):
+            id_ = id_of(message)
+            if not _is_removal(message):
+                place = places.get(id_) if id_ is not None else None
+                if place is not None:
+                    messages[place] = message
+                    continue
+                if id_ is not None:
+                    places[id_] = len(messages)
+                messages.append(message)
+            elif id_ == REMOVE_ALL_MESSAGES:
+                messages.clear()
+                places.clear()
+                self._has_holes = False
+            elif id_ in places:
+                messages[places.pop(id_)] = MISSING
+                self._has_holes = True
+            elif is_strict:
+                why = f"there is no message with the id {id_!r} to remove"
+                raise UpdateRefused(why)
+
+    def value(self) -> list[Any]:
+        messages = self._messages
+        return [message for message in messages if message is not MISSING] if self._has_holes else messages
+
+
 def _merged(current: Sequence[Any], updates: Iterable[Any], *, is_strict: bool) -> list[Any]:
-    messages: list[Any] = list(current)
-    places = _places(messages)
-    has_holes = False
-    for message in (message for update in updates for message in _listed(update)):
-        id_ = id_of(message)
-        if not _is_removal(message):
-            place = places.get(id_) if id_ is not None else None
-            if place is not None:
-                messages[place] = message
-                continue
-            if id_ is not None:
-                places[id_] = len(messages)
-            messages.append(message)
-        elif id_ == REMOVE_ALL_MESSAGES:
-            messages, places, has_holes = [], {}, False
-        elif id_ in places:
-            messages[places.pop(id_)] = MISSING
-            has_holes = True
-        elif is_strict:
-            why = f"there is no message with the id {id_!r} to remove"
-            raise UpdateRefused(why)
-    return [message for message in messages if message is not MISSING] if has_holes else messages
+    merging = _Merged(current)
+    merging.add(updates, is_strict=is_strict)
+    return merging.value()
 
 
 def _places(messages: Sequence[Any]) -> dict[Any, int]:

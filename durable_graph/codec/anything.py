@@ -28,6 +28,8 @@ class AnyPlan(Plan):
 
     plain = True
     direct = _SCALARS
+    # Without bytes: msgspec takes one text-like type in a union.
+    native_if_flat = None | bool | int | float | str
 
     def __init__(self, registry: Registry) -> None:
         super().__init__(frozenset(), frozenset())

@@ -1,6 +1,6 @@
 """The codec that a graph is compiled with, and the one of each declared type."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import MsgspecError
@@ -9,8 +9,10 @@ from msgspec.msgpack import Decoder
 from durable_graph.codec.compiler import Compiler
 from durable_graph.codec.plan import EVERYTHING, SHORTCUTS, Plan, Refusal, TooDeep
 from durable_graph.codec.registry import UnstorableType
-from durable_graph.codec.wire import MAX_DEPTH, VERSION, pack, read
+from durable_graph.codec.wire import MAX_DEPTH, VERSION, pack, read, read_body
 from durable_graph.errors import DecodeError, UnstorableTypeError, UnstorableValueError
+
+_VERSIONS = set(VERSION)
 
 
 class Codec:
@@ -54,13 +56,16 @@ class TypeCodec:
     in every process, where equal means: also of equal types and order (`1` and `True` are not, nor `0.0` and `-0.0`).
     """
 
-    __slots__ = ("_native", "_plan", "declared", "where")
+    __slots__ = ("_native", "_native_if_flat", "_plan", "declared", "where")
 
     def __init__(self, declared: Any, where: str, plan: Plan) -> None:
         self.declared: Any = declared
         self.where: str = where
         self._plan = plan
         self._native: Decoder[Any] | None = Decoder(plan.native) if plan.native is not None else None
+        self._native_if_flat: Decoder[Any] | None = (
+            Decoder(plan.native_if_flat) if plan.native_if_flat is not None else None
+        )
 
     def encode(self, value: Any) -> bytes:
         """The bytes of a value. Raises `UnstorableValueError`, with the path to the part that would not come back."""
@@ -82,6 +87,34 @@ class TypeCodec:
         except Exception as error:
             # The bytes may be anything, and so may what the user's classes do with their parts.
             raise DecodeError(self.where, f"{error}" or type(error).__name__) from error
+
+    def decode_all(self, datas: Sequence[bytes]) -> list[Any]:
+        """The values of many, as `decode` gives them, looked at together where that is faster.
+
+        Raises `DecodeError` for the first that cannot be read.
+        """
+        if len(datas) > 1 and all(datas) and {data[0] for data in datas} == _VERSIONS:
+            bodies = [data[1:] for data in datas]
+            for read_all in (self._read_native, self._read_plain):
+                try:
+                    values = read_all(bodies)
+                except (MsgspecError, UnicodeDecodeError, RecursionError):
+                    # Perhaps damaged, perhaps values that this way does not know: another one, or one by one.
+                    continue
+                if values is not None:
+                    return values
+        return [self.decode(data) for data in datas]
+
+    def _read_native(self, bodies: list[bytes]) -> list[Any] | None:
+        native = self._native or self._native_if_flat
+        return None if native is None else list(map(native.decode, bodies))
+
+    def _read_plain(self, bodies: list[bytes]) -> list[Any] | None:
+        # What the type's own decoder refuses is not plain either.
+        if not self._plan.plain or self._native is not None:
+            return None
+        wires = list(map(read_body, bodies))
+        return wires if self._plan.is_plain(wires, MAX_DEPTH) else None
 
     def _read(self, data: bytes) -> Any:
         if self._native is not None and data[:1] == VERSION:

@@ -36,6 +36,8 @@ class DictPlan(Plan):
         self.plain: bool = key.plain and item.plain and PLAIN_KEYS.issuperset(key.kinds)
         if self.plain and key.native is not None and item.native is not None:
             self.native: Any = dict[key.native, item.native]  # type: ignore[name-defined]  # built at run time
+        if self.plain and key.native is not None and item.native_if_flat is not None:
+            self.native_if_flat: Any = dict[key.native, item.native_if_flat]  # type: ignore[name-defined]  # built at run time
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         dicts = list(batch)

@@ -88,6 +88,9 @@ class Plan(ABC):
     native: Any = None
     """The type with which msgspec decodes the same wire form and checks it as strictly, if there is one."""
 
+    native_if_flat: Any = None
+    """The same for those of its values whose open parts are scalars; msgspec refuses the others."""
+
     def __init__(self, kinds: frozenset[type], keys: frozenset[Key]) -> None:
         self.kinds = kinds
         self.keys = keys

@@ -18,6 +18,8 @@ class ListPlan(Plan):
         self._item = item
         self.plain: bool = item.plain
         self.native: Any = list[item.native] if item.native is not None else None  # type: ignore[name-defined]  # built at run time
+        if item.native_if_flat is not None:
+            self.native_if_flat: Any = list[item.native_if_flat]  # type: ignore[name-defined]  # built at run time
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         lists = list(batch)

@@ -55,6 +55,8 @@ PLAIN_KEYS: Final = frozenset({str, int, float, bool, type(None), bytes})
 _encoder = Encoder()
 _decoder = Decoder()
 pack: Callable[[Any], bytes] = _encoder.encode
+read_body: Callable[[bytes], Any] = _decoder.decode
+"""The wire form in bytes without their version. Raises as msgspec does."""
 
 
 def read(data: bytes) -> Any:

@@ -45,6 +45,10 @@ _WRITES: st.SearchStrategy[tuple[Channel, list[Any]]] = st.sampled_from(_RULES).
 )
 
 
+class Counted(list[int]):
+    """A class of the user's."""
+
+
 def one_by_one(rule: Channel, current: Any, updates: list[Any]) -> Any:
     for update in updates:
         current = rule.merge(current, [update])
@@ -59,6 +63,39 @@ def test_supersteps_may_be_cut_anywhere(case: tuple[Channel, list[Any]], cut: in
 
     assert rule.merge(rule.merge(rule.initial(), updates[:cut]), updates[cut:]) == at_once
     assert one_by_one(rule, rule.initial(), updates) == at_once
+
+
+@settings(deadline=None)
+@given(_WRITES, st.lists(st.integers(0, 5), max_size=3).map(sorted))
+def test_merging_in_pieces_gives_what_merging_at_once_gives(case: tuple[Channel, list[Any]], cuts: list[int]) -> None:
+    rule, updates = case
+    current = rule.merge(rule.initial(), updates)
+    before = copy.deepcopy((current, updates))
+    at_once = rule.merge(current, updates)
+
+    merging = rule.merging(current)
+    for start, end in zip([0, *cuts], [*cuts, None], strict=True):
+        merging.add(updates[start:end])
+    in_pieces = merging.value()
+
+    assert in_pieces == at_once
+    assert type(in_pieces) is type(at_once)
+    assert (current, updates) == before
+
+
+def test_updates_of_another_class_merge_in_pieces_as_they_do_at_once() -> None:
+    rule = Accumulated(list[int], operator.add)
+    updates = [[1], Counted([2]), [3]]
+
+    merging = rule.merging(Counted([0]))
+    for update in updates:
+        merging.add([update])
+    grown = rule.merging([0])
+    grown.add([[1]])
+
+    assert merging.value() == rule.merge(Counted([0]), updates) == [0, 1, 2, 3]
+    with pytest.raises(TypeError, match="concatenate"):
+        grown.add([(2,)])
 
 
 @settings(deadline=None)

@@ -19,6 +19,7 @@ from msgspec.msgpack import Ext, encode
 
 from durable_graph.codec import Codec, TypeCodec
 from durable_graph.errors import DecodeError
+from tests.codec.identical import identical
 from tests.codec.samples import CLASSES, Bits, Color, Message, Options, Permission, Point, Profile, Tree, anything
 
 CODEC = Codec(CLASSES)
@@ -32,11 +33,16 @@ DECLARED: tuple[Any, ...] = (
     *(Any, int, str, list[int], dict[str, Any], list[Message], Options, Tree, Point, Profile, Color, Permission),
     *(set[str], tuple[int, str], Message | Tree | None, list[Message] | list[Tree], dict[tuple[int, int], Decimal]),
 )
+ANYTHING = codec(Any)
 CODECS = [codec(declared) for declared in DECLARED]
 
 
 def wire(value: Any) -> bytes:
     return b"\x01" + encode(value)
+
+
+def wire_of(value: Any) -> bytes:
+    return ANYTHING.encode(value)
 
 
 @given(st.sampled_from(CODECS), st.binary(max_size=60))
@@ -226,3 +232,25 @@ def test_a_small_input_does_not_take_much_memory() -> None:
     finally:
         tracemalloc.stop()
     assert most < 4 * 1024 * 1024
+
+
+@given(st.sampled_from(CODECS), st.lists(st.one_of(st.binary(max_size=20), anything.map(wire_of)), max_size=4))
+@settings(max_examples=400, deadline=None)
+def test_many_bytes_are_read_as_each_of_them_is(made: TypeCodec, datas: list[bytes]) -> None:
+    one_by_one: list[Any] | None = None
+    with contextlib.suppress(DecodeError):
+        one_by_one = [made.decode(data) for data in datas]
+
+    if one_by_one is None:
+        with pytest.raises(DecodeError):
+            made.decode_all(datas)
+    else:
+        assert identical(made.decode_all(datas), one_by_one)
+
+
+@pytest.mark.parametrize("kind", [list[dict[str, Any]], list[Any], list[str]])
+def test_a_value_that_is_cut_short_does_not_take_from_the_next_one(kind: Any) -> None:
+    cut, rest = b"\x01\x92\xa1a", b"\x01\xa1b"
+
+    with pytest.raises(DecodeError):
+        codec(kind).decode_all([cut, rest])

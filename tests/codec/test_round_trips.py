@@ -325,3 +325,26 @@ def test_a_value_of_the_greatest_depth_can_be_read_again() -> None:
     for _ in range(126):
         value = Box(value)
     assert comes_back(Any, value)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_many_values_are_read_as_each_of_them_is(data: st.DataObject) -> None:
+    declared = data.draw(
+        st.sampled_from([Any, list[Any], list[dict[str, Any]], list[str], dict[str, int], list[Point]])
+    )
+    codec = CODEC.of(declared, where="channel 'x'")
+    strategies = {
+        Any: anything,
+        list[Any]: st.lists(anything, max_size=3),
+        list[dict[str, Any]]: st.lists(st.dictionaries(texts, anything, max_size=3), max_size=2),
+        list[str]: st.lists(texts, max_size=3),
+        dict[str, int]: st.dictionaries(texts, ints, max_size=3),
+        list[Point]: st.lists(points, max_size=3),
+    }
+    values = data.draw(st.lists(strategies[declared], max_size=6))
+
+    read = codec.decode_all([codec.encode(value) for value in values])
+
+    assert len(read) == len(values)
+    assert all(identical(one, other) for one, other in zip(read, values, strict=True))
