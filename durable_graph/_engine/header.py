@@ -21,9 +21,13 @@ from durable_graph._engine.task import (
     Unreadable,
     Write,
 )
-from durable_graph.errors import DecodeError
+from durable_graph.checkpointing.pieces import Pace, Pieces
+from durable_graph.errors import DecodeError, ValueTooLargeError
 from durable_graph.graph import Interrupt, Topology
 from durable_graph.records import Rank
+
+RECORD_COST = 256
+"""What decoding a record costs beside its bytes, as a number of bytes."""
 
 Metadata = dict[str, str | int | float | bool | None]
 
@@ -88,6 +92,10 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     retry_at: int | None = None
 
 
+_HEADER = "a checkpoint's header"
+BEYOND = 1 << 62
+"""No count comes near it, and no arithmetic on numbers below it leaves 64 bits."""
+
 _encoder = msgspec.msgpack.Encoder()
 _header_decoder = msgspec.msgpack.Decoder(Header)
 _record_decoder = msgspec.msgpack.Decoder(Recorded)
@@ -98,8 +106,10 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode_header(data: bytes) -> Header:
-    """Raises `DecodeError`. The digest was checked before: this is a header that another version wrote."""
-    header: Header = _decoded(_header_decoder, data, "a checkpoint's header")
+    """Raises `DecodeError`. The digest was checked before: this is a header that another version wrote, or forged."""
+    header: Header = _decoded(_header_decoder, data, _HEADER)
+    if not -1 <= header.step < BEYOND:
+        raise DecodeError(_HEADER, f"{header.step} is the number of no superstep")
     return header
 
 
@@ -107,11 +117,23 @@ def encode_plan(plan: tuple[Task, ...], no: int) -> tuple[PlanEntry, ...]:
     return tuple(PlanEntry(task.node, no - task.born, task.ord, _data(task.argument), task.limits) for task in plan)
 
 
-def decode_plan(topology: Topology, entries: tuple[PlanEntry, ...], no: int) -> tuple[Task, ...]:
-    return tuple(
-        Task(entry.node, no - entry.ago, entry.ord, _argument(topology, entry.argument), entry.limits)
-        for entry in entries
-    )
+def decode_plan(
+    topology: Topology, entries: tuple[PlanEntry, ...], no: int, max_value_bytes: int
+) -> Pieces[tuple[Task, ...]]:
+    """Raises `DecodeError`, and `ValueTooLargeError` for an argument above the limit."""
+    pace = Pace()
+    plan: list[Task] = []
+    for entry in entries:
+        size = len(entry.argument or b"")
+        if size > max_value_bytes:
+            raise ValueTooLargeError(channel="the argument of a Send", size=size, limit=max_value_bytes, is_stored=True)
+        if not (0 <= entry.ago < no and 0 <= entry.ord < BEYOND):
+            raise DecodeError(_HEADER, f"task {entry.ord} of {entry.ago} checkpoints before {no} is none")
+        argument = _argument(topology, entry.argument)
+        plan.append(Task(entry.node, no - entry.ago, entry.ord, argument, entry.limits))
+        if pace.is_due(RECORD_COST + size):
+            yield
+    return tuple(plan)
 
 
 def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
@@ -167,6 +189,20 @@ def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, dat
             return Failed(task, attempt, error or "", record.tries, record.retry_at, answers, revision)
 
 
+def check_parts(data: bytes, max_value_bytes: int) -> None:
+    """Raises `ValueTooLargeError` if a value inside a task's record is above the limit, `DecodeError` for no record."""
+    record = _record(data)
+    parts = [
+        *((f"channel {write.channel!r}", write.value) for write in record.writes),
+        *(("the argument of a Send", route.argument or b"") for route in record.routes),
+        *(("the value of an interrupt", value) for _, value in record.asks),
+        *(("the answer to an interrupt", value) for _, value in record.answers),
+    ]
+    for where, value in parts:
+        if len(value) > max_value_bytes:
+            raise ValueTooLargeError(channel=where, size=len(value), limit=max_value_bytes, is_stored=True)
+
+
 def answers_in(topology: Topology, data: bytes) -> tuple[Answer, ...]:
     """The answers that a task's record holds, whatever task it is of. Raises `DecodeError`."""
     return _answers(topology, _record(data).answers)
@@ -184,6 +220,8 @@ def _decoded(decoder: "msgspec.msgpack.Decoder[Any]", data: bytes, what: str) ->
 
 def _record(data: bytes) -> Recorded:
     record: Recorded = _decoded(_record_decoder, data, _RECORD)
+    if not (0 <= record.attempt < BEYOND and 0 <= record.tries < BEYOND):
+        raise DecodeError(_RECORD, f"{record.attempt} attempts and {record.tries} tries are none")
     return record
 
 

@@ -1,18 +1,29 @@
 """From verified rows back to values. `restore(commit(x)) == x`."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from durable_graph._engine.header import Header, decode_header, decode_plan, decode_result
-from durable_graph._engine.rows import Stored, chain_to, chains_of, channel_rows, mark_of, read_delta, updates_in
+from durable_graph._engine.header import (
+    BEYOND,
+    RECORD_COST,
+    Header,
+    check_parts,
+    decode_header,
+    decode_plan,
+    decode_result,
+)
+from durable_graph._engine.rows import Stored, chain_to, chains_of, channel_rows
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Finished, Outcome, Task, Unreadable
+from durable_graph._engine.values import PageValues, Values, check_stored_size
 from durable_graph.channels import MISSING
 from durable_graph.checkpointing.digests import EMPTY_STATE
-from durable_graph.errors import ChannelChangedError, DecodeError, StalePlanError, StaleResultError
+from durable_graph.checkpointing.pieces import Pace, Pieces
+from durable_graph.errors import DecodeError, StalePlanError, StaleResultError
 from durable_graph.graph import DEFERRED, END, START, Topology
 from durable_graph.graph.schema import INTERNAL_PREFIX
 from durable_graph.records import CheckpointRow, HistoryPage, StoredCheckpoint, TaskRecord, ValueKind, ValueRow
@@ -32,32 +43,48 @@ class Restored(msgspec.Struct, frozen=True):
     unknown: tuple[str, ...] = ()
 
 
-def restore(topology: Topology, found: StoredCheckpoint) -> Restored | None:
+def restore(topology: Topology, found: StoredCheckpoint, max_value_bytes: int) -> Pieces[Restored | None]:
     """What `load` found, or None where the thread has no checkpoint.
 
     Raises:
         ChannelChangedError: a stored value does not fit the channel's type or rule any more.
-        DecodeError: a header or a record that this version cannot read.
+        DecodeError: a header, a record or a row that this version cannot read.
+        ValueTooLargeError: a stored value above the limit, which is not decoded.
     """
     if found.checkpoint is None:
         return None
+    for row in found.values:
+        # Also of channels that the graph does not have: a saver need not even read such a row.
+        if row.kind == ValueKind.FULL:
+            check_stored_size(f"channel {row.channel!r}", len(row.value), max_value_bytes)
+    values = Values(topology, max_value_bytes)
+    header = decode_header(found.checkpoint.header)
     chains = chains_of(found.values)
-    return _restored(topology, found.thread.origin, found.checkpoint, chains, found.records, {})
+    return (yield from _restored(values, found.thread.origin, found.checkpoint, header, chains, found.records))
 
 
-def restore_page(topology: Topology, page: HistoryPage, skipped: Container[int] = ()) -> Iterator[Restored]:
-    """The checkpoints of a page, in its order, without the `skipped` ones, whose rows may be damaged.
+class Page:
+    """The checkpoints of a verified page, as values. Rows that several of them share are decoded once."""
 
-    A value that several of them have is decoded once.
-    """
-    rows, last_rows = rows_in(page)
-    decoded: dict[tuple[str, int], Any] = {}
-    for checkpoint in page.checkpoints:
-        if checkpoint.no in skipped:
-            continue
-        chains = {channel: chain_to(rows, channel, no) for channel, no in last_rows[checkpoint.no].items()}
-        records = [record for record in page.records if checkpoint.born <= record.born <= checkpoint.no]
-        yield _restored(topology, page.thread.origin, checkpoint, chains, records, decoded)
+    def __init__(self, topology: Topology, page: HistoryPage, max_value_bytes: int) -> None:
+        self._page = page
+        self._rows, self._last_rows = rows_in(page)
+        self._records = sorted(page.records, key=_born)
+        oldest = page.checkpoints[-1].no if page.checkpoints else 0
+        self.values: PageValues = PageValues(topology, max_value_bytes, oldest)
+
+    def restore(self, checkpoint: CheckpointRow, header: Header) -> Pieces[Restored]:
+        """One of the checkpoints, whose rows are not damaged. Raises as `restore` does."""
+        last_rows = self._last_rows[checkpoint.no]
+        chains = {channel: chain_to(self._rows, channel, no) for channel, no in last_rows.items()}
+        first = bisect_left(self._records, checkpoint.born, key=_born)
+        records = self._records[first : bisect_right(self._records, checkpoint.no, key=_born)]
+        origin = self._page.thread.origin
+        return (yield from _restored(self.values, origin, checkpoint, header, chains, records))
+
+
+def _born(record: TaskRecord) -> int:
+    return record.born
 
 
 Rows = Mapping[tuple[str, int], ValueRow]
@@ -84,21 +111,22 @@ def rows_in(page: HistoryPage) -> tuple[Rows, dict[int, dict[str, int]]]:
 
 
 def _restored(
-    topology: Topology,
+    values: Values,
     origin: bytes,
     checkpoint: CheckpointRow,
+    header: Header,
     chains: Mapping[str, tuple[ValueRow, ...]],
     records: Iterable[TaskRecord],
-    decoded: dict[tuple[str, int], Any],
-) -> Restored:
-    header = decode_header(checkpoint.header)
-    plan = decode_plan(topology, header.plan, checkpoint.no)
-    values = _values(topology, chains, decoded)
-    state = State(no=checkpoint.no, step=header.step, values=values, plan=plan)
+) -> Pieces[Restored]:
+    topology = values.topology
+    plan = yield from decode_plan(topology, header.plan, checkpoint.no, values.max_value_bytes)
+    merged = yield from _values(values, chains)
+    state = State(no=checkpoint.no, step=header.step, values=merged, plan=plan)
     channels = {channel: channel_rows(chain) for channel, chain in chains.items()}
     stored = Stored(origin, checkpoint.ns, channels, checkpoint.state_digest)
     unknown = tuple(sorted(channel for channel in _left_out(topology, chains)))
-    return Restored(state, stored, header, recorded_outcomes(topology, plan, records), checkpoint, unknown)
+    outcomes = yield from recorded_outcomes(topology, plan, records, values.max_value_bytes)
+    return Restored(state, stored, header, outcomes, checkpoint, unknown)
 
 
 def _left_out(topology: Topology, chains: Mapping[str, tuple[ValueRow, ...]]) -> Iterator[str]:
@@ -114,19 +142,29 @@ def nothing_stored(origin: bytes, ns: str) -> Stored:
 
 
 def recorded_outcomes(
-    topology: Topology, plan: tuple[Task, ...], records: Iterable[TaskRecord]
-) -> dict[tuple[int, int], Outcome]:
-    """The outcomes that were recorded for the tasks of `plan`."""
+    topology: Topology, plan: tuple[Task, ...], records: Iterable[TaskRecord], max_value_bytes: int
+) -> Pieces[dict[tuple[int, int], Outcome]]:
+    """The outcomes that were recorded for the tasks of `plan`. Raises `ValueTooLargeError`."""
+    pace = Pace()
     tasks = {task.key: task for task in plan}
-    return {
-        task.key: _outcome(topology, task, record)
-        for record in records
-        if (task := tasks.get((record.born, record.ord))) is not None
-    }
+    outcomes: dict[tuple[int, int], Outcome] = {}
+    for record in records:
+        task = tasks.get((record.born, record.ord))
+        if task is None:
+            continue
+        outcomes[task.key] = _outcome(topology, task, record, max_value_bytes)
+        if pace.is_due(RECORD_COST + len(record.value)):
+            yield
+    return outcomes
 
 
-def _outcome(topology: Topology, task: Task, record: TaskRecord) -> Outcome:
+def _outcome(topology: Topology, task: Task, record: TaskRecord, max_value_bytes: int) -> Outcome:
+    if not 0 <= record.revision < BEYOND:
+        # No record could take its place.
+        raise DecodeError(f"the record of task {record.ord} of checkpoint {record.born}", "its revision is none")
     try:
+        if len(record.value) > max_value_bytes:
+            check_parts(record.value, max_value_bytes)
         return decode_result(topology, task, record.rank, record.revision, record.value)
     except DecodeError as error:
         # The thread can be read all the same, and the result be left behind.
@@ -159,47 +197,15 @@ def check_results(thread: str, outcomes: Iterable[Outcome]) -> None:
             raise StaleResultError(thread, outcome.task.node, why=outcome.why)
 
 
-def _values(
-    topology: Topology, chains: Mapping[str, tuple[ValueRow, ...]], decoded: dict[tuple[str, int], Any]
-) -> dict[str, Any]:
+def _values(values: Values, chains: Mapping[str, tuple[ValueRow, ...]]) -> Pieces[dict[str, Any]]:
     # A channel that the graph gained since starts as in a new thread; one that it lost stays in the store, unread.
-    values = dict(initial_state(topology).values)
+    merged = dict(initial_state(values.topology).values)
     for channel, chain in chains.items():
-        if channel not in topology.codecs:
+        if channel not in values.topology.codecs:
             continue
-        place = channel, chain[-1].no
-        if place not in decoded:
-            decoded[place] = _value(topology, channel, chain)
-        value = decoded[place]
+        value = yield from values.of(channel, chain)
         if value is MISSING:
-            values.pop(channel, None)
+            merged.pop(channel, None)
         else:
-            values[channel] = value
-    return values
-
-
-def _value(topology: Topology, channel: str, chain: tuple[ValueRow, ...]) -> Any:
-    codec = topology.codecs[channel]
-    rule = topology.channels.get(channel)
-    value = rule.initial() if rule is not None else MISSING
-    updates: list[Any] = []
-    try:
-        for row in chain:
-            match row.kind:
-                case ValueKind.FULL:
-                    value = codec.value.decode(row.value)
-                case ValueKind.ABSENT:
-                    value = MISSING
-                case ValueKind.DELTA if rule is not None and rule.stores_updates and mark_of(row) != rule.mark:
-                    raise ChannelChangedError(channel, why="it was stored as updates that another rule merges")
-                case ValueKind.DELTA:
-                    updates.extend(codec.update.decode(data) for data in updates_in(read_delta(row)[1]))
-    except DecodeError as error:
-        raise ChannelChangedError(channel, why=error.why) from error
-    if not updates:
-        return value
-    if rule is None or not rule.stores_updates:
-        raise ChannelChangedError(
-            channel, why="it was stored as updates to merge, and its rule no longer merges them so"
-        )
-    return rule.merge(value, updates)
+            merged[channel] = value
+    return merged

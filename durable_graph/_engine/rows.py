@@ -11,21 +11,30 @@ log_FAN(N) + 1 times (the levels of a log-structured merge tree, O'Neil et al. 1
     prev     0  1  ..  30  0        32 ..  62  32
 """
 
-from collections.abc import Iterable, Mapping
+import struct
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from durable_graph._engine.state import Absent, Changes, Full, State, Unstored, Updates
 from durable_graph.channels import changed
 from durable_graph.checkpointing.digests import add, subtract, value_digest
-from durable_graph.errors import ValueTooLargeError
+from durable_graph.checkpointing.pieces import PIECE_BYTES
+from durable_graph.errors import DecodeError, ValueTooLargeError
 from durable_graph.graph import Topology
-from durable_graph.records import ValueKind, ValueRow
+from durable_graph.records import ValueKind, ValueRow, checkpoint_id
 
 FAN = 32
 
+PIECE_UPDATES = 2048
+"""How many updates are decoded between two pauses at most, however small they are."""
+
+# Pieces are measured after so many bytes of a row.
+_STRETCH = 1 << 15
+_CUT_SHORT = "an update is cut short"
 _WHOLE = -1
 _FRAME_HEAD = 4
+_frame_size = struct.Struct(">I").unpack_from
 # Segments of level 15 hold 32 ** 15 supersteps.
 _LEVEL_BITS = 4
 _MAX_LEVEL = 15
@@ -38,7 +47,7 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
     no: int
     level: int
-    frames: bytes
+    frames: bytes | memoryview
 
 
 class ChannelRows(msgspec.Struct, frozen=True, gc=False):
@@ -161,29 +170,76 @@ def frames_of(updates: tuple[bytes, ...]) -> bytes:
     return b"".join(parts)
 
 
-def updates_in(frames: bytes) -> list[bytes]:
-    """The updates that `frames_of` joined. Raises `ValueError` for bytes that it did not make."""
-    updates: list[bytes] = []
-    at = 0
-    while at < len(frames):
+def updates_of(rows: Iterable[ValueRow], max_value_bytes: int) -> Iterator[list[bytes]]:
+    """The updates of delta rows, in pieces of about PIECE_BYTES, or of as many updates as take as long to decode.
+
+    Raises:
+        DecodeError: a row's bytes are none that `frames_of` made.
+        ValueTooLargeError: an update is larger than the limit.
+    """
+    piece: list[bytes] = []
+    room = PIECE_BYTES
+    for row in rows:
+        mark_of(row)
+        at, end = 1, len(row.value)
+        while at < end:
+            before, known = at, len(piece)
+            at = _read_frames(row, at, min(end, at + _STRETCH), piece)
+            if end > max_value_bytes:
+                _check_sizes(row, piece[known:], max_value_bytes)
+            room -= at - before
+            if room <= 0 or len(piece) >= PIECE_UPDATES:
+                yield piece
+                piece, room = [], PIECE_BYTES
+    if piece:
+        yield piece
+
+
+def _read_frames(row: ValueRow, at: int, due: int, found: list[bytes]) -> int:
+    """Add the updates whose frames begin from `at` to before `due`. Where the next frame begins."""
+    # Once for each update that a thread ever had: nothing is checked here that can be checked afterwards.
+    data, end = row.value, len(row.value)
+    try:
+        while at < due:
+            start = at + _FRAME_HEAD
+            at = start + _frame_size(data, at)[0]
+            found.append(data[start:at])
+    except struct.error as error:
+        raise DecodeError(_named(row), _CUT_SHORT) from error
+    if at > end:
+        raise DecodeError(_named(row), _CUT_SHORT)
+    return at
+
+
+def _check_sizes(row: ValueRow, updates: Iterable[bytes], max_value_bytes: int) -> None:
+    for data in updates:
+        if len(data) > max_value_bytes:
+            raise ValueTooLargeError(
+                channel=f"channel {row.channel!r}", size=len(data), limit=max_value_bytes, is_stored=True
+            )
+
+
+def newest_update(row: ValueRow) -> bytes | None:
+    """The last update of a delta row, None if it has none. Raises `DecodeError`."""
+    mark_of(row)
+    start, at, end = 0, 1, len(row.value)
+    while at < end:
         start = at + _FRAME_HEAD
-        end = start + int.from_bytes(frames[at:start], "big")
-        if end > len(frames):
-            message = "an update is cut short"
-            raise ValueError(message)
-        updates.append(frames[start:end])
-        at = end
-    return updates
-
-
-def read_delta(row: ValueRow) -> tuple[int, bytes]:
-    """A delta row's level and frames: half of its first byte says how often its updates were joined."""
-    return row.value[0] & _MAX_LEVEL, row.value[1:]
+        at = start + (_frame_size(row.value, at)[0] if start <= end else 0)
+    if at > end:
+        raise DecodeError(_named(row), _CUT_SHORT)
+    return row.value[start:] if start else None
 
 
 def mark_of(row: ValueRow) -> int:
-    """Which rule a delta row's updates were written for: the other half of its first byte."""
+    """Which rule a delta row's updates were written for: half of its first byte. Raises `DecodeError`."""
+    if not row.value:
+        raise DecodeError(_named(row), "the row is empty")
     return row.value[0] >> _LEVEL_BITS
+
+
+def _named(row: ValueRow) -> str:
+    return f"channel {row.channel!r} by checkpoint {checkpoint_id(row.no)!r}"
 
 
 def chains_of(rows: Iterable[ValueRow]) -> dict[str, tuple[ValueRow, ...]]:
@@ -210,12 +266,13 @@ def chain_to(rows: Mapping[tuple[str, int], ValueRow], channel: str, last: int) 
 
 
 def channel_rows(chain: tuple[ValueRow, ...]) -> ChannelRows:
-    """What to go on from after a load."""
+    """What to go on from after a load. Raises `DecodeError`."""
     links: list[Link] = []
     for row in chain:
         if row.kind == ValueKind.FULL:
             links.append(Link(row.no, _WHOLE, b""))
         elif row.kind == ValueKind.DELTA:
-            level, frames = read_delta(row)
-            links.append(Link(row.no, level, frames))
+            mark_of(row)
+            # A view: a long chain would otherwise be copied at every load.
+            links.append(Link(row.no, row.value[0] & _MAX_LEVEL, memoryview(row.value)[1:]))
     return ChannelRows(tuple(links), chain[-1].digest)

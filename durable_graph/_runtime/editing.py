@@ -20,13 +20,15 @@ from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Sync
 from durable_graph._runtime.forking import Level, callers_of, is_at_head, levels_to
 from durable_graph._runtime.journal import Journal, Ledger, open_thread
+from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.places import Place, nested_graphs, topology_at
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
 from durable_graph._runtime.unwinding import ParentCommand
 from durable_graph._runtime.workflow import is_workflow, returned
 from durable_graph._runtime.writing import input_writes
-from durable_graph.checkpointing import Checkpointer, verify
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.integrity import verified
 from durable_graph.errors import (
     CheckpointConflictError,
     InvalidUpdateError,
@@ -136,8 +138,8 @@ async def _restored(saver: Checkpointer, topology: Topology, thread: str, ns: st
     found = await saver.load(thread, ns, no)
     if found is None:
         return None
-    verify(found)
-    return restore(topology, found)
+    await in_pieces(verified(found))
+    return await in_pieces(restore(topology, found, saver.max_value_bytes))
 
 
 def _session(topology: Topology, run: Run, journal: Journal, ledger: Ledger, ns: str) -> Session:

@@ -12,14 +12,16 @@ from itertools import pairwise
 
 from durable_graph._engine.admit import replan
 from durable_graph._engine.header import decode_header
-from durable_graph._engine.restore import Restored, restore, restore_page
+from durable_graph._engine.restore import Page, Restored, restore
 from durable_graph._engine.state import Change, Full
 from durable_graph._engine.task import Task, namespace_of
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.journal import Journal, Ledger
+from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.places import Place, nested_graphs, topology_at
 from durable_graph._runtime.session import Position, Rest
-from durable_graph.checkpointing import Checkpointer, damaged, verify
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.integrity import damage_found, verified
 from durable_graph.errors import UnknownCheckpointError, UnknownNamespaceError
 from durable_graph.graph import Topology
 from durable_graph.records import checkpoint_id
@@ -105,10 +107,10 @@ async def _found(saver: Checkpointer, topology: Topology, place: Place) -> _Foun
     stored = await saver.load(place.thread_id, place.ns, place.no)
     if stored is None or stored.checkpoint is None:
         raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no or 0))
-    verify(stored)
+    await in_pieces(verified(stored))
     header = decode_header(stored.checkpoint.header)
     own = topology_at(topology, place.ns, header.graph)
-    restored = restore(own, stored)
+    restored = await in_pieces(restore(own, stored, saver.max_value_bytes))
     assert restored is not None  # noqa: S101  # it has a checkpoint
     return _Found(own, place.ns, restored, header.caller or place.ns)
 
@@ -148,12 +150,16 @@ async def _holding(
         page = await saver.history(place.thread_id, ns, before=before, limit=PAGE)
         if page is None or not page.checkpoints:
             return None
-        errors = damaged(page)
+        errors = await in_pieces(damage_found(page))
         if errors:
             raise errors[max(errors)]
-        for restored in restore_page(own, page):
-            if any(task.key == key and task.node == node for task in restored.state.plan):
-                return _Found(own, ns, restored, restored.header.caller or ns)
+        opened = Page(own, page, saver.max_value_bytes)
+        for checkpoint in page.checkpoints:
+            header = decode_header(checkpoint.header)
+            planned = ((checkpoint.no - entry.ago, entry.ord, entry.node) for entry in header.plan)
+            if (*key, node) in planned:
+                restored = await in_pieces(opened.restore(checkpoint, header))
+                return _Found(own, ns, restored, header.caller or ns)
         before = page.older
     return None
 

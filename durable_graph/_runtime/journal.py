@@ -18,8 +18,10 @@ from durable_graph._engine.restore import Restored, check_results, nothing_store
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
-from durable_graph.checkpointing import Checkpointer, verify, verify_records
+from durable_graph._runtime.pieces import in_pieces
+from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.digests import origin_of
+from durable_graph.checkpointing.integrity import verified, verified_records
 from durable_graph.checkpointing.rules import drawn_incarnation, thread_after_commit
 from durable_graph.errors import CheckpointConflictError, StoreUnavailableError
 from durable_graph.errors.shown import shown
@@ -50,10 +52,10 @@ async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, n
     found = await saver.load(thread_id, "", no)
     if found is None:
         return Opened(new_thread(thread_id), None)
-    verify(found)
+    await in_pieces(verified(found))
     if found.thread.status == "deleted":
         return Opened(reborn(thread_id, found.thread), None)
-    return Opened(found.thread, restore(topology, found))
+    return Opened(found.thread, await in_pieces(restore(topology, found, saver.max_value_bytes)))
 
 
 def new_thread(thread_id: str) -> ThreadRow:
@@ -171,7 +173,8 @@ class Journal:
         assert stood is not None  # noqa: S101  # only an answer to a question is refused
         if stood == request.records:
             return tuple(outcomes)
-        standing = recorded_outcomes(ledger.topology, tuple(outcome.task for outcome in outcomes), stood)
+        plan = tuple(outcome.task for outcome in outcomes)
+        standing = await in_pieces(recorded_outcomes(ledger.topology, plan, stood, self.max_value_bytes))
         check_results(self.thread.thread, standing.values())
         return tuple(
             outcome if mine == theirs else standing.get(outcome.task.key, outcome)
@@ -198,26 +201,30 @@ class Journal:
 
     async def adopt(self, ledger: Ledger, plan: tuple[Task, ...]) -> dict[tuple[int, int], Outcome]:
         """The outcomes that any writer recorded for the plan of a namespace's newest checkpoint."""
-        found = await self.load(ledger.ns)
+        with self._reading():
+            found = await self.saver.load(self.thread.thread, ledger.ns, None)
+        # Before the pauses of what follows, in which others use this journal.
         if found is None or found.thread.version != self.thread.version:
             self.failure = self._conflict(0 if found is None else found.thread.version)
             raise self.failure
         self.thread = msgspec.structs.replace(self.thread, wseq=found.thread.wseq)
-        return recorded_outcomes(ledger.topology, plan, found.records)
+        with self._reading():
+            await in_pieces(verified(found))
+        return await in_pieces(recorded_outcomes(ledger.topology, plan, found.records, self.max_value_bytes))
 
     async def load(self, ns: str) -> StoredCheckpoint | None:
         """The newest checkpoint of a namespace, checked."""
         with self._reading():
             found = await self.saver.load(self.thread.thread, ns, None)
             if found is not None:
-                verify(found)
+                await in_pieces(verified(found))
             return found
 
     async def load_records(self, ns: str) -> tuple[TaskRecord, ...]:
         """The records of a namespace, checked."""
         with self._reading():
             found = await self.saver.load_records(self.thread.thread, ns)
-            return verify_records(found) if found is not None else ()
+            return await in_pieces(verified_records(found)) if found is not None else ()
 
     async def recent_writers(self, ns: str) -> frozenset[str]:
         """The nodes that wrote the newest checkpoints of a namespace."""

@@ -21,6 +21,7 @@ from durable_graph._runtime.durability import Nowhere, Told
 from durable_graph._runtime.entering import adopt, input_step, tell_resumed
 from durable_graph._runtime.journal import Ledger
 from durable_graph._runtime.options import Config, RunOptions, check_config, merged_config, read_run
+from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Position, Rest, Scope, Session, Shared, current
 from durable_graph._runtime.start import accept_unstored, input_parts
@@ -195,7 +196,7 @@ async def _earlier(session: Session, scope: Scope, persistence: Persistence) -> 
     if rest is None and (not scope.is_fresh or persistence == "thread"):
         stored = await journal.load(session.ns)
         if stored is not None and stored.thread.incarnation == journal.thread.incarnation:
-            restored = restore(session.topology, stored)
+            restored = await in_pieces(restore(session.topology, stored, journal.max_value_bytes))
             if restored is not None:
                 ledger = Ledger(session.topology, session.ns, restored.stored)
                 at = Position(restored.state, restored.recorded)

@@ -1,6 +1,6 @@
 """A thread's state as callers see it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +8,8 @@ import msgspec
 
 from durable_graph._engine.admit import Superseded
 from durable_graph._engine.apply import with_recorded
-from durable_graph._engine.restore import Restored, restore, restore_page
+from durable_graph._engine.header import Header, decode_header
+from durable_graph._engine.restore import Page, Restored, restore
 from durable_graph._engine.results import Made, made_in
 from durable_graph._engine.state import state_of
 from durable_graph._engine.task import (
@@ -25,14 +26,21 @@ from durable_graph._engine.task import (
     open_asks,
     task_id,
 )
+from durable_graph._engine.values import Values
+from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.places import Place, names_in, namespace_of_task, topology_at
-from durable_graph.checkpointing import Checkpointer, damaged, verify
-from durable_graph.errors import UnknownCheckpointError
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.integrity import damage_found, verified
+from durable_graph.checkpointing.pieces import PIECE_BYTES
+from durable_graph.errors import DecodeError, UnknownCheckpointError
 from durable_graph.graph import Interrupt, Topology
 from durable_graph.graph.drawing import NodeStatus, status_of
-from durable_graph.records import checkpoint_id
+from durable_graph.records import CheckpointRow, HistoryPage, checkpoint_id
 
 PAGE = 50
+"""How many checkpoints a page of history has at first, and at most while their values are large."""
+
+_LONGEST_PAGE = 800
 _NEARBY = (64, 1024)
 """How far behind a checkpoint the one that it led to is looked for, in numbers."""
 
@@ -69,8 +77,8 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `interrupts` are the
     open questions of all its tasks. `superseded` lists what this checkpoint's input took the place of. `config` leads
     to this checkpoint, `parent_config` to the one it was made from. `created_at` is ISO 8601 in UTC. `unknown_channels`
-    are kept in the store although the graph has them no more. To be read only: snapshots of one history share the
-    values they have in common.
+    are kept in the store although the graph has them no more. Each snapshot's values are its own; snapshots of one
+    history share the items inside them, which are to be read only.
     """
 
     values: Any
@@ -97,8 +105,8 @@ async def read_snapshot(
     restored = None
     incarnation = 0
     if found is not None:
-        verify(found)
-        restored = restore(own, found)
+        await in_pieces(verified(found))
+        restored = await in_pieces(restore(own, found, saver.max_value_bytes))
         incarnation = found.thread.incarnation
     if restored is None:
         if place.no is not None:
@@ -116,15 +124,25 @@ async def _made_after(topology: Topology, saver: Checkpointer, place: Place, res
     if len(state.plan) != 1 or isinstance(restored.recorded.get(state.plan[0].key), Finished):
         return None
     for distance in _NEARBY:
-        made = await _made_near(topology, saver, place, state.no, distance)
+        made = await _made_near(topology, saver, place, state.no, distance, lambda parent: parent == state.no)
         if state.no in made:
             return made[state.no]
     return None
 
 
-async def _made_near(topology: Topology, saver: Checkpointer, place: Place, no: int, distance: int) -> dict[int, Made]:
+async def _made_from(topology: Topology, saver: Checkpointer, place: Place, before: int) -> dict[int, Made]:
+    """What was made of the newest checkpoints before a number: that is on the page in front of theirs."""
+    return await _made_near(topology, saver, place, before, _NEARBY[0], lambda parent: parent < before)
+
+
+async def _made_near(
+    topology: Topology, saver: Checkpointer, place: Place, no: int, distance: int, parents: Callable[[int], bool]
+) -> dict[int, Made]:
     page = await saver.history(place.thread_id, place.ns, before=no + distance, limit=distance)
-    return {} if page is None else made_in(topology, page, damaged(page))
+    if page is None:
+        return {}
+    errors = await in_pieces(damage_found(page))
+    return await in_pieces(made_in(Values(topology, saver.max_value_bytes), page, errors, parents))
 
 
 async def _with_nested(topology: Topology, saver: Checkpointer, place: Place, snapshot: StateSnapshot) -> StateSnapshot:
@@ -152,8 +170,8 @@ async def _nested(topology: Topology, saver: Checkpointer, place: Place, task: S
     found = await saver.load(place.thread_id, ns, no)
     if found is None or found.checkpoint is None:
         return None
-    verify(found)
-    restored = restore(own, found)
+    await in_pieces(verified(found))
+    restored = await in_pieces(restore(own, found, saver.max_value_bytes))
     if restored is None:
         return None
     identity = Identity(place.thread_id, found.thread.incarnation, ns)
@@ -182,26 +200,27 @@ async def read_history(
     """A namespace's checkpoints before `place.no`, newest first, of all its lines; only those whose metadata has what
     is `wanted`. Read in pages, each consistent in itself."""
     own = topology_at(topology, place.ns)
-    left, before = limit, place.no
-    # What was made of a page's newest checkpoints is on the page before it.
-    made = {} if before is None else await _made_near(own, saver, place, before, _NEARBY[0])
+    left, before, size = limit, place.no, PAGE
+    made = {} if before is None else await _made_from(own, saver, place, before)
     while left is None or left > 0:
-        size = PAGE if left is None or wanted else min(PAGE, left)
-        page = await saver.history(place.thread_id, place.ns, before=before, limit=size)
+        asked = size if left is None or wanted else min(size, left)
+        page = await saver.history(place.thread_id, place.ns, before=before, limit=asked)
         if page is None:
             return
-        errors = damaged(page)
+        errors = await in_pieces(damage_found(page))
         identity = Identity(place.thread_id, page.thread.incarnation, place.ns)
-        made.update(made_in(own, page, errors))
-        for restored in restore_page(own, page, errors):
+        opened = Page(own, page, saver.max_value_bytes)
+        made.update(await in_pieces(made_in(opened.values, page, errors)))
+        for checkpoint in page.checkpoints:
             # What is older than a damaged checkpoint is read by asking for what is before it.
             for no in sorted(errors, reverse=True):
-                if no > restored.row.no:
+                if no >= checkpoint.no:
                     raise errors[no]
-            snapshot = _snapshot(own, identity, restored, made.get(restored.row.no), is_head=False)
-            if not _matches(snapshot, wanted):
+            header = decode_header(checkpoint.header)
+            if not _matches(header, wanted):
                 continue
-            yield snapshot
+            restored = await in_pieces(opened.restore(checkpoint, header))
+            yield _snapshot(own, identity, restored, made.get(checkpoint.no), is_head=False)
             left = None if left is None else left - 1
             if left == 0:
                 return
@@ -209,12 +228,22 @@ async def read_history(
             raise errors[max(errors)]
         if not page.older:
             return
-        before = page.older
+        before, size = page.older, _next_size(size, page)
 
 
-def _matches(snapshot: StateSnapshot, wanted: Mapping[str, Any] | None) -> bool:
-    metadata = snapshot.metadata or {}
+def _next_size(size: int, page: HistoryPage) -> int:
+    """How long the next page is to be. Each page also reads the value from before it, so short rows make long pages."""
+    stored = sum(len(row.value) for row in page.values) + sum(len(row.header) for row in page.checkpoints)
+    return min(2 * size, _LONGEST_PAGE) if stored < PIECE_BYTES else PAGE
+
+
+def _matches(header: Header, wanted: Mapping[str, Any] | None) -> bool:
+    metadata = _metadata(header)
     return not wanted or all(key in metadata and metadata[key] == value for key, value in wanted.items())
+
+
+def _metadata(header: Header) -> dict[str, Any]:
+    return {**header.metadata, "source": header.source, "step": header.step, "writers": list(header.writers)}
 
 
 def _snapshot(
@@ -235,14 +264,21 @@ def _snapshot(
         values=state_of(topology, values),
         next=tuple(task.node for task in ahead),
         config=place.config(row.no),
-        metadata={**header.metadata, "source": header.source, "step": header.step, "writers": list(header.writers)},
-        created_at=datetime.fromtimestamp(row.at / 1_000_000, UTC).isoformat(),
+        metadata=_metadata(header),
+        created_at=_time_of(row),
         parent_config=place.config(row.parent) if row.parent else None,
         tasks=tasks,
         interrupts=tuple(interrupt for task in tasks for interrupt in task.interrupts),
         superseded=tuple(_superseded(identity, each) for each in header.superseded),
         unknown_channels=restored.unknown,
     )
+
+
+def _time_of(row: CheckpointRow) -> str:
+    try:
+        return datetime.fromtimestamp(row.at / 1_000_000, UTC).isoformat()
+    except (OverflowError, ValueError, OSError) as error:
+        raise DecodeError(f"the time of checkpoint {checkpoint_id(row.no)!r}", f"{row.at} is no time") from error
 
 
 def _task(

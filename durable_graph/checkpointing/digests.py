@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
+from durable_graph.checkpointing.pieces import PIECE_BYTES, Pieces, at_once
 from durable_graph.records import CheckpointRow, NestedRecord, RequestRow, TaskRecord, ThreadRow, ValueRow
 
 SIZE = 16
@@ -34,14 +35,26 @@ def origin_of(thread: str, incarnation: int) -> bytes:
 
 
 def value_digest(origin: bytes, ns: str, row: ValueRow) -> bytes:
-    place = _INTS_3(8, row.no, 8, row.prev, 8, row.kind)
-    before = (_FORMAT, _LENGTH(len(origin)), origin, _text(ns), _text(row.channel), place, _LENGTH(len(row.value)))
     if len(row.value) <= _LONG:
-        return _hashed(b"dg-value", *before, row.value)
+        return _hashed(b"dg-value", *_before_value(origin, ns, row), row.value)
+    return at_once(value_digested(origin, ns, row))
+
+
+def value_digested(origin: bytes, ns: str, row: ValueRow) -> Pieces[bytes]:
+    """`value_digest` for a long row, in pieces."""
     # A long field is not copied for the sake of the others.
-    hashed = blake2b(b"".join(before), digest_size=SIZE, person=b"dg-value")
-    hashed.update(row.value)
+    hashed = blake2b(b"".join(_before_value(origin, ns, row)), digest_size=SIZE, person=b"dg-value")
+    value = memoryview(row.value)
+    for at in range(0, len(value), PIECE_BYTES):
+        if at:
+            yield
+        hashed.update(value[at : at + PIECE_BYTES])
     return hashed.digest()
+
+
+def _before_value(origin: bytes, ns: str, row: ValueRow) -> tuple[bytes, ...]:
+    place = _INTS_3(8, row.no, 8, row.prev, 8, row.kind)
+    return (_FORMAT, _LENGTH(len(origin)), origin, _text(ns), _text(row.channel), place, _LENGTH(len(row.value)))
 
 
 def checkpoint_digest(origin: bytes, row: CheckpointRow) -> bytes:

@@ -10,8 +10,10 @@ from durable_graph.checkpointing.digests import (
     request_digest,
     state_digest,
     value_digest,
+    value_digested,
     writes_digest,
 )
+from durable_graph.checkpointing.pieces import PIECE_BYTES, Pace, Pieces, at_once
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
     CheckpointRow,
@@ -31,19 +33,30 @@ Place = tuple[str, int]
 
 _UNREADABLE = "its bytes do not match its digest"
 
+_STEP_COST = 128
+"""What looking at one row costs beside its bytes, as a number of bytes."""
+
 
 def verify(stored: StoredCheckpoint) -> None:
     """Check every row of a loaded checkpoint, and that none is missing. Raises `CorruptCheckpointError`, naming it."""
+    at_once(verified(stored))
+
+
+def verified(stored: StoredCheckpoint) -> Pieces[None]:
+    """`verify`, in pieces."""
     thread, checkpoint = stored.thread, stored.checkpoint
     if checkpoint is None:
         return
+    pace = Pace()
     rows = _Rows(thread, checkpoint.ns)
-    rows.add(stored.values)
+    yield from rows.add(stored.values, pace)
     # Rows that nothing leads to are no part of the state, but that they are there is damage as well.
     rows.refuse_unreadable()
     rows.check(checkpoint, _last_rows(stored.values))
     for record in stored.records:
         _check_record(thread, record)
+        if pace.is_due(_STEP_COST + len(record.value)):
+            yield
     if stored.writes_digest not in (None, writes_digest((*stored.records, *stored.nested))):
         what = "the set of its task records, with those of nested tasks and calls"
         raise _corrupt(thread, checkpoint.no, what, "one is missing or one too many")
@@ -61,11 +74,17 @@ def verify_page(page: HistoryPage) -> None:
 
 def damaged(page: HistoryPage) -> dict[int, CorruptCheckpointError]:
     """What is wrong with a page, by the number of the checkpoint. The others of the page are as they were stored."""
+    return at_once(damage_found(page))
+
+
+def damage_found(page: HistoryPage) -> Pieces[dict[int, CorruptCheckpointError]]:
+    """`damaged`, in pieces."""
+    pace = Pace()
     rows = _Rows(page.thread, page.checkpoints[0].ns if page.checkpoints else "")
-    rows.add(page.values)
+    yield from rows.add(page.values, pace)
     last_rows: dict[int, dict[str, int]] = {0: {}}
     for no, base in page.bases.items():
-        rows.add(base)
+        yield from rows.add(base, pace)
         last_rows[no] = _last_rows(base)
     written: dict[int, dict[str, int]] = {}
     for row in page.values:
@@ -83,13 +102,23 @@ def damaged(page: HistoryPage) -> dict[int, CorruptCheckpointError]:
             rows.check(checkpoint, last)
         except CorruptCheckpointError as error:
             found[checkpoint.no] = error
+        if pace.is_due(_STEP_COST * len(last) + len(checkpoint.header)):
+            yield
     for no in written:
         found[no] = _corrupt(page.thread, no, "its row", "it is missing, and values of it are there")
+    found.update((yield from _damaged_records(page, pace)))
+    return found
+
+
+def _damaged_records(page: HistoryPage, pace: Pace) -> Pieces[dict[int, CorruptCheckpointError]]:
+    found: dict[int, CorruptCheckpointError] = {}
     for record in page.records:
         try:
             _check_record(page.thread, record)
         except CorruptCheckpointError as error:
             found[record.born] = error
+        if pace.is_due(_STEP_COST + len(record.value)):
+            yield
     return found
 
 
@@ -98,8 +127,16 @@ def verify_records(found: StoredRecords) -> tuple[TaskRecord, ...]:
 
     That none is missing is told by a load of the root's head, which `verify` checks.
     """
+    return at_once(verified_records(found))
+
+
+def verified_records(found: StoredRecords) -> Pieces[tuple[TaskRecord, ...]]:
+    """`verify_records`, in pieces."""
+    pace = Pace()
     for record in found.records:
         _check_record(found.thread, record)
+        if pace.is_due(_STEP_COST + len(record.value)):
+            yield
     return found.records
 
 
@@ -124,13 +161,20 @@ class _Rows:
         self._unreadable: dict[Place, CorruptCheckpointError] = {}
         self._whole: set[Place] = set()
 
-    def add(self, values: Iterable[ValueRow]) -> None:
+    def add(self, values: Iterable[ValueRow], pace: Pace) -> Pieces[None]:
         for row in values:
             place = row.channel, row.no
             self._rows[place] = row
-            if value_digest(self._thread.origin, self._ns, row) != row.digest:
+            if (yield from self._digest(row)) != row.digest:
                 what = f"the value of channel {row.channel!r}"
                 self._unreadable[place] = _corrupt(self._thread, row.no, what, _UNREADABLE)
+            if pace.is_due(_STEP_COST + len(row.value)):
+                yield
+
+    def _digest(self, row: ValueRow) -> Pieces[bytes]:
+        if len(row.value) <= PIECE_BYTES:
+            return value_digest(self._thread.origin, self._ns, row)
+        return (yield from value_digested(self._thread.origin, self._ns, row))
 
     def refuse_unreadable(self) -> None:
         for error in self._unreadable.values():

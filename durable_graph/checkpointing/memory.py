@@ -155,8 +155,8 @@ class MemorySaver:
         if found is None:
             return None
         rows = found.checkpoints.get(ns, Rows())
-        earlier = list(rows.between(0, _BEYOND if before is None else before))
-        page = earlier[: -limit - 1 : -1]
+        sought = rows.newest(before, limit + 1)
+        page = sought[:limit]
         if not page:
             return HistoryPage(found.row, (), (), {}, (), 0)
         lo, hi = page[-1].no, page[0].no
@@ -167,7 +167,7 @@ class MemorySaver:
             values=tuple(row for rows in channels for row in rows.between(lo, hi + 1)),
             bases=self._bases(found, ns, page),
             records=found.records_of(ns, min(row.born for row in page), hi),
-            older=lo if len(earlier) > limit else 0,
+            older=lo if len(sought) > limit else 0,
         )
 
     async def list_threads(
@@ -260,11 +260,14 @@ class MemorySaver:
             for channel, rows in channels.items()
             for row in rows.by_key.values()
         ]
+        values: dict[tuple[str, str], list[int]] = {}
         for ns, channel, no in {key[:3] for key in keys} - pruning.needed_values(keys, kept):
-            found.values[ns][channel].remove(no)
+            values.setdefault((ns, channel), []).append(no)
+        for (ns, channel), numbers in values.items():
+            found.values[ns][channel].remove_all(numbers)
         gone = places - kept.checkpoints
-        for ns, no in gone:
-            found.checkpoints[ns].remove(no)
+        for ns, rows in found.checkpoints.items():
+            rows.remove_all([no for no in rows.order if (ns, no) in gone])
         found.parents = {lo: parent for lo, parent in found.parents.items() if lo in kept.lines}
         self._forget(found, kept)
         found.row = pruning.thread_after_prune(found.row, kept.floor)
@@ -326,8 +329,8 @@ class MemorySaver:
             if not kept.needs_record(ns, record.born)
         ]
         found.writes = rules.sum_without(found.writes, gone, found.head_born(), found.row.head)
-        for record in gone:
-            found.records[record.ns].remove((record.born, record.ord))
+        for ns, rows in found.records.items():
+            rows.remove_all([(record.born, record.ord) for record in gone if record.ns == ns])
 
     def _bases(self, found: StoredThread, ns: str, page: list[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
         oldest = page[-1].no

@@ -1,7 +1,7 @@
 """What `MemorySaver` keeps: the rows of a thread, in the order of their numbers."""
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -25,14 +25,21 @@ class Rows(Generic[K, R]):
             insort(self.order, key)
         self.by_key[key] = row
 
-    def remove(self, key: K) -> None:
-        del self.by_key[key]
-        self.order.remove(key)
+    def remove_all(self, keys: Collection[K]) -> None:
+        """Remove many: one by one, each would cost as much as there are rows."""
+        for key in keys:
+            del self.by_key[key]
+        self.order = [key for key in self.order if key in self.by_key]
 
     def between(self, first: K, end: K) -> Iterator[R]:
         """Those from the key `first` to before the key `end`."""
         for key in self.order[bisect_left(self.order, first) : bisect_left(self.order, end)]:
             yield self.by_key[key]
+
+    def newest(self, end: K | None, limit: int) -> list[R]:
+        """Up to so many before the key `end`, newest first."""
+        after = len(self.order) if end is None else bisect_left(self.order, end)
+        return [self.by_key[key] for key in reversed(self.order[max(after - limit, 0) : after])]
 
     def copy(self) -> "Rows[K, R]":
         return Rows(list(self.order), dict(self.by_key))

@@ -74,7 +74,7 @@ class ForkOverwrites(MemorySaver):
         if unit.fork_of is not None and answer == Committed(unit.version):
             for rows in self._threads[key_of(unit.thread)].checkpoints.values():
                 for no in [no for no in rows.order if unit.fork_of < no < unit.version]:
-                    rows.remove(no)
+                    rows.remove_all([no])
         return answer
 
 

@@ -15,19 +15,19 @@ def tamper(saver: MemorySaver, row: StoredRow, how: Literal["flip", "remove"]) -
     thread = saver._threads[key_of(row.thread)]
     match row.table, how:
         case "value", "remove":
-            thread.values[row.ns][row.channel].remove(row.no)
+            thread.values[row.ns][row.channel].remove_all([row.no])
         case "value", "flip":
             value = thread.values[row.ns][row.channel].by_key[row.no]
             changed = msgspec.structs.replace(value, value=flipped(value.value))
             thread.values[row.ns][row.channel].put(row.no, changed)
         case "checkpoint", "remove":
-            thread.checkpoints[row.ns].remove(row.no)
+            thread.checkpoints[row.ns].remove_all([row.no])
         case "checkpoint", "flip":
             checkpoint = thread.checkpoints[row.ns].by_key[row.no]
             changed_header = msgspec.structs.replace(checkpoint, header=flipped(checkpoint.header))
             thread.checkpoints[row.ns].put(row.no, changed_header)
         case "record", "remove":
-            thread.records[row.ns].remove((row.no, row.ord))
+            thread.records[row.ns].remove_all([(row.no, row.ord)])
         case "record", "flip":
             record = thread.records[row.ns].by_key[row.no, row.ord]
             changed_record = msgspec.structs.replace(record, value=flipped(record.value))

@@ -10,12 +10,22 @@ from hypothesis import strategies as st
 
 from durable_graph._engine.apply import number
 from durable_graph._engine.restore import nothing_stored, restore
-from durable_graph._engine.rows import FAN, add_rows, chains_of, channel_rows, frames_of, updates_in
+from durable_graph._engine.rows import (
+    FAN,
+    PIECE_UPDATES,
+    add_rows,
+    chains_of,
+    channel_rows,
+    frames_of,
+    newest_update,
+    updates_of,
+)
 from durable_graph._engine.state import Absent, Change, Full, State, Updates
 from durable_graph._engine.unit import Entry, Step, build_unit
 from durable_graph._runtime.journal import new_thread
 from durable_graph.checkpointing.digests import EMPTY_STATE
-from durable_graph.errors import ValueTooLargeError
+from durable_graph.checkpointing.pieces import PIECE_BYTES, at_once
+from durable_graph.errors import DecodeError, ValueTooLargeError
 from durable_graph.graph import Topology
 from durable_graph.records import StoredCheckpoint, ThreadRow, ValueKind, ValueRow
 from tests.engine.graphs import diamond
@@ -26,6 +36,14 @@ LIMIT = 1 << 20
 def item(no: int) -> str:
     """Long enough that a chain of single items is not much larger than the list of them."""
     return f"item {no} of a long list"
+
+
+def delta(value: bytes) -> ValueRow:
+    return ValueRow("log", 7, 0, ValueKind.DELTA, value, b"")
+
+
+def updates_in(row: ValueRow) -> list[bytes]:
+    return [data for piece in updates_of([row], LIMIT) for data in piece]
 
 
 def appended(topology: Topology, count: int, limit: int = LIMIT) -> list[ValueRow]:
@@ -46,7 +64,7 @@ def test_a_thousand_appends_are_read_back_from_few_rows() -> None:
     chain = chains_of(rows)["log"]
 
     assert len(chain) == 1000 // FAN + 1000 % FAN == 39
-    assert [data for row in chain for data in updates_in(row.value[1:])] == [
+    assert [data for row in chain for data in updates_in(row)] == [
         diamond().codecs["log"].update.encode([item(n)]) for n in range(1, 1001)
     ]
 
@@ -127,12 +145,43 @@ def test_a_value_that_a_reducer_made_too_large_is_refused() -> None:
         add_rows(topology, nothing_stored(b"o" * 16, ""), state, {"best": Full(None)}, 100)
 
 
-def test_frames_cut_short_are_not_read_as_fewer() -> None:
-    frames = frames_of((b"one", b"two"))
+@pytest.mark.parametrize("lost", [1, 3, 4, 6])
+def test_frames_cut_short_are_not_read_as_fewer(lost: int) -> None:
+    whole = delta(b"\0" + frames_of((b"one", b"two")))
+    cut = delta(whole.value[:-lost])
 
-    assert updates_in(frames) == [b"one", b"two"]
-    with pytest.raises(ValueError, match="cut short"):
-        updates_in(frames[:-1])
+    assert updates_in(whole) == [b"one", b"two"]
+    assert newest_update(whole) == b"two"
+    with pytest.raises(DecodeError, match=r"channel 'log' by checkpoint '0000000000000007'.*cut short"):
+        updates_in(cut)
+    with pytest.raises(DecodeError, match=r"channel 'log' by checkpoint '0000000000000007'.*cut short"):
+        newest_update(cut)
+
+
+def test_a_row_without_its_first_byte_is_an_error_that_names_it() -> None:
+    with pytest.raises(DecodeError, match=r"channel 'log' by checkpoint '0000000000000007'.*empty"):
+        updates_in(delta(b""))
+
+
+def test_updates_come_in_pieces_of_bounded_size() -> None:
+    updates = tuple(bytes(300_000) for _ in range(20))
+    small = (b"x" * 20,) * 20_000
+
+    pieces = list(updates_of([delta(b"\0" + frames_of(updates))], LIMIT))
+
+    assert [data for piece in pieces for data in piece] == list(updates)
+    assert max(sum(map(len, piece)) for piece in pieces) < PIECE_BYTES + 300_000
+    assert max(len(piece) for piece in updates_of([delta(b"\0" + frames_of(small))], LIMIT)) < 2 * PIECE_UPDATES
+    assert list(updates_of([delta(b"\0" + frames_of((b"x",)))] * 3, LIMIT)) == [[b"x"] * 3]
+
+
+def test_an_update_above_the_limit_is_refused_by_its_length() -> None:
+    row = delta(b"\0" + frames_of((b"small", b"x" * 1001)))
+
+    with pytest.raises(
+        ValueTooLargeError, match="channel 'log' takes 1001 bytes and the limit is 1000; it was not read"
+    ):
+        list(updates_of([row], 1000))
 
 
 # The law: restore(commit(x)) == x
@@ -186,7 +235,7 @@ def test_restoring_what_was_committed_gives_the_state_that_was_committed(steps: 
 
         needed = tuple(row for chain in chains_of(rows).values() for row in chain)
         found = StoredCheckpoint(thread, unit.checkpoints[0].row, needed)
-        restored = restore(topology, found)
+        restored = at_once(restore(topology, found, LIMIT))
 
         assert restored is not None
         assert restored.state == state

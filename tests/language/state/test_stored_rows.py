@@ -25,6 +25,7 @@ from durable_graph._engine.task import Done, Task, Write
 from durable_graph._engine.unit import Entry, Step, build_unit
 from durable_graph._runtime.journal import new_thread
 from durable_graph._runtime.writing import node_writes
+from durable_graph.checkpointing.pieces import at_once
 from durable_graph.errors import InvalidUpdateError
 from durable_graph.graph import Topology
 from durable_graph.records import StoredCheckpoint, ValueRow
@@ -127,7 +128,8 @@ def read_back(state: State, stored: Stored, rows: list[ValueRow]) -> dict[str, A
         metadata={},
         max_value_bytes=LIMIT,
     )
-    restored = restore(TOPOLOGY, StoredCheckpoint(THREAD, unit.checkpoints[0].row, tuple(rows)))
+    found = StoredCheckpoint(THREAD, unit.checkpoints[0].row, tuple(rows))
+    restored = at_once(restore(TOPOLOGY, found, LIMIT))
     assert restored is not None
     return dict(restored.state.values)
 

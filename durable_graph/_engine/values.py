@@ -1,0 +1,178 @@
+"""From rows back to the values of channels, in pieces. Rows that several checkpoints share are decoded once."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from durable_graph._engine.rows import mark_of, updates_of
+from durable_graph.channels import MISSING, Channel
+from durable_graph.checkpointing.pieces import Pace, Pieces
+from durable_graph.errors import ChannelChangedError, DecodeError, ValueTooLargeError
+from durable_graph.errors.shown import shown
+from durable_graph.graph import Topology
+from durable_graph.records import ValueKind, ValueRow
+
+Chain = tuple[ValueRow, ...]
+"""The rows that make a channel's value, oldest first."""
+
+
+_UPDATE_COST = 128
+"""What an update costs beside its bytes, as a number of bytes."""
+
+
+class Values:
+    """Decodes the channels' values of one load.
+
+    Raises everywhere:
+        ChannelChangedError: a stored value does not fit the channel's type or rule any more.
+        DecodeError: a row whose bytes this library did not write.
+        ValueTooLargeError: a value above the limit, which is not decoded.
+    """
+
+    def __init__(self, topology: Topology, max_value_bytes: int) -> None:
+        self.topology: Topology = topology
+        self.max_value_bytes: int = max_value_bytes
+        self.pace: Pace = Pace()
+
+    def of(self, channel: str, chain: Chain) -> Pieces[Any]:
+        """The value that a chain makes, MISSING if the channel has none."""
+        whole, updates = _parts(chain)
+        value = yield from self._start(channel, whole)
+        return (yield from self._merged(channel, value, updates))
+
+    def whole(self, channel: str, row: ValueRow) -> Pieces[Any]:
+        """The value of a row that holds all of it."""
+        check_stored_size(f"channel {channel!r}", len(row.value), self.max_value_bytes)
+        try:
+            value = self.topology.codecs[channel].value.decode(row.value)
+        except DecodeError as error:
+            raise ChannelChangedError(channel, why=error.why) from error
+        if self.pace.is_due(len(row.value)):
+            yield
+        return value
+
+    def _start(self, channel: str, whole: ValueRow | None) -> Pieces[Any]:
+        if whole is not None:
+            return MISSING if whole.kind == ValueKind.ABSENT else (yield from self.whole(channel, whole))
+        rule = self.topology.channels.get(channel)
+        return rule.initial() if rule is not None else MISSING
+
+    def _merged(self, channel: str, value: Any, rows: Sequence[ValueRow]) -> Pieces[Any]:
+        if not rows:
+            return value
+        rule = self._rule(channel, rows)
+        with _fitting(channel):
+            merging = rule.merging(value)
+        for data in updates_of(rows, self.max_value_bytes):
+            updates = self._updates(channel, data)
+            with _fitting(channel):
+                merging.add(updates)
+            if self.pace.is_due(sum(map(len, data)) + _UPDATE_COST * len(data)):
+                yield
+        with _fitting(channel):
+            return merging.value()
+
+    def _updates(self, channel: str, data: list[bytes]) -> list[Any]:
+        try:
+            return self.topology.codecs[channel].update.decode_all(data)
+        except DecodeError as error:
+            raise ChannelChangedError(channel, why=error.why) from error
+
+    def _rule(self, channel: str, rows: Sequence[ValueRow]) -> Channel:
+        rule = self.topology.channels.get(channel)
+        if rule is None or not rule.stores_updates:
+            raise ChannelChangedError(
+                channel, why="it was stored as updates to merge, and its rule no longer merges them so"
+            )
+        if any(mark_of(row) != rule.mark for row in rows):
+            raise ChannelChangedError(channel, why="it was stored as updates that another rule merges")
+        return rule
+
+
+class PageValues(Values):
+    """Decodes the values of the checkpoints of one page, of which `oldest` is the oldest one's number.
+
+    Each row is decoded once, and the updates from before the page are merged once. Each value that is returned is a
+    copy: changing one checkpoint's list leaves those of the others as they are. What is inside is shared.
+    """
+
+    def __init__(self, topology: Topology, max_value_bytes: int, oldest: int) -> None:
+        super().__init__(topology, max_value_bytes)
+        self._oldest = oldest
+        self._wholes: dict[tuple[str, int], Any] = {}
+        self._before: dict[tuple[str, int], Any] = {}
+        self._decoded: dict[tuple[str, int], list[Any]] = {}
+
+    def of(self, channel: str, chain: Chain) -> Pieces[Any]:
+        """The value that a chain makes, MISSING if the channel has none."""
+        whole, updates = _parts(chain)
+        shared = [row for row in updates if row.no < self._oldest]
+        value = yield from self._value_before(channel, whole, shared)
+        own = updates[len(shared) :]
+        if own:
+            rule = self._rule(channel, own)
+            with _fitting(channel):
+                merging = rule.merging(value)
+            for row in own:
+                decoded = yield from self._decoded_once(channel, row)
+                with _fitting(channel):
+                    merging.add(decoded)
+            with _fitting(channel):
+                value = merging.value()
+        return copy.copy(value)
+
+    def whole(self, channel: str, row: ValueRow) -> Pieces[Any]:
+        """The value of a row that holds all of it."""
+        place = channel, row.no
+        if place not in self._wholes:
+            self._wholes[place] = yield from super().whole(channel, row)
+        return self._wholes[place]
+
+    def _value_before(self, channel: str, whole: ValueRow | None, shared: Sequence[ValueRow]) -> Pieces[Any]:
+        # A row leads to those before it, so the number of the last one names them all.
+        for at in range(len(shared), 0, -1):
+            place = channel, shared[at - 1].no
+            if place in self._before:
+                value, left = self._before[place], shared[at:]
+                break
+        else:
+            value, left = (yield from self._start(channel, whole)), shared
+        if left:
+            value = yield from self._merged(channel, value, left)
+            self._before[channel, left[-1].no] = value
+        return value
+
+    def _decoded_once(self, channel: str, row: ValueRow) -> Pieces[list[Any]]:
+        place = channel, row.no
+        if place not in self._decoded:
+            decoded: list[Any] = []
+            for data in updates_of((row,), self.max_value_bytes):
+                decoded.extend(self._updates(channel, data))
+                if self.pace.is_due(sum(map(len, data)) + _UPDATE_COST * len(data)):
+                    yield
+            self._decoded[place] = decoded
+        return self._decoded[place]
+
+
+def check_stored_size(where: str, size: int, max_value_bytes: int) -> None:
+    """Raises `ValueTooLargeError` for stored bytes above the limit."""
+    if size > max_value_bytes:
+        raise ValueTooLargeError(channel=where, size=size, limit=max_value_bytes, is_stored=True)
+
+
+def _parts(chain: Chain) -> tuple[ValueRow | None, Chain]:
+    """The last row that holds the whole value or says that there is none, if there is one, and the updates after it."""
+    for at in range(len(chain) - 1, -1, -1):
+        if chain[at].kind != ValueKind.DELTA:
+            return chain[at], chain[at + 1 :]
+    return None, chain
+
+
+@contextmanager
+def _fitting(channel: str) -> Iterator[None]:
+    """Updates of the declared type that the rule itself would never have stored are an error of the channel's."""
+    try:
+        yield
+    except Exception as error:
+        raise ChannelChangedError(channel, why=shown(error)) from error
