@@ -10,6 +10,7 @@ from durable_graph.checkpointing.columns import (
     Columns,
     LockedThread,
     Sums,
+    above_limit,
     check_line,
     checkpoint_from,
     key_of,
@@ -59,12 +60,12 @@ class Loaded(NamedTuple):
         return frozenset(places.union((record.ns, record.born, record.ord) for record in self.found.nested))
 
 
-async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:
-    """A checkpoint with all that makes its state. One statement."""
+async def load(db: Session, thread: str, ns: str, no: int | None, max_value_bytes: int) -> Loaded:
+    """A checkpoint with all that makes its state. One statement. Raises `ValueTooLargeError`."""
     arms: Mapping[int, list[Columns]] = {
         arm: [] for arm in (_THREAD, _CHECKPOINT, _LINE, _VALUE, _RECORD, _NESTED, _ORPHAN)
     }
-    for arm, *columns in await db.rows("load", key_of(thread), ns, no):
+    for arm, *columns in await db.rows("load", key_of(thread), ns, no, max_value_bytes):
         arms[arm].append(tuple(columns))
     if arms[_ORPHAN]:
         if (what := arms[_ORPHAN][0][0]) is not None:
@@ -83,6 +84,9 @@ async def load(db: Session, thread: str, ns: str, no: int | None) -> Loaded:
     # As `checkpoint_from` takes them.
     checkpoint = checkpoint_from(arms[_CHECKPOINT][0][:_CHECKPOINT_WIDTH])
     _check_lines(row, sums if no is None else None, lines)
+    for channel, _, _, _, size, *_ in arms[_VALUE]:
+        if size is not None:
+            raise above_limit(channel, size, max_value_bytes)
     found = StoredCheckpoint(
         row,
         checkpoint,

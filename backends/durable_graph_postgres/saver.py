@@ -95,7 +95,7 @@ class PostgresSaver:
         check_thread(thread)
         check_namespace(ns)
         opened = await self._opening.get()
-        loaded = await self._read(lambda db: reading.load(db, thread, ns, no))
+        loaded = await self._read(lambda db: reading.load(db, thread, ns, no, self.max_value_bytes))
         if loaded.known is not None:
             opened.knowledge.learn(thread, loaded.known, digest_of(loaded.known), loaded.places)
         return loaded.found

@@ -10,6 +10,7 @@ from durable_graph.checkpointing.columns import (
     THREAD_WIDTH,
     Columns,
     Sums,
+    above_limit,
     check_line,
     checkpoint_from,
     key_of,
@@ -43,8 +44,8 @@ _BEYOND = 1 << 62
 _LINE, _VALUE, _NESTED = 0, 1, 3
 
 
-def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None) -> StoredCheckpoint | None:
-    """A checkpoint with all that makes its state. Two statements."""
+def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value_bytes: int) -> StoredCheckpoint | None:
+    """A checkpoint with all that makes its state. Two statements. Raises `ValueTooLargeError`."""
     tid = key_of(thread)
     newest = ns != "" and no is None
     sought = {"tid": tid, "ns": ns} if newest else {"tid": tid, "ns": ns, "no": no}
@@ -64,7 +65,7 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None) -> Stored
     checkpoint = checkpoint_from(columns[THREAD_WIDTH:])
     # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
     at = row.version if no is None else no
-    state = _state(db, row, checkpoint, at, is_head=is_head, sums=sums if no is None else None)
+    state = _state(db, row, checkpoint, at, max_value_bytes, is_head=is_head, sums=sums if no is None else None)
     return StoredCheckpoint(
         row, checkpoint, state.values, state.records, sums.writes if is_head else None, state.nested
     )
@@ -162,6 +163,7 @@ def _state(
     thread: ThreadRow,
     checkpoint: CheckpointRow,
     at: int,
+    max_value_bytes: int = _BEYOND,
     *,
     is_head: bool = False,
     sums: Sums | None = None,
@@ -169,7 +171,7 @@ def _state(
     """The value rows of a checkpoint's namespace in the lineage of number `at`, and the checkpoint's task records.
 
     With the digests of the records of other namespaces, if it is the head. `sums` are those that the thread vouches
-    for, where `at` is its version.
+    for, where `at` is its version. Raises `ValueTooLargeError`.
     """
     sought = {
         "tid": key_of(thread.thread),
@@ -178,6 +180,7 @@ def _state(
         "born": checkpoint.born,
         "no": checkpoint.no,
         "nested": checkpoint.born if is_head else _BEYOND,
+        "most": max_value_bytes,
     }
     lines, values, records, nested = [], [], [], []
     for arm, text, *rest in statements.rows(db, "read_state", sought):
@@ -186,6 +189,8 @@ def _state(
             lines.append((lo, parent, digest, extra))
         elif arm == _VALUE:
             no, prev, kind, _, digest, value, _ = rest
+            if isinstance(value, int):
+                raise above_limit(text, value, max_value_bytes)
             values.append(value_from(thread.thread, text, no, prev, kind, value, digest))
         elif arm == _NESTED:
             born, ordinal, _, _, digest, *_ = rest

@@ -71,7 +71,7 @@ class SqliteSaver:
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         """See `Checkpointer.load`."""
-        return await self._read(lambda db: reading.load(db, thread, ns, no), thread)
+        return await self._read(lambda db: reading.load(db, thread, ns, no, self.max_value_bytes), thread)
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
         """See `Checkpointer.commit`."""

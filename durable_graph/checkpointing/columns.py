@@ -8,7 +8,7 @@ import msgspec
 
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, thread_digest
 from durable_graph.checkpointing.rules import thread_info
-from durable_graph.errors import CorruptCheckpointError
+from durable_graph.errors import CorruptCheckpointError, ValueTooLargeError
 from durable_graph.records import (
     STATUSES,
     CheckpointRow,
@@ -169,6 +169,11 @@ def value_from(thread: str, channel: str, no: int, prev: int, kind: int, value: 
         what = f"the value of channel {channel!r} of checkpoint {no}"
         raise CorruptCheckpointError(thread, row=what, why=f"{kind} is no kind of value")
     return ValueRow(channel, no, prev, ValueKind(kind), value, digest)
+
+
+def above_limit(channel: str, size: int, max_value_bytes: int) -> ValueTooLargeError:
+    """The error for a whole value that was not read: its size was enough."""
+    return ValueTooLargeError(channel=f"channel {channel!r}", size=size, limit=max_value_bytes, is_stored=True)
 
 
 def value_columns(tid: int, ns: str, row: ValueRow) -> Columns:

@@ -18,5 +18,4 @@ async def case(store):
     return "an error that names the limit", shown(end, 150), isinstance(end, DurableGraphError)
 
 
-STILL_WRONG = True
 run(case, kinds=("sqlite", "postgres"))

@@ -15,7 +15,7 @@ from tests.savers import schema_of_its_own
 TID = key_of("t")
 
 READS: dict[str, tuple[Any, ...]] = {
-    "load": (TID, "", None),
+    "load": (TID, "", None, 1 << 26),
     "find_records": (TID, "ns"),
     "find_state": (TID, "", 9),
     "page_of_checkpoints": (TID, "", 99, 10),

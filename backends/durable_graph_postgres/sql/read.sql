@@ -1,6 +1,7 @@
 -- name: load
 -- One statement, so one moment: a checkpoint of thread $1, and all that makes its state. $2 is its namespace; $3 its
--- number, by default the newest in the branch of the thread's head. Eight kinds of rows:
+-- number, by default the newest in the branch of the thread's head. Of a whole value above $4 bytes the size is read
+-- in its place. Eight kinds of rows:
 --   9  what there is of a thread that has no row itself
 --   0  the thread    1  the checkpoint    2  a branch that led to it    3  a row of a channel's value
 --   4  a task record of the checkpoints `planned_at` to `number`
@@ -67,7 +68,8 @@ SELECT 1, namespace, number, parent, planned_at, made_at, commit_id, header, sta
 UNION ALL
 SELECT 2, NULL, first, parent, NULL, NULL, digest, extra, NULL, NULL, NULL, NULL FROM seg
 UNION ALL
-SELECT 3, channel, number, previous, kind, NULL, value, digest, NULL, NULL, NULL, NULL FROM walk
+SELECT 3, channel, number, previous, kind, CASE WHEN kind = 0 AND length(value) > $4::bigint THEN length(value) END,
+       CASE WHEN kind = 0 AND length(value) > $4::bigint THEN NULL ELSE value END, digest, NULL, NULL, NULL, NULL FROM walk
 UNION ALL
 SELECT 4, k.namespace, k.planned_at, k.position, k.rank, k.revision, k.commit_id, k.value, k.digest, k.extra, NULL,
        NULL

@@ -35,6 +35,7 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
 -- name: read_state
 -- Four kinds of rows in one answer: 0 a branch that led to number `at`, 1 a row of a channel's value there, 2 a task
 -- record of the checkpoints `planned_at` to `number`, 3 where a record of another namespace since `nested` is.
+-- Of a whole value above `most` bytes only the size is read, in its place.
 --   seg   the intervals that led there, newest first
 --   ch    the channels, by skipping from one to the next: there is no manifest
 --   last  each channel's last row in those intervals
@@ -71,7 +72,9 @@ WITH RECURSIVE
      WHERE w.previous BETWEEN 1 AND w.number - 1)
 SELECT 0, NULL, first, parent, NULL, NULL, digest, NULL, extra FROM seg
 UNION ALL
-SELECT 1, v.channel, v.number, v.previous, v.kind, NULL, v.digest, v.value, NULL FROM walk w CROSS JOIN channel_rows v
+SELECT 1, v.channel, v.number, v.previous, v.kind, NULL, v.digest,
+       CASE WHEN v.kind = 0 AND length(v.value) > :most THEN length(v.value) ELSE v.value END, NULL
+  FROM walk w CROSS JOIN channel_rows v
     ON v.thread_key = :tid AND v.namespace = :ns AND v.channel = w.channel AND v.number = w.number
 UNION ALL
 SELECT 2, commit_id, planned_at, position, rank, revision, digest, value, extra FROM tasks
