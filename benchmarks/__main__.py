@@ -1,9 +1,10 @@
 """All of them: `python -m benchmarks`."""
 
-from benchmarks import fan_out, postgres, storage, superstep, width
+from benchmarks import fan_out, postgres, reading, storage, superstep, width
 
 superstep.main()
 fan_out.main()
 width.main()
 storage.main()
+reading.main()
 postgres.main()
