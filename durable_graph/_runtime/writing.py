@@ -178,9 +178,9 @@ def _check(
 
     Raises `UnmergeableUpdateError`, `InvalidStateValueError`.
     """
-    for place, (key, value, _) in enumerate(drafts):
+    for place, (key, value, is_overwrite) in enumerate(drafts):
         rule = topology.channels[key]
-        if rule.is_checked(value):
+        if not is_overwrite and rule.is_checked(value):
             earlier = [draft for draft in drafts[:place] if draft[0] == key]
             before = _merged(topology, values, earlier, author)
             try:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args
 
 from durable_graph.codec.anything import AnyPlan
 from durable_graph.codec.classes import FieldTypes, is_typed_dict, shape_for, typed_dict_fields, unstorable_class
-from durable_graph.codec.hints import alias_value, substitute
+from durable_graph.codec.hints import alias_value, is_alias
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
 from durable_graph.codec.plan import Deferred, Plan
 from durable_graph.codec.registry import ObjectPlan, Registry, Shape, UnstorableType
@@ -130,10 +130,8 @@ class Compiler:
         if isinstance(declared, str):
             raise UnstorableType(declared, "it is a string that was not resolved", "declare the type itself")
         origin = get_origin(declared) or declared
-        if type(origin).__name__ == "TypeAliasType":
-            parameters = getattr(origin, "__type_params__", ())
-            value = substitute(_alias_value(origin), dict(zip(parameters, get_args(declared), strict=False)))
-            return self._once((origin, get_args(declared), tagged), value, tagged)
+        if is_alias(declared):
+            return self._once((origin, get_args(declared), tagged), _alias_value(declared), tagged)
         if isinstance(declared, typing.NewType):
             return self.plan(declared.__supertype__, tagged=tagged)
         if origin is Annotated or getattr(origin, "_name", None) in _QUALIFIERS or hasattr(declared, "__metadata__"):

@@ -32,10 +32,22 @@ def _hints(cls: type, known: Mapping[str, type]) -> dict[str, Any]:
         return get_type_hints(cls, localns={**known, cls.__name__: cls}, include_extras=True)
 
 
-def alias_value(alias: Any) -> Any:
-    """What a type alias stands for, with the names resolved that it has in quotes."""
+def is_alias(declared: Any) -> bool:
+    """Whether it is a type alias (`type Log = ...`, or `TypeAliasType` of typing or typing_extensions), subscripted
+    or not. An alias made by plain assignment is the type itself."""
+    return type(get_origin(declared) or declared).__name__ == "TypeAliasType"
+
+
+def alias_value(declared: Any) -> Any:
+    """What a type alias stands for, with its arguments put in and the names resolved that it has in quotes.
+
+    Raises what evaluating the alias raises, such as `NameError`.
+    """
+    alias = get_origin(declared) or declared
     holder = type("Holder", (), {"__annotations__": {"value": alias.__value__}, "__module__": alias.__module__})
-    return get_type_hints(holder, include_extras=True)["value"]
+    value = get_type_hints(holder, include_extras=True)["value"]
+    parameters = getattr(alias, "__type_params__", ())
+    return substitute(value, dict(zip(parameters, get_args(declared), strict=False)))
 
 
 def substitute(declared: Any, arguments: Arguments) -> Any:

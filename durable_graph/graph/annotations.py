@@ -4,10 +4,11 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Literal, NewType, Optional, TypeVar, get_args, get_origin
 
 from durable_graph.channels import Declarable, UpdateRefused, add_messages, can_hold_messages
+from durable_graph.codec.hints import alias_value, is_alias
 from durable_graph.errors import InvalidStateSchemaError
 from durable_graph.graph.callers import defining_scope
 from durable_graph.graph.managed import ManagedValue
@@ -21,6 +22,7 @@ class Declaration:
     """One annotation, read. It has a reducer, or a rule of ours, or is computed by `managed`, or none of these.
 
     `misfit` says what is wrong with a callable in it that cannot be a reducer, or with a rule on this type.
+    `is_optional`: the reducer was declared for the type without `| None`, so it is never called with None.
     """
 
     declared: Any
@@ -28,6 +30,7 @@ class Declaration:
     misfit: str | None = None
     rule: Declarable | None = None
     managed: type[ManagedValue] | None = None
+    is_optional: bool = False
 
     @property
     def says_how(self) -> bool:
@@ -38,19 +41,110 @@ class Declaration:
 def read_annotation(annotation: Any, metadata: tuple[Any, ...] = ()) -> Declaration:
     """The type, and the reducer or rule, of `Annotated[<type>, ..., <reducer or rule>]`, whatever it is wrapped in.
 
-    It is the last callable or rule of the metadata. Metadata that is neither is not ours.
+    It is the last callable or rule of the metadata. Metadata that is neither is not ours. Type aliases and `NewType`s
+    are replaced by what they stand for. `Annotated[<type>, <reducer>] | None` is a key with that reducer as well; a
+    reducer anywhere deeper is not read, see `hidden_reducer`.
     """
+    annotation, metadata = _unwrapped(annotation, metadata)
+    candidates = [item for item in metadata if callable(item) or isinstance(item, Declarable)]
+    if candidates:
+        return _declaration(annotation, candidates[-1])
+    return _optional(annotation) or Declaration(annotation)
+
+
+def _optional(annotation: Any) -> Declaration | None:
+    """What `Annotated[<type>, <reducer>] | None` says; None for anything else."""
+    members = _flat_members(annotation)
+    others = [member for member in members if member is not type(None)]
+    if len(others) != 1 or len(others) == len(members):
+        return None
+    inner = read_annotation(others[0])
+    if not inner.says_how:
+        return None
+    if inner.reducer is add_messages:
+        # The list of messages is there from the start: the key is never None.
+        return inner
+    # Not every type takes `|`.
+    declared = Optional[inner.declared]  # noqa: UP045
+    if inner.rule is not None:
+        return _declaration(declared, inner.rule)
+    return replace(inner, declared=declared, is_optional=inner.reducer is not None)
+
+
+def _flat_members(annotation: Any, around: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+    """The alternatives of a union, those of unions behind type aliases included; the type itself if it is none.
+
+    An alias that mentions itself, which is in `around` then, is left as it is.
+    """
+    found: list[Any] = []
+    for member in union_members(annotation):
+        bare, metadata = _unwrapped(member, ())
+        is_union = not metadata and member not in around and len(union_members(bare)) > 1
+        found.extend(_flat_members(bare, (*around, member)) if is_union else (member,))
+    return tuple(found)
+
+
+def _unwrapped(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """The type inside of `Annotated`, qualifiers, type aliases and `NewType`s, and all their metadata, outermost last.
+
+    A type alias that cannot be resolved is left as it is: the codec refuses it by name.
+    """
+    seen: list[Any] = []
     while True:
-        origin = get_origin(annotation)
         if hasattr(annotation, "__metadata__"):
             metadata = (*annotation.__metadata__, *metadata)
             annotation = annotation.__origin__
-        elif getattr(origin, "_name", None) in _QUALIFIERS:
+        elif getattr(get_origin(annotation), "_name", None) in _QUALIFIERS:
             (annotation,) = get_args(annotation)
+        elif isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif is_alias(annotation) and annotation not in seen:
+            seen.append(annotation)
+            try:
+                annotation = alias_value(annotation)
+            except Exception:
+                # The value of an alias is an expression of the user's, which may raise anything.
+                return annotation, metadata
         else:
-            break
-    candidates = [item for item in metadata if callable(item) or isinstance(item, Declarable)]
-    return _declaration(annotation, candidates[-1]) if candidates else Declaration(annotation)
+            return annotation, metadata
+
+
+def hidden_reducer(declared: Any) -> str | None:
+    """The name of a reducer or rule inside of a type, where nothing applies it: in `list[Annotated[str, add]]`."""
+    return _hidden(declared, {})
+
+
+def _hidden(declared: Any, seen: dict[int, Any]) -> str | None:
+    arguments = () if get_origin(declared) is Literal else get_args(declared)
+    for argument in arguments:
+        if isinstance(argument, list):
+            # The parameters of a Callable.
+            continue
+        bare, metadata = _unwrapped(argument, ())
+        named = [shown for item in metadata if (shown := _shown_way(item)) is not None]
+        if named:
+            return named[-1]
+        if id(bare) in seen:
+            continue
+        # Kept as well as noted: the id of an object that is gone may be another's.
+        seen[id(bare)] = bare
+        found = _hidden(bare, seen)
+        if found is not None:
+            return found
+    return None
+
+
+def _shown_way(item: Any) -> str | None:
+    """What messages call a reducer or rule; None for other metadata.
+
+    Other classes are not taken for reducers here: markers and validators stand inside of types as well.
+    """
+    cls = item if isinstance(item, type) else type(item)
+    if issubclass(cls, Declarable | ManagedValue):
+        return cls.__name__
+    if isinstance(item, type) or not callable(item) or _misfit(item) is not None:
+        return None
+    return getattr(item, "__name__", repr(item))
 
 
 def _declaration(declared: Any, how: Any) -> Declaration:

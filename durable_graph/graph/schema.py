@@ -15,7 +15,7 @@ from durable_graph.channels import (
     selected,
 )
 from durable_graph.errors import InvalidStateSchemaError, MissingStateKeyError
-from durable_graph.graph.annotations import read_annotation, shown_type
+from durable_graph.graph.annotations import hidden_reducer, read_annotation, shown_type
 from durable_graph.graph.managed import NOWHERE, ManagedValue, Place
 from durable_graph.graph.state_kinds import (
     Field,
@@ -54,9 +54,10 @@ class Schema:
         Raises `InvalidStateSchemaError` for anything else, and for a key that cannot be one.
         """
         declaration = read_annotation(state)
-        if not declaration.says_how:
-            # Remarks around a class leave it the class that it is.
-            state = declaration.declared
+        if declaration.says_how:
+            return cls.single(state, ROOT)
+        # Remarks around a class leave it the class that it is, and so does another name for it.
+        state = declaration.declared
         kind = kind_of(state)
         if kind is None:
             if not is_one_value(state):
@@ -110,7 +111,8 @@ class Schema:
     @property
     def misfits(self) -> tuple[str, ...]:
         """What is wrong with the reducers of its keys."""
-        return tuple(f"{self.name}.{key}: {field.misfit}" for key, field in self.fields.items() if field.misfit)
+        found = ((key, field.misfit or _hidden_misfit(field.declared)) for key, field in self.fields.items())
+        return tuple(f"{self.name}.{key}: {misfit}" for key, misfit in found if misfit)
 
     def channels(self) -> dict[str, Channel]:
         """One channel for each key."""
@@ -158,6 +160,16 @@ class Schema:
         return self.kind.validated(self.cls, present)
 
 
+def _hidden_misfit(declared: Any) -> str | None:
+    hidden = hidden_reducer(declared)
+    if hidden is None:
+        return None
+    return (
+        f"{hidden} is declared for a part of the type, where nothing would apply it; "
+        f"declare it for the whole type: Annotated[<type>, {hidden}]"
+    )
+
+
 def channel_of(field: Field) -> Channel:
     """The merge rule that a key declares."""
     if field.rule is not None:
@@ -168,4 +180,4 @@ def channel_of(field: Field) -> Channel:
         return Messages(field.declared)
     if is_stored_as_updates(field.declared, field.reducer):
         return Accumulated(field.declared, field.reducer)
-    return Reduced(field.declared, field.reducer)
+    return Reduced(field.declared, field.reducer, is_optional=field.declaration.is_optional)
