@@ -2,15 +2,14 @@
 
 import typing
 from collections import Counter, OrderedDict, abc, defaultdict, deque
-from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
 
 from durable_graph.codec.anything import AnyPlan
 from durable_graph.codec.classes import FieldTypes, is_typed_dict, shape_for, typed_dict_fields, unstorable_class
-from durable_graph.codec.hints import alias_value, is_alias
+from durable_graph.codec.hints import alias_value, is_alias, required_keys
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
 from durable_graph.codec.plan import Deferred, Plan
 from durable_graph.codec.registry import ObjectPlan, Registry, Shape, UnstorableType
@@ -237,12 +236,18 @@ class Compiler:
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred(frozenset({dict}), frozenset({dict}))
+        types: dict[str, Any] = {}
+
+        def resolved(arguments: tuple[Any, ...], known: Mapping[str, type]) -> dict[str, Any]:
+            types.update(typed_dict_fields(cls, arguments, known))
+            return types
+
         try:
-            fields = self._fields(cls, partial(typed_dict_fields, cls), arguments, tagged=tagged)
+            fields = self._fields(cls, resolved, arguments, tagged=tagged)
         except UnstorableType:
             del self._named[key]
             raise
-        plan = self._named[key] = TypedDictPlan(cls.__qualname__, fields, frozenset(cls.__required_keys__))
+        plan = self._named[key] = TypedDictPlan(cls.__qualname__, fields, required_keys(cls, types))
         stand_in.settle(plan)
         return plan
 

@@ -5,16 +5,13 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, NewType, Optional, TypeVar, get_args, get_origin
+from typing import Any, Literal, NewType, Optional, TypeVar, get_args, get_origin
 
 from durable_graph.channels import Declarable, UpdateRefused, add_messages, can_hold_messages
-from durable_graph.codec.hints import alias_value, is_alias
+from durable_graph.codec.hints import QUALIFIERS, alias_value, is_alias, placed, substitute
 from durable_graph.errors import InvalidStateSchemaError
 from durable_graph.graph.callers import defining_scope
 from durable_graph.graph.managed import ManagedValue
-
-# By name: `ReadOnly` is in typing from Python 3.13 on, and before that in typing_extensions.
-_QUALIFIERS = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ def _unwrapped(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[A
         if hasattr(annotation, "__metadata__"):
             metadata = (*annotation.__metadata__, *metadata)
             annotation = annotation.__origin__
-        elif getattr(get_origin(annotation), "_name", None) in _QUALIFIERS:
+        elif getattr(get_origin(annotation), "_name", None) in QUALIFIERS:
             (annotation,) = get_args(annotation)
         elif isinstance(annotation, NewType):
             annotation = annotation.__supertype__
@@ -196,8 +193,7 @@ def resolve_fields(cls: type) -> dict[str, Any]:
                 hints[name] = resolve_one(annotation, cls.__module__, scope)
             except Exception as error:
                 raise InvalidStateSchemaError(cls, f"the type of {name!r} cannot be resolved: {error}") from error
-    bound = _bound_type_variables(cls)
-    return {name: _substitute(hint, bound) for name, hint in hints.items()}
+    return placed(cls, hints, getattr(cls, "__parameters__", ()), unbound=_widest)
 
 
 def scope_of_class(cls: type) -> dict[str, Any]:
@@ -219,17 +215,6 @@ def _raw_annotations(cls: type) -> dict[str, Any]:
     return raw
 
 
-def _bound_type_variables(cls: type) -> dict[Any, Any]:
-    bound: dict[Any, Any] = {}
-    for parametrised in getattr(cls, "__orig_bases__", ()):
-        origin = get_origin(parametrised)
-        if origin is None or origin is Generic:
-            continue
-        bound |= _bound_type_variables(origin)
-        bound |= dict(zip(getattr(origin, "__parameters__", ()), get_args(parametrised), strict=False))
-    return bound
-
-
 def bind_type_variables(alias: Any) -> dict[Any, Any]:
     """`{T: int}` for `State[int]` of a `State(Generic[T])`, nothing for a class."""
     return dict(zip(getattr(get_origin(alias), "__parameters__", ()), get_args(alias), strict=False))
@@ -237,8 +222,8 @@ def bind_type_variables(alias: Any) -> dict[Any, Any]:
 
 def replace_type_variables(hint: Any, bound: Mapping[Any, Any]) -> Any:
     """The annotation with every type variable replaced: by what it is bound to, else by its bound, else by Any."""
-    replaced = _substitute(hint, bound)
-    return _substitute(replaced, {variable: _widest(variable) for variable in _variables_of(replaced)})
+    replaced = substitute(hint, bound)
+    return substitute(replaced, {variable: _widest(variable) for variable in _variables_of(replaced)})
 
 
 def _variables_of(hint: Any) -> tuple[Any, ...]:
@@ -250,19 +235,8 @@ def _variables_of(hint: Any) -> tuple[Any, ...]:
 
 
 def _widest(variable: Any) -> Any:
-    return Any if variable.__bound__ is None else variable.__bound__
-
-
-def _substitute(hint: Any, bound: Mapping[Any, Any]) -> Any:
-    if isinstance(hint, TypeVar):
-        return bound.get(hint, hint)
-    variables = _variables_of(hint)
-    if not any(variable in bound for variable in variables):
-        return hint
-    if getattr(get_origin(hint), "_name", None) in _QUALIFIERS:
-        # Such a form takes no substitution itself.
-        return _substitute(get_args(hint)[0], bound)
-    return hint[tuple(bound.get(variable, variable) for variable in variables)]
+    bound = getattr(variable, "__bound__", None)
+    return Any if bound is None else bound
 
 
 def shown_type(declared: Any) -> str:

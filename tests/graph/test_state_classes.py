@@ -11,6 +11,7 @@ import msgspec
 import pydantic
 import pytest
 import typing_extensions
+from typing_extensions import ReadOnly
 
 from durable_graph.channels import Accumulated, LastValue, Reduced
 from durable_graph.errors import DurableGraphError, InvalidStateSchemaError, MissingStateKeyError
@@ -201,6 +202,30 @@ class GenericModel(pydantic.BaseModel, Generic[T]):
 )
 def test_a_generic_state_has_the_types_it_is_given(state: Any, declared: Any) -> None:
     assert Schema.of(state).fields["items"].declared == declared
+
+
+class DictOfOwn(GenericDict[int], Generic[T]):
+    last: ReadOnly[T]
+
+
+@dataclass
+class DataOfOwn(GenericData[int], Generic[T]):
+    last: T
+
+
+class StructOfOwn(GenericStruct[int], Generic[T]):
+    last: T
+
+
+class ModelOfOwn(GenericModel[int], Generic[T]):
+    last: T
+
+
+@pytest.mark.parametrize("state", [DictOfOwn[str], DataOfOwn[str], StructOfOwn[str], ModelOfOwn[str]])
+def test_a_class_and_its_generic_base_may_use_one_type_variable_for_two_types(state: Any) -> None:
+    fields = Schema.of(state).fields
+
+    assert (fields["items"].declared, fields["last"].declared) == (list[int], str)
 
 
 def test_a_generic_state_is_built_as_its_class() -> None:
