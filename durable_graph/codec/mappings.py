@@ -6,7 +6,18 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
-from durable_graph.codec.plan import EVERYTHING, KEEP_OUT, NOTHING, Mismatch, Plan, Refusal, TooDeep, mismatch, refuse
+from durable_graph.codec.plan import (
+    EVERYTHING,
+    GENERIC_ALIAS,
+    KEEP_OUT,
+    NOTHING,
+    Mismatch,
+    Plan,
+    Refusal,
+    TooDeep,
+    mismatch,
+    refuse,
+)
 from durable_graph.codec.sequences import build_items
 from durable_graph.codec.wire import (
     COUNTER,
@@ -245,5 +256,6 @@ def step_of(key: object) -> str:
 
 def refuse_attributes(value: Any) -> None:
     # An empty __dict__ is the rule; attributes set on top of the items would be lost.
-    if vars(value):
-        raise Refusal(value, f"it has attributes of its own: {', '.join(sorted(vars(value)))}", KEEP_OUT)
+    extra = vars(value).keys() - GENERIC_ALIAS
+    if extra:
+        raise Refusal(value, f"it has attributes of its own: {', '.join(sorted(extra))}", KEEP_OUT)

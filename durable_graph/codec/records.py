@@ -17,9 +17,19 @@ from typing import Any
 
 from msgspec import NODEFAULT, Struct, structs
 
-from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, mismatch
+from durable_graph.codec.plan import GENERIC_ALIAS, KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, mismatch
 from durable_graph.codec.registry import Shape
 from durable_graph.codec.wire import MAX_DEPTH, Key
+
+
+def left_by_python(cls: type) -> frozenset[str]:
+    """The attributes that Python keeps in an instance of its own accord, which say nothing about its value.
+
+    They are what a cached property has computed, and the alias that the instance was made through: `Result[int](1)`.
+    """
+    return GENERIC_ALIAS | {
+        name for base in cls.__mro__ for name, found in vars(base).items() if isinstance(found, cached_property)
+    }
 
 
 class FieldsShape(Shape):
@@ -32,9 +42,7 @@ class FieldsShape(Shape):
         self._plans: dict[str, Plan] = {}
         self._defaults: dict[str, Callable[[], Any]] = {}
         self._columns: list[Callable[[Any], Any]] = []
-        self._computed = frozenset(
-            name for base in cls.__mro__ for name, found in vars(base).items() if isinstance(found, cached_property)
-        )
+        self._computed = left_by_python(cls)
 
     def settle(self, plans: Mapping[str, Plan]) -> None:
         """Give it the plans of its fields, which may mention the class itself."""
@@ -217,12 +225,13 @@ class NamedTupleShape(Shape):
     def __init__(self, cls: type[Any], tag: str) -> None:
         super().__init__(cls, tag)
         self._plans: dict[str, Plan] = {}
+        self._computed = left_by_python(cls)
 
     def settle(self, plans: Mapping[str, Plan]) -> None:
         self._plans.update(plans)
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
-        extra = getattr(value, "__dict__", None)
+        extra = getattr(value, "__dict__", {}).keys() - self._computed
         if extra:
             raise Refusal(value, f"it has attributes that are no fields: {', '.join(sorted(extra))}", KEEP_OUT)
         if not room:
