@@ -78,6 +78,12 @@ def _resolved(cls: type, arguments: tuple[Any, ...], known: Mapping[str, type]) 
         raise UnstorableType(
             cls, f"its annotations mention {error.name!r}, which is not to be found", "define it in the class's module"
         ) from error
+    except RecursionError:
+        # The codec says what is wrong with the type as a whole.
+        raise
+    except Exception as error:
+        # Evaluating an annotation runs the user's expression: it may raise anything.
+        raise UnstorableType(cls, f"its annotations cannot be resolved: {error}", "correct them") from error
 
 
 def _of_model(cls: Any) -> FieldTypes:

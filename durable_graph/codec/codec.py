@@ -45,6 +45,9 @@ class Codec:
             plan = self._compiler.plan(declared)
         except UnstorableType as error:
             raise _public(error, where) from error
+        except RecursionError as error:
+            why = "it contains itself with larger arguments each time, or nests too deeply"
+            raise _public(UnstorableType(declared, why, "declare Any for the inner one"), where) from error
         return TypeCodec(declared, where, plan)
 
 

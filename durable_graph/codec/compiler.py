@@ -2,7 +2,7 @@
 
 import typing
 from collections import Counter, OrderedDict, abc, defaultdict, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
@@ -71,6 +71,7 @@ class Compiler:
         self._anything = AnyPlan(self.registry)
         self._shapes: dict[Any, Shape] = {}
         self._named: dict[Any, Plan] = {}
+        self._kept: list[tuple[Any, ...]] = []
         self._owner: type | None = None
         anything = self._anything
         self._anything.settle(
@@ -96,7 +97,7 @@ class Compiler:
         """
         if declared is Any or declared is object:
             return self._anything
-        if isinstance(declared, Hashable) and declared in _SIMPLE:
+        if _is_hashable(declared) and declared in _SIMPLE:
             return _SIMPLE[declared]
         special = self._indirect(declared, tagged)
         if special is not None:
@@ -115,6 +116,12 @@ class Compiler:
             return self._class(origin, arguments, tagged)
         raise UnstorableType(declared, "it is no type that a value can be checked against", "declare a class or Any")
 
+    def _key(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a generic type as part of a dict's key. Not all can be hashed: `Annotated[int, {}]`."""
+        # Kept, so that no other object gets the id of one that is gone.
+        self._kept.append(arguments)
+        return tuple(argument if _is_hashable(argument) else id(argument) for argument in arguments)
+
     def _indirect(self, declared: Any, tagged: bool) -> Plan | None:
         """Types that only stand for another."""
         if declared is typing.Self and self._owner is not None:
@@ -130,7 +137,7 @@ class Compiler:
             raise UnstorableType(declared, "it is a string that was not resolved", "declare the type itself")
         origin = get_origin(declared) or declared
         if is_alias(declared):
-            return self._once((origin, get_args(declared), tagged), _alias_value(declared), tagged)
+            return self._once((origin, self._key(get_args(declared)), tagged), _alias_value(declared), tagged)
         if isinstance(declared, typing.NewType):
             return self.plan(declared.__supertype__, tagged=tagged)
         if origin is Annotated or getattr(origin, "_name", None) in _QUALIFIERS or hasattr(declared, "__metadata__"):
@@ -144,7 +151,7 @@ class Compiler:
         stand_in = self._named[key] = Deferred()
         try:
             plan = self._named[key] = self.plan(declared, tagged=tagged)
-        except UnstorableType:
+        except (UnstorableType, RecursionError):
             del self._named[key]
             raise
         stand_in.settle(plan)
@@ -159,6 +166,8 @@ class Compiler:
         return UnionPlan(plans, str(declared))
 
     def _literal(self, members: tuple[Any, ...], tagged: bool) -> Plan:
+        if not members:
+            raise UnstorableType(Literal[()], "no value is among its members", "name at least one")
         kinds = list(dict.fromkeys(map(type, members)))
         inner = self._union(kinds, Literal[members], tagged) if len(kinds) > 1 else self.plan(kinds[0], tagged=tagged)
         return LiteralPlan(members, inner)
@@ -189,13 +198,13 @@ class Compiler:
     def _class(self, cls: type, arguments: tuple[Any, ...], tagged: bool) -> Plan:
         if is_typed_dict(cls):
             return self._typed_dict(cls, arguments, tagged)
-        shape = self._shape(cls, _hashable(arguments), tagged=tagged and bool(arguments))
+        shape = self._shape(cls, arguments, tagged=tagged and bool(arguments))
         if shape is None and not self.registry.has_subclass_of(cls):
             raise unstorable_class(cls)
         return ObjectPlan(cls, shape, self.registry, tagged=tagged)
 
     def _shape(self, cls: type, arguments: tuple[Any, ...], *, tagged: bool) -> Shape | None:
-        key = (cls, arguments, tagged)
+        key = (cls, self._key(arguments), tagged)
         if key in self._shapes:
             return self._shapes[key]
         described = shape_for(cls, self.registry, self._anything)
@@ -210,7 +219,7 @@ class Compiler:
             self.registry.put(shape)
         try:
             shape.settle(self._fields(cls, fields, arguments, tagged=tagged))
-        except UnstorableType:
+        except (UnstorableType, RecursionError):
             del self._shapes[key]
             self.registry.drop(shape)
             raise
@@ -232,7 +241,7 @@ class Compiler:
         return plans
 
     def _typed_dict(self, cls: Any, arguments: tuple[Any, ...], tagged: bool) -> Plan:
-        key = (cls, arguments, tagged)
+        key = (cls, self._key(arguments), tagged)
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred(frozenset({dict}), frozenset({dict}))
@@ -244,7 +253,7 @@ class Compiler:
 
         try:
             fields = self._fields(cls, resolved, arguments, tagged=tagged)
-        except UnstorableType:
+        except (UnstorableType, RecursionError):
             del self._named[key]
             raise
         plan = self._named[key] = TypedDictPlan(cls.__qualname__, fields, required_keys(cls, types))
@@ -257,11 +266,21 @@ def _alias_value(alias: Any) -> Any:
         return alias_value(alias)
     except NameError as error:
         raise UnstorableType(alias, f"it mentions {error.name!r}, which is not to be found", "define it") from error
+    except RecursionError:
+        # The codec says what is wrong with the type as a whole.
+        raise
+    except Exception as error:
+        # Evaluating an annotation runs the user's expression: it may raise anything.
+        raise UnstorableType(alias, f"it cannot be resolved: {error}", "declare the type itself") from error
 
 
-def _hashable(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    # Callable[[int], str] has a list among its arguments.
-    return arguments if all(isinstance(argument, Hashable) for argument in arguments) else ()
+def _is_hashable(declared: Any) -> bool:
+    # Asked of the object: `Annotated[int, {}]` has a `__hash__`, which fails.
+    try:
+        hash(declared)
+    except TypeError:
+        return False
+    return True
 
 
 def _arguments_for(kind: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NewType, Optional, TypeVar, get_args, get_origin
 
@@ -108,27 +108,29 @@ def _unwrapped(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[A
 
 def hidden_reducer(declared: Any) -> str | None:
     """The name of a reducer or rule inside of a type, where nothing applies it: in `list[Annotated[str, add]]`."""
-    return _hidden(declared, {})
+    return _hidden_in(get_args(declared), set()) if get_origin(declared) is not Literal else None
 
 
-def _hidden(declared: Any, seen: dict[int, Any]) -> str | None:
-    arguments = () if get_origin(declared) is Literal else get_args(declared)
-    for argument in arguments:
-        if isinstance(argument, list):
-            # The parameters of a Callable.
-            continue
-        bare, metadata = _unwrapped(argument, ())
-        named = [shown for item in metadata if (shown := _shown_way(item)) is not None]
-        if named:
-            return named[-1]
-        if id(bare) in seen:
-            continue
-        # Kept as well as noted: the id of an object that is gone may be another's.
-        seen[id(bare)] = bare
-        found = _hidden(bare, seen)
-        if found is not None:
+def _hidden_in(arguments: Iterable[Any], aliases: set[Any]) -> str | None:
+    return next((found for each in arguments if (found := _hidden_at(each, aliases)) is not None), None)
+
+
+def _hidden_at(argument: Any, aliases: set[Any]) -> str | None:
+    if isinstance(argument, list):
+        # The parameters of a Callable.
+        return _hidden_in(argument, aliases)
+    if is_alias(argument):
+        # Looked at once, with whatever arguments: an alias may mention itself, with larger ones each time.
+        alias = get_origin(argument) or argument
+        found = _hidden_in(get_args(argument), aliases)
+        if found is not None or alias in aliases:
             return found
-    return None
+        aliases.add(alias)
+    bare, metadata = _unwrapped(argument, ())
+    named = [shown for item in metadata if (shown := _shown_way(item)) is not None]
+    if named:
+        return named[-1]
+    return None if get_origin(bare) is Literal else _hidden_in(get_args(bare), aliases)
 
 
 def _shown_way(item: Any) -> str | None:
