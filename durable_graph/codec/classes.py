@@ -10,7 +10,7 @@ import msgspec
 
 from durable_graph.codec.enums import EnumShape, FlagShape
 from durable_graph.codec.hints import field_types, substitute
-from durable_graph.codec.models import ModelShape, is_model
+from durable_graph.codec.models import ModelShape, is_model, remedy_for
 from durable_graph.codec.plan import KEEP_OUT, Plan
 from durable_graph.codec.records import DataclassShape, NamedTupleShape, StructShape
 from durable_graph.codec.registry import Registry, Shape, UnstorableType
@@ -103,6 +103,9 @@ def unstorable_class(cls: type) -> UnstorableType:
     """Why values of a class without a shape are not stored, and what to do."""
     if cls in _CODE or issubclass(cls, abc.Iterator | abc.Awaitable | abc.Callable):
         return UnstorableType(cls, "they are code at work, not values", KEEP_OUT)
+    remedy = remedy_for(cls)
+    if remedy is not None:
+        return UnstorableType(cls, "they are objects of pydantic's own", remedy)
     base = static_base(cls)
     if base is not None and base is not cls:
         name = base.__name__

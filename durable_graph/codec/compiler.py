@@ -11,6 +11,7 @@ from durable_graph.codec.anything import AnyPlan
 from durable_graph.codec.classes import FieldTypes, is_typed_dict, shape_for, typed_dict_fields, unstorable_class
 from durable_graph.codec.hints import alias_value, is_alias, required_keys
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
+from durable_graph.codec.models import held_by
 from durable_graph.codec.plan import Deferred, Plan
 from durable_graph.codec.registry import ObjectPlan, Registry, Shape, UnstorableType
 from durable_graph.codec.scalars import BOOL, BYTES, FLOAT, INT, LEAVES, NONE, PATHS, STR, LiteralPlan
@@ -198,6 +199,9 @@ class Compiler:
     def _class(self, cls: type, arguments: tuple[Any, ...], tagged: bool) -> Plan:
         if is_typed_dict(cls):
             return self._typed_dict(cls, arguments, tagged)
+        held = held_by(cls)
+        if held is not None:
+            return self.plan(held, tagged=tagged)
         shape = self._shape(cls, arguments, tagged=tagged and bool(arguments))
         if shape is None and not self.registry.has_subclass_of(cls):
             raise unstorable_class(cls)

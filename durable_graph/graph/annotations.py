@@ -43,10 +43,19 @@ def read_annotation(annotation: Any, metadata: tuple[Any, ...] = ()) -> Declarat
     reducer anywhere deeper is not read, see `hidden_reducer`.
     """
     annotation, metadata = _unwrapped(annotation, metadata)
-    candidates = [item for item in metadata if callable(item) or isinstance(item, Declarable)]
+    candidates = [item for item in metadata if _may_be_meant(item)]
     if candidates:
         return _declaration(annotation, candidates[-1])
     return _optional(annotation) or Declaration(annotation)
+
+
+def _may_be_meant(item: Any) -> bool:
+    """Whether a piece of metadata is a rule, a reducer, or something that was perhaps meant to be one.
+
+    Classes that tell pydantic how to validate are neither: `Json[int]` is `Annotated[int, Json]`.
+    """
+    is_marker = isinstance(item, type) and hasattr(item, "__get_pydantic_core_schema__")
+    return isinstance(item, Declarable) or (callable(item) and not is_marker)
 
 
 def _optional(annotation: Any) -> Declaration | None:
