@@ -142,7 +142,10 @@ def _drafts(
         if key not in known:
             if any(key in schema.managed for schema in _schemas(topology)):
                 raise ManagedKeyError(key, where=where)
-            raise UnknownStateKeyError(key, where=where, known=known, whose=whose)
+            alias_of = topology.field_called(key)
+            raise UnknownStateKeyError(
+                key, where=where, known=known, whose=whose, alias_of=alias_of if alias_of in known else None
+            )
         rule = topology.channels[key]
         try:
             if not isinstance(value, Overwrite):

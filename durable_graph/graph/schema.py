@@ -133,6 +133,10 @@ class Schema:
                 raise MissingStateKeyError(key, schema=self.name, known=present)
         return self.kind.build(self.cls, present)
 
+    def field_called(self, alias: object) -> str | None:
+        """The field that its class calls by this alias in encoded forms; None if there is none."""
+        return next((name for name, field in self.fields.items() if alias in field.aliases), None)
+
     def updates(self, result: Any) -> dict[str, Any] | None:
         """What an instance of the class writes; None if `result` is not one.
 

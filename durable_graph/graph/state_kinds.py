@@ -27,12 +27,14 @@ class Field:
     """One key of a state class.
 
     `is_required`: an instance cannot be built without it. `omits_none`: its default is None, so that a None in an
-    instance may mean "not given". `misfit` says what is wrong with its reducer, if anything is.
+    instance may mean "not given". `misfit` says what is wrong with its reducer, if anything is. `aliases` are what else
+    its class calls it in encoded forms; the key is the field's name.
     """
 
     declaration: Declaration
     is_required: bool = False
     omits_none: bool = False
+    aliases: frozenset[str] = frozenset()
 
     @property
     def declared(self) -> Any:
@@ -176,9 +178,15 @@ class StructKind:
         # The defaults are those of the last fields; a keyword-only one among them may have none.
         without = (msgspec.NODEFAULT,) * (len(names) - len(cls.__struct_defaults__))
         defaults = (*without, *cls.__struct_defaults__)
+        aliases: tuple[str, ...] = cls.__struct_encode_fields__
         return {
-            name: Field(hints[name], is_required=default is msgspec.NODEFAULT, omits_none=default is None)
-            for name, default in zip(names, defaults, strict=True)
+            name: Field(
+                hints[name],
+                is_required=default is msgspec.NODEFAULT,
+                omits_none=default is None,
+                aliases=frozenset({alias} - {name}),
+            )
+            for name, alias, default in zip(names, aliases, defaults, strict=True)
         }
 
     def build(self, cls: type, present: dict[str, Any]) -> Any:
@@ -200,7 +208,18 @@ class PydanticKind:
         for name, info in schema.model_fields.items():
             hint = replace_type_variables(info.annotation, {})
             declaration = read_annotation(hint, tuple(info.metadata))
-            fields[name] = Field(declaration, is_required=info.is_required(), omits_none=info.default is None)
+            fields[name] = Field(
+                declaration,
+                is_required=info.is_required(),
+                omits_none=info.default is None,
+                aliases=_aliases_of(info) - {name},
+            )
+        for name, field in fields.items():
+            taken = field.aliases & fields.keys()
+            if taken:
+                # Models are made by names and by aliases, and pydantic would take the one for the other.
+                why = f"{min(taken)!r} is the alias of {name!r} and the name of another field; rename one of them"
+                raise InvalidStateSchemaError(schema, why)
         return fields
 
     def _complete(self, model: Any) -> None:
@@ -228,10 +247,15 @@ class PydanticKind:
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             return None, [
-                (".".join(map(str, each["loc"])), each["msg"])
+                (self._place(cls, each["loc"]), each["msg"])
                 for each in found
                 if each["type"] != "missing" or len(each["loc"]) > 1
             ]
+
+    def _place(self, model: Any, loc: tuple[Any, ...]) -> str:
+        # pydantic says where by aliases; the keys of the state are fields.
+        names = {alias: name for name, info in model.model_fields.items() for alias in _aliases_of(info)}
+        return ".".join(str(names.get(part, part) if not place else part) for place, part in enumerate(loc))
 
     def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
         given = instance.model_fields_set
@@ -251,6 +275,15 @@ class PydanticKind:
         default = info.default_factory(*given)
         # Of a factory that never makes the same twice, an id or a time, nothing can be told.
         return bool(model.__dict__[name] != default and default == info.default_factory(*given))
+
+
+def _aliases_of(info: Any) -> frozenset[str]:
+    """What a model calls a field when it is made of a dict, and in what it is dumped as."""
+    alias = info.validation_alias
+    choices = [*getattr(alias, "choices", (alias,)), info.alias, info.serialization_alias]
+    # A path leads from a key to a part of its value.
+    keys = [choice.path[0] if hasattr(choice, "path") else choice for choice in choices]
+    return frozenset(key for key in keys if isinstance(key, str))
 
 
 def _all_given(instance: Any, fields: Mapping[str, Field]) -> dict[str, Any]:

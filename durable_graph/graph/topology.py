@@ -125,3 +125,8 @@ class Topology:
     deferred: frozenset[str] = frozenset()
     graph_name: str | None = None
     nodes_digest: bytes = b""
+
+    def field_called(self, alias: object) -> str | None:
+        """The key of the state, or of an input or output, whose class calls it by this alias; None if there is none."""
+        schemas = (self.state, self.input, self.output, *(node.input for node in self.nodes.values()))
+        return next((name for schema in schemas if (name := schema.field_called(alias)) is not None), None)
