@@ -11,6 +11,7 @@ from durable_graph.graph.assembly import Schemas, assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import codecs_of, types_named_in
 from durable_graph.graph.control import END, START
+from durable_graph.graph.defaults import defaults_of, unstorable_defaults
 from durable_graph.graph.description import (
     DescribedEdge,
     DescribedJoin,
@@ -286,19 +287,22 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         inputs = inputs_of(description, state, self._schemas.input, self._schemas.output)
         channels, disagreements = channels_of(state, inputs)
         rules = {**channels, **internal_channels(description)}
+        defaults, wrong = defaults_of(state, inputs, channels)
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
         problems = (
             *problems_of(description),
             *inputs.problems,
             *disagreements,
+            *wrong,
             *unstorable,
+            *(() if codecs is None else unstorable_defaults(defaults, codecs)),
         )
         if problems or codecs is None:
             raise GraphValidationError(problems)
         unreachable = unreachable_nodes(description)
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())
-        return assemble(name, description, self._schemas, inputs, channels, codecs)
+        return assemble(name, description, self._schemas, inputs, channels, codecs, defaults)
 
 
 def _context(given: Any) -> Any:

@@ -4,10 +4,11 @@ import dataclasses
 import inspect
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, get_origin
 
 import msgspec
+from msgspec import UNSET
 
 from durable_graph.channels import Declarable
 from durable_graph.errors import InvalidStateSchemaError
@@ -28,13 +29,15 @@ class Field:
 
     `is_required`: an instance cannot be built without it. `omits_none`: its default is None, so that a None in an
     instance may mean "not given". `misfit` says what is wrong with its reducer, if anything is. `aliases` are what else
-    its class calls it in encoded forms; the key is the field's name.
+    its class calls it in encoded forms; the key is the field's name. `default` makes its default, if it has one that is
+    a value: None and `UNSET` say that there is none.
     """
 
     declaration: Declaration
     is_required: bool = False
     omits_none: bool = False
     aliases: frozenset[str] = frozenset()
+    default: Callable[[], Any] | None = None
 
     @property
     def declared(self) -> Any:
@@ -145,6 +148,7 @@ class DataclassKind:
                 and field.default is dataclasses.MISSING
                 and field.default_factory is dataclasses.MISSING,
                 omits_none=field.default is None,
+                default=_maker(field.default, field.default_factory, dataclasses.MISSING),
             )
             for field in dataclasses.fields(cls)
         }
@@ -185,6 +189,8 @@ class StructKind:
                 is_required=default is msgspec.NODEFAULT,
                 omits_none=default is None,
                 aliases=frozenset({alias} - {name}),
+                # A default that can change is kept as a factory.
+                default=_maker(default, getattr(default, "factory", msgspec.NODEFAULT), msgspec.NODEFAULT),
             )
             for name, alias, default in zip(names, aliases, defaults, strict=True)
         }
@@ -213,6 +219,7 @@ class PydanticKind:
                 is_required=info.is_required(),
                 omits_none=info.default is None,
                 aliases=_aliases_of(info) - {name},
+                default=self._default(schema, name),
             )
         for name, field in fields.items():
             taken = field.aliases & fields.keys()
@@ -221,6 +228,22 @@ class PydanticKind:
                 why = f"{min(taken)!r} is the alias of {name!r} and the name of another field; rename one of them"
                 raise InvalidStateSchemaError(schema, why)
         return fields
+
+    def _default(self, model: Any, name: str) -> Callable[[], Any] | None:
+        info = model.model_fields[name]
+        if info.is_required() or (info.default_factory is None and (info.default is None or info.default is UNSET)):
+            return None
+        is_checked = info.validate_default
+        if not (model.model_config.get("validate_default") if is_checked is None else is_checked):
+            return lambda: info.get_default(call_default_factory=True)
+
+        def validated() -> Any:
+            default = info.get_default(call_default_factory=True)
+            # As the model itself makes it, other fields aside: they may have no value yet.
+            made = model.__pydantic_validator__.validate_assignment(model.model_construct(), name, default)
+            return getattr(made, name)
+
+        return validated
 
     def _complete(self, model: Any) -> None:
         if model.__pydantic_complete__:
@@ -275,6 +298,16 @@ class PydanticKind:
         default = info.default_factory(*given)
         # Of a factory that never makes the same twice, an id or a time, nothing can be told.
         return bool(model.__dict__[name] != default and default == info.default_factory(*given))
+
+
+def _maker(default: Any, factory: Any, nothing: Any) -> Callable[[], Any] | None:
+    """What makes a field's default; None where it has none, or one that says that there is no value."""
+    if factory is not nothing:
+        made: Callable[[], Any] = factory
+        return made
+    if default is nothing or default is None or default is UNSET:
+        return None
+    return lambda: default
 
 
 def _aliases_of(info: Any) -> frozenset[str]:

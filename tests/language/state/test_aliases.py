@@ -63,7 +63,7 @@ async def test_an_alias_is_refused_with_the_name_of_its_field_wherever_a_key_is_
         graph.aupdate_state({"configurable": {"thread_id": "edited"}}, {"userName": "amy"}, as_node="a"),
     )
     for call in calls:
-        with pytest.raises(UnknownStateKeyError, match="an alias; .* use 'user_name'") as caught:
+        with pytest.raises(UnknownStateKeyError, match=r"an alias; .* use 'user_name'") as caught:
             await call
         assert (caught.value.key, caught.value.alias_of) == ("userName", "user_name")
 
