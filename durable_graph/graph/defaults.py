@@ -1,6 +1,6 @@
 """The values that keys with a reducer begin with: the defaults that their classes declare."""
 
-import uuid
+import hashlib
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
@@ -80,6 +80,10 @@ def _maker(key: str, make: Callable[[], Any], rule: Channel) -> Callable[[], Any
     def with_ids() -> Any:
         # Derived, never drawn: a message has one id however often its default is made.
         numbers = count()
-        return rule.prepare_whole(make(), lambda: uuid.uuid5(uuid.NAMESPACE_OID, f"{key} {next(numbers)}").hex)
+        return rule.prepare_whole(make(), lambda: _id(f"{key} {next(numbers)}"))
 
     return with_ids
+
+
+def _id(of: str) -> str:
+    return hashlib.blake2b(of.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

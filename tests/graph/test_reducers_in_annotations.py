@@ -1,8 +1,6 @@
 """A reducer is found however Python lets its key be annotated; where it cannot be applied, compiling says so."""
 
-import dataclasses
 import operator
-from collections.abc import Callable
 from typing import Annotated, Any, NewType, Optional, Required, TypedDict, TypeVar, Union
 
 import msgspec
@@ -24,6 +22,7 @@ from durable_graph.channels import (
 from durable_graph.graph import Schema
 from durable_graph.graph.managed import RemainingSteps, RemainingStepsManager
 from tests.graph import postponed
+from tests.graph.state_makers import KINDS, Kind, as_typed_dict
 
 T = TypeVar("T")
 
@@ -34,7 +33,7 @@ QuotedLog = TypeAliasType("QuotedLog", "Annotated[list[str], operator.add]")
 NamedLogOf = TypeAliasType("NamedLogOf", Annotated[list[T], operator.add], type_params=(T,))
 MaybeLog = TypeAliasType("MaybeLog", Optional[NamedLog])  # noqa: UP045  # the alias takes no `|` on Python 3.11
 Strings = TypeAliasType("Strings", list[str])
-NewLog = NewType("NewLog", Annotated[list[str], operator.add])  # type: ignore[valid-newtype]  # Python allows it
+NewLog = NewType("NewLog", Annotated[list[str], operator.add])
 NewStrings = NewType("NewStrings", list[str])
 
 ADDED = Accumulated(list[str], operator.add)
@@ -67,26 +66,6 @@ SPELLINGS: dict[str, tuple[Any, Channel]] = {
     "a topic behind a name": (TypeAliasType("P", Annotated[list[str], Topic]), Topic(str)),
     "no reducer": (Optional[Strings], LastValue(Optional[Strings])),  # noqa: UP045
 }
-
-
-def as_typed_dict(declared: Any) -> Any:
-    return TypedDict("State", {"log": declared})  # type: ignore[misc]  # a checker wants literal types
-
-
-def as_dataclass(declared: Any) -> Any:
-    return dataclasses.make_dataclass("State", [("log", declared)])
-
-
-def as_struct(declared: Any) -> Any:
-    return msgspec.defstruct("State", [("log", declared)])
-
-
-def as_model(declared: Any) -> Any:
-    return pydantic.create_model("State", log=(declared, ...))
-
-
-KINDS = [as_typed_dict, as_dataclass, as_struct, as_model]
-Kind = Callable[[Any], Any]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -198,8 +177,8 @@ def test_it_is_refused_in_the_input_of_a_node_and_of_a_router() -> None:
 
     router.__annotations__["given"] = own
     builders = (
-        graph_of(TypedDict("Whole", {"x": int})).add_node("second", node, input_schema=own).add_edge(START, "second"),
-        graph_of(TypedDict("Whole", {"x": int})).add_conditional_edges("node", router, ["node"]),
+        graph_of(as_typed_dict(int, "x")).add_node("second", node, input_schema=own).add_edge(START, "second"),
+        graph_of(as_typed_dict(int, "x")).add_conditional_edges("node", router, ["node"]),
     )
     for builder in builders:
         with pytest.raises(GraphValidationError, match=r"State\.log: add is declared for a part"):
@@ -232,8 +211,12 @@ def test_other_metadata_inside_of_a_type_is_no_reducer(declared: Any) -> None:
     assert graph_of(as_typed_dict(declared)).compile()
 
 
+class Inner(TypedDict):
+    log: Log
+
+
 def test_a_value_may_be_of_a_class_that_is_a_state_elsewhere() -> None:
-    assert graph_of(as_typed_dict(dict[str, as_typed_dict(Log)])).compile()
+    assert graph_of(as_typed_dict(dict[str, Inner])).compile()
 
 
 Tree = TypeAliasType("Tree", "list[Tree] | int | None")

@@ -131,7 +131,7 @@ async def test_routers_private_inputs_and_edits_begin_with_it(saver: Checkpointe
     async def node(part: Part) -> None:
         seen.append(part["log"])
 
-    builder = StateGraph(AsDataclass).add_node("node", node, input_schema=Part)
+    builder: StateGraph[Any] = StateGraph(AsDataclass).add_node("node", node, input_schema=Part)
     graph = builder.add_conditional_edges(START, router, ["node"]).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.aupdate_state({"configurable": {"thread_id": "edited"}}, {"log": ["edit"]}, as_node="node")
@@ -202,7 +202,7 @@ async def test_messages_may_begin_with_some_that_have_ids_from_then_on(
 async def test_a_default_that_the_model_validates_is_what_it_makes_of_it(saver: Checkpointer) -> None:
     class State(pydantic.BaseModel, frozen=True):
         required: str
-        total: Annotated[int, operator.add] = pydantic.Field(default="9", validate_default=True)  # type: ignore[assignment]  # what the test is about
+        total: Annotated[int, operator.add] = pydantic.Field(default="9", validate_default=True)
 
         @pydantic.field_validator("total")
         @classmethod

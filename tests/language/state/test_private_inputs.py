@@ -94,7 +94,7 @@ async def test_a_node_a_router_and_an_error_handler_may_type_it_more_widely(save
         seen.append(("router", given["query"]))
         return "node"
 
-    builder = StateGraph(State).add_node("node", node, error_handler=handler, input_schema=Wide)
+    builder: StateGraph[Any] = StateGraph(State).add_node("node", node, error_handler=handler, input_schema=Wide)
     builder.add_conditional_edges(START, router, ["node"])
 
     assert (await builder.compile(saver).ainvoke({"query": ["a"]}, thread_id="t"))["query"] == ["a", "handled"]
@@ -119,7 +119,8 @@ async def test_a_key_that_only_such_inputs_have_holds_values_of_each_type(saver:
     async def wrong(given: Number) -> dict[str, Any]:
         return {"item": 1.5}
 
-    builder = StateGraph(State).add_node("text", text).add_node("number", number).add_node("wrong", wrong)
+    builder: StateGraph[Any] = StateGraph(State)
+    builder.add_node("text", text).add_node("number", number).add_node("wrong", wrong)
     builder.add_conditional_edges(START, lambda state: [Send("text", {"item": "a"}), Send("number", {"item": 1})])
     graph = builder.compile(saver)
 
@@ -139,4 +140,4 @@ def test_it_may_not_have_another_rule() -> None:
         """Write nothing."""
 
     with pytest.raises(GraphValidationError, match=r"Merged\.query does not agree with State\.query"):
-        StateGraph(State).add_node("node", node).add_edge(START, "node").compile()
+        StateGraph(State).add_node("node", node, input_schema=Merged).add_edge(START, "node").compile()
