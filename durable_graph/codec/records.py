@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from operator import itemgetter
 from typing import Any
 
@@ -149,8 +149,14 @@ class DataclassShape(FieldsShape):
     def __init__(self, cls: type[Any], tag: str) -> None:
         super().__init__(cls, tag)
         fields = dataclasses.fields(cls)
+        # Pydantic's own kind of dataclass has an object of pydantic's in the place of a default.
+        validated: Mapping[str, Any] = getattr(cls, "__pydantic_fields__", {})
         for field in fields:
-            if field.default_factory is not dataclasses.MISSING:
+            info = validated.get(field.name)
+            if info is not None:
+                if not info.is_required():
+                    self._defaults[field.name] = partial(info.get_default, call_default_factory=True)
+            elif field.default_factory is not dataclasses.MISSING:
                 self._defaults[field.name] = field.default_factory
             elif field.default is not dataclasses.MISSING:
                 self._defaults[field.name] = _constant(field.default)

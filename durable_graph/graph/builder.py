@@ -7,6 +7,7 @@ from typing import Any, Generic, Self, TypeVar, Unpack, get_origin, overload
 
 from durable_graph.errors import GraphDescriptionError, GraphValidationError, InvalidOptionError, UnreachableNodeWarning
 from durable_graph.graph.actions import NodeAction, RouterPath
+from durable_graph.graph.annotations import read_annotation
 from durable_graph.graph.assembly import Schemas, assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import codecs_of, types_named_in
@@ -306,6 +307,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
 
 
 def _context(given: Any) -> Any:
+    given = read_annotation(given).declared
     if given is None or isinstance(given, type) or isinstance(get_origin(given), type):
         return given
     option = "context_schema"

@@ -97,6 +97,7 @@ def context_of(schema: Any, given: Any) -> Any:
 
     Raises what the class itself says of a dict that does not fit: a `TypeError`, or pydantic's `ValidationError`.
     """
+    schema = read_annotation(schema).declared
     kind = None if type(given) is not dict else kind_of(schema)
     if kind is None or isinstance(kind, TypedDictKind):
         return given
@@ -141,8 +142,11 @@ class DataclassKind:
     def fields(self, schema: Any) -> dict[str, Field]:
         cls = get_origin(schema) or schema
         hints = _hints(schema)
+        validated: Mapping[str, Any] = getattr(cls, "__pydantic_fields__", {})
         fields = {
-            field.name: Field(
+            field.name: self._validated(hints[field.name], validated[field.name], cls, field.name)
+            if field.name in validated
+            else Field(
                 hints[field.name],
                 is_required=field.init
                 and field.default is dataclasses.MISSING
@@ -152,11 +156,27 @@ class DataclassKind:
             )
             for field in dataclasses.fields(cls)
         }
+        aliases = {alias for field in fields.values() for alias in field.aliases}
         for parameter in inspect.signature(cls).parameters.values():
-            if parameter.name not in fields and parameter.default is parameter.empty:
+            if parameter.name not in fields.keys() | aliases and parameter.default is parameter.empty:
                 why = f"its constructor wants {parameter.name!r}, which is no field and so not in the state"
                 raise InvalidStateSchemaError(schema, why)
         return fields
+
+    def _validated(self, declaration: Declaration, info: Any, cls: Any, name: str) -> Field:
+        """A field of pydantic's own kind of dataclass, which keeps what it knows of it in its own way."""
+        config = cls.__pydantic_config__
+        aliases = _aliases_of(info) - {name}
+        if aliases and not (config.get("populate_by_name") or config.get("validate_by_name")):
+            why = f"its field {name!r} can only be given by the alias {min(aliases)!r}; set populate_by_name=True"
+            raise InvalidStateSchemaError(cls, why)
+        return Field(
+            declaration,
+            is_required=info.is_required(),
+            omits_none=info.default is None,
+            aliases=aliases,
+            default=None if _has_no_default(info) else lambda: info.get_default(call_default_factory=True),
+        )
 
     def build(self, cls: type, present: dict[str, Any]) -> Any:
         fields: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]  # a dataclass, see kind_of
@@ -231,7 +251,7 @@ class PydanticKind:
 
     def _default(self, model: Any, name: str) -> Callable[[], Any] | None:
         info = model.model_fields[name]
-        if info.is_required() or (info.default_factory is None and (info.default is None or info.default is UNSET)):
+        if _has_no_default(info):
             return None
         is_checked = info.validate_default
         if not (model.model_config.get("validate_default") if is_checked is None else is_checked):
@@ -298,6 +318,12 @@ class PydanticKind:
         default = info.default_factory(*given)
         # Of a factory that never makes the same twice, an id or a time, nothing can be told.
         return bool(model.__dict__[name] != default and default == info.default_factory(*given))
+
+
+def _has_no_default(info: Any) -> bool:
+    return bool(
+        info.is_required() or (info.default_factory is None and (info.default is None or info.default is UNSET))
+    )
 
 
 def _maker(default: Any, factory: Any, nothing: Any) -> Callable[[], Any] | None:

@@ -11,11 +11,12 @@ import msgspec
 import pydantic
 import pytest
 import typing_extensions
-from typing_extensions import ReadOnly
+from typing_extensions import ReadOnly, TypeAliasType
 
 from durable_graph.channels import Accumulated, LastValue, Reduced
 from durable_graph.errors import DurableGraphError, InvalidStateSchemaError, MissingStateKeyError
 from durable_graph.graph import Schema
+from durable_graph.graph.state_kinds import context_of
 
 T = TypeVar("T")
 
@@ -295,6 +296,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 import msgspec
 from durable_graph.graph import Schema
+from durable_graph.graph.state_kinds import context_of
 
 class A(TypedDict):
     topic: str
@@ -466,3 +468,11 @@ def test_a_key_that_our_own_channels_could_have_is_refused(key: str) -> None:
 
     with pytest.raises(InvalidStateSchemaError, match=f"'{key}' cannot be a key"):
         Schema.of(state)
+
+
+# The context
+
+
+@pytest.mark.parametrize("schema", [AsDataclass, Annotated[AsDataclass, "a remark"], TypeAliasType("C", AsDataclass)])
+def test_a_context_given_as_a_dict_is_made_an_instance_whatever_its_class_is_called(schema: Any) -> None:
+    assert context_of(schema, {"topic": "tea"}) == AsDataclass("tea")

@@ -7,6 +7,7 @@ import pydantic
 import pytest
 from pydantic import AliasChoices, AliasPath, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass as validated_dataclass
 
 from durable_graph import (
     Checkpointer,
@@ -45,7 +46,12 @@ class ByName(msgspec.Struct):
     user_name: str = msgspec.field(default="", name="userName")
 
 
-CLASSES: list[Any] = [ByField, ByGenerator, ByValidation, BySerialization, ByRename, ByName]
+@validated_dataclass(config=ConfigDict(populate_by_name=True))
+class ByFieldOfDataclass:
+    user_name: str = Field(default="", alias="userName")
+
+
+CLASSES: list[Any] = [ByField, ByFieldOfDataclass, ByGenerator, ByValidation, BySerialization, ByRename, ByName]
 
 
 @pytest.mark.parametrize("schema", CLASSES)
@@ -104,3 +110,12 @@ def test_an_alias_that_is_another_fields_name_is_refused() -> None:
 
     with pytest.raises(InvalidStateSchemaError, match="'second' is the alias of 'first' and the name of another"):
         StateGraph(Crossed)
+
+
+def test_a_dataclass_that_only_takes_aliases_is_refused_with_what_to_set() -> None:
+    @validated_dataclass
+    class OnlyByAlias:
+        user_name: str = Field(default="", alias="userName")
+
+    with pytest.raises(InvalidStateSchemaError, match="'user_name' can only be given by the alias 'userName'; set"):
+        StateGraph(OnlyByAlias)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 import pydantic
 import pytest
+from pydantic.dataclasses import dataclass as validated_dataclass
 
 from durable_graph import (
     START,
@@ -59,7 +60,17 @@ class AsModel(pydantic.BaseModel):
     text: str = "plain"
 
 
-KINDS: list[Any] = [AsDataclass, AsStruct, AsModel]
+@validated_dataclass
+class AsValidatedDataclass:
+    total: Annotated[int, operator.add] = pydantic.Field(default=10, gt=0)
+    log: Annotated[list[str], operator.add] = pydantic.Field(default_factory=lambda: ["start"])
+    own: Annotated[list[str], first] = field(default_factory=lambda: ["start"])
+    kept: Annotated[list[str], Topic(accumulate=True)] = field(default_factory=lambda: ["start"])
+    maybe: Annotated[list[str], operator.add] | None = pydantic.Field(default=None)
+    text: str = "plain"
+
+
+KINDS: list[Any] = [AsDataclass, AsValidatedDataclass, AsStruct, AsModel]
 LISTS = ("log", "own", "kept")
 
 
