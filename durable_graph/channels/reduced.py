@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from durable_graph.channels.channel import MISSING, Channel, UpdateRefused
+from durable_graph.channels.channel import MISSING, Channel
 from durable_graph.channels.empty import empty_value
+from durable_graph.channels.optional import check_none, or_none
 from durable_graph.channels.owned import owned
 
 
@@ -14,8 +15,7 @@ class Reduced(Channel):
     """`reducer(value, write)` for every write in task order.
 
     It starts from the declared type's empty value (`list()`, `0`, ...); where there is none, from the first write.
-    With `is_optional` the reducer is never called with None: a key that is None has no value to merge with, and only
-    an `Overwrite` makes it None again.
+    `is_optional`: see `channels/optional.py`.
     """
 
     declared: Any
@@ -34,17 +34,13 @@ class Reduced(Channel):
         return self.is_optional and update is None
 
     def check(self, current: Any, update: Any) -> None:
-        if current is not MISSING and current is not None:
-            why = "None cannot be merged with the value that is there; write Overwrite(None) to drop that value"
-            raise UpdateRefused(why)
+        check_none(current)
 
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         # A reducer may change what it is given, such as `extend` and hand it back. The value before and the writes are
         # merged again, for a router, for a snapshot or after another writer's commit, so it gets copies of its own.
         value = owned(current)
+        reduce = or_none(self.reducer) if self.is_optional else self.reducer
         for update in updates:
-            if value is MISSING or (self.is_optional and value is None):
-                value = owned(update)
-            elif update is not None or not self.is_optional:
-                value = self.reducer(value, owned(update))
+            value = owned(update) if value is MISSING else reduce(value, owned(update))
         return value

@@ -15,7 +15,7 @@ from durable_graph.channels import (
     selected,
 )
 from durable_graph.errors import InvalidStateSchemaError, MissingStateKeyError
-from durable_graph.graph.annotations import hidden_reducer, read_annotation, shown_type
+from durable_graph.graph.annotations import hidden_reducer, read_annotation, shown_type, union_members
 from durable_graph.graph.managed import NOWHERE, ManagedValue, Place
 from durable_graph.graph.state_kinds import (
     Field,
@@ -182,6 +182,8 @@ def channel_of(field: Field) -> Channel:
         return LastValue(field.declared)
     if field.reducer is add_messages:
         return Messages(field.declared)
-    if is_stored_as_updates(field.declared, field.reducer):
-        return Accumulated(field.declared, field.reducer)
-    return Reduced(field.declared, field.reducer, is_optional=field.declaration.is_optional)
+    is_optional = field.declaration.is_optional
+    merged = next(each for each in union_members(field.declared) if each is not type(None)) if is_optional else None
+    if is_stored_as_updates(merged or field.declared, field.reducer):
+        return Accumulated(field.declared, field.reducer, is_optional)
+    return Reduced(field.declared, field.reducer, is_optional)

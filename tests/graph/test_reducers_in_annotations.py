@@ -37,7 +37,7 @@ NewLog = NewType("NewLog", Annotated[list[str], operator.add])
 NewStrings = NewType("NewStrings", list[str])
 
 ADDED = Accumulated(list[str], operator.add)
-ADDED_OR_NONE = Reduced(Optional[list[str]], operator.add, is_optional=True)  # noqa: UP045  # equal to `| None`
+ADDED_OR_NONE = Accumulated(Optional[list[str]], operator.add, is_optional=True)  # noqa: UP045  # equal to `| None`
 
 SPELLINGS: dict[str, tuple[Any, Channel]] = {
     "Annotated": (Log, ADDED),
