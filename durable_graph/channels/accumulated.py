@@ -10,7 +10,7 @@ from typing import Any, get_origin
 from durable_graph.channels.channel import MISSING, Channel
 from durable_graph.channels.empty import concrete_type, empty_value
 from durable_graph.channels.merging import Merging
-from durable_graph.channels.optional import check_none, or_none
+from durable_graph.channels.optional import check_none
 
 # Numbers are left out: their value is as short as a write to them, and read without a chain of rows.
 _STORED_AS_UPDATES: dict[Callable[[Any, Any], Any], frozenset[type]] = {
@@ -60,14 +60,18 @@ class Accumulated(Channel):
         check_none(current)
 
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
+        if self.is_optional:
+            values = [each for each in (current, *updates) if each is not None and each is not MISSING]
+            if not values:
+                return None if updates else current
+            current, updates = values[0], values[1:]
         kind = type(current)
         at_once = _AT_ONCE.get(kind)
         if at_once is not None and len(updates) > 1 and all(type(update) is kind for update in updates):
             return at_once(current, updates)
-        operation = or_none(self.operation) if self.is_optional else self.operation
         value = current
         for update in updates:
-            value = update if value is MISSING else operation(value, update)
+            value = update if value is MISSING else self.operation(value, update)
         return value
 
     def merging(self, current: Any) -> Merging:
