@@ -21,6 +21,7 @@ from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec, TypeCodec
 from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError, PlainCallerError
+from durable_graph.errors.tree import quoted
 from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.options import caching_of, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
@@ -155,13 +156,15 @@ class TaskDecorator:
     def __call__(self, function: Callable[P, ReturnT], /) -> TaskFunction[P, ReturnT]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
         if not callable(function):
-            raise GraphDescriptionError(f"a task is a function, not {function!r}")
+            raise GraphDescriptionError(f"a task is a function, not {quoted(function)}")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise GraphDescriptionError(f"the task {function!r} is a generator; it has to return its result")
+            raise GraphDescriptionError(f"the task {quoted(function)} is a generator; it has to return its result")
         is_async = inspect.iscoroutinefunction(_behind(function))
         name = self._name or getattr(_behind(function), "__name__", None)
         if not name or name in ("<lambda>", "__call__"):
-            raise GraphDescriptionError(f"the task {function!r} has no name of its own; give it one: @task(name=...)")
+            raise GraphDescriptionError(
+                f"the task {quoted(function)} has no name of its own; give it one: @task(name=...)"
+            )
         if self._timeout is not None and not is_async:
             raise GraphDescriptionError(f"the task {name!r} is a plain function, which no timeout can stop")
         definition = Definition(
@@ -316,7 +319,9 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         signature = signature_of(function)
         name = self._name or name_of(function)
         if name is None:
-            raise GraphDescriptionError(f"the entrypoint {function!r} has no name of its own: give it one, name=...")
+            raise GraphDescriptionError(
+                f"the entrypoint {quoted(function)} has no name of its own: give it one, name=..."
+            )
         if signature.problem:
             raise GraphDescriptionError(f"the entrypoint {name!r} {signature.problem}")
         if self._timeout is not None and not signature.is_async:

@@ -35,6 +35,7 @@ from durable_graph.errors import (
     UnstorableValueError,
     ValueTooLargeError,
 )
+from durable_graph.errors.shown import add_note
 from durable_graph.graph import START, Interrupt
 
 Recorded = dict[tuple[int, int], Outcome]
@@ -144,7 +145,7 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
         except (UnstorableValueError, ValueTooLargeError) as error:
             # What a reducer made of the writes. They themselves can be stored, and are.
             await durability.save(session.ledger, executed.riding, superstep.told_of, failure(error))
-            error.add_note("the nodes' results are kept: correct the reducer and resume")
+            add_note(error, "the nodes' results are kept: correct the reducer and resume")
             raise
         if is_committed:
             return step

@@ -15,6 +15,7 @@ from durable_graph.errors import (
     UnknownSendTargetError,
     with_article,
 )
+from durable_graph.errors.tree import quoted
 from durable_graph.graph import END, UNSET, Command, Node, Send, Topology
 from durable_graph.graph.policies import TimeoutPolicy
 
@@ -48,7 +49,7 @@ def read_result(
                 raise InvalidCommandError(f"{where} to the parent graph beside other results; return it alone")
             raise ParentCommand(part)
         if part.graph is not None:
-            raise InvalidCommandError(f"{where} to the graph {part.graph!r}; there is only Command.PARENT")
+            raise InvalidCommandError(f"{where} to the graph {quoted(part.graph)}; there is only Command.PARENT")
         if part.resume is not UNSET:
             raise InvalidCommandError(f"{where} that answers an interrupt; that is for the input of a run")
         pairs = pairs_in(topology, part.update)

@@ -173,7 +173,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         is the list of what would be streamed.
 
         The options:
-            thread_id: whose run it is; with a checkpointer every run has one.
+            thread_id: whose run it is, in up to 255 bytes of text; with a checkpointer every run has one.
             checkpoint_id: start from an older checkpoint, on a line of its own; the other line stays readable.
             durability: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the
                 last few, in order), "exit" when the run ends, whatever way. Input and answers are committed before any

@@ -78,7 +78,7 @@ class Registry:
             raise UnstorableType(
                 cls,
                 f"the tag {tag!r} already belongs to {holder.__module__}.{holder.__qualname__}",
-                f"give one of them a tag of its own: types=[('<another tag>', {cls.__module__}.{cls.__qualname__})]",
+                f"give one of them a tag of its own: types=[('<another tag>', {cls.__name__})]",
             )
         return self._tags.setdefault(cls, tag)
 
@@ -171,4 +171,12 @@ class ObjectPlan(Plan):
         remedy = f"return {declared}, or declare the type that it has"
         if issubclass(kind, self._cls):
             remedy = f"list the subclass in compile(types=[{kind.__qualname__}]), or return {declared} itself"
-        return Refusal(value, f"{declared} is declared, and it would not come back as {kind.__qualname__}", remedy)
+        elif kind.__qualname__ == declared:
+            remedy = "make it with the class that is declared: the class of a module that was loaded again is another"
+        return Refusal(
+            value, f"{declared} is declared, and it would not come back as {_told_apart(kind, declared)}", remedy
+        )
+
+
+def _told_apart(kind: type, declared: str) -> str:
+    return kind.__qualname__ if kind.__qualname__ != declared else f"another class {kind.__module__}.{declared}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from durable_graph.errors.running import InvalidUpdateError
-from durable_graph.errors.tree import DurableGraphError, names
+from durable_graph.errors.tree import DurableGraphError, listed, names, quoted
 
 
 class UnknownThreadError(DurableGraphError, LookupError):
@@ -29,7 +29,7 @@ class UnknownCheckpointError(DurableGraphError, LookupError):
         self.thread_id = thread_id
         self.checkpoint_id = checkpoint_id
         super().__init__(
-            f"thread {thread_id!r} has no checkpoint {checkpoint_id!r}; aget_state_history lists the ones it has"
+            f"thread {thread_id!r} has no checkpoint {quoted(checkpoint_id)}; aget_state_history lists the ones it has"
         )
 
 
@@ -50,7 +50,7 @@ class UnfinishedThreadError(DurableGraphError):
         self.thread_id = thread_id
         self.pending: tuple[str, ...] = tuple(pending)
         super().__init__(
-            f"thread {thread_id!r} still has to run: {', '.join(self.pending)}; resume it with ainvoke(None), "
+            f"thread {thread_id!r} still has to run: {listed(self.pending)}; resume it with ainvoke(None), "
             f"or pass if_unfinished='resume' or 'supersede'"
         )
 
@@ -88,7 +88,7 @@ class GraphRecursionError(DurableGraphError, RecursionError):
         self.limit = limit
         self.pending: tuple[str, ...] = tuple(pending)
         super().__init__(
-            f"the run reached its recursion_limit of {limit} supersteps with {', '.join(self.pending)} still to run; "
+            f"the run reached its recursion_limit of {limit} supersteps with {listed(self.pending)} still to run; "
             f"raise the limit and resume, or check that the graph ends"
         )
 
@@ -112,7 +112,8 @@ class UnknownTaskError(DurableGraphError, LookupError):
         self.node = node
         self.known: tuple[str, ...] = tuple(known)
         super().__init__(
-            f"thread {thread_id!r} has no task {task_id!r} of node {node!r} to run; those it has: {names(self.known)}"
+            f"thread {thread_id!r} has no task {quoted(task_id)} of node {node!r} to run; "
+            f"those it has: {names(self.known)}"
         )
 
 

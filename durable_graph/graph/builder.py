@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Generic, Self, TypeVar, Unpack, get_origin, overload
 
 from durable_graph.errors import GraphDescriptionError, GraphValidationError, InvalidOptionError, UnreachableNodeWarning
+from durable_graph.errors.tree import quoted
 from durable_graph.graph.actions import NodeAction, RouterPath
 from durable_graph.graph.assembly import Schemas, assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
@@ -161,9 +162,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         if subgraph is not None:
             action = subgraph.run_as_node
         if not isinstance(node, str):
-            raise GraphDescriptionError(f"a node's name is a string, not {node!r}")
+            raise GraphDescriptionError(f"a node's name is a string, not {quoted(node)}")
         if not callable(action):
-            raise GraphDescriptionError(f"node {node!r} cannot be called: {action!r} is no function")
+            raise GraphDescriptionError(f"node {node!r} cannot be called: {quoted(action)} is no function")
         handler = options.get("error_handler")
         described = DescribedNode(
             node,
@@ -208,10 +209,12 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         A join starts over when it has fired. Its sources may finish in different supersteps.
         """
         if not isinstance(end, str):
-            raise GraphDescriptionError(f"an edge leads to a node's name, not to {end!r}")
+            raise GraphDescriptionError(f"an edge leads to a node's name, not to {quoted(end)}")
         sources = (start,) if isinstance(start, str) else start
         if not isinstance(sources, Sequence) or not all(isinstance(source, str) for source in sources):
-            raise GraphDescriptionError(f"an edge leads out of a node's name or a list of names, not out of {start!r}")
+            raise GraphDescriptionError(
+                f"an edge leads out of a node's name or a list of names, not out of {quoted(start)}"
+            )
         if len(sources) == 1:
             self._description.edges.append(DescribedEdge(sources[0], end))
         else:
@@ -232,9 +235,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         Raises `GraphDescriptionError` for what cannot be called.
         """
         if not isinstance(source, str):
-            raise GraphDescriptionError(f"a conditional edge leads out of a node's name, not out of {source!r}")
+            raise GraphDescriptionError(f"a conditional edge leads out of a node's name, not out of {quoted(source)}")
         if not callable(path):
-            raise GraphDescriptionError(f"the router of {source!r} cannot be called: {path!r} is no function")
+            raise GraphDescriptionError(f"the router of {source!r} cannot be called: {quoted(path)} is no function")
         router = DescribedRouter(
             source=source,
             name=name_of(path) or "condition",
@@ -312,10 +315,10 @@ def _own_name(action: Any) -> str:
     if is_subgraph(action):
         return str(action.topology.name)
     if not callable(action):
-        raise GraphDescriptionError(f"{action!r} is neither a node nor the name of one")
+        raise GraphDescriptionError(f"{quoted(action)} is neither a node nor the name of one")
     name = name_of(action)
     if name is None:
-        raise GraphDescriptionError(f"{action!r} has no name of its own; give it one: add_node('<name>', ...)")
+        raise GraphDescriptionError(f"{quoted(action)} has no name of its own; give it one: add_node('<name>', ...)")
     return name
 
 
@@ -326,5 +329,5 @@ def _choices(path: Callable[..., Any], path_map: Any) -> Mapping[Any, Any] | Non
         routes = routes_of(path)
         return None if routes is None else {choice: choice for choice in routes}
     if isinstance(path_map, str) or not isinstance(path_map, Sequence) or not all(isinstance(n, str) for n in path_map):
-        raise GraphDescriptionError(f"a path_map is a dict to nodes' names or a list of them, not {path_map!r}")
+        raise GraphDescriptionError(f"a path_map is a dict to nodes' names or a list of them, not {quoted(path_map)}")
     return {name: name for name in path_map}

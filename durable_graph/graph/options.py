@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, TypedDict
 
 from durable_graph.errors import GraphDescriptionError, InvalidOptionError
+from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import HANDLER_INJECTABLE, destinations_of, signature_of
@@ -82,6 +83,6 @@ def timeout_of(given: object, option: str = "timeout") -> TimeoutPolicy | None:
 def described_handler(where: str, action: Callable[..., Any]) -> DescribedHandler:
     """An error handler; `where` is whose. Raises `GraphDescriptionError` for what cannot be called."""
     if not callable(action):
-        raise GraphDescriptionError(f"{where} cannot be called: {action!r} is no function")
+        raise GraphDescriptionError(f"{where} cannot be called: {quoted(action)} is no function")
     signature = signature_of(action, injectable=HANDLER_INJECTABLE)
     return DescribedHandler(where, action, signature, destinations_of(action))

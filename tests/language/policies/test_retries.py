@@ -88,7 +88,7 @@ async def test_the_last_error_is_raised_once_the_attempts_are_used_up(
 
     assert flaky.attempts == [1, 2, 3]
     snapshot = await graph.aget_state(thread_id="t")
-    assert (snapshot.next, snapshot.tasks[0].error) == (("flaky",), "ConnectionError: number 3")
+    assert (snapshot.next, snapshot.tasks[0].error) == (("flaky",), "ConnectionError('number 3')")
 
 
 async def test_without_a_policy_nothing_is_tried_again(saver: Checkpointer) -> None:
