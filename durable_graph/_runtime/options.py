@@ -24,6 +24,7 @@ from durable_graph.errors import (
     MissingThreadIdError,
     UnknownCheckpointError,
     UnknownConfigKeyError,
+    UnknownOptionError,
 )
 from durable_graph.records import checkpoint_no
 
@@ -82,7 +83,7 @@ def read_run(
     """Every argument of a call, checked. `defaults` is what the graph was compiled with.
 
     Raises `MissingThreadIdError`, `MissingCheckpointerError`, `UnknownConfigKeyError`, `InvalidOptionError`,
-    `ContradictingOptionError`, `UnknownCheckpointError`, `TypeError` for an option that there is not.
+    `ContradictingOptionError`, `UnknownCheckpointError`, `UnknownOptionError`.
     """
     check_options(options)
     read = check_config(config)
@@ -160,11 +161,8 @@ def check_bound(config: Config | None) -> None:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raises `TypeError` for a keyword argument that there is not."""
-    for name in options:
-        if name not in RUN_OPTIONS:
-            known = ", ".join(sorted(RUN_OPTIONS))
-            raise TypeError(f"got an unexpected keyword argument {name!r}; there are: {known}")
+    """Raises `UnknownOptionError` for a keyword argument that there is not."""
+    UnknownOptionError.check("a run", options, known=RUN_OPTIONS)
 
 
 def breakpoints(
@@ -250,8 +248,8 @@ def check_config(config: Config | None) -> dict[str, Any]:
     if not isinstance(config, Mapping):
         option = "config"
         raise InvalidOptionError(option, config, allowed="a dict")
-    for key in config:
-        if key not in CONFIG_KEYS:
+    for key, value in config.items():
+        if key not in CONFIG_KEYS and not (key == "callbacks" and _is_empty(value)):
             raise UnknownConfigKeyError(key, known=CONFIG_KEYS, remedy=_NOT_HERE.get(str(key), ""))
     given = config.get("configurable")
     configurable = {} if given is None else given
@@ -262,7 +260,13 @@ def check_config(config: Config | None) -> dict[str, Any]:
         if not isinstance(key, str) or (key.startswith(("__", "checkpoint_")) and key not in _CHECKPOINT_KEYS):
             raise UnknownConfigKeyError(key, known=("thread_id", *_CHECKPOINT_KEYS, "your own keys"))
     _check_names(config)
-    return {key: value for key, value in {**config, "configurable": dict(configurable)}.items() if value is not None}
+    read = {**config, "configurable": dict(configurable)}
+    return {key: value for key, value in read.items() if key in CONFIG_KEYS and value is not None}
+
+
+def _is_empty(callbacks: object) -> bool:
+    """Whether nobody is called: LangChain's programs hand over empty lists."""
+    return callbacks is None or (isinstance(callbacks, Sequence) and not callbacks)
 
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns")

@@ -162,6 +162,8 @@ class Scope(msgspec.Struct, eq=False):
     around: "Scope | None" = None
     stopped_by: list[GraphInterrupt] = msgspec.field(default_factory=list)
     """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
+    keys_of_nested: frozenset[str] = frozenset()
+    """The keys of the graphs that it ran, which their results may have and the state around them may not."""
     runner: "asyncio.Task[object] | None" = msgspec.field(default_factory=asyncio.current_task)
     """The asyncio task that its code runs in."""
     _calls: Any = None

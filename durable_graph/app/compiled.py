@@ -1,5 +1,6 @@
 """The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
 
+import typing
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, Never, Protocol, Self, TypeVar, Unpack, overload
 
@@ -21,6 +22,7 @@ from durable_graph.app.picture import GraphPicture
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNodeError
+from durable_graph.errors.elsewhere import GRAPH, missing_attribute
 from durable_graph.graph import Command, Topology
 from durable_graph.graph.policies import time_limit
 from durable_graph.graph.state_kinds import context_of
@@ -67,6 +69,11 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         self._cache = cache
         self._step_timeout: float | None = None
 
+    if not typing.TYPE_CHECKING:
+        # A checker that saw it would take every name for an attribute.
+        def __getattr__(self, name):
+            missing_attribute(self, name, GRAPH)
+
     @property
     def name(self) -> str:
         """What `compile` was told."""
@@ -74,8 +81,17 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
     @property
     def checkpointer(self) -> Checkpointer | None:
-        """Where this graph's threads are kept."""
+        """Where this graph's threads are kept. It may be set, such as when a service starts; runs at work keep theirs.
+
+        Raises `InvalidOptionError` when it is set to what is no checkpointer.
+        """
         return self._checkpointer
+
+    @checkpointer.setter
+    def checkpointer(self, checkpointer: Checkpointer | bool | None) -> None:
+        check_savers(checkpointer, None)
+        self._given_checkpointer = checkpointer
+        self._checkpointer = None if isinstance(checkpointer, bool) else checkpointer
 
     @property
     def step_timeout(self) -> float | None:
@@ -150,6 +166,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = "values",
+        subgraphs: bool = False,
         output_keys: str | Sequence[str] | None = None,
         version: Version = "v1",
         **options: Unpack[RunOptions],
@@ -160,6 +177,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = "values",
+        subgraphs: bool = False,
         output_keys: str | Sequence[str] | None = None,
         version: Version = "v1",
         **options: Unpack[RunOptions],
@@ -170,7 +188,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         left: from exactly there, with the results that are recorded. A `Command` answers what the thread waits for, and
         updates or steers it. If the run stops for answers or at a breakpoint, the open questions are under
         `__interrupt__`. With `version="v2"` the result is a `GraphOutput`; with another `stream_mode` than "values" it
-        is the list of what would be streamed.
+        is the list of what `astream` would yield, with `subgraphs` that of nested graphs as well.
 
         The options:
             thread_id: whose run it is, in up to 255 bytes of text; with a checkpointer every run has one.
@@ -204,7 +222,13 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         check_keys(self._topology, output_keys)
         if stream_mode not in (None, "values"):
             chunks = self.astream(
-                input, config, stream_mode=stream_mode, output_keys=output_keys, version=version, **options
+                input,
+                config,
+                stream_mode=stream_mode,
+                subgraphs=subgraphs,
+                output_keys=output_keys,
+                version=version,
+                **options,
             )
             return [chunk async for chunk in chunks]
         ended = await self._run(place, Nobody())

@@ -1,6 +1,7 @@
 """The builder with `compile`."""
 
 from collections.abc import Iterable
+from typing import Final, Never
 
 from durable_graph._runtime.context import Runtime
 from durable_graph._runtime.mutation import is_debugging
@@ -9,8 +10,11 @@ from durable_graph._runtime.run import Run
 from durable_graph.app.compiled import CompiledGraph, check_savers
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.errors import UnknownOptionError
 from durable_graph.graph import GraphBuilder
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
+
+COMPILE_OPTIONS: Final = ("cache", "checkpointer", "debug", "interrupt_after", "interrupt_before", "name", "types")
 
 
 class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[ContextT]]):
@@ -26,6 +30,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         debug: bool | None = None,
         name: str | None = None,
         types: Iterable[type | tuple[str, type]] = (),
+        **unknown: Never,
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
         """The graph as it is now, checked and ready to run.
 
@@ -36,8 +41,10 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         says ("1": on). `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's
         own types name; they are stored under their qualified name, or under the tag given with them.
 
-        Raises `GraphValidationError`, which lists everything that is wrong with the graph, and `InvalidOptionError`.
+        Raises `GraphValidationError`, which lists everything that is wrong with the graph, `InvalidOptionError` and
+        `UnknownOptionError`.
         """
+        UnknownOptionError.check("compile()", unknown, known=COMPILE_OPTIONS)
         check_savers(checkpointer, cache)
         topology = self.topology(name=name, types=types)
         defaults = Run(

@@ -1,10 +1,11 @@
 """What a call, a node or a router was given or gave that cannot be used."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
+from durable_graph.errors.elsewhere import OPTIONS
 from durable_graph.errors.shown import shown
-from durable_graph.errors.tree import DurableGraphError, bounded, listed, names, quoted, with_article
+from durable_graph.errors.tree import DurableGraphError, bounded, kind_of, listed, names, quoted
 
 
 class InvalidUpdateError(DurableGraphError):
@@ -102,7 +103,7 @@ class InvalidNodeResultError(InvalidUpdateError, TypeError):
     def __init__(self, node: str, result: object, *, expected: str) -> None:
         self.node = node
         self.result_type: type = type(result)
-        super().__init__(f"node {node!r} returned {with_article(type(result).__name__)}; a node returns {expected}")
+        super().__init__(f"node {node!r} returned {kind_of(result)}; a node returns {expected}")
 
 
 class InvalidInputError(InvalidUpdateError, TypeError):
@@ -110,7 +111,7 @@ class InvalidInputError(InvalidUpdateError, TypeError):
 
     def __init__(self, value: object, *, expected: str) -> None:
         self.input_type: type = type(value)
-        super().__init__(f"the input is {with_article(type(value).__name__)}; it has to be {expected}")
+        super().__init__(f"the input is {kind_of(value)}; it has to be {expected}")
 
 
 class NodeCancelledError(DurableGraphError):
@@ -159,11 +160,12 @@ class _AsRaised(ReducerError):  # noqa: N818  # the class made of it is named Re
 
 def _as_raised(raised: type[Exception], args: tuple[Any, ...], facts: dict[str, Any]) -> ReducerError:
     try:
-        kind = type("ReducerError", (_AsRaised, raised), {"__module__": __name__})
-        return kind._from_parts(args, facts)
+        kind: Any = type("ReducerError", (_AsRaised, raised), {"__module__": __name__})
+        made: ReducerError = kind._from_parts(args, facts)
     except TypeError:
         # A class that cannot be extended, or one whose instances cannot be made without its own arguments.
         return ReducerError._from_parts(args, facts)
+    return made
 
 
 class UnknownNodeError(DurableGraphError, LookupError):
@@ -224,7 +226,7 @@ class InvalidRouteError(DurableGraphError, TypeError):
         self.node = node
         self.result_type: type = type(result)
         super().__init__(
-            f"router {router!r} of node {node!r} returned {with_article(type(result).__name__)}; "
+            f"router {router!r} of node {node!r} returned {kind_of(result)}; "
             f"a router returns a node's name, END, a Send, or a list of these"
         )
 
@@ -266,6 +268,27 @@ class InvalidOptionError(DurableGraphError, ValueError):
         self.value = value
         self.allowed = allowed
         super().__init__(f"{option}={quoted(value)} is not possible; it takes {allowed}")
+
+
+class UnknownOptionError(DurableGraphError, TypeError):
+    """A keyword argument that a call does not have."""
+
+    def __init__(self, call: str, option: str, *, known: Iterable[str]) -> None:
+        self.call = call
+        self.option = option
+        self.known: tuple[str, ...] = tuple(sorted(known))
+        remedy = OPTIONS.get(option)
+        way_out = "leave it out" if remedy is None else f"{option}= is LangGraph's: {remedy}"
+        super().__init__(
+            f"{call} got an unexpected keyword argument {option!r}; it takes: {names(self.known)}; {way_out}"
+        )
+
+    @classmethod
+    def check(cls, call: str, given: Iterable[str], *, known: Collection[str]) -> None:
+        """Raise it for the first of the arguments that is not known."""
+        for option in given:
+            if option not in known:
+                raise cls(call, option, known=known)
 
 
 class ContradictingOptionError(DurableGraphError, ValueError):

@@ -94,3 +94,24 @@ def listed(known: Iterable[object]) -> str:
 
 def with_article(name: str) -> str:
     return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+_OURS = frozenset({"Command", "Interrupt", "Overwrite", "RemoveMessage", "Send"})
+
+_THEIRS = frozenset({"langchain", "langchain_core", "langgraph"})
+
+
+def kind_of(value: object) -> str:
+    """The class of a value, as `a dict`; of LangGraph's that has the name of one of ours, with where both are."""
+    cls = type(value)
+    shown = with_article(bounded(cls.__name__, 80))
+    if not is_namesake(value):
+        return shown
+    return f"{shown} of {bounded(cls.__module__, 80)}, not durable_graph's {cls.__name__}"
+
+
+def is_namesake(value: object, name: str | None = None) -> bool:
+    """Whether its class is LangGraph's or LangChain's, and has the name of one of ours that nodes return."""
+    cls = type(value)
+    is_meant = cls.__name__ in _OURS if name is None else cls.__name__ == name
+    return is_meant and cls.__module__.partition(".")[0] in _THEIRS

@@ -5,7 +5,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Self, TypeVar, Unpack, get_origin, overload
 
-from durable_graph.errors import GraphDescriptionError, GraphValidationError, InvalidOptionError, UnreachableNodeWarning
+from durable_graph.errors import (
+    GraphDescriptionError,
+    GraphValidationError,
+    InvalidOptionError,
+    UnknownOptionError,
+    UnreachableNodeWarning,
+)
 from durable_graph.errors.tree import quoted
 from durable_graph.graph.actions import NodeAction, RouterPath
 from durable_graph.graph.assembly import Schemas, assemble, internal_channels
@@ -38,6 +44,8 @@ from durable_graph.graph.topology import Topology
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RuntimeT, StateT
 from durable_graph.graph.validation import problems_of, unreachable_nodes
 
+_SCHEMAS = ("state_schema", "context_schema", "input_schema", "output_schema")
+
 OwnT = TypeVar("OwnT")
 """What a node with a schema of its own receives."""
 
@@ -51,7 +59,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
     `context_schema` is the class of what nodes get as `runtime.context`. `input_schema` and `output_schema` are what a
     run is given and returns, if that is not the state.
 
-    Raises `InvalidStateSchemaError` for a class that cannot be a state, and `InvalidOptionError`.
+    Raises `InvalidStateSchemaError` for a class that cannot be a state, `InvalidOptionError`, `UnknownOptionError`.
     """
 
     @overload
@@ -94,7 +102,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         *,
         input_schema: Any = None,
         output_schema: Any = None,
+        **unknown: Any,
     ) -> None:
+        UnknownOptionError.check("StateGraph()", unknown, known=_SCHEMAS)
         state = Schema.of(state_schema)
         self._schemas = Schemas(
             state,

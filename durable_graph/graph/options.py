@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import timedelta
 from typing import Any, TypedDict
 
-from durable_graph.errors import GraphDescriptionError, InvalidOptionError
+from durable_graph.errors import GraphDescriptionError, InvalidOptionError, UnknownOptionError
 from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
@@ -24,11 +24,8 @@ class NodeArguments(TypedDict, total=False):
 
 
 def node_options(node: str, action: Callable[..., Any], given: NodeArguments) -> NodeOptions:
-    """The options of a node. Raises `TypeError` for one that there is not, and `InvalidOptionError`."""
-    for name in given:
-        if name not in NodeArguments.__annotations__:
-            known = ", ".join(NodeArguments.__annotations__)
-            raise TypeError(f"add_node() got an unexpected keyword argument {name!r}; there are: {known}")
+    """The options of a node. Raises `UnknownOptionError` and `InvalidOptionError`."""
+    UnknownOptionError.check("add_node()", given, known=("input_schema", *NodeArguments.__annotations__))
     defer = given.get("defer", False)
     if not isinstance(defer, bool):
         raise InvalidOptionError(f"defer of node {node!r}", defer, allowed="True or False")
