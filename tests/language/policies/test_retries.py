@@ -148,7 +148,7 @@ class OddError(Exception):
     """Something that nobody has heard of."""
 
 
-@pytest.mark.parametrize("error", [ConnectionError(), ConnectionResetError(), OddError()], ids=repr)
+@pytest.mark.parametrize("error", [ConnectionError(), ConnectionResetError(), TimeoutError(), OddError()], ids=repr)
 async def test_by_default_what_may_pass_is_tried_again(error: Exception) -> None:
     flaky = Flaky(error)
 
@@ -170,7 +170,7 @@ async def test_by_default_what_may_pass_is_tried_again(error: Exception) -> None
         RuntimeError(),
         ReferenceError(),
         FileNotFoundError(),
-        TimeoutError(),
+        ExceptionGroup("several", [ValueError(), ConnectionError()]),
     ],
     ids=repr,
 )
