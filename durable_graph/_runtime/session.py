@@ -18,6 +18,7 @@ from durable_graph._runtime.journal import Journal, Ledger
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.unwinding import Draining, GraphInterrupt
 from durable_graph.caching import Cache
+from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import OutsideOfRunError
 from durable_graph.graph import Place, Topology
 
@@ -91,8 +92,14 @@ class Session:
 
     @property
     def max_value_bytes(self) -> int | None:
-        """The store's limit for one value; None where nothing is stored, nor encoded."""
-        return self.shared.journal.max_value_bytes if self.ledger is not None and self.shared.journal else None
+        """The store's limit for one value; None where nothing is stored, nor encoded.
+
+        A debugged run without a store encodes as one with a store would: a test without one finds what that refuses.
+        """
+        journal = self.shared.journal
+        if journal is None:
+            return DEFAULT_MAX_VALUE_BYTES if self.run.is_checked else None
+        return journal.max_value_bytes if self.ledger is not None else None
 
     @property
     def event_ns(self) -> tuple[str, ...]:

@@ -205,7 +205,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
                 fields; it is not stored, so it is to be given again on resume.
             interrupt_before, interrupt_after: breakpoints in place of those that the graph was compiled with.
             control: a `RunControl`, to stop the run in good order.
-            debug: a node that changes its input in place fails.
+            debug: a node that changes its input in place fails, and without a checkpointer values are checked as with
+                one.
 
         Raises:
             what a node raised: with a note that names node, superstep and thread.

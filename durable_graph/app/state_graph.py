@@ -37,9 +37,10 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         `checkpointer` is a saver. For a graph that another graph runs it may be None (its state is kept in the other's
         thread, for as long as the node that runs it), True (kept from one call to the next, per thread) or False (not
         kept). `interrupt_before` and `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug`
-        a node that changes its input in place fails; left out, it is what the environment variable DURABLE_GRAPH_DEBUG
-        says ("1": on). `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's
-        own types name; they are stored under their qualified name, or under the tag given with them.
+        a node that changes its input in place fails, and without a checkpointer values are checked as with one; left
+        out, it is what the environment variable DURABLE_GRAPH_DEBUG says ("1": on).
+        `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's own types name;
+        they are stored under their qualified name, or under the tag given with them.
 
         Raises `GraphValidationError`, which lists everything that is wrong with the graph, `InvalidOptionError` and
         `UnknownOptionError`.
