@@ -32,6 +32,12 @@ def tasks_superseded(thread_id: str | None, checkpoint_id: str, nodes: list[str]
     _logger.info("thread %s: new input supersedes %s", thread_id, nodes, extra=facts)
 
 
+def no_messages(graph: str) -> None:
+    """A run was streamed in mode "messages" to its end, and no node had told one. Said once of each graph."""
+    message = "stream_mode='messages' of %r told nothing: nodes tell their messages with push_message(), no model does"
+    _logger.warning(message, graph, extra={"graph": graph})
+
+
 def grace_is_over(what: str, grace: float) -> None:
     """Something that cannot be stopped outlived a cancelled run."""
     _logger.warning("%s still runs %g seconds after the run was cancelled; its outcome is not recorded", what, grace)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Generic, Literal, Never, Protocol, Self, TypeV
 
 import msgspec
 
+from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience, Nobody
 from durable_graph._runtime.busy import only_run
 from durable_graph._runtime.drive import Ended
@@ -68,6 +69,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         self._given_checkpointer = checkpointer
         self._cache = cache
         self._step_timeout: float | None = None
+        self._has_warned_of_messages = False
 
     if not typing.TYPE_CHECKING:
         # A checker that saw it would take every name for an attribute.
@@ -284,6 +286,9 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             async for event in events:
                 for payload in view(event):
                     yield payload
+        if view.lacks_messages and not self._has_warned_of_messages:
+            self._has_warned_of_messages = True
+            log.no_messages(self.name)
 
     async def run_as_node(self, given: Any) -> Any:
         """What a node that is this graph returns: its output, for the state of the graph around it."""
