@@ -32,6 +32,7 @@ from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.options import caching_of, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, is_method, name_of, signature_of
+from durable_graph.graph.validation import problems_of_name
 
 P = ParamSpec("P")
 ReturnT = TypeVar("ReturnT")
@@ -170,14 +171,17 @@ class TaskDecorator:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise GraphDescriptionError(f"the task {quoted(function)} is a generator; it has to return its result")
         if is_method(function):
-            what = f"the task {quoted(function)} is a method, whose object would be a part of each call"
-            raise GraphDescriptionError(f"{what}; make it a function or a @staticmethod, and pass it what it needs")
+            raise GraphDescriptionError(
+                f"the task {quoted(function)} is a method; make it a function or a @staticmethod"
+            )
         is_async = inspect.iscoroutinefunction(_behind(function))
         name = self._name or getattr(_behind(function), "__name__", None)
         if not name or name in ("<lambda>", "__call__"):
             raise GraphDescriptionError(
                 f"the task {quoted(function)} has no name of its own; give it one: @task(name=...)"
             )
+        for why in problems_of_name(name):
+            raise GraphDescriptionError(f"{name!r} cannot be a task's name: {why}")
         if self._timeout is not None and not is_async:
             raise GraphDescriptionError(f"the task {name!r} is a plain function, which no timeout can stop")
         definition = Definition(
@@ -338,6 +342,8 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             raise GraphDescriptionError(
                 f"the entrypoint {quoted(function)} has no name of its own: give it one, name=..."
             )
+        for why in problems_of_name(name):
+            raise GraphDescriptionError(f"{name!r} cannot be an entrypoint's name: {why}")
         if signature.problem:
             raise GraphDescriptionError(f"the entrypoint {name!r} {signature.problem}")
         if self._timeout is not None and not signature.is_async:

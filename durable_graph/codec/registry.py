@@ -9,6 +9,7 @@ from typing import Any
 
 from durable_graph.codec.plan import Mismatch, Plan, Refusal, mismatch
 from durable_graph.codec.wire import TAGGED, Key, key_of
+from durable_graph.records import NO_TEXT, is_text
 
 
 class UnstorableType(Exception):  # noqa: N818 - never leaves this package: Codec makes it an UnstorableTypeError.
@@ -73,6 +74,8 @@ class Registry:
             if cls in self._tags:
                 return self._tags[cls]
             tag = cls.__qualname__
+        if not is_text(tag):
+            raise UnstorableType(cls, f"its tag {tag!r} {NO_TEXT.removeprefix('it ')}", "give it a tag of plain text")
         holder = self._classes.setdefault(tag, cls)
         if holder is not cls:
             raise UnstorableType(

@@ -43,6 +43,7 @@ from durable_graph.graph.subgraph import Subgraph, is_subgraph
 from durable_graph.graph.topology import Topology
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RuntimeT, StateT
 from durable_graph.graph.validation import problems_of, unreachable_nodes
+from durable_graph.records import NO_TEXT, is_text
 
 _SCHEMAS = ("state_schema", "context_schema", "input_schema", "output_schema")
 
@@ -301,6 +302,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         rules = {**channels, **internal_channels(description)}
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
         problems = (
+            *(() if is_text(name) else (f"{name!r} cannot be a graph's name: {NO_TEXT}",)),
             *problems_of(description),
             *inputs.problems,
             *disagreements,
