@@ -302,7 +302,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         rules = {**channels, **internal_channels(description)}
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
         problems = (
-            *(() if is_text(name) else (f"{name!r} cannot be a graph's name: {NO_TEXT}",)),
+            *(() if name is None or is_text(name) else (f"{name!r} cannot be a graph's name: {NO_TEXT}",)),
             *problems_of(description),
             *inputs.problems,
             *disagreements,
