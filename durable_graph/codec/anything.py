@@ -93,7 +93,9 @@ def _refusal(value: object) -> Refusal:
     name = kind.__qualname__
     if _is_storable(kind):
         return Refusal(
-            value, "its class is not among the declared types", f"list it in compile(types=[{name}]) or declare it"
+            value,
+            "its class is not among the declared types",
+            f"list it in compile(types=[{name}]), or in @entrypoint(types=[{name}]), or declare it",
         )
     closest = closest_builtin(kind)
     if closest is not None:

@@ -56,14 +56,18 @@ class UnfinishedThreadError(DurableGraphError):
 
 
 class ThreadBusyError(DurableGraphError):
-    """Another run of this process is at work on the thread, and `if_busy` is "reject"."""
+    """Another call of this process is at work on the thread, and this one does not wait for its turn.
 
-    def __init__(self, thread_id: str) -> None:
+    A run waits with `if_busy="wait"`; `can_wait` is False for other calls, such as `aupdate_state`.
+    """
+
+    def __init__(self, thread_id: str, *, can_wait: bool = True) -> None:
         self.thread_id = thread_id
-        super().__init__(
-            f"thread {thread_id!r} is being run by another call in this process; "
-            f"await that one, or pass if_busy='wait' to take turns"
+        self.can_wait = can_wait
+        way_out = (
+            "await that one, or pass if_busy='wait' to take turns" if can_wait else "await that one, then repeat it"
         )
+        super().__init__(f"thread {thread_id!r} is being run by another call in this process; {way_out}")
 
 
 class CheckpointConflictError(DurableGraphError):

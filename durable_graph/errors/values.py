@@ -63,10 +63,10 @@ class CorruptCheckpointError(DurableGraphError):
         self.why = why
         self.checkpoint_id = checkpoint_id
         at = f", checkpoint {checkpoint_id!r}" if checkpoint_id else ""
-        super().__init__(
-            f"thread {thread_id!r}{at}: {row} is damaged ({why}); "
-            f"restore it from a backup or go on from an older checkpoint"
+        way_out = (
+            "go on from an older checkpoint" if checkpoint_id else "delete the thread if no checkpoint can be read"
         )
+        super().__init__(f"thread {thread_id!r}{at}: {row} is damaged ({why}); restore it from a backup or {way_out}")
 
 
 class ChannelChangedError(DurableGraphError):
