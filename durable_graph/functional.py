@@ -176,10 +176,8 @@ class TaskDecorator:
             )
         is_async = inspect.iscoroutinefunction(_behind(function))
         name = self._name or getattr(_behind(function), "__name__", None)
-        if not name or name in ("<lambda>", "__call__"):
-            raise GraphDescriptionError(
-                f"the task {quoted(function)} has no name of its own; give it one: @task(name=...)"
-            )
+        if not name or not isinstance(name, str) or name in ("<lambda>", "__call__"):
+            raise GraphDescriptionError(f"the task {quoted(function)} has no name; give it one: @task(name='...')")
         for why in problems_of_name(name):
             raise GraphDescriptionError(f"{name!r} cannot be a task's name: {why}")
         if self._timeout is not None and not is_async:
@@ -338,10 +336,8 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         """The workflow: run it with `ainvoke`, stream it, look at its threads, like any compiled graph."""
         signature = signature_of(function)
         name = self._name or name_of(function)
-        if name is None:
-            raise GraphDescriptionError(
-                f"the entrypoint {quoted(function)} has no name of its own: give it one, name=..."
-            )
+        if not isinstance(name, str):
+            raise GraphDescriptionError(f"the entrypoint {quoted(function)} has no name; give it one: name='...'")
         for why in problems_of_name(name):
             raise GraphDescriptionError(f"{name!r} cannot be an entrypoint's name: {why}")
         if signature.problem:

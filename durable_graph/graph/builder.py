@@ -302,7 +302,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         rules = {**channels, **internal_channels(description)}
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
         problems = (
-            *(() if name is None or is_text(name) else (f"{name!r} cannot be a graph's name: {NO_TEXT}",)),
+            *_problems_of_graph_name(name),
             *problems_of(description),
             *inputs.problems,
             *disagreements,
@@ -314,6 +314,13 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())
         return assemble(name, description, self._schemas, inputs, channels, codecs)
+
+
+def _problems_of_graph_name(name: object) -> Iterable[str]:
+    if name is not None and not isinstance(name, str):
+        yield f"a graph's name is a string, not {quoted(name)}"
+    elif name is not None and not is_text(name):
+        yield f"{name!r} cannot be a graph's name: {NO_TEXT}"
 
 
 def _context(given: Any) -> Any:

@@ -69,7 +69,8 @@ def test_they_do_not_change(value: Any, name: str) -> None:
 
 async def test_a_node_returns_a_command_made_of_another(saver: Checkpointer) -> None:
     def first(state: State) -> Command[Literal["second"]]:
-        return dataclasses.replace(Command(update={"k": "x"}), goto="second")
+        command: Command[Literal["second"]] = Command(update={"k": "x"})
+        return dataclasses.replace(command, goto="second")
 
     builder = one_node(first).add_node("second", lambda state: {"log": [state["k"]]})
 
@@ -86,7 +87,7 @@ class Data:
 
 @pytest.mark.parametrize("schema", [State, Data])
 async def test_an_output_is_read_by_key(schema: type) -> None:
-    output = await one_node(lambda _: {"k": "a"}, schema).compile().ainvoke({"k": "x"}, version="v2")
+    output: Any = await one_node(lambda _: {"k": "a"}, schema).compile().ainvoke({"k": "x"}, version="v2")
 
     assert isinstance(output, GraphOutput)
     assert (output["k"], "k" in output, "other" in output, "__interrupt__" in output) == ("a", True, False, False)
@@ -94,7 +95,7 @@ async def test_an_output_is_read_by_key(schema: type) -> None:
         with pytest.raises(KeyError, match=missing):
             output[missing]
     with pytest.raises(TypeError, match="not iterable"):
-        iter(output)
+        iter(output)  # type: ignore[call-overload]  # as it should be
 
 
 async def test_the_questions_of_an_output_are_read_by_key(saver: Checkpointer) -> None:

@@ -183,7 +183,8 @@ async def test_a_keyword_of_a_run_says_what_takes_its_place(option: str) -> None
 
 
 async def test_callbacks_that_call_nobody_are_taken() -> None:
-    for empty in ([], (), None):
+    nobody: list[Any] = [[], (), None]
+    for empty in nobody:
         assert await graph().ainvoke({}, {"callbacks": empty}) == {"k": "a"}
     with pytest.raises(UnknownConfigKeyError, match=r"read the typed events of graph\.stream\(\)"):
         await graph().ainvoke({}, {"callbacks": [print]})

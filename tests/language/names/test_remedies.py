@@ -18,8 +18,10 @@ from durable_graph import (
     ConcurrentUpdateError,
     CorruptCheckpointError,
     DurableGraphError,
+    GraphDescriptionError,
     GraphDrained,
     GraphRecursionError,
+    GraphValidationError,
     MemorySaver,
     MissingStateKeyError,
     MissingThreadIdError,
@@ -172,7 +174,8 @@ async def test_an_unfinished_thread_is_resumed_or_superseded(saver: Checkpointer
         await said(UnfinishedThreadError, "resume it with ainvoke(None)", again)
 
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["a", "b"]
-    for thread, how in (("u", "resume"), ("v", "supersede")):
+    ways: list[tuple[str, Any]] = [("u", "resume"), ("v", "supersede")]
+    for thread, how in ways:
         again = graph.ainvoke({"log": ["new"]}, thread_id=thread, if_unfinished=how)
         assert "new" in (await again)["log"]
 
@@ -414,3 +417,19 @@ async def test_a_required_key_is_passed_in_the_input_or_has_a_default(saver: Che
     required = one_node(greet, Required).compile(saver)
     assert await required.ainvoke({"name": "amy"}, thread_id="u") == {"name": "hello amy"}
     assert await one_node(greet, Defaulted).compile(saver).ainvoke({}, thread_id="v") == {"name": "hello nobody"}
+
+
+@pytest.mark.parametrize("wrong", [5, b"name"])
+def test_a_name_is_a_string(wrong: Any) -> None:
+    async def function(given: str) -> str:
+        return given
+
+    with pytest.raises(GraphValidationError, match="a graph's name is a string"):
+        one_node(lambda _: {}).compile(name=wrong)
+    with pytest.raises(GraphDescriptionError, match=r"@task\(name='\.\.\.'\)"):
+        task(name=wrong)(function)
+    with pytest.raises(GraphDescriptionError, match=r"name='\.\.\.'"):
+        entrypoint(name=wrong)(function)
+    one_node(lambda _: {}).compile(name="name")
+    task(name="name")(function)
+    entrypoint(name="name")(function)
