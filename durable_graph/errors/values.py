@@ -1,6 +1,6 @@
 """Values that cannot be stored, and stored bytes that cannot be read."""
 
-from durable_graph.errors.tree import DurableGraphError, with_article
+from durable_graph.errors.tree import DurableGraphError, quoted, with_article
 
 
 class UnstorableValueError(DurableGraphError, TypeError):
@@ -25,7 +25,7 @@ class UnstorableNameError(DurableGraphError, ValueError):
         self.what = what
         self.name = name
         self.why = why
-        super().__init__(f"the {what} {name!r} cannot be stored: {why}; choose another one")
+        super().__init__(f"the {what} {quoted(name)} cannot be stored: {why}; choose another one")
 
 
 class ValueTooLargeError(DurableGraphError, ValueError):
