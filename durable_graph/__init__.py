@@ -1,5 +1,7 @@
 """Graphs of async nodes over a typed state that survive kill -9 and go on from exactly where they were."""
 
+import typing
+
 from durable_graph._runtime.asking import interrupt
 from durable_graph._runtime.context import (
     ExecutionInfo,
@@ -148,6 +150,7 @@ from durable_graph.errors import (
     UnknownInterruptError,
     UnknownNamespaceError,
     UnknownNodeError,
+    UnknownOptionError,
     UnknownRouteError,
     UnknownSendTargetError,
     UnknownStateKeyError,
@@ -195,6 +198,10 @@ from durable_graph.graph.policies import (
 from durable_graph.records import (
     ThreadInfo,
 )
+
+if not typing.TYPE_CHECKING:
+    # A checker that saw it would take every name for one that is there.
+    from durable_graph.errors.elsewhere import module_attribute as __getattr__  # noqa: F401  # Python calls it
 
 __all__ = [
     "END",
@@ -322,6 +329,7 @@ __all__ = [
     "UnknownInterruptError",
     "UnknownNamespaceError",
     "UnknownNodeError",
+    "UnknownOptionError",
     "UnknownRouteError",
     "UnknownSendTargetError",
     "UnknownStateKeyError",

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from durable_graph._runtime.calls import Definition
 from durable_graph._runtime.options import Config, RunOptions
@@ -20,11 +20,19 @@ from durable_graph.caching import Cache
 from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec, TypeCodec
-from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError, PlainCallerError
+from durable_graph.errors import (
+    GraphDescriptionError,
+    InvalidStateSchemaError,
+    OutsideOfRunError,
+    PlainCallerError,
+    UnknownOptionError,
+)
+from durable_graph.errors.tree import quoted
 from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.options import caching_of, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
-from durable_graph.graph.signatures import annotation_of, injectable_in, name_of, signature_of
+from durable_graph.graph.signatures import annotation_of, injectable_in, is_method, name_of, signature_of
+from durable_graph.graph.validation import problems_of_name
 
 P = ParamSpec("P")
 ReturnT = TypeVar("ReturnT")
@@ -35,6 +43,8 @@ SaveT = TypeVar("SaveT")
 Version = Literal["v1", "v2"]
 Timeout = float | timedelta | TimeoutPolicy
 Retry = RetryPolicy | Sequence[RetryPolicy]
+_TASK_OPTIONS = ("cache_policy", "name", "retry_policy", "timeout")
+_ENTRYPOINT_OPTIONS = (*_TASK_OPTIONS, "cache", "checkpointer", "context_schema", "types")
 
 
 class Awaiting(Protocol[ResultT]):
@@ -121,6 +131,7 @@ def task(
     retry_policy: Retry | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | None = None,
+    **unknown: Any,
 ) -> Any:
     """Make a function, async or plain, a task: see `TaskFunction`.
 
@@ -128,8 +139,9 @@ def task(
     `TimeoutPolicy`; async functions only), `cache_policy` that its result may come from the cache of the graph that it
     runs in. `name` is what calls are recorded as, by default the function's own.
 
-    Raises `GraphDescriptionError` for what cannot be a task, and `InvalidOptionError`.
+    Raises `GraphDescriptionError` for what cannot be a task, `InvalidOptionError` and `UnknownOptionError`.
     """
+    UnknownOptionError.check("task()", unknown, known=_TASK_OPTIONS)
     decorator = TaskDecorator(name, retry_policy, cache_policy, timeout)
     return decorator if function is None else decorator(function)
 
@@ -155,13 +167,19 @@ class TaskDecorator:
     def __call__(self, function: Callable[P, ReturnT], /) -> TaskFunction[P, ReturnT]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
         if not callable(function):
-            raise GraphDescriptionError(f"a task is a function, not {function!r}")
+            raise GraphDescriptionError(f"a task is a function, not {quoted(function)}")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise GraphDescriptionError(f"the task {function!r} is a generator; it has to return its result")
+            raise GraphDescriptionError(f"the task {quoted(function)} is a generator; it has to return its result")
+        if is_method(function):
+            raise GraphDescriptionError(
+                f"the task {quoted(function)} is a method; make it a function or a @staticmethod"
+            )
         is_async = inspect.iscoroutinefunction(_behind(function))
         name = self._name or getattr(_behind(function), "__name__", None)
-        if not name or name in ("<lambda>", "__call__"):
-            raise GraphDescriptionError(f"the task {function!r} has no name of its own; give it one: @task(name=...)")
+        if not name or not isinstance(name, str) or name in ("<lambda>", "__call__"):
+            raise GraphDescriptionError(f"the task {quoted(function)} has no name; give it one: @task(name='...')")
+        for why in problems_of_name(name):
+            raise GraphDescriptionError(f"{name!r} cannot be a task's name: {why}")
         if self._timeout is not None and not is_async:
             raise GraphDescriptionError(f"the task {name!r} is a plain function, which no timeout can stop")
         definition = Definition(
@@ -250,6 +268,7 @@ class Workflow(CompiledGraph[ValueT, Any, GivenT, ValueT], Generic[GivenT, Value
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = "values",
+        subgraphs: bool = False,
         version: Version = "v1",
         **options: Unpack[RunOptions],
     ) -> Any: ...
@@ -286,7 +305,9 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         timeout: Timeout | None = None,
         name: str | None = None,
         types: Iterable[type | tuple[str, type]] = (),
+        **unknown: Never,
     ) -> None:
+        UnknownOptionError.check("entrypoint()", unknown, known=_ENTRYPOINT_OPTIONS)
         check_savers(checkpointer, cache)
         self._checkpointer = checkpointer
         self._cache = cache
@@ -315,8 +336,10 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         """The workflow: run it with `ainvoke`, stream it, look at its threads, like any compiled graph."""
         signature = signature_of(function)
         name = self._name or name_of(function)
-        if name is None:
-            raise GraphDescriptionError(f"the entrypoint {function!r} has no name of its own: give it one, name=...")
+        if not isinstance(name, str):
+            raise GraphDescriptionError(f"the entrypoint {quoted(function)} has no name; give it one: name='...'")
+        for why in problems_of_name(name):
+            raise GraphDescriptionError(f"{name!r} cannot be an entrypoint's name: {why}")
         if signature.problem:
             raise GraphDescriptionError(f"the entrypoint {name!r} {signature.problem}")
         if self._timeout is not None and not signature.is_async:

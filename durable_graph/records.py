@@ -363,6 +363,16 @@ def checkpoint_id(no: int) -> str:
     return f"{no:0{_ID_DIGITS}d}"
 
 
+NO_TEXT = "it has a half of a surrogate pair, which no store can hold"
+"""Why a name is refused that is not `is_text`."""
+
+
+def is_text(text: str) -> bool:
+    """Whether every store can hold it: it has no halves of surrogate pairs, which UTF-8 cannot take."""
+    # What most names are is known to be fine at once.
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def checkpoint_no(text: str) -> int | None:
     """The number behind a checkpoint id, or None if it is none of ours."""
     return int(text) if len(text) == _ID_DIGITS and text.isascii() and text.isdigit() and int(text) > 0 else None

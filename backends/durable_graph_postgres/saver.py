@@ -140,7 +140,7 @@ class PostgresSaver:
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
         check_thread(Cursor.of(after).thread)
-        check_listing(status, limit, after)
+        check_listing(status, limit, after, before)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before))
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:

@@ -13,7 +13,7 @@ from durable_graph.caching import CacheKey, CacheNamespace
 from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.errors import InvalidOptionError
 from durable_graph_sqlite.connection import Connection
-from durable_graph_sqlite.opening import FileKind
+from durable_graph_sqlite.opening import FileKind, is_path
 from durable_graph_sqlite.patience import Patience
 from durable_graph_sqlite.statements import RESULTS_SCHEMA, RESULTS_SQL
 
@@ -31,7 +31,7 @@ class SqliteCache:
 
     def __init__(self, path: str | Path, *, busy_timeout: float = 30) -> None:
         """Raises `InvalidOptionError` for a path that is no file's."""
-        if str(path) in ("", ":memory:"):
+        if str(path) in ("", ":memory:") or not is_path(path):
             allowed = "the path of a file; InMemoryCache() keeps results in memory"
             raise InvalidOptionError("path", str(path), allowed=allowed)
         file, patience = Path(path), Patience(str(path), busy_timeout)

@@ -1,6 +1,8 @@
 """What SQLite's errors mean for a caller."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from durable_graph.errors import (
     CorruptCheckpointError,
@@ -9,6 +11,7 @@ from durable_graph.errors import (
     StoreFullError,
     StoreReadOnlyError,
     StoreUnavailableError,
+    UnstorableNameError,
 )
 
 _PRIMARY = 0xFF
@@ -25,8 +28,24 @@ def is_busy(error: sqlite3.Error) -> bool:
     return code_of(error) in _BUSY
 
 
-def translated(path: str, error: sqlite3.Error, thread: str | None = None) -> DurableGraphError:
+@contextmanager
+def told_in_ours(path: str, thread: str | None) -> Iterator[None]:
+    """Turn the errors of Python's text into ours: of a name that no text of SQLite can be, and of a damaged file."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        what, why = "text", "SQLite's text has no halves of surrogate pairs"
+        raise UnstorableNameError(what, str(error.object), why) from error
+    except UnicodeDecodeError as error:
+        raise translated(path, error, thread) from error
+
+
+def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str | None = None) -> DurableGraphError:
     """The error that says whose move it is. `thread` is the one whose rows the call was about."""
+    if isinstance(error, UnicodeDecodeError):
+        # Python reads SQLite's message as UTF-8, and it quotes what is damaged.
+        why = "it is damaged, and what SQLite says of it is no text"
+        return NotADatabaseError(path, why) if thread is None else CorruptCheckpointError(thread, row=path, why=why)
     why = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
     match code_of(error):
         case sqlite3.SQLITE_FULL:

@@ -45,6 +45,14 @@ THREADS = FileKind(APPLICATION_ID, SCHEMA, MIGRATIONS, "FULL", FIRST_FORMAT)
 PAGE_SIZE = 4096
 
 
+def is_path(path: str | Path) -> bool:
+    """Whether the operating system can have a file of this name."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+
+
 def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> sqlite3.Connection:
     """A connection on the file, which exists and is of the kind's current format afterwards. Blocks.
 
@@ -55,15 +63,15 @@ def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> s
     try:
         _refuse_foreign(path, patience, kind)
         return _connect(path, patience, kind)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _failure(path, error) from error
 
 
-def _failure(path: Path, error: sqlite3.Error) -> DurableGraphError:
+def _failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DurableGraphError:
     """SQLite's error as ours: it says no more than that it could not open the file."""
     if path.is_dir():
         return NotADatabaseError(str(path), "it is a directory")
-    if code_of(error) != sqlite3.SQLITE_CANTOPEN:
+    if isinstance(error, UnicodeDecodeError) or code_of(error) != sqlite3.SQLITE_CANTOPEN:
         return translated(str(path), error)
     if not path.parent.is_dir():
         return StoreUnavailableError(str(path), f"there is no directory {path.parent}; create it first")

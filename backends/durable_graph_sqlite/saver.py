@@ -28,7 +28,9 @@ from durable_graph.records import (
 )
 from durable_graph_sqlite import reading, writing
 from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.group import GroupCommit
+from durable_graph_sqlite.opening import is_path
 from durable_graph_sqlite.patience import Patience
 
 T = TypeVar("T")
@@ -50,7 +52,7 @@ class SqliteSaver:
         busy_timeout: float = 30,
     ) -> None:
         """Raises `InvalidOptionError` for a path that is no file's."""
-        if str(path) in ("", ":memory:"):
+        if str(path) in ("", ":memory:") or not is_path(path):
             raise InvalidOptionError(
                 "path", str(path), allowed="the path of a file; MemorySaver() keeps threads in memory"
             )
@@ -103,7 +105,7 @@ class SqliteSaver:
         before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
-        check_listing(status, limit, after)
+        check_listing(status, limit, after, before)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before), None)
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
@@ -149,11 +151,13 @@ class SqliteSaver:
 
     async def _read(self, function: Callable[[sqlite3.Connection], T], thread: str | None) -> T:
         connection, _ = await self._opened()
-        return await connection.read(function, thread)
+        with told_in_ours(str(connection.path), thread):
+            return await connection.read(function, thread)
 
     async def _write(self, thread: str, function: Callable[[sqlite3.Connection], T]) -> T:
-        _, writes = await self._opened()
-        return await writes.run(thread, function)
+        connection, writes = await self._opened()
+        with told_in_ours(str(connection.path), thread):
+            return await writes.run(thread, function)
 
     async def _opened(self) -> tuple[Connection, GroupCommit]:
         return await self._file.get()

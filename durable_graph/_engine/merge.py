@@ -7,7 +7,6 @@ from durable_graph._engine.state import Absent, Change, Changes, Full, Unstored,
 from durable_graph._engine.task import Write
 from durable_graph.channels import MISSING, Channel, Values, changed
 from durable_graph.errors import ConcurrentOverwriteError, ConcurrentUpdateError, ReducerError
-from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 
 Authored = list[tuple[str, Write]]
@@ -22,7 +21,7 @@ def merge_writes(
 
     Raises:
         ConcurrentUpdateError: two writes to a channel that takes one, or two overwrites of one channel.
-        ReducerError: a reducer raised.
+        ReducerError: a reducer raised; the error is also of the class of what it raised.
     """
     by_channel: dict[str, Authored] = {}
     for author, write in writes:
@@ -67,7 +66,7 @@ def _merge(channel: str, rule: Channel, current: Any, authored: Authored) -> Any
     try:
         return rule.merge(current, updates)
     except Exception as error:
-        raise ReducerError(channel, nodes=nodes, why=shown(error)) from error
+        raise ReducerError.of(error, channel, nodes=nodes) from error
 
 
 def _change(rule: Channel, writes: list[Write]) -> Change:

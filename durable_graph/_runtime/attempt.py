@@ -163,7 +163,8 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
         called = Called(Command(update=found.command.update, goto=found.command.goto), None)
     try:
         limit = session.max_value_bytes or (None if key is None else DEFAULT_MAX_VALUE_BYTES)
-        own = read_result(session.topology, node, called.result, scope.state.values, limit)
+        keys = scope.keys_of_nested
+        own = read_result(session.topology, node, called.result, scope.state.values, limit, keys)
     except ParentCommand:
         if session.parent is None:
             failure = ParentCommandError(task.node)
@@ -207,11 +208,6 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
         photograph = photographed(session.topology, scope.state.values, node.input.keys)
     called = await call_action(scope, partial(action, given, **extra), is_async, timeout)
     await scope.returned()
-    has_keys = isinstance(called.result, Mapping) and not session.topology.state.is_single
-    if node.subgraph is not None and has_keys:
-        # What the graphs do not share is the inner one's own.
-        own = {key: value for key, value in called.result.items() if key in session.topology.channels}
-        called = Called(own, called.cancelled)
     if photograph:
         check_unchanged(session.topology, task.node, scope.state.values, photograph)
     if session.run.is_checked and task.argument is not None:

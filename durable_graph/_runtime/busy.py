@@ -21,18 +21,18 @@ _turns: WeakKeyDictionary[Checkpointer, dict[str, _Turn]] = WeakKeyDictionary()
 
 
 @asynccontextmanager
-async def only_run(saver: Checkpointer | None, thread_id: str | None, if_busy: IfBusy) -> AsyncIterator[None]:
+async def only_run(saver: Checkpointer | None, thread_id: str | None, if_busy: IfBusy | None) -> AsyncIterator[None]:
     """Hold the thread while the body runs. Waiting calls take turns in the order in which they came.
 
-    Raises `ThreadBusyError` if another call holds it and `if_busy` is "reject".
+    Raises `ThreadBusyError` if another call holds it and `if_busy` is "reject", or None: a call without that option.
     """
     if saver is None or thread_id is None:
         yield
         return
     turns = _turns.setdefault(saver, {})
     turn = turns.setdefault(thread_id, _Turn())
-    if turn.users and if_busy == "reject":
-        raise ThreadBusyError(thread_id)
+    if turn.users and if_busy != "wait":
+        raise ThreadBusyError(thread_id, can_wait=if_busy is not None)
     turn.users += 1
     try:
         async with turn.lock:

@@ -27,7 +27,7 @@ from durable_graph._runtime.unwinding import Draining, GraphInterrupt
 from durable_graph.checkpointing.digests import record_digest
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import DecodeError, ReplayMismatchError, UnstorableValueError
-from durable_graph.errors.shown import shown
+from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.records import Rank, TaskRecord
@@ -148,7 +148,7 @@ class Calls:
             if isinstance(failure, Exception) and failure is not error and not task.is_told:
                 if isinstance(error, GraphInterrupt | Draining):
                     return failure
-                error.add_note(f"{task.get_name()}, failed as well: {shown(failure)}")
+                add_note(error, f"{task.get_name()}, failed as well: {shown(failure)}")
         return error
 
     async def _perform(self, scope: Scope, position: int, definition: Definition, given: "_Given") -> Any:
@@ -168,7 +168,7 @@ class Calls:
             scope.stopped_by.append(asked)
             raise
         except Exception as error:
-            error.add_note(f"in task {definition.name!r}, call {position + 1} of {scope.node!r}")
+            add_note(error, f"in task {definition.name!r}, call {position + 1} of {scope.node!r}")
             await tell_call_failed(inner, error)
             raise
         if called.cancelled is not None:

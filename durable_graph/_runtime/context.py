@@ -1,6 +1,7 @@
 """What a node may ask for beside the state, by a parameter or by a function."""
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
@@ -11,6 +12,7 @@ from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.session import Scope, scope_of
 from durable_graph._runtime.workflow import SAVED
 from durable_graph._runtime.writer import Room, StreamWriter
+from durable_graph.errors.elsewhere import RUNTIME, missing_attribute
 from durable_graph.graph.type_variables import ContextT, ContextT_co
 from durable_graph.records import checkpoint_id
 
@@ -71,6 +73,11 @@ class Runtime(Generic[ContextT_co]):
     previous: Any = None
     control: RunControl | None = None
     scope: Scope | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    if not typing.TYPE_CHECKING:
+        # A checker that saw it would take every name for an attribute.
+        def __getattr__(self, name):
+            missing_attribute(self, name, RUNTIME)
 
     @property
     def drain_requested(self) -> bool:

@@ -9,7 +9,7 @@ Nothing else decides what runs next. A run that starts here with a state from th
 would have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from durable_graph._engine.results import is_read_back
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Ask, Done, Interrupted, Outcome, asks_of, next_revision, open_asks
 from durable_graph._engine.unit import Step
+from durable_graph._runtime import log
 from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.execute import Executed, Superstep
@@ -35,6 +36,7 @@ from durable_graph.errors import (
     UnstorableValueError,
     ValueTooLargeError,
 )
+from durable_graph.errors.shown import add_note
 from durable_graph.graph import START, Interrupt
 
 Recorded = dict[tuple[int, int], Outcome]
@@ -144,7 +146,7 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
         except (UnstorableValueError, ValueTooLargeError) as error:
             # What a reducer made of the writes. They themselves can be stored, and are.
             await durability.save(session.ledger, executed.riding, superstep.told_of, failure(error))
-            error.add_note("the nodes' results are kept: correct the reducer and resume")
+            add_note(error, "the nodes' results are kept: correct the reducer and resume")
             raise
         if is_committed:
             return step
@@ -162,6 +164,7 @@ async def _applied(session: Session, state: State, superstep: Superstep, execute
         # The nodes are not to blame and do not run again: what they returned is kept for a corrected graph.
         await session.shared.durability.save(session.ledger, executed.riding, superstep.told_of, failure(error))
         raise
+    _warn_of_overwrites(session, state.step + 1, executed.done)
     # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a reducer of
     # the user's made of them does not say what they were.
     is_told = len(state.plan) == 1 and all(is_read_back(session.topology, outcome) for outcome in executed.riding)
@@ -180,6 +183,15 @@ async def _applied(session: Session, state: State, superstep: Superstep, execute
         is_stopped=is_stopped and bool(after.plan),
         caller=session.caller,
     )
+
+
+def _warn_of_overwrites(session: Session, step: int, done: Sequence[Done]) -> None:
+    written = [(write.channel, outcome.task.node, write.is_overwrite) for outcome in done for write in outcome.writes]
+    overwritten = {channel for channel, _, is_overwrite in written if is_overwrite}
+    for channel in sorted(overwritten):
+        beside = [node for key, node, is_overwrite in written if key == channel and not is_overwrite]
+        if beside:
+            log.written_beside_overwrite(session.run.thread_id, step, channel, beside)
 
 
 def _recorded(step: Step) -> Recorded:

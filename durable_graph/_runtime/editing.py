@@ -1,5 +1,6 @@
 """Edits of a thread's state by its owner: each is a checkpoint, committed by compare-and-swap like any other."""
 
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -70,6 +71,7 @@ async def edit_state(
 
     Raises `CheckpointConflictError` where the newest checkpoint is not the one `expected`, or another writer was first.
     """
+    _check_input_is_said_once(supersteps)
     supersteps = [each for updates in supersteps for each in _spread(updates)]
     opened = await open_thread(saver, topology, place.thread_id, None)
     journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, lambda: time.time_ns() // 1000)
@@ -128,6 +130,14 @@ def _spread(updates: Sequence[StateUpdate]) -> Sequence[Sequence[StateUpdate]]:
         raise InvalidUpdateError("the tasks of a copy are new ones, which no task_id names yet: leave task_id out")
     copy = msgspec.structs.replace(only, values=None)
     return [[copy], only.values] if only.values else [[copy]]
+
+
+def _check_input_is_said_once(supersteps: Sequence[Sequence[StateUpdate]]) -> None:
+    """LangGraph's histories have an input twice, as `__input__` and as `__start__`: here both mean the same."""
+    names = [updates[0].as_node for updates in supersteps]
+    for one, other in itertools.pairwise(names):
+        if {one, other} == {INPUT, START}:
+            raise InvalidUpdateError("as_node='__input__' and as_node='__start__' are the same input; leave one out")
 
 
 def _at(place: Place, no: int) -> Place:

@@ -34,7 +34,7 @@ from durable_graph._runtime.siblings import Siblings
 from durable_graph._runtime.telling import id_of, started_event, task_events
 from durable_graph._runtime.unwinding import Draining
 from durable_graph.errors import StepTimeoutError
-from durable_graph.errors.shown import shown
+from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import START, Node
 
 Key = tuple[int, int]
@@ -188,7 +188,7 @@ class Superstep(msgspec.Struct):
                 # What nodes raised besides is not recorded: it is told here or nowhere.
                 failure = self.attempted[task.key].error if task.key in self.attempted else None
                 if failure is not None and not isinstance(failure, asyncio.CancelledError):
-                    error.add_note(f"node {task.node!r} failed as well: {shown(failure)}")
+                    add_note(error, f"node {task.node!r} failed as well: {shown(failure)}")
             raise error
         has_failed = any(result.error is not None for result in self.attempted.values())
         if siblings.drained is not None and not has_failed:
@@ -364,12 +364,13 @@ class Superstep(msgspec.Struct):
         if not isinstance(error, asyncio.CancelledError):
             thread = self.session.run.thread_id
             where = f", thread {thread!r}" if thread is not None else ""
-            error.add_note(
-                f"in node {task.node!r} (task {id_of(self.session, task)}) of superstep {self.state.step + 1}{where}"
+            add_note(
+                error,
+                f"in node {task.node!r} (task {id_of(self.session, task)}) of superstep {self.state.step + 1}{where}",
             )
         for other, another in errors[1:]:
             if not isinstance(another, asyncio.CancelledError):
-                error.add_note(f"node {other.node!r} failed as well: {shown(another)}")
+                add_note(error, f"node {other.node!r} failed as well: {shown(another)}")
         return error
 
     def told_of(self, outcomes: Sequence[Outcome]) -> Told:

@@ -13,6 +13,13 @@ def node_failed(thread_id: str | None, step: int, node: str, attempt: int, error
     _logger.warning("node %s failed in superstep %d, attempt %d: %r", node, step, attempt, error, extra=facts)
 
 
+def written_beside_overwrite(thread_id: str | None, step: int, channel: str, nodes: list[str]) -> None:
+    """Other nodes wrote to a channel in the superstep in which one overwrote it: their writes were merged on top."""
+    facts = {"thread_id": thread_id, "step": step, "channel": channel}
+    message = "superstep %d overwrites %r, and the writes of %s in the same superstep are merged on top"
+    _logger.warning(message, step, channel, nodes, extra=facts)
+
+
 def run_resumed(thread_id: str | None, checkpoint_id: str, nodes: list[str]) -> None:
     """A run goes on from where another left the thread."""
     facts = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
@@ -23,6 +30,12 @@ def tasks_superseded(thread_id: str | None, checkpoint_id: str, nodes: list[str]
     """New input took the place of tasks that had not run."""
     facts = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
     _logger.info("thread %s: new input supersedes %s", thread_id, nodes, extra=facts)
+
+
+def no_messages(graph: str) -> None:
+    """A run was streamed in mode "messages" to its end, and no node had told one. Said once of each graph."""
+    message = "stream_mode='messages' of %r told nothing: nodes tell their messages with push_message(), no model does"
+    _logger.warning(message, graph, extra={"graph": graph})
 
 
 def grace_is_over(what: str, grace: float) -> None:

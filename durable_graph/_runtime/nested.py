@@ -94,9 +94,22 @@ def nested_place(
     own = RunOptions(**options)
     own["thread_id"] = own["checkpoint_id"] = None
     plain = {key: value for key, value in (config or {}).items() if key != "configurable"}
+    given = _without_keys_of_caller(given, topology, scope.session.topology)
     run = read_run(plain, own, input=given, has_checkpointer=False, nodes=topology.nodes, defaults=defaults)
     merged = merged_config(outer.config, config)
     return Nested(scope, scope.graphs_at_work, topology, _within(outer, run, options, plain, merged or {}))
+
+
+def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) -> Any:
+    """The input without the keys that only the caller's state has: a node may pass on its whole state, as a node that
+    is a graph does."""
+    if not isinstance(given, Mapping) or topology.input.is_single or caller.state.is_single:
+        return given
+    known = topology.input.keys
+    if given.keys() <= set(known):
+        return given
+    others = {*caller.channels, *caller.state.managed}
+    return {key: value for key, value in given.items() if key in known or key not in others}
 
 
 def _within(outer: Run, run: Run, options: RunOptions, config: Config, merged: Config) -> Run:
@@ -128,6 +141,7 @@ async def run_nested(
 ) -> Ended:
     """Where the nested run ended. Raises what unwinds its caller too: `GraphInterrupt`, `ParentCommand`, `Draining`."""
     outer = scope.session
+    scope.keys_of_nested |= topology.channels.keys()
     count, scope.graphs = scope.graphs, scope.graphs + 1
     caller = f"{scope.ns}|{count}" if count else scope.ns
     ns = caller

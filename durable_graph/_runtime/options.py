@@ -24,8 +24,10 @@ from durable_graph.errors import (
     MissingThreadIdError,
     UnknownCheckpointError,
     UnknownConfigKeyError,
+    UnknownOptionError,
 )
-from durable_graph.records import checkpoint_no
+from durable_graph.errors.tree import quoted
+from durable_graph.records import checkpoint_no, is_text
 
 T = TypeVar("T")
 Config = Mapping[str, Any]
@@ -47,6 +49,7 @@ _NOT_HERE = {
     "checkpoint_id": "it belongs into config['configurable'], or pass checkpoint_id=...",
 }
 _MAX_ID_BYTES = 255
+_TEXT = "text that UTF-8 can write: no halves of surrogate pairs"
 _OWN_METADATA = ("source", "step", "writers")
 
 
@@ -82,7 +85,7 @@ def read_run(
     """Every argument of a call, checked. `defaults` is what the graph was compiled with.
 
     Raises `MissingThreadIdError`, `MissingCheckpointerError`, `UnknownConfigKeyError`, `InvalidOptionError`,
-    `ContradictingOptionError`, `UnknownCheckpointError`, `TypeError` for an option that there is not.
+    `ContradictingOptionError`, `UnknownCheckpointError`, `UnknownOptionError`.
     """
     check_options(options)
     read = check_config(config)
@@ -160,11 +163,8 @@ def check_bound(config: Config | None) -> None:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raises `TypeError` for a keyword argument that there is not."""
-    for name in options:
-        if name not in RUN_OPTIONS:
-            known = ", ".join(sorted(RUN_OPTIONS))
-            raise TypeError(f"got an unexpected keyword argument {name!r}; there are: {known}")
+    """Raises `UnknownOptionError` for a keyword argument that there is not."""
+    UnknownOptionError.check("a run", options, known=RUN_OPTIONS)
 
 
 def breakpoints(
@@ -232,7 +232,7 @@ def read_thread_place(
 
 def _namespace(config: Mapping[str, Any]) -> str:
     ns = config.get("configurable", {}).get("checkpoint_ns") or ""
-    if not isinstance(ns, str):
+    if not isinstance(ns, str) or not is_text(ns):
         option = "checkpoint_ns"
         raise InvalidOptionError(option, ns, allowed="a str, as a task's state has it")
     return ns
@@ -250,8 +250,8 @@ def check_config(config: Config | None) -> dict[str, Any]:
     if not isinstance(config, Mapping):
         option = "config"
         raise InvalidOptionError(option, config, allowed="a dict")
-    for key in config:
-        if key not in CONFIG_KEYS:
+    for key, value in config.items():
+        if key not in CONFIG_KEYS and not (key == "callbacks" and _is_empty(value)):
             raise UnknownConfigKeyError(key, known=CONFIG_KEYS, remedy=_NOT_HERE.get(str(key), ""))
     given = config.get("configurable")
     configurable = {} if given is None else given
@@ -262,7 +262,13 @@ def check_config(config: Config | None) -> dict[str, Any]:
         if not isinstance(key, str) or (key.startswith(("__", "checkpoint_")) and key not in _CHECKPOINT_KEYS):
             raise UnknownConfigKeyError(key, known=("thread_id", *_CHECKPOINT_KEYS, "your own keys"))
     _check_names(config)
-    return {key: value for key, value in {**config, "configurable": dict(configurable)}.items() if value is not None}
+    read = {**config, "configurable": dict(configurable)}
+    return {key: value for key, value in read.items() if key in CONFIG_KEYS and value is not None}
+
+
+def _is_empty(callbacks: object) -> bool:
+    """Whether nobody is called: LangChain's programs hand over empty lists."""
+    return callbacks is None or (isinstance(callbacks, Sequence) and not callbacks)
 
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns")
@@ -283,6 +289,9 @@ def _check_names(config: Config) -> None:
     if run_name is not None and not isinstance(run_name, str):
         option = "config['run_name']"
         raise InvalidOptionError(option, run_name, allowed="a str")
+    for key in ("run_id", "run_name"):
+        if not is_text(str(config.get(key))):
+            raise InvalidOptionError(f"config[{key!r}]", config[key], allowed=_TEXT)
 
 
 def _one(option: str, keyword: T | None, config: T | None) -> T | None:
@@ -298,10 +307,7 @@ def _thread_id(value: object) -> str | None:
         option = "thread_id"
         raise InvalidOptionError(option, value, allowed="a str, an int or a UUID")
     text = str(value)
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        size = 0
+    size = len(text.encode()) if is_text(text) else 0
     if not 0 < size <= _MAX_ID_BYTES or any(unicodedata.category(letter) == "Cc" for letter in text):
         option = "thread_id"
         raise InvalidOptionError(
@@ -329,11 +335,13 @@ def _metadata(given: object) -> Metadata:
         option = "config['metadata']"
         raise InvalidOptionError(option, given, allowed="a dict")
     for key, value in given.items():
-        option = f"config['metadata'][{key!r}]"
+        option = f"config['metadata'][{quoted(key)}]"
         if key in _OWN_METADATA:
             raise InvalidOptionError(option, value, allowed=f"any key but {', '.join(_OWN_METADATA)}, which are ours")
         if not isinstance(key, str) or not (value is None or isinstance(value, str | bool | int | float)):
             raise InvalidOptionError(option, value, allowed="str, int, float, bool or None, under a str")
+        if not is_text(key) or (isinstance(value, str) and not is_text(value)):
+            raise InvalidOptionError(option, value, allowed=_TEXT)
         if (isinstance(value, int) and not -(2**63) <= value < 2**63) or (
             isinstance(value, float) and math.isnan(value)
         ):

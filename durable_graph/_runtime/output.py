@@ -1,7 +1,8 @@
 """What a call gives back of the state."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
@@ -21,11 +22,33 @@ class GraphOutput(msgspec.Struct, Generic[ValueT], frozen=True):
     """A run's output as its schema's class, and the questions that it waits for answers to.
 
     `value` is a dict where the class cannot be made of what there is, as in a run that stopped before a required key
-    was written, and where `output_keys` chose some of the keys.
+    was written, and where `output_keys` chose some of the keys. `output["key"]` and `"key" in output` are about the
+    value and, as in the result of `version="v1"`, about `"__interrupt__"`.
     """
 
     value: ValueT
     interrupts: tuple[Interrupt, ...] = ()
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a key. Raises `KeyError`."""
+        if key == INTERRUPT and self.interrupts:
+            return list(self.interrupts)
+        return self._values()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return (key == INTERRUPT and bool(self.interrupts)) or key in self._values()
+
+    # It has items, and none that are counted.
+    __iter__: ClassVar[None] = None
+
+    def _values(self) -> Mapping[str, Any]:
+        value: Any = self.value
+        if isinstance(value, Mapping):
+            return value
+        names = getattr(type(value), "__struct_fields__", None) or getattr(value, "__dict__", {})
+        if dataclasses.is_dataclass(value):
+            names = [field.name for field in dataclasses.fields(value)]
+        return {name: getattr(value, name) for name in names}
 
 
 def check_version(version: object) -> None:

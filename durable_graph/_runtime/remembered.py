@@ -12,6 +12,7 @@ from durable_graph._runtime.results import Result
 from durable_graph._runtime.session import Session
 from durable_graph.caching import Cache, CacheKey
 from durable_graph.errors import DecodeError, UnstorableValueError
+from durable_graph.errors.shown import add_note
 from durable_graph.graph import Node, Topology
 from durable_graph.graph.policies import CachePolicy
 from durable_graph.records import Rank
@@ -78,7 +79,7 @@ def key_of(topology: Topology, name: str, action: Callable[..., Any], policy: Ca
     try:
         data = chosen if isinstance(chosen, bytes) else topology.argument.encode(chosen)
     except UnstorableValueError as error:
-        error.add_note(f"the cache of {name!r} needs a key: give its CachePolicy a key_func")
+        add_note(error, f"the cache of {name!r} needs a key: give its CachePolicy a key_func")
         raise
     return namespace_of_node(name, action), blake2b(data, digest_size=16, person=b"dg-cache-key").hexdigest()
 

@@ -1,6 +1,6 @@
 """What a node returned, as writes and routes: updates, Commands, and lists of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -13,8 +13,8 @@ from durable_graph.errors import (
     InvalidOptionError,
     UnknownRouteError,
     UnknownSendTargetError,
-    with_article,
 )
+from durable_graph.errors.tree import is_namesake, kind_of, quoted
 from durable_graph.graph import END, UNSET, Command, Node, Send, Topology
 from durable_graph.graph.policies import TimeoutPolicy
 
@@ -27,9 +27,16 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def read_result(
-    topology: Topology, node: Node, result: Any, values: Mapping[str, Any], max_value_bytes: int | None
+    topology: Topology,
+    node: Node,
+    result: Any,
+    values: Mapping[str, Any],
+    max_value_bytes: int | None,
+    keys_of_nested: Collection[str] = (),
 ) -> Result:
     """What a node returned, checked and encoded; `values` are those that its superstep began with.
+
+    Of what a graph inside the node returned, the keys that the state does not have are the inner graph's own.
 
     Raises `ParentCommand` for a Command to the parent graph, `InvalidNodeResultError`, `UnknownStateKeyError`,
     `ManagedKeyError`, `UnmergeableUpdateError`, `InvalidStateValueError`, `UnknownRouteError`,
@@ -48,12 +55,15 @@ def read_result(
                 raise InvalidCommandError(f"{where} to the parent graph beside other results; return it alone")
             raise ParentCommand(part)
         if part.graph is not None:
-            raise InvalidCommandError(f"{where} to the graph {part.graph!r}; there is only Command.PARENT")
+            raise InvalidCommandError(f"{where} to the graph {quoted(part.graph)}; there is only Command.PARENT")
         if part.resume is not UNSET:
             raise InvalidCommandError(f"{where} that answers an interrupt; that is for the input of a run")
         pairs = pairs_in(topology, part.update)
         updates.extend(updates_of(topology, node, part.update) if pairs is None else pairs)
         routes.extend(goto_routes(topology, part, where, max_value_bytes))
+    if keys_of_nested:
+        known = topology.channels
+        updates = [(key, value) for key, value in updates if key in known or key not in keys_of_nested]
     return Result(node_writes(topology, node, updates, values, max_value_bytes), tuple(routes))
 
 
@@ -71,15 +81,14 @@ def goto_routes(
     """Where a Command goes. END leads nowhere and is left out."""
     given = command.goto
     if not isinstance(given, str | Send | list | tuple):
-        name = type(given).__name__
-        raise InvalidCommandError(
-            f"{where} whose goto is {with_article(name)}; it takes a node's name, a Send, or a list"
-        )
+        raise InvalidCommandError(f"{where} whose goto is {kind_of(given)}; it takes a node's name, a Send, or a list")
     targets = [given] if isinstance(given, str | Send) else given
     routes = []
     for target in targets:
         if isinstance(target, Send):
             routes.append(send_route(topology, target, f"{where} that sends to", max_value_bytes))
+        elif is_namesake(target):
+            raise InvalidCommandError(f"{where} that goes to {kind_of(target)}; import it from durable_graph")
         elif target != END:
             if not isinstance(target, str) or target not in topology.nodes:
                 raise UnknownRouteError(target, where=f"{where} that goes to", known=topology.nodes)

@@ -9,6 +9,7 @@ from durable_graph._engine.state import State
 from durable_graph._engine.task import Route, Task, Write
 from durable_graph._runtime.results import send_route
 from durable_graph.errors import InvalidRouteError, UnknownRouteError
+from durable_graph.errors.tree import is_namesake
 from durable_graph.graph import END, START, Place, Router, Send, Topology
 
 
@@ -48,7 +49,11 @@ async def choose(
 def _route(topology: Topology, router: Router, node: str, choice: Any, max_value_bytes: int | None) -> Route:
     if isinstance(choice, Send):
         return send_route(topology, choice, f"router {router.name!r} of node {node!r} sent to", max_value_bytes)
-    if not isinstance(choice, Hashable) or (router.choices is None and not isinstance(choice, str)):
+    if (
+        is_namesake(choice)
+        or not isinstance(choice, Hashable)
+        or (router.choices is None and not isinstance(choice, str))
+    ):
         raise InvalidRouteError(router.name, node, choice)
     target = choice if router.choices is None else router.choices.get(choice)
     if target is None or (target != END and target not in topology.nodes):

@@ -18,6 +18,7 @@ from durable_graph._runtime.journal import Journal, Ledger
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.unwinding import Draining, GraphInterrupt
 from durable_graph.caching import Cache
+from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import OutsideOfRunError
 from durable_graph.graph import Place, Topology
 
@@ -91,8 +92,14 @@ class Session:
 
     @property
     def max_value_bytes(self) -> int | None:
-        """The store's limit for one value; None where nothing is stored, nor encoded."""
-        return self.shared.journal.max_value_bytes if self.ledger is not None and self.shared.journal else None
+        """The store's limit for one value; None where nothing is stored, nor encoded.
+
+        A debugged run without a store encodes as one with a store would: a test without one finds what that refuses.
+        """
+        journal = self.shared.journal
+        if journal is None:
+            return DEFAULT_MAX_VALUE_BYTES if self.run.is_checked else None
+        return journal.max_value_bytes if self.ledger is not None else None
 
     @property
     def event_ns(self) -> tuple[str, ...]:
@@ -162,6 +169,8 @@ class Scope(msgspec.Struct, eq=False):
     around: "Scope | None" = None
     stopped_by: list[GraphInterrupt] = msgspec.field(default_factory=list)
     """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
+    keys_of_nested: frozenset[str] = frozenset()
+    """The keys of the graphs that it ran, which their results may have and the state around them may not."""
     runner: "asyncio.Task[object] | None" = msgspec.field(default_factory=asyncio.current_task)
     """The asyncio task that its code runs in."""
     _calls: Any = None

@@ -40,7 +40,7 @@ from durable_graph.errors import (
     UnfinishedThreadError,
     UnknownCheckpointError,
 )
-from durable_graph.errors.shown import shown
+from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import UNSET, Command, Topology
 from durable_graph.records import checkpoint_id
 
@@ -109,7 +109,7 @@ async def _settle_after(session: Session, error: BaseException) -> None:
             log.grace_is_over("the store's last call", session.run.grace)
     except Exception as later:
         if later is not error:
-            error.add_note(f"what had finished could not be stored either: {shown(later)}")
+            add_note(error, f"what had finished could not be stored either: {shown(later)}")
 
 
 async def _run_unstored(topology: Topology, run: Run, audience: Audience, cache: Cache | None) -> Ended:

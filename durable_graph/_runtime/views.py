@@ -47,6 +47,8 @@ class View:
         self._own: tuple[str, ...] | None = None
         self._retrying: set[str] = set()
         self._asked: set[tuple[tuple[str, ...], str]] = set()
+        self.lacks_messages: bool = "messages" in self._modes
+        """Whether messages were asked for, and none was told so far."""
         self._committed: tuple[tuple[str, ...], str | None] | None = None
         self._makers: dict[str, Callable[[AnyEvent], Any]] = {
             "values": self._values,
@@ -104,7 +106,9 @@ class View:
         return False
 
     def _remember(self, event: AnyEvent) -> None:
-        if isinstance(event, CheckpointCommitted):
+        if isinstance(event, MessageEvent):
+            self.lacks_messages = False
+        elif isinstance(event, CheckpointCommitted):
             self._committed = event.ns, event.checkpoint_id
         elif isinstance(event, TaskInterrupted) and not event.provisional:
             self._asked.update((event.ns, each.id) for each in event.interrupts)

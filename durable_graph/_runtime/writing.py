@@ -13,7 +13,7 @@ from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Write
 from durable_graph._runtime.workflow import is_workflow
-from durable_graph.channels import MISSING, Overwrite, UpdateRefused
+from durable_graph.channels import MISSING, Channel, Overwrite, UpdateRefused
 from durable_graph.errors import (
     InvalidInputError,
     InvalidNodeResultError,
@@ -24,6 +24,7 @@ from durable_graph.errors import (
     UnmergeableUpdateError,
     UnstorableValueError,
 )
+from durable_graph.errors.tree import is_namesake, kind_of
 from durable_graph.graph import START, Node, Schema, Topology
 from durable_graph.graph.defaults import is_same
 
@@ -162,6 +163,7 @@ def _drafts(
         rule = topology.channels[key]
         try:
             if not isinstance(value, Overwrite):
+                _check_is_no_overwrite(value, rule)
                 drafts.append((key, rule.prepare(value, _new_id), False))
             elif rule.replaces:
                 drafts.append((key, rule.prepare(value.value, _new_id), False))
@@ -170,6 +172,17 @@ def _drafts(
         except UpdateRefused as error:
             raise UnmergeableUpdateError(key, where=where, why=str(error)) from error
     return drafts
+
+
+def _check_is_no_overwrite(value: Any, rule: Channel) -> None:
+    """Refuse LangGraph's forms of an `Overwrite`, which a reducer would merge like any other value.
+
+    The form of JSON would also let whoever sends an input clear what the thread holds.
+    """
+    if type(value) is dict and value.keys() == {"__overwrite__"} and not rule.replaces:
+        raise UpdateRefused("the dict {'__overwrite__': ...} is no update; write Overwrite(...)")
+    if is_namesake(value, "Overwrite"):
+        raise UpdateRefused(f"it is {kind_of(value)}; import it from durable_graph")
 
 
 def _new_id() -> str:

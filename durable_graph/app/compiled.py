@@ -1,10 +1,12 @@
 """The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
 
+import typing
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, Never, Protocol, Self, TypeVar, Unpack, overload
 
 import msgspec
 
+from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience, Nobody
 from durable_graph._runtime.busy import only_run
 from durable_graph._runtime.drive import Ended
@@ -21,6 +23,7 @@ from durable_graph.app.picture import GraphPicture
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNodeError
+from durable_graph.errors.elsewhere import GRAPH, missing_attribute
 from durable_graph.graph import Command, Topology
 from durable_graph.graph.policies import time_limit
 from durable_graph.graph.state_kinds import context_of
@@ -66,6 +69,12 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         self._given_checkpointer = checkpointer
         self._cache = cache
         self._step_timeout: float | None = None
+        self._has_warned_of_messages = False
+
+    if not typing.TYPE_CHECKING:
+        # A checker that saw it would take every name for an attribute.
+        def __getattr__(self, name):
+            missing_attribute(self, name, GRAPH)
 
     @property
     def name(self) -> str:
@@ -74,8 +83,17 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
     @property
     def checkpointer(self) -> Checkpointer | None:
-        """Where this graph's threads are kept."""
+        """Where this graph's threads are kept. It may be set, such as when a service starts; runs at work keep theirs.
+
+        Raises `InvalidOptionError` when it is set to what is no checkpointer.
+        """
         return self._checkpointer
+
+    @checkpointer.setter
+    def checkpointer(self, checkpointer: Checkpointer | bool | None) -> None:
+        check_savers(checkpointer, None)
+        self._given_checkpointer = checkpointer
+        self._checkpointer = None if isinstance(checkpointer, bool) else checkpointer
 
     @property
     def step_timeout(self) -> float | None:
@@ -150,6 +168,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = "values",
+        subgraphs: bool = False,
         output_keys: str | Sequence[str] | None = None,
         version: Version = "v1",
         **options: Unpack[RunOptions],
@@ -160,6 +179,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         config: Config | None = None,
         *,
         stream_mode: StreamMode | Sequence[StreamMode] | None = "values",
+        subgraphs: bool = False,
         output_keys: str | Sequence[str] | None = None,
         version: Version = "v1",
         **options: Unpack[RunOptions],
@@ -170,10 +190,10 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         left: from exactly there, with the results that are recorded. A `Command` answers what the thread waits for, and
         updates or steers it. If the run stops for answers or at a breakpoint, the open questions are under
         `__interrupt__`. With `version="v2"` the result is a `GraphOutput`; with another `stream_mode` than "values" it
-        is the list of what would be streamed.
+        is the list of what `astream` would yield, with `subgraphs` that of nested graphs as well.
 
         The options:
-            thread_id: whose run it is; with a checkpointer every run has one.
+            thread_id: whose run it is, in up to 255 bytes of text; with a checkpointer every run has one.
             checkpoint_id: start from an older checkpoint, on a line of its own; the other line stays readable.
             durability: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the
                 last few, in order), "exit" when the run ends, whatever way. Input and answers are committed before any
@@ -187,7 +207,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
                 fields; it is not stored, so it is to be given again on resume.
             interrupt_before, interrupt_after: breakpoints in place of those that the graph was compiled with.
             control: a `RunControl`, to stop the run in good order.
-            debug: a node that changes its input in place fails.
+            debug: a node that changes its input in place fails, and without a checkpointer values are checked as with
+                one.
 
         Raises:
             what a node raised: with a note that names node, superstep and thread.
@@ -204,7 +225,13 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         check_keys(self._topology, output_keys)
         if stream_mode not in (None, "values"):
             chunks = self.astream(
-                input, config, stream_mode=stream_mode, output_keys=output_keys, version=version, **options
+                input,
+                config,
+                stream_mode=stream_mode,
+                subgraphs=subgraphs,
+                output_keys=output_keys,
+                version=version,
+                **options,
             )
             return [chunk async for chunk in chunks]
         ended = await self._run(place, Nobody())
@@ -259,6 +286,9 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             async for event in events:
                 for payload in view(event):
                     yield payload
+        if view.lacks_messages and not self._has_warned_of_messages:
+            self._has_warned_of_messages = True
+            log.no_messages(self.name)
 
     async def run_as_node(self, given: Any) -> Any:
         """What a node that is this graph returns: its output, for the state of the graph around it."""

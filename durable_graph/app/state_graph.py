@@ -1,6 +1,7 @@
 """The builder with `compile`."""
 
 from collections.abc import Iterable
+from typing import Final, Never
 
 from durable_graph._runtime.context import Runtime
 from durable_graph._runtime.mutation import is_debugging
@@ -9,8 +10,11 @@ from durable_graph._runtime.run import Run
 from durable_graph.app.compiled import CompiledGraph, check_savers
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.errors import UnknownOptionError
 from durable_graph.graph import GraphBuilder
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
+
+COMPILE_OPTIONS: Final = ("cache", "checkpointer", "debug", "interrupt_after", "interrupt_before", "name", "types")
 
 
 class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[ContextT]]):
@@ -26,18 +30,22 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         debug: bool | None = None,
         name: str | None = None,
         types: Iterable[type | tuple[str, type]] = (),
+        **unknown: Never,
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
         """The graph as it is now, checked and ready to run.
 
         `checkpointer` is a saver. For a graph that another graph runs it may be None (its state is kept in the other's
         thread, for as long as the node that runs it), True (kept from one call to the next, per thread) or False (not
         kept). `interrupt_before` and `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug`
-        a node that changes its input in place fails; left out, it is what the environment variable DURABLE_GRAPH_DEBUG
-        says ("1": on). `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's
-        own types name; they are stored under their qualified name, or under the tag given with them.
+        a node that changes its input in place fails, and without a checkpointer values are checked as with one; left
+        out, it is what the environment variable DURABLE_GRAPH_DEBUG says ("1": on).
+        `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's own types name;
+        they are stored under their qualified name, or under the tag given with them.
 
-        Raises `GraphValidationError`, which lists everything that is wrong with the graph, and `InvalidOptionError`.
+        Raises `GraphValidationError`, which lists everything that is wrong with the graph, `InvalidOptionError` and
+        `UnknownOptionError`.
         """
+        UnknownOptionError.check("compile()", unknown, known=COMPILE_OPTIONS)
         check_savers(checkpointer, cache)
         topology = self.topology(name=name, types=types)
         defaults = Run(

@@ -130,7 +130,7 @@ class GraphThreads:
         """
         saver = self._needs_checkpointer("adelete_thread")
         place = read_thread_place(None, thread_id, None)
-        async with only_run(saver, place.thread_id, "reject"):
+        async with only_run(saver, place.thread_id, None):
             await saver.delete_thread(place.thread_id, purge=purge)
 
     async def acopy_thread(self, source: ThreadId, target: ThreadId) -> None:
@@ -156,7 +156,7 @@ class GraphThreads:
         place = read_thread_place(merged, thread_id, checkpoint)
         run = msgspec.structs.replace(self._defaults, thread_id=place.thread_id, metadata=read_metadata(merged))
         before = None if expected is None else _before(place.thread_id, expected)
-        async with only_run(saver, place.thread_id, "reject"):
+        async with only_run(saver, place.thread_id, None):
             made = await edit_state(self._topology, saver, place, supersteps, run, before)
         return made.config(made.no)
 

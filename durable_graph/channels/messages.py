@@ -14,6 +14,7 @@ import msgspec
 from durable_graph.channels.channel import MISSING, Channel, NewId, UpdateRefused
 from durable_graph.channels.empty import concrete_type
 from durable_graph.channels.merging import Merging
+from durable_graph.errors.tree import quoted
 
 REMOVE_ALL_MESSAGES: Final = "__remove_all__"
 """The id of a `RemoveMessage` that removes every message before it."""
@@ -159,12 +160,12 @@ def id_of(message: Any) -> Any:
         id_ = message.id
     else:
         why = (
-            f"a message is a dict or an object with an id, and {_cut(message)} is neither; "
+            f"a message is a dict or an object with an id, and {quoted(message)} is neither; "
             f'write a dict like {{"role": "user", "content": ...}}'
         )
         raise UpdateRefused(why)
     if id_ is not None and not isinstance(id_, str | int):
-        why = f"a message's id is a str, and {_cut(id_)} is none"
+        why = f"a message's id is a str, and {quoted(id_)} is none"
         raise UpdateRefused(why)
     return id_
 
@@ -196,14 +197,6 @@ def _with_id(message: Any, new_id: NewId) -> Any:
         # As a dataclass itself does it, which works on a frozen one too.
         object.__setattr__(given, "id", new_id())
     except (AttributeError, TypeError) as error:
-        why = f"{_cut(message)} has no id and none can be set: {error}; give it one where it is made"
+        why = f"{quoted(message)} has no id and none can be set: {error}; give it one where it is made"
         raise UpdateRefused(why) from error
     return given
-
-
-_SHOWN = 60
-
-
-def _cut(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."

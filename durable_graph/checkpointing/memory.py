@@ -180,7 +180,7 @@ class MemorySaver:
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
         self._binding.check()
-        rules.check_listing(status, limit, after)
+        rules.check_listing(status, limit, after, before)
         listed = [found.row for found in self._threads.values() if rules.is_listed(found.row, status, before)]
         cursor = rules.Cursor.of(after)
         if status is None:

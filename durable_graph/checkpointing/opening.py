@@ -22,7 +22,11 @@ def open_checkpointer(url: str) -> Checkpointer:
         MissingDriverError: one does, and the package that it needs is not installed.
         InvalidOptionError: what the backend cannot make sense of.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        # Not repeated: whatever it is, there may be a password in it.
+        raise InvalidOptionError("url", "...", allowed="a URL, such as sqlite:///runs.db") from None
     backends = {entry.name: entry for entry in entry_points(group=GROUP)}
     if scheme not in backends:
         raise UnknownBackendError(scheme, known=backends)

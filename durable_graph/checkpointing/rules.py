@@ -31,6 +31,7 @@ from durable_graph.records import (
     ThreadRow,
     WritesBatch,
     WritesMoved,
+    is_text,
 )
 
 Interval = tuple[int, int]
@@ -323,9 +324,13 @@ def is_within(intervals: Iterable[Interval], no: int) -> bool:
 # A listing ----------------------------------------------------------------------------------------
 
 
+_LARGEST = 2**63 - 1
+"""The largest number that databases have."""
+
+
 def check_limit(limit: int) -> None:
     """Raises `InvalidOptionError` for a page without room. Databases take such a limit for none, or for no limit."""
-    if limit < 1:
+    if not 1 <= limit <= _LARGEST:
         raise InvalidOptionError("limit", limit, allowed="a number from 1 on")
 
 
@@ -349,13 +354,20 @@ class Cursor(NamedTuple):
         return cls(0, after or "")
 
 
-def check_listing(status: ListedStatus | None, limit: int, after: "ThreadInfo | str | None") -> None:
-    """Raises `InvalidOptionError` for a status that there is not, a page without room, or a cursor of another order."""
+def check_listing(
+    status: ListedStatus | None, limit: int, after: "ThreadInfo | str | None", before: int | None
+) -> None:
+    """Raises `InvalidOptionError` for a status that there is not, a page without room, a cursor of another order, or
+    what no database can hold."""
     check_limit(limit)
     if status is not None and status not in LISTED_STATUSES:
         raise InvalidOptionError("status", status, allowed=", ".join(map(repr, LISTED_STATUSES)))
     if status is not None and isinstance(after, str):
         raise InvalidOptionError("after", after, allowed="with a status, the last thread of the page before, whole")
+    if not is_text(Cursor.of(after).thread):
+        raise InvalidOptionError("after", after, allowed="a thread id, which has no halves of surrogate pairs")
+    if before is not None and not 0 <= before <= _LARGEST:
+        raise InvalidOptionError("before", before, allowed="microseconds since 1970, a number from 0 on")
 
 
 def thread_info(thread: ThreadRow) -> ThreadInfo:

@@ -13,6 +13,7 @@ from durable_graph.codec.plan import (
     SHORTCUTS,
     Plan,
     Refusal,
+    closest_builtin,
     is_code,
     mismatch,
 )
@@ -90,15 +91,17 @@ class AnyPlan(Plan):
 def _refusal(value: object) -> Refusal:
     kind = type(value)
     name = kind.__qualname__
-    if is_code(value):
-        return Refusal(value, "it is code at work, not a value", KEEP_OUT)
     if _is_storable(kind):
         return Refusal(
-            value, "its class is not among the declared types", f"list it in compile(types=[{name}]) or declare it"
+            value,
+            "its class is not among the declared types",
+            f"list it in compile(types=[{name}]), or in @entrypoint(types=[{name}]), or declare it",
         )
-    closest = next((base for base in kind.__mro__[1:] if base in CONVERTERS), None)
+    closest = closest_builtin(kind)
     if closest is not None:
         return Refusal(value, f"it would come back as {closest.__name__}", f"convert it with {CONVERTERS[closest]}")
+    if is_code(value):
+        return Refusal(value, "it is code at work, not a value", KEEP_OUT)
     return Refusal(
         value,
         "classes of this kind are not stored",

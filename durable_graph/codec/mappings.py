@@ -167,7 +167,7 @@ class TypedDictPlan(Plan):
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         if type(value) is not dict:
-            refuse(value, self._name)
+            refuse(value, self._name, takes=dict)
         if not room:
             raise TooDeep(value)
         wire = {}

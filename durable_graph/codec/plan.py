@@ -1,10 +1,12 @@
 """What a plan is: how values of one declared type become wire form and come back."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
 from durable_graph.codec.wire import MAX_DEPTH, Key, key_of
+from durable_graph.errors.tree import bounded
 
 # How much of a value is looked at one by one, which `walk` says everywhere in this package.
 SHORTCUTS: Final = 0  # plain parts are recognised as a whole and left as they are
@@ -192,16 +194,25 @@ def is_code(value: object) -> bool:
     return callable(value) or hasattr(type(value), "__next__") or hasattr(type(value), "__await__")
 
 
-def refuse(value: object, expected: str) -> NoReturn:
-    """Refuse a value of a class that its declared type does not take."""
+def refuse(value: object, expected: str, takes: type | None = None) -> NoReturn:
+    """Refuse a value of a class that its declared type does not take. `takes` is the class of the values that it takes,
+    where the name of the type does not say so."""
     kind = type(value)
-    if is_code(value):
+    closest = closest_builtin(kind)
+    if closest is None and is_code(value):
         raise Refusal(value, "it is code at work, not a value", KEEP_OUT)
-    closest = next((base for base in kind.__mro__[1:] if base in CONVERTERS), None)
-    remedy = f"return a value of the declared type, {expected}, or declare the type that it has"
-    if closest is not None:
+    declared_names = set(re.findall(r"\w+", expected))
+    # A class may have the name of the declared one: numpy's bool, or a class of a module that was loaded twice.
+    name = f"{kind.__module__}.{kind.__qualname__}" if kind.__qualname__ in declared_names else kind.__qualname__
+    remedy = "return a value of the declared type, or declare the type that it has"
+    if closest is not None and (closest is takes or closest.__name__ in declared_names):
         remedy = f"convert it with {CONVERTERS[closest]}, or declare the type that it has"
-    raise Refusal(value, f"{expected} is declared, and it would not come back as {kind.__qualname__}", remedy)
+    raise Refusal(value, f"{bounded(expected, 100)} is declared, and it would not come back as {name}", remedy)
+
+
+def closest_builtin(kind: type) -> type | None:
+    """The builtin class of values that a class extends: text, a number, a container."""
+    return next((base for base in kind.__mro__[1:] if base in CONVERTERS), None)
 
 
 CONVERTERS: dict[type, str] = {

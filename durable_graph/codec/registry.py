@@ -9,6 +9,7 @@ from typing import Any
 
 from durable_graph.codec.plan import Mismatch, Plan, Refusal, mismatch
 from durable_graph.codec.wire import TAGGED, Key, key_of
+from durable_graph.records import NO_TEXT, is_text
 
 
 class UnstorableType(Exception):  # noqa: N818 - never leaves this package: Codec makes it an UnstorableTypeError.
@@ -73,12 +74,14 @@ class Registry:
             if cls in self._tags:
                 return self._tags[cls]
             tag = cls.__qualname__
+        if not is_text(tag):
+            raise UnstorableType(cls, f"its tag {tag!r} {NO_TEXT.removeprefix('it ')}", "give it a tag of plain text")
         holder = self._classes.setdefault(tag, cls)
         if holder is not cls:
             raise UnstorableType(
                 cls,
                 f"the tag {tag!r} already belongs to {holder.__module__}.{holder.__qualname__}",
-                f"give one of them a tag of its own: types=[('<another tag>', {cls.__module__}.{cls.__qualname__})]",
+                f"give one of them a tag of its own: types=[('<another tag>', {cls.__name__})]",
             )
         return self._tags.setdefault(cls, tag)
 
@@ -171,4 +174,12 @@ class ObjectPlan(Plan):
         remedy = f"return {declared}, or declare the type that it has"
         if issubclass(kind, self._cls):
             remedy = f"list the subclass in compile(types=[{kind.__qualname__}]), or return {declared} itself"
-        return Refusal(value, f"{declared} is declared, and it would not come back as {kind.__qualname__}", remedy)
+        elif kind.__qualname__ == declared:
+            remedy = "make it with the class that is declared: the class of a module that was loaded again is another"
+        return Refusal(
+            value, f"{declared} is declared, and it would not come back as {_told_apart(kind, declared)}", remedy
+        )
+
+
+def _told_apart(kind: type, declared: str) -> str:
+    return kind.__qualname__ if kind.__qualname__ != declared else f"another class {kind.__module__}.{declared}"

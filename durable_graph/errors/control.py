@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from durable_graph.errors.tree import DurableGraphError, names
+from durable_graph.errors.tree import DurableGraphError, names, quoted
 
 
 class OutsideOfRunError(DurableGraphError, RuntimeError):
@@ -32,7 +32,7 @@ class InterruptAnsweredError(DurableGraphError):
         self.id = id
         self.answer = answer
         super().__init__(
-            f"interrupt {id!r} of thread {thread_id!r} was answered already, with {answer!r}; "
+            f"interrupt {id!r} of thread {thread_id!r} was answered already, with {quoted(answer)}; "
             f"resume with None to go on with that answer"
         )
 

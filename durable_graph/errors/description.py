@@ -3,16 +3,32 @@
 from collections.abc import Iterable
 from typing import Any
 
-from durable_graph.errors.tree import DurableGraphError
+from durable_graph.errors.tree import MAX_TEXT, DurableGraphError, bounded, listed, quoted
+
+_MORE = "\n  and {} more, in `problems`"
 
 
 class GraphValidationError(DurableGraphError, ValueError):
-    """The graph cannot run as described. `problems` lists everything that is wrong with it."""
+    """The graph cannot run as described. `problems` lists everything that is wrong with it.
+
+    The message has the first of them; a traceback shows the others as notes.
+    """
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems: tuple[str, ...] = tuple(problems)
-        listed = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"the graph cannot be compiled:\n{listed}")
+        head = "the graph cannot be compiled:"
+        room = MAX_TEXT - len(head) - len(_MORE.format(len(self.problems)))
+        lines: list[str] = []
+        for problem in self.problems:
+            lines.append(f"\n  - {bounded(problem, room - 5)}" if not lines else f"\n  - {problem}")
+            room -= len(lines[-1])
+            if room < 0:
+                lines.pop()
+                break
+        left = self.problems[len(lines) :]
+        super().__init__(head + "".join(lines) + (_MORE.format(len(left)) if left else ""))
+        for problem in left:
+            self.add_note(f"  - {bounded(problem)}")
 
 
 class InvalidStateSchemaError(DurableGraphError, TypeError):
@@ -21,7 +37,7 @@ class InvalidStateSchemaError(DurableGraphError, TypeError):
     def __init__(self, schema: object, why: str) -> None:
         self.schema = schema
         self.why = why
-        shown = getattr(schema, "__name__", repr(schema))
+        shown = getattr(schema, "__name__", quoted(schema))
         super().__init__(f"{shown} cannot be used as a state: {why}")
 
 
@@ -35,7 +51,7 @@ class UnreachableNodeWarning(UserWarning):
     def __init__(self, nodes: Iterable[str]) -> None:
         self.nodes: tuple[str, ...] = tuple(nodes)
         super().__init__(
-            f"no edge leads to {', '.join(repr(node) for node in self.nodes)}; add one, "
+            f"no edge leads to {listed(map(repr, self.nodes))}; add one, "
             f"or name it in the path_map of the router, or in the destinations of the node, that sends to it"
         )
 
@@ -48,4 +64,5 @@ class UnstorableTypeError(InvalidStateSchemaError):
         self.remedy = remedy
         super().__init__(declared, why)
         shown = declared.__qualname__ if isinstance(declared, type) else str(declared)
-        self.args: tuple[Any, ...] = (f"{where}: values of type {shown} cannot be stored: {why}; {remedy}",)
+        text = f"{where}: values of type {bounded(shown, 100)} cannot be stored: {why}; {remedy}"
+        self.args: tuple[Any, ...] = (bounded(text),)

@@ -1,8 +1,11 @@
 """What a call, a node or a router was given or gave that cannot be used."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
-from durable_graph.errors.tree import DurableGraphError, names, with_article
+from durable_graph.errors.elsewhere import OPTIONS
+from durable_graph.errors.shown import shown
+from durable_graph.errors.tree import DurableGraphError, bounded, kind_of, listed, names, quoted
 
 
 class InvalidUpdateError(DurableGraphError):
@@ -22,14 +25,10 @@ class UnknownStateKeyError(InvalidUpdateError, KeyError):
         self.where = where
         self.known: tuple[str, ...] = tuple(sorted(known))
         self.alias_of = alias_of
-        text = f"{where} has the key {key!r}, which {whose} does not; its keys are: {names(self.known)}"
+        text = f"{where} has the key {quoted(key)}, which {whose} does not; its keys are: {names(self.known)}"
         if alias_of is not None:
-            text = f"{where} has the key {key!r}, an alias; keys are the names of fields: use {alias_of!r}"
+            text = f"{where} has the key {quoted(key)}, an alias; keys are the names of fields: use {quoted(alias_of)}"
         super().__init__(text)
-
-    def __str__(self) -> str:
-        # KeyError shows the repr of its message.
-        return str(self.args[0])
 
 
 class MissingStateKeyError(DurableGraphError, KeyError):
@@ -44,10 +43,6 @@ class MissingStateKeyError(DurableGraphError, KeyError):
             f"pass it in the input or give it a default"
         )
 
-    def __str__(self) -> str:
-        # KeyError shows the repr of its message.
-        return str(self.args[0])
-
 
 class ConcurrentUpdateError(InvalidUpdateError):
     """Two writes in one superstep to a channel that has no reducer to merge them."""
@@ -57,7 +52,7 @@ class ConcurrentUpdateError(InvalidUpdateError):
         self.nodes: tuple[str, ...] = tuple(nodes)
         super().__init__(
             f"channel {channel!r} takes one write per superstep and got {len(self.nodes)}, "
-            f"from: {', '.join(self.nodes)}; declare it as Annotated[<type>, <reducer>] to merge them"
+            f"from: {listed(self.nodes)}; declare it as Annotated[<type>, <reducer>] to merge them"
         )
 
 
@@ -71,7 +66,7 @@ class ConcurrentOverwriteError(ConcurrentUpdateError):
         InvalidUpdateError.__init__(
             self,
             f"channel {channel!r} takes one Overwrite per superstep and got {len(self.nodes)}, "
-            f"from: {', '.join(self.nodes)}; let one node overwrite it, or run them one after the other",
+            f"from: {listed(self.nodes)}; let one node overwrite it, or run them one after the other",
         )
 
 
@@ -82,10 +77,6 @@ class ManagedKeyError(InvalidUpdateError, KeyError):
         self.key = key
         self.where = where
         super().__init__(f"{where} writes {key!r}, which is computed for each task and cannot be written; leave it out")
-
-    def __str__(self) -> str:
-        # KeyError shows the repr of its message.
-        return str(self.args[0])
 
 
 class UnmergeableUpdateError(InvalidUpdateError, ValueError):
@@ -119,7 +110,7 @@ class InvalidNodeResultError(InvalidUpdateError, TypeError):
     def __init__(self, node: str, result: object, *, expected: str) -> None:
         self.node = node
         self.result_type: type = type(result)
-        super().__init__(f"node {node!r} returned {with_article(type(result).__name__)}; a node returns {expected}")
+        super().__init__(f"node {node!r} returned {kind_of(result)}; a node returns {expected}")
 
 
 class InvalidInputError(InvalidUpdateError, TypeError):
@@ -127,7 +118,7 @@ class InvalidInputError(InvalidUpdateError, TypeError):
 
     def __init__(self, value: object, *, expected: str) -> None:
         self.input_type: type = type(value)
-        super().__init__(f"the input is {with_article(type(value).__name__)}; it has to be {expected}")
+        super().__init__(f"the input is {kind_of(value)}; it has to be {expected}")
 
 
 class NodeCancelledError(DurableGraphError):
@@ -142,16 +133,46 @@ class NodeCancelledError(DurableGraphError):
 
 
 class ReducerError(DurableGraphError):
-    """A reducer raised. Nothing was committed, and the nodes' results are kept."""
+    """A reducer raised. Nothing was committed, and the nodes' results are kept.
+
+    It is also of the class of what the reducer raised, with its attributes: `except ValueError` catches both. What was
+    raised is its `__cause__`. An error of a class that cannot be extended, such as pydantic's, is the cause alone.
+    """
 
     def __init__(self, channel: str, *, nodes: Iterable[str], why: str) -> None:
         self.channel = channel
         self.nodes: tuple[str, ...] = tuple(nodes)
         self.why = why
         super().__init__(
-            f"the reducer of channel {channel!r} failed on the writes of {names(self.nodes)}: {why}; "
+            f"the reducer of channel {channel!r} failed on the writes of {names(self.nodes)}: {bounded(why, 160)}; "
             f"the nodes' results are kept: correct the reducer and resume"
         )
+
+    @staticmethod
+    def of(error: Exception, channel: str, *, nodes: Iterable[str]) -> "ReducerError":
+        """The error to raise for what a reducer raised."""
+        plain = ReducerError(channel, nodes=nodes, why=shown(error))
+        if isinstance(error, StopIteration | StopAsyncIteration | DurableGraphError):
+            # The first two mean something else where a coroutine raises them; ours have facts of their own.
+            return plain
+        return _as_raised(type(error), plain.args, {**getattr(error, "__dict__", {}), **plain.__dict__})
+
+
+class _AsRaised(ReducerError):  # noqa: N818  # the class made of it is named ReducerError
+    """A `ReducerError` that is of another class as well, which is made when it is needed."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _as_raised, (type(self).__bases__[1], self.args, dict(self.__dict__))
+
+
+def _as_raised(raised: type[Exception], args: tuple[Any, ...], facts: dict[str, Any]) -> ReducerError:
+    try:
+        kind: Any = type("ReducerError", (_AsRaised, raised), {"__module__": __name__})
+        made: ReducerError = kind._from_parts(args, facts)
+    except TypeError:
+        # A class that cannot be extended, or one whose instances cannot be made without its own arguments.
+        return ReducerError._from_parts(args, facts)
+    return made
 
 
 class UnknownNodeError(DurableGraphError, LookupError):
@@ -161,7 +182,7 @@ class UnknownNodeError(DurableGraphError, LookupError):
         self.name = name
         self.where = where
         self.known: tuple[str, ...] = tuple(sorted(known))
-        super().__init__(f"{where} {name!r}; the graph has: {names(self.known)}")
+        super().__init__(f"{where} {quoted(name)}; the graph has: {names(self.known)}")
 
 
 class UnknownRouteError(UnknownNodeError):
@@ -181,7 +202,10 @@ class StalePlanError(UnknownNodeError):
     def __init__(self, name: object, *, where: str, known: Iterable[str], lost: str = "the node") -> None:
         super().__init__(name, where=where, known=known)
         way_out = f"give the graph {lost} back, update the thread with as_node=... of a node it has (aupdate_state)"
-        self.args: tuple[str, ...] = (f"{self.args[0]}; {way_out}, or fork from an older checkpoint",)
+        text = (
+            f"{where} {quoted(name)}; the graph has: {names(self.known)}; {way_out}, or fork from an older checkpoint"
+        )
+        self.args: tuple[str, ...] = (bounded(text),)
 
 
 class StaleResultError(DurableGraphError):
@@ -209,7 +233,7 @@ class InvalidRouteError(DurableGraphError, TypeError):
         self.node = node
         self.result_type: type = type(result)
         super().__init__(
-            f"router {router!r} of node {node!r} returned {with_article(type(result).__name__)}; "
+            f"router {router!r} of node {node!r} returned {kind_of(result)}; "
             f"a router returns a node's name, END, a Send, or a list of these"
         )
 
@@ -239,7 +263,7 @@ class UnknownConfigKeyError(DurableGraphError, ValueError):
         self.key = key
         self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(
-            f"the config has no key {key!r}{'; ' + remedy if remedy else ''}; it knows: {names(self.known)}"
+            f"the config has no key {quoted(key)}{'; ' + remedy if remedy else ''}; it knows: {names(self.known)}"
         )
 
 
@@ -250,7 +274,28 @@ class InvalidOptionError(DurableGraphError, ValueError):
         self.option = option
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{option}={value!r} is not possible; it takes {allowed}")
+        super().__init__(f"{option}={quoted(value)} is not possible; it takes {allowed}")
+
+
+class UnknownOptionError(DurableGraphError, TypeError):
+    """A keyword argument that a call does not have."""
+
+    def __init__(self, call: str, option: str, *, known: Iterable[str]) -> None:
+        self.call = call
+        self.option = option
+        self.known: tuple[str, ...] = tuple(sorted(known))
+        remedy = OPTIONS.get(option)
+        way_out = "leave it out" if remedy is None else f"{option}= is LangGraph's: {remedy}"
+        super().__init__(
+            f"{call} got an unexpected keyword argument {option!r}; it takes: {names(self.known)}; {way_out}"
+        )
+
+    @classmethod
+    def check(cls, call: str, given: Iterable[str], *, known: Collection[str]) -> None:
+        """Raise it for the first of the arguments that is not known."""
+        for option in given:
+            if option not in known:
+                raise cls(call, option, known=known)
 
 
 class ContradictingOptionError(DurableGraphError, ValueError):
@@ -260,4 +305,4 @@ class ContradictingOptionError(DurableGraphError, ValueError):
         self.option = option
         self.keyword = keyword
         self.config = config
-        super().__init__(f"{option} is {keyword!r} as keyword and {config!r} in the config; give it once")
+        super().__init__(f"{option} is {quoted(keyword)} as keyword and {quoted(config)} in the config; give it once")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from durable_graph.errors.running import InvalidUpdateError
-from durable_graph.errors.tree import DurableGraphError, names
+from durable_graph.errors.tree import DurableGraphError, listed, names, quoted
 
 
 class UnknownThreadError(DurableGraphError, LookupError):
@@ -29,7 +29,7 @@ class UnknownCheckpointError(DurableGraphError, LookupError):
         self.thread_id = thread_id
         self.checkpoint_id = checkpoint_id
         super().__init__(
-            f"thread {thread_id!r} has no checkpoint {checkpoint_id!r}; aget_state_history lists the ones it has"
+            f"thread {thread_id!r} has no checkpoint {quoted(checkpoint_id)}; aget_state_history lists the ones it has"
         )
 
 
@@ -50,20 +50,24 @@ class UnfinishedThreadError(DurableGraphError):
         self.thread_id = thread_id
         self.pending: tuple[str, ...] = tuple(pending)
         super().__init__(
-            f"thread {thread_id!r} still has to run: {', '.join(self.pending)}; resume it with ainvoke(None), "
+            f"thread {thread_id!r} still has to run: {listed(self.pending)}; resume it with ainvoke(None), "
             f"or pass if_unfinished='resume' or 'supersede'"
         )
 
 
 class ThreadBusyError(DurableGraphError):
-    """Another run of this process is at work on the thread, and `if_busy` is "reject"."""
+    """Another call of this process is at work on the thread, and this one does not wait for its turn.
 
-    def __init__(self, thread_id: str) -> None:
+    A run waits with `if_busy="wait"`; `can_wait` is False for other calls, such as `aupdate_state`.
+    """
+
+    def __init__(self, thread_id: str, *, can_wait: bool = True) -> None:
         self.thread_id = thread_id
-        super().__init__(
-            f"thread {thread_id!r} is being run by another call in this process; "
-            f"await that one, or pass if_busy='wait' to take turns"
+        self.can_wait = can_wait
+        way_out = (
+            "await that one, or pass if_busy='wait' to take turns" if can_wait else "await that one, then repeat it"
         )
+        super().__init__(f"thread {thread_id!r} is being run by another call in this process; {way_out}")
 
 
 class CheckpointConflictError(DurableGraphError):
@@ -88,7 +92,7 @@ class GraphRecursionError(DurableGraphError, RecursionError):
         self.limit = limit
         self.pending: tuple[str, ...] = tuple(pending)
         super().__init__(
-            f"the run reached its recursion_limit of {limit} supersteps with {', '.join(self.pending)} still to run; "
+            f"the run reached its recursion_limit of {limit} supersteps with {listed(self.pending)} still to run; "
             f"raise the limit and resume, or check that the graph ends"
         )
 
@@ -112,7 +116,8 @@ class UnknownTaskError(DurableGraphError, LookupError):
         self.node = node
         self.known: tuple[str, ...] = tuple(known)
         super().__init__(
-            f"thread {thread_id!r} has no task {task_id!r} of node {node!r} to run; those it has: {names(self.known)}"
+            f"thread {thread_id!r} has no task {quoted(task_id)} of node {node!r} to run; "
+            f"those it has: {names(self.known)}"
         )
 
 

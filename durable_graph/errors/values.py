@@ -1,6 +1,6 @@
 """Values that cannot be stored, and stored bytes that cannot be read."""
 
-from durable_graph.errors.tree import DurableGraphError, with_article
+from durable_graph.errors.tree import DurableGraphError, quoted, with_article
 
 
 class UnstorableValueError(DurableGraphError, TypeError):
@@ -25,7 +25,7 @@ class UnstorableNameError(DurableGraphError, ValueError):
         self.what = what
         self.name = name
         self.why = why
-        super().__init__(f"the {what} {name!r} cannot be stored: {why}; choose another one")
+        super().__init__(f"the {what} {quoted(name)} cannot be stored: {why}; choose another one")
 
 
 class ValueTooLargeError(DurableGraphError, ValueError):
@@ -63,10 +63,10 @@ class CorruptCheckpointError(DurableGraphError):
         self.why = why
         self.checkpoint_id = checkpoint_id
         at = f", checkpoint {checkpoint_id!r}" if checkpoint_id else ""
-        super().__init__(
-            f"thread {thread_id!r}{at}: {row} is damaged ({why}); "
-            f"restore it from a backup or go on from an older checkpoint"
+        way_out = (
+            "go on from an older checkpoint" if checkpoint_id else "delete the thread if no checkpoint can be read"
         )
+        super().__init__(f"thread {thread_id!r}{at}: {row} is damaged ({why}); restore it from a backup or {way_out}")
 
 
 class ChannelChangedError(DurableGraphError):

@@ -5,7 +5,14 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Self, TypeVar, Unpack, get_origin, overload
 
-from durable_graph.errors import GraphDescriptionError, GraphValidationError, InvalidOptionError, UnreachableNodeWarning
+from durable_graph.errors import (
+    GraphDescriptionError,
+    GraphValidationError,
+    InvalidOptionError,
+    UnknownOptionError,
+    UnreachableNodeWarning,
+)
+from durable_graph.errors.tree import quoted
 from durable_graph.graph.actions import NodeAction, RouterPath
 from durable_graph.graph.annotations import read_annotation
 from durable_graph.graph.assembly import Schemas, assemble, internal_channels
@@ -38,6 +45,9 @@ from durable_graph.graph.subgraph import Subgraph, is_subgraph
 from durable_graph.graph.topology import Topology
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RuntimeT, StateT
 from durable_graph.graph.validation import problems_of, unreachable_nodes
+from durable_graph.records import NO_TEXT, is_text
+
+_SCHEMAS = ("state_schema", "context_schema", "input_schema", "output_schema")
 
 OwnT = TypeVar("OwnT")
 """What a node with a schema of its own receives."""
@@ -52,7 +62,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
     `context_schema` is the class of what nodes get as `runtime.context`. `input_schema` and `output_schema` are what a
     run is given and returns, if that is not the state.
 
-    Raises `InvalidStateSchemaError` for a class that cannot be a state, and `InvalidOptionError`.
+    Raises `InvalidStateSchemaError` for a class that cannot be a state, `InvalidOptionError`, `UnknownOptionError`.
     """
 
     @overload
@@ -95,7 +105,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         *,
         input_schema: Any = None,
         output_schema: Any = None,
+        **unknown: Any,
     ) -> None:
+        UnknownOptionError.check("StateGraph()", unknown, known=_SCHEMAS)
         state = Schema.of(state_schema)
         self._schemas = Schemas(
             state,
@@ -163,9 +175,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         if subgraph is not None:
             action = subgraph.run_as_node
         if not isinstance(node, str):
-            raise GraphDescriptionError(f"a node's name is a string, not {node!r}")
+            raise GraphDescriptionError(f"a node's name is a string, not {quoted(node)}")
         if not callable(action):
-            raise GraphDescriptionError(f"node {node!r} cannot be called: {action!r} is no function")
+            raise GraphDescriptionError(f"node {node!r} cannot be called: {quoted(action)} is no function")
         handler = options.get("error_handler")
         described = DescribedNode(
             node,
@@ -210,10 +222,12 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         A join starts over when it has fired. Its sources may finish in different supersteps.
         """
         if not isinstance(end, str):
-            raise GraphDescriptionError(f"an edge leads to a node's name, not to {end!r}")
+            raise GraphDescriptionError(f"an edge leads to a node's name, not to {quoted(end)}")
         sources = (start,) if isinstance(start, str) else start
         if not isinstance(sources, Sequence) or not all(isinstance(source, str) for source in sources):
-            raise GraphDescriptionError(f"an edge leads out of a node's name or a list of names, not out of {start!r}")
+            raise GraphDescriptionError(
+                f"an edge leads out of a node's name or a list of names, not out of {quoted(start)}"
+            )
         if len(sources) == 1:
             self._description.edges.append(DescribedEdge(sources[0], end))
         else:
@@ -234,9 +248,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         Raises `GraphDescriptionError` for what cannot be called.
         """
         if not isinstance(source, str):
-            raise GraphDescriptionError(f"a conditional edge leads out of a node's name, not out of {source!r}")
+            raise GraphDescriptionError(f"a conditional edge leads out of a node's name, not out of {quoted(source)}")
         if not callable(path):
-            raise GraphDescriptionError(f"the router of {source!r} cannot be called: {path!r} is no function")
+            raise GraphDescriptionError(f"the router of {source!r} cannot be called: {quoted(path)} is no function")
         router = DescribedRouter(
             source=source,
             name=name_of(path) or "condition",
@@ -291,6 +305,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         defaults, wrong = defaults_of(state, inputs, channels)
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
         problems = (
+            *_problems_of_graph_name(name),
             *problems_of(description),
             *inputs.problems,
             *disagreements,
@@ -306,6 +321,13 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         return assemble(name, description, self._schemas, inputs, channels, codecs, defaults)
 
 
+def _problems_of_graph_name(name: object) -> Iterable[str]:
+    if name is not None and not isinstance(name, str):
+        yield f"a graph's name is a string, not {quoted(name)}"
+    elif name is not None and not is_text(name):
+        yield f"{name!r} cannot be a graph's name: {NO_TEXT}"
+
+
 def _context(given: Any) -> Any:
     given = read_annotation(given).declared
     if given is None or isinstance(given, type) or isinstance(get_origin(given), type):
@@ -318,10 +340,10 @@ def _own_name(action: Any) -> str:
     if is_subgraph(action):
         return str(action.topology.name)
     if not callable(action):
-        raise GraphDescriptionError(f"{action!r} is neither a node nor the name of one")
+        raise GraphDescriptionError(f"{quoted(action)} is neither a node nor the name of one")
     name = name_of(action)
     if name is None:
-        raise GraphDescriptionError(f"{action!r} has no name of its own; give it one: add_node('<name>', ...)")
+        raise GraphDescriptionError(f"{quoted(action)} has no name of its own; give it one: add_node('<name>', ...)")
     return name
 
 
@@ -332,5 +354,5 @@ def _choices(path: Callable[..., Any], path_map: Any) -> Mapping[Any, Any] | Non
         routes = routes_of(path)
         return None if routes is None else {choice: choice for choice in routes}
     if isinstance(path_map, str) or not isinstance(path_map, Sequence) or not all(isinstance(n, str) for n in path_map):
-        raise GraphDescriptionError(f"a path_map is a dict to nodes' names or a list of them, not {path_map!r}")
+        raise GraphDescriptionError(f"a path_map is a dict to nodes' names or a list of them, not {quoted(path_map)}")
     return {name: name for name in path_map}

@@ -1,6 +1,7 @@
 """What user code hands back to say where the run goes: `Send`, `Command`, and the interrupts that it asks with."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, ClassVar, Final, Generic, Literal
 
@@ -24,19 +25,17 @@ class Unset(Enum):
 UNSET: Final = Unset.UNSET
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Send:
     """Run `node` in the next superstep with `arg` as its input, in place of the state. Returned by a router.
 
     Several may name the same node: each is a task of its own. `timeout` is in seconds, or a `TimeoutPolicy`, and takes
-    the place of the node's.
+    the place of the node's. A Send does not change; `dataclasses.replace` makes another.
     """
 
-    __slots__ = ("arg", "node", "timeout")
-
-    def __init__(self, node: str, arg: Any, *, timeout: Any = None) -> None:
-        self.node: str = node
-        self.arg: Any = arg
-        self.timeout: Any = timeout
+    node: str
+    arg: Any
+    timeout: Any = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         return f"Send(node={self.node!r}, arg={self.arg!r})"
@@ -48,6 +47,7 @@ class Send:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Command(Generic[NodeNameT]):
     """An update of the state together with where to go, from a node or as the input of a run.
 
@@ -55,25 +55,15 @@ class Command(Generic[NodeNameT]):
     a node's name, a `Send`, or a list of these; the node's own edges are followed as well. `graph=Command.PARENT`
     hands both to the graph that runs this one. A node annotated to return `Command[Literal["a", "b"]]` says where it
     goes. `resume`, as the input of a run, answers an interrupt: with the answer itself where one is open, or
-    `{interrupt id: answer}`.
+    `{interrupt id: answer}`. A Command does not change; `dataclasses.replace` makes another.
     """
-
-    __slots__ = ("goto", "graph", "resume", "update")
 
     PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
 
-    def __init__(
-        self,
-        *,
-        graph: Literal["__parent__"] | None = None,
-        update: Any = None,
-        resume: Any = UNSET,
-        goto: str | Send | Sequence[str | Send] = (),
-    ) -> None:
-        self.graph: Literal["__parent__"] | None = graph
-        self.update: Any = update
-        self.resume: Any = resume
-        self.goto: str | Send | Sequence[str | Send] = goto
+    graph: Literal["__parent__"] | None = None
+    update: Any = None
+    resume: Any = UNSET
+    goto: str | Send | Sequence[str | Send] = ()
 
     def __repr__(self) -> str:
         # None is an answer, and what is compared with nothing but by identity may be an array.
@@ -84,7 +74,7 @@ class Command(Generic[NodeNameT]):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Command) and all(
-            getattr(self, name) == getattr(other, name) for name in Command.__slots__
+            getattr(self, each.name) == getattr(other, each.name) for each in fields(Command)
         )
 
     # It holds updates, most often dicts.

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import timedelta
 from typing import Any, TypedDict
 
-from durable_graph.errors import GraphDescriptionError, InvalidOptionError
+from durable_graph.errors import GraphDescriptionError, InvalidOptionError, UnknownOptionError
+from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import HANDLER_INJECTABLE, destinations_of, signature_of
@@ -23,11 +24,8 @@ class NodeArguments(TypedDict, total=False):
 
 
 def node_options(node: str, action: Callable[..., Any], given: NodeArguments) -> NodeOptions:
-    """The options of a node. Raises `TypeError` for one that there is not, and `InvalidOptionError`."""
-    for name in given:
-        if name not in NodeArguments.__annotations__:
-            known = ", ".join(NodeArguments.__annotations__)
-            raise TypeError(f"add_node() got an unexpected keyword argument {name!r}; there are: {known}")
+    """The options of a node. Raises `UnknownOptionError` and `InvalidOptionError`."""
+    UnknownOptionError.check("add_node()", given, known=("input_schema", *NodeArguments.__annotations__))
     defer = given.get("defer", False)
     if not isinstance(defer, bool):
         raise InvalidOptionError(f"defer of node {node!r}", defer, allowed="True or False")
@@ -82,6 +80,6 @@ def timeout_of(given: object, option: str = "timeout") -> TimeoutPolicy | None:
 def described_handler(where: str, action: Callable[..., Any]) -> DescribedHandler:
     """An error handler; `where` is whose. Raises `GraphDescriptionError` for what cannot be called."""
     if not callable(action):
-        raise GraphDescriptionError(f"{where} cannot be called: {action!r} is no function")
+        raise GraphDescriptionError(f"{where} cannot be called: {quoted(action)} is no function")
     signature = signature_of(action, injectable=HANDLER_INJECTABLE)
     return DescribedHandler(where, action, signature, destinations_of(action))

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, Self, TypeAlias
@@ -26,27 +26,34 @@ _NOT_RETRIED = (
     OSError,
 )
 
-_REFUSALS = (("httpx", "HTTPStatusError"), ("requests", "HTTPError"))
+_REFUSALS = (("httpx", "HTTPStatusError"), ("requests", "HTTPError"), ("aiohttp", "ClientResponseError"))
 """What these libraries raise for the status of an answer."""
+
+_BROKEN = (("requests", "ConnectionError"), ("requests", "Timeout"), ("aiohttp", "ClientConnectionError"))
+"""What they raise for a connection, where it is an `OSError` and no `ConnectionError`; httpx's are neither."""
 
 
 def default_retry_on(error: Exception) -> bool:
-    """Whether a failure may go away by itself: connections that break do, mistakes of the program do not.
+    """Whether a failure may go away by itself: broken connections and timeouts do, mistakes of the program do not.
 
-    An HTTP answer does if its status is 5xx (httpx and requests). A `TimeoutError` is an `OSError`, and neither is
-    tried again, nor are connection errors that are no `ConnectionError`, as those of aiohttp: name them in `retry_on`.
+    Those of requests, httpx and aiohttp are known, and an HTTP answer of theirs is tried again if its status is 5xx. A
+    group is where all of its errors are. Of other errors, those that Python raises for a mistake or that the system
+    refuses with, such as `ValueError` and `PermissionError`, are not tried again, and all others are.
     """
-    if isinstance(error, ConnectionError):
+    if isinstance(error, BaseExceptionGroup):
+        return all(isinstance(each, Exception) and default_retry_on(each) for each in error.exceptions)
+    if isinstance(error, (ConnectionError, TimeoutError, *_imported(_BROKEN))):
         return True
-    if isinstance(error, _refusals()):
-        status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, _imported(_REFUSALS)):
+        answer: Any = getattr(error, "response", None)
+        status = getattr(error, "status", None) if answer is None else getattr(answer, "status_code", None)
         return status is None or 500 <= status < 600
     return not isinstance(error, _NOT_RETRIED)
 
 
-def _refusals() -> tuple[type, ...]:
+def _imported(classes: Iterable[tuple[str, str]]) -> tuple[type, ...]:
     # Whoever raised one has imported its library; nobody else has to.
-    found = (getattr(sys.modules.get(module), name, None) for module, name in _REFUSALS)
+    found = (getattr(sys.modules.get(module), name, None) for module, name in classes)
     return tuple(each for each in found if isinstance(each, type))
 
 

@@ -26,6 +26,7 @@ from durable_graph.graph.state_kinds import (
     kind_of,
     not_a_state_class,
 )
+from durable_graph.records import NO_TEXT, is_text
 
 INTERNAL_PREFIX = "#"
 """What the names of our own channels begin with, and no key of a state does."""
@@ -70,6 +71,8 @@ class Schema:
                     f"{key!r} cannot be a key: keys are strings, not empty, that do not begin with {INTERNAL_PREFIX!r}"
                 )
                 raise InvalidStateSchemaError(state, why)
+            if not is_text(key):
+                raise InvalidStateSchemaError(state, f"{key!r} cannot be a key: {NO_TEXT}")
         # A parametrised pydantic model is a class of its own; for the other kinds it is an alias of the class.
         built = get_origin(state) or state
         return cls(

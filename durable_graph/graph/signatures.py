@@ -127,6 +127,14 @@ def name_of(action: Callable[..., Any]) -> str | None:
     return name if isinstance(name, str) and name != "<lambda>" else None
 
 
+def is_method(function: Callable[..., Any]) -> bool:
+    """Whether it is a function in the body of a class, to be called with an instance of it."""
+    around, _, _ = getattr(function, "__qualname__", "").rpartition(".")
+    if not inspect.isfunction(function) or not around or around.endswith("<locals>"):
+        return False
+    return next(iter(inspect.signature(function).parameters), None) in ("self", "cls")
+
+
 def _literals(returned: Any) -> tuple[Any, ...] | None:
     returned = read_annotation(returned).declared
     if returned is Send:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from durable_graph.errors import names
 from durable_graph.graph.control import END, START
 from durable_graph.graph.description import DescribedNode, Description
+from durable_graph.records import NO_TEXT, is_text
 
 _RESERVED = frozenset({START, END})
 # They separate the parts of a path in LangGraph's checkpoint namespaces, and in the names of our joins.
@@ -60,11 +61,7 @@ def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
     for node in nodes:
         if not node.name:
             yield "a node's name cannot be empty"
-        if node.name in _RESERVED:
-            yield f"{node.name!r} cannot be a node's name: it is reserved"
-        for separator in _SEPARATORS:
-            if separator in node.name:
-                yield f"{node.name!r} cannot be a node's name: it contains {separator!r}"
+        yield from (f"{node.name!r} cannot be a node's name: {why}" for why in problems_of_name(node.name))
         if node.signature.problem:
             yield f"{node} {node.signature.problem}"
         if node.options.timeout is not None and not node.signature.is_async:
@@ -72,6 +69,17 @@ def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
     for name, times in Counter(node.name for node in nodes).items():
         if times > 1:
             yield f"{times} nodes are called {name!r}"
+
+
+def problems_of_name(name: str) -> Iterator[str]:
+    """Why a name, of a node or of a function that is called as one, cannot be one."""
+    if name in _RESERVED:
+        yield "it is reserved"
+    if not is_text(name):
+        yield NO_TEXT
+    for separator in _SEPARATORS:
+        if separator in name:
+            yield f"it contains {separator!r}"
 
 
 def _problems_of_handlers(description: Description) -> Iterator[str]:

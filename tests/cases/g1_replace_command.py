@@ -15,5 +15,4 @@ async def case(store):
     return ("a", {"k": 1}, "b"), shown(end), end in ((("a"), {"k": 1}, "b"), (("a",), {"k": 1}, "b"))
 
 
-STILL_WRONG = True
 run(case, kinds=("memory",))

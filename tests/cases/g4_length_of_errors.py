@@ -1,6 +1,6 @@
 """Errors repeat a whole id, or the whole declaration of a union."""
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict, Union
 
 from tests.cases._case import one_node, outcome, run
 
@@ -14,7 +14,8 @@ async def case(store):
 
     kinds = [message(number) for number in range(12)]
     union = Annotated[
-        tuple(Annotated[kind, Tag(kind.__name__)] for kind in kinds), Discriminator(lambda value: value["type"])
+        Union[tuple(Annotated[kind, Tag(kind.__name__)] for kind in kinds)],  # noqa: UP007  # of a tuple
+        Discriminator(lambda value: value["type"]),
     ]
     schema = TypedDict("State", {"messages": list[union]}, total=False)
     async with store.saver() as saver:
@@ -29,5 +30,4 @@ async def case(store):
     return "at most 400 characters each", lengths, all(length <= 400 for length in lengths.values())
 
 
-STILL_WRONG = True
 run(case, needs=("pydantic",))

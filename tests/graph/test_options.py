@@ -111,7 +111,7 @@ def test_an_option_that_means_nothing_is_refused_at_once_and_says_whose_it_is(re
 def test_an_option_that_there_is_not_is_named() -> None:
     builder: Any = GraphBuilder(State)
 
-    with pytest.raises(TypeError, match=r"'retries'; there are: .*retry_policy"):
+    with pytest.raises(TypeError, match=r"'retries'; it takes: .*retry_policy"):
         builder.add_node("it", plan, retries=3)
 
 

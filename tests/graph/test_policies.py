@@ -140,12 +140,39 @@ def test_an_answer_is_tried_again_if_it_is_the_servers_fault(
     assert default_retry_on(StatusError(status)) is is_retried
 
 
+@pytest.mark.parametrize(("status", "is_retried"), [(500, True), (404, False), (429, False)])
+def test_an_answer_that_aiohttp_raises_is_too(monkeypatch: pytest.MonkeyPatch, status: int, is_retried: bool) -> None:
+    class ClientResponseError(Exception):
+        def __init__(self, status: int) -> None:
+            self.status = status
+
+    monkeypatch.setitem(sys.modules, "aiohttp", SimpleNamespace(ClientResponseError=ClientResponseError))
+
+    assert default_retry_on(ClientResponseError(status)) is is_retried
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("requests", "ConnectionError"), ("requests", "Timeout"), ("aiohttp", "ClientConnectionError")]
+)
+def test_a_connection_that_breaks_is_tried_again_whatever_a_library_calls_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, name: str
+) -> None:
+    class BrokenError(OSError):
+        pass
+
+    assert not default_retry_on(BrokenError())
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{name: BrokenError}))
+
+    assert default_retry_on(BrokenError())
+
+
 def test_asking_imports_no_library() -> None:
-    before = {"httpx", "requests"} & sys.modules.keys()
+    libraries = {"aiohttp", "httpx", "requests"}
+    before = libraries & sys.modules.keys()
 
     default_retry_on(RuntimeError())
 
-    assert {"httpx", "requests"} & sys.modules.keys() == before
+    assert libraries & sys.modules.keys() == before
 
 
 class OwnError(Exception):
@@ -153,14 +180,31 @@ class OwnError(Exception):
 
 
 @pytest.mark.parametrize(
-    "error", [ConnectionError(), BrokenPipeError(), OwnError(), EOFError(), ExceptionGroup("", [OwnError()])]
+    "error",
+    [
+        ConnectionError(),
+        BrokenPipeError(),
+        TimeoutError(),
+        OwnError(),
+        EOFError(),
+        ExceptionGroup("", [OwnError(), ExceptionGroup("", [TimeoutError()])]),
+    ],
 )
 def test_what_nobody_could_have_foreseen_is_tried_again(error: Exception) -> None:
     assert default_retry_on(error)
 
 
 @pytest.mark.parametrize(
-    "error", [TimeoutError(), OSError(), PermissionError(), UnicodeError(), KeyError(), RecursionError()]
+    "error",
+    [
+        OSError(),
+        PermissionError(),
+        UnicodeError(),
+        KeyError(),
+        RecursionError(),
+        ExceptionGroup("", [ValueError(), ValueError()]),
+        ExceptionGroup("", [ConnectionError(), ExceptionGroup("", [ValueError()])]),
+    ],
 )
 def test_mistakes_and_the_systems_refusals_are_not(error: Exception) -> None:
     assert not default_retry_on(error)

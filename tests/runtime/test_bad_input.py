@@ -249,7 +249,7 @@ async def test_without_checkpointer_there_is_nothing_to_resume_nor_to_fork() -> 
     ("config", "named"),
     [
         ({"configurabel": {}}, "'configurabel'"),
-        ({"callbacks": []}, r"graph\.stream"),
+        ({"callbacks": [print]}, r"graph\.stream"),
         ({"thread_id": "t"}, r"config\['configurable'\]"),
         ({"configurable": {"thread_id": "t", "checkpoint_map": {}}}, "'checkpoint_map'"),
         ({"configurable": {"thread_id": "t", "__pregel_resuming": True}}, "'__pregel_resuming'"),
@@ -300,7 +300,7 @@ async def test_an_option_that_there_is_not_is_refused_with_those_that_there_are(
     options: dict[str, Any] = {"thread_id": "t", "durabillity": "exit"}
     graph = one_node(None).compile(saver)
 
-    with pytest.raises(TypeError, match=r"'durabillity'; there are: .*durability"):
+    with pytest.raises(TypeError, match=r"'durabillity'; it takes: .*durability"):
         await graph.ainvoke({}, **options)
     assert await saver.load("t") is None
 

@@ -106,7 +106,7 @@ async def test_a_snapshot_of_a_failed_thread_says_what_is_done_and_what_is_not(s
     assert [(task.name, task.error, task.result) for task in snapshot.tasks] == [
         ("a", None, {"log": ["a"]}),
         ("b", None, {"log": ["b"]}),
-        ("c", "ValueError: c failed", None),
+        ("c", "ValueError('c failed')", None),
     ]
     assert [info.thread for info in await saver.list_threads(status="failed")] == ["t"]
 
@@ -152,7 +152,7 @@ async def test_every_failure_of_a_superstep_is_told_on_the_first(saver: Checkpoi
     with pytest.raises(ValueError, match=r"^a") as raised:
         await builder.compile(saver).ainvoke({}, thread_id="t")
 
-    assert any("node 'b' failed as well: ValueError: b" in note for note in raised.value.__notes__)
+    assert any("node 'b' failed as well: ValueError('b')" in note for note in raised.value.__notes__)
 
 
 async def test_a_router_that_raised_routes_again_without_its_node(saver: Checkpointer, durability: Durability) -> None:
@@ -280,7 +280,7 @@ async def test_new_input_takes_the_place_of_what_is_left_and_keeps_what_is_done(
     history = [snapshot async for snapshot in graph.aget_state_history(thread_id="t")]
     accepted = next(snapshot for snapshot in history if snapshot.superseded)
     assert [(task.name, task.outcome, task.error) for task in accepted.superseded] == [
-        ("c", "failed", "ValueError: c failed")
+        ("c", "failed", "ValueError('c failed')")
     ]
     failed = next(task for task in history[-1].tasks if task.name == "c")
     assert accepted.superseded[0].id == failed.id

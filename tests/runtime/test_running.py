@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal, TypedDict
 import msgspec
 import pytest
 
-from durable_graph import END, START, Checkpointer, GraphRecursionError, MemorySaver, Runtime, Send, StateGraph
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    GraphRecursionError,
+    MemorySaver,
+    Runtime,
+    Send,
+    StateGraph,
+    UnstorableValueError,
+)
 from durable_graph._runtime.run import Durability
 
 
@@ -52,9 +62,20 @@ async def test_a_graph_without_checkpointer_keeps_nothing_and_encodes_nothing() 
     builder.add_node("a", _returning({"log": [unstorable]}))
     builder.add_edge(START, "a")
 
-    result = await builder.compile().ainvoke({})
+    result = await builder.compile(debug=False).ainvoke({})
 
     assert result["log"] == [unstorable]
+
+
+async def test_a_debugged_graph_without_checkpointer_refuses_what_one_with_a_checkpointer_does() -> None:
+    builder = StateGraph(State)
+    builder.add_node("a", _returning({"log": [5]}))
+    builder.add_edge(START, "a")
+
+    with pytest.raises(UnstorableValueError, match=r"'log'.*str is declared"):
+        await builder.compile(debug=True).ainvoke({})
+    with pytest.raises(UnstorableValueError, match=r"'log'.*str is declared"):
+        await builder.compile(debug=True).ainvoke({"log": [5]})
 
 
 async def test_a_second_input_goes_on_with_the_thread(saver: Checkpointer, durability: Durability) -> None:

@@ -153,6 +153,6 @@ async def test_the_text_of_an_error_is_stored_up_to_a_limit(saver: Checkpointer)
     task, _ = sorted((await graph.aget_state(thread_id="t")).tasks, key=lambda task: task.name != "other")
 
     assert task.error is not None
-    assert task.error.startswith("ValueError: xxx")
-    assert task.error.endswith("... (5000012 characters)")
+    assert task.error.startswith("ValueError('xxx")
+    assert task.error.endswith("... (5000014 characters)")
     assert len(task.error) < 10_100

@@ -130,7 +130,7 @@ async def test_a_failure_is_told_and_then_raised_where_the_loop_ends(saver: Chec
                 told.append(event)
 
     failed = [event for event in told if isinstance(event, TaskFailed)]
-    assert [(event.node, event.error, event.attempt) for event in failed] == [("b", "ValueError: b", 1)]
+    assert [(event.node, event.error, event.attempt) for event in failed] == [("b", "ValueError('b')", 1)]
     assert isinstance(told[0], CheckpointCommitted)
     assert {event.node for event in told if isinstance(event, TaskStarted)} == {"a", "b", "quiet"}
 

@@ -318,3 +318,24 @@ async def test_a_damaged_page_of_the_file_is_an_error(tmp_path: Path) -> None:
         finally:
             await saver.aclose()
     assert errors > 3
+
+
+async def test_a_flipped_bit_in_the_text_of_a_table_is_an_error_of_ours(tmp_path: Path) -> None:
+    """SQLite quotes what is damaged, and Python cannot read that as text."""
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        await saver.list_threads()
+    whole = path.read_bytes()
+    start = whole.index(b"CREATE TABLE threads")
+    raised = []
+
+    for place in range(start, start + 60):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
+        try:
+            async with SqliteSaver(path) as saver:
+                await saver.list_threads()
+        except DurableGraphError as error:
+            raised.append(error)
+
+    assert any("is no text" in str(error) for error in raised)
+    assert len(raised) > 30

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph.errors import CorruptCheckpointError, StoreFullError, StoreUnavailableError
+from durable_graph.errors import CorruptCheckpointError, StoreFullError, StoreUnavailableError, UnstorableNameError
 from durable_graph.records import Committed
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
@@ -73,7 +73,7 @@ async def test_what_sqlite_cannot_store_fails_alone(tmp_path: Path) -> None:
         units[1] = Writer.of("half a character: \ud800").unit()
         answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)
         assert answers[0] == answers[2] == Committed(4)
-        assert isinstance(answers[1], UnicodeEncodeError)
+        assert isinstance(answers[1], UnstorableNameError)
 
 
 async def test_a_load_is_two_queries(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import operator
 from asyncio import gather
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Literal, TypedDict, assert_type
@@ -19,6 +19,7 @@ from durable_graph import (
     CompiledGraph,
     GraphOutput,
     Interrupt,
+    MemorySaver,
     NodeError,
     RetryPolicy,
     Runtime,
@@ -136,7 +137,8 @@ def routes_by_settings(state: State, runtime: Runtime[Settings]) -> str:
 
 
 async def goes(state: State) -> Command[Literal["a", "b"]]:
-    return Command(goto="a")
+    command: Command[Literal["a", "b"]] = Command(goto="a")
+    return replace(command, update={"topic": "tea"})
 
 
 async def goes_or_writes(state: State) -> Command[Literal["a"]] | Update:
@@ -348,6 +350,10 @@ async def runs() -> None:
     assert_type(await of_dicts.ainvoke(Command(resume=True), thread_id="t", durability="async"), State)
     assert_type(await of_dicts.ainvoke({}, version="v2"), GraphOutput[State])
     assert_type((await of_dicts.ainvoke({}, version="v2")).interrupts, tuple[Interrupt, ...])
+    assert_type((await of_dicts.ainvoke({}, version="v2"))["topic"], Any)
+    assert_type("topic" in await of_dicts.ainvoke({}, version="v2"), bool)
+    assert_type(await of_dicts.ainvoke({}, stream_mode="updates", subgraphs=True), Any)
+    of_dicts.checkpointer = MemorySaver()
     assert_type(await of_dicts.ainvoke({}, stream_mode="updates"), Any)
     assert_type(await of_dicts.ainvoke({}, output_keys="topic"), Any)
 

@@ -1,10 +1,12 @@
 """A graph's nodes and edges, as a value that draws itself."""
 
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from durable_graph.errors import InvalidOptionError
+from durable_graph.errors.elsewhere import DRAWING, missing_attribute
 from durable_graph.graph.drawing.elements import Direction, DrawnEdge, DrawnNode
 from durable_graph.graph.drawing.graphviz import graphviz_text
 from durable_graph.graph.drawing.mermaid import mermaid_text
@@ -24,6 +26,11 @@ class Drawing:
     nodes: tuple[DrawnNode, ...]
     edges: tuple[DrawnEdge, ...]
     status: Mapping[str, NodeStatus] = field(default_factory=dict)
+
+    if not typing.TYPE_CHECKING:
+        # A checker that saw it would take every name for an attribute.
+        def __getattr__(self, name):
+            missing_attribute(self, name, DRAWING)
 
     def with_status(self, status: Mapping[str, NodeStatus]) -> "Drawing":
         """The same drawing of a thread: each node in the colour of where it stands.

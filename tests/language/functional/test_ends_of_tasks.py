@@ -101,6 +101,6 @@ async def test_what_fails_beside_its_caller_is_noted_on_the_caller_s_error(saver
         await program.ainvoke("go", THREAD)
 
     notes = raised.value.__notes__
-    assert any("task 'breaks', call 1 of 'program', failed as well: LookupError: no stock" in note for note in notes)
+    assert any("task 'breaks', call 1 of 'program', failed as well: LookupError('no stock')" in note for note in notes)
     gc.collect()
     assert unheard == []

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import InvalidOptionError, entrypoint, task
+from durable_graph import GraphDescriptionError, InvalidOptionError, entrypoint, task
 
 WRONG_POLICIES = [
     {"retry_policy": [3]},
@@ -37,3 +37,16 @@ def test_an_entrypoint_without_parentheses_says_what_it_takes() -> None:
     decorator: Any = entrypoint
     with pytest.raises(InvalidOptionError, match="checkpointer"):
         decorator(flow)
+
+
+@pytest.mark.parametrize("name", ["__start__", "__end__", "a|b", "a:b", "\ud800"])
+def test_names_that_nodes_cannot_have_are_none_of_entrypoints_and_tasks_either(name: str) -> None:
+    """An entrypoint that was called `__start__` ran for ever."""
+
+    async def function(given: str) -> str:
+        return given
+
+    with pytest.raises(GraphDescriptionError, match="cannot be an entrypoint's name"):
+        entrypoint(name=name)(function)
+    with pytest.raises(GraphDescriptionError, match="cannot be a task's name"):
+        task(name=name)(function)

@@ -153,5 +153,5 @@ async def test_a_node_that_failed_after_its_answer_shows_the_error_and_no_questi
     snapshot = await graph.aget_state(thread_id="t")
 
     assert (snapshot.next, snapshot.interrupts) == (("ask",), ())
-    assert snapshot.tasks[0].error == "ValueError: after the answer"
+    assert snapshot.tasks[0].error == "ValueError('after the answer')"
     assert [thread.status for thread in await saver.list_threads()] == ["failed"]

@@ -20,7 +20,7 @@ STRANGE = pytest.mark.parametrize(
         pytest.param(
             UnshowableError(), "UnshowableError, whose text cannot be made (RuntimeError)", id="one without a text"
         ),
-        pytest.param(ValueError("half \ud800"), "ValueError: half \\ud800", id="one with half a character"),
+        pytest.param(ValueError("half \ud800"), "ValueError('half \\ud800')", id="one with half a character"),
     ],
 )
 
@@ -117,7 +117,7 @@ async def test_a_retry_on_that_raises_fails_its_node_alone(saver: Checkpointer, 
 
     assert raised.value.__cause__ is error
     failed = await graph.aget_state(thread_id="t")
-    assert {each.name: each.error for each in failed.tasks} == {"good": None, "bad": "ValueError: of the node"}
+    assert {each.name: each.error for each in failed.tasks} == {"good": None, "bad": "ValueError('of the node')"}
     bad.error = None
     result = await graph.ainvoke(None, thread_id="t", durability=durability)
     assert sorted(result["log"]) == ["good", "mended"]

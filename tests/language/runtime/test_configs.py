@@ -334,7 +334,7 @@ async def test_a_config_of_a_graph_is_checked_when_it_is_given(saver: Checkpoint
     graph = Calls().chain("a").compile(saver)
 
     with pytest.raises(UnknownConfigKeyError, match=r"graph\.stream"):
-        graph.with_config(callbacks=[])
+        graph.with_config(callbacks=[print])
     with pytest.raises(UnknownConfigKeyError, match="'recursion_limt'"):
         graph.with_config({"recursion_limt": 3})
     with pytest.raises(InvalidOptionError, match="recursion_limit=0"):

@@ -5,7 +5,14 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import Checkpointer, Command, ConcurrentOverwriteError, InvalidUpdateError, Overwrite
+from durable_graph import (
+    Checkpointer,
+    Command,
+    ConcurrentOverwriteError,
+    InvalidUpdateError,
+    Overwrite,
+    UnmergeableUpdateError,
+)
 from durable_graph._runtime.run import Durability
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
@@ -120,3 +127,36 @@ async def test_what_follows_an_overwrite_is_read_back(
     again = graph.compile(await reopen())
 
     assert (await again.aget_state(thread_id="t")).values["log"] == ["a", "b", "c"]
+
+
+async def test_a_write_beside_an_overwrite_is_logged(saver: Checkpointer, caplog: pytest.LogCaptureFixture) -> None:
+    nodes = (("a", {"log": ["a"], "topic": "a"}), ("b", {"log": Overwrite(["b"])}), ("c", {"log": ["c"]}))
+    graph = side_by_side(State, Seen(), *nodes, then=("end", {"log": ["end"]})).compile(saver)
+
+    await graph.ainvoke({"log": ["in"]}, thread_id="t")
+
+    (record,) = [record for record in caplog.records if "overwrites" in record.message]
+    assert record.message == (
+        "superstep 1 overwrites 'log', and the writes of ['a', 'c'] in the same superstep are merged on top"
+    )
+    assert (record.__dict__["thread_id"], record.__dict__["channel"]) == ("t", "log")
+
+
+async def test_a_lone_overwrite_is_not_logged(saver: Checkpointer, caplog: pytest.LogCaptureFixture) -> None:
+    graph = side_by_side(State, Seen(), ("a", {"log": Overwrite([])}), ("b", {}), then=("end", {})).compile(saver)
+
+    await graph.ainvoke({"log": ["in"]}, thread_id="t")
+
+    assert "overwrites" not in caplog.text
+
+
+async def test_the_form_of_json_is_refused_where_there_is_a_reducer(saver: Checkpointer) -> None:
+    """LangGraph: whoever sends an input may clear what the thread holds."""
+    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+    await graph.ainvoke({"log": ["in"]}, thread_id="t")
+
+    for key in ("log", "tags", "best"):
+        with pytest.raises(UnmergeableUpdateError, match=r"write Overwrite\(\.\.\.\)"):
+            await graph.ainvoke({key: {"__overwrite__": []}}, thread_id="t")
+
+    assert (await graph.aget_state(thread_id="t")).values["log"] == ["in"]

@@ -109,6 +109,6 @@ async def test_a_value_that_holds_itself_can_be_reduced_where_nothing_is_stored(
     graph.add_node("node", lambda state: None)
     graph.add_edge(START, "node")
 
-    result = await graph.compile().ainvoke({"value": cyclic})
+    result = await graph.compile(debug=False).ainvoke({"value": cyclic})
 
     assert result["value"]["self"] is result["value"]

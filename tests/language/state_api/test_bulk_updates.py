@@ -325,3 +325,17 @@ async def test_what_is_expected_of_a_nested_graph_is_its_own_newest_checkpoint(s
         await graph.abulk_update_state(place, BY_HAND, expected_checkpoint_id=expected)
 
     assert (await nested_state(graph)).values == {"value": ["x", "1", "2"]}
+
+
+@pytest.mark.parametrize("names", [("__input__", START), (START, "__input__")])
+async def test_an_input_that_is_said_twice_is_refused(names: tuple[str, str], saver: Checkpointer) -> None:
+    """LangGraph: its histories have each input as `__input__` and as `__start__`, and are copied so."""
+    graph = two(saver)
+
+    with pytest.raises(InvalidUpdateError, match="leave one out"):
+        await graph.abulk_update_state(THREAD, [[StateUpdate({"foo": "in"}, name)] for name in names])
+
+    assert (await graph.aget_state(THREAD)).values == {}
+    one, again = StateUpdate({"foo": "in"}, names[0]), StateUpdate({"foo": "more"}, names[0])
+    await graph.abulk_update_state(THREAD, [[one], [again]])
+    assert (await graph.aget_state(THREAD)).values == {"foo": "more"}

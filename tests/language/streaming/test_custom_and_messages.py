@@ -261,3 +261,36 @@ async def test_messages_of_nested_graphs_are_heard_with_and_without_subgraphs(sa
         (("inner",), "messages", "from inside"),
         (("inner",), "custom", "custom"),
     ]
+
+
+async def test_a_graph_whose_messages_nobody_tells_says_so_once(
+    saver: Checkpointer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """LangGraph: a model of LangChain is heard by itself."""
+
+    async def node(state: State) -> None:
+        return None
+
+    graph = in_a_row(("a", node)).compile(saver, name="chat")
+
+    for mode in ("messages", ["messages", "updates"], "messages"):
+        await parts(graph, {}, stream_mode=mode)
+
+    warnings = [record.message for record in caplog.records if "push_message()" in record.message]
+    assert warnings == [
+        "stream_mode='messages' of 'chat' told nothing: nodes tell their messages with push_message(), no model does"
+    ]
+
+
+async def test_a_graph_that_tells_a_message_or_is_not_asked_for_any_says_nothing(
+    saver: Checkpointer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def node(state: State) -> None:
+        push_message("hi")
+
+    graph = in_a_row(("a", node)).compile(saver)
+
+    await parts(graph, {}, stream_mode="messages")
+    await parts(graph, {}, stream_mode="updates")
+
+    assert "push_message" not in caplog.text

@@ -93,7 +93,7 @@ async def test_a_task_that_fails_says_why(saver: Checkpointer) -> None:
 
     assert [(each["name"], each.get("error"), each.get("result")) for each in seen] == [
         ("boom", None, None),
-        ("boom", "ValueError: boom", {}),
+        ("boom", "ValueError('boom')", {}),
     ]
 
 

@@ -1,0 +1,203 @@
+"""LangGraph's names that are not here, and what takes the place of each.
+
+Whoever changes the imports of a LangGraph program meets these one by one; `docs/coming-from-langgraph.md` has them all.
+"""
+
+import sys
+from collections.abc import Mapping
+from opcode import opmap
+from typing import Final, Never
+
+from durable_graph.errors.tree import bounded
+
+_STORE: Final = "memory across threads is a database of your own: hand it to nodes as `context`"
+_EVENTS: Final = "read the typed events of `graph.stream()`"
+_ASYNC: Final = "the library is async only"
+_SAVERS: Final = "a saver of your own fulfils the protocol `Checkpointer`"
+_AT_THE_CALL: Final = "say it at the call of `ainvoke` or `astream`"
+_DESCRIBED: Final = "`graph.topology` is the graph as it was checked"
+_SCHEMAS: Final = (
+    "the schemas are the classes that the graph was given, which pydantic or msgspec turn into JSON schemas"
+)
+_RUNNABLE: Final = "a graph is no `Runnable`: wrap `ainvoke` in a function"
+_VALUE: Final = "a drawing is a value: draw the graph that you mean"
+
+
+def _table(*rows: tuple[str, str]) -> dict[str, str]:
+    return {name: replacement for names, replacement in rows for name in names.split()}
+
+
+MODULE: Final = _table(
+    ("InMemorySaver", "use `MemorySaver`"),
+    ("AsyncSqliteSaver SqliteSaver", "use `durable_graph_sqlite.SqliteSaver(path)`"),
+    ("AsyncPostgresSaver PostgresSaver", "use `durable_graph_postgres.PostgresSaver(dsn)`"),
+    ("PersistentDict", "use `durable_graph_sqlite.SqliteSaver(path)`"),
+    ("SqliteCache", "use `durable_graph_sqlite.SqliteCache(path)`"),
+    ("BaseCache RedisCache", "a cache of your own fulfils the protocol `Cache`"),
+    ("BaseCheckpointSaver", _SAVERS),
+    ("Checkpoint CheckpointMetadata CheckpointTuple", "the records that are stored are in `durable_graph.records`"),
+    ("MessageGraph", "use `StateGraph(MessagesState)`"),
+    ("CompiledStateGraph Pregel", "use `CompiledGraph`"),
+    ("NodeBuilder", "describe the graph with `StateGraph` or `@entrypoint`"),
+    (
+        "AnyUIMessage UIMessage RemoveUIMessage push_ui_message delete_ui_message ui_message_reducer",
+        "use a key with a reducer, and `get_stream_writer()`",
+    ),
+    ("TracePolicy omit_payload", "there is no tracer whose input could be left out"),
+    ("PregelTask", "use `SnapshotTask`"),
+    ("All", 'write `"*"`'),
+    ("ensure_valid_checkpointer", "`compile` checks its checkpointer"),
+    (
+        """StreamPart ValuesStreamPart UpdatesStreamPart MessagesStreamPart CustomStreamPart
+        CheckpointStreamPart TasksStreamPart DebugStreamPart TaskPayload TaskResultPayload CheckpointTask
+        CheckpointPayload DebugPayload""",
+        f'`version="v2"` yields the same dicts; for types {_EVENTS}',
+    ),
+    ("ServerInfo BaseUser", "pass what nodes need as `context`"),
+    ("get_store", _STORE),
+    ("NodeInterrupt", "call `interrupt()`"),
+    (
+        "is_invalid_resume",
+        "catch `UnknownInterruptError`, `AmbiguousResumeError` and `InterruptAnsweredError`",
+    ),
+    ("EmptyInputError", "catch `InvalidInputError`, or `NothingToResumeError` for None"),
+    ("EmptyChannelError", "catch `MissingStateKeyError`"),
+    ("TaskNotFound", "catch `UnknownTaskError`"),
+    ("ErrorCode", "the classes of errors tell them apart"),
+    ("BinaryOperatorAggregate BaseChannel", "annotate the key: `Annotated[<type>, <reducer>]`"),
+    ("DeltaChannel", "reducers such as `operator.add` on a list are stored as deltas by themselves"),
+    (
+        "NamedBarrierValue NamedBarrierValueAfterFinish LastValueAfterFinish",
+        "use `add_edge([...], target)` and `defer=True`",
+    ),
+    ("ManagedValueSpec ManagedValueMapping", "annotate a key with `IsLastStep` or `RemainingSteps`"),
+    (
+        "SerializerProtocol JsonPlusSerializer EncryptedSerializer CipherProtocol",
+        "values are encoded by their declared types; encrypt the disk or the values",
+    ),
+    (
+        """BaseStore InMemoryStore SqliteStore AsyncSqliteStore PostgresStore AsyncPostgresStore Item
+        SearchItem Op GetOp PutOp SearchOp ListNamespacesOp MatchCondition NamespaceMatchType NamespacePath
+        IndexConfig TTLConfig Embeddings ensure_embeddings""",
+        _STORE,
+    ),
+    ("RemoteGraph RemoteException", "it calls LangGraph's server; nothing here does"),
+    (
+        """create_react_agent ToolNode ToolRuntime ToolCallTransformer ValidationNode InjectedState
+        InjectedStore tools_condition HumanInterrupt HumanInterruptConfig HumanResponse ActionRequest""",
+        "write an agent as two nodes, one that calls the model and one that calls the tools, and a router",
+    ),
+    (
+        """AsyncGraphRunStream GraphRunStream AsyncSubgraphRunStream SubgraphRunStream StreamChannel
+        StreamTransformer ProtocolEvent LifecyclePayload SubgraphStatus CheckpointsTransformer
+        CustomTransformer DebugTransformer LifecycleTransformer SubgraphTransformer TasksTransformer
+        UpdatesTransformer""",
+        _EVENTS,
+    ),
+    (
+        "GraphCallbackHandler GraphInterruptEvent GraphResumeEvent GraphLifecycleEvent GraphLifecycleStatus",
+        f"{_EVENTS}: `RunInterrupted`, `RunResumed`",
+    ),
+    ("TAG_HIDDEN", "nothing is hidden"),
+    ("TAG_NOSTREAM", "a node pushes what it wants seen with `push_message()`"),
+    ("CONF CONFIG_KEY_CHECKPOINTER TASKS", "a config has no reserved keys: use the parameter `runtime` of the node"),
+    ("StateT StateT_co StateT_contra ContextT InputT OutputT", "use type variables of your own"),
+    ("LangGraphDeprecationWarning", "nothing is deprecated"),
+    ("__version__", 'use `importlib.metadata.version("durable-graph")`'),
+)
+"""What `from durable_graph import <name>` says instead."""
+
+GRAPH: Final = _table(
+    ("invoke", f"{_ASYNC}: `await graph.ainvoke(...)`, or `asyncio.run(graph.ainvoke(...))`"),
+    ("stream_events astream_events astream_log atransform transform", _EVENTS),
+    ("get_state", f"{_ASYNC}: `await graph.aget_state(...)`"),
+    ("get_state_history", f"{_ASYNC}: `async for snapshot in graph.aget_state_history(...)`"),
+    ("update_state", f"{_ASYNC}: `await graph.aupdate_state(...)`"),
+    ("bulk_update_state", f"{_ASYNC}: `await graph.abulk_update_state(...)`"),
+    ("get_subgraphs", f"{_ASYNC}: `async for name, subgraph in graph.aget_subgraphs(...)`"),
+    ("clear_cache", f"{_ASYNC}: `await graph.aclear_cache(...)`"),
+    (
+        "abatch abatch_as_completed batch batch_as_completed map",
+        "start an `ainvoke` for each input in an `asyncio.TaskGroup`, a thread for each",
+    ),
+    ("copy", "use `with_config`, or compile again"),
+    ("config", "use `with_config`, or give the config to the call"),
+    ("cache store cache_policy retry_policy context_schema", "give it to `compile`, `add_node` or `StateGraph`"),
+    ("stream_mode stream_eager stream_channels stream_channels_list stream_channels_asis debug", _AT_THE_CALL),
+    (
+        """nodes channels input_channels output_channels trigger_to_nodes node_error_handler_map
+        interrupt_before_nodes interrupt_after_nodes builder""",
+        _DESCRIBED,
+    ),
+    ("validate attach_node attach_edge attach_branch", "`compile` checks a graph, which does not change afterwards"),
+    (
+        """InputType OutputType get_input_schema get_output_schema get_input_jsonschema get_output_jsonschema
+        get_context_jsonschema get_config_jsonschema config_schema config_specs input_schema output_schema""",
+        _SCHEMAS,
+    ),
+    ("get_name", "use `graph.name`"),
+    ("draw_ascii print_ascii draw_mermaid draw_mermaid_png draw_png", "draw `graph.get_graph()`, as in `str(...)`"),
+    (
+        "get_prompts as_tool assign bind pick pipe with_fallbacks with_listeners with_alisteners with_retry with_types",
+        _RUNNABLE,
+    ),
+)
+"""What an attribute of a compiled graph says instead."""
+
+DRAWING: Final = _table(
+    ("draw_ascii print_ascii", "use `str(drawing)`"),
+    (
+        "draw_mermaid_png draw_png",
+        "nothing is sent anywhere: give `draw_mermaid()` or `draw_dot()` to a renderer, or show it in a notebook",
+    ),
+    (
+        "add_node add_edge remove_node extend reid next_id first_node last_node trim_first_node trim_last_node",
+        _VALUE,
+    ),
+)
+"""What an attribute of a drawing says instead."""
+
+RUNTIME: Final = _table(
+    ("store", _STORE),
+    ("server_info", "pass what nodes need as `context`"),
+    ("merge override patch_execution_info", "use `dataclasses.replace`"),
+    ("drain_reason", "use `runtime.control.drain_reason`"),
+)
+"""What an attribute of a node's runtime says instead."""
+
+OPTIONS: Final = _table(
+    ("config_schema", "use context_schema="),
+    ("input", "use input_schema="),
+    ("output", "use output_schema="),
+    ("retry", "use retry_policy="),
+    ("store", _STORE),
+    ("checkpoint_during", 'use durability="async" or durability="exit"'),
+    ("callbacks print_mode transformers", _EVENTS),
+    ("trace_policy", "there is no tracer whose input could be left out"),
+    ("stream_eager", "events are told as soon as they are durable"),
+    ("serde", "values are encoded by their declared types"),
+)
+"""What a keyword argument that a call does not have says instead."""
+
+
+def module_attribute(name: str) -> Never:
+    """The `__getattr__` of the package: an `ImportError` where the name is imported, else an `AttributeError`.
+
+    Python drops the message of an `AttributeError` that an import meets, and `hasattr` stands no other error.
+    """
+    text = _text("module 'durable_graph'", name, MODULE)
+    caller = sys._getframe(1)  # there is no other way to see who asks
+    if name in MODULE and caller.f_code.co_code[caller.f_lasti] == opmap["IMPORT_FROM"]:
+        raise ImportError(text, name="durable_graph")
+    raise AttributeError(text, name=name)
+
+
+def missing_attribute(owner: object, name: str, table: Mapping[str, str]) -> Never:
+    """Raise the `AttributeError` for an attribute that `owner` does not have."""
+    raise AttributeError(_text(f"{type(owner).__name__!r} object", name, table), name=name, obj=owner)
+
+
+def _text(owner: str, name: str, table: Mapping[str, str]) -> str:
+    if name in table:
+        return f"{owner} has no attribute {name!r}, which is LangGraph's; {table[name]}"
+    return bounded(f"{owner} has no attribute {name!r}")
