@@ -1,14 +1,16 @@
 """From a DSN or a pool to tables of ours: they are created, migrated, or refused and left as they are."""
 
+import asyncio
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
 import asyncpg
 
-from durable_graph.errors import StoreFormatError, StoreReadOnlyError
+from durable_graph.errors import InvalidOptionError, StoreFormatError, StoreReadOnlyError
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.failures import is_of_address, translated
+from durable_graph_postgres.links import Links
 from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, quoted, statements_for
 
@@ -34,8 +36,11 @@ async def open_database(given: Any, schema: str, patience: Patience, *, pool_siz
     `StoreUnavailableError`.
     """
     if not isinstance(given, str):
+        _check_loop(given)
         await patience.until_there(lambda: _prepare(given, schema, patience))
-        return Database(given, statements_for(schema), patience, owns_pool=False)
+        return Database(given, statements_for(schema), patience, None)
+
+    links = Links()
 
     async def connect() -> Any:
         # No floor: the pool would watch over one by itself, and log a traceback each time that it met no server.
@@ -43,6 +48,7 @@ async def open_database(given: Any, schema: str, patience: Patience, *, pool_siz
             given,
             min_size=0,
             max_size=pool_size,
+            connect=links.connect,
             reset=_reset,
             statement_cache_size=100 if prepares else 0,
             # The statements are short, however long the planner thinks that they are. A pooler knows no such settings.
@@ -63,7 +69,17 @@ async def open_database(given: Any, schema: str, patience: Patience, *, pool_siz
         return pool
 
     pool = await patience.until_there(connect)
-    return Database(pool, statements_for(schema), patience, owns_pool=True)
+    return Database(pool, statements_for(schema), patience, links)
+
+
+def _check_loop(pool: Any) -> None:
+    """Raise `InvalidOptionError` for a pool of another event loop: its connections work in that one only."""
+    # The driver has no public name for it, and says "attached to a different loop" in the middle of a call.
+    if getattr(pool, "_loop", None) not in (None, asyncio.get_running_loop()):
+        allowed = (
+            "a pool of the running event loop: make the pool and the saver in the loop that uses them, or give a DSN"
+        )
+        raise InvalidOptionError("database", "a pool of another event loop", allowed=allowed)
 
 
 async def _reset(connection: Any) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -42,9 +42,11 @@ T = TypeVar("T")
 
 
 class _Opened(NamedTuple):
+    loop: asyncio.AbstractEventLoop
     database: Database
     writes: GroupCommit
     knowledge: Knowledge
+    reading: set[asyncio.Task[Any]]
 
 
 class PostgresSaver:
@@ -79,11 +81,13 @@ class PostgresSaver:
 
         async def opened() -> _Opened:
             found = await open_database(database, schema, waiting, pool_size=pool_size, prepares=prepared_statements)
+            await found.wait_for_end_of(self._former_sessions)
             knowledge = Knowledge()
-            return _Opened(found, GroupCommit(found, knowledge), knowledge)
+            return _Opened(asyncio.get_running_loop(), found, GroupCommit(found, knowledge), knowledge, set())
 
         self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, self._close)
-        self._reading: set[asyncio.Task[Any]] = set()
+        # The server's ids of the sessions that were open in an event loop when that was closed.
+        self._former_sessions: set[int] = set()
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -185,7 +189,7 @@ class PostgresSaver:
         await self._opening.aclose()
 
     async def __aenter__(self) -> Self:
-        await self._opening.get()
+        await self._opening.enter()
         return self
 
     async def __aexit__(
@@ -195,13 +199,11 @@ class PostgresSaver:
 
     async def _read(self, function: Callable[[Session], Awaitable[T]], *, statements: int = 1) -> T:
         opened = await self._opening.get()
-        return await self._to_its_end(opened.database.read(function, statements=statements))
-
-    async def _to_its_end(self, call: Coroutine[Any, Any, T]) -> T:
-        """What the call returns. It ends even if its caller is cancelled: a connection is given back as it was lent."""
-        task = asyncio.get_running_loop().create_task(call, context=Context())
-        self._reading.add(task)
-        task.add_done_callback(self._reading.discard)
+        # It ends even if its caller is cancelled: a connection is given back as it was lent.
+        reading = opened.database.read(function, statements=statements)
+        task = opened.loop.create_task(reading, context=Context())
+        opened.reading.add(task)
+        task.add_done_callback(opened.reading.discard)
         return await asyncio.shield(task)
 
     async def _write(self, thread: str, wanted: Any) -> Any:
@@ -209,8 +211,11 @@ class PostgresSaver:
         return await opened.writes.run(thread, wanted)
 
     async def _close(self, opened: _Opened) -> None:
+        if opened.loop is not asyncio.get_running_loop():
+            self._former_sessions |= opened.database.cut_off()
+            return
         # No more of them begin: it counts as closed.
-        while self._reading:
-            await asyncio.wait(self._reading)
+        while opened.reading:
+            await asyncio.wait(opened.reading)
         await opened.writes.settle()
         await opened.database.close()

@@ -139,7 +139,7 @@ class SqliteSaver:
         await self._file.aclose()
 
     async def __aenter__(self) -> Self:
-        await self._opened()
+        await self._file.enter()
         return self
 
     async def __aexit__(

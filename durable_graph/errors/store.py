@@ -95,7 +95,7 @@ class CheckpointerClosedError(CheckpointerMisuseError):
 
     def __init__(self, saver: str) -> None:
         self.saver = saver
-        super().__init__(f"{saver} was closed; open a new one, or keep the call inside its `async with`")
+        super().__init__(f"{saver} was closed; keep the call inside its `async with`, which may be entered again")
 
 
 class CheckpointerForkedError(CheckpointerMisuseError):
@@ -109,8 +109,11 @@ class CheckpointerForkedError(CheckpointerMisuseError):
 
 
 class CheckpointerLoopError(CheckpointerMisuseError):
-    """The checkpointer belongs to another event loop."""
+    """The checkpointer belongs to another event loop, which is not closed."""
 
     def __init__(self, saver: str) -> None:
         self.saver = saver
-        super().__init__(f"{saver} is in use by another event loop; open one per loop")
+        super().__init__(
+            f"{saver} is in use by another event loop, which is not closed; await the call in that loop, close that "
+            f"loop first, or open a saver of its own for each loop"
+        )

@@ -186,6 +186,24 @@ async def test_a_pool_that_was_given_stays_open(postgres: str) -> None:
             assert (await loaded(again, "thread")).thread.version == 3
 
 
+async def test_a_pool_of_another_event_loop_is_refused_and_a_new_one_is_the_remedy(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema:
+
+        async def use(given: list[Any]) -> None:
+            async with asyncpg.create_pool(postgres, min_size=0) as pool:
+                given.append(PostgresSaver(pool, schema=schema))
+                await some_thread(given[-1], f"t {len(given)}")
+
+        def loop_after_loop() -> None:
+            given: list[Any] = []
+            asyncio.run(use(given))
+            with pytest.raises(InvalidOptionError, match="make the pool and the saver in the loop that uses them"):
+                asyncio.run(given[0].load("t 1"))
+            asyncio.run(use(given))
+
+        await asyncio.to_thread(loop_after_loop)
+
+
 async def test_a_pool_that_has_no_connection_left_is_waited_for(postgres: str) -> None:
     async with (
         schema_of_its_own(postgres) as schema,
