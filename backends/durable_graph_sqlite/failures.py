@@ -1,5 +1,6 @@
-"""What SQLite's errors mean for a caller."""
+"""What errors of SQLite and of the file system mean for a caller."""
 
+import errno
 import sqlite3
 
 from durable_graph.errors import (
@@ -28,6 +29,9 @@ def is_busy(error: sqlite3.Error) -> bool:
 def translated(path: str, error: sqlite3.Error, thread: str | None = None) -> DurableGraphError:
     """The error that says whose move it is. `thread` is the one whose rows the call was about."""
     why = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # The index of the log could not grow, for which SQLite has no other word.
+        return StoreFullError(path, why)
     match code_of(error):
         case sqlite3.SQLITE_FULL:
             return StoreFullError(path, why)
@@ -39,3 +43,14 @@ def translated(path: str, error: sqlite3.Error, thread: str | None = None) -> Du
             return NotADatabaseError(path, why)
         case _:
             return StoreUnavailableError(path, why)
+
+
+def translated_os(path: str, error: OSError) -> StoreUnavailableError:
+    """The same for an error of the file system, met in creating the file."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return StoreFullError(path, str(error))
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return StoreReadOnlyError(path, f"its directory cannot be written ({error})")
+        case _:
+            return StoreUnavailableError(path, str(error))
