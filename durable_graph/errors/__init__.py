@@ -53,6 +53,7 @@ from durable_graph.errors.running import (
     UnmergeableUpdateError,
 )
 from durable_graph.errors.store import (
+    BackupError,
     CheckpointerClosedError,
     CheckpointerForkedError,
     CheckpointerLoopError,
@@ -60,8 +61,10 @@ from durable_graph.errors.store import (
     ExportFormatError,
     MissingDriverError,
     NotADatabaseError,
+    StoreConfigurationError,
     StoreFormatError,
     StoreFullError,
+    StoreLockedError,
     StoreReadOnlyError,
     StoreUnavailableError,
     UnknownBackendError,
@@ -96,6 +99,7 @@ from durable_graph.errors.values import (
 __all__ = [
     "AmbiguousResumeError",
     "AmbiguousUpdateError",
+    "BackupError",
     "ChannelChangedError",
     "CheckpointConflictError",
     "CheckpointerClosedError",
@@ -140,8 +144,10 @@ __all__ = [
     "StaleResultError",
     "StateMutatedError",
     "StepTimeoutError",
+    "StoreConfigurationError",
     "StoreFormatError",
     "StoreFullError",
+    "StoreLockedError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
     "StreamMisuseError",
