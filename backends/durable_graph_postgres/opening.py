@@ -12,14 +12,11 @@ from durable_graph_postgres.database import Database
 from durable_graph_postgres.failures import is_of_address, translated
 from durable_graph_postgres.links import Links
 from durable_graph_postgres.patience import Patience
+from durable_graph_postgres.session import bound_on_silence
 from durable_graph_postgres.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, quoted, statements_for
 
 # Tables that are migrated may be large, and whoever comes meanwhile waits for it.
 _LONG = 86_400.0
-
-# A process that is suspended in the middle of a transaction keeps its thread from everybody else. Then that is undone,
-# and made again if the process ever goes on.
-_LONGEST_SILENCE = "30s"
 
 # Of the tables, as they are under the lock: functions such as `to_regclass` may go by what the session saw before it.
 _HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
@@ -52,9 +49,7 @@ async def open_database(given: Any, schema: str, patience: Patience, *, pool_siz
             reset=_reset,
             statement_cache_size=100 if prepares else 0,
             # The statements are short, however long the planner thinks that they are. A pooler knows no such settings.
-            server_settings=(
-                {"jit": "off", "idle_in_transaction_session_timeout": _LONGEST_SILENCE} if prepares else {}
-            ),
+            server_settings={"jit": "off"} if prepares else {},
             # To connect, and for each statement.
             timeout=patience.answer,
             command_timeout=patience.answer,
@@ -98,6 +93,7 @@ async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
         # Another process may have been faster: only what is seen under the lock counts. A stricter isolation, which may
         # be the database's default, would go on seeing what was there before it.
         async with connection.transaction(isolation="read_committed"):
+            await connection.execute(bound_on_silence(), timeout=patience.answer)
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(schema), timeout=_LONG)
             if await _is_current(connection, schema, store):
                 return
