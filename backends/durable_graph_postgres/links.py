@@ -1,6 +1,7 @@
 """The connections of a saver's own pool: how each is set up, and how it is cut off when its event loop is closed."""
 
 import socket
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -11,13 +12,19 @@ import asyncpg
 class Links:
     """Makes the connections of a pool, and knows those that are open."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: Iterable[tuple[int, int, int]]) -> None:
+        """`sockets` are options of the sockets: level, option and value."""
+        self._sockets = tuple(sockets)
         self._connections: WeakSet[Any] = WeakSet()
 
     async def connect(self, *given: Any, **options: Any) -> Any:
         """A connection, for a pool that asks for one."""
         connection = await asyncpg.connect(*given, **options)
         self._connections.add(connection)
+        opened = _socket_of(connection)
+        if opened.family != socket.AF_UNIX:
+            for level, option, value in self._sockets:
+                opened.setsockopt(level, option, value)
         return connection
 
     def cut_off(self) -> set[int]:

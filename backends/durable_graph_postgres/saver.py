@@ -35,6 +35,7 @@ from durable_graph_postgres.knowledge import Knowledge
 from durable_graph_postgres.moves import digest_of
 from durable_graph_postgres.names import check_names, check_namespace, check_schema, check_thread
 from durable_graph_postgres.opening import open_database
+from durable_graph_postgres.parameters import parameters_of
 from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.session import Session
 
@@ -69,18 +70,21 @@ class PostgresSaver:
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
         prepared_statements: bool = True,
     ) -> None:
-        """Raises `InvalidOptionError` for what is no DSN, an empty schema, or numbers below what makes sense."""
+        """Raises `InvalidOptionError` for what is no DSN, for parameters of it that cannot be honoured, for what is no
+        name of a schema, and for numbers below what makes sense.
+        """
         name = address_of(database) if isinstance(database, str) else "PostgreSQL"
+        given = parameters_of(database) if isinstance(database, str) else database
         check_schema(schema)
         if pool_size < 1:
             raise InvalidOptionError("pool_size", pool_size, allowed="a number from 1 on")
         if not patience >= 0:
             raise InvalidOptionError("patience", patience, allowed="seconds, from 0 on")
         self.max_value_bytes = max_value_bytes
-        waiting = Patience(name, patience)
+        waiting = Patience(name, patience, schema)
 
         async def opened() -> _Opened:
-            found = await open_database(database, schema, waiting, pool_size=pool_size, prepares=prepared_statements)
+            found = await open_database(given, waiting, pool_size=pool_size, prepares=prepared_statements)
             await found.wait_for_end_of(self._former_sessions)
             knowledge = Knowledge()
             return _Opened(asyncio.get_running_loop(), found, GroupCommit(found, knowledge), knowledge, set())

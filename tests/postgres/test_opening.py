@@ -15,6 +15,7 @@ from durable_graph.errors import (
     CheckpointerClosedError,
     CheckpointerLoopError,
     InvalidOptionError,
+    StoreConfigurationError,
     StoreFormatError,
     StoreReadOnlyError,
     StoreUnavailableError,
@@ -63,7 +64,7 @@ def chain_of(error: BaseException | None) -> list[BaseException]:
 async def test_what_waiting_does_not_mend_is_told_at_once(postgres: str, old: str, new: str, said: str) -> None:
     head, found, tail = postgres.rpartition(old)
     assert found
-    assert said in await refused(PostgresSaver(head + new.format(HIDDEN) + tail), StoreUnavailableError)
+    assert said in await refused(PostgresSaver(head + new.format(HIDDEN) + tail), StoreConfigurationError)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +169,9 @@ async def test_who_may_only_read_is_told_so(postgres: str) -> None:
             async with asyncpg.create_pool(postgres, min_size=0, user=role) as theirs:
                 reader = PostgresSaver(theirs, schema=schema)
                 found = await loaded(reader, "thread")
-                with pytest.raises(StoreReadOnlyError):
+                with pytest.raises(StoreReadOnlyError, match="GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES"):
                     await reader.commit(Writer(found.thread).unit(Step({"count": b"4"})))
-                with pytest.raises(StoreReadOnlyError):
+                with pytest.raises(StoreConfigurationError, match="GRANT CREATE ON DATABASE"):
                     await PostgresSaver(theirs, schema="not there").load("t")
         finally:
             await pool.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')

@@ -57,6 +57,17 @@ async def test_what_is_asked_of_a_silent_server_fails_in_time_and_works_afterwar
         assert state_of(await loaded(saver, "thread")) == writer.state()
 
 
+async def test_opening_with_a_pool_without_a_limit_gives_a_silent_server_up(server: Server) -> None:
+    async with asyncpg.create_pool(server.url, min_size=1, command_timeout=None) as pool:
+        server.freeze()
+        try:
+            async with asyncio.timeout(20):
+                with pytest.raises(StoreUnavailableError, match="it does not answer"):
+                    await PostgresSaver(pool, schema="of a silent server", patience=0.5).load("t")
+        finally:
+            server.thaw()
+
+
 async def test_a_silence_that_ends_in_time_is_no_failure(server: Server) -> None:
     async with PostgresSaver(server.url, schema="in time") as saver:
         writer = await some_thread(saver)
