@@ -40,7 +40,7 @@ class Server:
         self.port: int = free_port()
         self._data = folder / "data"
         self._settings = {**_SETTINGS, **(settings or {}), "port": str(self.port)}
-        self._programs = _programs(version, folder)
+        self.programs: Path = _programs(version, folder)
         self._process: subprocess.Popen[str] | None = None
         self._log: list[str] = []
         self._heard = threading.Condition()
@@ -66,7 +66,7 @@ class Server:
         """Return when it takes connections."""
         options = [text for name, value in self._settings.items() for text in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
-            [self._programs / "postgres", "-D", self._data, *options],
+            [self.programs / "postgres", "-D", self._data, *options],
             stderr=subprocess.PIPE,
             text=True,
             cwd=self._data,
@@ -142,7 +142,7 @@ class Server:
         ready.set()
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        command = [self._programs / program, *arguments]
+        command = [self.programs / program, *arguments]
         ran = subprocess.run(command, cwd=self._data, user=self._user, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
