@@ -1,5 +1,6 @@
 """Connections to the server, and what is run on them: one statement, a reading or a writing transaction."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -7,13 +8,16 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from durable_graph.errors import StoreUnavailableError
 from durable_graph_postgres.failures import FAILURES
+from durable_graph_postgres.links import Links
 from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.session import Connection, Session
 
 T = TypeVar("T")
 
 _RACES = 3
+_PAUSE = 0.01
 _LONGEST_IDLE = 60.0
 """In seconds. What lies between here and the server forgets connections that are silent, and does not tell."""
 
@@ -21,11 +25,13 @@ _LONGEST_IDLE = 60.0
 class Database:
     """Runs functions of a `Session` on connections of a pool. It waits for a server that is away."""
 
-    def __init__(self, pool: Any, sql: Mapping[str, str], patience: Patience, *, owns_pool: bool) -> None:
+    def __init__(self, pool: Any, sql: Mapping[str, str], patience: Patience, links: Links | None) -> None:
+        """`links` are the connections of a pool that is the saver's own."""
         self.patience: Patience = patience
         self._pool = pool
         self._sql = sql
-        self._owns_pool = owns_pool
+        self._links = links
+        self._owns_pool = owns_pool = links is not None
         # Borrowing one and giving it back takes a tenth of the time of a commit. Of a pool that others use, or that
         # has no other, none is kept.
         self._keeps_one = owns_pool and pool.get_max_size() > 1
@@ -94,6 +100,27 @@ class Database:
             # Of a server that does not answer its goodbye the pool cuts the connections off. Nothing was under way.
             with contextlib.suppress(*FAILURES):
                 await self._pool.close()
+
+    async def wait_for_end_of(self, sessions: set[int]) -> None:
+        """Wait until the server has ended these sessions, and forget them: what they were sent last may still be at
+        work. Raises `StoreUnavailableError` when the time is up.
+        """
+        deadline = time.monotonic() + self.patience.seconds
+        while sessions:
+            sessions &= await self._sessions_among(sorted(sessions))
+            if sessions and time.monotonic() > deadline:
+                why = f"its sessions {sorted(sessions)}, from before the event loop was closed, have not ended"
+                raise StoreUnavailableError(self.patience.store, why)
+            if sessions:
+                await asyncio.sleep(_PAUSE)
+
+    async def _sessions_among(self, known: list[int]) -> set[int]:
+        found = await self.read(lambda db: db.rows("find_sessions", known), statements=1)
+        return {pid for (pid,) in found}
+
+    def cut_off(self) -> set[int]:
+        """Cut off the connections of a loop that was closed. The ids of their sessions, which the server ends then."""
+        return set() if self._links is None else self._links.cut_off()
 
     def _session(self, connection: Connection) -> Session:
         return Session(connection, self._sql, self.patience.answer)

@@ -1,17 +1,17 @@
 """What PostgreSQL's errors mean for a caller."""
 
-import socket
-import ssl
-
 import asyncpg
 
 from durable_graph.errors import (
     CorruptCheckpointError,
     DurableGraphError,
+    StoreConfigurationError,
     StoreFullError,
     StoreReadOnlyError,
     StoreUnavailableError,
 )
+from durable_graph_postgres.configuration import remedy_of
+from durable_graph_postgres.statements import quoted
 
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What the driver raises. `InterfaceError` is what it says of a connection that has gone."""
@@ -32,7 +32,6 @@ _TIMEOUTS = ("25P03", "25P04")
 _LASTING = (
     asyncpg.DiskFullError,
     asyncpg.ConfigurationLimitExceededError,
-    asyncpg.exceptions.ClientConfigurationError,
 )
 
 
@@ -40,36 +39,43 @@ def is_passing(error: BaseException) -> bool:
     """Whether the same call may succeed by and by: a server that restarts, fails over or has no connection left."""
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _TIMEOUTS:
         return True
-    # A pool that somebody else has closed, or never opened.
-    is_of_pool = isinstance(error, asyncpg.InterfaceError) and str(error).startswith("pool is ")
-    return isinstance(error, _PASSING) and not isinstance(error, _LASTING) and not is_of_pool
+    return isinstance(error, _PASSING) and not isinstance(error, _LASTING) and remedy_of(error) is None
 
 
-def is_of_address(error: BaseException) -> bool:
-    """Whether a first connection fails because the DSN is wrong, as far as one can tell.
-
-    Of a server that has been there before it is a failure that passes: a cluster forgets the names of what restarts.
-    """
-    match error:
-        case socket.gaierror():
-            return error.errno == socket.EAI_NONAME
-        case ssl.SSLCertVerificationError():
-            return True
-        case _:
-            return isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error)
-
-
-def translated(store: str, error: BaseException, thread: str | None = None) -> DurableGraphError:
+def translated(store: str, error: BaseException, thread: str | None = None, *, schema: str) -> DurableGraphError:
     """The error that says whose move it is. `thread` is the one whose rows the call was about."""
-    # What a driver gives up waiting for is an error without a text.
-    said = str(error) or ("it does not answer" if isinstance(error, TimeoutError) else type(error).__doc__)
-    why = f"{said} ({type(error).__name__})"
+    why = _said(error)
+    remedy = remedy_of(error)
+    if remedy is not None:
+        return StoreConfigurationError(store, why, remedy=remedy)
     match error:
         case asyncpg.DiskFullError():
             return StoreFullError(store, why)
-        case asyncpg.ReadOnlySQLTransactionError() | asyncpg.InsufficientPrivilegeError():
+        case asyncpg.ReadOnlySQLTransactionError():
             return StoreReadOnlyError(store, why)
+        case asyncpg.InsufficientPrivilegeError():
+            return StoreReadOnlyError(store, f"{why}; have its owner run: {grants_on(schema, 'the role of the DSN')}")
         case asyncpg.IntegrityConstraintViolationError() if thread is not None:
             return CorruptCheckpointError(thread, row=f"a row in {store}", why=why)
         case _:
             return StoreUnavailableError(store, why)
+
+
+def misconfigured(store: str, error: BaseException, remedy: str) -> StoreConfigurationError:
+    """The error for a mistake whose remedy is known."""
+    return StoreConfigurationError(store, _said(error), remedy=remedy)
+
+
+def grants_on(schema: str, role: str) -> str:
+    """What a role needs to use the tables of a schema."""
+    name = quoted(schema)
+    return (
+        f"GRANT USAGE ON SCHEMA {name} TO {role}; "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {role}"
+    )
+
+
+def _said(error: BaseException) -> str:
+    # What a driver gives up waiting for is an error without a text.
+    said = str(error) or ("it does not answer" if isinstance(error, TimeoutError) else type(error).__doc__)
+    return f"{said} ({type(error).__name__})"

@@ -1,23 +1,26 @@
 """From a DSN or a pool to tables of ours: they are created, migrated, or refused and left as they are."""
 
+import asyncio
 from collections.abc import Mapping
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 
-from durable_graph.errors import StoreFormatError, StoreReadOnlyError
+from durable_graph.errors import InvalidOptionError, StoreFormatError
+from durable_graph_postgres.admission import check_server, missing_privilege
+from durable_graph_postgres.configuration import remedy_of, remedy_of_address
 from durable_graph_postgres.database import Database
-from durable_graph_postgres.failures import is_of_address, translated
+from durable_graph_postgres.failures import misconfigured
+from durable_graph_postgres.links import Links
+from durable_graph_postgres.parameters import Parameters
 from durable_graph_postgres.patience import Patience
+from durable_graph_postgres.session import bound_on_silence
 from durable_graph_postgres.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, quoted, statements_for
 
 # Tables that are migrated may be large, and whoever comes meanwhile waits for it.
 _LONG = 86_400.0
-
-# A process that is suspended in the middle of a transaction keeps its thread from everybody else. Then that is undone,
-# and made again if the process ever goes on.
-_LONGEST_SILENCE = "30s"
 
 # Of the tables, as they are under the lock: functions such as `to_regclass` may go by what the session saw before it.
 _HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
@@ -27,43 +30,79 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n 
 """
 
 
-async def open_database(given: Any, schema: str, patience: Patience, *, pool_size: int, prepares: bool) -> Database:
-    """Connections, and the tables at the current format. `given` is a DSN, or a pool that stays its owner's.
+async def open_database(
+    given: "Parameters | asyncpg.Pool[asyncpg.Record]", patience: Patience, *, pool_size: int, prepares: bool
+) -> Database:
+    """Connections, and the tables at the current format. `given` is what a DSN says, or a pool that stays its owner's.
 
-    Raises `StoreFormatError` for tables of another version, `StoreReadOnlyError` for a replica, and
-    `StoreUnavailableError`.
+    Raises `StoreFormatError` for tables of another version, `StoreReadOnlyError` for a replica,
+    `StoreConfigurationError`, and `StoreUnavailableError`.
     """
-    if not isinstance(given, str):
-        await patience.until_there(lambda: _prepare(given, schema, patience))
-        return Database(given, statements_for(schema), patience, owns_pool=False)
+    sql = statements_for(patience.schema)
+    if not isinstance(given, Parameters):
+        _check_loop(given)
+        await patience.until_there(lambda: _prepare_if_allowed(given, patience))
+        return Database(given, sql, patience, None)
+
+    await asyncio.to_thread(_check_files, given, patience.store)
+    links = Links(given.sockets)
 
     async def connect() -> Any:
         # No floor: the pool would watch over one by itself, and log a traceback each time that it met no server.
         pool = await asyncpg.create_pool(
-            given,
+            given.dsn,
             min_size=0,
             max_size=pool_size,
+            connect=links.connect,
             reset=_reset,
             statement_cache_size=100 if prepares else 0,
             # The statements are short, however long the planner thinks that they are. A pooler knows no such settings.
-            server_settings=(
-                {"jit": "off", "idle_in_transaction_session_timeout": _LONGEST_SILENCE} if prepares else {}
-            ),
+            server_settings={"jit": "off"} if prepares and "jit" not in given.settings else {},
             # To connect, and for each statement.
-            timeout=patience.answer,
+            timeout=min(patience.answer, given.connect_timeout or patience.answer),
             command_timeout=patience.answer,
+            **given.driver,
         )
         try:
-            await _prepare(pool, schema, patience)
+            await _prepare_if_allowed(pool, patience)
         except BaseException as error:
             pool.terminate()
-            if is_of_address(error):
-                raise translated(patience.store, error) from error
+            if (remedy := remedy_of_address(error)) is not None:
+                raise misconfigured(patience.store, error, remedy) from error
             raise
         return pool
 
     pool = await patience.until_there(connect)
-    return Database(pool, statements_for(schema), patience, owns_pool=True)
+    return Database(pool, sql, patience, links)
+
+
+def _check_files(given: Parameters, store: str) -> None:
+    """Raise `StoreConfigurationError` for a file that the DSN names and that cannot be read. Blocks."""
+    for name, path in given.files.items():
+        try:
+            Path(path).expanduser().open("rb").close()
+        except OSError as error:
+            raise misconfigured(store, error, f"correct {name} in the DSN") from error
+
+
+async def _prepare_if_allowed(pool: Any, patience: Patience) -> None:
+    try:
+        await _prepare(pool, patience.schema, patience)
+    except asyncpg.InsufficientPrivilegeError as error:
+        if remedy_of(error) is not None:
+            raise
+        async with pool.acquire(timeout=patience.answer) as connection:
+            raise await missing_privilege(connection, patience.store, patience.schema, str(error)) from error
+
+
+def _check_loop(pool: Any) -> None:
+    """Raise `InvalidOptionError` for a pool of another event loop: its connections work in that one only."""
+    # The driver has no public name for it, and says "attached to a different loop" in the middle of a call.
+    if getattr(pool, "_loop", None) not in (None, asyncio.get_running_loop()):
+        allowed = (
+            "a pool of the running event loop: make the pool and the saver in the loop that uses them, or give a DSN"
+        )
+        raise InvalidOptionError("database", "a pool of another event loop", allowed=allowed)
 
 
 async def _reset(connection: Any) -> None:
@@ -75,13 +114,13 @@ async def _reset(connection: Any) -> None:
 async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
     store = patience.store
     async with pool.acquire(timeout=patience.answer) as connection:
-        if await connection.fetchval("SELECT pg_is_in_recovery()"):
-            raise StoreReadOnlyError(store, "it is a read replica; give the DSN of the primary")
+        await check_server(connection, store, patience.answer)
         if await _is_current(connection, schema, store):
             return
         # Another process may have been faster: only what is seen under the lock counts. A stricter isolation, which may
         # be the database's default, would go on seeing what was there before it.
         async with connection.transaction(isolation="read_committed"):
+            await connection.execute(bound_on_silence(), timeout=patience.answer)
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(schema), timeout=_LONG)
             if await _is_current(connection, schema, store):
                 return

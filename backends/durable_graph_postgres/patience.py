@@ -16,12 +16,11 @@ _SHORTEST_WAIT_FOR_AN_ANSWER = 2.0
 
 
 class Patience:
-    """For how many seconds a call is tried again while the server is away. `store` is what errors call it."""
+    """For how many seconds a call is tried again while the server is away. Errors name `store` and `schema`."""
 
-    __slots__ = ("answer", "seconds", "store")
-
-    def __init__(self, store: str, seconds: float) -> None:
+    def __init__(self, store: str, seconds: float, schema: str) -> None:
         self.store: str = store
+        self.schema: str = schema
         self.seconds: float = seconds
         # A server that hangs, or a network that drops what it is given, is never heard of again: a connection on which
         # nothing is heard for so long is given up. A server under load may need a moment all the same.
@@ -30,7 +29,8 @@ class Patience:
     async def until_there(self, attempt: Callable[[], Awaitable[T]], thread: str | None = None) -> T:
         """What the attempt returns once the server is there. It has to be one that may be made again.
 
-        Raises `StoreUnavailableError` when the time is up, and at once what waiting does not mend. `thread` is the one
+        Raises `StoreUnavailableError` when the time is up, and at once, such as `StoreConfigurationError`, what waiting
+        does not mend. `thread` is the one
         whose rows the attempt is about.
         """
         deadline = time.monotonic() + self.seconds
@@ -41,7 +41,7 @@ class Patience:
             except FAILURES as error:
                 left = deadline - time.monotonic()
                 if not is_passing(error) or left <= 0:
-                    raise translated(self.store, error, thread) from error
+                    raise translated(self.store, error, thread, schema=self.schema) from error
             # Jittered, so that processes that all lost their server do not all come back at once.
             jittered = pause * random.uniform(0.5, 1)  # noqa: S311 - spreads the waiting, keeps no secret
             await asyncio.sleep(min(jittered, left))

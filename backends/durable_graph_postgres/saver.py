@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -35,6 +35,7 @@ from durable_graph_postgres.knowledge import Knowledge
 from durable_graph_postgres.moves import digest_of
 from durable_graph_postgres.names import check_names, check_namespace, check_schema, check_thread
 from durable_graph_postgres.opening import open_database
+from durable_graph_postgres.parameters import parameters_of
 from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.session import Session
 
@@ -42,9 +43,11 @@ T = TypeVar("T")
 
 
 class _Opened(NamedTuple):
+    loop: asyncio.AbstractEventLoop
     database: Database
     writes: GroupCommit
     knowledge: Knowledge
+    reading: set[asyncio.Task[Any]]
 
 
 class PostgresSaver:
@@ -67,23 +70,28 @@ class PostgresSaver:
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
         prepared_statements: bool = True,
     ) -> None:
-        """Raises `InvalidOptionError` for what is no DSN, an empty schema, or numbers below what makes sense."""
+        """Raises `InvalidOptionError` for what is no DSN, for parameters of it that cannot be honoured, for what is no
+        name of a schema, and for numbers below what makes sense.
+        """
         name = address_of(database) if isinstance(database, str) else "PostgreSQL"
+        given = parameters_of(database) if isinstance(database, str) else database
         check_schema(schema)
         if pool_size < 1:
             raise InvalidOptionError("pool_size", pool_size, allowed="a number from 1 on")
         if not patience >= 0:
             raise InvalidOptionError("patience", patience, allowed="seconds, from 0 on")
         self.max_value_bytes = max_value_bytes
-        waiting = Patience(name, patience)
+        waiting = Patience(name, patience, schema)
 
         async def opened() -> _Opened:
-            found = await open_database(database, schema, waiting, pool_size=pool_size, prepares=prepared_statements)
+            found = await open_database(given, waiting, pool_size=pool_size, prepares=prepared_statements)
+            await found.wait_for_end_of(self._former_sessions)
             knowledge = Knowledge()
-            return _Opened(found, GroupCommit(found, knowledge), knowledge)
+            return _Opened(asyncio.get_running_loop(), found, GroupCommit(found, knowledge), knowledge, set())
 
         self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, self._close)
-        self._reading: set[asyncio.Task[Any]] = set()
+        # The server's ids of the sessions that were open in an event loop when that was closed.
+        self._former_sessions: set[int] = set()
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -185,7 +193,7 @@ class PostgresSaver:
         await self._opening.aclose()
 
     async def __aenter__(self) -> Self:
-        await self._opening.get()
+        await self._opening.enter()
         return self
 
     async def __aexit__(
@@ -195,13 +203,11 @@ class PostgresSaver:
 
     async def _read(self, function: Callable[[Session], Awaitable[T]], *, statements: int = 1) -> T:
         opened = await self._opening.get()
-        return await self._to_its_end(opened.database.read(function, statements=statements))
-
-    async def _to_its_end(self, call: Coroutine[Any, Any, T]) -> T:
-        """What the call returns. It ends even if its caller is cancelled: a connection is given back as it was lent."""
-        task = asyncio.get_running_loop().create_task(call, context=Context())
-        self._reading.add(task)
-        task.add_done_callback(self._reading.discard)
+        # It ends even if its caller is cancelled: a connection is given back as it was lent.
+        reading = opened.database.read(function, statements=statements)
+        task = opened.loop.create_task(reading, context=Context())
+        opened.reading.add(task)
+        task.add_done_callback(opened.reading.discard)
         return await asyncio.shield(task)
 
     async def _write(self, thread: str, wanted: Any) -> Any:
@@ -209,8 +215,11 @@ class PostgresSaver:
         return await opened.writes.run(thread, wanted)
 
     async def _close(self, opened: _Opened) -> None:
+        if opened.loop is not asyncio.get_running_loop():
+            self._former_sessions |= opened.database.cut_off()
+            return
         # No more of them begin: it counts as closed.
-        while self._reading:
-            await asyncio.wait(self._reading)
+        while opened.reading:
+            await asyncio.wait(opened.reading)
         await opened.writes.settle()
         await opened.database.close()

@@ -10,8 +10,17 @@ import asyncpg
 from durable_graph.checkpointing.columns import Columns
 from durable_graph_postgres.failures import FAILURES
 
+LONGEST_SILENCE = "30s"
+"""A process that is suspended in the middle of a transaction keeps its thread from everybody else. After so long the
+server undoes the transaction, and the process makes it again if it ever goes on."""
+
 Connection = Any
 """An `asyncpg.Connection`, or one that a pool lent."""
+
+
+def bound_on_silence() -> str:
+    """The statement that has the server undo the transaction it is in when nothing is heard for long."""
+    return f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_SILENCE}'"
 
 
 class Session:
@@ -47,7 +56,8 @@ class Session:
     @asynccontextmanager
     async def transaction(self, begin: str) -> AsyncGenerator[None]:
         """What is run in the block is committed together, or not at all."""
-        await self.connection.execute(begin, timeout=self.answer)
+        # In one round trip. Not as a setting of the session: a pooler knows none, and a pool may be somebody else's.
+        await self.connection.execute(f"{begin}; {bound_on_silence()}", timeout=self.answer)
         try:
             yield
         except BaseException:

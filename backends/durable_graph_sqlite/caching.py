@@ -77,7 +77,7 @@ class SqliteCache:
         await self._file.aclose()
 
     async def __aenter__(self) -> Self:
-        await self._file.get()
+        await self._file.enter()
         return self
 
     async def __aexit__(

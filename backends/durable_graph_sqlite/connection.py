@@ -1,73 +1,58 @@
 """A connection on a file and the thread that it lives on. A call runs there from its first statement to its last."""
 
-import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import aiosqlite
+from typing import TypeVar
 
 from durable_graph.errors import DurableGraphError, StoreUnavailableError
 from durable_graph_sqlite.failures import translated
 from durable_graph_sqlite.opening import THREADS, FileKind, open_database
 from durable_graph_sqlite.patience import Patience, begin, begin_reading, committing
+from durable_graph_sqlite.worker import Worker
 
 T = TypeVar("T")
 
-_FETCH = 64
-
 
 class Connection:
-    """An open file. Not made directly: `await Connection.opened(path, patience)`."""
+    """An open file. Not made directly: `await Connection.opened(path, patience)`. Any event loop may use it."""
 
-    __slots__ = ("_db", "_driver", "_identity", "path", "patience")
+    __slots__ = ("_db", "_identity", "_worker", "path", "patience")
 
     def __init__(
-        self,
-        path: Path,
-        patience: Patience,
-        driver: aiosqlite.Connection,
-        db: sqlite3.Connection,
-        identity: tuple[int, int],
+        self, path: Path, patience: Patience, worker: Worker, db: sqlite3.Connection, identity: tuple[int, int]
     ) -> None:
         self.path: Path = path
         self.patience: Patience = patience
-        self._driver = driver
+        self._worker = worker
         self._db = db
         self._identity = identity
 
     @classmethod
     async def opened(cls, path: Path, patience: Patience, kind: FileKind = THREADS) -> "Connection":
         """Open the file on a thread of its own. Raises as `open_database` does."""
-        made: list[tuple[sqlite3.Connection, tuple[int, int]]] = []
+        made: list[sqlite3.Connection] = []
 
-        def connect() -> sqlite3.Connection:
-            db = open_database(path, patience, kind)
-            made.append((db, identity_of(path)))
-            return db
+        def connect() -> tuple[sqlite3.Connection, tuple[int, int]]:
+            made.append(open_database(path, patience, kind))
+            return made[0], identity_of(path)
 
-        driver = aiosqlite.Connection(connect, _FETCH)
-        # A program that forgot to close its saver must still be able to end.
-        worker: Any = getattr(driver, "_thread", driver)  # An older driver is a thread, a newer one has it.
-        worker.daemon = True
+        def close() -> None:
+            for each in made:
+                each.close()
+
+        worker = Worker(f"sqlite {path}")
         try:
-            await driver
+            db, identity = await worker.call(connect)
         except BaseException:
-            # The driver ends its thread then and does not wait for it; the loop might be closed under it.
-            while worker.is_alive():  # noqa: ASYNC110 - a thread that ends sets no event of ours
-                await asyncio.sleep(0)
+            # A caller that is cancelled, or whose loop was closed, does not wait for the file: the thread closes it.
+            worker.end(close)
             raise
-        return cls(path, patience, driver, *made[0])
+        return cls(path, patience, worker, db, identity)
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What the function returns, run on the connection's thread. Once begun it ends, whoever is cancelled.
-
-        The driver's public calls are one statement each, so a transaction made of them can be cancelled in the middle,
-        and then the connection stays inside it. `_execute` is what they are all made of: one function, run whole.
-        """
-        result: T = await self._driver._execute(function, self._db)  # type: ignore[no-untyped-call]
-        return result
+        """What the function returns, run on the connection's thread. Once begun it ends, whoever is cancelled."""
+        return await self._worker.call(lambda: function(self._db))
 
     async def read(self, function: Callable[[sqlite3.Connection], T], thread: str | None = None) -> T:
         """What the function returns, in a transaction of its own: it sees the file as of one moment."""
@@ -85,10 +70,13 @@ class Connection:
                 self.check_still_there()
                 return function(db)
 
-        try:
-            return await self.call(lambda db: self.patience.until_free(lambda: attempt(db)))
-        except sqlite3.Error as error:
-            raise self.failure(error, thread) from error
+        def run(db: sqlite3.Connection) -> T:
+            try:
+                return self.patience.until_free(lambda: attempt(db))
+            except sqlite3.Error as error:
+                raise self.failure(error, thread) from error
+
+        return await self.call(run)
 
     def check_still_there(self) -> None:
         """Raise `StoreUnavailableError` if the path no longer leads to the open file. Blocks.
@@ -102,12 +90,15 @@ class Connection:
             raise StoreUnavailableError(str(self.path), why)
 
     def failure(self, error: sqlite3.Error, thread: str | None = None) -> DurableGraphError:
-        """SQLite's error as ours."""
+        """SQLite's error as ours. Blocks."""
         return translated(str(self.path), error, thread)
 
     async def close(self) -> None:
-        """Close the file. The last one to do so moves what was written ahead into it; SQLite sees to that."""
-        await self._driver.close()
+        """Close the file, after all calls that were begun. The last one to do so moves the log into it; SQLite sees to
+        that. Calling it again does nothing, or goes on with a closing that was cancelled."""
+        if not self._worker.is_ended:
+            await self.call(lambda db: db.close())
+            self._worker.end(lambda: None)
 
 
 def identity_of(path: Path) -> tuple[int, int]:

@@ -1,5 +1,6 @@
-"""What SQLite's errors mean for a caller."""
+"""What errors of SQLite and of the file system mean for a caller."""
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,9 @@ def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str
         why = "it is damaged, and what SQLite says of it is no text"
         return NotADatabaseError(path, why) if thread is None else CorruptCheckpointError(thread, row=path, why=why)
     why = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # The index of the log could not grow, for which SQLite has no other word.
+        return StoreFullError(path, why)
     match code_of(error):
         case sqlite3.SQLITE_FULL:
             return StoreFullError(path, why)
@@ -58,3 +62,14 @@ def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str
             return NotADatabaseError(path, why)
         case _:
             return StoreUnavailableError(path, why)
+
+
+def translated_os(path: str, error: OSError) -> StoreUnavailableError:
+    """The same for an error of the file system, met in creating the file."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return StoreFullError(path, str(error))
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return StoreReadOnlyError(path, f"its directory cannot be written ({error})")
+        case _:
+            return StoreUnavailableError(path, str(error))

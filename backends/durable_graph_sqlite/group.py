@@ -46,8 +46,9 @@ class GroupCommit:
         return await asyncio.shield(answer)
 
     async def settle(self) -> None:
-        """Return when nothing is under way."""
-        while self._flushing is not None:
+        """Return when nothing is under way, nor will be. A closed event loop has taken its requests along; what it
+        began, the connection's thread ends."""
+        while self._flushing is not None and self._flushing.get_loop() is asyncio.get_running_loop():
             await asyncio.wait([self._flushing])
 
     async def _flush(self) -> None:
@@ -66,8 +67,11 @@ class GroupCommit:
 
     async def _outcomes(self, group: Sequence[Request]) -> Sequence[Any]:
         """What became of each request: its result, or the error that it alone met."""
+        return await self._connection.call(lambda db: self._on_thread(db, group))
+
+    def _on_thread(self, db: sqlite3.Connection, group: Sequence[Request]) -> Sequence[Any]:
         try:
-            return await self._connection.call(lambda db: self._together(db, group))
+            return self._together(db, group)
         except Exception as error:
             return [self._failure(error, request) for request in group]
 

@@ -15,8 +15,9 @@ from durable_graph.errors import (
     StoreReadOnlyError,
     StoreUnavailableError,
 )
-from durable_graph_sqlite.failures import code_of, translated
+from durable_graph_sqlite.failures import code_of, translated, translated_os
 from durable_graph_sqlite.patience import Patience, begin, committing
+from durable_graph_sqlite.private import create_private
 from durable_graph_sqlite.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, script
 
 APPLICATION_ID = 0x64754772
@@ -62,9 +63,14 @@ def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> s
     """
     try:
         _refuse_foreign(path, patience, kind)
+        create_private(path)
         return _connect(path, patience, kind)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _failure(path, error) from error
+    except FileNotFoundError as error:
+        raise StoreUnavailableError(str(path), _no_directory(path)) from error
+    except OSError as error:
+        raise translated_os(str(path), error) from error
 
 
 def _failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DurableGraphError:
@@ -73,11 +79,13 @@ def _failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DurableGr
         return NotADatabaseError(str(path), "it is a directory")
     if isinstance(error, UnicodeDecodeError) or code_of(error) != sqlite3.SQLITE_CANTOPEN:
         return translated(str(path), error)
-    if not path.parent.is_dir():
-        return StoreUnavailableError(str(path), f"there is no directory {path.parent}; create it first")
     if not os.access(path.parent, os.W_OK):
         return StoreReadOnlyError(str(path), f"its directory cannot be written ({error})")
     return translated(str(path), error)
+
+
+def _no_directory(path: Path) -> str:
+    return f"there is no directory {Path(os.path.realpath(path)).parent}; create it first"
 
 
 def _refuse_foreign(path: Path, patience: Patience, kind: FileKind) -> None:
@@ -89,7 +97,7 @@ def _refuse_foreign(path: Path, patience: Patience, kind: FileKind) -> None:
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as db:
-            patience.until_free(lambda: _format_of(path, db, kind))
+            patience.until_free(lambda: format_of(path, db, kind))
     except sqlite3.OperationalError as error:
         if code_of(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
@@ -103,7 +111,7 @@ def _refuse_foreign_after_crash(path: Path, kind: FileKind) -> None:
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, timeout=0)) as db:
-            _format_of(path, db, kind)
+            format_of(path, db, kind)
     except sqlite3.DatabaseError as error:
         # Its first page was never written: the crash was in its creation, and it is nobody's.
         if code_of(error) != sqlite3.SQLITE_NOTADB:
@@ -128,7 +136,7 @@ def _connect(path: Path, patience: Patience, kind: FileKind) -> sqlite3.Connecti
 def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str], kind: FileKind = THREADS) -> None:
     """Create the tables, or bring them to the current format. What is found to be current is not written to."""
     current = max(migrations, default=kind.first_format)
-    if not _is_empty(db) and _format_of(path, db, kind, current) == current:
+    if not _is_empty(db) and format_of(path, db, kind, current) == current:
         return
     # It cannot be chosen once there is a page, and an open transaction has one.
     db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
@@ -138,14 +146,14 @@ def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str], k
             statements = list(script(kind.schema))
             db.execute(f"PRAGMA application_id = {kind.application_id}")
         else:
-            found = _format_of(path, db, kind, current)
+            found = format_of(path, db, kind, current)
             statements = [each for step in range(found + 1, current + 1) for each in script(migrations[step])]
         for statement in statements:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {current}")
 
 
-def _format_of(path: Path, db: sqlite3.Connection, kind: FileKind, newest: int | None = None) -> int:
+def format_of(path: Path, db: sqlite3.Connection, kind: FileKind, newest: int | None = None) -> int:
     """The file's format. Raises `NotADatabaseError` for somebody else's, `StoreFormatError` for another format."""
     (owner,) = db.execute("PRAGMA application_id").fetchone()
     if owner != kind.application_id:

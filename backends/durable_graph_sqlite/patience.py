@@ -5,10 +5,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
-from durable_graph.errors import StoreUnavailableError
+from durable_graph.errors import StoreLockedError
 from durable_graph_sqlite.failures import is_busy
+from durable_graph_sqlite.holders import holder_of
 
 T = TypeVar("T")
 
@@ -28,7 +30,7 @@ class Patience:
     def until_free(self, attempt: Callable[[], T]) -> T:
         """What the attempt returns once nobody is in its way. It must leave nothing behind when it fails.
 
-        Raises `StoreUnavailableError` when the time is up.
+        Raises `StoreLockedError` when the time is up.
         """
         deadline = time.monotonic() + self._seconds
         pause = _FIRST_PAUSE
@@ -39,8 +41,10 @@ class Patience:
                 if not is_busy(error):
                     raise
                 if time.monotonic() + pause > deadline:
-                    why = f"another process has kept it locked for {self._seconds} seconds ({error})"
-                    raise StoreUnavailableError(self._path, why) from error
+                    holder = holder_of(Path(self._path))
+                    raise StoreLockedError(
+                        self._path, waited=self._seconds, holder=holder.pid, is_stopped=holder.is_stopped
+                    ) from error
             # Jittered, so that processes that wait for each other do not meet again.
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads the waiting, keeps no secret
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,6 +1,8 @@
 """`SqliteSaver`: threads in one file, for as many processes of one machine as like to share it."""
 
+import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,7 @@ from durable_graph.records import (
     WritesBatch,
 )
 from durable_graph_sqlite import reading, writing
+from durable_graph_sqlite.backup import back_up
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.group import GroupCommit
@@ -57,8 +60,9 @@ class SqliteSaver:
                 "path", str(path), allowed="the path of a file; MemorySaver() keeps threads in memory"
             )
         self.max_value_bytes = max_value_bytes
-        file, patience = Path(path), Patience(str(path), busy_timeout)
-        self._file = OpenedOnce(f"SqliteSaver({str(path)!r})", lambda: _open(file, patience), _close)
+        self._path, self._patience = Path(path), Patience(str(path), busy_timeout)
+        self._file = OpenedOnce(f"SqliteSaver({str(path)!r})", self._open, self._close)
+        self._backups: set[asyncio.Task[None]] = set()
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -136,12 +140,47 @@ class SqliteSaver:
         check_keep_last(keep_last)
         return await self._write(thread, lambda db: writing.prune(db, thread, keep_last, before))
 
+    async def backup(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Copy the store, as of one moment, to a new file at `path`, which only its owner can read.
+
+        Runs go on meanwhile, of this process and of others; what they commit after the copy has begun is not in it. The
+        file appears under its name when it is complete, checked and on the disk. With `overwrite` it takes the place of
+        another one. A copy whose caller is cancelled is stopped and removed.
+
+        Raises:
+            BackupError: there is something at `path` or no directory for it, or the store is damaged.
+            StoreFullError: there is no room for the copy.
+        """
+        opened, _ = await self._opened()
+        # Raises if the file was taken away, where a new connection would make a new one.
+        await opened.read(lambda db: None)
+        stop = threading.Event()
+        # A task of its own, which removes what it has begun also if the caller does not wait for that.
+        copying = asyncio.get_running_loop().create_task(self._back_up(Path(path), stop, overwrite=overwrite))
+        self._backups.add(copying)
+        copying.add_done_callback(self._backups.discard)
+        try:
+            await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait([copying])
+            raise
+
+    async def _back_up(self, target: Path, stop: threading.Event, *, overwrite: bool) -> None:
+        # A connection of its own: commits need not wait for it.
+        connection = await Connection.opened(self._path, self._patience)
+        try:
+            await connection.call(lambda db: back_up(db, self._path, target, stop, overwrite=overwrite))
+        finally:
+            stop.set()
+            await connection.close()
+
     async def aclose(self) -> None:
         """Finish what was begun and close the file. Calling it again does nothing."""
         await self._file.aclose()
 
     async def __aenter__(self) -> Self:
-        await self._opened()
+        await self._file.enter()
         return self
 
     async def __aexit__(
@@ -162,13 +201,14 @@ class SqliteSaver:
     async def _opened(self) -> tuple[Connection, GroupCommit]:
         return await self._file.get()
 
+    async def _open(self) -> tuple[Connection, GroupCommit]:
+        connection = await Connection.opened(self._path, self._patience)
+        return connection, GroupCommit(connection)
 
-async def _open(path: Path, patience: Patience) -> tuple[Connection, GroupCommit]:
-    connection = await Connection.opened(path, patience)
-    return connection, GroupCommit(connection)
-
-
-async def _close(opened: tuple[Connection, GroupCommit]) -> None:
-    connection, writes = opened
-    await writes.settle()
-    await connection.close()
+    async def _close(self, opened: tuple[Connection, GroupCommit]) -> None:
+        connection, writes = opened
+        loop = asyncio.get_running_loop()
+        while copying := [each for each in self._backups if each.get_loop() is loop]:
+            await asyncio.wait(copying)
+        await writes.settle()
+        await connection.close()

@@ -47,17 +47,12 @@ class AtWork:
     @property
     def are_left(self) -> bool:
         """Whether any is at work."""
-        return bool(self._here())
+        return bool(self._runs)
 
     async def over(self) -> None:
         """Until none is at work. One whose events are read is cancelled: who left off reading would hold it up."""
-        while left := self._here():
+        while left := list(self._runs):
             for run in left:
                 if run.within is not None and (self._is_stopped or run.is_read):
                     run.within.cancel()
             await asyncio.wait([run.over for run in left])
-
-    def _here(self) -> list[_Run]:
-        # A plain function in its thread may have run one in a loop of its own, which nothing can stop from here.
-        here = asyncio.get_running_loop()
-        return [run for run in self._runs if run.over.get_loop() is here]

@@ -18,6 +18,7 @@ from durable_graph._engine.task import Argument, Task
 from durable_graph._runtime.call import Call
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.cancellation import finish
+from durable_graph._runtime.crossing import in_loop
 from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.remembered import found_in, keep_in, key_of
 from durable_graph._runtime.retrying import retry_after
@@ -106,7 +107,9 @@ class Calls:
         position = self._count
         self._count += 1
         name = f"task {definition.name!r}, call {position + 1} of {scope.node!r}"
-        running = Call(self._perform(scope, position, definition, _given(definition, args, kwargs)), name=name)
+        given = _given(definition, args, kwargs)
+        # The journal and the saver are in the run's loop, whatever loop the code that calls has made.
+        running = Call(in_loop(scope.home, lambda: self._perform(scope, position, definition, given)), name=name)
         self._running.append(running)
         if scope.is_too_late():
             running.cancel()

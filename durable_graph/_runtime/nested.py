@@ -16,6 +16,7 @@ from durable_graph._engine.restore import check_plan, restore
 from durable_graph._engine.state import State, initial_state
 from durable_graph._runtime.at_work import AtWork
 from durable_graph._runtime.audience import Audience, Both
+from durable_graph._runtime.crossing import in_loop
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Nowhere, Told
 from durable_graph._runtime.entering import adopt, input_step, tell_resumed
@@ -33,6 +34,7 @@ from durable_graph.errors import (
     ContradictingOptionError,
     InvalidCommandError,
     ReplayMismatchError,
+    StreamMisuseError,
     SubgraphBusyError,
     names,
 )
@@ -59,6 +61,14 @@ class Nested(msgspec.Struct, frozen=True):
         """Run it. What is told of it goes to `audience` and to the outer run's."""
         if self.scope.is_too_late():
             raise asyncio.CancelledError
+        home = self.scope.home
+        if home is not asyncio.get_running_loop() and audience.is_heard:
+            message = "a graph cannot be streamed in an event loop of a plain node's own: make the node `async def`"
+            raise StreamMisuseError(message)
+        # The journal and the saver are in the run's loop, whatever loop the code that calls has made.
+        return await in_loop(home, lambda: self._go(persistence, cache, audience))
+
+    async def _go(self, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
         with self.graphs_at_work.begin(is_read=audience.is_heard):
             return await run_nested(self.scope, self.topology, persistence, self.run, cache, audience)
 

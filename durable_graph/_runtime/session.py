@@ -206,6 +206,11 @@ class Scope(msgspec.Struct, eq=False):
         self.forget_calls()
 
     @property
+    def home(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the run. A plain function in its thread may have one of its own beside it."""
+        return asyncio.get_running_loop() if self.runner is None else self.runner.get_loop()
+
+    @property
     def calls(self) -> Any:
         """The calls that it makes."""
         if self._calls is None:

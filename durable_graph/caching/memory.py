@@ -1,5 +1,6 @@
 """A cache in memory, for one process."""
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,8 @@ from durable_graph.errors import InvalidOptionError
 
 
 class InMemoryCache:
-    """At most `max_entries` results of this process; those that were not asked for longest are dropped first.
+    """At most `max_entries` results of this process; those that were not asked for longest are dropped first. Any event
+    loop of the process may use it.
 
     Raises `InvalidOptionError` for a cache that could hold nothing.
     """
@@ -20,37 +22,39 @@ class InMemoryCache:
             raise InvalidOptionError(option, max_entries, allowed="a whole number from 1")
         self._max_entries = max_entries
         self._entries: OrderedDict[CacheKey, tuple[bytes, float | None]] = OrderedDict()
+        # For event loops in several threads.
+        self._lock = threading.Lock()
 
     async def aget(self, keys: Iterable[CacheKey]) -> dict[CacheKey, bytes]:
         """See `Cache.aget`."""
         now = time.time()
         found: dict[CacheKey, bytes] = {}
-        for key in keys:
-            entry = self._entries.get(key)
-            if entry is None:
-                continue
-            data, until = entry
-            if until is not None and until <= now:
-                del self._entries[key]
-                continue
-            self._entries.move_to_end(key)
-            found[key] = data
+        with self._lock:
+            for key in keys:
+                entry = self._entries.get(key)
+                if entry is None:
+                    continue
+                data, until = entry
+                if until is not None and until <= now:
+                    del self._entries[key]
+                    continue
+                self._entries.move_to_end(key)
+                found[key] = data
         return found
 
     async def aset(self, entries: Mapping[CacheKey, tuple[bytes, float | None]]) -> None:
         """See `Cache.aset`."""
         now = time.time()
-        for key, (data, ttl) in entries.items():
-            self._entries[key] = data, None if ttl is None else now + ttl
-            self._entries.move_to_end(key)
-        while len(self._entries) > self._max_entries:
-            self._entries.popitem(last=False)
+        with self._lock:
+            for key, (data, ttl) in entries.items():
+                self._entries[key] = data, None if ttl is None else now + ttl
+                self._entries.move_to_end(key)
+            while len(self._entries) > self._max_entries:
+                self._entries.popitem(last=False)
 
     async def aclear(self, namespaces: Sequence[CacheNamespace] | None = None) -> None:
         """See `Cache.aclear`."""
-        if namespaces is None:
-            self._entries.clear()
-            return
-        gone = set(namespaces)
-        for key in [key for key in self._entries if key[0] in gone]:
-            del self._entries[key]
+        gone = None if namespaces is None else set(namespaces)
+        with self._lock:
+            for key in [key for key in self._entries if gone is None or key[0] in gone]:
+                del self._entries[key]

@@ -1,29 +1,36 @@
-"""Whose a saver is: one process's and one event loop's, those of its first use."""
+"""Who may use a saver: one process, and one event loop at a time."""
 
 import asyncio
 import os
+import threading
 
 from durable_graph.errors import CheckpointerClosedError, CheckpointerForkedError, CheckpointerLoopError
 
 
 class Binding:
-    """Refuses the uses of a saver that would share its connection with another process or loop."""
+    """Refuses the uses of a saver that would share its connection with another process or another live event loop.
 
-    __slots__ = ("_loop", "_pid", "_saver", "closed")
+    The saver belongs to the process and to the event loop that use it first. A loop that was closed gives it up: the
+    next loop that uses the saver becomes its owner. With `any_loop` the saver has no owning loop.
+    """
 
-    def __init__(self, saver: str) -> None:
+    __slots__ = ("_any_loop", "_lock", "_loop", "_pid", "_saver", "closed")
+
+    def __init__(self, saver: str, *, any_loop: bool = False) -> None:
         self._saver = saver
+        self._any_loop = any_loop
+        self._lock = threading.Lock()
         self._pid: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closed: bool = False
 
     def check(self) -> None:
-        """Bind to the running loop and this process, or find that it is theirs.
+        """Bind to this process and the running loop, unless the saver belongs to them already.
 
         Raises:
             CheckpointerClosedError: the saver was closed.
-            CheckpointerForkedError: it was first used by a parent process.
-            CheckpointerLoopError: it was first used in another event loop.
+            CheckpointerForkedError: a parent process used it first.
+            CheckpointerLoopError: it belongs to another event loop, which is not closed.
         """
         self.check_place()
         if self.closed:
@@ -33,8 +40,22 @@ class Binding:
         """As `check`, for a call that may also come after closing."""
         # The process first: asyncio knows no running loop in a child, even where one was running at the fork.
         if self._pid is None:
-            self._pid, self._loop = os.getpid(), asyncio.get_running_loop()
-        if self._pid != os.getpid():
+            self._pid = os.getpid()
+        if self.is_of_another_process():
             raise CheckpointerForkedError(self._saver)
-        if self._loop is not asyncio.get_running_loop():
-            raise CheckpointerLoopError(self._saver)
+        if self._any_loop:
+            return
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._take_over(loop)
+
+    def is_of_another_process(self) -> bool:
+        """Whether a parent process used the saver first. What it opened is the parent's, to close as well."""
+        return self._pid is not None and self._pid != os.getpid()
+
+    def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Two threads may come at once, each with a loop: one of them becomes the owner.
+        with self._lock:
+            if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
+                raise CheckpointerLoopError(self._saver)
+            self._loop = loop

@@ -1,9 +1,11 @@
 """A saver in memory: the protocol on dicts of rows. For tests, and for threads that may end with the process."""
 
+import functools
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
@@ -43,19 +45,41 @@ from durable_graph.records import (
 
 _BEYOND = 1 << 62
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _alone(
+    method: "Callable[Concatenate[MemorySaver, P], Awaitable[T]]",
+) -> "Callable[Concatenate[MemorySaver, P], Coroutine[Any, Any, T]]":
+    """A method that no other thread interrupts, for event loops in several threads. It must not suspend."""
+
+    @functools.wraps(method)
+    async def undisturbed(self: "MemorySaver", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        # Before the lock: a child of a fork must not wait for a thread that it does not have.
+        self._binding.check()
+        with self._lock:
+            return await method(self, *args, **kwargs)
+
+    return undisturbed
+
 
 class MemorySaver:
     """Keeps threads in this process's memory, until it is dropped.
 
     It has the semantics of every other saver, commit by compare-and-swap included, so what works on it works on those.
     Values have been encoded before they get here: nothing in it is shared with the caller's state.
+
+    Any event loop of the process may use it, one after the other or several at once in threads of their own. Threads
+    outlive `aclose`, which only refuses further calls: `async with` on the same saver finds them again.
     """
 
     def __init__(self, *, max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES) -> None:
         self.max_value_bytes = max_value_bytes
         # By the hash of the id, which nothing keeps once the thread is deleted.
         self._threads: dict[int, StoredThread] = {}
-        self._binding = Binding("MemorySaver()")
+        self._binding = Binding("MemorySaver()", any_loop=True)
+        self._lock = threading.RLock()
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -64,9 +88,9 @@ class MemorySaver:
             raise InvalidOptionError("url", url, allowed="'memory://' alone: there is nothing to name")
         return cls()
 
+    @_alone
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         """See `Checkpointer.load`."""
-        self._binding.check()
         found = self._threads.get(key_of(thread))
         if found is None:
             return None
@@ -89,15 +113,15 @@ class MemorySaver:
         nested = tuple(NestedRecord(record.ns, record.born, record.ord, record.digest) for record in since)
         return StoredCheckpoint(row, checkpoint, values, records, found.writes, nested)
 
+    @_alone
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         """See `Checkpointer.load_records`."""
-        self._binding.check()
         found = self._threads.get(key_of(thread))
         return StoredRecords(found.row, found.records_of(ns, 0, _BEYOND)) if found else None
 
+    @_alone
     async def commit(self, unit: CommitUnit) -> CommitResult:
         """See `Checkpointer.commit`."""
-        self._binding.check()
         found = self._threads.get(key_of(unit.thread))
         before = found.row if found else None
         decision = rules.decide(unit, before, self._read_back(unit, found))
@@ -120,9 +144,9 @@ class MemorySaver:
             found.requests[unit.request.key] = unit.request
         return Committed(unit.version)
 
+    @_alone
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
         """See `Checkpointer.save_writes`."""
-        self._binding.check()
         found = self._threads.get(key_of(batch.thread))
         if found is None:
             return Conflict(0)
@@ -137,9 +161,9 @@ class MemorySaver:
             found.requests[batch.request.key] = batch.request
         return Saved(found.row.wseq, is_bumped, stood, found.row.status == "cancelled")
 
+    @_alone
     async def find_request(self, thread: str, key: str) -> StoredRequests | None:
         """See `Checkpointer.find_request`."""
-        self._binding.check()
         found = self._threads.get(key_of(thread))
         if found is None:
             return None
@@ -147,9 +171,9 @@ class MemorySaver:
         digests = () if request else tuple(each.digest for each in found.requests.values())
         return StoredRequests(thread, found.row.origin, request, digests, found.requests_digest)
 
+    @_alone
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""
-        self._binding.check()
         rules.check_limit(limit)
         found = self._threads.get(key_of(thread))
         if found is None:
@@ -170,6 +194,7 @@ class MemorySaver:
             older=lo if len(sought) > limit else 0,
         )
 
+    @_alone
     async def list_threads(
         self,
         *,
@@ -179,7 +204,6 @@ class MemorySaver:
         before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
-        self._binding.check()
         rules.check_listing(status, limit, after, before)
         listed = [found.row for found in self._threads.values() if rules.is_listed(found.row, status, before)]
         cursor = rules.Cursor.of(after)
@@ -190,9 +214,9 @@ class MemorySaver:
             rows = [places[place] for place in sorted(places) if place > cursor]
         return [rules.thread_info(row) for row in rows[:limit]]
 
+    @_alone
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         """See `Checkpointer.delete_thread`."""
-        self._binding.check()
         found = self._threads.get(key_of(thread))
         if found is not None and rules.is_to_be_deleted(found.row, seen):
             found = self._threads[key_of(thread)] = StoredThread(rules.tombstone(found.row, time.time_ns() // 1000))
@@ -202,9 +226,9 @@ class MemorySaver:
             self._threads.pop(key_of(thread), None)
         return True
 
+    @_alone
     async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
         """See `Checkpointer.forget_deleted`."""
-        self._binding.check()
         rules.check_limit(limit)
         gone = [
             key
@@ -215,23 +239,23 @@ class MemorySaver:
             del self._threads[key]
         return len(gone)
 
+    @_alone
     async def export_thread(self, thread: str) -> ExportedThread | None:
         """See `Transferable.export_thread`."""
-        self._binding.check()
         found = self._threads.get(key_of(thread))
         return exported_from(found) if found is not None and found.row.status != "deleted" else None
 
+    @_alone
     async def import_thread(self, exported: ExportedThread) -> None:
         """See `Transferable.import_thread`. Raises `CorruptCheckpointError` for a thread that is damaged."""
-        self._binding.check()
         there = self._threads.get(key_of(exported.thread))
         if there is not None and there.row.status != "deleted":
             raise ThreadExistsError(exported.thread)
         self._threads[key_of(exported.thread)] = stored_from(exported)
 
+    @_alone
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""
-        self._binding.check()
         found, grave = self._threads.get(key_of(source)), self._threads.get(key_of(target))
         if found is None or found.row.status == "deleted":
             raise UnknownThreadError(source)
@@ -242,9 +266,9 @@ class MemorySaver:
         row = rules.copied(found.row, target, grave.row if grave else None, rules.drawn_incarnation())
         self._threads[key_of(target)] = found.copied(row)
 
+    @_alone
     async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""
-        self._binding.check()
         pruning.check_keep_last(keep_last)
         found = self._threads.get(key_of(thread))
         if found is None:
@@ -279,7 +303,8 @@ class MemorySaver:
         self._binding.closed = True
 
     async def __aenter__(self) -> Self:
-        self._binding.check()
+        self._binding.check_place()
+        self._binding.closed = False
         return self
 
     async def __aexit__(

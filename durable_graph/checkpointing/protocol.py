@@ -28,8 +28,9 @@ class Checkpointer(Protocol):
     they were given, digests included; who reads them checks them.
 
     All of them raise `CheckpointerClosedError`, `CheckpointerForkedError` or `CheckpointerLoopError` when used after
-    `aclose`, in a forked child or from another event loop, and `StoreUnavailableError` when the store cannot be
-    reached.
+    `aclose`, in a forked child or while another event loop has the saver, and `StoreUnavailableError` when the store
+    cannot be reached. An event loop that was closed gives the saver up to the next one. `async with` opens a closed
+    saver again.
     """
 
     max_value_bytes: int

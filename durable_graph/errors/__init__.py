@@ -54,6 +54,7 @@ from durable_graph.errors.running import (
     UnmergeableUpdateError,
 )
 from durable_graph.errors.store import (
+    BackupError,
     CheckpointerClosedError,
     CheckpointerForkedError,
     CheckpointerLoopError,
@@ -61,8 +62,10 @@ from durable_graph.errors.store import (
     ExportFormatError,
     MissingDriverError,
     NotADatabaseError,
+    StoreConfigurationError,
     StoreFormatError,
     StoreFullError,
+    StoreLockedError,
     StoreReadOnlyError,
     StoreUnavailableError,
     UnknownBackendError,
@@ -97,6 +100,7 @@ from durable_graph.errors.values import (
 __all__ = [
     "AmbiguousResumeError",
     "AmbiguousUpdateError",
+    "BackupError",
     "ChannelChangedError",
     "CheckpointConflictError",
     "CheckpointerClosedError",
@@ -141,8 +145,10 @@ __all__ = [
     "StaleResultError",
     "StateMutatedError",
     "StepTimeoutError",
+    "StoreConfigurationError",
     "StoreFormatError",
     "StoreFullError",
+    "StoreLockedError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
     "StreamMisuseError",

@@ -22,6 +22,45 @@ class StoreFullError(StoreUnavailableError):
     """There is no space left for the store."""
 
 
+class StoreLockedError(StoreUnavailableError):
+    """Another process held the store's file locked for longer than the call was to wait. The call wrote nothing.
+
+    `waited` is in seconds. `holder` is the process's id, where the system tells it, and `is_stopped` whether that
+    process is stopped: by SIGSTOP, in a debugger, in a frozen container.
+    """
+
+    def __init__(self, store: str, *, waited: float, holder: int | None = None, is_stopped: bool = False) -> None:
+        self.waited = waited
+        self.holder = holder
+        self.is_stopped = is_stopped
+        who = "another process" if holder is None else f"process {holder}"
+        why = f"{who} has kept it locked for the {waited:g} seconds that this call waited, and nothing was written"
+        if is_stopped:
+            remedy = f"that process is stopped: continue it (kill -CONT {holder}) or end it"
+        else:
+            remedy = "if that process is stopped or hangs in the middle of a write, continue or end it"
+        super().__init__(store, f"{why}; {remedy}, then make the call again")
+
+
+class BackupError(DurableGraphError):
+    """A backup that was not made. What was at its path is as it was."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        self.why = why
+        super().__init__(f"no backup was made at {path}: {why}")
+
+
+class StoreConfigurationError(DurableGraphError):
+    """The store refuses what the saver was given: a password, a name, a privilege, a setting. Waiting mends nothing."""
+
+    def __init__(self, store: str, why: str, *, remedy: str) -> None:
+        self.store = store
+        self.why = why
+        self.remedy = remedy
+        super().__init__(f"{store} cannot be used as it is configured: {why}; {remedy}")
+
+
 class NotADatabaseError(DurableGraphError):
     """A file that the saver did not make and will not touch."""
 
@@ -95,7 +134,7 @@ class CheckpointerClosedError(CheckpointerMisuseError):
 
     def __init__(self, saver: str) -> None:
         self.saver = saver
-        super().__init__(f"{saver} was closed; open a new one, or keep the call inside its `async with`")
+        super().__init__(f"{saver} was closed; keep the call inside its `async with`, which may be entered again")
 
 
 class CheckpointerForkedError(CheckpointerMisuseError):
@@ -109,8 +148,11 @@ class CheckpointerForkedError(CheckpointerMisuseError):
 
 
 class CheckpointerLoopError(CheckpointerMisuseError):
-    """The checkpointer belongs to another event loop."""
+    """The checkpointer belongs to another event loop, which is not closed."""
 
     def __init__(self, saver: str) -> None:
         self.saver = saver
-        super().__init__(f"{saver} is in use by another event loop; open one per loop")
+        super().__init__(
+            f"{saver} is in use by another event loop, which is not closed; await the call in that loop, close that "
+            f"loop first, or open a saver of its own for each loop"
+        )

@@ -18,5 +18,4 @@ async def case(store):
     return "0o600", modes, set(modes.values()) == {"0o600"}
 
 
-STILL_WRONG = True
 run(case, kinds=("sqlite",))

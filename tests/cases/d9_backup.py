@@ -25,5 +25,4 @@ async def case(store):
     return "thread 't' in the copy, made by saver.backup(path)", shown(found), is_right
 
 
-STILL_WRONG = True
 run(case, kinds=("sqlite",))

@@ -1,6 +1,7 @@
 """Savers with one bug each. A clause that passes on all of them proves nothing."""
 
 import asyncio
+from typing import Self
 
 import msgspec
 
@@ -14,7 +15,12 @@ from durable_graph.checkpointing.digests import (
     value_digest,
 )
 from durable_graph.checkpointing.memory_rows import Rows, StoredThread
-from durable_graph.errors import CorruptCheckpointError, StoreUnavailableError, UnknownThreadError
+from durable_graph.errors import (
+    CheckpointerLoopError,
+    CorruptCheckpointError,
+    StoreUnavailableError,
+    UnknownThreadError,
+)
 from durable_graph.records import (
     CommitResult,
     Committed,
@@ -352,6 +358,35 @@ class CopyOverwrites(MemorySaver):
 class NeverCloses(MemorySaver):
     async def aclose(self) -> None:
         """Do nothing."""
+
+
+class StaysClosed(MemorySaver):
+    async def __aenter__(self) -> Self:
+        self._binding.check()
+        return self
+
+
+class BelongsToItsFirstLoop(MemorySaver):
+    loop: asyncio.AbstractEventLoop | None = None
+
+    async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
+        self.loop = self.loop or asyncio.get_running_loop()
+        if self.loop is not asyncio.get_running_loop():
+            raise CheckpointerLoopError("a saver")
+        return await super().load(thread, ns, no)
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        self.loop = self.loop or asyncio.get_running_loop()
+        return await super().commit(unit)
+
+
+class IsHarmedByAnotherLoop(BelongsToItsFirstLoop):
+    async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
+        try:
+            return await super().load(thread, ns, no)
+        except CheckpointerLoopError:
+            self._threads.clear()
+            raise
 
 
 class TearsCommits(MemorySaver):

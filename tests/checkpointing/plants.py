@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from durable_graph.checkpointing import MemorySaver, pruning, rules
-from durable_graph.checkpointing.binding import Binding
 from durable_graph.records import CommitResult, Committed, CommitUnit, Conflict, WritesMoved
 from tests.checkpointing import planted
 
@@ -30,11 +29,6 @@ def ruled(name: str, rule: Callable[..., Any]) -> Plant:
 
 def made(kind: type[MemorySaver]) -> Plant:
     return lambda patch: kind()
-
-
-def unbound(patch: pytest.MonkeyPatch) -> MemorySaver:
-    patch.setattr(Binding, "check_place", lambda self: None)
-    return MemorySaver()
 
 
 def answer_turned(wrong: type, into: CommitResult | None) -> Plant:
@@ -215,7 +209,9 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_caller_that_is_cancelled_takes_no_neighbour_with_it": (made(planted.ForgetsTheShield),),
     "closing_finishes_what_was_begun": (made(planted.DropsOnClose),),
     "a_closed_saver_says_so": (made(planted.NeverCloses),),
-    "a_saver_is_not_for_another_loop": (unbound,),
+    "a_closed_saver_is_opened_again_by_async_with": (made(planted.StaysClosed),),
+    "another_live_loop_may_use_a_saver_or_is_refused": (made(planted.IsHarmedByAnotherLoop),),
+    "a_saver_goes_on_in_another_loop_when_its_own_is_closed": (made(planted.BelongsToItsFirstLoop),),
     "a_damaged_value_is_noticed": (signs_what_it_reads,),
     "a_vanished_value_is_noticed": (signs_what_it_reads,),
     "a_damaged_checkpoint_is_noticed": (signs_what_it_reads,),

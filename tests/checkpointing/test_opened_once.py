@@ -2,11 +2,15 @@
 
 import asyncio
 import gc
+import os
+import threading
 from typing import Any
 
 import pytest
 
+from durable_graph.checkpointing import opened_once
 from durable_graph.checkpointing.opened_once import OpenedOnce
+from durable_graph.errors import CheckpointerClosedError
 
 
 class Door:
@@ -78,3 +82,151 @@ async def test_what_fails_to_open_while_it_is_closed_is_closed() -> None:
     with pytest.raises(OSError, match="away"):
         await waiting
     assert door.closed == 0
+
+
+class Log:
+    """A store that opens and closes at once, or waits in closing, and notes what happens and in which loop."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.loops: list[asyncio.AbstractEventLoop] = []
+        self.may_close = True
+
+    async def open(self) -> int:
+        self.loops.append(asyncio.get_running_loop())
+        self.events.append(f"open {len(self.loops)}")
+        return len(self.loops)
+
+    async def close(self, opened: int) -> None:
+        if not self.may_close:
+            await asyncio.Event().wait()
+        where = "its loop" if self.loops[opened - 1] is asyncio.get_running_loop() else "another loop"
+        self.events.append(f"close {opened} in {where}")
+
+    def store(self) -> OpenedOnce[int]:
+        return OpenedOnce("store", self.open, self.close)
+
+
+def test_a_loop_that_shuts_down_closes_a_store_that_was_left_open() -> None:
+    log = Log()
+    store = log.store()
+
+    assert [asyncio.run(store.get()) for _ in range(2)] == [1, 2]
+
+    assert log.events == ["open 1", "close 1 in its loop", "open 2", "close 2 in its loop"]
+
+
+def test_a_loop_that_shuts_down_in_a_forked_child_closes_nothing_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    store = log.store()
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(store.get())
+
+    # A real child that shuts down the loop of its parent takes the parent's wake-ups along: asyncio shares them.
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+    assert log.events == ["open 1"]
+
+
+def test_a_store_that_a_loop_closed_by_hand_has_left_is_closed_before_the_next_is_opened() -> None:
+    log = Log()
+    store = log.store()
+    first = asyncio.new_event_loop()
+    first.run_until_complete(store.get())
+    first.close()
+
+    asyncio.run(store.get())
+
+    assert log.events == ["open 1", "close 1 in another loop", "open 2", "close 2 in its loop"]
+
+
+def test_a_store_that_a_loop_has_left_is_closed_by_closing_alone() -> None:
+    log = Log()
+    store = log.store()
+    first = asyncio.new_event_loop()
+    first.run_until_complete(store.get())
+    first.close()
+
+    asyncio.run(store.aclose())
+    asyncio.run(store.aclose())
+
+    assert log.events == ["open 1", "close 1 in another loop"]
+
+
+def test_a_closing_that_was_cut_off_is_finished_by_the_next_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opened_once, "_LONGEST_GOODBYE", 0.01)
+    log = Log()
+    store = log.store()
+
+    async def begin_to_close() -> None:
+        await store.get()
+        closing.append(asyncio.create_task(store.aclose()))
+        await asyncio.sleep(0)
+
+    closing: list[asyncio.Task[None]] = []
+    log.may_close = False
+    asyncio.run(begin_to_close())
+    log.may_close = True
+    with pytest.raises(CheckpointerClosedError):
+        asyncio.run(store.get())
+    asyncio.run(store.enter())
+
+    assert log.events == ["open 1", "close 1 in another loop", "open 2", "close 2 in its loop"]
+
+
+async def test_a_store_that_is_dropped_without_closing_is_closed() -> None:
+    log = Log()
+    store = log.store()
+    await store.get()
+
+    del store
+    gc.collect()
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert log.events == ["open 1", "close 1 in its loop"]
+
+
+async def test_entering_a_closed_store_opens_it_again_and_any_other_call_does_not() -> None:
+    log = Log()
+    store = log.store()
+    await store.get()
+    await store.aclose()
+
+    with pytest.raises(CheckpointerClosedError):
+        await store.get()
+    assert await store.enter() == 2
+    assert await store.get() == 2
+    await store.aclose()
+
+    assert log.events == ["open 1", "close 1 in its loop", "open 2", "close 2 in its loop"]
+
+
+def test_of_two_live_loops_that_come_at_once_one_owns_the_store() -> None:
+    for _ in range(50):
+        log = Log()
+        store = log.store()
+        asyncio.run(store.get())
+        meet, leave = threading.Barrier(2), threading.Barrier(2)
+        answers: list[object] = []
+
+        async def use(
+            store: OpenedOnce[int] = store,
+            meet: threading.Barrier = meet,
+            leave: threading.Barrier = leave,
+            answers: list[object] = answers,
+        ) -> None:
+            meet.wait()
+            answers.extend(await asyncio.gather(store.get(), return_exceptions=True))
+            leave.wait()
+
+        threads = [threading.Thread(target=lambda use=use: asyncio.run(use())) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert sorted(type(answer).__name__ for answer in answers) == ["CheckpointerLoopError", "int"]

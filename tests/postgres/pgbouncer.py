@@ -5,6 +5,7 @@ Not one of the tests of `make test`: it needs the program, from the system's pac
 
 import asyncio
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -15,11 +16,15 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from durable_graph import StoreConfigurationError
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.testing.conformance.saver_under_test import commit, some_thread
+from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver
 from tests.postgres.server import free_port
 from tests.postgres.test_conformance import TestPostgresSaver as OnPostgres
 from tests.postgres.test_round_trips import chain
+from tests.postgres.test_silence import stopped
 from tests.savers import schema_of_its_own
 
 _CONFIG = """
@@ -99,3 +104,22 @@ async def test_a_pool_of_ones_own_works_as_well(postgres: str, pooled: str) -> N
         result = await chain(5).compile(saver).ainvoke({"log": []}, thread_id="t")
 
         assert result == {"log": [f"n{number}" for number in range(5)]}
+
+
+async def test_a_stopped_process_behind_it_does_not_keep_its_thread_from_others(postgres: str, pooled: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        writer = await some_thread(saver)
+        with stopped(pooled, schema, "a DSN of a pooler", "delete") as process:
+            async with asyncio.timeout(20):
+                await commit(saver, writer, Step({"count": b"4"}))
+
+            process.send_signal(signal.SIGCONT)
+            said, _ = await asyncio.to_thread(process.communicate)
+        assert said == "True\n"
+        assert [info.thread for info in await saver.list_threads()] == []
+
+
+async def test_a_saver_that_does_not_know_of_it_is_told_what_to_give(postgres: str, pooled: str) -> None:
+    async with schema_of_its_own(postgres) as schema:
+        with pytest.raises(StoreConfigurationError, match="prepared_statements=False"):
+            await PostgresSaver(pooled, schema=schema).load("t")

@@ -21,6 +21,7 @@ VERSIONS: Mapping[int, str] = {16: "pginstall", 18: "pginstall18"}
 _USER = "postgres"
 _NOBODY = "nobody"
 _READY = ("database system is ready to accept connections", "database system is ready to accept read-only connections")
+_RELOADS = "reloading configuration files"
 _PATIENCE = 60.0
 _SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
@@ -39,9 +40,10 @@ class Server:
         self.port: int = free_port()
         self._data = folder / "data"
         self._settings = {**_SETTINGS, **(settings or {}), "port": str(self.port)}
-        self._programs = _programs(version, folder)
+        self.programs: Path = _programs(version, folder)
         self._process: subprocess.Popen[str] | None = None
         self._log: list[str] = []
+        self._heard = threading.Condition()
         self._data.mkdir(mode=0o700)
         # PostgreSQL refuses to be root.
         self._user = _NOBODY if os.geteuid() == 0 else None
@@ -64,7 +66,7 @@ class Server:
         """Return when it takes connections."""
         options = [text for name, value in self._settings.items() for text in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
-            [self._programs / "postgres", "-D", self._data, *options],
+            [self.programs / "postgres", "-D", self._data, *options],
             stderr=subprocess.PIPE,
             text=True,
             cwd=self._data,
@@ -97,6 +99,17 @@ class Server:
             shutil.chown(self._data / "standby.signal", self._user)
         self.start()
 
+    def set_authentication(self, method: str, *, but: str = "") -> None:
+        """Let clients in by another method than their word from now on, all of them `but` one role."""
+        trusted = f"host all {but} all trust\n" if but else ""
+        (self._data / "pg_hba.conf").write_text(f"{trusted}host all all all {method}\n")
+        assert self._process is not None
+        with self._heard:
+            before = self.log.count(_RELOADS)
+            self._process.send_signal(signal.SIGHUP)
+            # It says so, then reads the file, and then takes the next connection.
+            assert self._heard.wait_for(lambda: self.log.count(_RELOADS) > before, _PATIENCE), self.log
+
     def freeze(self) -> None:
         """Have it say nothing any more, and keep its connections: as a machine that hangs, or a network that drops."""
         self._signal_all(signal.SIGSTOP)
@@ -120,14 +133,16 @@ class Server:
     def _hear(self, said: IO[str], ready: threading.Event) -> None:
         with said:
             for line in said:
-                self._log.append(line)
+                with self._heard:
+                    self._log.append(line)
+                    self._heard.notify_all()
                 if any(text in line for text in _READY):
                     ready.set()
         # It is over: whoever waits for it reads why.
         ready.set()
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        command = [self._programs / program, *arguments]
+        command = [self.programs / program, *arguments]
         ran = subprocess.run(command, cwd=self._data, user=self._user, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr
 

@@ -16,6 +16,7 @@ from durable_graph.errors import (
     CheckpointerLoopError,
     InvalidOptionError,
     InvalidStateSchemaError,
+    StoreConfigurationError,
     StoreFormatError,
     StoreReadOnlyError,
     StoreUnavailableError,
@@ -64,7 +65,7 @@ def chain_of(error: BaseException | None) -> list[BaseException]:
 async def test_what_waiting_does_not_mend_is_told_at_once(postgres: str, old: str, new: str, said: str) -> None:
     head, found, tail = postgres.rpartition(old)
     assert found
-    assert said in await refused(PostgresSaver(head + new.format(HIDDEN) + tail), StoreUnavailableError)
+    assert said in await refused(PostgresSaver(head + new.format(HIDDEN) + tail), StoreConfigurationError)
 
 
 @pytest.mark.parametrize(
@@ -169,9 +170,9 @@ async def test_who_may_only_read_is_told_so(postgres: str) -> None:
             async with asyncpg.create_pool(postgres, min_size=0, user=role) as theirs:
                 reader = PostgresSaver(theirs, schema=schema)
                 found = await loaded(reader, "thread")
-                with pytest.raises(StoreReadOnlyError):
+                with pytest.raises(StoreReadOnlyError, match="GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES"):
                     await reader.commit(Writer(found.thread).unit(Step({"count": b"4"})))
-                with pytest.raises(StoreReadOnlyError):
+                with pytest.raises(StoreConfigurationError, match="GRANT CREATE ON DATABASE"):
                     await PostgresSaver(theirs, schema="not there").load("t")
         finally:
             await pool.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
@@ -185,6 +186,24 @@ async def test_a_pool_that_was_given_stays_open(postgres: str) -> None:
         assert await pool.fetchval("SELECT 1") == 1
         async with PostgresSaver(pool, schema=schema) as again:
             assert (await loaded(again, "thread")).thread.version == 3
+
+
+async def test_a_pool_of_another_event_loop_is_refused_and_a_new_one_is_the_remedy(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema:
+
+        async def use(given: list[Any]) -> None:
+            async with asyncpg.create_pool(postgres, min_size=0) as pool:
+                given.append(PostgresSaver(pool, schema=schema))
+                await some_thread(given[-1], f"t {len(given)}")
+
+        def loop_after_loop() -> None:
+            given: list[Any] = []
+            asyncio.run(use(given))
+            with pytest.raises(InvalidOptionError, match="make the pool and the saver in the loop that uses them"):
+                asyncio.run(given[0].load("t 1"))
+            asyncio.run(use(given))
+
+        await asyncio.to_thread(loop_after_loop)
 
 
 async def test_a_pool_that_has_no_connection_left_is_waited_for(postgres: str) -> None:

@@ -1,8 +1,12 @@
 """A server that does not answer at all is given up as one that has gone is."""
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from contextlib import contextmanager
 
 import asyncpg
 import pytest
@@ -11,8 +15,7 @@ from durable_graph import Checkpointer, StoreUnavailableError
 from durable_graph.records import Committed
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, state_of
-from durable_graph_postgres import PostgresSaver, database, opening
-from durable_graph_postgres.session import Session
+from durable_graph_postgres import PostgresSaver, database
 from tests.postgres.server import Server, started
 
 
@@ -54,6 +57,17 @@ async def test_what_is_asked_of_a_silent_server_fails_in_time_and_works_afterwar
         assert state_of(await loaded(saver, "thread")) == writer.state()
 
 
+async def test_opening_with_a_pool_without_a_limit_gives_a_silent_server_up(server: Server) -> None:
+    async with asyncpg.create_pool(server.url, min_size=1, command_timeout=None) as pool:
+        server.freeze()
+        try:
+            async with asyncio.timeout(20):
+                with pytest.raises(StoreUnavailableError, match="it does not answer"):
+                    await PostgresSaver(pool, schema="of a silent server", patience=0.5).load("t")
+        finally:
+            server.thaw()
+
+
 async def test_a_silence_that_ends_in_time_is_no_failure(server: Server) -> None:
     async with PostgresSaver(server.url, schema="in time") as saver:
         writer = await some_thread(saver)
@@ -68,37 +82,92 @@ async def test_a_silence_that_ends_in_time_is_no_failure(server: Server) -> None
         assert await reading is not None
 
 
-async def test_a_process_that_is_suspended_does_not_keep_its_thread_from_others(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(opening, "_LONGEST_SILENCE", "200ms")
-    has_begun, goes_on = asyncio.Event(), asyncio.Event()
-    run = Session.run
+_STOPS_INSIDE = """
+import asyncio, os, signal, sys
+import asyncpg
+from durable_graph_postgres import PostgresSaver, opening, session
 
-    async def suspended(db: Session, name: str, *given: Any) -> None:
-        if name == "delete_tasks" and not has_begun.is_set():
-            has_begun.set()
-            await goes_on.wait()
-        await run(db, name, *given)
+session.LONGEST_SILENCE = "500ms"
+dsn, schema, how, where = sys.argv[1:]
+has_stopped = False
 
-    monkeypatch.setattr(Session, "run", suspended)
-    async with (
-        PostgresSaver(server.url, schema="suspended") as saver,
-        PostgresSaver(server.url, schema="suspended") as other,
-    ):
-        writer = await some_thread(other)
-        deleting = asyncio.create_task(saver.delete_thread("thread"))
-        await has_begun.wait()
+def stop():
+    global has_stopped
+    if not has_stopped:
+        has_stopped = True
+        os.kill(os.getpid(), signal.SIGSTOP)
 
-        async with asyncio.timeout(20):
-            await commit(other, writer, Step({"count": b"4"}))
-        assert state_of(await loaded(other, "thread")) == writer.state()
+run = session.Session.run
+migrate = opening._migrate
 
-        goes_on.set()
-        assert await deleting
-        found = await other.load("thread")
+async def run_and_stop(self, name, *given):
+    if where == "delete" and name == "delete_tasks":
+        stop()
+    await run(self, name, *given)
+
+async def stop_and_migrate(*given):
+    if where == "create":
+        stop()
+    await migrate(*given)
+
+session.Session.run = run_and_stop
+opening._migrate = stop_and_migrate
+
+async def main():
+    if how == "a pool":
+        async with asyncpg.create_pool(dsn, min_size=0) as pool, PostgresSaver(pool, schema=schema) as saver:
+            print(await saver.delete_thread("thread"))
+    else:
+        async with PostgresSaver(dsn, schema=schema, prepared_statements=how == "a DSN") as saver:
+            print(await saver.delete_thread("thread"))
+
+asyncio.run(main())
+"""
+
+HOWS = ["a DSN", "a DSN of a pooler", "a pool"]
+
+
+@contextmanager
+def stopped(url: str, schema: str, how: str, where: str) -> Iterator["subprocess.Popen[str]"]:
+    """A process that has stopped itself in the middle of a transaction."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _STOPS_INSIDE, url, schema, how, where]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            _, status = os.waitpid(process.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_a_stopped_process_does_not_keep_its_thread_from_others(server: Server, how: str) -> None:
+    schema = f"stopped, {how}"
+    async with PostgresSaver(server.url, schema=schema) as saver:
+        writer = await some_thread(saver)
+        with stopped(server.url, schema, how, "delete") as process:
+            async with asyncio.timeout(20):
+                await commit(saver, writer, Step({"count": b"4"}))
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+
+            # What it was about is undone, and it does it again when it goes on.
+            process.send_signal(signal.SIGCONT)
+            said, _ = await asyncio.to_thread(process.communicate)
+        assert said == "True\n"
+        found = await saver.load("thread")
         assert found is not None
         assert found.thread.status == "deleted"
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_a_process_that_stops_while_it_creates_the_tables_does_not_keep_others_from_it(
+    server: Server, how: str
+) -> None:
+    schema = f"created, {how}"
+    with stopped(server.url, schema, how, "create"):
+        async with asyncio.timeout(20), PostgresSaver(server.url, schema=schema) as saver:
+            await some_thread(saver)
 
 
 async def test_a_connection_that_was_idle_for_long_is_not_trusted(

@@ -13,5 +13,6 @@ def named(trips: Iterable[str], schema: str) -> list[str]:
 
 def _named(trip: str, names: dict[str, str]) -> str:
     text = trip.removeprefix("PREPARE ")
-    name = names.get(text) or " ".join(text.split()[:4]).rstrip(";")
+    # Several in one round trip go by the first.
+    name = names.get(text) or " ".join(text.partition(";")[0].split()[:4])
     return f"prepare {name}" if text != trip else name

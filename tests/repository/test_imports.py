@@ -11,7 +11,7 @@ import pytest
 
 from tests.repository.tree import PACKAGES, ROOT, library_modules
 
-NOT_NEEDED = {"aiosqlite", "asyncpg", "hypothesis", "pydantic", "pytest", "rich", "sqlite3"}
+NOT_NEEDED = {"asyncpg", "hypothesis", "pydantic", "pytest", "rich", "sqlite3"}
 
 RUNS_CODE = {"__import__", "compile", "eval", "exec", "import_module", "load_module", "run_path", "run_module"}
 LOADS_CODE = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "runpy", "shelve", "yaml"}
@@ -21,7 +21,7 @@ LOADS_BACKENDS = "durable_graph/checkpointing/opening.py"
 
 DEPENDENCIES = {
     "durable_graph": {"anyio", "msgspec", "typing_extensions"},
-    "durable_graph_sqlite": {"aiosqlite", "durable_graph", "msgspec"},
+    "durable_graph_sqlite": {"durable_graph", "msgspec"},
     "durable_graph_postgres": {"asyncpg", "durable_graph"},
 }
 

@@ -68,7 +68,7 @@ def test_what_it_asks_for_is_small(wheel: zipfile.ZipFile) -> None:
 
     without_extras = {requirement.split(">")[0] for requirement in asked if "extra ==" not in requirement}
 
-    assert without_extras == {"aiosqlite", "anyio", "msgspec", "typing-extensions"}
+    assert without_extras == {"anyio", "msgspec", "typing-extensions"}
 
 
 def test_it_runs_from_what_is_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from durable_graph._runtime import busy
 @contextmanager
 def as_another_process(saver: Checkpointer) -> Iterator[None]:
     """Inside the body, runs on this saver do not see those outside it. The store sees them all."""
-    turns = busy._turns[saver]
+    turns = busy._claims[saver]
     held = dict(turns)
     turns.clear()
     yield

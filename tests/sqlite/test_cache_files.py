@@ -233,16 +233,31 @@ async def test_closing_waits_for_what_was_begun(path: Path) -> None:
     assert await found(path) == b"one"
 
 
-def test_another_event_loop_is_refused(path: Path) -> None:
+async def test_another_live_event_loop_is_refused(path: Path) -> None:
+    async with SqliteCache(path) as cache:
+        with pytest.raises(CheckpointerLoopError, match="SqliteCache"):
+            await asyncio.to_thread(lambda: asyncio.run(found_in(cache)))
+
+
+def test_a_cache_goes_on_in_another_loop_when_its_own_is_closed(path: Path) -> None:
     cache = SqliteCache(path)
-    asyncio.run(_used_and_left_open(cache))
+    asyncio.run(cache.aset({KEY: (b"one", None)}))
 
-    with pytest.raises(CheckpointerLoopError, match="SqliteCache"):
-        asyncio.run(_used_and_left_open(cache))
+    assert asyncio.run(found_in(cache)) == b"one"
+    asyncio.run(cache.aclose())
 
 
-async def _used_and_left_open(cache: SqliteCache) -> None:
-    await cache.aget([KEY])
+async def test_a_closed_cache_is_opened_again_by_async_with(path: Path) -> None:
+    cache = SqliteCache(path)
+    for _ in range(2):
+        async with cache:
+            await cache.aset({KEY: (b"one", None)})
+    async with cache:
+        assert await found_in(cache) == b"one"
+
+
+async def found_in(cache: SqliteCache) -> bytes | None:
+    return (await cache.aget([KEY])).get(KEY)
 
 
 _FORKS = """

@@ -1,6 +1,9 @@
 """What a call costs: one transaction, few statements, and none of its own where others wait too."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,6 +147,39 @@ async def test_a_full_store_says_so_and_goes_on_when_there_is_room(tmp_path: Pat
         assert state_of(await loaded(saver, "thread")) == writer.state()
         await on_connection(saver, lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
         assert await saver.commit(unit) == Committed(4)
+
+
+_LITTLE_ROOM = """
+import asyncio, resource, sys
+from durable_graph.errors import StoreFullError
+from durable_graph.testing.conformance.saver_under_test import loaded
+from durable_graph_sqlite import SqliteSaver
+
+async def main():
+    # Room for what is there, and not for the index of the log, which is 32 KB at least.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, resource.RLIM_INFINITY))
+    saver = SqliteSaver(sys.argv[1])
+    try:
+        await saver.load("thread")
+    except StoreFullError as error:
+        print(type(error).__name__)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print((await loaded(saver, "thread")).thread.version)
+    await saver.aclose()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_disk_without_room_for_the_index_of_the_log_is_full(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        await some_thread(saver)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _LITTLE_ROOM, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+
+    assert done.stdout.split() == ["StoreFullError", "3"], done.stderr
 
 
 async def test_a_store_that_stays_locked_is_unavailable_and_then_goes_on(tmp_path: Path) -> None:

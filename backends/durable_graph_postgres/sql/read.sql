@@ -193,3 +193,6 @@ SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
 
 -- name: find_request_digests
 SELECT digest FROM {schema}.requests WHERE thread_key = $1;
+
+-- name: find_sessions
+SELECT pid FROM pg_catalog.pg_stat_activity WHERE pid = ANY ($1::int[])

@@ -1,8 +1,10 @@
 """Clauses of cancellation and of misuse: a call that was begun ends, and a saver knows when it is not to be used."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
+from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import CheckpointerClosedError, CheckpointerLoopError
 from durable_graph.records import Committed, Saved
 from durable_graph.testing.conformance.saver_under_test import (
@@ -123,17 +125,51 @@ class CancellationClauses(SaverUnderTest):
         with raises(CheckpointerClosedError):
             await saver.prune("thread")
 
-    async def test_a_saver_is_not_for_another_loop(self) -> None:
+    async def test_another_live_loop_may_use_a_saver_or_is_refused(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
 
             async def elsewhere() -> None:
-                with raises(CheckpointerLoopError):
-                    await saver.load("thread")
-                with raises(CheckpointerLoopError):
-                    await saver.commit(writer.unit())
-                with raises(CheckpointerLoopError):
-                    await saver.aclose()
+                # A saver without a connection has nothing that belongs to a loop.
+                with suppress(CheckpointerLoopError):
+                    assert await saver.load("thread") is not None
+                with suppress(CheckpointerLoopError):
+                    assert len(await saver.list_threads()) == 1
 
             await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
             await commit(saver, writer, Step({"count": b"4"}))
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+
+    async def test_a_saver_goes_on_in_another_loop_when_its_own_is_closed(self) -> None:
+        def loop_after_loop() -> None:
+            saver = asyncio.run(self.open())
+            writer = asyncio.run(some_thread(saver))
+            asyncio.run(commit(saver, writer, Step({"count": b"4"})))
+            assert state_of(asyncio.run(loaded(saver, "thread"))) == writer.state()
+            asyncio.run(saver.aclose())
+            asyncio.run(saver.aclose())
+            with raises(CheckpointerClosedError):
+                asyncio.run(saver.load("thread"))
+
+        await asyncio.to_thread(loop_after_loop)
+
+    async def test_a_closed_saver_is_opened_again_by_async_with(self) -> None:
+        async def used(saver: Checkpointer, writer: Writer | None) -> Writer:
+            async with saver:
+                if writer is None:
+                    return await some_thread(saver)
+                await commit(saver, writer, Step({"count": b"4"}))
+                assert state_of(await loaded(saver, "thread")) == writer.state()
+                return writer
+
+        saver = await self.open()
+        writer = await used(saver, None)
+        with raises(CheckpointerClosedError):
+            await saver.load("thread")
+        await used(saver, writer)
+
+        def in_other_loops() -> None:
+            again = asyncio.run(self.open())
+            asyncio.run(used(again, asyncio.run(used(again, None))))
+
+        await asyncio.to_thread(in_other_loops)

@@ -1,0 +1,52 @@
+"""What a server and a role have to be like, and what an operator is told where they are not."""
+
+from typing import Any
+
+from durable_graph.errors import StoreConfigurationError, StoreReadOnlyError
+from durable_graph_postgres.failures import grants_on
+from durable_graph_postgres.statements import quoted
+
+_OLDEST = 15
+"""The oldest version of PostgreSQL that the statements are written for."""
+
+# Whatever bytes it is given, a database in SQL_ASCII gives back.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
+
+_SERVER = "SELECT pg_is_in_recovery(), current_setting('server_encoding'), current_setting('server_version_num')::int"
+
+_ROLE = """
+SELECT current_user, current_database(), n.oid IS NOT NULL,
+       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'format')
+  FROM (VALUES (1)) AS one LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
+"""
+
+
+async def check_server(connection: Any, store: str, answer: float) -> None:
+    """Raises `StoreReadOnlyError` for a replica, `StoreConfigurationError` for what cannot hold threads.
+
+    `answer` is for how many seconds it waits for the server's: a given pool may have no limit of its own.
+    """
+    is_replica, encoding, version = await connection.fetchrow(_SERVER, timeout=answer)
+    if is_replica:
+        raise StoreReadOnlyError(store, "it is a read replica; give the DSN of the primary")
+    if version // 10_000 < _OLDEST:
+        why = f"it is PostgreSQL {version // 10_000}"
+        raise StoreConfigurationError(store, why, remedy=f"use PostgreSQL {_OLDEST} or newer")
+    if encoding not in _ENCODINGS:
+        why = f"the database's encoding is {encoding}, which has no place for most characters"
+        remedy = "make another: CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'"
+        raise StoreConfigurationError(store, why, remedy=remedy)
+
+
+async def missing_privilege(connection: Any, store: str, schema: str, why: str) -> StoreConfigurationError:
+    """The error for a role that cannot open the tables or make them, with the statement that lets it."""
+    role, database, has_schema, has_tables = await connection.fetchrow(_ROLE, schema)
+    if "must be owner" in why:
+        remedy = "open the saver once as the owner of the tables, which brings them up to date"
+    elif not has_schema:
+        remedy = f"have its owner run: GRANT CREATE ON DATABASE {quoted(database)} TO {quoted(role)}"
+    elif not has_tables:
+        remedy = f"have its owner run: GRANT USAGE, CREATE ON SCHEMA {quoted(schema)} TO {quoted(role)}"
+    else:
+        remedy = f"have its owner run: {grants_on(schema, quoted(role))}"
+    return StoreConfigurationError(store, why, remedy=remedy)

@@ -1,0 +1,132 @@
+"""A copy of a store that is in use, as of one moment, which appears at its path complete or not at all."""
+
+import errno
+import os
+import secrets
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+from durable_graph.errors import BackupError, DurableGraphError, StoreFullError
+from durable_graph_sqlite.failures import code_of
+from durable_graph_sqlite.opening import THREADS, format_of
+from durable_graph_sqlite.patience import begin_reading, committing
+from durable_graph_sqlite.private import create_private
+
+_PAGES = 1024
+"""Copied at a time, between two looks at whether the copy is still wanted: 4 MB."""
+
+_BESIDE = ("-wal", "-journal", "-shm")
+"""What SQLite may have beside a database that is open, or was not closed."""
+
+
+class _Stopped(Exception):  # noqa: N818  # it is no failure, and nobody else sees it
+    """Nobody waits for the copy any more."""
+
+
+def back_up(db: sqlite3.Connection, store: Path, target: Path, stop: threading.Event, *, overwrite: bool) -> None:
+    """Copy the store that `db` is open on. Blocks, until the copy is on the disk or `stop` is set.
+
+    All is read in one transaction: others commit meanwhile, and the copy does not have it.
+
+    Raises `BackupError`, `StoreFullError`.
+    """
+    target = Path(os.path.realpath(target))
+    try:
+        _check_target(store, target, overwrite=overwrite)
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}.partial")
+        try:
+            create_private(partial)
+            _copy(db, partial, stop)
+            _verify(partial)
+            _sync(partial)
+            _publish(partial, target, overwrite=overwrite)
+        finally:
+            partial.unlink(missing_ok=True)
+        _sync(target.parent)
+    except _Stopped:
+        return
+    except sqlite3.Error as error:
+        raise _failure(target, error) from error
+    except OSError as error:
+        raise _failure_os(target, error) from error
+
+
+def _check_target(store: Path, target: Path, *, overwrite: bool) -> None:
+    own = [Path(os.path.realpath(store) + suffix) for suffix in ("", *_BESIDE)]
+    if any(each.exists() and target.exists() and each.samefile(target) for each in own):
+        raise BackupError(str(target), "it is the store itself: choose another path")
+    if target.exists() and not (overwrite and target.is_file()):
+        raise BackupError(str(target), "there is something already; choose another path, or give overwrite=True")
+    if not target.parent.is_dir():
+        raise BackupError(str(target), f"there is no directory {target.parent}; create it first")
+    for suffix in _BESIDE:
+        beside = target.with_name(target.name + suffix)
+        if beside.exists():
+            # SQLite would take an old log for one of the new file.
+            why = f"there is {beside.name} beside it: somebody has that database open, or it was left by a crash"
+            raise BackupError(str(target), f"{why}; close it, or remove the file")
+
+
+def _copy(db: sqlite3.Connection, partial: Path, stop: threading.Event) -> None:
+    def look(status: int, remaining: int, total: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+
+    with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+        # If this process or the machine dies, the partial file is of no use anyway; it is flushed once, at the end.
+        copy.execute("PRAGMA synchronous = OFF")
+        copy.execute("PRAGMA journal_mode = OFF").fetchone()
+        with committing(db, begin_reading):
+            # The first read of a transaction decides what all of it sees. Without one around all its steps, the copy
+            # would begin anew at each commit of another connection.
+            db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            db.backup(copy, pages=_PAGES, progress=look)
+        # One file that can be read anywhere. A saver that opens it turns it into one with a log again.
+        copy.execute("PRAGMA journal_mode = DELETE").fetchone()
+
+
+def _verify(partial: Path) -> None:
+    with closing(sqlite3.connect(f"{partial.as_uri()}?mode=ro", uri=True)) as copy:
+        format_of(partial, copy, THREADS)
+        (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def _publish(partial: Path, target: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        partial.replace(target)
+        return
+    try:
+        # Unlike renaming, it does not replace what has come there meanwhile.
+        target.hardlink_to(partial)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        # A file system without links.
+        partial.rename(target)
+
+
+def _sync(path: Path) -> None:
+    """Have what a file holds, or the names in a directory, survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _failure(target: Path, error: sqlite3.Error) -> DurableGraphError:
+    if code_of(error) == sqlite3.SQLITE_FULL:
+        return StoreFullError(str(target), str(error))
+    if code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, 0):
+        return BackupError(str(target), f"the store is damaged ({error}); keep an older backup")
+    return BackupError(str(target), str(error))
+
+
+def _failure_os(target: Path, error: OSError) -> DurableGraphError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFullError(str(target), str(error))
+    return BackupError(str(target), str(error))

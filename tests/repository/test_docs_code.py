@@ -1,0 +1,70 @@
+"""The code of documentation pages runs, block after block, as a reader would run it."""
+
+import ast
+import asyncio
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.postgres.server import Server, started
+from tests.repository.tree import ROOT
+
+PAGES = ["docs/storage.md"]
+BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A PostgreSQL of their own: pages use the saver's schema."""
+    with started() as opened:
+        yield opened
+
+
+async def run_blocks(text: str, names: dict[str, Any]) -> None:
+    """Run the blocks of a page in the working directory. Those in Python have these names, and may await."""
+    for block in BLOCK.finditer(text):
+        kind, code = block.groups()
+        if kind == "sh":
+            await asyncio.to_thread(subprocess.run, ["sh", "-euc", code], check=True)
+            continue
+        # So that a traceback shows the line of the page.
+        code = "\n" * text[: block.start(2)].count("\n") + code
+        running = eval(  # noqa: S307  # it is our own page
+            compile(code, names["__name__"], "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names
+        )
+        if inspect.isawaitable(running):
+            await running
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_of_a_page_runs(
+    page: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DSN", server.url)
+    monkeypatch.setenv("PATH", f"{server.programs}{os.pathsep}{os.environ['PATH']}")
+
+    # Annotations are resolved in the module that a class names, so there has to be one.
+    module = ModuleType(page)
+    monkeypatch.setitem(sys.modules, page, module)
+    asyncio.run(run_blocks((ROOT / page).read_text(encoding="utf-8"), vars(module)))
+
+    assert capsys.readouterr().out.splitlines() == SAID[page]
+
+
+SAID = {"docs/storage.md": ["1 threads can be read", "{'topic': 'coffee', 'text': 'all about coffee'}"]}
+"""What each page prints."""
+
+
+@pytest.mark.parametrize("block", ["```python\nawait nothing()\n```\n", "```sh\nfalse\n```\n"])
+def test_a_page_whose_code_fails_fails_the_test(block: str) -> None:
+    with pytest.raises((NameError, subprocess.CalledProcessError)):
+        asyncio.run(run_blocks(f"Text.\n\n{block}", {"__name__": "page"}))
