@@ -174,7 +174,12 @@ class Async:
 
     async def settle(self) -> None:
         if self._sender is not None:
-            await finish(_result_of(self._sender), self._grace)
+            await finish(self._all_sent(self._sender), self._grace)
+        self._raise_failure()
+
+    async def _all_sent(self, sender: "asyncio.Task[None]") -> None:
+        # Raised in here as well: where the caller has left by then, the failure is logged and not lost.
+        await sender
         self._raise_failure()
 
     async def catch_up(self) -> None:
@@ -294,7 +299,3 @@ def lost_race(journal: Journal) -> CheckpointConflictError:
 def _kept(ledger: Ledger | None) -> Ledger:
     assert ledger is not None  # noqa: S101  # a policy that keeps things is used with a journal, which makes ledgers
     return ledger
-
-
-async def _result_of(task: "asyncio.Task[None]") -> None:
-    await task

@@ -112,7 +112,12 @@ class EventStream:
                 return
             self._run.cancel()
             # Also for a reader that is cancelled itself, however often: until its end the run holds the thread.
-            await finish(_end_of(self._run), GRACE)
+            try:
+                await finish(_end_of(self._run), GRACE)
+            except asyncio.CancelledError:
+                # The reader's cancellation is what is raised; an error of the run, now or later, is logged.
+                _let_go_on(self._run)
+                raise
         if self._run.cancelled() or self._told:
             return
         failure = self._run.exception()
