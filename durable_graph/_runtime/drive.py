@@ -110,7 +110,7 @@ async def _stopped(session: Session, state: State, recorded: Recorded) -> Ended:
         # A question is told once it is durable, and after what came before it.
         durability = session.shared.durability
         await (durability.settle() if session.parent is None else durability.catch_up())
-    await tell_stopped(session, state, values, interrupts)
+    await tell_stopped(session, state, recorded, values, interrupts)
     return Ended(state, recorded, values, interrupts, is_stopped=True)
 
 

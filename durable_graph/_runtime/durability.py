@@ -14,7 +14,7 @@ from durable_graph._engine.task import Outcome
 from durable_graph._engine.unit import Step, joined
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
-from durable_graph._runtime.events import AnyEvent
+from durable_graph._runtime.events import AnyEvent, CheckpointCommitted
 from durable_graph._runtime.journal import Journal, Ledger, StatusChange
 from durable_graph.errors import CheckpointConflictError
 from durable_graph.records import checkpoint_id
@@ -31,10 +31,13 @@ class Told(msgspec.Struct, frozen=True):
     events: Sequence[AnyEvent]
     taken_on: Callable[[], object] = bool
 
-    async def go(self, *, provisional: bool = False) -> None:
-        """Tell them, in order."""
+    async def go(self, *, provisional: bool = False, parent: int | None = None) -> None:
+        """Tell them, in order. `parent` is that of the checkpoint, where it will not be stored as the step has it."""
         for event in self.events:
-            await self.audience.tell(msgspec.structs.replace(event, provisional=True) if provisional else event)
+            told = msgspec.structs.replace(event, provisional=True) if provisional else event
+            if parent is not None and isinstance(told, CheckpointCommitted):
+                told = msgspec.structs.replace(told, parent_checkpoint_id=checkpoint_id(parent) if parent else None)
+            await self.audience.tell(told)
 
 
 Tell = Callable[[Sequence[Outcome]], Told]
@@ -245,10 +248,13 @@ class Exit:
         # Now, while it is known which superstep is to blame, and the ones before it can be kept.
         step = self._journal.with_reduced_values(own, step)
         held = self._held.get(own.ns)
-        self._held[own.ns] = own, step if held is None else joined(held[1], step)
+        if held is not None:
+            # Encoded while the value is what this superstep made of it.
+            step = self._journal.with_reduced_values(own, joined(held[1], step))
+        self._held[own.ns] = own, step
         self._outcomes.pop(own.ns, None)
         told.taken_on()
-        await told.go(provisional=True)
+        await told.go(provisional=True, parent=step.parent)
         return True
 
     async def save(
