@@ -163,7 +163,10 @@ class Async:
         self._failure: BaseException | None = None
 
     async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
-        await self._enqueue(_Commit(_kept(ledger), step, told), told.taken_on)
+        own = _kept(ledger)
+        # Encoded now: while the commit waits, the nodes of the next superstep have the values in hand.
+        step = self._journal.with_reduced_values(own, step)
+        await self._enqueue(_Commit(own, step, told), told.taken_on)
         return True
 
     async def save(
