@@ -5,7 +5,7 @@ In all of them what was accepted is committed before a node runs, and a store fa
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -32,12 +32,30 @@ class Told(msgspec.Struct, frozen=True):
     taken_on: Callable[[], object] = bool
 
     async def go(self, *, provisional: bool = False, parent: int | None = None) -> None:
-        """Tell them, in order. `parent` is that of the checkpoint, where it will not be stored as the step has it."""
-        for event in self.events:
-            told = msgspec.structs.replace(event, provisional=True) if provisional else event
-            if parent is not None and isinstance(told, CheckpointCommitted):
-                told = msgspec.structs.replace(told, parent_checkpoint_id=checkpoint_id(parent) if parent else None)
-            await self.audience.tell(told)
+        """Tell them, in order, and wait for the reader. `parent` is that of the checkpoint, where it will not be stored
+        as the step has it.
+
+        All of them are told even if the caller is cancelled: what they tell of has happened.
+        """
+        events = deque(_as_told(event, provisional, parent) for event in self.events)
+        try:
+            while events:
+                await self.audience.tell(events.popleft())
+        except asyncio.CancelledError:
+            self.put(events)
+            raise
+
+    def put(self, events: Iterable[AnyEvent]) -> None:
+        """Tell these, in order, without waiting for the reader."""
+        for event in events:
+            self.audience.put(event)
+
+
+def _as_told(event: AnyEvent, provisional: bool, parent: int | None) -> AnyEvent:
+    told = msgspec.structs.replace(event, provisional=True) if provisional else event
+    if parent is not None and isinstance(told, CheckpointCommitted):
+        return msgspec.structs.replace(told, parent_checkpoint_id=checkpoint_id(parent) if parent else None)
+    return told
 
 
 Tell = Callable[[Sequence[Outcome]], Told]
@@ -105,21 +123,40 @@ class Sync:
         self._grace = grace
 
     async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
-        if not await finish(self._committed(_kept(ledger), step, told), self._grace):
-            return False
-        await told.go()
-        return True
+        own, is_committed = _kept(ledger), False
 
-    async def _committed(self, ledger: Ledger, step: Step, told: Told) -> bool:
-        is_committed = await self._journal.commit((ledger, step))
+        async def committed() -> None:
+            nonlocal is_committed
+            is_committed = await self._journal.commit((own, step))
+            if is_committed:
+                told.taken_on()
+
+        try:
+            await finish(committed(), self._grace)
+        except asyncio.CancelledError:
+            if is_committed:
+                told.put(told.events)
+            raise
         if is_committed:
-            told.taken_on()
+            await told.go()
         return is_committed
 
     async def save(
         self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
     ) -> tuple[Outcome, ...]:
-        standing = await finish(self._journal.save(_kept(ledger), outcomes, status), self._grace)
+        own = _kept(ledger)
+        standing: tuple[Outcome, ...] = ()
+
+        async def saved() -> None:
+            nonlocal standing
+            standing = await self._journal.save(own, outcomes, status)
+
+        try:
+            await finish(saved(), self._grace)
+        except asyncio.CancelledError:
+            told = tell(standing)
+            told.put(told.events)
+            raise
         await tell(standing).go()
         return standing
 

@@ -1,12 +1,15 @@
 """A stream and the store say the same of one run."""
 
+import asyncio
 import operator
 from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, AnyValue, Checkpointer, Command, Overwrite, StateGraph
+from durable_graph import START, AnyValue, Checkpointer, Command, MemorySaver, Overwrite, StateGraph
 from durable_graph._runtime.run import Durability
+from durable_graph.records import CommitResult, CommitUnit
+from durable_graph.testing.crash import CrashingSaver
 
 
 def concatenated(left: str, right: str) -> str:
@@ -112,3 +115,46 @@ async def test_the_parent_of_a_streamed_checkpoint_is_the_one_that_is_stored(
         assert id_ not in stored or stored[id_] == each["parent_config"]
         # Whatever the end of the run would have been: it leads back to a checkpoint that there is.
         assert each["parent_config"] is None or await graph.aget_state(each["parent_config"])
+
+
+class HoldingSaver(CrashingSaver):
+    """Holds back the commits of nested graphs until `gate` is set."""
+
+    def __init__(self) -> None:
+        super().__init__(MemorySaver())
+        self.holds, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        if any(new.row.ns for new in unit.checkpoints):
+            self.holds.set()
+            await self.gate.wait()
+        return await super().commit(unit)
+
+
+async def test_a_checkpoint_that_is_committed_while_its_run_is_cancelled_is_told() -> None:
+    saver = HoldingSaver()
+
+    async def opens() -> None:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        saver.gate.set()
+
+    async def fails(state: State) -> None:
+        await saver.holds.wait()
+        opening.append(asyncio.create_task(opens()))
+        raise ValueError
+
+    opening: list[asyncio.Task[None]] = []
+    inner = one_node(lambda s: {"log": ["inside"]}).compile()
+    builder = StateGraph(State).add_node("inner", inner).add_node("fails", fails)
+    graph = builder.add_edge(START, "inner").add_edge(START, "fails").compile(saver)
+    told: list[Any] = []
+
+    with pytest.raises(ValueError):  # noqa: PT011, PT012  # what the node raised, once all is told
+        async for part in graph.astream({"log": ["in"]}, thread_id="t", stream_mode="checkpoints", subgraphs=True):
+            told.append(part)
+
+    ns = told[-1][0]
+    assert len(ns) == 1
+    config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ns[0]}}
+    assert (await graph.aget_state(config)).config == told[-1][1]["config"]
