@@ -305,15 +305,17 @@ def _failed(scope: Scope, task: Task, previous: Outcome | None, error: BaseExcep
     )
 
 
-def failed_again(task: Task, number: int, previous: Outcome | None, error: BaseException) -> Outcome:
-    """The outcome of an attempt whose result is not to count. A node that was done with before does not run again."""
+def failed_instead(task: Task, number: int, previous: Outcome | None, error: BaseException) -> Attempted:
+    """An attempt that came to nothing, or whose result does not count. A node that was done before runs no more."""
+    revision = next_revision(previous)
     match previous:
         case RoutingOpen():
-            return msgspec.structs.replace(previous, error=shown(error), asks=(), revision=next_revision(previous))
+            failed: Outcome = msgspec.structs.replace(previous, error=shown(error), asks=(), revision=revision)
         case Handling():
-            return msgspec.structs.replace(previous, asks=(), revision=next_revision(previous))
-    answers, revision = answers_of(previous), next_revision(previous)
-    return Failed(task, number, shown(error), tries=1, answers=answers, revision=revision)
+            failed = msgspec.structs.replace(previous, asks=(), revision=revision)
+        case _:
+            failed = Failed(task, number, shown(error), tries=1, answers=answers_of(previous), revision=revision)
+    return Attempted(failed, error)
 
 
 def _unrouted(

@@ -22,7 +22,7 @@ from durable_graph._runtime.attempt import (
     Attempted,
     attempt,
     attempt_number,
-    failed_again,
+    failed_instead,
     new_trial,
     own_cancellation,
 )
@@ -257,8 +257,8 @@ class Superstep(msgspec.Struct):
         for task in tasks:
             if task.key not in self.attempted:
                 failure = own_cancellation(task, asyncio.CancelledError())
-                number = attempt_number(self.recorded.get(task.key))
-                self.attempted[task.key] = Attempted(Failed(task, number, shown(failure)), failure)
+                previous = self.recorded.get(task.key)
+                self.attempted[task.key] = failed_instead(task, attempt_number(previous), previous, failure)
 
     async def _attempt(self, task: Task) -> Attempted:
         """What the task comes to, after as many attempts as its policies allow."""
@@ -325,7 +325,7 @@ class Superstep(msgspec.Struct):
             if result is None or self._is_saved(result.outcome) or isinstance(result.outcome, Failed | Handling):
                 continue
             previous = self.saved.get(task.key, self.recorded.get(task.key))
-            self.attempted[task.key] = Attempted(failed_again(task, result.outcome.attempt, previous, error), error)
+            self.attempted[task.key] = failed_instead(task, result.outcome.attempt, previous, error)
 
     def _mutation(self) -> StateMutatedError | None:
         if self.given is None:

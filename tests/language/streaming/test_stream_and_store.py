@@ -6,7 +6,17 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, AnyValue, Checkpointer, Command, MemorySaver, Overwrite, StateGraph
+from durable_graph import (
+    START,
+    AnyValue,
+    Checkpointer,
+    Command,
+    MemorySaver,
+    NodeCancelledError,
+    Overwrite,
+    StateGraph,
+    interrupt,
+)
 from durable_graph._runtime.run import Durability
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver
@@ -158,3 +168,37 @@ async def test_a_checkpoint_that_is_committed_while_its_run_is_cancelled_is_told
     assert len(ns) == 1
     config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ns[0]}}
     assert (await graph.aget_state(config)).config == told[-1][1]["config"]
+
+
+async def test_a_node_that_cancels_itself_after_an_answer_has_failed_in_both(saver: Checkpointer) -> None:
+    attempts: list[str] = []
+
+    async def asks(state: State) -> State:
+        answer = interrupt("asks?")
+        attempts.append(answer)
+        if len(attempts) == 1:
+            own = asyncio.current_task()
+            assert own is not None
+            own.cancel()
+            await asyncio.sleep(0)
+        return {"log": [answer]}
+
+    async def other(state: State) -> State:
+        return {"log": [interrupt("other?")]}
+
+    builder = StateGraph(State).add_node("asks", asks).add_node("other", other)
+    graph = builder.add_edge(START, "asks").add_edge(START, "other").compile(saver)
+    asked: Any = await graph.ainvoke({}, thread_id="t")
+    answers: Any = Command(resume={each.id: f"answer to {each.value}" for each in asked["__interrupt__"]})
+    told: dict[str, Any] = {}
+
+    with pytest.raises(NodeCancelledError):  # noqa: PT012  # what the node raised, once all is told
+        async for part in graph.astream(answers, thread_id="t", stream_mode="tasks"):
+            if "result" in part:
+                told[part["name"]] = part["error"]
+
+    snapshot = await graph.aget_state(thread_id="t")
+    assert told["asks"] == {task.name: task.error for task in snapshot.tasks}["asks"]
+    assert "CancelledError" in told["asks"]
+    assert snapshot.interrupts == ()
+    assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["answer to asks?", "answer to other?"]
