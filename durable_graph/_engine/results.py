@@ -4,7 +4,7 @@ The result of a task that ran alone is not stored beside the checkpoint that it 
 second time. Whoever looks back at the task finds it there.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,13 +31,24 @@ class Made(msgspec.Struct, frozen=True):
 
 def is_read_back(topology: Topology, outcome: Outcome) -> bool:
     """Whether the rows of a checkpoint that this outcome alone made say what it wrote."""
-    return not isinstance(outcome, Done) or all(
-        _says(topology.channels[write.channel], write) for write in outcome.writes
-    )
+    if not isinstance(outcome, Done):
+        return True
+    if len({write.channel for write in outcome.writes}) < len(outcome.writes):
+        # Of several writes to a channel the row says the last one.
+        return False
+    return all(_says(topology.channels[write.channel], write) for write in outcome.writes)
 
 
 def _says(rule: Channel, write: Write) -> bool:
     return rule.replaces or not rule.is_stored or (rule.stores_updates and not write.is_overwrite)
+
+
+def by_key(written: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The value of each key that a task wrote; `{"$writes": [...]}` for a key that it wrote several times."""
+    values: dict[str, list[Any]] = {}
+    for key, value in written:
+        values.setdefault(key, []).append(value)
+    return {key: found[0] if len(found) == 1 else {"$writes": found} for key, found in values.items()}
 
 
 def made_in(

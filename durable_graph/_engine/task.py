@@ -43,12 +43,16 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Write(msgspec.Struct, frozen=True):
-    """One write to one channel, with its bytes where there is a store."""
+    """One write to one channel, with its bytes where there is a store.
+
+    `length` is what a list, dict or other container had when the node returned it: what the bytes have.
+    """
 
     channel: str
     value: Any
     data: bytes | None
     is_overwrite: bool = False
+    length: int | None = None
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from durable_graph._engine.task import interrupt_id
+from durable_graph._runtime.lengths import copy_of
 from durable_graph._runtime.session import scope_of
 from durable_graph._runtime.unwinding import GraphInterrupt
 from durable_graph.errors import MissingCheckpointerError
@@ -28,7 +29,8 @@ def interrupt(value: Any) -> Any:
     id_ = interrupt_id(journal.thread.origin, scope.ns, scope.phase, scope.asked)
     scope.asked += 1
     if id_ in scope.answers:
-        return scope.answers[id_]
+        # A copy, for a node that changes it and is tried again.
+        return copy_of(scope.answers[id_])
     asked = GraphInterrupt([Interrupt(value, id_)])
     scope.stopped_by.append(asked)
     raise asked

@@ -25,7 +25,8 @@ from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.calls import Calls
 from durable_graph._runtime.cancellation import cancellations, take_back_cancellations
 from durable_graph._runtime.injecting import injected
-from durable_graph._runtime.mutation import check_argument_unchanged, check_unchanged, photographed
+from durable_graph._runtime.lengths import Lengths, PrivateLengths
+from durable_graph._runtime.mutation import check_argument_unchanged, check_result, compared
 from durable_graph._runtime.remembered import remember, remembered
 from durable_graph._runtime.results import Result, read_result
 from durable_graph._runtime.routing import choose, routers_of
@@ -34,7 +35,7 @@ from durable_graph._runtime.unwinding import GraphBubbleUp, GraphInterrupt, Pare
 from durable_graph._runtime.writing import encode_anything
 from durable_graph.caching import CacheKey
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
-from durable_graph.errors import NodeCancelledError, ParentCommandError, StalePlanError
+from durable_graph.errors import NodeCancelledError, ParentCommandError, StalePlanError, StateMutatedError
 from durable_graph.errors.shown import shown
 from durable_graph.graph import START, Command, Interrupt, Node
 from durable_graph.graph.policies import NodeError, TimeoutPolicy
@@ -115,7 +116,11 @@ async def route_as(session: Session, state: State, task: Task, values: Any, tria
     try:
         node = session.topology.nodes[task.node]
         own = read_result(session.topology, node, values, state.values, session.max_value_bytes)
-        return await _choose(scope, task, None, own)
+        given = Lengths(session.topology, state)
+        attempted = await _choose(scope, task, None, own)
+        if changed := given.changed():
+            raise StateMutatedError([task.node], changed)
+        return attempted
     finally:
         scope.is_over = True
         current.reset(token)
@@ -154,17 +159,18 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
             key, kept = await remembered(session, node, task, _given(scope, task, node))
             if kept is not None:
                 return await _choose(scope, task, previous, kept, is_cached=True)
-        called = await _call(scope, task, node, previous, trial)
+        called, private = await _call(scope, task, node, previous, trial)
     except BaseException as error:
         found = await _ended_by(scope, error, being_cancelled)
         if not isinstance(found, ParentCommand):
             return _stopped(scope, task, previous, found)
         # A graph that the node ran hands this to it: it counts as what the node returned.
-        called = Called(Command(update=found.command.update, goto=found.command.goto), None)
+        called, private = Called(Command(update=found.command.update, goto=found.command.goto), None), None
     try:
         limit = session.max_value_bytes or (None if key is None else DEFAULT_MAX_VALUE_BYTES)
         keys = scope.keys_of_nested
         own = read_result(session.topology, node, called.result, scope.state.values, limit, keys)
+        check_result(session, node, own, private, is_cached=key is not None)
     except ParentCommand:
         if session.parent is None:
             failure = ParentCommandError(task.node)
@@ -188,7 +194,9 @@ async def _ended_by(scope: Scope, error: BaseException, being_cancelled: int) ->
     return await scope.unwound(found)
 
 
-async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, trial: Trial) -> Called:
+async def _call(
+    scope: Scope, task: Task, node: Node, previous: Outcome | None, trial: Trial
+) -> tuple[Called, PrivateLengths | None]:
     session = scope.session
     given = _given(scope, task, node)
     extra = injected(scope, node.injected)
@@ -203,16 +211,15 @@ async def _call(scope: Scope, task: Task, node: Node, previous: Outcome | None, 
         told = {"error": NodeError(task.node, error)}
         extra = injected(scope, handler.injected, told)
         action, is_async, timeout = handler.action, handler.is_async, handler.timeout
-    photograph = {}
-    if session.run.is_checked and task.argument is None:
-        photograph = photographed(session.topology, scope.state.values, node.input.keys)
-    called = await call_action(scope, partial(action, given, **extra), is_async, timeout)
-    await scope.returned()
-    if photograph:
-        check_unchanged(session.topology, task.node, scope.state.values, photograph)
+    # The state is common to all; a Send's argument is looked at with those of its siblings.
+    is_instance = task.argument is None and not isinstance(given, dict) and not node.input.is_single
+    private = PrivateLengths(node, given, scope.state.values) if is_instance else None
+    with compared(session, node.name, scope.state.values, node.input.fields if task.argument is None else ()):
+        called = await call_action(scope, partial(action, given, **extra), is_async, timeout)
+        await scope.returned()
     if session.run.is_checked and task.argument is not None:
         check_argument_unchanged(session.topology, task.node, task.argument)
-    return called
+    return called, private
 
 
 def _given(scope: Scope, task: Task, node: Node) -> Any:
@@ -294,6 +301,19 @@ def _failed(scope: Scope, task: Task, previous: Outcome | None, error: BaseExcep
     )
 
 
+def failed_instead(task: Task, number: int, previous: Outcome | None, error: BaseException) -> Attempted:
+    """An attempt that came to nothing, or whose result does not count. A node that was done before runs no more."""
+    revision = next_revision(previous)
+    match previous:
+        case RoutingOpen():
+            failed: Outcome = msgspec.structs.replace(previous, error=shown(error), asks=(), revision=revision)
+        case Handling():
+            failed = msgspec.structs.replace(previous, asks=(), revision=revision)
+        case _:
+            failed = Failed(task, number, shown(error), tries=1, answers=answers_of(previous), revision=revision)
+    return Attempted(failed, error)
+
+
 def _unrouted(
     node: Node, scope: Scope, task: Task, previous: Outcome | None, own: Result, *, is_handled: bool
 ) -> Outcome:
@@ -332,8 +352,11 @@ async def _choose(
     try:
         extra = {router.name: injected(scope, router.injected) for router in routers if router.injected}
         place = session.place(scope.state)
-        routes = await choose(session.topology, scope.state, task, own.writes, extra, session.max_value_bytes, place)
-        await scope.returned()
+        fields = (key for router in routers for key in router.input.fields)
+        with compared(session, task.node, scope.state.values, fields):
+            limit = session.max_value_bytes
+            routes = await choose(session.topology, scope.state, task, own.writes, extra, limit, place)
+            await scope.returned()
         routed = (*own.routes, *routes)
         return Attempted(
             Done(task, scope.number, own.writes, routed, is_handled, answers_of(previous), revision, is_cached)

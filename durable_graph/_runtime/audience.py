@@ -17,6 +17,10 @@ class Audience(Protocol):
         """Hand over an event, and wait until the reader has room for more."""
         ...
 
+    def put(self, event: AnyEvent) -> None:
+        """Hand over an event without waiting for room: what it tells of is durable, and its run is being cancelled."""
+        ...
+
     def push(self, event: AnyEvent) -> None:
         """Hand over an event from user code that cannot wait. Raises `StreamOverflowError` if too many are unread.
 
@@ -45,6 +49,11 @@ class Both:
             if audience.is_heard:
                 await audience.tell(event)
 
+    def put(self, event: AnyEvent) -> None:
+        for audience in (self._first, self._second):
+            if audience.is_heard:
+                audience.put(event)
+
     def push(self, event: AnyEvent) -> None:
         for audience in (self._first, self._second):
             if audience.is_heard:
@@ -62,6 +71,9 @@ class Nobody:
     is_heard = False
 
     async def tell(self, event: AnyEvent) -> None:
+        return None
+
+    def put(self, event: AnyEvent) -> None:
         return None
 
     def push(self, event: AnyEvent) -> None:

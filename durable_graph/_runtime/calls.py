@@ -20,6 +20,7 @@ from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.crossing import in_loop
 from durable_graph._runtime.injecting import injected
+from durable_graph._runtime.lengths import copy_of
 from durable_graph._runtime.remembered import found_in, keep_in, key_of
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Scope, Session, current
@@ -269,7 +270,7 @@ class Calls:
         journal = session.shared.journal
         if session.ledger is None:
             # Nothing is stored, so nothing has to be storable: it is kept for the next attempt as it is.
-            self._recorded[position] = KeptCall(definition.name, arguments, value)
+            self._recorded[position] = KeptCall(definition.name, arguments, copy_of(value))
             return None
         assert journal is not None  # noqa: S101  # a ledger comes with one
         data, is_declared = _encoded(session.topology, definition, value)
@@ -306,7 +307,7 @@ class Calls:
                 called=f"{definition.name!r} with these",
             )
         if isinstance(recorded, KeptCall):
-            return recorded.value
+            return copy_of(recorded.value)
         return _value_of(self._session.topology, definition, recorded)
 
 

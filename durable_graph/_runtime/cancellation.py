@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import anyio
 
+from durable_graph._runtime import log
+
 T = TypeVar("T")
 
 
@@ -33,7 +35,8 @@ async def finish(call: Coroutine[Any, Any, T], grace: float) -> T:
     """What `call` returns, waited for even while the caller is cancelled, for up to `grace` seconds from then.
 
     The cancellation is raised once the call is over, or once the grace period is; the call itself is never cancelled.
-    An anyio shield alone would not do: it does not hold back a native `task.cancel()`.
+    An error that the call raises after the grace period is logged. An anyio shield alone would not do: it does not hold
+    back a native `task.cancel()`.
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(call)
@@ -44,7 +47,9 @@ async def finish(call: Coroutine[Any, Any, T], grace: float) -> T:
         await over
     except asyncio.CancelledError as cancelled:
         await _wait(task, grace)
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+        if not task.done():
+            task.add_done_callback(_log_failure)
+        elif not task.cancelled() and (error := task.exception()) is not None:
             # The cancellation wins, but not silently. It is raised itself: anyio knows its own by their message.
             raise cancelled from error
         raise
@@ -59,15 +64,22 @@ def _tell(over: "asyncio.Future[None]", _: "asyncio.Task[Any]") -> None:
 async def wind_up(call: Coroutine[Any, Any, None], grace: float) -> bool:
     """Let `call` end after a cancellation, for up to `grace` seconds, whatever cancellations still arrive.
 
-    False if it still goes on then; it is not cancelled. Raises what it raises. `finish` would not do: the cancellation
-    that limits its waiting has come already.
+    False if it still goes on then; it is not cancelled, and an error that it raises later is logged. Raises what it
+    raises. `finish` would not do: the cancellation that limits its waiting has come already.
     """
     task = asyncio.ensure_future(call)
     await _wait(task, grace)
     if not task.done():
+        task.add_done_callback(_log_failure)
         return False
     task.result()
     return True
+
+
+def _log_failure(task: "asyncio.Future[Any]") -> None:
+    """Log the error of a call whose caller has left. Without this, asyncio logs that nobody retrieved it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.failed_after_grace(error)
 
 
 async def _wait(task: "asyncio.Future[Any]", grace: float) -> None:

@@ -63,6 +63,7 @@ async def drive(session: Session, state: State, recorded: Recorded, *, passes_br
     Raises what a node raised, `GraphRecursionError`, and what the store raises. The thread can be resumed after each.
     """
     session.at = Position(state, recorded)
+    session.take_lengths(state)
     limit = session.run.recursion_limit
     session.last_step = state.step + limit
     supersteps = 0
@@ -112,7 +113,7 @@ async def _stopped(session: Session, state: State, recorded: Recorded) -> Ended:
         # A question is told once it is durable, and after what came before it.
         durability = session.shared.durability
         await (durability.settle() if session.parent is None else durability.catch_up())
-    await tell_stopped(session, state, values, interrupts)
+    await tell_stopped(session, state, recorded, values, interrupts)
     return Ended(state, recorded, values, interrupts, is_stopped=True)
 
 
@@ -137,6 +138,10 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
     durability, journal = session.shared.durability, session.shared.journal
     while True:
         step = await _applied(session, state, superstep, executed)
+        if session.lengths is not None and (
+            changed := session.lengths.follow(session.topology, step.state, step.changes, executed.done)
+        ):
+            await superstep.refuse(changed)
         events = [*task_events(session, state, executed.riding), *committed_events(session, step)]
         try:
             taken_on = partial(session.move, step.state, _recorded(step))
@@ -152,6 +157,7 @@ async def _finish_superstep(session: Session, state: State, superstep: Superstep
             return step
         assert journal is not None  # noqa: S101  # without a store there is no other writer
         assert session.ledger is not None  # noqa: S101  # it comes with the journal
+        session.take_lengths(state)
         adopted = await journal.adopt(session.ledger, state.plan)
         check_results(journal.thread.thread, adopted.values())
         executed = _with(executed, adopted)

@@ -5,7 +5,7 @@ In all of them what was accepted is committed before a node runs, and a store fa
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -14,7 +14,7 @@ from durable_graph._engine.task import Outcome
 from durable_graph._engine.unit import Step, joined
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
-from durable_graph._runtime.events import AnyEvent
+from durable_graph._runtime.events import AnyEvent, CheckpointCommitted
 from durable_graph._runtime.journal import Journal, Ledger, StatusChange
 from durable_graph.errors import CheckpointConflictError
 from durable_graph.records import checkpoint_id
@@ -31,10 +31,31 @@ class Told(msgspec.Struct, frozen=True):
     events: Sequence[AnyEvent]
     taken_on: Callable[[], object] = bool
 
-    async def go(self, *, provisional: bool = False) -> None:
-        """Tell them, in order."""
-        for event in self.events:
-            await self.audience.tell(msgspec.structs.replace(event, provisional=True) if provisional else event)
+    async def go(self, *, provisional: bool = False, parent: int | None = None) -> None:
+        """Tell them, in order, and wait for the reader. `parent` is that of the checkpoint, where it will not be stored
+        as the step has it.
+
+        All of them are told even if the caller is cancelled: what they tell of has happened.
+        """
+        events = deque(_as_told(event, provisional, parent) for event in self.events)
+        try:
+            while events:
+                await self.audience.tell(events.popleft())
+        except asyncio.CancelledError:
+            self.put(events)
+            raise
+
+    def put(self, events: Iterable[AnyEvent]) -> None:
+        """Tell these, in order, without waiting for the reader."""
+        for event in events:
+            self.audience.put(event)
+
+
+def _as_told(event: AnyEvent, provisional: bool, parent: int | None) -> AnyEvent:
+    told = msgspec.structs.replace(event, provisional=True) if provisional else event
+    if parent is not None and isinstance(told, CheckpointCommitted):
+        return msgspec.structs.replace(told, parent_checkpoint_id=checkpoint_id(parent) if parent else None)
+    return told
 
 
 Tell = Callable[[Sequence[Outcome]], Told]
@@ -102,21 +123,40 @@ class Sync:
         self._grace = grace
 
     async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
-        if not await finish(self._committed(_kept(ledger), step, told), self._grace):
-            return False
-        await told.go()
-        return True
+        own, is_committed = _kept(ledger), False
 
-    async def _committed(self, ledger: Ledger, step: Step, told: Told) -> bool:
-        is_committed = await self._journal.commit((ledger, step))
+        async def committed() -> None:
+            nonlocal is_committed
+            is_committed = await self._journal.commit((own, step))
+            if is_committed:
+                told.taken_on()
+
+        try:
+            await finish(committed(), self._grace)
+        except asyncio.CancelledError:
+            if is_committed:
+                told.put(told.events)
+            raise
         if is_committed:
-            told.taken_on()
+            await told.go()
         return is_committed
 
     async def save(
         self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
     ) -> tuple[Outcome, ...]:
-        standing = await finish(self._journal.save(_kept(ledger), outcomes, status), self._grace)
+        own = _kept(ledger)
+        standing: tuple[Outcome, ...] = ()
+
+        async def saved() -> None:
+            nonlocal standing
+            standing = await self._journal.save(own, outcomes, status)
+
+        try:
+            await finish(saved(), self._grace)
+        except asyncio.CancelledError:
+            told = tell(standing)
+            told.put(told.events)
+            raise
         await tell(standing).go()
         return standing
 
@@ -160,7 +200,10 @@ class Async:
         self._failure: BaseException | None = None
 
     async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
-        await self._enqueue(_Commit(_kept(ledger), step, told), told.taken_on)
+        own = _kept(ledger)
+        # Encoded now: while the commit waits, the nodes of the next superstep have the values in hand.
+        step = self._journal.with_reduced_values(own, step)
+        await self._enqueue(_Commit(own, step, told), told.taken_on)
         return True
 
     async def save(
@@ -174,7 +217,12 @@ class Async:
 
     async def settle(self) -> None:
         if self._sender is not None:
-            await finish(_result_of(self._sender), self._grace)
+            await finish(self._all_sent(self._sender), self._grace)
+        self._raise_failure()
+
+    async def _all_sent(self, sender: "asyncio.Task[None]") -> None:
+        # Raised in here as well: where the caller has left by then, the failure is logged and not lost.
+        await sender
         self._raise_failure()
 
     async def catch_up(self) -> None:
@@ -240,10 +288,13 @@ class Exit:
         # Now, while it is known which superstep is to blame, and the ones before it can be kept.
         step = self._journal.with_reduced_values(own, step)
         held = self._held.get(own.ns)
-        self._held[own.ns] = own, step if held is None else joined(held[1], step)
+        if held is not None:
+            # Encoded while the value is what this superstep made of it.
+            step = self._journal.with_reduced_values(own, joined(held[1], step))
+        self._held[own.ns] = own, step
         self._outcomes.pop(own.ns, None)
         told.taken_on()
-        await told.go(provisional=True)
+        await told.go(provisional=True, parent=step.parent)
         return True
 
     async def save(
@@ -294,7 +345,3 @@ def lost_race(journal: Journal) -> CheckpointConflictError:
 def _kept(ledger: Ledger | None) -> Ledger:
     assert ledger is not None  # noqa: S101  # a policy that keeps things is used with a journal, which makes ledgers
     return ledger
-
-
-async def _result_of(task: "asyncio.Task[None]") -> None:
-    await task

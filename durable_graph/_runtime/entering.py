@@ -49,6 +49,7 @@ async def commit_now(session: Session, step: Step) -> bool:
     journal, ledger = session.shared.journal, session.ledger
     assert journal is not None  # noqa: S101  # there is a thread
     assert ledger is not None  # noqa: S101  # it comes with the journal
+    session.take_lengths(step.state)
     if not await finish(journal.commit((ledger, step)), session.run.grace):
         return False
     for event in committed_events(session, step):
@@ -66,6 +67,8 @@ async def adopt(session: Session, state: State) -> dict[tuple[int, int], Outcome
 
 def input_step(session: Session, admitted: Admitted, parent: int, fork_of: int | None = None) -> Step:
     """The checkpoint that an input makes."""
+    # Taken now: the caller may change the input that it gave as soon as something is awaited.
+    session.take_lengths(admitted.state)
     return Step(
         admitted.state,
         admitted.changes,

@@ -92,11 +92,16 @@ class MessageEvent(Event, frozen=True, kw_only=True, tag="message"):
 
 
 class RunInterrupted(Event, frozen=True, kw_only=True, tag="run_interrupted"):
-    """The run stops for answers to `interrupts`, or at a breakpoint if there are none. `values` is the state."""
+    """The run stops for answers to `interrupts`, or at a breakpoint if there are none.
+
+    `values` is the state with the writes of the tasks that finished in the open superstep; `changed_keys` are the keys
+    that these tasks wrote.
+    """
 
     interrupts: tuple[Interrupt, ...]
     values: Any
     next: tuple[str, ...]
+    changed_keys: tuple[str, ...] = ()
 
 
 class RunDrained(Event, frozen=True, kw_only=True, tag="run_drained"):

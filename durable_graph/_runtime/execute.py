@@ -7,9 +7,10 @@ siblings run is recorded at once; the last one's outcome is left to the superste
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from functools import partial
+from typing import NoReturn
 
 import anyio.lowlevel
 import msgspec
@@ -19,23 +20,24 @@ from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is
 from durable_graph._runtime import log
 from durable_graph._runtime.attempt import (
     Attempted,
-    Trial,
     attempt,
     attempt_number,
+    failed_instead,
     new_trial,
     own_cancellation,
 )
 from durable_graph._runtime.cancellation import cancellations, wind_up
 from durable_graph._runtime.durability import Told
+from durable_graph._runtime.further_attempts import tried_again
 from durable_graph._runtime.journal import StatusChange, failure
-from durable_graph._runtime.retrying import retry_after
+from durable_graph._runtime.mutation import Given
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.siblings import Siblings
 from durable_graph._runtime.telling import id_of, started_event, task_events
 from durable_graph._runtime.unwinding import Draining
-from durable_graph.errors import StepTimeoutError
+from durable_graph.errors import StateMutatedError, StepTimeoutError
 from durable_graph.errors.shown import add_note, shown
-from durable_graph.graph import START, Node
+from durable_graph.graph import START
 
 Key = tuple[int, int]
 
@@ -62,6 +64,7 @@ class Superstep(msgspec.Struct):
     attempted: dict[Key, Attempted] = msgspec.field(default_factory=dict)
     saved: dict[Key, Outcome] = msgspec.field(default_factory=dict)
     siblings: Siblings | None = None
+    given: Given | None = None
 
     async def run(self) -> Executed:
         """Run what is not done yet, and can go on.
@@ -77,9 +80,12 @@ class Superstep(msgspec.Struct):
         ]
         if not open_tasks:
             return self._executed()
+        if any(task.argument is not None for task in self.state.plan):
+            self.given = Given(self.session, self.state.plan)
         being_cancelled = cancellations()
         self.session.superstep_is_stopped = partial(self._is_stopped, asyncio.current_task(), being_cancelled)
         await self._run_in_time(open_tasks)
+        self._fail_changed()
         is_cancelled = cancellations() > being_cancelled
         if not is_cancelled and self._have_succeeded(open_tasks):
             return await self._over()
@@ -222,6 +228,9 @@ class Superstep(msgspec.Struct):
         """
         try:
             while siblings.finished and siblings.left:
+                if self._mutation() is not None:
+                    siblings.stop()
+                    return
                 batch, siblings.finished = siblings.finished, []
                 await self._save(batch)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
@@ -248,8 +257,8 @@ class Superstep(msgspec.Struct):
         for task in tasks:
             if task.key not in self.attempted:
                 failure = own_cancellation(task, asyncio.CancelledError())
-                number = attempt_number(self.recorded.get(task.key))
-                self.attempted[task.key] = Attempted(Failed(task, number, shown(failure)), failure)
+                previous = self.recorded.get(task.key)
+                self.attempted[task.key] = failed_instead(task, attempt_number(previous), previous, failure)
 
     async def _attempt(self, task: Task) -> Attempted:
         """What the task comes to, after as many attempts as its policies allow."""
@@ -266,11 +275,12 @@ class Superstep(msgspec.Struct):
                     await self.session.shared.audience.tell(started_event(self.session, self.state, task, previous))
                 result = await attempt(self.session, self.state, task, previous, trial)
             try:
-                again = self._tried_again(task, result, trial)
+                again = tried_again(self.session.topology, task, result, trial)
             except Exception as error:  # what a `retry_on` raised: the task has failed, and is done with
                 error.__cause__ = result.error
                 return Attempted(result.outcome, error)
-            if again is None:
+            if again is None or self._mutation() is not None:
+                # Another attempt would be given what was changed: it has to begin with what is stored.
                 return result
             if self.session.is_stopped():
                 # What made an error of its cancellation, or failed in its thread meanwhile, is not tried again now.
@@ -279,22 +289,6 @@ class Superstep(msgspec.Struct):
             if not isinstance(previous, Failed | Handling):
                 # Another process got further with it.
                 return Attempted(previous)
-
-    def _tried_again(self, task: Task, result: Attempted, trial: Trial) -> Outcome | None:
-        """How a failed task goes on by itself: as another attempt, or with its error handler."""
-        failed, error = result.outcome, result.error
-        if not isinstance(failed, Failed | Handling) or not isinstance(error, Exception):
-            return None
-        node = self.session.topology.nodes[task.node]
-        if isinstance(failed, Handling):
-            return failed if _is_handler_tried_again(node, error, trial) else None
-        wait = retry_after(node.retry, error, failed.tries)
-        if wait is not None:
-            return msgspec.structs.replace(failed, retry_at=time.time_ns() // 1000 + int(wait * 1_000_000))
-        if node.error_handler is not None:
-            trial.error = error
-            return Handling(task, failed.attempt, failed.error, failed.answers, failed.revision)
-        return None
 
     async def _save(self, outcomes: Sequence[Outcome], status: StatusChange | None = None) -> tuple[Outcome, ...]:
         self.saved.update((outcome.task.key, outcome) for outcome in outcomes)
@@ -317,9 +311,36 @@ class Superstep(msgspec.Struct):
 
     async def _save_rest(self, status: StatusChange | None = None) -> None:
         """Record what was come to and is not recorded: no commit will."""
+        self._fail_changed()
         rest = [result.outcome for key, result in sorted(self.attempted.items()) if not self._is_saved(result.outcome)]
         if rest or status is not None:
             await self._save(rest, status)
+
+    def _fail_changed(self) -> None:
+        """Have those tasks fail whose results are not recorded, if what they were given was changed in place."""
+        if (error := self._mutation()) is None:
+            return
+        for task in self.state.plan:
+            result = self.attempted.get(task.key)
+            if result is None or self._is_saved(result.outcome) or isinstance(result.outcome, Failed | Handling):
+                continue
+            previous = self.saved.get(task.key, self.recorded.get(task.key))
+            self.attempted[task.key] = failed_instead(task, result.outcome.attempt, previous, error)
+
+    def _mutation(self) -> StateMutatedError | None:
+        if self.given is None:
+            # Most supersteps need no more than this: one comparison, and nothing that has to be made for it.
+            if not self.session.changed_in_place():
+                return None
+            self.given = Given(self.session, self.state.plan)
+        return self.given.mutation()
+
+    async def refuse(self, keys: Collection[str]) -> NoReturn:
+        """Record that the superstep failed, and raise: these keys were changed since nodes returned them."""
+        self.given = self.given or Given(self.session, self.state.plan)
+        error = self.given.report(keys)
+        await self._save_rest(failure(error))
+        raise error
 
     def _is_saved(self, outcome: Outcome) -> bool:
         return self.saved.get(outcome.task.key) is outcome
@@ -357,6 +378,8 @@ class Superstep(msgspec.Struct):
         if not errors:
             return None
         for failed_task, raised in errors:
+            if isinstance(raised, StateMutatedError):
+                self.session.report_mutation(raised)
             if not isinstance(raised, asyncio.CancelledError):
                 attempt_no = self.attempted[failed_task.key].outcome.attempt
                 log.node_failed(self.session.run.thread_id, self.state.step + 1, failed_task.node, attempt_no, raised)
@@ -376,10 +399,3 @@ class Superstep(msgspec.Struct):
     def told_of(self, outcomes: Sequence[Outcome]) -> Told:
         """What is told of these outcomes once they are recorded."""
         return Told(self.session.shared.audience, task_events(self.session, self.state, outcomes))
-
-
-def _is_handler_tried_again(node: Node, error: Exception, trial: Trial) -> bool:
-    trial.handler_tries += 1
-    wait = None if node.error_handler is None else retry_after(node.error_handler.retry, error, trial.handler_tries)
-    trial.pause = wait or 0.0
-    return wait is not None

@@ -43,6 +43,11 @@ def grace_is_over(what: str, grace: float) -> None:
     _logger.warning("%s still runs %g seconds after the run was cancelled; its outcome is not recorded", what, grace)
 
 
+def failed_after_grace(error: BaseException) -> None:
+    """A call that outlived a cancelled run failed, and nobody waits for its error any more."""
+    _logger.warning("a call that outlived its cancelled run failed: %r", error)
+
+
 def error_unread(error: BaseException) -> None:
     """A run failed after its reader had left."""
     _logger.warning("a run failed while its reader was leaving: %r", error)

@@ -21,6 +21,7 @@ from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Nowhere, Told
 from durable_graph._runtime.entering import adopt, input_step, tell_resumed
 from durable_graph._runtime.journal import Ledger
+from durable_graph._runtime.lengths import copy_of
 from durable_graph._runtime.options import Config, RunOptions, check_config, merged_config, read_run
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.run import Run
@@ -150,6 +151,7 @@ async def run_nested(
     scope: Scope, topology: Topology, persistence: Persistence, run: Run, cache: Cache | None, audience: Audience
 ) -> Ended:
     """Where the nested run ended. Raises what unwinds its caller too: `GraphInterrupt`, `ParentCommand`, `Draining`."""
+    scope.raise_mutation()
     outer = scope.session
     scope.keys_of_nested |= topology.channels.keys()
     count, scope.graphs = scope.graphs, scope.graphs + 1
@@ -180,7 +182,8 @@ async def run_nested(
         stopped = GraphInterrupt(ended.interrupts)
         scope.stopped_by.append(stopped)
         raise stopped
-    return ended
+    # What its caller changes of it, a later attempt is not to be given.
+    return msgspec.structs.replace(ended, values={key: copy_of(value) for key, value in ended.values.items()})
 
 
 def _heard_by(shared: Shared, audience: Audience) -> Shared:

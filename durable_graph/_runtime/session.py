@@ -15,11 +15,12 @@ from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Durability
 from durable_graph._runtime.journal import Journal, Ledger
+from durable_graph._runtime.lengths import Lengths
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.unwinding import Draining, GraphInterrupt
 from durable_graph.caching import Cache
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
-from durable_graph.errors import OutsideOfRunError
+from durable_graph.errors import OutsideOfRunError, StateMutatedError
 from durable_graph.graph import Place, Topology
 
 Key = tuple[int, int]
@@ -85,6 +86,24 @@ class Session:
     resumed_at: int = 0
     gates: dict[int, asyncio.Semaphore] = field(default_factory=dict)
     superstep_is_stopped: Callable[[], bool] = bool
+    lengths: Lengths | None = None
+
+    def take_lengths(self, state: State) -> None:
+        """From here on, what the state holds is not to be changed in place."""
+        if self.lengths is None or self.lengths.state is not state:
+            self.lengths = Lengths(self.topology, state)
+
+    def changed_in_place(self) -> list[str]:
+        """The keys of the state that were."""
+        return [] if self.lengths is None else self.lengths.changed()
+
+    def report_mutation(self, error: StateMutatedError) -> None:
+        """The attempts that this run is nested in fail with the error, whatever their code makes of it: what they are
+        given again in this process is not what is stored."""
+        scope = self.parent
+        while scope is not None:
+            scope.mutation = error
+            scope = scope.around or scope.session.parent
 
     def is_stopped(self) -> bool:
         """Whether what runs now is to end, whatever it makes of its cancellation: nothing is tried again any more."""
@@ -171,6 +190,8 @@ class Scope(msgspec.Struct, eq=False):
     """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
     keys_of_nested: frozenset[str] = frozenset()
     """The keys of the graphs that it ran, which their results may have and the state around them may not."""
+    mutation: StateMutatedError | None = None
+    """A graph that it called failed with this. Its code may have caught it, and fails with it all the same."""
     runner: "asyncio.Task[object] | None" = msgspec.field(default_factory=asyncio.current_task)
     """The asyncio task that its code runs in."""
     _calls: Any = None
@@ -239,6 +260,7 @@ class Scope(msgspec.Struct, eq=False):
     async def returned(self) -> None:
         """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
         await self._all_over()
+        self.raise_mutation()
         if self._calls is not None:
             self._calls.raise_unasked()
         if self.stopped_by:
@@ -259,8 +281,15 @@ class Scope(msgspec.Struct, eq=False):
             except asyncio.CancelledError:
                 await self._stop()
                 raise
+        if self.mutation is not None and isinstance(error, Exception | GraphInterrupt):
+            return self.mutation
         found: BaseException = error if self._calls is None else self._calls.came_to(error)
         return self._asking(found) if isinstance(found, GraphInterrupt) else found
+
+    def raise_mutation(self) -> None:
+        """Raise what a graph that it called failed with, where nodes changed its state in place."""
+        if self.mutation is not None:
+            raise self.mutation
 
     def _begun(self) -> list[Any]:
         return [each for each in (self._calls, self._graphs_at_work) if each is not None]

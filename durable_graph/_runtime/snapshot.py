@@ -10,7 +10,7 @@ from durable_graph._engine.admit import Superseded
 from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.header import Header, decode_header
 from durable_graph._engine.restore import Page, Restored, restore
-from durable_graph._engine.results import Made, made_in
+from durable_graph._engine.results import Made, by_key, made_in
 from durable_graph._engine.state import state_of
 from durable_graph._engine.task import (
     Argument,
@@ -46,7 +46,8 @@ _NEARBY = (64, 1024)
 
 
 class SnapshotTask(msgspec.Struct, frozen=True):
-    """A task of a snapshot. `result` is what it wrote, once that is recorded; `error` what it raised, as text.
+    """A task of a snapshot. `result` is what it wrote, once that is recorded, in the form of stream mode "tasks":
+    `{key: value}`, with `{"$writes": [...]}` for a key that it wrote several times. `error` is what it raised, as text.
 
     `interrupts` are the questions that it waits for answers to. `state` leads to the state of the graph that the task
     runs: a config for `aget_state`, or with `subgraphs=True` its snapshot, None where it has not begun.
@@ -286,7 +287,7 @@ def _task(
 ) -> SnapshotTask:
     result = None
     if isinstance(outcome, Finished):
-        result = _shown(topology, {write.channel: write.value for write in outcome.writes})
+        result = _shown(topology, by_key((write.channel, write.value) for write in outcome.writes))
     elif made is not None:
         # It went on since its record was made, and came to this.
         outcome, result = None, None if made.values is None else _shown(topology, made.values)

@@ -112,7 +112,12 @@ class EventStream:
                 return
             self._run.cancel()
             # Also for a reader that is cancelled itself, however often: until its end the run holds the thread.
-            await finish(_end_of(self._run), GRACE)
+            try:
+                await finish(_end_of(self._run), GRACE)
+            except asyncio.CancelledError:
+                # The reader's cancellation is what is raised; an error of the run, now or later, is logged.
+                _let_go_on(self._run)
+                raise
         if self._run.cancelled() or self._told:
             return
         failure = self._run.exception()
@@ -153,7 +158,7 @@ class EventStream:
 
     async def tell(self, event: AnyEvent) -> None:
         """See `Audience.tell`."""
-        self._put(event)
+        self.put(event)
         await self.room()
 
     def push(self, event: AnyEvent) -> None:
@@ -164,7 +169,7 @@ class EventStream:
         is_full = len(self._events) >= PUSHED
         if is_full and not self._drops and self._is_wanted(event):
             raise StreamOverflowError(PUSHED)
-        self._put(event)
+        self.put(event)
 
     async def room(self) -> None:
         """See `Audience.room`."""
@@ -174,7 +179,7 @@ class EventStream:
 
     def _push_from_thread(self, loop: asyncio.AbstractEventLoop, event: AnyEvent) -> None:
         if self._drops:
-            loop.call_soon_threadsafe(self._put, event)
+            loop.call_soon_threadsafe(self.put, event)
         else:
             # It is a thread of its own, which may wait where it is.
             asyncio.run_coroutine_threadsafe(self.tell(event), loop).result()
@@ -182,7 +187,8 @@ class EventStream:
     def _is_wanted(self, event: AnyEvent) -> bool:
         return self._is_read and (self._wants is None or self._wants(event))
 
-    def _put(self, event: AnyEvent) -> None:
+    def put(self, event: AnyEvent) -> None:
+        """See `Audience.put`."""
         if not self._is_wanted(event):
             return
         if self._drops and len(self._events) >= BUFFER:

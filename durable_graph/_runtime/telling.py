@@ -7,6 +7,7 @@ from durable_graph._engine.state import State, state_keys, state_of
 from durable_graph._engine.task import (
     Done,
     Failed,
+    Finished,
     Handling,
     Identity,
     Interrupted,
@@ -177,10 +178,16 @@ def _metadata(session: Session, step: Step) -> Mapping[str, Any]:
 
 
 async def tell_stopped(
-    session: Session, state: State, values: Mapping[str, Any], interrupts: tuple[Interrupt, ...]
+    session: Session,
+    state: State,
+    recorded: Mapping[tuple[int, int], Outcome],
+    values: Mapping[str, Any],
+    interrupts: tuple[Interrupt, ...],
 ) -> None:
-    """The run stops although something is left to run."""
+    """The run stops although something is left to run. `values` has the writes of the finished tasks in `recorded`."""
     if session.shared.audience.is_heard:
+        finished = (outcome for outcome in recorded.values() if isinstance(outcome, Finished))
+        written = {write.channel for outcome in finished for write in outcome.writes}
         await session.shared.audience.tell(
             RunInterrupted(
                 thread_id=session.run.thread_id,
@@ -189,6 +196,7 @@ async def tell_stopped(
                 interrupts=interrupts,
                 values=state_of(session.topology, values),
                 next=tuple(task.node for task in state.plan),
+                changed_keys=tuple(key for key in state_keys(session.topology) if key in written),
             )
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
+from durable_graph._engine.results import by_key
 from durable_graph._runtime.events import (
     AnyEvent,
     CheckpointCommitted,
@@ -116,11 +117,14 @@ class View:
     # Modes
 
     def _values(self, event: AnyEvent) -> Any:
-        """The state: where the run begins, after every superstep that wrote to it, and as it stops for answers."""
+        """The state: where the run begins, after every superstep that wrote to it, as it stops for answers, and at a
+        breakpoint if tasks beside it wrote to the state."""
         match event:
             case RunResumed() if (event.ns, event.checkpoint_id) != self._committed and event.values is not None:
                 return self._chosen(event, event.values)
             case CheckpointCommitted() if self._is_new(event):
+                return self._chosen(event, event.values)
+            case RunInterrupted(interrupts=()) if self._has_changed(event.changed_keys):
                 return self._chosen(event, event.values)
             case RunInterrupted() if event.interrupts:
                 values = self._chosen(event, event.values)
@@ -132,11 +136,15 @@ class View:
         return _NOTHING
 
     def _is_new(self, event: CheckpointCommitted) -> bool:
-        if self._keys is not None:
-            wanted = (self._keys,) if isinstance(self._keys, str) else self._keys
-            return any(key in event.changed_keys for key in wanted)
         # One that goes on from an older checkpoint tells where it begins, as every resumed run does.
-        return bool(event.changed_keys) or (event.source == "fork" and event.ns == self._own)
+        is_start = self._keys is None and event.source == "fork" and event.ns == self._own
+        return is_start or self._has_changed(event.changed_keys)
+
+    def _has_changed(self, changed: tuple[str, ...]) -> bool:
+        if self._keys is None:
+            return bool(changed)
+        wanted = (self._keys,) if isinstance(self._keys, str) else self._keys
+        return any(key in changed for key in wanted)
 
     @property
     def _has_keys(self) -> bool:
@@ -182,7 +190,7 @@ class View:
                 started = {"id": event.task_id, "name": event.node, "input": event.input, "triggers": event.triggers}
                 return {**started, "metadata": dict(event.metadata)} if event.metadata else started
             case TaskFinished():
-                return _ended(event, result=_result(event))
+                return _ended(event, result=by_key(event.result))
             case TaskInterrupted() if event.interrupts:
                 return _ended(event, interrupts=[{"value": each.value, "id": each.id} for each in event.interrupts])
             case TaskFailed():
@@ -287,13 +295,6 @@ def _message(event: AnyEvent) -> Any:
 
 def _ended(event: _Ended, **said: Any) -> dict[str, Any]:
     return {"id": event.task_id, "name": event.node, "error": None, "result": {}, "interrupts": [], **said}
-
-
-def _result(event: TaskFinished) -> dict[str, Any]:
-    written: dict[str, list[Any]] = {}
-    for key, value in event.result:
-        written.setdefault(key, []).append(value)
-    return {key: values[0] if len(values) == 1 else {"$writes": values} for key, values in written.items()}
 
 
 def _config(event: CheckpointCommitted, checkpoint_id: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Write
+from durable_graph._runtime.lengths import length_of
 from durable_graph._runtime.workflow import is_workflow
 from durable_graph.channels import MISSING, Channel, Overwrite, UpdateRefused
 from durable_graph.errors import (
@@ -258,7 +259,7 @@ def _encoded(
     for key, value, is_overwrite in drafts:
         codec = topology.codecs.get(key)
         if codec is None or max_value_bytes is None:
-            writes.append(Write(key, value, None, is_overwrite))
+            writes.append(Write(key, value, None, is_overwrite, length_of(value)))
             continue
         chosen = codec.value if is_overwrite else codec.update
         try:
@@ -271,7 +272,7 @@ def _encoded(
         if len(data) > max_value_bytes:
             # Asked first, for the sake of the text that is made for the message alone.
             check_size(f"channel {key!r}", data, max_value_bytes)
-        writes.append(Write(key, value, data, is_overwrite))
+        writes.append(Write(key, value, data, is_overwrite, length_of(value)))
     return tuple(writes)
 
 

@@ -132,15 +132,31 @@ class GraphDrained(DurableGraphError):  # noqa: N818  # LangGraph's name
 
 
 class StateMutatedError(DurableGraphError):
-    """A node changed the state that it was given, in place. What it wrote is discarded."""
+    """Code changed the state or the argument that nodes were given, in place: no store would ever see that.
 
-    def __init__(self, node: str, channels: Iterable[str]) -> None:
-        self.node = node
-        self.channels: tuple[str, ...] = tuple(channels)
+    `channels` are the keys that were changed, and `nodes` those that were given them: a node, its routers, a graph or a
+    task that it calls, or code that keeps a reference. Results that were not recorded before the change was found are
+    discarded. The thread can be resumed from what is stored; this process has dropped the state that was changed.
+    """
+
+    def __init__(self, nodes: Iterable[str], channels: Iterable[str]) -> None:
+        self.nodes: tuple[str, ...] = tuple(nodes)
+        self.channels: tuple[str, ...] = tuple(dict.fromkeys(channels))
         super().__init__(
-            f"node {node!r} changed its input in place: {names(map(repr, self.channels))}; "
-            f"no store ever sees that: return an update instead"
+            f"{_first(self.channels)} changed in place while {'node' if len(self.nodes) == 1 else 'one of the nodes'} "
+            f"{_first(self.nodes)} ran. The store keeps only what a node returns, so its result was not recorded. "
+            f"Make a new value, such as [*old, item], return it as the update, and resume the thread"
         )
+
+
+_SHOWN = 3
+_LONGEST = 40
+
+
+def _first(given: tuple[str, ...]) -> str:
+    """The first few names, each of a limited length: a message is read, not scrolled."""
+    shown = [repr(name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "...") for name in given[:_SHOWN]]
+    return ", ".join(shown) + (f" and {len(given) - _SHOWN} more" if len(given) > _SHOWN else "")
 
 
 class StreamOverflowError(DurableGraphError):

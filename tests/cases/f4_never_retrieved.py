@@ -33,5 +33,4 @@ async def case(store):
     return "no entry in the log of asyncio", noise, noise == []
 
 
-STILL_WRONG = True
 run(case, kinds=("memory",))

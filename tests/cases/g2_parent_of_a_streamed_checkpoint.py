@@ -28,5 +28,4 @@ async def case(store):
     return "the streamed parent is the stored one", actual, same and not isinstance(read, Exception)
 
 
-STILL_WRONG = True
 run(case)

@@ -28,5 +28,4 @@ async def case(store):
     return "result and store agree, or an error names node and key", f"result {shown(end)}, stored {stored}", is_right
 
 
-STILL_WRONG = True
 run(case)

@@ -1,0 +1,748 @@
+"""The lengths of the containers that nodes are given are always compared: a change in place is an error, and no result
+that came of it is recorded."""
+
+import asyncio
+import operator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+import pydantic
+import pytest
+
+from durable_graph import (
+    START,
+    CachePolicy,
+    Checkpointer,
+    Command,
+    InMemoryCache,
+    MemorySaver,
+    Overwrite,
+    RetryPolicy,
+    Send,
+    StateGraph,
+    StateMutatedError,
+    UntrackedValue,
+    entrypoint,
+    interrupt,
+    task,
+)
+from durable_graph._runtime.run import Durability
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+    notes: list[str]
+    seen: dict[str, int]
+    ids: set[int]
+    raw: bytearray
+    queue: deque[int]
+    cache: Annotated[dict[str, int], UntrackedValue]
+
+
+INPUT: State = {"notes": ["input"], "seen": {"a": 1}, "ids": {1}, "raw": bytearray(b"x"), "queue": deque([1])}
+
+
+def one_node(action: Any, schema: Any = State, **options: Any) -> StateGraph[Any]:
+    return StateGraph(schema).add_node("node", action, **options).add_edge(START, "node")
+
+
+async def reads(state: State) -> State:
+    return {"log": [",".join(state["notes"])]}
+
+
+async def appends(state: State) -> State:
+    state["notes"].append("in place")
+    return {"log": ["returned"]}
+
+
+CHANGES: dict[str, Callable[[State], object]] = {
+    "notes": lambda state: state["notes"].append("more"),
+    "seen": lambda state: state["seen"].update(b=2),
+    "ids": lambda state: state["ids"].clear(),
+    "raw": lambda state: state["raw"].extend(b"y"),
+    "queue": lambda state: state["queue"].popleft(),
+}
+
+
+@pytest.mark.parametrize("key", CHANGES)
+async def test_a_container_changed_in_place_is_an_error_and_nothing_of_it_is_recorded(
+    saver: Checkpointer, durability: Durability, key: str
+) -> None:
+    async def node(state: State) -> State:
+        CHANGES[key](state)
+        return {"log": ["returned"]}
+
+    graph = one_node(node).compile(saver, debug=False)
+    given: Any = {name: value.copy() for name, value in INPUT.items()}  # type: ignore[attr-defined]
+
+    with pytest.raises(StateMutatedError) as raised:
+        await graph.ainvoke(given, thread_id="t", durability=durability)
+
+    assert (raised.value.nodes, raised.value.channels) == (("node",), (key,))
+    snapshot = await graph.aget_state(thread_id="t")
+    assert snapshot.values == {**INPUT, "log": []}
+    assert snapshot.next == ("node",)
+    assert "changed in place" in (snapshot.tasks[0].error or "")
+
+
+async def test_remedy_of_the_error_works(saver: Checkpointer, durability: Durability) -> None:
+    with pytest.raises(StateMutatedError, match=r"such as \[\*old, item\], return it as the update, and resume"):
+        await (
+            one_node(appends)
+            .compile(saver, debug=False)
+            .ainvoke({"notes": ["old"]}, thread_id="t", durability=durability)
+        )
+
+    async def corrected(state: State) -> State:
+        return {"notes": [*state["notes"], "item"]}
+
+    graph = one_node(corrected).compile(saver, debug=False)
+    result = await graph.ainvoke(None, thread_id="t", durability=durability)
+
+    assert result["notes"] == ["old", "item"]
+    assert result == (await graph.aget_state(thread_id="t")).values
+
+
+async def test_without_a_checkpointer_it_is_the_same_error() -> None:
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await one_node(appends).compile(debug=False).ainvoke({"notes": []})
+
+
+async def test_a_plain_function_in_its_thread_is_checked_as_well(saver: Checkpointer) -> None:
+    def node(state: State) -> None:
+        state["notes"].append("in place")
+
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await one_node(node).compile(saver, debug=False).ainvoke({"notes": []}, thread_id="t")
+
+
+async def test_a_change_deep_inside_is_left_to_the_debug_check(saver: Checkpointer) -> None:
+    async def node(state: State) -> None:
+        state["seen"]["a"] += 1
+
+    given: State = {"seen": {"a": 1}}
+    await one_node(node).compile(saver, debug=False).ainvoke(given, thread_id="t")
+    with pytest.raises(StateMutatedError, match="'seen'"):
+        await one_node(node).compile(saver, debug=True).ainvoke(given, thread_id="u")
+
+
+async def test_an_untracked_value_may_be_changed(saver: Checkpointer) -> None:
+    async def node(state: State) -> State:
+        state["cache"]["more"] = 1
+        return {"log": [str(len(state["cache"]))]}
+
+    result = await one_node(node).compile(saver, debug=False).ainvoke({"cache": {}}, thread_id="t")
+
+    assert result["log"] == ["1"]
+
+
+async def test_new_values_of_any_length_are_no_change(saver: Checkpointer, durability: Durability) -> None:
+    async def node(state: State) -> State:
+        return {"notes": [*state["notes"], "x"], "seen": {}, "log": ["x"]}
+
+    async def again(state: State) -> State:
+        return {"notes": [], "log": ["y", "z"]}
+
+    graph = one_node(node).add_node("again", again).add_edge("node", "again").compile(saver, debug=False)
+    result = await graph.ainvoke({"notes": ["in"], "seen": {"a": 1}}, thread_id="t", durability=durability)
+
+    assert (result["notes"], result["seen"], result["log"]) == ([], {}, ["x", "y", "z"])
+
+
+# Failures, retries, handlers, questions
+
+
+async def test_a_node_that_fails_after_a_change_is_not_tried_again_in_this_process(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls: Counter[str] = Counter()
+
+    async def node(state: State) -> State:
+        calls["node"] += 1
+        state["notes"].append("in place")
+        raise ConnectionError
+
+    retry = RetryPolicy(max_attempts=3, initial_interval=0)
+    graph = one_node(node, retry_policy=retry).compile(saver, debug=False)
+    with pytest.raises(ConnectionError):
+        await graph.ainvoke({"notes": ["input"]}, thread_id="t", durability=durability)
+
+    assert calls["node"] == 1
+    healed = one_node(reads).compile(saver, debug=False)
+    assert (await healed.ainvoke(None, thread_id="t", durability=durability))["log"] == ["input"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_an_error_handler_does_not_go_on_with_a_changed_state(saver: Checkpointer, fails: bool) -> None:
+    calls: Counter[str] = Counter()
+
+    async def node(state: State) -> State:
+        state["notes"].append("in place")
+        if fails:
+            raise ValueError
+        return {}
+
+    async def handler(state: State) -> State:
+        calls["handler"] += 1
+        return {"log": state["notes"]}
+
+    graph = one_node(node, error_handler=handler).compile(saver, debug=False)
+    with pytest.raises(ValueError if fails else StateMutatedError):
+        await graph.ainvoke({"notes": ["input"]}, thread_id="t")
+
+    assert not calls
+    assert (await graph.aget_state(thread_id="t")).values["notes"] == ["input"]
+
+
+async def test_an_error_handler_is_checked_and_runs_again(saver: Checkpointer) -> None:
+    calls: Counter[str] = Counter()
+
+    async def node(state: State) -> State:
+        calls["node"] += 1
+        raise ValueError
+
+    async def changing(state: State) -> State:
+        state["notes"].append("in place")
+        return {"log": ["handled"]}
+
+    async def handler(state: State) -> State:
+        return {"log": ["handled", *state["notes"]]}
+
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await (
+            one_node(node, error_handler=changing)
+            .compile(saver, debug=False)
+            .ainvoke({"notes": ["input"]}, thread_id="t")
+        )
+    result = await one_node(node, error_handler=handler).compile(saver, debug=False).ainvoke(None, thread_id="t")
+
+    assert result["log"] == ["handled", "input"]
+    assert calls["node"] == 1
+
+
+async def test_a_question_after_a_change_is_not_asked(saver: Checkpointer) -> None:
+    async def node(state: State) -> State:
+        state["notes"].append("in place")
+        return {"log": [interrupt("go on?")]}
+
+    graph = one_node(node).compile(saver, debug=False)
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.ainvoke({"notes": []}, thread_id="t")
+
+    assert (await graph.aget_state(thread_id="t")).interrupts == ()
+
+
+async def test_a_question_that_was_answered_before_the_change_stays_answered(saver: Checkpointer) -> None:
+    is_corrected = False
+
+    async def node(state: State) -> State:
+        answer = interrupt("go on?")
+        if not is_corrected:
+            state["notes"].append("in place")
+        return {"log": [answer]}
+
+    graph = one_node(node).compile(saver, debug=False)
+    await graph.ainvoke({"notes": []}, thread_id="t")
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.ainvoke(Command(resume="yes"), thread_id="t")
+    is_corrected = True
+
+    assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["yes"]
+
+
+@pytest.mark.parametrize("kind", ["async", "thread"])
+async def test_an_answer_that_a_failed_attempt_changed_is_as_it_was_given(saver: Checkpointer, kind: str) -> None:
+    calls: Counter[str] = Counter()
+
+    def plain(state: State) -> State:
+        answer = interrupt("names?")
+        answer.append("changed")
+        calls["node"] += 1
+        if calls["node"] == 1:
+            raise ConnectionError
+        return {"log": answer}
+
+    async def node(state: State) -> State:
+        return plain(state)
+
+    retry = RetryPolicy(initial_interval=0)
+    graph = one_node(node if kind == "async" else plain, retry_policy=retry).compile(saver, debug=False)
+    await graph.ainvoke({}, thread_id="t")
+
+    result = await graph.ainvoke(Command(resume=["amy"]), thread_id="t")
+
+    assert result["log"] == ["amy", "changed"]
+
+
+async def test_a_result_of_a_task_that_a_failed_attempt_changed_is_as_it_was_returned() -> None:
+    calls: Counter[str] = Counter()
+
+    @task
+    async def names() -> list[str]:
+        return ["amy"]
+
+    async def node(state: State) -> State:
+        found = await names()
+        found.append("changed")
+        calls["node"] += 1
+        if calls["node"] == 1:
+            raise ConnectionError
+        return {"log": found}
+
+    graph = one_node(node, retry_policy=RetryPolicy(initial_interval=0)).compile(debug=False)
+
+    assert (await graph.ainvoke({}))["log"] == ["amy", "changed"]
+
+
+# Siblings
+
+
+async def test_a_sibling_that_finished_after_the_change_is_not_recorded(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls: Counter[str] = Counter()
+    has_finished = asyncio.Event()
+    is_corrected = False
+
+    async def fast(state: State) -> State:
+        calls["fast"] += 1
+        if not is_corrected:
+            state["notes"].append("in place")
+        has_finished.set()
+        return {"log": ["fast", *state["notes"]]}
+
+    async def slow(state: State) -> State:
+        await has_finished.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return {"log": ["slow", *state["notes"]]}
+
+    builder = one_node(fast).add_node("slow", slow).add_edge(START, "slow")
+    graph = builder.compile(saver, debug=False)
+    with pytest.raises(StateMutatedError) as raised:
+        await graph.ainvoke({"notes": ["input"]}, thread_id="t", durability=durability)
+    assert raised.value.nodes == ("node", "slow")
+    is_corrected = True
+
+    result = await graph.ainvoke(None, thread_id="t", durability=durability)
+
+    assert result["log"] == ["fast", "input", "slow", "input"]
+    assert calls["fast"] == 2
+    assert result == (await graph.aget_state(thread_id="t")).values
+
+
+async def test_a_sibling_that_was_recorded_before_the_change_is_not_run_again(saver: Checkpointer) -> None:
+    calls: Counter[str] = Counter()
+    is_corrected = False
+
+    async def first(state: State) -> State:
+        calls["first"] += 1
+        return {"log": ["first"]}
+
+    async def second(state: State) -> State:
+        while not is_corrected and not (await graph.aget_state(thread_id="t")).tasks[0].result:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        if not is_corrected:
+            state["notes"].append("in place")
+        return {"log": ["second"]}
+
+    builder = one_node(first).add_node("second", second).add_edge(START, "second")
+    graph = builder.compile(saver, debug=False)
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.ainvoke({"notes": []}, thread_id="t")
+    is_corrected = True
+
+    assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["first", "second"]
+    assert calls["first"] == 1
+
+
+# Routers, graphs inside, arguments of Sends
+
+
+@pytest.mark.parametrize("where", ["entry", "node"])
+async def test_a_router_is_checked_as_well(saver: Checkpointer, where: str) -> None:
+    def route(state: State) -> str:
+        state["notes"].append("in place")
+        return "reads"
+
+    async def plain(state: State) -> None:
+        return None
+
+    builder = StateGraph(State).add_node("reads", reads)
+    if where == "entry":
+        builder.add_conditional_edges(START, route, ["reads"])
+    else:
+        builder.add_node("plain", plain).add_edge(START, "plain").add_conditional_edges("plain", route, ["reads"])
+    graph = builder.compile(saver, debug=False)
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.ainvoke({"notes": ["input"]}, thread_id="t")
+
+    assert (await graph.aget_state(thread_id="t")).values == {"log": [], "notes": ["input"]}
+
+
+@pytest.mark.parametrize("catches", [True, False])
+async def test_a_change_inside_a_nested_graph_fails_all_that_it_is_nested_in(
+    saver: Checkpointer, durability: Durability, catches: bool
+) -> None:
+    calls: Counter[str] = Counter()
+    is_corrected = False
+
+    async def inside(state: State) -> State:
+        if not is_corrected:
+            state["notes"].append("in place")
+        return {"log": state["notes"]}
+
+    inner = one_node(inside).compile(debug=False)
+
+    async def outer(state: State) -> State:
+        calls["outer"] += 1
+        try:
+            found = await inner.ainvoke({"notes": ["own"]})
+        except StateMutatedError:
+            if catches:
+                return {"log": ["caught"]}
+            raise
+        return {"log": found["log"]}
+
+    retry = RetryPolicy(initial_interval=0, retry_on=Exception)
+    graph = one_node(outer, retry_policy=retry).compile(saver, debug=False)
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+    assert calls["outer"] == 1
+    is_corrected = True
+
+    assert (await graph.ainvoke(None, thread_id="t", durability=durability))["log"] == ["own"]
+
+
+async def test_a_nested_graph_that_changes_what_it_was_handed_is_found(saver: Checkpointer) -> None:
+    inner = one_node(appends).compile(debug=False)
+
+    async def outer(state: State) -> State:
+        with suppress(StateMutatedError):
+            await inner.ainvoke({"notes": state["notes"]})
+        return {"log": ["went on"]}
+
+    graph = one_node(outer).compile(saver, debug=False)
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.ainvoke({"notes": ["input"]}, thread_id="t")
+
+    assert (await graph.aget_state(thread_id="t")).values == {"log": [], "notes": ["input"]}
+
+
+async def test_a_nested_result_that_a_failed_attempt_changed_is_as_it_was(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    calls: Counter[str] = Counter()
+    inner = one_node(reads).compile(debug=False)
+
+    async def outer(state: State) -> State:
+        found = await inner.ainvoke({"notes": ["own"]})
+        found["notes"].append("changed")
+        calls["outer"] += 1
+        if calls["outer"] == 1:
+            raise ConnectionError
+        return {"log": found["notes"]}
+
+    graph = one_node(outer, retry_policy=RetryPolicy(initial_interval=0)).compile(saver, debug=False)
+
+    result = await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    assert result["log"] == ["own", "changed"]
+
+
+@dataclass
+class Parcel:
+    items: list[str]
+
+
+class Crate(msgspec.Struct):
+    items: list[str]
+
+
+class Box(pydantic.BaseModel):
+    items: list[str]
+
+
+@pytest.mark.parametrize(
+    ("argument", "change", "where"),
+    [
+        ({"items": ["tea"]}, lambda given: given["items"].append("x"), "items in the argument of its Send"),
+        ({"items": ["tea"]}, lambda given: given.update(more=1), "the argument of its Send"),
+        (["tea"], lambda given: given.append("x"), "the argument of its Send"),
+        (Parcel(["tea"]), lambda given: given.items.append("x"), "items in the argument of its Send"),
+        (Crate(["tea"]), lambda given: given.items.append("x"), "items in the argument of its Send"),
+        (Box(items=["tea"]), lambda given: given.items.append("x"), "items in the argument of its Send"),
+    ],
+)
+async def test_the_argument_of_a_send_is_checked(
+    saver: Checkpointer, durability: Durability, argument: Any, change: Any, where: str
+) -> None:
+    async def work(given: Any) -> State:
+        change(given)
+        return {"log": ["worked"]}
+
+    async def other(given: Any) -> State:
+        return {"log": ["other"]}
+
+    builder = StateGraph(State).add_node("work", work).add_node("other", other)
+    builder.add_conditional_edges(
+        START, lambda _: [Send("other", {"items": []}), Send("work", deepcopy(argument))], ["work", "other"]
+    )
+    graph = builder.compile(saver, debug=False, types=[Parcel, Crate, Box])
+    with pytest.raises(StateMutatedError) as raised:
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    assert (raised.value.nodes, raised.value.channels) == (("work",), (where,))
+    assert "worked" not in (await graph.aget_state(thread_id="t")).values["log"]
+
+
+# Values that somebody keeps a reference to
+
+
+async def test_an_input_that_its_caller_changes_while_the_run_goes_on_is_found(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    began, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def node(state: State) -> State:
+        began.set()
+        await goes_on.wait()
+        return {"log": state["notes"]}
+
+    given: State = {"notes": ["input"]}
+    graph = one_node(node).compile(saver, debug=False)
+    run = asyncio.create_task(graph.ainvoke(given, thread_id="t", durability=durability))
+    await began.wait()
+    given["notes"].append("later")
+    goes_on.set()
+
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await run
+    assert (await graph.aget_state(thread_id="t")).values == {"log": [], "notes": ["input"]}
+
+
+async def test_a_result_that_its_node_changes_after_it_returned_is_found(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    kept: list[str] = []
+
+    async def first(state: State) -> State:
+        kept.append("first")
+        return {"notes": kept}
+
+    async def second(state: State) -> State:
+        kept.append("second")
+        return {"log": ["second"]}
+
+    graph = one_node(first).add_node("second", second).add_edge("node", "second").compile(saver, debug=False)
+    with pytest.raises(StateMutatedError) as raised:
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+
+    assert (raised.value.nodes, raised.value.channels) == (("second",), ("notes",))
+    assert (await graph.aget_state(thread_id="t")).values == {"log": [], "notes": ["first"]}
+
+
+async def test_a_result_that_a_sibling_changes_before_it_is_merged_is_found(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    kept: list[str] = ["returned"]
+    has_returned = asyncio.Event()
+
+    async def first(state: State) -> State:
+        has_returned.set()
+        return {"notes": kept}
+
+    async def second(state: State) -> State:
+        await has_returned.wait()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if len(kept) == 1:
+            kept.append("by a sibling")
+        return {"log": ["second"]}
+
+    graph = one_node(first).add_node("second", second).add_edge(START, "second").compile(saver, debug=False)
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.ainvoke({}, thread_id="t", durability=durability)
+    if durability == "sync":
+        # The first node's result was recorded as it was returned.
+        assert (await graph.ainvoke(None, thread_id="t"))["notes"] == ["returned"]
+
+
+def appended(left: list[str], right: list[str]) -> list[str]:
+    return left + right
+
+
+class Reduced(TypedDict, total=False):
+    notes: Annotated[list[str], appended]
+    log: Annotated[list[str], operator.add]
+
+
+async def test_a_value_that_waits_to_be_committed_is_stored_as_it_was_made(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    async def first(state: Reduced) -> Reduced:
+        return {"notes": ["first"]}
+
+    async def second(state: Reduced) -> Reduced:
+        state["notes"].append("in place")
+        return {}
+
+    graph = one_node(first, Reduced).add_node("second", second).add_edge("node", "second").compile(saver, debug=False)
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.ainvoke({"notes": ["input"]}, thread_id="t", durability=durability)
+
+    assert (await graph.aget_state(thread_id="t")).values["notes"] == ["input", "first"]
+
+
+async def test_a_value_that_several_supersteps_made_is_stored_as_they_made_it(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    async def first(state: State) -> Any:
+        return {"log": Overwrite(["first"])}
+
+    async def second(state: State) -> State:
+        return {"log": ["second"]}
+
+    async def third(state: State) -> None:
+        state["log"].append("in place")
+
+    builder = one_node(first).add_node("second", second).add_node("third", third)
+    graph = builder.add_edge("node", "second").add_edge("second", "third").compile(saver, debug=False)
+    with pytest.raises(StateMutatedError, match="'log'"):
+        await graph.ainvoke({"log": ["input"]}, thread_id="t", durability=durability)
+
+    assert (await graph.aget_state(thread_id="t")).values == {"log": ["first", "second"]}
+
+
+async def test_a_reader_that_changes_what_it_is_told_is_found(saver: Checkpointer) -> None:
+    graph = one_node(reads).add_node("again", reads).add_edge("node", "again").compile(saver, debug=False)
+
+    async def read() -> AsyncIterator[Any]:
+        async for told in graph.astream({"notes": ["input"]}, thread_id="t", stream_mode="values"):
+            told["notes"].append("by the reader")
+            yield told
+
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        _ = [each async for each in read()]
+
+    assert (await graph.aget_state(thread_id="t")).values["notes"] == ["input"]
+
+
+async def test_a_cache_keeps_no_result_that_came_of_a_change(saver: Checkpointer) -> None:
+    is_corrected = False
+
+    async def node(state: State) -> State:
+        if not is_corrected:
+            state["notes"].append("in place")
+        return {"log": state["notes"]}
+
+    builder = one_node(node, cache_policy=CachePolicy())
+    graph = builder.compile(saver, debug=False, cache=InMemoryCache())
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.ainvoke({"notes": ["input"]}, thread_id="t")
+    is_corrected = True
+
+    assert (await graph.ainvoke({"notes": ["input"]}, thread_id="u"))["log"] == ["input"]
+
+
+# Instances
+
+
+@dataclass
+class AsDataclass:
+    notes: list[str] = field(default_factory=list)
+    log: Annotated[list[str], operator.add] = field(default_factory=list)
+
+
+class AsStruct(msgspec.Struct):
+    notes: list[str] = msgspec.field(default_factory=list)
+    log: Annotated[list[str], operator.add] = msgspec.field(default_factory=list)
+
+
+class AsModel(pydantic.BaseModel):
+    notes: list[str] = pydantic.Field(default_factory=list)
+    log: Annotated[list[str], operator.add] = pydantic.Field(default_factory=list)
+
+
+INSTANCES = [AsDataclass, AsStruct, AsModel]
+
+
+@pytest.mark.parametrize("schema", INSTANCES)
+@pytest.mark.parametrize("given", [{"notes": ["input"]}, {}])
+async def test_a_list_of_an_instance_is_checked(
+    saver: Checkpointer, durability: Durability, schema: Any, given: Any
+) -> None:
+    async def node(state: Any) -> Any:
+        state.notes.append("in place")
+        return {"log": ["returned"]}
+
+    graph = one_node(node, schema).compile(saver, debug=False)
+    with pytest.raises(StateMutatedError) as raised:
+        await graph.ainvoke({**deepcopy(given), "log": []}, thread_id="t", durability=durability)
+
+    assert (raised.value.nodes, raised.value.channels) == (("node",), ("notes",))
+    assert (await graph.aget_state(thread_id="t")).values == {**given, "log": []}
+
+
+async def test_a_model_of_its_own_may_be_changed_and_returned(saver: Checkpointer) -> None:
+    """pydantic copies the lists that a model is made of: nobody else has them."""
+
+    async def node(state: AsModel) -> Any:
+        state.notes.append("more")
+        return {"notes": state.notes}
+
+    graph = one_node(node, AsModel).compile(saver, debug=False)
+
+    assert (await graph.ainvoke({"notes": ["input"]}, thread_id="t"))["notes"] == ["input", "more"]
+
+
+# The functional API, and the error itself
+
+
+async def test_what_an_entrypoint_was_given_is_checked(saver: Checkpointer) -> None:
+    is_corrected = False
+
+    @entrypoint(checkpointer=saver)
+    async def flow(given: list[int], *, previous: list[int] | None = None) -> list[int]:
+        if previous is None:
+            return given
+        if not is_corrected:
+            previous.append(2)
+        return [*previous, *given]
+
+    await flow.ainvoke([1], thread_id="t")
+    with pytest.raises(StateMutatedError):
+        await flow.ainvoke([3], thread_id="t")
+    is_corrected = True
+
+    assert await flow.ainvoke(None, thread_id="t") == [1, 3]
+
+
+async def test_the_error_stays_short_whatever_the_names() -> None:
+    error = StateMutatedError([f"node {'x' * 500} {number}" for number in range(9)], ["k" * 1000] * 3 + ["l"])
+
+    assert len(str(error)) <= 400
+    assert len(error.nodes) == 9
+
+
+async def test_what_is_edited_is_checked_as_well() -> None:
+    def route(state: State) -> str:
+        state["notes"].append("in place")
+        return "reads"
+
+    async def plain(state: State) -> None:
+        return None
+
+    builder = one_node(plain).add_node("reads", reads).add_conditional_edges("node", route, ["reads"])
+    graph = builder.compile(MemorySaver(), debug=False, interrupt_before=["node"])
+    await graph.ainvoke({"notes": ["input"]}, thread_id="t")
+
+    with pytest.raises(StateMutatedError, match="'notes'"):
+        await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["edited"]}, as_node="node")
+
+    assert (await graph.aget_state(thread_id="t")).values == {"log": [], "notes": ["input"]}
