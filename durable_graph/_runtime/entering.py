@@ -11,7 +11,7 @@ from durable_graph._runtime.events import RunResumed
 from durable_graph._runtime.journal import StatusChange
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.telling import committed_events
-from durable_graph.records import checkpoint_id
+from durable_graph.records import TaskRecord, checkpoint_id
 
 
 async def resume(session: Session, state: State, recorded: Recorded) -> Ended:
@@ -64,8 +64,14 @@ async def adopt(session: Session, state: State) -> dict[tuple[int, int], Outcome
     return await journal.adopt(ledger, state.plan)
 
 
-def input_step(session: Session, admitted: Admitted, parent: int, fork_of: int | None = None) -> Step:
-    """The checkpoint that an input makes."""
+def input_step(
+    session: Session,
+    admitted: Admitted,
+    parent: int,
+    fork_of: int | None = None,
+    calls: tuple[TaskRecord, ...] = (),
+) -> Step:
+    """The checkpoint that an input makes, with the record of the call that it is the input of."""
     return Step(
         admitted.state,
         admitted.changes,
@@ -75,4 +81,5 @@ def input_step(session: Session, admitted: Admitted, parent: int, fork_of: int |
         superseded=admitted.superseded,
         fork_of=fork_of,
         caller=session.caller,
+        calls=calls,
     )
