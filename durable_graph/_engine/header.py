@@ -222,8 +222,8 @@ def check_parts(data: bytes, max_value_bytes: int) -> None:
     parts = [
         *((f"channel {write.channel!r}", write.value) for write in record.writes),
         *(("the argument of a Send", route.argument or b"") for route in record.routes),
-        *(("the value of an interrupt", value) for _, value in record.asks),
-        *(("the answer to an interrupt", value) for _, value in record.answers),
+        *(("the value of an interrupt", ask.value) for ask in record.asks),
+        *(("the answer to an interrupt", each.value) for each in record.answers),
     ]
     for where, value in parts:
         if len(value) > max_value_bytes:

@@ -314,7 +314,7 @@ def decoded_call(data: bytes) -> RecordedCall:
     """Raises `DecodeError`."""
     try:
         return _call_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError("the record of a call", str(error)) from error
 
 
@@ -327,7 +327,7 @@ def decoded_note(data: bytes) -> Note:
     """Raises `DecodeError`."""
     try:
         return _note_decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError("a note about calls", str(error)) from error
 
 

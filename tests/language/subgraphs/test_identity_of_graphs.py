@@ -228,6 +228,49 @@ async def test_a_nested_call_that_failed_and_was_caught_goes_on_before_what_came
     assert calls.taken() == ["fail"]
 
 
+async def test_the_state_of_the_graph_that_began_first_is_read_as_that_graphs(saver: Checkpointer) -> None:
+    """Also where the node's code names another one before it."""
+    another, early = Calls().chain("x").compile(name="another"), _numbers()
+    has_asked = asyncio.Event()
+
+    async def call(state: Trail) -> Trail:
+        async def second() -> None:
+            await has_asked.wait()
+            await another.ainvoke({"value": []})
+
+        try:
+            await asyncio.gather(second(), _asking(early, has_asked))
+        finally:
+            has_asked.set()
+        return {}
+
+    graph: Any = Calls().chain(("call", call)).compile(saver)
+    async with asyncio.timeout(20):
+        assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["how many?"]
+
+    (planned,) = (await graph.aget_state(THREAD, subgraphs=True)).tasks
+    assert (planned.state.values, planned.state.next) == ({"number": 7}, ("ask",))
+    assert (await graph.aget_state(planned.state.config)).values == {"number": 7}
+
+
+class Number(TypedDict, total=False):
+    number: int
+
+
+def _numbers() -> Any:
+    async def ask(state: Number) -> Number:
+        return {"number": interrupt("how many?")}
+
+    return StateGraph(Number).add_node("ask", ask).add_edge(START, "ask").compile(name="early")
+
+
+async def _asking(graph: Any, has_asked: asyncio.Event) -> None:
+    try:
+        await graph.ainvoke({"number": 7})
+    finally:
+        has_asked.set()
+
+
 # Other code than nodes
 
 
