@@ -66,11 +66,11 @@ class TaskFunction(Generic[P, ReturnT]):
 
     Call it in an entrypoint, in a node of a graph or in another task, and await what that gives; calls that are not
     awaited one by one run side by side. When the caller runs again, a call that had a result is not made again: it is
-    recognised by its position among the caller's calls, and checked by name and arguments.
+    recognised by its name and its arguments, and equal calls by their order.
 
-    Raises `OutsideOfRunError` outside of those, and when awaited `ReplayMismatchError` where a caller that runs again
-    calls something else at this position, `UnstorableValueError` for a result that cannot be stored, and what the
-    function raises.
+    Raises `OutsideOfRunError` outside of those, `OverlappingCallsError` for calls in a race that differ only in what
+    cannot be read, and when awaited `ReplayMismatchError` where a caller that runs again calls something else in the
+    place of a recorded call, `UnstorableValueError` for a result that cannot be stored, and what the function raises.
     """
 
     def __init__(self, definition: Definition, function: Callable[P, Any]) -> None:

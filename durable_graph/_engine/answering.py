@@ -5,6 +5,7 @@ from typing import Any, TypeGuard
 
 import msgspec
 
+from durable_graph._engine.questions import ID_DIGITS, asked_at_once
 from durable_graph._engine.task import Answer, Ask, Outcome, Task, answers_of, asks_of, open_asks
 from durable_graph.errors import (
     AmbiguousResumeError,
@@ -12,8 +13,7 @@ from durable_graph.errors import (
     NothingToResumeError,
     UnknownInterruptError,
 )
-
-_ID_DIGITS = 32
+from durable_graph.errors.shown import start_of
 
 
 def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def names_questions(resume: object) -> TypeGuard[dict[str, Any]]:
 
 
 def _is_id(key: object) -> bool:
-    return isinstance(key, str) and len(key) == _ID_DIGITS and all(digit in "0123456789abcdef" for digit in key)
+    return isinstance(key, str) and len(key) == ID_DIGITS and all(digit in "0123456789abcdef" for digit in key)
 
 
 def chosen_answers(
@@ -67,12 +67,27 @@ def on_new_line(
     old: tuple[Sequence[Task], Mapping[tuple[int, int], Outcome]],
     new: tuple[Sequence[Task], Mapping[tuple[int, int], Outcome]],
 ) -> dict[str, Any]:
-    """Answers to questions of an older checkpoint, under the ids that the same tasks ask by on a line of their own."""
+    """Answers to questions of an older checkpoint, under the ids that the same tasks ask by on a line of their own.
+
+    A question of the new line is the old one if it has the same name, or without one the same value; order decides
+    among equals. What is not asked there keeps its id, which nobody waits for.
+    """
     ids: dict[str, str] = {}
+    # The new line may have got further, to tasks that are not these.
     for before, after in zip(old[0], new[0], strict=False):
-        asked, asks_anew = open_asks(old[1].get(before.key)), open_asks(new[1].get(after.key))
-        ids.update((one.interrupt.id, other.interrupt.id) for one, other in zip(asked, asks_anew, strict=False))
+        asked, asks_anew = open_asks(old[1].get(before.key)), list(open_asks(new[1].get(after.key)))
+        for ask in asked:
+            found = next((other for other in asks_anew if _is_same_question(ask, other)), None)
+            if found is not None:
+                asks_anew.remove(found)
+                ids[ask.interrupt.id] = found.interrupt.id
     return {ids.get(id_, id_): value for id_, value in resume.items()}
+
+
+def _is_same_question(one: Ask, other: Ask) -> bool:
+    if one.interrupt.key is not None or other.interrupt.key is not None:
+        return one.interrupt.key == other.interrupt.key
+    return one.data == other.data
 
 
 def answer(
@@ -89,9 +104,18 @@ def answer(
         outcome = recorded.get(task.key)
         if outcome is None:
             continue
+        asked = asks_of(outcome)
+        ids = [ask.interrupt.id for ask in asked]
         own = tuple(
-            Answer(ask.interrupt.id, value := chosen[ask.interrupt.id], encode(value))
-            for ask in asks_of(outcome)
+            Answer(
+                id_ := ask.interrupt.id,
+                value := chosen[id_],
+                encode(value),
+                question=start_of(ask.interrupt.value),
+                key=ask.interrupt.key,
+                beside=asked_at_once(id_, ids),
+            )
+            for ask in asked
             if ask.interrupt.id in chosen
         )
         if own:

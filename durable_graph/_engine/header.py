@@ -74,11 +74,27 @@ class RecordedRoute(msgspec.Struct, frozen=True, array_like=True, gc=False):
     limits: Limits | None = None
 
 
-class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A task's record. What is not about an outcome of its kind is left at its default.
+class RecordedAsk(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A question as stored."""
 
-    `asks` and `answers` are pairs of an interrupt's id and a value.
-    """
+    id: str
+    value: bytes
+    key: str | None = None
+
+
+class RecordedAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An answer as stored."""
+
+    id: str
+    value: bytes
+    question: str = ""
+    key: str | None = None
+    beside: int = 1
+    is_claimed: bool = False
+
+
+class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A task's record. What is not about an outcome of its kind is left at its default."""
 
     node: str
     writes: tuple[RecordedWrite, ...] = ()
@@ -86,8 +102,8 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     error: str | None = None
     attempt: int = 1
     is_handled: bool = False
-    asks: tuple[tuple[str, bytes], ...] = ()
-    answers: tuple[tuple[str, bytes], ...] = ()
+    asks: tuple[RecordedAsk, ...] = ()
+    answers: tuple[RecordedAnswer, ...] = ()
     tries: int = 0
     retry_at: int | None = None
 
@@ -146,10 +162,19 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
             return Rank.DONE, _encoder.encode(record)
         case RoutingOpen():
             writes, routes, asks = _written(outcome.writes), _routed(outcome.routes), _asked(outcome.asks)
-            record = Recorded(node, writes, routes, outcome.error, attempt, outcome.is_handled, asks, answers)
+            record = Recorded(
+                node, writes, routes, outcome.error, attempt, outcome.is_handled, asks, answers, outcome.tries
+            )
             return Rank.ROUTING_OPEN, _encoder.encode(record)
         case Handling():
-            record = Recorded(node, error=outcome.error, attempt=attempt, asks=_asked(outcome.asks), answers=answers)
+            record = Recorded(
+                node,
+                error=outcome.error,
+                attempt=attempt,
+                asks=_asked(outcome.asks),
+                answers=answers,
+                tries=outcome.tries,
+            )
             return Rank.HANDLING, _encoder.encode(record)
         case Interrupted():
             record = Recorded(node, attempt=attempt, asks=_asked(outcome.asks), answers=answers)
@@ -180,9 +205,11 @@ def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, dat
         case Rank.ROUTING_OPEN:
             writes, routes = _writes(topology, record.writes), _routes(topology, record.routes)
             asks = _asks(topology, record.asks)
-            return RoutingOpen(task, attempt, writes, error, routes, asks, answers, record.is_handled, revision)
+            return RoutingOpen(
+                task, attempt, writes, error, routes, asks, answers, record.is_handled, revision, record.tries
+            )
         case Rank.HANDLING:
-            return Handling(task, attempt, error or "", answers, revision, _asks(topology, record.asks))
+            return Handling(task, attempt, error or "", answers, revision, _asks(topology, record.asks), record.tries)
         case Rank.INTERRUPTED:
             return Interrupted(task, attempt, _asks(topology, record.asks), answers, revision)
         case Rank.FAILED:
@@ -195,8 +222,8 @@ def check_parts(data: bytes, max_value_bytes: int) -> None:
     parts = [
         *((f"channel {write.channel!r}", write.value) for write in record.writes),
         *(("the argument of a Send", route.argument or b"") for route in record.routes),
-        *(("the value of an interrupt", value) for _, value in record.asks),
-        *(("the answer to an interrupt", value) for _, value in record.answers),
+        *(("the value of an interrupt", ask.value) for ask in record.asks),
+        *(("the answer to an interrupt", each.value) for each in record.answers),
     ]
     for where, value in parts:
         if len(value) > max_value_bytes:
@@ -244,20 +271,35 @@ def _routed(routes: tuple[Route, ...]) -> tuple[RecordedRoute, ...]:
     return tuple(RecordedRoute(route.node, _data(route.argument), route.limits) for route in routes)
 
 
-def _asked(asks: tuple[Ask, ...]) -> tuple[tuple[str, bytes], ...]:
-    return tuple((ask.interrupt.id, ask.data) for ask in asks if ask.data is not None)
+def _asked(asks: tuple[Ask, ...]) -> tuple[RecordedAsk, ...]:
+    return tuple(RecordedAsk(ask.interrupt.id, ask.data, ask.interrupt.key) for ask in asks if ask.data is not None)
 
 
-def _answered(answers: tuple[Answer, ...]) -> tuple[tuple[str, bytes], ...]:
-    return tuple((answer.id, answer.data) for answer in answers if answer.data is not None)
+def _answered(answers: tuple[Answer, ...]) -> tuple[RecordedAnswer, ...]:
+    return tuple(
+        RecordedAnswer(each.id, each.data, each.question, each.key, each.beside, each.is_claimed)
+        for each in answers
+        if each.data is not None
+    )
 
 
-def _asks(topology: Topology, asks: tuple[tuple[str, bytes], ...]) -> tuple[Ask, ...]:
-    return tuple(Ask(Interrupt(topology.argument.decode(data), id_), data) for id_, data in asks)
+def _asks(topology: Topology, asks: tuple[RecordedAsk, ...]) -> tuple[Ask, ...]:
+    return tuple(Ask(Interrupt(topology.argument.decode(ask.value), ask.id, ask.key), ask.value) for ask in asks)
 
 
-def _answers(topology: Topology, answers: tuple[tuple[str, bytes], ...]) -> tuple[Answer, ...]:
-    return tuple(Answer(id_, topology.argument.decode(data), data) for id_, data in answers)
+def _answers(topology: Topology, answers: tuple[RecordedAnswer, ...]) -> tuple[Answer, ...]:
+    return tuple(
+        Answer(
+            each.id,
+            topology.argument.decode(each.value),
+            each.value,
+            each.question,
+            each.key,
+            each.beside,
+            each.is_claimed,
+        )
+        for each in answers
+    )
 
 
 def _write(topology: Topology, write: RecordedWrite) -> Write:

@@ -71,11 +71,19 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the question `id` was answered with."""
+    """What the question `id` was answered with.
+
+    `question` is the start of how the question reads, `key` its name, and `beside` how many questions its code had
+    asked at once. `is_claimed` says that the answer has reached its question.
+    """
 
     id: str
     value: Any
     data: bytes | None
+    question: str = ""
+    key: str | None = None
+    beside: int = 1
+    is_claimed: bool = False
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -97,7 +105,7 @@ class Done(msgspec.Struct, frozen=True):
 class RoutingOpen(msgspec.Struct, frozen=True):
     """The node returned, and a router raised or asked: the writes stand, and only the routing is to be done again.
 
-    `routes` are those that the node itself chose, by a Command.
+    `routes` are those that the node itself chose, by a Command. `tries` is how often the routers failed.
     """
 
     task: Task
@@ -109,10 +117,14 @@ class RoutingOpen(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...] = ()
     is_handled: bool = False
     revision: int = 1
+    tries: int = 0
 
 
 class Handling(msgspec.Struct, frozen=True):
-    """The node failed for good: its error handler is to run, and the node never again. The handler may have asked."""
+    """The node failed for good: its error handler is to run, and the node never again. The handler may have asked.
+
+    `tries` is how often the handler failed.
+    """
 
     task: Task
     attempt: int
@@ -120,6 +132,7 @@ class Handling(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...] = ()
     revision: int = 1
     asks: tuple[Ask, ...] = ()
+    tries: int = 0
 
 
 class Interrupted(msgspec.Struct, frozen=True):
@@ -209,14 +222,6 @@ def task_id(whose: Identity, task: Task) -> str:
     # A Send is told from its siblings by its place, a node by its name: a plan holds it once.
     place = "" if task.argument is None else str(task.ord)
     return _digest(b"dg-task-id", (whose.thread, str(whose.incarnation), whose.ns, str(task.born), task.node, place))
-
-
-def interrupt_id(origin: bytes, ns: str, phase: str, index: int) -> str:
-    """32 hex digits for the question that a task asks as number `index` of a phase: its node, its routers.
-
-    `origin` is that of the thread and `ns` the task's own namespace: a copy of the thread waits for the same questions.
-    """
-    return _digest(b"dg-interrupt-id", (origin.hex(), ns, phase, str(index)))
 
 
 def namespace_of(ns: str, task: Task) -> str:

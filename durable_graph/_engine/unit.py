@@ -30,7 +30,8 @@ class Step(msgspec.Struct, frozen=True):
 
     `parent` is the checkpoint it follows (0: none). `fork_of` is set where it begins a line of its own. `outcomes` are
     those that are recorded with it, of tasks that led to it; `stops` those of its own plan that a breakpoint stops.
-    `is_stopped` says that the run ends here although something is left to run.
+    `is_stopped` says that the run ends here although something is left to run. `calls` are records of calls that this
+    checkpoint is the first of.
     """
 
     state: State
@@ -44,6 +45,7 @@ class Step(msgspec.Struct, frozen=True):
     is_stopped: bool = False
     fork_of: int | None = None
     caller: str = ""
+    calls: tuple[TaskRecord, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -82,6 +84,7 @@ def build_unit(
         rows, after[entry.ns] = add_rows(entry.topology, after[entry.ns], step.state, step.changes, max_value_bytes)
         checkpoints.append(NewCheckpoint(_row(entry, after[entry.ns], commit_id, at, metadata), rows))
         records.extend(records_of(after[entry.ns], (*step.outcomes, *step.stops), commit_id))
+        records.extend(step.calls)
     of_root = [entry.step for entry in entries if not entry.ns]
     unit = CommitUnit(
         thread=thread.thread,
@@ -156,7 +159,11 @@ def with_reduced_values(topology: Topology, step: Step, max_value_bytes: int) ->
 def joined(earlier: Step, later: Step) -> Step:
     """Two steps as one checkpoint: the later's state, with what both changed. The steps between leave no checkpoint."""
     return msgspec.structs.replace(
-        later, changes=merged(earlier.changes, later.changes), parent=earlier.parent, outcomes=()
+        later,
+        changes=merged(earlier.changes, later.changes),
+        parent=earlier.parent,
+        outcomes=(),
+        calls=(*earlier.calls, *later.calls),
     )
 
 

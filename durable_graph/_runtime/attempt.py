@@ -10,6 +10,7 @@ import msgspec
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import (
+    Answer,
     Ask,
     Done,
     Failed,
@@ -19,8 +20,10 @@ from durable_graph._engine.task import (
     RoutingOpen,
     Task,
     answers_of,
+    asks_of,
     next_revision,
 )
+from durable_graph._runtime.answers import Answers
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.calls import Calls
 from durable_graph._runtime.cancellation import cancellations, take_back_cancellations
@@ -35,8 +38,15 @@ from durable_graph._runtime.unwinding import GraphBubbleUp, GraphInterrupt, Pare
 from durable_graph._runtime.writing import encode_anything
 from durable_graph.caching import CacheKey
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
-from durable_graph.errors import NodeCancelledError, ParentCommandError, StalePlanError, StateMutatedError
-from durable_graph.errors.shown import shown
+from durable_graph.errors import (
+    InterruptMismatchError,
+    NodeCancelledError,
+    ParentCommandError,
+    ReplayMismatchError,
+    StalePlanError,
+    StateMutatedError,
+)
+from durable_graph.errors.shown import read_back, shown
 from durable_graph.graph import START, Command, Interrupt, Node
 from durable_graph.graph.policies import NodeError, TimeoutPolicy
 
@@ -44,11 +54,17 @@ from durable_graph.graph.policies import NodeError, TimeoutPolicy
 class Attempted(msgspec.Struct, frozen=True):
     """What an attempt came to. `error` is to be raised once the outcome is recorded.
 
-    It is a cancellation where a plain function finished in its thread after its superstep was cancelled.
+    It is a cancellation where a plain function finished in its thread after its superstep was cancelled. Of an attempt
+    that contradicts what is recorded nothing is kept: it leaves the task as it was.
     """
 
     outcome: Outcome
     error: BaseException | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the outcome is to be recorded."""
+        return not isinstance(self.error, ReplayMismatchError | InterruptMismatchError)
 
 
 class Trial(msgspec.Struct):
@@ -66,7 +82,7 @@ class Trial(msgspec.Struct):
     def calls_of(self, scope: Scope) -> Calls:
         """The calls of a new attempt. What an earlier one had recorded is known."""
         if self.calls is None or self.calls.ns != scope.ns:
-            self.calls = Calls(scope.session, scope.ns, scope.task.born, is_fresh=scope.is_fresh)
+            self.calls = Calls(scope.session, scope.ns, scope.task.born)
         self.calls.begin()
         return self.calls
 
@@ -128,7 +144,7 @@ async def route_as(session: Session, state: State, task: Task, values: Any, tria
 
 def _scope(session: Session, state: State, task: Task, previous: Outcome | None, trial: Trial) -> Scope:
     journal = session.shared.journal
-    answers = {answer.id: answer.value for answer in answers_of(previous)}
+    answers = Answers(answers_of(previous), (ask.interrupt.id for ask in asks_of(previous)))
     is_first = trial.is_first and previous is None and task.born > session.resumed_at
     is_fresh = is_first and (journal is None or task.born > journal.opened_at)
     trial.is_first = False
@@ -142,6 +158,7 @@ def _scope(session: Session, state: State, task: Task, previous: Outcome | None,
         first_started=trial.first_started,
         metadata=session.topology.nodes[task.node].metadata if task.node != START else {},
         is_fresh=is_fresh,
+        is_after_failure=attempt_number(previous) > 1,
         new_calls=trial.calls_of,
     )
 
@@ -191,7 +208,14 @@ async def _ended_by(scope: Scope, error: BaseException, being_cancelled: int) ->
     if isinstance(error, BaseExceptionGroup):
         found = unwrapped(error)
         take_back_cancellations(being_cancelled)
-    return await scope.unwound(found)
+    found = await scope.unwound(found)
+    if isinstance(found, ParentCommand):
+        # It stands for what the node returns.
+        try:
+            await scope.check_all_claimed()
+        except ReplayMismatchError as mismatch:
+            return mismatch
+    return found
 
 
 async def _call(
@@ -206,8 +230,8 @@ async def _call(
         if handler is None:
             where = "a failure is to be handled, and this graph has no error handler for node"
             raise StalePlanError(task.node, where=where, known=session.topology.nodes, lost="the error handler")
-        scope.begin("handler")
-        error = trial.error if trial.error is not None else RuntimeError(previous.error)
+        scope.begin("handler", is_after_failure=previous.tries > 0)
+        error = trial.error if trial.error is not None else read_back(previous.error)
         told = {"error": NodeError(task.node, error)}
         extra = injected(scope, handler.injected, told)
         action, is_async, timeout = handler.action, handler.is_async, handler.timeout
@@ -271,10 +295,10 @@ def _interrupted(scope: Scope, task: Task, previous: Outcome | None, error: Grap
         asks = _asks(scope, error.interrupts)
     except Exception as unstorable:
         return Attempted(_failed(scope, task, previous, unstorable), unstorable)
-    answers, revision = answers_of(previous), next_revision(previous)
+    answers, revision = _answers(scope), next_revision(previous)
     if isinstance(previous, Handling):
         # It is the handler that asks: the node has failed for good.
-        return Attempted(Handling(task, scope.number, previous.error, answers, revision, asks))
+        return Attempted(Handling(task, scope.number, previous.error, answers, revision, asks, previous.tries))
     return Attempted(Interrupted(task, scope.number, asks, answers, revision))
 
 
@@ -288,7 +312,8 @@ def _asks(scope: Scope, interrupts: tuple[Interrupt, ...]) -> tuple[Ask, ...]:
 
 def _failed(scope: Scope, task: Task, previous: Outcome | None, error: BaseException) -> Outcome:
     if isinstance(previous, Handling):
-        return Handling(task, scope.number, previous.error, previous.answers, next_revision(previous))
+        tries = previous.tries + 1
+        return Handling(task, scope.number, previous.error, _answers(scope), next_revision(previous), tries=tries)
     # What the policy had given up on begins anew when somebody resumes the thread.
     tries = previous.tries if isinstance(previous, Failed) and previous.retry_at is not None else 0
     return Failed(
@@ -296,7 +321,7 @@ def _failed(scope: Scope, task: Task, previous: Outcome | None, error: BaseExcep
         scope.number,
         shown(error),
         tries=tries + 1,
-        answers=answers_of(previous),
+        answers=_answers(scope),
         revision=next_revision(previous),
     )
 
@@ -320,10 +345,13 @@ def _unrouted(
     revision = next_revision(previous)
     if node.routers and not is_handled:
         why = "cancelled before its routers ran"
-        return RoutingOpen(
-            task, scope.number, own.writes, why, own.routes, answers=answers_of(previous), revision=revision
-        )
-    return Done(task, scope.number, own.writes, own.routes, is_handled, answers_of(previous), revision)
+        return RoutingOpen(task, scope.number, own.writes, why, own.routes, answers=_answers(scope), revision=revision)
+    return Done(task, scope.number, own.writes, own.routes, is_handled, _answers(scope), revision)
+
+
+def _answers(scope: Scope) -> tuple[Answer, ...]:
+    """The answers that the task was given, for its next record: those of a nested task are with the outermost one."""
+    return scope.answers.kept() if scope.session.parent is None else ()
 
 
 # Routing
@@ -342,10 +370,11 @@ async def _choose(
     routers = () if is_handled else routers_of(session.topology, task)
     if not routers:
         return Attempted(
-            Done(task, scope.number, own.writes, own.routes, is_handled, answers_of(previous), revision, is_cached)
+            Done(task, scope.number, own.writes, own.routes, is_handled, _answers(scope), revision, is_cached)
         )
     # What routers ask and call is counted apart: once the node is done, only they run again.
-    scope.begin("router")
+    tries = previous.tries if isinstance(previous, RoutingOpen) else 0
+    scope.begin("router", is_after_failure=tries > 0)
     asks: tuple[Ask, ...] = ()
     failure: BaseException | None = None
     being_cancelled = cancellations()
@@ -358,9 +387,7 @@ async def _choose(
             routes = await choose(session.topology, scope.state, task, own.writes, extra, limit, place)
             await scope.returned()
         routed = (*own.routes, *routes)
-        return Attempted(
-            Done(task, scope.number, own.writes, routed, is_handled, answers_of(previous), revision, is_cached)
-        )
+        return Attempted(Done(task, scope.number, own.writes, routed, is_handled, _answers(scope), revision, is_cached))
     except BaseException as error:
         failure = await _ended_by(scope, error, being_cancelled)
     why: str | None = shown(failure)
@@ -376,12 +403,11 @@ async def _choose(
             failure = own_cancellation(task, failure)
             why = shown(failure)
         case Exception():
-            pass
+            tries += 1
         case _:
             raise failure
-    outcome = RoutingOpen(
-        task, scope.number, own.writes, why, own.routes, asks, answers_of(previous), is_handled, revision
-    )
+    answers = _answers(scope)
+    outcome = RoutingOpen(task, scope.number, own.writes, why, own.routes, asks, answers, is_handled, revision, tries)
     return Attempted(outcome, failure)
 
 

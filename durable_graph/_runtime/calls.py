@@ -1,7 +1,6 @@
 """Calls of `@task` functions inside a node: each result is durable before its caller sees it, and never made again.
 
-A call is found again by its position among the calls of its task, and checked by name and arguments: code that is run
-again and calls something else is told so, in place of being handed the wrong result.
+A call is found again by its name and its arguments (claims.py), whatever order calls are made in.
 """
 
 import asyncio
@@ -9,15 +8,17 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from durable_graph._engine.digesting import bound_parts, digest_of
+from durable_graph._engine.matching import Mark
 from durable_graph._engine.task import Argument, Task
 from durable_graph._runtime.call import Call
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.cancellation import finish
+from durable_graph._runtime.claims import Begun, Claims, KeptCall, RecordedCall, decoded_call, encoded_call
 from durable_graph._runtime.crossing import in_loop
 from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.lengths import copy_of
@@ -26,13 +27,11 @@ from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Scope, Session, current
 from durable_graph._runtime.telling_calls import tell_call_failed, tell_call_finished, tell_call_started
 from durable_graph._runtime.unwinding import Draining, GraphInterrupt
-from durable_graph.checkpointing.digests import record_digest
 from durable_graph.codec import TypeCodec
-from durable_graph.errors import DecodeError, ReplayMismatchError, UnstorableValueError
+from durable_graph.errors import UnstorableValueError
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
-from durable_graph.records import Rank, TaskRecord
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -53,40 +52,14 @@ class Definition(msgspec.Struct, frozen=True):
     injected: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-class RecordedCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A call as stored: what was called, a digest of what with, and what it returned.
-
-    `is_declared` says that the value is encoded by the function's own annotation.
-    """
-
-    name: str
-    arguments: bytes
-    value: bytes
-    is_declared: bool
-
-
-class KeptCall(msgspec.Struct, frozen=True):
-    """A call of a run of which nothing is stored, for when its caller is tried again."""
-
-    name: str
-    arguments: bytes
-    value: Any
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(RecordedCall)
-
-
 class Calls:
     """The calls that a task makes, over all attempts at it in this process."""
 
-    def __init__(self, session: Session, ns: str, born: int, *, is_fresh: bool) -> None:
+    def __init__(self, session: Session, ns: str, born: int) -> None:
+        self.claims = Claims(session, ns, born)
         self._session = session
         self._ns = ns
         self._born = born
-        self._recorded: dict[int, RecordedCall | KeptCall] = {}
-        self._is_loaded = is_fresh or session.ledger is None
-        self._loading = asyncio.Lock()
         self._count = 0
         self._running: list[Call] = []
         self._is_stopped = False
@@ -98,23 +71,33 @@ class Calls:
         return self._ns
 
     def begin(self) -> None:
-        """Another attempt starts: calls are counted from the first again."""
+        """Another attempt starts: no call has been made."""
+        self.claims.begin()
         self._count = 0
         self._running = []
         self._is_stopped = False
 
     def start(self, scope: Scope, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """The call, begun. Its position is that of this call of `start`, whatever order the calls end in."""
-        position = self._count
-        self._count += 1
-        name = f"task {definition.name!r}, call {position + 1} of {scope.node!r}"
+        """The call, begun. Raises `OverlappingCallsError` where nothing tells it from one that is under way."""
         given = _given(definition, args, kwargs)
+        encode = self._session.topology.argument.encode
+        content = digest_of(encode, list(given.args), dict(given.kwargs), bound_parts(definition.action))
+        mark = Mark("task", definition.name, content.digest)
+        begun = self.claims.call(scope, mark, content, definition.action, asyncio.current_task())
+        self._count += 1
+        name = f"task {definition.name!r}, call {self._count} of {scope.node!r}"
+        count = self._count
         # The journal and the saver are in the run's loop, whatever loop the code that calls has made.
-        running = Call(in_loop(scope.home, lambda: self._perform(scope, position, definition, given)), name=name)
+        running = Call(in_loop(scope.home, lambda: self._perform(scope, begun, count, definition, given)), name=name)
+        running.add_done_callback(partial(self._over, begun))
         self._running.append(running)
         if scope.is_too_late():
             running.cancel()
         return running
+
+    def _over(self, begun: Begun, running: "asyncio.Future[Any]") -> None:
+        has_failed = running.cancelled() or (isinstance(running, Call) and running.failure() is not None)
+        self.claims.over(begun, has_failed=has_failed)
 
     def stop(self) -> None:
         """Those at work, and what they still begin, are to be cancelled: `over` does."""
@@ -155,56 +138,52 @@ class Calls:
                 add_note(error, f"{task.get_name()}, failed as well: {shown(failure)}")
         return error
 
-    async def _perform(self, scope: Scope, position: int, definition: Definition, given: "_Given") -> Any:
-        arguments = digest_of(self._session.topology, given.args, given.kwargs)
-        await self._load()
-        recorded = self._recorded.get(position)
+    async def _perform(self, scope: Scope, begun: Begun, number: int, definition: Definition, given: "_Given") -> Any:
+        recorded = await self.claims.claim(scope, begun)
         if recorded is not None:
-            return self._replayed(scope, position, definition, arguments, recorded)
-        inner = self._scope(scope, position, definition)
+            return self._replayed(definition, recorded)
+        inner = self._scope(scope, begun.place, definition)
         try:
             await tell_call_started(inner, (given.args, given.kwargs))
             called = await self._cached(inner, definition, given)
             # What was cancelled after it had come to a result is kept, or would be done again.
-            record = self._record(position, definition, arguments, called.result)
+            record = self._record(begun, definition, called.result)
             standing = await finish(record, self._session.run.grace)
         except GraphInterrupt as asked:
             scope.stopped_by.append(asked)
             raise
         except Exception as error:
-            add_note(error, f"in task {definition.name!r}, call {position + 1} of {scope.node!r}")
+            add_note(error, f"in task {definition.name!r}, call {number} of {scope.node!r}")
             await tell_call_failed(inner, error)
             raise
         if called.cancelled is not None:
             raise called.cancelled
-        value = called.result
-        if standing is not None:
-            value = self._replayed(scope, position, definition, arguments, standing)
+        value = called.result if standing is None else self._replayed(definition, standing)
         await tell_call_finished(inner, value)
         return value
 
-    def _scope(self, scope: Scope, position: int, definition: Definition) -> Scope:
+    def _scope(self, scope: Scope, place: int, definition: Definition) -> Scope:
         return Scope(
             session=scope.session,
             state=scope.state,
-            task=Task(definition.name, self._born, position, Argument(None, None)),
+            task=Task(definition.name, self._born, place, Argument(None, None)),
             within=self._ns,
             number=1,
             answers=scope.answers,
             first_started=scope.first_started,
             metadata=scope.metadata,
             depth=scope.depth + 1,
-            is_fresh=scope.is_fresh and position not in self._nested,
-            new_calls=partial(self._inside, position),
+            is_fresh=scope.is_fresh and place not in self._nested,
+            new_calls=partial(self._inside, place),
             around=scope,
         )
 
-    def _inside(self, position: int, inner: Scope) -> "Calls":
-        """The calls that the call at `position` makes itself, over all attempts at it."""
-        if position not in self._nested:
-            self._nested[position] = Calls(self._session, inner.ns, self._born, is_fresh=inner.is_fresh)
-        self._nested[position].begin()
-        return self._nested[position]
+    def _inside(self, place: int, inner: Scope) -> "Calls":
+        """The calls that the call at `place` makes itself, over all attempts at it."""
+        if place not in self._nested:
+            self._nested[place] = Calls(self._session, inner.ns, self._born)
+        self._nested[place].begin()
+        return self._nested[place]
 
     async def _cached(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
         cache, policy = self._session.cache, definition.cache
@@ -217,10 +196,10 @@ class Calls:
         key = key_of(topology, definition.name, definition.action, CachePolicy(ttl=policy.ttl), called)
         found = await found_in(cache, key)
         if found is not None:
-            return Called(_value_of(topology, definition, _decode(found)))
+            return Called(_value_of(topology, definition, decoded_call(found)))
         ended = await self._run(inner, definition, given)
         data, is_declared = _encoded(topology, definition, ended.result)
-        kept = _encoder.encode(RecordedCall(definition.name, b"", data, is_declared))
+        kept = encoded_call(RecordedCall(definition.name, b"", data, is_declared))
         await keep_in(cache, key, kept, policy.ttl)
         return ended
 
@@ -233,13 +212,15 @@ class Calls:
                         return await _once(inner, definition, given)
                     except Exception as error:
                         self._session.shared.raise_store_failure()
+                        if inner.mismatch is not None:
+                            raise
                         wait = retry_after(definition.retry, error, inner.number)
                         if wait is None:
                             raise
                         if self._session.is_stopped():
                             raise asyncio.CancelledError from error
                     await asyncio.sleep(wait)
-                    inner.number, inner.asked, inner.graphs = inner.number + 1, 0, 0
+                    inner.number += 1
         finally:
             inner.is_over = True
             current.reset(token)
@@ -253,59 +234,31 @@ class Calls:
 
     # Records
 
-    async def _load(self) -> None:
-        async with self._loading:
-            if self._is_loaded:
-                return
-            shared = self._session.shared
-            assert shared.journal is not None  # noqa: S101  # a ledger comes with one
-            for record in await shared.journal.load_records(self._ns):
-                if record.born == self._born and record.rank == Rank.DONE:
-                    self._recorded[record.ord] = _decode(record.value)
-            self._is_loaded = True
-
-    async def _record(self, position: int, definition: Definition, arguments: bytes, value: Any) -> RecordedCall | None:
+    async def _record(self, begun: Begun, definition: Definition, value: Any) -> RecordedCall | None:
         """Record a result. Gives the one that stands if another process recorded its own first."""
         session = self._session
         journal = session.shared.journal
         if session.ledger is None:
             # Nothing is stored, so nothing has to be storable: it is kept for the next attempt as it is.
-            self._recorded[position] = KeptCall(definition.name, arguments, copy_of(value))
+            if not begun.is_indistinct:
+                self.claims.keep(begun.place, KeptCall(begun.seen, copy_of(value)))
             return None
         assert journal is not None  # noqa: S101  # a ledger comes with one
         data, is_declared = _encoded(session.topology, definition, value)
-        own = RecordedCall(definition.name, arguments, data, is_declared)
-        record = TaskRecord(
-            ns=self._ns,
-            born=self._born,
-            ord=position,
-            rank=Rank.DONE,
-            revision=1,
-            commit_id=journal.commit_id,
-            value=_encoder.encode(own),
-            digest=b"",
-        )
-        record = msgspec.structs.replace(record, digest=record_digest(journal.thread.origin, record))
         await session.shared.durability.flush()
-        (standing,) = await journal.save_records((record,))
-        self._recorded[position] = stood = _decode(standing.value)
-        return None if standing == record else stood
+        while True:
+            record = self.claims.record(begun.place, begun.recorded(data, is_declared=is_declared))
+            (standing,) = await journal.save_records((record,))
+            stood = decoded_call(standing.value)
+            self.claims.keep(begun.place, stood)
+            if standing == record:
+                return None
+            if stood.mark.is_like(begun.mark):
+                return stood
+            # Two different calls of one place, as good as impossible: the first has it.
+            self.claims.move(begun)
 
-    def _replayed(
-        self, scope: Scope, position: int, definition: Definition, arguments: bytes, recorded: RecordedCall | KeptCall
-    ) -> Any:
-        where = f"node {scope.node!r}"
-        if recorded.name != definition.name:
-            raise ReplayMismatchError(
-                where, position=position, recorded=repr(recorded.name), called=repr(definition.name)
-            )
-        if recorded.arguments != arguments:
-            raise ReplayMismatchError(
-                where,
-                position=position,
-                recorded=f"{recorded.name!r} with other arguments",
-                called=f"{definition.name!r} with these",
-            )
+    def _replayed(self, definition: Definition, recorded: RecordedCall | KeptCall) -> Any:
         if isinstance(recorded, KeptCall):
             return copy_of(recorded.value)
         return _value_of(self._session.topology, definition, recorded)
@@ -348,20 +301,6 @@ async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:
     return called
 
 
-def digest_of(topology: Topology, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-    """16 bytes that tell arguments apart. One that could not be stored counts by its type alone."""
-    hashed = blake2b(digest_size=16, person=b"dg-arguments")
-    for name, value in [*(("", value) for value in args), *sorted(kwargs.items())]:
-        try:
-            data = topology.argument.encode(value)
-        except UnstorableValueError:
-            data = type(value).__qualname__.encode()
-        for field in (name.encode(), data):
-            hashed.update(len(field).to_bytes(8, "big"))
-            hashed.update(field)
-    return hashed.digest()
-
-
 def _encoded(topology: Topology, definition: Definition, value: Any) -> tuple[bytes, bool]:
     if definition.result is not None:
         try:
@@ -370,10 +309,3 @@ def _encoded(topology: Topology, definition: Definition, value: Any) -> tuple[by
             # The annotation promised something else; what was returned may be storable all the same.
             return topology.argument.encode(value), False
     return topology.argument.encode(value), False
-
-
-def _decode(data: bytes) -> RecordedCall:
-    try:
-        return _decoder.decode(data)
-    except msgspec.DecodeError as error:
-        raise DecodeError("the record of a call", str(error)) from error

@@ -11,7 +11,7 @@ from durable_graph._runtime.events import RunResumed
 from durable_graph._runtime.journal import StatusChange
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.telling import committed_events
-from durable_graph.records import checkpoint_id
+from durable_graph.records import TaskRecord, checkpoint_id
 
 
 async def resume(session: Session, state: State, recorded: Recorded) -> Ended:
@@ -65,8 +65,14 @@ async def adopt(session: Session, state: State) -> dict[tuple[int, int], Outcome
     return await journal.adopt(ledger, state.plan)
 
 
-def input_step(session: Session, admitted: Admitted, parent: int, fork_of: int | None = None) -> Step:
-    """The checkpoint that an input makes."""
+def input_step(
+    session: Session,
+    admitted: Admitted,
+    parent: int,
+    fork_of: int | None = None,
+    calls: tuple[TaskRecord, ...] = (),
+) -> Step:
+    """The checkpoint that an input makes, with the record of the call that it is the input of."""
     # Taken now: the caller may change the input that it gave as soon as something is awaited.
     session.take_lengths(admitted.state)
     return Step(
@@ -78,4 +84,5 @@ def input_step(session: Session, admitted: Admitted, parent: int, fork_of: int |
         superseded=admitted.superseded,
         fork_of=fork_of,
         caller=session.caller,
+        calls=calls,
     )

@@ -312,7 +312,8 @@ class Superstep(msgspec.Struct):
     async def _save_rest(self, status: StatusChange | None = None) -> None:
         """Record what was come to and is not recorded: no commit will."""
         self._fail_changed()
-        rest = [result.outcome for key, result in sorted(self.attempted.items()) if not self._is_saved(result.outcome)]
+        kept = [result.outcome for _, result in sorted(self.attempted.items()) if result.is_kept]
+        rest = [outcome for outcome in kept if not self._is_saved(outcome)]
         if rest or status is not None:
             await self._save(rest, status)
 
@@ -363,7 +364,9 @@ class Superstep(msgspec.Struct):
     def outcome_of(self, task: Task) -> Outcome | None:
         """What a task has come to so far: its failure, where it was stopped before it was done again."""
         result = self.attempted.get(task.key)
-        return result.outcome if result is not None else self.saved.get(task.key, self.recorded.get(task.key))
+        if result is not None and result.is_kept:
+            return result.outcome
+        return self.saved.get(task.key, self.recorded.get(task.key))
 
     def so_far(self) -> dict[Key, Outcome]:
         """What the tasks have come to so far, for who goes on from here in this process."""

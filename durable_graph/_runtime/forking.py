@@ -10,21 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
+
 from durable_graph._engine.admit import replan
 from durable_graph._engine.header import decode_header
+from durable_graph._engine.matching import NOTE
 from durable_graph._engine.restore import Page, Restored, restore
 from durable_graph._engine.state import Change, Full
 from durable_graph._engine.task import Task, namespace_of
 from durable_graph._engine.unit import Step
+from durable_graph._runtime.claims import decoded_call
 from durable_graph._runtime.journal import Journal, Ledger
 from durable_graph._runtime.pieces import in_pieces
-from durable_graph._runtime.places import Place, nested_graphs, topology_at
+from durable_graph._runtime.places import Place, caller_and_place, nested_graphs, topology_at
 from durable_graph._runtime.session import Position, Rest
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.digests import record_digest
 from durable_graph.checkpointing.integrity import damage_found, verified
 from durable_graph.errors import UnknownCheckpointError, UnknownNamespaceError
 from durable_graph.graph import Topology
-from durable_graph.records import checkpoint_id
+from durable_graph.records import TaskRecord, checkpoint_id
 
 PAGE = 50
 
@@ -58,6 +63,7 @@ class _Found:
     caller: str = ""
     place: int = 0
     inside: str = ""
+    born: int = 0
 
 
 async def is_at_head(saver: Checkpointer, place: Place, head: int) -> bool:
@@ -81,8 +87,19 @@ async def levels_to(topology: Topology, journal: Journal, place: Place) -> tuple
     """
     levels: list[Level] = []
     for found in await _chain(journal.saver, topology, place):
-        levels.append(_level(journal, found, levels[-1] if levels else None, place.no))
+        record = await _record_of(journal, found) if levels else None
+        levels.append(_level(journal, found, record, levels[-1] if levels else None, place.no))
     return tuple(levels)
+
+
+async def _record_of(journal: Journal, found: _Found) -> TaskRecord | None:
+    """The record of the call that a nested run is, None for a node that is the graph itself."""
+    ns, place = caller_and_place(found.caller)
+    stored = await journal.load_records(ns)
+    of_task = [record for record in stored if record.born == found.born and record.ord != NOTE]
+    if place is not None:
+        return next((record for record in of_task if record.ord == place), None)
+    return next((record for record in of_task if decoded_call(record.value).is_main), None)
 
 
 async def callers_of(
@@ -131,7 +148,7 @@ async def _with_caller(
             continue
         index = [each.key for each in outer.restored.state.plan].index(key)
         inside = "|".join(("", *parts[at + 1 :]))
-        inner = _Found(inner.topology, inner.ns, inner.restored, inner.caller, index, inside)
+        inner = _Found(inner.topology, inner.ns, inner.restored, inner.caller, index, inside, key[0])
         return (outer, inner, *chain[1:])
     raise UnknownNamespaceError(inner.ns, known=nested_graphs(topology))
 
@@ -164,15 +181,21 @@ async def _holding(
     return None
 
 
-def _level(journal: Journal, found: _Found, outer: Level | None, fork_of: int | None) -> Level:
+def _level(
+    journal: Journal, found: _Found, record: TaskRecord | None, outer: Level | None, fork_of: int | None
+) -> Level:
     restored = found.restored
     state = replan(restored.state, journal.reserve())
     ns = caller = ""
+    calls: tuple[TaskRecord, ...] = ()
     if outer is not None:
         task = outer.step.state.plan[found.place]
         caller = namespace_of(outer.ns, task) + _BORN.sub(f":{task.born}.", found.inside)
         # Memory per thread stays where it is; what belongs to one task moves to the one in its place.
         ns = caller if found.ns == found.caller else found.ns
+        if record is not None:
+            # The task in its place makes the same call, which is recognised by its record.
+            calls = (_moved(journal, record, caller_and_place(caller)[0], task.born),)
     has_moved = ns != found.ns
     changes: dict[str, Change] = {}
     if has_moved:
@@ -186,6 +209,12 @@ def _level(journal: Journal, found: _Found, outer: Level | None, fork_of: int | 
         fork_of=fork_of if outer is None else None,
         caller=caller,
         is_stopped=True,
+        calls=calls,
     )
     ledger = journal.ledger(found.topology, ns, None if has_moved else restored)
     return Level(found.topology, ns, ledger, step, restored)
+
+
+def _moved(journal: Journal, record: TaskRecord, ns: str, born: int) -> TaskRecord:
+    moved = msgspec.structs.replace(record, ns=ns, born=born, commit_id=journal.commit_id)
+    return msgspec.structs.replace(moved, digest=record_digest(journal.thread.origin, moved))

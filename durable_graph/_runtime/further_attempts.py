@@ -18,7 +18,7 @@ def tried_again(topology: Topology, task: Task, result: Attempted, trial: Trial)
     """
     failed, error = result.outcome, result.error
     is_failure = isinstance(error, Exception) and not isinstance(error, StateMutatedError)
-    if not isinstance(failed, Failed | Handling) or not is_failure:
+    if not result.is_kept or not isinstance(failed, Failed | Handling) or not is_failure:
         return None
     node = topology.nodes[task.node]
     if isinstance(failed, Handling):

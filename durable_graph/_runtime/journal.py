@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from durable_graph._engine.header import Metadata, decode_header
+from durable_graph._engine.header import Metadata
 from durable_graph._engine.restore import Restored, check_results, nothing_stored, recorded_outcomes, restore
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
@@ -30,6 +30,7 @@ from durable_graph.records import (
     Committed,
     CommitUnit,
     Conflict,
+    HistoryPage,
     Status,
     StoredCheckpoint,
     TaskRecord,
@@ -41,10 +42,12 @@ from durable_graph.records import (
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """A thread as it was found: its row (made up for a new one), and the checkpoint to start from, if there is one."""
+    """A thread as it was found: its row (made up for a new one), and the checkpoint to start from, if there is one.
+    `calls_in` are the namespaces in which calls are recorded that the tasks of the head's plan made."""
 
     thread: ThreadRow
     restored: Restored | None
+    calls_in: frozenset[str] = frozenset()
 
 
 async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, no: int | None) -> Opened:
@@ -55,7 +58,8 @@ async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, n
     await in_pieces(verified(found))
     if found.thread.status == "deleted":
         return Opened(reborn(thread_id, found.thread), None)
-    return Opened(found.thread, await in_pieces(restore(topology, found, saver.max_value_bytes)))
+    restored, calls_in = restore(topology, found, saver.max_value_bytes), {record.ns for record in found.nested}
+    return Opened(found.thread, await in_pieces(restored), frozenset(calls_in))
 
 
 def new_thread(thread_id: str) -> ThreadRow:
@@ -107,8 +111,6 @@ class _Save(msgspec.Struct):
     )
 
 
-_RECENT = 50
-
 _CUT_OFF = "a call of it was stopped before it told its outcome"
 
 
@@ -118,7 +120,7 @@ class Journal:
 
     `commit_id` is drawn once per run: of two racing runs with the same commit it tells whose was applied. `failure` is
     what the store failed with, if it did: the run is to end with it, whatever the code that it comes through makes of
-    it.
+    it. `calls_in` are the namespaces in which calls are recorded, as far as this run knows.
     """
 
     saver: Checkpointer
@@ -126,6 +128,7 @@ class Journal:
     commit_id: bytes
     metadata: Metadata
     now: Callable[[], int]
+    calls_in: set[str] = field(default_factory=set)
     opened_at: int = 0
     failure: Exception | None = None
     _reserved: int = 0
@@ -159,6 +162,7 @@ class Journal:
 
         Raises `CheckpointConflictError` if another writer committed.
         """
+        self.calls_in.update(record.ns for _, step in entries for record in step.calls)
         request = _Commit(entries, asyncio.get_running_loop().create_future())
         await self._send(request)
         return await request.answer
@@ -195,6 +199,7 @@ class Journal:
 
     async def save_records(self, records: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
         """Record what calls inside a task came to, and return the records that stand."""
+        self.calls_in.update(record.ns for record in records)
         request = _Save(records)
         await self._send(request)
         return await request.answer or ()
@@ -212,10 +217,10 @@ class Journal:
             await in_pieces(verified(found))
         return await in_pieces(recorded_outcomes(ledger.topology, plan, found.records, self.max_value_bytes))
 
-    async def load(self, ns: str) -> StoredCheckpoint | None:
-        """The newest checkpoint of a namespace, checked."""
+    async def load(self, ns: str, no: int | None = None) -> StoredCheckpoint | None:
+        """A checkpoint of a namespace, by default the newest one, checked."""
         with self._reading():
-            found = await self.saver.load(self.thread.thread, ns, None)
+            found = await self.saver.load(self.thread.thread, ns, no)
             if found is not None:
                 await in_pieces(verified(found))
             return found
@@ -226,12 +231,10 @@ class Journal:
             found = await self.saver.load_records(self.thread.thread, ns)
             return await in_pieces(verified_records(found)) if found is not None else ()
 
-    async def recent_writers(self, ns: str) -> frozenset[str]:
-        """The nodes that wrote the newest checkpoints of a namespace."""
+    async def history(self, ns: str, before: int | None, limit: int) -> HistoryPage | None:
+        """A page of a namespace's checkpoints, as it is stored: nothing of it is checked."""
         with self._reading():
-            page = await self.saver.history(self.thread.thread, ns, before=None, limit=_RECENT)
-        rows = () if page is None else page.checkpoints
-        return frozenset(node for row in rows for node in decode_header(row.header).writers)
+            return await self.saver.history(self.thread.thread, ns, before=before, limit=limit)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -1,11 +1,12 @@
 """A graph run inside a node of another: in a namespace of its own of the same thread, or nowhere.
 
-Its supersteps are committed like those of any graph. When its caller runs again, it goes on from where it was, and one
-that had ended is not run again.
+Its supersteps are committed like those of any graph, the first together with a record of the call (calling_graphs.py).
+When its caller runs again, it goes on from where it was, and one that had ended is not run again.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,6 +17,18 @@ from durable_graph._engine.restore import check_plan, restore
 from durable_graph._engine.state import State, initial_state
 from durable_graph._runtime.at_work import AtWork
 from durable_graph._runtime.audience import Audience, Both
+from durable_graph._runtime.calling_graphs import (
+    CalledGraph,
+    GraphCall,
+    begin_call,
+    check_memory_named,
+    claimed_call,
+    described_graph,
+    is_node_itself,
+    is_of_node,
+    memory_namespace,
+    settings_of,
+)
 from durable_graph._runtime.crossing import in_loop
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Nowhere, Told
@@ -28,6 +41,7 @@ from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Position, Rest, Scope, Session, Shared, current
 from durable_graph._runtime.start import accept_unstored, input_parts
 from durable_graph._runtime.telling import committed_events
+from durable_graph._runtime.turns import end_of_turn, recent_writers
 from durable_graph._runtime.unwinding import GraphInterrupt
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
@@ -37,7 +51,6 @@ from durable_graph.errors import (
     ReplayMismatchError,
     StreamMisuseError,
     SubgraphBusyError,
-    names,
 )
 from durable_graph.graph import START, UNSET, Command, Topology
 from durable_graph.graph.subgraph import Persistence
@@ -53,6 +66,7 @@ class Nested(msgspec.Struct, frozen=True):
     graphs_at_work: AtWork
     topology: Topology
     run: Run
+    call: GraphCall
 
     def limited(self, step_timeout: float | None) -> "Nested":
         """The call of a graph whose supersteps may take so many seconds."""
@@ -71,7 +85,13 @@ class Nested(msgspec.Struct, frozen=True):
 
     async def _go(self, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
         with self.graphs_at_work.begin(is_read=audience.is_heard):
-            return await run_nested(self.scope, self.topology, persistence, self.run, cache, audience)
+            return await run_nested(self, persistence, cache, audience)
+
+
+def is_inside_node() -> bool:
+    """Whether a node is running that a graph would be nested in."""
+    scope = current.get()
+    return scope is not None and not scope.is_over
 
 
 def nested_place(
@@ -103,12 +123,14 @@ def nested_place(
     if isinstance(given, Command) and given.resume is not UNSET:
         raise InvalidCommandError("a nested run cannot be given answers: resume the run that it is a part of")
     own = RunOptions(**options)
-    own["thread_id"] = own["checkpoint_id"] = None
+    own["thread_id"] = own["checkpoint_id"] = own["memory"] = None
     plain = {key: value for key, value in (config or {}).items() if key != "configurable"}
     given = _without_keys_of_caller(given, topology, scope.session.topology)
     run = read_run(plain, own, input=given, has_checkpointer=False, nodes=topology.nodes, defaults=defaults)
     merged = merged_config(outer.config, config)
-    return Nested(scope, scope.graphs_at_work, topology, _within(outer, run, options, plain, merged or {}))
+    within = _within(outer, run, options, plain, merged or {})
+    call = GraphCall(asyncio.current_task(), options.get("memory"), settings_of(topology, outer, within))
+    return Nested(scope, scope.graphs_at_work, topology, within, call)
 
 
 def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) -> Any:
@@ -147,28 +169,46 @@ def _said(name: str, options: Mapping[str, Any], config: Mapping[str, Any], own:
     return outer if options.get(name) is None and config.get(name) is None else own
 
 
-async def run_nested(
-    scope: Scope, topology: Topology, persistence: Persistence, run: Run, cache: Cache | None, audience: Audience
+async def run_nested(nested: Nested, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
+    """Where the nested run ended. Raises what unwinds its caller too: `GraphInterrupt`, `ParentCommand`, `Draining`.
+
+    Raises `ReplayMismatchError` for a call that is not the one that is recorded, and `OverlappingCallsError`,
+    `SubgraphBusyError` and `UnnamedMemoryError` for calls that nothing would tell apart.
+    """
+    scope, topology = nested.scope, nested.topology
+    if is_node_itself(scope):
+        # A node that is a graph makes one call, its task's: what it is called with is the state as it is.
+        own = CalledGraph(scope.ns, None)
+        return await _run_in(nested, own, persistence, cache, audience)
+    has_failed = True
+    begun = begin_call(scope, topology, nested.run.input, nested.call)
+    try:
+        own = await claimed_call(scope, begun, persistence)
+        ended = await _run_in(nested, own, persistence, cache, audience)
+        has_failed = False
+        return ended
+    finally:
+        scope.calls.claims.over(begun, has_failed=has_failed)
+
+
+async def _run_in(
+    nested: Nested, called: CalledGraph, persistence: Persistence, cache: Cache | None, audience: Audience
 ) -> Ended:
-    """Where the nested run ended. Raises what unwinds its caller too: `GraphInterrupt`, `ParentCommand`, `Draining`."""
+    scope, outer = nested.scope, nested.scope.session
     scope.raise_mutation()
-    outer = scope.session
-    scope.keys_of_nested |= topology.channels.keys()
-    count, scope.graphs = scope.graphs, scope.graphs + 1
-    caller = f"{scope.ns}|{count}" if count else scope.ns
-    ns = caller
-    path = (*outer.path, scope.node)
+    scope.keys_of_nested |= nested.topology.channels.keys()
+    path = (*outer.path, scope.of_node().node)
+    ns = called.caller
     if persistence == "thread":
-        # By the place of the call as well: two graphs that one node calls remember each for itself.
-        ns = "|".join((*path, str(count)) if count else path)
+        ns = memory_namespace(scope, path, nested.topology, called, nested.call.memory)
     session = Session(
-        topology,
-        run,
+        nested.topology,
+        nested.run,
         _heard_by(outer.shared, audience),
         ns=ns,
         path=path,
         parent=scope,
-        caller=caller,
+        caller=called.caller,
         cache=cache or outer.cache,
     )
     if outer.identity is not None:
@@ -177,7 +217,7 @@ async def run_nested(
         session.shared = _without_store(session.shared)
         ended = await accept_unstored(session)
     else:
-        ended = await _run_stored(session, scope, persistence)
+        ended = await _run_stored(session, scope, called, is_memory=persistence == "thread")
     if ended.is_stopped:
         stopped = GraphInterrupt(ended.interrupts)
         scope.stopped_by.append(stopped)
@@ -189,38 +229,65 @@ async def run_nested(
 def _heard_by(shared: Shared, audience: Audience) -> Shared:
     if not audience.is_heard:
         return shared
-    both = Both(audience, shared.audience)
-    return Shared(shared.journal, shared.durability, both, shared.resting, shared.active)
+    return replace(shared, audience=Both(audience, shared.audience))
 
 
 def _without_store(shared: Shared) -> Shared:
     if shared.journal is None:
         return shared
     # The journal stays: a question asked here is kept by the task that this is nested in.
-    return Shared(shared.journal, Nowhere(), shared.audience, shared.resting, shared.active)
+    return replace(shared, durability=Nowhere())
 
 
-async def _run_stored(session: Session, scope: Scope, persistence: Persistence) -> Ended:
+async def _run_stored(session: Session, scope: Scope, called: CalledGraph, *, is_memory: bool) -> Ended:
     shared = session.shared
     if session.ns in shared.active:
         raise SubgraphBusyError(session.topology.name, session.ns)
     shared.active.add(session.ns)
     try:
-        found = await _earlier(session, scope, persistence)
-        return await _go(session, found)
+        found = await _earlier(session, scope, called, is_memory=is_memory)
+        if is_memory and found is not None and found.caller != session.caller:
+            check_memory_named(session, scope, found.caller)
+            if called.is_recorded and (end := await _end_of_turn(session)) is not None:
+                return end
+            if is_of_node(scope, found.caller):
+                # What that call left becomes a checkpoint of its own: the next attempt finds its result there.
+                await shared.durability.flush()
+        ended = await _go(session, found, called)
+        if is_memory and not ended.is_stopped:
+            shared.turns[session.caller] = ended.state
+        return ended
     finally:
         shared.active.discard(session.ns)
         if session.at is not None:
             shared.resting[session.ns] = Rest(session.ledger, session.at, session.topology.name, session.caller)
 
 
-async def _earlier(session: Session, scope: Scope, persistence: Persistence) -> Rest | None:
+async def _end_of_turn(session: Session) -> Ended | None:
+    """What a finished call of a graph with memory came to, where another call has come after it; None if it had not
+    finished."""
+    journal = session.shared.journal
+    assert journal is not None  # noqa: S101  # it is stored
+    state = session.shared.turns.get(session.caller)
+    if state is None:
+        stored = await end_of_turn(journal, session.ns, session.caller)
+        restored = None
+        if stored is not None:
+            restored = await in_pieces(restore(session.topology, stored, journal.max_value_bytes))
+        state = None if restored is None else restored.state
+    return None if state is None or state.plan else Ended(state, {}, state.values)
+
+
+async def _earlier(session: Session, scope: Scope, called: CalledGraph, *, is_memory: bool) -> Rest | None:
     """What an earlier attempt of the caller, or an earlier call of a graph with memory, left in this namespace."""
     shared, journal = session.shared, session.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
+    is_known = called.is_recorded or (called.begun is None and not scope.is_fresh)
+    if not is_known and not is_memory and called.begun is not None:
+        return None
     rest = shared.resting.get(session.ns)
     nodes: Collection[str] = rest.ledger.topology.nodes if rest is not None and rest.ledger is not None else ()
-    if rest is None and (not scope.is_fresh or persistence == "thread"):
+    if rest is None and (is_known or is_memory):
         stored = await journal.load(session.ns)
         if stored is not None and stored.thread.incarnation == journal.thread.incarnation:
             restored = await in_pieces(restore(session.topology, stored, journal.max_value_bytes))
@@ -245,32 +312,27 @@ async def _check_same_graph(session: Session, scope: Scope, rest: Rest, nodes: C
         if topology.name != UNNAMED or not nodes or not topology.nodes.keys().isdisjoint(nodes):
             return
         # Where a graph ended says little of one that remembers: the node that it ended with may be gone.
-        if is_memory and not topology.nodes.keys().isdisjoint(await journal.recent_writers(session.ns)):
+        if is_memory and not topology.nodes.keys().isdisjoint(await recent_writers(journal, session.ns)):
             return
     raise ReplayMismatchError(
-        f"node {scope.node!r}",
-        position=int(session.caller.removeprefix(scope.ns).removeprefix("|") or 0),
-        recorded=_described(rest.graph, nodes),
-        called=_described(topology.name, topology.nodes),
+        f"node {scope.node[:40]!r}",
+        recorded=described_graph(rest.graph, nodes),
+        called=described_graph(topology.name, topology.nodes),
         is_memory=is_memory,
     )
 
 
-def _described(name: str, nodes: Iterable[str]) -> str:
-    return f"the graph {name!r} (with {names(nodes)})"
-
-
-async def _go(session: Session, found: Rest | None) -> Ended:
+async def _go(session: Session, found: Rest | None, called: CalledGraph) -> Ended:
     journal = session.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
     if found is None:
         session.ledger = journal.ledger(session.topology, session.ns, None)
-        return await _accept(session, initial_state(session.topology), {})
+        return await _accept(session, initial_state(session.topology), {}, called)
     session.ledger = found.ledger
     state, recorded = found.at.state, found.at.recorded
     if found.caller != session.caller:
         # Memory per thread: another call begins, with what the one before it left.
-        return await _accept(session, state, recorded)
+        return await _accept(session, state, recorded, called)
     session.at = found.at
     session.resumed_at = state.no
     if not state.plan:
@@ -281,13 +343,18 @@ async def _go(session: Session, found: Rest | None) -> Ended:
     return await drive(session, state, recorded, passes_breakpoint=True)
 
 
-async def _accept(session: Session, state: State, recorded: Recorded) -> Ended:
+async def _accept(session: Session, state: State, recorded: Recorded, called: CalledGraph) -> Ended:
     writes, routes = input_parts(session, state.values)
     while True:
         admitted = admit(session.topology, state, recorded, writes, session.reserve(state), routes)
-        step = input_step(session, admitted, state.no)
-        taken_on = partial(session.move, admitted.state, {})
+        step = input_step(session, admitted, state.no, calls=called.records())
+        taken_on = partial(_taken_on, session, admitted.state, called)
         told = Told(session.shared.audience, committed_events(session, step), taken_on)
         if await session.shared.durability.commit(session.ledger, step, told):
             return await drive(session, admitted.state, {})
         recorded = await adopt(session, state)
+
+
+def _taken_on(session: Session, state: State, called: CalledGraph) -> None:
+    session.move(state, {})
+    called.keep()

@@ -68,6 +68,7 @@ class RunOptions(TypedDict, total=False):
     interrupt_after: Breakpoints | None
     control: RunControl | None
     debug: bool
+    memory: str | None
 
 
 RUN_OPTIONS = frozenset(RunOptions.__annotations__)

@@ -39,8 +39,17 @@ def nested_graphs(topology: Topology) -> Mapping[str, tuple[Subgraph, ...]]:
     return {node: graphs for node, graphs in found.items() if graphs}
 
 
+def caller_and_place(call: str) -> tuple[str, int | None]:
+    """The namespace of the code that made a call of a graph, and the place of the call among those of that code.
+
+    The first graph that it called has no place of its own there.
+    """
+    ns, _, place = call.rpartition("|")
+    return (ns, int(place)) if place.isdigit() else (call, None)
+
+
 def names_in(ns: str) -> list[str]:
-    """The nodes that a namespace leads through. A later call of one task has a number of its own, which is no node."""
+    """The nodes that a namespace leads through. The number of a call and the name of a memory are no nodes."""
     parts = (part.partition(":")[0] for part in ns.split("|"))
     return [part for part in parts if part and not part.isdigit()]
 

@@ -2,9 +2,9 @@
 
 import functools
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import Any
 
+from durable_graph._engine.digesting import bound_parts, digest_of
 from durable_graph._engine.header import decode_result, encode_result
 from durable_graph._engine.task import Done, Task
 from durable_graph._runtime import log
@@ -76,12 +76,17 @@ def key_of(topology: Topology, name: str, action: Callable[..., Any], policy: Ca
     chosen = given if policy.key_func is None else policy.key_func(given)
     if isinstance(chosen, str):
         return namespace_of_node(name, action), chosen
-    try:
-        data = chosen if isinstance(chosen, bytes) else topology.argument.encode(chosen)
-    except UnstorableValueError as error:
-        add_note(error, f"the cache of {name!r} needs a key: give its CachePolicy a key_func")
-        raise
-    return namespace_of_node(name, action), blake2b(data, digest_size=16, person=b"dg-cache-key").hexdigest()
+    encode = topology.argument.encode
+    content = digest_of(encode, chosen)
+    if content.opaque:
+        try:
+            encode(chosen)
+        except UnstorableValueError as error:
+            add_note(error, f"the cache of {name!r} needs a key: give its CachePolicy a key_func")
+            raise
+    # Methods of different objects, and partials of different arguments, are different functions.
+    bound = digest_of(encode, bound_parts(action))
+    return namespace_of_node(name, action), digest_of(encode, content.digest, bound.digest).digest.hex()
 
 
 def namespace_of_node(name: str, action: Callable[..., Any]) -> tuple[str, ...]:

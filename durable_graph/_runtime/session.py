@@ -1,6 +1,7 @@
 """A run at work: what its supersteps share, and where in it a piece of user code is."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import msgspec
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
+from durable_graph._runtime.answers import Answers
 from durable_graph._runtime.at_work import AtWork
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
@@ -48,7 +50,9 @@ class Shared:
     """What a run and the runs nested in it have in common. `journal` is None without a checkpointer.
 
     `resting` has the nested runs that came to an end, by namespace, until their caller is done; `active` the namespaces
-    in which one is at work.
+    in which one is at work. `turns` are the states that finished calls of graphs with memory left, by caller, and
+    `graphs` the records of calls of graphs, by the namespace of their caller and their place: of both the store may not
+    know yet.
     """
 
     journal: Journal | None
@@ -56,6 +60,8 @@ class Shared:
     audience: Audience
     resting: dict[str, Rest] = field(default_factory=dict)
     active: set[str] = field(default_factory=set)
+    turns: dict[str, State] = field(default_factory=dict)
+    graphs: dict[str, dict[int, Any]] = field(default_factory=dict)
 
     def raise_store_failure(self) -> None:
         """Raise what the store failed with, if it did: it is no failure of the code that it came through."""
@@ -141,16 +147,18 @@ class Session:
 
     def forget_nested(self, done: Iterable[Done]) -> None:
         """What ran inside these tasks is not needed any more: they are recorded."""
-        if not self.shared.resting:
+        kept: tuple[dict[str, Any], ...] = (self.shared.resting, self.shared.turns, self.shared.graphs)
+        if not any(kept):
             return
         own = {namespace_of(self.ns, outcome.task) for outcome in done}
         depth = len(self.event_ns) + 1
-        for ns in [ns for ns in self.shared.resting if "|".join(ns.split("|", depth)[:depth]) in own]:
-            del self.shared.resting[ns]
+        for by_ns in kept:
+            for ns in [ns for ns in by_ns if "|".join(ns.split("|", depth)[:depth]) in own]:
+                del by_ns[ns]
 
-    def answered(self) -> Mapping[str, Any]:
+    def answered(self) -> "Answers":
         """The answers that were given to the task that this run is nested in, by interrupt id."""
-        return self.parent.answers if self.parent is not None else {}
+        return self.parent.answers if self.parent is not None else Answers()
 
 
 Phase = Literal["node", "handler", "router"]
@@ -161,9 +169,11 @@ _APART: Mapping[str, str] = {"handler": "0", "router": "00"}
 class Scope(msgspec.Struct, eq=False):
     """One attempt at a task, or at a call inside one, as the code in it sees it.
 
-    `task` is what it is an attempt at, in namespace `within`; `ns` is the one of what it calls. `asked` and `graphs`
-    count what it asked and which graphs it ran, by which a later attempt recognises them. `is_fresh`: nothing of an
-    earlier attempt can be in the store. `around` is the code that made the call, where it is one.
+    `task` is what it is an attempt at, in namespace `within`; `ns` is the one of what it calls. `asked` counts its
+    questions by what tells them apart, for those that are equal. `is_fresh`: nothing of an earlier attempt can be in
+    the store. `around` is the code that made the call, where it is one. `mismatch` is what the code was refused a call
+    or a question with: it ends with that, whatever it makes of it. `memories` are the callers of the memories that a
+    node's code has used, by namespace.
     """
 
     session: Session
@@ -171,15 +181,17 @@ class Scope(msgspec.Struct, eq=False):
     task: Task
     within: str
     number: int
-    answers: Mapping[str, Any]
+    answers: "Answers"
     first_started: float
     new_calls: "Callable[[Scope], Any]"
     metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
     phase: Phase = "node"
     depth: int = 0
     is_fresh: bool = True
-    asked: int = 0
-    graphs: int = 0
+    asked: Counter[str] = msgspec.field(default_factory=Counter)
+    mismatch: Exception | None = None
+    is_after_failure: bool = False
+    memories: dict[str, str] = msgspec.field(default_factory=dict)
     is_over: bool = False
     idle: asyncio.Timeout | None = None
     idle_seconds: float | None = None
@@ -216,14 +228,18 @@ class Scope(msgspec.Struct, eq=False):
     @property
     def ns(self) -> str:
         """The namespace of what it calls. That of an error handler and of routers is not that of the node itself."""
-        own = namespace_of(self.within, self.task)
-        apart = _APART.get(self.phase)
+        own, apart = self.task_ns, _APART.get(self.phase)
         return own if apart is None else f"{own}|{apart}:{self.task.born}.{self.task.ord}"
 
-    def begin(self, phase: Phase) -> None:
-        """What the code asks and calls from here on is counted from the first again."""
+    @property
+    def task_ns(self) -> str:
+        """The namespace of the task: its node's calls are in it, those of its error handler and routers below it."""
+        return namespace_of(self.within, self.task)
+
+    def begin(self, phase: Phase, *, is_after_failure: bool) -> None:
+        """Another piece of the task's code begins: its questions and calls are its own."""
         self.phase = phase
-        self.asked = self.graphs = 0
+        self.is_after_failure = is_after_failure
         self.forget_calls()
 
     @property
@@ -239,9 +255,40 @@ class Scope(msgspec.Struct, eq=False):
         return self._calls
 
     def forget_calls(self) -> None:
-        """Another attempt begins: it counts its calls from the first again."""
+        """Another attempt begins: none of its calls and questions have been made yet."""
         self._calls = self._graphs_at_work = None
+        self.asked.clear()
+        self.mismatch = None
         self.stopped_by.clear()
+
+    def outer(self) -> "Scope | None":
+        """The code that this is called by: in the same graph, or in the one around it."""
+        return self.around or self.session.parent
+
+    def outermost(self) -> "Scope":
+        """The code of the task of the thread's own plan that this is a part of."""
+        scope = self
+        while (outer := scope.outer()) is not None:
+            scope = outer
+        return scope
+
+    def of_node(self) -> "Scope":
+        """The code of the node that this is a part of: the tasks that it calls are."""
+        return self if self.around is None else self.around.of_node()
+
+    def follows_failure(self) -> bool:
+        """Whether an earlier attempt at this code failed, and that was recorded."""
+        if self.around is None:
+            return self.is_after_failure
+        return self.number > 1 or self.around.follows_failure()
+
+    def refuse(self, error: Exception) -> None:
+        """The code made a call, or asked a question, that contradicts what is recorded: so does all that it is part
+        of."""
+        self.mismatch = error
+        outer = self.outer()
+        if outer is not None:
+            outer.refuse(error)
 
     def is_too_late(self) -> bool:
         """Whether an asyncio task of the code's own is to begin nothing more, because the run was stopped.
@@ -261,10 +308,19 @@ class Scope(msgspec.Struct, eq=False):
         """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
         await self._all_over()
         self.raise_mutation()
+        if self.mismatch is not None:
+            raise self.mismatch
         if self._calls is not None:
             self._calls.raise_unasked()
         if self.stopped_by:
             raise self._asking()
+        await self.check_all_claimed()
+
+    async def check_all_claimed(self) -> None:
+        """The code came to its end. Raises `ReplayMismatchError` where it did not make a call that is recorded."""
+        journal = self.session.shared.journal
+        if self._calls is not None or (journal is not None and self.ns in journal.calls_in):
+            await self.calls.claims.check_all_claimed(self)
 
     async def unwound(self, error: BaseException) -> BaseException:
         """What the code came to with `error`, once what it began has ended as well.
@@ -281,8 +337,13 @@ class Scope(msgspec.Struct, eq=False):
             except asyncio.CancelledError:
                 await self._stop()
                 raise
+        if self._calls is not None and isinstance(error, Exception | GraphInterrupt):
+            self.session.shared.raise_store_failure()
+            await self._calls.claims.settle_note()
         if self.mutation is not None and isinstance(error, Exception | GraphInterrupt):
             return self.mutation
+        if self.mismatch is not None and isinstance(error, Exception | GraphInterrupt):
+            return self.mismatch
         found: BaseException = error if self._calls is None else self._calls.came_to(error)
         return self._asking(found) if isinstance(found, GraphInterrupt) else found
 
@@ -331,7 +392,7 @@ class Scope(msgspec.Struct, eq=False):
     def _sign(self, *, is_heartbeat: bool) -> None:
         if self.idle is not None and self.idle_seconds is not None and (is_heartbeat or not self.only_heartbeats):
             _start_over(self.loop, self.idle, self.idle_seconds)
-        outer = self.around or self.session.parent
+        outer = self.outer()
         if outer is not None:
             outer._sign(is_heartbeat=is_heartbeat)
 

@@ -35,7 +35,7 @@ from durable_graph.checkpointing.pieces import PIECE_BYTES
 from durable_graph.errors import DecodeError, UnknownCheckpointError
 from durable_graph.graph import Interrupt, Topology
 from durable_graph.graph.drawing import NodeStatus, status_of
-from durable_graph.records import CheckpointRow, HistoryPage, checkpoint_id
+from durable_graph.records import CheckpointRow, HistoryPage, StoredCheckpoint, checkpoint_id
 
 PAGE = 50
 """How many checkpoints a page of history has at first, and at most while their values are large."""
@@ -107,6 +107,7 @@ async def read_snapshot(
     incarnation = 0
     if found is not None:
         await in_pieces(verified(found))
+        own = _topology_of(topology, place.ns, found)
         restored = await in_pieces(restore(own, found, saver.max_value_bytes))
         incarnation = found.thread.incarnation
     if restored is None:
@@ -157,8 +158,6 @@ async def _with_nested(topology: Topology, saver: Checkpointer, place: Place, sn
 
 async def _nested(topology: Topology, saver: Checkpointer, place: Place, task: SnapshotTask) -> StateSnapshot | None:
     ns: str = task.state["configurable"]["checkpoint_ns"]
-    # Below the namespace that `topology` is of, the path is followed from its root: only what is inside counts here.
-    own = topology_at(topology, ns.removeprefix(place.ns).removeprefix("|"))
     no = None
     if place.no is not None:
         # An older checkpoint's own line may have been left: what its task ran is found by its name.
@@ -172,12 +171,20 @@ async def _nested(topology: Topology, saver: Checkpointer, place: Place, task: S
     if found is None or found.checkpoint is None:
         return None
     await in_pieces(verified(found))
+    # Below the namespace that `topology` is of, the path is followed from its root: only what is inside counts here.
+    own = _topology_of(topology, ns.removeprefix(place.ns).removeprefix("|"), found)
     restored = await in_pieces(restore(own, found, saver.max_value_bytes))
     if restored is None:
         return None
     identity = Identity(place.thread_id, found.thread.incarnation, ns)
     snapshot = _snapshot(own, identity, restored, None, is_head=place.no is None)
     return await _with_nested(own, saver, inner, snapshot)
+
+
+def _topology_of(topology: Topology, ns: str, found: StoredCheckpoint) -> Topology:
+    """The graph that made a checkpoint: of those that one node calls, which has the namespace is a matter of time."""
+    graph = None if found.checkpoint is None else decode_header(found.checkpoint.header).graph
+    return topology_at(topology, ns, graph)
 
 
 def drawn_status(snapshot: StateSnapshot) -> Mapping[str, NodeStatus]:

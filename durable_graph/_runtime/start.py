@@ -69,7 +69,8 @@ async def _run_stored(
     opened = await open_thread(saver, topology, run.thread_id, None if is_inside else run.checkpoint)
     if run.checkpoint is not None and opened.restored is None:
         raise UnknownCheckpointError(run.thread_id, checkpoint_id(run.checkpoint))
-    journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, lambda: time.time_ns() // 1000)
+    now, calls_in = lambda: time.time_ns() // 1000, set(opened.calls_in)
+    journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, now, calls_in)
     session = Session(
         topology,
         run,

@@ -9,9 +9,10 @@ import msgspec
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience, Nobody
 from durable_graph._runtime.busy import only_run
+from durable_graph._runtime.calling_graphs import check_memory
 from durable_graph._runtime.drive import Ended
 from durable_graph._runtime.events import AnyEvent
-from durable_graph._runtime.nested import Nested, nested_place
+from durable_graph._runtime.nested import Nested, is_inside_node, nested_place
 from durable_graph._runtime.options import Config, RunOptions, call_config, check_bound, merged_config, read_run
 from durable_graph._runtime.output import GraphOutput, check_keys, check_version, result_of
 from durable_graph._runtime.remembered import namespace_of_node
@@ -209,6 +210,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             control: a `RunControl`, to stop the run in good order.
             debug: a node that changes its input in place fails, and without a checkpointer values are checked as with
                 one.
+            memory: which of its memories a graph compiled with `checkpointer=True` goes on with, where a node calls it.
 
         Raises:
             what a node raised: with a note that names node, superstep and thread.
@@ -313,6 +315,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         if "context" in options:
             options = RunOptions(**options)
             options["context"] = context_of(self._topology.context, options["context"])
+        check_memory(options.get("memory"), is_remembering=self.persistence == "thread" and is_inside_node())
         nested = nested_place(self._topology, self._given_checkpointer, given, config, options, self._defaults)
         if nested is not None:
             return nested.limited(self.step_timeout)

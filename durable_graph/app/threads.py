@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from durable_graph._runtime.busy import only_run
+from durable_graph._runtime.discarding import discard_calls
 from durable_graph._runtime.editing import StateUpdate, edit_state
 from durable_graph._runtime.options import (
     Config,
@@ -141,6 +142,19 @@ class GraphThreads:
         saver = self._needs_checkpointer("acopy_thread")
         first, second = read_thread_place(None, source, None), read_thread_place(None, target, None)
         await saver.copy_thread(first.thread_id, second.thread_id)
+
+    async def adiscard_calls(self, thread_id: ThreadId, task_id: str) -> int:
+        """Drop the recorded calls that the last attempt at a task was refused for; gives their number.
+
+        It is the way on from a `ReplayMismatchError`, which names thread and task. The calls are made anew when the
+        thread is resumed, with whatever effects they have; all other results of the task are kept, and found again.
+
+        Raises `UnknownThreadError`, `UnknownTaskError`, `ThreadBusyError`, `CheckpointConflictError`.
+        """
+        saver = self._needs_checkpointer("adiscard_calls")
+        place = read_thread_place(None, thread_id, None)
+        async with only_run(saver, place.thread_id, "reject"):
+            return await discard_calls(saver, place.thread_id, task_id)
 
     async def _edit(
         self,

@@ -5,6 +5,9 @@ from typing import Any
 
 from durable_graph.errors.tree import DurableGraphError, names, quoted
 
+_LONG_PLACE = 80
+"""Up to so many characters the place of a task is spelled out in a message."""
+
 
 class OutsideOfRunError(DurableGraphError, RuntimeError):
     """A function that only works inside a node, router or task was called elsewhere, or after its node had ended."""
@@ -65,34 +68,107 @@ class ParentCommandError(DurableGraphError, ValueError):
 
 
 class SubgraphBusyError(DurableGraphError):
-    """Two calls at once of a graph with memory per thread, which can have only one."""
+    """Two calls at once of a graph with memory per thread, for one and the same memory."""
 
     def __init__(self, graph: str, ns: str) -> None:
         self.graph = graph
         self.ns = ns
         super().__init__(
-            f"graph {graph!r} is at work in {ns!r} already; it keeps memory per thread (checkpointer=True): "
-            f"call it one after the other, or from nodes of different names"
+            f"graph {graph!r} is at work in {ns!r} already; it keeps memory per thread (checkpointer=True): call it "
+            f"one after the other, from nodes of different names, or for different memories: ainvoke(..., memory='...')"
+        )
+
+
+class UnnamedMemoryError(DurableGraphError, ValueError):
+    """A node called graphs with memory per thread twice without naming the memory. The second call was not made."""
+
+    def __init__(self, graph: str, node: str) -> None:
+        self.graph = graph
+        self.node = node
+        super().__init__(
+            f"node {node!r} calls the graph {graph!r}, which keeps memory per thread (checkpointer=True), after it had "
+            f"called one without naming its memory: give each call the name of its memory, ainvoke(..., memory='...')"
         )
 
 
 class ReplayMismatchError(DurableGraphError):
-    """Code that is run again called something else than the first time. What was recorded is not handed to it."""
+    """Code that runs again calls something else than in an earlier attempt. What is recorded is not handed to it.
 
-    def __init__(self, where: str, *, position: int, recorded: str, called: str, is_memory: bool = False) -> None:
-        self.position = position
+    `recorded` and `called` say what was called then and now; with `is_unclaimed` the code returned, and what is
+    recorded was not called again. The attempt leaves no trace. `task_id` is that of the task of the thread's plan.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        recorded: str,
+        called: str,
+        thread_id: str | None = None,
+        task_id: str | None = None,
+        is_unclaimed: bool = False,
+        is_memory: bool = False,
+    ) -> None:
+        self.where = where
         self.recorded = recorded
         self.called = called
-        remedy = (
-            "a node that is run again has to make the same calls in the same order, or the thread has to be forked "
-            "before it"
-        )
-        if is_memory:
-            remedy = (
-                "what it remembers here (checkpointer=True) is another graph's: give it the name that it had, with "
-                "compile(name=...), or call it from a node of another name, where its memory begins anew"
+        self.thread_id = thread_id
+        self.task_id = task_id
+        self.is_unclaimed = is_unclaimed
+        self.is_memory = is_memory
+        super().__init__(f"{where}: {self._what()}; {self._remedy()}")
+
+    def _what(self) -> str:
+        if self.is_unclaimed:
+            return f"{self.recorded} is recorded, and the code returned without calling it again"
+        return f"{self.recorded} is recorded where {self.called} is called now"
+
+    def _remedy(self) -> str:
+        if self.is_memory:
+            return (
+                "this memory (checkpointer=True) is another graph's: give the graph the name that it had, "
+                "compile(name=...), or the call a memory of another name, ainvoke(..., memory='...')"
             )
-        super().__init__(f"{where}: call {position + 1} was recorded as {recorded} and is now {called}; {remedy}")
+        remedy = "make the same calls again"
+        if self.task_id is None:
+            return remedy
+        place = f"{self.thread_id!r}, {self.task_id!r}"
+        if len(place) > _LONG_PLACE:
+            place = "error.thread_id, error.task_id"
+        return f"{remedy}, or drop what is recorded: graph.adiscard_calls({place})"
+
+
+class OverlappingCallsError(DurableGraphError, ValueError):
+    """Two calls that only their order tells apart, and a race decides it: after a crash one could get the other's
+    result. The second was not made."""
+
+    def __init__(self, where: str, *, called: str, kinds: Iterable[str]) -> None:
+        self.where = where
+        self.called = called
+        self.kinds: tuple[str, ...] = tuple(kinds)
+        why = "differ in no name"
+        if self.kinds:
+            why = f"differ only in {names(self.kinds)[:_LONG_PLACE]}, whose content cannot be read"
+        super().__init__(
+            f"{where} calls {called} twice in a race, and the calls {why}: pass what tells them apart (an id, a "
+            f"dataclass), name what they call (@task(name=...), compile(name=...)), or await one before the other"
+        )
+
+
+class InterruptMismatchError(DurableGraphError):
+    """A question that changes each time its code runs again: no answer ever reaches it. The answers are kept.
+
+    `answered` is how the question read that was answered last, `asked` how it reads now.
+    """
+
+    def __init__(self, thread_id: str, *, answered: str, asked: str) -> None:
+        self.thread_id = thread_id
+        self.answered = answered
+        self.asked = asked
+        super().__init__(
+            f"thread {thread_id!r} answered {answered} and is asked {asked} instead, for the second time: a question "
+            f"is recognised by its value, so one whose value changes needs a name: interrupt(value, key='...')"
+        )
 
 
 class NodeTimeoutError(DurableGraphError):

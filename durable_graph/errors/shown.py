@@ -1,6 +1,13 @@
-"""An error as text, for records, events and notes."""
+"""Errors and values as text, for records, events, notes and messages."""
+
+import reprlib
 
 from durable_graph.errors.tree import bounded
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 60
+_short.maxlevel = 2
+_START = 80
 
 LONGEST = 10_000
 """How many characters of an error's text are kept."""
@@ -26,3 +33,25 @@ def shown(error: BaseException) -> str:
 def add_note(error: BaseException, text: str) -> None:
     """Add a note to an error, as long as a message may be."""
     error.add_note(bounded(text))
+
+
+def read_back(text: str) -> RuntimeError:
+    """An error that reads like the one that `shown` made this text of: its class has the same name.
+
+    Code that asks about an error asks the same after a restart, or it would miss its answer.
+    """
+    name, separator, message = text.partition(": ")
+    if not name.isidentifier():
+        return RuntimeError(text)
+    kind: type[RuntimeError] = type(name, (RuntimeError,), {"__module__": __name__})
+    return kind(message) if separator else kind()
+
+
+def start_of(value: object) -> str:
+    """The start of how a value reads, at most 80 characters, as text that any store takes."""
+    try:
+        text = _short.repr(value)
+    except Exception:  # any class may have a `__repr__` of its own, which is no reason to fail
+        text = f"a {type(value).__name__}"
+    text = text if len(text) <= _START else text[: _START - 3] + "..."
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -108,16 +108,16 @@ class AmbiguousUpdateError(InvalidUpdateError, ValueError):
 
 
 class UnknownTaskError(DurableGraphError, LookupError):
-    """A task id that no task of the node has in the thread's plan."""
+    """A task id that no task of the thread's plan has, or none of the node where one is named."""
 
-    def __init__(self, thread_id: str, task_id: object, *, node: str, known: Iterable[str]) -> None:
+    def __init__(self, thread_id: str, task_id: object, *, node: str | None, known: Iterable[str]) -> None:
         self.thread_id = thread_id
         self.task_id = task_id
         self.node = node
         self.known: tuple[str, ...] = tuple(known)
+        whose = "" if node is None else f" of node {node!r}"
         super().__init__(
-            f"thread {thread_id!r} has no task {quoted(task_id)} of node {node!r} to run; "
-            f"those it has: {names(self.known)}"
+            f"thread {thread_id!r} has no task {quoted(task_id)}{whose} to run; those it has: {names(self.known)}"
         )
 
 

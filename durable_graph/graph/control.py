@@ -82,7 +82,15 @@ class Command(Generic[NodeNameT]):
 
 
 class Interrupt(msgspec.Struct, frozen=True):
-    """A question that a run waits for an answer to. `id` is unique, and the same for as long as it is open."""
+    """A question that a run waits for an answer to. `id` is unique, and the same for as long as it is open.
+
+    `key` is the name that `interrupt(..., key=...)` gave it.
+    """
 
     value: Any
     id: str
+    key: str | None = None
+
+    def __repr__(self) -> str:
+        named = "" if self.key is None else f", key={self.key!r}"
+        return f"Interrupt(value={self.value!r}, id={self.id!r}{named})"

@@ -39,5 +39,4 @@ async def case(store):
     return f"{right} or ReplayMismatchError", shown(end), is_right
 
 
-STILL_WRONG = True
 run(case)

@@ -33,5 +33,4 @@ async def case(store):
     return "each reads its own notes, or the second unnamed call is refused", shown(end["read"]), not mixed
 
 
-STILL_WRONG = True
 run(case)

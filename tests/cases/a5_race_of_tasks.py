@@ -39,5 +39,4 @@ async def case(store):
     return ["first", "second"], [shown(end, 120) for end in ends], ends[0] == ["first", "second"]
 
 
-STILL_WRONG = True
 run(case)

@@ -32,5 +32,4 @@ async def case(store):
     return "ATTEMPT-2 for attempt-2, or ReplayMismatchError", shown(end), is_right
 
 
-STILL_WRONG = True
 run(case)

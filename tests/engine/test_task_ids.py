@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_graph._engine.task import Argument, Identity, Task, interrupt_id, task_id
+from durable_graph._engine.task import Argument, Identity, Task, task_id
 
 WHOSE = Identity("t-1", 0)
 TASK = Task("plan", born=3, ord=0)
@@ -51,17 +51,3 @@ def test_no_two_names_run_together(pairs: list[tuple[str, str]]) -> None:
     ids = {task_id(Identity(thread, 0), Task(node, 1, 0)) for thread, node in pairs}
 
     assert len(ids) == len(pairs)
-
-
-def test_a_questions_id_is_of_its_place_and_of_where_its_thread_began() -> None:
-    # Not of the thread's name: a copy of the thread waits for the same questions.
-    asked = interrupt_id(b"origin", "node:1.0", "node", 0)
-
-    assert len(asked) == 32
-    others = [
-        interrupt_id(b"other", "node:1.0", "node", 0),
-        interrupt_id(b"origin", "node:2.0", "node", 0),
-        interrupt_id(b"origin", "node:1.0", "router", 0),
-        interrupt_id(b"origin", "node:1.0", "node", 1),
-    ]
-    assert len({asked, *others}) == 5

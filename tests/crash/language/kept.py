@@ -99,7 +99,7 @@ class _Part:
 
     def answers(self) -> Iterator[tuple[str, bytes]]:
         for _, meant in self.meanings.values():
-            yield from meant.answers
+            yield from ((each.id, each.value) for each in meant.answers)
 
     def of_rank(self, ranks: Iterable[Rank]) -> list[Spot]:
         return [spot for spot, (rank, _) in self.meanings.items() if rank in ranks]
@@ -108,7 +108,7 @@ class _Part:
         return [
             spot
             for spot, (_, meant) in self.meanings.items()
-            if meant.asks and not any(id_ in answered for id_, _ in meant.asks)
+            if meant.asks and not any(ask.id in answered for ask in meant.asks)
         ]
 
     def failures(self) -> list[tuple[Spot, int]]:
@@ -118,7 +118,7 @@ class _Part:
         return Rows(
             tuple((row.no, row.parent, row.born, row.header, row.state_digest) for row in self.checkpoints),
             tuple(sorted(self.values, key=lambda row: (row.no, row.channel))),
-            tuple((row.born, row.ord, row.rank, row.revision, row.value) for row in self.records),
+            tuple((row.born, row.ord, row.rank, row.revision, _comparable(row)) for row in self.records),
         )
 
 
@@ -144,6 +144,15 @@ async def _part(saver: Checkpointer, ns: str) -> _Part:
 
 def _spot(row: CheckpointRow, entry: PlanEntry) -> Spot:
     return Spot(row.ns, row.no - entry.ago, entry.ord)
+
+
+def _comparable(record: TaskRecord) -> bytes:
+    """The bytes of a record, whatever code has seen the answers in it: what died before it had is not to be told."""
+    meant = _meaning(record)
+    if meant is _A_CALL:
+        return record.value
+    seen = tuple(msgspec.structs.replace(each, is_claimed=True) for each in meant.answers)
+    return msgspec.msgpack.encode(msgspec.structs.replace(meant, answers=seen))
 
 
 def _meaning(record: TaskRecord) -> Recorded:

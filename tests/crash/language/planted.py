@@ -17,6 +17,7 @@ from durable_graph._engine.task import Failed, Handling
 from durable_graph._engine.unit import records_of
 from durable_graph._runtime import attempt, journal, nested, start, steering
 from durable_graph._runtime.calls import Calls
+from durable_graph._runtime.claims import Claims
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.editing import edit_state
 from durable_graph._runtime.execute import Superstep
@@ -98,10 +99,10 @@ def results_are_seen_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None
 
 
 def recorded_calls_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
-    async def load(self: Calls) -> None:
+    async def load(self: Claims) -> None:
         return None
 
-    patch.setattr(Calls, "_load", load)
+    patch.setattr(Claims, "_load", load)
 
 
 # Nested graphs
@@ -118,11 +119,11 @@ def nested_records_go_to_the_graph_around(patch: pytest.MonkeyPatch) -> None:
 def finished_graphs_run_again(patch: pytest.MonkeyPatch) -> None:
     right = nested._go
 
-    async def go(session: Any, found: Any) -> Any:
+    async def go(session: Any, found: Any, called: Any) -> Any:
         if found is None or found.at.state.plan:
-            return await right(session, found)
+            return await right(session, found, called)
         session.ledger = found.ledger
-        return await nested._accept(session, found.at.state, {})
+        return await nested._accept(session, found.at.state, {}, called)
 
     patch.setattr(nested, "_go", go)
 

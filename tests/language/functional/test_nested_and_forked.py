@@ -83,11 +83,10 @@ async def test_tasks_of_a_nested_node_run_once_over_failures_and_restarts(
 async def test_other_calls_in_a_nested_node_are_an_error_after_a_restart(payments: Payments) -> None:
     """P10."""
     await payments.built().ainvoke({"value": []}, THREAD)
-    payments.pays = [2, 1]
+    payments.pays = [3, 2]
 
-    with pytest.raises(ReplayMismatchError, match="'pay'") as raised:
+    with pytest.raises(ReplayMismatchError, match="'pay'"):
         await payments.built().ainvoke(Command(resume="yes"), THREAD)
-    assert raised.value.position == 0
     payments.pays = [1, 2]
 
     assert (await payments.built().ainvoke(None, THREAD))["value"][-3:] == ["yes", "y", "z"]

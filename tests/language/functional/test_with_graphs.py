@@ -108,15 +108,13 @@ async def test_a_graph_with_memory_remembers_inside_an_entrypoint(saver: Checkpo
     assert await flow.ainvoke("2", THREAD) == ["1", "x", "2", "x"]
 
 
-async def test_tasks_that_call_a_graph_with_memory_share_what_it_remembers(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_tasks_that_name_one_memory_share_what_it_remembers(saver: Checkpointer, durability: Durability) -> None:
     calls = Calls()
     inner = calls.chain("x", "ask?").compile(checkpointer=True)
 
     @task
     async def tell(what: str) -> list[str]:
-        result: list[str] = (await inner.ainvoke({"value": [what]}))["value"]
+        result: list[str] = (await inner.ainvoke({"value": [what]}, memory="talk"))["value"]
         return result
 
     @entrypoint(checkpointer=saver)

@@ -366,7 +366,7 @@ async def a_graph(number: int) -> Any:
     async def node(state: State) -> State:
         return {"log": [interrupt(number)]}
 
-    (answer,) = (await in_a_row(("node", node)).compile().ainvoke({}))["log"]
+    (answer,) = (await in_a_row(("node", node)).compile(name=f"asks {number}").ainvoke({}))["log"]
     return answer
 
 

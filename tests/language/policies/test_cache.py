@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import pytest
 
@@ -307,3 +307,38 @@ async def test_a_cached_result_that_goes_where_the_graph_has_no_node_is_none(cac
     there = "after"
 
     assert await graph().ainvoke({}) == {"log": ["goes", "after"]}
+
+
+async def test_a_dict_in_another_order_is_the_same_input_and_another_type_is_another(cache: Cache) -> None:
+    class Anything(TypedDict, total=False):
+        given: Any
+        calls: int
+
+    calls: list[Any] = []
+
+    async def count(state: Anything) -> Anything:
+        calls.append(state["given"])
+        return {"calls": len(calls)}
+
+    builder = StateGraph(Anything).add_node("count", count, cache_policy=CachePolicy()).add_edge(START, "count")
+    graph = builder.compile(cache=cache)
+
+    for given in ({"a": 1, "b": {1, 2}}, {"b": {2, 1}, "a": 1}, {"a": True, "b": {1, 2}}, {"a": 1.0, "b": {1, 2}}):
+        await graph.ainvoke({"given": given})
+
+    assert len(calls) == 3
+
+
+async def test_methods_of_objects_that_differ_have_different_entries(cache: Cache) -> None:
+    class Times(NamedTuple):
+        factor: int
+
+        async def run(self, state: Number) -> Number:
+            return {"doubled": state["given"] * self.factor}
+
+    async def result(factor: int) -> int:
+        builder = StateGraph(Number).add_node("times", Times(factor).run, cache_policy=CachePolicy())
+        found = await builder.add_edge(START, "times").compile(cache=cache).ainvoke({"given": 1})
+        return found["doubled"]
+
+    assert [await result(factor) for factor in (2, 3, 2)] == [2, 3, 2]

@@ -86,6 +86,13 @@ async def test_what_ran_beside_it_runs_again_with_it(saver: Checkpointer, memory
     assert result == {"value": ["beside", "x", *(["edited"] if edited else []), "one=3", "two=4"]}
 
 
+async def last_nested(graph: Any, given: Any) -> Any:
+    """The newest checkpoint of the nested graph that a run was heard of last in."""
+    heard = [ns async for ns, _ in graph.astream(given, THREAD, subgraphs=True) if ns]
+    ns = "|".join(heard[-1])
+    return (await graph.aget_state({"configurable": {"thread_id": "t", "checkpoint_ns": ns}})).config
+
+
 async def test_inside_the_second_of_two_calls(saver: Checkpointer) -> None:
     calls = Calls()
     inner = calls.chain("x", "one?").compile()
@@ -97,11 +104,7 @@ async def test_inside_the_second_of_two_calls(saver: Checkpointer) -> None:
 
     graph = calls.chain(("call", call)).compile(saver)
     await graph.ainvoke({"value": []}, THREAD)
-    await graph.ainvoke(Command(resume="1"), THREAD)
-    (task,) = (await graph.aget_state(THREAD)).tasks
-    place = {"configurable": {**task.state["configurable"]}}
-    place["configurable"]["checkpoint_ns"] += "|1"
-    at_second = (await graph.aget_state(place)).config
+    at_second = await last_nested(graph, Command(resume="1"))
     assert await graph.ainvoke(Command(resume="2"), THREAD) == {"value": ["x", "one=1", "again", "x", "one=2"]}
     calls.taken()
 
@@ -127,10 +130,7 @@ async def test_inside_a_task(saver: Checkpointer) -> None:
         return {"value": await work()}
 
     graph = calls.chain(("call", call)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
-    (waiting,) = (await graph.aget_state(THREAD)).tasks
-    ns = f"{waiting.state['configurable']['checkpoint_ns']}|work:1.0"
-    place = (await graph.aget_state({"configurable": {"thread_id": "t", "checkpoint_ns": ns}})).config
+    place = await last_nested(graph, {"value": []})
     await graph.ainvoke(Command(resume="1"), THREAD)
     await graph.ainvoke(Command(resume="2"), THREAD)
     calls.taken()

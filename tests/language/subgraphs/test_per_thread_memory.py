@@ -156,8 +156,8 @@ async def test_graphs_of_one_node_have_memories_of_their_own(saver: Checkpointer
     seen: list[list[str]] = []
 
     async def call(state: Trail) -> Trail:
-        for each in (fruit, root):
-            seen.append((await each.ainvoke({"value": ["in"]}))["value"])
+        for name, each in {"fruit": fruit, "root": root}.items():
+            seen.append((await each.ainvoke({"value": ["in"]}, memory=name))["value"])
         return {}
 
     graph = calls.chain(("call", call)).compile(saver)
@@ -273,14 +273,16 @@ async def test_memories_nest(saver: Checkpointer) -> None:
     assert seen == [("middle", []), ("inner", []), ("middle", ["middle"]), ("inner", ["inner"])]
 
 
-async def test_each_of_several_calls_in_one_node_has_a_memory_of_its_own(saver: Checkpointer) -> None:
+async def test_calls_of_one_node_have_the_memories_that_they_name_at_once_and_one_after_the_other(
+    saver: Checkpointer,
+) -> None:
     calls = Calls()
     inner = calls.chain("x").compile(checkpointer=True)
     seen: list[list[str]] = []
 
     async def call(state: Trail) -> Trail:
-        seen.append((await inner.ainvoke({"value": ["once"]}))["value"])
-        results = await asyncio.gather(*(inner.ainvoke({"value": [f"{n}"]}) for n in range(2)))
+        seen.append((await inner.ainvoke({"value": ["once"]}, memory="once"))["value"])
+        results = await asyncio.gather(*(inner.ainvoke({"value": [f"{n}"]}, memory=f"{n}") for n in range(2)))
         seen.extend(each["value"] for each in results)
         return {}
 
@@ -394,7 +396,7 @@ async def test_another_graph_in_its_place_is_told_and_does_not_get_its_memory(sa
     await calling(first, saver, calls).ainvoke({"round": 1}, THREAD)
     other = calls.chain("y").compile(checkpointer=True, name=name)
 
-    with pytest.raises(ReplayMismatchError, match=r"remembers here.*compile\(name=.*another name"):
+    with pytest.raises(ReplayMismatchError, match=r"another graph's.*compile\(name=.*another name"):
         await calling(other, saver, calls).ainvoke({"round": 1}, THREAD)
 
     assert (await calling(first, saver, calls).ainvoke({"round": 0}, THREAD))["result"] == "round1 x round2 x"

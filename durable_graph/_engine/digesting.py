@@ -1,0 +1,241 @@
+"""A digest of any value: equal values give equal digests in every process, whatever order a set or a dict is in.
+
+Calls and questions are recognised by it after a crash. Values are digested by their structure, also those that the
+codec cannot store: containers, the fields of records, buffers. A part whose content cannot be read (a connection, an
+object of a plain class) counts by its class alone, and is reported as opaque.
+"""
+
+import dataclasses
+import functools
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from hashlib import blake2b
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
+from typing import Any, Final
+
+import msgspec
+
+from durable_graph.errors import UnstorableValueError
+from durable_graph.graph import Command, Send
+
+SIZE: Final = 16
+_SHORT: Final = 64
+_FLOAT = struct.Struct(">d").pack
+_LENGTH = struct.Struct(">Q").pack
+_PLAIN: Final = frozenset({type(None), bool, int, float, str})
+_pack = msgspec.msgpack.Encoder().encode
+
+Encode = Callable[[Any], bytes]
+
+
+class Digested(msgspec.Struct, frozen=True):
+    """A digest of 16 bytes. `opaque` are the parts that count by their class alone."""
+
+    digest: bytes
+    opaque: tuple[object, ...] = ()
+
+    def differs_unseen(self, other: "Digested") -> bool:
+        """Whether two values of one digest may differ all the same: in an opaque part that is not the same object."""
+        pairs = zip(self.opaque, other.opaque, strict=False)
+        return len(self.opaque) != len(other.opaque) or any(mine is not theirs for mine, theirs in pairs)
+
+
+def digest_of(encode: Encode, *values: Any) -> Digested:
+    """The digest of some values, in this order. `encode` gives the bytes of what only the codec knows."""
+    walk = _Walk(encode)
+    try:
+        tokens = [walk.token(value) for value in values]
+    except RecursionError:
+        # Nested too deep to be followed, which counts as opaque.
+        return Digested(_hashed(b"deep", [type(value).__qualname__.encode() for value in values]), values)
+    return Digested(_hashed(b"values", tokens), tuple(walk.opaque))
+
+
+def bound_parts(action: Callable[..., Any]) -> Any:
+    """What a function brings of its own to each call: the object that it is bound to, the arguments of a partial."""
+    if isinstance(action, functools.partial):
+        return [list(action.args), dict(action.keywords), bound_parts(action.func)]
+    if isinstance(action, FunctionType | type):
+        return None
+    owner = getattr(action, "__self__", None if isinstance(action, MethodType | BuiltinFunctionType) else action)
+    return None if isinstance(owner, ModuleType) else owner
+
+
+class _Walk:
+    """One pass over a value. A token is a short byte string that stands for a part of it."""
+
+    def __init__(self, encode: Encode) -> None:
+        self._encode = encode
+        self._path: set[int] = set()
+        self.opaque: list[object] = []
+
+    def token(self, value: Any) -> bytes:
+        plain = _plain(value)
+        if plain is not None:
+            return plain
+        if id(value) in self._path:
+            return b"cycle"
+        self._path.add(id(value))
+        try:
+            for read in (self._container, self._record, self._code, _buffer, self._encoded):
+                token = read(value)
+                if token is not None:
+                    return token
+        finally:
+            self._path.discard(id(value))
+        self.opaque.append(value)
+        return b"opaque:" + _name(value)
+
+    def _container(self, value: Any) -> bytes | None:
+        if isinstance(value, list | tuple):
+            kind = b"list" if isinstance(value, list) else b"tuple"
+            return self._tagged(kind, value, (list, tuple), self._items(value))
+        if isinstance(value, set | frozenset):
+            return self._tagged(b"set", value, (set, frozenset), self._unordered(value))
+        if isinstance(value, dict | MappingProxyType):
+            pairs = [[self.token(key), self.token(part)] for key, part in value.items()]
+            return self._tagged(b"dict", value, (dict,), [_hashed(b"pair", pair) for pair in sorted(pairs)])
+        return None
+
+    def _items(self, values: "list[Any] | tuple[Any, ...]") -> list[bytes]:
+        # A long list of numbers or texts is read in one piece; what does not fit into it is read one by one.
+        if len(values) > 1 and _PLAIN.issuperset(map(type, values)) and not _has_nan(values):
+            try:
+                return [b"packed", _pack(list(values))]
+            except (OverflowError, UnicodeEncodeError):
+                pass
+        return [self.token(value) for value in values]
+
+    def _unordered(self, values: Iterable[Any]) -> list[bytes]:
+        first = len(self.opaque)
+        tokens = sorted(self.token(value) for value in values)
+        # In a stable order as well, as far as there is one.
+        self.opaque[first:] = sorted(self.opaque[first:], key=_name)
+        return tokens
+
+    def _tagged(self, kind: bytes, value: Any, exact: tuple[type, ...], parts: Iterable[bytes]) -> bytes:
+        own = b"" if type(value) in exact or isinstance(value, MappingProxyType) else _name(value)
+        return _hashed(kind + b":" + own, parts)
+
+    def _record(self, value: Any) -> bytes | None:
+        if isinstance(value, type):
+            return None
+        names = _fields_of(value)
+        if names is None:
+            return None
+        parts = [[name.encode(), self.token(getattr(value, name))] for name in names if hasattr(value, name)]
+        return _hashed(b"record:" + _name(value), [_hashed(b"field", part) for part in parts])
+
+    def _code(self, value: Any) -> bytes | None:
+        match value:
+            case functools.partial():
+                return _hashed(b"partial", [self.token(part) for part in (value.func, value.args, value.keywords)])
+            case MethodType():
+                return _hashed(b"method", [self.token(value.__func__), self.token(value.__self__)])
+            case BuiltinFunctionType() if not isinstance(value.__self__, ModuleType | None):
+                return _hashed(b"method", [value.__qualname__.encode(), self.token(value.__self__)])
+            case type() | FunctionType() | BuiltinFunctionType():
+                # A function that is made where it is used may have any variables around it.
+                is_made = isinstance(value, FunctionType) and "<" in value.__qualname__
+                return None if is_made else _leaf(b"code:", f"{value.__module__}.{value.__qualname__}".encode())
+        return None
+
+    def _encoded(self, value: Any) -> bytes | None:
+        try:
+            return _leaf(b"stored:" + _name(value) + b":", self._encode(value))
+        except UnstorableValueError:
+            return None
+
+
+def _plain(value: Any) -> bytes | None:
+    match value:
+        case None:
+            return b"none"
+        case Enum():
+            return _leaf(b"enum:", f"{type(value).__qualname__}.{value.name}".encode())
+        case bool():
+            return b"true" if value else b"false"
+        case int():
+            return _leaf(_kind(b"int", value, int), value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+        case float():
+            # All that are not a number are one: which bits they have says nothing.
+            return _kind(b"float", value, float) + (b"nan" if value != value else _FLOAT(value))
+        case str():
+            return _leaf(_kind(b"str", value, str), value.encode("utf-8", "surrogatepass"))
+        case bytes() | bytearray():
+            return _leaf(b"bytes:" if isinstance(value, bytes) else b"bytearray:", value)
+    return None
+
+
+def _has_nan(values: Iterable[Any]) -> bool:
+    return any(value != value for value in values)
+
+
+def _kind(kind: bytes, value: Any, exact: type) -> bytes:
+    return kind + b":" if type(value) is exact else kind + b":" + _name(value) + b":"
+
+
+def _fields_of(value: Any) -> Iterable[str] | None:
+    """The names of the fields that make a record equal to another, None for what is no record."""
+    kind = type(value)
+    if isinstance(value, Command | Send):
+        return type(value).__slots__
+    if isinstance(value, msgspec.Struct):
+        return value.__struct_fields__
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value) if field.compare]
+    fields = getattr(kind, "__pydantic_fields__", None)
+    if isinstance(fields, Mapping):
+        extra = getattr(value, "__pydantic_extra__", None)
+        return [*fields, *(extra if isinstance(extra, Mapping) else ())]
+    attributes = getattr(kind, "__attrs_attrs__", None)
+    if isinstance(attributes, tuple):
+        return [each.name for each in attributes if each.eq]
+    return None
+
+
+def _buffer(value: Any) -> bytes | None:
+    """Arrays of any library: by the buffer protocol, or by what they say of their memory."""
+    try:
+        view = memoryview(value)
+    except (TypeError, ValueError, BufferError):
+        return _described_array(value)
+    shape = repr((view.format, view.shape)).encode()
+    return _hashed(b"buffer:" + _name(value), [shape, view.tobytes()])
+
+
+def _described_array(value: Any) -> bytes | None:
+    if not hasattr(type(value), "__array_interface__"):
+        # Not asked of the object itself: it may answer to any name, by doing something.
+        return None
+    described = value.__array_interface__
+    copied = getattr(value, "tobytes", None)
+    if not isinstance(described, Mapping) or copied is None:
+        return None
+    kind = str(described.get("typestr"))
+    if "O" in kind or described.get("descr") != [("", kind)]:
+        # Its memory holds addresses, which mean nothing to another process.
+        return None
+    return _hashed(b"array:" + _name(value), [repr((kind, described.get("shape"))).encode(), copied()])
+
+
+def _name(value: Any) -> bytes:
+    return type(value).__qualname__.encode("utf-8", "surrogatepass")
+
+
+def _leaf(kind: bytes, data: bytes | bytearray) -> bytes:
+    return kind + bytes(data) if len(data) <= _SHORT else _hashed(kind, [data])
+
+
+def _hashed(kind: bytes, parts: Iterable[bytes | bytearray]) -> bytes:
+    hashed = blake2b(digest_size=SIZE, person=b"dg-content")
+    for part in _prefixed(kind, parts):
+        hashed.update(part)
+    return hashed.digest()
+
+
+def _prefixed(kind: bytes, parts: Iterable[bytes | bytearray]) -> Iterator[bytes | bytearray]:
+    for part in (kind, *parts):
+        yield _LENGTH(len(part))
+        yield part

@@ -1,0 +1,384 @@
+"""An answer reaches the question that it answers, whatever order questions are asked in and whatever is deployed."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    InterruptMismatchError,
+    InvalidOptionError,
+    NodeError,
+    Send,
+    StateGraph,
+    UnknownInterruptError,
+    entrypoint,
+    interrupt,
+    task,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import State, asked, ids, in_a_row
+
+
+class Asking:
+    """A graph of one node, whose body a test gives anew for each attempt."""
+
+    def __init__(self, saver: Checkpointer) -> None:
+        self.body: Any = None
+
+        async def node(state: State) -> State:
+            return {"log": [f"{each}" for each in await self.body()]}
+
+        self.graph: Any = in_a_row(("node", node)).compile(saver)
+
+    async def run(self, body: Any, given: Any = None, **options: Any) -> Any:
+        self.body = body
+        return await self.graph.ainvoke(given, thread_id="t", **options)
+
+
+@pytest.fixture
+async def asking(saver: Checkpointer) -> Asking:
+    return Asking(saver)
+
+
+async def in_order(*values: Any) -> list[Any]:
+    return [interrupt(value) for value in values]
+
+
+async def at_once(*values: Any) -> list[Any]:
+    """Tools that ask in asyncio tasks of their own, in this order."""
+
+    async def tool(value: Any) -> str:
+        return f"{value}={interrupt(value)}"
+
+    return list(await asyncio.gather(*(tool(value) for value in values)))
+
+
+# Order
+
+
+async def test_tools_that_ask_in_another_order_get_their_own_answers(asking: Asking, durability: Durability) -> None:
+    found = ids(await asking.run(lambda: at_once("a?", "b?", "c?"), {}, durability=durability))
+    answers = {found[question]: question.upper() for question in found}
+
+    result = await asking.run(lambda: at_once("c?", "a?", "b?"), Command(resume=answers), durability=durability)
+
+    assert result["log"] == ["c?=C?", "a?=A?", "b?=B?"]
+
+
+async def test_answers_that_come_one_by_one_reach_their_questions_in_whatever_order_they_are_asked(
+    asking: Asking,
+) -> None:
+    found = ids(await asking.run(lambda: at_once("a?", "b?"), {}))
+
+    partly = await asking.run(lambda: at_once("b?", "a?"), Command(resume={found["a?"]: 1}))
+    assert ids(partly) == {"b?": found["b?"]}
+    assert (await asking.run(lambda: at_once("a?", "b?"), Command(resume=2)))["log"] == ["a?=1", "b?=2"]
+
+
+async def test_a_question_put_in_front_gets_no_answer_of_another(asking: Asking, durability: Durability) -> None:
+    await asking.run(lambda: in_order("approve the payment?"), {}, durability=durability)
+
+    after = lambda: in_order("is this person over 18?", "approve the payment?")  # noqa: E731  # one body for two calls
+    result = await asking.run(after, Command(resume="approved"), durability=durability)
+
+    assert asked(result) == ["is this person over 18?"]
+    result = await asking.run(after, Command(resume="no"), durability=durability)
+    assert result["log"] == ["no", "approved"]
+
+
+async def test_equal_questions_are_answered_in_their_order(asking: Asking) -> None:
+    body = lambda: in_order("sure?", "sure?")  # noqa: E731  # one body for three calls
+    first = await asking.run(body, {})
+    second = await asking.run(body, Command(resume=1))
+
+    assert asked(first)[0] == asked(second)[0] == "sure?"
+    assert ids(first) != ids(second)
+    assert (await asking.run(body, Command(resume=2)))["log"] == ["1", "2"]
+
+
+async def test_a_dict_that_is_asked_in_another_order_is_the_same_question(asking: Asking) -> None:
+    await asking.run(lambda: in_order({"run": "ls", "where": {"b", "a"}}), {})
+
+    result = await asking.run(lambda: in_order({"where": {"a", "b"}, "run": "ls"}), Command(resume="yes"))
+
+    assert result["log"] == ["yes"]
+
+
+async def test_true_is_not_asked_for_one(asking: Asking) -> None:
+    await asking.run(lambda: in_order(1), {})
+
+    assert asked(await asking.run(lambda: in_order(*[True]), Command(resume="yes"))) == [True]
+
+
+# Questions that change
+
+
+async def test_a_question_that_changes_each_time_is_found_out(asking: Asking, durability: Durability) -> None:
+    attempts: list[int] = []
+
+    async def body() -> list[Any]:
+        attempts.append(1)
+        return [interrupt(f"approve, at {len(attempts)}?")]
+
+    result = await asking.run(body, {}, durability=durability)
+    assert asked(result) == ["approve, at 1?"]
+    assert asked(await asking.run(body, Command(resume="yes"), durability=durability)) == ["approve, at 2?"]
+
+    for given in (Command(resume="yes!"), None, None):
+        with pytest.raises(InterruptMismatchError, match=r"at 2.*at \d.*key='\.\.\.'") as raised:
+            await asking.run(body, given, durability=durability)
+        assert "approve, at 2?" in raised.value.answered
+        assert f"approve, at {len(attempts)}?" in raised.value.asked
+    assert len(f"{raised.value}") <= 400
+
+    # The remedy, as a deployment brings it.
+    named = lambda: _named(f"approve, at {len(attempts)}?")  # noqa: E731  # one body for two calls
+    assert asked(await asking.run(named)) == [f"approve, at {len(attempts)}?"]
+    attempts.append(1)
+    assert (await asking.run(named, Command(resume="at last")))["log"] == ["at last"]
+
+
+async def _named(value: Any) -> list[Any]:
+    return [interrupt(value, key="approval")]
+
+
+async def test_a_question_that_changes_in_a_race_is_found_out(asking: Asking) -> None:
+    attempts: list[int] = []
+
+    async def body() -> list[Any]:
+        attempts.append(1)
+        return await at_once(f"a, at {len(attempts)}?", f"b, at {len(attempts)}?")
+
+    first = await asking.run(body, {})
+    second = await asking.run(body, Command(resume=dict.fromkeys(ids(first).values(), "yes")))
+    assert asked(second) == ["a, at 2?", "b, at 2?"]
+
+    with pytest.raises(InterruptMismatchError):
+        await asking.run(body, Command(resume=dict.fromkeys(ids(second).values(), "yes")))
+
+
+async def test_a_mismatch_that_the_code_catches_is_raised_all_the_same(asking: Asking) -> None:
+    attempts: list[int] = []
+
+    async def body() -> list[Any]:
+        attempts.append(1)
+        try:
+            return [interrupt(len(attempts))]
+        except InterruptMismatchError:
+            return ["never mind"]
+
+    await asking.run(body, {})
+    await asking.run(body, Command(resume=1))
+
+    with pytest.raises(InterruptMismatchError):
+        await asking.run(body, Command(resume=2))
+
+
+async def test_a_loop_whose_question_depends_on_the_answers_goes_on_for_long(asking: Asking) -> None:
+    async def body() -> list[Any]:
+        question = "a number?"
+        while not (answer := interrupt(question)).isdigit():
+            question = f"{answer} is no number, another one?"
+        return [answer]
+
+    result = await asking.run(body, {})
+    for number in range(20):
+        result = await asking.run(body, Command(resume="x" * (number + 1)))
+    assert asked(result) == [f"{'x' * 20} is no number, another one?"]
+    assert (await asking.run(body, Command(resume="7")))["log"] == ["7"]
+
+
+async def test_a_loop_that_asks_the_same_again_and_again_goes_on_for_long(asking: Asking) -> None:
+    async def body() -> list[Any]:
+        while (answer := interrupt("yes or no?")) not in ("yes", "no"):
+            pass
+        return [answer]
+
+    await asking.run(body, {})
+    for _ in range(10):
+        assert asked(await asking.run(body, Command(resume="perhaps"))) == ["yes or no?"]
+    assert (await asking.run(body, Command(resume="no")))["log"] == ["no"]
+
+
+async def test_a_deployment_may_change_a_question_that_waits(asking: Asking) -> None:
+    """Its answer is for the question as it was: the new one is asked."""
+    await asking.run(lambda: in_order("delete?", "sure?"), {})
+
+    after = lambda: in_order("delete everything?", "sure?")  # noqa: E731  # one body for three calls
+    assert asked(await asking.run(after, Command(resume="yes"))) == ["delete everything?"]
+    assert asked(await asking.run(after, Command(resume="no"))) == ["sure?"]
+    assert (await asking.run(after, Command(resume="yes")))["log"] == ["no", "yes"]
+
+
+async def test_a_question_in_front_of_several_that_were_answered_at_once_is_asked(asking: Asking) -> None:
+    found = ids(await asking.run(lambda: at_once("a?", "b?", "c?"), {}))
+
+    async def after() -> list[Any]:
+        return [*await in_order("first?"), *await at_once("c?", "b?", "a?")]
+
+    everything = Command(resume={id_: question for question, id_ in found.items()})
+    assert asked(await asking.run(after, everything)) == ["first?"]
+    assert (await asking.run(after, Command(resume="yes")))["log"] == ["yes", "c?=c?", "b?=b?", "a?=a?"]
+
+
+# Names
+
+
+async def test_a_named_question_is_recognised_by_its_name(asking: Asking) -> None:
+    result = await asking.run(lambda: _named("approve 1?"), {})
+    (question,) = result["__interrupt__"]
+
+    assert (question.key, question.value) == ("approval", "approve 1?")
+    assert (await asking.run(lambda: _named("approve 2?"), Command(resume="yes")))["log"] == ["yes"]
+
+
+async def test_of_one_name_questions_are_answered_in_their_order(asking: Asking) -> None:
+    async def body() -> list[Any]:
+        return [interrupt(number, key="one") for number in range(2)]
+
+    await asking.run(body, {})
+    assert asked(await asking.run(body, Command(resume="a"))) == [1]
+    assert (await asking.run(body, Command(resume="b")))["log"] == ["a", "b"]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, 7, "\ud800"])
+async def test_what_is_no_name_is_refused(asking: Asking, key: Any) -> None:
+    async def body() -> list[Any]:
+        return [interrupt("sure?", key=key)]
+
+    with pytest.raises(InvalidOptionError, match="key"):
+        await asking.run(body, {})
+
+
+# Wherever it is asked
+
+
+async def test_in_tasks_and_nested_graphs_and_routers_each_gets_its_own_answer(saver: Checkpointer) -> None:
+    attempts: list[int] = []
+
+    @task
+    async def ask(what: str) -> str:
+        return f"{what}={interrupt('sure?')}"
+
+    async def inner(state: State) -> State:
+        return {"log": [f"{state['log'][0]}={interrupt('sure?')}"]}
+
+    graph_of_its_own = in_a_row(("inner", inner)).compile()
+
+    async def call(what: str) -> str:
+        found: str = (await graph_of_its_own.ainvoke({"log": [what]}))["log"][-1]
+        return found
+
+    async def node(state: State) -> State:
+        attempts.append(1)
+        calls = [ask("a"), ask("b"), call("c"), call("d")]
+        found = await asyncio.gather(*(calls if len(attempts) == 1 else reversed(calls)), return_exceptions=True)
+        return {"log": sorted(each for each in found if isinstance(each, str))}
+
+    async def route(state: State) -> str:
+        return f"{interrupt('where to?')}"
+
+    builder = in_a_row(("node", node))
+    builder.add_conditional_edges("node", route, ["end"]).add_node("end", lambda state: {})
+    graph: Any = builder.compile(saver)
+
+    result = await graph.ainvoke({}, thread_id="t")
+    waiting = result["__interrupt__"]
+    assert [each.value for each in waiting] == ["sure?"] * 4
+    answers = {each.id: name for each, name in zip(waiting, "abcd", strict=True)}
+
+    result = await graph.ainvoke(Command(resume=answers), thread_id="t")
+    assert asked(result) == ["where to?"]
+    result = await graph.ainvoke(Command(resume="end"), thread_id="t")
+    assert sorted(result["log"]) == ["a=a", "b=b", "c=c", "d=d"]
+
+
+async def test_an_error_handler_that_asks_about_the_error_gets_its_answer_in_another_process(
+    saver: Checkpointer,
+) -> None:
+    async def fail(state: State) -> State:
+        message = "no money"
+        raise ValueError(message)
+
+    async def handle(state: State, error: NodeError) -> State:
+        return {"log": [interrupt(f"{error.error!r}: {error.error}")]}
+
+    def built() -> Any:
+        return StateGraph(State).add_node("fail", fail, error_handler=handle).add_edge(START, "fail").compile(saver)
+
+    assert asked(await built().ainvoke({}, thread_id="t")) == ["ValueError('no money'): no money"]
+    assert (await built().ainvoke(Command(resume="wait"), thread_id="t"))["log"] == ["wait"]
+
+
+async def test_questions_of_sends_are_told_apart_by_their_task(saver: Checkpointer) -> None:
+    async def work(job: Any) -> State:
+        return {"log": [f"{job}:{interrupt('sure?')}"]}
+
+    builder = StateGraph(State).add_node("work", work)
+    builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in ("x", "y")], ["work"])
+    graph: Any = builder.compile(saver)
+    result = await graph.ainvoke({}, thread_id="t")
+    tasks = (await graph.aget_state(thread_id="t")).tasks
+    x, y = (each.interrupts[0].id for each in tasks)
+
+    assert x != y
+    assert (await graph.ainvoke(Command(resume={y: 2, x: 1}), thread_id="t"))["log"] == ["x:1", "y:2"]
+    assert {each.id for each in result["__interrupt__"]} == {x, y}
+
+
+# Forks
+
+
+async def test_on_a_line_of_its_own_answers_reach_their_questions_in_whatever_order_they_are_asked_there(
+    asking: Asking,
+) -> None:
+    result = await asking.run(lambda: at_once("a?", "b?", "c?"), {})
+    before = (await asking.graph.aget_state(thread_id="t")).config
+    found = ids(result)
+    await asking.run(lambda: at_once("a?", "b?", "c?"), {})
+
+    asking.body = lambda: at_once("c?", "b?", "a?")
+    answers = {found[question]: question.upper() for question in found}
+    result = await asking.graph.ainvoke(Command(resume=answers), before)
+
+    assert result["log"] == ["c?=C?", "b?=B?", "a?=A?"]
+
+
+async def test_on_a_line_of_its_own_a_named_question_is_found_by_its_name(asking: Asking) -> None:
+    found = (await asking.run(lambda: _named("at 1?"), {}))["__interrupt__"]
+    before = (await asking.graph.aget_state(thread_id="t")).config
+    await asking.run(lambda: _named("at 2?"), {})
+
+    asking.body = lambda: _named("at 3?")
+    assert (await asking.graph.ainvoke(Command(resume={found[0].id: "yes"}), before))["log"] == ["yes"]
+
+
+async def test_on_a_line_of_its_own_an_answer_to_what_is_not_asked_there_is_refused(asking: Asking) -> None:
+    found = ids(await asking.run(lambda: in_order("a?"), {}))
+    before = (await asking.graph.aget_state(thread_id="t")).config
+    await asking.run(lambda: in_order("a?"), {})
+
+    asking.body = lambda: in_order("b?")
+    with pytest.raises(UnknownInterruptError):
+        await asking.graph.ainvoke(Command(resume={found["a?"]: "yes"}), before)
+
+
+async def test_an_entrypoint_that_asks_in_another_order_gets_its_own_answers(saver: Checkpointer) -> None:
+    orders = iter([("a", "b"), ("b", "a")])
+
+    @task
+    async def ask(what: str) -> str:
+        return f"{what}={interrupt({'what': what})}"
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: int) -> list[str]:
+        return list(await asyncio.gather(*(ask(what) for what in next(orders))))
+
+    result: Any = await flow.ainvoke(1, thread_id="t")
+    answers = {each.id: each.value["what"].upper() for each in result["__interrupt__"]}
+
+    assert await flow.ainvoke(Command(resume=answers), thread_id="t") == ["b=B", "a=A"]

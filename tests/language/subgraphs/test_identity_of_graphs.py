@@ -1,0 +1,630 @@
+"""A nested run is found again by its graph and its input, in whatever order graphs are called; memory by its name."""
+
+import asyncio
+import operator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    InvalidOptionError,
+    OverlappingCallsError,
+    ReplayMismatchError,
+    RetryPolicy,
+    StateGraph,
+    SubgraphBusyError,
+    UnnamedMemoryError,
+    get_runtime,
+    interrupt,
+    task,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.trails import THREAD, Calls, Trail, questions
+
+
+class FailingError(Exception):
+    """What an attempt ends with."""
+
+
+class Caller:
+    """A graph of one node, whose body a test gives anew for each attempt."""
+
+    def __init__(self, saver: Checkpointer) -> None:
+        self.body: Any = None
+
+        async def call(state: Trail) -> Trail:
+            found = await self.body()
+            return {"value": found if isinstance(found, list) else []}
+
+        self.graph: Any = StateGraph(Trail).add_node("call", call).add_edge(START, "call").compile(saver)
+
+    async def first(self, body: Any, **options: Any) -> Any:
+        self.body = body
+        return await self.graph.ainvoke({"value": []}, THREAD, **options)
+
+    async def failing(self, body: Any, **options: Any) -> None:
+        """An attempt that makes its calls and fails."""
+
+        async def fails() -> None:
+            await body()
+            raise FailingError
+
+        with pytest.raises(FailingError):
+            await self.first(fails, **options)
+
+    async def again(self, body: Any, given: Any = None) -> Any:
+        self.body = body
+        return (await self.graph.ainvoke(given, THREAD))["value"]
+
+
+@pytest.fixture
+async def caller(saver: Checkpointer) -> Caller:
+    return Caller(saver)
+
+
+async def results(graph: Any, *names: str, **options: Any) -> list[str]:
+    """What the graph makes of each name, one after the other."""
+    return [(await graph.ainvoke({"value": [name]}, **options))["value"][-1] for name in names]
+
+
+async def race(graph: Any, *names: str) -> list[str]:
+    """What the graph makes of each name, all at once."""
+    found = await asyncio.gather(*(graph.ainvoke({"value": [name]}) for name in names))
+    return ["".join(each["value"]) for each in found]
+
+
+def shouting(calls: Calls, **compiled: Any) -> Any:
+    async def shout(state: Trail) -> Trail:
+        calls.note(state["value"][-1])
+        return {"value": [state["value"][-1].upper()]}
+
+    return calls.chain(("shout", shout)).compile(**compiled)
+
+
+# Inputs
+
+
+@pytest.mark.parametrize("calling", [results, race])
+async def test_each_input_gets_its_own_result_in_whatever_order(
+    caller: Caller, durability: Durability, calling: Any
+) -> None:
+    calls = Calls()
+    graph = shouting(calls)
+    await caller.failing(lambda: calling(graph, "amy", "bob", "eve"), durability=durability)
+    calls.taken()
+
+    found = await caller.again(lambda: calling(graph, "eve", "amy", "bob"))
+
+    assert [each[-3:] for each in found] == ["EVE", "AMY", "BOB"]
+    assert calls.taken() == []
+
+
+async def test_of_runs_that_race_the_unfinished_go_on_and_the_others_begin(caller: Caller) -> None:
+    calls = Calls()
+    is_failing = True
+
+    async def flaky(state: Trail) -> Trail:
+        calls.note(f"flaky {state['value'][0]}")
+        if is_failing:
+            raise FailingError
+        return {"value": [state["value"][0].upper()]}
+
+    graph = calls.chain("x", ("flaky", flaky)).compile()
+    with pytest.raises(FailingError):
+        await caller.first(lambda: race(graph, "amy"))
+    is_failing = False
+    calls.taken()
+
+    assert await caller.again(lambda: race(graph, "bob", "amy")) == ["bobxBOB", "amyxAMY"]
+    assert sorted(calls.taken()) == ["flaky amy", "flaky bob", "x"]
+
+
+async def test_another_input_one_after_the_other_is_refused_before_it_runs(
+    caller: Caller, durability: Durability
+) -> None:
+    calls = Calls()
+    graph = shouting(calls)
+    await caller.failing(lambda: results(graph, "first"), durability=durability)
+    calls.taken()
+
+    with pytest.raises(ReplayMismatchError, match="with another input"):
+        await caller.again(lambda: results(graph, "second"))
+    assert calls.taken() == []
+
+
+async def test_another_input_for_a_run_that_is_not_over_is_refused_as_well(caller: Caller) -> None:
+    calls = Calls()
+    graph = calls.chain("x", "ask?").compile()
+    await caller.first(lambda: results(graph, "first"))
+
+    with pytest.raises(ReplayMismatchError):
+        await caller.again(lambda: results(graph, "second"), Command(resume="yes"))
+    assert await caller.again(lambda: results(graph, "first")) == ["ask=yes"]
+
+
+async def test_another_input_in_a_race_runs_and_what_it_left_is_found(caller: Caller) -> None:
+    calls = Calls()
+    graph = calls.chain("x").compile()
+
+    async def asks(*names: str) -> Any:
+        return [*await race(graph, *names), interrupt("go on?")]
+
+    await caller.first(lambda: asks("amy", "bob"))
+    calls.taken()
+
+    with pytest.raises(ReplayMismatchError, match="without calling it again") as raised:
+        await caller.again(lambda: asks("bob", "eve"), Command(resume="yes"))
+    assert calls.taken() == ["x"]
+    assert await caller.graph.adiscard_calls("t", raised.value.task_id) == 1
+    assert await caller.again(lambda: asks("bob", "eve")) == ["bobx", "evex", "yes"]
+    assert calls.taken() == []
+
+
+async def test_after_a_refusal_the_run_in_the_way_can_be_dropped(caller: Caller) -> None:
+    calls = Calls()
+    graph = shouting(calls)
+    await caller.first(lambda: _then_ask(graph, "first", "same"))
+    calls.taken()
+    with pytest.raises(ReplayMismatchError) as raised:
+        await caller.again(lambda: _then_ask(graph, "second", "same"), Command(resume="yes"))
+
+    assert await caller.graph.adiscard_calls("t", raised.value.task_id) == 1
+
+    assert await caller.again(lambda: _then_ask(graph, "second", "same")) == ["SECOND", "SAME", "yes"]
+    assert calls.taken() == ["second"]
+
+
+async def _then_ask(graph: Any, *names: str) -> list[Any]:
+    return [*await results(graph, *names), interrupt("go on?")]
+
+
+async def test_a_mismatch_deep_inside_is_told_by_the_task_of_the_threads_plan(saver: Checkpointer) -> None:
+    whats = ["first"]
+
+    @task
+    async def pay(what: str) -> str:
+        return f"paid {what}"
+
+    async def inner(state: Trail) -> Trail:
+        paid: str = await pay(whats[-1])
+        return {"value": [paid, interrupt("go on?")]}
+
+    calls = Calls()
+    middle = calls.chain(("inner", inner)).compile()
+    graph: Any = calls.chain("a", ("middle", middle)).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+    whats.append("second")
+    with pytest.raises(ReplayMismatchError) as raised:
+        await graph.ainvoke(Command(resume="yes"), THREAD)
+
+    (planned,) = (await graph.aget_state(THREAD)).tasks
+    assert (planned.name, planned.id) == ("middle", raised.value.task_id)
+    assert await graph.adiscard_calls("t", planned.id) == 1
+    assert (await graph.ainvoke(None, THREAD))["value"][-2:] == ["paid second", "yes"]
+
+
+async def test_a_nested_call_that_failed_and_was_caught_goes_on_before_what_came_after_it(caller: Caller) -> None:
+    calls = Calls()
+
+    async def fail(state: Trail) -> Trail:
+        calls.note("fail")
+        raise FailingError
+
+    broken, other = calls.chain(("fail", fail)).compile(), shouting(calls)
+
+    async def body() -> list[str]:
+        try:
+            return await results(broken, "it")
+        except FailingError:
+            return await results(other, "it")
+
+    await caller.failing(body)
+    calls.taken()
+
+    assert await caller.again(body) == ["IT"]
+    assert calls.taken() == ["fail"]
+
+
+async def test_the_state_of_the_graph_that_began_first_is_read_as_that_graphs(saver: Checkpointer) -> None:
+    """Also where the node's code names another one before it."""
+    another, early = Calls().chain("x").compile(name="another"), _numbers()
+    has_asked = asyncio.Event()
+
+    async def call(state: Trail) -> Trail:
+        async def second() -> None:
+            await has_asked.wait()
+            await another.ainvoke({"value": []})
+
+        try:
+            await asyncio.gather(second(), _asking(early, has_asked))
+        finally:
+            has_asked.set()
+        return {}
+
+    graph: Any = Calls().chain(("call", call)).compile(saver)
+    async with asyncio.timeout(20):
+        assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["how many?"]
+
+    (planned,) = (await graph.aget_state(THREAD, subgraphs=True)).tasks
+    assert (planned.state.values, planned.state.next) == ({"number": 7}, ("ask",))
+    assert (await graph.aget_state(planned.state.config)).values == {"number": 7}
+
+
+class Number(TypedDict, total=False):
+    number: int
+
+
+def _numbers() -> Any:
+    async def ask(state: Number) -> Number:
+        return {"number": interrupt("how many?")}
+
+    return StateGraph(Number).add_node("ask", ask).add_edge(START, "ask").compile(name="early")
+
+
+async def _asking(graph: Any, has_asked: asyncio.Event) -> None:
+    try:
+        await graph.ainvoke({"number": 7})
+    finally:
+        has_asked.set()
+
+
+# Other code than nodes
+
+
+class Phases:
+    """A node that fails and a handler, or a node and a router: the last of them calls what a test says."""
+
+    def __init__(self, saver: Checkpointer, kind: str) -> None:
+        self.body: Any = None
+        builder = StateGraph(Trail)
+
+        async def node(state: Trail) -> Trail:
+            if kind == "handler":
+                message = "broken"
+                raise ConnectionError(message)
+            return {}
+
+        async def handler(state: Trail) -> Trail:
+            return {"value": await self.body()}
+
+        async def router(state: Trail) -> str:
+            await self.body()
+            return "__end__"
+
+        if kind == "handler":
+            builder.add_node("node", node, error_handler=handler)
+        else:
+            builder.add_node("node", node).add_conditional_edges("node", router, ["__end__"])
+        self.graph: Any = builder.add_edge(START, "node").compile(saver)
+
+
+@pytest.fixture(params=["handler", "router"])
+async def phases(saver: Checkpointer, request: pytest.FixtureRequest) -> Phases:
+    return Phases(saver, request.param)
+
+
+async def test_handlers_and_routers_find_the_runs_that_they_called_in_whatever_order(phases: Phases) -> None:
+    calls = Calls()
+    graph = shouting(calls)
+    names = iter([("amy", "bob"), ("bob", "amy")])
+
+    async def body() -> list[str]:
+        return [*await race(graph, *next(names)), f"{interrupt('go on?')}"]
+
+    phases.body = body
+    await phases.graph.ainvoke({"value": []}, THREAD)
+    assert sorted(calls.taken()) == ["amy", "bob"]
+
+    await phases.graph.ainvoke(Command(resume="yes"), THREAD)
+    assert calls.taken() == []
+
+
+async def test_handlers_and_routers_that_leave_a_run_unclaimed_are_refused_unless_they_had_failed(
+    phases: Phases,
+) -> None:
+    calls = Calls()
+    graph = shouting(calls)
+
+    async def asks() -> list[str]:
+        return [*await results(graph, "amy"), f"{interrupt('go on?')}"]
+
+    async def calls_nothing() -> list[str]:
+        return []
+
+    async def fails() -> list[str]:
+        await results(graph, "amy")
+        raise FailingError
+
+    phases.body = asks
+    await phases.graph.ainvoke({"value": []}, THREAD)
+    phases.body = calls_nothing
+    for given in (Command(resume="yes"), None):
+        with pytest.raises(ReplayMismatchError):
+            await phases.graph.ainvoke(given, THREAD)
+
+    phases.body = fails
+    with pytest.raises(FailingError):
+        await phases.graph.ainvoke(None, THREAD)
+    phases.body = calls_nothing
+    await phases.graph.ainvoke(None, THREAD)
+    assert (await phases.graph.aget_state(THREAD)).next == ()
+
+
+async def test_a_node_that_ends_by_a_command_of_a_graph_inside_has_to_make_its_calls_as_well(
+    saver: Checkpointer,
+) -> None:
+    names = [["amy"]]
+    is_over = [False]
+
+    async def up(state: Trail) -> Any:
+        if not is_over[-1]:
+            return {"value": [interrupt("go on?")]}
+        return Command(graph=Command.PARENT, update={"value": ["up"]})
+
+    ending, graph = Calls().chain(("up", up)).compile(name="ending"), shouting(Calls(), name="shouting")
+
+    async def call(state: Trail) -> Trail:
+        await asyncio.gather(*(graph.ainvoke({"value": [name]}) for name in names[-1]))
+        await ending.ainvoke({"value": []})
+        return {}
+
+    outer: Any = Calls().chain(("call", call)).compile(saver)
+    await outer.ainvoke({"value": []}, THREAD)
+    names.append([])
+    is_over.append(True)
+
+    with pytest.raises(ReplayMismatchError):
+        await outer.ainvoke(Command(resume="yes"), THREAD)
+
+
+# What else tells calls apart
+
+
+class Who(TypedDict):
+    name: str
+
+
+async def test_calls_that_differ_in_their_context_only_get_their_own_results(caller: Caller) -> None:
+    async def who(state: Trail) -> Trail:
+        return {"value": [get_runtime(Who).context["name"]]}
+
+    graph = StateGraph(Trail, context_schema=Who).add_node("who", who).add_edge(START, "who").compile()
+
+    async def in_order(*names: str) -> list[str]:
+        found = await asyncio.gather(*(graph.ainvoke({"value": []}, context={"name": name}) for name in names))
+        return [each["value"][0] for each in found]
+
+    await caller.failing(lambda: in_order("amy", "bob"))
+
+    assert await caller.again(lambda: in_order("bob", "amy")) == ["bob", "amy"]
+
+
+async def test_the_context_of_the_whole_run_may_be_another_on_resume(saver: Checkpointer) -> None:
+    calls = Calls()
+    inner = calls.chain("x").compile()
+
+    async def call(state: Trail) -> Trail:
+        found = await inner.ainvoke({"value": []}, context=get_runtime(Who).context)
+        return {"value": [*found["value"], interrupt("go on?")]}
+
+    graph: Any = StateGraph(Trail, context_schema=Who).add_node("call", call).add_edge(START, "call").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD, context={"name": "amy"})
+
+    assert await graph.ainvoke(Command(resume="yes"), THREAD, context={"name": "bob"}) == {"value": ["x", "yes"]}
+    assert calls.taken() == ["x"]
+
+
+async def test_two_unnamed_graphs_that_look_alike_are_refused_in_a_race_and_named_ones_are_not(caller: Caller) -> None:
+    def leaving(mark: str, **compiled: Any) -> Any:
+        async def node(state: Trail) -> Trail:
+            return {"value": [mark]}
+
+        return Calls().chain(("node", node)).compile(**compiled)
+
+    async def in_order(*graphs: Any) -> list[str]:
+        found = await asyncio.gather(*(graph.ainvoke({"value": []}) for graph in graphs))
+        return [each["value"][0] for each in found]
+
+    one, two = leaving("1"), leaving("2")
+    with pytest.raises(OverlappingCallsError, match="compile\\(name="):
+        await caller.first(lambda: in_order(one, two))
+
+    first, second = leaving("1", name="first"), leaving("2", name="second")
+    await caller.failing(lambda: in_order(first, second))
+    assert await caller.again(lambda: in_order(second, first)) == ["2", "1"]
+
+
+async def test_a_graph_whose_state_is_not_kept_gets_the_answers_of_its_own_questions(caller: Caller) -> None:
+    async def ask(state: Trail) -> Trail:
+        return {"value": [f"{state['value'][0]}={interrupt('sure?')}"]}
+
+    graph = Calls().chain(("ask", ask)).compile(checkpointer=False)
+
+    async def in_order(*names: str) -> list[str]:
+        found = await asyncio.gather(*(graph.ainvoke({"value": [name]}) for name in names), return_exceptions=True)
+        return [each["value"][1] for each in found if isinstance(each, dict)]
+
+    asked = (await caller.first(lambda: in_order("amy")))["__interrupt__"]
+    other = (await caller.first(lambda: in_order("bob", "amy")))["__interrupt__"]
+
+    assert len(other) == 2
+    caller.body = lambda: in_order("amy", "bob")
+    found = await caller.graph.ainvoke(Command(resume={other[0].id: "yes", other[1].id: "no"}), THREAD)
+    assert found["value"] == ["amy=no", "bob=yes"]
+    assert asked[0].id not in {each.id for each in other}
+
+
+async def test_the_node_that_is_a_graph_goes_on_although_its_state_was_updated(saver: Checkpointer) -> None:
+    calls = Calls()
+    graph: Any = calls.chain(("inner", calls.chain("x", "ask?").compile())).compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    result = await graph.ainvoke(Command(resume="yes", update={"value": ["meanwhile"]}), THREAD)
+
+    assert result == {"value": ["meanwhile", "x", "ask=yes"]}
+
+
+# Memory
+
+
+class Person(TypedDict, total=False):
+    who: str
+    notes: Annotated[list[str], operator.add]
+
+
+def remembering(calls: Calls | None = None) -> Any:
+    async def note(state: Person) -> Person:
+        if calls is not None:
+            calls.note(state["who"])
+        return {"notes": [f"about {state['who']}"]}
+
+    return StateGraph(Person).add_node("note", note).add_edge(START, "note").compile(checkpointer=True)
+
+
+async def test_each_reads_its_own_memory_by_name(caller: Caller) -> None:
+    agent = remembering()
+
+    async def tell(*names: str) -> list[str]:
+        return [f"{name} {(await agent.ainvoke({'who': name}, memory=name))['notes']}" for name in names]
+
+    assert (await caller.first(lambda: tell("alice", "bob")))["value"] == [
+        "alice ['about alice']",
+        "bob ['about bob']",
+    ]
+    assert (await caller.first(lambda: tell("bob", "alice")))["value"][2:] == [
+        "bob ['about bob', 'about bob']",
+        "alice ['about alice', 'about alice']",
+    ]
+
+
+@pytest.mark.parametrize("name", ["tenant:alice|x%", "ä", "1.0", "12", "x" * 255])
+async def test_a_memory_may_have_any_name_and_stays_where_a_thread_is_pruned(
+    caller: Caller, saver: Checkpointer, name: str
+) -> None:
+    agent = remembering()
+
+    async def tell() -> list[str]:
+        found: list[str] = (await agent.ainvoke({"who": "it"}, memory=name))["notes"]
+        return [f"{len(found)}"]
+
+    await caller.first(tell)
+    await saver.prune("t")
+    assert (await caller.first(tell))["value"] == ["1", "2"]
+    await saver.prune("t")
+    assert (await caller.first(tell))["value"] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "a\nb", 7, "\ud800"])
+async def test_what_is_no_name_of_a_memory_is_refused(caller: Caller, name: Any) -> None:
+    agent = remembering()
+
+    with pytest.raises(InvalidOptionError, match="memory"):
+        await caller.first(lambda: agent.ainvoke({"who": "it"}, memory=name))
+
+
+async def test_a_graph_that_has_no_memory_takes_no_name_of_one(caller: Caller) -> None:
+    graph = shouting(Calls())
+
+    with pytest.raises(InvalidOptionError, match="checkpointer=True"):
+        await caller.first(lambda: results(graph, "it", memory="alice"))
+    with pytest.raises(InvalidOptionError, match="checkpointer=True"):
+        await caller.graph.ainvoke({"value": []}, THREAD, memory="alice")
+
+
+async def test_a_second_call_of_a_node_without_a_name_is_refused(caller: Caller) -> None:
+    agent, other = remembering(), remembering()
+
+    for second in (agent, other):
+        with pytest.raises(UnnamedMemoryError, match=r"memory='\.\.\.'"):
+            await caller.first(lambda second=second: _each(agent, second))
+
+
+async def _each(*agents: Any) -> None:
+    for agent in agents:
+        await agent.ainvoke({"who": "it"})
+
+
+async def test_a_second_call_without_a_name_is_refused_also_where_a_task_that_is_recorded_made_the_first(
+    caller: Caller,
+) -> None:
+    agent = remembering()
+
+    @task
+    async def tell(who: str) -> list[str]:
+        found: list[str] = (await agent.ainvoke({"who": who}))["notes"]
+        return found
+
+    async def both() -> Any:
+        return [*await tell("alice"), *await tell("bob")]
+
+    with pytest.raises(UnnamedMemoryError):
+        await caller.first(both)
+    with pytest.raises(UnnamedMemoryError):
+        await caller.again(both)
+
+
+async def test_calls_that_race_for_one_memory_are_refused(caller: Caller) -> None:
+    agent = remembering()
+
+    with pytest.raises(SubgraphBusyError, match=r"memory='\.\.\.'"):
+        await caller.first(
+            lambda: asyncio.gather(*(agent.ainvoke({"who": f"{number}"}, memory="one") for number in range(2)))
+        )
+
+
+async def test_turns_of_one_memory_that_are_recorded_are_not_taken_again(
+    caller: Caller, durability: Durability
+) -> None:
+    calls = Calls()
+    agent = remembering(calls)
+
+    async def turns() -> list[Any]:
+        found = [(await agent.ainvoke({"who": who}, memory="one"))["notes"] for who in ("a", "b", "c")]
+        return [f"{len(each)}" for each in found]
+
+    await caller.failing(turns, durability=durability)
+    assert calls.taken() == ["a", "b", "c"]
+
+    assert await caller.again(turns) == ["1", "2", "3"]
+    assert calls.taken() == []
+    assert (await caller.first(turns))["value"][3:] == ["4", "5", "6"]
+
+
+async def test_a_turn_that_asks_goes_on_and_those_before_it_are_not_taken_again(caller: Caller) -> None:
+    calls = Calls()
+
+    async def talk(state: Person) -> Person:
+        calls.note(state["who"])
+        return {"notes": [f"{state['who']}={interrupt(state['who'])}"]}
+
+    agent = StateGraph(Person).add_node("talk", talk).add_edge(START, "talk").compile(checkpointer=True)
+
+    async def turns() -> list[str]:
+        return [(await agent.ainvoke({"who": who}, memory="one"))["notes"][-1] for who in ("a", "b")]
+
+    assert questions(await caller.first(turns)) == ["a"]
+    assert questions(await caller.graph.ainvoke(Command(resume="1"), THREAD)) == ["b"]
+    assert await caller.again(turns, Command(resume="2")) == ["a=1", "b=2"]
+    assert calls.taken() == ["a", "a", "b", "b"]
+
+
+async def test_turns_are_found_by_a_node_that_is_tried_again(saver: Checkpointer, durability: Durability) -> None:
+    calls = Calls()
+    agent = remembering(calls)
+    attempts: list[int] = []
+
+    async def call(state: Trail) -> Trail:
+        attempts.append(1)
+        found = [(await agent.ainvoke({"who": who}, memory="one"))["notes"] for who in ("a", "b")]
+        if len(attempts) < 3:
+            raise FailingError
+        return {"value": [f"{len(each)}" for each in found]}
+
+    again = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False, retry_on=FailingError)
+    graph: Any = StateGraph(Trail).add_node("call", call, retry_policy=again).add_edge(START, "call").compile(saver)
+
+    assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": ["1", "2"]}
+    assert calls.taken() == ["a", "b"]
