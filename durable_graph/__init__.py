@@ -14,6 +14,7 @@ from durable_graph._runtime.editing import (
     StateUpdate,
 )
 from durable_graph._runtime.events import (
+    AnswersRecorded,
     CheckpointCommitted,
     CustomEvent,
     Event,
@@ -141,6 +142,7 @@ from durable_graph.errors import (
     SubgraphBusyError,
     ThreadBusyError,
     ThreadExistsError,
+    UnfinishedChildError,
     UnfinishedThreadError,
     UnknownBackendError,
     UnknownCheckpointError,
@@ -202,6 +204,7 @@ __all__ = [
     "START",
     "AmbiguousResumeError",
     "AmbiguousUpdateError",
+    "AnswersRecorded",
     "AnyValue",
     "Cache",
     "CachePolicy",
@@ -315,6 +318,7 @@ __all__ = [
     "TimeoutPolicy",
     "Topic",
     "Transferable",
+    "UnfinishedChildError",
     "UnfinishedThreadError",
     "UnknownBackendError",
     "UnknownCheckpointError",

@@ -19,9 +19,9 @@ from durable_graph._runtime.audience import Audience, Both
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Nowhere, Told
 from durable_graph._runtime.entering import adopt, input_step, tell_resumed
-from durable_graph._runtime.journal import Ledger
 from durable_graph._runtime.options import Config, RunOptions, check_config, merged_config, read_run
 from durable_graph._runtime.pieces import in_pieces
+from durable_graph._runtime.requests import Ledger
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Position, Rest, Scope, Session, Shared, current
 from durable_graph._runtime.start import accept_unstored, input_parts
@@ -34,6 +34,7 @@ from durable_graph.errors import (
     InvalidCommandError,
     ReplayMismatchError,
     SubgraphBusyError,
+    UnfinishedChildError,
     names,
 )
 from durable_graph.graph import START, UNSET, Command, Topology
@@ -97,6 +98,18 @@ def nested_place(
     run = read_run(plain, own, input=given, has_checkpointer=False, nodes=topology.nodes, defaults=defaults)
     merged = merged_config(outer.config, config)
     return Nested(scope, scope.graphs_at_work, topology, _within(outer, run, options, plain, merged or {}))
+
+
+def unfinished_child(place: Nested | Run, ended: Ended) -> UnfinishedChildError | None:
+    """What to raise where a node ran a graph in a thread of its own that has not ended: its values are no result."""
+    scope = current.get()
+    if isinstance(place, Nested) or not ended.is_stopped or scope is None or scope.is_over:
+        return None
+    pending = [task.node for task in ended.state.plan]
+    can_wait = scope.session.shared.journal is not None
+    return UnfinishedChildError(
+        place.thread_id, scope.node, interrupts=ended.interrupts, pending=pending, can_wait=can_wait
+    )
 
 
 def _within(outer: Run, run: Run, options: RunOptions, config: Config, merged: Config) -> Run:

@@ -18,6 +18,7 @@ from durable_graph.errors.control import (
     StreamMisuseError,
     StreamOverflowError,
     SubgraphBusyError,
+    UnfinishedChildError,
     UnknownInterruptError,
 )
 from durable_graph.errors.description import (
@@ -149,6 +150,7 @@ __all__ = [
     "SubgraphBusyError",
     "ThreadBusyError",
     "ThreadExistsError",
+    "UnfinishedChildError",
     "UnfinishedThreadError",
     "UnknownBackendError",
     "UnknownCheckpointError",
