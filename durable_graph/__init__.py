@@ -16,6 +16,7 @@ from durable_graph._runtime.editing import (
     StateUpdate,
 )
 from durable_graph._runtime.events import (
+    AnswersRecorded,
     CheckpointCommitted,
     CustomEvent,
     Event,
@@ -148,6 +149,7 @@ from durable_graph.errors import (
     SubgraphBusyError,
     ThreadBusyError,
     ThreadExistsError,
+    UnfinishedChildError,
     UnfinishedThreadError,
     UnknownBackendError,
     UnknownCheckpointError,
@@ -215,6 +217,7 @@ __all__ = [
     "START",
     "AmbiguousResumeError",
     "AmbiguousUpdateError",
+    "AnswersRecorded",
     "AnyValue",
     "BackupError",
     "Cache",
@@ -333,6 +336,7 @@ __all__ = [
     "TimeoutPolicy",
     "Topic",
     "Transferable",
+    "UnfinishedChildError",
     "UnfinishedThreadError",
     "UnknownBackendError",
     "UnknownCheckpointError",

@@ -248,10 +248,10 @@ CommitResult = Committed | WritesMoved | Conflict
 class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     """Task records to save at once, on top of the checkpoint `expected`; `status` changes the thread's, if given.
 
-    It applies only if the thread is at `expected` with the same `epoch` and, where it is given, the same `wseq`: with
-    that nobody recorded anything since its writer looked. All of it applies, or nothing. `error` goes with a status:
-    the text that the thread's row then has. A thread that is cancelled stays so unless the status is "running".
-    `request` is as in `CommitUnit`.
+    It applies only if the thread is at `expected` with the same `epoch` and, where they are given, the same `wseq` and
+    the status `if_status`: nobody recorded anything, or changed the status, since its writer looked. All of it applies,
+    or nothing. `error` goes with a status: the text that the thread's row then has. A thread that is cancelled stays so
+    unless the status is "running". `request` is as in `CommitUnit`.
     """
 
     thread: str
@@ -263,6 +263,7 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     wseq: int | None = None
     error: str | None = None
     request: RequestRow | None = None
+    if_status: Status | None = None
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False):

@@ -26,9 +26,10 @@ def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping
         if not resume:
             why = "resume={} answers no question"
             raise AmbiguousResumeError(thread, why, open_ids=ids)
+        if answered := {id_: given[id_] for id_ in resume if id_ in given}:
+            first = next(iter(answered))
+            raise InterruptAnsweredError(thread, first, answered[first], answers=answered)
         for id_ in resume:
-            if id_ in given:
-                raise InterruptAnsweredError(thread, id_, given[id_])
             if id_ not in ids:
                 raise UnknownInterruptError(thread, id_, open_ids=ids)
         return dict(resume)
@@ -37,8 +38,10 @@ def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping
     if ids:
         why = f"{len(ids)} questions are open, and one answer was given"
         raise AmbiguousResumeError(thread, why, open_ids=ids)
-    for id_, value in given.items():
-        raise InterruptAnsweredError(thread, id_, value)
+    if given:
+        # The last one: a task keeps its answers in the order of its questions.
+        id_, value = list(given.items())[-1]
+        raise InterruptAnsweredError(thread, id_, value, answers=given)
     why = "it waits for no answer; if something is left to run, resume it with None"
     raise NothingToResumeError(thread, why)
 

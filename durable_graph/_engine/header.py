@@ -230,9 +230,10 @@ def check_parts(data: bytes, max_value_bytes: int) -> None:
             raise ValueTooLargeError(channel=where, size=len(value), limit=max_value_bytes, is_stored=True)
 
 
-def answers_in(topology: Topology, data: bytes) -> tuple[Answer, ...]:
-    """The answers that a task's record holds, whatever task it is of. Raises `DecodeError`."""
-    return _answers(topology, _record(data).answers)
+def questions_in(data: bytes) -> tuple[tuple[str, ...], dict[str, bytes]]:
+    """The ids of the questions in a task's record, and its answers by id, still encoded. Raises `DecodeError`."""
+    record = _record(data)
+    return tuple(ask.id for ask in record.asks), {each.id: each.value for each in record.answers}
 
 
 _RECORD = "a task's record"

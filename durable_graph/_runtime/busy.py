@@ -4,20 +4,27 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from durable_graph._runtime.run import IfBusy
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import ThreadBusyError
+from durable_graph.errors import ThreadBusyError, ThreadCancelledError
 
 
 @dataclass(slots=True, eq=False)
 class _Claim:
-    """A call that wants the thread. The oldest claim has it."""
+    """A call that wants the thread. The oldest claim has it.
+
+    `turn` is set when it is its turn; `runner` is then the asyncio task of the call. `is_cancelled`: the thread was
+    cancelled meanwhile. `waiting` are set when the call stores something, or ends.
+    """
 
     loop: asyncio.AbstractEventLoop
     turn: "asyncio.Future[None]"
+    runner: "asyncio.Task[object] | None" = None
+    is_cancelled: bool = False
+    waiting: "list[asyncio.Future[None]]" = field(default_factory=list)
 
 
 _lock = threading.Lock()
@@ -31,6 +38,7 @@ async def only_run(saver: Checkpointer | None, thread_id: str | None, if_busy: I
     """Hold the thread while the body runs. Waiting calls take turns in the order in which they came.
 
     Raises `ThreadBusyError` if another call holds it and `if_busy` is "reject", or None: a call without that option.
+    Raises `ThreadCancelledError` if the thread is cancelled while the body runs.
     """
     if saver is None or thread_id is None:
         yield
@@ -46,10 +54,52 @@ async def only_run(saver: Checkpointer | None, thread_id: str | None, if_busy: I
     try:
         if not is_first:
             await claim.turn
+        claim.runner = asyncio.current_task()
         yield
+    except asyncio.CancelledError:
+        if not claim.is_cancelled or claim.runner is None:
+            raise
+        # It was `cancel_call` that stopped the call: its caller is not cancelled.
+        claim.runner.uncancel()
+        raise ThreadCancelledError(thread_id) from None
     finally:
         with _lock:
             _give_up(saver, thread_id, claim)
+
+
+def held(saver: Checkpointer | None, thread_id: str | None) -> "asyncio.Future[None] | None":
+    """What is set once the call of this process that has the thread stores something or ends; None if no call has it.
+
+    A caller that asks for it before it reads the thread misses nothing that is stored later.
+    """
+    if saver is None or thread_id is None:
+        return None
+    with _lock:
+        claims = _claims.get(saver, {}).get(thread_id)
+        if not claims:
+            return None
+        moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        claims[0].waiting.append(moved)
+        return moved
+
+
+def has_written(saver: Checkpointer, thread_id: str) -> None:
+    """A run of this process has stored something in the thread."""
+    with _lock:
+        claims = _claims.get(saver, {}).get(thread_id)
+        if claims:
+            _wake(claims[0])
+
+
+def cancel_call(saver: Checkpointer, thread_id: str) -> None:
+    """Stop the call of this process that has the thread, which was cancelled."""
+    with _lock:
+        claims = _claims.get(saver, {}).get(thread_id)
+        claim = claims[0] if claims else None
+        if claim is not None and claim.runner is not None and claim.runner is not asyncio.current_task():
+            claim.is_cancelled = True
+            with suppress(RuntimeError):
+                claim.loop.call_soon_threadsafe(claim.runner.cancel)
 
 
 def _living(saver: Checkpointer, thread_id: str) -> list[_Claim]:
@@ -63,16 +113,29 @@ def _give_up(saver: Checkpointer, thread_id: str, claim: _Claim) -> None:
     claims = _living(saver, thread_id)
     if claim in claims:
         claims.remove(claim)
+    _wake(claim)
     if not claims:
         del _claims[saver][thread_id]
         return
     for first in claims:
-        # Its thread may close the loop at this very moment. Then the next claim is the oldest one.
-        with suppress(RuntimeError):
-            first.loop.call_soon_threadsafe(_begin, first.turn)
+        if _set(first.turn):
             return
 
 
-def _begin(turn: "asyncio.Future[None]") -> None:
-    if not turn.done():
-        turn.set_result(None)
+def _wake(claim: _Claim) -> None:
+    waiting, claim.waiting = claim.waiting, []
+    for moved in waiting:
+        _set(moved)
+
+
+def _set(future: "asyncio.Future[None]") -> bool:
+    """Set a future of any thread's event loop. Whether it could be: a loop may be closed at this very moment."""
+    with suppress(RuntimeError):
+        future.get_loop().call_soon_threadsafe(_set_here, future)
+        return True
+    return False
+
+
+def _set_here(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

@@ -25,7 +25,7 @@ from durable_graph._runtime import log
 from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.execute import Executed, Superstep
-from durable_graph._runtime.journal import StatusChange, failure
+from durable_graph._runtime.requests import StatusChange, failure
 from durable_graph._runtime.session import Position, Session
 from durable_graph._runtime.telling import committed_events, task_events, tell_stopped
 from durable_graph._runtime.unwinding import Draining
@@ -47,6 +47,7 @@ class Ended(msgspec.Struct, frozen=True):
     breakpoint.
 
     `recorded` are the outcomes that the tasks of its last plan came to already; `values` has what they wrote.
+    `left_answers` are the questions whose answers the call recorded for a run that is at work: it ran nothing itself.
     """
 
     state: State
@@ -54,6 +55,7 @@ class Ended(msgspec.Struct, frozen=True):
     values: Mapping[str, Any]
     interrupts: tuple[Interrupt, ...] = ()
     is_stopped: bool = False
+    left_answers: tuple[str, ...] = ()
 
 
 async def drive(session: Session, state: State, recorded: Recorded, *, passes_breakpoint: bool = False) -> Ended:

@@ -15,8 +15,8 @@ from durable_graph._engine.unit import Step, joined
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.events import AnyEvent, CheckpointCommitted
-from durable_graph._runtime.journal import Journal, Ledger, StatusChange
-from durable_graph.errors import CheckpointConflictError
+from durable_graph._runtime.journal import Journal
+from durable_graph._runtime.requests import Ledger, StatusChange
 from durable_graph.records import checkpoint_id
 
 
@@ -78,6 +78,13 @@ class Durability(Protocol):
         """Tasks came to an end while their superstep goes on, or fails. Answers with the outcomes that stand."""
         ...
 
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        """The run stops for answers: record these outcomes and the status, once all before them is durable.
+
+        False: another writer recorded something meanwhile, an answer perhaps; adopt that and try again.
+        """
+        ...
+
     async def flush(self) -> None:
         """What was taken on so far is committed when this returns: something is about to be recorded behind it."""
         ...
@@ -104,6 +111,10 @@ class Nowhere:
     ) -> tuple[Outcome, ...]:
         await tell(outcomes).go()
         return tuple(outcomes)
+
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        await tell(outcomes).go()
+        return True
 
     async def flush(self) -> None:
         return None
@@ -160,6 +171,13 @@ class Sync:
         await tell(standing).go()
         return standing
 
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        saving = self._journal.save_unmoved(_kept(ledger), outcomes, StatusChange("interrupted"))
+        if await finish(saving, self._grace) is None:
+            return False
+        await tell(outcomes).go()
+        return True
+
     async def flush(self) -> None:
         return None
 
@@ -212,6 +230,14 @@ class Async:
         await self._enqueue(_Save(_kept(ledger), tuple(outcomes), status, tell(outcomes)))
         return tuple(outcomes)
 
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        await self.settle()
+        saving = self._journal.save_unmoved(_kept(ledger), outcomes, StatusChange("interrupted"))
+        if await finish(saving, self._grace) is None:
+            return False
+        await tell(outcomes).go()
+        return True
+
     async def flush(self) -> None:
         await self.settle()
 
@@ -255,15 +281,14 @@ class Async:
         if isinstance(first, _Save):
             if await self._journal.save(first.ledger, first.outcomes, first.status) != first.outcomes:
                 # The run has gone on from its own results: there is no way back to another's.
-                raise lost_race(self._journal)
+                raise self._journal.lost_race()
             await first.told.go()
             return
         commits = [first]
         while self._queue and isinstance(following := self._queue[0], _Commit):
             commits.append(following)
             self._queue.popleft()
-        if not await self._journal.commit(*((each.ledger, each.step) for each in commits)):
-            raise lost_race(self._journal)
+        await _committed(self._journal, [(each.ledger, each.step) for each in commits])
         for each in commits:
             await each.told.go()
 
@@ -307,6 +332,23 @@ class Exit:
         await tell(outcomes).go(provisional=True)
         return tuple(outcomes)
 
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        own = _kept(ledger)
+        # With those that are held: a question that is there without the status would look like one of a run at work.
+        held = self._outcomes.get(own.ns, (own, {}))[1]
+        rest = {**held, **{outcome.task.key: outcome for outcome in outcomes}}
+        await finish(self._commit(but=own.ns), self._grace)
+        if (
+            await finish(
+                self._journal.save_unmoved(own, tuple(rest.values()), StatusChange("interrupted")), self._grace
+            )
+            is None
+        ):
+            return False
+        self._outcomes.pop(own.ns, None)
+        await tell(outcomes).go()
+        return True
+
     async def flush(self) -> None:
         await self.settle()
 
@@ -316,30 +358,31 @@ class Exit:
     async def catch_up(self) -> None:
         return None
 
-    async def _commit(self) -> None:
+    async def _commit(self, but: str | None = None) -> None:
+        """Send what is held, but not the outcomes of the namespace `but`."""
         async with self._sending:
             # At once: what comes while these are on their way builds on them, and on each other.
             held, self._held = self._held, {}
-            outcomes, self._outcomes = self._outcomes, {}
+            outcomes = {ns: entry for ns, entry in self._outcomes.items() if ns != but}
+            self._outcomes = {ns: entry for ns, entry in self._outcomes.items() if ns == but}
             status, self._status = self._status, None
             # In the order of their numbers, which is that of the supersteps.
             entries = sorted(held.values(), key=lambda entry: entry[1].state.no)
-            if entries and not await self._journal.commit(*entries):
-                raise lost_race(self._journal)
+            if entries:
+                await _committed(self._journal, entries)
             for ledger, recorded in outcomes.values():
                 own = tuple(recorded.values())
                 if await self._journal.save(ledger, own, status) != own:
-                    raise lost_race(self._journal)
+                    raise self._journal.lost_race()
             if status is not None and "" not in outcomes:
                 await self._journal.save_status(status)
 
 
-def lost_race(journal: Journal) -> CheckpointConflictError:
-    """Another writer recorded tasks of a superstep that this run has already built on."""
-    version = journal.thread.version
-    return CheckpointConflictError(
-        journal.thread.thread, expected=version, found=version, checkpoint_id=checkpoint_id(version)
-    )
+async def _committed(journal: Journal, entries: Sequence[tuple[Ledger, Step]]) -> None:
+    """Commit steps that the run has gone on from. Raises `CheckpointConflictError` where another writer was first."""
+    while not await journal.commit(*entries):
+        for ns in {ledger.ns: ledger for ledger, _ in entries}.values():
+            await journal.check_not_lost(ns)
 
 
 def _kept(ledger: Ledger | None) -> Ledger:

@@ -20,9 +20,10 @@ from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Sync
 from durable_graph._runtime.forking import Level, callers_of, is_at_head, levels_to
-from durable_graph._runtime.journal import Journal, Ledger, open_thread
+from durable_graph._runtime.journal import Journal, open_thread
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.places import Place, nested_graphs, topology_at
+from durable_graph._runtime.requests import Ledger
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
 from durable_graph._runtime.unwinding import ParentCommand

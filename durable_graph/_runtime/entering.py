@@ -7,8 +7,8 @@ from durable_graph._engine.unit import Step
 from durable_graph._runtime import log
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.drive import Ended, Recorded, drive
-from durable_graph._runtime.events import RunResumed
-from durable_graph._runtime.journal import StatusChange
+from durable_graph._runtime.events import AnswersRecorded, RunResumed
+from durable_graph._runtime.requests import StatusChange
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.telling import committed_events
 from durable_graph.records import TaskRecord, checkpoint_id
@@ -42,6 +42,14 @@ async def tell_resumed(session: Session, state: State, recorded: Recorded) -> No
             next=tuple(task.node for task in state.plan),
         )
     )
+
+
+async def tell_answered(session: Session, state: State, ids: tuple[str, ...]) -> None:
+    """Tell the reader that the answers to these questions are recorded, for the run that is at work on the thread."""
+    if session.shared.audience.is_heard:
+        await session.shared.audience.tell(
+            AnswersRecorded(thread_id=session.run.thread_id, ns=session.event_ns, step=state.step, answered=ids)
+        )
 
 
 async def commit_now(session: Session, step: Step) -> bool:

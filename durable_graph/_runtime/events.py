@@ -168,6 +168,13 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="run_resumed"):
     next: tuple[str, ...]
 
 
+class AnswersRecorded(Event, frozen=True, kw_only=True, tag="answers_recorded"):
+    """A call's answers to the questions `answered` are recorded, and the call ends: a run is at work on the thread, and
+    goes on with them. If that run was killed, `ainvoke(None)` does."""
+
+    answered: tuple[str, ...]
+
+
 AnyEvent = (
     TaskStarted
     | TaskFinished
@@ -177,6 +184,7 @@ AnyEvent = (
     | RunResumed
     | RunInterrupted
     | RunDrained
+    | AnswersRecorded
     | CustomEvent
     | MessageEvent
     | ReaderGap

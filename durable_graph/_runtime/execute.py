@@ -29,10 +29,11 @@ from durable_graph._runtime.attempt import (
 from durable_graph._runtime.cancellation import cancellations, wind_up
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.further_attempts import tried_again
-from durable_graph._runtime.journal import StatusChange, failure
 from durable_graph._runtime.mutation import Given
+from durable_graph._runtime.requests import StatusChange, failure
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.siblings import Siblings
+from durable_graph._runtime.stopping import stop
 from durable_graph._runtime.telling import id_of, started_event, task_events
 from durable_graph._runtime.unwinding import Draining
 from durable_graph.errors import StateMutatedError, StepTimeoutError
@@ -67,19 +68,25 @@ class Superstep(msgspec.Struct):
     given: Given | None = None
 
     async def run(self) -> Executed:
-        """Run what is not done yet, and can go on.
+        """Run what is not done yet, and can go on; also with answers that come meanwhile.
 
         Raises what the first failed task raised, in the order of the plan, with a note that says where. By then every
         outcome is recorded, and so it is when a cancellation is raised.
         """
+        while True:
+            if open_tasks := self._can_go_on():
+                await self._run_tasks(open_tasks)
+            if await self._has_stopped():
+                return self._executed()
+
+    def _can_go_on(self) -> list[Task]:
         answered = self.session.answered()
-        open_tasks = [
-            task
-            for task in self.state.plan
-            if not isinstance(outcome := self.recorded.get(task.key), Done) and not is_waiting(outcome, answered)
+        outcomes = ((task, self.recorded.get(task.key)) for task in self.state.plan if task.key not in self.attempted)
+        return [
+            task for task, outcome in outcomes if not isinstance(outcome, Done) and not is_waiting(outcome, answered)
         ]
-        if not open_tasks:
-            return self._executed()
+
+    async def _run_tasks(self, open_tasks: Sequence[Task]) -> None:
         if any(task.argument is not None for task in self.state.plan):
             self.given = Given(self.session, self.state.plan)
         being_cancelled = cancellations()
@@ -88,7 +95,7 @@ class Superstep(msgspec.Struct):
         self._fail_changed()
         is_cancelled = cancellations() > being_cancelled
         if not is_cancelled and self._have_succeeded(open_tasks):
-            return await self._over()
+            return
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
         error = self._first_error(open_tasks)
@@ -107,21 +114,27 @@ class Superstep(msgspec.Struct):
             await self._save_rest_of(late)
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise late
-        return await self._over()
 
     def _is_stopped(self, runner: "asyncio.Task[object] | None", being_cancelled: int) -> bool:
         is_sibling_to_blame = self.siblings is not None and self.siblings.is_stopped
         return is_sibling_to_blame or cancellations(runner) > being_cancelled
 
-    async def _over(self) -> Executed:
-        own = self._executed()
-        if not own.waiting:
-            return own
-        await self._save_rest(StatusChange("interrupted"))
-        standing = self._executed()
-        # What another process has answered meanwhile it goes on with. Here the question was open to the end.
-        left = {each.task.key for each in standing.waiting}
-        return Executed(standing.done, standing.riding, tuple(each for each in own.waiting if each.task.key in left))
+    async def _has_stopped(self) -> bool:
+        """Whether every task is done, or the run stops for answers. False where others recorded something meanwhile."""
+        if not self._executed().waiting:
+            return True
+        rest = self._unsaved()
+        if self.session.is_outermost:
+            found = await stop(self.session, self.state, self.so_far(), rest, self.told_of)
+            if found is not None:
+                self.recorded = {**self.recorded, **found}
+                self.attempted = {key: result for key, result in self.attempted.items() if key not in found}
+                self.saved = {key: outcome for key, outcome in self.saved.items() if key not in found}
+                return False
+            self.saved.update((outcome.task.key, outcome) for outcome in rest)
+        elif rest:
+            await self._save(rest)
+        return True
 
     def _have_succeeded(self, tasks: Sequence[Task]) -> bool:
         results = (self.attempted.get(task.key) for task in tasks)
@@ -312,10 +325,13 @@ class Superstep(msgspec.Struct):
     async def _save_rest(self, status: StatusChange | None = None) -> None:
         """Record what was come to and is not recorded: no commit will."""
         self._fail_changed()
-        kept = [result.outcome for _, result in sorted(self.attempted.items()) if result.is_kept]
-        rest = [outcome for outcome in kept if not self._is_saved(outcome)]
+        rest = self._unsaved()
         if rest or status is not None:
             await self._save(rest, status)
+
+    def _unsaved(self) -> list[Outcome]:
+        kept = [result.outcome for _, result in sorted(self.attempted.items()) if result.is_kept]
+        return [outcome for outcome in kept if not self._is_saved(outcome)]
 
     def _fail_changed(self) -> None:
         """Have those tasks fail whose results are not recorded, if what they were given was changed in place."""

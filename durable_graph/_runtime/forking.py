@@ -20,9 +20,10 @@ from durable_graph._engine.state import Change, Full
 from durable_graph._engine.task import Task, namespace_of
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.claims import decoded_call
-from durable_graph._runtime.journal import Journal, Ledger
+from durable_graph._runtime.journal import Journal
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.places import Place, caller_and_place, nested_graphs, topology_at
+from durable_graph._runtime.requests import Ledger
 from durable_graph._runtime.session import Position, Rest
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.digests import record_digest

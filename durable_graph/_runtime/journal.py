@@ -7,7 +7,7 @@ happens: what follows it would tell of something that is not there.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,26 +18,28 @@ from durable_graph._engine.restore import Restored, check_results, nothing_store
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
+from durable_graph._runtime.busy import has_written
 from durable_graph._runtime.pieces import in_pieces
+from durable_graph._runtime.requests import Commit, Ledger, Save, StatusChange, fail
+from durable_graph._runtime.stayed import Stayed, conflict
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.digests import origin_of
 from durable_graph.checkpointing.integrity import verified, verified_records
 from durable_graph.checkpointing.rules import drawn_incarnation, thread_after_commit
 from durable_graph.errors import CheckpointConflictError, StoreUnavailableError
-from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 from durable_graph.records import (
     Committed,
     CommitUnit,
     Conflict,
     HistoryPage,
+    Rank,
     Status,
     StoredCheckpoint,
     TaskRecord,
     ThreadRow,
     WritesBatch,
     WritesMoved,
-    checkpoint_id,
 )
 
 
@@ -73,43 +75,8 @@ def reborn(thread_id: str, tombstone: ThreadRow) -> ThreadRow:
     return msgspec.structs.replace(new_thread(thread_id), version=tombstone.version, epoch=tombstone.epoch)
 
 
-class StatusChange(msgspec.Struct, frozen=True):
-    """The status that a thread takes; `error` is the text of what it failed with."""
-
-    status: Status
-    error: str | None = None
-
-
-_LONGEST_ERROR = 1000
-
-
-def failure(error: BaseException) -> StatusChange:
-    """The status of a thread whose run failed with `error`. Its text is cut to 1,000 characters."""
-    # PostgreSQL takes no NUL in a text.
-    return StatusChange("failed", shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR])
-
-
-class Ledger(msgspec.Struct):
-    """What the store holds of one namespace, as the run that goes on in it knows."""
-
-    topology: Topology
-    ns: str
-    stored: Stored
-
-
-class _Commit(msgspec.Struct):
-    entries: Sequence[tuple[Ledger, Step]]
-    answer: "asyncio.Future[bool]"
-
-
-class _Save(msgspec.Struct):
-    records: tuple[TaskRecord, ...]
-    status: StatusChange | None = None
-    if_unmoved: bool = False
-    answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = msgspec.field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
-
+_RECENT = 50
+_RESULTS = (Rank.DONE, Rank.ROUTING_OPEN)
 
 _CUT_OFF = "a call of it was stopped before it told its outcome"
 
@@ -120,7 +87,9 @@ class Journal:
 
     `commit_id` is drawn once per run: of two racing runs with the same commit it tells whose was applied. `failure` is
     what the store failed with, if it did: the run is to end with it, whatever the code that it comes through makes of
-    it. `calls_in` are the namespaces in which calls are recorded, as far as this run knows.
+    it. `calls_in` are the namespaces in which calls are recorded, as far as this run knows. `stayed` is what the store
+    has of the call. `has_missed`: another writer has recorded something, an answer perhaps, since this run looked at
+    the outermost graph's records.
     """
 
     saver: Checkpointer
@@ -131,8 +100,10 @@ class Journal:
     calls_in: set[str] = field(default_factory=set)
     opened_at: int = 0
     failure: Exception | None = None
+    stayed: Stayed = field(default_factory=Stayed)
+    has_missed: bool = False
     _reserved: int = 0
-    _queue: deque[_Commit | _Save] = field(default_factory=deque)
+    _queue: deque[Commit | Save] = field(default_factory=deque)
     _is_sending: bool = False
 
     def __post_init__(self) -> None:
@@ -163,7 +134,7 @@ class Journal:
         Raises `CheckpointConflictError` if another writer committed.
         """
         self.calls_in.update(record.ns for _, step in entries for record in step.calls)
-        request = _Commit(entries, asyncio.get_running_loop().create_future())
+        request = Commit(entries, asyncio.get_running_loop().create_future())
         await self._send(request)
         return await request.answer
 
@@ -174,48 +145,83 @@ class Journal:
         request = self._saving(ledger, outcomes, status, if_unmoved=False)
         await self._send(request)
         stood = await request.answer
-        assert stood is not None  # noqa: S101  # only an answer to a question is refused
-        if stood == request.records:
+        assert stood is not None  # noqa: S101  # it does not compare
+        return await self._standing(ledger, outcomes, request.records, stood)
+
+    async def save_unmoved(
+        self, ledger: Ledger, outcomes: Sequence[Outcome], status: StatusChange | None, if_status: Status | None = None
+    ) -> tuple[Outcome, ...] | None:
+        """Record all of these, as `save` does. None if another writer recorded anything since this run looked, or if
+        the thread has another status than `if_status`."""
+        request = self._saving(ledger, outcomes, status, if_unmoved=True)
+        request.if_status = if_status
+        if self.has_missed:
+            return None
+        await self._send(request)
+        stood = await request.answer
+        return None if stood is None else await self._standing(ledger, outcomes, request.records, stood)
+
+    async def _standing(
+        self, ledger: Ledger, outcomes: Sequence[Outcome], offered: Sequence[TaskRecord], stood: Sequence[TaskRecord]
+    ) -> tuple[Outcome, ...]:
+        if not ledger.ns:
+            same = zip(outcomes, offered, stood, strict=True)
+            self.stayed = self.stayed.with_results(outcome for outcome, mine, theirs in same if mine == theirs)
+        if tuple(stood) == tuple(offered):
             return tuple(outcomes)
         plan = tuple(outcome.task for outcome in outcomes)
         standing = await in_pieces(recorded_outcomes(ledger.topology, plan, stood, self.max_value_bytes))
         check_results(self.thread.thread, standing.values())
         return tuple(
             outcome if mine == theirs else standing.get(outcome.task.key, outcome)
-            for outcome, mine, theirs in zip(outcomes, request.records, stood, strict=True)
+            for outcome, mine, theirs in zip(outcomes, offered, stood, strict=True)
         )
-
-    async def save_unmoved(self, ledger: Ledger, outcomes: Sequence[Outcome], status: Status) -> bool:
-        """Record all of these, or none if another writer recorded anything since this run looked."""
-        request = self._saving(ledger, outcomes, StatusChange(status), if_unmoved=True)
-        await self._send(request)
-        return await request.answer is not None
 
     async def save_status(self, status: StatusChange) -> None:
         """Record the thread's status."""
-        request = _Save((), status)
+        request = Save((), status)
         await self._send(request)
         await request.answer
 
     async def save_records(self, records: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
         """Record what calls inside a task came to, and return the records that stand."""
         self.calls_in.update(record.ns for record in records)
-        request = _Save(records)
+        request = Save(records)
         await self._send(request)
         return await request.answer or ()
 
     async def adopt(self, ledger: Ledger, plan: tuple[Task, ...]) -> dict[tuple[int, int], Outcome]:
         """The outcomes that any writer recorded for the plan of a namespace's newest checkpoint."""
+        records = await self._caught_up(ledger, has_missed=bool(ledger.ns))
+        return await in_pieces(recorded_outcomes(ledger.topology, plan, records, self.max_value_bytes))
+
+    async def check_not_lost(self, ledger: Ledger) -> None:
+        """Catch up with other writers where the run has gone on from its own results, and there is no way back.
+
+        Raises `CheckpointConflictError` where another writer recorded a result of the same tasks. An answer is none.
+        """
+        records = await self._caught_up(ledger, has_missed=True)
+        if any(record.commit_id != self.commit_id and record.rank in _RESULTS for record in records):
+            self.failure = self.lost_race()
+            raise self.failure
+
+    async def _caught_up(self, ledger: Ledger, *, has_missed: bool) -> tuple[TaskRecord, ...]:
         with self._reading():
             found = await self.saver.load(self.thread.thread, ledger.ns, None)
         # Before the pauses of what follows, in which others use this journal.
         if found is None or found.thread.version != self.thread.version:
-            self.failure = self._conflict(0 if found is None else found.thread.version)
+            self.failure = conflict(self.thread, None if found is None else found.thread, self.stayed)
             raise self.failure
-        self.thread = msgspec.structs.replace(self.thread, wseq=found.thread.wseq)
+        self.thread = msgspec.structs.replace(self.thread, wseq=found.thread.wseq, status=found.thread.status)
+        self.has_missed = has_missed
         with self._reading():
             await in_pieces(verified(found))
-        return await in_pieces(recorded_outcomes(ledger.topology, plan, found.records, self.max_value_bytes))
+        return found.records
+
+    def reopen(self, opened: Opened) -> None:
+        """Begin again from the thread as it is now. Nothing may have been sent, and be on its way."""
+        self.thread, self.failure, self.has_missed = opened.thread, None, False
+        self.opened_at = self._reserved = opened.thread.version
 
     async def load(self, ns: str, no: int | None = None) -> StoredCheckpoint | None:
         """A checkpoint of a namespace, by default the newest one, checked."""
@@ -251,11 +257,11 @@ class Journal:
 
     def _saving(
         self, ledger: Ledger, outcomes: Sequence[Outcome], status: StatusChange | None, *, if_unmoved: bool
-    ) -> _Save:
+    ) -> Save:
         records = records_of(ledger.stored, outcomes, self.commit_id)
         # The thread's status is its outermost run's affair.
         own = None if ledger.ns else status
-        return _Save(records, own, if_unmoved)
+        return Save(records, own, if_unmoved)
 
     # Sending: whoever comes first sends for all who come meanwhile
 
@@ -263,7 +269,7 @@ class Journal:
         if self.failure is not None:
             raise self.failure
 
-    async def _send(self, request: _Commit | _Save) -> None:
+    async def _send(self, request: Commit | Save) -> None:
         self._raise_failure()
         self._queue.append(request)
         if self._is_sending:
@@ -277,29 +283,29 @@ class Journal:
 
     async def _send_next(self) -> None:
         first = self._queue[0]
-        if isinstance(first, _Commit):
+        if isinstance(first, Commit):
             await self._send_commits(self._taken_commits())
         else:
             await self._send_saves(self._taken_saves(first))
 
-    def _taken_commits(self) -> "list[_Commit]":
-        taken: list[_Commit] = []
-        while self._queue and isinstance(request := self._queue[0], _Commit):
+    def _taken_commits(self) -> "list[Commit]":
+        taken: list[Commit] = []
+        while self._queue and isinstance(request := self._queue[0], Commit):
             taken.append(request)
             self._queue.popleft()
         return taken
 
-    def _taken_saves(self, first: "_Save") -> "list[_Save]":
+    def _taken_saves(self, first: "Save") -> "list[Save]":
         """The saves at the front of the queue. One that holds only if nothing moved is sent alone."""
-        taken: list[_Save] = []
-        while self._queue and isinstance(request := self._queue[0], _Save):
+        taken: list[Save] = []
+        while self._queue and isinstance(request := self._queue[0], Save):
             if taken and (request.if_unmoved or first.if_unmoved):
                 break
             taken.append(request)
             self._queue.popleft()
         return taken
 
-    async def _send_commits(self, requests: "list[_Commit]") -> None:
+    async def _send_commits(self, requests: "list[Commit]") -> None:
         try:
             unit, stored = self._unit(requests)
         except Exception as error:
@@ -308,11 +314,11 @@ class Journal:
                 for request in requests:
                     await self._send_commits([request])
             else:
-                _fail(requests, error)
+                fail(requests, error)
             return
         await self._send_unit(requests, unit, stored)
 
-    async def _send_unit(self, requests: "list[_Commit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
+    async def _send_unit(self, requests: "list[Commit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
         try:
             result = await self.saver.commit(unit)
         except BaseException as error:
@@ -323,16 +329,18 @@ class Journal:
                 before = self.thread if self.thread.version else None
                 self.thread = thread_after_commit(unit, before)
                 for request in requests:
-                    for ledger, _ in request.entries:
+                    for ledger, step in request.entries:
                         ledger.stored = stored[ledger.ns]
+                        self.stayed = self.stayed if ledger.ns else self.stayed.with_step(step)
                     request.answer.set_result(True)
+                has_written(self.saver, self.thread.thread)
             case WritesMoved():
                 for request in requests:
                     request.answer.set_result(False)
-            case Conflict(version):
-                self._end(requests, self._conflict(version))
+            case Conflict():
+                await self._end_in_conflict(requests)
 
-    def _unit(self, requests: "list[_Commit]") -> tuple[CommitUnit, dict[str, Stored]]:
+    def _unit(self, requests: "list[Commit]") -> tuple[CommitUnit, dict[str, Stored]]:
         entries = [entry for request in requests for entry in request.entries]
         return build_unit(
             self.thread,
@@ -344,29 +352,24 @@ class Journal:
             max_value_bytes=self.max_value_bytes,
         )
 
-    async def _send_saves(self, requests: "list[_Save]") -> None:
+    async def _send_saves(self, requests: "list[Save]") -> None:
         records = tuple(record for request in requests for record in request.records)
         statuses = [request.status for request in requests if request.status is not None]
+        known, first = self.thread, requests[0]
         status = statuses[-1] if statuses else None
-        wseq = self.thread.wseq if requests[0].if_unmoved else None
-        batch = WritesBatch(
-            self.thread.thread,
-            self.thread.version,
-            self.thread.epoch,
-            self.now(),
-            records,
-            None if status is None else status.status,
-            wseq,
-            None if status is None else status.error,
-        )
+        wseq = known.wseq if first.if_unmoved else None
+        batch = WritesBatch(known.thread, known.version, known.epoch, self.now(), records, wseq=wseq)
+        if status is not None:
+            batch = msgspec.structs.replace(batch, status=status.status, error=status.error)
+        batch = msgspec.structs.replace(batch, if_status=first.if_status)
         try:
             saved = await self.saver.save_writes(batch)
         except BaseException as error:
             self._end(requests, error)
             return
         match saved:
-            case Conflict(version):
-                self._end(requests, self._conflict(version))
+            case Conflict():
+                await self._end_in_conflict(requests)
             case WritesMoved():
                 for request in requests:
                     request.answer.set_result(None)
@@ -379,22 +382,24 @@ class Journal:
                 standing = iter(saved.standing)
                 for request in requests:
                     request.answer.set_result(tuple(next(standing) for _ in request.records))
+                has_written(self.saver, self.thread.thread)
 
-    def _end(self, requests: "Sequence[_Commit | _Save]", error: BaseException) -> None:
+    async def _end_in_conflict(self, requests: "Sequence[Commit | Save]") -> None:
+        """Another writer was first. The thread as it is now tells whether what the call had stored is there at all."""
+        try:
+            found = await self.saver.load(self.thread.thread, "", None)
+        except BaseException as error:
+            self._end(requests, error)
+        else:
+            self._end(requests, conflict(self.thread, None if found is None else found.thread, self.stayed))
+
+    def _end(self, requests: "Sequence[Commit | Save]", error: BaseException) -> None:
         """Nothing is sent any more: neither these, nor what waits behind them."""
-        _fail(requests, error)
+        fail(requests, error)
         self.failure = error if isinstance(error, Exception) else StoreUnavailableError("the store", _CUT_OFF)
-        _fail(self._queue, self.failure)
+        fail(self._queue, self.failure)
         self._queue.clear()
 
-    def _conflict(self, found: int) -> CheckpointConflictError:
-        return CheckpointConflictError(
-            self.thread.thread, expected=self.thread.version, found=found, checkpoint_id=checkpoint_id(found)
-        )
-
-
-def _fail(requests: "Iterable[_Commit | _Save]", error: BaseException) -> None:
-    for request in requests:
-        request.answer.set_exception(error)
-        # Retrieved by who asked; one who was cancelled out of its grace period asks no more.
-        request.answer.exception()
+    def lost_race(self) -> CheckpointConflictError:
+        """The error where another writer recorded tasks of a superstep that this run has already built on."""
+        return conflict(self.thread, self.thread, self.stayed)

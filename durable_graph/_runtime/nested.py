@@ -33,10 +33,10 @@ from durable_graph._runtime.crossing import in_loop
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Nowhere, Told
 from durable_graph._runtime.entering import adopt, input_step, tell_resumed
-from durable_graph._runtime.journal import Ledger
 from durable_graph._runtime.lengths import copy_of
 from durable_graph._runtime.options import Config, RunOptions, check_config, merged_config, read_run
 from durable_graph._runtime.pieces import in_pieces
+from durable_graph._runtime.requests import Ledger
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Position, Rest, Scope, Session, Shared, current
 from durable_graph._runtime.start import accept_unstored, input_parts
@@ -51,6 +51,7 @@ from durable_graph.errors import (
     ReplayMismatchError,
     StreamMisuseError,
     SubgraphBusyError,
+    UnfinishedChildError,
 )
 from durable_graph.graph import START, UNSET, Command, Topology
 from durable_graph.graph.subgraph import Persistence
@@ -143,6 +144,18 @@ def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) ->
         return given
     others = {*caller.channels, *caller.state.managed}
     return {key: value for key, value in given.items() if key in known or key not in others}
+
+
+def unfinished_child(place: Nested | Run, ended: Ended) -> UnfinishedChildError | None:
+    """What to raise where a node ran a graph in a thread of its own that has not ended: its values are no result."""
+    scope = current.get()
+    if isinstance(place, Nested) or not ended.is_stopped or scope is None or scope.is_over:
+        return None
+    pending = [task.node for task in ended.state.plan]
+    can_wait = scope.session.shared.journal is not None
+    return UnfinishedChildError(
+        place.thread_id, scope.node, interrupts=ended.interrupts, pending=pending, can_wait=can_wait
+    )
 
 
 def _within(outer: Run, run: Run, options: RunOptions, config: Config, merged: Config) -> Run:

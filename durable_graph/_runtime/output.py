@@ -16,6 +16,8 @@ ValueT = TypeVar("ValueT")
 Keys = str | Sequence[str] | None
 
 INTERRUPT = "__interrupt__"
+ANSWERED = "__answered__"
+"""Where a call that was given answers, and left them to the run at work, has the ids of their questions."""
 
 
 class GraphOutput(msgspec.Struct, Generic[ValueT], frozen=True):
@@ -23,11 +25,15 @@ class GraphOutput(msgspec.Struct, Generic[ValueT], frozen=True):
 
     `value` is a dict where the class cannot be made of what there is, as in a run that stopped before a required key
     was written, and where `output_keys` chose some of the keys. `output["key"]` and `"key" in output` are about the
-    value and, as in the result of `version="v1"`, about `"__interrupt__"`.
+    value and, as in the result of `version="v1"`, about `"__interrupt__"`. `is_stopped`: the run has not ended; it
+    waits for answers, stopped at a breakpoint, or is executed elsewhere. In the last case `answered` has the ids of the
+    questions whose answers this call recorded for it.
     """
 
     value: ValueT
     interrupts: tuple[Interrupt, ...] = ()
+    is_stopped: bool = False
+    answered: tuple[str, ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         """The value of a key. Raises `KeyError`."""
@@ -92,11 +98,17 @@ def result_of(topology: Topology, ended: Ended, output_keys: Keys, version: str)
     """What `ainvoke` returns for a run that ended so."""
     values = (output_of if output_keys is None else state_of)(topology, ended.values)
     if version == "v2":
-        return GraphOutput(as_output(topology.output, values, output_keys), ended.interrupts)
+        value = as_output(topology.output, values, output_keys)
+        return GraphOutput(value, ended.interrupts, ended.is_stopped, ended.left_answers)
     # An output that is one value may be a dict, which is not one of keys.
     shown = values if topology.output.is_single else chosen(values, output_keys)
+    beside: dict[str, Any] = {}
     if ended.interrupts:
-        # Where the output is one value there is no place beside it.
-        is_dict = isinstance(values, Mapping) and not topology.output.is_single and not isinstance(output_keys, str)
-        return {**(shown if is_dict else {}), INTERRUPT: list(ended.interrupts)}
-    return shown
+        beside[INTERRUPT] = list(ended.interrupts)
+    if ended.left_answers:
+        beside[ANSWERED] = list(ended.left_answers)
+    if not beside:
+        return shown
+    # Where the output is one value there is no place beside it.
+    is_dict = isinstance(values, Mapping) and not topology.output.is_single and not isinstance(output_keys, str)
+    return {**(shown if is_dict else {}), **beside}

@@ -16,8 +16,9 @@ from durable_graph._runtime.at_work import AtWork
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Durability
-from durable_graph._runtime.journal import Journal, Ledger
+from durable_graph._runtime.journal import Journal
 from durable_graph._runtime.lengths import Lengths
+from durable_graph._runtime.requests import Ledger
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.unwinding import Draining, GraphInterrupt
 from durable_graph.caching import Cache
@@ -114,6 +115,11 @@ class Session:
     def is_stopped(self) -> bool:
         """Whether what runs now is to end, whatever it makes of its cancellation: nothing is tried again any more."""
         return self.superstep_is_stopped() or (self.parent is not None and self.parent.session.is_stopped())
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether it is the run of a thread, and not one nested in it."""
+        return self.parent is None and self.ledger is not None and not self.ledger.ns
 
     @property
     def max_value_bytes(self) -> int | None:

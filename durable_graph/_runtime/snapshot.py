@@ -35,7 +35,7 @@ from durable_graph.checkpointing.pieces import PIECE_BYTES
 from durable_graph.errors import DecodeError, UnknownCheckpointError
 from durable_graph.graph import Interrupt, Topology
 from durable_graph.graph.drawing import NodeStatus, status_of
-from durable_graph.records import CheckpointRow, HistoryPage, StoredCheckpoint, checkpoint_id
+from durable_graph.records import CheckpointRow, HistoryPage, Status, StoredCheckpoint, checkpoint_id
 
 PAGE = 50
 """How many checkpoints a page of history has at first, and at most while their values are large."""
@@ -80,6 +80,10 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     to this checkpoint, `parent_config` to the one it was made from. `created_at` is ISO 8601 in UTC. `unknown_channels`
     are kept in the store although the graph has them no more. Each snapshot's values are its own; snapshots of one
     history share the items inside them, which are to be read only.
+
+    `status` is what the thread is at, as `aget_state` found it without a `checkpoint_id`: "running" (a run is at work,
+    or was killed or cancelled), "interrupted" (it waits for answers, or stopped at a breakpoint), "failed" or "done".
+    It is None for a checkpoint that was asked for by its id or namespace, and where the thread has none.
     """
 
     values: Any
@@ -92,6 +96,7 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     interrupts: tuple[Interrupt, ...] = ()
     superseded: tuple[SupersededTask, ...] = ()
     unknown_channels: tuple[str, ...] = ()
+    status: Status | None = None
 
 
 async def read_snapshot(
@@ -117,6 +122,8 @@ async def read_snapshot(
     identity = Identity(place.thread_id, incarnation, place.ns)
     made = None if place.no is None else await _made_after(own, saver, place, restored)
     snapshot = _snapshot(own, identity, restored, made, is_head=place.no is None)
+    if found is not None and place.no is None and not place.ns:
+        snapshot = msgspec.structs.replace(snapshot, status=found.thread.status)
     return await _with_nested(own, saver, place, snapshot) if subgraphs else snapshot
 
 

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from durable_graph._engine.admit import admit, replan
 from durable_graph._engine.answering import chosen_answers, names_questions, on_new_line
 from durable_graph._engine.apply import with_recorded
@@ -17,6 +19,7 @@ from durable_graph._engine.task import Done, Route, Write
 from durable_graph._engine.unit import Step
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience
+from durable_graph._runtime.busy import held, only_run
 from durable_graph._runtime.cancellation import finish, wind_up
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Async, Durability, Exit, Nowhere, Sync, Told
@@ -26,19 +29,22 @@ from durable_graph._runtime.journal import Journal, Opened, open_thread
 from durable_graph._runtime.places import Place
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
-from durable_graph._runtime.steering import command_parts, steer
+from durable_graph._runtime.steering import answer_beside, command_parts, only_answers, steer
 from durable_graph._runtime.telling import committed_events, tell_drained
 from durable_graph._runtime.unwinding import Draining
 from durable_graph._runtime.writing import input_writes
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import (
+    AmbiguousResumeError,
     GraphDrained,
+    InterruptAnsweredError,
     InvalidOptionError,
     MissingCheckpointerError,
     NothingToResumeError,
     UnfinishedThreadError,
     UnknownCheckpointError,
+    UnknownInterruptError,
 )
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import UNSET, Command, Topology
@@ -61,6 +67,57 @@ async def run_graph(
         raise GraphDrained(reason or "shutdown") from drained
 
 
+async def run_in_turn(
+    topology: Topology, saver: Checkpointer | None, run: Run, audience: Audience, cache: Cache | None = None
+) -> Ended:
+    """As `run_graph`, with the thread held against other calls of this process.
+
+    Answers alone need not wait: while another call has the thread, they are recorded for its run.
+
+    Raises `ThreadBusyError` too.
+    """
+    while (
+        saver is not None
+        and run.checkpoint is None
+        and only_answers(run.input)
+        and (moved := held(saver, run.thread_id)) is not None
+    ):
+        ended, answers = await _answer_beside(topology, saver, run, audience)
+        if ended is not None:
+            return ended
+        run = msgspec.structs.replace(run, input=answers)
+        # The other call is about to run the thread, or about to end: either is soon.
+        await moved
+    async with only_run(saver, run.thread_id, run.if_busy):
+        return await run_graph(topology, saver, run, audience, cache)
+
+
+async def _answer_beside(
+    topology: Topology, saver: Checkpointer, run: Run, audience: Audience
+) -> tuple[Ended | None, Command[Any]]:
+    assert run.thread_id is not None  # noqa: S101  # the caller saw to it
+    opened = await open_thread(saver, topology, run.thread_id, None)
+    if opened.restored is None:
+        raise NothingToResumeError(run.thread_id, "it has no checkpoint")
+    session = _session(topology, saver, run, audience, None, opened)
+    return await answer_beside(session, opened.restored.state, opened.restored.recorded, run.input)
+
+
+def _session(
+    topology: Topology, saver: Checkpointer, run: Run, audience: Audience, cache: Cache | None, opened: Opened
+) -> Session:
+    now, calls_in = lambda: time.time_ns() // 1000, set(opened.calls_in)
+    journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, now, calls_in)
+    return Session(
+        topology,
+        run,
+        Shared(journal, _durability(run, journal), audience),
+        ledger=journal.ledger(topology, "", opened.restored),
+        identity=journal.identity(""),
+        cache=cache,
+    )
+
+
 async def _run_stored(
     topology: Topology, saver: Checkpointer, run: Run, audience: Audience, cache: Cache | None
 ) -> Ended:
@@ -69,16 +126,7 @@ async def _run_stored(
     opened = await open_thread(saver, topology, run.thread_id, None if is_inside else run.checkpoint)
     if run.checkpoint is not None and opened.restored is None:
         raise UnknownCheckpointError(run.thread_id, checkpoint_id(run.checkpoint))
-    now, calls_in = lambda: time.time_ns() // 1000, set(opened.calls_in)
-    journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, now, calls_in)
-    session = Session(
-        topology,
-        run,
-        Shared(journal, _durability(run, journal), audience),
-        ledger=journal.ledger(topology, "", opened.restored),
-        identity=journal.identity(""),
-        cache=cache,
-    )
+    session = _session(topology, saver, run, audience, cache, opened)
     try:
         ended = await (_go_inside(session, opened) if is_inside else _go(session, opened))
     except BaseException as error:
@@ -198,7 +246,12 @@ async def _steer_fork(
     if is_by_id:
         resume = on_new_line(command.resume, (state.plan, recorded), (ended.state.plan, ended.recorded))
         command = Command(update=command.update, resume=resume, goto=command.goto)
-    return await steer(session, ended.state, ended.recorded, command)
+    try:
+        return await steer(session, ended.state, ended.recorded, command)
+    except (AmbiguousResumeError, InterruptAnsweredError, NothingToResumeError, UnknownInterruptError) as error:
+        no = checkpoint_id(ended.state.no)
+        error.add_note(f"the new line stays, without the answer: its newest checkpoint is {no!r}")
+        raise
 
 
 async def _go_inside(session: Session, opened: Opened) -> Ended:

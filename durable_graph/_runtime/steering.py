@@ -1,30 +1,28 @@
 """A `Command` as the input of a run: answers to questions, an update, and where to go."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
+
+import msgspec
 
 from durable_graph._engine.admit import carry
 from durable_graph._engine.answering import answer
-from durable_graph._engine.header import answers_in
+from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Outcome, Route, Write, answers_of
+from durable_graph._engine.task import Outcome, Route, Write
 from durable_graph._engine.unit import Step
 from durable_graph._runtime import log
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.drive import Ended, Recorded, drive
-from durable_graph._runtime.entering import adopt, commit_now, tell_resumed
+from durable_graph._runtime.entering import adopt, commit_now, tell_answered, tell_resumed
+from durable_graph._runtime.journal import open_thread
+from durable_graph._runtime.requests import StatusChange
 from durable_graph._runtime.results import goto_routes
 from durable_graph._runtime.session import Session
+from durable_graph._runtime.standing import by_id, error_for
 from durable_graph._runtime.writing import encode_anything, update_writes
-from durable_graph.checkpointing import verify_records
-from durable_graph.errors import (
-    CheckpointConflictError,
-    InterruptAnsweredError,
-    InvalidCommandError,
-    NothingToResumeError,
-    UnknownInterruptError,
-)
+from durable_graph.errors import CheckpointConflictError, InvalidCommandError
 from durable_graph.graph import UNSET, Command
 from durable_graph.records import checkpoint_id
 
@@ -43,63 +41,122 @@ def command_parts(
     return writes, goto_routes(topology, command, "the run was given a Command", limit)
 
 
+def only_answers(given: object) -> TypeGuard[Command[Any]]:
+    """Whether an input brings answers and nothing else."""
+    if not isinstance(given, Command) or given.resume is UNSET:
+        return False
+    return given.update is None and not given.goto and given.graph is None
+
+
 async def steer(session: Session, state: State, recorded: Recorded, command: Command[Any]) -> Ended:
     """Record what the command brings, as one, and go on with what can go on.
 
-    Tasks that were left keep their results and their ids. Raises `AmbiguousResumeError`, `UnknownInterruptError`,
-    `InterruptAnsweredError`, `NothingToResumeError`, `InvalidCommandError`; then nothing was recorded.
+    Tasks that were left keep their results and their ids. Where a run is at work on the thread, answers are left to it.
+    Raises `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`, `NothingToResumeError`,
+    `InvalidCommandError`; then nothing was recorded.
     """
-    state, recorded = await _record(session, state, recorded, command)
+    taken = await _record(session, state, recorded, command)
+    if taken.is_left:
+        return await _leave(session, taken)
+    state, recorded = taken.state, taken.recorded
     log.run_resumed(session.run.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
     await tell_resumed(session, state, recorded)
     return await drive(session, state, recorded, passes_breakpoint=True)
 
 
-async def _record(session: Session, state: State, recorded: Recorded, command: Command[Any]) -> tuple[State, Recorded]:
-    journal, ledger = session.shared.journal, session.ledger
+async def answer_beside(
+    session: Session, state: State, recorded: Recorded, command: Command[Any]
+) -> tuple[Ended | None, Command[Any]]:
+    """Record answers beside a call of this process that has the thread.
+
+    None, with the answers by id, where that call has not said yet that it runs, or says no longer that it does.
+    Raises as `steer`.
+    """
+    journal = session.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
-    assert ledger is not None  # noqa: S101  # it comes with the journal
+    command = Command(resume=await by_id(session, state, recorded, command.resume))
+    if journal.thread.status != "running":
+        return None, command
+    taken = await _record(session, state, recorded, command, only_beside=True)
+    return (await _leave(session, taken) if taken.is_left else None), command
+
+
+class _Taken(msgspec.Struct, frozen=True):
+    """Where the thread is with what a command brought. `answered` are the questions that it answered.
+
+    The answers are `is_left` to a run that is at work on the thread.
+    """
+
+    state: State
+    recorded: Recorded
+    answered: tuple[str, ...] = ()
+    is_left: bool = False
+
+
+async def _leave(session: Session, taken: _Taken) -> Ended:
+    """The end of a call whose answers are left to the run at work."""
+    await tell_answered(session, taken.state, taken.answered)
+    values = with_recorded(session.topology, taken.state, taken.recorded)
+    return Ended(taken.state, taken.recorded, values, is_stopped=True, left_answers=taken.answered)
+
+
+async def _record(
+    session: Session, state: State, recorded: Recorded, command: Command[Any], *, only_beside: bool = False
+) -> _Taken:
+    """Record what the command brings. With `only_beside` nothing, where no run is at work any more."""
+    journal = session.shared.journal
+    assert journal is not None  # noqa: S101  # there is a thread
+    assert session.ledger is not None  # noqa: S101  # it comes with the journal
     writes, routes = command_parts(session, command, state.values)
     thread = journal.thread.thread
+    answers: dict[str, Any] | None = None
     while True:
         check_plan(session.topology, thread, state, recorded)
         answered: tuple[Outcome, ...] = ()
+        if command.resume is not UNSET:
+            answers = await by_id(session, state, recorded, command.resume if answers is None else answers)
+            answered = answer(thread, state.plan, recorded, answers, lambda value: _encoded(session, value))
+        status = journal.thread.status
+        is_left = only_answers(command) and status == "running"
+        if only_beside and not is_left:
+            return _Taken(state, recorded)
         try:
-            if command.resume is not UNSET:
-                answered = answer(thread, state.plan, recorded, command.resume, lambda value: _encoded(session, value))
-            if writes or routes or command.resume is UNSET:
+            if only_answers(command):
+                saving = journal.save_unmoved(
+                    session.ledger, answered, None if is_left else StatusChange("running"), status
+                )
+                after, is_applied = state, await finish(saving, session.run.grace) is not None
+            else:
                 carried = carry(session.topology, state, writes, routes, session.reserve(state))
                 step = Step(carried.state, carried.changes, parent=state.no, source="input", outcomes=answered)
                 after, is_applied = carried.state, await commit_now(session, step)
-            else:
-                saving = journal.save_unmoved(ledger, answered, "running")
-                after, is_applied = state, await finish(saving, session.run.grace)
-        except (CheckpointConflictError, NothingToResumeError, UnknownInterruptError):
-            # Another process may have been first: then that is what to tell.
-            await _raise_if_answered(session, _ids(command.resume, answered))
-            raise
-        if is_applied:
-            return after, {**recorded, **{outcome.task.key: outcome for outcome in answered}}
-        recorded = await adopt(session, state)
+            if is_applied:
+                journal.stayed = journal.stayed.with_answers(answers or ())
+                known = {**recorded, **{outcome.task.key: outcome for outcome in answered}}
+                return _Taken(after, known, tuple(answers or ()), is_left)
+            recorded = await adopt(session, state)
+        except CheckpointConflictError as error:
+            if answers is None:
+                raise
+            # Another answer may have been first: then that is what to tell.
+            told = await error_for(session, answers, error)
+            if told is not error or not only_answers(command):
+                raise told from None
+            # A graph nested beside the question has committed, or the question is gone.
+            state, recorded = await _reopened(session, error)
+
+
+async def _reopened(session: Session, error: CheckpointConflictError) -> tuple[State, Recorded]:
+    """The thread as it is now. Raises the error where it is not the same thread any more."""
+    journal = session.shared.journal
+    assert journal is not None  # noqa: S101  # there is a thread
+    opened = await open_thread(journal.saver, session.topology, journal.thread.thread, None)
+    if opened.restored is None or opened.thread.incarnation != journal.thread.incarnation:
+        raise error
+    journal.reopen(opened)
+    session.ledger = journal.ledger(session.topology, "", opened.restored)
+    return opened.restored.state, opened.restored.recorded
 
 
 def _encoded(session: Session, value: Any) -> bytes | None:
     return encode_anything(session.topology, value, "the answer to an interrupt", session.max_value_bytes)
-
-
-def _ids(resume: Any, answered: tuple[Outcome, ...]) -> set[str]:
-    """The questions that an answer was meant for, as far as that is known."""
-    meant = {each.id for outcome in answered for each in answers_of(outcome)}
-    return meant | ({key for key in resume if isinstance(key, str)} if isinstance(resume, dict) else set())
-
-
-async def _raise_if_answered(session: Session, ids: set[str]) -> None:
-    journal = session.shared.journal
-    assert journal is not None  # noqa: S101  # there is a thread
-    found = await journal.saver.load_records(journal.thread.thread, "") if ids else None
-    if found is None:
-        return
-    for record in verify_records(found):
-        for given in answers_in(session.topology, record.value):
-            if given.id in ids:
-                raise InterruptAnsweredError(journal.thread.thread, given.id, given.value)

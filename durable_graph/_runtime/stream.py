@@ -12,7 +12,7 @@ from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.events import AnyEvent, ReaderGap
 from durable_graph._runtime.run import GRACE
-from durable_graph.errors import InvalidOptionError, StreamMisuseError, StreamOverflowError
+from durable_graph.errors import InvalidOptionError, StreamMisuseError, StreamOverflowError, UnfinishedChildError
 
 Start = Callable[[Audience], Awaitable[Any]]
 OnSlowReader = Literal["wait", "gap"]
@@ -77,7 +77,8 @@ class EventStream:
     def output(self) -> Any:
         """What `ainvoke` would have returned.
 
-        Raises what the run raised, and `StreamMisuseError` while it runs or where it was cancelled.
+        Raises what the run raised or `ainvoke` would have, and `StreamMisuseError` while it runs or where it was
+        cancelled.
         """
         if self._run is None or not self._run.done():
             message = "the run has not ended: read its events to the end first"
@@ -86,7 +87,10 @@ class EventStream:
             # Not as a cancellation: whoever asks was not cancelled.
             message = "the run was cancelled before its end, and has no output"
             raise StreamMisuseError(message)
-        return self._run.result()
+        result = self._run.result()
+        if isinstance(result, UnfinishedChildError):
+            raise result
+        return result
 
     async def __aenter__(self) -> Self:
         if self._run is not None:

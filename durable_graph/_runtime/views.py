@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from durable_graph._engine.results import by_key
 from durable_graph._runtime.events import (
+    AnswersRecorded,
     AnyEvent,
     CheckpointCommitted,
     CustomEvent,
@@ -18,7 +19,7 @@ from durable_graph._runtime.events import (
     TaskInterrupted,
     TaskStarted,
 )
-from durable_graph._runtime.output import INTERRUPT, Keys, as_output, check_keys, check_version, chosen
+from durable_graph._runtime.output import ANSWERED, INTERRUPT, Keys, as_output, check_keys, check_version, chosen
 from durable_graph.errors import InvalidOptionError
 from durable_graph.graph import Topology
 
@@ -133,6 +134,8 @@ class View:
                 # Where the output is one value there is no place beside it.
                 is_one = not isinstance(values, Mapping) or (event.ns == self._own and not self._has_keys)
                 return {**({} if is_one else values), INTERRUPT: event.interrupts}
+            case AnswersRecorded():
+                return {ANSWERED: event.answered}
         return _NOTHING
 
     def _is_new(self, event: CheckpointCommitted) -> bool:
@@ -172,6 +175,8 @@ class View:
                 # The others were told as they were asked.
                 left = tuple(each for each in event.interrupts if (event.ns, each.id) not in self._asked)
                 return {INTERRUPT: left} if left else _NOTHING
+            case AnswersRecorded():
+                return {ANSWERED: event.answered}
         return _NOTHING
 
     def _update(self, update: Any) -> Any:
@@ -235,8 +240,8 @@ class View:
 _NOTHING: Any = object()
 _TASKS = (TaskStarted, TaskFinished, TaskInterrupted, TaskFailed)
 _TOLD_BY: Mapping[str, tuple[type[AnyEvent], ...]] = {
-    "values": (CheckpointCommitted, RunResumed, RunInterrupted),
-    "updates": (TaskFinished, TaskInterrupted, RunInterrupted),
+    "values": (CheckpointCommitted, RunResumed, RunInterrupted, AnswersRecorded),
+    "updates": (TaskFinished, TaskInterrupted, RunInterrupted, AnswersRecorded),
     "custom": (CustomEvent,),
     "messages": (MessageEvent,),
     "tasks": _TASKS,

@@ -8,16 +8,15 @@ import msgspec
 
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience, Nobody
-from durable_graph._runtime.busy import only_run
 from durable_graph._runtime.calling_graphs import check_memory
 from durable_graph._runtime.drive import Ended
 from durable_graph._runtime.events import AnyEvent
-from durable_graph._runtime.nested import Nested, is_inside_node, nested_place
+from durable_graph._runtime.nested import Nested, is_inside_node, nested_place, unfinished_child
 from durable_graph._runtime.options import Config, RunOptions, call_config, check_bound, merged_config, read_run
 from durable_graph._runtime.output import GraphOutput, check_keys, check_version, result_of
 from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.run import Run
-from durable_graph._runtime.start import run_graph
+from durable_graph._runtime.start import run_in_turn
 from durable_graph._runtime.stream import EventStream, OnDisconnect, OnSlowReader
 from durable_graph._runtime.views import StreamMode, view_of
 from durable_graph.app.picture import GraphPicture
@@ -190,8 +189,10 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         `input` is a dict of state keys, an instance of the state's class, or None to go on from where the thread was
         left: from exactly there, with the results that are recorded. A `Command` answers what the thread waits for, and
         updates or steers it. If the run stops for answers or at a breakpoint, the open questions are under
-        `__interrupt__`. With `version="v2"` the result is a `GraphOutput`; with another `stream_mode` than "values" it
-        is the list of what `astream` would yield, with `subgraphs` that of nested graphs as well.
+        `__interrupt__`. Answers to a thread whose run is executed meanwhile (its status is "running") are recorded for
+        that run and start nothing: the ids of their questions are under `__answered__`, beside the values so far. With
+        `version="v2"` the result is a `GraphOutput`; with another `stream_mode` than "values" it is the list of what
+        `astream` would yield, with `subgraphs` that of nested graphs as well.
 
         The options:
             thread_id: whose run it is, in up to 255 bytes of text; with a checkpointer every run has one.
@@ -203,7 +204,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             if_unfinished: what new input does to tasks that are left: take their place ("supersede", recorded in the
                 checkpoint), wait for them ("resume": a run of its own, before this one), or nothing ("reject").
             if_busy: what to do while another call of this process runs the thread: "reject" or "wait". A node that
-                waits for a turn on its own thread waits for itself.
+                waits for a turn on its own thread waits for itself. Answers alone need no turn.
             context: what nodes get as `runtime.context`, an instance of the graph's `context_schema` or a dict of its
                 fields; it is not stored, so it is to be given again on resume.
             interrupt_before, interrupt_after: breakpoints in place of those that the graph was compiled with.
@@ -217,7 +218,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             GraphRecursionError: the supersteps are used up.
             NothingToResumeError, UnfinishedThreadError, ThreadBusyError: the thread is not in the state for this call.
             AmbiguousResumeError, UnknownInterruptError, InterruptAnsweredError: the Command answers no open question.
-            CheckpointConflictError: another process extended the thread first.
+            CheckpointConflictError: another process extended the thread first. It says what of the call stays.
+            UnfinishedChildError: a node ran the graph in a thread of its own, where it stopped before its end.
             GraphDrained: the run was asked to stop.
             StoreUnavailableError: the store cannot be written. No new node was started.
             InvalidUpdateError, UnknownNodeError, UnstorableValueError: see there.
@@ -237,6 +239,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             )
             return [chunk async for chunk in chunks]
         ended = await self._run(place, Nobody())
+        if version == "v1" and (unfinished := unfinished_child(place, ended)) is not None:
+            raise unfinished
         return result_of(self._topology, ended, output_keys, version)
 
     def stream(
@@ -344,15 +348,16 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             raise InvalidOptionError(option, on_disconnect, allowed="'cancel' in a node, with which all its runs end")
 
         async def run(audience: Audience) -> Any:
-            return result_of(self._topology, await self._run(place, audience), None, "v1")
+            ended = await self._run(place, audience)
+            # Its events have told of the stop; who asks for the output is told again.
+            return unfinished_child(place, ended) or result_of(self._topology, ended, None, "v1")
 
         return EventStream(run, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect, wants=wants)
 
     async def _run(self, place: "Nested | Run", audience: Audience) -> Ended:
         if isinstance(place, Nested):
             return await place.go(self.persistence, self._cache, audience)
-        async with only_run(self._checkpointer, place.thread_id, place.if_busy):
-            return await run_graph(self._topology, self._checkpointer, place, audience, self._cache)
+        return await run_in_turn(self._topology, self._checkpointer, place, audience, self._cache)
 
 
 def check_savers(checkpointer: object, cache: object) -> None:

@@ -52,7 +52,8 @@ class Checkpointer(Protocol):
         """Record what tasks came to. First recorded wins among equals: the answer names the records that stand.
 
         A batch that names its `wseq` is recorded only where nobody else recorded anything meanwhile: so a question is
-        answered once.
+        answered once. One that names `if_status` is recorded only while the thread has that status: so whoever records
+        an answer knows whether a run is at work that will read it.
         """
         ...
 

@@ -157,7 +157,9 @@ def _finality(record: TaskRecord) -> tuple[int, int]:
 
 def accepts(batch: WritesBatch, thread: ThreadRow | None) -> bool:
     """Whether task records may be saved on top of the thread as it is."""
-    return thread is not None and _is_at(batch, thread) and batch.wseq in (None, thread.wseq)
+    if thread is None or not _is_at(batch, thread):
+        return False
+    return batch.wseq in (None, thread.wseq) and batch.if_status in (None, thread.status)
 
 
 def _is_at(batch: WritesBatch, thread: ThreadRow) -> bool:

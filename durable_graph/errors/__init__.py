@@ -20,6 +20,7 @@ from durable_graph.errors.control import (
     StreamMisuseError,
     StreamOverflowError,
     SubgraphBusyError,
+    UnfinishedChildError,
     UnknownInterruptError,
     UnnamedMemoryError,
 )
@@ -161,6 +162,7 @@ __all__ = [
     "SubgraphBusyError",
     "ThreadBusyError",
     "ThreadExistsError",
+    "UnfinishedChildError",
     "UnfinishedThreadError",
     "UnknownBackendError",
     "UnknownCheckpointError",

@@ -1,12 +1,15 @@
 """Interrupts, commands and nested runs: what cannot be answered, followed or repeated as asked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from durable_graph.errors.tree import DurableGraphError, names, quoted
+from durable_graph.errors.tree import DurableGraphError, names
 
 _LONG_PLACE = 80
 """Up to so many characters the place of a task is spelled out in a message."""
+
+_SHOWN = 80
+"""So many characters of an answer are shown."""
 
 
 class OutsideOfRunError(DurableGraphError, RuntimeError):
@@ -18,26 +21,62 @@ class OutsideOfRunError(DurableGraphError, RuntimeError):
 
 
 class UnknownInterruptError(DurableGraphError, LookupError):
-    """An answer to a question that nobody asks. Nothing was recorded."""
+    """An answer to a question that nobody asks. Nothing was recorded.
 
-    def __init__(self, thread_id: str, id: str, *, open_ids: Iterable[str]) -> None:  # noqa: A002  # what it is called
+    `is_superseded`: the question was asked, and new input or an update took its place before an answer came.
+    `is_pruned`: older checkpoints were pruned, and with them whatever they had asked and been answered.
+    """
+
+    def __init__(
+        self,
+        thread_id: str,
+        id: str,  # noqa: A002  # what it is called
+        *,
+        open_ids: Iterable[str],
+        is_superseded: bool = False,
+        is_pruned: bool = False,
+    ) -> None:
         self.thread_id = thread_id
         self.id = id
         self.open_ids: tuple[str, ...] = tuple(open_ids)
-        super().__init__(f"thread {thread_id!r} waits for no interrupt {id!r}; open are: {names(self.open_ids)}")
+        self.is_superseded = is_superseded
+        self.is_pruned = is_pruned
+        why = ""
+        if is_superseded:
+            why = ": new input or an update took its place before an answer came"
+        elif is_pruned:
+            why = " (what pruned checkpoints asked is not known any more)"
+        super().__init__(f"thread {thread_id!r} waits for no interrupt {id!r}{why}; open are: {names(self.open_ids)}")
 
 
 class InterruptAnsweredError(DurableGraphError):
-    """A second answer to a question. `answer` is the first, which stands; nothing was recorded."""
+    """Another answer to the question came first. Nothing of this call was recorded.
 
-    def __init__(self, thread_id: str, id: str, answer: Any) -> None:  # noqa: A002  # what it is called
+    `id` is the question and `answer` the answer that stands. `answers` has the standing answers by id, where the call
+    answered several questions, or where it named none and several were answered.
+    """
+
+    def __init__(
+        self,
+        thread_id: str,
+        id: str,  # noqa: A002  # what it is called
+        answer: Any,
+        *,
+        answers: Mapping[str, Any] | None = None,
+    ) -> None:
         self.thread_id = thread_id
         self.id = id
         self.answer = answer
+        self.answers: dict[str, Any] = {id: answer} if answers is None else dict(answers)
         super().__init__(
-            f"interrupt {id!r} of thread {thread_id!r} was answered already, with {quoted(answer)}; "
-            f"resume with None to go on with that answer"
+            f"interrupt {id!r} of thread {thread_id!r} was answered already, with {_short(answer)}; "
+            f"that answer stands, and nothing of this call was recorded; aget_state shows where the thread is now"
         )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 class AmbiguousResumeError(DurableGraphError, ValueError):
@@ -88,6 +127,29 @@ class UnnamedMemoryError(DurableGraphError, ValueError):
         super().__init__(
             f"node {node!r} calls the graph {graph!r}, which keeps memory per thread (checkpointer=True), after it had "
             f"called one without naming its memory: give each call the name of its memory, ainvoke(..., memory='...')"
+        )
+
+
+class UnfinishedChildError(DurableGraphError, RuntimeError):
+    """A node ran a graph in a thread of its own, and that run stopped before its end. The child thread keeps its state.
+
+    `thread_id` is the child's thread, `interrupts` the questions that it waits for answers to, `pending` the nodes that
+    it has left to run. Without questions it stopped at a breakpoint, or is at work elsewhere.
+    """
+
+    def __init__(
+        self, thread_id: str | None, node: str, *, interrupts: Iterable[Any], pending: Iterable[str], can_wait: bool
+    ) -> None:
+        self.thread_id = thread_id
+        self.node = node
+        self.interrupts: tuple[Any, ...] = tuple(interrupts)
+        self.pending: tuple[str, ...] = tuple(pending)
+        count = len(self.interrupts)
+        why = f"with {count} question{'s' if count > 1 else ''} open" if count else "at a breakpoint or beside its run"
+        waits = "call it without thread_id, so that this run waits with it, or " if can_wait else ""
+        super().__init__(
+            f"node {node!r} ran a graph in thread {thread_id!r}, which stopped {why}, so its result is not there yet; "
+            f"{waits}pass version='v2' and read is_stopped and interrupts of its GraphOutput"
         )
 
 

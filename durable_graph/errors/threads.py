@@ -71,18 +71,72 @@ class ThreadBusyError(DurableGraphError):
 
 
 class CheckpointConflictError(DurableGraphError):
-    """Another writer extended the thread first. Nothing of this step was stored, nothing of the other's was lost."""
+    """Another writer extended the thread first, or deleted it. Nothing of the other writer's was lost.
 
-    def __init__(self, thread_id: str, *, expected: int, found: int, checkpoint_id: str) -> None:
+    The call stopped there. What it had stored before that stays:
+
+    `input_checkpoint_id`: the checkpoint that the call's input made, with the `update` and `goto` of a `Command`. None:
+    the input was not stored. `newest_checkpoint_id`: the last checkpoint that the call committed; None: it committed
+    none. `recorded`: the nodes whose results it recorded after that checkpoint; whoever goes on has these results, and
+    those of their `@task`s and nested graphs. `answered`: the ids of the questions whose answers it recorded.
+
+    Updates of a thread's state (`aupdate_state`, `abulk_update_state`) are stored whole or not at all: after this error
+    not at all. `is_deleted`: the thread is gone, with all that the call had stored. `expected` and `found` are versions
+    of the thread, and `checkpoint_id` is the newest checkpoint that was found.
+    """
+
+    def __init__(
+        self,
+        thread_id: str,
+        *,
+        expected: int,
+        found: int,
+        checkpoint_id: str,
+        input_checkpoint_id: str | None = None,
+        newest_checkpoint_id: str | None = None,
+        recorded: Iterable[str] = (),
+        answered: Iterable[str] = (),
+        is_deleted: bool = False,
+    ) -> None:
         self.thread_id = thread_id
         self.expected = expected
         self.found = found
         self.checkpoint_id = checkpoint_id
-        super().__init__(
-            f"thread {thread_id!r} was extended by another writer: this run built on version {expected}, "
-            f"the thread is at {found} (checkpoint {checkpoint_id!r}); "
-            f"read the state again and repeat the call if it still applies"
+        self.input_checkpoint_id = input_checkpoint_id
+        self.newest_checkpoint_id = newest_checkpoint_id
+        self.recorded: tuple[str, ...] = tuple(recorded)
+        self.answered: tuple[str, ...] = tuple(answered)
+        self.is_deleted = is_deleted
+        super().__init__(f"thread {thread_id!r} was {self._event()}; {'; '.join(self._stayed())}")
+
+    def _event(self) -> str:
+        if self.is_deleted:
+            return "deleted by another writer, with all that this call had stored"
+        return (
+            f"extended by another writer: this run built on version {self.expected}, "
+            f"the thread is at {self.found} (checkpoint {self.checkpoint_id!r})"
         )
+
+    def _stayed(self) -> list[str]:
+        """What of the call is in the store, and what its caller can do."""
+        stayed = []
+        if self.input_checkpoint_id is not None:
+            stayed.append(f"its input stays, as checkpoint {self.input_checkpoint_id!r}")
+        elif self.newest_checkpoint_id is not None:
+            stayed.append(f"its input was not stored, its steps up to checkpoint {self.newest_checkpoint_id!r} stay")
+        if self.answered:
+            stayed.append(f"its answers to {_counted(self.answered, 'question')} stay")
+        if self.recorded:
+            stayed.append(f"the results of {_counted(self.recorded, 'node')} stay")
+        if self.input_checkpoint_id is not None or self.answered:
+            return [*stayed, "do not repeat the call: read the state, and resume with None what is left to run"]
+        if stayed:
+            return [*stayed, "read the state again before you repeat the call"]
+        return ["nothing of this call was stored: read the state again and repeat the call if it still applies"]
+
+
+def _counted(what: tuple[str, ...], noun: str) -> str:
+    return f"{len(what)} {noun}{'s' if len(what) > 1 else ''}"
 
 
 class GraphRecursionError(DurableGraphError, RecursionError):

@@ -24,5 +24,4 @@ async def case(store):
     return "the parent waits too, or is told by an error", shown(end), is_right
 
 
-STILL_WRONG = True
 run(case)

@@ -96,6 +96,9 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "of_two_answers_one_is_recorded": (ignores_the_count,),
     "a_batch_that_is_sent_back_leaves_nothing": (made(planted.AppliesWhatItSendsBack),),
     "a_status_alone_may_compare_too": (ignores_the_count,),
+    "a_batch_for_a_thread_of_another_status_is_sent_back": (
+        ruled("accepts", lambda right, batch, thread: right(replace(batch, if_status=None), thread)),
+    ),
     "a_repeated_answer_is_known": (
         ruled("answer_to_late_save", lambda right, batch, thread, stood: right(batch, thread, ())),
     ),

@@ -87,7 +87,7 @@ async def test_history_goes_up_to_a_damaged_checkpoint_and_on_behind_it(tmp_path
 
     # Only checkpoint 3 has that row as its value: those after it wrote the channel again.
     assert (read, behind) == (whole[:3], [without_results(whole[4]), *whole[5:]])
-    assert head == whole[0]
+    assert msgspec.structs.replace(head, status=None) == whole[0]
     assert raised.value.thread_id == "t"
 
 

@@ -44,6 +44,20 @@ class AnswerClauses(SaverUnderTest):
             await save(saver, writer, writer.batch(status="failed", if_unmoved=True))
             assert (await loaded(saver, "thread")).thread.status == "failed"
 
+    async def test_a_batch_for_a_thread_of_another_status_is_sent_back(self) -> None:
+        async with self.saver() as saver:
+            writer = await _waiting_thread(saver)
+            late = writer.rival()
+            await save(saver, writer, writer.batch(status="running"))
+            before = await loaded(saver, "thread")
+            batch = msgspec.structs.replace(late.batch(_answer(late), if_unmoved=True), if_status="interrupted")
+            assert await saver.save_writes(batch) == WritesMoved(1)
+            assert await loaded(saver, "thread") == before
+            batch = msgspec.structs.replace(batch, if_status="running")
+            assert await saver.save_writes(batch) == Saved(2, bumped=True, standing=batch.records)
+            await save(saver, writer, writer.batch(status="interrupted"))
+            assert await saver.save_writes(batch) == Saved(2, bumped=False, standing=batch.records)
+
     async def test_a_repeated_answer_is_known(self) -> None:
         async with self.saver() as saver:
             writer = await _waiting_thread(saver)

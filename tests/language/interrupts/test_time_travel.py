@@ -11,6 +11,7 @@ from durable_graph import (
     CompiledGraph,
     InterruptAnsweredError,
     InvalidCommandError,
+    NothingToResumeError,
     StateSnapshot,
     UnknownInterruptError,
     UnknownNodeError,
@@ -180,6 +181,25 @@ async def test_an_update_as_the_end_keeps_what_siblings_have_finished(saver: Che
 
     snapshot = await graph.aget_state(thread_id="t")
     assert (snapshot.values, snapshot.next, snapshot.interrupts) == ({"log": ["a"]}, (), ())
+
+
+async def test_an_answer_to_an_older_checkpoint_that_asks_nothing_now_says_that_the_new_line_stays(
+    saver: Checkpointer,
+) -> None:
+    config = {"configurable": {"thread_id": "t"}}
+    await in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver).ainvoke({}, config)
+    before = (await in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver).aget_state(config)).config
+    graph = in_a_row(("ask", Nodes().noting("noted"))).compile(saver)
+    await graph.aupdate_state(config, {"log": ["edit"]}, as_node="ask")
+
+    with pytest.raises(NothingToResumeError) as refused:
+        await graph.ainvoke(Command(resume="yes"), before)
+
+    newest = await graph.aget_state(config)
+    assert newest.values == {"log": ["noted"]}
+    (note,) = refused.value.__notes__
+    assert "the new line stays, without the answer" in note
+    assert newest.config["configurable"]["checkpoint_id"] in note
 
 
 async def test_an_update_as_the_node_that_asks_answers_in_its_place(saver: Checkpointer) -> None:

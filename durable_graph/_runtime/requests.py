@@ -1,0 +1,59 @@
+"""What waits to be sent to the store, and who waits for it."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from durable_graph._engine.rows import Stored
+from durable_graph._engine.unit import Step
+from durable_graph.errors.shown import shown
+from durable_graph.graph import Topology
+from durable_graph.records import Status, TaskRecord
+
+
+class StatusChange(msgspec.Struct, frozen=True):
+    """The status that a thread takes; `error` is the text of what it failed with."""
+
+    status: Status
+    error: str | None = None
+
+
+_LONGEST_ERROR = 1000
+
+
+def failure(error: BaseException) -> StatusChange:
+    """The status of a thread whose run failed with `error`. Its text is cut to 1,000 characters."""
+    # PostgreSQL takes no NUL in a text.
+    return StatusChange("failed", shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR])
+
+
+class Ledger(msgspec.Struct):
+    """What the store holds of one namespace, as the run that goes on in it knows."""
+
+    topology: Topology
+    ns: str
+    stored: Stored
+
+
+class Commit(msgspec.Struct):
+    entries: Sequence[tuple[Ledger, Step]]
+    answer: "asyncio.Future[bool]"
+
+
+class Save(msgspec.Struct):
+    records: tuple[TaskRecord, ...]
+    status: StatusChange | None = None
+    if_unmoved: bool = False
+    if_status: Status | None = None
+    answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = msgspec.field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+def fail(requests: Iterable[Commit | Save], error: BaseException) -> None:
+    """Have all of them raise the error."""
+    for request in requests:
+        request.answer.set_exception(error)
+        # Retrieved by who asked; one who was cancelled out of its grace period asks no more.
+        request.answer.exception()
