@@ -29,7 +29,8 @@ from durable_graph.errors import (
 )
 from durable_graph.errors.tree import quoted
 from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
-from durable_graph.graph.options import caching_of, retries_of, timeout_of
+from durable_graph.graph.assembly import nodes_digest
+from durable_graph.graph.options import caching_of, names_formerly, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, is_method, name_of, signature_of
 from durable_graph.graph.validation import problems_of_name
@@ -304,6 +305,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         cache_policy: CachePolicy | None = None,
         timeout: Timeout | None = None,
         name: str | None = None,
+        formerly: Iterable[str] = (),
         types: Iterable[type | tuple[str, type]] = (),
         **unknown: Never,
     ) -> None:
@@ -316,6 +318,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         self._cache_policy = caching_of(cache_policy)
         self._timeout = timeout_of(timeout)
         self._name = name
+        self._formerly = formerly
         self._types = tuple(types)
 
     @overload
@@ -379,6 +382,9 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             input=given,
             output=output,
             context=self._context,
+            graph_name=name,
+            formerly=names_formerly(name, self._formerly),
+            nodes_digest=nodes_digest([name]),
         )
         return Workflow(topology, self._checkpointer, self._cache)
 

@@ -251,7 +251,7 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     It applies only if the thread is at `expected` with the same `epoch` and, where they are given, the same `wseq` and
     the status `if_status`: nobody recorded anything, or changed the status, since its writer looked. All of it applies,
     or nothing. `error` goes with a status: the text that the thread's row then has. A thread that is cancelled stays so
-    unless the status is "running". `request` is as in `CommitUnit`.
+    unless the status is "running", or `if_status` is "cancelled". `request` is as in `CommitUnit`.
     """
 
     thread: str

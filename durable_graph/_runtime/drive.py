@@ -33,6 +33,7 @@ from durable_graph.errors import (
     ConcurrentUpdateError,
     GraphRecursionError,
     ReducerError,
+    ThreadCancelledError,
     UnstorableValueError,
     ValueTooLargeError,
 )
@@ -47,6 +48,7 @@ class Ended(msgspec.Struct, frozen=True):
     breakpoint.
 
     `recorded` are the outcomes that the tasks of its last plan came to already; `values` has what they wrote.
+    `was_applied` is False where the call found its request taken already, or the thread finished, and stored nothing.
     `left_answers` are the questions whose answers the call recorded for a run that is at work: it ran nothing itself.
     """
 
@@ -55,6 +57,7 @@ class Ended(msgspec.Struct, frozen=True):
     values: Mapping[str, Any]
     interrupts: tuple[Interrupt, ...] = ()
     is_stopped: bool = False
+    was_applied: bool = True
     left_answers: tuple[str, ...] = ()
 
 
@@ -73,8 +76,7 @@ async def drive(session: Session, state: State, recorded: Recorded, *, passes_br
         await session.shared.durability.save(session.ledger, stops, _untold, StatusChange("interrupted"))
         return await _stopped(session, state, {**recorded, **{stop.task.key: stop for stop in stops}})
     while state.plan:
-        if session.run.control is not None and session.run.control.drain_requested:
-            raise Draining
+        _check_goes_on(session)
         # The choice of where to start is no superstep of the user's graph.
         runs_nodes = any(task.node != START for task in state.plan)
         if not runs_nodes:
@@ -99,6 +101,15 @@ async def drive(session: Session, state: State, recorded: Recorded, *, passes_br
         if step.is_stopped:
             return await _stopped(session, state, recorded)
     return Ended(state, {}, state.values)
+
+
+def _check_goes_on(session: Session) -> None:
+    """Raises `Draining` and `ThreadCancelledError` where no further superstep is to begin."""
+    journal = session.shared.journal
+    if session.run.control is not None and session.run.control.drain_requested:
+        raise Draining
+    if journal is not None and journal.is_cancelled:
+        raise ThreadCancelledError(journal.thread.thread)
 
 
 async def _stopped(session: Session, state: State, recorded: Recorded) -> Ended:

@@ -21,6 +21,7 @@ from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Sync
 from durable_graph._runtime.forking import Level, callers_of, is_at_head, levels_to
 from durable_graph._runtime.journal import Journal, open_thread
+from durable_graph._runtime.keyed import Acceptance, earlier_request
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.places import Place, nested_graphs, topology_at
 from durable_graph._runtime.requests import Ledger
@@ -67,15 +68,43 @@ async def edit_state(
     supersteps: Sequence[Sequence[StateUpdate]],
     run: Run,
     expected: int | None,
+    request: Acceptance | None = None,
 ) -> Place:
     """Commit updates, each sequence of them as one superstep, all together; gives the last checkpoint's place.
+
+    With a `request` that the thread has taken before nothing is committed: its place is that of then.
 
     Raises `CheckpointConflictError` where the newest checkpoint is not the one `expected`, or another writer was first.
     """
     _check_input_is_said_once(supersteps)
+    if request is None:
+        return await _edit(topology, saver, place, supersteps, run, expected, None)
+    earlier = await earlier_request(saver, place.thread_id, request)
+    if earlier is None:
+        try:
+            return await _edit(topology, saver, place, supersteps, run, expected, request)
+        except CheckpointConflictError:
+            # Perhaps the same request was first, from another process.
+            earlier = await earlier_request(saver, place.thread_id, request)
+            if earlier is None:
+                raise
+    return _at(place, earlier.checkpoint)
+
+
+async def _edit(
+    topology: Topology,
+    saver: Checkpointer,
+    place: Place,
+    supersteps: Sequence[Sequence[StateUpdate]],
+    run: Run,
+    expected: int | None,
+    request: Acceptance | None,
+) -> Place:
     supersteps = [each for updates in supersteps for each in _spread(updates)]
     opened = await open_thread(saver, topology, place.thread_id, None)
     journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, lambda: time.time_ns() // 1000)
+    # An edit is no reason to go on with what was cancelled.
+    journal.is_cancelled, journal.accepts = opened.thread.status == "cancelled", request
     own, restored = topology, opened.restored
     if place.ns:
         own = topology_at(topology, place.ns)

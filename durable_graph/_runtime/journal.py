@@ -19,6 +19,8 @@ from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
 from durable_graph._runtime.busy import has_written
+from durable_graph._runtime.keyed import Acceptance
+from durable_graph._runtime.ownership import check_graph
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.requests import Commit, Ledger, Save, StatusChange, fail
 from durable_graph._runtime.stayed import Stayed, conflict
@@ -29,6 +31,7 @@ from durable_graph.checkpointing.rules import drawn_incarnation, thread_after_co
 from durable_graph.errors import CheckpointConflictError, StoreUnavailableError
 from durable_graph.graph import Topology
 from durable_graph.records import (
+    CommitResult,
     Committed,
     CommitUnit,
     Conflict,
@@ -58,6 +61,7 @@ async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, n
     if found is None:
         return Opened(new_thread(thread_id), None)
     await in_pieces(verified(found))
+    check_graph(topology, thread_id, found.thread)
     if found.thread.status == "deleted":
         return Opened(reborn(thread_id, found.thread), None)
     restored, calls_in = restore(topology, found, saver.max_value_bytes), {record.ns for record in found.nested}
@@ -89,7 +93,9 @@ class Journal:
     what the store failed with, if it did: the run is to end with it, whatever the code that it comes through makes of
     it. `calls_in` are the namespaces in which calls are recorded, as far as this run knows. `stayed` is what the store
     has of the call. `has_missed`: another writer has recorded something, an answer perhaps, since this run looked at
-    the outermost graph's records.
+    the outermost graph's records. `accepts` is the request with a key that the next commit of the outermost graph, or
+    its next answer, accepts. `is_cancelled`: the thread was cancelled while this run executes it; what it still commits
+    leaves the thread cancelled, and it is to begin no superstep.
     """
 
     saver: Checkpointer
@@ -102,6 +108,8 @@ class Journal:
     failure: Exception | None = None
     stayed: Stayed = field(default_factory=Stayed)
     has_missed: bool = False
+    accepts: Acceptance | None = None
+    is_cancelled: bool = False
     _reserved: int = 0
     _queue: deque[Commit | Save] = field(default_factory=deque)
     _is_sending: bool = False
@@ -149,12 +157,18 @@ class Journal:
         return await self._standing(ledger, outcomes, request.records, stood)
 
     async def save_unmoved(
-        self, ledger: Ledger, outcomes: Sequence[Outcome], status: StatusChange | None, if_status: Status | None = None
+        self,
+        ledger: Ledger,
+        outcomes: Sequence[Outcome],
+        status: StatusChange | None,
+        if_status: Status | None = None,
+        *,
+        is_answer: bool = False,
     ) -> tuple[Outcome, ...] | None:
         """Record all of these, as `save` does. None if another writer recorded anything since this run looked, or if
         the thread has another status than `if_status`."""
         request = self._saving(ledger, outcomes, status, if_unmoved=True)
-        request.if_status = if_status
+        request.if_status, request.is_answer = if_status, is_answer
         if self.has_missed:
             return None
         await self._send(request)
@@ -214,6 +228,7 @@ class Journal:
             raise self.failure
         self.thread = msgspec.structs.replace(self.thread, wseq=found.thread.wseq, status=found.thread.status)
         self.has_missed = has_missed
+        self.is_cancelled = self.is_cancelled or found.thread.status == "cancelled"
         with self._reading():
             await in_pieces(verified(found))
         return found.records
@@ -321,11 +336,18 @@ class Journal:
     async def _send_unit(self, requests: "list[Commit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
         try:
             result = await self.saver.commit(unit)
+            if self._was_only_cancelled(result):
+                # Nothing but the cancellation came between: what has finished is committed.
+                self.is_cancelled = True
+                unit = self._as_it_is_now(msgspec.structs.replace(unit, wseq=unit.wseq + 1))
+                result = await self.saver.commit(unit)
         except BaseException as error:
             self._end(requests, error)
             return
         match result:
             case Committed():
+                if unit.request is not None:
+                    self.accepts = None
                 before = self.thread if self.thread.version else None
                 self.thread = thread_after_commit(unit, before)
                 for request in requests:
@@ -342,7 +364,7 @@ class Journal:
 
     def _unit(self, requests: "list[Commit]") -> tuple[CommitUnit, dict[str, Stored]]:
         entries = [entry for request in requests for entry in request.entries]
-        return build_unit(
+        unit, stored = build_unit(
             self.thread,
             {ledger.ns: ledger.stored for ledger, _ in entries},
             [Entry(ledger.topology, ledger.ns, step) for ledger, step in entries],
@@ -351,6 +373,20 @@ class Journal:
             metadata=self.metadata,
             max_value_bytes=self.max_value_bytes,
         )
+        roots = [step.state.no for ledger, step in entries if not ledger.ns]
+        if self.accepts is not None and roots:
+            request = self.accepts.row(self.thread.origin, roots[-1], unit.at)
+            unit = msgspec.structs.replace(unit, request=request)
+        return self._as_it_is_now(unit), stored
+
+    def _was_only_cancelled(self, result: CommitResult) -> bool:
+        return isinstance(result, WritesMoved) and result.is_cancelled and result.wseq == self.thread.wseq + 1
+
+    def _as_it_is_now(self, unit: CommitUnit) -> CommitUnit:
+        """The unit, of a thread that is cancelled if this one was: unless nothing is left to run."""
+        if not self.is_cancelled or unit.status == "done":
+            return unit
+        return msgspec.structs.replace(unit, status="cancelled")
 
     async def _send_saves(self, requests: "list[Save]") -> None:
         records = tuple(record for request in requests for record in request.records)
@@ -361,6 +397,9 @@ class Journal:
         batch = WritesBatch(known.thread, known.version, known.epoch, self.now(), records, wseq=wseq)
         if status is not None:
             batch = msgspec.structs.replace(batch, status=status.status, error=status.error)
+        if first.is_answer and self.accepts is not None:
+            accepted = self.accepts.row(known.origin, known.head, batch.at)
+            batch = msgspec.structs.replace(batch, request=accepted)
         batch = msgspec.structs.replace(batch, if_status=first.if_status)
         try:
             saved = await self.saver.save_writes(batch)
@@ -374,10 +413,14 @@ class Journal:
                 for request in requests:
                     request.answer.set_result(None)
             case _:
+                self.is_cancelled = self.is_cancelled or saved.is_cancelled
+                if batch.request is not None:
+                    self.accepts = None
                 # Counted, not copied from the answer: a number that another writer moved has to differ at the next
                 # commit.
+                status_now = None if saved.is_cancelled else batch.status
                 self.thread = msgspec.structs.replace(
-                    self.thread, wseq=self.thread.wseq + saved.bumped, status=batch.status or self.thread.status
+                    self.thread, wseq=self.thread.wseq + saved.bumped, status=status_now or self.thread.status
                 )
                 standing = iter(saved.standing)
                 for request in requests:

@@ -38,6 +38,15 @@ def no_messages(graph: str) -> None:
     _logger.warning(message, graph, extra={"graph": graph})
 
 
+def other_nodes(thread_id: str) -> None:
+    """A graph without a name goes on with a thread of one that has other nodes."""
+    _logger.warning(
+        "thread %s was begun by a graph with other nodes, and neither has a name: give graphs names, compile(name=...)",
+        thread_id,
+        extra={"thread_id": thread_id},
+    )
+
+
 def grace_is_over(what: str, grace: float) -> None:
     """Something that cannot be stopped outlived a cancelled run."""
     _logger.warning("%s still runs %g seconds after the run was cancelled; its outcome is not recorded", what, grace)

@@ -14,6 +14,7 @@ from durable_graph._runtime.run import (
     DURABILITIES,
     Durability,
     IfBusy,
+    IfFinished,
     IfUnfinished,
     Run,
 )
@@ -50,6 +51,8 @@ _NOT_HERE = {
 }
 _MAX_ID_BYTES = 255
 _TEXT = "text that UTF-8 can write: no halves of surrogate pairs"
+# A thread may be named after the key.
+_MAX_KEY_BYTES = _MAX_ID_BYTES - len("run-")
 _OWN_METADATA = ("source", "step", "writers")
 
 
@@ -62,7 +65,9 @@ class RunOptions(TypedDict, total=False):
     recursion_limit: int | None
     max_concurrency: int | None
     if_unfinished: IfUnfinished
+    if_finished: IfFinished
     if_busy: IfBusy
+    key: str | None
     context: Any
     interrupt_before: Breakpoints | None
     interrupt_after: Breakpoints | None
@@ -94,7 +99,12 @@ def read_run(
     if ns and not has_checkpointer:
         what = "checkpoint_ns"
         raise MissingCheckpointerError(what)
-    thread, checkpoint = read_place(config, has_checkpointer, options.get("thread_id"), options.get("checkpoint_id"))
+    key = _key(options.get("key"), input, has_checkpointer=has_checkpointer)
+    place = read_place(config, has_checkpointer and key is None, options.get("thread_id"), options.get("checkpoint_id"))
+    thread, checkpoint = place
+    if key is not None and thread is None:
+        # The same key names the same thread, wherever the call is made.
+        thread = _thread_id(f"run-{key}")
     limit = _one("recursion_limit", options.get("recursion_limit"), read.get("recursion_limit"))
     width = _one("max_concurrency", options.get("max_concurrency"), read.get("max_concurrency"))
     run_id, durability = read.get("run_id"), options.get("durability")
@@ -107,7 +117,9 @@ def read_run(
         recursion_limit=DEFAULT_RECURSION_LIMIT if limit is None else _positive("recursion_limit", limit),
         max_concurrency=None if width is None else _positive("max_concurrency", width),
         if_unfinished=_member("if_unfinished", options.get("if_unfinished", "supersede"), get_args(IfUnfinished)),
+        if_finished=_member("if_finished", options.get("if_finished", "run"), get_args(IfFinished)),
         if_busy=_member("if_busy", options.get("if_busy", "reject"), get_args(IfBusy)),
+        key=key,
         metadata=_run_metadata(read),
         config={**read, "configurable": _configurable(read, thread)},
         context=options.get("context"),
@@ -118,6 +130,25 @@ def read_run(
         stop_after=breakpoints("interrupt_after", options.get("interrupt_after"), nodes, defaults.stop_after),
         is_checked=bool(options.get("debug", defaults.is_checked)),
     )
+
+
+def _key(given: object, input_: object, *, has_checkpointer: bool) -> str | None:
+    if given is None:
+        return None
+    what = "key"
+    if not has_checkpointer:
+        raise MissingCheckpointerError(what)
+    if input_ is None:
+        raise InvalidOptionError(what, given, allowed="left out without an input: it names what the thread takes once")
+    return read_key(given)
+
+
+def read_key(given: object) -> str:
+    """The key of a request. Raises `InvalidOptionError`."""
+    if not isinstance(given, str) or not _is_id(given, _MAX_KEY_BYTES):
+        allowed = f"1 to {_MAX_KEY_BYTES} bytes of text without control characters"
+        raise InvalidOptionError("key", given, allowed=allowed)
+    return given
 
 
 def merged_config(under: Config | None, over: Config | None) -> Config | None:
@@ -308,13 +339,17 @@ def _thread_id(value: object) -> str | None:
         option = "thread_id"
         raise InvalidOptionError(option, value, allowed="a str, an int or a UUID")
     text = str(value)
-    size = len(text.encode()) if is_text(text) else 0
-    if not 0 < size <= _MAX_ID_BYTES or any(unicodedata.category(letter) == "Cc" for letter in text):
+    if not _is_id(text, _MAX_ID_BYTES):
         option = "thread_id"
         raise InvalidOptionError(
             option, value, allowed=f"1 to {_MAX_ID_BYTES} bytes of text without control characters"
         )
     return text
+
+
+def _is_id(text: str, most: int) -> bool:
+    size = len(text.encode()) if is_text(text) else 0
+    return 0 < size <= most and not any(unicodedata.category(letter) == "Cc" for letter in text)
 
 
 def _member(option: str, value: T, allowed: tuple[Any, ...]) -> T:

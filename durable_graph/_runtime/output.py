@@ -27,13 +27,15 @@ class GraphOutput(msgspec.Struct, Generic[ValueT], frozen=True):
     was written, and where `output_keys` chose some of the keys. `output["key"]` and `"key" in output` are about the
     value and, as in the result of `version="v1"`, about `"__interrupt__"`. `is_stopped`: the run has not ended; it
     waits for answers, stopped at a breakpoint, or is executed elsewhere. In the last case `answered` has the ids of the
-    questions whose answers this call recorded for it.
+    questions whose answers this call recorded for it. `was_applied` is False where the call stored nothing of its
+    input: the thread had taken the request of this `key` before, or was finished and `if_finished` is "return".
     """
 
     value: ValueT
     interrupts: tuple[Interrupt, ...] = ()
     is_stopped: bool = False
     answered: tuple[str, ...] = ()
+    was_applied: bool = True
 
     def __getitem__(self, key: str) -> Any:
         """The value of a key. Raises `KeyError`."""
@@ -99,7 +101,7 @@ def result_of(topology: Topology, ended: Ended, output_keys: Keys, version: str)
     values = (output_of if output_keys is None else state_of)(topology, ended.values)
     if version == "v2":
         value = as_output(topology.output, values, output_keys)
-        return GraphOutput(value, ended.interrupts, ended.is_stopped, ended.left_answers)
+        return GraphOutput(value, ended.interrupts, ended.is_stopped, ended.left_answers, ended.was_applied)
     # An output that is one value may be a dict, which is not one of keys.
     shown = values if topology.output.is_single else chosen(values, output_keys)
     beside: dict[str, Any] = {}

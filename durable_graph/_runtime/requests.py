@@ -46,6 +46,7 @@ class Save(msgspec.Struct):
     status: StatusChange | None = None
     if_unmoved: bool = False
     if_status: Status | None = None
+    is_answer: bool = False
     answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = msgspec.field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

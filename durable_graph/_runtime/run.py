@@ -9,6 +9,7 @@ from durable_graph._engine.header import Metadata
 
 Durability = Literal["sync", "async", "exit"]
 IfUnfinished = Literal["supersede", "resume", "reject"]
+IfFinished = Literal["run", "reject", "return"]
 IfBusy = Literal["reject", "wait"]
 
 DURABILITIES: tuple[str, ...] = get_args(Durability)
@@ -22,8 +23,9 @@ class Run(msgspec.Struct, frozen=True):
     `checkpoint` is the number of the checkpoint to start from, None for the thread's head; `checkpoint_ns` is the
     namespace of the nested graph that it is of. `config` is what nodes get that ask for it, the call's own dict with
     the thread filled in. `context` is what they get as `runtime.context`. The breakpoints are nodes' names, or None for
-    every node. `is_checked`: a node that changes its input in place fails. `grace` and `step_timeout` are in seconds.
-    `backlog` is how many calls of the store `durability="async"` may be ahead of it.
+    every node. `key` names the request, which the thread takes once. `is_checked`: a node that changes its input in
+    place fails. `grace` and `step_timeout` are in seconds. `backlog` is how many calls of the store
+    `durability="async"` may be ahead of it.
     """
 
     input: Any
@@ -34,7 +36,9 @@ class Run(msgspec.Struct, frozen=True):
     recursion_limit: int = DEFAULT_RECURSION_LIMIT
     max_concurrency: int | None = None
     if_unfinished: IfUnfinished = "supersede"
+    if_finished: IfFinished = "run"
     if_busy: IfBusy = "reject"
+    key: str | None = None
     metadata: Metadata = msgspec.field(default_factory=dict)
     config: Mapping[str, Any] = msgspec.field(default_factory=dict)
     context: Any = None

@@ -27,6 +27,7 @@ from durable_graph._engine.task import (
     task_id,
 )
 from durable_graph._engine.values import Values
+from durable_graph._runtime.ownership import check_graph
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.places import Place, names_in, namespace_of_task, topology_at
 from durable_graph.checkpointing import Checkpointer
@@ -112,6 +113,7 @@ async def read_snapshot(
     incarnation = 0
     if found is not None:
         await in_pieces(verified(found))
+        check_graph(topology, place.thread_id, found.thread)
         own = _topology_of(topology, place.ns, found)
         restored = await in_pieces(restore(own, found, saver.max_value_bytes))
         incarnation = found.thread.incarnation
@@ -222,6 +224,7 @@ async def read_history(
         page = await saver.history(place.thread_id, place.ns, before=before, limit=asked)
         if page is None:
             return
+        check_graph(topology, place.thread_id, page.thread)
         errors = await in_pieces(damage_found(page))
         identity = Identity(place.thread_id, page.thread.incarnation, place.ns)
         opened = Page(own, page, saver.max_value_bytes)

@@ -26,7 +26,9 @@ from durable_graph._runtime.durability import Async, Durability, Exit, Nowhere, 
 from durable_graph._runtime.entering import adopt, commit_now, input_step, resume
 from durable_graph._runtime.forking import Level, is_at_head, levels_to
 from durable_graph._runtime.journal import Journal, Opened, open_thread
+from durable_graph._runtime.keyed import earlier_request, last_checkpoint_of
 from durable_graph._runtime.places import Place
+from durable_graph._runtime.request_digest import acceptance
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import Session, Shared
 from durable_graph._runtime.steering import answer_beside, command_parts, only_answers, steer
@@ -37,18 +39,21 @@ from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import (
     AmbiguousResumeError,
+    CheckpointConflictError,
     GraphDrained,
     InterruptAnsweredError,
     InvalidOptionError,
     MissingCheckpointerError,
     NothingToResumeError,
+    ThreadCancelledError,
+    ThreadFinishedError,
     UnfinishedThreadError,
     UnknownCheckpointError,
     UnknownInterruptError,
 )
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import UNSET, Command, Topology
-from durable_graph.records import checkpoint_id
+from durable_graph.records import RequestRow, ThreadRow, checkpoint_id
 
 
 async def run_graph(
@@ -99,6 +104,7 @@ async def _answer_beside(
     opened = await open_thread(saver, topology, run.thread_id, None)
     if opened.restored is None:
         raise NothingToResumeError(run.thread_id, "it has no checkpoint")
+    _check_not_cancelled(run, opened.thread)
     session = _session(topology, saver, run, audience, None, opened)
     return await answer_beside(session, opened.restored.state, opened.restored.recorded, run.input)
 
@@ -128,14 +134,22 @@ async def _run_stored(
         raise UnknownCheckpointError(run.thread_id, checkpoint_id(run.checkpoint))
     session = _session(topology, saver, run, audience, cache, opened)
     try:
-        ended = await (_go_inside(session, opened) if is_inside else _go(session, opened))
+        ended = await (_go_inside(session, opened) if is_inside else _go_once(session, opened))
+        _check_not_cancelled_meanwhile(session, ended)
     except BaseException as error:
         await _settle_after(session, error)
         if isinstance(error, Draining):
             await tell_drained(session)
         raise
     await session.shared.durability.settle()
+    _check_not_cancelled_meanwhile(session, ended)
     return ended
+
+
+def _check_not_cancelled_meanwhile(session: Session, ended: Ended) -> None:
+    journal = session.shared.journal
+    if journal is not None and journal.is_cancelled and ended.state.plan:
+        raise ThreadCancelledError(journal.thread.thread)
 
 
 def _durability(run: Run, journal: Journal) -> Durability:
@@ -201,15 +215,71 @@ def input_parts(session: Session, values: Mapping[str, Any]) -> tuple[tuple[Writ
 # What a call means for the thread
 
 
+async def _go_once(session: Session, opened: Opened) -> Ended:
+    """As `_go`. A request with a key that the thread has taken before is not taken again: see `_repeated`."""
+    run, journal = session.run, session.shared.journal
+    if run.key is None or run.thread_id is None or journal is None:
+        return await _go(session, opened)
+    request = acceptance(session.topology, run.key, run.input)
+    earlier = await earlier_request(journal.saver, run.thread_id, request) if opened.thread.version else None
+    if earlier is not None:
+        return await _repeated(session, opened, earlier)
+    journal.accepts = request
+    try:
+        return await _go(session, opened)
+    except CheckpointConflictError:
+        # Nothing is accepted while this is left: perhaps the same request was first, from another process.
+        if journal.accepts is None:
+            raise
+        earlier = await earlier_request(journal.saver, run.thread_id, request)
+        if earlier is None:
+            raise
+    again = await open_thread(journal.saver, session.topology, run.thread_id, None)
+    return await _repeated(_reopened(session, again), again, earlier)
+
+
+def _reopened(session: Session, opened: Opened) -> Session:
+    journal = session.shared.journal
+    assert journal is not None  # noqa: S101  # there is a thread
+    return _session(session.topology, journal.saver, session.run, session.shared.audience, session.cache, opened)
+
+
+async def _repeated(session: Session, opened: Opened, earlier: RequestRow) -> Ended:
+    """What became of a request that was taken before: its result, or its run goes on if it has not ended.
+
+    Raises `NothingToResumeError` where a fork has left the branch on which it was taken.
+    """
+    journal, restored = session.shared.journal, opened.restored
+    assert journal is not None  # noqa: S101  # there is a thread
+    thread = opened.thread
+    last = await last_checkpoint_of(journal.saver, thread.thread, earlier, thread.head)
+    if last is None:
+        why = f"the request {earlier.key!r} was taken on a branch that a fork has left"
+        raise NothingToResumeError(thread.thread, why)
+    if last != thread.head or restored is None or restored.state.no != thread.head:
+        restored = (await open_thread(journal.saver, session.topology, thread.thread, last)).restored
+    if restored is None:
+        why = f"the result of the request {earlier.key!r} was removed by a prune"
+        raise NothingToResumeError(thread.thread, why)
+    if last != thread.head or not restored.state.plan:
+        return Ended(restored.state, {}, restored.state.values, was_applied=False)
+    session.run = msgspec.structs.replace(session.run, input=None, checkpoint=None)
+    ended = await _go(session, msgspec.structs.replace(opened, restored=restored))
+    return msgspec.structs.replace(ended, was_applied=False)
+
+
 async def _go(session: Session, opened: Opened) -> Ended:
     """Run from where the call says, on what it brings."""
     run, restored = session.run, opened.restored
     given = run.input
+    _check_not_cancelled(run, opened.thread)
     if restored is None:
         if isinstance(given, Command) and given.resume is not UNSET:
             raise NothingToResumeError(run.thread_id, "it has no checkpoint")
         return await _accept(session, initial_state(session.topology), {}, None)
     is_fork = restored.state.no != opened.thread.head
+    if not is_fork and (ended := _ended_before(run, restored.state)) is not None:
+        return ended
     if isinstance(given, Command):
         if not is_fork:
             return await steer(session, restored.state, restored.recorded, given)
@@ -227,6 +297,29 @@ async def _go(session: Session, opened: Opened) -> Ended:
         emptied = State(restored.state.no, restored.state.step, restored.state.values, ())
         return await _accept(session, emptied, {}, restored.state.no)
     return await _accept_on_head(session, restored.state, restored.recorded)
+
+
+def _check_not_cancelled(run: Run, thread: ThreadRow) -> None:
+    """Raises `ThreadCancelledError` for a call that would go on with what was cancelled. New input takes its place."""
+    if thread.status == "cancelled" and run.checkpoint is None and _is_continuation(run.input):
+        raise ThreadCancelledError(thread.thread)
+
+
+def _ended_before(run: Run, state: State) -> Ended | None:
+    """What a call comes to on a thread that is finished, if it is not to run. Raises `ThreadFinishedError`."""
+    is_answer = isinstance(run.input, Command) and run.input.resume is not UNSET
+    if state.plan or is_answer or run.if_finished == "run":
+        return None
+    if run.if_finished == "return":
+        return Ended(state, {}, state.values, was_applied=False)
+    if run.input is None:
+        return None
+    raise ThreadFinishedError(run.thread_id or "")
+
+
+def _is_continuation(given: object) -> bool:
+    """Whether an input is about what the thread has left to run: none, or answers."""
+    return given is None or (isinstance(given, Command) and given.resume is not UNSET)
 
 
 async def _steer_fork(

@@ -123,7 +123,7 @@ async def _record(
         try:
             if only_answers(command):
                 saving = journal.save_unmoved(
-                    session.ledger, answered, None if is_left else StatusChange("running"), status
+                    session.ledger, answered, None if is_left else StatusChange("running"), status, is_answer=True
                 )
                 after, is_applied = state, await finish(saving, session.run.grace) is not None
             else:

@@ -203,6 +203,11 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             recursion_limit: how many supersteps a run may take. max_concurrency: how many nodes at once.
             if_unfinished: what new input does to tasks that are left: take their place ("supersede", recorded in the
                 checkpoint), wait for them ("resume": a run of its own, before this one), or nothing ("reject").
+            if_finished: what new input does on a thread that has nothing left to run: start a run ("run"), nothing
+                ("reject": ThreadFinishedError), or give the values of the thread back ("return", also for None).
+            key: this request once per thread, whoever repeats it, in whatever process: the same key with the same input
+                gives the recorded result, or goes on if its run is unfinished. Without a `thread_id` the thread is
+                `run-<key>`.
             if_busy: what to do while another call of this process runs the thread: "reject" or "wait". A node that
                 waits for a turn on its own thread waits for itself. Answers alone need no turn.
             context: what nodes get as `runtime.context`, an instance of the graph's `context_schema` or a dict of its
@@ -216,10 +221,13 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         Raises:
             what a node raised: with a note that names node, superstep and thread.
             GraphRecursionError: the supersteps are used up.
-            NothingToResumeError, UnfinishedThreadError, ThreadBusyError: the thread is not in the state for this call.
+            NothingToResumeError, UnfinishedThreadError, ThreadFinishedError, ThreadBusyError, ThreadCancelledError:
+                the thread is not in the state for this call.
             AmbiguousResumeError, UnknownInterruptError, InterruptAnsweredError: the Command answers no open question.
             CheckpointConflictError: another process extended the thread first. It says what of the call stays.
             UnfinishedChildError: a node ran the graph in a thread of its own, where it stopped before its end.
+            WrongGraphError: the thread belongs to a graph of another name.
+            KeyReusedError: the thread took another request under this key.
             GraphDrained: the run was asked to stop.
             StoreUnavailableError: the store cannot be written. No new node was started.
             InvalidUpdateError, UnknownNodeError, UnstorableValueError: see there.

@@ -29,6 +29,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         interrupt_after: Breakpoints | None = None,
         debug: bool | None = None,
         name: str | None = None,
+        formerly: Iterable[str] = (),
         types: Iterable[type | tuple[str, type]] = (),
         **unknown: Never,
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
@@ -42,12 +43,15 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's own types name;
         they are stored under their qualified name, or under the tag given with them.
 
+        A thread belongs to the graph whose `name` it was begun under: another graph is refused (`WrongGraphError`).
+        `formerly` are the names that this graph had before, whose threads it may go on with.
+
         Raises `GraphValidationError`, which lists everything that is wrong with the graph, `InvalidOptionError` and
         `UnknownOptionError`.
         """
         UnknownOptionError.check("compile()", unknown, known=COMPILE_OPTIONS)
         check_savers(checkpointer, cache)
-        topology = self.topology(name=name, types=types)
+        topology = self.topology(name=name, formerly=formerly, types=types)
         defaults = Run(
             None,
             stop_before=breakpoints("interrupt_before", interrupt_before, topology.nodes, frozenset()),

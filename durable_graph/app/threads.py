@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from durable_graph._runtime.busy import only_run
+from durable_graph._runtime.cancel_thread import cancel_thread, reopen_thread
 from durable_graph._runtime.discarding import discard_calls
 from durable_graph._runtime.editing import StateUpdate, edit_state
 from durable_graph._runtime.options import (
@@ -13,9 +14,11 @@ from durable_graph._runtime.options import (
     ThreadId,
     call_config,
     check_config,
+    read_key,
     read_metadata,
     read_thread_place,
 )
+from durable_graph._runtime.request_digest import acceptance
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.snapshot import StateSnapshot, read_history, read_snapshot
 from durable_graph.checkpointing import Checkpointer
@@ -94,19 +97,24 @@ class GraphThreads:
         thread_id: ThreadId | None = None,
         checkpoint_id: str | None = None,
         expected_checkpoint_id: str | None = None,
+        key: str | None = None,
     ) -> dict[str, Any]:
         """Write `values` as `as_node` would have, which makes a checkpoint; its config is returned.
 
         What follows that node is what runs next, once somebody resumes the thread; what was left to run is superseded,
         and recorded so. `as_node` may be left out where one node alone wrote the newest checkpoint. `START` stands for
         new input; `END`, without values, ends what is left to run. An older checkpoint is forked. With
-        `expected_checkpoint_id` nothing is written unless that one is the newest.
+        `expected_checkpoint_id` nothing is written unless that one is the newest. With a `key` the thread takes this
+        update once: a repetition returns the same config, another update under the key raises `KeyReusedError`. A
+        cancelled thread stays cancelled.
 
         Raises `CheckpointConflictError`, `AmbiguousUpdateError`, `UnknownNodeError`, `UnknownTaskError`,
         `ThreadBusyError` and what is wrong with the values; then nothing was written.
         """
         update = StateUpdate(values, as_node, task_id)
-        return await self._edit("aupdate_state", config, [[update]], thread_id, checkpoint_id, expected_checkpoint_id)
+        return await self._edit(
+            "aupdate_state", config, [[update]], thread_id, checkpoint_id, expected_checkpoint_id, key
+        )
 
     async def abulk_update_state(
         self,
@@ -115,12 +123,13 @@ class GraphThreads:
         *,
         thread_id: ThreadId | None = None,
         expected_checkpoint_id: str | None = None,
+        key: str | None = None,
     ) -> dict[str, Any]:
         """Several updates, each sequence of them as one superstep: all of them, or none. As `aupdate_state`."""
         if not supersteps or not all(map(_is_superstep, supersteps)):
             option = "supersteps"
             raise InvalidOptionError(option, supersteps, allowed="sequences of StateUpdates, none of them empty")
-        return await self._edit("abulk_update_state", config, supersteps, thread_id, None, expected_checkpoint_id)
+        return await self._edit("abulk_update_state", config, supersteps, thread_id, None, expected_checkpoint_id, key)
 
     async def adelete_thread(self, thread_id: ThreadId, *, purge: bool = False) -> None:
         """Remove everything that is kept of the thread. Its id may be used again, for a thread that begins anew.
@@ -133,6 +142,28 @@ class GraphThreads:
         place = read_thread_place(None, thread_id, None)
         async with only_run(saver, place.thread_id, None):
             await saver.delete_thread(place.thread_id, purge=purge)
+
+    async def acancel(self, thread_id: ThreadId) -> bool:
+        """Cancel the thread for good, whoever executes it: another process, a call of this one, or nobody.
+
+        It is recorded when this returns; whether it was cancelled: not where nothing is left to run. A call of this
+        process is stopped at once. A run of another process finds the mark at its next call of the store: it records
+        what has finished, begins no superstep, and raises `ThreadCancelledError`. From then on resuming and answering
+        raise `ThreadCancelledError`, until `areopen`; new input is taken as on any unfinished thread. Recovery leaves
+        cancelled threads alone: `list_threads(status="running")` does not list them.
+
+        Raises `UnknownThreadError`, `WrongGraphError`.
+        """
+        saver = self._needs_checkpointer("acancel")
+        return await cancel_thread(self._topology, saver, read_thread_place(None, thread_id, None).thread_id)
+
+    async def areopen(self, thread_id: ThreadId) -> bool:
+        """Let a cancelled thread be resumed from where it stopped. Whether it was cancelled.
+
+        Raises `UnknownThreadError`, `WrongGraphError`.
+        """
+        saver = self._needs_checkpointer("areopen")
+        return await reopen_thread(self._topology, saver, read_thread_place(None, thread_id, None).thread_id)
 
     async def acopy_thread(self, source: ThreadId, target: ThreadId) -> None:
         """Make a second thread with the same history, to go on from on its own.
@@ -164,20 +195,30 @@ class GraphThreads:
         thread_id: ThreadId | None,
         checkpoint: str | None,
         expected: str | None,
+        key: str | None,
     ) -> dict[str, Any]:
         saver = self._needs_checkpointer(what)
         merged = call_config(self._config, config, {"thread_id": thread_id, "checkpoint_id": checkpoint})
         place = read_thread_place(merged, thread_id, checkpoint)
         run = msgspec.structs.replace(self._defaults, thread_id=place.thread_id, metadata=read_metadata(merged))
         before = None if expected is None else _before(place.thread_id, expected)
+        request = None
+        if key is not None:
+            if place.ns:
+                raise InvalidOptionError("key", key, allowed="left out where the state is a nested graph's")
+            request = acceptance(self._topology, read_key(key), [list(map(_parts, updates)) for updates in supersteps])
         async with only_run(saver, place.thread_id, None):
-            made = await edit_state(self._topology, saver, place, supersteps, run, before)
+            made = await edit_state(self._topology, saver, place, supersteps, run, before, request)
         return made.config(made.no)
 
     def _needs_checkpointer(self, what: str) -> Checkpointer:
         if self._checkpointer is None:
             raise MissingCheckpointerError(what)
         return self._checkpointer
+
+
+def _parts(update: StateUpdate) -> tuple[Any, ...]:
+    return update.as_node, update.task_id, update.values
 
 
 def _is_superstep(given: object) -> bool:

@@ -173,7 +173,7 @@ def thread_after_save(batch: WritesBatch, thread: ThreadRow, stood: Iterable[Tas
     """
     counts = not batch.records or any(given == stands for given, stands in zip(batch.records, stood, strict=True))
     status = batch.status if batch.status is not None and counts else thread.status
-    if thread.status == "cancelled" and status != "running":
+    if thread.status == "cancelled" and status != "running" and batch.if_status != "cancelled":
         # What a run that has not heard of it records does not make it undone.
         status = thread.status
     return msgspec.structs.replace(

@@ -31,6 +31,7 @@ from durable_graph.errors.description import (
     UnreachableNodeWarning,
     UnstorableTypeError,
 )
+from durable_graph.errors.requests import KeyReusedError, ThreadCancelledError, ThreadFinishedError, WrongGraphError
 from durable_graph.errors.running import (
     ConcurrentOverwriteError,
     ConcurrentUpdateError,
@@ -132,6 +133,7 @@ __all__ = [
     "InvalidStateSchemaError",
     "InvalidStateValueError",
     "InvalidUpdateError",
+    "KeyReusedError",
     "ManagedKeyError",
     "MissingCheckpointerError",
     "MissingDriverError",
@@ -161,7 +163,9 @@ __all__ = [
     "StreamOverflowError",
     "SubgraphBusyError",
     "ThreadBusyError",
+    "ThreadCancelledError",
     "ThreadExistsError",
+    "ThreadFinishedError",
     "UnfinishedChildError",
     "UnfinishedThreadError",
     "UnknownBackendError",
@@ -183,6 +187,7 @@ __all__ = [
     "UnstorableTypeError",
     "UnstorableValueError",
     "ValueTooLargeError",
+    "WrongGraphError",
     "names",
     "with_article",
 ]

@@ -46,6 +46,7 @@ def internal_channels(description: Description) -> dict[str, Channel]:
 
 def assemble(
     name: str | None,
+    formerly: tuple[str, ...],
     description: Description,
     schemas: Schemas,
     inputs: Inputs,
@@ -76,12 +77,14 @@ def assemble(
         untracked=frozenset(name for name, rule in channels.items() if not rule.is_stored),
         deferred=frozenset(node.name for node in description.nodes if node.options.defer),
         graph_name=name,
-        nodes_digest=_nodes_digest(nodes),
+        formerly=formerly,
+        nodes_digest=nodes_digest(nodes),
         defaults=defaults,
     )
 
 
-def _nodes_digest(nodes: Iterable[str]) -> bytes:
+def nodes_digest(nodes: Iterable[str]) -> bytes:
+    """A digest of a graph's nodes' names, by which two graphs without a name are told apart."""
     hashed = blake2b(digest_size=16, person=b"dg-graph-nodes")
     for name in sorted(nodes):
         data = name.encode("utf-8", "surrogatepass")

@@ -34,6 +34,7 @@ from durable_graph.graph.options import (
     NodeArguments,
     caching_of,
     described_handler,
+    names_formerly,
     node_options,
     retries_of,
     timeout_of,
@@ -290,7 +291,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         """Run nothing after this node: an edge to END."""
         return self.add_edge(key, END)
 
-    def topology(self, *, name: str | None = None, types: Iterable[type | tuple[str, type]] = ()) -> Topology:
+    def topology(
+        self, *, name: str | None = None, formerly: Iterable[str] = (), types: Iterable[type | tuple[str, type]] = ()
+    ) -> Topology:
         """The graph, checked. Later calls of the builder do not change it.
 
         `types` are the classes that values of type `Any` may be of, beside those that the state names; a pair gives
@@ -318,7 +321,8 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         unreachable = unreachable_nodes(description)
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())
-        return assemble(name, description, self._schemas, inputs, channels, codecs, defaults)
+        former = names_formerly(name, formerly)
+        return assemble(name, former, description, self._schemas, inputs, channels, codecs, defaults)
 
 
 def _problems_of_graph_name(name: object) -> Iterable[str]:

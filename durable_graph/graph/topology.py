@@ -102,8 +102,8 @@ class Topology:
     `codecs` has an entry for every channel of both that is stored; `argument` is the codec of what a Send carries.
     `transient` are the channels that a superstep clears unless it writes to them, `untracked` those never stored.
     `types` are those that a graph around this one has to be able to store as well. `graph_name` is the name that its
-    threads belong to, None for a graph without one, and `nodes_digest` a digest of its nodes' names. `defaults` make
-    the values that channels with a reducer begin with, where those are not empty.
+    threads belong to, None for a graph without one; `formerly` are names that it once had; `nodes_digest` is a digest
+    of its nodes' names. `defaults` make the values that channels with a reducer begin with, where those are not empty.
     """
 
     name: str
@@ -125,6 +125,7 @@ class Topology:
     types: OpenTypes = OpenTypes()
     deferred: frozenset[str] = frozenset()
     graph_name: str | None = None
+    formerly: tuple[str, ...] = ()
     nodes_digest: bytes = b""
     defaults: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
 

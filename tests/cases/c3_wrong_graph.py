@@ -27,5 +27,4 @@ async def case(store):
     return "an error that names both graphs", shown(end), isinstance(end, DurableGraphError)
 
 
-STILL_WRONG = True
 run(case)

@@ -44,5 +44,4 @@ async def _cancel(graph):
     return await graph.acancel("t")
 
 
-STILL_WRONG = True
 run(case)

@@ -1,0 +1,68 @@
+"""Requests with a key: the thread takes each once, whoever repeats it, in whatever process."""
+
+import msgspec
+
+from durable_graph._engine.header import decode_header
+from durable_graph.checkpointing import Checkpointer, verify_request
+from durable_graph.checkpointing.digests import request_digest
+from durable_graph.errors import CorruptCheckpointError, KeyReusedError
+from durable_graph.records import RequestRow, checkpoint_id
+
+_PAGE = 100
+_BEGINNINGS = ("input", "fork", "update")
+"""Sources of checkpoints that are no superstep of the run before them."""
+
+
+class Acceptance(msgspec.Struct, frozen=True):
+    """A request that is about to be accepted."""
+
+    key: str
+    digest: bytes
+
+    def row(self, origin: bytes, checkpoint: int, at: int) -> RequestRow:
+        """Its row, once it became this checkpoint."""
+        row = RequestRow(self.key, self.digest, 0, checkpoint, at, b"")
+        return msgspec.structs.replace(row, digest=request_digest(origin, row))
+
+
+async def earlier_request(saver: Checkpointer, thread_id: str, request: Acceptance) -> RequestRow | None:
+    """The request, if the thread has taken it. Raises `KeyReusedError` if it took another one under its key."""
+    found = await saver.find_request(thread_id, request.key)
+    row = None if found is None else verify_request(found)
+    if row is not None and row.input_digest != request.digest:
+        raise KeyReusedError(
+            thread_id,
+            request.key,
+            stored=row.input_digest,
+            given=request.digest,
+            checkpoint_id=checkpoint_id(row.checkpoint),
+        )
+    return row
+
+
+async def last_checkpoint_of(saver: Checkpointer, thread_id: str, request: RequestRow, head: int) -> int | None:
+    """The last checkpoint of the run that the request began: `head`, unless another input followed.
+
+    None where the thread's branch does not lead through the request any more: a fork left it.
+    """
+    parents: dict[int, tuple[int, str]] = {}
+    before: int | None = None
+    while before is None or before > request.checkpoint:
+        page = await saver.history(thread_id, "", before=before, limit=_PAGE)
+        if page is None:
+            break
+        parents.update({row.no: (row.parent, decode_header(row.header).source) for row in page.checkpoints})
+        before = page.older
+        if not before:
+            break
+    last = at = head
+    while at > request.checkpoint:
+        if at not in parents:
+            raise CorruptCheckpointError(
+                thread_id, row=f"the row of checkpoint {checkpoint_id(at)!r}", why="it is missing"
+            )
+        parent, source = parents[at]
+        if source in _BEGINNINGS:
+            last = parent
+        at = parent
+    return last if at == request.checkpoint else None

@@ -1,0 +1,62 @@
+"""A call that the thread does not take: it belongs to another graph, has ended, was cancelled, or took it already."""
+
+from durable_graph.errors.tree import DurableGraphError
+
+
+class WrongGraphError(DurableGraphError):
+    """A thread that belongs to another graph than the one that was called. Nothing was read or written.
+
+    `stored` is the name of the graph that the thread belongs to, `called` that of the graph that was called; None is
+    a graph without a name.
+    """
+
+    def __init__(self, thread_id: str, *, stored: str | None, called: str | None) -> None:
+        self.thread_id = thread_id
+        self.stored = stored
+        self.called = called
+        given = f"the graph {called!r}" if called is not None else "a graph without a name"
+        if called is None:
+            remedy = f"compile it with name={stored!r}, if it is this graph"
+        else:
+            remedy = f"if it was renamed, compile it with formerly=({stored!r},)"
+        super().__init__(f"thread {thread_id!r} belongs to the graph {stored!r}, and {given} was called; {remedy}")
+
+
+class ThreadFinishedError(DurableGraphError):
+    """New input for a thread that has nothing left to run, under `if_finished="reject"`. Nothing was stored."""
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(
+            f"thread {thread_id!r} is finished; read it with aget_state, start another thread, "
+            f"or pass if_finished='run' or 'return'"
+        )
+
+
+class ThreadCancelledError(DurableGraphError):
+    """The thread was cancelled: while this call executed it, or before it was to be resumed or answered.
+
+    What had finished is recorded. Nothing resumes the thread until it is reopened; new input is taken.
+    """
+
+    def __init__(self, thread_id: str) -> None:
+        self.thread_id = thread_id
+        super().__init__(f"thread {thread_id!r} was cancelled; graph.areopen({thread_id!r}) lets it be resumed")
+
+
+class KeyReusedError(DurableGraphError, ValueError):
+    """A key under which the thread took another request: another input, or one for another graph.
+
+    `stored` and `given` are the digests of both requests, and `checkpoint_id` the checkpoint that the first one made.
+    """
+
+    def __init__(self, thread_id: str, key: str, *, stored: bytes, given: bytes, checkpoint_id: str) -> None:
+        self.thread_id = thread_id
+        self.key = key
+        self.stored = stored
+        self.given = given
+        self.checkpoint_id = checkpoint_id
+        super().__init__(
+            f"thread {thread_id!r} took another request under the key {key!r}, as checkpoint {checkpoint_id!r}; "
+            f"one key is for one input of one graph: give this request a key of its own"
+        )

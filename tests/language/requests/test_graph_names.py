@@ -1,0 +1,131 @@
+"""A thread belongs to the graph that began it, by name."""
+
+import logging
+import operator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    CompiledGraph,
+    GraphValidationError,
+    InvalidOptionError,
+    StateGraph,
+    WrongGraphError,
+    entrypoint,
+    interrupt,
+)
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+def graph_of(saver: Checkpointer | None, name: str | None, *formerly: str, node: str = "ask") -> CompiledGraph[Any]:
+    def ask(state: State) -> dict[str, list[str]]:
+        return {"log": [f"{name}: {interrupt('go?')}"]}
+
+    builder = StateGraph(State).add_node(node, ask).add_edge(START, node)
+    return builder.compile(saver, name=name, formerly=formerly)
+
+
+CALLS: dict[str, Any] = {
+    "new input": lambda graph: graph.ainvoke({"log": ["in"]}, thread_id="t"),
+    "a resume": lambda graph: graph.ainvoke(None, thread_id="t"),
+    "an answer": lambda graph: graph.ainvoke(Command(resume="yes"), thread_id="t"),
+    "an update": lambda graph: graph.aupdate_state(values={"log": ["edit"]}, as_node="ask", thread_id="t"),
+    "its state": lambda graph: graph.aget_state(thread_id="t"),
+    "its history": lambda graph: anext(aiter(graph.aget_state_history(thread_id="t"))),
+    "a cancellation": lambda graph: graph.acancel("t"),
+    "a fork": lambda graph: graph.ainvoke(None, thread_id="t", checkpoint_id="0000000000000001"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("name", ["pay", None], ids=["another", "unnamed"])
+async def test_another_graph_is_refused_whatever_it_asks(saver: Checkpointer, call: str, name: str | None) -> None:
+    await graph_of(saver, "mail").ainvoke({"log": ["in"]}, thread_id="t")
+    before = await saver.load("t")
+
+    with pytest.raises(WrongGraphError) as caught:
+        await CALLS[call](graph_of(saver, name))
+
+    assert (caught.value.stored, caught.value.called, caught.value.thread_id) == ("mail", name, "t")
+    assert await saver.load("t") == before
+
+
+async def test_a_renamed_graph_goes_on_and_its_next_commit_writes_the_new_name(saver: Checkpointer) -> None:
+    await graph_of(saver, "mail").ainvoke({"log": ["in"]}, thread_id="t")
+
+    renamed = graph_of(saver, "letters", "post", "mail")
+    assert (await renamed.aget_state(thread_id="t")).next == ("ask",)
+    assert await renamed.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["in", "letters: yes"]}
+
+    (info,) = await saver.list_threads()
+    assert info.graph == "letters"
+    with pytest.raises(WrongGraphError):
+        await graph_of(saver, "mail").aget_state(thread_id="t")
+
+
+async def test_a_named_graph_takes_a_thread_without_a_name(saver: Checkpointer) -> None:
+    await graph_of(saver, None).ainvoke({"log": ["in"]}, thread_id="t")
+    assert (await saver.list_threads())[0].graph is None
+
+    await graph_of(saver, "mail").ainvoke(Command(resume="yes"), thread_id="t")
+
+    assert (await saver.list_threads())[0].graph == "mail"
+
+
+async def test_two_graphs_without_names_are_told_apart_by_their_nodes_in_the_log(
+    saver: Checkpointer, caplog: pytest.LogCaptureFixture
+) -> None:
+    await graph_of(saver, None).ainvoke({"log": ["in"]}, thread_id="t")
+    with caplog.at_level(logging.WARNING, "durable_graph"):
+        await graph_of(saver, None).ainvoke({"log": ["again"]}, thread_id="t")
+        assert caplog.records == []
+        await graph_of(saver, None, node="other").ainvoke({"log": ["more"]}, thread_id="t")
+    assert ["give graphs names" in record.getMessage() for record in caplog.records] == [True]
+
+
+async def test_a_name_called_graph_is_a_name(saver: Checkpointer) -> None:
+    await graph_of(saver, "graph").ainvoke({"log": ["in"]}, thread_id="t")
+    with pytest.raises(WrongGraphError):
+        await graph_of(saver, None).ainvoke(None, thread_id="t")
+
+
+async def test_an_entrypoint_is_named_after_its_function(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def order(given: str) -> str:
+        return given
+
+    @entrypoint(checkpointer=saver, name="shipment", formerly=["order"])
+    async def ship(given: str) -> str:
+        return given
+
+    @entrypoint(checkpointer=saver)
+    async def report(given: str) -> str:
+        return given
+
+    await order.ainvoke("a", thread_id="t")
+    with pytest.raises(WrongGraphError):
+        await report.ainvoke("b", thread_id="t")
+    assert await ship.ainvoke("c", thread_id="t") == "c"
+
+
+async def test_the_store_itself_never_asks_for_a_name(saver: Checkpointer) -> None:
+    await graph_of(saver, "mail").ainvoke({"log": ["in"]}, thread_id="t")
+    other = graph_of(saver, "pay")
+    await other.acopy_thread("t", "copy")
+    await other.adelete_thread("t")
+    assert [(info.thread, info.graph) for info in await saver.list_threads()] == [("copy", "mail")]
+
+
+@pytest.mark.parametrize(
+    ("name", "formerly"), [("", ()), ("a\0b", ()), ("\ud800", ()), ("n" * 256, ()), (None, ("old",)), ("new", ("",))]
+)
+def test_what_is_no_name_is_refused(name: str | None, formerly: tuple[str, ...]) -> None:
+    with pytest.raises((InvalidOptionError, GraphValidationError)):
+        graph_of(None, name, *formerly)

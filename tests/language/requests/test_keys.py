@@ -1,0 +1,176 @@
+"""A request with a key is taken once, whoever repeats it."""
+
+import asyncio
+import operator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    CompiledGraph,
+    InvalidOptionError,
+    KeyReusedError,
+    MissingCheckpointerError,
+    NothingToResumeError,
+    StateGraph,
+    interrupt,
+)
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+class Shop:
+    """A graph that charges, and whoever it charged."""
+
+    def __init__(self, saver: Checkpointer | None, *, fails: int = 0, asks: bool = False, name: str = "shop") -> None:
+        self.charged: list[str] = []
+        self.fails = fails
+        self.asks = asks
+
+        async def charge(state: State) -> dict[str, list[str]]:
+            if self.fails:
+                self.fails -= 1
+                raise RuntimeError("the till is shut")
+            answer = [interrupt("charge?")] if self.asks else []
+            self.charged.append(state["log"][-1])
+            return {"log": [f"charged {state['log'][-1]}", *answer]}
+
+        builder = StateGraph(State).add_node("charge", charge).add_edge(START, "charge")
+        self.graph: CompiledGraph[Any] = builder.compile(saver, name=name)
+
+
+async def test_a_repetition_gives_the_recorded_result_and_charges_nobody(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    results = [
+        await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="order-7", version="v2") for _ in range(3)
+    ]
+    assert [result.value for result in results] == [{"log": ["order 7", "charged order 7"]}] * 3
+    assert [result.was_applied for result in results] == [True, False, False]
+    assert shop.charged == ["order 7"]
+
+
+async def test_without_a_thread_the_key_names_it(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    for _ in range(2):
+        await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7")
+    assert shop.charged == ["order 7"]
+    assert [info.thread for info in await saver.list_threads()] == ["run-order-7"]
+
+
+async def test_a_repetition_after_a_failure_goes_on(saver: Checkpointer) -> None:
+    shop = Shop(saver, fails=1)
+    with pytest.raises(RuntimeError):
+        await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7")
+    result = await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7", version="v2")
+    assert (result.value, result.was_applied) == ({"log": ["order 7", "charged order 7"]}, False)
+
+
+async def test_another_input_under_a_key_is_refused_and_loses_nothing(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="k")
+    before = await saver.load("t")
+    with pytest.raises(KeyReusedError) as caught:
+        await shop.graph.ainvoke({"log": ["order 8"]}, thread_id="t", key="k")
+    assert caught.value.key == "k"
+    assert caught.value.stored != caught.value.given
+    assert await saver.load("t") == before
+
+
+async def test_the_result_of_an_earlier_request_is_that_of_its_own_run(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    for number in range(3):
+        await shop.graph.ainvoke({"log": [f"order {number}"]}, thread_id="t", key=f"k{number}")
+    first = await shop.graph.ainvoke({"log": ["order 0"]}, thread_id="t", key="k0")
+    second = await shop.graph.ainvoke({"log": ["order 1"]}, thread_id="t", key="k1")
+    assert first == {"log": ["order 0", "charged order 0"]}
+    assert second == {"log": ["order 0", "charged order 0", "order 1", "charged order 1"]}
+    assert shop.charged == ["order 0", "order 1", "order 2"]
+
+
+async def test_a_request_on_a_branch_that_was_left_has_no_result(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    await shop.graph.ainvoke({"log": ["order 0"]}, thread_id="t", key="k0")
+    start = (await shop.graph.aget_state(thread_id="t")).config["configurable"]["checkpoint_id"]
+    await shop.graph.ainvoke({"log": ["order 1"]}, thread_id="t", key="k1")
+    await shop.graph.ainvoke({"log": ["other"]}, thread_id="t", checkpoint_id=start)
+    with pytest.raises(NothingToResumeError, match="branch"):
+        await shop.graph.ainvoke({"log": ["order 1"]}, thread_id="t", key="k1")
+    assert await shop.graph.ainvoke({"log": ["order 0"]}, thread_id="t", key="k0") == {
+        "log": ["order 0", "charged order 0"]
+    }
+
+
+async def test_of_many_at_once_one_is_applied(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    calls = (shop.graph.ainvoke({"log": ["order 7"]}, key="order-7", if_busy="wait", version="v2") for _ in range(10))
+    results = await asyncio.gather(*calls)
+    assert [result.value for result in results] == [{"log": ["order 7", "charged order 7"]}] * 10
+    assert [result.was_applied for result in results].count(True) == 1
+    assert shop.charged == ["order 7"]
+
+
+async def test_an_answer_with_a_key_may_be_repeated(saver: Checkpointer) -> None:
+    shop = Shop(saver, asks=True)
+    await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t")
+    answers = [
+        await shop.graph.ainvoke(Command(resume="yes"), thread_id="t", key="answer-1", version="v2") for _ in range(2)
+    ]
+    assert [answer.value for answer in answers] == [{"log": ["order 7", "charged order 7", "yes"]}] * 2
+    assert [answer.was_applied for answer in answers] == [True, False]
+    with pytest.raises(KeyReusedError):
+        await shop.graph.ainvoke(Command(resume="no"), thread_id="t", key="answer-1")
+
+
+async def test_an_update_with_a_key_is_written_once(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t")
+    configs = [
+        await shop.graph.aupdate_state(values={"log": ["note"]}, as_node="charge", thread_id="t", key="note-1")
+        for _ in range(2)
+    ]
+    assert configs[0] == configs[1]
+    assert (await shop.graph.aget_state(thread_id="t")).values["log"][-1:] == ["note"]
+    with pytest.raises(KeyReusedError):
+        await shop.graph.aupdate_state(values={"log": ["other"]}, as_node="charge", thread_id="t", key="note-1")
+    # Keys of updates and of runs are of one thread.
+    with pytest.raises(KeyReusedError):
+        await shop.graph.ainvoke({"log": ["order 8"]}, thread_id="t", key="note-1")
+
+
+async def test_a_key_is_of_one_thread(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    for thread in ("a", "b"):
+        await shop.graph.ainvoke({"log": [thread]}, thread_id=thread, key="k")
+    assert shop.charged == ["a", "b"]
+    await shop.graph.adelete_thread("a")
+    await shop.graph.ainvoke({"log": ["a again"]}, thread_id="a", key="k")
+    assert shop.charged == ["a", "b", "a again"]
+
+
+@pytest.mark.parametrize("key", ["", "a\0b", "\ud800", "k" * 252, 7, b"k"])
+async def test_what_is_no_key_is_refused(saver: Checkpointer, key: Any) -> None:
+    with pytest.raises(InvalidOptionError):
+        await Shop(saver).graph.ainvoke({"log": ["x"]}, thread_id="t", key=key)
+    assert await saver.list_threads() == []
+
+
+async def test_a_key_needs_a_store_and_an_input(saver: Checkpointer) -> None:
+    with pytest.raises(MissingCheckpointerError):
+        await Shop(None).graph.ainvoke({"log": ["x"]}, key="k")
+    with pytest.raises(InvalidOptionError):
+        await Shop(saver).graph.ainvoke(None, thread_id="t", key="k")
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_a_key_holds_in_every_durability(saver: Checkpointer, durability: Any) -> None:
+    shop = Shop(saver, fails=1)
+    with pytest.raises(RuntimeError):
+        await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7", durability=durability)
+    for _ in range(2):
+        await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7", durability=durability)
+    assert shop.charged == ["order 7"]

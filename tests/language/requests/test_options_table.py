@@ -1,0 +1,137 @@
+"""The options of a call decide in one order: key, busy, cancelled, unfinished, finished, new."""
+
+import asyncio
+import operator
+from collections.abc import Callable
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    CompiledGraph,
+    InvalidOptionError,
+    NothingToResumeError,
+    StateGraph,
+    ThreadBusyError,
+    ThreadCancelledError,
+    ThreadFinishedError,
+    UnfinishedThreadError,
+)
+
+
+class State(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+class Steps:
+    def __init__(self, saver: Checkpointer) -> None:
+        self.is_shut = False
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
+
+        async def work(state: State) -> dict[str, list[str]]:
+            if self.is_shut:
+                raise RuntimeError("shut")
+            self.entered.set()
+            await self.open.wait()
+            return {"log": [f"did {state['log'][-1]}"]}
+
+        builder = StateGraph(State).add_node("work", work).add_edge(START, "work")
+        self.graph: CompiledGraph[Any] = builder.compile(saver)
+
+
+async def new(steps: Steps) -> None:
+    steps.open.set()
+
+
+async def finished(steps: Steps) -> None:
+    steps.open.set()
+    await steps.graph.ainvoke({"log": ["old"]}, thread_id="t", key="old")
+
+
+async def unfinished(steps: Steps) -> None:
+    steps.is_shut = True
+    with pytest.raises(RuntimeError):
+        await steps.graph.ainvoke({"log": ["old"]}, thread_id="t", key="old")
+    steps.is_shut = False
+    steps.open.set()
+
+
+async def cancelled(steps: Steps) -> None:
+    await unfinished(steps)
+    assert await steps.graph.acancel("t")
+
+
+OLD = {"log": ["old"]}
+NEW = {"log": ["new"]}
+DONE_OLD = {"log": ["old", "did old"]}
+AFTER_DONE = {"log": ["old", "did old", "new", "did new"]}
+SUPERSEDED = {"log": ["old", "new", "did new"]}
+
+TABLE: list[tuple[Any, dict[str, Any], Any, Any]] = [
+    (new, {}, NEW, {"log": ["new", "did new"]}),
+    (new, {}, None, NothingToResumeError),
+    (new, {"if_finished": "reject"}, NEW, {"log": ["new", "did new"]}),
+    (new, {"if_finished": "return"}, None, NothingToResumeError),
+    (finished, {}, NEW, AFTER_DONE),
+    (finished, {"if_finished": "run"}, NEW, AFTER_DONE),
+    (finished, {"if_finished": "reject"}, NEW, ThreadFinishedError),
+    (finished, {"if_finished": "return"}, NEW, DONE_OLD),
+    (finished, {"if_finished": "reject"}, Command(goto="work"), ThreadFinishedError),
+    (finished, {}, None, NothingToResumeError),
+    (finished, {"if_finished": "reject"}, None, NothingToResumeError),
+    (finished, {"if_finished": "return"}, None, DONE_OLD),
+    (finished, {"if_unfinished": "reject"}, NEW, AFTER_DONE),
+    (finished, {"key": "old", "if_finished": "reject"}, OLD, DONE_OLD),
+    (unfinished, {}, NEW, SUPERSEDED),
+    (unfinished, {"if_unfinished": "resume"}, NEW, AFTER_DONE),
+    (unfinished, {"if_unfinished": "reject"}, NEW, UnfinishedThreadError),
+    (unfinished, {"if_finished": "reject"}, NEW, SUPERSEDED),
+    (unfinished, {"if_finished": "return"}, NEW, SUPERSEDED),
+    (unfinished, {}, None, DONE_OLD),
+    (unfinished, {"key": "old", "if_unfinished": "reject"}, OLD, DONE_OLD),
+    (cancelled, {}, None, ThreadCancelledError),
+    (cancelled, {"if_finished": "return"}, None, ThreadCancelledError),
+    (cancelled, {}, Command(resume="yes"), ThreadCancelledError),
+    (cancelled, {"key": "old"}, OLD, ThreadCancelledError),
+    (cancelled, {}, NEW, SUPERSEDED),
+    (cancelled, {"if_unfinished": "reject"}, NEW, UnfinishedThreadError),
+]
+
+
+@pytest.mark.parametrize(("thread", "options", "given", "expected"), TABLE)
+async def test_the_options_of_a_call(
+    saver: Checkpointer, thread: Callable[[Steps], Any], options: dict[str, Any], given: Any, expected: Any
+) -> None:
+    steps = Steps(saver)
+    await thread(steps)
+    call = steps.graph.ainvoke(given, thread_id="t", **options)
+    if isinstance(expected, dict):
+        assert await call == expected
+    else:
+        before = await saver.load("t")
+        with pytest.raises(expected):
+            await call
+        assert await saver.load("t") == before
+
+
+@pytest.mark.parametrize("options", [{}, {"if_finished": "return"}, {"if_unfinished": "resume"}, {"key": "new"}])
+async def test_a_busy_thread_comes_before_all_that_is_not_its_key(saver: Checkpointer, options: dict[str, Any]) -> None:
+    steps = Steps(saver)
+    busy = asyncio.create_task(steps.graph.ainvoke(OLD, thread_id="t"))
+    await steps.entered.wait()
+    with pytest.raises(ThreadBusyError):
+        await steps.graph.ainvoke(NEW, thread_id="t", **options)
+    waiting = asyncio.create_task(steps.graph.ainvoke(NEW, thread_id="t", if_busy="wait"))
+    steps.open.set()
+    assert await busy == DONE_OLD
+    assert await waiting == AFTER_DONE
+
+
+@pytest.mark.parametrize("options", [{"if_finished": "ignore"}, {"if_finished": None}, {"if_done": "run"}])
+async def test_an_unknown_option_is_refused(saver: Checkpointer, options: dict[str, Any]) -> None:
+    with pytest.raises((InvalidOptionError, TypeError)):
+        await Steps(saver).graph.ainvoke(NEW, thread_id="t", **options)
