@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from durable_graph.errors.shown import start_of
 from durable_graph.errors.tree import DurableGraphError, names
 
 _LONG_PLACE = 80
 """Up to so many characters the place of a task is spelled out in a message."""
-
-_SHOWN = 80
-"""So many characters of an answer are shown."""
 
 
 class OutsideOfRunError(DurableGraphError, RuntimeError):
@@ -69,14 +67,9 @@ class InterruptAnsweredError(DurableGraphError):
         self.answer = answer
         self.answers: dict[str, Any] = {id: answer} if answers is None else dict(answers)
         super().__init__(
-            f"interrupt {id!r} of thread {thread_id!r} was answered already, with {_short(answer)}; "
+            f"interrupt {id!r} of thread {thread_id!r} was answered already, with {start_of(answer)}; "
             f"that answer stands, and nothing of this call was recorded; aget_state shows where the thread is now"
         )
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 class AmbiguousResumeError(DurableGraphError, ValueError):

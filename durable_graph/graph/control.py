@@ -47,7 +47,8 @@ class Send:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+# Without slots: `Command[...](...)` sets `__orig_class__`, which a frozen class with slots answers with a TypeError.
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Command(Generic[NodeNameT]):
     """An update of the state together with where to go, from a node or as the input of a run.
 

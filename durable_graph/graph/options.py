@@ -9,6 +9,7 @@ from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import HANDLER_INJECTABLE, destinations_of, signature_of
+from durable_graph.records import is_text
 
 _LONGEST_NAME = 255
 
@@ -18,21 +19,14 @@ def names_formerly(name: str | None, formerly: Iterable[str]) -> tuple[str, ...]
     earlier = (formerly,) if isinstance(formerly, str) else tuple(formerly)
     if name is None and earlier:
         raise InvalidOptionError("formerly", earlier, allowed="left out for a graph without a name; give it name=")
-    if isinstance(name, str) and not name:
-        raise InvalidOptionError("name", name, allowed=f"1 to {_LONGEST_NAME} bytes of text, or None")
-    for option, each in (*((("name", name),) if name is not None else ()), *(("formerly", each) for each in earlier)):
-        if option == "formerly" and not (isinstance(each, str) and _is_name(each)):
-            raise InvalidOptionError(option, each, allowed=f"names of 1 to {_LONGEST_NAME} bytes of text")
-        if isinstance(each, str) and len(each.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
-            raise InvalidOptionError(option, each, allowed=f"1 to {_LONGEST_NAME} bytes of text")
+    for option, each in (("name", name), *(("formerly", each) for each in earlier)):
+        if (option, each) != ("name", None) and not _is_name(each):
+            raise InvalidOptionError(option, each, allowed=f"text of 1 to {_LONGEST_NAME} bytes in UTF-8, without NUL")
     return earlier
 
 
-def _is_name(text: str) -> bool:
-    try:
-        return 0 < len(text.encode()) <= _LONGEST_NAME and "\0" not in text
-    except UnicodeEncodeError:
-        return False
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and is_text(name) and "\0" not in name and 0 < len(name.encode()) <= _LONGEST_NAME
 
 
 class NodeArguments(TypedDict, total=False):

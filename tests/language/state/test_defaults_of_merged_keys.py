@@ -270,7 +270,7 @@ def failing() -> list[str]:
         (state_with(log=(Log, ["a", 1])), r"the default of 'log': .*str is declared"),
         (
             state_with(log=(Log, pydantic.Field(default_factory=failing))),
-            r"State\.log: its default .* no default today",
+            r"State\.log: its default .*no default today",
         ),
         (
             state_with(log=(Log, pydantic.Field(default_factory=lambda data: [data["step"]]))),
@@ -278,7 +278,7 @@ def failing() -> list[str]:
         ),
         (
             state_with(messages=(Annotated[list[Any], add_messages], [1])),
-            r"State\.messages: its default .* a message is",
+            r"State\.messages: its default .*a message is",
         ),
     ],
 )
