@@ -17,7 +17,6 @@ from typing import Any, Final
 import msgspec
 
 from durable_graph.errors import UnstorableValueError
-from durable_graph.graph import Command, Send
 
 SIZE: Final = 16
 _SHORT: Final = 64
@@ -179,8 +178,6 @@ def _kind(kind: bytes, value: Any, exact: type) -> bytes:
 def _fields_of(value: Any) -> Iterable[str] | None:
     """The names of the fields that make a record equal to another, None for what is no record."""
     kind = type(value)
-    if isinstance(value, Command | Send):
-        return type(value).__slots__
     if isinstance(value, msgspec.Struct):
         return value.__struct_fields__
     if dataclasses.is_dataclass(value):
