@@ -3,9 +3,9 @@
 import functools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
@@ -45,23 +45,20 @@ from durable_graph.records import (
 
 _BEYOND = 1 << 62
 
-P = ParamSpec("P")
-T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 
 
-def _alone(
-    method: "Callable[Concatenate[MemorySaver, P], Awaitable[T]]",
-) -> "Callable[Concatenate[MemorySaver, P], Coroutine[Any, Any, T]]":
+def _alone(method: Method) -> Method:
     """A method that no other thread interrupts, for event loops in several threads. It must not suspend."""
 
     @functools.wraps(method)
-    async def undisturbed(self: "MemorySaver", /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def undisturbed(self: "MemorySaver", /, *args: Any, **kwargs: Any) -> Any:
         # Before the lock: a child of a fork must not wait for a thread that it does not have.
         self._binding.check()
         with self._lock:
             return await method(self, *args, **kwargs)
 
-    return undisturbed
+    return cast("Method", undisturbed)
 
 
 class MemorySaver:

@@ -1,5 +1,6 @@
 """Errors and values as text, for records, events, notes and messages."""
 
+import ast
 import reprlib
 
 from durable_graph.errors.tree import bounded
@@ -35,16 +36,34 @@ def add_note(error: BaseException, text: str) -> None:
     error.add_note(bounded(text))
 
 
+class _ReadBackError(RuntimeError):
+    """An error whose repr is the stored text."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 def read_back(text: str) -> RuntimeError:
-    """An error that reads like the one that `shown` made this text of: its class has the same name.
+    """An error with the repr that `shown` kept of another, and with its message and class name where the repr has them.
 
     Code that asks about an error asks the same after a restart, or it would miss its answer.
     """
-    name, separator, message = text.partition(": ")
+    name, _, rest = text.partition("(")
+    arguments: tuple[object, ...] = (text,)
     if not name.isidentifier():
-        return RuntimeError(text)
-    kind: type[RuntimeError] = type(name, (RuntimeError,), {"__module__": __name__})
-    return kind(message) if separator else kind()
+        name = RuntimeError.__name__
+    elif rest.endswith(")"):
+        try:
+            arguments = ast.literal_eval(f"({rest[:-1]},)") if rest != ")" else ()
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            name = RuntimeError.__name__  # a repr of the class's own, or of arguments that are no literals
+    if name == KeyError.__name__:
+        arguments = (str(KeyError(*arguments)),)
+    error: _ReadBackError = type(name, (_ReadBackError,), {"__module__": __name__})(*arguments)
+    error.text = text
+    return error
 
 
 def start_of(value: object) -> str:

@@ -9,8 +9,8 @@ from durable_graph import errors
 LONG = "\ud800" + "x" * 1_000_000 + "\ud800"
 """A text of a million characters that UTF-8 cannot take."""
 
-MANY = sorted([LONG, LONG, *(f"name {number}" for number in range(1_000))])
-LISTS = ("problems", "known", "nodes", "channels", "pending", "candidates", "open_ids")
+MANY = sorted([LONG, LONG[1:], *(f"name {number}" for number in range(1_000))])
+LISTS = ("problems", "known", "nodes", "channels", "pending", "candidates", "open_ids", "kinds")
 NUMBERS = ("int", "float")
 
 

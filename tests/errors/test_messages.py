@@ -16,7 +16,7 @@ from durable_graph.errors import (
     UnknownNodeError,
     UnknownStateKeyError,
 )
-from durable_graph.errors.shown import add_note, shown
+from durable_graph.errors.shown import add_note, read_back, shown
 from durable_graph.errors.tree import MAX_TEXT, bounded, listed, names, quoted
 from tests.errors.hostile import LONG, error_classes, facts_for, made
 
@@ -209,3 +209,31 @@ def test_what_cannot_be_extended_is_a_reducer_error_alone(error: Exception) -> N
 
     assert type(made_of_it) is ReducerError
     assert made_of_it.why == shown(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(),
+        ValueError("no money"),
+        ValueError('it\'s "broken"\n: (1, 2)'),
+        ValueError("a", 2),
+        KeyError("k"),
+        FileNotFoundError("[Errno 2] no such file"),
+    ],
+    ids=repr,
+)
+def test_an_error_that_was_stored_reads_as_before(error: Exception) -> None:
+    again = read_back(shown(error))
+
+    assert (type(again).__name__, str(again), repr(again)) == (type(error).__name__, str(error), repr(error))
+    assert isinstance(again, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    "text", ["Odd(code=1)", "Odd({[]: 1})", "Odd(<x>)", "1 problem (of y)", "Odd('x... (9 characters)"]
+)
+def test_a_stored_error_whose_arguments_cannot_be_read_has_the_text_as_its_message(text: str) -> None:
+    again = read_back(text)
+
+    assert (str(again), repr(again)) == (text, text)

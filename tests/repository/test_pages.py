@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
+from tests.repository.test_docs_code import PAGES as PAGES_OF_POSTGRES
 from tests.repository.tree import ROOT
 
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if BLOCK.search(page.read_text(encoding="utf-8")))
+PAGES = sorted(
+    page
+    for page in (ROOT / "docs").glob("*.md")
+    if BLOCK.search(page.read_text(encoding="utf-8")) and str(page.relative_to(ROOT)) not in PAGES_OF_POSTGRES
+)
+"""Those that need a PostgreSQL run in `test_docs_code.py`."""
 
 
 def program_of(page: Path) -> str:

@@ -130,6 +130,7 @@ def test_every_statement_is_sound(path: Path, db: sqlite3.Connection, name: str)
         "parent",
         "before",
         "limit",
+        "most",
         "nested",
         "since",
         "thread_key",
