@@ -314,6 +314,10 @@ class HistoryPage(msgspec.Struct, frozen=True, gc=False):
     `values` has the rows that the page's own checkpoints wrote. `bases` has, for each checkpoint outside the page that
     is the parent of one inside it, the rows that a load of it would give; where the parent was pruned, at least those
     that its child still needs. `older` is the number to ask the next page with, 0 at the end.
+
+    `before` is the number that the page was asked with, None for the first one (0: whoever made it did not say). Of the
+    first page `values` has all rows since its oldest checkpoint, so that those of a vanished one are there. Where the
+    page has the thread's head, `head_records` are the task records that the head's sum `writes_digest` covers.
     """
 
     thread: ThreadRow
@@ -322,6 +326,10 @@ class HistoryPage(msgspec.Struct, frozen=True, gc=False):
     bases: dict[int, tuple[ValueRow, ...]]
     records: tuple[TaskRecord, ...]
     older: int
+    ns: str = ""
+    before: int | None = 0
+    writes_digest: bytes | None = None
+    head_records: tuple[NestedRecord, ...] = ()
 
 
 class StoredRecords(msgspec.Struct, frozen=True, gc=False):

@@ -42,7 +42,7 @@ from durable_graph_postgres.session import Session
 
 _BEYOND = 1 << 62
 _CHECKPOINT_WIDTH, _RECORD_WIDTH = 10, 9
-_THREAD, _CHECKPOINT, _LINE, _VALUE, _RECORD, _NESTED, _ORPHAN = 0, 1, 2, 3, 4, 5, 9
+_THREAD, _CHECKPOINT, _LINE, _VALUE, _RECORD, _NESTED, _VANISHED, _ORPHAN = 0, 1, 2, 3, 4, 5, 6, 9
 
 
 class Loaded(NamedTuple):
@@ -63,7 +63,7 @@ class Loaded(NamedTuple):
 async def load(db: Session, thread: str, ns: str, no: int | None, max_value_bytes: int) -> Loaded:
     """A checkpoint with all that makes its state. One statement. Raises `ValueTooLargeError`."""
     arms: Mapping[int, list[Columns]] = {
-        arm: [] for arm in (_THREAD, _CHECKPOINT, _LINE, _VALUE, _RECORD, _NESTED, _ORPHAN)
+        arm: [] for arm in (_THREAD, _CHECKPOINT, _LINE, _VALUE, _RECORD, _NESTED, _VANISHED, _ORPHAN)
     }
     for arm, *columns in await db.rows("load", key_of(thread), ns, no, max_value_bytes):
         arms[arm].append(tuple(columns))
@@ -80,6 +80,8 @@ async def load(db: Session, thread: str, ns: str, no: int | None, max_value_byte
             raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
         if ns and no is None and row.head:
             _check_lines(row, sums, lines)
+            if arms[_VANISHED]:
+                raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
         return Loaded(StoredCheckpoint(row, None), LockedThread(row, sums, 0) if not row.head else None)
     # As `checkpoint_from` takes them.
     checkpoint = checkpoint_from(arms[_CHECKPOINT][0][:_CHECKPOINT_WIDTH])
@@ -118,21 +120,24 @@ def _thread_columns(texts: Sequence[str | None]) -> Columns:
 
 
 async def history(db: Session, thread: str, ns: str, before: int | None, limit: int) -> HistoryPage | None:
-    """A page of checkpoints. Four statements, and one or two for each checkpoint outside it that one inside follows."""
+    """A page of checkpoints. Four statements, one more where it has the head, and one or two for each checkpoint
+    outside it that one inside follows."""
     tid = key_of(thread)
     columns = await db.row("find_thread", tid)
     if columns is None:
         await check_no_orphan(db, thread)
         return None
-    row, _ = thread_from(thread, columns)
+    row, sums = thread_from(thread, columns)
     sought = await db.rows("page_of_checkpoints", tid, ns, _BEYOND if before is None else before, limit + 1)
     found = [checkpoint_from(each) for each in sought]
     page = found[:limit]
     if not page:
-        return HistoryPage(row, (), (), {}, (), 0)
+        return HistoryPage(row, (), (), {}, (), 0, ns, before)
     lo, hi, born = page[-1].no, page[0].no, min(each.born for each in page)
-    values = await db.rows("page_of_values", tid, ns, lo, hi)
+    head = next((each for each in page if ns == "" and each.no == row.head), None)
+    values = await db.rows("page_of_values", tid, ns, lo, _BEYOND if before is None else hi)
     records = await db.rows("page_of_records", tid, ns, born, hi)
+    of_head = await db.rows("find_records_of_head", tid, head.born, head.no) if head else []
     return HistoryPage(
         thread=row,
         checkpoints=tuple(page),
@@ -140,6 +145,10 @@ async def history(db: Session, thread: str, ns: str, before: int | None, limit: 
         bases=await _bases(db, row, page),
         records=tuple(record_from(thread, each) for each in records),
         older=lo if len(found) > limit else 0,
+        ns=ns,
+        before=before,
+        writes_digest=sums.writes if head else None,
+        head_records=tuple(NestedRecord(*each) for each in of_head),
     )
 
 

@@ -61,6 +61,8 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value
             raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
         if newest and row.head:
             _check_lines(row, sums, statements.rows(db, "find_lineage", {"tid": tid, "at": row.version}))
+            if statements.rows(db, "find_value_in_lineage", {"tid": tid, "ns": ns, "at": row.version}):
+                raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
         return StoredCheckpoint(row, None)
     checkpoint = checkpoint_from(columns[THREAD_WIDTH:])
     # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
@@ -72,21 +74,28 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value
 
 
 def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, limit: int) -> HistoryPage | None:
-    """A page of checkpoints. Four statements, and one or two for each checkpoint outside it that one inside follows."""
+    """A page of checkpoints. Four statements, one more where it has the head, and one or two for each checkpoint
+    outside it that one inside follows."""
     tid = key_of(thread)
     columns = statements.row(db, "find_thread", {"tid": tid})
     if columns is None:
         check_no_orphan(db, thread)
         return None
-    row, _ = thread_from(thread, columns)
+    row, sums = thread_from(thread, columns)
     sought = {"tid": tid, "ns": ns, "before": _BEYOND if before is None else before, "limit": limit + 1}
     found = [checkpoint_from(each) for each in statements.rows(db, "page_of_checkpoints", sought)]
     page = found[:limit]
     if not page:
-        return HistoryPage(row, (), (), {}, (), 0)
+        return HistoryPage(row, (), (), {}, (), 0, ns, before)
     lo, hi, born = page[-1].no, page[0].no, min(each.born for each in page)
-    values = statements.rows(db, "page_of_values", {"tid": tid, "ns": ns, "lo": lo, "hi": hi})
+    head = next((each for each in page if ns == "" and each.no == row.head), None)
+    values = statements.rows(
+        db, "page_of_values", {"tid": tid, "ns": ns, "lo": lo, "hi": _BEYOND if before is None else hi}
+    )
     records = statements.rows(db, "page_of_records", {"tid": tid, "ns": ns, "born": born, "hi": hi})
+    of_head = (
+        statements.rows(db, "find_records_of_head", {"tid": tid, "born": head.born, "head": head.no}) if head else []
+    )
     return HistoryPage(
         thread=row,
         checkpoints=tuple(page),
@@ -94,6 +103,10 @@ def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, li
         bases=_bases(db, row, page),
         records=tuple(record_from(thread, each) for each in records),
         older=lo if len(found) > limit else 0,
+        ns=ns,
+        before=before,
+        writes_digest=sums.writes if head else None,
+        head_records=tuple(NestedRecord(*each) for each in of_head),
     )
 
 

@@ -22,6 +22,7 @@ from durable_graph.checkpointing.digests import add, subtract, value_digest
 from durable_graph.checkpointing.pieces import PIECE_BYTES
 from durable_graph.errors import DecodeError, ValueTooLargeError
 from durable_graph.graph import Topology
+from durable_graph.graph.schema import INTERNAL_PREFIX
 from durable_graph.records import ValueKind, ValueRow, checkpoint_id
 
 FAN = 32
@@ -31,6 +32,9 @@ PIECE_UPDATES = 2048
 
 # Pieces are measured after so many bytes of a row.
 _STRETCH = 1 << 15
+STEP_MARK = f"{INTERNAL_PREFIX}step"
+"""The channel of a row that says no more than that a nested graph's superstep was committed: it changed no other."""
+
 _CUT_SHORT = "an update is cut short"
 _WHOLE = -1
 _FRAME_HEAD = 4
@@ -85,6 +89,14 @@ def add_rows(
         row, after = _row(topology, stored, channel, before, change, state, max_value_bytes)
         rows.append(row)
         added[channel] = after
+        digest = add(subtract(digest, before.digest) if before else digest, row.digest)
+    if not rows and stored.ns:
+        # Nothing else vouches for the newest checkpoint of a nested namespace: without a row beside it, it could vanish
+        # unseen. The root's is named by the thread's row.
+        before = stored.channels.get(STEP_MARK)
+        row, after = _row(topology, stored, STEP_MARK, before, Absent(), state, max_value_bytes)
+        rows.append(row)
+        added[STEP_MARK] = after
         digest = add(subtract(digest, before.digest) if before else digest, row.digest)
     return tuple(rows), Stored(stored.origin, stored.ns, changed(stored.channels, added), digest)
 

@@ -211,6 +211,6 @@ def request_columns(tid: int, row: RequestRow) -> Columns:
     return (tid, row.key, row.input_digest, row.seq, row.checkpoint, row.made_at, row.extra, row.digest)
 
 
-def orphaned(thread: str, what: str) -> CorruptCheckpointError:
-    """The error where there are rows of a thread, of the kind `what`, and it has none itself."""
-    return CorruptCheckpointError(thread, row="the thread's row", why=f"it is missing and {what} of it are there")
+def orphaned(thread: str, what: str, row: str = "the thread's row") -> CorruptCheckpointError:
+    """The error where there are rows of the kind `what`, and the `row` that they belong to is missing."""
+    return CorruptCheckpointError(thread, row=row, why=f"it is missing and {what} of it are there")

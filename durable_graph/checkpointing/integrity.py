@@ -106,8 +106,20 @@ def damage_found(page: HistoryPage) -> Pieces[dict[int, CorruptCheckpointError]]
             yield
     for no in written:
         found[no] = _corrupt(page.thread, no, "its row", "it is missing, and values of it are there")
+    _check_head(page, found)
     found.update((yield from _damaged_records(page, pace)))
     return found
+
+
+def _check_head(page: HistoryPage, found: dict[int, CorruptCheckpointError]) -> None:
+    """Note that the thread's head is missing from the page that it belongs to, or one of the head's task records."""
+    head, numbers = page.thread.head, [row.no for row in page.checkpoints]
+    is_due = page.ns == "" and head and page.before != 0 and (page.before is None or page.before > head)
+    if is_due and head not in numbers and (not page.older or numbers[-1] < head):
+        found[head] = _corrupt(page.thread, head, "its row", "it is missing, and the thread is at it")
+    if page.writes_digest not in (None, writes_digest(page.head_records)):
+        what = "the set of its task records, with those of nested tasks and calls"
+        found.setdefault(head, _corrupt(page.thread, head, what, "one is missing or one too many"))
 
 
 def _damaged_records(page: HistoryPage, pace: Pace) -> Pieces[dict[int, CorruptCheckpointError]]:

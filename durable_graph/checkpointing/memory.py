@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, cast
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
-from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.columns import key_of, orphaned
 from durable_graph.checkpointing.digests import EMPTY_STATE, writes_digest
 from durable_graph.checkpointing.memory_rows import Rows, StoredThread
 from durable_graph.checkpointing.memory_transfer import exported_from, stored_from
@@ -100,6 +100,8 @@ class MemorySaver:
             if is_head and wanted:
                 what = f"the row of checkpoint {checkpoint_id(wanted)!r}"
                 raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
+            if ns and no is None and found.values_at(ns, row.version):
+                raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
             return StoredCheckpoint(row, None)
         # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
         values = found.values_at(ns, wanted if no is not None else row.version)
@@ -179,16 +181,22 @@ class MemorySaver:
         sought = rows.newest(before, limit + 1)
         page = sought[:limit]
         if not page:
-            return HistoryPage(found.row, (), (), {}, (), 0)
+            return HistoryPage(found.row, (), (), {}, (), 0, ns, before)
         lo, hi = page[-1].no, page[0].no
         channels = found.values.get(ns, {}).values()
+        head = next((row for row in page if ns == "" and row.no == found.row.head), None)
+        of_head = found.records_of_head(head.born) if head else ()
         return HistoryPage(
             thread=found.row,
             checkpoints=tuple(page),
-            values=tuple(row for rows in channels for row in rows.between(lo, hi + 1)),
+            values=tuple(row for rows in channels for row in rows.between(lo, _BEYOND if before is None else hi + 1)),
             bases=self._bases(found, ns, page),
             records=found.records_of(ns, min(row.born for row in page), hi),
             older=lo if len(sought) > limit else 0,
+            ns=ns,
+            before=before,
+            writes_digest=found.writes if head else None,
+            head_records=tuple(NestedRecord(each.ns, each.born, each.ord, each.digest) for each in of_head),
         )
 
     @_alone

@@ -27,5 +27,4 @@ async def case(store):
     return "CorruptCheckpointError twice", f"state: {shown(head, 90)}; history: {shown(history)}", is_right
 
 
-STILL_WRONG = True
 run(case, kinds=("sqlite",))

@@ -173,6 +173,20 @@ class HasOnePage(MemorySaver):
         return replace(page, older=0) if page else None
 
 
+class DoesNotSayWhichPage(MemorySaver):
+    async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
+        page = await super().history(thread, ns, before=before, limit=limit)
+        return replace(page, before=0, writes_digest=None) if page else None
+
+
+class ForgetsWhatVanished(MemorySaver):
+    async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
+        try:
+            return await super().load(thread, ns, no)
+        except CorruptCheckpointError:
+            return StoredCheckpoint(self._threads[key_of(thread)].row, None)
+
+
 class PagesByCounting(MemorySaver):
     count = 0
 

@@ -6,6 +6,7 @@
 --   0  the thread    1  the checkpoint    2  a branch that led to it    3  a row of a channel's value
 --   4  a task record of the checkpoints `planned_at` to `number`
 --   5  the place of a record of another namespace, at the head
+--   6  the namespace has values in that lineage, and no checkpoint
 -- The thread's columns come as texts: for an array of any other type the driver would have to ask the server first.
 -- A chain or a branch leads downwards only: damaged ones must not be walked for ever.
 WITH RECURSIVE
@@ -81,6 +82,11 @@ SELECT 5, k.namespace, k.planned_at, k.position, NULL, NULL, k.digest, NULL, NUL
   FROM t CROSS JOIN c CROSS JOIN LATERAL (
     SELECT * FROM {schema}.tasks WHERE thread_key = $1 AND namespace <> '' AND planned_at >= c.planned_at OFFSET 0) k
  WHERE $2 = '' AND c.number = t.head
+UNION ALL
+SELECT 6, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+ WHERE $2 <> '' AND $3 IS NULL AND NOT EXISTS (SELECT FROM c) AND EXISTS (
+   SELECT FROM seg s CROSS JOIN {schema}.channel_rows v
+    WHERE v.thread_key = $1 AND v.namespace = $2 AND v.number BETWEEN s.first AND s.hi)
 UNION ALL
 SELECT 9, CASE WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = $1) THEN 'checkpoints'
                WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE thread_key = $1) THEN 'values'

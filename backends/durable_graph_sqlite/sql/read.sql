@@ -154,3 +154,19 @@ SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
 
 -- name: find_request_digests
 SELECT digest FROM requests WHERE thread_key = :tid;
+
+-- name: find_value_in_lineage
+-- Whether a namespace has a value in the lineage of number `at`.
+WITH RECURSIVE
+  seg (first, hi, parent) AS MATERIALIZED (
+    SELECT * FROM (SELECT first, :at, parent FROM branches
+                    WHERE thread_key = :tid AND first <= :at ORDER BY first DESC LIMIT 1)
+    UNION ALL
+    SELECT l.first, s.parent, l.parent FROM seg s CROSS JOIN branches l
+        ON l.thread_key = :tid
+       AND l.first = (SELECT max(first) FROM branches WHERE thread_key = :tid AND first <= s.parent)
+     WHERE s.parent BETWEEN 1 AND s.first - 1)
+SELECT 1 FROM channel_rows v
+ WHERE v.thread_key = :tid AND v.namespace = :ns
+   AND EXISTS (SELECT 1 FROM seg s WHERE v.number BETWEEN s.first AND s.hi)
+ LIMIT 1;

@@ -46,6 +46,45 @@ class DamageClauses(SaverUnderTest):
                 await _check(saver, "thread")
             await _others_are_usable(saver)
 
+    async def test_a_vanished_head_is_missing_from_the_history(self) -> None:
+        for has_other_branch in (False, True):
+            async with self.saver() as saver:
+                writer = await _threads(saver)
+                if has_other_branch:
+                    await commit(saver, writer, Step({"count": b"fork"}), fork_of=3)
+                await self.damage(saver, StoredRow("checkpoint", "thread", writer.thread.head), "remove")
+                for limit in (1, 2, 9):
+                    page = await saver.history("thread", limit=limit)
+                    assert page is not None
+                    with raises(CorruptCheckpointError):
+                        verify_page(page)
+                page = await saver.history("thread", before=writer.thread.head, limit=2)
+                assert page is not None
+                verify_page(page)
+
+    async def test_a_vanished_record_of_the_head_is_noticed_in_the_history(self) -> None:
+        for ns in ("", "child"):
+            async with self.saver() as saver:
+                writer = await _threads(saver)
+                await save(saver, writer, writer.batch(writer.record(born=5, ns=ns), writer.record(born=5, number=1)))
+                page = await saver.history("thread", limit=2)
+                assert page is not None
+                verify_page(page)
+                await self.damage(saver, StoredRow("record", "thread", 5, ns), "remove")
+                page = await saver.history("thread", limit=2)
+                assert page is not None
+                with raises(CorruptCheckpointError):
+                    verify_page(page)
+
+    async def test_a_namespace_whose_only_checkpoint_vanished_has_not_never_begun(self) -> None:
+        async with self.saver() as saver:
+            writer = await _threads(saver)
+            await commit(saver, writer, Step({"memory": b"1"}, ns="child"))
+            await self.damage(saver, StoredRow("checkpoint", "thread", 6, ns="child"), "remove")
+            with raises(CorruptCheckpointError):
+                await saver.load("thread", "child")
+            await _others_are_usable(saver)
+
     async def test_a_vanished_head_is_not_an_older_state(self) -> None:
         async with self.saver() as saver:
             writer = await _threads(saver)
