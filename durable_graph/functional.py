@@ -14,7 +14,7 @@ from durable_graph._runtime.output import GraphOutput
 from durable_graph._runtime.remembered import namespace_of_node
 from durable_graph._runtime.session import current
 from durable_graph._runtime.views import StreamMode
-from durable_graph._runtime.workflow import INPUT, SAVED, VALUE, Saving, returned
+from durable_graph._runtime.workflow import INPUT, SAVED, VALUE, Saving, returning
 from durable_graph.app import CompiledGraph, check_savers
 from durable_graph.caching import Cache
 from durable_graph.channels import LastValue
@@ -45,7 +45,7 @@ Version = Literal["v1", "v2"]
 Timeout = float | timedelta | TimeoutPolicy
 Retry = RetryPolicy | Sequence[RetryPolicy]
 _TASK_OPTIONS = ("cache_policy", "name", "retry_policy", "timeout")
-_ENTRYPOINT_OPTIONS = (*_TASK_OPTIONS, "cache", "checkpointer", "context_schema", "types")
+_ENTRYPOINT_OPTIONS = (*_TASK_OPTIONS, "cache", "checkpointer", "context_schema", "formerly", "types")
 
 
 class Awaiting(Protocol[ResultT]):
@@ -357,7 +357,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         channels = {channel: LastValue(Any) for channel in (INPUT, VALUE, SAVED)}
         node = Node(
             name=name,
-            action=_returning(function, is_async=signature.is_async),
+            action=returning(function, is_async=signature.is_async),
             is_async=signature.is_async,
             injected=signature.injected,
             input=given,
@@ -387,18 +387,3 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             nodes_digest=nodes_digest([name]),
         )
         return Workflow(topology, self._checkpointer, self._cache)
-
-
-def _returning(function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
-    """The function as a node: what it returns is the result, and what its next call gets as `previous`."""
-    if not is_async:
-
-        def call(given: Any, **extra: Any) -> dict[str, Any]:
-            return returned(function(given, **extra))
-
-        return functools.update_wrapper(call, function)
-
-    async def call_async(given: Any, **extra: Any) -> dict[str, Any]:
-        return returned(await function(given, **extra))
-
-    return functools.update_wrapper(call_async, function)

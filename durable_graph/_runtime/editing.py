@@ -20,8 +20,9 @@ from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Sync
 from durable_graph._runtime.forking import Level, callers_of, is_at_head, levels_to
-from durable_graph._runtime.journal import Journal, open_thread
+from durable_graph._runtime.journal import Journal
 from durable_graph._runtime.keyed import Acceptance, earlier_request
+from durable_graph._runtime.opening import open_thread
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.places import Place, nested_graphs, topology_at
 from durable_graph._runtime.requests import Ledger

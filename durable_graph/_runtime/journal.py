@@ -14,20 +14,19 @@ from dataclasses import dataclass, field
 import msgspec
 
 from durable_graph._engine.header import Metadata
-from durable_graph._engine.restore import Restored, check_results, nothing_stored, recorded_outcomes, restore
+from durable_graph._engine.restore import Restored, check_results, nothing_stored, recorded_outcomes
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
 from durable_graph._runtime.busy import has_written
 from durable_graph._runtime.keyed import Acceptance
-from durable_graph._runtime.ownership import check_graph
+from durable_graph._runtime.opening import Opened
 from durable_graph._runtime.pieces import in_pieces
-from durable_graph._runtime.requests import Commit, Ledger, Save, StatusChange, fail
+from durable_graph._runtime.requests import Commit, Ledger, Save, StatusChange, fail, taken_commits, taken_saves
 from durable_graph._runtime.stayed import Stayed, conflict
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.checkpointing.digests import origin_of
 from durable_graph.checkpointing.integrity import verified, verified_records
-from durable_graph.checkpointing.rules import drawn_incarnation, thread_after_commit
+from durable_graph.checkpointing.rules import thread_after_commit
 from durable_graph.errors import CheckpointConflictError, StoreUnavailableError
 from durable_graph.graph import Topology
 from durable_graph.records import (
@@ -45,41 +44,6 @@ from durable_graph.records import (
     WritesMoved,
 )
 
-
-class Opened(msgspec.Struct, frozen=True):
-    """A thread as it was found: its row (made up for a new one), and the checkpoint to start from, if there is one.
-    `calls_in` are the namespaces in which calls are recorded that the tasks of the head's plan made."""
-
-    thread: ThreadRow
-    restored: Restored | None
-    calls_in: frozenset[str] = frozenset()
-
-
-async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, no: int | None) -> Opened:
-    """Load, check and decode a thread. Raises `CorruptCheckpointError` for damaged rows."""
-    found = await saver.load(thread_id, "", no)
-    if found is None:
-        return Opened(new_thread(thread_id), None)
-    await in_pieces(verified(found))
-    check_graph(topology, thread_id, found.thread)
-    if found.thread.status == "deleted":
-        return Opened(reborn(thread_id, found.thread), None)
-    restored, calls_in = restore(topology, found, saver.max_value_bytes), {record.ns for record in found.nested}
-    return Opened(found.thread, await in_pieces(restored), frozenset(calls_in))
-
-
-def new_thread(thread_id: str) -> ThreadRow:
-    """The row that a thread would have before its first commit."""
-    incarnation = drawn_incarnation()
-    return ThreadRow(thread_id, incarnation, origin_of(thread_id, incarnation), 0, 0, 0, 0, 0, 0, "done", 0, b"")
-
-
-def reborn(thread_id: str, tombstone: ThreadRow) -> ThreadRow:
-    """A deleted thread about to be used again: numbers go on, its identity is a new one."""
-    return msgspec.structs.replace(new_thread(thread_id), version=tombstone.version, epoch=tombstone.epoch)
-
-
-_RECENT = 50
 _RESULTS = (Rank.DONE, Rank.ROUTING_OPEN)
 
 _CUT_OFF = "a call of it was stopped before it told its outcome"
@@ -297,28 +261,10 @@ class Journal:
             self._is_sending = False
 
     async def _send_next(self) -> None:
-        first = self._queue[0]
-        if isinstance(first, Commit):
-            await self._send_commits(self._taken_commits())
+        if commits := taken_commits(self._queue):
+            await self._send_commits(commits)
         else:
-            await self._send_saves(self._taken_saves(first))
-
-    def _taken_commits(self) -> "list[Commit]":
-        taken: list[Commit] = []
-        while self._queue and isinstance(request := self._queue[0], Commit):
-            taken.append(request)
-            self._queue.popleft()
-        return taken
-
-    def _taken_saves(self, first: "Save") -> "list[Save]":
-        """The saves at the front of the queue. One that holds only if nothing moved is sent alone."""
-        taken: list[Save] = []
-        while self._queue and isinstance(request := self._queue[0], Save):
-            if taken and (request.if_unmoved or first.if_unmoved):
-                break
-            taken.append(request)
-            self._queue.popleft()
-        return taken
+            await self._send_saves(taken_saves(self._queue))
 
     async def _send_commits(self, requests: "list[Commit]") -> None:
         try:
@@ -392,15 +338,20 @@ class Journal:
         records = tuple(record for request in requests for record in request.records)
         statuses = [request.status for request in requests if request.status is not None]
         known, first = self.thread, requests[0]
-        status = statuses[-1] if statuses else None
-        wseq = known.wseq if first.if_unmoved else None
-        batch = WritesBatch(known.thread, known.version, known.epoch, self.now(), records, wseq=wseq)
-        if status is not None:
-            batch = msgspec.structs.replace(batch, status=status.status, error=status.error)
-        if first.is_answer and self.accepts is not None:
-            accepted = self.accepts.row(known.origin, known.head, batch.at)
-            batch = msgspec.structs.replace(batch, request=accepted)
-        batch = msgspec.structs.replace(batch, if_status=first.if_status)
+        status, at = (statuses[-1] if statuses else None), self.now()
+        accepts = self.accepts if first.is_answer else None
+        batch = WritesBatch(
+            thread=known.thread,
+            expected=known.version,
+            epoch=known.epoch,
+            at=at,
+            records=records,
+            wseq=known.wseq if first.if_unmoved else None,
+            status=None if status is None else status.status,
+            error=None if status is None else status.error,
+            if_status=first.if_status,
+            request=None if accepts is None else accepts.row(known.origin, known.head, at),
+        )
         try:
             saved = await self.saver.save_writes(batch)
         except BaseException as error:

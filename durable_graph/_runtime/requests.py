@@ -1,6 +1,7 @@
 """What waits to be sent to the store, and who waits for it."""
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -58,3 +59,23 @@ def fail(requests: Iterable[Commit | Save], error: BaseException) -> None:
         request.answer.set_exception(error)
         # Retrieved by who asked; one who was cancelled out of its grace period asks no more.
         request.answer.exception()
+
+
+def taken_commits(queue: "deque[Commit | Save]") -> "list[Commit]":
+    """The commits at the front of the queue, which go out together."""
+    taken: list[Commit] = []
+    while queue and isinstance(request := queue[0], Commit):
+        taken.append(request)
+        queue.popleft()
+    return taken
+
+
+def taken_saves(queue: "deque[Commit | Save]") -> "list[Save]":
+    """The saves at the front of the queue. One that holds only if nothing moved is sent alone."""
+    taken: list[Save] = []
+    while queue and isinstance(request := queue[0], Save):
+        if taken and (request.if_unmoved or taken[0].if_unmoved):
+            break
+        taken.append(request)
+        queue.popleft()
+    return taken

@@ -3,30 +3,29 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from durable_graph._engine.admit import admit, replan
-from durable_graph._engine.answering import chosen_answers, names_questions, on_new_line
+from durable_graph._engine.admit import admit
 from durable_graph._engine.apply import with_recorded
-from durable_graph._engine.header import Header
-from durable_graph._engine.restore import Restored, check_plan
+from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Done, Route, Write
-from durable_graph._engine.unit import Step
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience
 from durable_graph._runtime.busy import held, only_run
-from durable_graph._runtime.cancellation import finish, wind_up
+from durable_graph._runtime.cancellation import wind_up
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Async, Durability, Exit, Nowhere, Sync, Told
 from durable_graph._runtime.entering import adopt, commit_now, input_step, resume
-from durable_graph._runtime.forking import Level, is_at_head, levels_to
-from durable_graph._runtime.journal import Journal, Opened, open_thread
+from durable_graph._runtime.forking import is_at_head, levels_to
+from durable_graph._runtime.journal import Journal
 from durable_graph._runtime.keyed import earlier_request, last_checkpoint_of
+from durable_graph._runtime.new_line import fork_at, fork_inside, steer_fork
+from durable_graph._runtime.opening import Opened, open_thread
 from durable_graph._runtime.places import Place
 from durable_graph._runtime.request_digest import acceptance
 from durable_graph._runtime.run import Run
@@ -38,10 +37,8 @@ from durable_graph._runtime.writing import input_writes
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import (
-    AmbiguousResumeError,
     CheckpointConflictError,
     GraphDrained,
-    InterruptAnsweredError,
     InvalidOptionError,
     MissingCheckpointerError,
     NothingToResumeError,
@@ -49,7 +46,6 @@ from durable_graph.errors import (
     ThreadFinishedError,
     UnfinishedThreadError,
     UnknownCheckpointError,
-    UnknownInterruptError,
 )
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import UNSET, Command, Topology
@@ -283,14 +279,14 @@ async def _go(session: Session, opened: Opened) -> Ended:
     if isinstance(given, Command):
         if not is_fork:
             return await steer(session, restored.state, restored.recorded, given)
-        return await _steer_fork(session, restored, given, partial(_fork, session, restored.state, restored.header))
+        return await steer_fork(session, restored, given, partial(fork_at, session, restored.state, restored.header))
     if given is None:
         check_plan(session.topology, opened.thread.thread, restored.state, {} if is_fork else restored.recorded)
         if not restored.state.plan:
             why = "its run is finished" if not is_fork else "nothing was left to run at that checkpoint"
             raise NothingToResumeError(run.thread_id, why)
         if is_fork:
-            return await _fork(session, restored.state, restored.header, check=True)
+            return await fork_at(session, restored.state, restored.header, check=True)
         return await resume(session, restored.state, restored.recorded)
     if is_fork:
         # The other line keeps its unfinished tasks; this one begins with the input.
@@ -322,31 +318,6 @@ def _is_continuation(given: object) -> bool:
     return given is None or (isinstance(given, Command) and given.resume is not UNSET)
 
 
-async def _steer_fork(
-    session: Session, restored: Restored, command: Command[Any], fork: Callable[..., Awaitable[Ended]]
-) -> Ended:
-    """What a Command brings, on a line of its own from an older checkpoint. It is refused before there is that line.
-
-    `fork` makes the line, and runs its tasks where its `check` is set.
-    """
-    state, recorded = restored.state, restored.recorded
-    command_parts(session, command, state.values)
-    check_plan(session.topology, session.run.thread_id or "", state)
-    is_by_id = names_questions(command.resume)
-    if is_by_id:
-        chosen_answers(session.run.thread_id or "", state.plan, recorded, command.resume)
-    ended = await fork(check=command.resume is not UNSET)
-    if is_by_id:
-        resume = on_new_line(command.resume, (state.plan, recorded), (ended.state.plan, ended.recorded))
-        command = Command(update=command.update, resume=resume, goto=command.goto)
-    try:
-        return await steer(session, ended.state, ended.recorded, command)
-    except (AmbiguousResumeError, InterruptAnsweredError, NothingToResumeError, UnknownInterruptError) as error:
-        no = checkpoint_id(ended.state.no)
-        error.add_note(f"the new line stays, without the answer: its newest checkpoint is {no!r}")
-        raise
-
-
 async def _go_inside(session: Session, opened: Opened) -> Ended:
     """Go on from a nested graph's checkpoint: with the run as it is, or on a line of its own from an older one."""
     run, journal = session.run, session.shared.journal
@@ -364,24 +335,8 @@ async def _go_inside(session: Session, opened: Opened) -> Ended:
     if not levels[-1].step.state.plan:
         raise NothingToResumeError(run.thread_id, "nothing was left to run at that checkpoint")
     if given is None:
-        return await _fork_inside(session, levels, check=True)
-    return await _steer_fork(session, levels[0].was, given, partial(_fork_inside, session, levels))
-
-
-async def _fork_inside(session: Session, levels: Sequence[Level], *, check: bool) -> Ended:
-    """As `_fork`, from a nested graph's checkpoint: what runs it finds it where it was."""
-    journal, outermost = session.shared.journal, levels[0]
-    assert journal is not None  # noqa: S101  # there is a thread
-    session.ledger = outermost.ledger
-    while not await finish(journal.commit(*((each.ledger, each.step) for each in levels)), session.run.grace):
-        await adopt(session, State(0, 0, {}, ()))
-    session.shared.resting.update({level.ns: level.rest for level in levels[1:]})
-    for event in committed_events(session, outermost.step):
-        await session.shared.audience.tell(event)
-    state = outermost.step.state
-    if not check:
-        return Ended(state, {}, state.values, is_stopped=True)
-    return await drive(session, state, {}, passes_breakpoint=True)
+        return await fork_inside(session, levels, check=True)
+    return await steer_fork(session, levels[0].was, given, partial(fork_inside, session, levels))
 
 
 async def _accept_on_head(session: Session, state: State, recorded: Recorded) -> Ended:
@@ -419,16 +374,3 @@ async def _accept(session: Session, state: State, recorded: Recorded, fork_of: i
                 log.tasks_superseded(run.thread_id, checkpoint_id(admitted.state.no), nodes)
             return await drive(session, admitted.state, {})
         recorded = await adopt(session, state)
-
-
-async def _fork(session: Session, state: State, header: Header, *, check: bool) -> Ended:
-    """A line of its own from an older checkpoint: the same tasks as new ones. They run where `check` is set."""
-    while True:
-        replanned = replan(state, session.reserve(state))
-        step = Step(replanned, {}, parent=state.no, source="fork", writers=header.writers, fork_of=state.no)
-        if await commit_now(session, step):
-            break
-        await adopt(session, State(state.no, state.step, state.values, ()))
-    if not check:
-        return Ended(replanned, {}, replanned.values, is_stopped=True)
-    return await drive(session, replanned, {}, passes_breakpoint=True)

@@ -16,7 +16,7 @@ from durable_graph._runtime import log
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.entering import adopt, commit_now, tell_answered, tell_resumed
-from durable_graph._runtime.journal import open_thread
+from durable_graph._runtime.opening import open_thread
 from durable_graph._runtime.requests import StatusChange
 from durable_graph._runtime.results import goto_routes
 from durable_graph._runtime.session import Session

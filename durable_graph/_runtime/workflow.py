@@ -1,5 +1,7 @@
 """What an entrypoint's graph keeps: its input, what it returned, and what its next call gets as `previous`."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -31,3 +33,18 @@ def returned(result: Any) -> dict[str, Any]:
     if isinstance(result, Saving):
         return {VALUE: result.value, SAVED: result.save}
     return {VALUE: result, SAVED: result}
+
+
+def returning(function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
+    """The function as a node: what it returns is the result, and what its next call gets as `previous`."""
+    if not is_async:
+
+        def call(given: Any, **extra: Any) -> dict[str, Any]:
+            return returned(function(given, **extra))
+
+        return functools.update_wrapper(call, function)
+
+    async def call_async(given: Any, **extra: Any) -> dict[str, Any]:
+        return returned(await function(given, **extra))
+
+    return functools.update_wrapper(call_async, function)

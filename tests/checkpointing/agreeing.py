@@ -215,12 +215,12 @@ def _in_order(answer: Any) -> Any:
     """Rows come in any order, but for checkpoints and task records."""
     match answer:
         case StoredCheckpoint():
-            return msgspec.structs.replace(
-                answer, values=_sorted(answer.values), nested=tuple(sorted(answer.nested, key=repr))
-            )
+            nested = tuple(sorted(answer.nested, key=repr))
+            return msgspec.structs.replace(answer, values=_sorted(answer.values), nested=nested)
         case HistoryPage():
             bases = {no: _sorted(values) for no, values in answer.bases.items()}
-            return msgspec.structs.replace(answer, values=_sorted(answer.values), bases=bases)
+            of_head = tuple(sorted(answer.head_records, key=repr))
+            return msgspec.structs.replace(answer, values=_sorted(answer.values), bases=bases, head_records=of_head)
         case _:
             return answer
 

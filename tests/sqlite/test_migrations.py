@@ -135,7 +135,6 @@ def test_every_statement_is_sound(path: Path, db: sqlite3.Connection, name: str)
         "since",
         "thread_key",
         "key",
-        "most",
     }
     columns = {column for (_, column, *_) in db.execute("PRAGMA table_info(threads)")}
     given: object = [1] * width if width else dict.fromkeys(names | columns | {"after"}, 1)
