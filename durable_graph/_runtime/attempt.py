@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -27,6 +26,8 @@ from durable_graph._runtime.answers import Answers
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.calls import Calls
 from durable_graph._runtime.cancellation import cancellations, take_back_cancellations
+from durable_graph._runtime.ending import check_all_claimed, returned, unwound
+from durable_graph._runtime.giving import given_to, timeout_of
 from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.lengths import Lengths, PrivateLengths
 from durable_graph._runtime.mutation import check_argument_unchanged, check_result, compared
@@ -48,7 +49,7 @@ from durable_graph.errors import (
 )
 from durable_graph.errors.shown import read_back, shown
 from durable_graph.graph import START, Command, Interrupt, Node
-from durable_graph.graph.policies import NodeError, TimeoutPolicy
+from durable_graph.graph.policies import NodeError
 
 
 class Attempted(msgspec.Struct, frozen=True):
@@ -173,7 +174,7 @@ async def _run_node(scope: Scope, task: Task, previous: Outcome | None, trial: T
     being_cancelled = cancellations()
     try:
         if node.cache is not None and not is_handler:
-            key, kept = await remembered(session, node, task, _given(scope, task, node))
+            key, kept = await remembered(session, node, task, given_to(scope, task, node))
             if kept is not None:
                 return await _choose(scope, task, previous, kept, is_cached=True)
         called, private = await _call(scope, task, node, previous, trial)
@@ -208,11 +209,11 @@ async def _ended_by(scope: Scope, error: BaseException, being_cancelled: int) ->
     if isinstance(error, BaseExceptionGroup):
         found = unwrapped(error)
         take_back_cancellations(being_cancelled)
-    found = await scope.unwound(found)
+    found = await unwound(scope, found)
     if isinstance(found, ParentCommand):
         # It stands for what the node returns.
         try:
-            await scope.check_all_claimed()
+            await check_all_claimed(scope)
         except ReplayMismatchError as mismatch:
             return mismatch
     return found
@@ -222,9 +223,9 @@ async def _call(
     scope: Scope, task: Task, node: Node, previous: Outcome | None, trial: Trial
 ) -> tuple[Called, PrivateLengths | None]:
     session = scope.session
-    given = _given(scope, task, node)
+    given = given_to(scope, task, node)
     extra = injected(scope, node.injected)
-    action, is_async, timeout = node.action, node.is_async, _timeout(task, node)
+    action, is_async, timeout = node.action, node.is_async, timeout_of(task, node)
     if isinstance(previous, Handling):
         handler = node.error_handler
         if handler is None:
@@ -240,38 +241,10 @@ async def _call(
     private = PrivateLengths(node, given, scope.state.values) if is_instance else None
     with compared(session, node.name, scope.state.values, node.input.fields if task.argument is None else ()):
         called = await call_action(scope, partial(action, given, **extra), is_async, timeout)
-        await scope.returned()
+        await returned(scope)
     if session.run.is_checked and task.argument is not None:
         check_argument_unchanged(session.topology, task.node, task.argument)
     return called, private
-
-
-def _given(scope: Scope, task: Task, node: Node) -> Any:
-    """What the node is called with."""
-    if task.argument is not None:
-        return task.argument.value
-    given = node.input.read(scope.state.values, scope.session.place(scope.state))
-    if node.subgraph is None or node.subgraph.topology.input.is_single:
-        return given
-    return _shared(given, node.subgraph.topology.input.keys)
-
-
-def _shared(given: Any, keys: Iterable[str]) -> Any:
-    """What a node that is a graph receives: those of its own keys that the state around it has."""
-    if isinstance(given, Mapping):
-        return {key: given[key] for key in keys if key in given}
-    return {key: getattr(given, key) for key in keys if hasattr(given, key)}
-
-
-def _timeout(task: Task, node: Node) -> TimeoutPolicy | None:
-    if task.limits is None:
-        return node.timeout
-    limits = task.limits
-    return TimeoutPolicy(
-        run_timeout=limits.run,
-        idle_timeout=limits.idle,
-        refresh_on="heartbeat" if limits.only_heartbeats else "auto",
-    )
 
 
 # What it came to
@@ -385,7 +358,7 @@ async def _choose(
         with compared(session, task.node, scope.state.values, fields):
             limit = session.max_value_bytes
             routes = await choose(session.topology, scope.state, task, own.writes, extra, limit, place)
-            await scope.returned()
+            await returned(scope)
         routed = (*own.routes, *routes)
         return Attempted(Done(task, scope.number, own.writes, routed, is_handled, _answers(scope), revision, is_cached))
     except BaseException as error:

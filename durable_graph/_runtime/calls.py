@@ -20,6 +20,7 @@ from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.claims import Begun, Claims, KeptCall, RecordedCall, decoded_call, encoded_call
 from durable_graph._runtime.crossing import in_loop
+from durable_graph._runtime.ending import returned, unwound
 from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.lengths import copy_of
 from durable_graph._runtime.remembered import found_in, keep_in, key_of
@@ -292,9 +293,9 @@ async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:
     call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
     try:
         called = await call_action(inner, call, definition.is_async, definition.timeout)
-        await inner.returned()
+        await returned(inner)
     except BaseException as error:
-        found = await inner.unwound(error)
+        found = await unwound(inner, error)
         if found is error:
             raise
         raise found from None

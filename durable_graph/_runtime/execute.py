@@ -28,13 +28,14 @@ from durable_graph._runtime.attempt import (
 )
 from durable_graph._runtime.cancellation import cancellations, wind_up
 from durable_graph._runtime.durability import Told
+from durable_graph._runtime.first_error import first_error
 from durable_graph._runtime.further_attempts import tried_again
 from durable_graph._runtime.mutation import Given
 from durable_graph._runtime.requests import StatusChange, failure
 from durable_graph._runtime.session import Session
 from durable_graph._runtime.siblings import Siblings
 from durable_graph._runtime.stopping import stop
-from durable_graph._runtime.telling import id_of, started_event, task_events
+from durable_graph._runtime.telling import started_event, task_events
 from durable_graph._runtime.unwinding import Draining
 from durable_graph.errors import StateMutatedError, StepTimeoutError
 from durable_graph.errors.shown import add_note, shown
@@ -98,7 +99,7 @@ class Superstep(msgspec.Struct):
             return
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
-        error = self._first_error(open_tasks)
+        error = first_error(self.session, self.state, open_tasks, self.attempted)
         if isinstance(error, asyncio.CancelledError):
             # No node failed: the thread stays one that runs, which is how it is found to be resumed.
             await self._save_rest_of(error)
@@ -387,33 +388,6 @@ class Superstep(msgspec.Struct):
     def so_far(self) -> dict[Key, Outcome]:
         """What the tasks have come to so far, for who goes on from here in this process."""
         return {task.key: outcome for task in self.state.plan if (outcome := self.outcome_of(task)) is not None}
-
-    def _first_error(self, tasks: Sequence[Task]) -> BaseException | None:
-        """The first failure in the plan's order; the others are noted on it."""
-        failed = [(task, self.attempted[task.key].error) for task in tasks if task.key in self.attempted]
-        errors = [(task, error) for task, error in failed if error is not None]
-        # A cancellation is raised last: it also stands for siblings that a failure had cancelled.
-        errors.sort(key=lambda found: isinstance(found[1], asyncio.CancelledError))
-        if not errors:
-            return None
-        for failed_task, raised in errors:
-            if isinstance(raised, StateMutatedError):
-                self.session.report_mutation(raised)
-            if not isinstance(raised, asyncio.CancelledError):
-                attempt_no = self.attempted[failed_task.key].outcome.attempt
-                log.node_failed(self.session.run.thread_id, self.state.step + 1, failed_task.node, attempt_no, raised)
-        task, error = errors[0]
-        if not isinstance(error, asyncio.CancelledError):
-            thread = self.session.run.thread_id
-            where = f", thread {thread!r}" if thread is not None else ""
-            add_note(
-                error,
-                f"in node {task.node!r} (task {id_of(self.session, task)}) of superstep {self.state.step + 1}{where}",
-            )
-        for other, another in errors[1:]:
-            if not isinstance(another, asyncio.CancelledError):
-                add_note(error, f"node {other.node!r} failed as well: {shown(another)}")
-        return error
 
     def told_of(self, outcomes: Sequence[Outcome]) -> Told:
         """What is told of these outcomes once they are recorded."""

@@ -14,13 +14,12 @@ from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_
 from durable_graph._runtime.answers import Answers
 from durable_graph._runtime.at_work import AtWork
 from durable_graph._runtime.audience import Audience
-from durable_graph._runtime.cancellation import finish
 from durable_graph._runtime.durability import Durability
 from durable_graph._runtime.journal import Journal
 from durable_graph._runtime.lengths import Lengths
 from durable_graph._runtime.requests import Ledger
 from durable_graph._runtime.run import Run
-from durable_graph._runtime.unwinding import Draining, GraphInterrupt
+from durable_graph._runtime.unwinding import GraphInterrupt
 from durable_graph.caching import Cache
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import OutsideOfRunError, StateMutatedError
@@ -212,8 +211,8 @@ class Scope(msgspec.Struct, eq=False):
     """A graph that it called failed with this. Its code may have caught it, and fails with it all the same."""
     runner: "asyncio.Task[object] | None" = msgspec.field(default_factory=asyncio.current_task)
     """The asyncio task that its code runs in."""
-    _calls: Any = None
-    _graphs_at_work: AtWork | None = None
+    begun_calls: Any = None
+    begun_graphs: AtWork | None = None
     _task_id: str | None = None
 
     # What most nodes never ask for is made when it is.
@@ -256,13 +255,13 @@ class Scope(msgspec.Struct, eq=False):
     @property
     def calls(self) -> Any:
         """The calls that it makes."""
-        if self._calls is None:
-            self._calls = self.new_calls(self)
-        return self._calls
+        if self.begun_calls is None:
+            self.begun_calls = self.new_calls(self)
+        return self.begun_calls
 
     def forget_calls(self) -> None:
         """Another attempt begins: none of its calls and questions have been made yet."""
-        self._calls = self._graphs_at_work = None
+        self.begun_calls = self.begun_graphs = None
         self.asked.clear()
         self.mismatch = None
         self.stopped_by.clear()
@@ -306,81 +305,14 @@ class Scope(msgspec.Struct, eq=False):
     @property
     def graphs_at_work(self) -> AtWork:
         """The nested runs that it begins, until they are over."""
-        if self._graphs_at_work is None:
-            self._graphs_at_work = AtWork()
-        return self._graphs_at_work
-
-    async def returned(self) -> None:
-        """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
-        await self._all_over()
-        self.raise_mutation()
-        if self.mismatch is not None:
-            raise self.mismatch
-        if self._calls is not None:
-            self._calls.raise_unasked()
-        if self.stopped_by:
-            raise self._asking()
-        await self.check_all_claimed()
-
-    async def check_all_claimed(self) -> None:
-        """The code came to its end. Raises `ReplayMismatchError` where it did not make a call that is recorded."""
-        journal = self.session.shared.journal
-        if self._calls is not None or (journal is not None and self.ns in journal.calls_in):
-            await self.calls.claims.check_all_claimed(self)
-
-    async def unwound(self, error: BaseException) -> BaseException:
-        """What the code came to with `error`, once what it began has ended as well.
-
-        Where it asks, or is to go on later, that goes on to its own end or question. Otherwise it is stopped.
-        """
-        if self._calls is not None:
-            self._calls.unwinding()
-        if not isinstance(error, GraphInterrupt | Draining):
-            await self._stop()
-        else:
-            try:
-                await self._all_over()
-            except asyncio.CancelledError:
-                await self._stop()
-                raise
-        if self._calls is not None and isinstance(error, Exception | GraphInterrupt):
-            self.session.shared.raise_store_failure()
-            await self._calls.claims.settle_note()
-        if self.mutation is not None and isinstance(error, Exception | GraphInterrupt):
-            return self.mutation
-        if self.mismatch is not None and isinstance(error, Exception | GraphInterrupt):
-            return self.mismatch
-        found: BaseException = error if self._calls is None else self._calls.came_to(error)
-        return self._asking(found) if isinstance(found, GraphInterrupt) else found
+        if self.begun_graphs is None:
+            self.begun_graphs = AtWork()
+        return self.begun_graphs
 
     def raise_mutation(self) -> None:
         """Raise what a graph that it called failed with, where nodes changed its state in place."""
         if self.mutation is not None:
             raise self.mutation
-
-    def _begun(self) -> list[Any]:
-        return [each for each in (self._calls, self._graphs_at_work) if each is not None]
-
-    async def _all_over(self) -> None:
-        # Code that waited for one of them may begin another one, of the other kind.
-        while left := [each for each in self._begun() if each.are_left]:
-            for each in left:
-                await each.over()
-        if self._graphs_at_work is not None:
-            self._graphs_at_work.close()
-
-    async def _stop(self) -> None:
-        if not (begun := self._begun()):
-            return
-        for each in begun:
-            each.stop()
-        await finish(self._all_over(), self.session.run.grace)
-
-    def _asking(self, *last: GraphInterrupt) -> GraphInterrupt:
-        """All that it was to be unwound by, once."""
-        return GraphInterrupt(
-            {each.id: each for error in (*self.stopped_by, *last) for each in error.interrupts}.values()
-        )
 
     @property
     def step(self) -> int:

@@ -10,7 +10,19 @@ LONG = "\ud800" + "x" * 1_000_000 + "\ud800"
 """A text of a million characters that UTF-8 cannot take."""
 
 MANY = sorted([LONG, LONG[1:], *(f"name {number}" for number in range(1_000))])
-LISTS = ("problems", "known", "nodes", "channels", "pending", "candidates", "open_ids", "kinds")
+LISTS = (
+    "problems",
+    "known",
+    "nodes",
+    "channels",
+    "pending",
+    "candidates",
+    "open_ids",
+    "kinds",
+    "interrupts",
+    "recorded",
+)
+BY_NAME = ("answers",)
 NUMBERS = ("int", "float")
 
 
@@ -33,6 +45,8 @@ def _facts(cls: type[BaseException]) -> Iterator[tuple[str, Any]]:
             yield name, [(LONG, LONG)] * 3
         elif name in LISTS:
             yield name, MANY
+        elif name in BY_NAME:
+            yield name, dict.fromkeys(MANY, LONG)
         elif annotation in NUMBERS:
             yield name, 10**300
         elif annotation == "bool":
