@@ -39,7 +39,19 @@ def test_the_facts_of_an_error_are_whole(cls: type[BaseException]) -> None:
     held = vars(made(cls, facts))
 
     # Of a result and an input the class alone is a fact; the others are words of the message.
-    words = {"result", "value", "expected", "declared", "remedy", "is_memory", "whose", "lost", "where", "why"}
+    words = {
+        "result",
+        "value",
+        "expected",
+        "declared",
+        "remedy",
+        "is_memory",
+        "whose",
+        "lost",
+        "where",
+        "why",
+        "can_wait",
+    }
     for name, given_value in facts.items():
         if name in held:
             expected: Any = tuple(given_value) if isinstance(given_value, list) else given_value
