@@ -17,7 +17,7 @@ from durable_graph.codec.registry import ObjectPlan, Registry, Shape, Unstorable
 from durable_graph.codec.scalars import BOOL, BYTES, FLOAT, INT, LEAVES, NONE, PATHS, STR, LiteralPlan
 from durable_graph.codec.sequences import DequePlan, FixedTuplePlan, ListPlan, SetPlan, TuplePlan
 from durable_graph.codec.times import TIMES
-from durable_graph.codec.unions import UnionPlan, are_ambiguous
+from durable_graph.codec.unions import UnionPlan
 
 _SIMPLE: dict[Any, Plan] = {
     None: NONE,
@@ -90,115 +90,110 @@ class Compiler:
         if found not in _SIMPLE and not is_typed_dict(found):
             self.registry.add(found, tag)
 
-    def plan(self, declared: Any, *, tagged: bool = False) -> Plan:
-        """The plan of a type. With `tagged`, its values name their classes wherever they have any.
-
-        Raises `UnstorableType`.
-        """
+    def plan(self, declared: Any) -> Plan:
+        """The plan of a type. Raises `UnstorableType`."""
         if declared is Any or declared is object:
             return self._anything
         if isinstance(declared, Hashable) and declared in _SIMPLE:
             return _SIMPLE[declared]
-        special = self._indirect(declared, tagged)
+        special = self._indirect(declared)
         if special is not None:
             return special
         origin, arguments = get_origin(declared) or declared, get_args(declared)
         if origin in (Union, UnionType):
-            return self._union(arguments, declared, tagged)
+            return self._union(arguments, declared)
         if origin is Literal:
-            return self._literal(arguments, tagged)
+            return self._literal(arguments)
         if origin is tuple and declared is not tuple and declared is not typing.Tuple:  # noqa: UP006 - a user may
-            return self._tuple(declared, arguments, tagged)
-        container = self._container(origin, arguments, tagged)
+            return self._tuple(declared, arguments)
+        container = self._container(origin, arguments)
         if container is not None:
             return container
         if isinstance(origin, type):
-            return self._class(origin, arguments, tagged)
+            return self._class(origin, arguments)
         raise UnstorableType(declared, "it is no type that a value can be checked against", "declare a class or Any")
 
-    def _indirect(self, declared: Any, tagged: bool) -> Plan | None:
+    def _indirect(self, declared: Any) -> Plan | None:
         """Types that only stand for another."""
         if declared is typing.Self and self._owner is not None:
-            return self._class(self._owner, (), tagged)
+            return self._class(self._owner, ())
         if isinstance(declared, TypeVar):
             raise UnstorableType(declared, "it is a type parameter that nothing was given for", "declare a type")
         if isinstance(declared, ForwardRef):
             value = getattr(declared, "__forward_value__", None)
             if value is None:
                 raise UnstorableType(declared, "the name means nothing there", "declare it where its module can see it")
-            return self._once((declared.__forward_arg__, id(value), tagged), value, tagged)
+            return self._once((declared.__forward_arg__, id(value)), value)
         if isinstance(declared, str):
             raise UnstorableType(declared, "it is a string that was not resolved", "declare the type itself")
         origin = get_origin(declared) or declared
         if type(origin).__name__ == "TypeAliasType":
             parameters = getattr(origin, "__type_params__", ())
             value = substitute(_alias_value(origin), dict(zip(parameters, get_args(declared), strict=False)))
-            return self._once((origin, get_args(declared), tagged), value, tagged)
+            return self._once((origin, get_args(declared)), value)
         if isinstance(declared, typing.NewType):
-            return self.plan(declared.__supertype__, tagged=tagged)
+            return self.plan(declared.__supertype__)
         if origin is Annotated or getattr(origin, "_name", None) in _QUALIFIERS or hasattr(declared, "__metadata__"):
-            return self.plan((*get_args(declared), Any)[0], tagged=tagged)
+            return self.plan((*get_args(declared), Any)[0])
         return None
 
-    def _once(self, key: Any, declared: Any, tagged: bool) -> Plan:
+    def _once(self, key: Any, declared: Any) -> Plan:
         """The plan of a type that may mention itself: the mention gets a stand-in."""
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred()
         try:
-            plan = self._named[key] = self.plan(declared, tagged=tagged)
+            plan = self._named[key] = self.plan(declared)
         except UnstorableType:
             del self._named[key]
             raise
         stand_in.settle(plan)
         return plan
 
-    def _union(self, members: Sequence[Any], declared: Any, tagged: bool) -> Plan:
-        plans = [self.plan(member, tagged=tagged) for member in members]
+    def _union(self, members: Sequence[Any], declared: Any) -> Plan:
+        plans = [self.plan(member) for member in members]
         if self._anything in plans:
             return self._anything
-        if not tagged and are_ambiguous(plans):
-            plans = [self.plan(member, tagged=True) for member in members]
         return UnionPlan(plans, str(declared))
 
-    def _literal(self, members: tuple[Any, ...], tagged: bool) -> Plan:
+    def _literal(self, members: tuple[Any, ...]) -> Plan:
         kinds = list(dict.fromkeys(map(type, members)))
-        inner = self._union(kinds, Literal[members], tagged) if len(kinds) > 1 else self.plan(kinds[0], tagged=tagged)
+        inner = self._union(kinds, Literal[members]) if len(kinds) > 1 else self.plan(kinds[0])
         return LiteralPlan(members, inner)
 
-    def _tuple(self, declared: Any, items: tuple[Any, ...], tagged: bool) -> Plan:
+    def _tuple(self, declared: Any, items: tuple[Any, ...]) -> Plan:
         if len(items) == 2 and items[1] is Ellipsis:
-            return TuplePlan(self.plan(items[0], tagged=tagged))
+            return TuplePlan(self.plan(items[0]))
         if any(getattr(item, "__typing_is_unpacked_typevartuple__", False) or item is Ellipsis for item in items):
             raise UnstorableType(declared, "its length depends on a type parameter", "declare tuple[<type>, ...]")
-        return FixedTuplePlan([self.plan(item, tagged=tagged) for item in items])
+        return FixedTuplePlan([self.plan(item) for item in items])
 
-    def _container(self, origin: Any, arguments: tuple[Any, ...], tagged: bool) -> Plan | None:
+    def _container(self, origin: Any, arguments: tuple[Any, ...]) -> Plan | None:
         if not isinstance(origin, type):
             return None
         kinds = _ABSTRACT.get(origin)
         if kinds is not None:
-            members = [self._container(kind, _arguments_for(kind, arguments), tagged) for kind in kinds]
+            members = [self._container(kind, _arguments_for(kind, arguments)) for kind in kinds]
             plans = [member for member in members if member is not None]
             return UnionPlan(plans, origin.__name__) if len(plans) > 1 else plans[0]
         if origin in _OF_ITEMS:
             item = arguments[0] if arguments else Any
-            return _OF_ITEMS[origin](self.plan(item, tagged=tagged))
+            return _OF_ITEMS[origin](self.plan(item))
         if origin in _OF_PAIRS:
             key, item = _pair(origin, arguments)
-            return _OF_PAIRS[origin](self.plan(key, tagged=tagged), self.plan(item, tagged=tagged))
+            return _OF_PAIRS[origin](self.plan(key), self.plan(item))
         return None
 
-    def _class(self, cls: type, arguments: tuple[Any, ...], tagged: bool) -> Plan:
+    def _class(self, cls: type, arguments: tuple[Any, ...]) -> Plan:
         if is_typed_dict(cls):
-            return self._typed_dict(cls, arguments, tagged)
-        shape = self._shape(cls, _hashable(arguments), tagged=tagged and bool(arguments))
+            return self._typed_dict(cls, arguments)
+        shape = self._shape(cls, _hashable(arguments))
         if shape is None and not self.registry.has_subclass_of(cls):
             raise unstorable_class(cls)
-        return ObjectPlan(cls, shape, self.registry, tagged=tagged)
+        return ObjectPlan(cls, shape, self.registry)
 
-    def _shape(self, cls: type, arguments: tuple[Any, ...], *, tagged: bool) -> Shape | None:
-        key = (cls, arguments, tagged)
+    def _shape(self, cls: type, arguments: tuple[Any, ...]) -> Shape | None:
+        key = (cls, arguments)
         if key in self._shapes:
             return self._shapes[key]
         described = shape_for(cls, self.registry, self._anything)
@@ -208,25 +203,25 @@ class Compiler:
         self._shapes[key] = shape
         if arguments:
             # Where the declared type leaves it open, the class is stored without arguments.
-            self._shape(cls, (), tagged=False)
+            self._shape(cls, ())
         else:
             self.registry.put(shape)
         try:
-            shape.settle(self._fields(cls, fields, arguments, tagged=tagged))
+            shape.settle(self._fields(cls, fields, arguments))
         except UnstorableType:
             del self._shapes[key]
             self.registry.drop(shape)
             raise
         return shape
 
-    def _fields(self, cls: type, fields: FieldTypes, arguments: tuple[Any, ...], *, tagged: bool) -> dict[str, Plan]:
+    def _fields(self, cls: type, fields: FieldTypes, arguments: tuple[Any, ...]) -> dict[str, Plan]:
         known = {found.__name__: found for found in self.registry.classes()}
         plans = {}
         name = ""
         around, self._owner = self._owner, cls
         try:
             for name, declared in fields(arguments, known).items():
-                plans[name] = self.plan(declared, tagged=tagged)
+                plans[name] = self.plan(declared)
         except UnstorableType as error:
             error.inside(f"{cls.__qualname__}.{name}" if name else cls.__qualname__)
             raise
@@ -234,13 +229,13 @@ class Compiler:
             self._owner = around
         return plans
 
-    def _typed_dict(self, cls: Any, arguments: tuple[Any, ...], tagged: bool) -> Plan:
-        key = (cls, arguments, tagged)
+    def _typed_dict(self, cls: Any, arguments: tuple[Any, ...]) -> Plan:
+        key = (cls, arguments)
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred(frozenset({dict}), frozenset({dict}))
         try:
-            fields = self._fields(cls, partial(typed_dict_fields, cls), arguments, tagged=tagged)
+            fields = self._fields(cls, partial(typed_dict_fields, cls), arguments)
         except UnstorableType:
             del self._named[key]
             raise

@@ -10,7 +10,7 @@ from typing import Any
 
 from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, mismatch
 from durable_graph.codec.records import FieldsShape
-from durable_graph.codec.wire import MODEL, Key, key_of, mark_of
+from durable_graph.codec.wire import MODEL, key_of
 
 
 def is_model(cls: type) -> bool:
@@ -19,8 +19,6 @@ def is_model(cls: type) -> bool:
 
 class ModelShape(FieldsShape):
     """A pydantic model: a map of its fields if all of them were set and there is nothing else, or else an envelope."""
-
-    keys: frozenset[Key] = frozenset({dict, mark_of(MODEL)})
 
     def __init__(self, cls: type[Any], tag: str, anything: Plan) -> None:
         super().__init__(cls, tag)

@@ -74,9 +74,6 @@ class Plan(ABC):
     is_scalar = False
     """Its wire forms say by themselves which type they are, whatever the declared type."""
 
-    is_open = False
-    """Whether `kinds` and `keys` are not the whole truth: it stands for a type that is not compiled yet."""
-
     plain = False
 
     direct: frozenset[type] = NOTHING
@@ -144,7 +141,6 @@ class Deferred(Plan):
 
     def __init__(self, kinds: frozenset[type] = frozenset(), keys: frozenset[Key] = frozenset()) -> None:
         super().__init__(kinds, keys)
-        self.is_open: bool = not kinds
         self._target: Plan | None = None
 
     def settle(self, target: Plan) -> None:

@@ -31,9 +31,6 @@ class Shape(ABC):
     flat = False
     """Whether its instances are without parts that could be refused."""
 
-    keys: frozenset[Key]
-    """How what `spell` returns may begin."""
-
     def __init__(self, cls: type[Any], tag: str) -> None:
         self.cls = cls
         self.tag = tag
@@ -108,63 +105,60 @@ class Registry:
 
 
 class ObjectPlan(Plan):
-    """Instances of a class, or of a registered subclass of it, which is then named by its tag.
+    """Instances of a class, or of a registered subclass of it. Each is stored under the tag of its class.
 
-    `shape` is None for a class that only has subclasses. With `tagged`, the class itself is named, too.
+    `shape` is None for a class that only has subclasses.
     """
 
-    def __init__(self, cls: type[Any], shape: Shape | None, registry: Registry, *, tagged: bool) -> None:
-        keys: frozenset[Key] = frozenset()
-        if shape is not None:
-            keys = frozenset({shape.tag}) if tagged else shape.keys
-        super().__init__(frozenset({cls}), keys)
+    def __init__(self, cls: type[Any], shape: Shape | None, registry: Registry) -> None:
+        super().__init__(frozenset({cls}), frozenset() if shape is None else frozenset({shape.tag}))
         self._cls = cls
         self._shape = shape
         self._registry = registry
-        self._tagged = tagged
         self.flat: bool = shape is not None and shape.flat
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         kind = type(value)
-        if kind is self._cls and self._shape is not None:
-            wire = self._shape.spell(value, room, walk)
-            return [TAGGED, self._shape.tag, wire] if self._tagged else wire
-        shape = self._registry.shape_of(kind)
-        if shape is None or not issubclass(kind, self._cls):
-            raise self._refusal(value)
+        shape = self._shape if kind is self._cls else None
+        if shape is None:
+            shape = self._registry.shape_of(kind)
+            if shape is None or not issubclass(kind, self._cls):
+                raise self._refusal(value)
         return [TAGGED, shape.tag, shape.spell(value, room, walk)]
 
     def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
         if self._shape is None or set(map(type, values)) != {self._cls}:
             return None
         wires = self._shape.spell_all(values, room)
-        if wires is None or not self._tagged:
-            return wires
-        return [[TAGGED, self._shape.tag, wire] for wire in wires]
+        if wires is None:
+            return None
+        tag = self._shape.tag
+        return [[TAGGED, tag, wire] for wire in wires]
 
     def build_all(self, wires: list[Any]) -> list[Any] | None:
-        return None if self._tagged or self._shape is None else self._shape.build_all(wires)
+        if self._shape is None or set(map(type, wires)) != {list} or set(map(len, wires)) != {3}:
+            return None
+        marks, tags, bodies = zip(*wires, strict=True)
+        if not all(mark == TAGGED for mark in marks) or any(tag != self._shape.tag for tag in tags):
+            return None
+        return self._shape.build_all(list(bodies))
 
     def build(self, wire: Any, walk: int) -> Any:
         key = key_of(wire)
-        if type(key) is str:
-            shape = self._registry.shape_tagged(key)
-            if shape.cls is self._cls and self._shape is not None:
-                return self._shape.build(wire[2], walk)
-            if not issubclass(shape.cls, self._cls):
-                mismatch(wire, self._cls.__qualname__)
-            return shape.build(wire[2], walk)
-        if self._tagged or self._shape is None or key not in self.keys:
+        if type(key) is not str:
             mismatch(wire, self._cls.__qualname__)
-        return self._shape.build(wire, walk)
+        shape = self._registry.shape_tagged(key)
+        if shape.cls is self._cls and self._shape is not None:
+            return self._shape.build(wire[2], walk)
+        if not issubclass(shape.cls, self._cls):
+            mismatch(wire, self._cls.__qualname__)
+        return shape.build(wire[2], walk)
 
     def admits(self, kind: type) -> bool:
         return kind is self._cls or (issubclass(kind, self._cls) and self._registry.shape_of(kind) is not None)
 
     def admits_key(self, key: Key) -> bool:
-        if type(key) is str:
-            return issubclass(self._registry.shape_tagged(key).cls, self._cls)
-        return key in self.keys
+        return type(key) is str and issubclass(self._registry.shape_tagged(key).cls, self._cls)
 
     def _refusal(self, value: object) -> Refusal:
         kind, declared = type(value), self._cls.__qualname__

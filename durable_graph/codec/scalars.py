@@ -140,6 +140,9 @@ class LiteralPlan(Plan):
             raise Mismatch(message)
         return value
 
+    def admits_key(self, key: Key) -> bool:
+        return self._plan.admits_key(key)
+
     def _shown(self) -> str:
         return f"Literal[{', '.join(sorted(map(repr, self._values)))}]"
 

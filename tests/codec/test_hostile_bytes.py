@@ -45,6 +45,10 @@ def wire_of(value: Any) -> bytes:
     return ANYTHING.encode(value)
 
 
+def instance(tag: str, value: Any) -> bytes:
+    return wire([Ext(0, b"o"), tag, value])
+
+
 @given(st.sampled_from(CODECS), st.binary(max_size=60))
 @settings(max_examples=600, deadline=None)
 def test_random_bytes_are_a_value_or_a_decode_error(made: TypeCodec, data: bytes) -> None:
@@ -106,16 +110,22 @@ def _decodes_or_says_why(made: TypeCodec, data: bytes) -> None:
         (Path, wire(Ext(11, b"a//b")), "no path here"),
         (Path, wire(Ext(11, b"")), "no path here"),
         (Path, wire(Ext(11, b"\xff")), ""),
-        (Color, wire("GREEN"), "no member 'GREEN'"),
-        (Permission, wire(64), ""),
-        (Bits, b"\x01\xc3", "type bool where Bits"),
-        (Message, wire({"role": "a"}), "needs a value for the field 'content'"),
-        (Message, wire({"role": "a", "content": "b", "more": 1}), "has no field 'more'"),
-        (Message, wire({"role": 1, "content": "b"}), "type int where str"),
-        (Point, wire([1, 2.0, 3]), "3 fields where Point has 2"),
+        (Color, instance("Color", "GREEN"), "no member 'GREEN'"),
+        (Color, wire("RED"), "type str where Color"),
+        (Permission, instance("Permission", [64]), ""),
+        (Permission, instance("Permission", ["READ", "SUDO"]), "has no flag 'SUDO'"),
+        (Permission, instance("Permission", 1), "type int where Permission"),
+        (Permission, instance("Permission", [1, "READ"]), "type int where a flag of Permission"),
+        (Bits, instance("Bits", [True]), "type bool where a flag of Bits"),
+        (Message, instance("Message", {"role": "a"}), "needs a value for the field 'content'"),
+        (Message, instance("Message", {"role": "a", "content": "b", "more": 1}), "has no field 'more'"),
+        (Message, instance("Message", {"role": 1, "content": "b"}), "type int where str"),
+        (Point, instance("Point", {"x": 1, "y": 2.0, "z": 3}), "Point has no field 'z'"),
+        (Point, wire([1, 2.0]), "type list where Point"),
+        (Message, instance("Point", {"x": 1}), "tag 'Point' where Message"),
         (Options, wire({"name": "a", "more": 1}), "declares no key 'more'"),
         (Options, wire({}), "requires the key 'name'"),
-        (Profile, wire([Ext(0, b"p"), {"name": "x"}, ["nope"], None, None]), "said to be set"),
+        (Profile, instance("Profile", [Ext(0, b"p"), {"name": "x"}, ["nope"], None, None]), "said to be set"),
         (Message | Tree, wire({"name": "a"}), "type dict where"),
         (list[Any], b"\x01" + b"\x91" * 100_000, "recursion"),
         (Any, b"\x01" + b"\x91" * 100_000, "recursion"),
@@ -142,7 +152,7 @@ def test_what_a_class_raises_on_damaged_fields_is_a_decode_error() -> None:
                 raise LookupError(self.name)
 
     with pytest.raises(DecodeError, match="bad"):
-        Codec().of(Fussy, where="channel 'x'").decode(wire({"name": "bad"}))
+        Codec([("Fussy", Fussy)]).of(Fussy, where="channel 'x'").decode(instance("Fussy", {"name": "bad"}))
 
 
 def test_a_struct_that_changes_its_fields_is_not_read_as_something_else() -> None:
@@ -153,7 +163,7 @@ def test_a_struct_that_changes_its_fields_is_not_read_as_something_else() -> Non
             self.count *= 2
 
     with pytest.raises(DecodeError, match="__post_init__ changed the field 'count'"):
-        Codec().of(Doubling, where="channel 'x'").decode(wire({"count": 2}))
+        Codec([("Doubling", Doubling)]).of(Doubling, where="channel 'x'").decode(instance("Doubling", {"count": 2}))
 
 
 def test_a_class_registered_elsewhere_does_not_pass_for_the_declared_one() -> None:
