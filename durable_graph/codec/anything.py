@@ -11,12 +11,13 @@ from durable_graph.codec.plan import (
     KEEP_OUT,
     REGION,
     SHORTCUTS,
+    Describe,
     Plan,
     Refusal,
     is_code,
     mismatch,
 )
-from durable_graph.codec.registry import Registry
+from durable_graph.codec.registry import Registry, has_kind, remedy_for
 from durable_graph.codec.wire import PLAIN_KEYS, TAGGED, Key, items_of, key_of, values_of
 
 _SCALARS = frozenset({NoneType, bool, int, float, str, bytes})
@@ -80,6 +81,9 @@ class AnyPlan(Plan):
             mismatch(wire, "a storable type")
         return plan.build(wire, REGION)
 
+    def describe(self, of: Describe) -> str:
+        return "any"
+
     def admits(self, kind: type) -> bool:
         return True
 
@@ -92,21 +96,12 @@ def _refusal(value: object) -> Refusal:
     name = kind.__qualname__
     if is_code(value):
         return Refusal(value, "it is code at work, not a value", KEEP_OUT)
-    if _is_storable(kind):
+    if has_kind(kind):
         return Refusal(
             value, "its class is not among the declared types", f"list it in compile(types=[{name}]) or declare it"
         )
     closest = next((base for base in kind.__mro__[1:] if base in CONVERTERS), None)
     if closest is not None:
-        return Refusal(value, f"it would come back as {closest.__name__}", f"convert it with {CONVERTERS[closest]}")
-    return Refusal(
-        value,
-        "classes of this kind are not stored",
-        "make it a dataclass, msgspec.Struct or pydantic model and list it in compile(types=[...]), or convert it",
-    )
-
-
-def _is_storable(kind: type) -> bool:
-    return not set(dir(kind)).isdisjoint(
-        {"__dataclass_fields__", "__struct_fields__", "__pydantic_fields__", "_fields", "__members__"}
-    )
+        remedy = f"convert it with {CONVERTERS[closest]}, or {remedy_for(kind)}"
+        return Refusal(value, f"it would come back as {closest.__name__}", remedy)
+    return Refusal(value, "nothing says how instances of its class are stored", f"{remedy_for(kind)}, or convert it")

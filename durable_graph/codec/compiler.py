@@ -2,7 +2,7 @@
 
 import typing
 from collections import Counter, OrderedDict, abc, defaultdict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import UnionType
@@ -10,14 +10,17 @@ from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args
 
 from durable_graph.codec.anything import AnyPlan
 from durable_graph.codec.classes import FieldTypes, is_typed_dict, shape_for, typed_dict_fields, unstorable_class
+from durable_graph.codec.foreign import StoredShape
 from durable_graph.codec.hints import alias_value, substitute
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
-from durable_graph.codec.plan import Deferred, Plan
-from durable_graph.codec.registry import ObjectPlan, Registry, Shape, UnstorableType
+from durable_graph.codec.plan import SHORTCUTS, Deferred, Plan
+from durable_graph.codec.registry import FindStored, ObjectPlan, Registry, Shape, UnstorableType, Upcast, has_kind
 from durable_graph.codec.scalars import BOOL, BYTES, FLOAT, INT, LEAVES, NONE, PATHS, STR, LiteralPlan
 from durable_graph.codec.sequences import DequePlan, FixedTuplePlan, ListPlan, SetPlan, TuplePlan
+from durable_graph.codec.stored_type import StoredType
 from durable_graph.codec.times import TIMES
 from durable_graph.codec.unions import UnionPlan
+from durable_graph.codec.upcasting import UpcastShape
 
 _SIMPLE: dict[Any, Plan] = {
     None: NONE,
@@ -67,8 +70,10 @@ _QUALIFIERS = frozenset({"Annotated", "Required", "NotRequired", "ReadOnly", "Fi
 class Compiler:
     """Makes plans, and remembers those of types that mention themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, upcasts: Mapping[type, Upcast], find: FindStored | None) -> None:
         self.registry: Registry = Registry()
+        self._upcasts = upcasts
+        self._find = find
         self._anything = AnyPlan(self.registry)
         self._shapes: dict[Any, Shape] = {}
         self._named: dict[Any, Plan] = {}
@@ -82,13 +87,38 @@ class Compiler:
             )
         )
 
+    def store(self, stored: StoredType[Any]) -> Shape:
+        """Let values be of a class that has a `StoredType`. Raises `UnstorableType` where they may be already."""
+        cls = stored.cls
+        if any(cls in builtin for builtin in (_SIMPLE, _OF_ITEMS, _OF_PAIRS, _ABSTRACT)):
+            raise UnstorableType(cls, "they are stored without a StoredType", "leave it out of types")
+        if cls in self._upcasts:
+            raise UnstorableType(cls, "they have both a StoredType and an upcast", "let decode read what is older")
+        known = self.registry.stored_of(cls)
+        if isinstance(known, StoredShape) and known.cls is cls:
+            if known.stored == stored:
+                return known
+            raise UnstorableType(cls, f"they have two StoredTypes, {known.tag!r} and {stored.tag!r}", "give one")
+        self.registry.add(cls, stored.tag)
+        shape = StoredShape(stored, self._anything)
+        self.registry.put_stored(shape)
+        return shape
+
+    def build_own(self, wire: Any) -> Any:
+        """An instance of one of the library's own classes."""
+        return self._anything.build(wire, SHORTCUTS)
+
     def register(self, cls: Any, tag: str | None) -> None:
         """Let `Any` hold a class. All of them are given a tag before the first of them is compiled."""
         found = get_origin(cls) or cls
         if not isinstance(found, type):
             raise UnstorableType(cls, "only classes are listed", "list the classes themselves")
-        if found not in _SIMPLE and not is_typed_dict(found):
-            self.registry.add(found, tag)
+        if found in _SIMPLE or is_typed_dict(found):
+            return
+        if tag is None and not has_kind(found) and self._installed(found) is not None:
+            # It has the tag of its StoredType.
+            return
+        self.registry.add(found, tag)
 
     def plan(self, declared: Any) -> Plan:
         """The plan of a type. Raises `UnstorableType`."""
@@ -196,10 +226,15 @@ class Compiler:
         key = (cls, arguments)
         if key in self._shapes:
             return self._shapes[key]
+        stored = self.registry.stored_of(cls)
+        if stored is not None and stored.cls is cls:
+            return stored
         described = shape_for(cls, self.registry, self._anything)
         if described is None:
-            return None
+            return stored or self._installed(cls)
         shape, fields = described
+        if cls in self._upcasts:
+            shape = UpcastShape(shape, self._upcasts[cls], self.build_own)
         self._shapes[key] = shape
         if arguments:
             # Where the declared type leaves it open, the class is stored without arguments.
@@ -213,6 +248,11 @@ class Compiler:
             self.registry.drop(shape)
             raise
         return shape
+
+    def _installed(self, cls: type) -> Shape | None:
+        """The shape of a class whose instances an installed package says how to store."""
+        stored = self._find(cls) if self._find is not None else None
+        return None if stored is None else self.store(stored)
 
     def _fields(self, cls: type, fields: FieldTypes, arguments: tuple[Any, ...]) -> dict[str, Plan]:
         known = {found.__name__: found for found in self.registry.classes()}

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from enum import Enum, Flag
 from typing import Any
 
-from durable_graph.codec.plan import Mismatch, Plan, Refusal, mismatch
+from durable_graph.codec.plan import Describe, Mismatch, Plan, Refusal, WireType, mismatch
 from durable_graph.codec.registry import Shape
 from durable_graph.codec.scalars import INT, STR
+from durable_graph.codec.wire import array_of
 
 
 class _Members(Shape):
@@ -20,11 +21,17 @@ class _Members(Shape):
     def settle(self, plans: Mapping[str, Plan]) -> None:
         """Members have no fields."""
 
+    def describe(self, of: Describe) -> str:
+        return f"({','.join(sorted(self.cls.__members__))})"
+
 
 class EnumShape(_Members):
     def __init__(self, cls: type[Enum], tag: str) -> None:
         super().__init__(cls, tag)
         self._members = dict(cls.__members__)
+
+    def wire_type(self, of: WireType) -> Any:
+        return of(STR)
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         name = value.name
@@ -46,6 +53,9 @@ class FlagShape(_Members):
     def __init__(self, cls: type[Flag], tag: str) -> None:
         super().__init__(cls, tag)
         self._bits = {name: member.value for name, member in cls.__members__.items() if _is_bit(member.value)}
+
+    def wire_type(self, of: WireType) -> Any:
+        return array_of(of(STR), of(INT))
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         number = value.value

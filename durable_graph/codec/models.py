@@ -8,9 +8,9 @@ would be.
 
 from typing import Any
 
-from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, mismatch
+from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, WireType, mismatch
 from durable_graph.codec.records import FieldsShape
-from durable_graph.codec.wire import MODEL, key_of
+from durable_graph.codec.wire import MODEL, joined, key_of
 
 
 def is_model(cls: type) -> bool:
@@ -67,6 +67,13 @@ class ModelShape(FieldsShape):
             refusal.inside(f".{name}", value)
             raise
         return wire
+
+    def is_current(self, wire: Any) -> bool:
+        is_envelope = key_of(wire) == MODEL.data and len(wire) > 1
+        return super().is_current(wire[1] if is_envelope else wire)
+
+    def wire_type(self, of: WireType) -> Any:
+        return joined(super().wire_type(of), list[Any])
 
     def build(self, wire: Any, walk: int) -> Any:
         if type(wire) is dict:

@@ -17,9 +17,9 @@ from typing import Any
 
 from msgspec import NODEFAULT, Struct, structs
 
-from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, mismatch
+from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Describe, Mismatch, Plan, Refusal, TooDeep, WireType, mismatch
 from durable_graph.codec.registry import Shape
-from durable_graph.codec.wire import MAX_DEPTH
+from durable_graph.codec.wire import MAX_DEPTH, map_of
 
 
 class FieldsShape(Shape):
@@ -107,6 +107,18 @@ class FieldsShape(Shape):
         except AttributeError as error:
             raise Refusal(value, f"its field {name!r} was never set", "set every field") from error
         return wire
+
+    def wire_type(self, of: WireType) -> Any:
+        return map_of(*map(of, self._plans.values()))
+
+    def describe(self, of: Describe) -> str:
+        fields = (
+            f"{name}{'?' if name in self._defaults else ''}:{of(self._plans[name])}" for name in sorted(self._plans)
+        )
+        return f"({','.join(fields)})"
+
+    def is_current(self, wire: Any) -> bool:
+        return type(wire) is dict and wire.keys() == self._plans.keys()
 
     def build(self, wire: Any, walk: int) -> Any:
         return self.make(self.build_fields(wire, walk))

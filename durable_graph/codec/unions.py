@@ -1,12 +1,12 @@
 """Unions: the class of a value chooses among the members, and the beginning of a wire form does."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
 
-from durable_graph.codec.plan import Mismatch, Plan, Refusal, mismatch, refuse
-from durable_graph.codec.wire import Key, key_of
+from durable_graph.codec.plan import Deferred, Describe, Mismatch, Plan, Refusal, WireType, mismatch, refuse
+from durable_graph.codec.wire import Key, joined, key_of
 
 
 class UnionPlan(Plan):
@@ -81,6 +81,22 @@ class UnionPlan(Plan):
             except Mismatch:
                 continue
         return last.restore(wire, walk)
+
+    def wire_type(self, of: WireType) -> Any:
+        return joined(*map(of, self._members))
+
+    def describe(self, of: Describe) -> str:
+        return f"<{'|'.join(sorted(set(map(of, self._leaves(set())))))}>"
+
+    def _leaves(self, seen: set[int]) -> Iterator[Plan]:
+        # An alias may put a union into a union, also into itself.
+        seen.add(id(self))
+        for member in self._members:
+            plan = member.target if isinstance(member, Deferred) else member
+            if not isinstance(plan, UnionPlan):
+                yield plan
+            elif id(plan) not in seen:
+                yield from plan._leaves(seen)
 
     def admits(self, kind: type) -> bool:
         return any(member.admits(kind) for member in self._members)
