@@ -85,6 +85,7 @@ from durable_graph.checkpointing import (
     open_checkpointer,
     sweep_threads,
 )
+from durable_graph.codec import StoredType
 from durable_graph.errors import (
     AmbiguousResumeError,
     AmbiguousUpdateError,
@@ -297,6 +298,7 @@ __all__ = [
     "StoreFullError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
+    "StoredType",
     "StreamMisuseError",
     "StreamMode",
     "StreamOverflowError",

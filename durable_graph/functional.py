@@ -1,10 +1,9 @@
 """Workflows as functions: `@entrypoint` makes one durable, `@task` what it calls."""
 
 import asyncio
-import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
@@ -16,12 +15,19 @@ from durable_graph._runtime.session import current
 from durable_graph._runtime.views import StreamMode
 from durable_graph._runtime.workflow import INPUT, SAVED, VALUE, Saving, returned
 from durable_graph.app import CompiledGraph, check_savers
+from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache
 from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.codec import Codec, TypeCodec
-from durable_graph.errors import GraphDescriptionError, InvalidStateSchemaError, OutsideOfRunError, PlainCallerError
+from durable_graph.codec import Codec, Listed, TypeCodec, Upcast
+from durable_graph.errors import (
+    GraphDescriptionError,
+    InvalidStateSchemaError,
+    OutsideOfRunError,
+    PlainCallerError,
+)
 from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
+from durable_graph.graph.codecs import Storing
 from durable_graph.graph.options import caching_of, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, name_of, signature_of
@@ -265,9 +271,10 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     parameters called so: `previous` is what the last call on the thread returned, or saved with `entrypoint.final`.
     When it is resumed it runs from its start again, and the tasks that it called are not run again.
 
-    `types` are classes that values of the workflow may be of, beside those that the function's annotations name. The
-    others as for `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for what cannot be one,
-    and `InvalidOptionError`.
+    `types` are classes that values of the workflow may be of, beside those that the function's annotations name, and
+    `upcasts` functions by class, for instances that were stored with other fields. The others as for
+    `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for what cannot be one, and
+    `InvalidOptionError`.
     """
 
     class final(Saving[ValueT, SaveT]):  # noqa: N801  # LangGraph's name
@@ -285,7 +292,8 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         cache_policy: CachePolicy | None = None,
         timeout: Timeout | None = None,
         name: str | None = None,
-        types: Iterable[type | tuple[str, type]] = (),
+        types: Iterable[Listed] = (),
+        upcasts: Mapping[type, Upcast] | None = None,
     ) -> None:
         check_savers(checkpointer, cache)
         self._checkpointer = checkpointer
@@ -295,7 +303,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         self._cache_policy = caching_of(cache_policy)
         self._timeout = timeout_of(timeout)
         self._name = name
-        self._types = tuple(types)
+        self._storing = Storing.of(types, upcasts, stored_type_of, has_channels=False)
 
     @overload
     def __call__(
@@ -321,11 +329,8 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             raise GraphDescriptionError(f"the entrypoint {name!r} {signature.problem}")
         if self._timeout is not None and not signature.is_async:
             raise GraphDescriptionError(f"the entrypoint {name!r} is a plain function, which no timeout can stop")
-        codec = Codec(self._types)
-        for hint in (signature.takes, annotation_of(function, "return")):
-            with contextlib.suppress(InvalidStateSchemaError):
-                # What the annotation cannot say, `types` may.
-                codec.of(hint, where="an annotation")
+        hints = (signature.takes, annotation_of(function, "return"))
+        codec = self._storing.codec(hints)
         anything = codec.of(Any, where=f"a value of the entrypoint {name!r}")
         given, output = Schema.single(Any, INPUT), Schema.single(Any, VALUE)
         channels = {channel: LastValue(Any) for channel in (INPUT, VALUE, SAVED)}
@@ -356,6 +361,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             input=given,
             output=output,
             context=self._context,
+            types=self._storing.open_types(hints),
         )
         return Workflow(topology, self._checkpointer, self._cache)
 

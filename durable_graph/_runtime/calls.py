@@ -326,8 +326,13 @@ def _given(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall) -> Any:
-    codec = definition.result if recorded.is_declared else None
-    return (codec or topology.argument).decode(recorded.value)
+    if definition.result is None or not recorded.is_declared:
+        return topology.argument.decode(recorded.value)
+    try:
+        return definition.result.decode(recorded.value)
+    except DecodeError:
+        # The graph may know more than the annotation: an upcast of the class, or its former tag.
+        return topology.argument.decode(recorded.value)
 
 
 async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:

@@ -1,14 +1,17 @@
 """The builder with `compile`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from durable_graph._runtime.context import Runtime
 from durable_graph._runtime.mutation import is_debugging
 from durable_graph._runtime.options import Breakpoints, breakpoints
 from durable_graph._runtime.run import Run
 from durable_graph.app.compiled import CompiledGraph, check_savers
+from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.codec import Listed
 from durable_graph.graph import GraphBuilder
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
@@ -25,7 +28,8 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         interrupt_after: Breakpoints | None = None,
         debug: bool | None = None,
         name: str | None = None,
-        types: Iterable[type | tuple[str, type]] = (),
+        types: Iterable[Listed] = (),
+        upcasts: Mapping[str | type, Any] | None = None,
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
         """The graph as it is now, checked and ready to run.
 
@@ -34,12 +38,19 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         kept). `interrupt_before` and `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug`
         a node that changes its input in place fails; left out, it is what the environment variable DURABLE_GRAPH_DEBUG
         says ("1": on). `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's
-        own types name; they are stored under their qualified name, or under the tag given with them.
+        own types name; they are stored under their qualified name, or under the tag given with them. A `StoredType`
+        among them says how instances of any other class are stored.
+
+        `upcasts` reads what was stored in an older shape: a channel's name or a class, and a function that takes the
+        value without its classes (an instance as a dict of its fields, an enum's member as its name) and returns one of
+        today's type. It is called for values that today's type does not read; of a channel that stores updates, for
+        each update. `{"price": {int: from_dollars}}` calls `from_dollars` for each value that was written when `int`
+        was declared.
 
         Raises `GraphValidationError`, which lists everything that is wrong with the graph, and `InvalidOptionError`.
         """
         check_savers(checkpointer, cache)
-        topology = self.topology(name=name, types=types)
+        topology = self.topology(name=name, types=types, upcasts=upcasts, find=stored_type_of)
         defaults = Run(
             None,
             stop_before=breakpoints("interrupt_before", interrupt_before, topology.nodes, frozenset()),
