@@ -38,7 +38,7 @@ PURE_PATH = StoredType(PurePosixPath, "pure path", str, PurePosixPath)
 ERROR: StoredType[Exception] = StoredType(
     KeyError, "key error", lambda error: list(error.args), lambda data: KeyError(*data)
 )
-ALL = [FRACTION, RANGE, ARRAY, SCALAR, PURE_PATH, ERROR]
+ALL: list[StoredType[Any]] = [FRACTION, RANGE, ARRAY, SCALAR, PURE_PATH, ERROR]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +127,8 @@ def test_the_declared_class_is_checked_when_it_is_written_and_read() -> None:
         narrow.decode(wide.encode(np.float64(1)))
 
 
-Encode, Decode = Callable[[Fraction], Any], Callable[[Any], Any]
+Encode = Callable[[Fraction], Any]
+Decode = Callable[[Any], Any]
 
 
 @pytest.mark.parametrize(

@@ -213,19 +213,26 @@ async def test_an_upcast_is_given_plain_data(saver: Checkpointer, reopen: Reopen
 
 def orders() -> tuple[Any, Any]:
     """Two versions of one class."""
+    return _first(), _second()
 
+
+def _first() -> Any:
     @dataclasses.dataclass
     class Order:
         price: str
 
-    before = Order
+    Order.__qualname__ = "Order"
+    return Order
 
-    @dataclasses.dataclass  # type: ignore[no-redef]
+
+def _second() -> Any:
+    @dataclasses.dataclass
     class Order:
         cents: int
         currency: str
 
-    return before, Order
+    Order.__qualname__ = "Order"
+    return Order
 
 
 def priced(order: Any) -> Any:
@@ -233,31 +240,32 @@ def priced(order: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda cls: cls, lambda cls: list[cls], lambda cls: dict[str, cls | None], lambda cls: Any]
+    ("wrap", "fill"),
+    [
+        (lambda cls: cls, lambda order: order),
+        (list.__class_getitem__, lambda order: [order]),
+        (lambda cls: dict.__class_getitem__((str, cls | None)), lambda order: {"k": order, "none": None}),
+        (lambda cls: Any, lambda order: (order,)),
+    ],
 )
 async def test_a_class_with_other_fields_goes_through_its_own_upcast_wherever_it_is(
-    saver: Checkpointer, reopen: Reopen, wrap: Any
+    saver: Checkpointer, reopen: Reopen, wrap: Any, fill: Any
 ) -> None:
     before, after = orders()
-    old, new = before("5"), after(500, "EUR")
-    value, expected = {list[before]: ([old], [new]), dict[str, before | None]: ({"k": old}, {"k": new})}.get(
-        wrap(before), (old, new)
-    )
-    await builder(wrap(before)).compile(saver, types=[before]).ainvoke({"value": value}, thread_id="t")
+    await builder(wrap(before)).compile(saver, types=[before]).ainvoke({"value": fill(before("5"))}, thread_id="t")
     graph = builder(wrap(after)).compile(await reopen(), types=[after], upcasts={after: priced(after)})
 
-    assert (await graph.ainvoke(Command(resume="yes"), thread_id="t"))["value"] == expected
+    assert (await graph.ainvoke(Command(resume="yes"), thread_id="t"))["value"] == fill(after(500, "EUR"))
 
 
 async def test_a_class_that_was_renamed_is_read_under_its_former_tag(saver: Checkpointer, reopen: Reopen) -> None:
     before, after = orders()
     await builder(before).compile(saver).ainvoke({"value": before("5")}, thread_id="t")
-    tag = before.__qualname__
     after.__qualname__ = "Purchase"
 
     with pytest.raises(ChannelChangedError, match=r"if it was renamed"):
         await builder(after).compile(await reopen()).aget_state(THREAD)
-    graph = builder(after).compile(await reopen(), types=[(tag, after)], upcasts={after: priced(after)})
+    graph = builder(after).compile(await reopen(), types=[("Order", after)], upcasts={after: priced(after)})
     assert (await graph.aget_state(THREAD)).values["value"] == after(500, "EUR")
 
 
