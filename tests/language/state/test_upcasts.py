@@ -17,8 +17,11 @@ from durable_graph import (
     StateGraph,
     Topic,
     add_messages,
+    entrypoint,
     interrupt,
+    task,
 )
+from durable_graph._runtime.run import Durability
 from tests.language.state.conftest import Reopen
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
@@ -42,12 +45,19 @@ def builder(declared: Any, writes: Any = None) -> Any:
 
 
 async def resumed(
-    saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any, upcasts: Any, **more: Any
+    saver: Checkpointer,
+    reopen: Reopen,
+    before: Any,
+    given: Any,
+    after: Any,
+    upcasts: Any,
+    writes: Any = None,
+    durability: Durability = "sync",
 ) -> Any:
     """The values of a thread that was begun under one declaration and ends under another."""
     await builder(before).compile(saver).ainvoke({"value": given}, thread_id="t")
-    again = builder(after, more.get("writes")).compile(await reopen(), upcasts=upcasts, types=more.get("types", ()))
-    return await again.ainvoke(Command(resume="yes"), thread_id="t")
+    again = builder(after, writes).compile(await reopen(), upcasts=upcasts)
+    return await again.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
 
 
 @dataclasses.dataclass
@@ -111,9 +121,18 @@ def contents(older: list[dict[str, str]]) -> list[str]:
     ],
 )
 async def test_the_value_under_a_former_rule_goes_through_the_upcast(
-    saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any, upcast: Any, wrote: Any, expected: Any
+    saver: Checkpointer,
+    reopen: Reopen,
+    durability: Durability,
+    before: Any,
+    given: Any,
+    after: Any,
+    upcast: Any,
+    wrote: Any,
+    expected: Any,
 ) -> None:
-    result = await resumed(saver, reopen, before, given, after, {"value": upcast}, writes=wrote)
+    upcasts = {"value": upcast}
+    result = await resumed(saver, reopen, before, given, after, upcasts, writes=wrote, durability=durability)
     assert result["value"] == expected
 
     # What was written since stands by itself: no upcast is needed any more.
@@ -304,6 +323,31 @@ async def test_a_graph_around_it_reads_with_the_upcasts_of_the_graph_inside(
 
     (asked,) = (await graph.aget_state(THREAD)).interrupts
     assert asked.value == after(500, "EUR")
+
+
+async def test_the_result_of_a_task_goes_through_the_upcast_of_its_class(saver: Checkpointer, reopen: Reopen) -> None:
+    before, after = orders()
+    ran: list[Any] = []
+
+    def workflow(checkpointer: Checkpointer, order: Any, **options: Any) -> Any:
+        async def fetch() -> Any:
+            ran.append(order)
+            return order("5")
+
+        fetch.__annotations__["return"] = order
+        recorded = task(fetch)
+
+        @entrypoint(checkpointer=checkpointer, types=[order], **options)
+        async def main(given: Any) -> Any:
+            return [await recorded(), interrupt("?")]
+
+        return main
+
+    await workflow(saver, before).ainvoke({}, thread_id="t")
+    resumed = workflow(await reopen(), after, upcasts={after: priced(after)})
+
+    assert await resumed.ainvoke(Command(resume="yes"), thread_id="t") == [after(500, "EUR"), "yes"]
+    assert ran == [before]
 
 
 def fail(older: Any) -> Any:
