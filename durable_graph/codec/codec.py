@@ -155,6 +155,11 @@ class TypeCodec:
         )
         self._typed: Decoder[Any] | None = None
 
+    @property
+    def upcasts_itself(self) -> bool:
+        """Whether it was given an upcast for values that were written as its own type, which none is called for."""
+        return self._fingerprint in self._upcasts.of_type
+
     def encode(self, value: Any) -> bytes:
         """The bytes of a value. Raises `UnstorableValueError`, with the path to the part that would not come back."""
         try:

@@ -130,6 +130,8 @@ def _of_channels(
             problems.append(str(error))
         else:
             of_channel[name] = ChannelCodec(value, update)
+            if value.upcasts_itself:
+                problems.append(f"upcasts: {name!r} has one for values of the type that it is declared as today")
     return of_channel, problems
 
 

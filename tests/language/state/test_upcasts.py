@@ -395,6 +395,7 @@ async def test_an_upcast_of_a_class_that_fails_refuses_the_value(saver: Checkpoi
     [
         ({"values": str}, r"'values' is no stored channel; there are: log, value"),
         ({Key: str}, "no declared type names the class Key"),
+        ({"value": {int: str}}, "'value' has one for values of the type that it is declared as today"),
     ],
 )
 def test_upcasts_for_what_the_graph_has_not_are_refused(upcasts: Any, words: str) -> None:
