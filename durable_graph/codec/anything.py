@@ -17,7 +17,7 @@ from durable_graph.codec.plan import (
     is_code,
     mismatch,
 )
-from durable_graph.codec.registry import Registry, has_kind, remedy_for
+from durable_graph.codec.registry import Registry, has_kind, storing_remedy
 from durable_graph.codec.wire import PLAIN_KEYS, TAGGED, Key, items_of, key_of, values_of
 
 _SCALARS = frozenset({NoneType, bool, int, float, str, bytes})
@@ -102,6 +102,7 @@ def _refusal(value: object) -> Refusal:
         )
     closest = next((base for base in kind.__mro__[1:] if base in CONVERTERS), None)
     if closest is not None:
-        remedy = f"convert it with {CONVERTERS[closest]}, or {remedy_for(kind)}"
+        remedy = f"convert it with {CONVERTERS[closest]}, or {storing_remedy(kind)}"
         return Refusal(value, f"it would come back as {closest.__name__}", remedy)
-    return Refusal(value, "nothing says how instances of its class are stored", f"{remedy_for(kind)}, or convert it")
+    why = "nothing says how instances of its class are stored"
+    return Refusal(value, why, f"{storing_remedy(kind)}, or convert it")

@@ -13,7 +13,7 @@ from durable_graph.codec.hints import field_types, substitute
 from durable_graph.codec.models import ModelShape, is_model
 from durable_graph.codec.plan import KEEP_OUT, Plan
 from durable_graph.codec.records import DataclassShape, NamedTupleShape, StructShape
-from durable_graph.codec.registry import HEAP_TYPE, Registry, Shape, UnstorableType, remedy_for
+from durable_graph.codec.registry import HEAP_TYPE, Registry, Shape, UnstorableType, storing_remedy
 
 FieldTypes = Callable[[tuple[Any, ...], Mapping[str, type]], dict[str, Any]]
 """From the arguments of a generic class, and the classes known by name, to the types of its fields."""
@@ -99,5 +99,5 @@ def unstorable_class(cls: type) -> UnstorableType:
     if base is not None and base is not cls:
         name = base.__name__
         why = f"what they hold as a {name} would be lost"
-        return UnstorableType(cls, why, f"hold the {name} in a field, or {remedy_for(cls)}")
-    return UnstorableType(cls, "nothing says how they are stored", remedy_for(cls))
+        return UnstorableType(cls, why, f"hold the {name} in a field, or {storing_remedy(cls)}")
+    return UnstorableType(cls, "nothing says how they are stored", storing_remedy(cls))

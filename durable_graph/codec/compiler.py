@@ -177,6 +177,9 @@ class Compiler:
         except UnstorableType:
             del self._named[key]
             raise
+        if plan is stand_in:
+            self._named = {each: known for each, known in self._named.items() if known is not stand_in}
+            raise UnstorableType(declared, "it stands for itself", "let it stand for a type")
         stand_in.settle(plan)
         return plan
 

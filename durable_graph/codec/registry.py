@@ -150,7 +150,7 @@ class Registry:
         return tuple(self._tags)
 
 
-def remedy_for(cls: type) -> str:
+def storing_remedy(cls: type) -> str:
     """What to do about a class of no kind that is stored."""
     if cls is object:
         return KEEP_OUT

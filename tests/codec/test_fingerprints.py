@@ -12,6 +12,7 @@ import pytest
 from typing_extensions import TypeAliasType
 
 from durable_graph.codec import Codec
+from durable_graph.errors import UnstorableTypeError
 from tests.codec.samples import Box, Color, Message, Point, Tree
 
 Name = NewType("Name", str)
@@ -33,6 +34,11 @@ class Second(TypedDict):
 class Third(TypedDict):
     name: str
     left: NotRequired["Third | None"]
+
+
+Itself = TypeAliasType("Itself", "Itself")  # type: ignore[misc]  # what the test is about
+One = TypeAliasType("One", "Other")  # type: ignore[misc]  # what the test is about
+Other = TypeAliasType("Other", "One")  # type: ignore[misc]  # what the test is about
 
 
 def fingerprint(declared: Any, **tags: type) -> bytes:
@@ -141,3 +147,11 @@ def test_the_stamp_costs_four_bytes() -> None:
     codec = Codec()
     stamped, plain = (codec.of(str, where="x", is_stamped=is_stamped).encode("abc") for is_stamped in (True, False))
     assert stamped == b"\x02" + fingerprint(str) + plain[1:]
+
+
+@pytest.mark.parametrize("declared", [Itself, list[Itself], One, dict[str, Other]])
+def test_an_alias_that_stands_for_itself_is_refused(declared: Any) -> None:
+    codec = Codec()
+    for _ in range(2):
+        with pytest.raises(UnstorableTypeError, match="it stands for itself"):
+            codec.of(declared, where="channel 'x'", is_stamped=True)
