@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, get_args
 
 from durable_graph.codec.plan import Deferred, Describe, Mismatch, Plan, Refusal, WireType, mismatch, refuse
 from durable_graph.codec.wire import Key, joined, key_of
@@ -33,7 +33,9 @@ class UnionPlan(Plan):
         # A literal takes some values of its class only: whether one is among them, the slow way finds out.
         self.plain = self.plain and all(not member.is_scalar or member.native is not None for member in members)
         if self.plain and all(member.native is not None for member in members):
-            self.native: Any = reduce(or_, (member.native for member in members))
+            native = reduce(or_, (member.native for member in members))
+            # msgspec's own formats cannot tell these two apart, so it refuses them; MessagePack can.
+            self.native: Any = None if {str, bytes}.issubset(get_args(native)) else native
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
         values = list(batch)

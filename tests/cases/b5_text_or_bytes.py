@@ -23,5 +23,4 @@ async def case(store):
     return "b'x' and 'x' kept apart", found, found == ["x", b"x"]
 
 
-STILL_WRONG = True
 run(case)
