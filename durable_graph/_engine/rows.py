@@ -111,6 +111,9 @@ def _row(
         case Updates() if before is not None and before.is_foreign:
             return _whole_row(stored, channel, no, encode_whole(topology, channel, state, max_value_bytes))
     links, whole_size = (before.links, before.whole_size) if before else ((), 0)
+    if not links and channel in topology.defaults:
+        # Updates alone are read on top of the empty value, not of a default that the next deployment may change.
+        return _whole_row(stored, channel, no, encode_whole(topology, channel, state, max_value_bytes))
     links = _with_update(links, Link(no, 0, frames_of(change.data)), max_value_bytes)
     newest = links[-1]
     if newest.level > 0 and (chain := chain_size(links)) > 2 * whole_size + _SMALL_CHAIN:

@@ -64,7 +64,7 @@ def _after(earlier: Change | None, later: Change) -> Change:
 
 def initial_state(topology: Topology) -> State:
     """The state of a thread before anything was written to it."""
-    starts = {name: rule.initial() for name, rule in topology.channels.items()}
+    starts = {name: topology.start_of(name) for name in topology.channels}
     return State(no=0, step=-1, values={name: value for name, value in starts.items() if value is not MISSING}, plan=())
 
 

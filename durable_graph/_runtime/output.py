@@ -40,7 +40,7 @@ def check_keys(topology: Topology, keys: Keys) -> None:
     known = () if topology.state.is_single else state_keys(topology)
     for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
         if key not in known:
-            raise UnknownStateKeyError(key, where="output_keys", known=known)
+            raise UnknownStateKeyError(key, where="output_keys", known=known, alias_of=topology.field_called(key))
 
 
 def chosen(values: Mapping[str, Any], keys: Keys) -> Any:

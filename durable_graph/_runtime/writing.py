@@ -25,6 +25,7 @@ from durable_graph.errors import (
     UnstorableValueError,
 )
 from durable_graph.graph import START, Node, Schema, Topology
+from durable_graph.graph.defaults import is_same
 
 Pairs = Sequence[tuple[str, Any]]
 _PAIR = 2
@@ -49,7 +50,7 @@ def updates_of(topology: Topology, node: Node, result: Any) -> Pairs:
     pairs = pairs_in(topology, result)
     if pairs:
         return pairs
-    updates = _said_by(result, topology.state, node.input, topology.output, topology.input)
+    updates = _said_by(topology, result, topology.state, node.input, topology.output, topology.input)
     if updates is None:
         expected = f"a dict of updates to {topology.state.name}, an instance of it, (key, value) pairs, or None"
         raise InvalidNodeResultError(node.name, result, expected=expected)
@@ -70,12 +71,24 @@ def is_one_value(topology: Topology) -> bool:
     return topology.state.is_single and not is_workflow(topology)
 
 
-def _said_by(result: Any, *schemas: Schema) -> Pairs | None:
+def _said_by(topology: Topology, result: Any, *schemas: Schema) -> Pairs | None:
     for schema in schemas:
         updates = schema.updates(result)
         if updates is not None:
-            return tuple(updates.items())
+            return tuple(pair for pair in updates.items() if not _is_start(topology, schema, *pair))
     return None
+
+
+def _is_start(topology: Topology, schema: Schema, key: str, value: Any) -> bool:
+    """Whether this says no more than that a key with a reducer has the default that it began with.
+
+    A pydantic model knows which of its fields were set; of other instances nobody knows it, and merging the default
+    once more is what nobody means.
+    """
+    field = schema.fields.get(key)
+    if schema.is_validated or field is None or field.default is None or topology.channels[key].replaces:
+        return False
+    return is_same(value, topology.start_of(key))
 
 
 # Writes
@@ -107,7 +120,7 @@ def input_writes(
     Raises `InvalidInputError`, and what `node_writes` does.
     """
     is_dict = isinstance(value, Mapping) and not topology.input.is_single
-    updates = tuple(value.items()) if is_dict else _said_by(value, topology.input, topology.state)
+    updates = tuple(value.items()) if is_dict else _said_by(topology, value, topology.input, topology.state)
     if updates is None:
         raise InvalidInputError(value, expected=f"a dict of {topology.input.name}'s keys, or an instance of it")
     where = "the input"
@@ -125,7 +138,7 @@ def update_writes(
     if pairs is None and isinstance(update, Mapping) and not is_one_value(topology):
         pairs = tuple(update.items())
     if pairs is None:
-        pairs = _said_by(update, topology.state, topology.input, topology.output)
+        pairs = _said_by(topology, update, topology.state, topology.input, topology.output)
     if pairs is None:
         state = topology.state.name
         raise InvalidInputError(update, expected=f"a dict of {state}'s keys, an instance of it, or (key, value) pairs")
@@ -142,7 +155,10 @@ def _drafts(
         if key not in known:
             if any(key in schema.managed for schema in _schemas(topology)):
                 raise ManagedKeyError(key, where=where)
-            raise UnknownStateKeyError(key, where=where, known=known, whose=whose)
+            alias_of = topology.field_called(key)
+            raise UnknownStateKeyError(
+                key, where=where, known=known, whose=whose, alias_of=alias_of if alias_of in known else None
+            )
         rule = topology.channels[key]
         try:
             if not isinstance(value, Overwrite):
@@ -178,9 +194,9 @@ def _check(
 
     Raises `UnmergeableUpdateError`, `InvalidStateValueError`.
     """
-    for place, (key, value, _) in enumerate(drafts):
+    for place, (key, value, is_overwrite) in enumerate(drafts):
         rule = topology.channels[key]
-        if rule.is_checked(value):
+        if not is_overwrite and rule.is_checked(value):
             earlier = [draft for draft in drafts[:place] if draft[0] == key]
             before = _merged(topology, values, earlier, author)
             try:

@@ -10,6 +10,7 @@ from typing import Any, get_origin
 from durable_graph.channels.channel import MISSING, Channel
 from durable_graph.channels.empty import concrete_type, empty_value
 from durable_graph.channels.merging import Merging
+from durable_graph.channels.optional import check_none
 
 # Numbers are left out: their value is as short as a write to them, and read without a chain of rows.
 _STORED_AS_UPDATES: dict[Callable[[Any, Any], Any], frozenset[type]] = {
@@ -36,10 +37,14 @@ _GROWN: dict[type, Callable[[Any, Any], Any]] = {list: operator.iadd, dict: oper
 
 @dataclass(frozen=True, slots=True)
 class Accumulated(Channel):
-    """`+` on a list, tuple, str or bytes, `|` on a dict or a set: each superstep stores its writes, not the whole."""
+    """`+` on a list, tuple, str or bytes, `|` on a dict or a set: each superstep stores its writes, not the whole.
+
+    `is_optional`: see `channels/optional.py`.
+    """
 
     declared: Any
     operation: Callable[[Any, Any], Any]
+    is_optional: bool = False
 
     @property
     def stores_updates(self) -> bool:
@@ -48,7 +53,18 @@ class Accumulated(Channel):
     def initial(self) -> Any:
         return empty_value(self.declared)
 
+    def is_checked(self, update: Any) -> bool:
+        return self.is_optional and update is None
+
+    def check(self, current: Any, update: Any) -> None:
+        check_none(current)
+
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
+        if self.is_optional:
+            values = [each for each in (current, *updates) if each is not None and each is not MISSING]
+            if not values:
+                return None if updates else current
+            current, updates = values[0], values[1:]
         kind = type(current)
         at_once = _AT_ONCE.get(kind)
         if at_once is not None and len(updates) > 1 and all(type(update) is kind for update in updates):

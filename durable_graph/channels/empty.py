@@ -36,3 +36,8 @@ def empty_value(declared: Any) -> Any:
     if isinstance(concrete, type) and concrete in _EMPTY:
         return concrete()
     return MISSING
+
+
+def is_empty(value: object) -> bool:
+    """Whether it is the empty value of one of these classes."""
+    return type(value) in _EMPTY and not value

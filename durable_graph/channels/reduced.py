@@ -6,6 +6,7 @@ from typing import Any
 
 from durable_graph.channels.channel import MISSING, Channel
 from durable_graph.channels.empty import empty_value
+from durable_graph.channels.optional import check_none, or_none
 from durable_graph.channels.owned import owned
 
 
@@ -14,10 +15,12 @@ class Reduced(Channel):
     """`reducer(value, write)` for every write in task order.
 
     It starts from the declared type's empty value (`list()`, `0`, ...); where there is none, from the first write.
+    `is_optional`: see `channels/optional.py`.
     """
 
     declared: Any
     reducer: Callable[[Any, Any], Any]
+    is_optional: bool = False
 
     @property
     def update_type(self) -> Any:
@@ -27,10 +30,17 @@ class Reduced(Channel):
     def initial(self) -> Any:
         return empty_value(self.declared)
 
+    def is_checked(self, update: Any) -> bool:
+        return self.is_optional and update is None
+
+    def check(self, current: Any, update: Any) -> None:
+        check_none(current)
+
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
         # A reducer may change what it is given, such as `extend` and hand it back. The value before and the writes are
         # merged again, for a router, for a snapshot or after another writer's commit, so it gets copies of its own.
         value = owned(current)
+        reduce = or_none(self.reducer) if self.is_optional else self.reducer
         for update in updates:
-            value = owned(update) if value is MISSING else self.reducer(value, owned(update))
+            value = owned(update) if value is MISSING else reduce(value, owned(update))
         return value

@@ -10,7 +10,7 @@ import msgspec
 
 from durable_graph.codec.enums import EnumShape, FlagShape
 from durable_graph.codec.hints import field_types, substitute
-from durable_graph.codec.models import ModelShape, is_model
+from durable_graph.codec.models import ModelShape, is_model, remedy_for
 from durable_graph.codec.plan import KEEP_OUT, Plan
 from durable_graph.codec.records import DataclassShape, NamedTupleShape, StructShape
 from durable_graph.codec.registry import HEAP_TYPE, Registry, Shape, UnstorableType, storing_remedy
@@ -76,6 +76,12 @@ def _resolved(cls: type, arguments: tuple[Any, ...], known: Mapping[str, type]) 
         raise UnstorableType(
             cls, f"its annotations mention {error.name!r}, which is not to be found", "define it in the class's module"
         ) from error
+    except RecursionError:
+        # The codec says what is wrong with the type as a whole.
+        raise
+    except Exception as error:
+        # Evaluating an annotation runs the user's expression: it may raise anything.
+        raise UnstorableType(cls, f"its annotations cannot be resolved: {error}", "correct them") from error
 
 
 def _of_model(cls: Any) -> FieldTypes:
@@ -95,6 +101,9 @@ def unstorable_class(cls: type) -> UnstorableType:
     """Why values of a class without a shape are not stored, and what to do."""
     if cls in _CODE or issubclass(cls, abc.Iterator | abc.Awaitable | abc.Callable):
         return UnstorableType(cls, "they are code at work, not values", KEEP_OUT)
+    remedy = remedy_for(cls)
+    if remedy is not None:
+        return UnstorableType(cls, "they are objects of pydantic's own", remedy)
     base = static_base(cls)
     if base is not None and base is not cls:
         name = base.__name__

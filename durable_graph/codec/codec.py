@@ -98,6 +98,9 @@ class Codec:
             return self._compiler.plan(declared)
         except UnstorableType as error:
             raise _public(error, where) from error
+        except RecursionError as error:
+            why = "it contains itself with larger arguments each time, or nests too deeply"
+            raise _public(UnstorableType(declared, why, "declare Any for the inner one"), where) from error
 
     def _upcasts(self, given: "Upcast | Mapping[Any, Upcast] | None", where: str) -> Upcasts:
         if not isinstance(given, Mapping):

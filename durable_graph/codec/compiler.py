@@ -2,8 +2,7 @@
 
 import typing
 from collections import Counter, OrderedDict, abc, defaultdict, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
@@ -11,8 +10,9 @@ from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args
 from durable_graph.codec.anything import AnyPlan
 from durable_graph.codec.classes import FieldTypes, is_typed_dict, shape_for, typed_dict_fields, unstorable_class
 from durable_graph.codec.foreign import StoredShape
-from durable_graph.codec.hints import alias_value, substitute
+from durable_graph.codec.hints import alias_value, is_alias, required_keys
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
+from durable_graph.codec.models import held_by
 from durable_graph.codec.plan import SHORTCUTS, Deferred, Plan
 from durable_graph.codec.registry import FindStored, ObjectPlan, Registry, Shape, UnstorableType, Upcast, has_kind
 from durable_graph.codec.scalars import BOOL, BYTES, FLOAT, INT, LEAVES, NONE, PATHS, STR, LiteralPlan
@@ -77,6 +77,7 @@ class Compiler:
         self._anything = AnyPlan(self.registry)
         self._shapes: dict[Any, Shape] = {}
         self._named: dict[Any, Plan] = {}
+        self._kept: list[tuple[Any, ...]] = []
         self._owner: type | None = None
         anything = self._anything
         self._anything.settle(
@@ -124,7 +125,7 @@ class Compiler:
         """The plan of a type. Raises `UnstorableType`."""
         if declared is Any or declared is object:
             return self._anything
-        if isinstance(declared, Hashable) and declared in _SIMPLE:
+        if _is_hashable(declared) and declared in _SIMPLE:
             return _SIMPLE[declared]
         special = self._indirect(declared)
         if special is not None:
@@ -143,6 +144,12 @@ class Compiler:
             return self._class(origin, arguments)
         raise UnstorableType(declared, "it is no type that a value can be checked against", "declare a class or Any")
 
+    def _key(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a generic type as part of a dict's key. Not all can be hashed: `Annotated[int, {}]`."""
+        # Kept, so that no other object gets the id of one that is gone.
+        self._kept.append(arguments)
+        return tuple(argument if _is_hashable(argument) else id(argument) for argument in arguments)
+
     def _indirect(self, declared: Any) -> Plan | None:
         """Types that only stand for another."""
         if declared is typing.Self and self._owner is not None:
@@ -157,10 +164,8 @@ class Compiler:
         if isinstance(declared, str):
             raise UnstorableType(declared, "it is a string that was not resolved", "declare the type itself")
         origin = get_origin(declared) or declared
-        if type(origin).__name__ == "TypeAliasType":
-            parameters = getattr(origin, "__type_params__", ())
-            value = substitute(_alias_value(origin), dict(zip(parameters, get_args(declared), strict=False)))
-            return self._once((origin, get_args(declared)), value)
+        if is_alias(declared):
+            return self._once((origin, self._key(get_args(declared))), _alias_value(declared))
         if isinstance(declared, typing.NewType):
             return self.plan(declared.__supertype__)
         if origin is Annotated or getattr(origin, "_name", None) in _QUALIFIERS or hasattr(declared, "__metadata__"):
@@ -174,7 +179,7 @@ class Compiler:
         stand_in = self._named[key] = Deferred()
         try:
             plan = self._named[key] = self.plan(declared)
-        except UnstorableType:
+        except (UnstorableType, RecursionError):
             del self._named[key]
             raise
         if plan is stand_in:
@@ -190,6 +195,8 @@ class Compiler:
         return UnionPlan(plans, str(declared))
 
     def _literal(self, members: tuple[Any, ...]) -> Plan:
+        if not members:
+            raise UnstorableType(Literal[()], "no value is among its members", "name at least one")
         kinds = list(dict.fromkeys(map(type, members)))
         inner = self._union(kinds, Literal[members]) if len(kinds) > 1 else self.plan(kinds[0])
         return LiteralPlan(members, inner)
@@ -220,13 +227,16 @@ class Compiler:
     def _class(self, cls: type, arguments: tuple[Any, ...]) -> Plan:
         if is_typed_dict(cls):
             return self._typed_dict(cls, arguments)
-        shape = self._shape(cls, _hashable(arguments))
+        held = held_by(cls)
+        if held is not None:
+            return self.plan(held)
+        shape = self._shape(cls, arguments)
         if shape is None and not self.registry.has_subclass_of(cls):
             raise unstorable_class(cls)
         return ObjectPlan(cls, shape, self.registry)
 
     def _shape(self, cls: type, arguments: tuple[Any, ...]) -> Shape | None:
-        key = (cls, arguments)
+        key = (cls, self._key(arguments))
         if key in self._shapes:
             return self._shapes[key]
         stored = self.registry.stored_of(cls)
@@ -246,7 +256,7 @@ class Compiler:
             self.registry.put(shape)
         try:
             shape.settle(self._fields(cls, fields, arguments))
-        except UnstorableType:
+        except (UnstorableType, RecursionError):
             del self._shapes[key]
             self.registry.drop(shape)
             raise
@@ -273,16 +283,22 @@ class Compiler:
         return plans
 
     def _typed_dict(self, cls: Any, arguments: tuple[Any, ...]) -> Plan:
-        key = (cls, arguments)
+        key = (cls, self._key(arguments))
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred(frozenset({dict}), frozenset({dict}))
+        types: dict[str, Any] = {}
+
+        def resolved(arguments: tuple[Any, ...], known: Mapping[str, type]) -> dict[str, Any]:
+            types.update(typed_dict_fields(cls, arguments, known))
+            return types
+
         try:
-            fields = self._fields(cls, partial(typed_dict_fields, cls), arguments)
-        except UnstorableType:
+            fields = self._fields(cls, resolved, arguments)
+        except (UnstorableType, RecursionError):
             del self._named[key]
             raise
-        plan = self._named[key] = TypedDictPlan(cls.__qualname__, fields, frozenset(cls.__required_keys__))
+        plan = self._named[key] = TypedDictPlan(cls.__qualname__, fields, required_keys(cls, types))
         stand_in.settle(plan)
         return plan
 
@@ -292,11 +308,21 @@ def _alias_value(alias: Any) -> Any:
         return alias_value(alias)
     except NameError as error:
         raise UnstorableType(alias, f"it mentions {error.name!r}, which is not to be found", "define it") from error
+    except RecursionError:
+        # The codec says what is wrong with the type as a whole.
+        raise
+    except Exception as error:
+        # Evaluating an annotation runs the user's expression: it may raise anything.
+        raise UnstorableType(alias, f"it cannot be resolved: {error}", "declare the type itself") from error
 
 
-def _hashable(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    # Callable[[int], str] has a list among its arguments.
-    return arguments if all(isinstance(argument, Hashable) for argument in arguments) else ()
+def _is_hashable(declared: Any) -> bool:
+    # Asked of the object: `Annotated[int, {}]` has a `__hash__`, which fails.
+    try:
+        hash(declared)
+    except TypeError:
+        return False
+    return True
 
 
 def _arguments_for(kind: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,10 +1,14 @@
 """What a class says about the types of its fields, with the arguments of generic classes put in their place."""
 
 import inspect
-from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 Arguments = Mapping[Any, Any]
+
+# By name: `ReadOnly` is in typing from Python 3.13 on, and before that in typing_extensions.
+QUALIFIERS: Final = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
+"""The forms around a type that say something about its key."""
 
 
 def field_types(cls: type, arguments: tuple[Any, ...], known: Mapping[str, type]) -> dict[str, Any]:
@@ -13,29 +17,106 @@ def field_types(cls: type, arguments: tuple[Any, ...], known: Mapping[str, type]
     `known` are classes by name, for annotations that mention a class defined inside a function.
     Raises `NameError` for a name that is nowhere.
     """
-    bound = _bindings(cls, arguments)
-    found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        if base is object:
-            continue
-        own = inspect.get_annotations(base)
-        if own:
-            hints = _hints(base, known)
-            found.update({name: substitute(hints[name], bound.get(base, {})) for name in own if name in hints})
+    parameters = getattr(cls, "__parameters__", ())
+    return placed(cls, _hints(cls, known), arguments or (Any,) * len(parameters))
+
+
+def placed(
+    cls: type, hints: Mapping[str, Any], arguments: tuple[Any, ...], unbound: Callable[[Any], Any] = lambda _: Any
+) -> dict[str, Any]:
+    """The resolved annotations of a class and its bases, with each class's type parameters replaced.
+
+    `arguments` are those of `cls` itself. What a parameter of a base is that is given none, `unbound` says.
+    """
+    bound = _bound_by_field(cls, arguments, unbound)
+    return {name: substitute(hints[name], bound[name]) for name in bound if name in hints}
+
+
+def _bound_by_field(cls: Any, arguments: tuple[Any, ...], unbound: Callable[[Any], Any]) -> dict[str, Arguments]:
+    """What the type parameters in each field's annotation stand for: those of the class that declares it."""
+    if "__total__" in vars(cls):
+        return _bound_by_key(cls, arguments, unbound)
+    bound = _bindings(cls, arguments, unbound)
+    owners = [base for base in reversed(cls.__mro__) if base is not object]
+    return {name: bound.get(base, {}) for base in owners for name in inspect.get_annotations(base)}
+
+
+def _bound_by_key(cls: Any, arguments: tuple[Any, ...], unbound: Callable[[Any], Any]) -> dict[str, Arguments]:
+    # A TypedDict has its bases' annotations as its own, and not the bases. Python 3.11 knows those that have arguments.
+    own = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
+    found: dict[str, Arguments] = dict.fromkeys(cls.__annotations__, own)
+    for base in getattr(cls, "__orig_bases__", ()):
+        origin = get_origin(base) or base
+        if isinstance(origin, type) and "__total__" in vars(origin):
+            given = _arguments_of(base, own, unbound)
+            inherited = _bound_by_key(origin, given, unbound)
+            kept = {name for name, raw in origin.__annotations__.items() if cls.__annotations__.get(name) is raw}
+            found.update({name: bound for name, bound in inherited.items() if name in kept})
     return found
+
+
+def _arguments_of(base: Any, own: Arguments, unbound: Callable[[Any], Any]) -> tuple[Any, ...]:
+    given = tuple(substitute(argument, own) for argument in get_args(base))
+    return given or tuple(map(unbound, getattr(base, "__parameters__", ())))
 
 
 def _hints(cls: type, known: Mapping[str, type]) -> dict[str, Any]:
     try:
         return get_type_hints(cls, include_extras=True)
     except NameError:
-        return get_type_hints(cls, localns={**known, cls.__name__: cls}, include_extras=True)
+        own = {base.__name__: base for base in reversed(cls.__mro__)}
+        return get_type_hints(cls, localns={**known, **own}, include_extras=True)
 
 
-def alias_value(alias: Any) -> Any:
-    """What a type alias stands for, with the names resolved that it has in quotes."""
+def required_keys(cls: Any, types: Mapping[str, Any]) -> frozenset[str]:
+    """The keys that a TypedDict requires, of those in `types`, its annotations with names resolved.
+
+    `__required_keys__` is computed while annotations may still be text, in which Python sees no `Required` and no
+    `NotRequired`: of such a key it only knows whether the class that declares it is `total`. A key that is in both sets
+    was declared again by a class of the other totality, and the last class counts.
+    """
+    required: frozenset[str] = cls.__required_keys__
+    optional: frozenset[str] = cls.__optional_keys__
+    found = set()
+    for name, declared in types.items():
+        says = _says_required(declared)
+        if says is None:
+            says = cls.__total__ if name in required and name in optional else name in required
+        if says:
+            found.add(name)
+    return frozenset(found)
+
+
+def _says_required(declared: Any) -> bool | None:
+    """What the qualifiers around a type say; None if neither is among them. They may be inside of `Annotated`."""
+    while True:
+        name = getattr(get_origin(declared), "_name", None)
+        if name in ("Required", "NotRequired"):
+            return bool(name == "Required")
+        if hasattr(declared, "__metadata__"):
+            declared = declared.__origin__
+        elif name == "ReadOnly":
+            (declared,) = get_args(declared)
+        else:
+            return None
+
+
+def is_alias(declared: Any) -> bool:
+    """Whether it is a type alias (`type Log = ...`, or `TypeAliasType` of typing or typing_extensions), subscripted
+    or not. An alias made by plain assignment is the type itself."""
+    return type(get_origin(declared) or declared).__name__ == "TypeAliasType"
+
+
+def alias_value(declared: Any) -> Any:
+    """What a type alias stands for, with its arguments put in and the names resolved that it has in quotes.
+
+    Raises what evaluating the alias raises, such as `NameError`.
+    """
+    alias = get_origin(declared) or declared
     holder = type("Holder", (), {"__annotations__": {"value": alias.__value__}, "__module__": alias.__module__})
-    return get_type_hints(holder, include_extras=True)["value"]
+    value = get_type_hints(holder, include_extras=True)["value"]
+    parameters = getattr(alias, "__type_params__", ())
+    return substitute(value, dict(zip(parameters, get_args(declared), strict=False)))
 
 
 def substitute(declared: Any, arguments: Arguments) -> Any:
@@ -43,20 +124,22 @@ def substitute(declared: Any, arguments: Arguments) -> Any:
     if isinstance(declared, TypeVar):
         return arguments.get(declared, declared)
     parameters = getattr(declared, "__parameters__", ())
-    if not parameters or isinstance(declared, type):
+    if isinstance(declared, type) or not any(parameter in arguments for parameter in parameters):
+        # A generic class that was not given its arguments lists its parameters, too.
         return declared
+    origin = get_origin(declared)
+    if getattr(origin, "_name", None) in QUALIFIERS:
+        # Such a form takes no substitution itself.
+        return origin[substitute(get_args(declared)[0], arguments)]
     return declared[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
 
 
-def _bindings(cls: type, arguments: tuple[Any, ...]) -> dict[type, Arguments]:
-    parameters = getattr(cls, "__parameters__", ())
-    given = arguments or (Any,) * len(parameters)
-    bound: dict[type, Arguments] = {cls: dict(zip(parameters, given, strict=True))}
+def _bindings(cls: type, arguments: tuple[Any, ...], unbound: Callable[[Any], Any]) -> dict[type, Arguments]:
+    bound: dict[type, Arguments] = {cls: dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))}
     generic = getattr(cls, "__orig_bases__", ()) if "__orig_bases__" in vars(cls) else ()
     covered = {get_origin(base) or base for base in generic}
     for base in (*generic, *(base for base in cls.__bases__ if base not in covered)):
         origin = get_origin(base) or base
         if isinstance(origin, type) and origin.__module__ != "typing" and origin is not object:
-            given = tuple(substitute(argument, bound[cls]) for argument in get_args(base))
-            bound.update(_bindings(origin, given))
+            bound.update(_bindings(origin, _arguments_of(base, bound[cls], unbound), unbound))
     return bound

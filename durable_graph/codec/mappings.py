@@ -11,6 +11,7 @@ from msgspec.msgpack import Ext
 from durable_graph.codec.limits import MAX_EQUAL_HASHES, most_equal_hashes
 from durable_graph.codec.plan import (
     EVERYTHING,
+    GENERIC_ALIAS,
     KEEP_OUT,
     NOTHING,
     Describe,
@@ -302,5 +303,6 @@ def step_of(key: object) -> str:
 
 def refuse_attributes(value: Any) -> None:
     # An empty __dict__ is the rule; attributes set on top of the items would be lost.
-    if vars(value):
-        raise Refusal(value, f"it has attributes of its own: {', '.join(sorted(vars(value)))}", KEEP_OUT)
+    extra = vars(value).keys() - GENERIC_ALIAS
+    if extra:
+        raise Refusal(value, f"it has attributes of its own: {', '.join(sorted(extra))}", KEEP_OUT)

@@ -1,4 +1,4 @@
-"""Pydantic models, known by what the user's class has: pydantic itself is never imported from here.
+"""Pydantic models and annotation classes, known by what they have and are called: pydantic is never imported here.
 
 A model comes back without validation, as `model_construct` would make it: what validators accepted once they may
 change or refuse the second time, and values set after validation need not pass it. Kept are the fields, which of them
@@ -6,7 +6,8 @@ were set, the extra ones that `extra="allow"` lets in, and private attributes; t
 would be.
 """
 
-from typing import Any
+from datetime import date, datetime
+from typing import Any, Final
 
 from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, WireType, mismatch
 from durable_graph.codec.records import FieldsShape
@@ -15,6 +16,43 @@ from durable_graph.codec.wire import MODEL, joined, key_of
 
 def is_model(cls: type) -> bool:
     return hasattr(cls, "__pydantic_fields__") and hasattr(cls, "__pydantic_private__")
+
+
+HELD: Final[dict[str, Any]] = {
+    **dict.fromkeys(("AwareDatetime", "NaiveDatetime", "PastDatetime", "FutureDatetime"), datetime),
+    **dict.fromkeys(("PastDate", "FutureDate"), date),
+    "EmailStr": str,
+    "Json": Any,
+}
+"""Classes of pydantic that stand in annotations only, by name, and what the values so annotated are."""
+
+OWN_OBJECTS: Final[dict[str, str]] = {
+    **dict.fromkeys(("NameEmail", "IPvAnyAddress", "IPvAnyInterface", "IPvAnyNetwork", "ImportString"), "str"),
+    # The classes of all URLs and data sources, before and since pydantic 2.10.
+    **dict.fromkeys(("_BaseUrl", "_BaseMultiHostUrl", "Url", "MultiHostUrl", "PaymentCardNumber"), "str"),
+    "ByteSize": "int",
+}
+"""Classes of pydantic whose values are objects of their own, by name, and the plain type that says as much."""
+
+
+def held_by(cls: type) -> Any | None:
+    """What a value is that pydantic's annotation class says more about, such as the datetime of `AwareDatetime`."""
+    return next((HELD[name] for name in _names_in_pydantic(cls) if name in HELD), None)
+
+
+def remedy_for(cls: type) -> str | None:
+    """What to declare instead of a class of pydantic whose values are not stored; None for any other class."""
+    names = _names_in_pydantic(cls)
+    if "_SecretBase" in names:
+        return (
+            f"declare the key as Annotated[{cls.__name__}, UntrackedValue], which is never stored, or hold a plain str"
+        )
+    plain = next((OWN_OBJECTS[name] for name in names if name in OWN_OBJECTS), None)
+    return None if plain is None else f"declare {plain}, and convert the value with {plain}(...)"
+
+
+def _names_in_pydantic(cls: type) -> list[str]:
+    return [base.__name__ for base in cls.__mro__ if base.__module__.partition(".")[0] in ("pydantic", "pydantic_core")]
 
 
 class ModelShape(FieldsShape):

@@ -14,6 +14,9 @@ EVERYTHING: Final = 2  # a plain part had something that MessagePack cannot writ
 
 NOTHING: Final[frozenset[type]] = frozenset()
 
+GENERIC_ALIAS: Final = frozenset({"__orig_class__"})
+"""The attribute that an instance gets when it is made through a parametrised class, such as `Result[int](1)`."""
+
 KEEP_OUT = "keep it out of the state, or store what it can be rebuilt from"
 
 

@@ -11,15 +11,36 @@ import dataclasses
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from operator import itemgetter
 from typing import Any
 
 from msgspec import NODEFAULT, Struct, structs
 
-from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Describe, Mismatch, Plan, Refusal, TooDeep, WireType, mismatch
+from durable_graph.codec.plan import (
+    GENERIC_ALIAS,
+    KEEP_OUT,
+    SHORTCUTS,
+    Describe,
+    Mismatch,
+    Plan,
+    Refusal,
+    TooDeep,
+    WireType,
+    mismatch,
+)
 from durable_graph.codec.registry import Shape
 from durable_graph.codec.wire import MAX_DEPTH, map_of
+
+
+def left_by_python(cls: type) -> frozenset[str]:
+    """The attributes that Python keeps in an instance of its own accord, which say nothing about its value.
+
+    They are what a cached property has computed, and the alias that the instance was made through: `Result[int](1)`.
+    """
+    return GENERIC_ALIAS | {
+        name for base in cls.__mro__ for name, found in vars(base).items() if isinstance(found, cached_property)
+    }
 
 
 class FieldsShape(Shape):
@@ -30,9 +51,7 @@ class FieldsShape(Shape):
         self._plans: dict[str, Plan] = {}
         self._defaults: dict[str, Callable[[], Any]] = {}
         self._columns: list[Callable[[Any], Any]] = []
-        self._computed = frozenset(
-            name for base in cls.__mro__ for name, found in vars(base).items() if isinstance(found, cached_property)
-        )
+        self._computed = left_by_python(cls)
 
     def settle(self, plans: Mapping[str, Plan]) -> None:
         """Give it the plans of its fields, which may mention the class itself."""
@@ -151,8 +170,14 @@ class DataclassShape(FieldsShape):
     def __init__(self, cls: type[Any], tag: str) -> None:
         super().__init__(cls, tag)
         fields = dataclasses.fields(cls)
+        # Pydantic's own kind of dataclass has an object of pydantic's in the place of a default.
+        validated: Mapping[str, Any] = getattr(cls, "__pydantic_fields__", {})
         for field in fields:
-            if field.default_factory is not dataclasses.MISSING:
+            info = validated.get(field.name)
+            if info is not None:
+                if not info.is_required():
+                    self._defaults[field.name] = partial(info.get_default, call_default_factory=True)
+            elif field.default_factory is not dataclasses.MISSING:
                 self._defaults[field.name] = field.default_factory
             elif field.default is not dataclasses.MISSING:
                 self._defaults[field.name] = _constant(field.default)

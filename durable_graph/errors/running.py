@@ -10,13 +10,22 @@ class InvalidUpdateError(DurableGraphError):
 
 
 class UnknownStateKeyError(InvalidUpdateError, KeyError):
-    """A key that the state, or the schema of a graph's input, does not have."""
+    """A key that the state, or the schema of a graph's input, does not have.
 
-    def __init__(self, key: object, *, where: str, known: Iterable[str], whose: str = "the state") -> None:
+    `alias_of` is the field of which the key is an alias, if it is one: keys go by the names of fields.
+    """
+
+    def __init__(
+        self, key: object, *, where: str, known: Iterable[str], whose: str = "the state", alias_of: str | None = None
+    ) -> None:
         self.key = key
         self.where = where
         self.known: tuple[str, ...] = tuple(sorted(known))
-        super().__init__(f"{where} has the key {key!r}, which {whose} does not; its keys are: {names(self.known)}")
+        self.alias_of = alias_of
+        text = f"{where} has the key {key!r}, which {whose} does not; its keys are: {names(self.known)}"
+        if alias_of is not None:
+            text = f"{where} has the key {key!r}, an alias; keys are the names of fields: use {alias_of!r}"
+        super().__init__(text)
 
     def __str__(self) -> str:
         # KeyError shows the repr of its message.

@@ -3,17 +3,15 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NewType, Optional, TypeVar, get_args, get_origin
 
 from durable_graph.channels import Declarable, UpdateRefused, add_messages, can_hold_messages
+from durable_graph.codec.hints import QUALIFIERS, alias_value, is_alias, placed, substitute
 from durable_graph.errors import InvalidStateSchemaError
 from durable_graph.graph.callers import defining_scope
 from durable_graph.graph.managed import ManagedValue
-
-# By name: `ReadOnly` is in typing from Python 3.13 on, and before that in typing_extensions.
-_QUALIFIERS = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +19,7 @@ class Declaration:
     """One annotation, read. It has a reducer, or a rule of ours, or is computed by `managed`, or none of these.
 
     `misfit` says what is wrong with a callable in it that cannot be a reducer, or with a rule on this type.
+    `is_optional`: the reducer was declared for the type without `| None`, so it is never called with None.
     """
 
     declared: Any
@@ -28,6 +27,7 @@ class Declaration:
     misfit: str | None = None
     rule: Declarable | None = None
     managed: type[ManagedValue] | None = None
+    is_optional: bool = False
 
     @property
     def says_how(self) -> bool:
@@ -38,19 +38,121 @@ class Declaration:
 def read_annotation(annotation: Any, metadata: tuple[Any, ...] = ()) -> Declaration:
     """The type, and the reducer or rule, of `Annotated[<type>, ..., <reducer or rule>]`, whatever it is wrapped in.
 
-    It is the last callable or rule of the metadata. Metadata that is neither is not ours.
+    It is the last callable or rule of the metadata. Metadata that is neither is not ours. Type aliases and `NewType`s
+    are replaced by what they stand for. `Annotated[<type>, <reducer>] | None` is a key with that reducer as well; a
+    reducer anywhere deeper is not read, see `hidden_reducer`.
     """
+    annotation, metadata = _unwrapped(annotation, metadata)
+    candidates = [item for item in metadata if _may_be_meant(item)]
+    if candidates:
+        return _declaration(annotation, candidates[-1])
+    return _optional(annotation) or Declaration(annotation)
+
+
+def _may_be_meant(item: Any) -> bool:
+    """Whether a piece of metadata is a rule, a reducer, or something that was perhaps meant to be one.
+
+    Classes that tell pydantic how to validate are neither: `Json[int]` is `Annotated[int, Json]`.
+    """
+    is_marker = isinstance(item, type) and hasattr(item, "__get_pydantic_core_schema__")
+    return isinstance(item, Declarable) or (callable(item) and not is_marker)
+
+
+def _optional(annotation: Any) -> Declaration | None:
+    """What `Annotated[<type>, <reducer>] | None` says; None for anything else."""
+    members = _flat_members(annotation)
+    others = [member for member in members if member is not type(None)]
+    if len(others) != 1 or len(others) == len(members):
+        return None
+    inner = read_annotation(others[0])
+    if not inner.says_how:
+        return None
+    if inner.reducer is add_messages:
+        # The list of messages is there from the start: the key is never None.
+        return inner
+    # Not every type takes `|`.
+    declared: Any = Optional.__getitem__(inner.declared)
+    if inner.rule is not None:
+        return _declaration(declared, inner.rule)
+    return replace(inner, declared=declared, is_optional=inner.reducer is not None)
+
+
+def _flat_members(annotation: Any, around: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+    """The alternatives of a union, those of unions behind type aliases included; the type itself if it is none.
+
+    An alias that mentions itself, which is in `around` then, is left as it is.
+    """
+    found: list[Any] = []
+    for member in union_members(annotation):
+        bare, metadata = _unwrapped(member, ())
+        is_union = not metadata and member not in around and len(union_members(bare)) > 1
+        found.extend(_flat_members(bare, (*around, member)) if is_union else (member,))
+    return tuple(found)
+
+
+def _unwrapped(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """The type inside of `Annotated`, qualifiers, type aliases and `NewType`s, and all their metadata, outermost last.
+
+    A type alias that cannot be resolved is left as it is: the codec refuses it by name.
+    """
+    seen: list[Any] = []
     while True:
-        origin = get_origin(annotation)
         if hasattr(annotation, "__metadata__"):
             metadata = (*annotation.__metadata__, *metadata)
             annotation = annotation.__origin__
-        elif getattr(origin, "_name", None) in _QUALIFIERS:
+        elif getattr(get_origin(annotation), "_name", None) in QUALIFIERS:
             (annotation,) = get_args(annotation)
+        elif isinstance(annotation, NewType):
+            annotation = annotation.__supertype__
+        elif is_alias(annotation) and annotation not in seen:
+            seen.append(annotation)
+            try:
+                annotation = alias_value(annotation)
+            except Exception:
+                # The value of an alias is an expression of the user's, which may raise anything.
+                return annotation, metadata
         else:
-            break
-    candidates = [item for item in metadata if callable(item) or isinstance(item, Declarable)]
-    return _declaration(annotation, candidates[-1]) if candidates else Declaration(annotation)
+            return annotation, metadata
+
+
+def hidden_reducer(declared: Any) -> str | None:
+    """The name of a reducer or rule inside of a type, where nothing applies it: in `list[Annotated[str, add]]`."""
+    return _hidden_in(get_args(declared), set()) if get_origin(declared) is not Literal else None
+
+
+def _hidden_in(arguments: Iterable[Any], aliases: set[Any]) -> str | None:
+    return next((found for each in arguments if (found := _hidden_at(each, aliases)) is not None), None)
+
+
+def _hidden_at(argument: Any, aliases: set[Any]) -> str | None:
+    if isinstance(argument, list):
+        # The parameters of a Callable.
+        return _hidden_in(argument, aliases)
+    if is_alias(argument):
+        # Looked at once, with whatever arguments: an alias may mention itself, with larger ones each time.
+        alias = get_origin(argument) or argument
+        found = _hidden_in(get_args(argument), aliases)
+        if found is not None or alias in aliases:
+            return found
+        aliases.add(alias)
+    bare, metadata = _unwrapped(argument, ())
+    named = [shown for item in metadata if (shown := _shown_way(item)) is not None]
+    if named:
+        return named[-1]
+    return None if get_origin(bare) is Literal else _hidden_in(get_args(bare), aliases)
+
+
+def _shown_way(item: Any) -> str | None:
+    """What messages call a reducer or rule; None for other metadata.
+
+    Other classes are not taken for reducers here: markers and validators stand inside of types as well.
+    """
+    cls = item if isinstance(item, type) else type(item)
+    if issubclass(cls, Declarable | ManagedValue):
+        return cls.__name__
+    if isinstance(item, type) or not callable(item) or _misfit(item) is not None:
+        return None
+    return getattr(item, "__name__", repr(item))
 
 
 def _declaration(declared: Any, how: Any) -> Declaration:
@@ -102,8 +204,7 @@ def resolve_fields(cls: type) -> dict[str, Any]:
                 hints[name] = resolve_one(annotation, cls.__module__, scope)
             except Exception as error:
                 raise InvalidStateSchemaError(cls, f"the type of {name!r} cannot be resolved: {error}") from error
-    bound = _bound_type_variables(cls)
-    return {name: _substitute(hint, bound) for name, hint in hints.items()}
+    return placed(cls, hints, getattr(cls, "__parameters__", ()), unbound=_widest)
 
 
 def scope_of_class(cls: type) -> dict[str, Any]:
@@ -125,17 +226,6 @@ def _raw_annotations(cls: type) -> dict[str, Any]:
     return raw
 
 
-def _bound_type_variables(cls: type) -> dict[Any, Any]:
-    bound: dict[Any, Any] = {}
-    for parametrised in getattr(cls, "__orig_bases__", ()):
-        origin = get_origin(parametrised)
-        if origin is None or origin is Generic:
-            continue
-        bound |= _bound_type_variables(origin)
-        bound |= dict(zip(getattr(origin, "__parameters__", ()), get_args(parametrised), strict=False))
-    return bound
-
-
 def bind_type_variables(alias: Any) -> dict[Any, Any]:
     """`{T: int}` for `State[int]` of a `State(Generic[T])`, nothing for a class."""
     return dict(zip(getattr(get_origin(alias), "__parameters__", ()), get_args(alias), strict=False))
@@ -143,8 +233,8 @@ def bind_type_variables(alias: Any) -> dict[Any, Any]:
 
 def replace_type_variables(hint: Any, bound: Mapping[Any, Any]) -> Any:
     """The annotation with every type variable replaced: by what it is bound to, else by its bound, else by Any."""
-    replaced = _substitute(hint, bound)
-    return _substitute(replaced, {variable: _widest(variable) for variable in _variables_of(replaced)})
+    replaced = substitute(hint, bound)
+    return substitute(replaced, {variable: _widest(variable) for variable in _variables_of(replaced)})
 
 
 def _variables_of(hint: Any) -> tuple[Any, ...]:
@@ -156,19 +246,8 @@ def _variables_of(hint: Any) -> tuple[Any, ...]:
 
 
 def _widest(variable: Any) -> Any:
-    return Any if variable.__bound__ is None else variable.__bound__
-
-
-def _substitute(hint: Any, bound: Mapping[Any, Any]) -> Any:
-    if isinstance(hint, TypeVar):
-        return bound.get(hint, hint)
-    variables = _variables_of(hint)
-    if not any(variable in bound for variable in variables):
-        return hint
-    if getattr(get_origin(hint), "_name", None) in _QUALIFIERS:
-        # Such a form takes no substitution itself.
-        return _substitute(get_args(hint)[0], bound)
-    return hint[tuple(bound.get(variable, variable) for variable in variables)]
+    bound = getattr(variable, "__bound__", None)
+    return Any if bound is None else bound
 
 
 def shown_type(declared: Any) -> str:

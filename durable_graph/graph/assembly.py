@@ -8,6 +8,7 @@ from typing import Any
 from durable_graph.channels import Channel, Joined
 from durable_graph.graph.codecs import Codecs
 from durable_graph.graph.control import DEFERRED, END, START
+from durable_graph.graph.defaults import Defaults
 from durable_graph.graph.description import DescribedHandler, DescribedNode, Description, said_first
 from durable_graph.graph.inputs import Inputs
 from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
@@ -50,6 +51,7 @@ def assemble(
     inputs: Inputs,
     channels: Mapping[str, Channel],
     codecs: Codecs,
+    defaults: Defaults,
 ) -> Topology:
     """The topology of a description in which nothing is wrong."""
     joins = joins_of(description)
@@ -75,6 +77,7 @@ def assemble(
         deferred=frozenset(node.name for node in description.nodes if node.options.defer),
         graph_name=name,
         nodes_digest=_nodes_digest(nodes),
+        defaults=defaults,
     )
 
 

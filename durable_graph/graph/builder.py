@@ -8,10 +8,12 @@ from typing import Any, Generic, Self, TypeVar, Unpack, get_origin, overload
 from durable_graph.codec import FindStored, Listed
 from durable_graph.errors import GraphDescriptionError, GraphValidationError, InvalidOptionError, UnreachableNodeWarning
 from durable_graph.graph.actions import NodeAction, RouterPath
+from durable_graph.graph.annotations import read_annotation
 from durable_graph.graph.assembly import Schemas, assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import Storing, codecs_of, types_named_in
 from durable_graph.graph.control import END, START
+from durable_graph.graph.defaults import defaults_of, unstorable_defaults
 from durable_graph.graph.description import (
     DescribedEdge,
     DescribedJoin,
@@ -297,22 +299,26 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         inputs = inputs_of(description, state, self._schemas.input, self._schemas.output)
         channels, disagreements = channels_of(state, inputs)
         rules = {**channels, **internal_channels(description)}
+        defaults, wrong = defaults_of(state, inputs, channels)
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), storing)
         problems = (
             *problems_of(description),
             *inputs.problems,
             *disagreements,
+            *wrong,
             *unstorable,
+            *(() if codecs is None else unstorable_defaults(defaults, codecs)),
         )
         if problems or codecs is None:
             raise GraphValidationError(problems)
         unreachable = unreachable_nodes(description)
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())
-        return assemble(name, description, self._schemas, inputs, channels, codecs)
+        return assemble(name, description, self._schemas, inputs, channels, codecs, defaults)
 
 
 def _context(given: Any) -> Any:
+    given = read_annotation(given).declared
     if given is None or isinstance(given, type) or isinstance(get_origin(given), type):
         return given
     option = "context_schema"

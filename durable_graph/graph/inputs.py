@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Union
 
 from durable_graph.channels import Channel
 from durable_graph.errors import InvalidStateSchemaError
-from durable_graph.graph.annotations import read_annotation, shown_type, union_members
+from durable_graph.graph.annotations import Declaration, read_annotation, shown_type, union_members
 from durable_graph.graph.description import DescribedNode, DescribedRouter, Description
 from durable_graph.graph.schema import Schema, channel_of
 from durable_graph.graph.state_kinds import Field, kind_of
@@ -18,10 +18,16 @@ class Inputs:
 
     of_node: dict[str, Schema] = field(default_factory=dict)
     of_router: dict[tuple[str, str], Schema] = field(default_factory=dict)
-    owned: list[tuple[str, Schema]] = field(default_factory=list)
-    """All of them, and the graph's own input and output, each with what messages call it; a name that was given twice
-    is here twice."""
+    own: list[tuple[str, Schema]] = field(default_factory=list)
+    """The graph's own input and output, where they are not the state, each with what messages call it."""
+    private: list[tuple[str, Schema]] = field(default_factory=list)
+    """What each node and router receives, with what messages call it; a name that was given twice is here twice."""
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def owned(self) -> list[tuple[str, Schema]]:
+        """All of them."""
+        return [*self.own, *self.private]
 
 
 def inputs_of(
@@ -34,7 +40,7 @@ def inputs_of(
     inputs = Inputs()
     for what, schema in (("input", input_schema), ("output", output_schema)):
         if schema is not None and schema is not state:
-            inputs.owned.append((f"the graph's {what}", schema))
+            inputs.own.append((f"the graph's {what}", schema))
             inputs.problems.extend(_problems_of_own(what, schema, state))
     for node in description.nodes:
         inputs.of_node[node.name] = _add(inputs, node, state)
@@ -73,7 +79,7 @@ def _add(inputs: Inputs, described: DescribedNode | DescribedRouter, state: Sche
             inputs.problems.append(f"the input of {described}: {error}")
         if schema.is_single and not state.is_single:
             inputs.problems.append(f"the input of {described}: {schema.name} is one value and {state.name} has keys")
-    inputs.owned.append((f"the input of {described}", schema))
+    inputs.private.append((f"the input of {described}", schema))
     return schema
 
 
@@ -81,25 +87,30 @@ def channels_of(state: Schema, inputs: Inputs) -> tuple[dict[str, Channel], tupl
     """The state's channels and those that only inputs or the output have, and where two of them disagree.
 
     An input may leave out a key's reducer, may narrow its type to some alternatives of the state's, and may be None by
-    default.
+    default. What a node or router receives may give a key any type: of a `Send`, it is not the state's value. Where
+    only such inputs have a key, and have it with several types, its channel holds values of each.
     """
     fields = dict(state.fields)
     declared_by = dict.fromkeys(fields, state.name)
     computed_by = dict.fromkeys(state.managed, state.name)
     problems = list(state.misfits)
-    for owner, schema in inputs.owned:
-        if schema is state:
-            continue
+    for schema in (schema for _, schema in inputs.owned if schema is not state):
         problems.extend(schema.misfits)
         computed_by = {**dict.fromkeys(schema.managed, schema.name), **computed_by}
-        for key, declared in schema.fields.items():
-            known = fields.setdefault(key, declared)
-            first = declared_by.setdefault(key, schema.name)
-            if not _agrees(declared, known):
-                problems.append(
-                    f"{owner}: {schema.name}.{key} does not agree with {first}.{key}: "
-                    f"{_shown(declared)} and {_shown(known)}"
-                )
+    for owner, key, declared, name in _fields_of(inputs.own, state):
+        known = fields.setdefault(key, declared)
+        first = declared_by.setdefault(key, name)
+        if not (_has_rule_of(declared, known) and _narrows(declared, known)):
+            problems.append(_disagreement(f"{owner}: {name}", first, key, declared, known))
+    shared = frozenset(fields)
+    for owner, key, declared, name in _fields_of(inputs.private, state):
+        known = fields.setdefault(key, declared)
+        first = declared_by.setdefault(key, name)
+        if not _has_rule_of(declared, known):
+            problems.append(_disagreement(f"{owner}: {name}", first, key, declared, known))
+        elif key not in shared and not known.declaration.says_how and not _narrows(declared, known):
+            # Not every type takes `|`.
+            fields[key] = Field(Declaration(Union[known.declared, declared.declared]))  # noqa: UP007
     problems.extend(
         f"{computed_by[key]}.{key} is computed for each task, and {declared_by[key]}.{key} is a channel"
         for key in computed_by
@@ -108,11 +119,26 @@ def channels_of(state: Schema, inputs: Inputs) -> tuple[dict[str, Channel], tupl
     return {key: channel_of(declared) for key, declared in fields.items()}, tuple(dict.fromkeys(problems))
 
 
-def _agrees(one: Field, known: Field) -> bool:
-    if one.reducer is not None and one.reducer != known.reducer:
-        return False
-    if one.rule is not None and channel_of(one) != channel_of(known):
-        return False
+def _fields_of(owned: list[tuple[str, Schema]], state: Schema) -> Iterator[tuple[str, str, Field, str]]:
+    """Each field of each schema but the state's: what messages call its owner, its key, it, and its class's name."""
+    for owner, schema in owned:
+        if schema is not state:
+            yield from ((owner, key, declared, schema.name) for key, declared in schema.fields.items())
+
+
+def _disagreement(owner: str, first: str, key: str, declared: Field, known: Field) -> str:
+    return f"{owner}.{key} does not agree with {first}.{key}: {_shown(declared)} and {_shown(known)}"
+
+
+def _has_rule_of(one: Field, known: Field) -> bool:
+    """Whether it says of the key's rule what the channel has, or nothing."""
+    if one.reducer is not None:
+        return bool(one.reducer == known.reducer)
+    return one.rule is None or channel_of(one) == channel_of(known)
+
+
+def _narrows(one: Field, known: Field) -> bool:
+    """Whether it takes no type that the channel does not have."""
     if Any in (one.declared, known.declared):
         return True
     # A default of None says that there is no value, which is none of the values that the key may have.

@@ -15,7 +15,7 @@ from durable_graph.channels import (
     selected,
 )
 from durable_graph.errors import InvalidStateSchemaError, MissingStateKeyError
-from durable_graph.graph.annotations import read_annotation, shown_type
+from durable_graph.graph.annotations import hidden_reducer, read_annotation, shown_type, union_members
 from durable_graph.graph.managed import NOWHERE, ManagedValue, Place
 from durable_graph.graph.state_kinds import (
     Field,
@@ -54,9 +54,10 @@ class Schema:
         Raises `InvalidStateSchemaError` for anything else, and for a key that cannot be one.
         """
         declaration = read_annotation(state)
-        if not declaration.says_how:
-            # Remarks around a class leave it the class that it is.
-            state = declaration.declared
+        if declaration.says_how:
+            return cls.single(state, ROOT)
+        # Remarks around a class leave it the class that it is, and so does another name for it.
+        state = declaration.declared
         kind = kind_of(state)
         if kind is None:
             if not is_one_value(state):
@@ -110,7 +111,8 @@ class Schema:
     @property
     def misfits(self) -> tuple[str, ...]:
         """What is wrong with the reducers of its keys."""
-        return tuple(f"{self.name}.{key}: {field.misfit}" for key, field in self.fields.items() if field.misfit)
+        found = ((key, field.misfit or _hidden_misfit(field.declared)) for key, field in self.fields.items())
+        return tuple(f"{self.name}.{key}: {misfit}" for key, misfit in found if misfit)
 
     def channels(self) -> dict[str, Channel]:
         """One channel for each key."""
@@ -130,6 +132,10 @@ class Schema:
             if key not in present:
                 raise MissingStateKeyError(key, schema=self.name, known=present)
         return self.kind.build(self.cls, present)
+
+    def field_called(self, alias: object) -> str | None:
+        """The field that its class calls by this alias in encoded forms; None if there is none."""
+        return next((name for name, field in self.fields.items() if alias in field.aliases), None)
 
     def updates(self, result: Any) -> dict[str, Any] | None:
         """What an instance of the class writes; None if `result` is not one.
@@ -158,6 +164,16 @@ class Schema:
         return self.kind.validated(self.cls, present)
 
 
+def _hidden_misfit(declared: Any) -> str | None:
+    hidden = hidden_reducer(declared)
+    if hidden is None:
+        return None
+    return (
+        f"{hidden} is declared for a part of the type, where nothing would apply it; "
+        f"declare it for the whole type: Annotated[<type>, {hidden}]"
+    )
+
+
 def channel_of(field: Field) -> Channel:
     """The merge rule that a key declares."""
     if field.rule is not None:
@@ -166,6 +182,8 @@ def channel_of(field: Field) -> Channel:
         return LastValue(field.declared)
     if field.reducer is add_messages:
         return Messages(field.declared)
-    if is_stored_as_updates(field.declared, field.reducer):
-        return Accumulated(field.declared, field.reducer)
-    return Reduced(field.declared, field.reducer)
+    is_optional = field.declaration.is_optional
+    merged = next(each for each in union_members(field.declared) if each is not type(None)) if is_optional else None
+    if is_stored_as_updates(merged or field.declared, field.reducer):
+        return Accumulated(field.declared, field.reducer, is_optional)
+    return Reduced(field.declared, field.reducer, is_optional)

@@ -171,7 +171,8 @@ def _kind_of(parameter: Parameter, function: Any, injectable: tuple[str, ...]) -
     if annotation is not Parameter.empty:
         # `Runtime[Ctx] | None` asks for one as well.
         for member in union_members(read_annotation(_resolved(annotation, function)).declared):
-            cls = get_origin(member) or member
+            declared = read_annotation(member).declared
+            cls = get_origin(declared) or declared
             kind = _ANNOTATED.get(getattr(cls, "__name__", ""))
             if kind in injectable and getattr(cls, "__module__", "").startswith("durable_graph."):
                 return kind

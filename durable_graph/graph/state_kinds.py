@@ -4,10 +4,11 @@ import dataclasses
 import inspect
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, get_origin
 
 import msgspec
+from msgspec import UNSET
 
 from durable_graph.channels import Declarable
 from durable_graph.errors import InvalidStateSchemaError
@@ -27,12 +28,16 @@ class Field:
     """One key of a state class.
 
     `is_required`: an instance cannot be built without it. `omits_none`: its default is None, so that a None in an
-    instance may mean "not given". `misfit` says what is wrong with its reducer, if anything is.
+    instance may mean "not given". `misfit` says what is wrong with its reducer, if anything is. `aliases` are what else
+    its class calls it in encoded forms; the key is the field's name. `default` makes its default, if it has one that is
+    a value: None and `UNSET` say that there is none.
     """
 
     declaration: Declaration
     is_required: bool = False
     omits_none: bool = False
+    aliases: frozenset[str] = frozenset()
+    default: Callable[[], Any] | None = None
 
     @property
     def declared(self) -> Any:
@@ -92,6 +97,7 @@ def context_of(schema: Any, given: Any) -> Any:
 
     Raises what the class itself says of a dict that does not fit: a `TypeError`, or pydantic's `ValidationError`.
     """
+    schema = read_annotation(schema).declared
     kind = None if type(given) is not dict else kind_of(schema)
     if kind is None or isinstance(kind, TypedDictKind):
         return given
@@ -136,21 +142,41 @@ class DataclassKind:
     def fields(self, schema: Any) -> dict[str, Field]:
         cls = get_origin(schema) or schema
         hints = _hints(schema)
+        validated: Mapping[str, Any] = getattr(cls, "__pydantic_fields__", {})
         fields = {
-            field.name: Field(
+            field.name: self._validated(hints[field.name], validated[field.name], cls, field.name)
+            if field.name in validated
+            else Field(
                 hints[field.name],
                 is_required=field.init
                 and field.default is dataclasses.MISSING
                 and field.default_factory is dataclasses.MISSING,
                 omits_none=field.default is None,
+                default=_maker(field.default, field.default_factory, dataclasses.MISSING),
             )
             for field in dataclasses.fields(cls)
         }
+        aliases = {alias for field in fields.values() for alias in field.aliases}
         for parameter in inspect.signature(cls).parameters.values():
-            if parameter.name not in fields and parameter.default is parameter.empty:
+            if parameter.name not in fields.keys() | aliases and parameter.default is parameter.empty:
                 why = f"its constructor wants {parameter.name!r}, which is no field and so not in the state"
                 raise InvalidStateSchemaError(schema, why)
         return fields
+
+    def _validated(self, declaration: Declaration, info: Any, cls: Any, name: str) -> Field:
+        """A field of pydantic's own kind of dataclass, which keeps what it knows of it in its own way."""
+        config = cls.__pydantic_config__
+        aliases = _aliases_of(info) - {name}
+        if aliases and not (config.get("populate_by_name") or config.get("validate_by_name")):
+            why = f"its field {name!r} can only be given by the alias {min(aliases)!r}; set populate_by_name=True"
+            raise InvalidStateSchemaError(cls, why)
+        return Field(
+            declaration,
+            is_required=info.is_required(),
+            omits_none=info.default is None,
+            aliases=aliases,
+            default=None if _has_no_default(info) else lambda: info.get_default(call_default_factory=True),
+        )
 
     def build(self, cls: type, present: dict[str, Any]) -> Any:
         fields: Mapping[str, Any] = cls.__dataclass_fields__  # type: ignore[attr-defined]  # a dataclass, see kind_of
@@ -176,9 +202,17 @@ class StructKind:
         # The defaults are those of the last fields; a keyword-only one among them may have none.
         without = (msgspec.NODEFAULT,) * (len(names) - len(cls.__struct_defaults__))
         defaults = (*without, *cls.__struct_defaults__)
+        aliases: tuple[str, ...] = cls.__struct_encode_fields__
         return {
-            name: Field(hints[name], is_required=default is msgspec.NODEFAULT, omits_none=default is None)
-            for name, default in zip(names, defaults, strict=True)
+            name: Field(
+                hints[name],
+                is_required=default is msgspec.NODEFAULT,
+                omits_none=default is None,
+                aliases=frozenset({alias} - {name}),
+                # A default that can change is kept as a factory.
+                default=_maker(default, getattr(default, "factory", msgspec.NODEFAULT), msgspec.NODEFAULT),
+            )
+            for name, alias, default in zip(names, aliases, defaults, strict=True)
         }
 
     def build(self, cls: type, present: dict[str, Any]) -> Any:
@@ -200,8 +234,36 @@ class PydanticKind:
         for name, info in schema.model_fields.items():
             hint = replace_type_variables(info.annotation, {})
             declaration = read_annotation(hint, tuple(info.metadata))
-            fields[name] = Field(declaration, is_required=info.is_required(), omits_none=info.default is None)
+            fields[name] = Field(
+                declaration,
+                is_required=info.is_required(),
+                omits_none=info.default is None,
+                aliases=_aliases_of(info) - {name},
+                default=self._default(schema, name),
+            )
+        for name, field in fields.items():
+            taken = field.aliases & fields.keys()
+            if taken:
+                # Models are made by names and by aliases, and pydantic would take the one for the other.
+                why = f"{min(taken)!r} is the alias of {name!r} and the name of another field; rename one of them"
+                raise InvalidStateSchemaError(schema, why)
         return fields
+
+    def _default(self, model: Any, name: str) -> Callable[[], Any] | None:
+        info = model.model_fields[name]
+        if _has_no_default(info):
+            return None
+        is_checked = info.validate_default
+        if not (model.model_config.get("validate_default") if is_checked is None else is_checked):
+            return lambda: info.get_default(call_default_factory=True)
+
+        def validated() -> Any:
+            default = info.get_default(call_default_factory=True)
+            # As the model itself makes it, other fields aside: they may have no value yet.
+            made = model.__pydantic_validator__.validate_assignment(model.model_construct(), name, default)
+            return getattr(made, name)
+
+        return validated
 
     def _complete(self, model: Any) -> None:
         if model.__pydantic_complete__:
@@ -228,10 +290,15 @@ class PydanticKind:
         except pydantic.ValidationError as error:
             found = error.errors(include_url=False, include_context=False, include_input=False)
             return None, [
-                (".".join(map(str, each["loc"])), each["msg"])
+                (self._place(cls, each["loc"]), each["msg"])
                 for each in found
                 if each["type"] != "missing" or len(each["loc"]) > 1
             ]
+
+    def _place(self, model: Any, loc: tuple[Any, ...]) -> str:
+        # pydantic says where by aliases; the keys of the state are fields.
+        names = {alias: name for name, info in model.model_fields.items() for alias in _aliases_of(info)}
+        return ".".join(str(names.get(part, part) if not place else part) for place, part in enumerate(loc))
 
     def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
         given = instance.model_fields_set
@@ -251,6 +318,31 @@ class PydanticKind:
         default = info.default_factory(*given)
         # Of a factory that never makes the same twice, an id or a time, nothing can be told.
         return bool(model.__dict__[name] != default and default == info.default_factory(*given))
+
+
+def _has_no_default(info: Any) -> bool:
+    return bool(
+        info.is_required() or (info.default_factory is None and (info.default is None or info.default is UNSET))
+    )
+
+
+def _maker(default: Any, factory: Any, nothing: Any) -> Callable[[], Any] | None:
+    """What makes a field's default; None where it has none, or one that says that there is no value."""
+    if factory is not nothing:
+        made: Callable[[], Any] = factory
+        return made
+    if default is nothing or default is None or default is UNSET:
+        return None
+    return lambda: default
+
+
+def _aliases_of(info: Any) -> frozenset[str]:
+    """What a model calls a field when it is made of a dict, and in what it is dumped as."""
+    alias = info.validation_alias
+    choices = [*getattr(alias, "choices", (alias,)), info.alias, info.serialization_alias]
+    # A path leads from a key to a part of its value.
+    keys = [choice.path[0] if hasattr(choice, "path") else choice for choice in choices]
+    return frozenset(key for key in keys if isinstance(key, str))
 
 
 def _all_given(instance: Any, fields: Mapping[str, Field]) -> dict[str, Any]:

@@ -104,7 +104,8 @@ class Topology:
     `codecs` has an entry for every channel of both that is stored; `argument` is the codec of what a Send carries.
     `transient` are the channels that a superstep clears unless it writes to them, `untracked` those never stored.
     `types` are those that a graph around this one has to be able to store as well. `graph_name` is the name that its
-    threads belong to, None for a graph without one, and `nodes_digest` a digest of its nodes' names.
+    threads belong to, None for a graph without one, and `nodes_digest` a digest of its nodes' names. `defaults` make
+    the values that channels with a reducer begin with, where those are not empty.
     """
 
     name: str
@@ -127,3 +128,14 @@ class Topology:
     deferred: frozenset[str] = frozenset()
     graph_name: str | None = None
     nodes_digest: bytes = b""
+    defaults: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+
+    def start_of(self, channel: str) -> Any:
+        """The value of a channel before any write, or MISSING: the default that its key declares, or an empty one."""
+        make = self.defaults.get(channel)
+        return self.channels[channel].initial() if make is None else make()
+
+    def field_called(self, alias: object) -> str | None:
+        """The key of the state, or of an input or output, whose class calls it by this alias; None if there is none."""
+        schemas = (self.state, self.input, self.output, *(node.input for node in self.nodes.values()))
+        return next((name for schema in schemas if (name := schema.field_called(alias)) is not None), None)

@@ -30,5 +30,4 @@ async def case(store):
     return "['input', 'node'] each time (the union may be refused by compile)", ends, is_right
 
 
-STILL_WRONG = True
 run(case)

@@ -23,5 +23,4 @@ async def case(store):
     return {"call": {"name": "x"}}, shown(end, 400), end == {"call": {"name": "x"}}
 
 
-STILL_WRONG = True
 run(case)

@@ -24,5 +24,4 @@ async def case(store):
     return {"result": Result(1)}, shown(end, 400), end == {"result": Result(1)}
 
 
-STILL_WRONG = True
 run(case)

@@ -31,5 +31,4 @@ async def case(store):
     return [10, 15], read, read == [10, 15]
 
 
-STILL_WRONG = True
 run(case)

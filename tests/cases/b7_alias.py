@@ -16,5 +16,4 @@ async def case(store):
     return "the alias is understood, or the error says that it is the alias of user_name", shown(end, 400), is_right
 
 
-STILL_WRONG = True
 run(case, needs=("pydantic",))

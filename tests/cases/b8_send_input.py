@@ -34,5 +34,4 @@ async def case(store):
     return "['about a', 'about b']", end, end.get("found") == ["about a", "about b"]
 
 
-STILL_WRONG = True
 run(case)

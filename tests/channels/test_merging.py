@@ -37,6 +37,7 @@ _RULES: list[tuple[Channel, st.SearchStrategy[Any]]] = [
     (Accumulated(dict[str, int], operator.or_), st.dictionaries(st.text(max_size=4), st.integers(), max_size=4)),
     (Accumulated(set[int], operator.or_), st.sets(st.integers(), max_size=4)),
     (Accumulated(frozenset[int], operator.or_), st.frozensets(st.integers(), max_size=4)),
+    (Accumulated(list[int] | None, operator.add, is_optional=True), st.none() | st.lists(st.integers(), max_size=4)),
     (Topic(int, accumulate=True), st.lists(st.integers(), max_size=4)),
     (Messages(list[Any]), _MESSAGES),
 ]
@@ -129,7 +130,7 @@ def test_a_list_that_grew_is_a_new_list() -> None:
 
 @pytest.mark.parametrize(("rule", "_updates"), [case for case in _RULES if isinstance(case[0], Accumulated)])
 def test_without_a_value_the_first_write_is_the_value(rule: Channel, _updates: object) -> None:
-    one = rule.initial()
+    one = [] if rule.initial() is MISSING else rule.initial()
 
     assert rule.merge(MISSING, [one, one]) == one
 

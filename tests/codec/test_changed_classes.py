@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pydantic
+import pydantic.dataclasses
 import pytest
 
 from durable_graph.codec import Codec, TypeCodec
@@ -37,6 +38,21 @@ def versions() -> dict[str, tuple[Any, Any, Any]]:
     class Demanding:
         name: str
         size: int
+
+    @pydantic.dataclasses.dataclass
+    class ValidatedBefore:
+        name: str
+
+    @pydantic.dataclasses.dataclass
+    class ValidatedGrown:
+        name: str
+        more: list[int] = pydantic.Field(default_factory=list)
+        size: int = pydantic.Field(default=3)
+
+    @pydantic.dataclasses.dataclass
+    class ValidatedDemanding:
+        name: str
+        size: int = pydantic.Field(gt=0)
 
     class StructBefore(msgspec.Struct):
         name: str
@@ -76,13 +92,14 @@ def versions() -> dict[str, tuple[Any, Any, Any]]:
 
     return {
         "dataclass": (Before, Grown, Demanding),
+        "validated dataclass": (ValidatedBefore, ValidatedGrown, ValidatedDemanding),
         "struct": (StructBefore, StructGrown, StructDemanding),
         "model": (ModelBefore, ModelGrown, ModelDemanding),
         "named tuple": (TupleBefore, TupleGrown, TupleDemanding),
     }
 
 
-@pytest.mark.parametrize("kind", ["dataclass", "struct", "model", "named tuple"])
+@pytest.mark.parametrize("kind", ["dataclass", "validated dataclass", "struct", "model", "named tuple"])
 def test_a_new_field_takes_its_default(kind: str) -> None:
     before, grown, _ = versions()[kind]
     back = version(grown).decode(version(before).encode(before(name="x")))
@@ -95,7 +112,7 @@ def test_a_new_field_of_a_model_does_not_count_as_set() -> None:
     assert version(grown).decode(version(before).encode(before(name="x"))).model_fields_set == {"name"}
 
 
-@pytest.mark.parametrize("kind", ["dataclass", "struct", "model", "named tuple"])
+@pytest.mark.parametrize("kind", ["dataclass", "validated dataclass", "struct", "model", "named tuple"])
 def test_a_new_field_without_a_default_is_an_error(kind: str) -> None:
     before, _, demanding = versions()[kind]
     with pytest.raises(DecodeError, match=r"size"):

@@ -17,6 +17,7 @@ from durable_graph.errors import (
     UnstorableTypeError,
     UnstorableValueError,
 )
+from tests.codec import postponed
 from tests.codec.identical import identical
 from tests.codec.samples import Box, Color, Message, Tree
 
@@ -205,3 +206,54 @@ def test_a_parametrised_alias_of_a_generic_knows_its_own_parameter_from_its_base
     assert identical(made.decode(made.encode(Derived([1], 2))), Derived([1], 2))
     with pytest.raises(UnstorableValueError, match=r"\.item"):
         made.encode(Derived(1, 2))  # type: ignore[arg-type]  # what the test is about
+
+
+class Numbered(TypedDict, Generic[T]):
+    item: T
+
+
+class NumberedTwice(Numbered[list[int]], Generic[T]):
+    other: T
+
+
+def test_a_typed_dict_knows_its_own_parameter_from_its_bases() -> None:
+    made = Codec().of(NumberedTwice[str], where="channel 'x'")
+    assert made.decode(made.encode({"item": [1], "other": "x"})) == {"item": [1], "other": "x"}
+    for wrong in ({"item": ["x"], "other": "x"}, {"item": [1], "other": 1}):
+        with pytest.raises(UnstorableValueError, match="is declared"):
+            made.encode(wrong)
+
+
+# Keys of a TypedDict
+
+
+@pytest.mark.parametrize(
+    ("declared", "required", "optional"),
+    [
+        (postponed.Total, {"always", "fixed"}, {"maybe", "maybe_noted", "maybe_fixed"}),
+        (postponed.Partial, {"always", "always_noted"}, {"maybe"}),
+        (
+            postponed.PartialFromTotal,
+            {"always", "fixed", "always_too"},
+            {"maybe", "maybe_noted", "maybe_fixed", "maybe_too"},
+        ),
+        (postponed.TotalFromPartial, {"always", "always_noted", "always_too"}, {"maybe", "maybe_too"}),
+        (postponed.Narrowed, {"fixed"}, {"always", "maybe", "maybe_noted", "maybe_fixed"}),
+        (postponed.Of[int], {"always"}, {"maybe"}),
+        (postponed.OfInts, {"always"}, {"maybe", "maybe_too"}),
+        (postponed.Twin, {"always"}, {"maybe"}),
+        (postponed.Call, {"always"}, {"maybe-not"}),
+    ],
+)
+def test_which_keys_may_be_left_out_is_read_off_postponed_annotations(
+    declared: Any, required: set[str], optional: set[str]
+) -> None:
+    codec = Codec().of(declared, where="channel 'x'")
+    least: dict[str, Any] = dict.fromkeys(sorted(required), 1)
+    assert codec.decode(codec.encode(least)) == least
+    for name in optional:
+        value = {**least, name: 1}
+        assert codec.decode(codec.encode(value)) == value
+    for name in required:
+        with pytest.raises(UnstorableValueError, match=f"requires the key '{name}'"):
+            codec.encode({key: item for key, item in least.items() if key != name})

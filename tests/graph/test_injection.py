@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from typing_extensions import TypeAliasType
 
 from durable_graph import NodeError, Runtime, StreamWriter
 from durable_graph.graph import END, START, GraphBuilder
@@ -39,6 +40,16 @@ def without_arguments(state: State, rt: Runtime) -> None: ...
 
 
 def if_there_is_one(state: State, rt: Runtime[Context] | None = None, tell: "StreamWriter | None" = None) -> None: ...
+
+
+Told = TypeAliasType("Told", "Runtime[Context]")
+MaybeTold = TypeAliasType("MaybeTold", Told | None)
+
+
+def by_an_alias(state: State, rt: Told, other: "MaybeTold" = None) -> None: ...
+
+
+def by_an_alias_or_none(state: State, rt: "Told | None" = None) -> None: ...
 
 
 def with_a_remark(state: State, rt: Annotated[Runtime[Context], "a remark"]) -> None: ...
@@ -85,6 +96,8 @@ def injected(action: Callable[..., Any]) -> Any:
         (as_text, {"rt": "runtime"}),
         (without_arguments, {"rt": "runtime"}),
         (if_there_is_one, {"rt": "runtime", "tell": "writer"}),
+        (by_an_alias, {"rt": "runtime", "other": "runtime"}),
+        (by_an_alias_or_none, {"rt": "runtime"}),
         (with_a_remark, {"rt": "runtime"}),
         (by_keyword, {"rt": "runtime", "config": "config"}),
         (the_annotation_wins, {"writer": "runtime"}),

@@ -11,10 +11,12 @@ import msgspec
 import pydantic
 import pytest
 import typing_extensions
+from typing_extensions import ReadOnly, TypeAliasType
 
 from durable_graph.channels import Accumulated, LastValue, Reduced
 from durable_graph.errors import DurableGraphError, InvalidStateSchemaError, MissingStateKeyError
 from durable_graph.graph import Schema
+from durable_graph.graph.state_kinds import context_of
 
 T = TypeVar("T")
 
@@ -203,6 +205,30 @@ def test_a_generic_state_has_the_types_it_is_given(state: Any, declared: Any) ->
     assert Schema.of(state).fields["items"].declared == declared
 
 
+class DictOfOwn(GenericDict[int], Generic[T]):
+    last: ReadOnly[T]
+
+
+@dataclass
+class DataOfOwn(GenericData[int], Generic[T]):
+    last: T
+
+
+class StructOfOwn(GenericStruct[int], Generic[T]):
+    last: T
+
+
+class ModelOfOwn(GenericModel[int], Generic[T]):
+    last: T
+
+
+@pytest.mark.parametrize("state", [DictOfOwn[str], DataOfOwn[str], StructOfOwn[str], ModelOfOwn[str]])
+def test_a_class_and_its_generic_base_may_use_one_type_variable_for_two_types(state: Any) -> None:
+    fields = Schema.of(state).fields
+
+    assert (fields["items"].declared, fields["last"].declared) == (list[int], str)
+
+
 def test_a_generic_state_is_built_as_its_class() -> None:
     assert Schema.of(GenericData[int]).read({"items": [1]}) == GenericData([1])
     assert Schema.of(GenericModel[int]).read({"items": [1]}) == GenericModel[int](items=[1])
@@ -270,6 +296,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 import msgspec
 from durable_graph.graph import Schema
+from durable_graph.graph.state_kinds import context_of
 
 class A(TypedDict):
     topic: str
@@ -441,3 +468,11 @@ def test_a_key_that_our_own_channels_could_have_is_refused(key: str) -> None:
 
     with pytest.raises(InvalidStateSchemaError, match=f"'{key}' cannot be a key"):
         Schema.of(state)
+
+
+# The context
+
+
+@pytest.mark.parametrize("schema", [AsDataclass, Annotated[AsDataclass, "a remark"], TypeAliasType("C", AsDataclass)])
+def test_a_context_given_as_a_dict_is_made_an_instance_whatever_its_class_is_called(schema: Any) -> None:
+    assert context_of(schema, {"topic": "tea"}) == AsDataclass("tea")

@@ -1,0 +1,89 @@
+"""The values that keys with a reducer begin with: the defaults that their classes declare."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any
+
+from durable_graph.channels import MISSING, Channel, Messages, Topic, is_empty
+from durable_graph.errors import UnstorableValueError
+from durable_graph.errors.shown import shown
+from durable_graph.graph.codecs import Codecs
+from durable_graph.graph.inputs import Inputs
+from durable_graph.graph.schema import Schema
+from durable_graph.graph.state_kinds import Field
+
+Defaults = Mapping[str, Callable[[], Any]]
+"""For each channel that begins with a default of its own, what makes it."""
+
+
+def defaults_of(state: Schema, inputs: Inputs, channels: Mapping[str, Channel]) -> tuple[Defaults, tuple[str, ...]]:
+    """What makes the first value of each key with a reducer whose class declares a default, and what is wrong with it.
+
+    The default counts where the reducer is declared: of the state's class and those of inputs and the output it is the
+    first that has one, and no other may have another. Each is made once, to see whether it can be.
+    """
+    found: dict[str, tuple[str, Any]] = {}
+    defaults: dict[str, Callable[[], Any]] = {}
+    problems: list[str] = []
+    schemas = {id(schema): schema for schema in (state, *(schema for _, schema in inputs.owned))}
+    for schema in schemas.values():
+        for key, field in schema.fields.items():
+            if field.default is None or not _is_merged(field):
+                continue
+            place = f"{schema.name}.{key}"
+            make = _maker(key, field.default, channels[key])
+            try:
+                value = make()
+            except Exception as error:
+                # A factory is code of the user's.
+                problems.append(f"{place}: its default cannot be made: {shown(error)[:200]}")
+                continue
+            if value is None or (is_empty(value) and channels[key].initial() is not MISSING):
+                continue
+            if key not in found:
+                found[key], defaults[key] = (place, value), make
+            elif not is_same(value, found[key][1]):
+                first = found[key][0]
+                problems.append(f"{place} has another default than {first}; declare the same, or in one of them none")
+    return defaults, tuple(problems)
+
+
+def unstorable_defaults(defaults: Defaults, codecs: Codecs) -> tuple[str, ...]:
+    """Defaults that their channels cannot store, each as a sentence."""
+    problems = []
+    for key, make in defaults.items():
+        if key in codecs.of_channel:
+            try:
+                codecs.of_channel[key].value.encode(make())
+            except UnstorableValueError as error:
+                problems.append(f"the default of {key!r}: {error}")
+    return tuple(problems)
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two values are of one class and equal. Arrays, which compare item by item, never are."""
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_merged(field: Field) -> bool:
+    return field.reducer is not None or (isinstance(field.rule, Topic) and field.rule.accumulate)
+
+
+def _maker(key: str, make: Callable[[], Any], rule: Channel) -> Callable[[], Any]:
+    if not isinstance(rule, Messages):
+        return make
+
+    def with_ids() -> Any:
+        # Derived, never drawn: a message has one id however often its default is made.
+        numbers = count()
+        return rule.prepare_whole(make(), lambda: _id(f"{key} {next(numbers)}"))
+
+    return with_ids
+
+
+def _id(of: str) -> str:
+    return hashlib.blake2b(of.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,0 +1,121 @@
+"""Keys are the names of fields. What a class calls them in encoded forms is refused with the name to use."""
+
+from typing import Any
+
+import msgspec
+import pydantic
+import pytest
+from pydantic import AliasChoices, AliasPath, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass as validated_dataclass
+
+from durable_graph import (
+    Checkpointer,
+    Command,
+    InvalidStateSchemaError,
+    InvalidStateValueError,
+    StateGraph,
+    UnknownStateKeyError,
+)
+from tests.language.state.graphs import Seen, in_a_row
+
+
+class ByField(pydantic.BaseModel):
+    user_name: str = Field(default="", alias="userName")
+
+
+class ByGenerator(pydantic.BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    user_name: str = ""
+
+
+class ByValidation(pydantic.BaseModel):
+    user_name: str = Field(default="", validation_alias=AliasChoices("name", AliasPath("userName", 0)))
+
+
+class BySerialization(pydantic.BaseModel):
+    user_name: str = Field(default="", serialization_alias="userName")
+
+
+class ByRename(msgspec.Struct, rename="camel"):
+    user_name: str = ""
+
+
+class ByName(msgspec.Struct):
+    user_name: str = msgspec.field(default="", name="userName")
+
+
+@validated_dataclass(config=ConfigDict(populate_by_name=True))
+class ByFieldOfDataclass:
+    user_name: str = Field(default="", alias="userName")
+
+
+CLASSES: list[Any] = [ByField, ByFieldOfDataclass, ByGenerator, ByValidation, BySerialization, ByRename, ByName]
+
+
+@pytest.mark.parametrize("schema", CLASSES)
+async def test_an_alias_is_refused_with_the_name_of_its_field_wherever_a_key_is_given(
+    saver: Checkpointer, schema: Any
+) -> None:
+    graph = in_a_row(schema, Seen(), ("a", {"user_name": "amy"})).compile(saver)
+    wrong = in_a_row(schema, Seen(), ("a", {"userName": "amy"})).compile(saver)
+    await graph.ainvoke({"user_name": "amy"}, thread_id="edited")
+    calls = (
+        graph.ainvoke({"userName": "amy"}, thread_id="t"),
+        graph.ainvoke(Command(update={"userName": "amy"}), thread_id="t"),
+        graph.ainvoke({}, thread_id="t", output_keys=["userName"]),
+        wrong.ainvoke({}, thread_id="t"),
+        graph.aupdate_state({"configurable": {"thread_id": "edited"}}, {"userName": "amy"}, as_node="a"),
+    )
+    for call in calls:
+        with pytest.raises(UnknownStateKeyError, match=r"an alias; .* use 'user_name'") as caught:
+            await call
+        assert (caught.value.key, caught.value.alias_of) == ("userName", "user_name")
+
+
+async def test_an_alias_in_the_graphs_own_input_or_output_is_named_as_well(saver: Checkpointer) -> None:
+    for schemas in ({"input_schema": ByField}, {"output_schema": ByField}):
+        builder: StateGraph[Any] = in_a_row(ByName, Seen(), ("a", {"userName": "amy"}), **schemas)
+        with pytest.raises(UnknownStateKeyError, match="use 'user_name'"):
+            await builder.compile(saver).ainvoke({}, thread_id="t")
+
+
+async def test_a_key_that_is_no_alias_is_told_with_those_that_there_are(saver: Checkpointer) -> None:
+    graph = in_a_row(ByField, Seen(), ("a", {})).compile(saver)
+
+    with pytest.raises(UnknownStateKeyError, match="its keys are: user_name") as caught:
+        await graph.ainvoke({"username": "amy"}, thread_id="t")
+
+    assert caught.value.alias_of is None
+
+
+async def test_what_a_model_says_of_a_value_names_the_field(saver: Checkpointer) -> None:
+    class Strict(pydantic.BaseModel):
+        user_names: list[int] = Field(default=[], alias="userNames")
+
+    graph = in_a_row(Strict, Seen(), ("a", {})).compile(saver)
+
+    with pytest.raises(InvalidStateValueError) as caught:
+        await graph.ainvoke({"user_names": [1, "amy"]}, thread_id="t")
+
+    assert [place for place, _ in caught.value.problems] == ["user_names.1"]
+    assert caught.value.key == "user_names"
+
+
+def test_an_alias_that_is_another_fields_name_is_refused() -> None:
+    class Crossed(pydantic.BaseModel):
+        first: str = Field(default="", alias="second")
+        second: str = ""
+
+    with pytest.raises(InvalidStateSchemaError, match="'second' is the alias of 'first' and the name of another"):
+        StateGraph(Crossed)
+
+
+def test_a_dataclass_that_only_takes_aliases_is_refused_with_what_to_set() -> None:
+    @validated_dataclass
+    class OnlyByAlias:
+        user_name: str = Field(default="", alias="userName")
+
+    with pytest.raises(InvalidStateSchemaError, match="'user_name' can only be given by the alias 'userName'; set"):
+        StateGraph(OnlyByAlias)
