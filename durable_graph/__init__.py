@@ -88,6 +88,7 @@ from durable_graph.checkpointing import (
     open_checkpointer,
     sweep_threads,
 )
+from durable_graph.codec import StoredType
 from durable_graph.errors import (
     AmbiguousResumeError,
     AmbiguousUpdateError,
@@ -323,6 +324,7 @@ __all__ = [
     "StoreLockedError",
     "StoreReadOnlyError",
     "StoreUnavailableError",
+    "StoredType",
     "StreamMisuseError",
     "StreamMode",
     "StreamOverflowError",

@@ -1,10 +1,9 @@
 """Workflows as functions: `@entrypoint` makes one durable, `@task` what it calls."""
 
 import asyncio
-import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, TypeVar, Unpack, overload
 
@@ -16,10 +15,11 @@ from durable_graph._runtime.session import current
 from durable_graph._runtime.views import StreamMode
 from durable_graph._runtime.workflow import INPUT, SAVED, VALUE, Saving, returning
 from durable_graph.app import CompiledGraph, check_savers
+from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache
 from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.codec import Codec, TypeCodec
+from durable_graph.codec import Codec, Listed, TypeCodec, Upcast
 from durable_graph.errors import (
     GraphDescriptionError,
     InvalidStateSchemaError,
@@ -30,6 +30,7 @@ from durable_graph.errors import (
 from durable_graph.errors.tree import quoted
 from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.assembly import nodes_digest
+from durable_graph.graph.codecs import Storing
 from durable_graph.graph.options import caching_of, names_formerly, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, is_method, name_of, signature_of
@@ -45,7 +46,7 @@ Version = Literal["v1", "v2"]
 Timeout = float | timedelta | TimeoutPolicy
 Retry = RetryPolicy | Sequence[RetryPolicy]
 _TASK_OPTIONS = ("cache_policy", "name", "retry_policy", "timeout")
-_ENTRYPOINT_OPTIONS = (*_TASK_OPTIONS, "cache", "checkpointer", "context_schema", "formerly", "types")
+_ENTRYPOINT_OPTIONS = (*_TASK_OPTIONS, "cache", "checkpointer", "context_schema", "formerly", "types", "upcasts")
 
 
 class Awaiting(Protocol[ResultT]):
@@ -285,9 +286,10 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     parameters called so: `previous` is what the last call on the thread returned, or saved with `entrypoint.final`.
     When it is resumed it runs from its start again, and the tasks that it called are not run again.
 
-    `types` are classes that values of the workflow may be of, beside those that the function's annotations name. The
-    others as for `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for what cannot be one,
-    and `InvalidOptionError`.
+    `types` are classes that values of the workflow may be of, beside those that the function's annotations name, and
+    `upcasts` functions by class, for instances that were stored with other fields. The others as for
+    `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for what cannot be one, and
+    `InvalidOptionError`.
     """
 
     class final(Saving[ValueT, SaveT]):  # noqa: N801  # LangGraph's name
@@ -306,7 +308,8 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         timeout: Timeout | None = None,
         name: str | None = None,
         formerly: Iterable[str] = (),
-        types: Iterable[type | tuple[str, type]] = (),
+        types: Iterable[Listed] = (),
+        upcasts: Mapping[type, Upcast] | None = None,
         **unknown: Never,
     ) -> None:
         UnknownOptionError.check("entrypoint()", unknown, known=_ENTRYPOINT_OPTIONS)
@@ -319,7 +322,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         self._timeout = timeout_of(timeout)
         self._name = name
         self._formerly = formerly
-        self._types = tuple(types)
+        self._storing = Storing.of(types, upcasts, stored_type_of, has_channels=False)
 
     @overload
     def __call__(
@@ -347,11 +350,8 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             raise GraphDescriptionError(f"the entrypoint {name!r} {signature.problem}")
         if self._timeout is not None and not signature.is_async:
             raise GraphDescriptionError(f"the entrypoint {name!r} is a plain function, which no timeout can stop")
-        codec = Codec(self._types)
-        for hint in (signature.takes, annotation_of(function, "return")):
-            with contextlib.suppress(InvalidStateSchemaError):
-                # What the annotation cannot say, `types` may.
-                codec.of(hint, where="an annotation")
+        hints = (signature.takes, annotation_of(function, "return"))
+        codec = self._storing.codec(hints)
         anything = codec.of(Any, where=f"a value of the entrypoint {name!r}")
         given, output = Schema.single(Any, INPUT), Schema.single(Any, VALUE)
         channels = {channel: LastValue(Any) for channel in (INPUT, VALUE, SAVED)}
@@ -385,5 +385,6 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             graph_name=name,
             formerly=names_formerly(name, self._formerly),
             nodes_digest=nodes_digest([name]),
+            types=self._storing.open_types(hints),
         )
         return Workflow(topology, self._checkpointer, self._cache)

@@ -19,7 +19,7 @@ from durable_graph._engine.header import (
 from durable_graph._engine.rows import Stored, chain_to, chains_of, channel_rows
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Finished, Outcome, Task, Unreadable
-from durable_graph._engine.values import PageValues, Values, check_stored_size
+from durable_graph._engine.values import PageValues, Values, check_stored_size, former_mark
 from durable_graph.channels import MISSING
 from durable_graph.checkpointing.digests import EMPTY_STATE
 from durable_graph.checkpointing.pieces import Pace, Pieces
@@ -122,7 +122,10 @@ def _restored(
     plan = yield from decode_plan(topology, header.plan, checkpoint.no, values.max_value_bytes)
     merged = yield from _values(values, chains)
     state = State(no=checkpoint.no, step=header.step, values=merged, plan=plan)
-    channels = {channel: channel_rows(chain) for channel, chain in chains.items()}
+    channels = {
+        channel: channel_rows(chain, is_foreign=former_mark(topology.channels.get(channel), chain) is not None)
+        for channel, chain in chains.items()
+    }
     stored = Stored(origin, checkpoint.ns, channels, checkpoint.state_digest)
     unknown = tuple(sorted(channel for channel in _left_out(topology, chains)))
     outcomes = yield from recorded_outcomes(topology, plan, records, values.max_value_bytes)

@@ -58,12 +58,14 @@ class ChannelRows(msgspec.Struct, frozen=True, gc=False):
     """The rows that make a channel's value, and the last one's digest.
 
     `whole_size` is the value's encoded size when it was last measured, in bytes: a chain that has outgrown it
-    (a dict whose keys are written again and again) is replaced by the value.
+    (a dict whose keys are written again and again) is replaced by the value. `is_foreign` says that they hold updates
+    for another rule than today's, which an upcast read: no update of today's may follow them.
     """
 
     links: tuple[Link, ...]
     digest: bytes
     whole_size: int = 0
+    is_foreign: bool = False
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -118,6 +120,8 @@ def _row(
         case Full():
             data = change.data if change.data is not None else encode_whole(topology, channel, state, max_value_bytes)
             return _whole_row(stored, channel, no, data)
+        case Updates() if before is not None and before.is_foreign:
+            return _whole_row(stored, channel, no, encode_whole(topology, channel, state, max_value_bytes))
     links, whole_size = (before.links, before.whole_size) if before else ((), 0)
     if not links and channel in topology.defaults:
         # Updates alone are read on top of the empty value, not of a default that the next deployment may change.
@@ -280,7 +284,7 @@ def chain_to(rows: Mapping[tuple[str, int], ValueRow], channel: str, last: int) 
     return tuple(reversed(chain))
 
 
-def channel_rows(chain: tuple[ValueRow, ...]) -> ChannelRows:
+def channel_rows(chain: tuple[ValueRow, ...], *, is_foreign: bool = False) -> ChannelRows:
     """What to go on from after a load. Raises `DecodeError`."""
     links: list[Link] = []
     for row in chain:
@@ -290,4 +294,4 @@ def channel_rows(chain: tuple[ValueRow, ...]) -> ChannelRows:
             mark_of(row)
             # A view: a long chain would otherwise be copied at every load.
             links.append(Link(row.no, row.value[0] & _MAX_LEVEL, memoryview(row.value)[1:]))
-    return ChannelRows(tuple(links), chain[-1].digest)
+    return ChannelRows(tuple(links), chain[-1].digest, is_foreign=is_foreign)

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from durable_graph._engine.rows import mark_of, updates_of
-from durable_graph.channels import MISSING, Channel
+from durable_graph.channels import MISSING, Channel, UpdateRefused, merged_by_mark
 from durable_graph.checkpointing.pieces import Pace, Pieces
+from durable_graph.codec import Upcast
 from durable_graph.errors import ChannelChangedError, DecodeError, ValueTooLargeError
 from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
@@ -37,6 +38,9 @@ class Values:
 
     def of(self, channel: str, chain: Chain) -> Pieces[Any]:
         """The value that a chain makes, MISSING if the channel has none."""
+        upcast = self._upcast_of_former(channel, chain)
+        if upcast is not None:
+            return (yield from self._former(channel, chain, upcast))
         whole, updates = _parts(chain)
         value = yield from self._start(channel, whole)
         return (yield from self._merged(channel, value, updates))
@@ -51,6 +55,28 @@ class Values:
         if self.pace.is_due(len(row.value)):
             yield
         return value
+
+    def _upcast_of_former(self, channel: str, chain: Chain) -> Upcast | None:
+        """The upcast for updates that were stored for another rule than the channel has, if there is one."""
+        if former_mark(self.topology.channels.get(channel), chain) is None:
+            return None
+        first = next(updates_of(_parts(chain)[1], self.max_value_bytes), None)
+        return self.topology.codecs[channel].value.upcast_of(first[0]) if first else None
+
+    def _former(self, channel: str, chain: Chain, upcast: Upcast) -> Pieces[Any]:
+        """What the upcast makes of the value that the updates come to under the rule that they were written for."""
+        codec = self.topology.codecs[channel].value
+        whole, rows = _parts(chain)
+        updates: list[Any] = []
+        with _decoding(channel):
+            value = MISSING if whole is None or whole.kind == ValueKind.ABSENT else codec.decode_plain(whole.value)
+        for data in updates_of(rows, self.max_value_bytes):
+            with _decoding(channel):
+                updates.extend(map(codec.decode_plain, data))
+            if self.pace.is_due(sum(map(len, data)) + _UPDATE_COST * len(data)):
+                yield
+        with _decoding(channel):
+            return codec.upcasted(upcast, merged_by_mark(mark_of(rows[0]), value, updates))
 
     def _start(self, channel: str, whole: ValueRow | None) -> Pieces[Any]:
         if whole is not None:
@@ -106,6 +132,9 @@ class PageValues(Values):
 
     def of(self, channel: str, chain: Chain) -> Pieces[Any]:
         """The value that a chain makes, MISSING if the channel has none."""
+        upcast = self._upcast_of_former(channel, chain)
+        if upcast is not None:
+            return (yield from self._former(channel, chain, upcast))
         whole, updates = _parts(chain)
         shared = [row for row in updates if row.no < self._oldest]
         value = yield from self._value_before(channel, whole, shared)
@@ -155,6 +184,12 @@ class PageValues(Values):
         return self._decoded[place]
 
 
+def former_mark(rule: Channel | None, chain: Chain) -> int | None:
+    """Which rule the updates were written for, if it is another than the channel has."""
+    own = rule.mark if rule is not None and rule.stores_updates else None
+    return next((mark for row in chain if row.kind == ValueKind.DELTA and (mark := mark_of(row)) != own), None)
+
+
 def check_stored_size(where: str, size: int, max_value_bytes: int) -> None:
     """Raises `ValueTooLargeError` for stored bytes above the limit."""
     if size > max_value_bytes:
@@ -167,6 +202,16 @@ def _parts(chain: Chain) -> tuple[ValueRow | None, Chain]:
         if chain[at].kind != ValueKind.DELTA:
             return chain[at], chain[at + 1 :]
     return None, chain
+
+
+@contextmanager
+def _decoding(channel: str) -> Iterator[None]:
+    try:
+        yield
+    except DecodeError as error:
+        raise ChannelChangedError(channel, why=error.why) from error
+    except UpdateRefused as error:
+        raise ChannelChangedError(channel, why=str(error)) from error
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from durable_graph._runtime.session import Scope, Session, current
 from durable_graph._runtime.telling_calls import tell_call_failed, tell_call_finished, tell_call_started
 from durable_graph._runtime.unwinding import Draining, GraphInterrupt
 from durable_graph.codec import TypeCodec
-from durable_graph.errors import UnstorableValueError
+from durable_graph.errors import DecodeError, UnstorableValueError
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
@@ -284,8 +284,13 @@ def _given(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall) -> Any:
-    codec = definition.result if recorded.is_declared else None
-    return (codec or topology.argument).decode(recorded.value)
+    if definition.result is None or not recorded.is_declared:
+        return topology.argument.decode(recorded.value)
+    try:
+        return definition.result.decode(recorded.value)
+    except DecodeError:
+        # The graph may know more than the annotation: an upcast of the class, or its former tag.
+        return topology.argument.decode(recorded.value)
 
 
 async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:

@@ -1,20 +1,24 @@
 """The builder with `compile`."""
 
-from collections.abc import Iterable
-from typing import Final, Never
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Never
 
 from durable_graph._runtime.context import Runtime
 from durable_graph._runtime.mutation import is_debugging
 from durable_graph._runtime.options import Breakpoints, breakpoints
 from durable_graph._runtime.run import Run
 from durable_graph.app.compiled import CompiledGraph, check_savers
+from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.codec import Listed
 from durable_graph.errors import UnknownOptionError
 from durable_graph.graph import GraphBuilder
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
-COMPILE_OPTIONS: Final = ("cache", "checkpointer", "debug", "interrupt_after", "interrupt_before", "name", "types")
+COMPILE_OPTIONS: Final = (
+    *("cache", "checkpointer", "debug", "formerly", "interrupt_after", "interrupt_before", "name", "types", "upcasts"),
+)
 
 
 class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[ContextT]]):
@@ -30,7 +34,8 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         debug: bool | None = None,
         name: str | None = None,
         formerly: Iterable[str] = (),
-        types: Iterable[type | tuple[str, type]] = (),
+        types: Iterable[Listed] = (),
+        upcasts: Mapping[str | type, Any] | None = None,
         **unknown: Never,
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
         """The graph as it is now, checked and ready to run.
@@ -39,9 +44,16 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         thread, for as long as the node that runs it), True (kept from one call to the next, per thread) or False (not
         kept). `interrupt_before` and `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug`
         a node that changes its input in place fails, and without a checkpointer values are checked as with one; left
-        out, it is what the environment variable DURABLE_GRAPH_DEBUG says ("1": on).
-        `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's own types name;
-        they are stored under their qualified name, or under the tag given with them.
+        out, it is what the environment variable DURABLE_GRAPH_DEBUG says ("1": on). `types` are classes that
+        `Any`-typed parts of the state may hold, beside those that the state's own types name; they are stored under
+        their qualified name, or under the tag given with them. A `StoredType` among them says how instances of any
+        other class are stored.
+
+        `upcasts` reads what was stored in an older shape: a channel's name or a class, and a function that takes the
+        value without its classes (an instance as a dict of its fields, an enum's member as its name) and returns one of
+        today's type. It is called for values that today's type does not read; of a channel that stores updates, for
+        each update. `{"price": {int: from_dollars}}` calls `from_dollars` for each value that was written when `int`
+        was declared.
 
         A thread belongs to the graph whose `name` it was begun under: another graph is refused (`WrongGraphError`).
         `formerly` are the names that this graph had before, whose threads it may go on with.
@@ -51,7 +63,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         """
         UnknownOptionError.check("compile()", unknown, known=COMPILE_OPTIONS)
         check_savers(checkpointer, cache)
-        topology = self.topology(name=name, formerly=formerly, types=types)
+        topology = self.topology(name=name, formerly=formerly, types=types, upcasts=upcasts, find=stored_type_of)
         defaults = Run(
             None,
             stop_before=breakpoints("interrupt_before", interrupt_before, topology.nodes, frozenset()),

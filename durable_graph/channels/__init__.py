@@ -3,6 +3,7 @@
 from durable_graph.channels.accumulated import Accumulated, is_stored_as_updates
 from durable_graph.channels.channel import MISSING, Channel, Declarable, Missing, NewId, UpdateRefused
 from durable_graph.channels.empty import concrete_type, empty_value, is_empty
+from durable_graph.channels.former import merged_by_mark
 from durable_graph.channels.joined import Joined
 from durable_graph.channels.last_value import AnyValue, EphemeralValue, LastValue, UntrackedValue
 from durable_graph.channels.messages import (
@@ -44,5 +45,6 @@ __all__ = [
     "empty_value",
     "is_empty",
     "is_stored_as_updates",
+    "merged_by_mark",
     "selected",
 ]

@@ -11,13 +11,14 @@ from durable_graph.codec.plan import (
     KEEP_OUT,
     REGION,
     SHORTCUTS,
+    Describe,
     Plan,
     Refusal,
     closest_builtin,
     is_code,
     mismatch,
 )
-from durable_graph.codec.registry import Registry
+from durable_graph.codec.registry import Registry, has_kind, storing_remedy
 from durable_graph.codec.wire import PLAIN_KEYS, TAGGED, Key, items_of, key_of, values_of
 
 _SCALARS = frozenset({NoneType, bool, int, float, str, bytes})
@@ -81,6 +82,9 @@ class AnyPlan(Plan):
             mismatch(wire, "a storable type")
         return plan.build(wire, REGION)
 
+    def describe(self, of: Describe) -> str:
+        return "any"
+
     def admits(self, kind: type) -> bool:
         return True
 
@@ -91,7 +95,9 @@ class AnyPlan(Plan):
 def _refusal(value: object) -> Refusal:
     kind = type(value)
     name = kind.__qualname__
-    if _is_storable(kind):
+    if is_code(value):
+        return Refusal(value, "it is code at work, not a value", KEEP_OUT)
+    if has_kind(kind):
         return Refusal(
             value,
             "its class is not among the declared types",
@@ -99,17 +105,7 @@ def _refusal(value: object) -> Refusal:
         )
     closest = closest_builtin(kind)
     if closest is not None:
-        return Refusal(value, f"it would come back as {closest.__name__}", f"convert it with {CONVERTERS[closest]}")
-    if is_code(value):
-        return Refusal(value, "it is code at work, not a value", KEEP_OUT)
-    return Refusal(
-        value,
-        "classes of this kind are not stored",
-        "make it a dataclass, msgspec.Struct or pydantic model and list it in compile(types=[...]), or convert it",
-    )
-
-
-def _is_storable(kind: type) -> bool:
-    return not set(dir(kind)).isdisjoint(
-        {"__dataclass_fields__", "__struct_fields__", "__pydantic_fields__", "_fields", "__members__"}
-    )
+        remedy = f"convert it with {CONVERTERS[closest]}, or {storing_remedy(kind)}"
+        return Refusal(value, f"it would come back as {closest.__name__}", remedy)
+    why = "nothing says how instances of its class are stored"
+    return Refusal(value, why, f"{storing_remedy(kind)}, or convert it")

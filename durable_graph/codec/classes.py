@@ -13,12 +13,10 @@ from durable_graph.codec.hints import field_types, substitute
 from durable_graph.codec.models import ModelShape, is_model, remedy_for
 from durable_graph.codec.plan import KEEP_OUT, Plan
 from durable_graph.codec.records import DataclassShape, NamedTupleShape, StructShape
-from durable_graph.codec.registry import Registry, Shape, UnstorableType
+from durable_graph.codec.registry import HEAP_TYPE, Registry, Shape, UnstorableType, storing_remedy
 
 FieldTypes = Callable[[tuple[Any, ...], Mapping[str, type]], dict[str, Any]]
 """From the arguments of a generic class, and the classes known by name, to the types of its fields."""
-
-_HEAP_TYPE = 1 << 9
 
 _CODE = frozenset({type, abc.Callable, abc.Iterator, abc.AsyncIterator, abc.Awaitable, abc.AsyncGenerator})
 
@@ -45,7 +43,7 @@ def shape_for(cls: Any, registry: Registry, anything: Plan) -> tuple[Shape, Fiel
 def static_base(cls: type) -> type | None:
     """The builtin class, other than object, whose contents an instance has besides its attributes."""
     for base in cls.__mro__:
-        if base is not object and not base.__flags__ & _HEAP_TYPE:
+        if base is not object and not base.__flags__ & HEAP_TYPE:
             return base
     return None
 
@@ -109,10 +107,6 @@ def unstorable_class(cls: type) -> UnstorableType:
     base = static_base(cls)
     if base is not None and base is not cls:
         name = base.__name__
-        return UnstorableType(cls, f"what they hold as a {name} would be lost", f"hold the {name} in a field")
-    return UnstorableType(
-        cls,
-        "classes of this kind are not stored",
-        "make it a dataclass, msgspec.Struct, NamedTuple, Enum, TypedDict or pydantic model, "
-        "list such subclasses of it in types, or declare what it can be rebuilt from",
-    )
+        why = f"what they hold as a {name} would be lost"
+        return UnstorableType(cls, why, f"hold the {name} in a field, or {storing_remedy(cls)}")
+    return UnstorableType(cls, "nothing says how they are stored", storing_remedy(cls))

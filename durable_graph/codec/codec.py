@@ -1,18 +1,36 @@
 """The codec that a graph is compiled with, and the one of each declared type."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import MsgspecError
 from msgspec.msgpack import Decoder
 
 from durable_graph.codec.compiler import Compiler
-from durable_graph.codec.plan import EVERYTHING, SHORTCUTS, Plan, Refusal, TooDeep
-from durable_graph.codec.registry import UnstorableType
-from durable_graph.codec.wire import MAX_DEPTH, VERSION, pack, read, read_body
+from durable_graph.codec.fingerprints import Describer
+from durable_graph.codec.plain import plain
+from durable_graph.codec.plan import EVERYTHING, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep
+from durable_graph.codec.registry import FindStored, UnstorableType, Upcast
+from durable_graph.codec.stored_type import StoredType
+from durable_graph.codec.wire import MAX_DEPTH, STAMPED, VERSION, pack, read, split
 from durable_graph.errors import DecodeError, UnstorableTypeError, UnstorableValueError
+from durable_graph.errors.shown import shown
 
-_VERSIONS = set(VERSION)
+Listed = type | tuple[str, type] | StoredType[Any]
+"""A class that values of open types may have, the tag that one is stored under, or how instances of one are stored."""
+
+_EXPLAINED = 1 << 16
+"""Bytes. Up to this size, what does not fit the declared type is read again without it, to say what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upcasts:
+    """What makes values of today's type from stored ones that are not: `of_type` for those that were written as a
+    declared type with this fingerprint, `otherwise` for all others that today's type does not read."""
+
+    of_type: Mapping[bytes, Upcast] = field(default_factory=dict)
+    otherwise: Upcast | None = None
 
 
 class Codec:
@@ -21,72 +39,164 @@ class Codec:
     These are the classes given here, stored under their tag (their `__qualname__` unless given as `(tag, class)`),
     and every class that a type given to `of` mentions. So `of` is called for all types before any value is encoded or
     decoded. A class given under several tags is written with the first and read with all: that is how to rename one.
+    `upcasts` make instances of a class from stored fields that are not those of the class today. `find` gives the
+    `StoredType` of a class that has no other way in, if there is one.
 
     Raises `UnstorableTypeError` for a class that cannot be stored, and where two classes have one tag.
     """
 
-    def __init__(self, types: Iterable[type | tuple[str, type]] = ()) -> None:
-        self._compiler = Compiler()
-        pairs = [entry if isinstance(entry, tuple) else (None, entry) for entry in types]
-        for tag, cls in pairs:
+    def __init__(
+        self,
+        types: Iterable[Listed] = (),
+        *,
+        upcasts: Mapping[type, Upcast] | None = None,
+        find: FindStored | None = None,
+    ) -> None:
+        self._compiler = Compiler(upcasts or {}, find)
+        self._describer = Describer()
+        self._find = find
+        listed = list(types)
+        self._stored = [entry for entry in listed if isinstance(entry, StoredType)]
+        for entry in listed:
+            tag, cls = entry if isinstance(entry, tuple) else (None, entry)
             try:
-                self._compiler.register(cls, tag)
+                if isinstance(cls, StoredType):
+                    self._compiler.store(cls)
+                else:
+                    self._compiler.register(cls, tag)
             except UnstorableType as error:
                 raise _public(error, "types") from error
-        for _, cls in pairs:
-            self.of(cls, where="types")
+        for entry in listed:
+            if not isinstance(entry, StoredType):
+                self.of(entry[1] if isinstance(entry, tuple) else entry, where="types")
 
-    def of(self, declared: Any, *, where: str) -> "TypeCodec":
+    def of(
+        self,
+        declared: Any,
+        *,
+        where: str,
+        is_stamped: bool = False,
+        upcasts: "Upcast | Mapping[Any, Upcast] | None" = None,
+    ) -> "TypeCodec":
         """How values of the type become bytes; `where` says in errors whose they are, like `channel 'messages'`.
+
+        With `is_stamped`, the bytes begin with the fingerprint of the type. `upcasts` is a function for whatever the
+        type does not read, or functions by the declared types that values were written as.
 
         Raises `UnstorableTypeError` for a type whose values can never be stored, naming it.
         """
+        plan = self._plan(declared, where)
+        fingerprint = self._describer.fingerprint(plan) if is_stamped else None
+        return TypeCodec(declared, where, plan, fingerprint, self._upcasts(upcasts, where), self._compiler.build_own)
+
+    def has(self, cls: type) -> bool:
+        """Whether the class is one that is listed or that a declared type mentions."""
+        return self._compiler.registry.shape_of(cls) is not None
+
+    def _plan(self, declared: Any, where: str) -> Plan:
         try:
-            plan = self._compiler.plan(declared)
+            return self._compiler.plan(declared)
         except UnstorableType as error:
             raise _public(error, where) from error
         except RecursionError as error:
             why = "it contains itself with larger arguments each time, or nests too deeply"
             raise _public(UnstorableType(declared, why, "declare Any for the inner one"), where) from error
-        return TypeCodec(declared, where, plan)
+
+    def _upcasts(self, given: "Upcast | Mapping[Any, Upcast] | None", where: str) -> Upcasts:
+        if not isinstance(given, Mapping):
+            return Upcasts(otherwise=given)
+        # Classes that only older declarations mention are none that values of today may have.
+        older = Codec(self._stored, find=self._find)
+        return Upcasts({older.fingerprint(declared, where): upcast for declared, upcast in given.items()})
+
+    def fingerprint(self, declared: Any, where: str) -> bytes:
+        """Four bytes that values of the type are stamped with. Raises `UnstorableTypeError`."""
+        return self._describer.fingerprint(self._plan(declared, where))
 
 
 class TypeCodec:
     """Values of one declared type, to bytes and back. Made by `Codec.of`; may be used from several threads at once.
 
     `decode(encode(value))` is equal to `value` and of the same types throughout, in the same order where there is
-    one, or `encode` refuses. Not kept is that two places held one and the same object. Equal values have equal bytes
-    in every process, where equal means: also of equal types and order (`1` and `True` are not, nor `0.0` and `-0.0`).
+    one, or `encode` refuses. So is what the codec of another type decodes, or it refuses, too. Not kept is that two
+    places held one and the same object. Equal values have equal bytes in every process, where equal means: also of
+    equal types and order (`1` and `True` are not, nor `0.0` and `-0.0`).
     """
 
-    __slots__ = ("_native", "_native_if_flat", "_plan", "declared", "where")
+    __slots__ = (
+        "_build_own",
+        "_fingerprint",
+        "_head",
+        "_native",
+        "_native_if_flat",
+        "_plan",
+        "_typed",
+        "_upcasts",
+        "declared",
+        "where",
+    )
 
-    def __init__(self, declared: Any, where: str, plan: Plan) -> None:
+    def __init__(
+        self,
+        declared: Any,
+        where: str,
+        plan: Plan,
+        fingerprint: bytes | None,
+        upcasts: Upcasts,
+        build_own: Callable[[Any], Any],
+    ) -> None:
         self.declared: Any = declared
         self.where: str = where
         self._plan = plan
+        self._fingerprint = fingerprint
+        self._head = VERSION if fingerprint is None else STAMPED + fingerprint
+        self._upcasts = upcasts
+        self._build_own = build_own
         self._native: Decoder[Any] | None = Decoder(plan.native) if plan.native is not None else None
         self._native_if_flat: Decoder[Any] | None = (
             Decoder(plan.native_if_flat) if plan.native_if_flat is not None else None
         )
+        self._typed: Decoder[Any] | None = None
+
+    @property
+    def upcasts_itself(self) -> bool:
+        """Whether it was given an upcast for values that were written as its own type, which none is called for."""
+        return self._fingerprint in self._upcasts.of_type
 
     def encode(self, value: Any) -> bytes:
         """The bytes of a value. Raises `UnstorableValueError`, with the path to the part that would not come back."""
         try:
             try:
-                return VERSION + pack(self._plan.lower(value, MAX_DEPTH, SHORTCUTS))
+                return self._head + pack(self._plan.lower(value, MAX_DEPTH, SHORTCUTS))
             except (OverflowError, UnicodeEncodeError):
                 # An int of more than 64 bits or a lone surrogate in a plain part: these become extensions.
-                return VERSION + pack(self._plan.lower(value, MAX_DEPTH, EVERYTHING))
+                return self._head + pack(self._plan.lower(value, MAX_DEPTH, EVERYTHING))
         except Refusal as refusal:
             raise self._refused(refusal) from None
         except RecursionError:
             raise self._refused(TooDeep(value)) from None
 
     def decode(self, data: bytes) -> Any:
-        """The value of bytes that `encode` made. Raises `DecodeError`, and nothing else, whatever the bytes are."""
+        """The value of bytes that this codec made, or one of another type, where the value is one of this type, too.
+
+        Values that are not of this type go through the upcasts. Raises `DecodeError`, and nothing else, whatever the
+        bytes are.
+        """
+        if self._native is not None and data.startswith(self._head):
+            try:
+                return self._native.decode(memoryview(data)[len(self._head) :])
+            except (MsgspecError, UnicodeDecodeError, RecursionError):
+                # Perhaps damaged, perhaps an extension that msgspec does not know for this type.
+                pass
         try:
-            return self._read(data)
+            fingerprint, packed = split(data)
+            if fingerprint is not None and fingerprint != self._fingerprint:
+                upcast = self._upcasts.of_type.get(fingerprint)
+                if upcast is not None:
+                    return self._upcasted(upcast, plain(read(packed), self._build_own))
+            return self._read(packed)
+        except DecodeError:
+            raise
         except Exception as error:
             # The bytes may be anything, and so may what the user's classes do with their parts.
             raise DecodeError(self.where, f"{error}" or type(error).__name__) from error
@@ -96,8 +206,9 @@ class TypeCodec:
 
         Raises `DecodeError` for the first that cannot be read.
         """
-        if len(datas) > 1 and all(datas) and {data[0] for data in datas} == _VERSIONS:
-            bodies = [data[1:] for data in datas]
+        head = self._head
+        if len(datas) > 1 and all(data.startswith(head) for data in datas):
+            bodies = [data[len(head) :] for data in datas]
             for read_all in (self._read_native, self._read_plain):
                 try:
                     values = read_all(bodies)
@@ -116,17 +227,59 @@ class TypeCodec:
         # What the type's own decoder refuses is not plain either.
         if not self._plan.plain or self._native is not None:
             return None
-        wires = list(map(read_body, bodies))
+        wires = list(map(read, bodies))
         return wires if self._plan.is_plain(wires, MAX_DEPTH) else None
 
-    def _read(self, data: bytes) -> Any:
-        if self._native is not None and data[:1] == VERSION:
-            try:
-                return self._native.decode(memoryview(data)[1:])
-            except (MsgspecError, UnicodeDecodeError, RecursionError):
-                # Perhaps damaged, perhaps an extension that msgspec does not know for this type.
-                pass
-        return self._plan.restore(read(data), SHORTCUTS)
+    def decode_plain(self, data: bytes) -> Any:
+        """The value as an upcast is given it: without the classes of its parts. Raises `DecodeError`."""
+        try:
+            return plain(read(split(data)[1]), self._build_own)
+        except Exception as error:
+            raise DecodeError(self.where, f"{error}" or type(error).__name__) from error
+
+    def upcast_of(self, data: bytes) -> Upcast | None:
+        """The upcast for bytes that today's type does not read."""
+        return self._upcasts.of_type.get(_fingerprint_of(data), self._upcasts.otherwise)
+
+    def upcasted(self, upcast: Upcast, older: Any) -> Any:
+        """What the upcast makes of a value without classes. Raises `DecodeError` where it is not of today's type."""
+        try:
+            return self._upcasted(upcast, older)
+        except Mismatch as error:
+            raise DecodeError(self.where, str(error)) from error
+
+    def _read(self, packed: memoryview) -> Any:
+        try:
+            return self._plan.restore(self._wire(packed), SHORTCUTS)
+        except Exception:
+            if self._upcasts.otherwise is None:
+                raise
+        return self._upcasted(self._upcasts.otherwise, plain(read(packed), self._build_own))
+
+    def _wire(self, packed: memoryview) -> Any:
+        # Typed, so that what could never be a value of this type is refused at its first byte that could not: the
+        # objects that stand for a row of empty arrays take seventy times its size.
+        if self._typed is None:
+            self._typed = _decoder_of(self._plan)
+        try:
+            return self._typed.decode(packed)
+        except MsgspecError:
+            if len(packed) > _EXPLAINED:
+                raise
+            return read(packed)
+
+    def _upcasted(self, upcast: Upcast, older: Any) -> Any:
+        try:
+            value = upcast(older)
+        except Exception as error:
+            message = f"its upcast raised {shown(error)}"
+            raise Mismatch(message) from error
+        try:
+            data = self.encode(value)
+        except UnstorableValueError as error:
+            message = f"what its upcast returned{error.path} is {error.type_name}: {error.why}"
+            raise Mismatch(message) from error
+        return self._plan.restore(read(split(data)[1]), SHORTCUTS)
 
     def _refused(self, refusal: Refusal) -> UnstorableValueError:
         path, type_name, why, remedy = refusal.path, refusal.type_name, refusal.why, refusal.remedy
@@ -139,6 +292,28 @@ class TypeCodec:
                 # The path to something so deep says less than where it begins.
                 path = path[:60] + "..."
         return UnstorableValueError(channel=self.where, path=path, type_name=type_name, why=why, remedy=remedy)
+
+
+def _fingerprint_of(data: bytes) -> bytes:
+    return split(data)[0] or b""
+
+
+_TYPED_LEVELS = 5
+"""Of nested types, for which msgspec checks the wire form. A type that mentions itself has no end of them."""
+
+
+def _decoder_of(plan: Plan) -> "Decoder[Any]":
+    known: dict[tuple[int, int], Any] = {}
+
+    def wire_type(inner: Plan, levels: int) -> Any:
+        if not levels:
+            return Any
+        key = id(inner), levels
+        if key not in known:
+            known[key] = inner.wire_type(lambda part: wire_type(part, levels - 1))
+        return known[key]
+
+    return Decoder(wire_type(plan, _TYPED_LEVELS))
 
 
 def _public(error: UnstorableType, where: str) -> UnstorableTypeError:

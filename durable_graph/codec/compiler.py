@@ -9,15 +9,18 @@ from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args
 
 from durable_graph.codec.anything import AnyPlan
 from durable_graph.codec.classes import FieldTypes, is_typed_dict, shape_for, typed_dict_fields, unstorable_class
+from durable_graph.codec.foreign import StoredShape
 from durable_graph.codec.hints import alias_value, is_alias, required_keys
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
 from durable_graph.codec.models import held_by
-from durable_graph.codec.plan import Deferred, Plan
-from durable_graph.codec.registry import ObjectPlan, Registry, Shape, UnstorableType
+from durable_graph.codec.plan import SHORTCUTS, Deferred, Plan
+from durable_graph.codec.registry import FindStored, ObjectPlan, Registry, Shape, UnstorableType, Upcast, has_kind
 from durable_graph.codec.scalars import BOOL, BYTES, FLOAT, INT, LEAVES, NONE, PATHS, STR, LiteralPlan
 from durable_graph.codec.sequences import DequePlan, FixedTuplePlan, ListPlan, SetPlan, TuplePlan
+from durable_graph.codec.stored_type import StoredType
 from durable_graph.codec.times import TIMES
-from durable_graph.codec.unions import UnionPlan, are_ambiguous
+from durable_graph.codec.unions import UnionPlan
+from durable_graph.codec.upcasting import UpcastShape
 
 _SIMPLE: dict[Any, Plan] = {
     None: NONE,
@@ -67,8 +70,10 @@ _QUALIFIERS = frozenset({"Annotated", "Required", "NotRequired", "ReadOnly", "Fi
 class Compiler:
     """Makes plans, and remembers those of types that mention themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, upcasts: Mapping[type, Upcast], find: FindStored | None) -> None:
         self.registry: Registry = Registry()
+        self._upcasts = upcasts
+        self._find = find
         self._anything = AnyPlan(self.registry)
         self._shapes: dict[Any, Shape] = {}
         self._named: dict[Any, Plan] = {}
@@ -83,38 +88,60 @@ class Compiler:
             )
         )
 
+    def store(self, stored: StoredType[Any]) -> Shape:
+        """Let values be of a class that has a `StoredType`. Raises `UnstorableType` where they may be already."""
+        cls = stored.cls
+        if any(cls in builtin for builtin in (_SIMPLE, _OF_ITEMS, _OF_PAIRS, _ABSTRACT)):
+            raise UnstorableType(cls, "they are stored without a StoredType", "leave it out of types")
+        if cls in self._upcasts:
+            raise UnstorableType(cls, "they have both a StoredType and an upcast", "let decode read what is older")
+        known = self.registry.stored_of(cls)
+        if isinstance(known, StoredShape) and known.cls is cls:
+            if known.stored == stored:
+                return known
+            raise UnstorableType(cls, f"they have two StoredTypes, {known.tag!r} and {stored.tag!r}", "give one")
+        self.registry.add(cls, stored.tag)
+        shape = StoredShape(stored, self._anything)
+        self.registry.put_stored(shape)
+        return shape
+
+    def build_own(self, wire: Any) -> Any:
+        """An instance of one of the library's own classes."""
+        return self._anything.build(wire, SHORTCUTS)
+
     def register(self, cls: Any, tag: str | None) -> None:
         """Let `Any` hold a class. All of them are given a tag before the first of them is compiled."""
         found = get_origin(cls) or cls
         if not isinstance(found, type):
             raise UnstorableType(cls, "only classes are listed", "list the classes themselves")
-        if found not in _SIMPLE and not is_typed_dict(found):
-            self.registry.add(found, tag)
+        if found in _SIMPLE or is_typed_dict(found):
+            return
+        if tag is None and not has_kind(found) and self._installed(found) is not None:
+            # It has the tag of its StoredType.
+            return
+        self.registry.add(found, tag)
 
-    def plan(self, declared: Any, *, tagged: bool = False) -> Plan:
-        """The plan of a type. With `tagged`, its values name their classes wherever they have any.
-
-        Raises `UnstorableType`.
-        """
+    def plan(self, declared: Any) -> Plan:
+        """The plan of a type. Raises `UnstorableType`."""
         if declared is Any or declared is object:
             return self._anything
         if _is_hashable(declared) and declared in _SIMPLE:
             return _SIMPLE[declared]
-        special = self._indirect(declared, tagged)
+        special = self._indirect(declared)
         if special is not None:
             return special
         origin, arguments = get_origin(declared) or declared, get_args(declared)
         if origin in (Union, UnionType):
-            return self._union(arguments, declared, tagged)
+            return self._union(arguments, declared)
         if origin is Literal:
-            return self._literal(arguments, tagged)
+            return self._literal(arguments)
         if origin is tuple and declared is not tuple and declared is not typing.Tuple:  # noqa: UP006 - a user may
-            return self._tuple(declared, arguments, tagged)
-        container = self._container(origin, arguments, tagged)
+            return self._tuple(declared, arguments)
+        container = self._container(origin, arguments)
         if container is not None:
             return container
         if isinstance(origin, type):
-            return self._class(origin, arguments, tagged)
+            return self._class(origin, arguments)
         raise UnstorableType(declared, "it is no type that a value can be checked against", "declare a class or Any")
 
     def _key(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -123,120 +150,131 @@ class Compiler:
         self._kept.append(arguments)
         return tuple(argument if _is_hashable(argument) else id(argument) for argument in arguments)
 
-    def _indirect(self, declared: Any, tagged: bool) -> Plan | None:
+    def _indirect(self, declared: Any) -> Plan | None:
         """Types that only stand for another."""
         if declared is typing.Self and self._owner is not None:
-            return self._class(self._owner, (), tagged)
+            return self._class(self._owner, ())
         if isinstance(declared, TypeVar):
             raise UnstorableType(declared, "it is a type parameter that nothing was given for", "declare a type")
         if isinstance(declared, ForwardRef):
             value = getattr(declared, "__forward_value__", None)
             if value is None:
                 raise UnstorableType(declared, "the name means nothing there", "declare it where its module can see it")
-            return self._once((declared.__forward_arg__, id(value), tagged), value, tagged)
+            return self._once((declared.__forward_arg__, id(value)), value)
         if isinstance(declared, str):
             raise UnstorableType(declared, "it is a string that was not resolved", "declare the type itself")
         origin = get_origin(declared) or declared
         if is_alias(declared):
-            return self._once((origin, self._key(get_args(declared)), tagged), _alias_value(declared), tagged)
+            return self._once((origin, self._key(get_args(declared))), _alias_value(declared))
         if isinstance(declared, typing.NewType):
-            return self.plan(declared.__supertype__, tagged=tagged)
+            return self.plan(declared.__supertype__)
         if origin is Annotated or getattr(origin, "_name", None) in _QUALIFIERS or hasattr(declared, "__metadata__"):
-            return self.plan((*get_args(declared), Any)[0], tagged=tagged)
+            return self.plan((*get_args(declared), Any)[0])
         return None
 
-    def _once(self, key: Any, declared: Any, tagged: bool) -> Plan:
+    def _once(self, key: Any, declared: Any) -> Plan:
         """The plan of a type that may mention itself: the mention gets a stand-in."""
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred()
         try:
-            plan = self._named[key] = self.plan(declared, tagged=tagged)
+            plan = self._named[key] = self.plan(declared)
         except (UnstorableType, RecursionError):
             del self._named[key]
             raise
+        if plan is stand_in:
+            self._named = {each: known for each, known in self._named.items() if known is not stand_in}
+            raise UnstorableType(declared, "it stands for itself", "let it stand for a type")
         stand_in.settle(plan)
         return plan
 
-    def _union(self, members: Sequence[Any], declared: Any, tagged: bool) -> Plan:
-        plans = [self.plan(member, tagged=tagged) for member in members]
+    def _union(self, members: Sequence[Any], declared: Any) -> Plan:
+        plans = [self.plan(member) for member in members]
         if self._anything in plans:
             return self._anything
-        if not tagged and are_ambiguous(plans):
-            plans = [self.plan(member, tagged=True) for member in members]
         return UnionPlan(plans, str(declared))
 
-    def _literal(self, members: tuple[Any, ...], tagged: bool) -> Plan:
+    def _literal(self, members: tuple[Any, ...]) -> Plan:
         if not members:
             raise UnstorableType(Literal[()], "no value is among its members", "name at least one")
         kinds = list(dict.fromkeys(map(type, members)))
-        inner = self._union(kinds, Literal[members], tagged) if len(kinds) > 1 else self.plan(kinds[0], tagged=tagged)
+        inner = self._union(kinds, Literal[members]) if len(kinds) > 1 else self.plan(kinds[0])
         return LiteralPlan(members, inner)
 
-    def _tuple(self, declared: Any, items: tuple[Any, ...], tagged: bool) -> Plan:
+    def _tuple(self, declared: Any, items: tuple[Any, ...]) -> Plan:
         if len(items) == 2 and items[1] is Ellipsis:
-            return TuplePlan(self.plan(items[0], tagged=tagged))
+            return TuplePlan(self.plan(items[0]))
         if any(getattr(item, "__typing_is_unpacked_typevartuple__", False) or item is Ellipsis for item in items):
             raise UnstorableType(declared, "its length depends on a type parameter", "declare tuple[<type>, ...]")
-        return FixedTuplePlan([self.plan(item, tagged=tagged) for item in items])
+        return FixedTuplePlan([self.plan(item) for item in items])
 
-    def _container(self, origin: Any, arguments: tuple[Any, ...], tagged: bool) -> Plan | None:
+    def _container(self, origin: Any, arguments: tuple[Any, ...]) -> Plan | None:
         if not isinstance(origin, type):
             return None
         kinds = _ABSTRACT.get(origin)
         if kinds is not None:
-            members = [self._container(kind, _arguments_for(kind, arguments), tagged) for kind in kinds]
+            members = [self._container(kind, _arguments_for(kind, arguments)) for kind in kinds]
             plans = [member for member in members if member is not None]
             return UnionPlan(plans, origin.__name__) if len(plans) > 1 else plans[0]
         if origin in _OF_ITEMS:
             item = arguments[0] if arguments else Any
-            return _OF_ITEMS[origin](self.plan(item, tagged=tagged))
+            return _OF_ITEMS[origin](self.plan(item))
         if origin in _OF_PAIRS:
             key, item = _pair(origin, arguments)
-            return _OF_PAIRS[origin](self.plan(key, tagged=tagged), self.plan(item, tagged=tagged))
+            return _OF_PAIRS[origin](self.plan(key), self.plan(item))
         return None
 
-    def _class(self, cls: type, arguments: tuple[Any, ...], tagged: bool) -> Plan:
+    def _class(self, cls: type, arguments: tuple[Any, ...]) -> Plan:
         if is_typed_dict(cls):
-            return self._typed_dict(cls, arguments, tagged)
+            return self._typed_dict(cls, arguments)
         held = held_by(cls)
         if held is not None:
-            return self.plan(held, tagged=tagged)
-        shape = self._shape(cls, arguments, tagged=tagged and bool(arguments))
+            return self.plan(held)
+        shape = self._shape(cls, arguments)
         if shape is None and not self.registry.has_subclass_of(cls):
             raise unstorable_class(cls)
-        return ObjectPlan(cls, shape, self.registry, tagged=tagged)
+        return ObjectPlan(cls, shape, self.registry)
 
-    def _shape(self, cls: type, arguments: tuple[Any, ...], *, tagged: bool) -> Shape | None:
-        key = (cls, self._key(arguments), tagged)
+    def _shape(self, cls: type, arguments: tuple[Any, ...]) -> Shape | None:
+        key = (cls, self._key(arguments))
         if key in self._shapes:
             return self._shapes[key]
+        stored = self.registry.stored_of(cls)
+        if stored is not None and stored.cls is cls:
+            return stored
         described = shape_for(cls, self.registry, self._anything)
         if described is None:
-            return None
+            return stored or self._installed(cls)
         shape, fields = described
+        if cls in self._upcasts:
+            shape = UpcastShape(shape, self._upcasts[cls], self.build_own)
         self._shapes[key] = shape
         if arguments:
             # Where the declared type leaves it open, the class is stored without arguments.
-            self._shape(cls, (), tagged=False)
+            self._shape(cls, ())
         else:
             self.registry.put(shape)
         try:
-            shape.settle(self._fields(cls, fields, arguments, tagged=tagged))
+            shape.settle(self._fields(cls, fields, arguments))
         except (UnstorableType, RecursionError):
             del self._shapes[key]
             self.registry.drop(shape)
             raise
         return shape
 
-    def _fields(self, cls: type, fields: FieldTypes, arguments: tuple[Any, ...], *, tagged: bool) -> dict[str, Plan]:
+    def _installed(self, cls: type) -> Shape | None:
+        """The shape of a class whose instances an installed package says how to store."""
+        stored = self._find(cls) if self._find is not None else None
+        return None if stored is None else self.store(stored)
+
+    def _fields(self, cls: type, fields: FieldTypes, arguments: tuple[Any, ...]) -> dict[str, Plan]:
         known = {found.__name__: found for found in self.registry.classes()}
         plans = {}
         name = ""
         around, self._owner = self._owner, cls
         try:
             for name, declared in fields(arguments, known).items():
-                plans[name] = self.plan(declared, tagged=tagged)
+                plans[name] = self.plan(declared)
         except UnstorableType as error:
             error.inside(f"{cls.__qualname__}.{name}" if name else cls.__qualname__)
             raise
@@ -244,8 +282,8 @@ class Compiler:
             self._owner = around
         return plans
 
-    def _typed_dict(self, cls: Any, arguments: tuple[Any, ...], tagged: bool) -> Plan:
-        key = (cls, self._key(arguments), tagged)
+    def _typed_dict(self, cls: Any, arguments: tuple[Any, ...]) -> Plan:
+        key = (cls, self._key(arguments))
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred(frozenset({dict}), frozenset({dict}))
@@ -256,7 +294,7 @@ class Compiler:
             return types
 
         try:
-            fields = self._fields(cls, resolved, arguments, tagged=tagged)
+            fields = self._fields(cls, resolved, arguments)
         except (UnstorableType, RecursionError):
             del self._named[key]
             raise

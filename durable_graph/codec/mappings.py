@@ -6,26 +6,34 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
+from msgspec.msgpack import Ext
+
+from durable_graph.codec.limits import MAX_EQUAL_HASHES, most_equal_hashes
 from durable_graph.codec.plan import (
     EVERYTHING,
     GENERIC_ALIAS,
     KEEP_OUT,
     NOTHING,
+    Describe,
     Mismatch,
     Plan,
     Refusal,
     TooDeep,
+    WireType,
     mismatch,
     refuse,
 )
-from durable_graph.codec.sequences import build_items
+from durable_graph.codec.sequences import build_items, colliding
 from durable_graph.codec.wire import (
     COUNTER,
     DEFAULT_DICT,
     ORDERED_DICT,
     PAIRS,
     PLAIN_KEYS,
+    array_of,
+    joined,
     key_of,
+    map_of,
     mark_of,
     once,
     values_of,
@@ -71,6 +79,13 @@ class DictPlan(Plan):
             mismatch(wire, "dict")
         return dict(build_pairs(self._key, self._item, wire, 1, walk))
 
+    def wire_type(self, of: WireType) -> Any:
+        pairs = array_of(Ext, of(self._key), of(self._item))
+        return joined(map_of(of(self._item)), pairs)
+
+    def describe(self, of: Describe) -> str:
+        return f"dict[{of(self._key)},{of(self._item)}]"
+
 
 class OrderedDictPlan(Plan):
     def __init__(self, key: Plan, item: Plan) -> None:
@@ -89,6 +104,12 @@ class OrderedDictPlan(Plan):
             mismatch(wire, "OrderedDict")
         return OrderedDict(build_pairs(self._key, self._item, wire, 1, walk))
 
+    def wire_type(self, of: WireType) -> Any:
+        return array_of(Ext, of(self._key), of(self._item))
+
+    def describe(self, of: Describe) -> str:
+        return f"OrderedDict[{of(self._key)},{of(self._item)}]"
+
 
 class CounterPlan(Plan):
     def __init__(self, key: Plan, item: Plan) -> None:
@@ -106,6 +127,12 @@ class CounterPlan(Plan):
         if key_of(wire) != COUNTER.data:
             mismatch(wire, "Counter")
         return Counter(dict(build_pairs(self._key, self._item, wire, 1, walk)))
+
+    def wire_type(self, of: WireType) -> Any:
+        return array_of(Ext, of(self._key), of(self._item))
+
+    def describe(self, of: Describe) -> str:
+        return f"Counter[{of(self._key)},{of(self._item)}]"
 
 
 class DefaultDictPlan(Plan):
@@ -138,6 +165,12 @@ class DefaultDictPlan(Plan):
             raise Mismatch(message)
         factory = None if name is None else FACTORIES[name]
         return defaultdict(factory, build_pairs(self._key, self._item, wire, 2, walk))
+
+    def wire_type(self, of: WireType) -> Any:
+        return array_of(Ext, str, None, of(self._key), of(self._item))
+
+    def describe(self, of: Describe) -> str:
+        return f"defaultdict[{of(self._key)},{of(self._item)}]"
 
 
 class TypedDictPlan(Plan):
@@ -205,6 +238,15 @@ class TypedDictPlan(Plan):
             raise Mismatch(message)
         return {key: self._fields[key].restore(item, walk) for key, item in wire.items()}
 
+    def wire_type(self, of: WireType) -> Any:
+        return map_of(*map(of, self._fields.values()))
+
+    def describe(self, of: Describe) -> str:
+        fields = (
+            f"{key}{'' if key in self._required else '?'}:{of(self._fields[key])}" for key in sorted(self._fields)
+        )
+        return f"{{{','.join(fields)}}}"
+
 
 def spell_dict(key_plan: Plan, item_plan: Plan, value: dict[Any, Any], room: int, walk: int) -> Any:
     pairs = spell_pairs(key_plan, item_plan, value, room, walk)
@@ -217,6 +259,8 @@ def spell_dict(key_plan: Plan, item_plan: Plan, value: dict[Any, Any], room: int
 def spell_pairs(key_plan: Plan, item_plan: Plan, value: Mapping[Any, Any], room: int, walk: int) -> list[Any]:
     if not room:
         raise TooDeep(value)
+    if (count := most_equal_hashes(value)) > MAX_EQUAL_HASHES:
+        raise colliding(value, count, "keys")
     direct_keys = key_plan.direct if walk != EVERYTHING else NOTHING
     direct_items = item_plan.direct if walk != EVERYTHING else NOTHING
     wire: list[Any] = []
@@ -242,6 +286,9 @@ def build_pairs(key_plan: Plan, item_plan: Plan, wire: list[Any], start: int, wa
     pairs = [
         (key_plan.restore(key, walk), item_plan.restore(item, walk)) for key, item in zip(keys, items, strict=True)
     ]
+    if (count := most_equal_hashes([key for key, _ in pairs])) > MAX_EQUAL_HASHES:
+        message = f"{count} keys of one hash"
+        raise Mismatch(message)
     if len({key for key, _ in pairs}) != len(pairs):
         message = "equal keys"
         raise Mismatch(message)

@@ -9,9 +9,9 @@ would be.
 from datetime import date, datetime
 from typing import Any, Final
 
-from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, mismatch
+from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, WireType, mismatch
 from durable_graph.codec.records import FieldsShape
-from durable_graph.codec.wire import MODEL, Key, key_of, mark_of
+from durable_graph.codec.wire import MODEL, joined, key_of
 
 
 def is_model(cls: type) -> bool:
@@ -57,8 +57,6 @@ def _names_in_pydantic(cls: type) -> list[str]:
 
 class ModelShape(FieldsShape):
     """A pydantic model: a map of its fields if all of them were set and there is nothing else, or else an envelope."""
-
-    keys: frozenset[Key] = frozenset({dict, mark_of(MODEL)})
 
     def __init__(self, cls: type[Any], tag: str, anything: Plan) -> None:
         super().__init__(cls, tag)
@@ -107,6 +105,13 @@ class ModelShape(FieldsShape):
             refusal.inside(f".{name}", value)
             raise
         return wire
+
+    def is_current(self, wire: Any) -> bool:
+        is_envelope = key_of(wire) == MODEL.data and len(wire) > 1
+        return super().is_current(wire[1] if is_envelope else wire)
+
+    def wire_type(self, of: WireType) -> Any:
+        return joined(super().wire_type(of), list[Any])
 
     def build(self, wire: Any, walk: int) -> Any:
         if type(wire) is dict:

@@ -1,8 +1,9 @@
 """What a plan is: how values of one declared type become wire form and come back."""
 
 import re
+import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
 from durable_graph.codec.wire import MAX_DEPTH, Key, key_of
@@ -63,6 +64,10 @@ class Mismatch(Exception):  # noqa: N818 - never leaves this package: TypeCodec 
     """A wire form that is no value of the declared type."""
 
 
+Describe = Callable[["Plan"], str]
+WireType = Callable[["Plan"], Any]
+
+
 class Plan(ABC):
     """How values of one declared type are stored.
 
@@ -78,9 +83,6 @@ class Plan(ABC):
 
     is_scalar = False
     """Its wire forms say by themselves which type they are, whatever the declared type."""
-
-    is_open = False
-    """Whether `kinds` and `keys` are not the whole truth: it stands for a type that is not compiled yet."""
 
     plain = False
 
@@ -120,6 +122,14 @@ class Plan(ABC):
     def build(self, wire: Any, walk: int) -> Any:
         """The value of a wire form. Raises `Mismatch`, or whatever the classes of the user raise."""
 
+    def wire_type(self, of: WireType) -> Any:
+        """A type for msgspec that every wire form of its values is of, and few others; `of` gives that of a part."""
+        return Any
+
+    @abstractmethod
+    def describe(self, of: Describe) -> str:
+        """The type in one spelling of all; `of` gives that of a type inside it. It is what fingerprints are made of."""
+
     def lower(self, value: Any, room: int, walk: int) -> Any:
         """`spell`, with the shortcut for plain values."""
         if walk or not self.plain:
@@ -149,7 +159,6 @@ class Deferred(Plan):
 
     def __init__(self, kinds: frozenset[type] = frozenset(), keys: frozenset[Key] = frozenset()) -> None:
         super().__init__(kinds, keys)
-        self.is_open: bool = not kinds
         self._target: Plan | None = None
 
     def settle(self, target: Plan) -> None:
@@ -168,6 +177,12 @@ class Deferred(Plan):
     def build(self, wire: Any, walk: int) -> Any:
         return self.target.build(wire, walk)
 
+    def wire_type(self, of: WireType) -> Any:
+        return self.target.wire_type(of)
+
+    def describe(self, of: Describe) -> str:
+        return self.target.describe(of)
+
     def admits(self, kind: type) -> bool:
         return self.target.admits(kind)
 
@@ -181,7 +196,7 @@ def mismatch(wire: object, expected: str) -> NoReturn:
         case type():
             found = "None" if wire is None else f"a value of type {key.__name__}"
         case str():
-            found = f"a value with the tag {key!r}"
+            found = f"a value with the tag {reprlib.repr(key)}"
         case int():
             found = f"an extension with the code {key}"
         case _:

@@ -1,4 +1,4 @@
-"""Dataclasses, msgspec Structs and named tuples: a map, or an array, of their fields.
+"""Dataclasses, msgspec Structs and named tuples: a map of their fields.
 
 A dataclass comes back without its `__init__` or `__post_init__`: these may compute, count or change things, and what
 comes back is what went in, not what the class would make of it. So does a named tuple, without its `__new__`. A
@@ -17,9 +17,20 @@ from typing import Any
 
 from msgspec import NODEFAULT, Struct, structs
 
-from durable_graph.codec.plan import GENERIC_ALIAS, KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, mismatch
+from durable_graph.codec.plan import (
+    GENERIC_ALIAS,
+    KEEP_OUT,
+    SHORTCUTS,
+    Describe,
+    Mismatch,
+    Plan,
+    Refusal,
+    TooDeep,
+    WireType,
+    mismatch,
+)
 from durable_graph.codec.registry import Shape
-from durable_graph.codec.wire import MAX_DEPTH, Key
+from durable_graph.codec.wire import MAX_DEPTH, map_of
 
 
 def left_by_python(cls: type) -> frozenset[str]:
@@ -34,8 +45,6 @@ def left_by_python(cls: type) -> frozenset[str]:
 
 class FieldsShape(Shape):
     """A class with named fields, stored as a map from field to value."""
-
-    keys: frozenset[Key] = frozenset({dict})
 
     def __init__(self, cls: type[Any], tag: str) -> None:
         super().__init__(cls, tag)
@@ -117,6 +126,18 @@ class FieldsShape(Shape):
         except AttributeError as error:
             raise Refusal(value, f"its field {name!r} was never set", "set every field") from error
         return wire
+
+    def wire_type(self, of: WireType) -> Any:
+        return map_of(*map(of, self._plans.values()))
+
+    def describe(self, of: Describe) -> str:
+        fields = (
+            f"{name}{'?' if name in self._defaults else ''}:{of(self._plans[name])}" for name in sorted(self._plans)
+        )
+        return f"({','.join(fields)})"
+
+    def is_current(self, wire: Any) -> bool:
+        return type(wire) is dict and wire.keys() == self._plans.keys()
 
     def build(self, wire: Any, walk: int) -> Any:
         return self.make(self.build_fields(wire, walk))
@@ -223,45 +244,21 @@ class StructShape(FieldsShape):
         return None
 
 
-class NamedTupleShape(Shape):
-    """A named tuple, stored as an array."""
-
-    keys: frozenset[Key] = frozenset({list})
+class NamedTupleShape(FieldsShape):
+    """A named tuple, by its fields' names: a place would mean another field once fields are moved."""
 
     def __init__(self, cls: type[Any], tag: str) -> None:
         super().__init__(cls, tag)
-        self._plans: dict[str, Plan] = {}
-        self._computed = left_by_python(cls)
+        self._defaults = {name: _constant(value) for name, value in cls._field_defaults.items()}
 
-    def settle(self, plans: Mapping[str, Plan]) -> None:
-        self._plans.update(plans)
+    def make(self, values: dict[str, Any]) -> Any:
+        return tuple.__new__(self.cls, [values[name] for name in self._plans])
 
-    def spell(self, value: Any, room: int, walk: int) -> Any:
-        extra = getattr(value, "__dict__", {}).keys() - self._computed
-        if extra:
-            raise Refusal(value, f"it has attributes that are no fields: {', '.join(sorted(extra))}", KEEP_OUT)
-        if not room:
-            raise TooDeep(value)
-        wire: list[Any] = []
-        try:
-            for plan, item in zip(self._plans.values(), value, strict=True):
-                wire.append(plan.lower(item, room - 1, walk))
-        except Refusal as refusal:
-            refusal.inside(f".{self.cls._fields[len(wire)]}", value)
-            raise
-        return wire
-
-    def build(self, wire: Any, walk: int) -> Any:
-        if type(wire) is not list:
-            mismatch(wire, self.cls.__qualname__)
-        defaults = self.cls._field_defaults
-        names = list(self._plans)
-        missing = names[len(wire) :]
-        if len(wire) > len(names) or any(name not in defaults for name in missing):
-            message = f"{len(wire)} fields where {self.cls.__qualname__} has {len(names)}"
-            raise Mismatch(message)
-        stored = [plan.restore(item, walk) for plan, item in zip(self._plans.values(), wire, strict=False)]
-        return tuple.__new__(self.cls, [*stored, *(defaults[name] for name in missing)])
+    def instance_dicts(self, values: list[Any]) -> list[dict[str, Any]] | None:
+        names = tuple(self._plans)
+        if any(len(value) != len(names) or getattr(value, "__dict__", None) for value in values):
+            return None
+        return [dict(zip(names, value, strict=True)) for value in values]
 
 
 def _constant(value: Any) -> Callable[[], Any]:

@@ -3,13 +3,28 @@
 A stored tag is looked up here and nowhere else: nothing is imported, and no attribute fetched, by a name in the data.
 """
 
+import reprlib
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from durable_graph.codec.plan import Mismatch, Plan, Refusal, mismatch
-from durable_graph.codec.wire import TAGGED, Key, key_of
+from msgspec.msgpack import Ext
+
+from durable_graph.codec.plan import KEEP_OUT, Describe, Mismatch, Plan, Refusal, WireType, mismatch
+from durable_graph.codec.stored_type import StoredType
+from durable_graph.codec.wire import TAGGED, Key, fixed_array_of, joined, key_of
 from durable_graph.records import NO_TEXT, is_text
+
+Upcast = Callable[[Any], Any]
+"""From a value as it was stored, without the classes of its parts, to one of today's type."""
+
+FindStored = Callable[[type], StoredType[Any] | None]
+"""From a class to how an installed package stores its instances."""
+
+
+HEAP_TYPE: Final = 1 << 9
+"""Set in the flags of a class that Python code made."""
 
 
 class UnstorableType(Exception):  # noqa: N818 - never leaves this package: Codec makes it an UnstorableTypeError.
@@ -31,9 +46,6 @@ class Shape(ABC):
 
     flat = False
     """Whether its instances are without parts that could be refused."""
-
-    keys: frozenset[Key]
-    """How what `spell` returns may begin."""
 
     def __init__(self, cls: type[Any], tag: str) -> None:
         self.cls = cls
@@ -59,6 +71,18 @@ class Shape(ABC):
     def build(self, wire: Any, walk: int) -> Any:
         """An instance of exactly this class."""
 
+    def is_current(self, wire: Any) -> bool:
+        """Whether the instance was stored with the fields that the class has."""
+        return True
+
+    def wire_type(self, of: WireType) -> Any:
+        """As `Plan.wire_type`, tag aside."""
+        return Any
+
+    @abstractmethod
+    def describe(self, of: Describe) -> str:
+        """As `Plan.describe`, tag aside."""
+
 
 class Registry:
     """Classes by tag and by class. Filled while types are compiled, before anything is encoded."""
@@ -67,6 +91,7 @@ class Registry:
         self._classes: dict[str, type] = {}
         self._tags: dict[type, str] = {}
         self._shapes: dict[type, Shape] = {}
+        self._of_subclasses: dict[type, Shape] = {}
 
     def add(self, cls: type, tag: str | None = None) -> str:
         """The tag that the class is written with: the first that it was given, its `__qualname__` if none was."""
@@ -88,20 +113,38 @@ class Registry:
     def put(self, shape: Shape) -> None:
         self._shapes[shape.cls] = shape
 
+    def put_stored(self, shape: Shape) -> None:
+        """Take the shape for all subclasses as well that have none of their own."""
+        self._shapes[shape.cls] = self._of_subclasses[shape.cls] = shape
+
+    def stored_of(self, cls: type) -> Shape | None:
+        """The shape of the class that was given a `StoredType`, or of the first of its bases that was."""
+        if not self._of_subclasses:
+            return None
+        return next((self._of_subclasses[base] for base in cls.__mro__ if base in self._of_subclasses), None)
+
     def drop(self, shape: Shape) -> None:
         """Forget a shape that turned out to have no use."""
         if self._shapes.get(shape.cls) is shape:
             del self._shapes[shape.cls]
 
     def shape_of(self, cls: type) -> Shape | None:
-        return self._shapes.get(cls)
+        return self._shapes.get(cls) or self.stored_of(cls)
 
     def shape_tagged(self, tag: str) -> Shape:
         cls = self._classes.get(tag)
         if cls is None or cls not in self._shapes:
-            message = f"the tag {tag!r} belongs to none of the declared types; list its class in types=[...]"
+            shown = repr(tag) if len(tag) <= 60 else reprlib.repr(tag)
+            message = (
+                f"the tag {shown} belongs to none of the declared types; "
+                f"list its class in types=[...], if it was renamed as (tag, class)"
+            )
             raise Mismatch(message)
         return self._shapes[cls]
+
+    def shapes_below(self, cls: type) -> list[Shape]:
+        """Those of the registered subclasses of a class."""
+        return [shape for known, shape in self._shapes.items() if known is not cls and issubclass(known, cls)]
 
     def has_subclass_of(self, cls: type) -> bool:
         return any(known is not cls and issubclass(known, cls) for known in self._tags)
@@ -110,64 +153,101 @@ class Registry:
         return tuple(self._tags)
 
 
-class ObjectPlan(Plan):
-    """Instances of a class, or of a registered subclass of it, which is then named by its tag.
+def storing_remedy(cls: type) -> str:
+    """What to do about a class of no kind that is stored."""
+    if cls is object:
+        return KEEP_OUT
+    stored = f"list StoredType({cls.__qualname__}, <tag>, <encode>, <decode>) in types=[...]"
+    is_of_python = cls.__module__.partition(".")[0] in sys.stdlib_module_names or not cls.__flags__ & HEAP_TYPE
+    if is_of_python:
+        return stored
+    return f"{stored}, or make it a dataclass, msgspec.Struct, NamedTuple, Enum, TypedDict or pydantic model"
 
-    `shape` is None for a class that only has subclasses. With `tagged`, the class itself is named, too.
+
+def has_kind(cls: type) -> bool:
+    """Whether it is a class of a kind that is stored: a dataclass, Struct, model, named tuple or enum."""
+    return not set(dir(cls)).isdisjoint(
+        {"__dataclass_fields__", "__struct_fields__", "__pydantic_fields__", "_fields", "__members__"}
+    )
+
+
+class ObjectPlan(Plan):
+    """Instances of a class, or of a registered subclass of it. Each is stored under the tag of its class.
+
+    `shape` is None for a class that only has subclasses.
     """
 
-    def __init__(self, cls: type[Any], shape: Shape | None, registry: Registry, *, tagged: bool) -> None:
-        keys: frozenset[Key] = frozenset()
-        if shape is not None:
-            keys = frozenset({shape.tag}) if tagged else shape.keys
-        super().__init__(frozenset({cls}), keys)
+    def __init__(self, cls: type[Any], shape: Shape | None, registry: Registry) -> None:
+        super().__init__(frozenset({cls}), frozenset() if shape is None else frozenset({shape.tag}))
         self._cls = cls
         self._shape = shape
+        # The `StoredType` of a base may make instances of another of its subclasses.
+        self._is_narrower = shape is not None and shape.cls is not cls
         self._registry = registry
-        self._tagged = tagged
         self.flat: bool = shape is not None and shape.flat
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         kind = type(value)
-        if kind is self._cls and self._shape is not None:
-            wire = self._shape.spell(value, room, walk)
-            return [TAGGED, self._shape.tag, wire] if self._tagged else wire
-        shape = self._registry.shape_of(kind)
-        if shape is None or not issubclass(kind, self._cls):
-            raise self._refusal(value)
+        shape = self._shape if kind is self._cls else None
+        if shape is None:
+            shape = self._registry.shape_of(kind)
+            if shape is None or not issubclass(kind, self._cls):
+                raise self._refusal(value)
         return [TAGGED, shape.tag, shape.spell(value, room, walk)]
 
     def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
         if self._shape is None or set(map(type, values)) != {self._cls}:
             return None
         wires = self._shape.spell_all(values, room)
-        if wires is None or not self._tagged:
-            return wires
-        return [[TAGGED, self._shape.tag, wire] for wire in wires]
+        if wires is None:
+            return None
+        tag = self._shape.tag
+        return [[TAGGED, tag, wire] for wire in wires]
 
     def build_all(self, wires: list[Any]) -> list[Any] | None:
-        return None if self._tagged or self._shape is None else self._shape.build_all(wires)
+        if self._shape is None or self._is_narrower or not set(map(type, wires)) <= {list, tuple}:
+            return None
+        if set(map(len, wires)) != {3}:
+            return None
+        marks, tags, bodies = zip(*wires, strict=True)
+        if not all(mark == TAGGED for mark in marks) or any(tag != self._shape.tag for tag in tags):
+            return None
+        return self._shape.build_all(list(bodies))
 
     def build(self, wire: Any, walk: int) -> Any:
         key = key_of(wire)
-        if type(key) is str:
-            shape = self._registry.shape_tagged(key)
-            if shape.cls is self._cls and self._shape is not None:
-                return self._shape.build(wire[2], walk)
-            if not issubclass(shape.cls, self._cls):
-                mismatch(wire, self._cls.__qualname__)
-            return shape.build(wire[2], walk)
-        if self._tagged or self._shape is None or key not in self.keys:
+        if type(key) is not str:
             mismatch(wire, self._cls.__qualname__)
-        return self._shape.build(wire, walk)
+        shape = self._registry.shape_tagged(key)
+        if self._shape is not None and shape.cls is self._shape.cls:
+            made = self._shape.build(wire[2], walk)
+        elif issubclass(shape.cls, self._cls):
+            made = shape.build(wire[2], walk)
+        else:
+            mismatch(wire, self._cls.__qualname__)
+        if self._is_narrower and not isinstance(made, self._cls):
+            message = f"{type(made).__qualname__} where {self._cls.__qualname__} is declared"
+            raise Mismatch(message)
+        return made
+
+    def wire_type(self, of: WireType) -> Any:
+        own = [] if self._shape is None else [self._shape]
+        shapes = [*own, *self._registry.shapes_below(self._cls)]
+        return fixed_array_of(Ext, str, joined(*(shape.wire_type(of) for shape in shapes))) if shapes else Any
+
+    def describe(self, of: Describe) -> str:
+        if self._shape is None:
+            return f"subclass of {self._cls.__qualname__}"
+        return f"{self._shape.tag}{self._shape.describe(of)}"
 
     def admits(self, kind: type) -> bool:
         return kind is self._cls or (issubclass(kind, self._cls) and self._registry.shape_of(kind) is not None)
 
     def admits_key(self, key: Key) -> bool:
-        if type(key) is str:
-            return issubclass(self._registry.shape_tagged(key).cls, self._cls)
-        return key in self.keys
+        if type(key) is not str:
+            return False
+        cls = self._registry.shape_tagged(key).cls
+        return issubclass(cls, self._cls) or (self._shape is not None and self._shape.cls is cls)
 
     def _refusal(self, value: object) -> Refusal:
         kind, declared = type(value), self._cls.__qualname__

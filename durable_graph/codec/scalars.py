@@ -12,8 +12,9 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 from msgspec.msgpack import Ext
 
-from durable_graph.codec.plan import Mismatch, Plan, mismatch, refuse
-from durable_graph.codec.wire import BIG_INT, BYTEARRAY, DECIMAL, LONE_SURROGATES, PATH, UNSET_, UUID_, Key
+from durable_graph.codec.limits import MAX_NUMBER_BYTES
+from durable_graph.codec.plan import Describe, Mismatch, Plan, Refusal, WireType, mismatch, refuse
+from durable_graph.codec.wire import BIG_INT, BYTEARRAY, DECIMAL, LONE_SURROGATES, PATH, UNSET_, UUID_, Key, joined
 
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
@@ -60,6 +61,16 @@ class ScalarPlan(Plan):
             return build_int(bytes(wire.data)) if wire.code == BIG_INT else build_str(bytes(wire.data))
         return mismatch(wire, self._name)
 
+    def wire_type(self, of: WireType) -> Any:
+        return self.native if self.keys <= self.kinds else joined(self.native, Ext)
+
+    def describe(self, of: Describe) -> str:
+        return self._name
+
+
+def _spelled(member: Any) -> str:
+    return f"{type(member).__qualname__}:{member.name if isinstance(member, Enum) else repr(member)}"
+
 
 def spell_str(value: str) -> str | Ext:
     if not value.isascii():
@@ -77,10 +88,16 @@ def build_str(data: bytes) -> str:
 def spell_int(value: int) -> int | Ext:
     if _LEAST <= value <= _MOST:
         return value
-    return Ext(BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+    size = value.bit_length() // 8 + 1
+    if size > MAX_NUMBER_BYTES:
+        raise Refusal(value, f"it has {size} bytes, and an int may have {MAX_NUMBER_BYTES}", "store it as bytes")
+    return Ext(BIG_INT, value.to_bytes(size, "big", signed=True))
 
 
 def build_int(data: bytes) -> int:
+    if len(data) > MAX_NUMBER_BYTES:
+        message = f"an int of {len(data)} bytes"
+        raise Mismatch(message)
     return int.from_bytes(data, "big", signed=True)
 
 
@@ -106,6 +123,13 @@ class LeafPlan(Plan):
         if type(wire) is not Ext or wire.code != self._code:
             mismatch(wire, self._kind.__name__)
         return self._read(bytes(wire.data))
+
+    def wire_type(self, of: WireType) -> Any:
+        return Ext
+
+    def describe(self, of: Describe) -> str:
+        # The class of a path is another one on another platform.
+        return f"leaf {self._code}"
 
 
 class LiteralPlan(Plan):
@@ -140,17 +164,29 @@ class LiteralPlan(Plan):
             raise Mismatch(message)
         return value
 
+    def wire_type(self, of: WireType) -> Any:
+        return of(self._plan)
+
+    def describe(self, of: Describe) -> str:
+        return f"literal[{','.join(sorted(_spelled(member) for _, member in self._members))}]"
+
+    def admits_key(self, key: Key) -> bool:
+        return self._plan.admits_key(key)
+
     def _shown(self) -> str:
         return f"Literal[{', '.join(sorted(map(repr, self._values)))}]"
 
 
 def _write_decimal(value: Decimal) -> bytes:
     # Upper case, because a decimal context may ask str() for a small e.
-    return str(value).upper().encode()
+    data = str(value).upper().encode()
+    if len(data) > MAX_NUMBER_BYTES:
+        raise Refusal(value, f"it has {len(data)} digits, and may have {MAX_NUMBER_BYTES}", "store it as a str")
+    return data
 
 
 def _read_decimal(data: bytes) -> Decimal:
-    if not _DECIMAL.fullmatch(data):
+    if len(data) > MAX_NUMBER_BYTES or not _DECIMAL.fullmatch(data):
         message = f"{data[:40]!r} is no Decimal"
         raise Mismatch(message)
     value = Decimal(data.decode())

@@ -5,9 +5,33 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from msgspec import Raw
+from msgspec.msgpack import Ext
 
-from durable_graph.codec.plan import EVERYTHING, NOTHING, Mismatch, Plan, Refusal, TooDeep, mismatch, refuse
-from durable_graph.codec.wire import DEQUE, FROZENSET, SET, TUPLE, items_of, key_of, mark_of, pack
+from durable_graph.codec.limits import MAX_EQUAL_HASHES, most_equal_hashes
+from durable_graph.codec.plan import (
+    EVERYTHING,
+    NOTHING,
+    Describe,
+    Mismatch,
+    Plan,
+    Refusal,
+    TooDeep,
+    WireType,
+    mismatch,
+    refuse,
+)
+from durable_graph.codec.wire import (
+    DEQUE,
+    FROZENSET,
+    SET,
+    TUPLE,
+    array_of,
+    fixed_array_of,
+    items_of,
+    key_of,
+    mark_of,
+    pack,
+)
 
 
 class ListPlan(Plan):
@@ -37,6 +61,12 @@ class ListPlan(Plan):
             mismatch(wire, "list")
         return build_items(self._item, wire, walk)
 
+    def wire_type(self, of: WireType) -> Any:
+        return array_of(of(self._item))
+
+    def describe(self, of: Describe) -> str:
+        return f"list[{of(self._item)}]"
+
 
 class TuplePlan(Plan):
     """A tuple of any length: an envelope."""
@@ -54,6 +84,12 @@ class TuplePlan(Plan):
         if key_of(wire) != TUPLE.data:
             mismatch(wire, "tuple")
         return tuple(build_items(self._item, wire[1:], walk))
+
+    def wire_type(self, of: WireType) -> Any:
+        return array_of(Ext, of(self._item))
+
+    def describe(self, of: Describe) -> str:
+        return f"tuple[{of(self._item)},...]"
 
 
 class FixedTuplePlan(Plan):
@@ -91,6 +127,12 @@ class FixedTuplePlan(Plan):
             raise Mismatch(message)
         return tuple([plan.restore(item, walk) for plan, item in zip(self._items, wire[1:], strict=True)])
 
+    def wire_type(self, of: WireType) -> Any:
+        return fixed_array_of(Ext, *map(of, self._items))
+
+    def describe(self, of: Describe) -> str:
+        return f"tuple[{','.join(map(of, self._items))}]"
+
 
 class SetPlan(Plan):
     """A set or frozenset: an envelope with the items in the order of their bytes, which every process has in common."""
@@ -106,6 +148,8 @@ class SetPlan(Plan):
             refuse(value, self._kind.__name__)
         if not room:
             raise TooDeep(value)
+        if (count := most_equal_hashes(value)) > MAX_EQUAL_HASHES:
+            raise colliding(value, count, "items")
         try:
             packed = [pack(self._item.lower(item, room - 1, walk)) for item in value]
         except Refusal as refusal:
@@ -116,11 +160,21 @@ class SetPlan(Plan):
     def build(self, wire: Any, walk: int) -> Any:
         if key_of(wire) != self._mark.data:
             mismatch(wire, self._kind.__name__)
-        value = self._kind(build_items(self._item, wire[1:], walk))
+        items = build_items(self._item, wire[1:], walk)
+        if (count := most_equal_hashes(items)) > MAX_EQUAL_HASHES:
+            message = f"a {self._kind.__name__} with {count} items of one hash"
+            raise Mismatch(message)
+        value = self._kind(items)
         if len(value) != len(wire) - 1:
             message = f"a {self._kind.__name__} with equal items"
             raise Mismatch(message)
         return value
+
+    def wire_type(self, of: WireType) -> Any:
+        return array_of(Ext, of(self._item))
+
+    def describe(self, of: Describe) -> str:
+        return f"{self._kind.__name__}[{of(self._item)}]"
 
 
 class DequePlan(Plan):
@@ -143,6 +197,17 @@ class DequePlan(Plan):
             message = f"a deque of {count} items with the maxlen {maxlen!r}"
             raise Mismatch(message)
         return deque(build_items(self._item, wire[2:], walk), maxlen)
+
+    def wire_type(self, of: WireType) -> Any:
+        return array_of(Ext, int, None, of(self._item))
+
+    def describe(self, of: Describe) -> str:
+        return f"deque[{of(self._item)}]"
+
+
+def colliding(value: object, count: int, what: str) -> Refusal:
+    why = f"{count} of its {what} have one hash, and {MAX_EQUAL_HASHES} may"
+    return Refusal(value, why, "give their class a __hash__ that tells them apart, or store them as a list")
 
 
 def spell_items(plan: Plan, values: Collection[Any], room: int, walk: int) -> list[Any]:

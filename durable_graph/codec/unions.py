@@ -1,17 +1,17 @@
 """Unions: the class of a value chooses among the members, and the beginning of a wire form does."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import combinations
 from operator import or_
 from typing import Any, get_args
 
-from durable_graph.codec.plan import Mismatch, Plan, Refusal, mismatch, refuse
-from durable_graph.codec.wire import Key, key_of
+from durable_graph.codec.plan import Deferred, Describe, Mismatch, Plan, Refusal, WireType, mismatch, refuse
+from durable_graph.codec.wire import Key, joined, key_of
 
 
 class UnionPlan(Plan):
-    """Any of several types. Where two members could begin alike, the compiler has made both name their classes."""
+    """Any of several types. Members whose wire forms begin alike are tried in turn: whichever takes a wire form, the
+    value is the same."""
 
     def __init__(self, members: Sequence[Plan], name: str) -> None:
         super().__init__(
@@ -22,7 +22,6 @@ class UnionPlan(Plan):
         self._name = name
         self._by_kind: dict[type, tuple[Plan, ...]] = {}
         self._by_key: dict[Key, tuple[Plan, ...]] = {}
-        self.is_open: bool = any(member.is_open for member in members)
         self.flat: bool = all(member.flat or member.plain for member in members)
         self.is_scalar: bool = all(member.is_scalar for member in members)
         owners = [kind for member in members if not member.is_scalar for kind in member.kinds]
@@ -85,17 +84,24 @@ class UnionPlan(Plan):
                 continue
         return last.restore(wire, walk)
 
+    def wire_type(self, of: WireType) -> Any:
+        return joined(*map(of, self._members))
+
+    def describe(self, of: Describe) -> str:
+        return f"<{'|'.join(sorted(set(map(of, self._leaves(set())))))}>"
+
+    def _leaves(self, seen: set[int]) -> Iterator[Plan]:
+        # An alias may put a union into a union, also into itself.
+        seen.add(id(self))
+        for member in self._members:
+            plan = member.target if isinstance(member, Deferred) else member
+            if not isinstance(plan, UnionPlan):
+                yield plan
+            elif id(plan) not in seen:
+                yield from plan._leaves(seen)
+
     def admits(self, kind: type) -> bool:
         return any(member.admits(kind) for member in self._members)
 
     def admits_key(self, key: Key) -> bool:
         return any(member.admits_key(key) for member in self._members)
-
-
-def are_ambiguous(members: Sequence[Plan]) -> bool:
-    """Whether a value or a wire form could belong to two of them, and not say to which."""
-    return any(member.is_open for member in members) or any(
-        not (one.is_scalar and other.is_scalar)
-        and (not one.keys.isdisjoint(other.keys) or not one.kinds.isdisjoint(other.kinds))
-        for one, other in combinations(members, 2)
-    )

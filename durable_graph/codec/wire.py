@@ -1,6 +1,8 @@
-"""Format version 1: the shapes that stored bytes may have.
+"""Format versions 1 and 2: the shapes that stored bytes may have.
 
-One version byte, then one MessagePack value, the *wire form*. None, bool, int of 64 bits, float, str, bytes, list and
+One version byte, then one MessagePack value, the *wire form*; with version 2 the fingerprint of the declared type that
+the value was written as is between them. The wire form says by itself which value it is: reading it as another declared
+type gives an equal value or fails. None, bool, int of 64 bits, float, str, bytes, list and
 dict with keys of these are themselves. Whatever MessagePack cannot say is an extension: user data can never hold one,
 so nothing in the data is mistaken for it. A *leaf* is an extension with its value as bytes. An *envelope* is an array
 that begins with the extension `MARK`, whose one byte says what the rest of the array is.
@@ -10,12 +12,15 @@ Bits of a NaN are kept. UUIDs keep their 128 bits (not `is_safe`, which their eq
 
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, Final
+from types import NoneType, UnionType
+from typing import Any, Final, Union, get_args, get_origin
 
 from msgspec import DecodeError
 from msgspec.msgpack import Decoder, Encoder, Ext
 
 VERSION: Final = b"\x01"
+STAMPED: Final = b"\x02"
+FINGERPRINT_SIZE: Final = 4
 
 MAX_DEPTH: Final = 128
 """How deep values may nest. Each level takes up to five Python frames, and the limit of CPython is 1,000."""
@@ -55,21 +60,63 @@ PLAIN_KEYS: Final = frozenset({str, int, float, bool, type(None), bytes})
 _encoder = Encoder()
 _decoder = Decoder()
 pack: Callable[[Any], bytes] = _encoder.encode
-read_body: Callable[[bytes], Any] = _decoder.decode
-"""The wire form in bytes without their version. Raises as msgspec does."""
 
 
-def read(data: bytes) -> Any:
-    """The wire form in `data`. Raises as msgspec does, also for another version."""
-    return _decoder.decode(body(data))
+def read(packed: memoryview | bytes) -> Any:
+    """The wire form in these bytes. Raises as msgspec does."""
+    return _decoder.decode(packed)
 
 
-def body(data: bytes) -> memoryview:
-    if data[:1] != VERSION:
-        found = f"format version {data[0]}" if data else "no bytes at all"
-        message = f"found {found}; this release reads version {VERSION[0]}"
-        raise DecodeError(message)
-    return memoryview(data)[1:]
+def split(data: bytes) -> tuple[bytes | None, memoryview]:
+    """The fingerprint, if there is one, and the wire form. Raises `DecodeError` of msgspec for another version."""
+    version = data[:1]
+    if version == VERSION:
+        return None, memoryview(data)[1:]
+    start = 1 + FINGERPRINT_SIZE
+    if version == STAMPED:
+        return data[1:start], memoryview(data)[start:]
+    found = f"format version {data[0]}" if data else "no bytes at all"
+    message = f"found {found}; this release reads versions {VERSION[0]} and {STAMPED[0]}"
+    raise DecodeError(message)
+
+
+def joined(*types: Any) -> Any:
+    """The type of wire forms that are of one of these types, for msgspec: it tells no two arrays apart, no two maps,
+    nor strings from bytes."""
+    distinct = list(dict.fromkeys(chain.from_iterable(map(_members, types))))
+    if Any in distinct or {str, bytes} <= set(distinct):
+        return Any
+    arrays = [each for each in distinct if get_origin(each) in (list, tuple)]
+    maps = [each for each in distinct if get_origin(each) is dict]
+    others = [each for each in distinct if each not in arrays and each not in maps]
+    if len(maps) > 1:
+        maps = [map_of(*(get_args(each)[1] for each in maps))]
+    if len(arrays) > 1:
+        arrays = [_joined_arrays(arrays)]
+    return Union.__getitem__((*others, *maps, *arrays))
+
+
+def _members(declared: Any) -> tuple[Any, ...]:
+    return get_args(declared) if get_origin(declared) in (Union, UnionType) else (declared,)
+
+
+def _joined_arrays(arrays: list[Any]) -> Any:
+    parts = [get_args(each) for each in arrays]
+    if all(get_origin(each) is tuple for each in arrays) and len(set(map(len, parts))) == 1:
+        return fixed_array_of(*(joined(*column) for column in zip(*parts, strict=True)))
+    return array_of(*chain.from_iterable(parts))
+
+
+def array_of(*types: Any) -> Any:
+    return list.__class_getitem__(joined(*types))
+
+
+def fixed_array_of(*types: Any) -> Any:
+    return tuple.__class_getitem__(types)
+
+
+def map_of(*types: Any) -> Any:
+    return dict.__class_getitem__((Any, joined(*types or (NoneType,))))
 
 
 def mark_of(envelope: Ext) -> bytes:
@@ -79,13 +126,15 @@ def mark_of(envelope: Ext) -> bytes:
 
 def key_of(wire: Any) -> Key:
     kind = type(wire)
-    if kind is list and wire:
-        first = wire[0]
+    # msgspec makes a tuple of an array whose length the type says.
+    if kind is list or kind is tuple:
+        first = wire[0] if wire else None
         if type(first) is Ext and first.code == MARK:
             if first.data == b"o" and len(wire) == 3 and type(wire[1]) is str:
                 return wire[1]
             return bytes(first.data)
-    elif kind is Ext:
+        return list
+    if kind is Ext:
         code: int = wire.code
         return code
     return kind

@@ -1,6 +1,12 @@
 """Values that cannot be stored, and stored bytes that cannot be read."""
 
+import reprlib
+from typing import Final
+
 from durable_graph.errors.tree import DurableGraphError, quoted, with_article
+
+_MOST_SHOWN: Final = 180
+"""Characters of a reason in a message."""
 
 
 class UnstorableValueError(DurableGraphError, TypeError):
@@ -75,7 +81,9 @@ class ChannelChangedError(DurableGraphError):
     def __init__(self, channel: str, *, why: str) -> None:
         self.channel = channel
         self.why = why
+        # Either may hold what the user wrote, of any length.
+        name, reason = reprlib.repr(channel), why if len(why) <= _MOST_SHOWN else f"{why[:_MOST_SHOWN]}..."
         super().__init__(
-            f"the stored value of channel {channel!r} does not fit its declaration: {why}; "
-            f"declare it as it was, or give the new channel another name"
+            f"the stored value of channel {name} does not fit its declaration: {reason}; "
+            f"declare it as it was, give upcasts={{{name}: <function>}}, or give the new channel another name"
         )

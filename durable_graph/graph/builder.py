@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, Self, TypeVar, Unpack, get_origin, overload
 
+from durable_graph.codec import FindStored, Listed
 from durable_graph.errors import (
     GraphDescriptionError,
     GraphValidationError,
@@ -17,7 +18,7 @@ from durable_graph.graph.actions import NodeAction, RouterPath
 from durable_graph.graph.annotations import read_annotation
 from durable_graph.graph.assembly import Schemas, assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
-from durable_graph.graph.codecs import codecs_of, types_named_in
+from durable_graph.graph.codecs import Storing, codecs_of, types_named_in
 from durable_graph.graph.control import END, START
 from durable_graph.graph.defaults import defaults_of, unstorable_defaults
 from durable_graph.graph.description import (
@@ -292,21 +293,30 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         return self.add_edge(key, END)
 
     def topology(
-        self, *, name: str | None = None, formerly: Iterable[str] = (), types: Iterable[type | tuple[str, type]] = ()
+        self,
+        *,
+        name: str | None = None,
+        formerly: Iterable[str] = (),
+        types: Iterable[Listed] = (),
+        upcasts: Mapping[Any, Any] | None = None,
+        find: FindStored | None = None,
     ) -> Topology:
         """The graph, checked. Later calls of the builder do not change it.
 
         `types` are the classes that values of type `Any` may be of, beside those that the state names; a pair gives
-        the tag that one is stored under. Nodes that no edge leads to are warned of (`UnreachableNodeWarning`).
+        the tag that one is stored under, a `StoredType` how instances of one are stored, and `find` the latter for
+        classes that have no other way in. `upcasts` reads older shapes of values. Nodes that no edge leads to are
+        warned of (`UnreachableNodeWarning`).
 
-        Raises `GraphValidationError` with everything that is wrong.
+        Raises `GraphValidationError` with everything that is wrong, and `InvalidOptionError`.
         """
+        storing = Storing.of(types, upcasts, find)
         description, state = self._description, self._schemas.state
         inputs = inputs_of(description, state, self._schemas.input, self._schemas.output)
         channels, disagreements = channels_of(state, inputs)
         rules = {**channels, **internal_channels(description)}
         defaults, wrong = defaults_of(state, inputs, channels)
-        codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), types)
+        codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), storing)
         problems = (
             *_problems_of_graph_name(name),
             *problems_of(description),

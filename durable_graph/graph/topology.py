@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from durable_graph.channels import Channel, Joined
-from durable_graph.codec import TypeCodec
+from durable_graph.codec import StoredType, TypeCodec, Upcast
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.subgraph import Subgraph
@@ -88,11 +88,13 @@ class ChannelCodec:
 
 @dataclass(frozen=True, slots=True)
 class OpenTypes:
-    """What values may be of where the declared type leaves it open: classes under tags that the user gave them, and
-    types that the graph names somewhere."""
+    """What values may be of where the declared type leaves it open: classes under tags that the user gave them, types
+    that the graph names somewhere, and classes with a `StoredType`; and the upcasts of classes among them."""
 
     tagged: tuple[tuple[str, type], ...] = ()
     named: tuple[Any, ...] = ()
+    stored: tuple[StoredType[Any], ...] = ()
+    upcasts: tuple[tuple[type, Upcast], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

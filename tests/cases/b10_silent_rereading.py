@@ -37,5 +37,4 @@ async def case(store):
     return "an equal value ('red', Order(x=1)), or an error", ends, is_right
 
 
-STILL_WRONG = True
 run(case)

@@ -28,5 +28,4 @@ async def case(store):
     return {"list": [A(1)], "None": A(1)}, {name: shown(end, 300) for name, end in ends.items()}, is_right
 
 
-STILL_WRONG = True
 run(case)

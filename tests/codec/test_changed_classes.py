@@ -18,6 +18,11 @@ def reader(declared: Any) -> TypeCodec:
     return Codec().of(declared, where="channel 'x'")
 
 
+def version(cls: Any) -> TypeCodec:
+    """The codec of a program in which this class is the one that is stored as `Kept`."""
+    return Codec([("Kept", cls)]).of(cls, where="channel 'x'")
+
+
 def versions() -> dict[str, tuple[Any, Any, Any]]:
     @dataclasses.dataclass
     class Before:
@@ -97,28 +102,28 @@ def versions() -> dict[str, tuple[Any, Any, Any]]:
 @pytest.mark.parametrize("kind", ["dataclass", "validated dataclass", "struct", "model", "named tuple"])
 def test_a_new_field_takes_its_default(kind: str) -> None:
     before, grown, _ = versions()[kind]
-    back = reader(grown).decode(reader(before).encode(before(name="x")))
+    back = version(grown).decode(version(before).encode(before(name="x")))
     assert (back.name, back.more, back.size) == ("x", [], 3)
     assert type(back) is grown
 
 
 def test_a_new_field_of_a_model_does_not_count_as_set() -> None:
     before, grown, _ = versions()["model"]
-    assert reader(grown).decode(reader(before).encode(before(name="x"))).model_fields_set == {"name"}
+    assert version(grown).decode(version(before).encode(before(name="x"))).model_fields_set == {"name"}
 
 
 @pytest.mark.parametrize("kind", ["dataclass", "validated dataclass", "struct", "model", "named tuple"])
 def test_a_new_field_without_a_default_is_an_error(kind: str) -> None:
     before, _, demanding = versions()[kind]
-    with pytest.raises(DecodeError, match=r"size|1 fields where"):
-        reader(demanding).decode(reader(before).encode(before(name="x")))
+    with pytest.raises(DecodeError, match=r"size"):
+        version(demanding).decode(version(before).encode(before(name="x")))
 
 
 @pytest.mark.parametrize("kind", ["dataclass", "struct", "model", "named tuple"])
 def test_a_field_that_is_gone_is_an_error_and_not_dropped(kind: str) -> None:
     before, grown, _ = versions()[kind]
-    with pytest.raises(DecodeError, match=r"has no field|fields where"):
-        reader(before).decode(reader(grown).encode(grown(name="x")))
+    with pytest.raises(DecodeError, match=r"has no field"):
+        version(before).decode(version(grown).encode(grown(name="x")))
 
 
 def _enum(**members: Any) -> Any:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from msgspec.msgpack import Ext
 
 from durable_graph.codec import Codec
 from tests.codec.identical import identical, offset
@@ -86,18 +87,18 @@ GOLDEN: list[tuple[Any, Any, str]] = [
     (Any, defaultdict(list, {"a": [1]}), "0194d40044a46c697374a1619101"),
     (Any, defaultdict(None, {}), "0192d40044c0"),
     (Any, Counter("aab"), "0195d40043a16102a16201"),
-    (Color, Color.PAIR, "01a450414952"),
+    (Color, Color.PAIR, "0193d4006fa5436f6c6f72a450414952"),
     (Any, Color.RED, "0193d4006fa5436f6c6f72a3524544"),
     (Any, Level.HIGH, "0193d4006fa54c6576656ca448494748"),
     (Any, Mood.GOOD, "0193d4006fa44d6f6f64a4474f4f44"),
-    (Permission, Permission.READ | Permission.RUN, "0105"),
-    (Any, Bits(9), "0193d4006fa44269747309"),
-    (Point, Point(1, 2.0), "019201cb4000000000000000"),
-    (Any, Point(1), "0193d4006fa5506f696e749201cb3fe0000000000000"),
+    (Permission, Permission.READ | Permission.RUN, "0193d4006faa5065726d697373696f6e92a452454144a352554e"),
+    (Any, Bits(9), "0193d4006fa44269747392a34f4e4508"),
+    (Point, Point(1, 2.0), "0193d4006fa5506f696e7482a17801a179cb4000000000000000"),
+    (Any, Point(1), "0193d4006fa5506f696e7482a17801a179cb3fe0000000000000"),
     (
         Message,
         Message("user", "hi", ["t"]),
-        "0184a4726f6c65a475736572a7636f6e74656e74a26869a47461677391a174a47365656e00",
+        "0193d4006fa74d65737361676584a4726f6c65a475736572a7636f6e74656e74a26869a47461677391a174a47365656e00",
     ),
     (
         Any,
@@ -107,14 +108,25 @@ GOLDEN: list[tuple[Any, Any, str]] = [
     (
         Tree,
         Tree("a", Tree("b"), (Tree("c"),)),
-        "0183a46e616d65a161a46c65667483a46e616d65a162a46c656674c0a86368696c6472656e91d40074a86368696c6472656e92d4007483a46e616d65a163a46c656674c0a86368696c6472656e91d40074",
+        (
+            "0193d4006fa45472656583a46e616d65a161a46c65667493d4006fa45472656583a46e616d65a162a46c656674c0a86368696c6472656e91d40074"
+            "a86368696c6472656e92d4007493d4006fa45472656583a46e616d65a163a46c656674c0a86368696c6472656e91d40074"
+        ),
     ),
     (Any, Box((1,)), "0193d4006fa3426f7881a46974656d92d4007401"),
-    (Event, Event("e", (1, 2)), "0182a46e616d65a165a2617493d400740102"),
+    (Event, Event("e", (1, 2)), "0193d4006fa54576656e7482a46e616d65a165a2617493d400740102"),
     (Any, Tick(1), "0193d4006fa45469636b82a5636f756e7401a46e6f7465c7000a"),
     (Message | Event, Event("e"), "0193d4006fa54576656e7482a46e616d65a165a2617493d400740000"),
-    (Message | None, Message("a", "b"), "0184a4726f6c65a161a7636f6e74656e74a162a47461677390a47365656e00"),
-    (Profile, Profile(name="x", age=1, color=Color.RED), "0183a46e616d65a178a361676501a5636f6c6f72a3524544"),
+    (
+        Message | None,
+        Message("a", "b"),
+        "0193d4006fa74d65737361676584a4726f6c65a161a7636f6e74656e74a162a47461677390a47365656e00",
+    ),
+    (
+        Profile,
+        Profile(name="x", age=1, color=Color.RED),
+        "0193d4006fa750726f66696c6583a46e616d65a178a361676501a5636f6c6f7293d4006fa5436f6c6f72a3524544",
+    ),
     (
         Any,
         Profile(name="x"),
@@ -123,7 +135,7 @@ GOLDEN: list[tuple[Any, Any, str]] = [
     (
         Loose,
         Loose.model_construct(name="x", more=(1,)),
-        "0195d4007081a46e616d65a17891a46e616d6581a46d6f726592d400740181a75f73656372657407",
+        "0193d4006fa54c6f6f736595d4007081a46e616d65a17891a46e616d6581a46d6f726592d400740181a75f73656372657407",
     ),
 ]
 
@@ -158,10 +170,16 @@ def test_a_string_costs_a_few_bytes_more_than_its_length() -> None:
     assert len(CODEC.of(list[str], where="channel 'x'").encode(["x" * 200])) <= 204
 
 
-def test_a_declared_class_costs_the_names_of_its_fields_and_no_tag() -> None:
+def test_an_instance_costs_its_tag_and_the_names_of_its_fields() -> None:
     data = CODEC.of(list[Message], where="channel 'x'").encode([Message("user", "hi")])
     fields = {"role": "user", "content": "hi", "tags": [], "seen": 0}
-    assert data == b"\x01" + msgspec.msgpack.encode([fields])
+    assert data == b"\x01" + msgspec.msgpack.encode([[Ext(0, b"o"), "Message", fields]])
+
+
+def test_an_instance_has_the_same_bytes_whatever_type_is_declared() -> None:
+    value = [Message("user", "hi"), Point(1), Color.RED, Permission.RUN]
+    declared = (Any, list[Any], list[Message | Point | Color | Permission], list[object])
+    assert len({CODEC.of(each, where="channel 'x'").encode(value) for each in declared}) == 1
 
 
 def test_one_rare_value_does_not_change_how_the_others_are_stored() -> None:

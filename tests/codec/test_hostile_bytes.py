@@ -5,10 +5,13 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 import tracemalloc
+from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -18,9 +21,22 @@ from hypothesis import strategies as st
 from msgspec.msgpack import Ext, encode
 
 from durable_graph.codec import Codec, TypeCodec
-from durable_graph.errors import DecodeError
+from durable_graph.errors import DecodeError, UnstorableValueError
 from tests.codec.identical import identical
-from tests.codec.samples import CLASSES, Bits, Color, Message, Options, Permission, Point, Profile, Tree, anything
+from tests.codec.samples import (
+    CLASSES,
+    Bits,
+    Color,
+    Event,
+    Level,
+    Message,
+    Options,
+    Permission,
+    Point,
+    Profile,
+    Tree,
+    anything,
+)
 
 CODEC = Codec(CLASSES)
 
@@ -43,6 +59,10 @@ def wire(value: Any) -> bytes:
 
 def wire_of(value: Any) -> bytes:
     return ANYTHING.encode(value)
+
+
+def instance(tag: str, value: Any) -> bytes:
+    return wire([Ext(0, b"o"), tag, value])
 
 
 @given(st.sampled_from(CODECS), st.binary(max_size=60))
@@ -76,7 +96,7 @@ def _decodes_or_says_why(made: TypeCodec, data: bytes) -> None:
     ("declared", "data", "words"),
     [
         (Any, b"", "no bytes at all"),
-        (Any, b"\x02\xc0", "format version 2"),
+        (Any, b"\x03\xc0", "format version 3"),
         (int, b"\x00\x05", "format version 0"),
         (Any, b"\x01", "truncated"),
         (Any, b"\x01\x01\x01", "trailing"),
@@ -106,16 +126,22 @@ def _decodes_or_says_why(made: TypeCodec, data: bytes) -> None:
         (Path, wire(Ext(11, b"a//b")), "no path here"),
         (Path, wire(Ext(11, b"")), "no path here"),
         (Path, wire(Ext(11, b"\xff")), ""),
-        (Color, wire("GREEN"), "no member 'GREEN'"),
-        (Permission, wire(64), ""),
-        (Bits, b"\x01\xc3", "type bool where Bits"),
-        (Message, wire({"role": "a"}), "needs a value for the field 'content'"),
-        (Message, wire({"role": "a", "content": "b", "more": 1}), "has no field 'more'"),
-        (Message, wire({"role": 1, "content": "b"}), "type int where str"),
-        (Point, wire([1, 2.0, 3]), "3 fields where Point has 2"),
+        (Color, instance("Color", "GREEN"), "no member 'GREEN'"),
+        (Color, wire("RED"), "type str where Color"),
+        (Permission, instance("Permission", [64]), ""),
+        (Permission, instance("Permission", ["READ", "SUDO"]), "has no flag 'SUDO'"),
+        (Permission, instance("Permission", 1), "type int where Permission"),
+        (Permission, instance("Permission", [1, "READ"]), "type int where a flag of Permission"),
+        (Bits, instance("Bits", [True]), "type bool where a flag of Bits"),
+        (Message, instance("Message", {"role": "a"}), "needs a value for the field 'content'"),
+        (Message, instance("Message", {"role": "a", "content": "b", "more": 1}), "has no field 'more'"),
+        (Message, instance("Message", {"role": 1, "content": "b"}), "type int where str"),
+        (Point, instance("Point", {"x": 1, "y": 2.0, "z": 3}), "Point has no field 'z'"),
+        (Point, wire([1, 2.0]), "type list where Point"),
+        (Message, instance("Point", {"x": 1}), "tag 'Point' where Message"),
         (Options, wire({"name": "a", "more": 1}), "declares no key 'more'"),
         (Options, wire({}), "requires the key 'name'"),
-        (Profile, wire([Ext(0, b"p"), {"name": "x"}, ["nope"], None, None]), "said to be set"),
+        (Profile, instance("Profile", [Ext(0, b"p"), {"name": "x"}, ["nope"], None, None]), "said to be set"),
         (Message | Tree, wire({"name": "a"}), "type dict where"),
         (list[Any], b"\x01" + b"\x91" * 100_000, "recursion"),
         (Any, b"\x01" + b"\x91" * 100_000, "recursion"),
@@ -142,7 +168,7 @@ def test_what_a_class_raises_on_damaged_fields_is_a_decode_error() -> None:
                 raise LookupError(self.name)
 
     with pytest.raises(DecodeError, match="bad"):
-        Codec().of(Fussy, where="channel 'x'").decode(wire({"name": "bad"}))
+        Codec([("Fussy", Fussy)]).of(Fussy, where="channel 'x'").decode(instance("Fussy", {"name": "bad"}))
 
 
 def test_a_struct_that_changes_its_fields_is_not_read_as_something_else() -> None:
@@ -153,7 +179,7 @@ def test_a_struct_that_changes_its_fields_is_not_read_as_something_else() -> Non
             self.count *= 2
 
     with pytest.raises(DecodeError, match="__post_init__ changed the field 'count'"):
-        Codec().of(Doubling, where="channel 'x'").decode(wire({"count": 2}))
+        Codec([("Doubling", Doubling)]).of(Doubling, where="channel 'x'").decode(instance("Doubling", {"count": 2}))
 
 
 def test_a_class_registered_elsewhere_does_not_pass_for_the_declared_one() -> None:
@@ -173,7 +199,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 from durable_graph.codec import Codec
-from durable_graph.errors import DecodeError
+from durable_graph.errors import DecodeError, UnstorableValueError
 from tests.codec.samples import CLASSES, Color, Message, Point, Profile, Tick, Tree
 made = Codec(CLASSES).of(Any, where="x")
 values = [
@@ -254,3 +280,98 @@ def test_a_value_that_is_cut_short_does_not_take_from_the_next_one(kind: Any) ->
 
     with pytest.raises(DecodeError):
         codec(kind).decode_all([cut, rest])
+
+
+def peak_of(made: TypeCodec, data: bytes) -> int:
+    """The most bytes that refusing to decode `data` took."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError):
+            made.decode(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+EMPTY_ARRAYS = b"\xdd" + (1_000_000).to_bytes(4, "big") + b"\x90" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        *(
+            int,
+            str,
+            list[int],
+            list[str | None],
+            dict[str, int],
+            set[int],
+            tuple[int, ...],
+            tuple[int, str],
+            deque[str],
+        ),
+        *(Message, list[Message], Message | Tree | None, list[Message | Event], Color, Permission, Point, list[Color]),
+        *(list[Decimal], dict[Color, int], OrderedDict[str, int], Literal["a"], int | Level, Sequence[int]),
+    ],
+)
+def test_what_no_value_of_the_type_could_be_is_refused_before_it_is_decoded(declared: Any) -> None:
+    made = codec(declared)
+    for body in (EMPTY_ARRAYS, b"\x93\xd4\x00o\xa7Message" + EMPTY_ARRAYS, b"\x81\xa4name" + EMPTY_ARRAYS):
+        for head in (b"\x01", b"\x02abcd"):
+            assert peak_of(made, head + body) < 1_000_000
+
+
+def test_the_fields_of_an_instance_are_refused_before_they_are_decoded() -> None:
+    fields = encode({"role": "a", "content": "b", "tags": [], "seen": 0})
+    hostile = fields.replace(encode("tags") + encode([]), encode("tags") + EMPTY_ARRAYS)
+    for declared in (Message, list[Message]):
+        body = b"\x93\xd4\x00o\xa7Message" + hostile
+        assert peak_of(codec(declared), b"\x01" + (body if declared is Message else b"\x91" + body)) < 1_000_000
+
+
+COLLIDING = [n * (2**61 - 1) for n in range(1, 5_001)]
+
+
+@pytest.mark.parametrize("declared", [set[int], frozenset[int], dict[int, None], Any, Counter[int]])
+def test_many_keys_of_one_hash_are_refused_and_not_compared(declared: Any) -> None:
+    mark, is_set = {set[int]: (b"s", True), frozenset[int]: (b"f", True), Counter[int]: (b"C", False)}.get(
+        declared, (b"m", False)
+    )
+    keys = [Ext(1, key.to_bytes(16, "big")) for key in COLLIDING]
+    items = keys if is_set else [part for key in keys for part in (key, 1 if mark == b"C" else None)]
+    began = time.process_time()
+    with pytest.raises(DecodeError, match=r"5000 .* of one hash"):
+        codec(declared).decode(wire([Ext(0, mark), *items]))
+    assert time.process_time() - began < 1
+
+
+def test_a_set_that_would_be_refused_when_it_is_read_is_refused_when_it_is_written() -> None:
+    for value in (set(COLLIDING[:1_500]), dict.fromkeys(COLLIDING[:1_500])):
+        with pytest.raises(UnstorableValueError, match=r"1500 of its (items|keys) have one hash, and 1000 may"):
+            codec(Any).encode(value)
+    assert codec(Any).decode(codec(Any).encode(set(COLLIDING[:900]))) == set(COLLIDING[:900])
+
+
+@pytest.mark.parametrize(
+    ("value", "stored", "words"),
+    [
+        (1 << 200_000, Ext(1, b"\x01" + bytes(25_000)), "25001 bytes"),
+        (Decimal("1" * 20_000), Ext(4, b"1" * 20_000), "20000 digits|no Decimal"),
+    ],
+    ids=["int", "Decimal"],
+)
+def test_numbers_of_tens_of_thousands_of_digits_are_refused(value: Any, stored: Ext, words: str) -> None:
+    with pytest.raises(UnstorableValueError, match=words):
+        codec(Any).encode([value])
+    with pytest.raises(DecodeError, match=words):
+        codec(Any).decode(wire([stored]))
+
+
+def test_what_is_found_in_the_bytes_is_shown_in_part() -> None:
+    for declared in (int, Message, Any, Color):
+        for data in (instance("x" * 100_000, None), instance("Color", "x" * 100_000), wire({"x" * 100_000: 1})):
+            if (declared, data) == (Any, wire({"x" * 100_000: 1})):
+                continue
+            with pytest.raises(DecodeError) as refused:
+                codec(declared).decode(data)
+            assert len(str(refused.value)) <= 400

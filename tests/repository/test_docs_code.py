@@ -17,7 +17,7 @@ import pytest
 from tests.postgres.server import Server, started
 from tests.repository.tree import ROOT
 
-PAGES = ["docs/storage.md"]
+PAGES = ["docs/storage.md", "docs/types.md"]
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -38,7 +38,7 @@ async def run_blocks(text: str, names: dict[str, Any]) -> None:
         # So that a traceback shows the line of the page.
         code = "\n" * text[: block.start(2)].count("\n") + code
         running = eval(  # noqa: S307  # it is our own page
-            compile(code, names["__name__"], "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names
+            compile(code, names["__name__"], "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), names
         )
         if inspect.isawaitable(running):
             await running
@@ -60,7 +60,16 @@ def test_the_code_of_a_page_runs(
     assert capsys.readouterr().out.splitlines() == SAID[page]
 
 
-SAID = {"docs/storage.md": ["1 threads can be read", "{'topic': 'coffee', 'text': 'all about coffee'}"]}
+SAID = {
+    "docs/storage.md": ["1 threads can be read", "{'topic': 'coffee', 'text': 'all about coffee'}"],
+    "docs/types.md": [
+        "price",
+        "{'paid_by': Card(number='4711'), 'price': '5 EUR', 'notes': ['new']}",
+        "Card(number=4711, issuer='unknown')",
+        "{'share': Fraction(1, 3), 'others': {'amy': Fraction(2, 3)}}",
+        "[[1.0, 0.0], [0.0, 1.0]]",
+    ],
+}
 """What each page prints."""
 
 

@@ -18,6 +18,7 @@ LOADS_CODE = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "runpy",
 
 # An entry point imports what an installed package names. The URL that chooses among them is the program's, not data.
 LOADS_BACKENDS = "durable_graph/checkpointing/opening.py"
+LOADS_TYPES = "durable_graph/app/installed_types.py"
 
 DEPENDENCIES = {
     "durable_graph": {"anyio", "msgspec", "typing_extensions"},
@@ -95,14 +96,14 @@ def test_each_way_to_turn_data_into_code_is_seen(source: str) -> None:
     assert ways_to_run_data(source) != set()
 
 
-def test_installed_backends_are_imported_by_name_in_one_place_only() -> None:
+def test_installed_packages_are_imported_by_name_in_two_places_only() -> None:
     looked_up = {
         path.relative_to(ROOT).as_posix()
         for path in library_modules()
         if {"entry_points", "EntryPoint", "resolve_name"} & set(mentioned(ast.parse(path.read_text(encoding="utf-8"))))
     }
 
-    assert looked_up == {LOADS_BACKENDS}
+    assert looked_up == {LOADS_BACKENDS, LOADS_TYPES}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -73,7 +73,7 @@ Merged, Collected = (
 async def test_what_would_be_read_as_something_else_is_refused_and_nothing_is_lost(
     saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any
 ) -> None:
-    with pytest.raises(ChannelChangedError, match=r"'value'.*declare it as it was, or give .* another name") as raised:
+    with pytest.raises(ChannelChangedError, match=r"'value'.*declare it as it was.* or give .* another name") as raised:
         await changed(saver, reopen, before, given, after)
 
     assert raised.value.channel == "value"

@@ -1,0 +1,59 @@
+"""Classes whose instances an installed package says how to store."""
+
+from importlib.metadata import EntryPoint, entry_points
+from threading import Lock
+from typing import Any
+
+from durable_graph.codec import StoredType
+from durable_graph.codec.registry import UnstorableType
+from durable_graph.errors.shown import shown
+
+GROUP = "durable_graph.types"
+"""The entry-point group. An entry's name is the class, as `numpy.ndarray`, its value a `StoredType` of that class."""
+
+_lock = Lock()
+_found: dict[str, EntryPoint] | None = None
+_loaded: dict[str, StoredType[Any]] = {}
+
+
+def stored_type_of(cls: type) -> StoredType[Any] | None:
+    """How an installed package stores instances of the class or of the first of its bases that one does.
+
+    Asked by `compile` for a class that a graph names and that has no other way in. The metadata of installed packages
+    is read at the first question, once in a process, and an entry is loaded for the first graph that names its class:
+    never by a name in stored data.
+
+    Raises `UnstorableType`, which `compile` makes a `GraphValidationError`, for an entry that cannot be loaded.
+    """
+    with _lock:
+        for base in cls.__mro__:
+            stored = _stored_type(base)
+            if stored is not None:
+                return stored
+    return None
+
+
+def _stored_type(cls: type) -> StoredType[Any] | None:
+    global _found  # noqa: PLW0603 - read once in a process, when the first graph asks
+    if cls is object:
+        return None
+    if _found is None:
+        _found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    entry = _found.get(name)
+    if entry is not None and name not in _loaded:
+        _loaded[name] = _load(entry, cls)
+    return _loaded.get(name)
+
+
+def _load(entry: EntryPoint, cls: type) -> StoredType[Any]:
+    brought = entry.dist.name if entry.dist is not None else "an installed package"
+    where = f"the entry point {entry.name!r} ({GROUP}) of {brought}"
+    remedy = "repair or remove that package, or give compile(types=[StoredType(...)])"
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise UnstorableType(cls, f"{where} cannot be loaded: {shown(error)[:150]}", remedy) from error
+    if not isinstance(loaded, StoredType) or loaded.cls is not cls:
+        raise UnstorableType(cls, f"{where} is no StoredType of the class", remedy)
+    return loaded

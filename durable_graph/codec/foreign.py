@@ -1,0 +1,88 @@
+"""Instances of classes that users gave a `StoredType` for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from durable_graph.codec.plan import EVERYTHING, SHORTCUTS, Describe, Mismatch, Plan, Refusal, TooDeep
+from durable_graph.codec.registry import Shape
+from durable_graph.codec.stored_type import StoredType
+from durable_graph.codec.wire import pack, read
+from durable_graph.errors.shown import shown
+
+
+class StoredShape(Shape):
+    """The data that `encode` made, as `Any` would be stored."""
+
+    def __init__(self, stored: StoredType[Any], anything: Plan) -> None:
+        super().__init__(stored.cls, stored.tag)
+        self.stored = stored
+        self._anything = anything
+
+    def settle(self, plans: Mapping[str, Plan]) -> None:
+        """What it makes of an instance has no declared type."""
+
+    def describe(self, of: Describe) -> str:
+        return f"({of(self._anything)})"
+
+    def spell(self, value: Any, room: int, walk: int) -> Any:
+        wire = self._wire_of(value, room)
+        packed = pack(wire)
+        try:
+            # From a copy: `decode` may keep what it is given, and what it is given when reading is new, too.
+            made = self.stored.decode(self._anything.restore(read(memoryview(packed)), SHORTCUTS))
+        except Exception as error:
+            raise self._refusal(value, f"decode raised {shown(error)} for what encode made") from error
+        if type(made) is not type(value):
+            raise self._refusal(value, f"decode makes {type(made).__qualname__} of what encode made")
+        if pack(self._wire_of(made, room)) != packed:
+            raise self._refusal(value, "encode makes other data of what decode made")
+        if _differ(value, made):
+            raise self._refusal(value, "what decode makes of what encode made is not equal to it")
+        return wire
+
+    def build(self, wire: Any, walk: int) -> Any:
+        made = self.stored.decode(self._anything.restore(wire, SHORTCUTS))
+        if not isinstance(made, self.cls):
+            message = (
+                f"decode of the StoredType {self.tag!r} made {type(made).__qualname__}, not {self.cls.__qualname__}"
+            )
+            raise Mismatch(message)
+        return made
+
+    def _wire_of(self, value: Any, room: int) -> Any:
+        try:
+            data = self.stored.encode(value)
+        except Exception as error:
+            raise self._refusal(value, f"encode raised {shown(error)}") from error
+        if isinstance(data, self.cls):
+            raise self._refusal(value, f"encode returned {type(data).__qualname__} instead of plain data")
+        if not room:
+            raise TooDeep(value)
+        # Everything is looked at, so that what MessagePack cannot write is found here and not when all is written.
+        return self._anything.lower(data, room - 1, EVERYTHING)
+
+    def _refusal(self, value: Any, why: str) -> Refusal:
+        return Refusal(value, f"{why} (its StoredType {self.tag!r})", "let decode undo encode")
+
+
+def _differ(value: Any, made: Any) -> bool:
+    """Whether the class says so: one that compares by identity says nothing, nor does one whose values are not equal to
+    themselves, as not-a-number."""
+    if getattr(type(value), "__eq__", None) is object.__eq__:
+        return False
+    try:
+        return not _is_true(value == made) and _is_true(value == value)
+    except Exception:
+        # A class that cannot compare its own instances leaves it to the data.
+        return False
+
+
+def _is_true(answer: Any) -> bool:
+    # Arrays and tables answer item by item.
+    for _ in range(3):
+        if isinstance(answer, bool):
+            return answer
+        if not hasattr(answer, "all"):
+            break
+        answer = answer.all()
+    return bool(answer)
