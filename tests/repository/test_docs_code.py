@@ -17,7 +17,7 @@ import pytest
 from tests.postgres.server import Server, started
 from tests.repository.tree import ROOT
 
-PAGES = ["docs/storage.md", "docs/types.md"]
+PAGES = ["docs/storage.md", "docs/threads.md", "docs/types.md"]
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -61,7 +61,20 @@ def test_the_code_of_a_page_runs(
 
 
 SAID = {
-    "docs/storage.md": ["1 threads can be read", "{'topic': 'coffee', 'text': 'all about coffee'}"],
+    "docs/storage.md": [
+        "1 threads can be read",
+        "{'topic': 'coffee', 'text': 'all about coffee'}",
+        "{'topic': 'tea', 'text': 'all about tea'}",
+    ],
+    "docs/threads.md": [
+        "orders refunds",
+        "True {'log': ['order 8', 'charged']}",
+        "False {'log': ['order 8', 'charged']}",
+        "t-8",
+        "True",
+        "cancelled",
+        "True running",
+    ],
     "docs/types.md": [
         "price",
         "{'paid_by': Card(number='4711'), 'price': '5 EUR', 'notes': ['new']}",
