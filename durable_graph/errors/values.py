@@ -1,9 +1,8 @@
 """Values that cannot be stored, and stored bytes that cannot be read."""
 
-import reprlib
 from typing import Final
 
-from durable_graph.errors.tree import DurableGraphError, quoted, with_article
+from durable_graph.errors.tree import DurableGraphError, bounded, quoted, with_article
 
 _MOST_SHOWN: Final = 180
 """Characters of a reason in a message."""
@@ -82,7 +81,7 @@ class ChannelChangedError(DurableGraphError):
         self.channel = channel
         self.why = why
         # Either may hold what the user wrote, of any length.
-        name, reason = reprlib.repr(channel), why if len(why) <= _MOST_SHOWN else f"{why[:_MOST_SHOWN]}..."
+        name, reason = quoted(channel, 40), bounded(why, _MOST_SHOWN)
         super().__init__(
             f"the stored value of channel {name} does not fit its declaration: {reason}; "
             f"declare it as it was, give upcasts={{{name}: <function>}}, or give the new channel another name"

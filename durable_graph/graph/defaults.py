@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
-from durable_graph.channels import MISSING, Channel, Messages, Topic, is_empty
+from durable_graph.channels import MISSING, Channel, Messages, Topic, UpdateRefused, is_empty
 from durable_graph.errors import UnstorableValueError
 from durable_graph.errors.shown import shown
 from durable_graph.graph.codecs import Codecs
@@ -37,7 +37,8 @@ def defaults_of(state: Schema, inputs: Inputs, channels: Mapping[str, Channel]) 
                 value = make()
             except Exception as error:
                 # A factory is code of the user's.
-                problems.append(f"{place}: its default cannot be made: {shown(error)[:200]}")
+                why = str(error) if isinstance(error, UpdateRefused) else shown(error)
+                problems.append(f"{place}: its default cannot be made: {why[:200]}")
                 continue
             if value is None or (is_empty(value) and channels[key].initial() is not MISSING):
                 continue

@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from durable_graph import DurableGraphError
+from durable_graph import ThreadFinishedError
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -21,9 +21,9 @@ async def case(store):
         graph = one_node(State, charge).compile(saver)
         await graph.ainvoke({"order": "o-1"}, thread_id="o-1")
         end = await outcome(graph.ainvoke({"order": "o-1"}, thread_id="o-1", if_finished="reject"))
-        if not isinstance(end, DurableGraphError):
+        if not isinstance(end, ThreadFinishedError):
             await outcome(graph.ainvoke({"order": "o-1"}, thread_id="o-1"))
-    is_right = isinstance(end, DurableGraphError) and charged == ["o-1"]
+    is_right = isinstance(end, ThreadFinishedError) and charged == ["o-1"]
     return "charged once, the second start refused", f"charged {charged}; {shown(end)}", is_right
 
 

@@ -35,5 +35,4 @@ async def case(store):
     return "no remedy that cannot be followed", found, not found
 
 
-STILL_WRONG = True
 run(case)
