@@ -17,7 +17,7 @@ demo:  ## kill a run in the middle, go on, and prove that nothing was lost (FOLD
 
 test:  ## run all tests (ARGS="tests/engine -x" chooses)
 	@.ci/venv dev
-	$(run) pytest $(ARGS)
+	$(run) pytest --numprocesses=auto $(ARGS)
 
 crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 	@.ci/venv dev

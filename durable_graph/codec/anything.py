@@ -95,8 +95,6 @@ class AnyPlan(Plan):
 def _refusal(value: object) -> Refusal:
     kind = type(value)
     name = kind.__qualname__
-    if is_code(value):
-        return Refusal(value, "it is code at work, not a value", KEEP_OUT)
     if has_kind(kind):
         return Refusal(
             value,
@@ -107,5 +105,7 @@ def _refusal(value: object) -> Refusal:
     if closest is not None:
         remedy = f"convert it with {CONVERTERS[closest]}, or {storing_remedy(kind)}"
         return Refusal(value, f"it would come back as {closest.__name__}", remedy)
+    if is_code(value):
+        return Refusal(value, "it is code at work, not a value", KEEP_OUT)
     why = "nothing says how instances of its class are stored"
     return Refusal(value, why, f"{storing_remedy(kind)}, or convert it")

@@ -110,7 +110,7 @@ print(b"own" in compiled(Fraction, types=[own]).codecs["value"].value.encode(Fra
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("Broken", "cannot be loaded: ModuleNotFoundError: No module named 'missing_module'"),
+        ("Broken", """cannot be loaded: ModuleNotFoundError("No module named 'missing_module'")"""),
         ("Other", "is no StoredType of the class"),
         ("Nothing", "is no StoredType of the class"),
     ],

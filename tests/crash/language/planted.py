@@ -51,9 +51,9 @@ class LanguageBug:
 def answers_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
     right = Journal.save_unmoved
 
-    async def save_unmoved(self: Journal, ledger: Any, outcomes: Any, status: Any, *given: Any) -> Any:
+    async def save_unmoved(self: Journal, ledger: Any, outcomes: Any, status: Any, *given: Any, **named: Any) -> Any:
         if status == StatusChange("interrupted"):
-            return await right(self, ledger, outcomes, status, *given)
+            return await right(self, ledger, outcomes, status, *given, **named)
         return tuple(outcomes)
 
     patch.setattr(Journal, "save_unmoved", save_unmoved)
@@ -174,8 +174,10 @@ def attempts_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
 
 
 def edits_expect_nothing(patch: pytest.MonkeyPatch) -> None:
-    async def whatever_is_newest(topology: Any, saver: Any, place: Any, supersteps: Any, run: Any, _: Any) -> Any:
-        return await edit_state(topology, saver, place, supersteps, run, None)
+    async def whatever_is_newest(
+        topology: Any, saver: Any, place: Any, supersteps: Any, run: Any, _: Any, key: Any
+    ) -> Any:
+        return await edit_state(topology, saver, place, supersteps, run, None, key)
 
     patch.setattr(threads, "edit_state", whatever_is_newest)
 
