@@ -55,6 +55,7 @@ from tests.codec.samples import (
     hashable,
 )
 from tests.graph.state_makers import KINDS, Kind
+from tests.ids import without_address
 
 T = TypeVar("T")
 
@@ -276,7 +277,7 @@ def test_compiling_raises_nothing_but_errors_of_its_own(declared: Any, kind: Kin
         StateGraph(state).add_node("node", node).add_edge(START, "node").compile()
 
 
-@pytest.mark.parametrize("declared", ODD, ids=str)
+@pytest.mark.parametrize("declared", ODD, ids=without_address)
 @pytest.mark.parametrize("around", [lambda item: item, *_AROUND])
 def test_an_odd_type_is_refused_or_compiled(declared: Any, around: Callable[[Any], Any]) -> None:
     made = _skipping(around)(declared)

@@ -10,6 +10,7 @@ from durable_graph.errors import GraphDescriptionError, InvalidOptionError, Unre
 from durable_graph.graph import END, START, Command, GraphBuilder
 from durable_graph.graph.drawing import drawing_of
 from durable_graph.graph.policies import CachePolicy, NodeError, RetryPolicy, TimeoutPolicy
+from tests.ids import without_address
 
 
 class State(TypedDict, total=False):
@@ -99,7 +100,7 @@ def test_metadata_that_changes_later_changes_no_topology() -> None:
         {"timeout": 0},
         {"timeout": "3"},
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_an_option_that_means_nothing_is_refused_at_once_and_says_whose_it_is(refused: dict[str, Any]) -> None:
     builder: Any = GraphBuilder(State)

@@ -13,6 +13,7 @@ import pytest
 from durable_graph import START, CompiledGraph, StateGraph
 from durable_graph.errors import GraphDescriptionError
 from durable_graph.graph.subgraph import Subgraph, subgraphs_in
+from tests.ids import without_address
 
 
 class State(TypedDict, total=False):
@@ -247,7 +248,7 @@ def with_graph(state: Any, graph: CompiledGraph[Any]) -> Any:
         (dict, []),
         (AsyncMock(), []),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_graphs_that_a_function_names_are_found(action: Callable[..., Any], names: list[str]) -> None:
     assert names_in(action) == names

@@ -1,0 +1,8 @@
+"""The ids of parametrized tests, the same in every process that collects them."""
+
+import re
+
+
+def without_address(value: object) -> str:
+    """How the value reads, without where in memory it is."""
+    return re.sub(r" at 0x[0-9a-f]+| id='[0-9]+'", "", str(value))
