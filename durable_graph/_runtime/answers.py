@@ -17,7 +17,7 @@ class Answers(Mapping[str, Any]):
 
     def __init__(self, given: Iterable[Answer] = (), asked: Iterable[str] = ()) -> None:
         self._given = {each.id: each for each in given}
-        self.asked = frozenset(asked)
+        self.asked: frozenset[str] = frozenset(asked)
         self._claimed: set[str] = set()
 
     def __getitem__(self, id_: str) -> Any:

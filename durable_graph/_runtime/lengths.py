@@ -45,7 +45,7 @@ class Lengths:
     __slots__ = ("_containers", "_lengths", "_places", "state")
 
     def __init__(self, topology: Topology, state: State) -> None:
-        self.state = state
+        self.state: State = state
         self._places: dict[str, int] = {}
         self._containers: list[Any] = []
         self._lengths: list[int] = []
