@@ -106,6 +106,6 @@ def _refusal(value: object) -> Refusal:
         remedy = f"convert it with {CONVERTERS[closest]}, or {storing_remedy(kind)}"
         return Refusal(value, f"it would come back as {closest.__name__}", remedy)
     if is_code(value):
-        return Refusal(value, "it is code at work, not a value", KEEP_OUT)
+        return Refusal(value, "it is a callable, an iterator or an awaitable, not data", KEEP_OUT)
     why = "nothing says how instances of its class are stored"
     return Refusal(value, why, f"{storing_remedy(kind)}, or convert it")

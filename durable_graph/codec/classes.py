@@ -100,7 +100,7 @@ def _of_model(cls: Any) -> FieldTypes:
 def unstorable_class(cls: type) -> UnstorableType:
     """Why values of a class without a shape are not stored, and what to do."""
     if cls in _CODE or issubclass(cls, abc.Iterator | abc.Awaitable | abc.Callable):
-        return UnstorableType(cls, "they are code at work, not values", KEEP_OUT)
+        return UnstorableType(cls, "they are callables, iterators or awaitables, not data", KEEP_OUT)
     remedy = remedy_for(cls)
     if remedy is not None:
         return UnstorableType(cls, "they are objects of pydantic's own", remedy)

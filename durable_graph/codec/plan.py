@@ -215,7 +215,7 @@ def refuse(value: object, expected: str, takes: type | None = None) -> NoReturn:
     kind = type(value)
     closest = closest_builtin(kind)
     if closest is None and is_code(value):
-        raise Refusal(value, "it is code at work, not a value", KEEP_OUT)
+        raise Refusal(value, "it is a callable, an iterator or an awaitable, not data", KEEP_OUT)
     declared_names = set(re.findall(r"\w+", expected))
     # A class may have the name of the declared one: numpy's bool, or a class of a module that was loaded twice.
     name = f"{kind.__module__}.{kind.__qualname__}" if kind.__qualname__ in declared_names else kind.__qualname__

@@ -27,7 +27,7 @@ async def case(store):
 
     async with store.saver() as saver:
         await said("a bool where str is declared", str, True, "convert it with int(...)")
-        await said("a str that can be called (LangChain's message.text)", str, Text("x"), "code at work")
+        await said("a str that can be called (LangChain's message.text)", str, Text("x"), "not data")
         await said(
             "a class of the standard library", fractions.Fraction, fractions.Fraction(1, 2), "make it a dataclass"
         )

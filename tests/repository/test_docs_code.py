@@ -10,57 +10,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from tests.postgres.server import Server, started
 from tests.repository.tree import ROOT
 
-PAGES = ["docs/storage.md", "docs/threads.md", "docs/types.md"]
-BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A PostgreSQL of their own: pages use the saver's schema."""
-    with started() as opened:
-        yield opened
-
-
-async def run_blocks(text: str, names: dict[str, Any]) -> None:
-    """Run the blocks of a page in the working directory. Those in Python have these names, and may await."""
-    for block in BLOCK.finditer(text):
-        kind, code = block.groups()
-        if kind == "sh":
-            await asyncio.to_thread(subprocess.run, ["sh", "-euc", code], check=True)
-            continue
-        # So that a traceback shows the line of the page.
-        code = "\n" * text[: block.start(2)].count("\n") + code
-        running = eval(  # noqa: S307  # it is our own page
-            compile(code, names["__name__"], "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True), names
-        )
-        if inspect.isawaitable(running):
-            await running
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_the_code_of_a_page_runs(
-    page: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DSN", server.url)
-    monkeypatch.setenv("PATH", f"{server.programs}{os.pathsep}{os.environ['PATH']}")
-
-    # Annotations are resolved in the module that a class names, so there has to be one.
-    module = ModuleType(page)
-    monkeypatch.setitem(sys.modules, page, module)
-    asyncio.run(run_blocks((ROOT / page).read_text(encoding="utf-8"), vars(module)))
-
-    assert capsys.readouterr().out.splitlines() == SAID[page]
-
-
-SAID = {
+SAID: Final = {
+    "docs/coming-from-langgraph.md": [],
+    "docs/how-resume-works.md": [],
     "docs/storage.md": [
         "1 threads can be read",
         "{'topic': 'coffee', 'text': 'all about coffee'}",
@@ -83,10 +42,65 @@ SAID = {
         "[[1.0, 0.0], [0.0, 1.0]]",
     ],
 }
-"""What each page prints."""
+"""What the code of each page prints."""
+
+BLOCK: Final = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A PostgreSQL of their own: pages use the saver's schema."""
+    with started() as opened:
+        yield opened
+
+
+async def run_blocks(text: str, names: dict[str, Any]) -> None:
+    """Run the blocks of a page in the working directory. Those in Python have these names, and may await."""
+    for block in BLOCK.finditer(text):
+        kind, code = block.groups()
+        if kind == "sh":
+            await asyncio.to_thread(subprocess.run, ["sh", "-euc", code], check=True)
+            continue
+        # So that a traceback shows the line of the page.
+        code = "\n" * text[: block.start(2)].count("\n") + code
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        program = compile(code, names["__name__"], "exec", flags=flags, dont_inherit=True)
+        running = eval(program, names)  # noqa: S307  # it is our own page
+        if inspect.isawaitable(running):
+            await running
+
+
+@pytest.mark.parametrize("page", SAID)
+def test_the_code_of_a_page_runs(
+    page: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DSN", server.url)
+    monkeypatch.setenv("PATH", f"{server.programs}{os.pathsep}{os.environ['PATH']}")
+
+    # Annotations are resolved in the module that a class names, so there has to be one.
+    module = ModuleType(page)
+    monkeypatch.setitem(sys.modules, page, module)
+    asyncio.run(run_blocks((ROOT / page).read_text(encoding="utf-8"), vars(module)))
+
+    assert capsys.readouterr().out.splitlines() == SAID[page]
+
+
+def test_every_page_whose_code_is_python_is_run() -> None:
+    pages = {page for page in (ROOT / "docs").glob("*.md") if "```python\n" in page.read_text(encoding="utf-8")}
+
+    assert pages == {ROOT / page for page in SAID}
 
 
 @pytest.mark.parametrize("block", ["```python\nawait nothing()\n```\n", "```sh\nfalse\n```\n"])
 def test_a_page_whose_code_fails_fails_the_test(block: str) -> None:
     with pytest.raises((NameError, subprocess.CalledProcessError)):
         asyncio.run(run_blocks(f"Text.\n\n{block}", {"__name__": "page"}))
+
+
+def test_an_error_in_a_page_is_told_by_its_line() -> None:
+    page = "# A page\n\n```python\nx = 1\n```\n\nand\n\n```python\nassert x == 2\n```\n"
+
+    with pytest.raises(AssertionError) as raised:
+        asyncio.run(run_blocks(page, {"__name__": "page"}))
+    assert raised.traceback[-1].lineno == 9

@@ -16,6 +16,7 @@ from durable_graph import (
     MissingCheckpointerError,
     NothingToResumeError,
     StateGraph,
+    UntrackedValue,
     interrupt,
 )
 
@@ -164,6 +165,27 @@ async def test_a_key_needs_a_store_and_an_input(saver: Checkpointer) -> None:
         await Shop(None).graph.ainvoke({"log": ["x"]}, key="k")
     with pytest.raises(InvalidOptionError):
         await Shop(saver).graph.ainvoke(None, thread_id="t", key="k")
+
+
+class WithClient(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+    client: Annotated[Any, UntrackedValue]
+
+
+async def test_an_input_that_cannot_be_compared_takes_no_key(saver: Checkpointer) -> None:
+    """Another input would count as its repetition, and would not be applied."""
+    asked: list[str] = []
+
+    async def ask(state: WithClient) -> WithClient:
+        asked.extend(state["log"])
+        return {}
+
+    graph = StateGraph(WithClient).add_node("ask", ask).add_edge(START, "ask").compile(saver)
+    with pytest.raises(InvalidOptionError, match="object cannot be compared"):
+        await graph.ainvoke({"log": ["a"], "client": object()}, thread_id="t", key="k")
+    assert (asked, await saver.list_threads()) == ([], [])
+    await graph.ainvoke({"log": ["a"], "client": object()}, thread_id="t")
+    assert asked == ["a"]
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
