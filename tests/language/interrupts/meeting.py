@@ -25,3 +25,22 @@ class Preceded(CrashingSaver):
             # Another process knows nothing of the code that makes this call.
             await asyncio.get_running_loop().create_task(act(), context=Context())
         return await super()._call(name, call)
+
+
+class BothRead(CrashingSaver):
+    """A saver that records nothing until the thread has been loaded twice: by two calls, one after the other."""
+
+    def __init__(self, inner: Checkpointer) -> None:
+        super().__init__(inner)
+        self._loads = 0
+        self._are_loaded = asyncio.Event()
+
+    async def _call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
+        if name in {"save_writes", "commit"}:
+            await self._are_loaded.wait()
+        result = await super()._call(name, call)
+        if name == "load":
+            self._loads += 1
+            if self._loads == 2:
+                self._are_loaded.set()
+        return result

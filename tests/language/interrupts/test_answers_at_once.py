@@ -18,7 +18,7 @@ from durable_graph import (
 )
 from durable_graph._runtime.run import Durability
 from durable_graph.testing import CrashingSaver
-from tests.language.interrupts.meeting import Preceded
+from tests.language.interrupts.meeting import BothRead, Preceded
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
 
 by_id_or_not = pytest.mark.parametrize("is_by_id", [True, False], ids=["by_id", "without"])
@@ -148,13 +148,16 @@ async def test_an_answer_does_not_reach_the_question_that_comes_next(
 async def test_in_one_process_an_answer_that_waits_does_not_reach_the_question_that_comes_next(
     saver: Checkpointer,
 ) -> None:
-    graph = asking("first?", "second?").compile(saver)
-    await graph.ainvoke({}, thread_id="t")
+    """Both calls have read the thread with the first question open before either of them records."""
+    await asking("first?", "second?").compile(saver).ainvoke({}, thread_id="t")
+    graph = asking("first?", "second?").compile(BothRead(saver))
 
     found = await asyncio.gather(*(outcome(graph, Command(resume=value), if_busy="wait") for value in "AB"))
 
-    assert isinstance(found[0], dict)
-    assert isinstance(found[1], InterruptAnsweredError)
+    (won,) = [value for value, end in zip("AB", found, strict=True) if isinstance(end, dict)]
+    (told,) = [end for end in found if not isinstance(end, dict)]
+    assert isinstance(told, InterruptAnsweredError)
+    assert told.answer == won
     assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["second?"]
 
 
