@@ -11,6 +11,7 @@ from durable_graph._runtime.calls import Definition
 from durable_graph._runtime.options import Config, RunOptions
 from durable_graph._runtime.output import GraphOutput
 from durable_graph._runtime.remembered import namespace_of_node
+from durable_graph._runtime.run import Run
 from durable_graph._runtime.session import current
 from durable_graph._runtime.views import StreamMode
 from durable_graph._runtime.workflow import INPUT, SAVED, VALUE, Saving, returning
@@ -25,12 +26,12 @@ from durable_graph.errors import (
     InvalidStateSchemaError,
     OutsideOfRunError,
     PlainCallerError,
-    UnknownOptionError,
 )
 from durable_graph.errors.tree import quoted
 from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.assembly import nodes_digest
 from durable_graph.graph.codecs import Storing
+from durable_graph.graph.deprecated import renamed
 from durable_graph.graph.options import caching_of, names_formerly, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, is_method, name_of, signature_of
@@ -46,7 +47,9 @@ Version = Literal["v1", "v2"]
 Timeout = float | timedelta | TimeoutPolicy
 Retry = RetryPolicy | Sequence[RetryPolicy]
 _TASK_OPTIONS = ("cache_policy", "name", "retry_policy", "timeout")
-_ENTRYPOINT_OPTIONS = (*_TASK_OPTIONS, "cache", "checkpointer", "context_schema", "formerly", "types", "upcasts")
+_ENTRYPOINT_OPTIONS = (
+    *(*_TASK_OPTIONS, "cache", "checkpointer", "context_schema", "formerly", "store", "types", "upcasts"),
+)
 
 
 class Awaiting(Protocol[ResultT]):
@@ -143,7 +146,7 @@ def task(
 
     Raises `GraphDescriptionError` for what cannot be a task, `InvalidOptionError` and `UnknownOptionError`.
     """
-    UnknownOptionError.check("task()", unknown, known=_TASK_OPTIONS)
+    (retry_policy,) = renamed("task()", unknown, {"retry_policy": retry_policy}, _TASK_OPTIONS).values()
     decorator = TaskDecorator(name, retry_policy, cache_policy, timeout)
     return decorator if function is None else decorator(function)
 
@@ -282,7 +285,7 @@ class Workflow(CompiledGraph[ValueT, Any, GivenT, ValueT], Generic[GivenT, Value
 class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     """Make a function the start of a durable workflow: `@entrypoint(checkpointer=...)`.
 
-    The function, async or plain, takes one input, and `runtime`, `config`, `writer` and `previous` if it has
+    The function, async or plain, takes one input, and `runtime`, `config`, `store`, `writer` and `previous` if it has
     parameters called so: `previous` is what the last call on the thread returned, or saved with `entrypoint.final`.
     When it is resumed it runs from its start again, and the tasks that it called are not run again.
 
@@ -302,6 +305,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         checkpointer: Checkpointer | bool | None = None,
         *,
         cache: Cache | None = None,
+        store: Any = None,
         context_schema: Any = None,
         retry_policy: Retry | None = None,
         cache_policy: CachePolicy | None = None,
@@ -312,10 +316,12 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         upcasts: Mapping[type, Upcast] | None = None,
         **unknown: Never,
     ) -> None:
-        UnknownOptionError.check("entrypoint()", unknown, known=_ENTRYPOINT_OPTIONS)
+        given = {"context_schema": context_schema, "retry_policy": retry_policy}
+        context_schema, retry_policy = renamed("entrypoint()", unknown, given, _ENTRYPOINT_OPTIONS).values()
         check_savers(checkpointer, cache)
         self._checkpointer = checkpointer
         self._cache = cache
+        self._store = store
         self._context = context_schema
         self._retry = retries_of(retry_policy) or ()
         self._cache_policy = caching_of(cache_policy)
@@ -387,4 +393,4 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             nodes_digest=nodes_digest([name]),
             types=self._storing.open_types(hints),
         )
-        return Workflow(topology, self._checkpointer, self._cache)
+        return Workflow(topology, self._checkpointer, self._cache, Run(None, store=self._store))

@@ -12,6 +12,7 @@ from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.session import Scope, scope_of
 from durable_graph._runtime.workflow import SAVED
 from durable_graph._runtime.writer import Room, StreamWriter
+from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import RUNTIME, missing_attribute
 from durable_graph.graph.type_variables import ContextT, ContextT_co
 from durable_graph.records import checkpoint_id
@@ -63,7 +64,8 @@ class RunControl:
 class Runtime(Generic[ContextT_co]):
     """Given to a node that has a parameter annotated with it, or called `runtime`.
 
-    `context` is what the call was given as `context=`. `stream_writer` tells the run's reader something.
+    `context` is what the call was given as `context=`. `store` is what the graph, or the graph around it, was compiled
+    with as `store=`, None without. `stream_writer` tells the run's reader something.
     `previous` is what an entrypoint last saved. `control` is the call's `RunControl`, if it has one.
     """
 
@@ -72,6 +74,8 @@ class Runtime(Generic[ContextT_co]):
     stream_writer: StreamWriter
     previous: Any = None
     control: RunControl | None = None
+    store: Any = None
+    server_info: None = None
     scope: Scope | None = dataclasses.field(default=None, repr=False, compare=False)
 
     if not typing.TYPE_CHECKING:
@@ -101,6 +105,23 @@ def get_runtime(context_schema: type[ContextT] | None = None) -> Runtime[Context
 def get_stream_writer() -> StreamWriter:
     """What the running node tells the run's reader with, in stream mode "custom". Raises `OutsideOfRunError`."""
     return writer_of(scope_of("get_stream_writer()"))
+
+
+def get_store() -> Any:
+    """The object that the running graph, or the graph around it, was compiled with as `store=`.
+
+    Raises `OutsideOfRunError`, and `InvalidOptionError` where there is none.
+    """
+    return store_of(scope_of("get_store()"))
+
+
+def store_of(scope: Scope) -> Any:
+    """The store of the run. Raises `InvalidOptionError` where it has none."""
+    store = scope.session.run.store
+    if store is None:
+        option = "store"
+        raise InvalidOptionError(option, None, allowed=f"given to compile(store=...), since {scope.node!r} asks for it")
+    return store
 
 
 def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> Room:
@@ -145,6 +166,7 @@ def runtime_of(scope: Scope) -> Runtime[Any]:
         stream_writer=writer_of(scope),
         previous=previous_of(scope),
         control=run.control,
+        store=run.store,
         scope=scope,
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from durable_graph._runtime.context import config_of, previous_of, runtime_of, writer_of
+from durable_graph._runtime.context import config_of, previous_of, runtime_of, store_of, writer_of
 from durable_graph._runtime.session import Scope
 
 
@@ -16,6 +16,8 @@ def injected(scope: Scope, wanted: Mapping[str, str], told: Mapping[str, Any] | 
         "config": lambda: config_of(scope),
         "writer": lambda: writer_of(scope),
         "previous": lambda: previous_of(scope),
+        "store": lambda: store_of(scope),
+        "store or None": lambda: scope.session.run.store,
         "error": lambda: (told or {})["error"],
     }
     return {name: made[kind]() for name, kind in wanted.items()}

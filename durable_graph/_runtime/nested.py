@@ -168,6 +168,7 @@ def _within(outer: Run, run: Run, options: RunOptions, config: Config, merged: C
         recursion_limit=_said("recursion_limit", options, config, run.recursion_limit, outer.recursion_limit),
         max_concurrency=_said("max_concurrency", options, config, run.max_concurrency, outer.max_concurrency),
         context=options.get("context", outer.context),
+        store=outer.store if run.store is None else run.store,
         config=merged,
         metadata={**outer.metadata, **run.metadata},
         tags=tuple(merged.get("tags", ())),

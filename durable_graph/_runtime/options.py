@@ -123,6 +123,7 @@ def read_run(
         metadata=_run_metadata(read),
         config={**read, "configurable": _configurable(read, thread)},
         context=options.get("context"),
+        store=defaults.store,
         run_id=None if run_id is None else str(run_id),
         tags=tuple(read.get("tags", ())),
         control=_control(options.get("control")),

@@ -22,10 +22,10 @@ class Run(msgspec.Struct, frozen=True):
 
     `checkpoint` is the number of the checkpoint to start from, None for the thread's head; `checkpoint_ns` is the
     namespace of the nested graph that it is of. `config` is what nodes get that ask for it, the call's own dict with
-    the thread filled in. `context` is what they get as `runtime.context`. The breakpoints are nodes' names, or None for
-    every node. `key` names the request, which the thread takes once. `is_checked`: a node that changes its input in
-    place fails. `grace` and `step_timeout` are in seconds. `backlog` is how many calls of the store
-    `durability="async"` may be ahead of it.
+    the thread filled in. `context` is what they get as `runtime.context`, `store` as `runtime.store`. The breakpoints
+    are nodes' names, or None for every node. `key` names the request, which the thread takes once. `is_checked`: a
+    node that changes its input in place fails. `grace` and `step_timeout` are in seconds. `backlog` is how many calls
+    of the checkpointer `durability="async"` may be ahead of it.
     """
 
     input: Any
@@ -42,6 +42,7 @@ class Run(msgspec.Struct, frozen=True):
     metadata: Metadata = msgspec.field(default_factory=dict)
     config: Mapping[str, Any] = msgspec.field(default_factory=dict)
     context: Any = None
+    store: Any = None
     run_id: str | None = None
     tags: tuple[str, ...] = ()
     control: Any = None

@@ -17,7 +17,8 @@ from durable_graph.graph import GraphBuilder
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
 COMPILE_OPTIONS: Final = (
-    *("cache", "checkpointer", "debug", "formerly", "interrupt_after", "interrupt_before", "name", "types", "upcasts"),
+    *("cache", "checkpointer", "debug", "formerly", "interrupt_after", "interrupt_before", "name"),
+    *("store", "types", "upcasts"),
 )
 
 
@@ -29,6 +30,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         checkpointer: Checkpointer | bool | None = None,
         *,
         cache: Cache | None = None,
+        store: Any = None,
         interrupt_before: Breakpoints | None = None,
         interrupt_after: Breakpoints | None = None,
         debug: bool | None = None,
@@ -42,12 +44,13 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
 
         `checkpointer` is a saver. For a graph that another graph runs it may be None (its state is kept in the other's
         thread, for as long as the node that runs it), True (kept from one call to the next, per thread) or False (not
-        kept). `interrupt_before` and `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug`
-        a node that changes its input in place fails, and without a checkpointer values are checked as with one; left
-        out, it is what the environment variable DURABLE_GRAPH_DEBUG says ("1": on). `types` are classes that
-        `Any`-typed parts of the state may hold, beside those that the state's own types name; they are stored under
-        their qualified name, or under the tag given with them. A `StoredType` among them says how instances of any
-        other class are stored.
+        kept). `store` is any object, handed to nodes as `runtime.store`; what is put into it is stored when the object
+        stores it, apart from the commits of the graph. `interrupt_before` and `interrupt_after` are nodes at which
+        every run stops, or "*" for all. With `debug` a node that changes its input in place fails, and without a
+        checkpointer values are checked as with one; left out, it is what the environment variable DURABLE_GRAPH_DEBUG
+        says ("1": on). `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's
+        own types name; they are stored under their qualified name, or under the tag given with them. A `StoredType`
+        among them says how instances of any other class are stored.
 
         `upcasts` reads what was stored in an older shape: a channel's name or a class, and a function that takes the
         value without its classes (an instance as a dict of its fields, an enum's member as its name) and returns one of
@@ -66,6 +69,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         topology = self.topology(name=name, formerly=formerly, types=types, upcasts=upcasts, find=stored_type_of)
         defaults = Run(
             None,
+            store=store,
             stop_before=breakpoints("interrupt_before", interrupt_before, topology.nodes, frozenset()),
             stop_after=breakpoints("interrupt_after", interrupt_after, topology.nodes, frozenset()),
             is_checked=is_debugging() if debug is None else debug,

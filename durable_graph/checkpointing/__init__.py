@@ -1,7 +1,7 @@
 """Where threads are kept: the protocol, a saver in memory, and the way from a URL to a saver."""
 
 from durable_graph.checkpointing.integrity import damaged, verify, verify_page, verify_records, verify_request
-from durable_graph.checkpointing.memory import MemorySaver
+from durable_graph.checkpointing.memory import InMemorySaver, MemorySaver
 from durable_graph.checkpointing.opening import open_checkpointer
 from durable_graph.checkpointing.protocol import Checkpointer
 from durable_graph.checkpointing.retention import Swept, sweep_threads
@@ -19,6 +19,7 @@ __all__ = [
     "Exported",
     "ExportedThread",
     "Imported",
+    "InMemorySaver",
     "MemorySaver",
     "Swept",
     "Transferable",

@@ -373,3 +373,7 @@ class MemorySaver:
             elif row.parent < found.row.floor:
                 bases[row.parent] = tuple(value for value in found.values_at(ns, row.no) if value.no != row.no)
         return bases
+
+
+InMemorySaver = MemorySaver
+"""The name that LangGraph has for it."""

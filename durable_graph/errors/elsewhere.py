@@ -10,7 +10,7 @@ from typing import Final, Never
 
 from durable_graph.errors.tree import bounded
 
-_STORE: Final = "memory across threads is a database of your own: hand it to nodes as `context`"
+_STORE: Final = "memory across threads is an object of your own, such as a database: give it to `compile(store=...)`"
 _EVENTS: Final = "read the typed events of `graph.stream()`"
 _ASYNC: Final = "the library is async only"
 _SAVERS: Final = "a saver of your own fulfils the protocol `Checkpointer`"
@@ -28,7 +28,6 @@ def _table(*rows: tuple[str, str]) -> dict[str, str]:
 
 
 MODULE: Final = _table(
-    ("InMemorySaver", "use `MemorySaver`"),
     ("AsyncSqliteSaver SqliteSaver", "use `durable_graph_sqlite.SqliteSaver(path)`"),
     ("AsyncPostgresSaver PostgresSaver", "use `durable_graph_postgres.PostgresSaver(dsn)`"),
     ("PersistentDict", "use `durable_graph_sqlite.SqliteSaver(path)`"),
@@ -54,7 +53,6 @@ MODULE: Final = _table(
         f'`version="v2"` yields the same dicts; for types {_EVENTS}',
     ),
     ("ServerInfo BaseUser", "pass what nodes need as `context`"),
-    ("get_store", _STORE),
     ("NodeInterrupt", "call `interrupt()`"),
     (
         "is_invalid_resume",
@@ -102,7 +100,7 @@ MODULE: Final = _table(
     ("TAG_NOSTREAM", "a node pushes what it wants seen with `push_message()`"),
     ("CONF CONFIG_KEY_CHECKPOINTER TASKS", "a config has no reserved keys: use the parameter `runtime` of the node"),
     ("StateT StateT_co StateT_contra ContextT InputT OutputT", "use type variables of your own"),
-    ("LangGraphDeprecationWarning", "nothing is deprecated"),
+    ("LangGraphDeprecationWarning", "deprecated options are told as `DeprecationWarning`"),
     ("__version__", 'use `importlib.metadata.version("durable-graph")`'),
 )
 """What `from durable_graph import <name>` says instead."""
@@ -158,19 +156,12 @@ DRAWING: Final = _table(
 """What an attribute of a drawing says instead."""
 
 RUNTIME: Final = _table(
-    ("store", _STORE),
-    ("server_info", "pass what nodes need as `context`"),
     ("merge override patch_execution_info", "use `dataclasses.replace`"),
     ("drain_reason", "use `runtime.control.drain_reason`"),
 )
 """What an attribute of a node's runtime says instead."""
 
 OPTIONS: Final = _table(
-    ("config_schema", "use context_schema="),
-    ("input", "use input_schema="),
-    ("output", "use output_schema="),
-    ("retry", "use retry_policy="),
-    ("store", _STORE),
     ("checkpoint_during", 'use durability="async" or durability="exit"'),
     ("callbacks print_mode transformers", _EVENTS),
     ("trace_policy", "there is no tracer whose input could be left out"),

@@ -10,7 +10,6 @@ from durable_graph.errors import (
     GraphDescriptionError,
     GraphValidationError,
     InvalidOptionError,
-    UnknownOptionError,
     UnreachableNodeWarning,
 )
 from durable_graph.errors.tree import quoted
@@ -21,6 +20,7 @@ from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import Storing, codecs_of, types_named_in
 from durable_graph.graph.control import END, START
 from durable_graph.graph.defaults import defaults_of, unstorable_defaults
+from durable_graph.graph.deprecated import renamed
 from durable_graph.graph.description import (
     DescribedEdge,
     DescribedJoin,
@@ -50,6 +50,7 @@ from durable_graph.graph.validation import problems_of, unreachable_nodes
 from durable_graph.records import NO_TEXT, is_text
 
 _SCHEMAS = ("state_schema", "context_schema", "input_schema", "output_schema")
+_NODE_OPTIONS = ("input_schema", *NodeArguments.__annotations__)
 
 OwnT = TypeVar("OwnT")
 """What a node with a schema of its own receives."""
@@ -109,7 +110,8 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         output_schema: Any = None,
         **unknown: Any,
     ) -> None:
-        UnknownOptionError.check("StateGraph()", unknown, known=_SCHEMAS)
+        given = {"context_schema": context_schema, "input_schema": input_schema, "output_schema": output_schema}
+        context_schema, input_schema, output_schema = renamed("StateGraph()", unknown, given, _SCHEMAS).values()
         state = Schema.of(state_schema)
         self._schemas = Schemas(
             state,
@@ -171,6 +173,8 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
 
         Raises `GraphDescriptionError` for what cannot be called, or has no name, and `InvalidOptionError`.
         """
+        options = renamed("add_node()", options, {"input_schema": input_schema}, _NODE_OPTIONS)  # type: ignore[assignment]
+        input_schema = options.pop("input_schema")  # type: ignore[typeddict-item]
         if action is None and not isinstance(node, str):
             action, node = node, _own_name(node)
         subgraph = action if is_subgraph(action) else None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import timedelta
 from typing import Any, TypedDict
 
-from durable_graph.errors import GraphDescriptionError, InvalidOptionError, UnknownOptionError
+from durable_graph.errors import GraphDescriptionError, InvalidOptionError
 from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
@@ -42,8 +42,7 @@ class NodeArguments(TypedDict, total=False):
 
 
 def node_options(node: str, action: Callable[..., Any], given: NodeArguments) -> NodeOptions:
-    """The options of a node. Raises `UnknownOptionError` and `InvalidOptionError`."""
-    UnknownOptionError.check("add_node()", given, known=("input_schema", *NodeArguments.__annotations__))
+    """The options of a node. Raises `InvalidOptionError`."""
     defer = given.get("defer", False)
     if not isinstance(defer, bool):
         raise InvalidOptionError(f"defer of node {node!r}", defer, allowed="True or False")

@@ -14,11 +14,11 @@ from durable_graph.graph.annotations import read_annotation, resolve_one, union_
 from durable_graph.graph.callers import defining_scope
 from durable_graph.graph.control import Command, Send
 
-INJECTABLE: Final = ("runtime", "config", "writer", "previous")
+INJECTABLE: Final = ("runtime", "config", "store", "writer", "previous")
 """The parameters that a node may have beside the state, by name."""
 
-ROUTER_INJECTABLE: Final = ("runtime", "config")
-TASK_INJECTABLE: Final = ("runtime", "config", "writer")
+ROUTER_INJECTABLE: Final = ("runtime", "config", "store")
+TASK_INJECTABLE: Final = ("runtime", "config", "store", "writer")
 HANDLER_INJECTABLE: Final = (*INJECTABLE, "error")
 
 _ANNOTATED: Final = {"Runtime": "runtime", "StreamWriter": "writer", "NodeError": "error"}
@@ -64,9 +64,6 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
         for p in further
         if p.kind in _BY_NAME and p.name not in given and (kind := _kind_of(p, function, injectable)) is not None
     }
-    if any(p.name == "store" for p in further if _is_required(p)):
-        why = "asks for a store, and there is none here; hand one over in the context, or keep it in the module"
-        return Signature(is_async, injected, None, why)
     unknown = [p.name for p in further if _is_required(p) and p.name not in injected]
     problem = None
     if unknown:
@@ -184,7 +181,14 @@ def _kind_of(parameter: Parameter, function: Any, injectable: tuple[str, ...]) -
             kind = _ANNOTATED.get(getattr(cls, "__name__", ""))
             if kind in injectable and getattr(cls, "__module__", "").startswith("durable_graph."):
                 return kind
+    if parameter.name == "store" and not (_is_required(parameter) and _is_never_none(annotation, function)):
+        return "store or None" if "store" in injectable else None
     return parameter.name if parameter.name in injectable else None
+
+
+def _is_never_none(annotation: Any, function: Any) -> bool:
+    declared = None if annotation is Parameter.empty else read_annotation(_resolved(annotation, function)).declared
+    return type(None) not in union_members(declared)
 
 
 def _is_required(parameter: Parameter) -> bool:

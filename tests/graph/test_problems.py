@@ -56,13 +56,6 @@ def wrong_router(state: State, writer: Any) -> str:
     return END
 
 
-def keeps(state: State, *, store: Any) -> None: ...
-
-
-def routes_by_store(state: State, store: Any) -> str:
-    return END
-
-
 def waits(state: State) -> None: ...
 
 
@@ -170,7 +163,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
         lambda graph: graph.add_conditional_edges("a", wrong_router),
         (
             "router 'wrong_router' of 'a' requires the parameter 'writer', which nothing provides; "
-            "it can have beside the state: runtime, config"
+            "it can have beside the state: runtime, config, store"
         ),
     ),
     # Signatures
@@ -186,22 +179,11 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
         lambda graph: graph.add_node("c", takes_more),
         (
             "node 'c' requires the parameter 'tool', 'model', which nothing provides; "
-            "it can have beside the state: runtime, config, writer, previous"
+            "it can have beside the state: runtime, config, store, writer, previous"
         ),
     ),
     (lambda graph: graph.add_node("c", yields), "node 'c' is a generator; it has to return its result, not yield it"),
     (lambda graph: graph.add_node("c", streams), "node 'c' is a generator; it has to return its result, not yield it"),
-    (
-        lambda graph: graph.add_node("c", keeps),
-        "node 'c' asks for a store, and there is none here; hand one over in the context, or keep it in the module",
-    ),
-    (
-        lambda graph: graph.add_conditional_edges("a", routes_by_store),
-        (
-            "router 'routes_by_store' of 'a' asks for a store, and there is none here; "
-            "hand one over in the context, or keep it in the module"
-        ),
-    ),
     # Options
     (
         lambda graph: graph.add_node("c", waits, timeout=3),
@@ -215,7 +197,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
         lambda graph: graph.add_node("c", plan, error_handler=takes_more),
         (
             "the error handler of node 'c' requires the parameter 'tool', 'model', which nothing provides; "
-            "it can have beside the state: runtime, config, writer, previous, error"
+            "it can have beside the state: runtime, config, store, writer, previous, error"
         ),
     ),
     (

@@ -11,6 +11,8 @@ import durable_graph
 from durable_graph import (
     START,
     DurableGraphError,
+    InvalidOptionError,
+    RetryPolicy,
     Runtime,
     StateGraph,
     UnknownConfigKeyError,
@@ -151,16 +153,10 @@ def as_entrypoint(**options: Any) -> Any:
 @pytest.mark.parametrize(
     ("call", "option", "remedy"),
     [
-        (describe, "config_schema", "context_schema="),
-        (describe, "input", "input_schema="),
-        (describe, "output", "output_schema="),
-        (compiled, "store", "hand it to nodes as `context`"),
         (compiled, "transformers", "graph.stream()"),
-        (with_node, "retry", "retry_policy="),
         (with_node, "trace_policy", "no tracer"),
-        (as_task, "retry", "retry_policy="),
-        (as_entrypoint, "store", "as `context`"),
-        (as_entrypoint, "config_schema", "context_schema="),
+        (as_task, "trace_policy", "no tracer"),
+        (as_entrypoint, "transformers", "graph.stream()"),
         (compiled, "stores", "leave it out"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
@@ -174,6 +170,63 @@ def test_a_keyword_of_langgraph_says_what_takes_its_place(call: Any, option: str
     assert option not in raised.value.known
     assert isinstance(raised.value, TypeError)
     assert isinstance(raised.value, DurableGraphError)
+
+
+class Settings(TypedDict, total=False):
+    size: int
+
+
+class Part(TypedDict, total=False):
+    k: str
+
+
+def once(**options: Any) -> tuple[str, Any]:
+    """The deprecated name of an option, and what it is given."""
+    ((name, value),) = options.items()
+    return name, value
+
+
+@pytest.mark.parametrize(
+    ("call", "deprecated", "current"),
+    [
+        (describe, once(config_schema=Settings), "context_schema"),
+        (describe, once(input=Part), "input_schema"),
+        (describe, once(output=Part), "output_schema"),
+        (with_node, once(input=Part), "input_schema"),
+        (with_node, once(retry=RetryPolicy()), "retry_policy"),
+        (as_task, once(retry=RetryPolicy()), "retry_policy"),
+        (as_entrypoint, once(config_schema=Settings), "context_schema"),
+        (as_entrypoint, once(retry=RetryPolicy()), "retry_policy"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else getattr(value, "__name__", value),
+)
+def test_a_deprecated_keyword_is_taken_with_a_warning(call: Any, deprecated: tuple[str, Any], current: str) -> None:
+    name, value = deprecated
+    with pytest.warns(DeprecationWarning, match=f"{name}= is deprecated, use {current}=") as told:
+        call(**{name: value})
+    assert [warning.filename for warning in told] == [__file__]
+
+    with pytest.raises(InvalidOptionError, match=f"left out, since {current}= is given"):
+        call(**{name: value, current: value})
+
+
+async def test_a_deprecated_keyword_means_what_the_current_one_means() -> None:
+    class Whole(TypedDict, total=False):
+        k: str
+        size: int
+
+    state_graph: Any = StateGraph
+    with pytest.warns(DeprecationWarning, match="config_schema|input|output"):
+        described = state_graph(Whole, config_schema=Settings, input=Part, output=Settings)
+    with pytest.warns(DeprecationWarning, match="input|retry"):
+        described.add_node("a", lambda part: {"size": len(part)}, input=Part, retry=RetryPolicy(max_attempts=2))
+    compiled = described.add_edge(START, "a").compile()
+
+    assert compiled.topology.context is Settings
+    assert compiled.topology.nodes["a"].retry == (RetryPolicy(max_attempts=2),)
+    assert await compiled.ainvoke({"k": "a"}) == {"size": 1}
+    with pytest.raises(DurableGraphError, match="size"):
+        await compiled.ainvoke({"size": 1})
 
 
 @pytest.mark.parametrize("option", ["print_mode", "checkpoint_during", "callbacks", "retries"])
