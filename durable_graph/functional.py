@@ -32,6 +32,7 @@ from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.assembly import nodes_digest
 from durable_graph.graph.codecs import Storing
 from durable_graph.graph.deprecated import renamed
+from durable_graph.graph.messaging import library_of, listed_with
 from durable_graph.graph.options import caching_of, names_formerly, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import annotation_of, injectable_in, is_method, name_of, signature_of
@@ -328,7 +329,9 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         self._timeout = timeout_of(timeout)
         self._name = name
         self._formerly = formerly
-        self._storing = Storing.of(types, upcasts, stored_type_of, has_channels=False)
+        self._storing = Storing.of(
+            listed_with(types, library_of("auto", {})), upcasts, stored_type_of, has_channels=False
+        )
 
     @overload
     def __call__(

@@ -14,10 +14,11 @@ from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Listed
 from durable_graph.errors import UnknownOptionError
 from durable_graph.graph import GraphBuilder
+from durable_graph.graph.messaging import MessageKind
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
 
 COMPILE_OPTIONS: Final = (
-    *("cache", "checkpointer", "debug", "formerly", "interrupt_after", "interrupt_before", "name"),
+    *("cache", "checkpointer", "debug", "formerly", "interrupt_after", "interrupt_before", "messages", "name"),
     *("store", "types", "upcasts"),
 )
 
@@ -38,6 +39,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         formerly: Iterable[str] = (),
         types: Iterable[Listed] = (),
         upcasts: Mapping[str | type, Any] | None = None,
+        messages: MessageKind = "auto",
         **unknown: Never,
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
         """The graph as it is now, checked and ready to run.
@@ -61,12 +63,18 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         A thread belongs to the graph whose `name` it was begun under: another graph is refused (`WrongGraphError`).
         `formerly` are the names that this graph had before, whose threads it may go on with.
 
+        `messages` says what `add_messages` makes of what is written: "langchain" LangChain's messages, "dict" leaves
+        dicts and objects of your own as they are. "auto" is the former where `langchain_core` is installed and the key
+        is declared as a list of its messages or of anything.
+
         Raises `GraphValidationError`, which lists everything that is wrong with the graph, `InvalidOptionError` and
         `UnknownOptionError`.
         """
         UnknownOptionError.check("compile()", unknown, known=COMPILE_OPTIONS)
         check_savers(checkpointer, cache)
-        topology = self.topology(name=name, formerly=formerly, types=types, upcasts=upcasts, find=stored_type_of)
+        topology = self.topology(
+            name=name, formerly=formerly, types=types, upcasts=upcasts, find=stored_type_of, messages=messages
+        )
         defaults = Run(
             None,
             store=store,

@@ -8,6 +8,7 @@ from durable_graph.channels.joined import Joined
 from durable_graph.channels.last_value import AnyValue, EphemeralValue, LastValue, UntrackedValue
 from durable_graph.channels.messages import (
     REMOVE_ALL_MESSAGES,
+    FormattedMessages,
     Messages,
     RemoveMessage,
     add_messages,
@@ -26,6 +27,7 @@ __all__ = [
     "Channel",
     "Declarable",
     "EphemeralValue",
+    "FormattedMessages",
     "Joined",
     "LastValue",
     "Messages",

@@ -4,15 +4,18 @@ A message is a dict, with its id under "id", or any object with an attribute `id
 """
 
 import copy
+import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import GenericAlias
-from typing import Any, ClassVar, Final, Union, get_args
+from typing import Any, ClassVar, Final, Union, get_args, get_origin
 
 import msgspec
 
 from durable_graph.channels.channel import MISSING, Channel, NewId, UpdateRefused
 from durable_graph.channels.empty import concrete_type
+from durable_graph.channels.libraries import MessageLibrary, library_in_use
 from durable_graph.channels.merging import Merging
 from durable_graph.errors.tree import quoted
 
@@ -30,17 +33,60 @@ class RemoveMessage:
     type: ClassVar[str] = _REMOVAL
 
 
-def add_messages(left: Any, right: Any) -> list[Any]:
+def add_messages(left: Any = MISSING, right: Any = MISSING, *, format: str | None = None) -> Any:  # noqa: A002  # LangGraph's name
     """`left` with the messages of `right`: one with a known id takes the place of that message, others come last.
 
     Both are a message or a list of messages. A `RemoveMessage` removes; one that is added again comes last.
-    As the reducer of a channel it gives every message that has none an id (32 hex digits) when it is written; called
-    by itself it draws none, and messages without id are never taken for one another.
+    As the reducer of a channel it gives every message that has none an id (32 hex digits) when it is written. Called
+    by itself, or by a reducer of your own, it gives LangChain's messages ids that follow from their contents and from
+    the messages before them; dicts without id get none, and are never taken for one another.
+
+    Where LangChain is installed, messages are LangChain's: dicts, pairs of role and text, and texts are converted,
+    unless the graph was compiled with `messages="dict"`. `format="langchain-openai"` converts contents to OpenAI's
+    blocks; `add_messages(format=...)` is a reducer that does so.
 
     Raises `ValueError` for what is no message, and for removing an id that no message has.
     """
-    merged = _merged([], [left], is_strict=True)
-    return _merged(merged, [right], is_strict=True)
+    if left is MISSING and right is MISSING:
+        return FormattedMessages(format)
+    if left is MISSING or right is MISSING:
+        raise TypeError("add_messages takes two lists of messages, or format= alone")
+    return _added(left, right, format, library_in_use())
+
+
+def _added(left: Any, right: Any, format_: str | None, library: MessageLibrary | None) -> list[Any]:
+    if library is None:
+        if format_ is not None:
+            raise UpdateRefused("format= converts LangChain's messages, and these are dicts")
+        return _merged(_merged([], [left], is_strict=True), [right], is_strict=True)
+    before = _merged([], [_with_derived_ids(left, (), library)], is_strict=True)
+    merged = _merged(before, [_with_derived_ids(right, before, library)], is_strict=True)
+    return merged if format_ is None else library.formatted(merged, format_)
+
+
+def _with_derived_ids(given: Any, before: Sequence[Any], library: MessageLibrary) -> list[Any]:
+    """The messages, each with an id: whoever merges the same lists again finds the same ones."""
+    messages = [library.message(each) for each in _listed(given)]
+    if all(message.id is not None for message in messages):
+        return messages
+    context = hashlib.blake2b(repr([message.id for message in before]).encode(), digest_size=16).hexdigest()
+    numbers = itertools.count()
+
+    def derived(message: Any) -> str:
+        text = f"{context} {next(numbers)} {message!r}"
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+    return [_with_library_id(message, lambda message=message: derived(message), library) for message in messages]
+
+
+@dataclass(frozen=True, slots=True)
+class FormattedMessages:
+    """The reducer that `add_messages(format=...)` is."""
+
+    format: str | None
+
+    def __call__(self, left: Any, right: Any) -> list[Any]:
+        return _added(left, right, self.format, library_in_use())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +99,13 @@ class Messages(Channel):
     """
 
     declared: Any
+    library: MessageLibrary | None = None
+    format: str | None = None
 
     @property
     def update_type(self) -> Any:
+        if self.library is not None:
+            return self.declared
         inner = get_args(self.declared)
         if not inner or inner[0] is Any:
             return list[Any]
@@ -74,7 +124,11 @@ class Messages(Channel):
         return []
 
     def prepare(self, update: Any, new_id: NewId) -> Any:
-        return [_with_id(message, new_id) for message in _listed(update)]
+        if self.library is None:
+            return [_with_id(message, new_id) for message in _listed(update)]
+        library = self.library
+        messages = [_with_library_id(library.message(each), new_id, library) for each in _listed(update)]
+        return messages if self.format is None else library.formatted(messages, self.format)
 
     def prepare_whole(self, value: Any, new_id: NewId) -> Any:
         return _merged([], [self.prepare(value, new_id)], is_strict=True)
@@ -90,6 +144,27 @@ class Messages(Channel):
 
     def merging(self, current: Any) -> Merging:
         return _Merged([] if current is MISSING else current)
+
+    def with_library(self, library: MessageLibrary | None) -> "Messages":
+        """The rule for messages of the library, where the declared type does not name other ones."""
+        if library is None or not is_of(library, self.declared):
+            return self
+        return replace(self, declared=GenericAlias(list, (library.declared,)), library=library)
+
+
+def is_of(library: MessageLibrary, declared: Any) -> bool:
+    """Whether a list that is declared so may hold messages of the library: it names some of them, or no class."""
+    inner = get_args(declared)
+    return not inner or inner[0] is Any or names_message_of(library, inner[0])
+
+
+def names_message_of(library: MessageLibrary, hint: Any) -> bool:
+    """Whether a type names the library's messages: one of the classes, a union or a list of them."""
+    if isinstance(hint, type) and get_origin(hint) is None:
+        return issubclass(hint, library.declared)
+    if hasattr(hint, "__metadata__"):
+        return names_message_of(library, hint.__origin__)
+    return any(names_message_of(library, each) for each in get_args(hint))
 
 
 def can_hold_messages(declared: Any) -> bool:
@@ -174,6 +249,15 @@ def _is_removal(message: Any) -> bool:
     if isinstance(message, dict):
         return _REMOVAL in (message.get("type"), message.get("role"))
     return getattr(message, "type", None) == _REMOVAL
+
+
+def _with_library_id(message: Any, new_id: NewId, library: MessageLibrary) -> Any:
+    if id_of(message) is not None:
+        return message
+    if _is_removal(message):
+        why = "a message to remove is named by its id"
+        raise UpdateRefused(why)
+    return library.with_id(message, new_id())
 
 
 def _with_id(message: Any, new_id: NewId) -> Any:

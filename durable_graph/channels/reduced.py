@@ -6,6 +6,8 @@ from typing import Any
 
 from durable_graph.channels.channel import MISSING, Channel
 from durable_graph.channels.empty import empty_value
+from durable_graph.channels.libraries import AUTO, Choice, MessageLibrary
+from durable_graph.channels.libraries import current as current_library
 from durable_graph.channels.optional import check_none, or_none
 from durable_graph.channels.owned import owned
 
@@ -21,6 +23,7 @@ class Reduced(Channel):
     declared: Any
     reducer: Callable[[Any, Any], Any]
     is_optional: bool = False
+    library: MessageLibrary | Choice | None = AUTO
 
     @property
     def update_type(self) -> Any:
@@ -41,6 +44,10 @@ class Reduced(Channel):
         # merged again, for a router, for a snapshot or after another writer's commit, so it gets copies of its own.
         value = owned(current)
         reduce = or_none(self.reducer) if self.is_optional else self.reducer
-        for update in updates:
-            value = owned(update) if value is MISSING else reduce(value, owned(update))
+        using = current_library.set(self.library)
+        try:
+            for update in updates:
+                value = owned(update) if value is MISSING else reduce(value, owned(update))
+        finally:
+            current_library.reset(using)
         return value

@@ -26,6 +26,8 @@ class StoredShape(Shape):
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         wire = self._wire_of(value, room)
+        if self.stored.is_proven:
+            return wire
         packed = pack(wire)
         try:
             # From a copy: `decode` may keep what it is given, and what it is given when reading is new, too.

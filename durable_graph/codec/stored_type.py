@@ -24,7 +24,8 @@ class StoredType(Generic[ValueT]):
     they come back as what they were.
 
     Each value is checked before it is stored: what `decode` makes of its data has to be of the same class, equal where
-    the class compares its instances, and `encode` has to make the same data of it again.
+    the class compares its instances, and `encode` has to make the same data of it again. With `is_proven` that check,
+    which costs more than storing itself, is left out: for a package whose own tests prove its functions.
 
     Raises `InvalidOptionError` for a `cls` that is no class, an empty tag or one of more than 255 bytes, and for a tag
     that begins with `durable_graph.`.
@@ -34,6 +35,7 @@ class StoredType(Generic[ValueT]):
     tag: str
     encode: Callable[[ValueT], Any]
     decode: Callable[[Any], ValueT]
+    is_proven: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.cls, type) or self.cls in (object, type):

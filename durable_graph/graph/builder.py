@@ -31,6 +31,7 @@ from durable_graph.graph.description import (
     said_first,
 )
 from durable_graph.graph.inputs import channels_of, inputs_of
+from durable_graph.graph.messaging import MessageKind, library_of, listed_with, with_library
 from durable_graph.graph.options import (
     NodeArguments,
     caching_of,
@@ -304,20 +305,24 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         types: Iterable[Listed] = (),
         upcasts: Mapping[Any, Any] | None = None,
         find: FindStored | None = None,
+        messages: MessageKind = "auto",
     ) -> Topology:
         """The graph, checked. Later calls of the builder do not change it.
 
         `types` are the classes that values of type `Any` may be of, beside those that the state names; a pair gives
         the tag that one is stored under, a `StoredType` how instances of one are stored, and `find` the latter for
-        classes that have no other way in. `upcasts` reads older shapes of values. Nodes that no edge leads to are
+        classes that have no other way in. `upcasts` reads older shapes of values. `messages` says whose messages the
+        channels of `add_messages` hold. Nodes that no edge leads to are
         warned of (`UnreachableNodeWarning`).
 
         Raises `GraphValidationError` with everything that is wrong, and `InvalidOptionError`.
         """
-        storing = Storing.of(types, upcasts, find)
         description, state = self._description, self._schemas.state
         inputs = inputs_of(description, state, self._schemas.input, self._schemas.output)
         channels, disagreements = channels_of(state, inputs)
+        library = library_of(messages, channels)
+        channels = with_library(channels, messages, library)
+        storing = Storing.of(listed_with(types, library), upcasts, find)
         rules = {**channels, **internal_channels(description)}
         defaults, wrong = defaults_of(state, inputs, channels)
         codecs, unstorable = codecs_of(rules, types_named_in(description, state, inputs), storing)

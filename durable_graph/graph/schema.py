@@ -7,6 +7,7 @@ from typing import Any, Self, get_origin
 from durable_graph.channels import (
     Accumulated,
     Channel,
+    FormattedMessages,
     LastValue,
     Messages,
     Reduced,
@@ -185,6 +186,8 @@ def channel_of(field: Field) -> Channel:
         return LastValue(field.declared)
     if field.reducer is add_messages:
         return Messages(field.declared)
+    if isinstance(field.reducer, FormattedMessages):
+        return Messages(field.declared, format=field.reducer.format)
     is_optional = field.declaration.is_optional
     merged = next(each for each in union_members(field.declared) if each is not type(None)) if is_optional else None
     if is_stored_as_updates(merged or field.declared, field.reducer):
