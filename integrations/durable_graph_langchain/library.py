@@ -32,6 +32,8 @@ class LangChainMessages:
             return message_chunk_to_message(given) if isinstance(given, BaseMessageChunk) else given
         if isinstance(given, OwnRemoval) or (isinstance(given, dict) and _REMOVAL in _kinds_of(given)):
             id_ = given.get("id") if isinstance(given, dict) else given.id
+            if not isinstance(id_, str):
+                raise UpdateRefused("a message to remove is named by its id")
             return RemoveMessage(id=id_)
         try:
             (message,) = convert_to_messages([given])
