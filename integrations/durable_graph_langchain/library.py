@@ -39,7 +39,8 @@ class LangChainMessages:
             (message,) = convert_to_messages([given])
         except Exception as error:
             # LangChain raises one of many classes, pydantic's among them, for what it cannot convert.
-            raise UpdateRefused(f"LangChain makes no message of {_short(given)}: {_short(error)}") from error
+            why = f"LangChain makes no message of {_short(given)}: {_short(error)}"
+            raise UpdateRefused(f"{why}; compile(messages='dict') leaves messages as they are") from error
         return message
 
     def with_id(self, message: BaseMessage, id_: str) -> BaseMessage:
@@ -63,7 +64,7 @@ def _kinds_of(given: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _short(value: object) -> str:
-    text = str(value) if isinstance(value, Exception) else repr(value)
+    text = str(value).partition("\n")[0] if isinstance(value, Exception) else repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
