@@ -47,7 +47,7 @@ def said(messages: list[BaseMessage]) -> list[tuple[str, str]]:
         ({"type": "human", "content": "hi"}, ("HumanMessage", "hi")),
         ({"role": "tool", "content": "hi", "tool_call_id": "c"}, ("ToolMessage", "hi")),
         (HumanMessage("hi"), ("HumanMessage", "hi")),
-        (AIMessageChunk("hi"), ("AIMessage", "hi")),
+        (AIMessageChunk(content="hi"), ("AIMessage", "hi")),
     ],
     ids=repr,
 )
@@ -108,7 +108,7 @@ async def test_an_overwrite_is_converted_as_well(saver: Checkpointer) -> None:
         RemoveMessage("unknown"),
         object(),
     ],
-    ids=repr,
+    ids=["number", "no role", "triple", "unknown role", "unknown id", "object"],
 )
 async def test_what_is_no_message_is_refused_and_the_thread_stays_usable(saver: Checkpointer, wrong: Any) -> None:
     graph = writing([wrong], checkpointer=saver)
@@ -177,10 +177,6 @@ def test_called_by_itself_it_converts_and_gives_ids() -> None:
 
 
 # Whose messages they are
-
-
-class Said(TypedDict):
-    content: str
 
 
 async def test_with_dict_they_stay_as_they_are(saver: Checkpointer) -> None:

@@ -48,14 +48,14 @@ MESSAGES = [
     AIMessage("", id="5", invalid_tool_calls=[{"name": "f", "args": "{", "id": "c", "error": "cut"}]),
     SystemMessage("be kind", id="6"),
     ToolMessage("found", id="7", tool_call_id="call-1", artifact={"rows": [1, 2]}, status="error"),
-    FunctionMessage("done", id="8", name="f"),
-    ChatMessage("hm", id="9", role="critic"),
+    FunctionMessage(content="done", id="8", name="f"),
+    ChatMessage(content="hm", id="9", role="critic"),
     HumanMessage("with more", id="10", example_of_an_extra_field={"deep": [1]}),
 ]
 CHUNKS = [
-    AIMessageChunk("a", id="11", tool_call_chunks=[{"name": "f", "args": "{", "id": "c", "index": 0}]),
-    AIMessageChunk("b", id="12", chunk_position="last"),
-    ToolMessageChunk("c", id="13", tool_call_id="call-1"),
+    AIMessageChunk(content="a", id="11", tool_call_chunks=[{"name": "f", "args": "{", "id": "c", "index": 0}]),
+    AIMessageChunk(content="b", id="12", chunk_position="last"),
+    ToolMessageChunk(content="c", id="13", tool_call_id="call-1"),
     RemoveMessage(id="14"),
     Document("text", id="15", metadata={"source": "a", "page": 2}),
 ]
@@ -107,7 +107,7 @@ class Values(TypedDict, total=False):
 async def test_keys_without_a_reducer_hold_them_whatever_they_are_declared_as(
     saver: Checkpointer, reopen: Reopen
 ) -> None:
-    values = Values(
+    values: Any = dict(
         anything=[*MESSAGES, *CHUNKS, {"deep": MESSAGES[3]}],
         listed=MESSAGES[:4],
         sequence=MESSAGES,
@@ -185,7 +185,8 @@ class Own(HumanMessage):
 
 
 async def test_a_subclass_is_refused_by_name_and_stored_with_an_encoder_of_its_own(saver: Checkpointer) -> None:
-    described = StateGraph(MessagesState).add_node("node", lambda _: {"messages": Own("x", mood="bad")})
+    described: Any = StateGraph(MessagesState)
+    described.add_node("node", lambda _: {"messages": Own(content="x", mood="bad")})
     described.add_edge(START, "node")
 
     with pytest.raises(UnstorableValueError, match="list a StoredType of the subclass") as refused:
