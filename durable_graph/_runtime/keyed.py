@@ -14,10 +14,11 @@ _BEGINNINGS = ("input", "fork", "update")
 
 
 class Acceptance(msgspec.Struct, frozen=True):
-    """A request that is about to be accepted."""
+    """A request that is about to be accepted. `same` are the digests that the same request may be recorded under."""
 
     key: str
     digest: bytes
+    same: frozenset[bytes]
 
     def row(self, origin: bytes, checkpoint: int, at: int) -> RequestRow:
         """Its row, once it became this checkpoint."""
@@ -29,7 +30,7 @@ async def earlier_request(saver: Checkpointer, thread_id: str, request: Acceptan
     """The request, if the thread has taken it. Raises `KeyReusedError` if it took another one under its key."""
     found = await saver.find_request(thread_id, request.key)
     row = None if found is None else verify_request(found)
-    if row is not None and row.input_digest != request.digest:
+    if row is not None and row.input_digest not in request.same:
         raise KeyReusedError(
             thread_id,
             request.key,

@@ -100,6 +100,7 @@ def read_run(
         what = "checkpoint_ns"
         raise MissingCheckpointerError(what)
     key = _key(options.get("key"), input, has_checkpointer=has_checkpointer)
+    _check_is_of_head(key, ns, options.get("checkpoint_id"), read)
     place = read_place(config, has_checkpointer and key is None, options.get("thread_id"), options.get("checkpoint_id"))
     thread, checkpoint = place
     if key is not None and thread is None:
@@ -141,6 +142,13 @@ def _key(given: object, input_: object, *, has_checkpointer: bool) -> str | None
     if input_ is None:
         raise InvalidOptionError(what, given, allowed="left out without an input: it names what the thread takes once")
     return read_key(given)
+
+
+def _check_is_of_head(key: str | None, ns: str, checkpoint_id: str | None, read: Config) -> None:
+    """Raises `InvalidOptionError` for a key of a call that forks: it is no request that the thread's head takes."""
+    is_elsewhere = ns or _one("checkpoint_id", checkpoint_id, read.get("configurable", {}).get("checkpoint_id"))
+    if key is not None and is_elsewhere:
+        raise InvalidOptionError("key", key, allowed="left out with checkpoint_id or checkpoint_ns: a fork has no key")
 
 
 def read_key(given: object) -> str:

@@ -350,12 +350,16 @@ async def _accept_on_head(session: Session, state: State, recorded: Recorded) ->
         check_plan(session.topology, thread, state, recorded)
         # Read before anything runs: an input that cannot be taken is refused at once, not after the earlier run.
         input_writes(session.topology, run.input, state.values, session.max_value_bytes)
+        journal = session.shared.journal
+        assert journal is not None  # noqa: S101  # there is a thread
+        # What is left to run is not the request: none of its commits is to accept that, also where one fails.
+        request, journal.accepts = journal.accepts, None
         ended = await resume(session, state, recorded)
         if ended.is_stopped:
             # It waits for an answer, which no input is.
             raise UnfinishedThreadError(thread, [task.node for task in ended.state.plan])
         await session.shared.durability.settle()
-        state, recorded = ended.state, {}
+        state, recorded, journal.accepts = ended.state, {}, request
     return await _accept(session, state, recorded, None)
 
 

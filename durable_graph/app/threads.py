@@ -184,7 +184,7 @@ class GraphThreads:
         """
         saver = self._needs_checkpointer("adiscard_calls")
         place = read_thread_place(None, thread_id, None)
-        async with only_run(saver, place.thread_id, "reject"):
+        async with only_run(saver, place.thread_id, None):
             return await discard_calls(saver, place.thread_id, task_id)
 
     async def _edit(
@@ -206,7 +206,8 @@ class GraphThreads:
         if key is not None:
             if place.ns:
                 raise InvalidOptionError("key", key, allowed="left out where the state is a nested graph's")
-            request = acceptance(self._topology, read_key(key), [list(map(_parts, updates)) for updates in supersteps])
+            content = [list(map(_parts, updates)) for updates in supersteps]
+            request = acceptance(self._topology, read_key(key), content if place.no is None else (place.no, content))
         async with only_run(saver, place.thread_id, None):
             made = await edit_state(self._topology, saver, place, supersteps, run, before, request)
         return made.config(made.no)

@@ -12,6 +12,7 @@ from durable_graph import (
     OverlappingCallsError,
     ReplayMismatchError,
     RetryPolicy,
+    ThreadBusyError,
     UnknownTaskError,
     UnknownThreadError,
     entrypoint,
@@ -509,3 +510,17 @@ async def test_results_are_found_in_every_durability(shop: Shop, durability: Dur
 
     assert await shop.flow.ainvoke(Command(resume=1), THREAD, durability=durability) == ["paid bob", "paid amy", 1]
     assert shop.calls.taken() == []
+
+
+async def test_calls_of_what_is_no_task_are_not_discarded(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def ask(_: str) -> Any:
+        with pytest.raises(ThreadBusyError) as busy:
+            await ask.adiscard_calls("t", "0" * 32)
+        assert "if_busy" not in str(busy.value)
+        return interrupt("go on?")
+
+    await ask.ainvoke("x", thread_id="t")
+    for task_id in ("", "0" * 32, None, 5, ["a"], {}):
+        with pytest.raises(UnknownTaskError):
+            await ask.adiscard_calls("t", task_id)  # type: ignore[arg-type]  # what a careless caller passes
