@@ -22,7 +22,7 @@ def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping
     Raises `NothingToResumeError`, `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`.
     """
     ids = [ask.interrupt.id for ask in open_]
-    if names_questions(resume):
+    if names_questions(resume) and (resume or ids):
         if not resume:
             why = "resume={} answers no question"
             raise AmbiguousResumeError(thread, why, open_ids=ids)

@@ -230,11 +230,10 @@ class Claims:
         await self._load()
         unclaimed = self._unclaimed()
         if unclaimed:
-            named = ", ".join(sorted({_named(mark) for mark in unclaimed.values()})[:2])
-            more = len(unclaimed) - 2
-            error = self._mismatch(
-                scope, recorded=f"{named} and {more} more" if more > 0 else named, called="", is_unclaimed=True
-            )
+            named = sorted({_named(mark) for mark in unclaimed.values()})[:2]
+            more = len(unclaimed) - len(named)
+            recorded = ", ".join(named) + (f" and {more} more" if more else "")
+            error = self._mismatch(scope, recorded=recorded, called="", is_unclaimed=True)
             raise await self._refused(scope, sorted(unclaimed), error)
 
     async def settle_note(self) -> None:

@@ -524,3 +524,21 @@ async def test_calls_of_what_is_no_task_are_not_discarded(saver: Checkpointer) -
     for task_id in ("", "0" * 32, None, 5, ["a"], {}):
         with pytest.raises(UnknownTaskError):
             await ask.adiscard_calls("t", task_id)  # type: ignore[arg-type]  # what a careless caller passes
+
+
+async def test_the_error_counts_the_calls_that_were_not_made_again(saver: Checkpointer) -> None:
+    @task
+    async def pay(amount: int) -> int:
+        return amount
+
+    amounts = [1, 2, 3]
+
+    @entrypoint(checkpointer=saver)
+    async def settle(_: str) -> Any:
+        await asyncio.gather(*map(pay, amounts))
+        return interrupt("book?")
+
+    await settle.ainvoke("x", thread_id="t")
+    amounts.clear()
+    with pytest.raises(ReplayMismatchError, match="the task 'pay' and 2 more"):
+        await settle.ainvoke(Command(resume="yes"), thread_id="t")

@@ -227,3 +227,12 @@ async def test_an_answer_to_a_failed_thread_that_asks_nothing_is_refused(saver: 
 
     with pytest.raises(NothingToResumeError, match="waits for no answer"):
         await graph.ainvoke(Command(resume="yes"), thread_id="t")
+
+
+async def test_an_empty_map_for_a_thread_that_waits_for_nothing_says_so(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    await graph.ainvoke(Command(resume="yes"), thread_id="t")
+
+    with pytest.raises(NothingToResumeError):
+        await graph.ainvoke(Command(resume={}), thread_id="t")
