@@ -9,7 +9,7 @@ from durable_graph.graph import Command, Topology
 
 
 def acceptance(topology: Topology, key: str, given: Any) -> Acceptance:
-    """The request for this graph with this input. Under a name that the graph had before, or without one, it is the same.
+    """The request for this graph with this input. A name that the graph had before, or none, makes it no other.
 
     Raises `InvalidOptionError` for an input with a part that cannot be read: another one would look the same.
     """
