@@ -77,9 +77,9 @@ class PostgresSaver:
         given = parameters_of(database) if isinstance(database, str) else database
         check_schema(schema)
         if pool_size < 1:
-            raise InvalidOptionError("pool_size", pool_size, allowed="a number from 1 on")
+            raise InvalidOptionError("pool_size", pool_size, allowed="a number of at least 1")
         if not patience >= 0:
-            raise InvalidOptionError("patience", patience, allowed="seconds, from 0 on")
+            raise InvalidOptionError("patience", patience, allowed="seconds, at least 0")
         self.max_value_bytes = max_value_bytes
         waiting = Patience(name, patience, schema)
 

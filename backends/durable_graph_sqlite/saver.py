@@ -72,7 +72,9 @@ class SqliteSaver:
         """
         parts = urlsplit(url)
         if parts.netloc or parts.query or parts.fragment or len(parts.path) < len("/x"):
-            raise InvalidOptionError("url", url, allowed="sqlite:///relative/path or sqlite:////absolute/path, no more")
+            raise InvalidOptionError(
+                "url", url, allowed="sqlite:///relative/path or sqlite:////absolute/path, without parameters"
+            )
         return cls(unquote(parts.path[1:]))
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:

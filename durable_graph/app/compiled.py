@@ -353,7 +353,9 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     ) -> EventStream:
         if isinstance(place, Nested) and on_disconnect == "continue":
             option = "on_disconnect"
-            raise InvalidOptionError(option, on_disconnect, allowed="'cancel' in a node, with which all its runs end")
+            raise InvalidOptionError(
+                option, on_disconnect, allowed="'cancel' inside a node, because a nested run ends with its node"
+            )
 
         async def run(audience: Audience) -> Any:
             ended = await self._run(place, audience)

@@ -56,9 +56,9 @@ async def sweep_threads(
             raise InvalidOptionError("keep_last", keep_last, allowed="0 for damaged threads, which cannot be pruned")
     for option, span in (("older_than", older_than), ("protect", protect)):
         if span < timedelta(0):
-            raise InvalidOptionError(option, span, allowed="a timedelta from 0 on")
+            raise InvalidOptionError(option, span, allowed="a timedelta of at least 0")
     if keep_last < 0:
-        raise InvalidOptionError("keep_last", keep_last, allowed="a number from 0 on")
+        raise InvalidOptionError("keep_last", keep_last, allowed="a number of at least 0")
     now = time.time_ns() // 1000
     sweep = _Sweep(checkpointer, now - older_than // timedelta(microseconds=1), keep_last)
     for each in statuses:

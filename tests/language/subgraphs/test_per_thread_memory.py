@@ -307,7 +307,7 @@ async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> 
 
     graph = builder.compile(saver)
 
-    with pytest.raises(SubgraphBusyError, match="'talker' is at work in 'inner' already"):
+    with pytest.raises(SubgraphBusyError, match="'talker' is already running in 'inner'"):
         await graph.ainvoke({"value": []}, THREAD)
 
     # One after the other, each goes on from where the one before it had left.
