@@ -209,7 +209,7 @@ async def test_a_resumed_run_says_which_of_its_steps_stay(saver: Checkpointer) -
     error = await lost(held, running)
 
     assert said(error) == (None, "0000000000000002", (), (), False)
-    assert "its input was not stored, its steps up to checkpoint '0000000000000002' stay" in str(error)
+    assert "its input was not stored, its steps up to checkpoint '0000000000000002' are stored" in str(error)
     assert "late" not in (await graph.aget_state(thread_id="t")).values["log"]
 
 
