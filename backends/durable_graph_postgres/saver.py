@@ -51,12 +51,12 @@ class _Opened(NamedTuple):
 
 
 class PostgresSaver:
-    """Keeps threads in tables of a PostgreSQL schema, which it creates if they are not there. Opens on first use.
+    """Keeps threads in tables of a PostgreSQL schema, which it creates if they do not exist. Opens on first use.
 
     `database` is a DSN (`postgresql://user:password@host/name`), or an `asyncpg.Pool`, which stays yours to close.
-    `schema` is the schema of its tables. `patience` says for how many seconds a call waits for a server that is away
-    before it raises `StoreUnavailableError`. `pool_size` is the most connections that it opens. `max_value_bytes` is
-    the largest encoded value that it takes. With `prepared_statements=False` it works through a pooler that lends a
+    `schema` is the schema of its tables. `patience` is how many seconds a call waits for an unavailable server
+    before it raises `StoreUnavailableError`. `pool_size` limits its connections. `max_value_bytes` limits the size of
+    each encoded value. With `prepared_statements=False` it works through a pooler that lends a
     connection for one transaction at a time and keeps no prepared statements.
     """
 

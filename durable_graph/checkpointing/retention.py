@@ -39,12 +39,12 @@ async def sweep_threads(
 ) -> Swept:
     """Delete the threads that have been in one of these statuses for longer than `older_than`.
 
-    With `keep_last` they stay, and are pruned to so many checkpoints. What deletions longer ago than `protect` left (a
-    row each, without the thread's id, which shuts out writers that still believe in the thread) is removed as well.
+    With `keep_last` they stay, and are pruned to that number of checkpoints. Each deletion leaves a row without the
+    thread's id, which stops late writers of the thread; rows older than `protect` are removed as well.
 
-    Call it now and then, from one process or from several: each thread is a transaction of its own, one that goes on
-    meanwhile is left alone, and a sweep that is cut off is made up for by the next. A damaged thread stops no sweep: it
-    is skipped, `status="damaged"` deletes it. The time is the clock's of this process.
+    Call it regularly, from one process or several: each thread is a separate transaction, a thread that continues
+    meanwhile is left alone, and the next sweep completes an interrupted one. A damaged thread does not stop the sweep:
+    it is skipped, and `status="damaged"` deletes it. Times are those of this process's clock.
 
     Raises `InvalidOptionError`, before anything is removed.
     """
