@@ -372,7 +372,7 @@ def checkpoint_id(no: int) -> str:
     return f"{no:0{_ID_DIGITS}d}"
 
 
-NO_TEXT = "it has a half of a surrogate pair, which no store can hold"
+NO_TEXT = "it has a lone surrogate, which no store can hold"
 """Why a name is refused that is not `is_text`."""
 
 

@@ -77,7 +77,7 @@ async def load(db: Session, thread: str, ns: str, no: int | None, max_value_byte
     if not arms[_CHECKPOINT]:
         if is_head and row.head:
             what = f"the row of checkpoint {checkpoint_id(row.head)!r}"
-            raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
+            raise CorruptCheckpointError(thread, row=what, why="it is missing, and it is the thread's newest one")
         if ns and no is None and row.head:
             _check_lines(row, sums, lines)
             if arms[_VANISHED]:

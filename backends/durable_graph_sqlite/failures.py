@@ -35,7 +35,7 @@ def told_in_ours(path: str, thread: str | None) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        what, why = "text", "SQLite's text has no halves of surrogate pairs"
+        what, why = "text", "SQLite's text cannot hold lone surrogates"
         raise UnstorableNameError(what, str(error.object), why) from error
     except UnicodeDecodeError as error:
         raise translated(path, error, thread) from error
@@ -45,7 +45,7 @@ def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str
     """The error that says whose move it is. `thread` is the one whose rows the call was about."""
     if isinstance(error, UnicodeDecodeError):
         # Python reads SQLite's message as UTF-8, and it quotes what is damaged.
-        why = "it is damaged, and what SQLite says of it is no text"
+        why = "it is damaged, and SQLite's error message is not valid text"
         return NotADatabaseError(path, why) if thread is None else CorruptCheckpointError(thread, row=path, why=why)
     why = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:

@@ -58,7 +58,7 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value
     if columns[THREAD_WIDTH] is None:
         if is_head and row.head:
             what = f"the row of checkpoint {checkpoint_id(row.head)!r}"
-            raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
+            raise CorruptCheckpointError(thread, row=what, why="it is missing, and it is the thread's newest one")
         if newest and row.head:
             _check_lines(row, sums, statements.rows(db, "find_lineage", {"tid": tid, "at": row.version}))
             if statements.rows(db, "find_value_in_lineage", {"tid": tid, "ns": ns, "at": row.version}):

@@ -178,7 +178,7 @@ def check_memory(memory: object, *, is_remembering: bool) -> None:
     if memory is None:
         return
     if not is_remembering:
-        allowed = "None here: the graphs that remember by name are called in a node, compiled with checkpointer=True"
+        allowed = "None here; a named memory needs a graph that is compiled with checkpointer=True and called in a node"
         raise InvalidOptionError(option, memory, allowed=allowed)
     try:
         size = len(memory.encode()) if isinstance(memory, str) else 0

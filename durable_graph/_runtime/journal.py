@@ -46,7 +46,7 @@ from durable_graph.records import (
 
 _RESULTS = (Rank.DONE, Rank.ROUTING_OPEN)
 
-_CUT_OFF = "a call of it was stopped before it told its outcome"
+_CUT_OFF = "a call ended without an outcome"
 
 
 @dataclass(slots=True)

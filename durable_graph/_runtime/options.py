@@ -46,11 +46,11 @@ CONFIG_KEYS = (
 )
 _NOT_HERE = {
     "callbacks": "read the typed events of graph.stream() instead",
-    "thread_id": "it belongs into config['configurable'], or pass thread_id=...",
-    "checkpoint_id": "it belongs into config['configurable'], or pass checkpoint_id=...",
+    "thread_id": "put it into config['configurable'], or pass thread_id=...",
+    "checkpoint_id": "put it into config['configurable'], or pass checkpoint_id=...",
 }
 _MAX_ID_BYTES = 255
-_TEXT = "text that UTF-8 can write: no halves of surrogate pairs"
+_TEXT = "text that UTF-8 can encode, without lone surrogates"
 # A thread may be named after the key.
 _MAX_KEY_BYTES = _MAX_ID_BYTES - len("run-")
 _OWN_METADATA = ("source", "step", "writers")
@@ -140,7 +140,9 @@ def _key(given: object, input_: object, *, has_checkpointer: bool) -> str | None
     if not has_checkpointer:
         raise MissingCheckpointerError(what)
     if input_ is None:
-        raise InvalidOptionError(what, given, allowed="left out without an input: it names what the thread takes once")
+        raise InvalidOptionError(
+            what, given, allowed="left out without an input: a key belongs to an input, an answer or an update"
+        )
     return read_key(given)
 
 
@@ -381,7 +383,9 @@ def _metadata(given: object) -> Metadata:
     for key, value in given.items():
         option = f"config['metadata'][{quoted(key)}]"
         if key in _OWN_METADATA:
-            raise InvalidOptionError(option, value, allowed=f"any key but {', '.join(_OWN_METADATA)}, which are ours")
+            raise InvalidOptionError(
+                option, value, allowed=f"any key but {', '.join(_OWN_METADATA)}, which the library sets"
+            )
         if not isinstance(key, str) or not (value is None or isinstance(value, str | bool | int | float)):
             raise InvalidOptionError(option, value, allowed="str, int, float, bool or None, under a str")
         if not is_text(key) or (isinstance(value, str) and not is_text(value)):

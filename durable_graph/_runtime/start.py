@@ -250,7 +250,7 @@ async def _repeated(session: Session, opened: Opened, earlier: RequestRow) -> En
     thread = opened.thread
     last = await last_checkpoint_of(journal.saver, thread.thread, earlier, thread.head)
     if last is None:
-        why = f"the request {earlier.key!r} was taken on a branch that a fork has left"
+        why = f"the request {earlier.key!r} belongs to a branch that is not the thread's current one"
         raise NothingToResumeError(thread.thread, why)
     if last != thread.head or restored is None or restored.state.no != thread.head:
         restored = (await open_thread(journal.saver, session.topology, thread.thread, last)).restored

@@ -67,7 +67,7 @@ def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
     """
     row, sums, digest = _thread(columns)
     if row is None:
-        raise _damaged(thread, f"{columns[STATUS]!r} is no status, or another column cannot be read")
+        raise _damaged(thread, f"{columns[STATUS]!r} is not a status, or another column cannot be read")
     if thread_digest(row, *sums) != digest:
         raise _damaged(thread, "its bytes do not match its digest")
     if thread is not None and row.status != "deleted" and row.thread != thread:
@@ -167,7 +167,7 @@ def value_from(thread: str, channel: str, no: int, prev: int, kind: int, value: 
     """A channel's row. Raises `CorruptCheckpointError` for a kind that there is not."""
     if not 0 <= kind < len(ValueKind):
         what = f"the value of channel {channel!r} of checkpoint {no}"
-        raise CorruptCheckpointError(thread, row=what, why=f"{kind} is no kind of value")
+        raise CorruptCheckpointError(thread, row=what, why=f"{kind} is not a kind of value")
     return ValueRow(channel, no, prev, ValueKind(kind), value, digest)
 
 
@@ -185,7 +185,7 @@ def record_from(thread: str, columns: Columns) -> TaskRecord:
     ns, born, ordinal, rank, *rest = columns
     if not 0 <= rank < len(Rank):
         what = f"the record of task {ordinal} of checkpoint {born}"
-        raise CorruptCheckpointError(thread, row=what, why=f"{rank} is no rank")
+        raise CorruptCheckpointError(thread, row=what, why=f"{rank} is not a rank")
     return TaskRecord(ns, born, ordinal, Rank(rank), *rest)
 
 
@@ -213,4 +213,4 @@ def request_columns(tid: int, row: RequestRow) -> Columns:
 
 def orphaned(thread: str, what: str, row: str = "the thread's row") -> CorruptCheckpointError:
     """The error where there are rows of the kind `what`, and the `row` that they belong to is missing."""
-    return CorruptCheckpointError(thread, row=row, why=f"it is missing and {what} of it are there")
+    return CorruptCheckpointError(thread, row=row, why=f"it is missing, and {what} of it exist")

@@ -99,7 +99,7 @@ class MemorySaver:
         if checkpoint is None:
             if is_head and wanted:
                 what = f"the row of checkpoint {checkpoint_id(wanted)!r}"
-                raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
+                raise CorruptCheckpointError(thread, row=what, why="it is missing, and it is the thread's newest one")
             if ns and no is None and found.values_at(ns, row.version):
                 raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
             return StoredCheckpoint(row, None)

@@ -214,7 +214,7 @@ def _check(source: Path) -> None:
 def _threads(source: Path) -> Iterator[ExportedThread]:
     with source.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
-            raise ExportFormatError(str(source), "it is no export of threads, or of another version")
+            raise ExportFormatError(str(source), "it is not an export of threads, or its version is not supported")
         count = 0
         while "end" not in (content := _content(source, file)):
             yield _exported(source, content)
@@ -222,7 +222,7 @@ def _threads(source: Path) -> Iterator[ExportedThread]:
         if content["end"] != count:
             raise ExportFormatError(str(source), f"it should have {content['end']} threads and has {count}")
         if file.read(1):
-            raise ExportFormatError(str(source), "something follows its end")
+            raise ExportFormatError(str(source), "data follows its end")
 
 
 def _content(source: Path, file: IO[bytes]) -> dict[str, Any]:

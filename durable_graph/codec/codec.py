@@ -287,7 +287,7 @@ class TypeCodec:
             cycle = refusal.cycle()
             if cycle is not None:
                 path, type_name = cycle[0], type(cycle[1]).__qualname__
-                why, remedy = "it holds itself", "store the parts and put them together again in the node"
+                why, remedy = "it contains itself", "store the parts, and combine them in the node"
             elif len(path) > 60:
                 # The path to something so deep says less than where it begins.
                 path = path[:60] + "..."

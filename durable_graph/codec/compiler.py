@@ -94,7 +94,7 @@ class Compiler:
         if any(cls in builtin for builtin in (_SIMPLE, _OF_ITEMS, _OF_PAIRS, _ABSTRACT)):
             raise UnstorableType(cls, "they are stored without a StoredType", "leave it out of types")
         if cls in self._upcasts:
-            raise UnstorableType(cls, "they have both a StoredType and an upcast", "let decode read what is older")
+            raise UnstorableType(cls, "they have both a StoredType and an upcast", "let decode read older data")
         known = self.registry.stored_of(cls)
         if isinstance(known, StoredShape) and known.cls is cls:
             if known.stored == stored:
@@ -142,7 +142,7 @@ class Compiler:
             return container
         if isinstance(origin, type):
             return self._class(origin, arguments)
-        raise UnstorableType(declared, "it is no type that a value can be checked against", "declare a class or Any")
+        raise UnstorableType(declared, "values cannot be checked against it", "declare a class or Any")
 
     def _key(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a generic type as part of a dict's key. Not all can be hashed: `Annotated[int, {}]`."""
@@ -155,11 +155,13 @@ class Compiler:
         if declared is typing.Self and self._owner is not None:
             return self._class(self._owner, ())
         if isinstance(declared, TypeVar):
-            raise UnstorableType(declared, "it is a type parameter that nothing was given for", "declare a type")
+            raise UnstorableType(declared, "it is a type parameter without an argument", "declare a type")
         if isinstance(declared, ForwardRef):
             value = getattr(declared, "__forward_value__", None)
             if value is None:
-                raise UnstorableType(declared, "the name means nothing there", "declare it where its module can see it")
+                raise UnstorableType(
+                    declared, "the name is not defined there", "declare it where its module can see it"
+                )
             return self._once((declared.__forward_arg__, id(value)), value)
         if isinstance(declared, str):
             raise UnstorableType(declared, "it is a string that was not resolved", "declare the type itself")
@@ -184,7 +186,7 @@ class Compiler:
             raise
         if plan is stand_in:
             self._named = {each: known for each, known in self._named.items() if known is not stand_in}
-            raise UnstorableType(declared, "it stands for itself", "let it stand for a type")
+            raise UnstorableType(declared, "the alias refers to itself", "let the alias name a type")
         stand_in.settle(plan)
         return plan
 
@@ -196,7 +198,7 @@ class Compiler:
 
     def _literal(self, members: tuple[Any, ...]) -> Plan:
         if not members:
-            raise UnstorableType(Literal[()], "no value is among its members", "name at least one")
+            raise UnstorableType(Literal[()], "it has no members", "name at least one")
         kinds = list(dict.fromkeys(map(type, members)))
         inner = self._union(kinds, Literal[members]) if len(kinds) > 1 else self.plan(kinds[0])
         return LiteralPlan(members, inner)
@@ -307,7 +309,7 @@ def _alias_value(alias: Any) -> Any:
     try:
         return alias_value(alias)
     except NameError as error:
-        raise UnstorableType(alias, f"it mentions {error.name!r}, which is not to be found", "define it") from error
+        raise UnstorableType(alias, f"it mentions {error.name!r}, which cannot be found", "define it") from error
     except RecursionError:
         # The codec says what is wrong with the type as a whole.
         raise

@@ -68,7 +68,7 @@ class ModelShape(FieldsShape):
     def spell(self, value: Any, room: int, walk: int) -> Any:
         extra = vars(value).keys() - self._plans.keys() - self._computed
         if extra:
-            raise Refusal(value, f"it has attributes that are no fields: {', '.join(sorted(extra))}", KEEP_OUT)
+            raise Refusal(value, f"it has attributes that are not fields: {', '.join(sorted(extra))}", KEEP_OUT)
         fields = self.spell_fields(value, room, walk)
         chosen = value.__pydantic_fields_set__
         more = value.__pydantic_extra__

@@ -67,7 +67,7 @@ class FieldsShape(Shape):
     def spell(self, value: Any, room: int, walk: int) -> Any:
         extra = getattr(value, "__dict__", {}).keys() - self._plans.keys() - self._computed
         if extra:
-            raise Refusal(value, f"it has attributes that are no fields: {', '.join(sorted(extra))}", KEEP_OUT)
+            raise Refusal(value, f"it has attributes that are not fields: {', '.join(sorted(extra))}", KEEP_OUT)
         return self.spell_fields(value, room, walk)
 
     def instance_dicts(self, values: list[Any]) -> list[dict[str, Any]] | None:
@@ -219,7 +219,7 @@ class StructShape(FieldsShape):
                 raise Refusal(
                     value,
                     f"{self.cls.__qualname__}.__post_init__ would change its field {changed!r} when it comes back",
-                    "let it leave a valid value as it is",
+                    "__post_init__ must not change a valid value",
                 )
         return wire
 

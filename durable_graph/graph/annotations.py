@@ -174,7 +174,7 @@ def _declaration(declared: Any, how: Any) -> Declaration:
 def _misfit(reducer: Callable[..., Any]) -> str | None:
     if inspect.iscoroutinefunction(reducer):
         shown = getattr(reducer, "__name__", repr(reducer))
-        return f"{shown} cannot be a reducer: it is async, and merging waits for nothing; do that in a node"
+        return f"{shown} cannot be a reducer: it is async; do the asynchronous work in a node"
     try:
         signature = inspect.signature(reducer)
     except (ValueError, TypeError):

@@ -65,14 +65,14 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
         if p.kind in _BY_NAME and p.name not in given and (kind := _kind_of(p, function, injectable)) is not None
     }
     if any(p.name == "store" for p in further if _is_required(p)):
-        why = "asks for a store, and there is none here; hand one over in the context, or keep it in the module"
+        why = "asks for a store, and there is none here; pass one in the context, or keep it in the module"
         return Signature(is_async, injected, None, why)
     unknown = [p.name for p in further if _is_required(p) and p.name not in injected]
     problem = None
     if unknown:
         named = ", ".join(repr(name) for name in unknown)
         allowed = ", ".join(injectable)
-        beside = f"it can have beside the state: {allowed}" if allowed else "it gets the state alone"
+        beside = f"allowed beside the state: {allowed}" if allowed else "it gets the state alone"
         problem = f"requires the parameter {named}, which nothing provides; {beside}"
     takes = None if first.kind in _VARIADIC else _resolved(first.annotation, function)
     return Signature(is_async, injected, takes, problem)

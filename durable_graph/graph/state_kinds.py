@@ -159,7 +159,7 @@ class DataclassKind:
         aliases = {alias for field in fields.values() for alias in field.aliases}
         for parameter in inspect.signature(cls).parameters.values():
             if parameter.name not in fields.keys() | aliases and parameter.default is parameter.empty:
-                why = f"its constructor wants {parameter.name!r}, which is no field and so not in the state"
+                why = f"its constructor requires {parameter.name!r}, which is not a field and so not in the state"
                 raise InvalidStateSchemaError(schema, why)
         return fields
 

@@ -124,7 +124,7 @@ def test_a_quoted_value_is_short(value: object) -> None:
 def test_a_key_error_of_ours_shows_its_message_and_not_its_repr() -> None:
     error = UnknownStateKeyError("k", where="the input", known=["a"])
 
-    assert str(error) == "the input has the key 'k', which the state does not; its keys are: a"
+    assert str(error) == "the input has the key 'k', which the state does not have; its keys: a"
 
 
 # Several problems at once

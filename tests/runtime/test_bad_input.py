@@ -275,7 +275,7 @@ async def test_an_unknown_config_key_is_refused_with_what_to_do(
         ({"config": {"configurable": []}}, "configurable"),
         ({"config": {"metadata": {"a": [1]}}}, "metadata"),
         ({"config": {"metadata": {"a": 2**70}}}, "64 bits"),
-        ({"config": {"metadata": {"step": 1}}}, "which are ours"),
+        ({"config": {"metadata": {"step": 1}}}, "which the library sets"),
         ({"config": {"configurable": {"checkpoint_ns": "sub"}}}, "checkpoint_ns"),
         ({"config": {"configurable": {"checkpoint_ns": 1}}}, "checkpoint_ns=1"),
         ({"interrupt_before": "node"}, "interrupt_before='node'.*a list of nodes' names"),

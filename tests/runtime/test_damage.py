@@ -141,7 +141,7 @@ async def test_a_reducer_that_was_taken_away_is_noticed(tmp_path: Path) -> None:
     await a_run(path)
 
     async with SqliteSaver(path) as saver:
-        with pytest.raises(ChannelChangedError, match=r"'log'.*no longer merges"):
+        with pytest.raises(ChannelChangedError, match=r"'log'.*does not merge updates"):
             await chain(Plain).compile(saver).aget_state(thread_id="t")
 
 

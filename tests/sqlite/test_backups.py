@@ -118,7 +118,7 @@ async def test_what_is_there_is_not_replaced(tmp_path: Path, what: str) -> None:
             target.write_bytes(b"theirs")
         before = target.read_bytes() if target.is_file() else None
 
-        with pytest.raises(BackupError, match="there is something already") as caught:
+        with pytest.raises(BackupError, match="a file exists there") as caught:
             await saver.backup(target)
 
     assert caught.value.path == str(target)
@@ -153,7 +153,7 @@ async def test_with_overwrite_the_newer_backup_takes_the_place_of_the_older(tmp_
         await saver.backup(target, overwrite=True)
         assert await state_in(target) == writer.state()
         (tmp_path / "folder").mkdir()
-        with pytest.raises(BackupError, match="there is something already"):
+        with pytest.raises(BackupError, match="a file exists there"):
             await saver.backup(tmp_path / "folder", overwrite=True)
 
 

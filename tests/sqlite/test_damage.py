@@ -337,5 +337,5 @@ async def test_a_flipped_bit_in_the_text_of_a_table_is_an_error_of_ours(tmp_path
         except DurableGraphError as error:
             raised.append(error)
 
-    assert any("is no text" in str(error) for error in raised)
+    assert any("is not valid text" in str(error) for error in raised)
     assert len(raised) > 30

@@ -435,7 +435,7 @@ async def test_of_a_thread_or_a_task_that_there_is_not_nothing_is_dropped(shop: 
 
     with pytest.raises(UnknownThreadError):
         await shop.flow.adiscard_calls("other", "0" * 32)
-    with pytest.raises(UnknownTaskError, match=r"those it has: [0-9a-f]{32}"):
+    with pytest.raises(UnknownTaskError, match=r"its tasks: [0-9a-f]{32}"):
         await shop.flow.adiscard_calls("t", "0" * 32)
 
 

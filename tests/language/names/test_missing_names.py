@@ -154,7 +154,7 @@ def as_entrypoint(**options: Any) -> Any:
         (describe, "config_schema", "context_schema="),
         (describe, "input", "input_schema="),
         (describe, "output", "output_schema="),
-        (compiled, "store", "hand it to nodes as `context`"),
+        (compiled, "store", "pass it to nodes as `context`"),
         (compiled, "transformers", "graph.stream()"),
         (with_node, "retry", "retry_policy="),
         (with_node, "trace_policy", "no tracer"),

@@ -87,7 +87,7 @@ async def test_two_graphs_without_names_are_told_apart_by_their_nodes_in_the_log
         await graph_of(saver, None).ainvoke({"log": ["again"]}, thread_id="t")
         assert caplog.records == []
         await graph_of(saver, None, node="other").ainvoke({"log": ["more"]}, thread_id="t")
-    assert ["give graphs names" in record.getMessage() for record in caplog.records] == [True]
+    assert ["name your graphs" in record.getMessage() for record in caplog.records] == [True]
 
 
 async def test_a_name_called_graph_is_a_name(saver: Checkpointer) -> None:
