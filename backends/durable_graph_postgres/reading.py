@@ -165,7 +165,8 @@ async def load_records(db: Session, thread: str, ns: str) -> StoredRecords | Non
 
 async def export_thread(db: Session, thread: str) -> ExportedThread | None:
     """All rows of a thread, as they are."""
-    tables = {table: await db.rows(f"export_{table}", key_of(thread)) for table in COLUMNS}
+    tid = await key_in(db, thread)
+    tables = {table: await db.rows(f"export_{table}", tid) for table in COLUMNS}
     return ExportedThread(thread, tables) if is_thread(tables) else None
 
 
@@ -205,6 +206,16 @@ async def _rows_listed(
     if status in (None, "damaged"):
         return await db.rows("list_threads", cursor.thread, limit, before)
     return await db.rows("list_threads_of_status", status, cursor.since, cursor.thread, before, limit)
+
+
+async def key_in(db: Session, thread: str) -> int:
+    """The key of a thread, also of one that is listed under another id than its own because that is damaged."""
+    tid = key_of(thread)
+    if await db.rows("is_there", tid):
+        return tid
+    found = await db.row("find_key", thread)
+    key: int = found[0] if found else tid
+    return key
 
 
 async def check_no_orphan(db: Session, thread: str) -> None:

@@ -41,7 +41,7 @@ from durable_graph.records import (
     ThreadRow,
     WritesBatch,
 )
-from durable_graph_postgres.reading import check_no_orphan
+from durable_graph_postgres.reading import check_no_orphan, key_in
 from durable_graph_postgres.session import Session
 
 
@@ -115,10 +115,11 @@ async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None, at: i
     before, grave = await _grave(db, thread, seen, at)
     if before is not None and grave is None:
         return Wrote(False, None)  # noqa: FBT003  # the answer to the question above
+    tid = await key_in(db, thread) if rules.is_damage_to_be_deleted(seen) else key_of(thread)
     for table in _OF_THREADS:
-        await db.run(f"delete_{table}", key_of(thread))
+        await db.run(f"delete_{table}", tid)
     if purge or before is None or grave is None:
-        await db.run("delete_row", key_of(thread))
+        await db.run("delete_row", tid)
         return Wrote(True, None)  # noqa: FBT003  # the answer to the question above
     await _put_thread(db, thread, before, grave, Sums())
     return Wrote(True, LockedThread(grave, Sums(), 0))  # noqa: FBT003  # the answer to the question above

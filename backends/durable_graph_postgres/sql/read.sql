@@ -193,6 +193,13 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
   FROM {schema}.threads WHERE status = $1 AND status_since < $4 AND (status_since, thread_id) > ($2, $3)
  ORDER BY status_since, thread_id LIMIT $5;
 
+-- name: is_there
+SELECT 1 FROM {schema}.threads WHERE thread_key = $1;
+
+-- name: find_key
+-- The key of the row that has an id, which is not the id's own if one of them is damaged.
+SELECT thread_key FROM {schema}.threads WHERE thread_id = $1;
+
 -- name: find_request
 SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
   FROM {schema}.requests WHERE thread_key = $1 AND key = $2;
