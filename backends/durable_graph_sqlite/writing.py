@@ -93,14 +93,19 @@ def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, 
     before, grave = _grave(db, thread, seen, at)
     if before is not None and grave is None:
         return False
-    key = {"tid": key_in(db, thread) if rules.is_damage_to_be_deleted(seen) else key_of(thread)}
-    for table in _OF_THREADS:
-        db.execute(SQL[f"delete_{table}"], key)
-    if purge or before is None:
-        db.execute(SQL["delete_row"], key)
-    elif before is not None and grave is not None:
+    tid = key_in(db, thread) if rules.is_damage_to_be_deleted(seen) else key_of(thread)
+    _remove(db, tid, with_its_own=purge or before is None)
+    if not purge and before is not None and grave is not None:
         _put_thread(db, thread, before, grave, Sums())
     return True
+
+
+def _remove(db: sqlite3.Connection, tid: int, *, with_its_own: bool) -> None:
+    """Remove the rows of a thread, its own row only if that is said."""
+    for table in _OF_THREADS:
+        db.execute(SQL[f"delete_{table}"], {"tid": tid})
+    if with_its_own:
+        db.execute(SQL["delete_row"], {"tid": tid})
 
 
 def _grave(
@@ -153,7 +158,7 @@ def import_thread(db: sqlite3.Connection, exported: ExportedThread) -> None:
     if there is not None and there[STATUS] != "deleted":
         raise ThreadExistsError(exported.thread)
     # What a deletion or a vanished thread left would meet the rows that come.
-    delete_thread(db, exported.thread, None, 0, purge=True)
+    _remove(db, tid, with_its_own=True)
     for table in COLUMNS:
         db.executemany(SQL[f"import_{table}"], rows_of(exported, table, tid))
 

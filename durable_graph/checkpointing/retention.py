@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from durable_graph.checkpointing.protocol import Checkpointer
-from durable_graph.errors import CorruptCheckpointError, InvalidOptionError
+from durable_graph.errors import CorruptCheckpointError, InvalidOptionError, UnknownThreadError
 from durable_graph.records import LISTED_STATUSES, ListedStatus, ThreadInfo
 
 _PAGE = 500
@@ -44,7 +44,8 @@ async def sweep_threads(
 
     Call it now and then, from one process or from several: each thread is a transaction of its own, one that goes on
     meanwhile is left alone, and a sweep that is cut off is made up for by the next. A damaged thread stops no sweep: it
-    is skipped, `status="damaged"` deletes it. The time is the clock's of this process.
+    is skipped, `status="damaged"` deletes it. The time is the clock's of this process. Of two sweeps at the same time
+    both may count a thread, since a deletion that is made again succeeds.
 
     Raises `InvalidOptionError`, before anything is removed.
     """
@@ -98,3 +99,6 @@ class _Sweep:
             self.checkpoints += await self._checkpointer.prune(info.thread, keep_last=self._keep_last)
         except CorruptCheckpointError:
             self.damaged.append(info.thread)
+        except UnknownThreadError:
+            # It was deleted, and what that leaves was removed, since it was listed.
+            return
