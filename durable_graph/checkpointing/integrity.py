@@ -111,6 +111,13 @@ def damage_found(page: HistoryPage) -> Pieces[dict[int, CorruptCheckpointError]]
     return found
 
 
+def refuse_damage_since(no: int, found: Mapping[int, CorruptCheckpointError]) -> None:
+    """Raise the newest of what is wrong with a page, unless that is older than checkpoint `no`."""
+    newest = max(found, default=0)
+    if newest >= no and found:
+        raise found[newest]
+
+
 def _check_head(page: HistoryPage, found: dict[int, CorruptCheckpointError]) -> None:
     """Note that the thread's head is missing from the page that it belongs to, or one of the head's task records."""
     head, numbers = page.thread.head, [row.no for row in page.checkpoints]

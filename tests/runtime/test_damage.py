@@ -12,10 +12,12 @@ from durable_graph import (
     END,
     START,
     ChannelChangedError,
+    Command,
     CorruptCheckpointError,
     NotADatabaseError,
     StateGraph,
     StoreUnavailableError,
+    interrupt,
 )
 from durable_graph_sqlite import SqliteSaver
 
@@ -183,3 +185,49 @@ async def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
         await SqliteSaver(tmp_path / "missing" / "runs.db").load("t")
     with pytest.raises(NotADatabaseError, match="it is a directory"):
         await SqliteSaver(tmp_path).load("t")
+
+
+async def test_a_repeated_request_goes_by_no_damaged_checkpoint(tmp_path: Path) -> None:
+    """A checkpoint that claims another parent would lead to another result."""
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+        await graph.ainvoke({"topic": "coffee"}, thread_id="t")
+        repeated = await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+        assert repeated == {"topic": "e", "log": [*"abcde"]}
+
+        change(path, f"UPDATE checkpoints SET parent = 5 WHERE number = 7 AND thread_key = {THREAD}")
+        with pytest.raises(CorruptCheckpointError, match="0007"):
+            await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+
+
+async def test_a_finished_turn_of_a_graph_with_memory_is_not_made_again_for_damage(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    ran: list[str] = []
+
+    async def turn(state: State) -> State:
+        ran.append(state["topic"])
+        return {"log": [state["topic"]]}
+
+    child = StateGraph(State).add_node("turn", turn).add_edge(START, "turn").compile(checkpointer=True)
+
+    async def talk(state: State) -> State:
+        for topic in ("tea", "milk"):
+            await child.ainvoke({"topic": topic}, memory="m")
+        interrupt("go on?")
+        return {}
+
+    builder = StateGraph(State).add_node("talk", talk).add_edge(START, "talk")
+    async with SqliteSaver(path) as saver:
+        await builder.compile(saver).ainvoke({}, thread_id="t")
+    assert ran == ["tea", "milk"]
+    # One byte of which call the first turn belongs to: 'talk:1.0|...'.
+    digit = "instr(header, CAST('talk:' AS BLOB)) + 5"
+    changed = f"substr(header, 1, {digit} - 1) || '9' || substr(header, {digit} + 1)"
+    change(path, f"UPDATE checkpoints SET header = CAST({changed} AS BLOB) WHERE namespace = 'talk|:m' AND number = 3")
+
+    async with SqliteSaver(path) as saver:
+        with pytest.raises(CorruptCheckpointError):
+            await builder.compile(saver).ainvoke(Command(resume="yes"), thread_id="t")
+    assert ran == ["tea", "milk"]
