@@ -125,9 +125,7 @@ def export_thread(db: sqlite3.Connection, thread: str) -> ExportedThread | None:
     """All rows of a thread, as they are."""
     sought = {"tid": key_in(db, thread)}
     # A file of exported threads has valid texts alone: a damaged one arrives as another one, and as damage.
-    tables = {
-        table: statements.rows_as_they_are(db, f"export_{table}", sought, errors="replace") for table in COLUMNS
-    }
+    tables = {table: statements.rows_as_they_are(db, f"export_{table}", sought, errors="replace") for table in COLUMNS}
     return ExportedThread(thread, tables) if is_thread(tables) else None
 
 
@@ -168,7 +166,9 @@ def _rows_listed(
     sought = {"after": after, "limit": limit, "before": _BEYOND if before is None else before}
     if status in (None, "damaged"):
         return statements.rows_as_they_are(db, "list_threads", sought)
-    return statements.rows_as_they_are(db, "list_threads_of_status", {**sought, "status": status, "since": cursor.since})
+    return statements.rows_as_they_are(
+        db, "list_threads_of_status", {**sought, "status": status, "since": cursor.since}
+    )
 
 
 class _State(NamedTuple):

@@ -197,7 +197,7 @@ async def test_a_repeated_request_goes_by_no_damaged_checkpoint(tmp_path: Path) 
         repeated = await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
         assert repeated == {"topic": "e", "log": [*"abcde"]}
 
-        change(path, f"UPDATE checkpoints SET parent = 5 WHERE number = 7 AND thread_key = {THREAD}")
+        change(path, "UPDATE checkpoints SET parent = 5 WHERE number = 7 AND thread_key = " + THREAD)
         with pytest.raises(CorruptCheckpointError, match="0007"):
             await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
 
@@ -224,8 +224,8 @@ async def test_a_finished_turn_of_a_graph_with_memory_is_not_made_again_for_dama
     assert ran == ["tea", "milk"]
     # One byte of which call the first turn belongs to: 'talk:1.0|...'.
     digit = "instr(header, CAST('talk:' AS BLOB)) + 5"
-    changed = f"substr(header, 1, {digit} - 1) || '9' || substr(header, {digit} + 1)"
-    change(path, f"UPDATE checkpoints SET header = CAST({changed} AS BLOB) WHERE namespace = 'talk|:m' AND number = 3")
+    changed = f"CAST(substr(header, 1, {digit} - 1) || '9' || substr(header, {digit} + 1) AS BLOB)"
+    change(path, "UPDATE checkpoints SET header = " + changed + " WHERE namespace = 'talk|:m' AND number = 3")
 
     async with SqliteSaver(path) as saver:
         with pytest.raises(CorruptCheckpointError):
