@@ -212,7 +212,8 @@ def _told_in_ours(path: Path, allowed: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFullError(str(path), str(error)) from error
-        raise InvalidOptionError("path", str(path), allowed=f"{allowed} ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else "it is the name of none"
+        raise InvalidOptionError("path", str(path), allowed=f"{allowed} ({why})") from error
 
 
 _NEW = "a path where a file can be made"
