@@ -6,7 +6,7 @@ from durable_graph._engine.header import decode_header
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph.checkpointing import Checkpointer, verify_request
 from durable_graph.checkpointing.digests import request_digest
-from durable_graph.checkpointing.integrity import damage_found
+from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since
 from durable_graph.errors import CorruptCheckpointError, KeyReusedError
 from durable_graph.records import RequestRow, checkpoint_id
 
@@ -70,8 +70,12 @@ async def last_checkpoint_of(saver: Checkpointer, thread_id: str, request: Reque
         if source in _BEGINNINGS:
             last = parent
         at = parent
-    # A run that went on from there did so on a line that a fork has left.
-    has_gone_on = last != head and any(
-        parent == last and source not in _BEGINNINGS for parent, source in parents.values()
-    )
-    return last if at == request.checkpoint and not has_gone_on else None
+    if at != request.checkpoint:
+        return None
+    if last == head:
+        return last
+    # A run that went on from there did so on a line that a fork has left. A damaged checkpoint may be of that line.
+    has_gone_on = any(parent == last and source not in _BEGINNINGS for parent, source in parents.values())
+    if not has_gone_on:
+        refuse_damage_since(last, errors)
+    return None if has_gone_on else last

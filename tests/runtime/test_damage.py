@@ -232,3 +232,16 @@ async def test_a_finished_turn_of_a_graph_with_memory_is_not_made_again_for_dama
         with pytest.raises(CorruptCheckpointError):
             await builder.compile(saver).ainvoke(Command(resume="yes"), thread_id="t")
     assert ran == ["tea", "milk"]
+
+
+async def test_damage_on_the_line_that_a_fork_left_does_not_make_its_beginning_a_result(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+        whole = [snapshot.config async for snapshot in graph.aget_state_history(thread_id="t")]
+        await graph.ainvoke(None, whole[3])
+
+        change(path, FLIP.replace("number = 3", "number = 4") + THREAD)
+        with pytest.raises(CorruptCheckpointError, match="topic"):
+            await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
