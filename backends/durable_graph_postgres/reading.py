@@ -164,9 +164,11 @@ async def load_records(db: Session, thread: str, ns: str) -> StoredRecords | Non
 
 
 async def export_thread(db: Session, thread: str) -> ExportedThread | None:
-    """All rows of a thread, as they are."""
-    tid = await key_in(db, thread)
-    tables = {table: await db.rows(f"export_{table}", tid) for table in COLUMNS}
+    """All rows of a thread, as they are: under its key, and its own row under another key if one was damaged."""
+    tables: dict[str, list[Columns]] = {table: [] for table in COLUMNS}
+    for tid in {key_of(thread), await key_in(db, thread)}:
+        for table in tables:
+            tables[table] += await db.rows(f"export_{table}", tid)
     return ExportedThread(thread, tables) if is_thread(tables) else None
 
 

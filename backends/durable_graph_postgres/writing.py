@@ -115,9 +115,11 @@ async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None, at: i
     before, grave = await _grave(db, thread, seen, at)
     if before is not None and grave is None:
         return Wrote(False, None)  # noqa: FBT003  # the answer to the question above
-    tid = await key_in(db, thread) if rules.is_damage_to_be_deleted(seen) else key_of(thread)
+    tid = key_of(thread)
     if purge or before is None or grave is None:
         await _remove(db, tid, with_its_own=True)
+        if before is None and rules.is_damage_to_be_deleted(seen):
+            await _remove(db, await key_in(db, thread), with_its_own=True)
         return Wrote(True, None)  # noqa: FBT003  # the answer to the question above
     await _remove(db, tid, with_its_own=False)
     await _put_thread(db, thread, before, grave, Sums())

@@ -122,10 +122,12 @@ def load_records(db: sqlite3.Connection, thread: str, ns: str) -> StoredRecords 
 
 
 def export_thread(db: sqlite3.Connection, thread: str) -> ExportedThread | None:
-    """All rows of a thread, as they are."""
-    sought = {"tid": key_in(db, thread)}
-    # A file of exported threads has valid texts alone: a damaged one arrives as another one, and as damage.
-    tables = {table: statements.rows_as_they_are(db, f"export_{table}", sought, errors="replace") for table in COLUMNS}
+    """All rows of a thread, as they are: under its key, and its own row under another key if one was damaged."""
+    tables: dict[str, list[Columns]] = {table: [] for table in COLUMNS}
+    for tid in {key_of(thread), key_in(db, thread)}:
+        for table in tables:
+            # A file of exported threads has valid texts alone: a damaged one arrives as another one, and as damage.
+            tables[table] += statements.rows_as_they_are(db, f"export_{table}", {"tid": tid}, errors="replace")
     return ExportedThread(thread, tables) if is_thread(tables) else None
 
 

@@ -93,8 +93,9 @@ def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, 
     before, grave = _grave(db, thread, seen, at)
     if before is not None and grave is None:
         return False
-    tid = key_in(db, thread) if rules.is_damage_to_be_deleted(seen) else key_of(thread)
-    _remove(db, tid, with_its_own=purge or before is None)
+    _remove(db, key_of(thread), with_its_own=purge or before is None)
+    if before is None and rules.is_damage_to_be_deleted(seen):
+        _remove(db, key_in(db, thread), with_its_own=True)
     if not purge and before is not None and grave is not None:
         _put_thread(db, thread, before, grave, Sums())
     return True

@@ -115,9 +115,14 @@ def _damaged(thread: str | None, why: str) -> CorruptCheckpointError:
 
 
 def thread_info_from(columns: Columns) -> ThreadInfo:
-    """A thread as a listing shows it. Of a damaged row nothing but the id is shown, and that it is damaged."""
+    """A thread as a listing shows it. Of a damaged row nothing but the id is shown, and that it is damaged.
+
+    The row's key comes after its other columns.
+    """
     try:
         row, _ = thread_from(None, columns)
+        if columns[THREAD_WIDTH] != key_of(row.thread):
+            raise _damaged(row.thread, "its key belongs to another thread")
     except CorruptCheckpointError as error:
         return ThreadInfo(columns[0] if isinstance(columns[0], str) else "", "damaged", damage=error.why)
     return thread_info(row)

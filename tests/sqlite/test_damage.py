@@ -339,6 +339,28 @@ async def test_a_name_that_is_no_utf_8_is_damage_of_its_thread(
         assert await saver.delete_thread("thread")
 
 
+async def test_a_thread_under_another_key_is_listed_as_damaged_and_swept(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute("UPDATE threads SET thread_key = thread_key - 1 WHERE thread_id = 'thread'")
+
+        assert [info.thread for info in await saver.list_threads(status="damaged")] == ["thread"]
+        with pytest.raises(CorruptCheckpointError):
+            await saver.load("thread")
+        exported = await saver.export_thread("thread")
+        assert await sweep_threads(saver, older_than=timedelta(0), status="damaged") == Swept(1, 0)
+
+        assert [info.thread for info in await saver.list_threads()] == ["other"]
+        assert await saver.load("thread") is None
+
+        # Nothing but the key was damaged, which an import makes anew.
+        assert exported is not None
+        await saver.import_thread(exported)
+        assert state_of(await loaded(saver, "thread")) == writer.state()
+
+
 async def test_a_thread_with_a_damaged_id_is_exported_and_swept_under_the_id_that_it_is_listed_by(
     tmp_path: Path,
 ) -> None:

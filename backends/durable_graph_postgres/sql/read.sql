@@ -181,7 +181,7 @@ SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest
 -- A page by id.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, requests_digest, digest
+       branches_digest, requests_digest, digest, thread_key
   FROM {schema}.threads WHERE thread_id > $1 AND status <> 'deleted' AND status_since < $3
  ORDER BY thread_id LIMIT $2;
 
@@ -189,7 +189,7 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
 -- A page of one status, in the order in which threads took it.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, requests_digest, digest
+       branches_digest, requests_digest, digest, thread_key
   FROM {schema}.threads WHERE status = $1 AND status_since < $4 AND (status_since, thread_id) > ($2, $3)
  ORDER BY status_since, thread_id LIMIT $5;
 

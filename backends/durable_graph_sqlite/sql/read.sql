@@ -136,7 +136,7 @@ SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest
 -- A page by id.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, requests_digest, digest
+       branches_digest, requests_digest, digest, thread_key
   FROM threads WHERE thread_id > CAST(:after AS TEXT) AND status <> 'deleted' AND status_since < :before
  ORDER BY thread_id LIMIT :limit;
 
@@ -144,7 +144,7 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
 -- A page of one status, in the order in which threads took it.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, requests_digest, digest
+       branches_digest, requests_digest, digest, thread_key
   FROM threads WHERE status = :status AND status_since < :before AND (status_since, thread_id) > (:since, CAST(:after AS TEXT))
  ORDER BY status_since, thread_id LIMIT :limit;
 
