@@ -21,7 +21,7 @@ from durable_graph.checkpointing.columns import (
     thread_info_from,
     value_from,
 )
-from durable_graph.checkpointing.digests import EMPTY_STATE, add
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, request_digest
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, is_thread
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
@@ -181,9 +181,9 @@ async def find_request(db: Session, thread: str, key: str) -> StoredRequests | N
         return None
     row, sums = thread_from(thread, columns)
     found = await db.row("find_request", tid, key)
-    digests = [] if found else await db.rows("find_request_digests", tid)
-    request = request_from(found) if found else None
-    return StoredRequests(thread, row.origin, request, tuple(digest for (digest,) in digests), sums.requests)
+    others = [] if found else await db.rows("find_requests", tid)
+    digests = tuple(request_digest(row.origin, request_from(each)) for each in others)
+    return StoredRequests(thread, row.origin, request_from(found) if found else None, digests, sums.requests)
 
 
 async def list_threads(

@@ -21,7 +21,7 @@ from durable_graph.checkpointing.columns import (
     thread_info_from,
     value_from,
 )
-from durable_graph.checkpointing.digests import EMPTY_STATE, add
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, request_digest
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, is_thread
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
@@ -140,7 +140,8 @@ def find_request(db: sqlite3.Connection, thread: str, key: str) -> StoredRequest
         return None
     row, sums = thread_from(thread, columns)
     found = statements.row(db, "find_request", {**sought, "key": key})
-    digests = () if found else tuple(digest for (digest,) in statements.rows(db, "find_request_digests", sought))
+    others = [] if found else statements.rows(db, "find_requests", sought)
+    digests = tuple(request_digest(row.origin, request_from(each)) for each in others)
     return StoredRequests(thread, row.origin, request_from(found) if found else None, digests, sums.requests)
 
 

@@ -166,7 +166,7 @@ def verify_request(found: StoredRequests) -> RequestRow | None:
         if request_digest(found.origin, request) != request.digest:
             raise CorruptCheckpointError(found.thread, row=f"the request {request.key!r}", why=_UNREADABLE)
     elif add(EMPTY_STATE, *found.digests) != found.requests_digest:
-        raise CorruptCheckpointError(found.thread, row="the set of its requests", why="one is missing")
+        raise CorruptCheckpointError(found.thread, row="the set of its requests", why="one is missing or damaged")
     return request
 
 

@@ -245,3 +245,23 @@ async def test_damage_on_the_line_that_a_fork_left_does_not_make_its_beginning_a
         change(path, FLIP.replace("number = 3", "number = 4") + THREAD)
         with pytest.raises(CorruptCheckpointError, match="topic"):
             await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE requests SET key = 'j'",
+        "UPDATE requests SET key = CAST(x'ff' AS TEXT)",
+        "UPDATE requests SET input_digest = x'00'",
+        "UPDATE requests SET checkpoint = 2",
+    ],
+)
+async def test_a_request_whose_row_was_damaged_is_not_taken_again(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+        change(path, damage)
+
+        with pytest.raises(CorruptCheckpointError):
+            await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")

@@ -11,7 +11,8 @@ import pytest
 
 from durable_graph import Exported, Swept, export_threads, sweep_threads
 from durable_graph.checkpointing import verify, verify_page, verify_records
-from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.columns import key_of, thread_info_from
+from durable_graph.checkpointing.transfer import COLUMNS
 from durable_graph.errors import CorruptCheckpointError, DurableGraphError, UnknownCheckpointError, UnknownThreadError
 from durable_graph.records import Conflict, HistoryPage, Rank, StoredCheckpoint, StoredRecords
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
@@ -288,6 +289,7 @@ async def test_a_page_of_damaged_threads_hides_none_behind_it(tmp_path: Path) ->
         assert [info.thread for info in await saver.list_threads(status="running", limit=2)] == ["t4", "t5"]
 
 
+EVERY = (*(name for name in COLUMNS["threads"] if name != "run_seq"), "thread_key")
 TEXTS = ("thread_id", "graph", "status", "next", "metadata", "error")
 
 
@@ -317,6 +319,19 @@ async def test_a_text_that_is_no_utf_8_hides_no_other_thread(tmp_path: Path, col
         await saver.import_thread(msgspec.structs.replace(exported, thread="thread"))
         with pytest.raises(CorruptCheckpointError):
             await saver.load("thread")
+
+
+@pytest.mark.parametrize("column", ["incarnation", "origin", "version", "next", "metadata", "digest"])
+async def test_a_column_of_another_type_is_damage_of_its_thread(tmp_path: Path, column: str) -> None:
+    """A bit that is flipped in what SQLite stores beside a value makes it NULL, a number or a text."""
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    with database(path) as db:
+        found = db.execute(f"SELECT {', '.join(EVERY)} FROM threads WHERE thread_id = 'thread'").fetchone()
+    for wrong in (None, 1.5, "text", b"bytes", 7):
+        damaged = tuple(wrong if name == column else value for name, value in zip(EVERY, found, strict=True))
+        if damaged != found:
+            assert thread_info_from(damaged).status == "damaged"
 
 
 @pytest.mark.parametrize(

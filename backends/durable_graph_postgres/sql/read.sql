@@ -204,8 +204,8 @@ SELECT thread_key FROM {schema}.threads WHERE thread_id = $1;
 SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
   FROM {schema}.requests WHERE thread_key = $1 AND key = $2;
 
--- name: find_request_digests
-SELECT digest FROM {schema}.requests WHERE thread_key = $1;
+-- name: find_requests
+SELECT key, input_digest, seq, checkpoint, made_at, extra, digest FROM {schema}.requests WHERE thread_key = $1;
 
 -- name: find_sessions
 SELECT pid FROM pg_catalog.pg_stat_activity WHERE pid = ANY ($1::int[])

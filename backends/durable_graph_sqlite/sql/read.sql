@@ -159,8 +159,8 @@ SELECT thread_key FROM threads WHERE thread_id = CAST(:thread AS TEXT);
 SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
   FROM requests WHERE thread_key = :tid AND key = :key;
 
--- name: find_request_digests
-SELECT digest FROM requests WHERE thread_key = :tid;
+-- name: find_requests
+SELECT key, input_digest, seq, checkpoint, made_at, extra, digest FROM requests WHERE thread_key = :tid;
 
 -- name: find_value_in_lineage
 -- Whether a namespace has a value in the lineage of number `at`.
