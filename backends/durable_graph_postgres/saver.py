@@ -168,7 +168,7 @@ class PostgresSaver:
     async def export_thread(self, thread: str) -> ExportedThread | None:
         """See `Transferable.export_thread`."""
         check_thread(thread)
-        return await self._read(lambda db: reading.export_thread(db, thread), statements=6)
+        return await self._read(lambda db: reading.export_thread(db, thread), statements=7)
 
     async def import_thread(self, exported: ExportedThread) -> None:
         """See `Transferable.import_thread`."""

@@ -152,7 +152,10 @@ class SqliteSaver:
         Raises:
             BackupError: there is something at `path` or no directory for it, or the store is damaged.
             StoreFullError: there is no room for the copy.
+            InvalidOptionError: no file can have this path.
         """
+        if not is_path(path):
+            raise InvalidOptionError("path", str(path), allowed="the path of a file")
         opened, _ = await self._opened()
         # Raises if the file was taken away, where a new connection would make a new one.
         await opened.read(lambda db: None)

@@ -3,8 +3,10 @@
 import msgspec
 
 from durable_graph._engine.header import decode_header
+from durable_graph._runtime.pieces import in_pieces
 from durable_graph.checkpointing import Checkpointer, verify_request
 from durable_graph.checkpointing.digests import request_digest
+from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since
 from durable_graph.errors import CorruptCheckpointError, KeyReusedError
 from durable_graph.records import RequestRow, checkpoint_id
 
@@ -47,23 +49,34 @@ async def last_checkpoint_of(saver: Checkpointer, thread_id: str, request: Reque
     None where the thread's branch does not lead through the request any more: a fork left it.
     """
     parents: dict[int, tuple[int, str]] = {}
+    errors: dict[int, CorruptCheckpointError] = {}
     before: int | None = None
     while before is None or before > request.checkpoint:
         page = await saver.history(thread_id, "", before=before, limit=_PAGE)
         if page is None:
             break
-        parents.update({row.no: (row.parent, decode_header(row.header).source) for row in page.checkpoints})
+        found = await in_pieces(damage_found(page))
+        errors.update(found)
+        sound = (row for row in page.checkpoints if row.no not in found)
+        parents.update({row.no: (row.parent, decode_header(row.header).source) for row in sound})
         before = page.older
         if not before:
             break
     last = at = head
     while at > request.checkpoint:
         if at not in parents:
-            raise CorruptCheckpointError(
-                thread_id, row=f"the row of checkpoint {checkpoint_id(at)!r}", why="it is missing"
-            )
+            missing = f"the row of checkpoint {checkpoint_id(at)!r}"
+            raise errors.get(at) or CorruptCheckpointError(thread_id, row=missing, why="it is missing")
         parent, source = parents[at]
         if source in _BEGINNINGS:
             last = parent
         at = parent
-    return last if at == request.checkpoint else None
+    if at != request.checkpoint:
+        return None
+    if last == head:
+        return last
+    # A run that went on from there did so on a line that a fork has left. A damaged checkpoint may be of that line.
+    has_gone_on = any(parent == last and source not in _BEGINNINGS for parent, source in parents.values())
+    if not has_gone_on:
+        refuse_damage_since(last, errors)
+    return None if has_gone_on else last

@@ -1,5 +1,6 @@
 """Between a database's tuples and the records of the protocol. Columns come in the order of the records' fields."""
 
+import struct
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -68,7 +69,12 @@ def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
     row, sums, digest = _thread(columns)
     if row is None:
         raise _damaged(thread, f"{columns[STATUS]!r} is not a status, or another column cannot be read")
-    if thread_digest(row, *sums) != digest:
+    try:
+        is_as_stored = thread_digest(row, *sums) == digest
+    except (TypeError, AttributeError, struct.error) as error:
+        # SQLite stores a value's type beside the value, and that may be what was damaged.
+        raise _damaged(thread, "a column has a value of another type") from error
+    if not is_as_stored:
         raise _damaged(thread, "its bytes do not match its digest")
     if thread is not None and row.status != "deleted" and row.thread != thread:
         raise _damaged(thread, f"its key belongs to thread {row.thread!r}")
@@ -81,7 +87,7 @@ def _thread(columns: Columns) -> tuple[ThreadRow | None, Sums, bytes]:
     sums = Sums(*sums_found)
     try:
         next_ = _next_decoder.decode(after)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, TypeError):
         return None, sums, digest
     if status not in STATUSES:
         return None, sums, digest
@@ -115,9 +121,14 @@ def _damaged(thread: str | None, why: str) -> CorruptCheckpointError:
 
 
 def thread_info_from(columns: Columns) -> ThreadInfo:
-    """A thread as a listing shows it. Of a damaged row nothing but the id is shown, and that it is damaged."""
+    """A thread as a listing shows it. Of a damaged row nothing but the id is shown, and that it is damaged.
+
+    The row's key comes after its other columns.
+    """
     try:
         row, _ = thread_from(None, columns)
+        if columns[THREAD_WIDTH] != key_of(row.thread):
+            raise _damaged(row.thread, "its key belongs to another thread")
     except CorruptCheckpointError as error:
         return ThreadInfo(columns[0] if isinstance(columns[0], str) else "", "damaged", damage=error.why)
     return thread_info(row)

@@ -111,6 +111,13 @@ def damage_found(page: HistoryPage) -> Pieces[dict[int, CorruptCheckpointError]]
     return found
 
 
+def refuse_damage_since(no: int, found: Mapping[int, CorruptCheckpointError]) -> None:
+    """Raise the newest of what is wrong with a page, unless that is older than checkpoint `no`."""
+    newest = max(found, default=0)
+    if newest >= no and found:
+        raise found[newest]
+
+
 def _check_head(page: HistoryPage, found: dict[int, CorruptCheckpointError]) -> None:
     """Note that the thread's head is missing from the page that it belongs to, or one of the head's task records."""
     head, numbers = page.thread.head, [row.no for row in page.checkpoints]
@@ -159,7 +166,7 @@ def verify_request(found: StoredRequests) -> RequestRow | None:
         if request_digest(found.origin, request) != request.digest:
             raise CorruptCheckpointError(found.thread, row=f"the request {request.key!r}", why=_UNREADABLE)
     elif add(EMPTY_STATE, *found.digests) != found.requests_digest:
-        raise CorruptCheckpointError(found.thread, row="the set of its requests", why="one is missing")
+        raise CorruptCheckpointError(found.thread, row="the set of its requests", why="one is missing or damaged")
     return request
 
 

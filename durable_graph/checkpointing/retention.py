@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from durable_graph.checkpointing.protocol import Checkpointer
-from durable_graph.errors import CorruptCheckpointError, InvalidOptionError
+from durable_graph.errors import CorruptCheckpointError, InvalidOptionError, UnknownThreadError
 from durable_graph.records import LISTED_STATUSES, ListedStatus, ThreadInfo
 
 _PAGE = 500
@@ -44,7 +44,8 @@ async def sweep_threads(
 
     Call it regularly, from one process or several: each thread is a separate transaction, a thread that continues
     meanwhile is left alone, and the next sweep completes an interrupted one. A damaged thread does not stop the sweep:
-    it is skipped, and `status="damaged"` deletes it. Times are those of this process's clock.
+    it is skipped, and `status="damaged"` deletes it. Times are those of this process's clock. If two
+    sweeps run at the same time, both may count one deletion: a deletion that is repeated succeeds.
 
     Raises `InvalidOptionError`, before anything is removed.
     """
@@ -98,3 +99,6 @@ class _Sweep:
             self.checkpoints += await self._checkpointer.prune(info.thread, keep_last=self._keep_last)
         except CorruptCheckpointError:
             self.damaged.append(info.thread)
+        except UnknownThreadError:
+            # It was deleted, and what that leaves was removed, since it was listed.
+            return

@@ -366,7 +366,8 @@ def check_listing(
         raise InvalidOptionError("status", status, allowed=", ".join(map(repr, LISTED_STATUSES)))
     if status is not None and isinstance(after, str):
         raise InvalidOptionError("after", after, allowed="the last ThreadInfo of the page before, if a status is given")
-    if not is_text(Cursor.of(after).thread):
+    is_damaged = isinstance(after, ThreadInfo) and after.status == "damaged"
+    if not is_damaged and not is_text(Cursor.of(after).thread):
         raise InvalidOptionError("after", after, allowed="a thread id without lone surrogates")
     if before is not None and not 0 <= before <= _LARGEST:
         raise InvalidOptionError("before", before, allowed="microseconds since 1970, a number of at least 0")

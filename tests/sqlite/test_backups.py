@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph.errors import BackupError, CheckpointerClosedError, StoreFullError, StoreUnavailableError
+from durable_graph.errors import (
+    BackupError,
+    CheckpointerClosedError,
+    InvalidOptionError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_sqlite import SqliteSaver, backup
@@ -192,6 +198,13 @@ async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         with pytest.raises(BackupError, match=r"there is no directory .*missing; create it first"):
             await saver.backup(tmp_path / "missing" / "backup.db")
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+async def test_a_path_that_no_file_has_is_refused(tmp_path: Path, path: str) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        with pytest.raises(InvalidOptionError, match="path"):
+            await saver.backup(tmp_path / path)
 
 
 async def test_a_damaged_store_has_no_backup_that_looks_sound(tmp_path: Path) -> None:

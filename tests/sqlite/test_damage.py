@@ -2,13 +2,17 @@
 
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from durable_graph import Exported, Swept, export_threads, sweep_threads
 from durable_graph.checkpointing import verify, verify_page, verify_records
-from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.columns import key_of, thread_info_from
+from durable_graph.checkpointing.transfer import COLUMNS
 from durable_graph.errors import CorruptCheckpointError, DurableGraphError, UnknownCheckpointError, UnknownThreadError
 from durable_graph.records import Conflict, HistoryPage, Rank, StoredCheckpoint, StoredRecords
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
@@ -283,6 +287,109 @@ async def test_a_page_of_damaged_threads_hides_none_behind_it(tmp_path: Path) ->
         with database(path) as db:
             db.execute("UPDATE threads SET head = 9 WHERE thread_id < 't4'")
         assert [info.thread for info in await saver.list_threads(status="running", limit=2)] == ["t4", "t5"]
+
+
+EVERY = (*(name for name in COLUMNS["threads"] if name != "run_seq"), "thread_key")
+TEXTS = ("thread_id", "graph", "status", "next", "metadata", "error")
+
+
+@pytest.mark.parametrize("column", TEXTS)
+async def test_a_text_that_is_no_utf_8_hides_no_other_thread(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute(f"UPDATE threads SET {column} = CAST(x'66ff' AS TEXT) WHERE thread_id = 'thread'")
+
+        (damaged,) = await saver.list_threads(status="damaged")
+        assert [info.status for info in await saver.list_threads()] in (["damaged", "running"], ["running", "damaged"])
+        assert await saver.list_threads(status="damaged", after=damaged) == []
+        with pytest.raises(CorruptCheckpointError, match=r"the thread's row"):
+            await saver.load("thread")
+        exported = await saver.export_thread(damaged.thread)
+        assert exported is not None
+
+        swept = await sweep_threads(saver, older_than=timedelta(0), status="damaged")
+        assert swept == Swept(1, 0)
+        assert [info.thread for info in await saver.list_threads()] == ["other"]
+        found = await saver.load("thread")
+        assert found is None or found.thread.status == "deleted"
+
+        # What was exported arrives as the damaged thread that it was.
+        await saver.import_thread(msgspec.structs.replace(exported, thread="thread"))
+        with pytest.raises(CorruptCheckpointError):
+            await saver.load("thread")
+
+
+@pytest.mark.parametrize("column", ["incarnation", "origin", "version", "next", "metadata", "digest"])
+async def test_a_column_of_another_type_is_damage_of_its_thread(tmp_path: Path, column: str) -> None:
+    """A bit that is flipped in what SQLite stores beside a value makes it NULL, a number or a text."""
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    with database(path) as db:
+        found = db.execute(f"SELECT {', '.join(EVERY)} FROM threads WHERE thread_id = 'thread'").fetchone()
+    for wrong in (None, 1.5, "text", b"bytes", 7):
+        damaged = tuple(wrong if name == column else value for name, value in zip(EVERY, found, strict=True))
+        if damaged != found:
+            assert thread_info_from(damaged).status == "damaged"
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "where"), [("checkpoints", "namespace", "true"), ("channel_rows", "channel", "channel = 'log'")]
+)
+async def test_a_name_that_is_no_utf_8_is_damage_of_its_thread(
+    tmp_path: Path, table: str, column: str, where: str
+) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute(
+                f"UPDATE {table} SET {column} = CAST(x'66ff' AS TEXT) WHERE thread_key = ? AND number = 2 AND {where}",
+                (key_of("thread"),),
+            )
+        with pytest.raises(CorruptCheckpointError, match="'thread'"):
+            await saver.prune("thread")
+        assert await saver.export_thread("thread") is not None
+        assert await saver.delete_thread("thread")
+
+
+async def test_a_thread_under_another_key_is_listed_as_damaged_and_swept(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute("UPDATE threads SET thread_key = thread_key - 1 WHERE thread_id = 'thread'")
+
+        assert [info.thread for info in await saver.list_threads(status="damaged")] == ["thread"]
+        with pytest.raises(CorruptCheckpointError):
+            await saver.load("thread")
+        exported = await saver.export_thread("thread")
+        assert await sweep_threads(saver, older_than=timedelta(0), status="damaged") == Swept(1, 0)
+
+        assert [info.thread for info in await saver.list_threads()] == ["other"]
+        assert await saver.load("thread") is None
+
+        # Nothing but the key was damaged, which an import makes anew.
+        assert exported is not None
+        await saver.import_thread(exported)
+        assert state_of(await loaded(saver, "thread")) == writer.state()
+
+
+async def test_a_thread_with_a_damaged_id_is_exported_and_swept_under_the_id_that_it_is_listed_by(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute("UPDATE threads SET thread_id = 'threac' WHERE thread_id = 'thread'")
+
+        assert await export_threads(saver, tmp_path / "threads") == Exported(2)
+        assert await sweep_threads(saver, older_than=timedelta(0), status="damaged") == Swept(1, 0)
+
+        assert [info.thread for info in await saver.list_threads()] == ["other"]
+        assert await saver.load("thread") is None
 
 
 async def test_the_key_of_another_thread_is_no_thread(tmp_path: Path) -> None:

@@ -269,3 +269,22 @@ async def test_the_same_update_of_another_checkpoint_is_another_request(saver: C
     assert first[0] == first[1]
     with pytest.raises(KeyReusedError):
         await shop.graph.aupdate_state(oldest.config, {"log": ["note"]}, as_node="charge", key="k")
+
+
+async def test_a_fork_from_the_middle_of_a_request_leaves_its_result_behind(saver: Checkpointer) -> None:
+    """The state at which the fork began was never what the request came to."""
+
+    async def first(state: State) -> State:
+        return {"log": ["first"]}
+
+    async def second(state: State) -> State:
+        return {"log": ["second"]}
+
+    builder = StateGraph(State).add_node("first", first).add_node("second", second)
+    graph = builder.add_edge(START, "first").add_edge("first", "second").compile(saver)
+    await graph.ainvoke({"log": ["in"]}, thread_id="t", key="k")
+    *_, middle, _ = [snapshot.config async for snapshot in graph.aget_state_history(thread_id="t")]
+    await graph.ainvoke(None, middle)
+
+    with pytest.raises(NothingToResumeError, match="a branch that a fork has left"):
+        await graph.ainvoke({"log": ["in"]}, thread_id="t", key="k")
