@@ -1,6 +1,7 @@
 """What a class says about the types of its fields, with the arguments of generic classes put in their place."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
@@ -62,10 +63,34 @@ def _arguments_of(base: Any, own: Arguments, unbound: Callable[[Any], Any]) -> t
 
 def _hints(cls: type, known: Mapping[str, type]) -> dict[str, Any]:
     try:
-        return get_type_hints(cls, include_extras=True)
+        return resolved_hints(cls)
     except NameError:
+        modules = [vars(sys.modules.get(base.__module__, object)) for base in cls.__mro__]
+        elsewhere = {name: found for name, found in known.items() if not any(name in names for names in modules)}
         own = {base.__name__: base for base in reversed(cls.__mro__)}
-        return get_type_hints(cls, localns={**known, **own}, include_extras=True)
+        return resolved_hints(cls, {**elsewhere, **own})
+
+
+def resolved_hints(cls: type, scope: dict[str, Any] | None = None) -> dict[str, Any]:
+    """As `typing.get_type_hints`. What a TypedDict inherits means what it means in the module of the class that has it.
+
+    Python looks there second, and first in the module of the class that inherits.
+    """
+    if "__total__" not in vars(cls):
+        return get_type_hints(cls, localns=scope, include_extras=True)
+    by_module: dict[str, dict[str, Any]] = {}
+    for name, declared in cls.__annotations__.items():
+        by_module.setdefault(declaring_module(declared, cls), {})[name] = declared
+    hints: dict[str, Any] = {}
+    for module, annotations in by_module.items():
+        holder = type("Holder", (), {"__annotations__": annotations, "__module__": module})
+        hints.update(get_type_hints(holder, localns=scope, include_extras=True))
+    return {name: hints[name] for name in cls.__annotations__}
+
+
+def declaring_module(annotation: Any, owner: type) -> str:
+    """The module in which an annotation of the class was written. A TypedDict also has those of its bases."""
+    return getattr(annotation, "__forward_module__", None) or owner.__module__
 
 
 def required_keys(cls: Any, types: Mapping[str, Any]) -> frozenset[str]:

@@ -257,3 +257,10 @@ def test_which_keys_may_be_left_out_is_read_off_postponed_annotations(
     for name in required:
         with pytest.raises(UnstorableValueError, match=f"requires the key '{name}'"):
             codec.encode({key: item for key, item in least.items() if key != name})
+
+
+def test_a_struct_of_a_function_may_mention_itself_in_postponed_annotations() -> None:
+    value = postponed.linked_in_a_function()
+    made = Codec().of(type(value), where="channel 'x'")
+
+    assert identical(made.decode(made.encode(value)), value)
