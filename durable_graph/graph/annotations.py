@@ -11,7 +11,9 @@ from durable_graph.channels import Declarable, UpdateRefused, add_messages, can_
 from durable_graph.codec.hints import (
     QUALIFIERS,
     alias_value,
+    any_of,
     declaring_module,
+    given_to,
     is_alias,
     placed,
     resolved_hints,
@@ -238,13 +240,14 @@ def _raw_annotations(cls: type) -> dict[str, tuple[Any, str]]:
 
 def bind_type_variables(alias: Any) -> dict[Any, Any]:
     """`{T: int}` for `State[int]` of a `State(Generic[T])`, nothing for a class."""
-    return dict(zip(getattr(get_origin(alias), "__parameters__", ()), get_args(alias), strict=False))
+    return given_to(getattr(get_origin(alias), "__parameters__", ()), get_args(alias))
 
 
 def replace_type_variables(hint: Any, bound: Mapping[Any, Any]) -> Any:
     """The annotation with every type variable replaced: by what it is bound to, else by its bound, else by Any."""
     replaced = substitute(hint, bound)
-    return substitute(replaced, {variable: _widest(variable) for variable in _variables_of(replaced)})
+    variables = _variables_of(replaced)
+    return substitute(replaced, given_to(variables, tuple(map(_widest, variables))))
 
 
 def _variables_of(hint: Any) -> tuple[Any, ...]:
@@ -257,7 +260,7 @@ def _variables_of(hint: Any) -> tuple[Any, ...]:
 
 def _widest(variable: Any) -> Any:
     bound = getattr(variable, "__bound__", None)
-    return Any if bound is None else bound
+    return any_of(variable) if bound is None else bound
 
 
 def shown_type(declared: Any) -> str:
