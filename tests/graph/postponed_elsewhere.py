@@ -9,7 +9,6 @@ from typing import Any
 from tests.graph import postponed
 
 Log = list
-operator = None
 
 
 class AsTypedDict(postponed.AsTypedDict, total=False):
