@@ -288,7 +288,7 @@ class _Editor:
             raise InvalidUpdateError(
                 "several updates of one superstep have to name their nodes: pass as_node with each"
             )
-        if update.as_node not in topology.nodes:
+        if not isinstance(update.as_node, str) or update.as_node not in topology.nodes:
             where = "as_node is"
             raise UnknownNodeError(update.as_node, where=where, known=topology.nodes)
         if update.task_id is not None:

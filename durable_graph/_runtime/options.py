@@ -348,7 +348,8 @@ def _thread_id(value: object) -> str | None:
     if not isinstance(value, str | int | UUID) or isinstance(value, bool):
         option = "thread_id"
         raise InvalidOptionError(option, value, allowed="a str, an int or a UUID")
-    text = str(value)
+    # An int of more bits has too many digits, if it has a text at all.
+    text = "" if isinstance(value, int) and value.bit_length() > 8 * _MAX_ID_BYTES else str(value)
     if not _is_id(text, _MAX_ID_BYTES):
         option = "thread_id"
         raise InvalidOptionError(

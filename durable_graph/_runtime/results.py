@@ -98,7 +98,7 @@ def goto_routes(
 
 def send_route(topology: Topology, send: Send, where: str, max_value_bytes: int | None) -> Route:
     """A Send, checked. Raises `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`."""
-    if send.node not in topology.nodes:
+    if not isinstance(send.node, str) or send.node not in topology.nodes:
         raise UnknownSendTargetError(send.node, where=where, known=topology.nodes)
     limits = None
     if send.timeout is not None:

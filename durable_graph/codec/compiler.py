@@ -10,7 +10,7 @@ from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args
 from durable_graph.codec.anything import AnyPlan
 from durable_graph.codec.classes import FieldTypes, is_typed_dict, shape_for, typed_dict_fields, unstorable_class
 from durable_graph.codec.foreign import StoredShape
-from durable_graph.codec.hints import alias_value, is_alias, required_keys
+from durable_graph.codec.hints import alias_value, is_alias, is_unpacked, required_keys
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
 from durable_graph.codec.models import held_by
 from durable_graph.codec.plan import SHORTCUTS, Deferred, Plan
@@ -204,11 +204,14 @@ class Compiler:
         return LiteralPlan(members, inner)
 
     def _tuple(self, declared: Any, items: tuple[Any, ...]) -> Plan:
-        if len(items) == 2 and items[1] is Ellipsis:
-            return TuplePlan(self.plan(items[0]))
-        if any(getattr(item, "__typing_is_unpacked_typevartuple__", False) or item is Ellipsis for item in items):
+        items = _flat(items)
+        if any(getattr(item, "__typing_is_unpacked_typevartuple__", False) for item in items):
             raise UnstorableType(declared, "its length depends on a type parameter", "declare tuple[<type>, ...]")
-        return FixedTuplePlan([self.plan(item) for item in items])
+        if Ellipsis not in items:
+            return FixedTuplePlan([self.plan(item) for item in items])
+        # Of `tuple[int, *tuple[str, ...]]` only what its items may be is looked at, and not where.
+        kinds = [item for item in items if item is not Ellipsis]
+        return TuplePlan(self.plan(kinds[0]) if len(kinds) == 1 else self._union(kinds, declared))
 
     def _container(self, origin: Any, arguments: tuple[Any, ...]) -> Plan | None:
         if not isinstance(origin, type):
@@ -325,6 +328,17 @@ def _is_hashable(declared: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _flat(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The items of a tuple, with those of `*tuple[...]` among them in its place."""
+    flat: list[Any] = []
+    for item in items:
+        # `*tuple[int]` has the arguments of the tuple, `Unpack[tuple[int]]` has the tuple.
+        inner = get_args(item) if getattr(item, "__unpacked__", False) else get_args((*get_args(item), None)[0])
+        is_open = getattr(item, "__typing_is_unpacked_typevartuple__", False)
+        flat.extend(_flat(inner) if is_unpacked(item) and not is_open else (item,))
+    return tuple(flat)
 
 
 def _arguments_for(kind: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -63,6 +63,6 @@ class UnstorableTypeError(InvalidStateSchemaError):
         self.where = where
         self.remedy = remedy
         super().__init__(declared, why)
-        shown = declared.__qualname__ if isinstance(declared, type) else str(declared)
+        shown = declared.__qualname__ if isinstance(declared, type) else quoted(declared, 100)
         text = f"{where}: values of type {bounded(shown, 100)} cannot be stored: {why}; {remedy}"
         self.args: tuple[Any, ...] = (bounded(text),)
