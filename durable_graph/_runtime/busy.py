@@ -89,6 +89,12 @@ def held(saver: Checkpointer | None, thread_id: str | None) -> "asyncio.Future[N
         return moved
 
 
+def is_held(saver: Checkpointer, thread_id: str) -> bool:
+    """Whether a call of this process has the thread."""
+    with _lock:
+        return bool(_claims.get(saver, {}).get(thread_id))
+
+
 def has_written(saver: Checkpointer, thread_id: str) -> None:
     """A run of this process has stored something in the thread."""
     with _lock:

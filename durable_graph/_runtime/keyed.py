@@ -3,11 +3,14 @@
 import msgspec
 
 from durable_graph._engine.header import decode_header
+from durable_graph._engine.restore import Restored
+from durable_graph._runtime.opening import Opened, open_thread
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph.checkpointing import Checkpointer, verify_request
 from durable_graph.checkpointing.digests import request_digest
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since
-from durable_graph.errors import CorruptCheckpointError, KeyReusedError
+from durable_graph.errors import CorruptCheckpointError, KeyReusedError, NothingToResumeError
+from durable_graph.graph import Topology
 from durable_graph.records import RequestRow, checkpoint_id
 
 _PAGE = 100
@@ -43,7 +46,33 @@ async def earlier_request(saver: Checkpointer, thread_id: str, request: Acceptan
     return row
 
 
-async def last_checkpoint_of(saver: Checkpointer, thread_id: str, request: RequestRow, head: int) -> int | None:
+class RunOfRequest(msgspec.Struct, frozen=True):
+    """Where the run that a request began is: at its end, or where it is to be gone on with."""
+
+    restored: Restored
+    has_ended: bool
+
+
+async def run_of_request(saver: Checkpointer, topology: Topology, opened: Opened, request: RequestRow) -> RunOfRequest:
+    """Where the run is that the request began.
+
+    Raises `NothingToResumeError` where a fork has left the branch on which it was taken, and where a prune removed its
+    result.
+    """
+    thread, restored = opened.thread, opened.restored
+    last = await _last_checkpoint_of(saver, thread.thread, request, thread.head)
+    if last is None:
+        why = f"the request {request.key!r} belongs to a branch that is not the thread's current one"
+        raise NothingToResumeError(thread.thread, why)
+    if last != thread.head or restored is None or restored.state.no != thread.head:
+        restored = (await open_thread(saver, topology, thread.thread, last)).restored
+    if restored is None:
+        why = f"the result of the request {request.key!r} was removed by a prune"
+        raise NothingToResumeError(thread.thread, why)
+    return RunOfRequest(restored, last != thread.head or not restored.state.plan)
+
+
+async def _last_checkpoint_of(saver: Checkpointer, thread_id: str, request: RequestRow, head: int) -> int | None:
     """The last checkpoint of the run that the request began: `head`, unless another input followed.
 
     None where the thread's branch does not lead through the request any more: a fork left it.

@@ -286,5 +286,5 @@ async def test_a_fork_from_the_middle_of_a_request_leaves_its_result_behind(save
     *_, middle, _ = [snapshot.config async for snapshot in graph.aget_state_history(thread_id="t")]
     await graph.ainvoke(None, middle)
 
-    with pytest.raises(NothingToResumeError, match="a branch that a fork has left"):
+    with pytest.raises(NothingToResumeError, match="belongs to a branch that is not the thread's current one"):
         await graph.ainvoke({"log": ["in"]}, thread_id="t", key="k")
