@@ -84,7 +84,7 @@ async def load(db: Session, thread: str, ns: str, no: int | None, max_value_byte
                 raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
         return Loaded(StoredCheckpoint(row, None), LockedThread(row, sums, 0) if not row.head else None)
     # As `checkpoint_from` takes them.
-    checkpoint = checkpoint_from(arms[_CHECKPOINT][0][:_CHECKPOINT_WIDTH])
+    checkpoint = checkpoint_from(thread, arms[_CHECKPOINT][0][:_CHECKPOINT_WIDTH])
     _check_lines(row, sums if no is None else None, lines)
     for channel, _, _, _, size, *_ in arms[_VALUE]:
         if size is not None:
@@ -129,7 +129,7 @@ async def history(db: Session, thread: str, ns: str, before: int | None, limit: 
         return None
     row, sums = thread_from(thread, columns)
     sought = await db.rows("page_of_checkpoints", tid, ns, _BEYOND if before is None else before, limit + 1)
-    found = [checkpoint_from(each) for each in sought]
+    found = [checkpoint_from(thread, each) for each in sought]
     page = found[:limit]
     if not page:
         return HistoryPage(row, (), (), {}, (), 0, ns, before)
@@ -182,8 +182,8 @@ async def find_request(db: Session, thread: str, key: str) -> StoredRequests | N
     row, sums = thread_from(thread, columns)
     found = await db.row("find_request", tid, key)
     others = [] if found else await db.rows("find_requests", tid)
-    digests = tuple(request_digest(row.origin, request_from(each)) for each in others)
-    return StoredRequests(thread, row.origin, request_from(found) if found else None, digests, sums.requests)
+    digests = tuple(request_digest(row.origin, request_from(thread, each)) for each in others)
+    return StoredRequests(thread, row.origin, request_from(thread, found) if found else None, digests, sums.requests)
 
 
 async def list_threads(

@@ -213,7 +213,7 @@ async def prune(db: Session, thread: str, keep_last: int, before: int | None) ->
     lines = await db.rows("find_branches", tid)
     for branch in lines:
         check_line(locked.row, *branch)
-    found = [checkpoint_from(columns) for columns in await db.rows("find_checkpoints", tid)]
+    found = [checkpoint_from(thread, columns) for columns in await db.rows("find_checkpoints", tid)]
     kept = pruning.kept(found, {lo: parent for lo, parent, *_ in lines}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return Wrote(0, locked)

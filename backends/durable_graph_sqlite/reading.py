@@ -14,6 +14,7 @@ from durable_graph.checkpointing.columns import (
     check_line,
     checkpoint_from,
     key_of,
+    nested_from,
     orphaned,
     record_from,
     request_from,
@@ -64,7 +65,7 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value
             if statements.rows(db, "find_value_in_lineage", {"tid": tid, "ns": ns, "at": row.version}):
                 raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
         return StoredCheckpoint(row, None)
-    checkpoint = checkpoint_from(columns[THREAD_WIDTH:])
+    checkpoint = checkpoint_from(thread, columns[THREAD_WIDTH:])
     # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
     at = row.version if no is None else no
     state = _state(db, row, checkpoint, at, max_value_bytes, is_head=is_head, sums=sums if no is None else None)
@@ -83,7 +84,7 @@ def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, li
         return None
     row, sums = thread_from(thread, columns)
     sought = {"tid": tid, "ns": ns, "before": _BEYOND if before is None else before, "limit": limit + 1}
-    found = [checkpoint_from(each) for each in statements.rows(db, "page_of_checkpoints", sought)]
+    found = [checkpoint_from(thread, each) for each in statements.rows(db, "page_of_checkpoints", sought)]
     page = found[:limit]
     if not page:
         return HistoryPage(row, (), (), {}, (), 0, ns, before)
@@ -106,7 +107,7 @@ def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, li
         ns=ns,
         before=before,
         writes_digest=sums.writes if head else None,
-        head_records=tuple(NestedRecord(*each) for each in of_head),
+        head_records=tuple(nested_from(thread, each) for each in of_head),
     )
 
 
@@ -141,8 +142,8 @@ def find_request(db: sqlite3.Connection, thread: str, key: str) -> StoredRequest
     row, sums = thread_from(thread, columns)
     found = statements.row(db, "find_request", {**sought, "key": key})
     others = [] if found else statements.rows(db, "find_requests", sought)
-    digests = tuple(request_digest(row.origin, request_from(each)) for each in others)
-    return StoredRequests(thread, row.origin, request_from(found) if found else None, digests, sums.requests)
+    digests = tuple(request_digest(row.origin, request_from(thread, each)) for each in others)
+    return StoredRequests(thread, row.origin, request_from(thread, found) if found else None, digests, sums.requests)
 
 
 def list_threads(
@@ -216,7 +217,7 @@ def _state(
             values.append(value_from(thread.thread, text, no, prev, kind, value, digest))
         elif arm == _NESTED:
             born, ordinal, _, _, digest, *_ = rest
-            nested.append(NestedRecord(text, born, ordinal, digest))
+            nested.append(nested_from(thread.thread, (text, born, ordinal, digest)))
         else:
             born, ordinal, rank, revision, digest, value, extra = rest
             columns: Columns = (checkpoint.ns, born, ordinal, rank, revision, text, value, digest, extra)

@@ -7,13 +7,16 @@ from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.columns import (
     STATUS,
     THREAD_WIDTH,
+    VALUE_KEY,
     VERSION,
     LockedThread,
     Sums,
     check_line,
+    check_types,
     checkpoint_columns,
     checkpoint_from,
     key_of,
+    nested_from,
     record_columns,
     record_from,
     request_columns,
@@ -29,7 +32,6 @@ from durable_graph.records import (
     Committed,
     CommitUnit,
     Conflict,
-    NestedRecord,
     Saved,
     SaveResult,
     TaskRecord,
@@ -177,13 +179,16 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | Non
     lines = statements.rows(db, "find_branches", sought)
     for branch in lines:
         check_line(locked.row, *branch)
-    found = [checkpoint_from(columns) for columns in statements.rows(db, "find_checkpoints", sought)]
+    found = [checkpoint_from(thread, columns) for columns in statements.rows(db, "find_checkpoints", sought)]
     kept = pruning.kept(found, {lo: parent for lo, parent, *_ in lines}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return 0
-    keys = [pruning.ValueKey(*columns) for columns in statements.rows(db, "find_channel_keys", sought)]
+    keys = []
+    for columns in statements.rows(db, "find_channel_keys", sought):
+        check_types(thread, "a channel", columns, VALUE_KEY)
+        keys.append(pruning.ValueKey(*columns))
     values = {key[:3] for key in keys} - pruning.needed_values(keys, kept)
-    recorded = [NestedRecord(*columns) for columns in statements.rows(db, "find_record_places", sought)]
+    recorded = [nested_from(thread, columns) for columns in statements.rows(db, "find_record_places", sought)]
     unneeded = [record for record in recorded if not kept.needs_record(record.ns, record.born)]
     gone = {(row.ns, row.no) for row in found} - kept.checkpoints
     db.executemany(SQL["drop_channel_row"], [(tid, *key) for key in values])
@@ -282,4 +287,4 @@ def _writes_after(
     if rules.is_bare(unit, born, row.head):
         return EMPTY_STATE
     found = statements.rows(db, "find_records_of_head", {**sought, "born": born})
-    return writes_digest(NestedRecord(*columns) for columns in found)
+    return writes_digest(nested_from(unit.thread, columns) for columns in found)

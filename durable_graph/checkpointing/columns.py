@@ -13,6 +13,7 @@ from durable_graph.errors import CorruptCheckpointError, ValueTooLargeError
 from durable_graph.records import (
     STATUSES,
     CheckpointRow,
+    NestedRecord,
     Rank,
     RequestRow,
     TaskRecord,
@@ -165,8 +166,32 @@ def thread_columns(row: ThreadRow, sums: Sums, thread: str) -> dict[str, Any]:
     }
 
 
-def checkpoint_from(columns: Columns) -> CheckpointRow:
+_CHECKPOINT = (str, int, int, int, int, bytes, bytes, bytes, bytes, bytes)
+_VALUE = (str, int, int, int, bytes, bytes)
+_RECORD = (str, int, int, int, int, bytes, bytes, bytes, bytes)
+_NESTED = (str, int, int, bytes)
+_LINE = (int, int, bytes, bytes)
+_REQUEST = (str, bytes, int, int, int, bytes, bytes)
+VALUE_KEY = (str, str, int, int)
+"""The types of a row's columns. SQLite stores a value's type beside the value, and that may be what was damaged."""
+
+
+def check_types(thread: str, what: str, columns: Columns, types: tuple[type, ...]) -> None:
+    """Raises `CorruptCheckpointError` for a row with a column of another type. `what` is the row's kind."""
+    if tuple(map(type, columns)) != types:
+        raise CorruptCheckpointError(thread, row=f"the row of {what}", why="a column has a value of another type")
+
+
+def checkpoint_from(thread: str, columns: Columns) -> CheckpointRow:
+    """A checkpoint's row. Raises `CorruptCheckpointError` for a column of another type."""
+    check_types(thread, "a checkpoint", columns, _CHECKPOINT)
     return CheckpointRow(*columns)
+
+
+def nested_from(thread: str, columns: Columns) -> NestedRecord:
+    """The place and digest of a task's record. Raises `CorruptCheckpointError` for a column of another type."""
+    check_types(thread, "a task", columns, _NESTED)
+    return NestedRecord(*columns)
 
 
 def checkpoint_columns(tid: int, row: CheckpointRow) -> Columns:
@@ -175,7 +200,8 @@ def checkpoint_columns(tid: int, row: CheckpointRow) -> Columns:
 
 
 def value_from(thread: str, channel: str, no: int, prev: int, kind: int, value: bytes, digest: bytes) -> ValueRow:
-    """A channel's row. Raises `CorruptCheckpointError` for a kind that there is not."""
+    """A channel's row. Raises `CorruptCheckpointError` for a column of another type and for an unknown kind."""
+    check_types(thread, "a channel", (channel, no, prev, kind, value, digest), _VALUE)
     if not 0 <= kind < len(ValueKind):
         what = f"the value of channel {channel!r} of checkpoint {no}"
         raise CorruptCheckpointError(thread, row=what, why=f"{kind} is not a kind of value")
@@ -192,7 +218,8 @@ def value_columns(tid: int, ns: str, row: ValueRow) -> Columns:
 
 
 def record_from(thread: str, columns: Columns) -> TaskRecord:
-    """A task's record. Raises `CorruptCheckpointError` for a rank that there is not."""
+    """A task's record. Raises `CorruptCheckpointError` for a column of another type and for an unknown rank."""
+    check_types(thread, "a task", columns, _RECORD)
     ns, born, ordinal, rank, *rest = columns
     if not 0 <= rank < len(Rank):
         what = f"the record of task {ordinal} of checkpoint {born}"
@@ -207,13 +234,15 @@ def record_columns(tid: int, record: TaskRecord) -> Columns:
 
 def check_line(thread: ThreadRow, lo: int, parent: int, digest: bytes, extra: bytes = b"") -> None:
     """Raises `CorruptCheckpointError` for a damaged row of a branch."""
+    check_types(thread.thread, "a branch", (lo, parent, digest, extra), _LINE)
     if branch_digest(thread.origin, lo, parent, extra) != digest:
         what = f"the row of the branch that begins at {lo}"
         raise CorruptCheckpointError(thread.thread, row=what, why="its bytes do not match its digest")
 
 
-def request_from(columns: Columns) -> RequestRow:
-    """A request, of its columns from `key` on."""
+def request_from(thread: str, columns: Columns) -> RequestRow:
+    """A request, of its columns from `key` on. Raises `CorruptCheckpointError` for a column of another type."""
+    check_types(thread, "a request", columns, _REQUEST)
     key, input_digest, seq, checkpoint, made_at, extra, digest = columns
     return RequestRow(key, input_digest, seq, checkpoint, made_at, digest, extra)
 

@@ -1,7 +1,9 @@
 """Whatever bit of a stored row is flipped, and whichever row is gone: an error that says so, never another state."""
 
+import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,13 @@ from durable_graph import Exported, Swept, export_threads, sweep_threads
 from durable_graph.checkpointing import verify, verify_page, verify_records
 from durable_graph.checkpointing.columns import key_of, thread_info_from
 from durable_graph.checkpointing.transfer import COLUMNS
-from durable_graph.errors import CorruptCheckpointError, DurableGraphError, UnknownCheckpointError, UnknownThreadError
+from durable_graph.errors import (
+    CorruptCheckpointError,
+    DurableGraphError,
+    NotADatabaseError,
+    UnknownCheckpointError,
+    UnknownThreadError,
+)
 from durable_graph.records import Conflict, HistoryPage, Rank, StoredCheckpoint, StoredRecords
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
@@ -332,6 +340,42 @@ async def test_a_column_of_another_type_is_damage_of_its_thread(tmp_path: Path, 
         damaged = tuple(wrong if name == column else value for name, value in zip(EVERY, found, strict=True))
         if damaged != found:
             assert thread_info_from(damaged).status == "damaged"
+
+
+async def test_a_flipped_bit_anywhere_in_the_file_raises_errors_of_ours_alone(tmp_path: Path) -> None:
+    """Also one in what SQLite notes about a row: the type and length of each value."""
+    sound = tmp_path / "sound.db"
+    await _small_database(sound)
+    with database(sound) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page_size,) = db.execute("PRAGMA page_size").fetchone()
+    data = sound.read_bytes()
+    # The first page is SQLite's own, and what is zero is free.
+    used = [at for at in range(page_size, len(data)) if data[at]]
+    dice = random.Random(11)
+    for number in range(250):
+        path = tmp_path / f"{number}.db"
+        damaged = bytearray(data)
+        damaged[dice.choice(used)] ^= 1 << dice.randrange(8)
+        path.write_bytes(damaged)
+        with suppress(NotADatabaseError):
+            async with SqliteSaver(path) as saver:
+                for call in _public_calls(saver):
+                    with suppress(DurableGraphError):
+                        await call()
+
+
+def _public_calls(saver: SqliteSaver) -> list[Callable[[], Awaitable[Any]]]:
+    return [
+        lambda: _read(saver),
+        lambda: saver.find_request("thread", "key"),
+        saver.list_threads,
+        lambda: saver.export_thread("thread"),
+        lambda: saver.copy_thread("thread", "copy"),
+        lambda: saver.prune("thread", keep_last=1),
+        lambda: sweep_threads(saver, older_than=timedelta(0), keep_last=1),
+        lambda: saver.delete_thread("thread"),
+    ]
 
 
 @pytest.mark.parametrize(
