@@ -171,7 +171,8 @@ class RequestRow(msgspec.Struct, frozen=True, gc=False):
 
 class StoredRequests(msgspec.Struct, frozen=True, gc=False):
     """What a store knows of a request. Where it has none of the key, `digests` are those of all requests of the thread,
-    and `requests_digest` is the sum that they should have."""
+    made anew from their rows, since any of them may have had the key. `requests_digest` is the sum that they should
+    have."""
 
     thread: str
     origin: bytes
@@ -372,7 +373,7 @@ def checkpoint_id(no: int) -> str:
     return f"{no:0{_ID_DIGITS}d}"
 
 
-NO_TEXT = "it has a half of a surrogate pair, which no store can hold"
+NO_TEXT = "it has a lone surrogate, which no store can hold"
 """Why a name is refused that is not `is_text`."""
 
 

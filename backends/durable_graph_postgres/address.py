@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from durable_graph.errors import InvalidOptionError
 
-_FORM = "postgresql://user:password@host/name, what is special in its parts percent-encoded, or a pool"
+_FORM = "postgresql://user:password@host/name, with special characters percent-encoded, or a pool"
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]*)(:\d*)?")
 _HIGHEST_PORT = 65535
 

@@ -33,8 +33,8 @@ async def check_server(connection: Any, store: str, answer: float) -> None:
         why = f"it is PostgreSQL {version // 10_000}"
         raise StoreConfigurationError(store, why, remedy=f"use PostgreSQL {_OLDEST} or newer")
     if encoding not in _ENCODINGS:
-        why = f"the database's encoding is {encoding}, which has no place for most characters"
-        remedy = "make another: CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'"
+        why = f"the database's encoding is {encoding}, which cannot store most characters"
+        remedy = "create another: CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'"
         raise StoreConfigurationError(store, why, remedy=remedy)
 
 
@@ -42,7 +42,7 @@ async def missing_privilege(connection: Any, store: str, schema: str, why: str) 
     """The error for a role that cannot open the tables or make them, with the statement that lets it."""
     role, database, has_schema, has_tables = await connection.fetchrow(_ROLE, schema)
     if "must be owner" in why:
-        remedy = "open the saver once as the owner of the tables, which brings them up to date"
+        remedy = "open the saver once as the owner of the tables, to migrate them"
     elif not has_schema:
         remedy = f"have its owner run: GRANT CREATE ON DATABASE {quoted(database)} TO {quoted(role)}"
     elif not has_tables:

@@ -9,20 +9,18 @@ from asyncpg import exceptions
 
 _IN_DSN = "remove it from the DSN"
 _POOLER = (
-    "a pooler lends the connection to others in between: give prepared_statements=False, "
+    "a pooler shares the connection between transactions: pass prepared_statements=False, "
     "or statement_cache_size=0 to a pool of your own"
 )
-_TABLES = (
-    "if they were dropped or altered, restore them from a backup; a saver that is opened anew creates missing ones"
-)
+_TABLES = "if they were dropped or altered, restore them from a backup; a newly opened saver creates missing ones"
 
 _REMEDIES: Mapping[str, str] = {
     "22021": "use a database with ENCODING 'UTF8'",
     "22P05": "use a database with ENCODING 'UTF8'",
     "26000": _POOLER,
-    "28000": "correct the user in the DSN, or let it in: CREATE ROLE ... LOGIN, and a line in pg_hba.conf",
+    "28000": "correct the user in the DSN, or create the role: CREATE ROLE ... LOGIN, and a line in pg_hba.conf",
     "28P01": "correct the user or the password in the DSN",
-    "3D000": "correct the name in the DSN, or make the database: CREATE DATABASE",
+    "3D000": "correct the name in the DSN, or create the database: CREATE DATABASE",
     "3F000": _TABLES,
     "42703": _TABLES,
     "42P01": _TABLES,
@@ -39,7 +37,7 @@ _REMEDIES_OF_SETTINGS: Mapping[str, str] = {
 
 _OF_POOLERS: Mapping[str, str] = {
     "unsupported startup parameter": (
-        "remove it from the DSN; a setting that the DSN does not have is the saver's: give prepared_statements=False"
+        "remove it from the DSN; if the DSN does not have it, the saver set it: pass prepared_statements=False"
     ),
     "no such database": "correct the name in the DSN, or add it to the pooler's configuration",
     "no such user": "correct the user in the DSN, or add it to the pooler's configuration",
@@ -63,9 +61,9 @@ def remedy_of(error: BaseException) -> str | None:
         case exceptions.ClientConfigurationError():
             return "correct the DSN"
         case exceptions.UnsupportedServerFeatureError() | exceptions.UnsupportedClientFeatureError():
-            return "have the server offer a method that the driver knows, such as scram-sha-256"
+            return "configure the server to offer a method that the driver supports, such as scram-sha-256"
         case asyncpg.InterfaceError() if str(error).startswith("pool is "):
-            return "give the saver a pool that is open for as long as the saver is"
+            return "pass a pool that stays open for as long as the saver is used"
         case _:
             return _remedy_of_file(error)
 
@@ -81,7 +79,7 @@ def remedy_of_address(error: BaseException) -> str | None:
         case ssl.SSLCertVerificationError():
             return "give the certificate that signs the server's, sslrootcert=..., or correct the host in the DSN"
         case ConnectionError() if "rejected SSL upgrade" in str(error):
-            return "have the server offer TLS, or write sslmode=prefer"
+            return "enable TLS on the server, or write sslmode=prefer"
         case _:
             return None
 

@@ -39,7 +39,7 @@ def too_long(thread: str, written: object) -> UnstorableNameError:
     """
     names = _names_in(written) if isinstance(written, CommitUnit | WritesBatch) else [("thread id", thread)]
     what, name = max(names, key=lambda each: len(each[1].encode()))
-    return UnstorableNameError(what, name, "PostgreSQL has no room for it in an index")
+    return UnstorableNameError(what, name, "it is too long for an index of PostgreSQL")
 
 
 def _names_in(written: CommitUnit | WritesBatch) -> Iterator[tuple[str, str]]:
@@ -55,7 +55,7 @@ def _names_in(written: CommitUnit | WritesBatch) -> Iterator[tuple[str, str]]:
 
 def _check(what: str, name: str) -> None:
     if not _is_text(name):
-        why = "has no NUL characters" if "\x00" in name else "has no halves of surrogate pairs"
+        why = "cannot hold NUL characters" if "\x00" in name else "cannot hold lone surrogates"
         raise UnstorableNameError(what, name, f"PostgreSQL's text {why}")
 
 

@@ -100,7 +100,7 @@ def _check_loop(pool: Any) -> None:
     # The driver has no public name for it, and says "attached to a different loop" in the middle of a call.
     if getattr(pool, "_loop", None) not in (None, asyncio.get_running_loop()):
         allowed = (
-            "a pool of the running event loop: make the pool and the saver in the loop that uses them, or give a DSN"
+            "a pool of the running event loop: create the pool and the saver in the loop that uses them, or pass a DSN"
         )
         raise InvalidOptionError("database", "a pool of another event loop", allowed=allowed)
 

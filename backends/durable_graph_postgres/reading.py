@@ -21,7 +21,7 @@ from durable_graph.checkpointing.columns import (
     thread_info_from,
     value_from,
 )
-from durable_graph.checkpointing.digests import EMPTY_STATE, add
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, request_digest
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, is_thread
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
@@ -77,14 +77,14 @@ async def load(db: Session, thread: str, ns: str, no: int | None, max_value_byte
     if not arms[_CHECKPOINT]:
         if is_head and row.head:
             what = f"the row of checkpoint {checkpoint_id(row.head)!r}"
-            raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
+            raise CorruptCheckpointError(thread, row=what, why="it is missing, and it is the thread's newest one")
         if ns and no is None and row.head:
             _check_lines(row, sums, lines)
             if arms[_VANISHED]:
                 raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
         return Loaded(StoredCheckpoint(row, None), LockedThread(row, sums, 0) if not row.head else None)
     # As `checkpoint_from` takes them.
-    checkpoint = checkpoint_from(arms[_CHECKPOINT][0][:_CHECKPOINT_WIDTH])
+    checkpoint = checkpoint_from(thread, arms[_CHECKPOINT][0][:_CHECKPOINT_WIDTH])
     _check_lines(row, sums if no is None else None, lines)
     for channel, _, _, _, size, *_ in arms[_VALUE]:
         if size is not None:
@@ -129,7 +129,7 @@ async def history(db: Session, thread: str, ns: str, before: int | None, limit: 
         return None
     row, sums = thread_from(thread, columns)
     sought = await db.rows("page_of_checkpoints", tid, ns, _BEYOND if before is None else before, limit + 1)
-    found = [checkpoint_from(each) for each in sought]
+    found = [checkpoint_from(thread, each) for each in sought]
     page = found[:limit]
     if not page:
         return HistoryPage(row, (), (), {}, (), 0, ns, before)
@@ -164,8 +164,11 @@ async def load_records(db: Session, thread: str, ns: str) -> StoredRecords | Non
 
 
 async def export_thread(db: Session, thread: str) -> ExportedThread | None:
-    """All rows of a thread, as they are."""
-    tables = {table: await db.rows(f"export_{table}", key_of(thread)) for table in COLUMNS}
+    """All rows of a thread, as they are: under its key, and its own row under another key if one was damaged."""
+    tables: dict[str, list[Columns]] = {table: [] for table in COLUMNS}
+    for tid in {key_of(thread), await key_in(db, thread)}:
+        for table in tables:
+            tables[table] += await db.rows(f"export_{table}", tid)
     return ExportedThread(thread, tables) if is_thread(tables) else None
 
 
@@ -178,9 +181,9 @@ async def find_request(db: Session, thread: str, key: str) -> StoredRequests | N
         return None
     row, sums = thread_from(thread, columns)
     found = await db.row("find_request", tid, key)
-    digests = [] if found else await db.rows("find_request_digests", tid)
-    request = request_from(found) if found else None
-    return StoredRequests(thread, row.origin, request, tuple(digest for (digest,) in digests), sums.requests)
+    others = [] if found else await db.rows("find_requests", tid)
+    digests = tuple(request_digest(row.origin, request_from(thread, each)) for each in others)
+    return StoredRequests(thread, row.origin, request_from(thread, found) if found else None, digests, sums.requests)
 
 
 async def list_threads(
@@ -205,6 +208,16 @@ async def _rows_listed(
     if status in (None, "damaged"):
         return await db.rows("list_threads", cursor.thread, limit, before)
     return await db.rows("list_threads_of_status", status, cursor.since, cursor.thread, before, limit)
+
+
+async def key_in(db: Session, thread: str) -> int:
+    """The key of a thread, also of one that is listed under another id than its own because that is damaged."""
+    tid = key_of(thread)
+    if await db.rows("is_there", tid):
+        return tid
+    found = await db.row("find_key", thread)
+    key: int = found[0] if found else tid
+    return key
 
 
 async def check_no_orphan(db: Session, thread: str) -> None:

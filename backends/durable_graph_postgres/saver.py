@@ -51,12 +51,12 @@ class _Opened(NamedTuple):
 
 
 class PostgresSaver:
-    """Keeps threads in tables of a PostgreSQL schema, which it creates if they are not there. Opens on first use.
+    """Keeps threads in tables of a PostgreSQL schema, which it creates if they do not exist. Opens on first use.
 
     `database` is a DSN (`postgresql://user:password@host/name`), or an `asyncpg.Pool`, which stays yours to close.
-    `schema` is the schema of its tables. `patience` says for how many seconds a call waits for a server that is away
-    before it raises `StoreUnavailableError`. `pool_size` is the most connections that it opens. `max_value_bytes` is
-    the largest encoded value that it takes. With `prepared_statements=False` it works through a pooler that lends a
+    `schema` is the schema of its tables. `patience` is how many seconds a call waits for an unavailable server
+    before it raises `StoreUnavailableError`. `pool_size` limits its connections. `max_value_bytes` limits the size of
+    each encoded value. With `prepared_statements=False` it works through a pooler that lends a
     connection for one transaction at a time and keeps no prepared statements.
     """
 
@@ -77,9 +77,9 @@ class PostgresSaver:
         given = parameters_of(database) if isinstance(database, str) else database
         check_schema(schema)
         if pool_size < 1:
-            raise InvalidOptionError("pool_size", pool_size, allowed="a number from 1 on")
+            raise InvalidOptionError("pool_size", pool_size, allowed="a number of at least 1")
         if not patience >= 0:
-            raise InvalidOptionError("patience", patience, allowed="seconds, from 0 on")
+            raise InvalidOptionError("patience", patience, allowed="seconds, at least 0")
         self.max_value_bytes = max_value_bytes
         waiting = Patience(name, patience, schema)
 
@@ -168,7 +168,7 @@ class PostgresSaver:
     async def export_thread(self, thread: str) -> ExportedThread | None:
         """See `Transferable.export_thread`."""
         check_thread(thread)
-        return await self._read(lambda db: reading.export_thread(db, thread), statements=6)
+        return await self._read(lambda db: reading.export_thread(db, thread), statements=7)
 
     async def import_thread(self, exported: ExportedThread) -> None:
         """See `Transferable.import_thread`."""

@@ -41,7 +41,7 @@ from durable_graph.records import (
     ThreadRow,
     WritesBatch,
 )
-from durable_graph_postgres.reading import check_no_orphan
+from durable_graph_postgres.reading import check_no_orphan, key_in
 from durable_graph_postgres.session import Session
 
 
@@ -115,13 +115,23 @@ async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None, at: i
     before, grave = await _grave(db, thread, seen, at)
     if before is not None and grave is None:
         return Wrote(False, None)  # noqa: FBT003  # the answer to the question above
-    for table in _OF_THREADS:
-        await db.run(f"delete_{table}", key_of(thread))
+    tid = key_of(thread)
     if purge or before is None or grave is None:
-        await db.run("delete_row", key_of(thread))
+        await _remove(db, tid, with_its_own=True)
+        if before is None and rules.is_damage_to_be_deleted(seen):
+            await _remove(db, await key_in(db, thread), with_its_own=True)
         return Wrote(True, None)  # noqa: FBT003  # the answer to the question above
+    await _remove(db, tid, with_its_own=False)
     await _put_thread(db, thread, before, grave, Sums())
     return Wrote(True, LockedThread(grave, Sums(), 0))  # noqa: FBT003  # the answer to the question above
+
+
+async def _remove(db: Session, tid: int, *, with_its_own: bool) -> None:
+    """Remove the rows of a thread, its own row only if that is said."""
+    for table in _OF_THREADS:
+        await db.run(f"delete_{table}", tid)
+    if with_its_own:
+        await db.run("delete_row", tid)
 
 
 async def _grave(
@@ -181,7 +191,7 @@ async def import_thread(db: Session, exported: ExportedThread) -> Wrote:
     if there is not None and there[STATUS] != "deleted":
         raise ThreadExistsError(exported.thread)
     # What a deletion or a vanished thread left would meet the rows that come.
-    await delete_thread(db, exported.thread, None, 0, purge=True)
+    await _remove(db, tid, with_its_own=True)
     for table in COLUMNS:
         try:
             await db.run_each(f"import_{table}", rows_of(exported, table, tid))
@@ -203,7 +213,7 @@ async def prune(db: Session, thread: str, keep_last: int, before: int | None) ->
     lines = await db.rows("find_branches", tid)
     for branch in lines:
         check_line(locked.row, *branch)
-    found = [checkpoint_from(columns) for columns in await db.rows("find_checkpoints", tid)]
+    found = [checkpoint_from(thread, columns) for columns in await db.rows("find_checkpoints", tid)]
     kept = pruning.kept(found, {lo: parent for lo, parent, *_ in lines}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return Wrote(0, locked)

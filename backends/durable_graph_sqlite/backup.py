@@ -58,14 +58,14 @@ def _check_target(store: Path, target: Path, *, overwrite: bool) -> None:
     if any(each.exists() and target.exists() and each.samefile(target) for each in own):
         raise BackupError(str(target), "it is the store itself: choose another path")
     if target.exists() and not (overwrite and target.is_file()):
-        raise BackupError(str(target), "there is something already; choose another path, or give overwrite=True")
+        raise BackupError(str(target), "a file exists there; choose another path, or pass overwrite=True")
     if not target.parent.is_dir():
         raise BackupError(str(target), f"there is no directory {target.parent}; create it first")
     for suffix in _BESIDE:
         beside = target.with_name(target.name + suffix)
         if beside.exists():
             # SQLite would take an old log for one of the new file.
-            why = f"there is {beside.name} beside it: somebody has that database open, or it was left by a crash"
+            why = f"{beside.name} exists beside it: a process has that database open, or a crash left the file"
             raise BackupError(str(target), f"{why}; close it, or remove the file")
 
 

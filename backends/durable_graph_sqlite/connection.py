@@ -84,9 +84,7 @@ class Connection:
         What is written to a removed file succeeds, and is gone when it is closed: to acknowledge it would be a lie.
         """
         if identity_of(self.path) != self._identity:
-            why = (
-                "the file was removed or replaced while it was open; put it back, or open a saver on what is there now"
-            )
+            why = "the file was removed or replaced while it was open; restore it, or open a new saver"
             raise StoreUnavailableError(str(self.path), why)
 
     def failure(self, error: sqlite3.Error, thread: str | None = None) -> DurableGraphError:

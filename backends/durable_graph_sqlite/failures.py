@@ -29,13 +29,18 @@ def is_busy(error: sqlite3.Error) -> bool:
     return code_of(error) in _BUSY
 
 
+def is_unreadable_text(error: sqlite3.Error) -> bool:
+    """Whether a column has bytes that are no UTF-8. Python's module finds that, so the error has no code of SQLite."""
+    return code_of(error) == 0 and "decode to UTF-8" in str(error)
+
+
 @contextmanager
 def told_in_ours(path: str, thread: str | None) -> Iterator[None]:
     """Turn the errors of Python's text into ours: of a name that no text of SQLite can be, and of a damaged file."""
     try:
         yield
     except UnicodeEncodeError as error:
-        what, why = "text", "SQLite's text has no halves of surrogate pairs"
+        what, why = "text", "SQLite's text cannot hold lone surrogates"
         raise UnstorableNameError(what, str(error.object), why) from error
     except UnicodeDecodeError as error:
         raise translated(path, error, thread) from error
@@ -45,7 +50,10 @@ def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str
     """The error that says whose move it is. `thread` is the one whose rows the call was about."""
     if isinstance(error, UnicodeDecodeError):
         # Python reads SQLite's message as UTF-8, and it quotes what is damaged.
-        why = "it is damaged, and what SQLite says of it is no text"
+        why = "it is damaged, and SQLite's error message is not valid text"
+        return NotADatabaseError(path, why) if thread is None else CorruptCheckpointError(thread, row=path, why=why)
+    if is_unreadable_text(error):
+        why = "a text in it is damaged and no UTF-8"
         return NotADatabaseError(path, why) if thread is None else CorruptCheckpointError(thread, row=path, why=why)
     why = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:

@@ -1,8 +1,8 @@
 """The reads, as functions of a connection: each runs within one transaction and sees one state of the file."""
 
 import sqlite3
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from durable_graph.checkpointing import rules
 from durable_graph.checkpointing.columns import (
@@ -14,6 +14,7 @@ from durable_graph.checkpointing.columns import (
     check_line,
     checkpoint_from,
     key_of,
+    nested_from,
     orphaned,
     record_from,
     request_from,
@@ -21,7 +22,7 @@ from durable_graph.checkpointing.columns import (
     thread_info_from,
     value_from,
 )
-from durable_graph.checkpointing.digests import EMPTY_STATE, add
+from durable_graph.checkpointing.digests import EMPTY_STATE, add, request_digest
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, is_thread
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import (
@@ -49,7 +50,7 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value
     tid = key_of(thread)
     newest = ns != "" and no is None
     sought = {"tid": tid, "ns": ns} if newest else {"tid": tid, "ns": ns, "no": no}
-    columns = statements.row(db, "find_newest_checkpoint" if newest else "find_checkpoint", sought)
+    columns = first_row(db, "find_newest_checkpoint" if newest else "find_checkpoint", sought)
     if columns is None:
         check_no_orphan(db, thread)
         return None
@@ -58,13 +59,13 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value
     if columns[THREAD_WIDTH] is None:
         if is_head and row.head:
             what = f"the row of checkpoint {checkpoint_id(row.head)!r}"
-            raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
+            raise CorruptCheckpointError(thread, row=what, why="it is missing, and it is the thread's newest one")
         if newest and row.head:
             _check_lines(row, sums, statements.rows(db, "find_lineage", {"tid": tid, "at": row.version}))
             if statements.rows(db, "find_value_in_lineage", {"tid": tid, "ns": ns, "at": row.version}):
                 raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
         return StoredCheckpoint(row, None)
-    checkpoint = checkpoint_from(columns[THREAD_WIDTH:])
+    checkpoint = checkpoint_from(thread, columns[THREAD_WIDTH:])
     # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
     at = row.version if no is None else no
     state = _state(db, row, checkpoint, at, max_value_bytes, is_head=is_head, sums=sums if no is None else None)
@@ -77,13 +78,13 @@ def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, li
     """A page of checkpoints. Four statements, one more where it has the head, and one or two for each checkpoint
     outside it that one inside follows."""
     tid = key_of(thread)
-    columns = statements.row(db, "find_thread", {"tid": tid})
+    columns = first_row(db, "find_thread", {"tid": tid})
     if columns is None:
         check_no_orphan(db, thread)
         return None
     row, sums = thread_from(thread, columns)
     sought = {"tid": tid, "ns": ns, "before": _BEYOND if before is None else before, "limit": limit + 1}
-    found = [checkpoint_from(each) for each in statements.rows(db, "page_of_checkpoints", sought)]
+    found = [checkpoint_from(thread, each) for each in statements.rows(db, "page_of_checkpoints", sought)]
     page = found[:limit]
     if not page:
         return HistoryPage(row, (), (), {}, (), 0, ns, before)
@@ -106,13 +107,13 @@ def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, li
         ns=ns,
         before=before,
         writes_digest=sums.writes if head else None,
-        head_records=tuple(NestedRecord(*each) for each in of_head),
+        head_records=tuple(nested_from(thread, each) for each in of_head),
     )
 
 
 def load_records(db: sqlite3.Connection, thread: str, ns: str) -> StoredRecords | None:
     """The task records of one namespace. One statement."""
-    found = statements.rows(db, "find_records", {"tid": key_of(thread), "ns": ns})
+    found = statements.rows_as_they_are(db, "find_records", {"tid": key_of(thread), "ns": ns})
     if not found:
         check_no_orphan(db, thread)
         return None
@@ -122,22 +123,27 @@ def load_records(db: sqlite3.Connection, thread: str, ns: str) -> StoredRecords 
 
 
 def export_thread(db: sqlite3.Connection, thread: str) -> ExportedThread | None:
-    """All rows of a thread, as they are."""
-    tables = {table: statements.rows(db, f"export_{table}", {"tid": key_of(thread)}) for table in COLUMNS}
+    """All rows of a thread, as they are: under its key, and its own row under another key if one was damaged."""
+    tables: dict[str, list[Columns]] = {table: [] for table in COLUMNS}
+    for tid in {key_of(thread), key_in(db, thread)}:
+        for table in tables:
+            # A file of exported threads has valid texts alone: a damaged one arrives as another one, and as damage.
+            tables[table] += statements.rows_as_they_are(db, f"export_{table}", {"tid": tid}, errors="replace")
     return ExportedThread(thread, tables) if is_thread(tables) else None
 
 
 def find_request(db: sqlite3.Connection, thread: str, key: str) -> StoredRequests | None:
     """A request of a thread, or the digests of all where there is none of this key."""
     sought = {"tid": key_of(thread)}
-    columns = statements.row(db, "find_thread", sought)
+    columns = first_row(db, "find_thread", sought)
     if columns is None:
         check_no_orphan(db, thread)
         return None
     row, sums = thread_from(thread, columns)
     found = statements.row(db, "find_request", {**sought, "key": key})
-    digests = () if found else tuple(digest for (digest,) in statements.rows(db, "find_request_digests", sought))
-    return StoredRequests(thread, row.origin, request_from(found) if found else None, digests, sums.requests)
+    others = [] if found else statements.rows(db, "find_requests", sought)
+    digests = tuple(request_digest(row.origin, request_from(thread, each)) for each in others)
+    return StoredRequests(thread, row.origin, request_from(thread, found) if found else None, digests, sums.requests)
 
 
 def list_threads(
@@ -159,10 +165,14 @@ def list_threads(
 def _rows_listed(
     db: sqlite3.Connection, status: ListedStatus | None, limit: int, cursor: rules.Cursor, before: int | None
 ) -> list[Columns]:
-    sought = {"after": cursor.thread, "limit": limit, "before": _BEYOND if before is None else before}
+    # As bytes: a damaged id is no text, and the page behind it is asked for by it.
+    after = cursor.thread.encode("utf-8", statements.ESCAPED)
+    sought = {"after": after, "limit": limit, "before": _BEYOND if before is None else before}
     if status in (None, "damaged"):
-        return statements.rows(db, "list_threads", sought)
-    return statements.rows(db, "list_threads_of_status", {**sought, "status": status, "since": cursor.since})
+        return statements.rows_as_they_are(db, "list_threads", sought)
+    return statements.rows_as_they_are(
+        db, "list_threads_of_status", {**sought, "status": status, "since": cursor.since}
+    )
 
 
 class _State(NamedTuple):
@@ -207,7 +217,7 @@ def _state(
             values.append(value_from(thread.thread, text, no, prev, kind, value, digest))
         elif arm == _NESTED:
             born, ordinal, _, _, digest, *_ = rest
-            nested.append(NestedRecord(text, born, ordinal, digest))
+            nested.append(nested_from(thread.thread, (text, born, ordinal, digest)))
         else:
             born, ordinal, rank, revision, digest, value, extra = rest
             columns: Columns = (checkpoint.ns, born, ordinal, rank, revision, text, value, digest, extra)
@@ -237,6 +247,22 @@ def _bases(db: sqlite3.Connection, thread: ThreadRow, page: Sequence[CheckpointR
             values = _state(db, thread, row, row.no).values
             bases[row.parent] = tuple(value for value in values if value.no != row.no)
     return bases
+
+
+def first_row(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> Columns | None:
+    """The first row of a query that begins with a thread's row, which `thread_from` checks."""
+    found = statements.rows_as_they_are(db, name, sought)
+    return found[0] if found else None
+
+
+def key_in(db: sqlite3.Connection, thread: str) -> int:
+    """The key of a thread, also of one that is listed under another id than its own because that is damaged."""
+    tid = key_of(thread)
+    if statements.rows(db, "is_there", {"tid": tid}):
+        return tid
+    found = statements.row(db, "find_key", {"thread": thread.encode("utf-8", statements.ESCAPED)})
+    key: int = found[0] if found else tid
+    return key
 
 
 def check_no_orphan(db: sqlite3.Connection, thread: str) -> None:

@@ -42,9 +42,9 @@ T = TypeVar("T")
 class SqliteSaver:
     """Keeps threads in a SQLite file, which it creates if there is none. Opens on first use.
 
-    `max_value_bytes` is the largest encoded value that it takes. `busy_timeout` says for how many seconds it waits for
-    other processes that write to the file. What it has acknowledged survives a loss of power (`synchronous=FULL`) on a
-    disk that honours a flush. The file has to be on a local disk: SQLite's log does not work over a network.
+    `max_value_bytes` limits the size of each encoded value. `busy_timeout` is how many seconds a call waits for other
+    processes that write to the file. Acknowledged writes survive a loss of power (`synchronous=FULL`) on a disk that
+    honours flushes. The file has to be on a local disk: SQLite's log does not work on a network file system.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SqliteSaver:
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
         busy_timeout: float = 30,
     ) -> None:
-        """Raises `InvalidOptionError` for a path that is no file's."""
+        """Raises `InvalidOptionError` for a path that cannot be a file."""
         if str(path) in ("", ":memory:") or not is_path(path):
             raise InvalidOptionError(
                 "path", str(path), allowed="the path of a file; MemorySaver() keeps threads in memory"
@@ -72,7 +72,9 @@ class SqliteSaver:
         """
         parts = urlsplit(url)
         if parts.netloc or parts.query or parts.fragment or len(parts.path) < len("/x"):
-            raise InvalidOptionError("url", url, allowed="sqlite:///relative/path or sqlite:////absolute/path, no more")
+            raise InvalidOptionError(
+                "url", url, allowed="sqlite:///relative/path or sqlite:////absolute/path, without parameters"
+            )
         return cls(unquote(parts.path[1:]))
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
@@ -150,7 +152,10 @@ class SqliteSaver:
         Raises:
             BackupError: there is something at `path` or no directory for it, or the store is damaged.
             StoreFullError: there is no room for the copy.
+            InvalidOptionError: no file can have this path.
         """
+        if not is_path(path):
+            raise InvalidOptionError("path", str(path), allowed="the path of a file")
         opened, _ = await self._opened()
         # Raises if the file was taken away, where a new connection would make a new one.
         await opened.read(lambda db: None)

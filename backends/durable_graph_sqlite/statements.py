@@ -7,8 +7,12 @@ from importlib.resources import files
 from typing import Any
 
 from durable_graph.checkpointing.columns import Columns
+from durable_graph_sqlite.failures import is_unreadable_text
 
 _HERE = files("durable_graph_sqlite")
+ESCAPED = "surrogateescape"
+"""How the bytes of a damaged text are kept, so that the same bytes can be sought again."""
+
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
@@ -38,6 +42,23 @@ def row(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> Columns
     """The row of a query that has one at most."""
     found = rows(db, name, sought)
     return found[0] if found else None
+
+
+def rows_as_they_are(
+    db: sqlite3.Connection, name: str, sought: Mapping[str, Any], *, errors: str = ESCAPED
+) -> list[Columns]:
+    """`rows`, also where a text is damaged so that it is no UTF-8. `errors` says how Python is to read such a text."""
+    try:
+        return rows(db, name, sought)
+    except sqlite3.OperationalError as error:
+        if not is_unreadable_text(error):
+            raise
+    # Only then: a function that is called for each text is slower.
+    db.text_factory = lambda text: text.decode("utf-8", errors)
+    try:
+        return rows(db, name, sought)
+    finally:
+        db.text_factory = str
 
 
 def _migrations() -> dict[int, str]:

@@ -7,13 +7,16 @@ from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.columns import (
     STATUS,
     THREAD_WIDTH,
+    VALUE_KEY,
     VERSION,
     LockedThread,
     Sums,
     check_line,
+    check_types,
     checkpoint_columns,
     checkpoint_from,
     key_of,
+    nested_from,
     record_columns,
     record_from,
     request_columns,
@@ -29,7 +32,6 @@ from durable_graph.records import (
     Committed,
     CommitUnit,
     Conflict,
-    NestedRecord,
     Saved,
     SaveResult,
     TaskRecord,
@@ -38,7 +40,7 @@ from durable_graph.records import (
     WritesBatch,
 )
 from durable_graph_sqlite import statements
-from durable_graph_sqlite.reading import check_no_orphan
+from durable_graph_sqlite.reading import check_no_orphan, first_row, key_in
 from durable_graph_sqlite.statements import SQL
 
 
@@ -93,14 +95,20 @@ def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, 
     before, grave = _grave(db, thread, seen, at)
     if before is not None and grave is None:
         return False
-    key = {"tid": key_of(thread)}
-    for table in _OF_THREADS:
-        db.execute(SQL[f"delete_{table}"], key)
-    if purge:
-        db.execute(SQL["delete_row"], key)
-    elif before is not None and grave is not None:
+    _remove(db, key_of(thread), with_its_own=purge or before is None)
+    if before is None and rules.is_damage_to_be_deleted(seen):
+        _remove(db, key_in(db, thread), with_its_own=True)
+    if not purge and before is not None and grave is not None:
         _put_thread(db, thread, before, grave, Sums())
     return True
+
+
+def _remove(db: sqlite3.Connection, tid: int, *, with_its_own: bool) -> None:
+    """Remove the rows of a thread, its own row only if that is said."""
+    for table in _OF_THREADS:
+        db.execute(SQL[f"delete_{table}"], {"tid": tid})
+    if with_its_own:
+        db.execute(SQL["delete_row"], {"tid": tid})
 
 
 def _grave(
@@ -110,7 +118,7 @@ def _grave(
     try:
         locked = _lock(db, thread)
     except CorruptCheckpointError:
-        columns = statements.row(db, "lock_thread", {"tid": key_of(thread)})
+        columns = first_row(db, "lock_thread", {"tid": key_of(thread)})
         grave = rules.tombstone_of_damage(columns[VERSION] if columns else 0, at)
         return _UNKNOWN, grave if rules.is_damage_to_be_deleted(seen) else None
     if locked is None:
@@ -149,11 +157,11 @@ def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
 def import_thread(db: sqlite3.Connection, exported: ExportedThread) -> None:
     """Store the thread. Raises `ThreadExistsError`."""
     tid = key_of(exported.thread)
-    there = statements.row(db, "find_thread", {"tid": tid})
+    there = first_row(db, "find_thread", {"tid": tid})
     if there is not None and there[STATUS] != "deleted":
         raise ThreadExistsError(exported.thread)
     # What a deletion or a vanished thread left would meet the rows that come.
-    delete_thread(db, exported.thread, None, 0, purge=True)
+    _remove(db, tid, with_its_own=True)
     for table in COLUMNS:
         db.executemany(SQL[f"import_{table}"], rows_of(exported, table, tid))
 
@@ -171,13 +179,16 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | Non
     lines = statements.rows(db, "find_branches", sought)
     for branch in lines:
         check_line(locked.row, *branch)
-    found = [checkpoint_from(columns) for columns in statements.rows(db, "find_checkpoints", sought)]
+    found = [checkpoint_from(thread, columns) for columns in statements.rows(db, "find_checkpoints", sought)]
     kept = pruning.kept(found, {lo: parent for lo, parent, *_ in lines}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return 0
-    keys = [pruning.ValueKey(*columns) for columns in statements.rows(db, "find_channel_keys", sought)]
+    keys = []
+    for columns in statements.rows(db, "find_channel_keys", sought):
+        check_types(thread, "a channel", columns, VALUE_KEY)
+        keys.append(pruning.ValueKey(*columns))
     values = {key[:3] for key in keys} - pruning.needed_values(keys, kept)
-    recorded = [NestedRecord(*columns) for columns in statements.rows(db, "find_record_places", sought)]
+    recorded = [nested_from(thread, columns) for columns in statements.rows(db, "find_record_places", sought)]
     unneeded = [record for record in recorded if not kept.needs_record(record.ns, record.born)]
     gone = {(row.ns, row.no) for row in found} - kept.checkpoints
     db.executemany(SQL["drop_channel_row"], [(tid, *key) for key in values])
@@ -191,7 +202,7 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | Non
 
 
 def _lock(db: sqlite3.Connection, thread: str) -> LockedThread | None:
-    columns = statements.row(db, "lock_thread", {"tid": key_of(thread)})
+    columns = first_row(db, "lock_thread", {"tid": key_of(thread)})
     if columns is None:
         return None
     return LockedThread(*thread_from(thread, columns), columns[THREAD_WIDTH])
@@ -276,4 +287,4 @@ def _writes_after(
     if rules.is_bare(unit, born, row.head):
         return EMPTY_STATE
     found = statements.rows(db, "find_records_of_head", {**sought, "born": born})
-    return writes_digest(NestedRecord(*columns) for columns in found)
+    return writes_digest(nested_from(unit.thread, columns) for columns in found)

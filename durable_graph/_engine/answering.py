@@ -22,9 +22,9 @@ def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping
     Raises `NothingToResumeError`, `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`.
     """
     ids = [ask.interrupt.id for ask in open_]
-    if names_questions(resume):
+    if names_questions(resume) and (resume or ids):
         if not resume:
-            why = "resume={} answers no question"
+            why = "resume={} has no answer"
             raise AmbiguousResumeError(thread, why, open_ids=ids)
         if answered := {id_: given[id_] for id_ in resume if id_ in given}:
             first = next(iter(answered))
@@ -42,7 +42,7 @@ def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping
         # The last one: a task keeps its answers in the order of its questions.
         id_, value = list(given.items())[-1]
         raise InterruptAnsweredError(thread, id_, value, answers=given)
-    why = "it waits for no answer; if something is left to run, resume it with None"
+    why = "no question is open; if tasks are left to run, resume the thread with None"
     raise NothingToResumeError(thread, why)
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from durable_graph.codec.records import left_by_python
 from durable_graph.errors import UnstorableValueError
 
 SIZE: Final = 16
@@ -23,6 +24,7 @@ _SHORT: Final = 64
 _FLOAT = struct.Struct(">d").pack
 _LENGTH = struct.Struct(">Q").pack
 _PLAIN: Final = frozenset({type(None), bool, int, float, str})
+_BARE: Final = _PLAIN | {bytes, bytearray, list, tuple, dict, set, frozenset}
 _pack = msgspec.msgpack.Encoder().encode
 
 Encode = Callable[[Any], bytes]
@@ -71,20 +73,26 @@ class _Walk:
 
     def token(self, value: Any) -> bytes:
         plain = _plain(value)
-        if plain is not None:
+        if plain is not None and (type(value) in _BARE or isinstance(value, Enum)):
             return plain
         if id(value) in self._path:
             return b"cycle"
         self._path.add(id(value))
         try:
-            for read in (self._container, self._record, self._code, _buffer, self._encoded):
-                token = read(value)
-                if token is not None:
-                    return token
+            token = plain or self._container(value) or self._record(value) or _buffer(value)
+            if token is not None:
+                beside = {} if type(value) in _BARE else _attributes_beside(value)
+                return _hashed(b"beside", [token, *self._named(beside)]) if beside else token
+            token = self._code(value) or self._encoded(value)
+            if token is not None:
+                return token
         finally:
             self._path.discard(id(value))
         self.opaque.append(value)
         return b"opaque:" + _name(value)
+
+    def _named(self, attributes: Mapping[str, Any]) -> list[bytes]:
+        return [_hashed(b"field", [name.encode(), self.token(part)]) for name, part in sorted(attributes.items())]
 
     def _container(self, value: Any) -> bytes | None:
         if isinstance(value, list | tuple):
@@ -123,8 +131,8 @@ class _Walk:
         names = _fields_of(value)
         if names is None:
             return None
-        parts = [[name.encode(), self.token(getattr(value, name))] for name in names if hasattr(value, name)]
-        return _hashed(b"record:" + _name(value), [_hashed(b"field", part) for part in parts])
+        fields = {name: getattr(value, name) for name in names if hasattr(value, name)}
+        return _hashed(b"record:" + _name(value), self._named(fields))
 
     def _code(self, value: Any) -> bytes | None:
         match value:
@@ -152,7 +160,9 @@ def _plain(value: Any) -> bytes | None:
         case None:
             return b"none"
         case Enum():
-            return _leaf(b"enum:", f"{type(value).__qualname__}.{value.name}".encode())
+            # Bits of a flag that were given no name.
+            name = repr(value.value) if value.name is None else value.name
+            return _leaf(b"enum:", f"{type(value).__qualname__}.{name}".encode())
         case bool():
             return b"true" if value else b"false"
         case int():
@@ -190,6 +200,30 @@ def _fields_of(value: Any) -> Iterable[str] | None:
     if isinstance(attributes, tuple):
         return [each.name for each in attributes if each.eq]
     return None
+
+
+def _attributes_beside(value: Any) -> Mapping[str, Any]:
+    """What an instance of a subclass holds beside the content that its base is read by: a unit beside an array's
+    numbers, an attribute that is no field beside a record's fields."""
+    kind = type(value)
+    attributes = dict(getattr(value, "__dict__", {}))
+    attributes.update(getattr(value, "__pydantic_private__", None) or {})
+    is_attrs = hasattr(kind, "__attrs_attrs__")
+    for base in () if is_attrs else kind.__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if not name.startswith("__") and hasattr(value, name):
+                attributes[name] = getattr(value, name)
+    known = {*left_by_python(kind), *_all_fields_of(kind), "_attrs_cached_hash"}
+    return {name: part for name, part in attributes.items() if name not in known}
+
+
+def _all_fields_of(kind: type) -> Iterable[str]:
+    """The names of a record's fields, whether they count or not."""
+    fields: list[str] = list(getattr(kind, "__struct_fields__", ()))
+    for table in ("__dataclass_fields__", "__pydantic_fields__"):
+        fields += getattr(kind, table, ())
+    return fields + [each.name for each in getattr(kind, "__attrs_attrs__", ())]
 
 
 def _buffer(value: Any) -> bytes | None:

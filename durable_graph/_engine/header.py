@@ -125,7 +125,7 @@ def decode_header(data: bytes) -> Header:
     """Raises `DecodeError`. The digest was checked before: this is a header that another version wrote, or forged."""
     header: Header = _decoded(_header_decoder, data, _HEADER)
     if not -1 <= header.step < BEYOND:
-        raise DecodeError(_HEADER, f"{header.step} is the number of no superstep")
+        raise DecodeError(_HEADER, f"{header.step} is not the number of a superstep")
     return header
 
 
@@ -144,7 +144,7 @@ def decode_plan(
         if size > max_value_bytes:
             raise ValueTooLargeError(channel="the argument of a Send", size=size, limit=max_value_bytes, is_stored=True)
         if not (0 <= entry.ago < no and 0 <= entry.ord < BEYOND):
-            raise DecodeError(_HEADER, f"task {entry.ord} of {entry.ago} checkpoints before {no} is none")
+            raise DecodeError(_HEADER, f"task {entry.ord} of {entry.ago} checkpoints before {no} cannot exist")
         argument = _argument(topology, entry.argument)
         plan.append(Task(entry.node, no - entry.ago, entry.ord, argument, entry.limits))
         if pace.is_due(RECORD_COST + size):
@@ -249,7 +249,7 @@ def _decoded(decoder: "msgspec.msgpack.Decoder[Any]", data: bytes, what: str) ->
 def _record(data: bytes) -> Recorded:
     record: Recorded = _decoded(_record_decoder, data, _RECORD)
     if not (0 <= record.attempt < BEYOND and 0 <= record.tries < BEYOND):
-        raise DecodeError(_RECORD, f"{record.attempt} attempts and {record.tries} tries are none")
+        raise DecodeError(_RECORD, f"{record.attempt} attempts and {record.tries} tries are not valid")
     return record
 
 
@@ -306,7 +306,7 @@ def _answers(topology: Topology, answers: tuple[RecordedAnswer, ...]) -> tuple[A
 def _write(topology: Topology, write: RecordedWrite) -> Write:
     codec = topology.codecs.get(write.channel)
     if codec is None:
-        why = f"it writes to {write.channel!r}, which the graph no longer stores"
+        why = f"it writes to {write.channel!r}, which this graph does not store"
         raise DecodeError(_RECORD, why)
     value = codec.value.decode(write.value) if write.is_overwrite else codec.update.decode(write.value)
     return Write(write.channel, value, write.value, write.is_overwrite)

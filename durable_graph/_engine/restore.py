@@ -164,7 +164,7 @@ def recorded_outcomes(
 def _outcome(topology: Topology, task: Task, record: TaskRecord, max_value_bytes: int) -> Outcome:
     if not 0 <= record.revision < BEYOND:
         # No record could take its place.
-        raise DecodeError(f"the record of task {record.ord} of checkpoint {record.born}", "its revision is none")
+        raise DecodeError(f"the record of task {record.ord} of checkpoint {record.born}", "its revision is not valid")
     try:
         if len(record.value) > max_value_bytes:
             check_parts(record.value, max_value_bytes)
@@ -184,7 +184,7 @@ def check_plan(
             the graph does not have.
         StaleResultError: a task's record cannot be read.
     """
-    where = f"thread {thread!r} was stopped before a node that this graph does not have:"
+    where = f"thread {thread!r} is to run next a node that this graph does not have:"
     finished = (outcome for outcome in recorded.values() if isinstance(outcome, Finished))
     led_to = (route.node for outcome in finished for route in outcome.routes)
     for node in (*(task.node for task in state.plan), *led_to, *state.values.get(DEFERRED, ())):

@@ -109,10 +109,10 @@ class Values:
         rule = self.topology.channels.get(channel)
         if rule is None or not rule.stores_updates:
             raise ChannelChangedError(
-                channel, why="it was stored as updates to merge, and its rule no longer merges them so"
+                channel, why="it was stored as updates, and the current reducer does not merge updates"
             )
         if any(mark_of(row) != rule.mark for row in rows):
-            raise ChannelChangedError(channel, why="it was stored as updates that another rule merges")
+            raise ChannelChangedError(channel, why="it was stored as updates of another reducer")
         return rule
 
 

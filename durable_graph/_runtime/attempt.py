@@ -229,7 +229,7 @@ async def _call(
     if isinstance(previous, Handling):
         handler = node.error_handler
         if handler is None:
-            where = "a failure is to be handled, and this graph has no error handler for node"
+            where = "an error handler has to run, and this graph has none for node"
             raise StalePlanError(task.node, where=where, known=session.topology.nodes, lost="the error handler")
         scope.begin("handler", is_after_failure=previous.tries > 0)
         error = trial.error if trial.error is not None else read_back(previous.error)

@@ -51,18 +51,24 @@ async def only_run(saver: Checkpointer | None, thread_id: str | None, if_busy: I
             raise ThreadBusyError(thread_id, can_wait=if_busy is not None)
         claims.append(claim)
         is_first = claims[0] is claim
+    runner = asyncio.current_task()
+    assert runner is not None  # noqa: S101  # this is a coroutine
+    cancellations = runner.cancelling()
     try:
         if not is_first:
             await claim.turn
-        claim.runner = asyncio.current_task()
+        claim.runner = runner
         yield
     except asyncio.CancelledError:
-        if not claim.is_cancelled or claim.runner is None:
+        if not claim.is_cancelled or runner.cancelling() > cancellations + 1:
+            # The caller is cancelled, perhaps as well.
             raise
-        # It was `cancel_call` that stopped the call: its caller is not cancelled.
-        claim.runner.uncancel()
         raise ThreadCancelledError(thread_id) from None
     finally:
+        claim.runner = None
+        if claim.is_cancelled:
+            # It was `cancel_call` that stopped the call: that is no cancellation of its caller.
+            runner.uncancel()
         with _lock:
             _give_up(saver, thread_id, claim)
 
@@ -83,6 +89,12 @@ def held(saver: Checkpointer | None, thread_id: str | None) -> "asyncio.Future[N
         return moved
 
 
+def is_held(saver: Checkpointer, thread_id: str) -> bool:
+    """Whether a call of this process has the thread."""
+    with _lock:
+        return bool(_claims.get(saver, {}).get(thread_id))
+
+
 def has_written(saver: Checkpointer, thread_id: str) -> None:
     """A run of this process has stored something in the thread."""
     with _lock:
@@ -97,9 +109,15 @@ def cancel_call(saver: Checkpointer, thread_id: str) -> None:
         claims = _claims.get(saver, {}).get(thread_id)
         claim = claims[0] if claims else None
         if claim is not None and claim.runner is not None and claim.runner is not asyncio.current_task():
-            claim.is_cancelled = True
             with suppress(RuntimeError):
-                claim.loop.call_soon_threadsafe(claim.runner.cancel)
+                claim.loop.call_soon_threadsafe(_stop, claim)
+
+
+def _stop(claim: _Claim) -> None:
+    """Cancel the task that makes a call, unless the call is over: what the task does now is none of it."""
+    if claim.runner is not None and not claim.is_cancelled:
+        claim.is_cancelled = True
+        claim.runner.cancel()
 
 
 def _living(saver: Checkpointer, thread_id: str) -> list[_Claim]:

@@ -148,11 +148,22 @@ def memory_namespace(
 
 def check_memory_named(session: Session, scope: Scope, last: str) -> None:
     """Raises `UnnamedMemoryError` where the call `last` of an unnamed memory was made by other code of this very node:
-    by a task whose result is recorded, by its error handler."""
+    by a task whose result is recorded, by its error handler. So, too, where it was made side by side with this node, in
+    another task of the same superstep: which of them has the memory first would be a matter of time."""
     is_named = session.ns != "|".join(session.path)
     is_own = last == scope.ns or last.rpartition("|")[0] == scope.ns
-    if not is_named and not is_own and is_of_node(scope, last):
+    is_unclear = (not is_own and is_of_node(scope, last)) or _are_side_by_side(scope.of_node().task_ns, last)
+    if not is_named and is_unclear:
         raise UnnamedMemoryError(session.topology.name, scope.of_node().node)
+
+
+def _are_side_by_side(one: str, other: str) -> bool:
+    """Whether two namespaces part in two tasks of one superstep, or in two graphs that one task calls."""
+    for mine, theirs in zip(one.split("|"), other.split("|"), strict=False):
+        if mine != theirs:
+            are_calls = mine.isdecimal() or theirs.isdecimal()
+            return are_calls or mine.rpartition(".")[0] == theirs.rpartition(".")[0]
+    return False
 
 
 def is_of_node(scope: Scope, caller: str) -> bool:
@@ -167,7 +178,7 @@ def check_memory(memory: object, *, is_remembering: bool) -> None:
     if memory is None:
         return
     if not is_remembering:
-        allowed = "None here: the graphs that remember by name are called in a node, compiled with checkpointer=True"
+        allowed = "None here; a named memory needs a graph that is compiled with checkpointer=True and called in a node"
         raise InvalidOptionError(option, memory, allowed=allowed)
     try:
         size = len(memory.encode()) if isinstance(memory, str) else 0

@@ -14,7 +14,9 @@ import msgspec
 
 from durable_graph._engine.digesting import bound_parts, digest_of
 from durable_graph._engine.matching import Mark
+from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Task
+from durable_graph._engine.values import check_stored_size
 from durable_graph._runtime.call import Call
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.cancellation import finish
@@ -246,6 +248,7 @@ class Calls:
             return None
         assert journal is not None  # noqa: S101  # a ledger comes with one
         data, is_declared = _encoded(session.topology, definition, value)
+        check_size(_result_of(definition), data, journal.max_value_bytes)
         await session.shared.durability.flush()
         while True:
             record = self.claims.record(begun.place, begun.recorded(data, is_declared=is_declared))
@@ -262,6 +265,9 @@ class Calls:
     def _replayed(self, definition: Definition, recorded: RecordedCall | KeptCall) -> Any:
         if isinstance(recorded, KeptCall):
             return copy_of(recorded.value)
+        journal = self._session.shared.journal
+        if journal is not None:
+            check_stored_size(_result_of(definition), len(recorded.value), journal.max_value_bytes)
         return _value_of(self._session.topology, definition, recorded)
 
 
@@ -281,6 +287,10 @@ def _given(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]
     bound = definition.signature.bind_partial(*args, **kwargs)
     wanted = {name: kind for name, kind in definition.injected.items() if name not in bound.arguments}
     return _Given(bound.args, bound.kwargs, wanted)
+
+
+def _result_of(definition: Definition) -> str:
+    return f"the result of task {definition.name!r}"
 
 
 def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall) -> Any:

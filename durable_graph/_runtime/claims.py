@@ -4,7 +4,7 @@ The rules are those of `_engine/matching.py`; here are the records, and what is 
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from durable_graph._runtime.journal import Journal
 from durable_graph._runtime.session import Scope, Session
 from durable_graph.checkpointing.digests import record_digest
 from durable_graph.errors import DecodeError, OverlappingCallsError, ReplayMismatchError
+from durable_graph.graph import Topology
+from durable_graph.graph.topology import UNNAMED
 from durable_graph.records import Rank, TaskRecord
 
 
@@ -187,6 +189,9 @@ class Claims:
         await self._load()
         unclaimed = self._unclaimed()
         place = matching_place(begun.mark, unclaimed)
+        if place is None and unclaimed and isinstance(begun.target, Topology):
+            places = (matching_place(mark, unclaimed) for mark in _former_marks(begun.mark, begun.target))
+            place = next((found for found in places if found is not None), None)
         if place is not None:
             self._claimed.add(place)
             begun.place = place
@@ -230,11 +235,10 @@ class Claims:
         await self._load()
         unclaimed = self._unclaimed()
         if unclaimed:
-            named = ", ".join(sorted({_named(mark) for mark in unclaimed.values()})[:2])
-            more = len(unclaimed) - 2
-            error = self._mismatch(
-                scope, recorded=f"{named} and {more} more" if more > 0 else named, called="", is_unclaimed=True
-            )
+            named = sorted({_named(mark) for mark in unclaimed.values()})[:2]
+            more = len(unclaimed) - len(named)
+            recorded = ", ".join(named) + (f" and {more} more" if more else "")
+            error = self._mismatch(scope, recorded=recorded, called="", is_unclaimed=True)
             raise await self._refused(scope, sorted(unclaimed), error)
 
     async def settle_note(self) -> None:
@@ -329,6 +333,13 @@ def decoded_note(data: bytes) -> Note:
         return _note_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DecodeError("a note about calls", str(error)) from error
+
+
+def _former_marks(mark: Mark, topology: Topology) -> Iterator[Mark]:
+    """The call of a graph under the names that it had before, and as the graph without a name that it may have been."""
+    if topology.graph_name is not None:
+        yield from (msgspec.structs.replace(mark, name=name) for name in topology.formerly)
+        yield msgspec.structs.replace(mark, name=UNNAMED, nodes=tuple(sorted(topology.nodes)))
 
 
 _LONG = 40

@@ -28,7 +28,7 @@ async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
         raise UnknownThreadError(thread)
     await in_pieces(verified(found))
     tasks = _planned(found)
-    if id_ not in tasks:
+    if not isinstance(id_, str) or id_ not in tasks:
         raise UnknownTaskError(thread, id_, node=None, known=tasks)
     journal = Journal(saver, found.thread, os.urandom(16), {}, lambda: time.time_ns() // 1000)
     dropped: list[TaskRecord] = []

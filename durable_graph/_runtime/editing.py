@@ -151,14 +151,14 @@ async def _edit_inside(
 def _spread(updates: Sequence[StateUpdate]) -> Sequence[Sequence[StateUpdate]]:
     """A copy with updates of its tasks is two supersteps. Raises `InvalidUpdateError` for what cannot be one."""
     if len(updates) > 1 and (special := [each.as_node for each in updates if each.as_node in _ALONE]):
-        raise InvalidUpdateError(f"an update with as_node={special[0]!r} is a superstep of its own")
+        raise InvalidUpdateError(f"an update with as_node={special[0]!r} has to be the only update of its superstep")
     only = updates[0]
     if only.as_node != COPY or only.values is None:
         return [updates]
     if not isinstance(only.values, list | tuple) or not all(isinstance(each, StateUpdate) for each in only.values):
         raise InvalidUpdateError("as_node='__copy__' takes no values, or a list of StateUpdates for the copied tasks")
     if any(each.task_id is not None for each in only.values):
-        raise InvalidUpdateError("the tasks of a copy are new ones, which no task_id names yet: leave task_id out")
+        raise InvalidUpdateError("the tasks of a copy are new and have no task_id yet: leave task_id out")
     copy = msgspec.structs.replace(only, values=None)
     return [[copy], only.values] if only.values else [[copy]]
 
@@ -288,7 +288,7 @@ class _Editor:
             raise InvalidUpdateError(
                 "several updates of one superstep have to name their nodes: pass as_node with each"
             )
-        if update.as_node not in topology.nodes:
+        if not isinstance(update.as_node, str) or update.as_node not in topology.nodes:
             where = "as_node is"
             raise UnknownNodeError(update.as_node, where=where, known=topology.nodes)
         if update.task_id is not None:
@@ -298,9 +298,7 @@ class _Editor:
         try:
             attempted = await route_as(session, state, task, values, new_trial())
         except ParentCommand:
-            why = (
-                f"as_node={task.node!r} with a Command for the parent graph cannot be an update: nobody runs that graph"
-            )
+            why = f"as_node={task.node!r} with a Command for the parent graph cannot be an update: no parent is running"
             raise InvalidUpdateError(f"{why} now; update it itself, as the node that runs this one") from None
         if attempted.error is not None:
             raise attempted.error
@@ -322,14 +320,16 @@ class _Editor:
 
 def _check_names_no_task(update: StateUpdate, as_node: str | None) -> None:
     if update.task_id is not None:
-        whose = "an update without values is no node's" if as_node is None else f"{as_node!r} is no node"
+        whose = "an update without values belongs to no node" if as_node is None else f"{as_node!r} is no node"
         raise InvalidUpdateError(f"task_id names a task of a node, and {whose}: leave task_id out")
 
 
 def _check_names_each_task_once(updates: Sequence[StateUpdate]) -> None:
     ids = [update.task_id for update in updates if update.task_id is not None]
     if twice := [id_ for id_ in ids if ids.count(id_) > 1]:
-        raise InvalidUpdateError(f"two updates of one superstep name the task {twice[0]!r}, which has one result")
+        raise InvalidUpdateError(
+            f"two updates of one superstep name the task {twice[0]!r}, which can have one result only"
+        )
 
 
 def _step_of(admitted: Admitted, state: State, source: str) -> Step:

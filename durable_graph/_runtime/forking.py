@@ -27,7 +27,7 @@ from durable_graph._runtime.requests import Ledger
 from durable_graph._runtime.session import Position, Rest
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.digests import record_digest
-from durable_graph.checkpointing.integrity import damage_found, verified
+from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since, verified
 from durable_graph.errors import UnknownCheckpointError, UnknownNamespaceError
 from durable_graph.graph import Topology
 from durable_graph.records import TaskRecord, checkpoint_id
@@ -169,15 +169,15 @@ async def _holding(
         if page is None or not page.checkpoints:
             return None
         errors = await in_pieces(damage_found(page))
-        if errors:
-            raise errors[max(errors)]
         opened = Page(own, page, saver.max_value_bytes)
         for checkpoint in page.checkpoints:
+            refuse_damage_since(checkpoint.no, errors)
             header = decode_header(checkpoint.header)
             planned = ((checkpoint.no - entry.ago, entry.ord, entry.node) for entry in header.plan)
             if (*key, node) in planned:
                 restored = await in_pieces(opened.restore(checkpoint, header))
                 return _Found(own, ns, restored, header.caller or ns)
+        refuse_damage_since(0, errors)
         before = page.older
     return None
 

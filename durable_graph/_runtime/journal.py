@@ -46,7 +46,7 @@ from durable_graph.records import (
 
 _RESULTS = (Rank.DONE, Rank.ROUTING_OPEN)
 
-_CUT_OFF = "a call of it was stopped before it told its outcome"
+_CUT_OFF = "a call ended without an outcome"
 
 
 @dataclass(slots=True)
@@ -184,7 +184,7 @@ class Journal:
             raise self.failure
 
     async def _caught_up(self, ledger: Ledger, *, has_missed: bool) -> tuple[TaskRecord, ...]:
-        with self._reading():
+        with self.reading():
             found = await self.saver.load(self.thread.thread, ledger.ns, None)
         # Before the pauses of what follows, in which others use this journal.
         if found is None or found.thread.version != self.thread.version:
@@ -193,7 +193,7 @@ class Journal:
         self.thread = msgspec.structs.replace(self.thread, wseq=found.thread.wseq, status=found.thread.status)
         self.has_missed = has_missed
         self.is_cancelled = self.is_cancelled or found.thread.status == "cancelled"
-        with self._reading():
+        with self.reading():
             await in_pieces(verified(found))
         return found.records
 
@@ -204,7 +204,7 @@ class Journal:
 
     async def load(self, ns: str, no: int | None = None) -> StoredCheckpoint | None:
         """A checkpoint of a namespace, by default the newest one, checked."""
-        with self._reading():
+        with self.reading():
             found = await self.saver.load(self.thread.thread, ns, no)
             if found is not None:
                 await in_pieces(verified(found))
@@ -212,17 +212,18 @@ class Journal:
 
     async def load_records(self, ns: str) -> tuple[TaskRecord, ...]:
         """The records of a namespace, checked."""
-        with self._reading():
+        with self.reading():
             found = await self.saver.load_records(self.thread.thread, ns)
             return await in_pieces(verified_records(found)) if found is not None else ()
 
     async def history(self, ns: str, before: int | None, limit: int) -> HistoryPage | None:
         """A page of a namespace's checkpoints, as it is stored: nothing of it is checked."""
-        with self._reading():
+        with self.reading():
             return await self.saver.history(self.thread.thread, ns, before=before, limit=limit)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
+        """A failure to read the thread in this block ends the run."""
         self._raise_failure()
         try:
             yield

@@ -3,9 +3,14 @@
 import msgspec
 
 from durable_graph._engine.header import decode_header
+from durable_graph._engine.restore import Restored
+from durable_graph._runtime.opening import Opened, open_thread
+from durable_graph._runtime.pieces import in_pieces
 from durable_graph.checkpointing import Checkpointer, verify_request
 from durable_graph.checkpointing.digests import request_digest
-from durable_graph.errors import CorruptCheckpointError, KeyReusedError
+from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since
+from durable_graph.errors import CorruptCheckpointError, KeyReusedError, NothingToResumeError
+from durable_graph.graph import Topology
 from durable_graph.records import RequestRow, checkpoint_id
 
 _PAGE = 100
@@ -14,10 +19,11 @@ _BEGINNINGS = ("input", "fork", "update")
 
 
 class Acceptance(msgspec.Struct, frozen=True):
-    """A request that is about to be accepted."""
+    """A request that is about to be accepted. `same` are the digests that the same request may be recorded under."""
 
     key: str
     digest: bytes
+    same: frozenset[bytes]
 
     def row(self, origin: bytes, checkpoint: int, at: int) -> RequestRow:
         """Its row, once it became this checkpoint."""
@@ -29,7 +35,7 @@ async def earlier_request(saver: Checkpointer, thread_id: str, request: Acceptan
     """The request, if the thread has taken it. Raises `KeyReusedError` if it took another one under its key."""
     found = await saver.find_request(thread_id, request.key)
     row = None if found is None else verify_request(found)
-    if row is not None and row.input_digest != request.digest:
+    if row is not None and row.input_digest not in request.same:
         raise KeyReusedError(
             thread_id,
             request.key,
@@ -40,29 +46,66 @@ async def earlier_request(saver: Checkpointer, thread_id: str, request: Acceptan
     return row
 
 
-async def last_checkpoint_of(saver: Checkpointer, thread_id: str, request: RequestRow, head: int) -> int | None:
+class RunOfRequest(msgspec.Struct, frozen=True):
+    """Where the run that a request began is: at its end, or where it is to be gone on with."""
+
+    restored: Restored
+    has_ended: bool
+
+
+async def run_of_request(saver: Checkpointer, topology: Topology, opened: Opened, request: RequestRow) -> RunOfRequest:
+    """Where the run is that the request began.
+
+    Raises `NothingToResumeError` where a fork has left the branch on which it was taken, and where a prune removed its
+    result.
+    """
+    thread, restored = opened.thread, opened.restored
+    last = await _last_checkpoint_of(saver, thread.thread, request, thread.head)
+    if last is None:
+        why = f"the request {request.key!r} belongs to a branch that is not the thread's current one"
+        raise NothingToResumeError(thread.thread, why)
+    if last != thread.head or restored is None or restored.state.no != thread.head:
+        restored = (await open_thread(saver, topology, thread.thread, last)).restored
+    if restored is None:
+        why = f"the result of the request {request.key!r} was removed by a prune"
+        raise NothingToResumeError(thread.thread, why)
+    return RunOfRequest(restored, last != thread.head or not restored.state.plan)
+
+
+async def _last_checkpoint_of(saver: Checkpointer, thread_id: str, request: RequestRow, head: int) -> int | None:
     """The last checkpoint of the run that the request began: `head`, unless another input followed.
 
     None where the thread's branch does not lead through the request any more: a fork left it.
     """
     parents: dict[int, tuple[int, str]] = {}
+    errors: dict[int, CorruptCheckpointError] = {}
     before: int | None = None
     while before is None or before > request.checkpoint:
         page = await saver.history(thread_id, "", before=before, limit=_PAGE)
         if page is None:
             break
-        parents.update({row.no: (row.parent, decode_header(row.header).source) for row in page.checkpoints})
+        found = await in_pieces(damage_found(page))
+        errors.update(found)
+        sound = (row for row in page.checkpoints if row.no not in found)
+        parents.update({row.no: (row.parent, decode_header(row.header).source) for row in sound})
         before = page.older
         if not before:
             break
     last = at = head
     while at > request.checkpoint:
         if at not in parents:
-            raise CorruptCheckpointError(
-                thread_id, row=f"the row of checkpoint {checkpoint_id(at)!r}", why="it is missing"
-            )
+            missing = f"the row of checkpoint {checkpoint_id(at)!r}"
+            raise errors.get(at) or CorruptCheckpointError(thread_id, row=missing, why="it is missing")
         parent, source = parents[at]
         if source in _BEGINNINGS:
             last = parent
         at = parent
-    return last if at == request.checkpoint else None
+    if at != request.checkpoint:
+        return None
+    if last == head:
+        return last
+    # A run that went on from there did so on a line that a fork has left. A damaged checkpoint may be of that line.
+    has_gone_on = any(parent == last and source not in _BEGINNINGS for parent, source in parents.values())
+    if not has_gone_on:
+        refuse_damage_since(last, errors)
+    return None if has_gone_on else last

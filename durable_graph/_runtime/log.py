@@ -23,7 +23,7 @@ def written_beside_overwrite(thread_id: str | None, step: int, channel: str, nod
 def run_resumed(thread_id: str | None, checkpoint_id: str, nodes: list[str]) -> None:
     """A run goes on from where another left the thread."""
     facts = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
-    _logger.info("thread %s goes on from checkpoint %s with %s", thread_id, checkpoint_id, nodes, extra=facts)
+    _logger.info("thread %s resumes from checkpoint %s with %s", thread_id, checkpoint_id, nodes, extra=facts)
 
 
 def tasks_superseded(thread_id: str | None, checkpoint_id: str, nodes: list[str]) -> None:
@@ -34,14 +34,14 @@ def tasks_superseded(thread_id: str | None, checkpoint_id: str, nodes: list[str]
 
 def no_messages(graph: str) -> None:
     """A run was streamed in mode "messages" to its end, and no node had told one. Said once of each graph."""
-    message = "stream_mode='messages' of %r told nothing: nodes tell their messages with push_message(), no model does"
+    message = "stream_mode='messages' of %r had no message: nodes call push_message(), models stream none"
     _logger.warning(message, graph, extra={"graph": graph})
 
 
 def other_nodes(thread_id: str) -> None:
     """A graph without a name goes on with a thread of one that has other nodes."""
     _logger.warning(
-        "thread %s was begun by a graph with other nodes, and neither has a name: give graphs names, compile(name=...)",
+        "thread %s was started by an unnamed graph with other nodes; name your graphs: compile(name=...)",
         thread_id,
         extra={"thread_id": thread_id},
     )
@@ -65,4 +65,4 @@ def error_unread(error: BaseException) -> None:
 def cache_failed(key: tuple[tuple[str, ...], str], error: Exception) -> None:
     """A cache could not be read or written. The run goes on without it."""
     facts = {"cache_namespace": key[0], "cache_key": key[1]}
-    _logger.warning("a cache failed, and the run goes on without it: %r", error, extra=facts)
+    _logger.warning("a cache failed, and the run continues without it: %r", error, extra=facts)

@@ -318,12 +318,14 @@ async def _earlier(session: Session, scope: Scope, called: CalledGraph, *, is_me
 
 async def _check_same_graph(session: Session, scope: Scope, rest: Rest, nodes: Collection[str]) -> None:
     """Graphs are told apart by the names that they were given, and those without one by their nodes: the same graph
-    may have gained or lost some since, another one has most often none of them."""
+    may have gained or lost some since, another one has most often none of them. A graph may have been renamed
+    (`formerly`), or have had no name before."""
     topology, journal = session.topology, session.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
     is_memory = rest.caller != session.caller
-    if rest.graph == topology.name:
-        if topology.name != UNNAMED or not nodes or not topology.nodes.keys().isdisjoint(nodes):
+    is_unnamed = rest.graph == UNNAMED
+    if rest.graph == topology.name or rest.graph in topology.formerly or is_unnamed:
+        if not is_unnamed or not nodes or not topology.nodes.keys().isdisjoint(nodes):
             return
         # Where a graph ended says little of one that remembers: the node that it ended with may be gone.
         if is_memory and not topology.nodes.keys().isdisjoint(await recent_writers(journal, session.ns)):

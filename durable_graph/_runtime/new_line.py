@@ -76,5 +76,5 @@ async def steer_fork(
         return await steer(session, ended.state, ended.recorded, command)
     except (AmbiguousResumeError, InterruptAnsweredError, NothingToResumeError, UnknownInterruptError) as error:
         no = checkpoint_id(ended.state.no)
-        error.add_note(f"the new line stays, without the answer: its newest checkpoint is {no!r}")
+        error.add_note(f"the fork is stored, without the answer: its newest checkpoint is {no!r}")
         raise

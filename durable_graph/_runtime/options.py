@@ -46,11 +46,11 @@ CONFIG_KEYS = (
 )
 _NOT_HERE = {
     "callbacks": "read the typed events of graph.stream() instead",
-    "thread_id": "it belongs into config['configurable'], or pass thread_id=...",
-    "checkpoint_id": "it belongs into config['configurable'], or pass checkpoint_id=...",
+    "thread_id": "put it into config['configurable'], or pass thread_id=...",
+    "checkpoint_id": "put it into config['configurable'], or pass checkpoint_id=...",
 }
 _MAX_ID_BYTES = 255
-_TEXT = "text that UTF-8 can write: no halves of surrogate pairs"
+_TEXT = "text that UTF-8 can encode, without lone surrogates"
 # A thread may be named after the key.
 _MAX_KEY_BYTES = _MAX_ID_BYTES - len("run-")
 _OWN_METADATA = ("source", "step", "writers")
@@ -100,6 +100,7 @@ def read_run(
         what = "checkpoint_ns"
         raise MissingCheckpointerError(what)
     key = _key(options.get("key"), input, has_checkpointer=has_checkpointer)
+    _check_is_of_head(key, ns, options.get("checkpoint_id"), read)
     place = read_place(config, has_checkpointer and key is None, options.get("thread_id"), options.get("checkpoint_id"))
     thread, checkpoint = place
     if key is not None and thread is None:
@@ -140,8 +141,17 @@ def _key(given: object, input_: object, *, has_checkpointer: bool) -> str | None
     if not has_checkpointer:
         raise MissingCheckpointerError(what)
     if input_ is None:
-        raise InvalidOptionError(what, given, allowed="left out without an input: it names what the thread takes once")
+        raise InvalidOptionError(
+            what, given, allowed="left out without an input: a key belongs to an input, an answer or an update"
+        )
     return read_key(given)
+
+
+def _check_is_of_head(key: str | None, ns: str, checkpoint_id: str | None, read: Config) -> None:
+    """Raises `InvalidOptionError` for a key of a call that forks: it is no request that the thread's head takes."""
+    is_elsewhere = ns or _one("checkpoint_id", checkpoint_id, read.get("configurable", {}).get("checkpoint_id"))
+    if key is not None and is_elsewhere:
+        raise InvalidOptionError("key", key, allowed="left out with checkpoint_id or checkpoint_ns: a fork has no key")
 
 
 def read_key(given: object) -> str:
@@ -339,7 +349,8 @@ def _thread_id(value: object) -> str | None:
     if not isinstance(value, str | int | UUID) or isinstance(value, bool):
         option = "thread_id"
         raise InvalidOptionError(option, value, allowed="a str, an int or a UUID")
-    text = str(value)
+    # An int of more bits has too many digits, if it has a text at all.
+    text = "" if isinstance(value, int) and value.bit_length() > 8 * _MAX_ID_BYTES else str(value)
     if not _is_id(text, _MAX_ID_BYTES):
         option = "thread_id"
         raise InvalidOptionError(
@@ -374,7 +385,9 @@ def _metadata(given: object) -> Metadata:
     for key, value in given.items():
         option = f"config['metadata'][{quoted(key)}]"
         if key in _OWN_METADATA:
-            raise InvalidOptionError(option, value, allowed=f"any key but {', '.join(_OWN_METADATA)}, which are ours")
+            raise InvalidOptionError(
+                option, value, allowed=f"any key but {', '.join(_OWN_METADATA)}, which the library sets"
+            )
         if not isinstance(key, str) or not (value is None or isinstance(value, str | bool | int | float)):
             raise InvalidOptionError(option, value, allowed="str, int, float, bool or None, under a str")
         if not is_text(key) or (isinstance(value, str) and not is_text(value)):

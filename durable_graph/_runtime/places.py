@@ -67,7 +67,9 @@ def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topolo
             # A function that the node calls as a task, and which calls the graph.
             continue
         inside = graphs_of(at, name) if name in at.nodes else ()
-        chosen = [each for each in inside if graph is None or each.topology.name == graph] or list(inside)
+        chosen = [
+            each for each in inside if graph is None or graph in (each.topology.name, *each.topology.formerly)
+        ] or list(inside)
         if not chosen:
             raise UnknownNamespaceError(ns, known=nested_graphs(at))
         at = chosen[0].topology

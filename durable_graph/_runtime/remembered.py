@@ -82,7 +82,7 @@ def key_of(topology: Topology, name: str, action: Callable[..., Any], policy: Ca
         try:
             encode(chosen)
         except UnstorableValueError as error:
-            add_note(error, f"the cache of {name!r} needs a key: give its CachePolicy a key_func")
+            add_note(error, f"the cache of {name!r} needs a key: pass key_func to its CachePolicy")
             raise
     # Methods of different objects, and partials of different arguments, are different functions.
     bound = digest_of(encode, bound_parts(action))

@@ -55,9 +55,9 @@ def read_result(
                 raise InvalidCommandError(f"{where} to the parent graph beside other results; return it alone")
             raise ParentCommand(part)
         if part.graph is not None:
-            raise InvalidCommandError(f"{where} to the graph {quoted(part.graph)}; there is only Command.PARENT")
+            raise InvalidCommandError(f"{where} to the graph {quoted(part.graph)}; use Command.PARENT")
         if part.resume is not UNSET:
-            raise InvalidCommandError(f"{where} that answers an interrupt; that is for the input of a run")
+            raise InvalidCommandError(f"{where} with resume=...; answers belong in the input of a run")
         pairs = pairs_in(topology, part.update)
         updates.extend(updates_of(topology, node, part.update) if pairs is None else pairs)
         routes.extend(goto_routes(topology, part, where, max_value_bytes))
@@ -98,7 +98,7 @@ def goto_routes(
 
 def send_route(topology: Topology, send: Send, where: str, max_value_bytes: int | None) -> Route:
     """A Send, checked. Raises `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`."""
-    if send.node not in topology.nodes:
+    if not isinstance(send.node, str) or send.node not in topology.nodes:
         raise UnknownSendTargetError(send.node, where=where, known=topology.nodes)
     limits = None
     if send.timeout is not None:

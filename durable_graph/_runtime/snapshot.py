@@ -31,7 +31,7 @@ from durable_graph._runtime.ownership import check_graph
 from durable_graph._runtime.pieces import in_pieces
 from durable_graph._runtime.places import Place, names_in, namespace_of_task, topology_at
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.checkpointing.integrity import damage_found, verified
+from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since, verified
 from durable_graph.checkpointing.pieces import PIECE_BYTES
 from durable_graph.errors import DecodeError, UnknownCheckpointError
 from durable_graph.graph import Interrupt, Topology
@@ -231,9 +231,7 @@ async def read_history(
         made.update(await in_pieces(made_in(opened.values, page, errors)))
         for checkpoint in page.checkpoints:
             # What is older than a damaged checkpoint is read by asking for what is before it.
-            for no in sorted(errors, reverse=True):
-                if no >= checkpoint.no:
-                    raise errors[no]
+            refuse_damage_since(checkpoint.no, errors)
             header = decode_header(checkpoint.header)
             if not _matches(header, wanted):
                 continue
@@ -242,8 +240,7 @@ async def read_history(
             left = None if left is None else left - 1
             if left == 0:
                 return
-        if errors:
-            raise errors[max(errors)]
+        refuse_damage_since(0, errors)
         if not page.older:
             return
         before, size = page.older, _next_size(size, page)

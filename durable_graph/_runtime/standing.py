@@ -66,7 +66,7 @@ async def error_for(session: Session, resume: Any, error: DurableGraphError) -> 
                 is_pruned=is_pruned and not is_superseded,
             )
         case NothingToResumeError() if is_pruned:
-            why = f"{error.why}; what older checkpoints asked was pruned"
+            why = f"{error.why}; the questions of older checkpoints were pruned"
             return NothingToResumeError(error.thread_id, why)
     return error
 

@@ -16,14 +16,14 @@ from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Done, Route, Write
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience
-from durable_graph._runtime.busy import held, only_run
+from durable_graph._runtime.busy import held, is_held, only_run
 from durable_graph._runtime.cancellation import wind_up
 from durable_graph._runtime.drive import Ended, Recorded, drive
 from durable_graph._runtime.durability import Async, Durability, Exit, Nowhere, Sync, Told
 from durable_graph._runtime.entering import adopt, commit_now, input_step, resume
 from durable_graph._runtime.forking import is_at_head, levels_to
 from durable_graph._runtime.journal import Journal
-from durable_graph._runtime.keyed import earlier_request, last_checkpoint_of
+from durable_graph._runtime.keyed import earlier_request, run_of_request
 from durable_graph._runtime.new_line import fork_at, fork_inside, steer_fork
 from durable_graph._runtime.opening import Opened, open_thread
 from durable_graph._runtime.places import Place
@@ -73,10 +73,13 @@ async def run_in_turn(
 ) -> Ended:
     """As `run_graph`, with the thread held against other calls of this process.
 
-    Answers alone need not wait: while another call has the thread, they are recorded for its run.
+    Answers alone need not wait: while another call has the thread, they are recorded for its run. Nor does the
+    repetition of a request whose run has ended.
 
     Raises `ThreadBusyError` too.
     """
+    if run.key is not None and (ended := await _repeated_beside(topology, saver, run)) is not None:
+        return ended
     while (
         saver is not None
         and run.checkpoint is None
@@ -91,6 +94,22 @@ async def run_in_turn(
         await moved
     async with only_run(saver, run.thread_id, run.if_busy):
         return await run_graph(topology, saver, run, audience, cache)
+
+
+async def _repeated_beside(topology: Topology, saver: Checkpointer | None, run: Run) -> Ended | None:
+    """The result of a request that was taken before, while another call of this process has the thread.
+
+    None where no call has it, the request is new, or its run has not ended. Raises `KeyReusedError`.
+    """
+    if saver is None or run.thread_id is None or run.key is None or not is_held(saver, run.thread_id):
+        return None
+    opened = await open_thread(saver, topology, run.thread_id, None)
+    request = acceptance(topology, run.key, run.input)
+    earlier = await earlier_request(saver, run.thread_id, request) if opened.thread.version else None
+    if earlier is None:
+        return None
+    run_of_it = await run_of_request(saver, topology, opened, earlier)
+    return _ended_with(run_of_it.restored.state) if run_of_it.has_ended else None
 
 
 async def _answer_beside(
@@ -243,24 +262,15 @@ def _reopened(session: Session, opened: Opened) -> Session:
 async def _repeated(session: Session, opened: Opened, earlier: RequestRow) -> Ended:
     """What became of a request that was taken before: its result, or its run goes on if it has not ended.
 
-    Raises `NothingToResumeError` where a fork has left the branch on which it was taken.
+    Raises `NothingToResumeError` where its result is not there any more.
     """
-    journal, restored = session.shared.journal, opened.restored
+    journal = session.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
-    thread = opened.thread
-    last = await last_checkpoint_of(journal.saver, thread.thread, earlier, thread.head)
-    if last is None:
-        why = f"the request {earlier.key!r} was taken on a branch that a fork has left"
-        raise NothingToResumeError(thread.thread, why)
-    if last != thread.head or restored is None or restored.state.no != thread.head:
-        restored = (await open_thread(journal.saver, session.topology, thread.thread, last)).restored
-    if restored is None:
-        why = f"the result of the request {earlier.key!r} was removed by a prune"
-        raise NothingToResumeError(thread.thread, why)
-    if last != thread.head or not restored.state.plan:
-        return Ended(restored.state, {}, restored.state.values, was_applied=False)
+    run_of_it = await run_of_request(journal.saver, session.topology, opened, earlier)
+    if run_of_it.has_ended:
+        return _ended_with(run_of_it.restored.state)
     session.run = msgspec.structs.replace(session.run, input=None, checkpoint=None)
-    ended = await _go(session, msgspec.structs.replace(opened, restored=restored))
+    ended = await _go(session, msgspec.structs.replace(opened, restored=run_of_it.restored))
     return msgspec.structs.replace(ended, was_applied=False)
 
 
@@ -307,10 +317,14 @@ def _ended_before(run: Run, state: State) -> Ended | None:
     if state.plan or is_answer or run.if_finished == "run":
         return None
     if run.if_finished == "return":
-        return Ended(state, {}, state.values, was_applied=False)
+        return _ended_with(state)
     if run.input is None:
         return None
     raise ThreadFinishedError(run.thread_id or "")
+
+
+def _ended_with(state: State) -> Ended:
+    return Ended(state, {}, state.values, was_applied=False)
 
 
 def _is_continuation(given: object) -> bool:
@@ -350,12 +364,16 @@ async def _accept_on_head(session: Session, state: State, recorded: Recorded) ->
         check_plan(session.topology, thread, state, recorded)
         # Read before anything runs: an input that cannot be taken is refused at once, not after the earlier run.
         input_writes(session.topology, run.input, state.values, session.max_value_bytes)
+        journal = session.shared.journal
+        assert journal is not None  # noqa: S101  # there is a thread
+        # What is left to run is not the request: none of its commits is to accept that, also where one fails.
+        request, journal.accepts = journal.accepts, None
         ended = await resume(session, state, recorded)
         if ended.is_stopped:
             # It waits for an answer, which no input is.
             raise UnfinishedThreadError(thread, [task.node for task in ended.state.plan])
         await session.shared.durability.settle()
-        state, recorded = ended.state, {}
+        state, recorded, journal.accepts = ended.state, {}, request
     return await _accept(session, state, recorded, None)
 
 

@@ -33,9 +33,11 @@ def command_parts(
     """What a Command writes to these values, and where it goes. Raises for what it cannot mean as an input."""
     where = "the Command that is the input"
     if command.resume is UNSET and command.update is None and not command.goto:
-        raise InvalidCommandError(f"{where} says nothing: give it update, goto or resume")
+        raise InvalidCommandError(f"{where} is empty: pass update, goto or resume")
     if command.graph is not None:
-        raise InvalidCommandError(f"{where} is for its parent graph, and a run is of this one")
+        raise InvalidCommandError(
+            f"{where} is for the parent graph, and the outermost graph has none; leave out graph=Command.PARENT"
+        )
     topology, limit = session.topology, session.max_value_bytes
     writes = () if command.update is None else update_writes(topology, command.update, values, where, limit)
     return writes, goto_routes(topology, command, "the run was given a Command", limit)

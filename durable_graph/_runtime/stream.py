@@ -94,7 +94,7 @@ class EventStream:
 
     async def __aenter__(self) -> Self:
         if self._run is not None:
-            message = "this stream was read already: call graph.stream(...) again for another run"
+            message = "this stream has been read: call graph.stream(...) again for another run"
             raise StreamMisuseError(message)
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         # A task of its own and no task group: a scope held open across a reader's yield would cancel the reader.
@@ -139,11 +139,11 @@ class EventStream:
             message = "the run was not started: read its events inside `async with graph.stream(...) as events`"
             raise StreamMisuseError(message)
         if self._is_awaited:
-            message = "another task waits for this stream's next event already: a stream has one reader"
+            message = "another task is already reading this stream; a stream has one reader"
             raise StreamMisuseError(message)
         while not self._events:
             if self._is_left:
-                message = "its block was left: read the events inside `async with graph.stream(...) as events`"
+                message = "its block has ended: read the events inside `async with graph.stream(...) as events`"
                 raise StreamMisuseError(message)
             if self._run.done():
                 self._told = True

@@ -181,7 +181,7 @@ def _check_is_no_overwrite(value: Any, rule: Channel) -> None:
     The form of JSON would also let whoever sends an input clear what the thread holds.
     """
     if type(value) is dict and value.keys() == {"__overwrite__"} and not rule.replaces:
-        raise UpdateRefused("the dict {'__overwrite__': ...} is no update; write Overwrite(...)")
+        raise UpdateRefused("the dict {'__overwrite__': ...} is not an update; write Overwrite(...)")
     if is_namesake(value, "Overwrite"):
         raise UpdateRefused(f"it is {kind_of(value)}; import it from durable_graph")
 

@@ -123,7 +123,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         return "inherit"
 
     def with_config(self, config: Config | None = None, **keys: Any) -> Self:
-        """The same graph with a config that each call's own is laid over."""
+        """The same graph with a default config, which the config of each call overrides."""
         bound = merged_config(self._config, merged_config(config, keys))
         check_bound(bound)
         copy = type(self)(self._topology, self._given_checkpointer, self._cache, self._defaults, bound)
@@ -186,37 +186,37 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     ) -> Any:
         """Run the graph to its end and return its output: every key of the output schema that has a value.
 
-        `input` is a dict of state keys, an instance of the state's class, or None to go on from where the thread was
-        left: from exactly there, with the results that are recorded. A `Command` answers what the thread waits for, and
-        updates or steers it. If the run stops for answers or at a breakpoint, the open questions are under
-        `__interrupt__`. Answers to a thread whose run is executed meanwhile (its status is "running") are recorded for
-        that run and start nothing: the ids of their questions are under `__answered__`, beside the values so far. With
-        `version="v2"` the result is a `GraphOutput`; with another `stream_mode` than "values" it is the list of what
-        `astream` would yield, with `subgraphs` that of nested graphs as well.
+        `input` is a dict of state keys, an instance of the state's class, or None to resume the thread from its last
+        recorded result. A `Command` answers open questions, updates the state, or chooses the next nodes. If the run
+        stops for answers or at a breakpoint, the open questions are under `__interrupt__`. Answers to a thread with the
+        status "running" are recorded for its current run and start nothing: the ids of their questions are under
+        `__answered__`, beside the values so far. With `version="v2"` the result is a `GraphOutput`; with another
+        `stream_mode` than "values" it is the list of the chunks that `astream` yields, with `subgraphs` those of nested
+        graphs as well.
 
         The options:
-            thread_id: whose run it is, in up to 255 bytes of text; with a checkpointer every run has one.
-            checkpoint_id: start from an older checkpoint, on a line of its own; the other line stays readable.
+            thread_id: the thread of the run, up to 255 bytes of text; required with a checkpointer.
+            checkpoint_id: fork from an older checkpoint; the original branch stays readable.
             durability: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the
-                last few, in order), "exit" when the run ends, whatever way. Input and answers are committed before any
+                last few, in order), "exit" when the run ends, in any way. Input and answers are committed before any
                 node runs in all three.
             recursion_limit: how many supersteps a run may take. max_concurrency: how many nodes at once.
-            if_unfinished: what new input does to tasks that are left: take their place ("supersede", recorded in the
-                checkpoint), wait for them ("resume": a run of its own, before this one), or nothing ("reject").
-            if_finished: what new input does on a thread that has nothing left to run: start a run ("run"), nothing
-                ("reject": ThreadFinishedError), or give the values of the thread back ("return", also for None).
-            key: this request once per thread, whoever repeats it, in whatever process: the same key with the same input
-                gives the recorded result, or goes on if its run is unfinished. Without a `thread_id` the thread is
+            if_unfinished: what new input does if tasks are left to run: it supersedes them ("supersede", recorded in
+                the checkpoint), runs them first ("resume"), or is refused ("reject": UnfinishedThreadError).
+            if_finished: what new input does on a finished thread: it starts a run ("run"), is refused ("reject":
+                ThreadFinishedError), or returns the values of the thread ("return", also for None).
+            key: apply this request once per thread, in any process: a repetition with the same key and input returns
+                the recorded result, or resumes its run if that is unfinished. Without a `thread_id` the thread is
                 `run-<key>`.
             if_busy: what to do while another call of this process runs the thread: "reject" or "wait". A node that
-                waits for a turn on its own thread waits for itself. Answers alone need no turn.
-            context: what nodes get as `runtime.context`, an instance of the graph's `context_schema` or a dict of its
-                fields; it is not stored, so it is to be given again on resume.
+                waits for its own thread would deadlock. Answers alone need no turn.
+            context: the value of `runtime.context` in nodes, an instance of the graph's `context_schema` or a dict of
+                its fields; it is not stored, so pass it again on resume.
             interrupt_before, interrupt_after: breakpoints in place of those that the graph was compiled with.
-            control: a `RunControl`, to stop the run in good order.
+            control: a `RunControl`, to stop the run after a superstep.
             debug: a node that changes its input in place fails, and without a checkpointer values are checked as with
                 one.
-            memory: which of its memories a graph compiled with `checkpointer=True` goes on with, where a node calls it.
+            memory: the name of the memory, if a node calls a graph compiled with `checkpointer=True`.
 
         Raises:
             what a node raised: with a note that names node, superstep and thread.
@@ -224,7 +224,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             NothingToResumeError, UnfinishedThreadError, ThreadFinishedError, ThreadBusyError, ThreadCancelledError:
                 the thread is not in the state for this call.
             AmbiguousResumeError, UnknownInterruptError, InterruptAnsweredError: the Command answers no open question.
-            CheckpointConflictError: another process extended the thread first. It says what of the call stays.
+            CheckpointConflictError: another process extended the thread first. It says what of the call is stored.
             UnfinishedChildError: a node ran the graph in a thread of its own, where it stopped before its end.
             WrongGraphError: the thread belongs to a graph of another name.
             KeyReusedError: the thread took another request under this key.
@@ -280,18 +280,20 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         on_disconnect: OnDisconnect = "cancel",
         **options: Unpack[RunOptions],
     ) -> AsyncGenerator[Any, None]:
-        """Run the graph and yield what LangGraph would: a chunk for each event of `stream_mode`.
+        """Run the graph and yield LangGraph's chunks: one for each event of `stream_mode`.
 
         The modes: "updates", `{node: what it wrote}`; "values", the output after each superstep that changed it;
-        "custom", what nodes tell by their writer; "messages", `(message, metadata)` of what they `push_message`;
-        "tasks", a dict as each starts and ends; "checkpoints", a dict for each, once it can be read; "debug", both with
-        the time. With a list of modes, `(mode, chunk)` pairs; with `subgraphs`, the namespace comes first, and nested
-        graphs are heard as well; with `version="v2"`, dicts of "type", "ns" and "data". `output_keys` is what of the
-        state is told. Questions come under `__interrupt__`. What is yielded is to be read only: the run uses it.
+        "custom", the data that nodes pass to their writer; "messages", `(message, metadata)` of what they
+        `push_message`; "tasks", a dict as each starts and ends; "checkpoints", a dict for each, once it can be read;
+        "debug", both with the time. With a list of modes, `(mode, chunk)` pairs; with `subgraphs`, the namespace comes
+        first, and nested graphs are included; with `version="v2"`, dicts of "type", "ns" and "data". `output_keys`
+        limits the streamed keys of the state. Questions come under `__interrupt__`. Do not change yielded values: the
+        run uses them.
 
-        Results are durable when they are told; with `durability="exit"` they are once the loop has ended. Leaving the
-        loop early cancels the run once the generator is closed, or lets it go on with `on_disconnect="continue"`; what
-        had finished is kept. Input, options and errors as for `ainvoke`, the rest as for `EventStream`.
+        Results are durable when they are yielded; with `durability="exit"` they are once the loop has ended. Leaving
+        the loop early cancels the run once the generator is closed, or lets it continue with
+        `on_disconnect="continue"`; finished results are kept. Input, options and errors as for `ainvoke`, the rest as
+        for `EventStream`.
         """
         modes = "updates" if stream_mode is None else stream_mode
         view = view_of(modes, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys)
@@ -309,7 +311,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         return await self.ainvoke(given)
 
     async def aclear_cache(self, nodes: Iterable[str] | None = None) -> None:
-        """Forget the cached results of these nodes, by default of all of them. Raises `UnknownNodeError`."""
+        """Delete the cached results of these nodes, by default of all of them. Raises `UnknownNodeError`."""
         if self._cache is None:
             what = "aclear_cache() needs a cache: compile(cache=...)"
             raise InvalidOptionError("cache", None, allowed=what)
@@ -353,7 +355,9 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     ) -> EventStream:
         if isinstance(place, Nested) and on_disconnect == "continue":
             option = "on_disconnect"
-            raise InvalidOptionError(option, on_disconnect, allowed="'cancel' in a node, with which all its runs end")
+            raise InvalidOptionError(
+                option, on_disconnect, allowed="'cancel' inside a node, because a nested run ends with its node"
+            )
 
         async def run(audience: Audience) -> Any:
             ended = await self._run(place, audience)

@@ -49,11 +49,11 @@ def _stored_type(cls: type) -> StoredType[Any] | None:
 def _load(entry: EntryPoint, cls: type) -> StoredType[Any]:
     brought = entry.dist.name if entry.dist is not None else "an installed package"
     where = f"the entry point {entry.name!r} ({GROUP}) of {brought}"
-    remedy = "repair or remove that package, or give compile(types=[StoredType(...)])"
+    remedy = "repair or remove that package, or pass compile(types=[StoredType(...)])"
     try:
         loaded = entry.load()
     except Exception as error:
         raise UnstorableType(cls, f"{where} cannot be loaded: {shown(error)[:150]}", remedy) from error
     if not isinstance(loaded, StoredType) or loaded.cls is not cls:
-        raise UnstorableType(cls, f"{where} is no StoredType of the class", remedy)
+        raise UnstorableType(cls, f"{where} is not a StoredType of the class", remedy)
     return loaded

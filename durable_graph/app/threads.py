@@ -99,13 +99,13 @@ class GraphThreads:
         expected_checkpoint_id: str | None = None,
         key: str | None = None,
     ) -> dict[str, Any]:
-        """Write `values` as `as_node` would have, which makes a checkpoint; its config is returned.
+        """Write `values` as if `as_node` had returned them. This makes a checkpoint, whose config is returned.
 
-        What follows that node is what runs next, once somebody resumes the thread; what was left to run is superseded,
-        and recorded so. `as_node` may be left out where one node alone wrote the newest checkpoint. `START` stands for
+        The successors of that node run when the thread is resumed; tasks that were left to run are recorded as
+        superseded. `as_node` may be left out if a single node wrote the newest checkpoint. `START` stands for
         new input; `END`, without values, ends what is left to run. An older checkpoint is forked. With
-        `expected_checkpoint_id` nothing is written unless that one is the newest. With a `key` the thread takes this
-        update once: a repetition returns the same config, another update under the key raises `KeyReusedError`. A
+        `expected_checkpoint_id` nothing is written unless that one is the newest. With a `key` the thread applies
+        this update once: a repetition returns the same config, another update under the key raises `KeyReusedError`. A
         cancelled thread stays cancelled.
 
         Raises `CheckpointConflictError`, `AmbiguousUpdateError`, `UnknownNodeError`, `UnknownTaskError`,
@@ -132,10 +132,10 @@ class GraphThreads:
         return await self._edit("abulk_update_state", config, supersteps, thread_id, None, expected_checkpoint_id, key)
 
     async def adelete_thread(self, thread_id: ThreadId, *, purge: bool = False) -> None:
-        """Remove everything that is kept of the thread. Its id may be used again, for a thread that begins anew.
+        """Delete all data of the thread. Its id may be used again for a new thread.
 
-        For a day a row without the id shuts out processes that still write the thread; then `sweep_threads` removes
-        it. With `purge` it goes at once: a process that was stopped in the middle of the thread's first commit may then
+        For a day a row without the id stops processes that still write the thread; then `sweep_threads` removes the
+        row. With `purge` no row remains: a process that was stopped in the middle of the thread's first commit may then
         create the thread anew.
         """
         saver = self._needs_checkpointer("adelete_thread")
@@ -146,11 +146,11 @@ class GraphThreads:
     async def acancel(self, thread_id: ThreadId) -> bool:
         """Cancel the thread for good, whoever executes it: another process, a call of this one, or nobody.
 
-        It is recorded when this returns; whether it was cancelled: not where nothing is left to run. A call of this
-        process is stopped at once. A run of another process finds the mark at its next call of the store: it records
-        what has finished, begins no superstep, and raises `ThreadCancelledError`. From then on resuming and answering
-        raise `ThreadCancelledError`, until `areopen`; new input is taken as on any unfinished thread. Recovery leaves
-        cancelled threads alone: `list_threads(status="running")` does not list them.
+        Returns True if the thread is cancelled, False if nothing was left to run; the cancellation is stored by then. A
+        call of this process is stopped at once. A run of another process notices at its next store call: it records
+        the finished results, starts no superstep, and raises `ThreadCancelledError`. Resuming and answering raise
+        `ThreadCancelledError` until `areopen`; new input is accepted as on any unfinished thread. Recovery ignores
+        cancelled threads: `list_threads(status="running")` does not list them.
 
         Raises `UnknownThreadError`, `WrongGraphError`.
         """
@@ -158,7 +158,7 @@ class GraphThreads:
         return await cancel_thread(self._topology, saver, read_thread_place(None, thread_id, None).thread_id)
 
     async def areopen(self, thread_id: ThreadId) -> bool:
-        """Let a cancelled thread be resumed from where it stopped. Whether it was cancelled.
+        """Make a cancelled thread resumable from where it stopped. Returns whether it was cancelled.
 
         Raises `UnknownThreadError`, `WrongGraphError`.
         """
@@ -166,7 +166,7 @@ class GraphThreads:
         return await reopen_thread(self._topology, saver, read_thread_place(None, thread_id, None).thread_id)
 
     async def acopy_thread(self, source: ThreadId, target: ThreadId) -> None:
-        """Make a second thread with the same history, to go on from on its own.
+        """Copy a thread with its history to another id. The copy can be continued on its own.
 
         Raises `UnknownThreadError` for the source, `ThreadExistsError` for the target.
         """
@@ -175,16 +175,16 @@ class GraphThreads:
         await saver.copy_thread(first.thread_id, second.thread_id)
 
     async def adiscard_calls(self, thread_id: ThreadId, task_id: str) -> int:
-        """Drop the recorded calls that the last attempt at a task was refused for; gives their number.
+        """Drop the recorded calls that the last attempt at a task was refused for. Returns their number.
 
-        It is the way on from a `ReplayMismatchError`, which names thread and task. The calls are made anew when the
-        thread is resumed, with whatever effects they have; all other results of the task are kept, and found again.
+        This is a remedy for `ReplayMismatchError`, which names thread and task. When the thread is resumed, the calls
+        are made again, with their side effects. All other results of the task are kept and used.
 
         Raises `UnknownThreadError`, `UnknownTaskError`, `ThreadBusyError`, `CheckpointConflictError`.
         """
         saver = self._needs_checkpointer("adiscard_calls")
         place = read_thread_place(None, thread_id, None)
-        async with only_run(saver, place.thread_id, "reject"):
+        async with only_run(saver, place.thread_id, None):
             return await discard_calls(saver, place.thread_id, task_id)
 
     async def _edit(
@@ -206,7 +206,8 @@ class GraphThreads:
         if key is not None:
             if place.ns:
                 raise InvalidOptionError("key", key, allowed="left out where the state is a nested graph's")
-            request = acceptance(self._topology, read_key(key), [list(map(_parts, updates)) for updates in supersteps])
+            content = [list(map(_parts, updates)) for updates in supersteps]
+            request = acceptance(self._topology, read_key(key), content if place.no is None else (place.no, content))
         async with only_run(saver, place.thread_id, None):
             made = await edit_state(self._topology, saver, place, supersteps, run, before, request)
         return made.config(made.no)

@@ -21,7 +21,7 @@ def merged_by_mark(mark: int, current: Any, updates: Sequence[Any]) -> Any:
     try:
         return rule.merge(current, updates)
     except (TypeError, AttributeError) as error:
-        why = f"its updates are none of the rule that they were written for: {error}"
+        why = f"its updates do not fit the rule that they were written for: {error}"
         raise UpdateRefused(why) from error
 
 
@@ -34,5 +34,5 @@ def _rule(mark: int, updates: Sequence[Any]) -> Channel:
     for rule in rules:
         if rule.mark == mark:
             return rule
-    why = f"its updates were written for a rule with the mark {mark}, which there is not"
+    why = f"its updates were written for a rule with the mark {mark}, which does not exist"
     raise UpdateRefused(why)

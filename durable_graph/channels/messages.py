@@ -245,7 +245,7 @@ def id_of(message: Any) -> Any:
         )
         raise UpdateRefused(why)
     if id_ is not None and not isinstance(id_, str | int):
-        why = f"a message's id is a str, and {quoted(id_)} is none"
+        why = f"a message's id has to be a str, not {quoted(id_)}"
         raise UpdateRefused(why)
     return id_
 
@@ -270,7 +270,7 @@ def _with_id(message: Any, new_id: NewId) -> Any:
     if id_of(message) is not None:
         return message
     if _is_removal(message):
-        why = "a message to remove is named by its id"
+        why = "a RemoveMessage needs the id of the message"
         raise UpdateRefused(why)
     if isinstance(message, dict):
         copied = copy.copy(message)
@@ -286,6 +286,6 @@ def _with_id(message: Any, new_id: NewId) -> Any:
         # As a dataclass itself does it, which works on a frozen one too.
         object.__setattr__(given, "id", new_id())
     except (AttributeError, TypeError) as error:
-        why = f"{quoted(message)} has no id and none can be set: {error}; give it one where it is made"
+        why = f"{quoted(message)} has no id and none can be set: {error}; set an id when you create the message"
         raise UpdateRefused(why) from error
     return given

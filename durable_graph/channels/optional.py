@@ -24,5 +24,5 @@ def or_none(reducer: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 def check_none(current: Any) -> None:
     """Raises `UpdateRefused` for None as a write to a key that has this value."""
     if current is not MISSING and current is not None:
-        why = "None cannot be merged with the value that is there; write Overwrite(None) to drop that value"
+        why = "None cannot be merged with the current value; write Overwrite(None) to replace it"
         raise UpdateRefused(why)

@@ -1,5 +1,6 @@
 """Between a database's tuples and the records of the protocol. Columns come in the order of the records' fields."""
 
+import struct
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from durable_graph.errors import CorruptCheckpointError, ValueTooLargeError
 from durable_graph.records import (
     STATUSES,
     CheckpointRow,
+    NestedRecord,
     Rank,
     RequestRow,
     TaskRecord,
@@ -67,8 +69,13 @@ def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
     """
     row, sums, digest = _thread(columns)
     if row is None:
-        raise _damaged(thread, f"{columns[STATUS]!r} is no status, or another column cannot be read")
-    if thread_digest(row, *sums) != digest:
+        raise _damaged(thread, f"{columns[STATUS]!r} is not a status, or another column cannot be read")
+    try:
+        is_as_stored = thread_digest(row, *sums) == digest
+    except (TypeError, AttributeError, struct.error) as error:
+        # SQLite stores a value's type beside the value, and that may be what was damaged.
+        raise _damaged(thread, "a column has a value of another type") from error
+    if not is_as_stored:
         raise _damaged(thread, "its bytes do not match its digest")
     if thread is not None and row.status != "deleted" and row.thread != thread:
         raise _damaged(thread, f"its key belongs to thread {row.thread!r}")
@@ -81,7 +88,7 @@ def _thread(columns: Columns) -> tuple[ThreadRow | None, Sums, bytes]:
     sums = Sums(*sums_found)
     try:
         next_ = _next_decoder.decode(after)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, TypeError):
         return None, sums, digest
     if status not in STATUSES:
         return None, sums, digest
@@ -115,9 +122,14 @@ def _damaged(thread: str | None, why: str) -> CorruptCheckpointError:
 
 
 def thread_info_from(columns: Columns) -> ThreadInfo:
-    """A thread as a listing shows it. Of a damaged row nothing but the id is shown, and that it is damaged."""
+    """A thread as a listing shows it. Of a damaged row nothing but the id is shown, and that it is damaged.
+
+    The row's key comes after its other columns.
+    """
     try:
         row, _ = thread_from(None, columns)
+        if columns[THREAD_WIDTH] != key_of(row.thread):
+            raise _damaged(row.thread, "its key belongs to another thread")
     except CorruptCheckpointError as error:
         return ThreadInfo(columns[0] if isinstance(columns[0], str) else "", "damaged", damage=error.why)
     return thread_info(row)
@@ -154,8 +166,32 @@ def thread_columns(row: ThreadRow, sums: Sums, thread: str) -> dict[str, Any]:
     }
 
 
-def checkpoint_from(columns: Columns) -> CheckpointRow:
+_CHECKPOINT = (str, int, int, int, int, bytes, bytes, bytes, bytes, bytes)
+_VALUE = (str, int, int, int, bytes, bytes)
+_RECORD = (str, int, int, int, int, bytes, bytes, bytes, bytes)
+_NESTED = (str, int, int, bytes)
+_LINE = (int, int, bytes, bytes)
+_REQUEST = (str, bytes, int, int, int, bytes, bytes)
+VALUE_KEY = (str, str, int, int)
+"""The types of a row's columns. SQLite stores a value's type beside the value, and that may be what was damaged."""
+
+
+def check_types(thread: str, what: str, columns: Columns, types: tuple[type, ...]) -> None:
+    """Raises `CorruptCheckpointError` for a row with a column of another type. `what` is the row's kind."""
+    if tuple(map(type, columns)) != types:
+        raise CorruptCheckpointError(thread, row=f"the row of {what}", why="a column has a value of another type")
+
+
+def checkpoint_from(thread: str, columns: Columns) -> CheckpointRow:
+    """A checkpoint's row. Raises `CorruptCheckpointError` for a column of another type."""
+    check_types(thread, "a checkpoint", columns, _CHECKPOINT)
     return CheckpointRow(*columns)
+
+
+def nested_from(thread: str, columns: Columns) -> NestedRecord:
+    """The place and digest of a task's record. Raises `CorruptCheckpointError` for a column of another type."""
+    check_types(thread, "a task", columns, _NESTED)
+    return NestedRecord(*columns)
 
 
 def checkpoint_columns(tid: int, row: CheckpointRow) -> Columns:
@@ -164,10 +200,11 @@ def checkpoint_columns(tid: int, row: CheckpointRow) -> Columns:
 
 
 def value_from(thread: str, channel: str, no: int, prev: int, kind: int, value: bytes, digest: bytes) -> ValueRow:
-    """A channel's row. Raises `CorruptCheckpointError` for a kind that there is not."""
+    """A channel's row. Raises `CorruptCheckpointError` for a column of another type and for an unknown kind."""
+    check_types(thread, "a channel", (channel, no, prev, kind, value, digest), _VALUE)
     if not 0 <= kind < len(ValueKind):
         what = f"the value of channel {channel!r} of checkpoint {no}"
-        raise CorruptCheckpointError(thread, row=what, why=f"{kind} is no kind of value")
+        raise CorruptCheckpointError(thread, row=what, why=f"{kind} is not a kind of value")
     return ValueRow(channel, no, prev, ValueKind(kind), value, digest)
 
 
@@ -181,11 +218,12 @@ def value_columns(tid: int, ns: str, row: ValueRow) -> Columns:
 
 
 def record_from(thread: str, columns: Columns) -> TaskRecord:
-    """A task's record. Raises `CorruptCheckpointError` for a rank that there is not."""
+    """A task's record. Raises `CorruptCheckpointError` for a column of another type and for an unknown rank."""
+    check_types(thread, "a task", columns, _RECORD)
     ns, born, ordinal, rank, *rest = columns
     if not 0 <= rank < len(Rank):
         what = f"the record of task {ordinal} of checkpoint {born}"
-        raise CorruptCheckpointError(thread, row=what, why=f"{rank} is no rank")
+        raise CorruptCheckpointError(thread, row=what, why=f"{rank} is not a rank")
     return TaskRecord(ns, born, ordinal, Rank(rank), *rest)
 
 
@@ -196,13 +234,15 @@ def record_columns(tid: int, record: TaskRecord) -> Columns:
 
 def check_line(thread: ThreadRow, lo: int, parent: int, digest: bytes, extra: bytes = b"") -> None:
     """Raises `CorruptCheckpointError` for a damaged row of a branch."""
+    check_types(thread.thread, "a branch", (lo, parent, digest, extra), _LINE)
     if branch_digest(thread.origin, lo, parent, extra) != digest:
         what = f"the row of the branch that begins at {lo}"
         raise CorruptCheckpointError(thread.thread, row=what, why="its bytes do not match its digest")
 
 
-def request_from(columns: Columns) -> RequestRow:
-    """A request, of its columns from `key` on."""
+def request_from(thread: str, columns: Columns) -> RequestRow:
+    """A request, of its columns from `key` on. Raises `CorruptCheckpointError` for a column of another type."""
+    check_types(thread, "a request", columns, _REQUEST)
     key, input_digest, seq, checkpoint, made_at, extra, digest = columns
     return RequestRow(key, input_digest, seq, checkpoint, made_at, digest, extra)
 
@@ -213,4 +253,4 @@ def request_columns(tid: int, row: RequestRow) -> Columns:
 
 def orphaned(thread: str, what: str, row: str = "the thread's row") -> CorruptCheckpointError:
     """The error where there are rows of the kind `what`, and the `row` that they belong to is missing."""
-    return CorruptCheckpointError(thread, row=row, why=f"it is missing and {what} of it are there")
+    return CorruptCheckpointError(thread, row=row, why=f"it is missing, and {what} of it exist")

@@ -109,7 +109,7 @@ def thread_digest(row: ThreadRow, *sums: bytes) -> bytes:
         _field(row.graph_digest),
         _INT(8, len(row.next)),
         *map(_text, row.next),
-        _field(row.metadata.encode()),
+        _field(row.metadata.encode("utf-8", "surrogatepass")),
         _optional(row.error),
         _field(row.extra),
         *map(_field, sums),

@@ -59,7 +59,7 @@ def verified(stored: StoredCheckpoint) -> Pieces[None]:
             yield
     if stored.writes_digest not in (None, writes_digest((*stored.records, *stored.nested))):
         what = "the set of its task records, with those of nested tasks and calls"
-        raise _corrupt(thread, checkpoint.no, what, "one is missing or one too many")
+        raise _corrupt(thread, checkpoint.no, what, "one is missing or one is too many")
 
 
 def verify_page(page: HistoryPage) -> None:
@@ -105,10 +105,17 @@ def damage_found(page: HistoryPage) -> Pieces[dict[int, CorruptCheckpointError]]
         if pace.is_due(_STEP_COST * len(last) + len(checkpoint.header)):
             yield
     for no in written:
-        found[no] = _corrupt(page.thread, no, "its row", "it is missing, and values of it are there")
+        found[no] = _corrupt(page.thread, no, "its row", "it is missing, and its values exist")
     _check_head(page, found)
     found.update((yield from _damaged_records(page, pace)))
     return found
+
+
+def refuse_damage_since(no: int, found: Mapping[int, CorruptCheckpointError]) -> None:
+    """Raise the newest of what is wrong with a page, unless that is older than checkpoint `no`."""
+    newest = max(found, default=0)
+    if newest >= no and found:
+        raise found[newest]
 
 
 def _check_head(page: HistoryPage, found: dict[int, CorruptCheckpointError]) -> None:
@@ -116,10 +123,10 @@ def _check_head(page: HistoryPage, found: dict[int, CorruptCheckpointError]) -> 
     head, numbers = page.thread.head, [row.no for row in page.checkpoints]
     is_due = page.ns == "" and head and page.before != 0 and (page.before is None or page.before > head)
     if is_due and head not in numbers and (not page.older or numbers[-1] < head):
-        found[head] = _corrupt(page.thread, head, "its row", "it is missing, and the thread is at it")
+        found[head] = _corrupt(page.thread, head, "its row", "it is missing, and it is the thread's newest one")
     if page.writes_digest not in (None, writes_digest(page.head_records)):
         what = "the set of its task records, with those of nested tasks and calls"
-        found.setdefault(head, _corrupt(page.thread, head, what, "one is missing or one too many"))
+        found.setdefault(head, _corrupt(page.thread, head, what, "one is missing or one is too many"))
 
 
 def _damaged_records(page: HistoryPage, pace: Pace) -> Pieces[dict[int, CorruptCheckpointError]]:
@@ -159,7 +166,7 @@ def verify_request(found: StoredRequests) -> RequestRow | None:
         if request_digest(found.origin, request) != request.digest:
             raise CorruptCheckpointError(found.thread, row=f"the request {request.key!r}", why=_UNREADABLE)
     elif add(EMPTY_STATE, *found.digests) != found.requests_digest:
-        raise CorruptCheckpointError(found.thread, row="the set of its requests", why="one is missing")
+        raise CorruptCheckpointError(found.thread, row="the set of its requests", why="one is missing or damaged")
     return request
 
 

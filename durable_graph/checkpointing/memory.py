@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, cast
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, orphaned
-from durable_graph.checkpointing.digests import EMPTY_STATE, writes_digest
+from durable_graph.checkpointing.digests import EMPTY_STATE, request_digest, writes_digest
 from durable_graph.checkpointing.memory_rows import Rows, StoredThread
 from durable_graph.checkpointing.memory_transfer import exported_from, stored_from
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
@@ -99,7 +99,7 @@ class MemorySaver:
         if checkpoint is None:
             if is_head and wanted:
                 what = f"the row of checkpoint {checkpoint_id(wanted)!r}"
-                raise CorruptCheckpointError(thread, row=what, why="the thread is at it and it is missing")
+                raise CorruptCheckpointError(thread, row=what, why="it is missing, and it is the thread's newest one")
             if ns and no is None and found.values_at(ns, row.version):
                 raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
             return StoredCheckpoint(row, None)
@@ -167,7 +167,8 @@ class MemorySaver:
         if found is None:
             return None
         request = found.requests.get(key)
-        digests = () if request else tuple(each.digest for each in found.requests.values())
+        others = () if request else found.requests.values()
+        digests = tuple(request_digest(found.row.origin, each) for each in others)
         return StoredRequests(thread, found.row.origin, request, digests, found.requests_digest)
 
     @_alone

@@ -73,7 +73,7 @@ def stored_from(exported: ExportedThread) -> StoredThread:
         place = (each["channel"], each["number"], each["previous"], each["kind"])
         value = value_from(exported.thread, *place, each["value"], each["digest"])
         stored.values.setdefault(each["namespace"], {}).setdefault(value.channel, Rows()).put(value.no, value)
-    stored.requests = {row[0]: request_from(row) for row in exported.tables["requests"]}
+    stored.requests = {row[0]: request_from(exported.thread, row) for row in exported.tables["requests"]}
     for each in _named(exported, "tasks"):
         names = ("namespace", "planned_at", "position", "rank", "revision", "commit_id", "value", "digest", "extra")
         record = record_from(exported.thread, tuple(each[name] for name in names))

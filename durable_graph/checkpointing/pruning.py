@@ -78,7 +78,9 @@ def is_reachable(ns: str, born: int, intervals: Iterable[rules.Interval]) -> boo
 def check_keep_last(keep_last: int) -> None:
     """Raises `InvalidOptionError` for a number that would leave no checkpoint."""
     if keep_last < 1:
-        raise InvalidOptionError("keep_last", keep_last, allowed="a number from 1 on; delete_thread removes everything")
+        raise InvalidOptionError(
+            "keep_last", keep_last, allowed="a number of at least 1; delete_thread removes everything"
+        )
 
 
 def kept(

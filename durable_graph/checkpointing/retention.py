@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from durable_graph.checkpointing.protocol import Checkpointer
-from durable_graph.errors import CorruptCheckpointError, InvalidOptionError
+from durable_graph.errors import CorruptCheckpointError, InvalidOptionError, UnknownThreadError
 from durable_graph.records import LISTED_STATUSES, ListedStatus, ThreadInfo
 
 _PAGE = 500
@@ -39,12 +39,13 @@ async def sweep_threads(
 ) -> Swept:
     """Delete the threads that have been in one of these statuses for longer than `older_than`.
 
-    With `keep_last` they stay, and are pruned to so many checkpoints. What deletions longer ago than `protect` left (a
-    row each, without the thread's id, which shuts out writers that still believe in the thread) is removed as well.
+    With `keep_last` they stay, and are pruned to that number of checkpoints. Each deletion leaves a row without the
+    thread's id, which stops late writers of the thread; rows older than `protect` are removed as well.
 
-    Call it now and then, from one process or from several: each thread is a transaction of its own, one that goes on
-    meanwhile is left alone, and a sweep that is cut off is made up for by the next. A damaged thread stops no sweep: it
-    is skipped, `status="damaged"` deletes it. The time is the clock's of this process.
+    Call it regularly, from one process or several: each thread is a separate transaction, a thread that continues
+    meanwhile is left alone, and the next sweep completes an interrupted one. A damaged thread does not stop the sweep:
+    it is skipped, and `status="damaged"` deletes it. Times are those of this process's clock. If two
+    sweeps run at the same time, both may count one deletion: a deletion that is repeated succeeds.
 
     Raises `InvalidOptionError`, before anything is removed.
     """
@@ -56,9 +57,9 @@ async def sweep_threads(
             raise InvalidOptionError("keep_last", keep_last, allowed="0 for damaged threads, which cannot be pruned")
     for option, span in (("older_than", older_than), ("protect", protect)):
         if span < timedelta(0):
-            raise InvalidOptionError(option, span, allowed="a timedelta from 0 on")
+            raise InvalidOptionError(option, span, allowed="a timedelta of at least 0")
     if keep_last < 0:
-        raise InvalidOptionError("keep_last", keep_last, allowed="a number from 0 on")
+        raise InvalidOptionError("keep_last", keep_last, allowed="a number of at least 0")
     now = time.time_ns() // 1000
     sweep = _Sweep(checkpointer, now - older_than // timedelta(microseconds=1), keep_last)
     for each in statuses:
@@ -98,3 +99,6 @@ class _Sweep:
             self.checkpoints += await self._checkpointer.prune(info.thread, keep_last=self._keep_last)
         except CorruptCheckpointError:
             self.damaged.append(info.thread)
+        except UnknownThreadError:
+            # It was deleted, and what that leaves was removed, since it was listed.
+            return

@@ -333,7 +333,7 @@ _LARGEST = 2**63 - 1
 def check_limit(limit: int) -> None:
     """Raises `InvalidOptionError` for a page without room. Databases take such a limit for none, or for no limit."""
     if not 1 <= limit <= _LARGEST:
-        raise InvalidOptionError("limit", limit, allowed="a number from 1 on")
+        raise InvalidOptionError("limit", limit, allowed="a number of at least 1")
 
 
 def is_listed(thread: ThreadRow, status: ListedStatus | None, before: int | None) -> bool:
@@ -365,11 +365,12 @@ def check_listing(
     if status is not None and status not in LISTED_STATUSES:
         raise InvalidOptionError("status", status, allowed=", ".join(map(repr, LISTED_STATUSES)))
     if status is not None and isinstance(after, str):
-        raise InvalidOptionError("after", after, allowed="with a status, the last thread of the page before, whole")
-    if not is_text(Cursor.of(after).thread):
-        raise InvalidOptionError("after", after, allowed="a thread id, which has no halves of surrogate pairs")
+        raise InvalidOptionError("after", after, allowed="the last ThreadInfo of the page before, if a status is given")
+    is_damaged = isinstance(after, ThreadInfo) and after.status == "damaged"
+    if not is_damaged and not is_text(Cursor.of(after).thread):
+        raise InvalidOptionError("after", after, allowed="a thread id without lone surrogates")
     if before is not None and not 0 <= before <= _LARGEST:
-        raise InvalidOptionError("before", before, allowed="microseconds since 1970, a number from 0 on")
+        raise InvalidOptionError("before", before, allowed="microseconds since 1970, a number of at least 0")
 
 
 def thread_info(thread: ThreadRow) -> ThreadInfo:

@@ -12,8 +12,10 @@ of a table are arrays of the columns in `COLUMNS`: texts, integers of 64 bits, b
 """
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, runtime_checkable
@@ -22,7 +24,15 @@ import msgspec
 
 from durable_graph.checkpointing.columns import Columns
 from durable_graph.checkpointing.protocol import Checkpointer
-from durable_graph.errors import ExportFormatError, InvalidOptionError, ThreadExistsError, UnknownThreadError
+from durable_graph.errors import (
+    CorruptCheckpointError,
+    DurableGraphError,
+    ExportFormatError,
+    InvalidOptionError,
+    StoreFullError,
+    ThreadExistsError,
+    UnknownThreadError,
+)
 from durable_graph.records import ThreadInfo
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -41,6 +51,13 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "requests": ("key", "input_digest", "seq", "checkpoint", "made_at", "extra", "digest"),
 }
 """The tables of a thread, and the columns of each, without the key that is a hash of the thread's id."""
+
+_TEXTS = frozenset({"thread_id", "graph", "status", "next", "metadata", "error", "namespace", "channel", "key"})
+_BYTES = frozenset({"origin", "commit_id", "extra", "header", "value", "input_digest", "digest"}) | {
+    *("graph_digest", "writes_digest", "branches_digest", "requests_digest", "state_digest")
+}
+_MAY_BE_MISSING = frozenset({"graph", "error"})
+"""What the columns hold: these texts, these bytes, the others numbers."""
 
 _MAGIC = b"durable_graph threads 1\n"
 _LENGTH, _DIGEST = 8, 16
@@ -88,17 +105,14 @@ async def export_threads(
     The file appears under its name once it is complete, and only its owner may read it. One thread is in memory at a
     time.
 
-    Raises `UnknownThreadError` for an id that there is not, and `InvalidOptionError` for a path that exists and for a
-    saver that cannot export.
+    Raises `UnknownThreadError` for an id that there is not, `StoreFullError` for a full disk, and `InvalidOptionError`
+    for a path that exists or where no file can be made, and for a saver that cannot export.
     """
     saver, target = _transferable(checkpointer), Path(path)
-    partial = target.with_name(f"{target.name}.partial-{os.urandom(4).hex()}")
-    if await asyncio.to_thread(target.exists):
-        raise _exists(target)
-    file = await asyncio.to_thread(_create, partial)
+    partial = target.parent / f"{target.name}.partial-{os.urandom(4).hex()}"
+    file = await asyncio.to_thread(_create, target, partial)
     try:
         count = 0
-        await asyncio.to_thread(file.write, _MAGIC)
         async for thread in _ids(checkpointer, thread_ids):
             exported = await saver.export_thread(thread)
             if exported is None:
@@ -106,7 +120,7 @@ async def export_threads(
                     # It was deleted since it was listed.
                     continue
                 raise UnknownThreadError(thread)
-            await asyncio.to_thread(_write, file, exported)
+            await asyncio.to_thread(_write, target, file, exported)
             count += 1
         await asyncio.to_thread(_finish, file, partial, target, count)
     finally:
@@ -124,23 +138,31 @@ async def import_threads(
     are recognised; do not let both stores go on with one thread.
 
     Raises `ExportFormatError` for a file that is damaged, incomplete or of another format, before anything is stored,
-    `ThreadExistsError`, and `InvalidOptionError` for a saver that cannot import.
+    `ThreadExistsError`, and `InvalidOptionError` for a path that cannot be read and a saver that cannot import. A
+    thread that is damaged so that the store cannot hold it is left out, and `CorruptCheckpointError` is raised about
+    it once all others are imported.
     """
     if if_exists not in ("reject", "skip"):
         raise InvalidOptionError("if_exists", if_exists, allowed="'reject' or 'skip'")
     saver, source = _transferable(checkpointer), Path(path)
     await asyncio.to_thread(_check, source)
     threads, skipped = 0, []
+    damaged: list[CorruptCheckpointError] = []
     frames = _threads(source)
     while (exported := await asyncio.to_thread(next, frames, None)) is not None:
         try:
+            _check_types(exported)
             await saver.import_thread(exported)
         except ThreadExistsError:
             if if_exists == "reject":
                 raise
             skipped.append(exported.thread)
+        except CorruptCheckpointError as error:
+            damaged.append(error)
         else:
             threads += 1
+    if damaged:
+        raise damaged[0]
     return Imported(threads, tuple(skipped))
 
 
@@ -178,30 +200,55 @@ def _exists(path: Path) -> InvalidOptionError:
     return InvalidOptionError("path", str(path), allowed="a path where there is no file yet")
 
 
-def _create(partial: Path) -> IO[bytes]:
-    return os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+@contextmanager
+def _told_in_ours(path: Path, allowed: str) -> Iterator[None]:
+    """Turn errors of the file system into ours, and those of Python for a path that none can be."""
+    try:
+        yield
+    except DurableGraphError:
+        raise
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFullError(str(path), str(error)) from error
+        why = error.strerror if isinstance(error, OSError) else "it is the name of none"
+        raise InvalidOptionError("path", str(path), allowed=f"{allowed} ({why})") from error
 
 
-def _write(file: IO[bytes], content: object) -> None:
+_NEW = "a path where a file can be made"
+
+
+def _create(target: Path, partial: Path) -> IO[bytes]:
+    with _told_in_ours(target, _NEW):
+        if target.exists():
+            raise _exists(target)
+        file = os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+        file.write(_MAGIC)
+        return file
+
+
+def _write(target: Path, file: IO[bytes], content: object) -> None:
     data = msgspec.msgpack.encode(content)
-    file.write(len(data).to_bytes(_LENGTH, "big") + _digest(data))
-    file.write(data)
+    with _told_in_ours(target, _NEW):
+        file.write(len(data).to_bytes(_LENGTH, "big") + _digest(data))
+        file.write(data)
 
 
 def _finish(file: IO[bytes], partial: Path, target: Path, count: int) -> None:
-    _write(file, {"end": count})
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-    try:
+    _write(target, file, {"end": count})
+    with _told_in_ours(target, _NEW):
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
         # Unlike a rename it replaces nothing.
         os.link(partial, target)
-    except FileExistsError as error:
-        raise _exists(target) from error
 
 
 def _discard(file: IO[bytes], partial: Path) -> None:
-    file.close()
+    # What a full disk did not take is not wanted any more.
+    with suppress(OSError):
+        file.close()
     partial.unlink(missing_ok=True)
 
 
@@ -212,9 +259,9 @@ def _check(source: Path) -> None:
 
 
 def _threads(source: Path) -> Iterator[ExportedThread]:
-    with source.open("rb") as file:
+    with _told_in_ours(source, "the path of an export"), source.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
-            raise ExportFormatError(str(source), "it is no export of threads, or of another version")
+            raise ExportFormatError(str(source), "it is not an export of threads, or its version is not supported")
         count = 0
         while "end" not in (content := _content(source, file)):
             yield _exported(source, content)
@@ -222,7 +269,7 @@ def _threads(source: Path) -> Iterator[ExportedThread]:
         if content["end"] != count:
             raise ExportFormatError(str(source), f"it should have {content['end']} threads and has {count}")
         if file.read(1):
-            raise ExportFormatError(str(source), "something follows its end")
+            raise ExportFormatError(str(source), "data follows its end")
 
 
 def _content(source: Path, file: IO[bytes]) -> dict[str, Any]:
@@ -260,6 +307,22 @@ def _is_value(value: object) -> bool:
     if type(value) is int:
         return -(1 << 63) <= value < 1 << 63
     return value is None or type(value) in (str, bytes)
+
+
+def _check_types(exported: ExportedThread) -> None:
+    """Raises `CorruptCheckpointError` for a column of another type: a database may have damage of this kind as well."""
+    for table, columns in COLUMNS.items():
+        for row in exported.tables[table]:
+            for column, value in zip(columns, row, strict=True):
+                if not _is_of_column(column, value):
+                    why = f"its column {column} holds {type(value).__name__}"
+                    raise CorruptCheckpointError(exported.thread, row=f"a row of {table}", why=why)
+
+
+def _is_of_column(column: str, value: object) -> bool:
+    if value is None:
+        return column in _MAY_BE_MISSING
+    return isinstance(value, str if column in _TEXTS else bytes if column in _BYTES else int)
 
 
 def _digest(data: bytes) -> bytes:

@@ -107,5 +107,5 @@ def _refusal(value: object) -> Refusal:
         return Refusal(value, f"it would come back as {closest.__name__}", remedy)
     if is_code(value):
         return Refusal(value, "it is a callable, an iterator or an awaitable, not data", KEEP_OUT)
-    why = "nothing says how instances of its class are stored"
+    why = "the library does not know how to store instances of its class"
     return Refusal(value, why, f"{storing_remedy(kind)}, or convert it")

@@ -74,7 +74,7 @@ def _resolved(cls: type, arguments: tuple[Any, ...], known: Mapping[str, type]) 
         return field_types(cls, arguments, known)
     except NameError as error:
         raise UnstorableType(
-            cls, f"its annotations mention {error.name!r}, which is not to be found", "define it in the class's module"
+            cls, f"its annotations mention {error.name!r}, which cannot be found", "define it in the class's module"
         ) from error
     except RecursionError:
         # The codec says what is wrong with the type as a whole.
@@ -109,4 +109,4 @@ def unstorable_class(cls: type) -> UnstorableType:
         name = base.__name__
         why = f"what they hold as a {name} would be lost"
         return UnstorableType(cls, why, f"hold the {name} in a field, or {storing_remedy(cls)}")
-    return UnstorableType(cls, "nothing says how they are stored", storing_remedy(cls))
+    return UnstorableType(cls, "the library does not know how to store them", storing_remedy(cls))

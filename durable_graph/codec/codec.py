@@ -107,7 +107,13 @@ class Codec:
             return Upcasts(otherwise=given)
         # Classes that only older declarations mention are none that values of today may have.
         older = Codec(self._stored, find=self._find)
-        return Upcasts({older.fingerprint(declared, where): upcast for declared, upcast in given.items()})
+        of_type: dict[bytes, Upcast] = {}
+        for declared, upcast in given.items():
+            fingerprint = older.fingerprint(declared, where)
+            if fingerprint in of_type:
+                raise _public(UnstorableType(declared, "two upcasts are for values of this type", "give one"), where)
+            of_type[fingerprint] = upcast
+        return Upcasts(of_type)
 
     def fingerprint(self, declared: Any, where: str) -> bytes:
         """Four bytes that values of the type are stamped with. Raises `UnstorableTypeError`."""
@@ -287,7 +293,7 @@ class TypeCodec:
             cycle = refusal.cycle()
             if cycle is not None:
                 path, type_name = cycle[0], type(cycle[1]).__qualname__
-                why, remedy = "it holds itself", "store the parts and put them together again in the node"
+                why, remedy = "it contains itself", "store the parts, and combine them in the node"
             elif len(path) > 60:
                 # The path to something so deep says less than where it begins.
                 path = path[:60] + "..."

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args
 from durable_graph.codec.anything import AnyPlan
 from durable_graph.codec.classes import FieldTypes, is_typed_dict, shape_for, typed_dict_fields, unstorable_class
 from durable_graph.codec.foreign import StoredShape
-from durable_graph.codec.hints import alias_value, is_alias, required_keys
+from durable_graph.codec.hints import alias_value, is_alias, is_unpacked, required_keys
 from durable_graph.codec.mappings import CounterPlan, DefaultDictPlan, DictPlan, OrderedDictPlan, TypedDictPlan
 from durable_graph.codec.models import held_by
 from durable_graph.codec.plan import SHORTCUTS, Deferred, Plan
@@ -94,7 +94,7 @@ class Compiler:
         if any(cls in builtin for builtin in (_SIMPLE, _OF_ITEMS, _OF_PAIRS, _ABSTRACT)):
             raise UnstorableType(cls, "they are stored without a StoredType", "leave it out of types")
         if cls in self._upcasts:
-            raise UnstorableType(cls, "they have both a StoredType and an upcast", "let decode read what is older")
+            raise UnstorableType(cls, "they have both a StoredType and an upcast", "let decode read older data")
         known = self.registry.stored_of(cls)
         if isinstance(known, StoredShape) and known.cls is cls:
             if known.stored == stored:
@@ -142,7 +142,7 @@ class Compiler:
             return container
         if isinstance(origin, type):
             return self._class(origin, arguments)
-        raise UnstorableType(declared, "it is no type that a value can be checked against", "declare a class or Any")
+        raise UnstorableType(declared, "values cannot be checked against it", "declare a class or Any")
 
     def _key(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         """The arguments of a generic type as part of a dict's key. Not all can be hashed: `Annotated[int, {}]`."""
@@ -155,11 +155,13 @@ class Compiler:
         if declared is typing.Self and self._owner is not None:
             return self._class(self._owner, ())
         if isinstance(declared, TypeVar):
-            raise UnstorableType(declared, "it is a type parameter that nothing was given for", "declare a type")
+            raise UnstorableType(declared, "it is a type parameter without an argument", "declare a type")
         if isinstance(declared, ForwardRef):
             value = getattr(declared, "__forward_value__", None)
             if value is None:
-                raise UnstorableType(declared, "the name means nothing there", "declare it where its module can see it")
+                raise UnstorableType(
+                    declared, "the name is not defined there", "declare it where its module can see it"
+                )
             return self._once((declared.__forward_arg__, id(value)), value)
         if isinstance(declared, str):
             raise UnstorableType(declared, "it is a string that was not resolved", "declare the type itself")
@@ -184,7 +186,7 @@ class Compiler:
             raise
         if plan is stand_in:
             self._named = {each: known for each, known in self._named.items() if known is not stand_in}
-            raise UnstorableType(declared, "it stands for itself", "let it stand for a type")
+            raise UnstorableType(declared, "the alias refers to itself", "let the alias name a type")
         stand_in.settle(plan)
         return plan
 
@@ -196,17 +198,20 @@ class Compiler:
 
     def _literal(self, members: tuple[Any, ...]) -> Plan:
         if not members:
-            raise UnstorableType(Literal[()], "no value is among its members", "name at least one")
+            raise UnstorableType(Literal[()], "it has no members", "name at least one")
         kinds = list(dict.fromkeys(map(type, members)))
         inner = self._union(kinds, Literal[members]) if len(kinds) > 1 else self.plan(kinds[0])
         return LiteralPlan(members, inner)
 
     def _tuple(self, declared: Any, items: tuple[Any, ...]) -> Plan:
-        if len(items) == 2 and items[1] is Ellipsis:
-            return TuplePlan(self.plan(items[0]))
-        if any(getattr(item, "__typing_is_unpacked_typevartuple__", False) or item is Ellipsis for item in items):
+        items = _flat(items)
+        if any(getattr(item, "__typing_is_unpacked_typevartuple__", False) for item in items):
             raise UnstorableType(declared, "its length depends on a type parameter", "declare tuple[<type>, ...]")
-        return FixedTuplePlan([self.plan(item) for item in items])
+        if Ellipsis not in items:
+            return FixedTuplePlan([self.plan(item) for item in items])
+        # Of `tuple[int, *tuple[str, ...]]` only what its items may be is looked at, and not where.
+        kinds = [item for item in items if item is not Ellipsis]
+        return TuplePlan(self.plan(kinds[0]) if len(kinds) == 1 else self._union(kinds, declared))
 
     def _container(self, origin: Any, arguments: tuple[Any, ...]) -> Plan | None:
         if not isinstance(origin, type):
@@ -307,7 +312,7 @@ def _alias_value(alias: Any) -> Any:
     try:
         return alias_value(alias)
     except NameError as error:
-        raise UnstorableType(alias, f"it mentions {error.name!r}, which is not to be found", "define it") from error
+        raise UnstorableType(alias, f"it mentions {error.name!r}, which cannot be found", "define it") from error
     except RecursionError:
         # The codec says what is wrong with the type as a whole.
         raise
@@ -323,6 +328,17 @@ def _is_hashable(declared: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _flat(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The items of a tuple, with those of `*tuple[...]` among them in its place."""
+    flat: list[Any] = []
+    for item in items:
+        # `*tuple[int]` has the arguments of the tuple, `Unpack[tuple[int]]` has the tuple.
+        inner = get_args(item) if getattr(item, "__unpacked__", False) else get_args((*get_args(item), None)[0])
+        is_open = getattr(item, "__typing_is_unpacked_typevartuple__", False)
+        flat.extend(_flat(inner) if is_unpacked(item) and not is_open else (item,))
+    return tuple(flat)
 
 
 def _arguments_for(kind: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ class EnumShape(_Members):
     def spell(self, value: Any, room: int, walk: int) -> Any:
         name = value.name
         if self._members.get(name) is not value:
-            raise Refusal(value, "it is no member that its class lists", "give it a name in the class")
+            raise Refusal(value, "it is not a named member of its class", "give it a name in the class")
         return STR.spell(name, room, walk)
 
     def build(self, wire: Any, walk: int) -> Any:

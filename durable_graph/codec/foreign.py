@@ -64,7 +64,7 @@ class StoredShape(Shape):
         return self._anything.lower(data, room - 1, EVERYTHING)
 
     def _refusal(self, value: Any, why: str) -> Refusal:
-        return Refusal(value, f"{why} (its StoredType {self.tag!r})", "let decode undo encode")
+        return Refusal(value, f"{why} (its StoredType {self.tag!r})", "decode has to reverse encode")
 
 
 def _differ(value: Any, made: Any) -> bool:

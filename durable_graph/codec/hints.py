@@ -1,14 +1,20 @@
 """What a class says about the types of its fields, with the arguments of generic classes put in their place."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, TypeVarTuple, Unpack, get_args, get_origin, get_type_hints
 
 Arguments = Mapping[Any, Any]
 
 # By name: `ReadOnly` is in typing from Python 3.13 on, and before that in typing_extensions.
 QUALIFIERS: Final = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
 """The forms around a type that say something about its key."""
+
+
+def any_of(parameter: Any) -> Any:
+    """The argument of a type parameter that was given none."""
+    return Unpack[tuple[Any, ...]] if isinstance(parameter, TypeVarTuple) else Any
 
 
 def field_types(cls: type, arguments: tuple[Any, ...], known: Mapping[str, type]) -> dict[str, Any]:
@@ -18,11 +24,11 @@ def field_types(cls: type, arguments: tuple[Any, ...], known: Mapping[str, type]
     Raises `NameError` for a name that is nowhere.
     """
     parameters = getattr(cls, "__parameters__", ())
-    return placed(cls, _hints(cls, known), arguments or (Any,) * len(parameters))
+    return placed(cls, _hints(cls, known), arguments or tuple(map(any_of, parameters)))
 
 
 def placed(
-    cls: type, hints: Mapping[str, Any], arguments: tuple[Any, ...], unbound: Callable[[Any], Any] = lambda _: Any
+    cls: type, hints: Mapping[str, Any], arguments: tuple[Any, ...], unbound: Callable[[Any], Any] = any_of
 ) -> dict[str, Any]:
     """The resolved annotations of a class and its bases, with each class's type parameters replaced.
 
@@ -43,7 +49,7 @@ def _bound_by_field(cls: Any, arguments: tuple[Any, ...], unbound: Callable[[Any
 
 def _bound_by_key(cls: Any, arguments: tuple[Any, ...], unbound: Callable[[Any], Any]) -> dict[str, Arguments]:
     # A TypedDict has its bases' annotations as its own, and not the bases. Python 3.11 knows those that have arguments.
-    own = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
+    own = given_to(getattr(cls, "__parameters__", ()), arguments)
     found: dict[str, Arguments] = dict.fromkeys(cls.__annotations__, own)
     for base in getattr(cls, "__orig_bases__", ()):
         origin = get_origin(base) or base
@@ -56,16 +62,46 @@ def _bound_by_key(cls: Any, arguments: tuple[Any, ...], unbound: Callable[[Any],
 
 
 def _arguments_of(base: Any, own: Arguments, unbound: Callable[[Any], Any]) -> tuple[Any, ...]:
-    given = tuple(substitute(argument, own) for argument in get_args(base))
-    return given or tuple(map(unbound, getattr(base, "__parameters__", ())))
+    given: list[Any] = []
+    for argument in get_args(base):
+        parameters = getattr(argument, "__parameters__", ())
+        if is_unpacked(argument) and parameters and isinstance(parameters[0], TypeVarTuple):
+            given.extend(own.get(parameters[0], (argument,)))
+        else:
+            given.append(substitute(argument, own))
+    return tuple(given) or tuple(map(unbound, getattr(base, "__parameters__", ())))
 
 
 def _hints(cls: type, known: Mapping[str, type]) -> dict[str, Any]:
     try:
-        return get_type_hints(cls, include_extras=True)
+        return resolved_hints(cls)
     except NameError:
+        modules = [vars(sys.modules.get(base.__module__, object)) for base in cls.__mro__]
+        elsewhere = {name: found for name, found in known.items() if not any(name in names for names in modules)}
         own = {base.__name__: base for base in reversed(cls.__mro__)}
-        return get_type_hints(cls, localns={**known, **own}, include_extras=True)
+        return resolved_hints(cls, {**elsewhere, **own})
+
+
+def resolved_hints(cls: type, scope: dict[str, Any] | None = None) -> dict[str, Any]:
+    """As `typing.get_type_hints`. What a TypedDict inherits means what it means in the module of the class that has it.
+
+    Python looks there second, and first in the module of the class that inherits.
+    """
+    if "__total__" not in vars(cls):
+        return get_type_hints(cls, localns=scope, include_extras=True)
+    by_module: dict[str, dict[str, Any]] = {}
+    for name, declared in cls.__annotations__.items():
+        by_module.setdefault(declaring_module(declared, cls), {})[name] = declared
+    hints: dict[str, Any] = {}
+    for module, annotations in by_module.items():
+        holder = type("Holder", (), {"__annotations__": annotations, "__module__": module})
+        hints.update(get_type_hints(holder, localns=scope, include_extras=True))
+    return {name: hints[name] for name in cls.__annotations__}
+
+
+def declaring_module(annotation: Any, owner: type) -> str:
+    """The module in which an annotation of the class was written. A TypedDict also has those of its bases."""
+    return getattr(annotation, "__forward_module__", None) or owner.__module__
 
 
 def required_keys(cls: Any, types: Mapping[str, Any]) -> frozenset[str]:
@@ -116,7 +152,7 @@ def alias_value(declared: Any) -> Any:
     holder = type("Holder", (), {"__annotations__": {"value": alias.__value__}, "__module__": alias.__module__})
     value = get_type_hints(holder, include_extras=True)["value"]
     parameters = getattr(alias, "__type_params__", ())
-    return substitute(value, dict(zip(parameters, get_args(declared), strict=False)))
+    return substitute(value, given_to(parameters, get_args(declared)))
 
 
 def substitute(declared: Any, arguments: Arguments) -> Any:
@@ -131,11 +167,34 @@ def substitute(declared: Any, arguments: Arguments) -> Any:
     if getattr(origin, "_name", None) in QUALIFIERS:
         # Such a form takes no substitution itself.
         return origin[substitute(get_args(declared)[0], arguments)]
-    return declared[tuple(arguments.get(parameter, parameter) for parameter in parameters)]
+    given: list[Any] = []
+    for parameter in parameters:
+        if isinstance(parameter, TypeVarTuple):
+            given.extend(arguments.get(parameter, (Unpack[parameter],)))
+        else:
+            given.append(arguments.get(parameter, parameter))
+    return declared[tuple(given)]
+
+
+def given_to(parameters: tuple[Any, ...], arguments: tuple[Any, ...]) -> dict[Any, Any]:
+    """What each type parameter stands for: a `TypeVarTuple` for a tuple of what the others leave it."""
+    many = next((place for place, each in enumerate(parameters) if isinstance(each, TypeVarTuple)), None)
+    if many is None:
+        return dict(zip(parameters, arguments, strict=False))
+    end = len(arguments) - (len(parameters) - many - 1)
+    # A class that is given its own parameters has this one as it is.
+    taken = tuple(Unpack[each] if isinstance(each, TypeVarTuple) else each for each in arguments[many:end])
+    ends = (*parameters[:many], *parameters[many + 1 :]), (*arguments[:many], *arguments[end:])
+    return {**dict(zip(*ends, strict=False)), parameters[many]: taken}
+
+
+def is_unpacked(argument: Any) -> bool:
+    """Whether it is `*Ts` or `*tuple[...]`, however it is spelled."""
+    return bool(getattr(argument, "__unpacked__", False)) or get_origin(argument) is Unpack
 
 
 def _bindings(cls: type, arguments: tuple[Any, ...], unbound: Callable[[Any], Any]) -> dict[type, Arguments]:
-    bound: dict[type, Arguments] = {cls: dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))}
+    bound: dict[type, Arguments] = {cls: given_to(getattr(cls, "__parameters__", ()), arguments)}
     generic = getattr(cls, "__orig_bases__", ()) if "__orig_bases__" in vars(cls) else ()
     covered = {get_origin(base) or base for base in generic}
     for base in (*generic, *(base for base in cls.__bases__ if base not in covered)):

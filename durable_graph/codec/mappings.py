@@ -151,7 +151,7 @@ class DefaultDictPlan(Plan):
             raise Refusal(
                 value,
                 "its default_factory is a function that is not stored",
-                f"use one of {', '.join(FACTORIES)}, or convert it with dict(...)",
+                f"use a factory among {', '.join(FACTORIES)}, or convert it with dict(...)",
             )
         name = None if factory is None else _NAMES[factory]
         return [DEFAULT_DICT, name, *spell_pairs(self._key, self._item, value, room, walk)]
@@ -222,7 +222,7 @@ class TypedDictPlan(Plan):
         if missing:
             raise Refusal(
                 value,
-                f"{self._name} requires the key {min(missing)!r}, which it lacks",
+                f"{self._name} requires the key {min(missing)!r}, which is missing",
                 "add the key, or declare it NotRequired",
             )
         return wire

@@ -6,12 +6,16 @@ were set, the extra ones that `extra="allow"` lets in, and private attributes; t
 would be.
 """
 
+import inspect
 from datetime import date, datetime
 from typing import Any, Final
 
 from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep, WireType, mismatch
 from durable_graph.codec.records import FieldsShape
 from durable_graph.codec.wire import MODEL, joined, key_of
+
+_MORE: Final = ("__pydantic_extra__", "__pydantic_private__")
+"""Where an instance keeps what it has beside its fields."""
 
 
 def is_model(cls: type) -> bool:
@@ -61,6 +65,9 @@ class ModelShape(FieldsShape):
     def __init__(self, cls: type[Any], tag: str, anything: Plan) -> None:
         super().__init__(cls, tag)
         self._anything = anything
+        # The class of a RootModel hides two of the slots, so that its instances keep private attributes in __dict__.
+        self._hidden = frozenset(name for name in _MORE if not inspect.isdatadescriptor(getattr(cls, name, None)))
+        self._computed |= self._hidden
         for name, field in cls.__pydantic_fields__.items():
             if not field.is_required():
                 self._defaults[name] = _default_of(field)
@@ -68,7 +75,7 @@ class ModelShape(FieldsShape):
     def spell(self, value: Any, room: int, walk: int) -> Any:
         extra = vars(value).keys() - self._plans.keys() - self._computed
         if extra:
-            raise Refusal(value, f"it has attributes that are no fields: {', '.join(sorted(extra))}", KEEP_OUT)
+            raise Refusal(value, f"it has attributes that are not fields: {', '.join(sorted(extra))}", KEEP_OUT)
         fields = self.spell_fields(value, room, walk)
         chosen = value.__pydantic_fields_set__
         more = value.__pydantic_extra__
@@ -143,8 +150,9 @@ class ModelShape(FieldsShape):
         made = object.__new__(self.cls)
         object.__setattr__(made, "__dict__", values)
         object.__setattr__(made, "__pydantic_fields_set__", chosen)
-        object.__setattr__(made, "__pydantic_extra__", extra)
-        object.__setattr__(made, "__pydantic_private__", private)
+        for name, held in zip(_MORE, (extra, private), strict=True):
+            if held is not None or name not in self._hidden:
+                object.__setattr__(made, name, held)
         return made
 
 

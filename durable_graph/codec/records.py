@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import Any
 
 from msgspec import NODEFAULT, Struct, structs
+from msgspec import field as struct_field
 
 from durable_graph.codec.plan import (
     GENERIC_ALIAS,
@@ -67,7 +68,7 @@ class FieldsShape(Shape):
     def spell(self, value: Any, room: int, walk: int) -> Any:
         extra = getattr(value, "__dict__", {}).keys() - self._plans.keys() - self._computed
         if extra:
-            raise Refusal(value, f"it has attributes that are no fields: {', '.join(sorted(extra))}", KEEP_OUT)
+            raise Refusal(value, f"it has attributes that are not fields: {', '.join(sorted(extra))}", KEEP_OUT)
         return self.spell_fields(value, room, walk)
 
     def instance_dicts(self, values: list[Any]) -> list[dict[str, Any]] | None:
@@ -199,16 +200,38 @@ class DataclassShape(FieldsShape):
         return None if self._has_descriptors else list(map(vars, values))
 
 
+class _WithFactory(Struct):
+    made: Any = struct_field(default_factory=object)
+
+
+_FACTORY = type(_WithFactory.__struct_defaults__[0])
+"""How msgspec keeps a default that is made anew for each instance."""
+
+
+def struct_defaults(cls: type[Struct]) -> dict[str, tuple[Any, Any]]:
+    """The default and the default factory of each field of a Struct, `NODEFAULT` for what it has not.
+
+    `msgspec.structs.fields` resolves the annotations as well, where the names of a function are not to be found.
+    """
+    # The defaults are those of the last fields; a keyword-only one among them may have none.
+    without = (NODEFAULT,) * (len(cls.__struct_fields__) - len(cls.__struct_defaults__))
+    defaults = (*without, *cls.__struct_defaults__)
+    return {
+        name: (NODEFAULT, default.factory) if isinstance(default, _FACTORY) else (default, NODEFAULT)
+        for name, default in zip(cls.__struct_fields__, defaults, strict=True)
+    }
+
+
 class StructShape(FieldsShape):
     """A msgspec Struct, whatever its own settings for encoding are: those are for its own messages."""
 
     def __init__(self, cls: type[Struct], tag: str) -> None:
         super().__init__(cls, tag)
-        for field in structs.fields(cls):
-            if field.default_factory is not NODEFAULT:
-                self._defaults[field.name] = field.default_factory
-            elif field.default is not NODEFAULT:
-                self._defaults[field.name] = _constant(field.default)
+        for name, (default, factory) in struct_defaults(cls).items():
+            if factory is not NODEFAULT:
+                self._defaults[name] = factory
+            elif default is not NODEFAULT:
+                self._defaults[name] = _constant(default)
         self._computes = hasattr(cls, "__post_init__")
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
@@ -219,7 +242,7 @@ class StructShape(FieldsShape):
                 raise Refusal(
                     value,
                     f"{self.cls.__qualname__}.__post_init__ would change its field {changed!r} when it comes back",
-                    "let it leave a valid value as it is",
+                    "__post_init__ must not change a valid value",
                 )
         return wire
 

@@ -255,7 +255,7 @@ class ObjectPlan(Plan):
         if issubclass(kind, self._cls):
             remedy = f"list the subclass in compile(types=[{kind.__qualname__}]), or return {declared} itself"
         elif kind.__qualname__ == declared:
-            remedy = "make it with the class that is declared: the class of a module that was loaded again is another"
+            remedy = "create it with the declared class: a reloaded module has a new class"
         return Refusal(
             value, f"{declared} is declared, and it would not come back as {_told_apart(kind, declared)}", remedy
         )

@@ -90,7 +90,9 @@ def spell_int(value: int) -> int | Ext:
         return value
     size = value.bit_length() // 8 + 1
     if size > MAX_NUMBER_BYTES:
-        raise Refusal(value, f"it has {size} bytes, and an int may have {MAX_NUMBER_BYTES}", "store it as bytes")
+        raise Refusal(
+            value, f"it has {size} bytes, and the limit for an int is {MAX_NUMBER_BYTES}", "store it as bytes"
+        )
     return Ext(BIG_INT, value.to_bytes(size, "big", signed=True))
 
 
@@ -181,7 +183,7 @@ def _write_decimal(value: Decimal) -> bytes:
     # Upper case, because a decimal context may ask str() for a small e.
     data = str(value).upper().encode()
     if len(data) > MAX_NUMBER_BYTES:
-        raise Refusal(value, f"it has {len(data)} digits, and may have {MAX_NUMBER_BYTES}", "store it as a str")
+        raise Refusal(value, f"it has {len(data)} digits, and the limit is {MAX_NUMBER_BYTES}", "store it as a str")
     return data
 
 

@@ -206,8 +206,8 @@ class DequePlan(Plan):
 
 
 def colliding(value: object, count: int, what: str) -> Refusal:
-    why = f"{count} of its {what} have one hash, and {MAX_EQUAL_HASHES} may"
-    return Refusal(value, why, "give their class a __hash__ that tells them apart, or store them as a list")
+    why = f"{count} of its {what} have the same hash, and the limit is {MAX_EQUAL_HASHES}"
+    return Refusal(value, why, "give their class a __hash__ with fewer collisions, or store them in a list")
 
 
 def spell_items(plan: Plan, values: Collection[Any], room: int, walk: int) -> list[Any]:

@@ -15,14 +15,14 @@ class OutsideOfRunError(DurableGraphError, RuntimeError):
 
     def __init__(self, what: str) -> None:
         self.what = what
-        super().__init__(f"{what} works only while a node, a router or a task of a graph is running")
+        super().__init__(f"{what} works only while a node, a router or a task of a graph is running; call it there")
 
 
 class UnknownInterruptError(DurableGraphError, LookupError):
-    """An answer to a question that nobody asks. Nothing was recorded.
+    """An answer to a question that the thread does not ask. Nothing was recorded.
 
-    `is_superseded`: the question was asked, and new input or an update took its place before an answer came.
-    `is_pruned`: older checkpoints were pruned, and with them whatever they had asked and been answered.
+    `is_superseded`: new input or an update superseded the question before it was answered.
+    `is_pruned`: older checkpoints were pruned, with their questions and answers.
     """
 
     def __init__(
@@ -41,10 +41,12 @@ class UnknownInterruptError(DurableGraphError, LookupError):
         self.is_pruned = is_pruned
         why = ""
         if is_superseded:
-            why = ": new input or an update took its place before an answer came"
+            why = ": new input or an update superseded it before it was answered"
         elif is_pruned:
-            why = " (what pruned checkpoints asked is not known any more)"
-        super().__init__(f"thread {thread_id!r} waits for no interrupt {id!r}{why}; open are: {names(self.open_ids)}")
+            why = " (the questions of pruned checkpoints are not known)"
+        super().__init__(
+            f"thread {thread_id!r} has no open interrupt {id!r}{why}; open interrupts: {names(self.open_ids)}"
+        )
 
 
 class InterruptAnsweredError(DurableGraphError):
@@ -68,7 +70,7 @@ class InterruptAnsweredError(DurableGraphError):
         self.answers: dict[str, Any] = {id: answer} if answers is None else dict(answers)
         super().__init__(
             f"interrupt {id!r} of thread {thread_id!r} was answered already, with {start_of(answer)}; "
-            f"that answer stands, and nothing of this call was recorded; aget_state shows where the thread is now"
+            f"that answer stands, and nothing of this call was recorded; read the thread's state with aget_state"
         )
 
 
@@ -80,12 +82,12 @@ class AmbiguousResumeError(DurableGraphError, ValueError):
         self.open_ids: tuple[str, ...] = tuple(open_ids)
         super().__init__(
             f"thread {thread_id!r}: {why}; name the interrupt: Command(resume={{id: answer}}), "
-            f"open are: {names(self.open_ids)}"
+            f"open interrupts: {names(self.open_ids)}"
         )
 
 
 class InvalidCommandError(DurableGraphError, ValueError):
-    """A `Command` that means nothing where it was given."""
+    """A `Command` that has no meaning in this place, such as one without a field that is set."""
 
 
 class ParentCommandError(DurableGraphError, ValueError):
@@ -95,19 +97,20 @@ class ParentCommandError(DurableGraphError, ValueError):
         self.node = node
         super().__init__(
             f"node {node!r} returned a Command for the parent graph, and this graph has none; "
-            f"run it as a node of another graph, or leave out graph=Command.PARENT"
+            f"run this graph as a node of another graph, or leave out graph=Command.PARENT"
         )
 
 
 class SubgraphBusyError(DurableGraphError):
-    """Two calls at once of a graph with memory per thread, for one and the same memory."""
+    """Two concurrent calls of a graph with memory per thread, for the same memory. The second call was not made."""
 
     def __init__(self, graph: str, ns: str) -> None:
         self.graph = graph
         self.ns = ns
         super().__init__(
-            f"graph {graph!r} is at work in {ns!r} already; it keeps memory per thread (checkpointer=True): call it "
-            f"one after the other, from nodes of different names, or for different memories: ainvoke(..., memory='...')"
+            f"graph {graph!r} is already running in {ns!r}, and it keeps memory per thread (checkpointer=True); "
+            f"make the calls in sequence, or from nodes of "
+            f"different names, or for different memories: ainvoke(..., memory='...')"
         )
 
 
@@ -118,8 +121,8 @@ class UnnamedMemoryError(DurableGraphError, ValueError):
         self.graph = graph
         self.node = node
         super().__init__(
-            f"node {node!r} calls the graph {graph!r}, which keeps memory per thread (checkpointer=True), after it had "
-            f"called one without naming its memory: give each call the name of its memory, ainvoke(..., memory='...')"
+            f"node {node!r} calls the graph {graph!r}, which keeps memory per thread (checkpointer=True), for the "
+            f"second time without the name of the memory; name the memory in each call: ainvoke(..., memory='...')"
         )
 
 
@@ -127,7 +130,7 @@ class UnfinishedChildError(DurableGraphError, RuntimeError):
     """A node ran a graph in a thread of its own, and that run stopped before its end. The child thread keeps its state.
 
     `thread_id` is the child's thread, `interrupts` the questions that it waits for answers to, `pending` the nodes that
-    it has left to run. Without questions it stopped at a breakpoint, or is at work elsewhere.
+    it has left to run. Without questions it stopped at a breakpoint, or another run of the thread is active.
     """
 
     def __init__(
@@ -138,19 +141,23 @@ class UnfinishedChildError(DurableGraphError, RuntimeError):
         self.interrupts: tuple[Any, ...] = tuple(interrupts)
         self.pending: tuple[str, ...] = tuple(pending)
         count = len(self.interrupts)
-        why = f"with {count} question{'s' if count > 1 else ''} open" if count else "at a breakpoint or beside its run"
-        waits = "call it without thread_id, so that this run waits with it, or " if can_wait else ""
+        why = (
+            f"with {count} question{'s' if count > 1 else ''} open"
+            if count
+            else "at a breakpoint or because it is already running"
+        )
+        waits = "call it without thread_id, so that this run stops with it, or " if can_wait else ""
         super().__init__(
-            f"node {node!r} ran a graph in thread {thread_id!r}, which stopped {why}, so its result is not there yet; "
+            f"node {node!r} ran a graph in thread {thread_id!r}, which stopped {why}, so there is no result yet; "
             f"{waits}pass version='v2' and read is_stopped and interrupts of its GraphOutput"
         )
 
 
 class ReplayMismatchError(DurableGraphError):
-    """Code that runs again calls something else than in an earlier attempt. What is recorded is not handed to it.
+    """Code that runs again calls something else than in an earlier attempt. It does not get the recorded results.
 
-    `recorded` and `called` say what was called then and now; with `is_unclaimed` the code returned, and what is
-    recorded was not called again. The attempt leaves no trace. `task_id` is that of the task of the thread's plan.
+    `recorded` and `called` are the calls of then and now. With `is_unclaimed` the code returned without repeating the
+    recorded call. The attempt records nothing. `task_id` names the task of the thread's plan.
     """
 
     def __init__(
@@ -176,12 +183,12 @@ class ReplayMismatchError(DurableGraphError):
     def _what(self) -> str:
         if self.is_unclaimed:
             return f"{self.recorded} is recorded, and the code returned without calling it again"
-        return f"{self.recorded} is recorded where {self.called} is called now"
+        return f"{self.recorded} is recorded at this point, and the code now calls {self.called}"
 
     def _remedy(self) -> str:
         if self.is_memory:
             return (
-                "this memory (checkpointer=True) is another graph's: give the graph the name that it had, "
+                "this memory (checkpointer=True) belongs to another graph: give the graph its earlier name, "
                 "compile(name=...), or the call a memory of another name, ainvoke(..., memory='...')"
             )
         remedy = "make the same calls again"
@@ -190,30 +197,30 @@ class ReplayMismatchError(DurableGraphError):
         place = f"{self.thread_id!r}, {self.task_id!r}"
         if len(place) > _LONG_PLACE:
             place = "error.thread_id, error.task_id"
-        return f"{remedy}, or drop what is recorded: graph.adiscard_calls({place})"
+        return f"{remedy}, or drop the record: graph.adiscard_calls({place})"
 
 
 class OverlappingCallsError(DurableGraphError, ValueError):
-    """Two calls that only their order tells apart, and a race decides it: after a crash one could get the other's
-    result. The second was not made."""
+    """Two concurrent calls that differ only in their order: after a crash one could get the other's result. The
+    second call was not made."""
 
     def __init__(self, where: str, *, called: str, kinds: Iterable[str]) -> None:
         self.where = where
         self.called = called
         self.kinds: tuple[str, ...] = tuple(kinds)
-        why = "differ in no name"
+        why = "have the same name"
         if self.kinds:
             why = f"differ only in {names(self.kinds)[:_LONG_PLACE]}, whose content cannot be read"
         super().__init__(
-            f"{where} calls {called} twice in a race, and the calls {why}: pass what tells them apart (an id, a "
-            f"dataclass), name what they call (@task(name=...), compile(name=...)), or await one before the other"
+            f"{where} makes two concurrent calls of {called}, and the calls {why}; pass an argument that differs "
+            f"(an id, a dataclass), give the functions names (@task(name=), compile(name=)), or await one call first"
         )
 
 
 class InterruptMismatchError(DurableGraphError):
-    """A question that changes each time its code runs again: no answer ever reaches it. The answers are kept.
+    """A question has another value each time its code runs again, so no answer reaches it. The answers are kept.
 
-    `answered` is how the question read that was answered last, `asked` how it reads now.
+    `answered` is the value of the question that was answered last, `asked` the value of the question now.
     """
 
     def __init__(self, thread_id: str, *, answered: str, asked: str) -> None:
@@ -221,8 +228,8 @@ class InterruptMismatchError(DurableGraphError):
         self.answered = answered
         self.asked = asked
         super().__init__(
-            f"thread {thread_id!r} answered {answered} and is asked {asked} instead, for the second time: a question "
-            f"is recognised by its value, so one whose value changes needs a name: interrupt(value, key='...')"
+            f"thread {thread_id!r} has an answer to {answered}, and its code now asks {asked}, for the second time; a "
+            f"question without a key is identified by its value, so give it a key: interrupt(value, key='...')"
         )
 
 
@@ -236,21 +243,21 @@ class NodeTimeoutError(DurableGraphError):
         self.limit = limit
         what, remedy = "ran", "give it a longer timeout"
         if kind == "idle":
-            what = "gave no sign of life"
+            what = "was idle"
             remedy = "let it call runtime.heartbeat() while it works, or give it a longer idle_timeout"
         super().__init__(f"node {node!r} {what} for more than {limit:g} seconds ({elapsed:.3g} in all); {remedy}")
 
 
 class StepTimeoutError(DurableGraphError, TimeoutError):
-    """A superstep took too long. What had finished in it is kept, and the thread can be resumed."""
+    """A superstep took too long. Its finished results are kept, and the thread can be resumed."""
 
     def __init__(self, step: int, limit: float, nodes: Iterable[str]) -> None:
         self.step = step
         self.limit = limit
         self.nodes: tuple[str, ...] = tuple(nodes)
         super().__init__(
-            f"superstep {step} was not over after {limit:g} seconds; still running: {names(self.nodes)}; "
-            f"what had finished is kept: raise the graph's step_timeout and resume"
+            f"superstep {step} did not end within {limit:g} seconds; still running: {names(self.nodes)}; "
+            f"finished results are kept: raise the graph's step_timeout and resume"
         )
 
 
@@ -263,11 +270,11 @@ class GraphDrained(DurableGraphError):  # noqa: N818  # LangGraph's name
 
 
 class StateMutatedError(DurableGraphError):
-    """Code changed the state or the argument that nodes were given, in place: no store would ever see that.
+    """Code changed, in place, the state or the argument that nodes were given. The store would not have the change.
 
-    `channels` are the keys that were changed, and `nodes` those that were given them: a node, its routers, a graph or a
-    task that it calls, or code that keeps a reference. Results that were not recorded before the change was found are
-    discarded. The thread can be resumed from what is stored; this process has dropped the state that was changed.
+    `channels` are the changed keys. `nodes` are the nodes that ran: one of them changed the keys, or its routers, a
+    graph or task that it calls, or code that keeps a reference did. Results that were not recorded before the change
+    was found are discarded. The thread can be resumed from its stored state; this process has dropped the changed one.
     """
 
     def __init__(self, nodes: Iterable[str], channels: Iterable[str]) -> None:
@@ -291,18 +298,18 @@ def _first(given: tuple[str, ...]) -> str:
 
 
 class StreamOverflowError(DurableGraphError):
-    """A node told its reader more than the reader could take in. The node fails; the thread can be resumed."""
+    """A node wrote more events than its reader could buffer. The node fails; the thread can be resumed."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         super().__init__(
-            f"{limit} events wait for a slow reader: await the writer, `await writer(data)`, so that the node waits "
+            f"{limit} events wait for a slow reader; await the writer, `await writer(data)`, so that the node waits "
             f'for it, or stream with on_slow_reader="gap", which drops events'
         )
 
 
 class StreamMisuseError(DurableGraphError, RuntimeError):
-    """A stream of events read where or when it cannot be."""
+    """A stream of events was read in the wrong place or at the wrong time."""
 
 
 class PlainCallerError(DurableGraphError, RuntimeError):

@@ -1,4 +1,4 @@
-"""What is wrong with a graph as it was described."""
+"""Errors in the description of a graph."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,9 +9,9 @@ _MORE = "\n  and {} more, in `problems`"
 
 
 class GraphValidationError(DurableGraphError, ValueError):
-    """The graph cannot run as described. `problems` lists everything that is wrong with it.
+    """The graph cannot be compiled. `problems` lists all errors in its description.
 
-    The message has the first of them; a traceback shows the others as notes.
+    The message has the first ones; a traceback shows the others as notes.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -42,27 +42,27 @@ class InvalidStateSchemaError(DurableGraphError, TypeError):
 
 
 class GraphDescriptionError(DurableGraphError, TypeError):
-    """A call of the builder that describes nothing, such as a node that cannot be called."""
+    """A call of the builder with an argument that it cannot use, such as a node that cannot be called."""
 
 
 class UnreachableNodeWarning(UserWarning):
-    """Nodes that no edge leads to. They run only if a `Send` or a `Command` names them."""
+    """Nodes without an incoming edge. They run only if a `Send` or a `Command` names them."""
 
     def __init__(self, nodes: Iterable[str]) -> None:
         self.nodes: tuple[str, ...] = tuple(nodes)
         super().__init__(
             f"no edge leads to {listed(map(repr, self.nodes))}; add one, "
-            f"or name it in the path_map of the router, or in the destinations of the node, that sends to it"
+            f"or name them in the path_map of a router or in the destinations of a node"
         )
 
 
 class UnstorableTypeError(InvalidStateSchemaError):
-    """A declared type whose values could never be stored. `where` says whose type it is."""
+    """A declared type whose values cannot be stored. `where` names the declaration."""
 
     def __init__(self, declared: object, *, where: str, why: str, remedy: str) -> None:
         self.where = where
         self.remedy = remedy
         super().__init__(declared, why)
-        shown = declared.__qualname__ if isinstance(declared, type) else str(declared)
+        shown = declared.__qualname__ if isinstance(declared, type) else quoted(declared, 100)
         text = f"{where}: values of type {bounded(shown, 100)} cannot be stored: {why}; {remedy}"
         self.args: tuple[Any, ...] = (bounded(text),)

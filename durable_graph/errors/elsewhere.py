@@ -13,14 +13,14 @@ from durable_graph.errors.tree import bounded
 _STORE: Final = "memory across threads is an object of your own, such as a database: give it to `compile(store=...)`"
 _EVENTS: Final = "read the typed events of `graph.stream()`"
 _ASYNC: Final = "the library is async only"
-_SAVERS: Final = "a saver of your own fulfils the protocol `Checkpointer`"
-_AT_THE_CALL: Final = "say it at the call of `ainvoke` or `astream`"
-_DESCRIBED: Final = "`graph.topology` is the graph as it was checked"
+_SAVERS: Final = "a saver of your own implements the protocol `Checkpointer`"
+_AT_THE_CALL: Final = "pass it to `ainvoke` or `astream`"
+_DESCRIBED: Final = "`graph.topology` is the checked graph"
 _SCHEMAS: Final = (
     "the schemas are the classes that the graph was given, which pydantic or msgspec turn into JSON schemas"
 )
 _RUNNABLE: Final = "a graph is no `Runnable`: wrap `ainvoke` in a function"
-_VALUE: Final = "a drawing is a value: draw the graph that you mean"
+_VALUE: Final = "a drawing cannot be changed: draw the graph that you mean"
 
 
 def _table(*rows: tuple[str, str]) -> dict[str, str]:
@@ -32,7 +32,7 @@ MODULE: Final = _table(
     ("AsyncPostgresSaver PostgresSaver", "use `durable_graph_postgres.PostgresSaver(dsn)`"),
     ("PersistentDict", "use `durable_graph_sqlite.SqliteSaver(path)`"),
     ("SqliteCache", "use `durable_graph_sqlite.SqliteCache(path)`"),
-    ("BaseCache RedisCache", "a cache of your own fulfils the protocol `Cache`"),
+    ("BaseCache RedisCache", "a cache of your own implements the protocol `Cache`"),
     ("BaseCheckpointSaver", _SAVERS),
     ("Checkpoint CheckpointMetadata CheckpointTuple", "the records that are stored are in `durable_graph.records`"),
     ("MessageGraph", "use `StateGraph(MessagesState)`"),
@@ -42,7 +42,7 @@ MODULE: Final = _table(
         "AnyUIMessage UIMessage RemoveUIMessage push_ui_message delete_ui_message ui_message_reducer",
         "use a key with a reducer, and `get_stream_writer()`",
     ),
-    ("TracePolicy omit_payload", "there is no tracer whose input could be left out"),
+    ("TracePolicy omit_payload", "there is no tracer"),
     ("PregelTask", "use `SnapshotTask`"),
     ("All", 'write `"*"`'),
     ("ensure_valid_checkpointer", "`compile` checks its checkpointer"),
@@ -61,9 +61,9 @@ MODULE: Final = _table(
     ("EmptyInputError", "catch `InvalidInputError`, or `NothingToResumeError` for None"),
     ("EmptyChannelError", "catch `MissingStateKeyError`"),
     ("TaskNotFound", "catch `UnknownTaskError`"),
-    ("ErrorCode", "the classes of errors tell them apart"),
+    ("ErrorCode", "each error has its own class"),
     ("BinaryOperatorAggregate BaseChannel", "annotate the key: `Annotated[<type>, <reducer>]`"),
-    ("DeltaChannel", "reducers such as `operator.add` on a list are stored as deltas by themselves"),
+    ("DeltaChannel", "reducers such as `operator.add` on a list are stored as deltas automatically"),
     (
         "NamedBarrierValue NamedBarrierValueAfterFinish LastValueAfterFinish",
         "use `add_edge([...], target)` and `defer=True`",
@@ -79,7 +79,7 @@ MODULE: Final = _table(
         IndexConfig TTLConfig Embeddings ensure_embeddings""",
         _STORE,
     ),
-    ("RemoteGraph RemoteException", "it calls LangGraph's server; nothing here does"),
+    ("RemoteGraph RemoteException", "durable_graph does not call LangGraph's server"),
     (
         """create_react_agent ToolNode ToolRuntime ToolCallTransformer ValidationNode InjectedState
         InjectedStore tools_condition HumanInterrupt HumanInterruptConfig HumanResponse ActionRequest""",
@@ -97,7 +97,7 @@ MODULE: Final = _table(
         f"{_EVENTS}: `RunInterrupted`, `RunResumed`",
     ),
     ("TAG_HIDDEN", "nothing is hidden"),
-    ("TAG_NOSTREAM", "a node pushes what it wants seen with `push_message()`"),
+    ("TAG_NOSTREAM", "only messages that a node pushes with `push_message()` are streamed"),
     ("CONF CONFIG_KEY_CHECKPOINTER TASKS", "a config has no reserved keys: use the parameter `runtime` of the node"),
     ("StateT StateT_co StateT_contra ContextT InputT OutputT", "use type variables of your own"),
     ("LangGraphDeprecationWarning", "deprecated options are told as `DeprecationWarning`"),
@@ -146,7 +146,7 @@ DRAWING: Final = _table(
     ("draw_ascii print_ascii", "use `str(drawing)`"),
     (
         "draw_mermaid_png draw_png",
-        "nothing is sent anywhere: give `draw_mermaid()` or `draw_dot()` to a renderer, or show it in a notebook",
+        "pass `draw_mermaid()` or `draw_dot()` to a renderer, or show the drawing in a notebook",
     ),
     (
         "add_node add_edge remove_node extend reid next_id first_node last_node trim_first_node trim_last_node",
@@ -164,8 +164,8 @@ RUNTIME: Final = _table(
 OPTIONS: Final = _table(
     ("checkpoint_during", 'use durability="async" or durability="exit"'),
     ("callbacks print_mode transformers", _EVENTS),
-    ("trace_policy", "there is no tracer whose input could be left out"),
-    ("stream_eager", "events are told as soon as they are durable"),
+    ("trace_policy", "there is no tracer"),
+    ("stream_eager", "events are published as soon as they are durable"),
     ("serde", "values are encoded by their declared types"),
 )
 """What a keyword argument that a call does not have says instead."""

@@ -1,4 +1,4 @@
-"""A call that the thread does not take: it belongs to another graph, has ended, was cancelled, or took it already."""
+"""Calls that a thread refuses: it belongs to another graph, is finished or cancelled, or has the request already."""
 
 from durable_graph.errors.tree import DurableGraphError
 
@@ -6,8 +6,8 @@ from durable_graph.errors.tree import DurableGraphError
 class WrongGraphError(DurableGraphError):
     """A thread that belongs to another graph than the one that was called. Nothing was read or written.
 
-    `stored` is the name of the graph that the thread belongs to, `called` that of the graph that was called; None is
-    a graph without a name.
+    `stored` is the name of the graph that the thread belongs to, `called` the name of the graph that was called, or
+    None if it has no name.
     """
 
     def __init__(self, thread_id: str, *, stored: str | None, called: str | None) -> None:
@@ -34,18 +34,18 @@ class ThreadFinishedError(DurableGraphError):
 
 
 class ThreadCancelledError(DurableGraphError):
-    """The thread was cancelled: while this call executed it, or before it was to be resumed or answered.
+    """The thread was cancelled, while this call ran it or earlier. A cancelled thread cannot be resumed or answered.
 
-    What had finished is recorded. Nothing resumes the thread until it is reopened; new input is taken.
+    Finished results are recorded. `graph.areopen` makes the thread resumable; new input is accepted.
     """
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
-        super().__init__(f"thread {thread_id!r} was cancelled; graph.areopen({thread_id!r}) lets it be resumed")
+        super().__init__(f"thread {thread_id!r} was cancelled; call graph.areopen({thread_id!r}) to make it resumable")
 
 
 class KeyReusedError(DurableGraphError, ValueError):
-    """A key under which the thread took another request: another input, or one for another graph.
+    """The thread has another request under this key: another input, or one for another graph.
 
     `stored` and `given` are the digests of both requests, and `checkpoint_id` the checkpoint that the first one made.
     """
@@ -57,6 +57,6 @@ class KeyReusedError(DurableGraphError, ValueError):
         self.given = given
         self.checkpoint_id = checkpoint_id
         super().__init__(
-            f"thread {thread_id!r} took another request under the key {key!r}, as checkpoint {checkpoint_id!r}; "
-            f"one key is for one input of one graph: give this request a key of its own"
+            f"thread {thread_id!r} has another request under the key {key!r}, as checkpoint {checkpoint_id!r}; "
+            f"a key stands for one input of one graph: give this request another key"
         )

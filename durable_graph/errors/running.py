@@ -1,4 +1,4 @@
-"""What a call, a node or a router was given or gave that cannot be used."""
+"""Inputs of a call, and results of a node or a router, that cannot be used."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -9,7 +9,7 @@ from durable_graph.errors.tree import DurableGraphError, bounded, kind_of, liste
 
 
 class InvalidUpdateError(DurableGraphError):
-    """Something that is no update of the state: in an input, or in what a node returned."""
+    """A value that is no update of the state, in an input or in the result of a node."""
 
 
 class UnknownStateKeyError(InvalidUpdateError, KeyError):
@@ -25,7 +25,7 @@ class UnknownStateKeyError(InvalidUpdateError, KeyError):
         self.where = where
         self.known: tuple[str, ...] = tuple(sorted(known))
         self.alias_of = alias_of
-        text = f"{where} has the key {quoted(key)}, which {whose} does not; its keys are: {names(self.known)}"
+        text = f"{where} has the key {quoted(key)}, which {whose} does not have; its keys: {names(self.known)}"
         if alias_of is not None:
             text = f"{where} has the key {quoted(key)}, an alias; keys are the names of fields: use {quoted(alias_of)}"
         super().__init__(text)
@@ -39,7 +39,7 @@ class MissingStateKeyError(DurableGraphError, KeyError):
         self.schema = schema
         self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(
-            f"{schema} requires {key!r}, which has no value yet (those that have one: {names(self.known)}); "
+            f"{schema} requires {key!r}, which has no value yet (keys with a value: {names(self.known)}); "
             f"pass it in the input or give it a default"
         )
 
@@ -92,7 +92,7 @@ class UnmergeableUpdateError(InvalidUpdateError, ValueError):
 class InvalidStateValueError(InvalidUpdateError, ValueError):
     """An update that the state's pydantic model refuses. Nothing of it was recorded.
 
-    `problems` are pairs of where in the state and what pydantic says; `key` is the first of these places' key.
+    `problems` are pairs of a place in the state and pydantic's message; `key` is the key of the first place.
     """
 
     def __init__(self, schema: str, problems: Iterable[tuple[str, str]], *, where: str) -> None:
@@ -101,11 +101,11 @@ class InvalidStateValueError(InvalidUpdateError, ValueError):
         self.problems: tuple[tuple[str, str], ...] = tuple(problems)
         self.key: str = self.problems[0][0].split(".")[0]
         listed = "; ".join(f"{place}: {said}" if place else said for place, said in self.problems)
-        super().__init__(f"{where} makes the state no valid {schema}: {listed}")
+        super().__init__(f"{where} makes the state an invalid {schema}: {listed}")
 
 
 class InvalidNodeResultError(InvalidUpdateError, TypeError):
-    """A node returned something that is neither a dict of updates, nor the state's class, nor None."""
+    """A node returned a value that is neither a dict of updates, nor an instance of the state's class, nor None."""
 
     def __init__(self, node: str, result: object, *, expected: str) -> None:
         self.node = node
@@ -128,15 +128,15 @@ class NodeCancelledError(DurableGraphError):
         self.node = node
         super().__init__(
             f"node {node!r} raised CancelledError by itself; "
-            f"a task that it awaits was cancelled: catch that in the node"
+            f"if a task that it awaits was cancelled, catch the error in the node"
         )
 
 
 class ReducerError(DurableGraphError):
     """A reducer raised. Nothing was committed, and the nodes' results are kept.
 
-    It is also of the class of what the reducer raised, with its attributes: `except ValueError` catches both. What was
-    raised is its `__cause__`. An error of a class that cannot be extended, such as pydantic's, is the cause alone.
+    It is also an instance of the class of the reducer's exception, with its attributes: `except ValueError` catches
+    both. `__cause__` is the exception itself. If its class cannot be extended, as pydantic's, it is only that.
     """
 
     def __init__(self, channel: str, *, nodes: Iterable[str], why: str) -> None:
@@ -201,7 +201,7 @@ class StalePlanError(UnknownNodeError):
 
     def __init__(self, name: object, *, where: str, known: Iterable[str], lost: str = "the node") -> None:
         super().__init__(name, where=where, known=known)
-        way_out = f"give the graph {lost} back, update the thread with as_node=... of a node it has (aupdate_state)"
+        way_out = f"add {lost} to the graph again, update the thread with as_node=... of a node it has (aupdate_state)"
         text = (
             f"{where} {quoted(name)}; the graph has: {names(self.known)}; {way_out}, or fork from an older checkpoint"
         )
@@ -209,7 +209,7 @@ class StalePlanError(UnknownNodeError):
 
 
 class StaleResultError(DurableGraphError):
-    """What a task of a thread came to is recorded in a way that this graph cannot read: a key or a class has changed.
+    """This graph cannot read the recorded result of a task, because a key or a class has changed.
 
     The thread is untouched.
     """
@@ -220,7 +220,7 @@ class StaleResultError(DurableGraphError):
         self.why = why
         super().__init__(
             f"thread {thread_id!r} has a result of node {node!r} that this graph cannot read: {why}; "
-            f"declare it as it was, leave the result behind by an update with as_node=... (aupdate_state) or "
+            f"declare it as it was, supersede the result by an update with as_node=... (aupdate_state) or "
             f"new input, or fork from an older checkpoint"
         )
 
@@ -239,7 +239,7 @@ class InvalidRouteError(DurableGraphError, TypeError):
 
 
 class MissingThreadIdError(DurableGraphError, ValueError):
-    """A graph with a checkpointer was called without saying for which thread."""
+    """A graph with a checkpointer was called without a thread id."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -257,13 +257,13 @@ class MissingCheckpointerError(DurableGraphError, ValueError):
 
 
 class UnknownConfigKeyError(DurableGraphError, ValueError):
-    """A key of the config dict that means nothing here. It is refused rather than ignored."""
+    """A key of the config dict that the library does not know. It is refused rather than ignored."""
 
     def __init__(self, key: object, *, known: Iterable[str], remedy: str = "") -> None:
         self.key = key
         self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(
-            f"the config has no key {quoted(key)}{'; ' + remedy if remedy else ''}; it knows: {names(self.known)}"
+            f"the config has no key {quoted(key)}{'; ' + remedy if remedy else ''}; known keys: {names(self.known)}"
         )
 
 
@@ -299,7 +299,7 @@ class UnknownOptionError(DurableGraphError, TypeError):
 
 
 class ContradictingOptionError(DurableGraphError, ValueError):
-    """The config dict and a keyword argument say different things."""
+    """The config dict and a keyword argument have different values."""
 
     def __init__(self, option: str, *, keyword: object, config: object) -> None:
         self.option = option

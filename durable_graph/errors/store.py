@@ -15,7 +15,7 @@ class StoreUnavailableError(DurableGraphError):
 
 
 class StoreReadOnlyError(StoreUnavailableError):
-    """The store may be read but not written."""
+    """The store can be read but not written."""
 
 
 class StoreFullError(StoreUnavailableError):
@@ -38,12 +38,12 @@ class StoreLockedError(StoreUnavailableError):
         if is_stopped:
             remedy = f"that process is stopped: continue it (kill -CONT {holder}) or end it"
         else:
-            remedy = "if that process is stopped or hangs in the middle of a write, continue or end it"
+            remedy = "if that process is stopped or hangs in a write, continue or end it"
         super().__init__(store, f"{why}; {remedy}, then make the call again")
 
 
 class BackupError(DurableGraphError):
-    """A backup that was not made. What was at its path is as it was."""
+    """The backup was not made. A file that was at its path is unchanged."""
 
     def __init__(self, path: str, why: str) -> None:
         self.path = path
@@ -52,7 +52,7 @@ class BackupError(DurableGraphError):
 
 
 class StoreConfigurationError(DurableGraphError):
-    """The store refuses what the saver was given: a password, a name, a privilege, a setting. Waiting mends nothing."""
+    """The store refuses the saver's configuration: a password, a name, a privilege, a setting. Waiting is no remedy."""
 
     def __init__(self, store: str, why: str, *, remedy: str) -> None:
         self.store = store
@@ -62,12 +62,12 @@ class StoreConfigurationError(DurableGraphError):
 
 
 class NotADatabaseError(DurableGraphError):
-    """A file that the saver did not make and will not touch."""
+    """A file that the saver did not create and does not change."""
 
     def __init__(self, path: str, why: str) -> None:
         self.path = path
         self.why = why
-        super().__init__(f"{path} cannot be used as a store: {why}; it was left as it is: choose another path")
+        super().__init__(f"{path} cannot be used as a store: {why}; it was not changed: choose another path")
 
 
 class StoreFormatError(DurableGraphError):
@@ -105,14 +105,14 @@ class ExportFormatError(DurableGraphError):
 
 
 class UnknownBackendError(DurableGraphError, LookupError):
-    """A checkpointer URL whose scheme no installed backend answers to."""
+    """A checkpointer URL with a scheme that no installed backend handles."""
 
     def __init__(self, scheme: str, *, known: Iterable[str]) -> None:
         self.scheme = scheme
         self.known: tuple[str, ...] = tuple(sorted(known))
         super().__init__(
-            f"no installed backend answers to {scheme!r}; installed: {names(self.known)}; "
-            f"a backend comes with its extra, as in: pip install 'durable-graph[{scheme}]'"
+            f"no installed backend handles the scheme {scheme!r}; installed: {names(self.known)}; "
+            f"install the backend with its extra, as in: pip install 'durable-graph[{scheme}]'"
         )
 
 
@@ -126,7 +126,7 @@ class MissingDriverError(DurableGraphError, ImportError):
 
 
 class CheckpointerMisuseError(DurableGraphError, RuntimeError):
-    """A checkpointer used where or when it cannot be."""
+    """A checkpointer was used in the wrong place or at the wrong time."""
 
 
 class CheckpointerClosedError(CheckpointerMisuseError):
@@ -143,7 +143,7 @@ class CheckpointerForkedError(CheckpointerMisuseError):
     def __init__(self, saver: str) -> None:
         self.saver = saver
         super().__init__(
-            f"{saver} was opened before a fork(); its connection belongs to the parent: open one per process"
+            f"{saver} was opened before a fork(), and its connection is the parent's; open a saver in each process"
         )
 
 
@@ -154,5 +154,5 @@ class CheckpointerLoopError(CheckpointerMisuseError):
         self.saver = saver
         super().__init__(
             f"{saver} is in use by another event loop, which is not closed; await the call in that loop, close that "
-            f"loop first, or open a saver of its own for each loop"
+            f"loop first, or open a separate saver for each loop"
         )

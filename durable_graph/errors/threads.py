@@ -1,4 +1,4 @@
-"""A thread that is not in the state for what was asked of it."""
+"""Threads that are not in the state that a call requires."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ class UnknownThreadError(DurableGraphError, LookupError):
 
 
 class ThreadExistsError(DurableGraphError, ValueError):
-    """A thread that would have to be new."""
+    """A thread that already exists, for a call that creates one."""
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
@@ -56,7 +56,7 @@ class UnfinishedThreadError(DurableGraphError):
 
 
 class ThreadBusyError(DurableGraphError):
-    """Another call of this process is at work on the thread, and this one does not wait for its turn.
+    """Another call of this process is running the thread, and this call does not wait for its turn.
 
     A run waits with `if_busy="wait"`; `can_wait` is False for other calls, such as `aupdate_state`.
     """
@@ -64,25 +64,23 @@ class ThreadBusyError(DurableGraphError):
     def __init__(self, thread_id: str, *, can_wait: bool = True) -> None:
         self.thread_id = thread_id
         self.can_wait = can_wait
-        way_out = (
-            "await that one, or pass if_busy='wait' to take turns" if can_wait else "await that one, then repeat it"
-        )
+        way_out = "await that call, or pass if_busy='wait'" if can_wait else "await that call, then repeat this one"
         super().__init__(f"thread {thread_id!r} is being run by another call in this process; {way_out}")
 
 
 class CheckpointConflictError(DurableGraphError):
     """Another writer extended the thread first, or deleted it. Nothing of the other writer's was lost.
 
-    The call stopped there. What it had stored before that stays:
+    The call stopped there. These attributes say what it had stored before that:
 
     `input_checkpoint_id`: the checkpoint that the call's input made, with the `update` and `goto` of a `Command`. None:
     the input was not stored. `newest_checkpoint_id`: the last checkpoint that the call committed; None: it committed
-    none. `recorded`: the nodes whose results it recorded after that checkpoint; whoever goes on has these results, and
-    those of their `@task`s and nested graphs. `answered`: the ids of the questions whose answers it recorded.
+    none. `recorded`: the nodes whose results it recorded after that checkpoint; a run that resumes the thread has these
+    results, and those of their `@task`s and nested graphs. `answered`: the ids of the questions that it answered.
 
-    Updates of a thread's state (`aupdate_state`, `abulk_update_state`) are stored whole or not at all: after this error
-    not at all. `is_deleted`: the thread is gone, with all that the call had stored. `expected` and `found` are versions
-    of the thread, and `checkpoint_id` is the newest checkpoint that was found.
+    Updates of a thread's state (`aupdate_state`, `abulk_update_state`) are stored whole or not at all; after this
+    error, not at all. `is_deleted`: the thread was deleted, with everything that the call had stored. `expected` and
+    `found` are versions of the thread, and `checkpoint_id` is the newest checkpoint that was found.
     """
 
     def __init__(
@@ -111,25 +109,30 @@ class CheckpointConflictError(DurableGraphError):
 
     def _event(self) -> str:
         if self.is_deleted:
-            return "deleted by another writer, with all that this call had stored"
+            return "deleted by another writer, with everything that this call had stored"
         return (
             f"extended by another writer: this run built on version {self.expected}, "
             f"the thread is at {self.found} (checkpoint {self.checkpoint_id!r})"
         )
 
     def _stayed(self) -> list[str]:
-        """What of the call is in the store, and what its caller can do."""
+        """Which parts of the call are stored, and the remedy."""
         stayed = []
         if self.input_checkpoint_id is not None:
-            stayed.append(f"its input stays, as checkpoint {self.input_checkpoint_id!r}")
+            stayed.append(f"its input is stored, as checkpoint {self.input_checkpoint_id!r}")
         elif self.newest_checkpoint_id is not None:
-            stayed.append(f"its input was not stored, its steps up to checkpoint {self.newest_checkpoint_id!r} stay")
+            stayed.append(
+                f"its input was not stored, its steps up to checkpoint {self.newest_checkpoint_id!r} are stored"
+            )
         if self.answered:
-            stayed.append(f"its answers to {_counted(self.answered, 'question')} stay")
+            stayed.append(f"its answers to {_counted(self.answered, 'question')} are stored")
         if self.recorded:
-            stayed.append(f"the results of {_counted(self.recorded, 'node')} stay")
+            stayed.append(f"the results of {_counted(self.recorded, 'node')} are stored")
         if self.input_checkpoint_id is not None or self.answered:
-            return [*stayed, "do not repeat the call: read the state, and resume with None what is left to run"]
+            return [
+                *stayed,
+                "do not repeat the call: read the state, and resume the thread with None if tasks are left",
+            ]
         if stayed:
             return [*stayed, "read the state again before you repeat the call"]
         return ["nothing of this call was stored: read the state again and repeat the call if it still applies"]
@@ -152,17 +155,17 @@ class GraphRecursionError(DurableGraphError, RecursionError):
 
 
 class AmbiguousUpdateError(InvalidUpdateError, ValueError):
-    """An update of a thread's state that does not say which node it is to count as. Nothing was changed."""
+    """An update of a thread's state without as_node, where more than one node is possible. Nothing was changed."""
 
     def __init__(self, candidates: Iterable[str]) -> None:
         self.candidates: tuple[str, ...] = tuple(candidates)
         super().__init__(
-            f"the update has to say which node it counts as: pass as_node, one of {names(self.candidates)}"
+            f"the update is ambiguous without as_node; pass as_node with one of these nodes: {names(self.candidates)}"
         )
 
 
 class UnknownTaskError(DurableGraphError, LookupError):
-    """A task id that no task of the thread's plan has, or none of the node where one is named."""
+    """A task id that no task of the thread's plan has, or no task of the given node."""
 
     def __init__(self, thread_id: str, task_id: object, *, node: str | None, known: Iterable[str]) -> None:
         self.thread_id = thread_id
@@ -171,14 +174,14 @@ class UnknownTaskError(DurableGraphError, LookupError):
         self.known: tuple[str, ...] = tuple(known)
         whose = "" if node is None else f" of node {node!r}"
         super().__init__(
-            f"thread {thread_id!r} has no task {quoted(task_id)}{whose} to run; those it has: {names(self.known)}"
+            f"thread {thread_id!r} has no task {quoted(task_id)}{whose} to run; its tasks: {names(self.known)}"
         )
 
 
 class UnknownNamespaceError(DurableGraphError, LookupError):
-    """A checkpoint namespace that no graph is found for."""
+    """A checkpoint namespace to which no graph belongs."""
 
     def __init__(self, ns: str, *, known: Iterable[str]) -> None:
         self.ns = ns
         self.known: tuple[str, ...] = tuple(known)
-        super().__init__(f"no nested graph is found at {ns!r}; nodes with one: {names(self.known)}")
+        super().__init__(f"no nested graph has the namespace {ns!r}; nodes with a nested graph: {names(self.known)}")

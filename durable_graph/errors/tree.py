@@ -70,7 +70,12 @@ def quoted(value: object, limit: int = 80) -> str:
     shortener = reprlib.Repr()
     shortener.maxlevel = 3
     shortener.maxstring = shortener.maxother = shortener.maxlong = limit
-    return bounded(shortener.repr(value), limit)
+    try:
+        text = shortener.repr(value)
+    except Exception:
+        # An int of thousands of digits has no repr, nor has a container that cannot be iterated.
+        text = f"<{type(value).__name__} instance>"
+    return bounded(text, limit)
 
 
 def names(known: Iterable[object]) -> str:

@@ -11,7 +11,7 @@ _MOST_SHOWN: Final = 180
 class UnstorableValueError(DurableGraphError, TypeError):
     """A value that would not come back equal and of the same type, refused before anything was stored.
 
-    `channel` is where it was headed, `path` where it sits inside the value (`""` for the value itself).
+    `channel` names the channel or argument, `path` the place inside the value (`""` for the value itself).
     """
 
     def __init__(self, *, channel: str, path: str, type_name: str, why: str, remedy: str) -> None:
@@ -36,7 +36,7 @@ class UnstorableNameError(DurableGraphError, ValueError):
 class ValueTooLargeError(DurableGraphError, ValueError):
     """A value over the checkpointer's size limit. Sizes are in bytes, encoded.
 
-    `is_stored` tells a value that is in the store already, and that was not read, from one that was to be written.
+    `is_stored`: the value is in the store, and was not read. Otherwise it was to be written.
     """
 
     def __init__(self, *, channel: str, size: int, limit: int, is_stored: bool = False) -> None:
@@ -60,7 +60,7 @@ class DecodeError(DurableGraphError, ValueError):
 
 
 class CorruptCheckpointError(DurableGraphError):
-    """A stored row is damaged or missing, and no other takes its place. Other checkpoints and threads stay usable."""
+    """A stored row is damaged or missing. No other row replaces it. Other checkpoints and threads stay usable."""
 
     def __init__(self, thread_id: str, *, row: str, why: str, checkpoint_id: str | None = None) -> None:
         self.thread_id = thread_id
@@ -68,14 +68,12 @@ class CorruptCheckpointError(DurableGraphError):
         self.why = why
         self.checkpoint_id = checkpoint_id
         at = f", checkpoint {checkpoint_id!r}" if checkpoint_id else ""
-        way_out = (
-            "go on from an older checkpoint" if checkpoint_id else "delete the thread if no checkpoint can be read"
-        )
+        way_out = "fork from an older checkpoint" if checkpoint_id else "delete the thread if no checkpoint can be read"
         super().__init__(f"thread {thread_id!r}{at}: {row} is damaged ({why}); restore it from a backup or {way_out}")
 
 
 class ChannelChangedError(DurableGraphError):
-    """What a thread has stored for a channel does not fit the channel as the graph declares it now."""
+    """A stored value of a channel does not fit the current declaration of the channel."""
 
     def __init__(self, channel: str, *, why: str) -> None:
         self.channel = channel

@@ -8,7 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NewType, Optional, TypeVar, get_args, get_origin
 
 from durable_graph.channels import Declarable, UpdateRefused, add_messages, can_hold_messages
-from durable_graph.codec.hints import QUALIFIERS, alias_value, is_alias, placed, substitute
+from durable_graph.codec.hints import (
+    QUALIFIERS,
+    alias_value,
+    any_of,
+    declaring_module,
+    given_to,
+    is_alias,
+    placed,
+    resolved_hints,
+    substitute,
+)
 from durable_graph.errors import InvalidStateSchemaError
 from durable_graph.graph.callers import defining_scope
 from durable_graph.graph.managed import ManagedValue
@@ -174,7 +184,7 @@ def _declaration(declared: Any, how: Any) -> Declaration:
 def _misfit(reducer: Callable[..., Any]) -> str | None:
     if inspect.iscoroutinefunction(reducer):
         shown = getattr(reducer, "__name__", repr(reducer))
-        return f"{shown} cannot be a reducer: it is async, and merging waits for nothing; do that in a node"
+        return f"{shown} cannot be a reducer: it is async; do the asynchronous work in a node"
     try:
         signature = inspect.signature(reducer)
     except (ValueError, TypeError):
@@ -194,14 +204,14 @@ def resolve_fields(cls: type) -> dict[str, Any]:
     Raises `InvalidStateSchemaError` naming the field that cannot be resolved.
     """
     try:
-        hints = typing.get_type_hints(cls, include_extras=True)
+        hints = resolved_hints(cls)
     except Exception:
         # Evaluating an annotation runs the user's expression: it may raise anything. One by one, to say which does.
         scope = scope_of_class(cls)
         hints = {}
-        for name, annotation in _raw_annotations(cls).items():
+        for name, (annotation, module) in _raw_annotations(cls).items():
             try:
-                hints[name] = resolve_one(annotation, cls.__module__, scope)
+                hints[name] = resolve_one(annotation, module, scope)
             except Exception as error:
                 raise InvalidStateSchemaError(cls, f"the type of {name!r} cannot be resolved: {error}") from error
     return placed(cls, hints, getattr(cls, "__parameters__", ()), unbound=_widest)
@@ -219,22 +229,25 @@ def resolve_one(annotation: Any, module: str, scope: Mapping[str, Any]) -> Any:
     return typing.get_type_hints(holder, localns=dict(scope), include_extras=True)["it"]
 
 
-def _raw_annotations(cls: type) -> dict[str, Any]:
-    raw: dict[str, Any] = {}
-    for owner in reversed(cls.__mro__):
-        raw.update(inspect.get_annotations(owner))
-    return raw
+def _raw_annotations(cls: type) -> dict[str, tuple[Any, str]]:
+    """The annotations as they stand in the class and its bases, each with the module that it was written in."""
+    return {
+        name: (annotation, declaring_module(annotation, owner))
+        for owner in reversed(cls.__mro__)
+        for name, annotation in inspect.get_annotations(owner).items()
+    }
 
 
 def bind_type_variables(alias: Any) -> dict[Any, Any]:
     """`{T: int}` for `State[int]` of a `State(Generic[T])`, nothing for a class."""
-    return dict(zip(getattr(get_origin(alias), "__parameters__", ()), get_args(alias), strict=False))
+    return given_to(getattr(get_origin(alias), "__parameters__", ()), get_args(alias))
 
 
 def replace_type_variables(hint: Any, bound: Mapping[Any, Any]) -> Any:
     """The annotation with every type variable replaced: by what it is bound to, else by its bound, else by Any."""
     replaced = substitute(hint, bound)
-    return substitute(replaced, {variable: _widest(variable) for variable in _variables_of(replaced)})
+    variables = _variables_of(replaced)
+    return substitute(replaced, given_to(variables, tuple(map(_widest, variables))))
 
 
 def _variables_of(hint: Any) -> tuple[Any, ...]:
@@ -247,7 +260,7 @@ def _variables_of(hint: Any) -> tuple[Any, ...]:
 
 def _widest(variable: Any) -> Any:
     bound = getattr(variable, "__bound__", None)
-    return Any if bound is None else bound
+    return any_of(variable) if bound is None else bound
 
 
 def shown_type(declared: Any) -> str:

@@ -45,6 +45,8 @@ class Storing:
         has_channels: bool = True,
     ) -> Self:
         """Raises `InvalidOptionError` for an entry that is none."""
+        if not isinstance(types, Iterable):
+            raise InvalidOptionError("types", types, allowed="a list of classes, (tag, class) pairs and StoredTypes")
         checked = tuple(types)
         for entry in checked:
             is_pair = isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)

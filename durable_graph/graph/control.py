@@ -43,8 +43,8 @@ class Send:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Send) and self.node == other.node and bool(self.arg == other.arg)
 
-    # Its argument may be anything, most often a dict.
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash((self.node, self.arg))
 
 
 # Without slots: `Command[...](...)` sets `__orig_class__`, which a frozen class with slots answers with a TypeError.
@@ -78,8 +78,8 @@ class Command(Generic[NodeNameT]):
             getattr(self, each.name) == getattr(other, each.name) for each in fields(Command)
         )
 
-    # It holds updates, most often dicts.
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, each.name) for each in fields(Command)))
 
 
 class Interrupt(msgspec.Struct, frozen=True):

@@ -46,7 +46,9 @@ def defaults_of(state: Schema, inputs: Inputs, channels: Mapping[str, Channel]) 
                 found[key], defaults[key] = (place, value), make
             elif not is_same(value, found[key][1]):
                 first = found[key][0]
-                problems.append(f"{place} has another default than {first}; declare the same, or in one of them none")
+                problems.append(
+                    f"{place} has another default than {first}; declare the same default, or declare it once"
+                )
     return defaults, tuple(problems)
 
 

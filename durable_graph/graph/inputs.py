@@ -56,8 +56,8 @@ def _problems_of_own(what: str, schema: Schema, state: Schema) -> Iterator[str]:
     if schema.is_single != state.is_single:
         one, keys = (schema, state) if schema.is_single else (state, schema)
         yield (
-            f"the graph's {what}: {one.name} is one value and {keys.name} has keys; where the state is one value, so "
-            f"are input and output"
+            f"the graph's {what}: {one.name} is one value and {keys.name} has keys; if the state is one value, "
+            f"input and output have to be one value"
         )
 
 

@@ -16,6 +16,8 @@ _LONGEST_NAME = 255
 
 def names_formerly(name: str | None, formerly: Iterable[str]) -> tuple[str, ...]:
     """The names that a graph had before, checked, and so is its own. Raises `InvalidOptionError`."""
+    if not isinstance(formerly, Iterable) or isinstance(formerly, bytes):
+        raise InvalidOptionError("formerly", formerly, allowed="the names that the graph had before")
     earlier = (formerly,) if isinstance(formerly, str) else tuple(formerly)
     if name is None and earlier:
         raise InvalidOptionError("formerly", earlier, allowed="left out for a graph without a name; give it name=")

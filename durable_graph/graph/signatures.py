@@ -69,7 +69,7 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
     if unknown:
         named = ", ".join(repr(name) for name in unknown)
         allowed = ", ".join(injectable)
-        beside = f"it can have beside the state: {allowed}" if allowed else "it gets the state alone"
+        beside = f"allowed beside the state: {allowed}" if allowed else "it gets the state alone"
         problem = f"requires the parameter {named}, which nothing provides; {beside}"
     takes = None if first.kind in _VARIADIC else _resolved(first.annotation, function)
     return Signature(is_async, injected, takes, problem)

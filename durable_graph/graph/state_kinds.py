@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from durable_graph.channels import Declarable
+from durable_graph.codec.records import struct_defaults
 from durable_graph.errors import InvalidStateSchemaError
 from durable_graph.graph.annotations import (
     Declaration,
@@ -159,7 +160,7 @@ class DataclassKind:
         aliases = {alias for field in fields.values() for alias in field.aliases}
         for parameter in inspect.signature(cls).parameters.values():
             if parameter.name not in fields.keys() | aliases and parameter.default is parameter.empty:
-                why = f"its constructor wants {parameter.name!r}, which is no field and so not in the state"
+                why = f"its constructor requires {parameter.name!r}, which is not a field and so not in the state"
                 raise InvalidStateSchemaError(schema, why)
         return fields
 
@@ -198,21 +199,16 @@ class StructKind:
     def fields(self, schema: Any) -> dict[str, Field]:
         cls = get_origin(schema) or schema
         hints = _hints(schema)
-        names: tuple[str, ...] = cls.__struct_fields__
-        # The defaults are those of the last fields; a keyword-only one among them may have none.
-        without = (msgspec.NODEFAULT,) * (len(names) - len(cls.__struct_defaults__))
-        defaults = (*without, *cls.__struct_defaults__)
         aliases: tuple[str, ...] = cls.__struct_encode_fields__
         return {
             name: Field(
                 hints[name],
-                is_required=default is msgspec.NODEFAULT,
+                is_required=default is msgspec.NODEFAULT and factory is msgspec.NODEFAULT,
                 omits_none=default is None,
                 aliases=frozenset({alias} - {name}),
-                # A default that can change is kept as a factory.
-                default=_maker(default, getattr(default, "factory", msgspec.NODEFAULT), msgspec.NODEFAULT),
+                default=_maker(default, factory, msgspec.NODEFAULT),
             )
-            for name, alias, default in zip(names, aliases, defaults, strict=True)
+            for alias, (name, (default, factory)) in zip(aliases, struct_defaults(cls).items(), strict=True)
         }
 
     def build(self, cls: type, present: dict[str, Any]) -> Any:

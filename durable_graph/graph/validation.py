@@ -133,7 +133,7 @@ def _problems_of_routers(description: Description) -> Iterator[str]:
 def _problems_of_entry(description: Description) -> Iterator[str]:
     begins = [*(edge.start for edge in description.edges), *(router.source for router in description.routers)]
     if START not in begins:
-        yield "no edge leads out of START, so no run could begin; add one, as with set_entry_point"
+        yield "no edge leads out of START, so no run can start; add one with set_entry_point"
 
 
 def _leading_out(where: str, source: str, known: set[str]) -> Iterator[str]:
@@ -149,8 +149,8 @@ def _commanding(where: str, target: str, known: set[str]) -> Iterator[str]:
         yield f"{where} goes to START, where runs only begin"
     elif target != END and target not in known:
         yield (
-            f"{where} goes to {target!r}, which is no node; the graph has: {names(known)}; where it goes in the graph "
-            f"around this one is said there, by the destinations of the node that is this graph"
+            f"{where} goes to {target!r}, which is no node; the graph has: {names(known)}; if it is a node of the "
+            f"parent graph, put it into the destinations of the node that runs this graph"
         )
 
 

@@ -217,18 +217,18 @@ def test_what_is_no_message_is_refused_with_what_would_be_one(message: Any) -> N
 
 
 def test_a_message_that_no_id_can_be_set_on_is_refused() -> None:
-    with pytest.raises(UpdateRefused, match="give it one where it is made"):
+    with pytest.raises(UpdateRefused, match="set an id when you create the message"):
         RULE.prepare([Pair("hi")], ids())
 
 
 @pytest.mark.parametrize("id_", [["a"], 1.5, b"a"])
 def test_an_id_that_is_no_text_is_refused(id_: Any) -> None:
-    with pytest.raises(UpdateRefused, match="a message's id is a str"):
+    with pytest.raises(UpdateRefused, match="a message's id has to be a str"):
         RULE.prepare([{"id": id_}], ids())
 
 
 def test_a_removal_without_id_is_refused() -> None:
-    with pytest.raises(UpdateRefused, match="named by its id"):
+    with pytest.raises(UpdateRefused, match="needs the id of the message"):
         RULE.prepare([{"role": "remove"}], ids())
 
 

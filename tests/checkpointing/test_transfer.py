@@ -1,5 +1,7 @@
 """Threads go from any store to any other as they are."""
 
+import asyncio
+import errno
 import operator
 import sqlite3
 from collections.abc import AsyncIterator
@@ -16,6 +18,7 @@ from durable_graph import (
     ExportFormatError,
     InvalidOptionError,
     StateGraph,
+    StoreFullError,
     ThreadExistsError,
     UnknownThreadError,
     export_threads,
@@ -23,6 +26,7 @@ from durable_graph import (
     interrupt,
 )
 from durable_graph.checkpointing import ExportedThread, MemorySaver
+from durable_graph.checkpointing.transfer import COLUMNS
 from durable_graph_sqlite import SqliteSaver
 from tests.savers import SAVERS, saver_of
 from tests.sqlite.inside import database
@@ -185,6 +189,57 @@ async def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match="export_thread"):
         await export_threads(object(), tmp_path / "new")  # type: ignore[arg-type]  # it is what is tested
     assert taken.read_text() == "not to be lost"
+
+
+@pytest.mark.parametrize("path", ["missing/threads", "", "a\0b", "\ud800", "taken/threads"])
+async def test_a_path_that_leads_to_no_file_is_refused(tmp_path: Path, path: str) -> None:
+    saver = MemorySaver()
+    await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="a")
+    (tmp_path / "taken").write_text("a file")
+    for call in (export_threads, import_threads):
+        with pytest.raises(InvalidOptionError, match="path"):
+            await call(saver, tmp_path / path)
+
+
+async def test_a_full_disk_leaves_no_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saver = MemorySaver()
+    await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="a")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StoreFullError):
+        await export_threads(saver, tmp_path / "threads")
+    assert not any(each.is_file() for each in await asyncio.to_thread(lambda: [*tmp_path.iterdir()]))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("threads", "origin", "text"), ("channel_rows", "channel", b"bytes"), ("tasks", "digest", "text")],
+)
+async def test_a_thread_that_no_store_can_hold_keeps_no_other_from_being_imported(
+    target: Checkpointer, tmp_path: Path, table: str, column: str, value: object
+) -> None:
+    saver = MemorySaver()
+    for thread in ("a", "b", "c"):
+        await graph_on(saver).ainvoke({"log": ["go"]}, thread_id=thread)
+    whole = saver.export_thread
+
+    async def with_another_type(thread: str) -> ExportedThread | None:
+        exported = await whole(thread)
+        if exported is None or thread != "b":
+            return exported
+        at = COLUMNS[table].index(column)
+        rows = [(*row[:at], value, *row[at + 1 :]) for row in exported.tables[table]]
+        return ExportedThread(thread, {**exported.tables, table: rows})
+
+    saver.export_thread = with_another_type  # type: ignore[method-assign]  # a damaged database would
+    await export_threads(saver, tmp_path / "threads")
+
+    with pytest.raises(CorruptCheckpointError, match=f"'b'.*{table}.*{column}"):
+        await import_threads(target, tmp_path / "threads")
+    assert [info.thread for info in await target.list_threads()] == ["a", "c"]
 
 
 async def test_an_import_that_fails_leaves_nothing_of_its_thread(tmp_path: Path) -> None:

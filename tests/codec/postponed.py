@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, NotRequired, Required, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, NotRequired, Required, TypedDict, TypeVar
 
+import msgspec
 import typing_extensions
 from typing_extensions import ReadOnly
 
@@ -53,3 +54,14 @@ class Twin(typing_extensions.TypedDict):
 
 
 Call = TypedDict("Call", {"always": "int", "maybe-not": "NotRequired[int]"})
+
+
+def linked_in_a_function() -> Any:
+    """Instances of a Struct that only a function knows, and that mentions itself."""
+
+    class Link(msgspec.Struct):
+        size: int
+        next: Link | None = None
+        others: list[Link] = []
+
+    return Link(1, Link(2), [Link(3)])

@@ -4,7 +4,7 @@ import dataclasses
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from types import GenericAlias
-from typing import Any, ForwardRef, Generic, TypedDict, TypeVar, TypeVarTuple
+from typing import Any, ForwardRef, Generic, TypedDict, TypeVar, TypeVarTuple, Unpack
 
 import pydantic
 import pytest
@@ -109,7 +109,7 @@ def test_a_name_in_quotes_that_python_has_resolved_is_understood() -> None:
         parts: "list[Tree]"
 
     resolved = ForwardRef("Tree")
-    with pytest.raises(UnstorableTypeError, match="the name means nothing there"):
+    with pytest.raises(UnstorableTypeError, match="the name is not defined there"):
         Codec().of(resolved, where="channel 'x'")
     made = Codec().of(Later, where="channel 'x'")
     assert identical(made.decode(made.encode({"parts": [Tree("a")]})), {"parts": [Tree("a")]})
@@ -189,7 +189,7 @@ def test_a_member_of_an_enum_that_the_class_does_not_list_is_refused() -> None:
             return made
 
     made = Codec().of(Open, where="channel 'x'")
-    with pytest.raises(UnstorableValueError, match="no member that its class lists"):
+    with pytest.raises(UnstorableValueError, match="not a named member of its class"):
         made.encode(Open("new"))
 
 
@@ -257,3 +257,56 @@ def test_which_keys_may_be_left_out_is_read_off_postponed_annotations(
     for name in required:
         with pytest.raises(UnstorableValueError, match=f"requires the key '{name}'"):
             codec.encode({key: item for key, item in least.items() if key != name})
+
+
+def test_a_struct_of_a_function_may_mention_itself_in_postponed_annotations() -> None:
+    value = postponed.linked_in_a_function()
+    made = Codec().of(type(value), where="channel 'x'")
+
+    assert identical(made.decode(made.encode(value)), value)
+
+
+@dataclasses.dataclass
+class Row(Generic[T, *Shapes]):
+    name: T
+    cells: tuple[int, *Shapes]
+
+
+@dataclasses.dataclass
+class NamedRow(Row[str, *Shapes], Generic[*Shapes]):
+    more: int = 0
+
+
+@pytest.mark.parametrize(
+    ("declared", "value"),
+    [
+        (Row[str, str, bytes], Row("a", (1, "b", b"c"))),
+        (Row[str], Row("a", (1,))),
+        (Row, Row("a", (1, "b"))),
+        (Row[str, *tuple[str, ...]], Row("a", (1, "b", "c"))),
+        (NamedRow[bytes], NamedRow("a", (1, b"b"))),
+        (NamedRow, NamedRow("a", (1, b"b"))),
+        (tuple[int, *tuple[str, ...]], (1, "a", "b")),
+        (tuple[int, *tuple[str, *tuple[bytes]]], (1, "a", b"b")),
+        (tuple[*tuple[()]], ()),
+        (tuple[Unpack[tuple[int, str]]], (1, "a")),  # noqa: UP044  # the older spelling
+    ],
+)
+def test_a_type_variable_tuple_stands_for_all_that_it_is_given(declared: Any, value: Any) -> None:
+    made = Codec().of(declared, where="channel 'x'")
+
+    assert identical(made.decode(made.encode(value)), value)
+
+
+@pytest.mark.parametrize(
+    ("declared", "value"),
+    [
+        (Row[str, str, bytes], Row("a", (1, "b", "c"))),
+        (Row[str, str], Row("a", (1, "b", "c"))),
+        (NamedRow[bytes], NamedRow("a", (1, "b"))),
+        (tuple[int, *tuple[str, ...]], (1, b"a")),
+    ],
+)
+def test_what_it_is_given_is_checked(declared: Any, value: Any) -> None:
+    with pytest.raises(UnstorableValueError):
+        Codec().of(declared, where="channel 'x'").encode(value)

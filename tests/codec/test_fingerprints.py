@@ -153,5 +153,5 @@ def test_the_stamp_costs_four_bytes() -> None:
 def test_an_alias_that_stands_for_itself_is_refused(declared: Any) -> None:
     codec = Codec()
     for _ in range(2):
-        with pytest.raises(UnstorableTypeError, match="it stands for itself"):
+        with pytest.raises(UnstorableTypeError, match="the alias refers to itself"):
             codec.of(declared, where="channel 'x'", is_stamped=True)

@@ -107,6 +107,6 @@ def test_a_container_made_through_a_parametrised_class_comes_back(value: Any) ->
 def test_any_other_attribute_is_still_refused_by_name(cls: Any) -> None:
     value = cls[int](value=1)
     value.noted = 1
-    with pytest.raises(UnstorableValueError, match="attributes that are no fields: noted") as caught:
+    with pytest.raises(UnstorableValueError, match="attributes that are not fields: noted") as caught:
         Codec().of(cls[int], where="channel 'x'").encode(value)
     assert "__orig_class__" not in str(caught.value)

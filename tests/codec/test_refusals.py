@@ -200,8 +200,8 @@ REFUSED: list[tuple[Any, Any, str, str, str]] = [
     (datetime, datetime(2024, 1, 1, tzinfo=_zone_with_rules_of_its_own(None)), "", "ZoneInfo", "key of an existing"),
     (datetime, datetime(2024, 1, 1, tzinfo=_zone_with_rules_of_its_own("../x")), "", "ZoneInfo", "key of an existing"),
     (Color, 1, "", "int", "Color is declared"),
-    (Any, _itself(), "[0]['again']", "list", "it holds itself"),
-    (list[Any], [_itself()] * 3, "[0][0]['again']", "list", "it holds itself"),
+    (Any, _itself(), "[0]['again']", "list", "it contains itself"),
+    (list[Any], [_itself()] * 3, "[0][0]['again']", "list", "it contains itself"),
     (Any, [_deep()] * 3, "[0][0][0]", "list", "128 levels deep"),
 ]
 
@@ -276,14 +276,14 @@ def test_a_key_that_python_does_not_print_is_left_out_of_the_path() -> None:
 def test_a_list_that_holds_itself_very_often_is_refused_at_once() -> None:
     value: list[Any] = []
     value.extend([value] * 20_000)
-    with pytest.raises(UnstorableValueError, match="it holds itself"):
+    with pytest.raises(UnstorableValueError, match="it contains itself"):
         Codec().of(Any, where="channel 'x'").encode(value)
 
 
 def test_an_object_that_holds_itself_is_refused() -> None:
     value = Box[Any](None)
     object.__setattr__(value, "item", [value])
-    with pytest.raises(UnstorableValueError, match="it holds itself"):
+    with pytest.raises(UnstorableValueError, match="it contains itself"):
         Codec().of(Box[Any], where="channel 'x'").encode(value)
 
 

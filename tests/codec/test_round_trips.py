@@ -240,6 +240,24 @@ def test_a_model_comes_back_without_validation_and_knows_which_fields_were_set()
     assert back.model_fields_set == {"name"}
 
 
+class Numbers(pydantic.RootModel[list[int]]):
+    _seen: int = 0
+
+
+class Ages(pydantic.RootModel[dict[str, int]], frozen=True):
+    pass
+
+
+@pytest.mark.parametrize("value", [Numbers([1]), Ages({"amy": 5}), pydantic.RootModel[int](3)])
+def test_a_root_model_comes_back_as_it_was_however_often(value: Any) -> None:
+    made = Codec().of(type(value), where="channel 'x'")
+    back = made.decode(made.encode(value))
+    assert back == value
+    assert vars(back) == vars(value)
+    assert back.__pydantic_private__ == value.__pydantic_private__
+    assert made.encode(back) == made.encode(value)
+
+
 def test_a_time_that_pydantic_has_parsed_keeps_the_zone_it_got() -> None:
     class Stamped(pydantic.BaseModel):
         at: datetime

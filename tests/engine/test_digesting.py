@@ -10,7 +10,7 @@ import uuid
 from collections import OrderedDict, namedtuple
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, IntFlag
 from typing import Any
 
 import msgspec
@@ -79,6 +79,51 @@ class Described:
 
     def tobytes(self) -> bytes:
         return self.data
+
+
+class Text(str):
+    """Text in a language; it may have slots, too."""
+
+    __slots__ = ("__dict__", "language")
+    language: str
+
+    def __new__(cls, text: str, language: str = "", **more: str) -> "Text":
+        made = super().__new__(cls, text)
+        made.language = language
+        made.__dict__.update(more)
+        return made
+
+
+class Numbers(array.array):  # type: ignore[type-arg]  # it takes none before Python 3.12
+    """An array with a unit, as libraries have them."""
+
+    unit = ""
+
+
+class Address(Place):
+    """A subclass that is no dataclass itself."""
+
+    def __init__(self, name: str, street: str) -> None:
+        super().__init__(name)
+        self.street = street
+
+    @functools.cached_property
+    def upper(self) -> str:
+        return self.street.upper()
+
+
+class Rights(IntFlag):
+    READ = 1
+
+
+class Open(msgspec.Struct, dict=True):
+    x: int = 0
+
+
+def with_(value: Any, **attributes: Any) -> Any:
+    for name, each in attributes.items():
+        setattr(value, name, each)
+    return value
 
 
 def a_function(number: int = 0) -> None: ...
@@ -156,6 +201,22 @@ DIFFERENT = [
     "x" * 100,
     "y" * 100,
     "\ud800",
+    Text("a"),
+    Text("a", "en"),
+    Text("a", "de"),
+    Text("a", "de", place="AT"),
+    with_(Numbers("b", [1]), unit="m"),
+    with_(Numbers("b", [1]), unit="km"),
+    Address("x", "y"),
+    Address("x", "z"),
+    Rights(0),
+    Rights(8),
+    Rights(16),
+    Rights(17),
+    with_(Open(), y=1),
+    with_(Open(), y=2),
+    with_(OrderedDict(a=1), y=1),
+    with_(Model(name="x"), _cached=1),
 ]
 
 
@@ -176,6 +237,9 @@ def test_no_two_of_these_have_one_digest() -> None:
         ([1.5, math.nan, 2.5], [1.5, -math.nan, 2.5]),
         (Place("x", connection=object()), Place("x", connection=object())),
         (Model(name=[1]), Model(name=[1])),
+        (Text("a", "en"), Text("a", "en")),
+        (Address("x", "y"), with_(Address("x", "y"), upper="Y")),
+        (uuid.UUID(int=1), uuid.UUID(int=1, is_safe=uuid.SafeUUID.safe)),
     ],
 )
 def test_equal_ones_have_one_digest(one: Any, other: Any) -> None:

@@ -1,6 +1,7 @@
 """Messages that people can read, whatever is in them; the facts are whole."""
 
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -116,6 +117,12 @@ def test_a_value_whose_repr_fails_is_shown_by_its_class() -> None:
     assert "Broken" in str(InvalidOptionError("debug", Broken(), allowed="True or False"))
 
 
+@pytest.mark.parametrize("wrap", [lambda it: it, lambda it: [it], lambda it: {1: {2: it}}], ids=["int", "list", "dict"])
+def test_a_number_with_too_many_digits_for_a_repr_is_shown_by_its_class(wrap: Callable[[int], object]) -> None:
+    value = wrap(10**5_000)
+    assert f"<{type(value).__name__} instance" in str(InvalidOptionError("debug", value, allowed="True or False"))
+
+
 @pytest.mark.parametrize("value", [LONG, [LONG] * 10, {LONG: LONG}, {"a": {"b": {"c": {"d": [LONG]}}}}, 10**4_000])
 def test_a_quoted_value_is_short(value: object) -> None:
     assert len(quoted(value)) <= 80
@@ -124,7 +131,7 @@ def test_a_quoted_value_is_short(value: object) -> None:
 def test_a_key_error_of_ours_shows_its_message_and_not_its_repr() -> None:
     error = UnknownStateKeyError("k", where="the input", known=["a"])
 
-    assert str(error) == "the input has the key 'k', which the state does not; its keys are: a"
+    assert str(error) == "the input has the key 'k', which the state does not have; its keys: a"
 
 
 # Several problems at once

@@ -111,8 +111,8 @@ print(b"own" in compiled(Fraction, types=[own]).codecs["value"].value.encode(Fra
     ("name", "words"),
     [
         ("Broken", """cannot be loaded: ModuleNotFoundError("No module named 'missing_module'")"""),
-        ("Other", "is no StoredType of the class"),
-        ("Nothing", "is no StoredType of the class"),
+        ("Other", "is not a StoredType of the class"),
+        ("Nothing", "is not a StoredType of the class"),
     ],
 )
 def test_an_entry_point_that_gives_no_stored_type_is_named(site: Path, name: str, words: str) -> None:

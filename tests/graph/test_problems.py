@@ -64,8 +64,8 @@ async def goes_nowhere(state: State) -> Command[Literal["a", "nowhere"]]:
 
 
 NO_NODE_OF_THREE = (
-    "which is no node; the graph has: a, b, c; where it goes in the graph around this one is said there, "
-    "by the destinations of the node that is this graph"
+    "which is no node; the graph has: a, b, c; if it is a node of the parent graph, "
+    "put it into the destinations of the node that runs this graph"
 )
 
 
@@ -163,7 +163,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
         lambda graph: graph.add_conditional_edges("a", wrong_router),
         (
             "router 'wrong_router' of 'a' requires the parameter 'writer', which nothing provides; "
-            "it can have beside the state: runtime, config, store"
+            "allowed beside the state: runtime, config, store"
         ),
     ),
     # Signatures
@@ -179,7 +179,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
         lambda graph: graph.add_node("c", takes_more),
         (
             "node 'c' requires the parameter 'tool', 'model', which nothing provides; "
-            "it can have beside the state: runtime, config, store, writer, previous"
+            "allowed beside the state: runtime, config, store, writer, previous"
         ),
     ),
     (lambda graph: graph.add_node("c", yields), "node 'c' is a generator; it has to return its result, not yield it"),
@@ -197,7 +197,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
         lambda graph: graph.add_node("c", plan, error_handler=takes_more),
         (
             "the error handler of node 'c' requires the parameter 'tool', 'model', which nothing provides; "
-            "it can have beside the state: runtime, config, store, writer, previous, error"
+            "allowed beside the state: runtime, config, store, writer, previous, error"
         ),
     ),
     (
@@ -266,7 +266,7 @@ def test_a_problem_is_told(spoil: Callable[[Any], Any], problem: str) -> None:
 
 
 def test_a_graph_that_nothing_begins_cannot_run() -> None:
-    problem = "no edge leads out of START, so no run could begin; add one, as with set_entry_point"
+    problem = "no edge leads out of START, so no run can start; add one with set_entry_point"
 
     assert problems_of(GraphBuilder(State)) == (problem,)
     assert problems_of(GraphBuilder(State).add_node("a", plan)) == (problem,)

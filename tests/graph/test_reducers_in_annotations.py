@@ -21,7 +21,7 @@ from durable_graph.channels import (
 )
 from durable_graph.graph import Schema
 from durable_graph.graph.managed import RemainingSteps, RemainingStepsManager
-from tests.graph import postponed
+from tests.graph import postponed, postponed_elsewhere
 from tests.graph.state_makers import KINDS, Kind, as_typed_dict
 
 T = TypeVar("T")
@@ -111,6 +111,34 @@ def test_postponed_annotations_are_read_in_the_same_way(state: Any) -> None:
             assert channel == UntrackedValue(object)
         else:
             assert channel == (ADDED_OR_NONE if key in optional else ADDED), key
+
+
+@pytest.mark.parametrize(
+    ("state", "base"),
+    [
+        (postponed_elsewhere.AsTypedDict, postponed.AsTypedDict),
+        (postponed_elsewhere.AsInheritedDict, postponed.AsGenericDict[str]),
+        (postponed_elsewhere.AsDataclass, postponed.AsDataclass[str]),
+        (postponed_elsewhere.AsStruct, postponed.AsStruct),
+    ],
+)
+def test_inherited_annotations_mean_what_they_mean_where_they_were_written(state: Any, base: Any) -> None:
+    assert Schema.of(state).channels() == Schema.of(base).channels() | {"more": LastValue(int)}
+
+
+def test_so_they_do_beside_a_type_that_only_a_function_knows() -> None:
+    read = []
+
+    def compile_(state: Any) -> None:
+        StateGraph(state).add_node("n", lambda _: None).add_edge(START, "n").compile()
+        read.append(Schema.of(state).channels())
+
+    postponed_elsewhere.in_a_function(compile_)
+
+    assert len(read) == 3
+    for channels in read:
+        assert channels["alias"] == channels["plain"] == ADDED
+        assert channels["optional"] == ADDED_OR_NONE
 
 
 def test_a_state_class_may_have_another_name() -> None:

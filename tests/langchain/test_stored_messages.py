@@ -107,14 +107,14 @@ class Values(TypedDict, total=False):
 async def test_keys_without_a_reducer_hold_them_whatever_they_are_declared_as(
     saver: Checkpointer, reopen: Reopen
 ) -> None:
-    values: Any = dict(
-        anything=[*MESSAGES, *CHUNKS, {"deep": MESSAGES[3]}],
-        listed=MESSAGES[:4],
-        sequence=MESSAGES,
-        one=HumanMessage("hi"),
-        either=AIMessage("hello"),
-        documents=[Document("a"), Document("b", metadata={"n": 1})],
-    )
+    values: Any = {
+        "anything": [*MESSAGES, *CHUNKS, {"deep": MESSAGES[3]}],
+        "listed": MESSAGES[:4],
+        "sequence": MESSAGES,
+        "one": HumanMessage("hi"),
+        "either": AIMessage("hello"),
+        "documents": [Document("a"), Document("b", metadata={"n": 1})],
+    }
 
     def graph(saver: Checkpointer) -> Any:
         return StateGraph(Values).add_node("node", lambda _: values).add_edge(START, "node").compile(saver)

@@ -166,7 +166,7 @@ def test_parameters_that_cannot_be_honoured_are_refused_by_name(query: str, reme
         ("options=-c%20no_such_setting%3D1", "no_such_setting", "remove it from the DSN"),
         ("sslmode=sometimes", "sslmode", "correct the DSN"),
         ("target_session_attrs=best", "target_session_attrs", "correct the DSN"),
-        ("sslmode=require", "rejected SSL", "have the server offer TLS"),
+        ("sslmode=require", "rejected SSL", "enable TLS on the server"),
         ("sslmode=verify-ca&sslrootcert=missing.pem", "missing.pem", "correct sslrootcert"),
         ("sslcert=missing.pem&sslkey=missing.key&sslmode=require", "missing.pem", "correct sslcert"),
     ],

@@ -2,11 +2,14 @@
 
 import itertools
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import asyncpg
 import pytest
 
+from durable_graph import Exported, Swept, export_threads, sweep_threads
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
@@ -77,3 +80,20 @@ async def test_task_records_come_in_their_order_however_the_server_finds_them(po
     assert [record.ord for record in stored.records] == [1, 2, 3]
     assert found is not None
     assert [record.ord for record in found.records] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", ["thread_id = 'threac'", "thread_key = thread_key - 1"])
+async def test_a_thread_whose_id_or_key_was_damaged_is_listed_exported_and_swept(
+    postgres: str, tmp_path: Path, damage: str
+) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        await some_thread(saver, "other")
+        await some_thread(saver, "thread")
+        connection = await asyncpg.connect(postgres)
+        await connection.execute(f"UPDATE \"{schema}\".threads SET {damage} WHERE thread_id = 'thread'")  # noqa: S608  # names of its own
+        await connection.close()
+
+        assert [info.status for info in await saver.list_threads()] == ["running", "damaged"]
+        assert await export_threads(saver, tmp_path / "threads") == Exported(2)
+        assert await sweep_threads(saver, older_than=timedelta(0), status="damaged") == Swept(1, 0)
+        assert [info.thread for info in await saver.list_threads()] == ["other"]

@@ -82,5 +82,5 @@ async def test_checkpoints_without_their_thread_are_damage_to_every_call(
             saver.history("thread", limit=1),
             saver.commit(Writer.of("thread").unit(Step({"count": b"1"}))),
         ):
-            with pytest.raises(CorruptCheckpointError, match="missing and checkpoints of it are there"):
+            with pytest.raises(CorruptCheckpointError, match="missing, and checkpoints of it exist"):
                 await call

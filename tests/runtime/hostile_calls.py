@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import operator
+import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated, Any, TypedDict
@@ -18,12 +19,15 @@ from durable_graph import (
     StateGraph,
     StateUpdate,
     entrypoint,
+    export_threads,
+    import_threads,
     interrupt,
     open_checkpointer,
     push_message,
     sweep_threads,
     task,
 )
+from durable_graph.records import ThreadInfo
 from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteCache, SqliteSaver
 
@@ -77,6 +81,8 @@ def options_of_a_run(text: str) -> list[dict[str, Any]]:
         {"durability": text},
         {"if_busy": text},
         {"if_unfinished": text},
+        {"if_finished": text},
+        {"key": text},
         {"stream_mode": text},
         {"stream_mode": ["values", text]},
         {"version": text},
@@ -222,6 +228,26 @@ async def delete(given: Given) -> Any:
 
 
 @call
+async def cancel(given: Given) -> Any:
+    return await given.graph.acancel(given.text)
+
+
+@call
+async def reopen(given: Given) -> Any:
+    return await given.graph.areopen(given.text)
+
+
+@call
+async def discard_calls_of_a_thread(given: Given) -> Any:
+    return await given.graph.adiscard_calls(given.text, "task")
+
+
+@call
+async def discard_calls_of_a_task(given: Given) -> Any:
+    return await given.graph.adiscard_calls("t", given.text)
+
+
+@call
 async def find_subgraphs(given: Given) -> Any:
     return await listed(given.graph.aget_subgraphs(namespace=given.text))
 
@@ -291,6 +317,44 @@ async def sweep(given: Given) -> Any:
         older_than=timedelta(days=1),
         status=given.text,  # type: ignore[arg-type]  # perhaps none
     )
+
+
+@call
+async def find_a_request(given: Given) -> Any:
+    return await given.saver.find_request("t", given.text)
+
+
+@call
+async def list_after_a_damaged_thread(given: Given) -> Any:
+    return await given.saver.list_threads(after=ThreadInfo(given.text, "damaged"), status="damaged")
+
+
+@call
+async def delete_a_damaged_thread(given: Given) -> Any:
+    return await given.saver.delete_thread(given.text, seen=ThreadInfo(given.text, "damaged"))
+
+
+@call
+async def export_a_thread(given: Given) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return await export_threads(given.saver, f"{folder}/threads", thread_ids=[given.text])
+
+
+@call
+async def export_to_a_path(given: Given) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return await export_threads(given.saver, f"{folder}/threads/{given.text}")
+
+
+@call
+async def import_a_path(given: Given) -> Any:
+    return await import_threads(given.saver, given.text)
+
+
+@call
+async def back_up(given: Given) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        return await SqliteSaver(f"{folder}/runs.db").backup(f"{folder}/{given.text}/backup")
 
 
 @call

@@ -28,6 +28,7 @@ from durable_graph import (
     Send,
     StateGraph,
     UnknownConfigKeyError,
+    UnknownNodeError,
     UnknownRouteError,
     UnknownSendTargetError,
     UnknownStateKeyError,
@@ -214,6 +215,22 @@ async def test_a_send_to_an_unknown_node_is_an_error(saver: Checkpointer) -> Non
     assert error.name == "wrk"
 
 
+@pytest.mark.parametrize("target", [["wrk"], {"node": "wrk"}, {"wrk"}])
+async def test_a_send_to_what_is_no_name_is_an_error(saver: Checkpointer, target: Any) -> None:
+    error = await refused(saver, one_node(None, lambda _: [Send(target, 1)]), UnknownSendTargetError)
+
+    assert error.name == target
+
+
+@pytest.mark.parametrize("target", [["a"], {"node": "a"}])
+async def test_an_update_as_what_is_no_name_is_an_error(saver: Checkpointer, target: Any) -> None:
+    graph = one_node(None).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+
+    with pytest.raises(UnknownNodeError):
+        await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {}, as_node=target)
+
+
 async def test_an_argument_that_cannot_be_stored_is_an_error_of_the_router(saver: Checkpointer) -> None:
     error = await refused(saver, one_node(None, lambda _: [Send("a", print)]), UnstorableValueError)
 
@@ -275,7 +292,7 @@ async def test_an_unknown_config_key_is_refused_with_what_to_do(
         ({"config": {"configurable": []}}, "configurable"),
         ({"config": {"metadata": {"a": [1]}}}, "metadata"),
         ({"config": {"metadata": {"a": 2**70}}}, "64 bits"),
-        ({"config": {"metadata": {"step": 1}}}, "which are ours"),
+        ({"config": {"metadata": {"step": 1}}}, "which the library sets"),
         ({"config": {"configurable": {"checkpoint_ns": "sub"}}}, "checkpoint_ns"),
         ({"config": {"configurable": {"checkpoint_ns": 1}}}, "checkpoint_ns=1"),
         ({"interrupt_before": "node"}, "interrupt_before='node'.*a list of nodes' names"),
@@ -285,6 +302,8 @@ async def test_an_unknown_config_key_is_refused_with_what_to_do(
         ({"thread_id": "x" * 256}, "255 bytes"),
         ({"thread_id": "a\nb"}, "control characters"),
         ({"thread_id": "\ud800"}, "255 bytes of text"),
+        ({"thread_id": 1 << 5_000}, "255 bytes"),
+        ({"thread_id": 1 << 50_000}, "255 bytes"),
         ({"thread_id": 1.5}, "a str, an int or a UUID"),
     ],
 )

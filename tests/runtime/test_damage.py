@@ -12,10 +12,12 @@ from durable_graph import (
     END,
     START,
     ChannelChangedError,
+    Command,
     CorruptCheckpointError,
     NotADatabaseError,
     StateGraph,
     StoreUnavailableError,
+    interrupt,
 )
 from durable_graph_sqlite import SqliteSaver
 
@@ -59,6 +61,10 @@ async def a_run(path: Path) -> list[Any]:
 FLIP = (
     "UPDATE channel_rows SET value = zeroblob(length(value)) WHERE channel = 'topic' AND number = 3 AND thread_key = "
 )
+ANOTHER_PARENT = "UPDATE checkpoints SET parent = 5 WHERE number = 7 AND thread_key = "
+ANOTHER_CALLER = """UPDATE checkpoints SET header = CAST(substr(header, 1, instr(header, CAST('talk:' AS BLOB)) + 4)
+  || '9' || substr(header, instr(header, CAST('talk:' AS BLOB)) + 6) AS BLOB)
+  WHERE namespace = 'talk|:m' AND number = 3"""
 THREAD = "(SELECT thread_key FROM threads WHERE thread_id = 't')"
 
 
@@ -141,7 +147,7 @@ async def test_a_reducer_that_was_taken_away_is_noticed(tmp_path: Path) -> None:
     await a_run(path)
 
     async with SqliteSaver(path) as saver:
-        with pytest.raises(ChannelChangedError, match=r"'log'.*no longer merges"):
+        with pytest.raises(ChannelChangedError, match=r"'log'.*does not merge updates"):
             await chain(Plain).compile(saver).aget_state(thread_id="t")
 
 
@@ -183,3 +189,79 @@ async def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
         await SqliteSaver(tmp_path / "missing" / "runs.db").load("t")
     with pytest.raises(NotADatabaseError, match="it is a directory"):
         await SqliteSaver(tmp_path).load("t")
+
+
+async def test_a_repeated_request_goes_by_no_damaged_checkpoint(tmp_path: Path) -> None:
+    """A checkpoint that claims another parent would lead to another result."""
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+        await graph.ainvoke({"topic": "coffee"}, thread_id="t")
+        repeated = await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+        assert repeated == {"topic": "e", "log": [*"abcde"]}
+
+        change(path, ANOTHER_PARENT + THREAD)
+        with pytest.raises(CorruptCheckpointError, match="0007"):
+            await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+
+
+async def test_a_finished_turn_of_a_graph_with_memory_is_not_made_again_for_damage(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    ran: list[str] = []
+
+    async def turn(state: State) -> State:
+        ran.append(state["topic"])
+        return {"log": [state["topic"]]}
+
+    child = StateGraph(State).add_node("turn", turn).add_edge(START, "turn").compile(checkpointer=True)
+
+    async def talk(state: State) -> State:
+        for topic in ("tea", "milk"):
+            await child.ainvoke({"topic": topic}, memory="m")
+        interrupt("go on?")
+        return {}
+
+    builder = StateGraph(State).add_node("talk", talk).add_edge(START, "talk")
+    async with SqliteSaver(path) as saver:
+        await builder.compile(saver).ainvoke({}, thread_id="t")
+    assert ran == ["tea", "milk"]
+    change(path, ANOTHER_CALLER)
+
+    async with SqliteSaver(path) as saver:
+        with pytest.raises(CorruptCheckpointError):
+            await builder.compile(saver).ainvoke(Command(resume="yes"), thread_id="t")
+    assert ran == ["tea", "milk"]
+
+
+async def test_damage_on_the_line_that_a_fork_left_does_not_make_its_beginning_a_result(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+        whole = [snapshot.config async for snapshot in graph.aget_state_history(thread_id="t")]
+        await graph.ainvoke(None, whole[3])
+
+        change(path, FLIP.replace("number = 3", "number = 4") + THREAD)
+        with pytest.raises(CorruptCheckpointError, match="topic"):
+            await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE requests SET key = 'j'",
+        "UPDATE requests SET key = CAST(x'ff' AS TEXT)",
+        "UPDATE requests SET input_digest = x'00'",
+        "UPDATE requests SET checkpoint = 2",
+    ],
+)
+async def test_a_request_whose_row_was_damaged_is_not_taken_again(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        graph = chain().compile(saver)
+        await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
+        change(path, damage)
+
+        with pytest.raises(CorruptCheckpointError):
+            await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")

@@ -187,7 +187,7 @@ async def test_another_live_loop_is_refused_by_savers_that_have_connections(new_
         if isinstance(saver, MemorySaver):
             assert await elsewhere == {"log": ["ran", "ran"]}
         else:
-            with pytest.raises(CheckpointerLoopError, match="open a saver of its own for each loop"):
+            with pytest.raises(CheckpointerLoopError, match="open a separate saver for each loop"):
                 await elsewhere
             assert await graph.ainvoke({}, thread_id="t") == {"log": ["ran", "ran"]}
 

@@ -39,5 +39,5 @@ async def test_failures_resumes_and_superseded_tasks_are_logged_with_thread_and_
     ]
     assert {record.levelname for record in failed} == {"WARNING"}
     messages = [record.getMessage() for record in caplog.records]
-    assert any("thread t goes on from checkpoint" in message for message in messages)
+    assert any("thread t resumes from checkpoint" in message for message in messages)
     assert any("new input supersedes ['call']" in message for message in messages)

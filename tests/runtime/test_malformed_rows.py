@@ -299,7 +299,7 @@ def test_any_number_in_a_row_is_read_or_is_an_error_of_the_library(forge: Forge)
 def test_a_record_that_none_could_take_the_place_of_is_an_error() -> None:
     for end in outcomes(of_record(0, Rank.FAILED, 2**63 - 1), [state, history, resume, update]):
         assert isinstance(end, DecodeError)
-        assert "its revision is none" in str(end)
+        assert "its revision is not valid" in str(end)
 
 
 @pytest.mark.parametrize("at", [2**63 - 1, -(2**63)])

@@ -107,6 +107,24 @@ async def test_a_question_that_is_answered_meanwhile_is_not_swept_away(
     assert (await graph.aget_state(thread_id="waits")).values == {"log": ["ask", "first", "yes"]}
 
 
+async def test_a_thread_that_is_purged_meanwhile_stops_no_sweep(
+    saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = graph_on(saver)
+    for name in ("a", "b"):
+        await graph.ainvoke({"log": ["go"]}, thread_id=name)
+    inner = saver.prune
+
+    async def after_a_purge(thread: str, **given: Any) -> int:
+        await saver.delete_thread("a", purge=True)
+        return await inner(thread, **given)
+
+    monkeypatch.setattr(saver, "prune", after_a_purge)
+
+    assert await sweep_threads(saver, older_than=NO_TIME, keep_last=1) == Swept(0, 2)
+    assert await listed(saver) == ["b"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -10,11 +10,13 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    Command,
     CompiledGraph,
     Send,
     StateGraph,
     ValueTooLargeError,
     interrupt,
+    task,
 )
 from tests.savers import saver_of
 
@@ -135,6 +137,41 @@ async def test_a_database_does_not_hand_out_a_value_above_the_limit(kind: str, t
 
         saver.max_value_bytes = 1 << 40
         assert await saver.load("t") is not None
+
+
+# Results of tasks
+
+
+@task
+async def fetch(size: int) -> str:
+    return "x" * size
+
+
+def fetching(saver: Checkpointer) -> CompiledGraph[Any]:
+    async def node(state: State) -> Any:
+        return {"log": [str(len(await fetch(len(LARGE)))), interrupt("which?")]}
+
+    return StateGraph(State).add_node("node", node).add_edge(START, "node").compile(saver)
+
+
+async def test_the_result_of_a_task_above_the_limit_is_not_recorded(saver: Checkpointer) -> None:
+    saver.max_value_bytes = LIMIT
+    with pytest.raises(ValueTooLargeError, match="the result of task 'fetch'") as caught:
+        await fetching(saver).ainvoke({}, thread_id="t")
+    assert not caught.value.is_stored
+
+
+async def test_a_recorded_result_above_the_limit_is_not_decoded(saver: Checkpointer) -> None:
+    graph = fetching(saver)
+    await graph.ainvoke({}, thread_id="t")
+    before, saver.max_value_bytes = saver.max_value_bytes, LIMIT
+
+    with pytest.raises(ValueTooLargeError, match="the result of task 'fetch'") as caught:
+        await graph.ainvoke(Command(resume="a"), thread_id="t")
+    assert caught.value.is_stored
+
+    saver.max_value_bytes = before
+    assert await graph.ainvoke(None, thread_id="t") == {"log": [str(len(LARGE)), "a"]}
 
 
 # Texts of errors

@@ -320,6 +320,6 @@ async def test_a_stream_is_one_run_and_cannot_be_entered_twice(saver: Checkpoint
     async with stream as events:
         assert [event async for event in events]
 
-    with pytest.raises(RuntimeError, match="read already"):
+    with pytest.raises(RuntimeError, match="has been read"):
         await stream.__aenter__()
     assert calls["a"] == 1

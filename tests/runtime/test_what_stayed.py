@@ -89,7 +89,7 @@ async def test_a_run_that_new_input_superseded_says_that_its_input_and_results_s
 
     error = await lost(held, running)
     assert said(error) == (FIRST, FIRST, ("quick",), (), False)
-    assert f"its input stays, as checkpoint '{FIRST}'" in str(error)
+    assert f"its input is stored, as checkpoint '{FIRST}'" in str(error)
     assert "do not repeat the call" in str(error)
     assert (await graph.aget_state(thread_id="t")).values["log"] == ["pay 10", "quick", "hello", "other"]
     assert (await graph.aget_state(thread_id="t", checkpoint_id=FIRST)).values["log"] == ["pay 10"]
@@ -209,7 +209,7 @@ async def test_a_resumed_run_says_which_of_its_steps_stay(saver: Checkpointer) -
     error = await lost(held, running)
 
     assert said(error) == (None, "0000000000000002", (), (), False)
-    assert "its input was not stored, its steps up to checkpoint '0000000000000002' stay" in str(error)
+    assert "its input was not stored, its steps up to checkpoint '0000000000000002' are stored" in str(error)
     assert "late" not in (await graph.aget_state(thread_id="t")).values["log"]
 
 
@@ -223,7 +223,7 @@ async def test_nothing_stays_of_a_thread_that_was_deleted(saver: Checkpointer) -
     error = await lost(held, running)
 
     assert said(error) == (None, None, (), (), True)
-    assert "deleted by another writer, with all that this call had stored" in str(error)
+    assert "deleted by another writer, with everything that this call had stored" in str(error)
     assert (await graph.aget_state(thread_id="t")).values == {}
 
 

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph.errors import BackupError, CheckpointerClosedError, StoreFullError, StoreUnavailableError
+from durable_graph.errors import (
+    BackupError,
+    CheckpointerClosedError,
+    InvalidOptionError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_sqlite import SqliteSaver, backup
@@ -118,7 +124,7 @@ async def test_what_is_there_is_not_replaced(tmp_path: Path, what: str) -> None:
             target.write_bytes(b"theirs")
         before = target.read_bytes() if target.is_file() else None
 
-        with pytest.raises(BackupError, match="there is something already") as caught:
+        with pytest.raises(BackupError, match="a file exists there") as caught:
             await saver.backup(target)
 
     assert caught.value.path == str(target)
@@ -153,7 +159,7 @@ async def test_with_overwrite_the_newer_backup_takes_the_place_of_the_older(tmp_
         await saver.backup(target, overwrite=True)
         assert await state_in(target) == writer.state()
         (tmp_path / "folder").mkdir()
-        with pytest.raises(BackupError, match="there is something already"):
+        with pytest.raises(BackupError, match="a file exists there"):
             await saver.backup(tmp_path / "folder", overwrite=True)
 
 
@@ -192,6 +198,13 @@ async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         with pytest.raises(BackupError, match=r"there is no directory .*missing; create it first"):
             await saver.backup(tmp_path / "missing" / "backup.db")
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"])
+async def test_a_path_that_no_file_has_is_refused(tmp_path: Path, path: str) -> None:
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        with pytest.raises(InvalidOptionError, match="path"):
+            await saver.backup(tmp_path / path)
 
 
 async def test_a_damaged_store_has_no_backup_that_looks_sound(tmp_path: Path) -> None:

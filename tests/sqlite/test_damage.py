@@ -1,15 +1,27 @@
 """Whatever bit of a stored row is flipped, and whichever row is gone: an error that says so, never another state."""
 
+import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from durable_graph import Exported, Swept, export_threads, sweep_threads
 from durable_graph.checkpointing import verify, verify_page, verify_records
-from durable_graph.checkpointing.columns import key_of
-from durable_graph.errors import CorruptCheckpointError, DurableGraphError, UnknownCheckpointError, UnknownThreadError
+from durable_graph.checkpointing.columns import key_of, thread_info_from
+from durable_graph.checkpointing.transfer import COLUMNS
+from durable_graph.errors import (
+    CorruptCheckpointError,
+    DurableGraphError,
+    NotADatabaseError,
+    UnknownCheckpointError,
+    UnknownThreadError,
+)
 from durable_graph.records import Conflict, HistoryPage, Rank, StoredCheckpoint, StoredRecords
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
@@ -285,6 +297,145 @@ async def test_a_page_of_damaged_threads_hides_none_behind_it(tmp_path: Path) ->
         assert [info.thread for info in await saver.list_threads(status="running", limit=2)] == ["t4", "t5"]
 
 
+EVERY = (*(name for name in COLUMNS["threads"] if name != "run_seq"), "thread_key")
+TEXTS = ("thread_id", "graph", "status", "next", "metadata", "error")
+
+
+@pytest.mark.parametrize("column", TEXTS)
+async def test_a_text_that_is_no_utf_8_hides_no_other_thread(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute(f"UPDATE threads SET {column} = CAST(x'66ff' AS TEXT) WHERE thread_id = 'thread'")
+
+        (damaged,) = await saver.list_threads(status="damaged")
+        assert [info.status for info in await saver.list_threads()] in (["damaged", "running"], ["running", "damaged"])
+        assert await saver.list_threads(status="damaged", after=damaged) == []
+        with pytest.raises(CorruptCheckpointError, match=r"the thread's row"):
+            await saver.load("thread")
+        exported = await saver.export_thread(damaged.thread)
+        assert exported is not None
+
+        swept = await sweep_threads(saver, older_than=timedelta(0), status="damaged")
+        assert swept == Swept(1, 0)
+        assert [info.thread for info in await saver.list_threads()] == ["other"]
+        found = await saver.load("thread")
+        assert found is None or found.thread.status == "deleted"
+
+        # What was exported arrives as the damaged thread that it was.
+        await saver.import_thread(msgspec.structs.replace(exported, thread="thread"))
+        with pytest.raises(CorruptCheckpointError):
+            await saver.load("thread")
+
+
+@pytest.mark.parametrize("column", ["incarnation", "origin", "version", "next", "metadata", "digest"])
+async def test_a_column_of_another_type_is_damage_of_its_thread(tmp_path: Path, column: str) -> None:
+    """A bit that is flipped in what SQLite stores beside a value makes it NULL, a number or a text."""
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    with database(path) as db:
+        found = db.execute(f"SELECT {', '.join(EVERY)} FROM threads WHERE thread_id = 'thread'").fetchone()
+    for wrong in (None, 1.5, "text", b"bytes", 7):
+        damaged = tuple(wrong if name == column else value for name, value in zip(EVERY, found, strict=True))
+        if damaged != found:
+            assert thread_info_from(damaged).status == "damaged"
+
+
+async def test_a_flipped_bit_anywhere_in_the_file_raises_errors_of_ours_alone(tmp_path: Path) -> None:
+    """Also one in what SQLite notes about a row: the type and length of each value."""
+    sound = tmp_path / "sound.db"
+    await _small_database(sound)
+    with database(sound) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page_size,) = db.execute("PRAGMA page_size").fetchone()
+    data = sound.read_bytes()
+    # The first page is SQLite's own, and what is zero is free.
+    used = [at for at in range(page_size, len(data)) if data[at]]
+    dice = random.Random(11)
+    for number in range(250):
+        path = tmp_path / f"{number}.db"
+        damaged = bytearray(data)
+        damaged[dice.choice(used)] ^= 1 << dice.randrange(8)
+        path.write_bytes(damaged)
+        with suppress(NotADatabaseError):
+            async with SqliteSaver(path) as saver:
+                for call in _public_calls(saver):
+                    with suppress(DurableGraphError):
+                        await call()
+
+
+def _public_calls(saver: SqliteSaver) -> list[Callable[[], Awaitable[Any]]]:
+    return [
+        lambda: _read(saver),
+        lambda: saver.find_request("thread", "key"),
+        saver.list_threads,
+        lambda: saver.export_thread("thread"),
+        lambda: saver.copy_thread("thread", "copy"),
+        lambda: saver.prune("thread", keep_last=1),
+        lambda: sweep_threads(saver, older_than=timedelta(0), keep_last=1),
+        lambda: saver.delete_thread("thread"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "where"), [("checkpoints", "namespace", "true"), ("channel_rows", "channel", "channel = 'log'")]
+)
+async def test_a_name_that_is_no_utf_8_is_damage_of_its_thread(
+    tmp_path: Path, table: str, column: str, where: str
+) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute(
+                f"UPDATE {table} SET {column} = CAST(x'66ff' AS TEXT) WHERE thread_key = ? AND number = 2 AND {where}",
+                (key_of("thread"),),
+            )
+        with pytest.raises(CorruptCheckpointError, match="'thread'"):
+            await saver.prune("thread")
+        assert await saver.export_thread("thread") is not None
+        assert await saver.delete_thread("thread")
+
+
+async def test_a_thread_under_another_key_is_listed_as_damaged_and_swept(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute("UPDATE threads SET thread_key = thread_key - 1 WHERE thread_id = 'thread'")
+
+        assert [info.thread for info in await saver.list_threads(status="damaged")] == ["thread"]
+        with pytest.raises(CorruptCheckpointError):
+            await saver.load("thread")
+        exported = await saver.export_thread("thread")
+        assert await sweep_threads(saver, older_than=timedelta(0), status="damaged") == Swept(1, 0)
+
+        assert [info.thread for info in await saver.list_threads()] == ["other"]
+        assert await saver.load("thread") is None
+
+        # Nothing but the key was damaged, which an import makes anew.
+        assert exported is not None
+        await saver.import_thread(exported)
+        assert state_of(await loaded(saver, "thread")) == writer.state()
+
+
+async def test_a_thread_with_a_damaged_id_is_exported_and_swept_under_the_id_that_it_is_listed_by(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "runs.db"
+    await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute("UPDATE threads SET thread_id = 'threac' WHERE thread_id = 'thread'")
+
+        assert await export_threads(saver, tmp_path / "threads") == Exported(2)
+        assert await sweep_threads(saver, older_than=timedelta(0), status="damaged") == Swept(1, 0)
+
+        assert [info.thread for info in await saver.list_threads()] == ["other"]
+        assert await saver.load("thread") is None
+
+
 async def test_the_key_of_another_thread_is_no_thread(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
@@ -337,5 +488,5 @@ async def test_a_flipped_bit_in_the_text_of_a_table_is_an_error_of_ours(tmp_path
         except DurableGraphError as error:
             raised.append(error)
 
-    assert any("is no text" in str(error) for error in raised)
+    assert any("is not valid text" in str(error) for error in raised)
     assert len(raised) > 30

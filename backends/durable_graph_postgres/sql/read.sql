@@ -181,7 +181,7 @@ SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest
 -- A page by id.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, requests_digest, digest
+       branches_digest, requests_digest, digest, thread_key
   FROM {schema}.threads WHERE thread_id > $1 AND status <> 'deleted' AND status_since < $3
  ORDER BY thread_id LIMIT $2;
 
@@ -189,16 +189,23 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
 -- A page of one status, in the order in which threads took it.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, requests_digest, digest
+       branches_digest, requests_digest, digest, thread_key
   FROM {schema}.threads WHERE status = $1 AND status_since < $4 AND (status_since, thread_id) > ($2, $3)
  ORDER BY status_since, thread_id LIMIT $5;
+
+-- name: is_there
+SELECT 1 FROM {schema}.threads WHERE thread_key = $1;
+
+-- name: find_key
+-- The key of the row that has an id, which is not the id's own if one of them is damaged.
+SELECT thread_key FROM {schema}.threads WHERE thread_id = $1;
 
 -- name: find_request
 SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
   FROM {schema}.requests WHERE thread_key = $1 AND key = $2;
 
--- name: find_request_digests
-SELECT digest FROM {schema}.requests WHERE thread_key = $1;
+-- name: find_requests
+SELECT key, input_digest, seq, checkpoint, made_at, extra, digest FROM {schema}.requests WHERE thread_key = $1;
 
 -- name: find_sessions
 SELECT pid FROM pg_catalog.pg_stat_activity WHERE pid = ANY ($1::int[])

@@ -136,24 +136,31 @@ SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest
 -- A page by id.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, requests_digest, digest
-  FROM threads WHERE thread_id > :after AND status <> 'deleted' AND status_since < :before
+       branches_digest, requests_digest, digest, thread_key
+  FROM threads WHERE thread_id > CAST(:after AS TEXT) AND status <> 'deleted' AND status_since < :before
  ORDER BY thread_id LIMIT :limit;
 
 -- name: list_threads_of_status
 -- A page of one status, in the order in which threads took it.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
-       branches_digest, requests_digest, digest
-  FROM threads WHERE status = :status AND status_since < :before AND (status_since, thread_id) > (:since, :after)
+       branches_digest, requests_digest, digest, thread_key
+  FROM threads WHERE status = :status AND status_since < :before AND (status_since, thread_id) > (:since, CAST(:after AS TEXT))
  ORDER BY status_since, thread_id LIMIT :limit;
+
+-- name: is_there
+SELECT 1 FROM threads WHERE thread_key = :tid;
+
+-- name: find_key
+-- The key of the row that has an id, which is not the id's own if one of them is damaged.
+SELECT thread_key FROM threads WHERE thread_id = CAST(:thread AS TEXT);
 
 -- name: find_request
 SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
   FROM requests WHERE thread_key = :tid AND key = :key;
 
--- name: find_request_digests
-SELECT digest FROM requests WHERE thread_key = :tid;
+-- name: find_requests
+SELECT key, input_digest, seq, checkpoint, made_at, extra, digest FROM requests WHERE thread_key = :tid;
 
 -- name: find_value_in_lineage
 -- Whether a namespace has a value in the lineage of number `at`.

@@ -198,7 +198,7 @@ async def test_an_empty_command_is_no_input(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = in_a_row(("a", nodes.noting("a"))).compile(saver)
 
-    with pytest.raises(InvalidCommandError, match="says nothing"):
+    with pytest.raises(InvalidCommandError, match="is empty"):
         await graph.ainvoke(Command(), thread_id="t")
 
     assert nodes.calls == {}
@@ -206,7 +206,7 @@ async def test_an_empty_command_is_no_input(saver: Checkpointer) -> None:
 
 
 async def test_a_command_for_no_thread_at_all_says_nothing_either() -> None:
-    with pytest.raises(InvalidCommandError, match="says nothing"):
+    with pytest.raises(InvalidCommandError, match="is empty"):
         await in_a_row(("a", Nodes().noting("a"))).compile().ainvoke(Command())
 
 

@@ -341,7 +341,7 @@ async def test_an_unknown_key_in_an_update_is_an_error_that_names_it(saver: Chec
 
     nodes = Nodes()
 
-    with pytest.raises(UnknownStateKeyError, match=r"'lgo'.*its keys are: log"):
+    with pytest.raises(UnknownStateKeyError, match=r"'lgo'.*its keys: log"):
         await from_a(a, nodes, "b").compile(saver).ainvoke({}, thread_id="t")
 
     assert nodes.calls == {}

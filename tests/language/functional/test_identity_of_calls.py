@@ -12,6 +12,7 @@ from durable_graph import (
     OverlappingCallsError,
     ReplayMismatchError,
     RetryPolicy,
+    ThreadBusyError,
     UnknownTaskError,
     UnknownThreadError,
     entrypoint,
@@ -434,7 +435,7 @@ async def test_of_a_thread_or_a_task_that_there_is_not_nothing_is_dropped(shop: 
 
     with pytest.raises(UnknownThreadError):
         await shop.flow.adiscard_calls("other", "0" * 32)
-    with pytest.raises(UnknownTaskError, match=r"those it has: [0-9a-f]{32}"):
+    with pytest.raises(UnknownTaskError, match=r"its tasks: [0-9a-f]{32}"):
         await shop.flow.adiscard_calls("t", "0" * 32)
 
 
@@ -509,3 +510,36 @@ async def test_results_are_found_in_every_durability(shop: Shop, durability: Dur
 
     assert await shop.flow.ainvoke(Command(resume=1), THREAD, durability=durability) == ["paid bob", "paid amy", 1]
     assert shop.calls.taken() == []
+
+
+async def test_calls_of_what_is_no_task_are_not_discarded(saver: Checkpointer) -> None:
+    @entrypoint(checkpointer=saver)
+    async def ask(_: str) -> Any:
+        with pytest.raises(ThreadBusyError) as busy:
+            await ask.adiscard_calls("t", "0" * 32)
+        assert "if_busy" not in str(busy.value)
+        return interrupt("go on?")
+
+    await ask.ainvoke("x", thread_id="t")
+    given: list[Any] = ["", "0" * 32, None, 5, ["a"], {}]
+    for task_id in given:
+        with pytest.raises(UnknownTaskError):
+            await ask.adiscard_calls("t", task_id)
+
+
+async def test_the_error_counts_the_calls_that_were_not_made_again(saver: Checkpointer) -> None:
+    @task
+    async def pay(amount: int) -> int:
+        return amount
+
+    amounts = [1, 2, 3]
+
+    @entrypoint(checkpointer=saver)
+    async def settle(_: str) -> Any:
+        await asyncio.gather(*map(pay, amounts))
+        return interrupt("book?")
+
+    await settle.ainvoke("x", thread_id="t")
+    amounts.clear()
+    with pytest.raises(ReplayMismatchError, match="the task 'pay' and 2 more"):
+        await settle.ainvoke(Command(resume="yes"), thread_id="t")

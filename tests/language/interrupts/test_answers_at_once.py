@@ -184,7 +184,7 @@ async def test_an_answer_to_a_question_that_was_superseded_is_told_so(saver: Che
     else:
         await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["noted"]}, as_node="ask")
 
-    with pytest.raises(UnknownInterruptError, match="took its place") as told:
+    with pytest.raises(UnknownInterruptError, match="superseded it") as told:
         await graph.ainvoke(Command(resume={question: "yes"}), thread_id="t")
     assert (told.value.is_superseded, told.value.is_pruned) == (True, False)
     with pytest.raises(NothingToResumeError):

@@ -199,7 +199,7 @@ async def test_an_answer_to_a_breakpoint_is_refused(saver: Checkpointer) -> None
     graph = three(nodes).compile(saver, interrupt_before=["a"])
     await graph.ainvoke({}, thread_id="t")
 
-    with pytest.raises(NothingToResumeError, match="resume it with None"):
+    with pytest.raises(NothingToResumeError, match="resume the thread with None"):
         await graph.ainvoke(Command(resume="go"), thread_id="t")
 
     assert nodes.calls == {}

@@ -76,7 +76,7 @@ async def test_an_empty_map_answers_nothing_and_says_so(saver: Checkpointer) -> 
     found = ids(await graph.ainvoke({}, thread_id="t"))
     before = await stored(graph)
 
-    with pytest.raises(AmbiguousResumeError, match=r"resume=\{\} answers no question") as refused:
+    with pytest.raises(AmbiguousResumeError, match=r"resume=\{\} has no answer") as refused:
         await graph.ainvoke(Command(resume={}), thread_id="t")
 
     assert set(refused.value.open_ids) == set(found.values())
@@ -87,7 +87,7 @@ async def test_an_empty_map_is_no_answer_to_one_question_either(saver: Checkpoin
     graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
-    with pytest.raises(AmbiguousResumeError, match=r"resume=\{\} answers no question"):
+    with pytest.raises(AmbiguousResumeError, match=r"resume=\{\} has no answer"):
         await graph.ainvoke(Command(resume={}), thread_id="t")
 
 
@@ -225,5 +225,14 @@ async def test_an_answer_to_a_failed_thread_that_asks_nothing_is_refused(saver: 
     with pytest.raises(ValueError, match="not yet"):
         await graph.ainvoke({}, thread_id="t")
 
-    with pytest.raises(NothingToResumeError, match="waits for no answer"):
+    with pytest.raises(NothingToResumeError, match="no question is open"):
         await graph.ainvoke(Command(resume="yes"), thread_id="t")
+
+
+async def test_an_empty_map_for_a_thread_that_waits_for_nothing_says_so(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    await graph.ainvoke(Command(resume="yes"), thread_id="t")
+
+    with pytest.raises(NothingToResumeError):
+        await graph.ainvoke(Command(resume={}), thread_id="t")

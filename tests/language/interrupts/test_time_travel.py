@@ -198,7 +198,7 @@ async def test_an_answer_to_an_older_checkpoint_that_asks_nothing_now_says_that_
     newest = await graph.aget_state(config)
     assert newest.values == {"log": ["noted"]}
     (note,) = refused.value.__notes__
-    assert "the new line stays, without the answer" in note
+    assert "the fork is stored, without the answer" in note
     assert newest.config["configurable"]["checkpoint_id"] in note
 
 
@@ -294,7 +294,7 @@ async def test_a_command_that_an_older_checkpoint_cannot_take_begins_no_line(sav
         await graph.ainvoke(Command(goto="nowhere"), place.config)
     with pytest.raises(UnknownStateKeyError, match="'lgo'"):
         await graph.ainvoke(Command(resume="new", update={"lgo": []}), place.config)
-    with pytest.raises(InvalidCommandError, match="says nothing"):
+    with pytest.raises(InvalidCommandError, match="is empty"):
         await graph.ainvoke(Command(), place.config)
 
     assert await trail(graph) == stored

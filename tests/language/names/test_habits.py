@@ -61,6 +61,13 @@ def test_a_send_can_be_made_of_another() -> None:
     assert dataclasses.replace(send, node="b").timeout == 3
 
 
+def test_equal_ones_are_one_in_a_set_if_what_they_hold_can_be_hashed() -> None:
+    assert len({Send("a", 1), Send("a", 1), Send("b", 1)}) == 2
+    assert len({Command(goto="a"), Command(goto="a"), Command(goto=("a", Send("b", 1)))}) == 2
+    with pytest.raises(TypeError, match="unhashable"):
+        {Send("a", {"n": 1})}
+
+
 @pytest.mark.parametrize(("value", "name"), [(Command(goto="a"), "goto"), (Send("a", 1), "node")], ids=repr)
 def test_they_do_not_change(value: Any, name: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -154,7 +154,7 @@ async def test_a_busy_thread_is_waited_for(saver: Checkpointer) -> None:
     await begun.wait()
 
     await said(ThreadBusyError, "pass if_busy='wait'", graph.ainvoke({}, thread_id="t"))
-    update = "await that one, then repeat it"
+    update = "await that call, then repeat this one"
     await said(ThreadBusyError, update, graph.aupdate_state(None, {"log": ["edit"]}, "node", thread_id="t"))
     await said(ThreadBusyError, update, graph.adelete_thread("t"))
     second = asyncio.create_task(graph.ainvoke({}, thread_id="t", if_busy="wait"))
@@ -231,7 +231,7 @@ async def test_a_damaged_checkpoint_is_left_behind_by_going_on_from_an_older_one
         older = [snapshot async for snapshot in graph.aget_state_history(thread_id="t")][-1]
         await asyncio.to_thread(_damage_newest_checkpoint, path)
 
-        await said(CorruptCheckpointError, "go on from an older checkpoint", graph.aget_state(thread_id="t"))
+        await said(CorruptCheckpointError, "fork from an older checkpoint", graph.aget_state(thread_id="t"))
 
         assert (await graph.ainvoke(None, older.config))["log"] == ["in", "a"]
         assert (await graph.aget_state(thread_id="t")).values["log"] == ["in", "a"]
@@ -376,7 +376,9 @@ async def test_a_command_for_the_parent_has_one_or_is_for_the_graph_itself(saver
 
     inner = one_node(up)
     alone = inner.compile(saver).ainvoke({}, thread_id="t")
-    await said(ParentCommandError, "run it as a node of another graph, or leave out graph=Command.PARENT", alone)
+    await said(
+        ParentCommandError, "run this graph as a node of another graph, or leave out graph=Command.PARENT", alone
+    )
 
     assert (await one_node(inner.compile()).compile(saver).ainvoke({}, thread_id="u"))["log"] == ["up"]
     own = one_node(lambda _: Command(update={"log": ["own"]}))

@@ -284,7 +284,7 @@ async def test_a_cache_that_fails_costs_time_and_no_run(caplog: pytest.LogCaptur
 
     assert doubling.calls == 2
     assert {record.getMessage() for record in caplog.records} == {
-        "a cache failed, and the run goes on without it: ConnectionError()"
+        "a cache failed, and the run continues without it: ConnectionError()"
     }
 
 

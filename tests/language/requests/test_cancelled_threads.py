@@ -16,6 +16,7 @@ from durable_graph import (
     UnknownThreadError,
     interrupt,
 )
+from durable_graph._runtime.busy import cancel_call, only_run
 
 
 class State(TypedDict, total=False):
@@ -195,3 +196,26 @@ async def test_a_stream_of_a_cancelled_thread_raises(saver: Checkpointer) -> Non
     assert await work.graph.acancel("t")
     with pytest.raises(ThreadCancelledError):
         await reading
+
+
+async def test_a_call_that_ends_before_it_can_be_stopped_leaves_its_caller_alone(saver: Checkpointer) -> None:
+    """The mark was found, or the last result was recorded, at the same moment: what the caller does next is not hit."""
+    runner = asyncio.current_task()
+    assert runner is not None
+    async with only_run(saver, "t", None):
+        asyncio.get_running_loop().call_soon(cancel_call, saver, "t")
+        await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert runner.cancelling() == 0
+
+
+async def test_a_caller_that_is_cancelled_as_well_is_cancelled(saver: Checkpointer) -> None:
+    work = Work(saver)
+    call = asyncio.create_task(work.graph.ainvoke({"log": ["in"]}, thread_id="t"))
+    await work.waits.wait()
+    assert await work.graph.acancel("t")
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (await work.graph.aget_state(thread_id="t")).status == "cancelled"

@@ -87,7 +87,7 @@ async def test_two_graphs_without_names_are_told_apart_by_their_nodes_in_the_log
         await graph_of(saver, None).ainvoke({"log": ["again"]}, thread_id="t")
         assert caplog.records == []
         await graph_of(saver, None, node="other").ainvoke({"log": ["more"]}, thread_id="t")
-    assert ["give graphs names" in record.getMessage() for record in caplog.records] == [True]
+    assert ["name your graphs" in record.getMessage() for record in caplog.records] == [True]
 
 
 async def test_a_name_called_graph_is_a_name(saver: Checkpointer) -> None:
@@ -129,3 +129,10 @@ async def test_the_store_itself_never_asks_for_a_name(saver: Checkpointer) -> No
 def test_what_is_no_name_is_refused(name: str | None, formerly: tuple[str, ...]) -> None:
     with pytest.raises((InvalidOptionError, GraphValidationError)):
         graph_of(None, name, *formerly)
+
+
+@pytest.mark.parametrize("formerly", [None, 5, b"old"])
+def test_what_is_no_list_of_names_is_refused(formerly: Any) -> None:
+    builder = StateGraph(State).add_node("n", lambda state: {}).add_edge(START, "n")
+    with pytest.raises(InvalidOptionError, match="names that the graph had before"):
+        builder.compile(name="new", formerly=formerly)

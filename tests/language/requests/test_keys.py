@@ -28,7 +28,15 @@ class State(TypedDict, total=False):
 class Shop:
     """A graph that charges, and whoever it charged."""
 
-    def __init__(self, saver: Checkpointer | None, *, fails: int = 0, asks: bool = False, name: str = "shop") -> None:
+    def __init__(
+        self,
+        saver: Checkpointer | None,
+        *,
+        fails: int = 0,
+        asks: bool = False,
+        name: str | None = "shop",
+        formerly: tuple[str, ...] = (),
+    ) -> None:
         self.charged: list[str] = []
         self.fails = fails
         self.asks = asks
@@ -42,7 +50,7 @@ class Shop:
             return {"log": [f"charged {state['log'][-1]}", *answer]}
 
         builder = StateGraph(State).add_node("charge", charge).add_edge(START, "charge")
-        self.graph: CompiledGraph[Any] = builder.compile(saver, name=name)
+        self.graph: CompiledGraph[Any] = builder.compile(saver, name=name, formerly=formerly)
 
 
 async def test_a_repetition_gives_the_recorded_result_and_charges_nobody(saver: Checkpointer) -> None:
@@ -196,3 +204,87 @@ async def test_a_key_holds_in_every_durability(saver: Checkpointer, durability: 
     for _ in range(2):
         await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7", durability=durability)
     assert shop.charged == ["order 7"]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+async def test_what_was_left_to_run_before_an_input_does_not_accept_its_key(
+    saver: Checkpointer, durability: Any
+) -> None:
+    """The earlier run gets further and fails again: the input is not taken yet, and its repetition takes it."""
+    failures = ["left", "last", "last"]
+
+    def step(node: str, state: State) -> State:
+        if failures and failures[0] == node:
+            raise RuntimeError(failures.pop(0))
+        return {"log": [f"{node} of {state['log'][-1]}"]}
+
+    async def left(state: State) -> State:
+        return step("left", state)
+
+    async def last(state: State) -> State:
+        return step("last", state)
+
+    builder = StateGraph(State).add_node("left", left).add_node("last", last)
+    graph = builder.add_edge(START, "left").add_edge("left", "last").compile(saver)
+    with pytest.raises(RuntimeError, match="left"):
+        await graph.ainvoke({"log": ["first"]}, thread_id="t")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="last"):
+            await graph.ainvoke(
+                {"log": ["second"]}, thread_id="t", key="k", if_unfinished="resume", durability=durability
+            )
+    results = [
+        await graph.ainvoke({"log": ["second"]}, thread_id="t", key="k", if_unfinished="resume", version="v2")
+        for _ in range(2)
+    ]
+    assert [result.was_applied for result in results] == [True, False]
+    assert [result.value["log"].count("second") for result in results] == [1, 1]
+
+
+@pytest.mark.parametrize("earlier", ["shop", None])
+async def test_a_graph_that_was_renamed_knows_its_requests(saver: Checkpointer, earlier: str | None) -> None:
+    await Shop(saver, name=earlier).graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="order-7")
+    store = Shop(saver, name="store", formerly=("shop",))
+    result = await store.graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="order-7", version="v2")
+    assert (result.was_applied, store.charged) == (False, [])
+    with pytest.raises(KeyReusedError):
+        await store.graph.ainvoke({"log": ["order 8"]}, thread_id="t", key="order-7")
+
+
+async def test_a_fork_takes_no_key(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t")
+    config = (await shop.graph.aget_state(thread_id="t")).config
+    with pytest.raises(InvalidOptionError, match="left out with checkpoint_id"):
+        await shop.graph.ainvoke({"log": ["order 8"]}, config, key="order-8")
+
+
+async def test_the_same_update_of_another_checkpoint_is_another_request(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t")
+    newest, oldest = [each async for each in shop.graph.aget_state_history(thread_id="t")]
+    first = [
+        await shop.graph.aupdate_state(newest.config, {"log": ["note"]}, as_node="charge", key="k") for _ in range(2)
+    ]
+    assert first[0] == first[1]
+    with pytest.raises(KeyReusedError):
+        await shop.graph.aupdate_state(oldest.config, {"log": ["note"]}, as_node="charge", key="k")
+
+
+async def test_a_fork_from_the_middle_of_a_request_leaves_its_result_behind(saver: Checkpointer) -> None:
+    """The state at which the fork began was never what the request came to."""
+
+    async def first(state: State) -> State:
+        return {"log": ["first"]}
+
+    async def second(state: State) -> State:
+        return {"log": ["second"]}
+
+    builder = StateGraph(State).add_node("first", first).add_node("second", second)
+    graph = builder.add_edge(START, "first").add_edge("first", "second").compile(saver)
+    await graph.ainvoke({"log": ["in"]}, thread_id="t", key="k")
+    *_, middle, _ = [snapshot.config async for snapshot in graph.aget_state_history(thread_id="t")]
+    await graph.ainvoke(None, middle)
+
+    with pytest.raises(NothingToResumeError, match="belongs to a branch that is not the thread's current one"):
+        await graph.ainvoke({"log": ["in"]}, thread_id="t", key="k")

@@ -13,6 +13,7 @@ from durable_graph import (
     Command,
     CompiledGraph,
     InvalidOptionError,
+    KeyReusedError,
     NothingToResumeError,
     StateGraph,
     ThreadBusyError,
@@ -135,3 +136,22 @@ async def test_a_busy_thread_comes_before_all_that_is_not_its_key(saver: Checkpo
 async def test_an_unknown_option_is_refused(saver: Checkpointer, options: dict[str, Any]) -> None:
     with pytest.raises((InvalidOptionError, TypeError)):
         await Steps(saver).graph.ainvoke(NEW, thread_id="t", **options)
+
+
+async def test_a_key_that_the_thread_knows_comes_before_its_being_busy(saver: Checkpointer) -> None:
+    steps = Steps(saver)
+    await finished(steps)
+    steps.entered.clear()
+    steps.open.clear()
+    busy = asyncio.create_task(steps.graph.ainvoke(NEW, thread_id="t", key="new"))
+    await steps.entered.wait()
+
+    assert await steps.graph.ainvoke(OLD, thread_id="t", key="old") == DONE_OLD
+    with pytest.raises(KeyReusedError):
+        await steps.graph.ainvoke(NEW, thread_id="t", key="old")
+    with pytest.raises(ThreadBusyError):
+        await steps.graph.ainvoke(NEW, thread_id="t", key="new")
+
+    waiting = asyncio.create_task(steps.graph.ainvoke(NEW, thread_id="t", key="new", if_busy="wait"))
+    steps.open.set()
+    assert await busy == await waiting == AFTER_DONE

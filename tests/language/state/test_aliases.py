@@ -84,7 +84,7 @@ async def test_an_alias_in_the_graphs_own_input_or_output_is_named_as_well(saver
 async def test_a_key_that_is_no_alias_is_told_with_those_that_there_are(saver: Checkpointer) -> None:
     graph = in_a_row(ByField, Seen(), ("a", {})).compile(saver)
 
-    with pytest.raises(UnknownStateKeyError, match="its keys are: user_name") as caught:
+    with pytest.raises(UnknownStateKeyError, match="its keys: user_name") as caught:
         await graph.ainvoke({"username": "amy"}, thread_id="t")
 
     assert caught.value.alias_of is None

@@ -88,7 +88,7 @@ async def test_anything_else_is_refused_with_what_it_may_be(saver: Checkpointer,
 )
 async def test_an_unknown_key_is_named_with_those_that_there_are(saver: Checkpointer, result: Any) -> None:
     """P21."""
-    with pytest.raises(UnknownStateKeyError, match=r"'topc'.*its keys are: draft, log, topic") as raised:
+    with pytest.raises(UnknownStateKeyError, match=r"'topc'.*its keys: draft, log, topic") as raised:
         await graph(saver, result).ainvoke({"topic": "in"}, thread_id="t")
 
     assert raised.value.key == "topc"

@@ -59,7 +59,7 @@ async def test_none_in_place_of_a_value_is_refused_with_the_way_to_drop_it(saver
     refused = in_a_row(state, Seen(), ("a", {"log": None})).compile(saver)
     dropped = in_a_row(state, Seen(), ("a", {"log": Overwrite(None)}), ("b", {"log": ["b"]})).compile(saver)
 
-    with pytest.raises(UnmergeableUpdateError, match=r"write Overwrite\(None\) to drop"):
+    with pytest.raises(UnmergeableUpdateError, match=r"write Overwrite\(None\) to replace"):
         await refused.ainvoke({"log": ["input"]}, thread_id="t")
 
     assert await dropped.ainvoke({"log": ["input"]}, thread_id="other") == {"log": ["b"]}

@@ -15,6 +15,7 @@ from durable_graph import (
     GraphValidationError,
     InvalidOptionError,
     StateGraph,
+    StoredType,
     Topic,
     add_messages,
     entrypoint,
@@ -396,6 +397,7 @@ async def test_an_upcast_of_a_class_that_fails_refuses_the_value(saver: Checkpoi
         ({"values": str}, r"'values' is no stored channel; there are: log, value"),
         ({Key: str}, "no declared type names the class Key"),
         ({"value": {int: str}}, "'value' has one for values of the type that it is declared as today"),
+        ({"value": {list: len, list[Any]: str}}, "two upcasts are for values of this type"),
     ],
 )
 def test_upcasts_for_what_the_graph_has_not_are_refused(upcasts: Any, words: str) -> None:
@@ -412,4 +414,10 @@ def test_upcasts_that_are_none_are_refused(upcasts: Any) -> None:
 @pytest.mark.parametrize("types", [[("durable_graph.Mine", Key)], [("", Key)], [(Key, "tag")], [("a", Key, 3)]])
 def test_tags_that_are_none_are_refused(types: Any) -> None:
     with pytest.raises(InvalidOptionError, match="types"):
+        builder(Key).compile(types=types)
+
+
+@pytest.mark.parametrize("types", [5, Key, StoredType(complex, "complex", repr, complex)])
+def test_types_that_are_no_list_are_refused(types: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="types="):
         builder(Key).compile(types=types)

@@ -187,7 +187,7 @@ class Plain(TypedDict, total=False):
 async def test_an_input_schema_that_is_a_model_validates_the_input_only(saver: Checkpointer) -> None:
     graph = in_a_row(Plain, Seen(), ("a", {"score": 1}), input_schema=Narrow).compile(saver)
 
-    with pytest.raises(InvalidStateValueError, match="the input makes the state no valid Narrow: score"):
+    with pytest.raises(InvalidStateValueError, match="the input makes the state an invalid Narrow: score"):
         await graph.ainvoke({"score": 9}, thread_id="t")
 
     assert await graph.ainvoke({"score": 10}, thread_id="t") == {"score": 1}

@@ -142,7 +142,7 @@ async def test_an_error_handler_that_is_gone_in_flight_is_named(saver: Checkpoin
 
     await compiled(error_handler=handler).ainvoke({"value": []}, THREAD)
 
-    with pytest.raises(StalePlanError, match=r"for node 'fails'.*give the graph the error handler back"):
+    with pytest.raises(StalePlanError, match=r"for node 'fails'.*add the error handler to the graph again"):
         await compiled().ainvoke(Command(resume="go on"), THREAD)
 
     assert await compiled(error_handler=handler).ainvoke(None, THREAD) == {"value": ["go on"]}

@@ -197,7 +197,7 @@ async def test_two_nodes_that_wrote_last_make_as_node_ambiguous(saver: Checkpoin
     await graph.ainvoke({"value": []}, THREAD)
     head = await graph.aget_state(THREAD)
 
-    with pytest.raises(AmbiguousUpdateError, match="pass as_node, one of b, c") as raised:
+    with pytest.raises(AmbiguousUpdateError, match="pass as_node with one of these nodes: b, c") as raised:
         await graph.aupdate_state(THREAD, {"value": ["x"]})
     assert raised.value.candidates == ("b", "c")
     assert await graph.aget_state(THREAD) == head

@@ -280,7 +280,7 @@ async def test_an_id_of_no_task_of_the_node_is_an_error_that_names_those_there_a
     with pytest.raises(UnknownTaskError, match="'nothing' of node 'each'") as raised:
         await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each", task_id="nothing")
     assert (raised.value.task_id, raised.value.node, raised.value.known) == ("nothing", "each", tuple(ids))
-    with pytest.raises(UnknownTaskError, match=r"of node 'a' to run; those it has: \(none\)"):
+    with pytest.raises(UnknownTaskError, match=r"of node 'a' to run; its tasks: \(none\)"):
         await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a", task_id=ids[0])
     assert await graph.aget_state(THREAD) == head
 

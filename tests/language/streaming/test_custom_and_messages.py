@@ -278,7 +278,7 @@ async def test_a_graph_whose_messages_nobody_tells_says_so_once(
 
     warnings = [record.message for record in caplog.records if "push_message()" in record.message]
     assert warnings == [
-        "stream_mode='messages' of 'chat' told nothing: nodes tell their messages with push_message(), no model does"
+        "stream_mode='messages' of 'chat' had no message: nodes call push_message(), models stream none"
     ]
 
 

@@ -94,7 +94,7 @@ async def test_events_are_read_inside_of_the_block_only(
             if not is_read_to_its_end:
                 break
 
-    with pytest.raises(StreamMisuseError, match="its block was left"):
+    with pytest.raises(StreamMisuseError, match="its block has ended"):
         await anext(events)
 
 
@@ -118,7 +118,7 @@ async def test_who_still_waits_for_an_event_is_told_that_the_block_was_left(
             reader = asyncio.create_task(read_all(events))
             while not events._is_awaited:  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(0)
-        with pytest.raises(StreamMisuseError, match="its block was left"):
+        with pytest.raises(StreamMisuseError, match="its block has ended"):
             await reader
         goes_on.set()
         if on_disconnect == "continue":

@@ -14,6 +14,7 @@ from durable_graph import (
     Send,
     StateGraph,
     SubgraphBusyError,
+    UnnamedMemoryError,
     interrupt,
 )
 from durable_graph._runtime.run import Durability
@@ -307,11 +308,56 @@ async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> 
 
     graph = builder.compile(saver)
 
-    with pytest.raises(SubgraphBusyError, match="'talker' is at work in 'inner' already"):
+    with pytest.raises(SubgraphBusyError, match="'talker' is already running in 'inner'"):
         await graph.ainvoke({"value": []}, THREAD)
 
-    # One after the other, each goes on from where the one before it had left.
-    assert await graph.ainvoke(None, THREAD, max_concurrency=1) == {"value": ["a", "0", "x", "0", "x", "1", "x"]}
+    # Also one after the other: the second one would read what the first one was told.
+    with pytest.raises(UnnamedMemoryError, match="'talker'"):
+        await graph.ainvoke(None, THREAD, max_concurrency=1)
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_a_memory_without_a_name_is_not_passed_on_to_a_send_that_comes_later_in_its_superstep(
+    saver: Checkpointer, is_nested: bool
+) -> None:
+    inner = Calls().chain("x").compile(checkpointer=True, name="talker")
+    has_told = asyncio.Event()
+
+    async def tell(state: Trail) -> Trail:
+        if state["value"] == ["bob"]:
+            await has_told.wait()
+        found = await inner.ainvoke({"value": state["value"]})
+        has_told.set()
+        return {"value": found["value"]}
+
+    told = StateGraph(Trail).add_node("tell", tell).add_edge(START, "tell")
+
+    async def fan(state: Trail) -> list[Send]:
+        return [Send("tell", {"value": [who]}) for who in ("alice", "bob")]
+
+    builder = StateGraph(Trail).add_node("tell", told.compile() if is_nested else tell)
+    graph = builder.add_conditional_edges(START, fan, ["tell"]).compile(saver)
+    with pytest.raises(UnnamedMemoryError):
+        await graph.ainvoke({"value": []}, THREAD)
+    for _ in range(2):
+        with pytest.raises(UnnamedMemoryError):
+            await graph.ainvoke(None, THREAD)
+
+
+async def test_a_memory_without_a_name_is_not_passed_on_between_two_graphs_that_a_node_calls(
+    saver: Checkpointer,
+) -> None:
+    inner = Calls().chain("x").compile(checkpointer=True, name="talker")
+    tells = StateGraph(Trail).add_node("inner", inner).add_edge(START, "inner").compile()
+
+    async def call(state: Trail) -> Trail:
+        for who in state["value"]:
+            await tells.ainvoke({"value": [who]})
+        return {}
+
+    graph = Calls().chain(("call", call)).compile(saver)
+    with pytest.raises(UnnamedMemoryError):
+        await graph.ainvoke({"value": ["alice", "bob"]}, THREAD)
 
 
 async def test_its_state_is_kept_and_read_while_it_asks(saver: Checkpointer, durability: Durability) -> None:
@@ -396,7 +442,7 @@ async def test_another_graph_in_its_place_is_told_and_does_not_get_its_memory(sa
     await calling(first, saver, calls).ainvoke({"round": 1}, THREAD)
     other = calls.chain("y").compile(checkpointer=True, name=name)
 
-    with pytest.raises(ReplayMismatchError, match=r"another graph's.*compile\(name=.*another name"):
+    with pytest.raises(ReplayMismatchError, match=r"another graph.*compile\(name=.*another name"):
         await calling(other, saver, calls).ainvoke({"round": 1}, THREAD)
 
     assert (await calling(first, saver, calls).ainvoke({"round": 0}, THREAD))["result"] == "round1 x round2 x"
