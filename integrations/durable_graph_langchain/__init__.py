@@ -6,3 +6,19 @@ if find_spec("langchain_core") is None:
     raise ImportError(
         'durable_graph_langchain needs langchain-core: pip install "durable-graph[langchain]"', name="langchain_core"
     )
+
+from durable_graph_langchain.commands import pass_commands_through_tools
+from durable_graph_langchain.errors import (
+    InvalidModelOutputError,
+    InvalidToolError,
+    InvalidToolInputError,
+    InvalidToolOutputError,
+    ToolInjectionError,
+    ToolInvocationError,
+    UnansweredToolCallsError,
+)
+from durable_graph_langchain.injection import InjectedState, InjectedStore, ToolRuntime
+from durable_graph_langchain.tool_call import ToolCallRequest
+from durable_graph_langchain.tool_node import ToolNode, tools_condition
+
+pass_commands_through_tools()
