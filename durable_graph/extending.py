@@ -38,3 +38,9 @@ def superstep_state() -> Any:
     """The state that the running superstep began with, as its nodes get it. Raises `OutsideOfRunError`."""
     scope = scope_of("superstep_state()")
     return scope.session.topology.state.read(scope.state.values, scope.session.place(scope.state))
+
+
+def remaining_supersteps() -> int:
+    """How many supersteps the recursion limit still allows, this one included. Raises `OutsideOfRunError`."""
+    scope = scope_of("remaining_supersteps()")
+    return scope.session.place(scope.state).remaining

@@ -9,6 +9,7 @@ if find_spec("langchain_core") is None:
 
 from durable_graph_langchain.commands import pass_commands_through_tools
 from durable_graph_langchain.errors import (
+    InvalidAgentError,
     InvalidModelOutputError,
     InvalidToolError,
     InvalidToolInputError,
@@ -18,7 +19,28 @@ from durable_graph_langchain.errors import (
     UnansweredToolCallsError,
 )
 from durable_graph_langchain.injection import InjectedState, InjectedStore, ToolRuntime
+from durable_graph_langchain.react_agent import create_react_agent
+from durable_graph_langchain.react_state import AgentState
 from durable_graph_langchain.tool_call import ToolCallRequest
 from durable_graph_langchain.tool_node import ToolNode, tools_condition
+
+__all__ = [
+    "AgentState",
+    "InjectedState",
+    "InjectedStore",
+    "InvalidAgentError",
+    "InvalidModelOutputError",
+    "InvalidToolError",
+    "InvalidToolInputError",
+    "InvalidToolOutputError",
+    "ToolCallRequest",
+    "ToolInjectionError",
+    "ToolInvocationError",
+    "ToolNode",
+    "ToolRuntime",
+    "UnansweredToolCallsError",
+    "create_react_agent",
+    "tools_condition",
+]
 
 pass_commands_through_tools()

@@ -1,6 +1,6 @@
 """What goes wrong with tools and agents: errors for the model, which it can correct, and for the program."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.tools import ToolException
@@ -60,13 +60,17 @@ class ToolInjectionError(DurableGraphError, ValueError):
 class UnansweredToolCallsError(DurableGraphError, ValueError):
     """The messages for a model have tool calls that no `ToolMessage` answers: every provider refuses them."""
 
-    def __init__(self, calls: Iterable[tuple[str | None, str | None]]) -> None:
-        self.tool_call_ids: tuple[str | None, ...] = tuple(call_id for call_id, _ in calls)
-        named = ", ".join(f"{call_id!r} of message {message_id!r}" for call_id, message_id in calls)
+    def __init__(self, calls: Mapping[str, str | None]) -> None:
+        self.tool_call_ids: tuple[str, ...] = tuple(calls)
+        named = ", ".join(f"{call_id!r} of message {message_id!r}" for call_id, message_id in calls.items())
         super().__init__(
             f"key 'messages': no ToolMessage answers the tool call {named}; add one with this tool_call_id, "
             f"or remove the message"
         )
+
+
+class InvalidAgentError(DurableGraphError, ValueError):
+    """An agent that cannot be made of what `create_react_agent` was given."""
 
 
 class InvalidModelOutputError(DurableGraphError, TypeError):
