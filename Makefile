@@ -40,6 +40,7 @@ types:  ## mypy over everything, and whether users get the type of every public 
 	$(complete) durable_graph
 	$(complete) durable_graph_sqlite
 	$(complete) durable_graph_postgres
+	$(complete) durable_graph_langchain
 
 imports:  ## import-linter: imports point down
 	@.ci/venv dev

@@ -9,6 +9,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from durable_graph import Checkpointer
+from durable_graph.channels.libraries import installed_library
 from tests.postgres.server import started
 from tests.savers import SAVERS, saver_of
 
@@ -21,6 +22,12 @@ os.environ.setdefault("DURABLE_GRAPH_DEBUG", "1")
 settings.register_profile("everywhere", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("explore", deadline=None, derandomize=False, print_blob=True, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everywhere"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def langchain_is_loaded() -> None:
+    """The first graph of a process that may hold LangChain's messages imports them, which takes a moment."""
+    installed_library()
 
 
 @pytest.fixture(autouse=True)

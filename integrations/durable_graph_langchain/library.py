@@ -33,12 +33,15 @@ class LangChainMessages:
             return message_chunk_to_message(given) if isinstance(given, BaseMessageChunk) else given
         if isinstance(given, OwnRemoval) or (isinstance(given, dict) and _REMOVAL in _kinds_of(given)):
             id_ = given.get("id") if isinstance(given, dict) else given.id
+            if not isinstance(id_, str):
+                raise UpdateRefused("a message to remove is named by its id")
             return RemoveMessage(id=id_)
         try:
             (message,) = convert_to_messages([given])
         except Exception as error:
             # LangChain raises one of many classes, pydantic's among them, for what it cannot convert.
-            raise UpdateRefused(f"LangChain makes no message of {_short(given)}: {_short(error)}") from error
+            why = f"LangChain makes no message of {_short(given)}: {_short(error)}"
+            raise UpdateRefused(f"{why}; compile(messages='dict') leaves messages as they are") from error
         return message
 
     def with_id(self, message: BaseMessage, id_: str) -> BaseMessage:
@@ -62,7 +65,7 @@ def _kinds_of(given: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _short(value: object) -> str:
-    text = str(value) if isinstance(value, Exception) else repr(value)
+    text = str(value).partition("\n")[0] if isinstance(value, Exception) else repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 

@@ -90,4 +90,4 @@ def _decoded(cls: type[BaseModel], defaults: dict[str, Callable[[], Any]], data:
     return made
 
 
-TYPES = (*map(stored, MESSAGES), stored(documents.Document))
+TYPES = tuple(stored(cls) for cls in (*MESSAGES, documents.Document))
