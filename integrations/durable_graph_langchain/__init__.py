@@ -1,13 +1,13 @@
 """LangChain's messages, models and tools in graphs of durable_graph: `pip install "durable-graph[langchain]"`."""
 
-from importlib.util import find_spec
+import importlib.util
 
-if find_spec("langchain_core") is None:
+if importlib.util.find_spec("langchain_core") is None:
     raise ImportError(
         'durable_graph_langchain needs langchain-core: pip install "durable-graph[langchain]"', name="langchain_core"
     )
 
-from durable_graph_langchain.commands import pass_commands_through_tools
+from durable_graph_langchain import commands
 from durable_graph_langchain.errors import (
     InvalidAgentError,
     InvalidModelOutputError,
@@ -43,4 +43,4 @@ __all__ = [
     "tools_condition",
 ]
 
-pass_commands_through_tools()
+commands.pass_commands_through_tools()

@@ -84,7 +84,14 @@ def create_react_agent(
     state = state_of(state_schema, None if schema is None else declared)
     asked = model_of(model, list(node.tools_by_name.values()), builtin, prompt)
     agent = _Agent(
-        asked, node, name, version, schema, response_prompt, has_before=bool(pre_model_hook), has_after=bool(post_model_hook)
+        asked,
+        node,
+        name,
+        version,
+        schema,
+        response_prompt,
+        has_before=bool(pre_model_hook),
+        has_after=bool(post_model_hook),
     )
     builder: StateGraph[Any, Any] = StateGraph(state, options["context_schema"])
     _add_nodes(builder, agent, state, pre_model_hook, post_model_hook)

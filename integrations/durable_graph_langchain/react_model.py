@@ -28,7 +28,9 @@ class Model:
     builtin: Sequence[dict[str, Any]]
     prompt: Prompt
 
-    async def ask(self, state: Any, messages: Sequence[Any], runtime: Runtime[Any], config: RunnableConfig) -> AIMessage:
+    async def ask(
+        self, state: Any, messages: Sequence[Any], runtime: Runtime[Any], config: RunnableConfig
+    ) -> AIMessage:
         """The model's answer. Raises `InvalidModelOutputError`, and what the model raises."""
         model = await self.chosen(state, runtime)
         given = await self._prompted(state, messages, runtime, config)
@@ -63,14 +65,14 @@ class Model:
                 return await _called(function, _with_messages(state, messages), runtime, config)
 
 
-def model_of(
-    model: Any, tools: Sequence[BaseTool], builtin: Sequence[dict[str, Any]], prompt: Prompt
-) -> Model:
+def model_of(model: Any, tools: Sequence[BaseTool], builtin: Sequence[dict[str, Any]], prompt: Prompt) -> Model:
     """The model of an agent, bound to its tools unless it is so already. Raises `InvalidAgentError`."""
     if isinstance(model, str):
         raise InvalidAgentError(f"model={model!r}: give the object, such as init_chat_model({model!r}) of langchain")
     if not isinstance(model, Runnable) and not callable(model):
-        raise InvalidAgentError(f"model is {type(model).__qualname__}: give a chat model, or a function that returns one")
+        raise InvalidAgentError(
+            f"model is {type(model).__qualname__}: give a chat model, or a function that returns one"
+        )
     if not (prompt is None or isinstance(prompt, str | SystemMessage | Runnable) or callable(prompt)):
         raise InvalidAgentError(f"prompt is {type(prompt).__qualname__}: give a text, a SystemMessage or a function")
     bound = model

@@ -54,9 +54,10 @@ def with_llm_input(state: Any) -> Any:
         return _extended(state, {LLM_INPUT: NotRequired[_LlmInput]})
     optional: Any = Annotated[list[BaseMessage] | None, EphemeralValue]
     if issubclass(state, BaseModel):
-        return create_model(name, __base__=state, **{LLM_INPUT: (optional, None)})
+        return create_model(name, __base__=state, llm_input_messages=(optional, None))
     if is_dataclass(state):
-        return make_dataclass(name, [(LLM_INPUT, optional, field(default=None))], bases=(state,), kw_only=True)
+        bases: tuple[Any, ...] = (state,)
+        return make_dataclass(name, [(LLM_INPUT, optional, field(default=None))], bases=bases, kw_only=True)
     raise InvalidAgentError(f"pre_model_hook needs a state_schema with the key {LLM_INPUT!r}, or a TypedDict")
 
 

@@ -28,7 +28,9 @@ class ToolCallRequest:
     def override(self, **changes: Any) -> "ToolCallRequest":
         """A request with another `tool_call`, `tool` or `state`. The runtime has the new state as well."""
         changed = replace(self, **changes)
-        return replace(changed, runtime=replace(changed.runtime, state=changed.state)) if "state" in changes else changed
+        return (
+            replace(changed, runtime=replace(changed.runtime, state=changed.state)) if "state" in changes else changed
+        )
 
 
 _OF_CHILDREN: Final = ("tags", "metadata", "callbacks", "recursion_limit", "max_concurrency", "configurable")
@@ -40,7 +42,8 @@ def child_config(config: Mapping[str, Any], tags: list[str] | None = None) -> Ru
     child.update({name: config[name] for name in _OF_CHILDREN if config.get(name)})
     if tags:
         child["tags"] = [*child["tags"], *tags]
-    return RunnableConfig(**child)  # type: ignore[typeddict-item]  # its keys are those of a RunnableConfig
+    made: RunnableConfig = RunnableConfig(**child)  # type: ignore[typeddict-item]  # its keys are among those
+    return made
 
 
 class Toolbox:
@@ -96,7 +99,11 @@ class Toolbox:
         runtime = replace(request.runtime, tool_call_id=str(call["id"]))
         # The model has no say in what is injected, whatever it wrote.
         args = {name: value for name, value in call["args"].items() if name not in injection.names}
-        return {**call, "args": {**args, **injection.values(tool.name, runtime, self._messages_key)}, "type": "tool_call"}
+        return {
+            **call,
+            "args": {**args, **injection.values(tool.name, runtime, self._messages_key)},
+            "type": "tool_call",
+        }
 
     def _unknown(self, call: ToolCall) -> Any:
         there = ", ".join(self.tools)

@@ -38,7 +38,7 @@ class ErrorHandling:
             case _ if callable(given) and not isinstance(given, type):
                 return cls(_classes_taken_by(given), given)
         raise InvalidToolError(
-            f"handle_tool_errors takes a bool, a text, a function, a class of exceptions or a tuple of them, not {given!r}"
+            f"handle_tool_errors is {given!r}; it takes a bool, a text, a function or classes of exceptions"
         )
 
     def message(self, error: Exception, call: ToolCall) -> ToolMessage:
@@ -60,7 +60,7 @@ def described(error: Exception) -> str:
 
 
 def describe_bad_arguments(error: ToolInvocationError) -> str:
-    """What a `ToolNode` does by default: the model is told what is wrong with its arguments. Other errors are raised."""
+    """What a `ToolNode` does by default: the model is told of arguments that do not fit; other errors are raised."""
     return described(error)
 
 

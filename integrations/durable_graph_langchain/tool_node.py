@@ -149,5 +149,7 @@ def _checked(calls: Sequence[ToolCall], message_id: str | None) -> Sequence[Tool
     for call in calls:
         if not call.get("id"):
             where = "" if message_id is None else f" of message {message_id!r}"
-            raise InvalidToolInputError(f"the call of tool {call.get('name')!r}{where} has no id, so none can answer it")
+            raise InvalidToolInputError(
+                f"the call of tool {call.get('name')!r}{where} has no id, so none can answer it"
+            )
     return calls

@@ -99,9 +99,7 @@ def combined(outputs: Sequence[Output], key: str, shape: Shape) -> Any:
         return [_handed_over(to_parent, messages, key)]
     if not commands:
         return list(outputs) if shape == "list" else {key: list(outputs)}
-    return [
-        each if isinstance(each, Command) else ([each] if shape == "list" else {key: [each]}) for each in outputs
-    ]
+    return [each if isinstance(each, Command) else ([each] if shape == "list" else {key: [each]}) for each in outputs]
 
 
 def _handed_over(commands: Sequence[Command[Any]], messages: list[ToolMessage], key: str) -> Command[Any]:

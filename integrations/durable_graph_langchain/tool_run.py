@@ -16,9 +16,7 @@ from durable_graph_langchain.tool_errors import ErrorHandling
 from durable_graph_langchain.tool_outputs import Output, Shape, checked
 
 WrapToolCall: TypeAlias = Callable[[ToolCallRequest, Callable[[ToolCallRequest], Any]], Any]
-AsyncWrapToolCall: TypeAlias = Callable[
-    [ToolCallRequest, Callable[[ToolCallRequest], Awaitable[Any]]], Awaitable[Any]
-]
+AsyncWrapToolCall: TypeAlias = Callable[[ToolCallRequest, Callable[[ToolCallRequest], Awaitable[Any]]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
