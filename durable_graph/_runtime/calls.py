@@ -317,5 +317,11 @@ def _encoded(topology: Topology, definition: Definition, value: Any) -> tuple[by
             return definition.result.encode(value), True
         except UnstorableValueError:
             # The annotation promised something else; what was returned may be storable all the same.
-            return topology.argument.encode(value), False
-    return topology.argument.encode(value), False
+            pass
+    try:
+        return topology.argument.encode(value), False
+    except UnstorableValueError as error:
+        what = f"the result of task {definition.name!r}"
+        raise UnstorableValueError(
+            channel=what, path=error.path, type_name=error.type_name, why=error.why, remedy=error.remedy
+        ) from None

@@ -57,7 +57,7 @@ class Execution:
                 each.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             raise
-        _raise_first(running)
+        _raise_first(given.calls, running)
         return [output for each in running for output in each.result()]
 
     def is_plain(self, call: ToolCall) -> bool:
@@ -127,22 +127,20 @@ class _Run:
 
     def _handled(self, error: Exception, call: ToolCall) -> Any:
         # What the tool raised was looked at already, and is raised again; a wrapper's own error was not.
-        try:
-            return self._execution.errors.message(error, call)
-        except Exception as raised:
-            raised.add_note(f"in tool {call['name']!r}, called as {call['id']!r}")
-            raise
+        return self._execution.errors.message(error, call)
 
     def _checked(self, output: Any, call: ToolCall) -> list[Output]:
         return checked(output, call, self._execution.messages_key, self._given.shape)
 
 
-def _raise_first(running: Sequence["asyncio.Task[Any]"]) -> None:
+def _raise_first(calls: Sequence[ToolCall], running: Sequence["asyncio.Task[Any]"]) -> None:
     """Raise the first error. A question is asked where nothing failed, and before anything that ends the graph."""
-    raised = [error for each in running if (error := _raised_by(each)) is not None]
+    raised = [(error, call) for call, each in zip(calls, running, strict=True) if (error := _raised_by(each))]
     for kind in (Exception, GraphInterrupt, BaseException):
-        for error in raised:
+        for error, call in raised:
             if isinstance(error, kind):
+                if kind is Exception:
+                    error.add_note(f"in tool {call['name']!r}, called as {call['id']!r}")
                 raise error
 
 
