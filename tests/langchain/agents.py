@@ -35,7 +35,7 @@ def call(tool: str, id_: str = "1", **args: Any) -> ToolCall:
 
 
 def calling(*calls: ToolCall) -> AIMessage:
-    return AIMessage("", tool_calls=list(calls), id="m1")
+    return AIMessage("", tool_calls=list(calls), id=f"m{calls[0]['id']}")
 
 
 def asking_for(*calls: ToolCall) -> dict[str, Any]:
