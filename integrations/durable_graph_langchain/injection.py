@@ -62,18 +62,20 @@ class ToolRuntime(_DirectlyInjectedToolArg, Generic[ContextT, StateT]):
 class Injection:
     """Which parameters of a tool are injected. `fields` has the key of the state for each, None for all of it.
 
-    Those in `optional` have a default.
+    Those in `hidden` are injected by somebody else, as `InjectedToolCallId` by LangChain. Those in `optional` have a
+    default.
     """
 
     fields: Mapping[str, str | None]
     stores: tuple[str, ...]
     runtimes: tuple[str, ...]
+    hidden: tuple[str, ...]
     optional: frozenset[str]
 
     @property
     def names(self) -> frozenset[str]:
         """The parameters whose values never come from the model."""
-        return frozenset((*self.fields, *self.stores, *self.runtimes))
+        return frozenset((*self.fields, *self.stores, *self.runtimes, *self.hidden))
 
     def values(self, tool: str, runtime: ToolRuntime[Any, Any], messages_key: str) -> dict[str, Any]:
         """The arguments for a call. A state that is a list is one of messages. Raises `ToolInjectionError`."""
@@ -107,6 +109,7 @@ def injection_of(tool: BaseTool) -> Injection:
     fields: dict[str, str | None] = {}
     stores: list[str] = []
     runtimes: list[str] = []
+    hidden: list[str] = []
     for name, hint in _annotations_of(tool).items():
         for marker in _markers(hint):
             if _is(marker, InjectedState):
@@ -115,7 +118,9 @@ def injection_of(tool: BaseTool) -> Injection:
                 stores.append(name)
             elif _is(marker, ToolRuntime):
                 runtimes.append(name)
-    return Injection(fields, tuple(stores), tuple(runtimes), _optional_in(tool))
+            elif _is(marker, InjectedToolArg):
+                hidden.append(name)
+    return Injection(fields, tuple(stores), tuple(runtimes), tuple(hidden), _optional_in(tool))
 
 
 def _is(marker: Any, kind: type) -> bool:

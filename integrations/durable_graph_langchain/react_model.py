@@ -1,4 +1,4 @@
-"""The model of an agent: bound to its tools, asked with its prompt."""
+"""The model of an agent: bound to the tools, invoked with the prompt."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence

@@ -37,7 +37,7 @@ _OF_CHILDREN: Final = ("tags", "metadata", "callbacks", "recursion_limit", "max_
 
 
 def child_config(config: Mapping[str, Any], tags: list[str] | None = None) -> RunnableConfig:
-    """The config for what a node calls: without the name and the id of the run, which are that of the graph."""
+    """The config for what a node calls. The name and the id of the run are left out: they belong to the graph."""
     child: dict[str, Any] = {"tags": [], "metadata": {}, "callbacks": None, "configurable": {}}
     child.update({name: config[name] for name in _OF_CHILDREN if config.get(name)})
     if tags:
@@ -47,7 +47,7 @@ def child_config(config: Mapping[str, Any], tags: list[str] | None = None) -> Ru
 
 
 class Toolbox:
-    """The tools of a node, and what each of them is injected."""
+    """The tools of a node, with the parameters of each that are injected."""
 
     def __init__(self, tools: Mapping[str, BaseTool], messages_key: str, errors: ErrorHandling) -> None:
         self.tools = tools
@@ -56,13 +56,13 @@ class Toolbox:
         self._errors = errors
 
     def request(self, call: ToolCall, state: Any, config: RunnableConfig) -> ToolCallRequest:
-        """The request for a call. It is made inside of the call, whose own runtime it has."""
+        """The request for a call. Made inside of the recorded call, so that the runtime is that of the call."""
         around = get_runtime() if is_inside_of_run() else None
         runtime: ToolRuntime[Any, Any] = ToolRuntime(
             state=state,
             context=None if around is None else around.context,
             config=config,
-            stream_writer=_told_to_nobody if around is None else around.stream_writer,
+            stream_writer=_discard if around is None else around.stream_writer,
             tool_call_id=str(call["id"]),
             store=None if around is None else around.store,
             tools=list(self.tools.values()),
@@ -71,7 +71,7 @@ class Toolbox:
         return ToolCallRequest(call, self.tools.get(call["name"]), state, runtime)
 
     def execute(self, request: ToolCallRequest) -> Any:
-        """What a plain tool returns, or the message about its error. Raises what is not to be told to the model."""
+        """The result of a plain tool, or the message about its error. Raises errors that are not handled."""
         tool = request.tool
         if tool is None:
             return self._unknown(request.tool_call)
@@ -97,7 +97,7 @@ class Toolbox:
         own = self._injections.get(tool.name)
         injection: Injection = own if own is not None and self.tools[tool.name] is tool else injection_of(tool)
         runtime = replace(request.runtime, tool_call_id=str(call["id"]))
-        # The model has no say in what is injected, whatever it wrote.
+        # The arguments are the model's. It must not choose the values of injected parameters.
         args = {name: value for name, value in call["args"].items() if name not in injection.names}
         return {
             **call,
@@ -118,7 +118,7 @@ class Toolbox:
         return self._errors.message(found, call)
 
 
-def _told_to_nobody(_: Any) -> None:
+def _discard(_: Any) -> None:
     """The stream writer outside of a run."""
 
 

@@ -5,15 +5,20 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, TypeAlias, Union, get_args, get_origin
+from typing import Any, Final, TypeAlias, Union, get_args, get_origin
 
 from langchain_core.messages import ToolCall, ToolMessage
 
-from durable_graph_langchain.errors import InvalidToolError, ToolInvocationError
+from durable_graph import MissingCheckpointerError
+from durable_graph_langchain.errors import InvalidToolError, ToolInjectionError, ToolInvocationError
 
 Content: TypeAlias = str | list[str | dict[str, Any]]
 HandleToolErrors: TypeAlias = bool | str | type[Exception] | tuple[type[Exception], ...] | Callable[..., Content]
-"""What a `ToolNode` may be told about errors, see there."""
+"""The values of `handle_tool_errors` of a `ToolNode`."""
+
+
+_OF_THE_PROGRAM: Final = (ToolInjectionError, MissingCheckpointerError)
+"""Errors that no model can correct. They are raised whatever is handled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,14 @@ class ErrorHandling:
         )
 
     def message(self, error: Exception, call: ToolCall) -> ToolMessage:
-        """What the model is told. Raises the error where it is not to be handled."""
-        if not isinstance(error, self.classes):
+        """The answer to a call that raised `error`. Raises the error again where it is not handled."""
+        if isinstance(error, _OF_THE_PROGRAM) or not isinstance(error, self.classes):
             raise error
         return failed(call, self.content(error))
 
 
 def failed(call: ToolCall, content: Content) -> ToolMessage:
-    """The answer to a call that came to nothing."""
+    """The answer to a call that failed."""
     return ToolMessage(content, name=call["name"], tool_call_id=call["id"], status="error")
 
 
@@ -60,7 +65,7 @@ def described(error: Exception) -> str:
 
 
 def describe_bad_arguments(error: ToolInvocationError) -> str:
-    """What a `ToolNode` does by default: the model is told of arguments that do not fit; other errors are raised."""
+    """The default of `handle_tool_errors`: arguments that do not fit are answered, other errors are raised."""
     return described(error)
 
 

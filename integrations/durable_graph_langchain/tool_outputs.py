@@ -106,7 +106,7 @@ def _handed_over(commands: Sequence[Command[Any]], messages: list[ToolMessage], 
     """One Command to the parent graph, as this graph ends with it.
 
     Where it takes the history along, the answers to the calls beside it go too: a history in which a call has no answer
-    is refused by every provider. What else those calls came to is of this graph, and stays in it.
+    is refused by every provider. Other updates of those calls are about this graph, whose run ends here.
     """
     if len(commands) == 1 and not (messages and isinstance(commands[0].update, dict | list | tuple)):
         return commands[0]

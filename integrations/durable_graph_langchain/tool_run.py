@@ -1,4 +1,4 @@
-"""The tool calls of one input, at work side by side."""
+"""Runs the tool calls of one input concurrently."""
 
 import asyncio
 import concurrent.futures
@@ -21,7 +21,7 @@ AsyncWrapToolCall: TypeAlias = Callable[[ToolCallRequest, Callable[[ToolCallRequ
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What a `ToolNode` was given: the calls, the state that tools see, and what answers look like."""
+    """The input of a `ToolNode`: the calls, the state that tools see, and the shape of the node's result."""
 
     calls: Sequence[ToolCall]
     state: Any
@@ -30,7 +30,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a `ToolNode` runs calls, whatever it is given. `name` is what they are recorded as."""
+    """How a `ToolNode` runs calls. `name` is the name that the records of the calls have."""
 
     name: str
     messages_key: str
@@ -42,8 +42,8 @@ class Execution:
     async def outputs(self, given: Calls, config: RunnableConfig) -> list[Output]:
         """What the tools returned, in the order of the calls.
 
-        Each call is recorded before this returns. All have ended when one's error is raised: what was cut off in the
-        middle would be made a second time when the run is resumed.
+        Each call is recorded before this returns. An error of one call is raised once all calls have ended: a call that
+        was cancelled in the middle would be made a second time when the run is resumed.
         """
         if not given.calls:
             return []
@@ -69,7 +69,12 @@ class Execution:
 
 
 class _Run:
-    """One input at work. Its calls share two functions: only then are equal calls known as calls of the same."""
+    """The calls of one input.
+
+    The core takes two equal calls of different functions for two calls that a race could exchange, and refuses them. So
+    all calls share two functions, one for the event loop and one for worker threads: a model that calls one tool twice
+    with the same arguments and id is no error.
+    """
 
     def __init__(self, execution: Execution, given: Calls, config: RunnableConfig) -> None:
         self._execution = execution
@@ -87,6 +92,7 @@ class _Run:
         self._functions = arun, run
 
     def begin(self, call: ToolCall) -> "asyncio.Task[list[Output]]":
+        """Start a call. Outside of a run nothing is recorded."""
         arun, run = self._functions
         is_plain = self._execution.is_plain(call)
         if is_inside_of_run():
@@ -117,7 +123,7 @@ class _Run:
         return self._checked(output, call)
 
     def _execute(self, request: ToolCallRequest) -> Any:
-        """In the thread, or in the event loop while the thread waits."""
+        """Execute a call for a wrapper in a worker thread: there, or in the event loop while the thread waits."""
         box = self._execution.box
         if request.tool is None or is_plain(request.tool):
             return box.execute(request)
@@ -126,7 +132,7 @@ class _Run:
         return running.result()
 
     def _handled(self, error: Exception, call: ToolCall) -> Any:
-        # What the tool raised was looked at already, and is raised again; a wrapper's own error was not.
+        # The handling has already let pass what the tool raised, and does so again. A wrapper's own error is new to it.
         return self._execution.errors.message(error, call)
 
     def _checked(self, output: Any, call: ToolCall) -> list[Output]:
@@ -134,8 +140,10 @@ class _Run:
 
 
 def _raise_first(calls: Sequence[ToolCall], running: Sequence["asyncio.Task[Any]"]) -> None:
-    """Raise the first error. A question is asked where nothing failed, and before anything that ends the graph."""
-    raised = [(error, call) for call, each in zip(calls, running, strict=True) if (error := _raised_by(each))]
+    """Raise the first error, else a question, else what ends the graph, such as a Command of a nested graph."""
+    raised = [
+        (error, call) for call, each in zip(calls, running, strict=True) if (error := _raised_by(each)) is not None
+    ]
     for kind in (Exception, GraphInterrupt, BaseException):
         for error, call in raised:
             if isinstance(error, kind):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import BaseTool, InjectedToolCallId, ToolException, tool
+from langchain_core.tools import BaseTool, InjectedToolArg, InjectedToolCallId, ToolException, tool
 from pydantic import BaseModel
 
 from durable_graph import (
@@ -20,7 +20,9 @@ from durable_graph import (
     Command,
     MemorySaver,
     MessagesState,
+    MissingCheckpointerError,
     Overwrite,
+    RetryPolicy,
     Send,
     StateGraph,
     UnstorableValueError,
@@ -350,6 +352,32 @@ def test_a_handling_that_says_nothing_about_errors_is_refused(handling: Any) -> 
         ToolNode([add], handle_tool_errors=handling)
 
 
+async def test_errors_of_the_program_are_never_answers_for_the_model() -> None:
+    async def around(request: ToolCallRequest, execute: Any) -> Any:
+        return await execute(request)
+
+    for node in (
+        ToolNode([*Ran().tools(), remember], handle_tool_errors=True),
+        ToolNode([*Ran().tools(), remember], handle_tool_errors=True, awrap_tool_call=around),
+    ):
+        with pytest.raises(MissingCheckpointerError):
+            await graph_of(node).ainvoke(asking_for(call("ask", text="Really?")))
+        with pytest.raises(ToolInjectionError):
+            await graph_of(node).ainvoke(asking_for(call("remember", fact="x")))
+
+
+async def test_a_retried_node_makes_no_finished_call_again_also_without_a_store() -> None:
+    ran = Ran()
+    builder = StateGraph(MessagesState)
+    builder.add_node("tools", ToolNode(ran.tools()), retry_policy=RetryPolicy(initial_interval=0.001))
+    graph = builder.add_edge(START, "tools").compile()
+
+    state = await graph.ainvoke(asking_for(call("note", "1", text="a"), call("break_once", "2", text="b")))
+
+    assert answers(state) == [("note", "noted a", "1"), ("break_once", "worked b", "2")]
+    assert sorted(ran.calls) == ["a", "b", "b"]
+
+
 async def test_a_tool_may_handle_its_own_errors() -> None:
     @tool
     def careful() -> str:
@@ -524,6 +552,17 @@ async def test_outside_of_a_run_a_runtime_has_no_place() -> None:
     state = await ToolNode([look]).ainvoke(asking_for(call("look")))
 
     assert last(state).content == "None None None 1"
+
+
+async def test_the_model_does_not_choose_what_anybody_injects() -> None:
+    @tool
+    def tenant(who: Annotated[str, InjectedToolArg] = "mine", by: Annotated[str, InjectedToolCallId] = "") -> str:
+        """Read something of a tenant."""
+        return f"{who} {by}"
+
+    state = await graph_of(ToolNode([tenant])).ainvoke(asking_for(call("tenant", who="theirs", by="9")))
+
+    assert last(state).content == "mine 1"
 
 
 # Commands
