@@ -1,10 +1,10 @@
 """For packages that run the functions of their users inside a node, as durable_graph_langchain runs tools."""
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
 
-from durable_graph._runtime.call import Call
 from durable_graph._runtime.calls import Definition
 from durable_graph._runtime.session import current, scope_of
 from durable_graph.errors import GraphDescriptionError
@@ -17,7 +17,7 @@ def is_inside_of_run() -> bool:
     return scope is not None and not scope.is_over
 
 
-def recorded_call(name: str, function: Callable[..., Any], *args: Any) -> Call:
+def recorded_call(name: str, function: Callable[..., Any], *args: Any) -> "asyncio.Task[Any]":
     """A call of the function, begun and recorded as that of a `@task` is, and of which no reader of the run hears.
 
     Await it for its result, which is durable by then. When the code that makes the call runs again, the recorded result
@@ -30,7 +30,7 @@ def recorded_call(name: str, function: Callable[..., Any], *args: Any) -> Call:
     for why in problems_of_name(name):
         raise GraphDescriptionError(f"{name!r} cannot be the name of a call: {why}")
     is_async = inspect.iscoroutinefunction(function)
-    call: Call = scope.calls.start(scope, Definition(name, function, is_async, has_events=False), args, {})
+    call: asyncio.Task[Any] = scope.calls.start(scope, Definition(name, function, is_async, has_events=False), args, {})
     return call
 
 

@@ -17,15 +17,15 @@ class ToolInvocationError(ToolException):
     """
 
     def __init__(self, tool_name: str, source: ValidationError, tool_kwargs: Mapping[str, Any]) -> None:
-        self.tool_name = tool_name
-        self.tool_kwargs = dict(tool_kwargs)
-        self.source = source
+        self.tool_name: str = tool_name
+        self.tool_kwargs: dict[str, Any] = dict(tool_kwargs)
+        self.source: ValidationError = source
         problems = [
             f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
             for each in source.errors(include_url=False, include_context=False, include_input=False)
             if not each["loc"] or each["loc"][0] in tool_kwargs or each["type"] == "missing"
         ]
-        self.message = (
+        self.message: str = (
             f"the tool {tool_name!r} cannot be called with {self.tool_kwargs}: {'; '.join(problems) or source}"
         )
         super().__init__(self.message)

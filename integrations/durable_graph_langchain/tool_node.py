@@ -58,9 +58,10 @@ class ToolNode:
         awrap_tool_call: AsyncWrapToolCall | None = None,
     ) -> None:
         # What `add_node(ToolNode(tools))` calls it.
-        self.name = self.__name__ = name
-        self.tags = tags
-        self.messages_key = messages_key
+        self.name: str = name
+        self.__name__: str = name
+        self.tags: list[str] | None = tags
+        self.messages_key: str = messages_key
         errors = ErrorHandling.of(handle_tool_errors)
         box = Toolbox(tools_named(tools), messages_key, errors)
         self._execution = Execution(name, messages_key, box, errors, wrap_tool_call, awrap_tool_call)
