@@ -18,6 +18,8 @@ def injected(scope: Scope, wanted: Mapping[str, str], told: Mapping[str, Any] | 
         "previous": lambda: previous_of(scope),
         "store": lambda: store_of(scope),
         "store or None": lambda: scope.session.run.store,
+        "store or default": lambda: scope.session.run.store,
         "error": lambda: (told or {})["error"],
     }
-    return {name: made[kind]() for name, kind in wanted.items()}
+    has_store = scope.session.run.store is not None
+    return {name: made[kind]() for name, kind in wanted.items() if has_store or kind != "store or default"}

@@ -8,8 +8,9 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import GenericAlias
-from typing import Any, ClassVar, Final, Union, get_args, get_origin
+from typing import Any, ClassVar, Final, Union, get_args, get_origin, overload
 
 import msgspec
 
@@ -33,6 +34,10 @@ class RemoveMessage:
     type: ClassVar[str] = _REMOVAL
 
 
+@overload
+def add_messages(left: Any, right: Any, *, format: str | None = None) -> list[Any]: ...
+@overload
+def add_messages(*, format: str | None = None) -> "FormattedMessages": ...
 def add_messages(left: Any = MISSING, right: Any = MISSING, *, format: str | None = None) -> Any:  # noqa: A002  # LangGraph's name
     """`left` with the messages of `right`: one with a known id takes the place of that message, others come last.
 
@@ -76,7 +81,7 @@ def _with_derived_ids(given: Any, before: Sequence[Any], library: MessageLibrary
         text = f"{context} {next(numbers)} {message!r}"
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
-    return [_with_library_id(message, lambda message=message: derived(message), library) for message in messages]
+    return [_with_library_id(message, partial(derived, message), library) for message in messages]
 
 
 @dataclass(frozen=True, slots=True)

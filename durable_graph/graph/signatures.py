@@ -181,8 +181,10 @@ def _kind_of(parameter: Parameter, function: Any, injectable: tuple[str, ...]) -
             kind = _ANNOTATED.get(getattr(cls, "__name__", ""))
             if kind in injectable and getattr(cls, "__module__", "").startswith("durable_graph."):
                 return kind
-    if parameter.name == "store" and not (_is_required(parameter) and _is_never_none(annotation, function)):
-        return "store or None" if "store" in injectable else None
+    if parameter.name == "store" and "store" in injectable:
+        if not _is_required(parameter):
+            return "store or default"
+        return "store" if _is_never_none(annotation, function) else "store or None"
     return parameter.name if parameter.name in injectable else None
 
 

@@ -1,4 +1,4 @@
-"""Messages: told apart by their ids, whatever they are."""
+"""Messages that are dicts, or objects of the user's own: told apart by their ids, whatever they are."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,10 +18,19 @@ from durable_graph.channels import (
     RemoveMessage,
     UpdateRefused,
     add_messages,
+    libraries,
 )
 
 A, B, C = ({"id": id_, "content": id_} for id_ in "abc")
 RULE = Messages(list[Any])
+
+
+@pytest.fixture(autouse=True)
+def no_library() -> Iterator[None]:
+    """As in a graph that is compiled with `messages="dict"`."""
+    using = libraries.current.set(None)
+    yield
+    libraries.current.reset(using)
 
 
 def ids() -> Callable[[], str]:

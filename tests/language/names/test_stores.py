@@ -23,6 +23,7 @@ class State(TypedDict, total=False):
 
 
 STORE = {"tea": "green"}
+NO_STORE: dict[str, str] = {}
 
 
 def asks_by_name(state: State, store: dict[str, str]) -> Any:
@@ -99,8 +100,8 @@ async def test_a_nested_graph_keeps_a_store_of_its_own() -> None:
 
 async def test_tasks_and_entrypoints_are_handed_the_store(saver: Checkpointer) -> None:
     @task
-    async def recall(key: str, store: dict[str, str]) -> str:
-        return store[key] + get_store()[key]
+    async def recall(key: str, store: dict[str, str] = NO_STORE) -> str:
+        return store[key] + str(get_store()[key])
 
     @entrypoint(saver, store=STORE)
     async def flow(key: str, *, store: dict[str, str]) -> list[str]:
@@ -119,10 +120,18 @@ async def test_without_a_store_the_error_says_where_to_give_it() -> None:
         graph, _ = graph_of(asks)
         with pytest.raises(InvalidOptionError, match=r"compile\(store=\.\.\.\), since 'node' asks for it"):
             await graph.ainvoke({})
-    for asks in (asks_for_the_runtime, asks_by_keyword):
-        graph, found = graph_of(asks)
-        await graph.ainvoke({})
-        assert found == [None]
+    graph, found = graph_of(asks_for_the_runtime)
+    await graph.ainvoke({})
+    assert found == [None]
+
+
+async def test_without_a_store_a_parameter_keeps_its_default() -> None:
+    def asks(state: State, *, store: Any = "mine") -> Any:
+        return store
+
+    graph, found = graph_of(asks)
+    await graph.ainvoke({})
+    assert found == ["mine"]
 
 
 async def test_a_parameter_that_may_be_none_is_none_without_a_store() -> None:

@@ -1,4 +1,4 @@
-"""`add_messages` as the reducer of a channel."""
+"""`add_messages` as the reducer of a channel whose messages are dicts, or objects of the user's own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ A, B, C = ({"id": id_, "content": id_} for id_ in "abc")
 async def test_messages_are_added_replaced_and_removed(saver: Checkpointer, durability: Durability) -> None:
     new = {"id": "a", "content": "new"}
     nodes = ("add", {"messages": [B, C]}), ("replace", {"messages": new}), ("remove", {"messages": RemoveMessage("b")})
-    graph = in_a_row(MessagesState, Seen(), *nodes).compile(saver)
+    graph = in_a_row(MessagesState, Seen(), *nodes).compile(saver, messages="dict")
 
     result = await graph.ainvoke({"messages": [A]}, thread_id="t", durability=durability)
 
@@ -42,9 +42,9 @@ async def test_messages_are_added_replaced_and_removed(saver: Checkpointer, dura
 async def test_all_messages_before_it_are_removed(saver: Checkpointer, reopen: Reopen) -> None:
     graph = in_a_row(MessagesState, Seen(), ("a", {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), C]}))
 
-    await graph.compile(saver).ainvoke({"messages": [A, B]}, thread_id="t")
+    await graph.compile(saver, messages="dict").ainvoke({"messages": [A, B]}, thread_id="t")
 
-    assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == {"messages": [C]}
+    assert (await graph.compile(await reopen(), messages="dict").aget_state(thread_id="t")).values == {"messages": [C]}
 
 
 async def test_a_message_is_given_its_id_when_it_is_written_and_keeps_it(
@@ -53,7 +53,7 @@ async def test_a_message_is_given_its_id_when_it_is_written_and_keeps_it(
     mine = {"role": "assistant", "content": "hi"}
     graph = in_a_row(MessagesState, Seen(), ("a", {"messages": mine}), ("b", {}))
 
-    result = await graph.compile(saver).ainvoke(
+    result = await graph.compile(saver, messages="dict").ainvoke(
         {"messages": {"role": "user", "content": "hello"}}, thread_id="t", durability=durability
     )
 
@@ -61,7 +61,7 @@ async def test_a_message_is_given_its_id_when_it_is_written_and_keeps_it(
     assert [len(id_) for id_ in ids] == [32, 32]
     assert len(set(ids)) == 2
     assert "id" not in mine
-    assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == result
+    assert (await graph.compile(await reopen(), messages="dict").aget_state(thread_id="t")).values == result
 
 
 async def test_a_router_and_the_stream_see_the_ids_that_are_stored(saver: Checkpointer) -> None:
@@ -73,7 +73,7 @@ async def test_a_router_and_the_stream_see_the_ids_that_are_stored(saver: Checkp
 
     builder = in_a_row(MessagesState, Seen(), ("a", {"messages": {"content": "hi"}}))
     builder.add_conditional_edges("a", route)
-    graph = builder.compile(saver)
+    graph = builder.compile(saver, messages="dict")
 
     streamed = [part async for part in graph.astream({"messages": []}, thread_id="t", stream_mode="updates")]
 
@@ -85,17 +85,17 @@ async def test_a_recorded_message_has_its_id_in_another_process(saver: Checkpoin
     nodes = ("a", {"messages": {"content": "of a"}}), ("b", fails_once({"messages": {"content": "of b"}}))
     graph = side_by_side(MessagesState, Seen(), *nodes, then=("end", {}))
     with pytest.raises(OnceError):
-        await graph.compile(saver).ainvoke({"messages": []}, thread_id="t")
-    (recorded,) = (await graph.compile(saver).aget_state(thread_id="t")).values["messages"]
+        await graph.compile(saver, messages="dict").ainvoke({"messages": []}, thread_id="t")
+    (recorded,) = (await graph.compile(saver, messages="dict").aget_state(thread_id="t")).values["messages"]
 
-    result = await graph.compile(await reopen()).ainvoke(None, thread_id="t")
+    result = await graph.compile(await reopen(), messages="dict").ainvoke(None, thread_id="t")
 
     assert result["messages"][0] == recorded
     assert [message["content"] for message in result["messages"]] == ["of a", "of b"]
 
 
 async def test_each_superstep_stores_only_what_it_wrote(saver: Checkpointer) -> None:
-    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": {"content": "short"}})).compile(saver)
+    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": {"content": "short"}})).compile(saver, messages="dict")
     await graph.ainvoke({"messages": [{"content": "long" * 1000}]}, thread_id="t")
     for _ in range(3):
         await graph.ainvoke({"messages": []}, thread_id="t")
@@ -110,7 +110,7 @@ async def test_each_superstep_stores_only_what_it_wrote(saver: Checkpointer) -> 
 
 @pytest.mark.parametrize("update", ["hi", ["hi"], [("user", "hi")]])
 async def test_what_is_no_message_fails_the_node_that_wrote_it(saver: Checkpointer, update: Any) -> None:
-    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": update})).compile(saver)
+    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": update})).compile(saver, messages="dict")
 
     with pytest.raises(UnmergeableUpdateError, match=r"node 'a' cannot be written.*'messages'.*write a dict like"):
         await graph.ainvoke({"messages": []}, thread_id="t")
@@ -120,7 +120,9 @@ async def test_what_is_no_message_fails_the_node_that_wrote_it(saver: Checkpoint
 
 async def test_removing_what_is_not_there_fails_the_node_and_the_thread_stays_usable(saver: Checkpointer) -> None:
     names = iter(["x", "a"])
-    graph = in_a_row(MessagesState, Seen(), ("a", lambda _: {"messages": RemoveMessage(next(names))})).compile(saver)
+    graph = in_a_row(MessagesState, Seen(), ("a", lambda _: {"messages": RemoveMessage(next(names))})).compile(
+        saver, messages="dict"
+    )
 
     with pytest.raises(UnmergeableUpdateError, match="no message with the id 'x' to remove") as raised:
         await graph.ainvoke({"messages": [A, B]}, thread_id="t")
@@ -132,21 +134,23 @@ async def test_removing_what_is_not_there_fails_the_node_and_the_thread_stays_us
 async def test_a_node_may_remove_what_it_added(saver: Checkpointer) -> None:
     parts = [{"messages": A}, Command(update={"messages": RemoveMessage("a")})]
 
-    assert await in_a_row(MessagesState, Seen(), ("a", parts)).compile(saver).ainvoke(
+    assert await in_a_row(MessagesState, Seen(), ("a", parts)).compile(saver, messages="dict").ainvoke(
         {"messages": [B]}, thread_id="t"
     ) == {"messages": [B]}
 
 
 async def test_two_nodes_may_remove_the_same_message(saver: Checkpointer) -> None:
     removes = {"messages": RemoveMessage("a")}
-    graph = side_by_side(MessagesState, Seen(), ("a", removes), ("b", removes), then=("end", {})).compile(saver)
+    graph = side_by_side(MessagesState, Seen(), ("a", removes), ("b", removes), then=("end", {})).compile(
+        saver, messages="dict"
+    )
 
     assert await graph.ainvoke({"messages": [A, B]}, thread_id="t") == {"messages": [B]}
 
 
 async def test_a_message_that_a_sibling_s_overwrite_drops_may_be_removed(saver: Checkpointer) -> None:
     nodes = ("a", {"messages": Overwrite([B])}), ("b", {"messages": RemoveMessage("a")})
-    graph = side_by_side(MessagesState, Seen(), *nodes, then=("end", {})).compile(saver)
+    graph = side_by_side(MessagesState, Seen(), *nodes, then=("end", {})).compile(saver, messages="dict")
 
     assert await graph.ainvoke({"messages": [A]}, thread_id="t") == {"messages": [B]}
 
@@ -154,15 +158,17 @@ async def test_a_message_that_a_sibling_s_overwrite_drops_may_be_removed(saver: 
 async def test_overwritten_messages_have_ids_as_well(saver: Checkpointer, reopen: Reopen) -> None:
     graph = in_a_row(MessagesState, Seen(), ("a", {"messages": Overwrite([{"content": "new"}, C])}))
 
-    result = await graph.compile(saver).ainvoke({"messages": [A, B]}, thread_id="t")
+    result = await graph.compile(saver, messages="dict").ainvoke({"messages": [A, B]}, thread_id="t")
 
     assert [message["content"] for message in result["messages"]] == ["new", "c"]
     assert len(result["messages"][0]["id"]) == 32
-    assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == result
+    assert (await graph.compile(await reopen(), messages="dict").aget_state(thread_id="t")).values == result
 
 
 async def test_an_overwrite_that_removes_what_is_not_in_it_is_refused(saver: Checkpointer) -> None:
-    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": Overwrite([RemoveMessage("a")])})).compile(saver)
+    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": Overwrite([RemoveMessage("a")])})).compile(
+        saver, messages="dict"
+    )
 
     with pytest.raises(UnmergeableUpdateError, match="no message with the id 'a'"):
         await graph.ainvoke({"messages": [A]}, thread_id="t")
@@ -227,9 +233,11 @@ async def test_messages_come_back_as_what_they_were(saver: Checkpointer, reopen:
     )
     graph = in_a_row(schema, Seen(), *nodes)
 
-    result = await graph.compile(saver, types=[cls]).ainvoke({"messages": []}, thread_id="t")
+    result = await graph.compile(saver, messages="dict", types=[cls]).ainvoke({"messages": []}, thread_id="t")
 
-    (left,) = (await graph.compile(await reopen(), types=[cls]).aget_state(thread_id="t")).values["messages"]
+    (left,) = (await graph.compile(await reopen(), messages="dict", types=[cls]).aget_state(thread_id="t")).values[
+        "messages"
+    ]
     assert result["messages"] == [left]
     assert (type(left), left.content, len(left.id)) == (cls, "one", 32)
 
@@ -238,7 +246,9 @@ def test_a_class_of_the_users_may_be_called_as_ours() -> None:
     class RemoveMessage(msgspec.Struct):  # as in another library
         id: str
 
-    graph = in_a_row(MessagesState, Seen(), ("a", {})).compile(types=[("RemoveMessage", RemoveMessage)])
+    graph = in_a_row(MessagesState, Seen(), ("a", {})).compile(
+        types=[("RemoveMessage", RemoveMessage)], messages="dict"
+    )
 
     assert graph.topology.channels["messages"].stores_updates
 
@@ -260,6 +270,10 @@ async def test_a_reducer_of_ones_own_may_use_it(saver: Checkpointer, reopen: Reo
 
     graph = in_a_row(Trimmed, Seen(), ("a", {"messages": [B]}), ("b", {"messages": C}))
 
-    result = await graph.compile(saver).ainvoke({"messages": [A]}, thread_id="t")
+    result = await graph.compile(saver, messages="dict").ainvoke({"messages": [A]}, thread_id="t")
 
-    assert result == (await graph.compile(await reopen()).aget_state(thread_id="t")).values == {"messages": [B, C]}
+    assert (
+        result
+        == (await graph.compile(await reopen(), messages="dict").aget_state(thread_id="t")).values
+        == {"messages": [B, C]}
+    )

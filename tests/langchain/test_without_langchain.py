@@ -1,0 +1,71 @@
+"""Where `langchain_core` is not installed, or not used, nothing of it is imported."""
+
+import subprocess
+import sys
+from textwrap import dedent
+
+HIDDEN = """
+import importlib.util as util
+
+found = util.find_spec
+util.find_spec = lambda name, *more: None if name == "langchain_core" else found(name, *more)
+"""
+
+CONVERSATION = """
+import asyncio
+from durable_graph import START, MessagesState, StateGraph
+
+graph = StateGraph(MessagesState).add_node("node", lambda _: {}).add_edge(START, "node").compile(**OPTIONS)
+print(asyncio.run(graph.ainvoke({"messages": [{"role": "user", "content": "hi", "id": "1"}]})))
+"""
+
+OTHER = """
+import asyncio
+from typing import TypedDict
+from durable_graph import START, StateGraph
+
+class State(TypedDict, total=False):
+    key: str
+
+graph = StateGraph(State).add_node("node", lambda _: {"key": "a"}).add_edge(START, "node").compile()
+print(asyncio.run(graph.ainvoke({})))
+"""
+
+LOADED = "print(sorted(name for name in sys.modules if name.startswith(('langchain', 'durable_graph_langchain'))))"
+
+
+def run(*parts: str) -> subprocess.CompletedProcess[str]:
+    source = "\n".join(dedent(part) for part in ("import sys", *parts))
+    return subprocess.run([sys.executable, "-c", source], check=False, capture_output=True, text=True, timeout=60)
+
+
+def test_without_it_messages_are_dicts() -> None:
+    done = run(
+        HIDDEN,
+        "OPTIONS = {}",
+        CONVERSATION,
+        LOADED,
+    )
+    assert done.stdout.splitlines() == ["{'messages': [{'role': 'user', 'content': 'hi', 'id': '1'}]}", "[]"], (
+        done.stderr
+    )
+
+
+def test_without_it_the_option_and_the_package_name_what_to_install() -> None:
+    for use in ("OPTIONS = {'messages': 'langchain'}" + CONVERSATION, "import durable_graph_langchain"):
+        done = run(
+            HIDDEN,
+            use,
+        )
+        assert done.returncode == 1
+        assert 'pip install "durable-graph[langchain]"' in done.stderr.splitlines()[-1]
+
+
+def test_a_graph_without_messages_imports_nothing_of_it() -> None:
+    done = run(OTHER, LOADED)
+    assert done.stdout.splitlines() == ["{'key': 'a'}", "[]"], done.stderr
+
+
+def test_a_conversation_of_dicts_imports_nothing_of_it() -> None:
+    done = run("OPTIONS = {'messages': 'dict'}", CONVERSATION, LOADED)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
