@@ -82,6 +82,7 @@ class _Run:
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._inner: list[concurrent.futures.Future[Any]] = []
+        self._is_cancelled = False
 
         async def arun(call: ToolCall) -> list[Output]:
             return await self._arun(call)
@@ -101,6 +102,7 @@ class _Run:
 
     def cancel_inner(self) -> None:
         """Cancel the async tools that plain wrappers wait for in their threads."""
+        self._is_cancelled = True
         for each in self._inner:
             each.cancel()
 
@@ -129,6 +131,9 @@ class _Run:
             return box.execute(request)
         running = asyncio.run_coroutine_threadsafe(box.aexecute(request), self._loop)
         self._inner.append(running)
+        if self._is_cancelled:
+            # The cancellation came before the thread could list the future.
+            running.cancel()
         return running.result()
 
     def _handled(self, error: Exception, call: ToolCall) -> Any:
