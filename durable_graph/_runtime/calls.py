@@ -41,7 +41,7 @@ class Definition(msgspec.Struct, frozen=True):
     """A function that may be called as a task. `result` is the codec of what it is annotated to return, if any.
 
     `signature` is None for a function that does not tell it; `injected` are the parameters that it is provided with
-    unless the caller gives them.
+    unless the caller gives them. `has_events`: calls of it are events of the run, as those of nodes are.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Definition(msgspec.Struct, frozen=True):
     result: TypeCodec | None = None
     signature: inspect.Signature | None = None
     injected: Mapping[str, str] = msgspec.field(default_factory=dict)
+    has_events: bool = True
 
 
 class Calls:
@@ -147,7 +148,8 @@ class Calls:
             return self._replayed(definition, recorded)
         inner = self._scope(scope, begun.place, definition)
         try:
-            await tell_call_started(inner, (given.args, given.kwargs))
+            if definition.has_events:
+                await tell_call_started(inner, (given.args, given.kwargs))
             called = await self._cached(inner, definition, given)
             # What was cancelled after it had come to a result is kept, or would be done again.
             record = self._record(begun, definition, called.result)
@@ -157,12 +159,14 @@ class Calls:
             raise
         except Exception as error:
             add_note(error, f"in task {definition.name!r}, call {number} of {scope.node!r}")
-            await tell_call_failed(inner, error)
+            if definition.has_events:
+                await tell_call_failed(inner, error)
             raise
         if called.cancelled is not None:
             raise called.cancelled
         value = called.result if standing is None else self._replayed(definition, standing)
-        await tell_call_finished(inner, value)
+        if definition.has_events:
+            await tell_call_finished(inner, value)
         return value
 
     def _scope(self, scope: Scope, place: int, definition: Definition) -> Scope:
@@ -323,5 +327,11 @@ def _encoded(topology: Topology, definition: Definition, value: Any) -> tuple[by
             return definition.result.encode(value), True
         except UnstorableValueError:
             # The annotation promised something else; what was returned may be storable all the same.
-            return topology.argument.encode(value), False
-    return topology.argument.encode(value), False
+            pass
+    try:
+        return topology.argument.encode(value), False
+    except UnstorableValueError as error:
+        what = f"the result of task {definition.name!r}"
+        raise UnstorableValueError(
+            channel=what, path=error.path, type_name=error.type_name, why=error.why, remedy=error.remedy
+        ) from None

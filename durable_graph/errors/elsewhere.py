@@ -81,10 +81,13 @@ MODULE: Final = _table(
     ),
     ("RemoteGraph RemoteException", "durable_graph does not call LangGraph's server"),
     (
-        """create_react_agent ToolNode ToolRuntime ToolCallTransformer ValidationNode InjectedState
-        InjectedStore tools_condition HumanInterrupt HumanInterruptConfig HumanResponse ActionRequest""",
-        "write an agent as two nodes, one that calls the model and one that calls the tools, and a router",
+        """create_react_agent ToolNode ToolRuntime ToolCallRequest ToolInvocationError InjectedState InjectedStore
+        tools_condition AgentState""",
+        'it is in `durable_graph_langchain`: pip install "durable-graph[langchain]"',
     ),
+    ("ToolCallTransformer", _EVENTS),
+    ("ValidationNode", "a `ToolNode` of `durable_graph_langchain` tells the model of arguments that do not fit"),
+    ("HumanInterrupt HumanInterruptConfig HumanResponse ActionRequest", "`interrupt()` asks with any value"),
     (
         """AsyncGraphRunStream GraphRunStream AsyncSubgraphRunStream SubgraphRunStream StreamChannel
         StreamTransformer ProtocolEvent LifecyclePayload SubgraphStatus CheckpointsTransformer

@@ -47,9 +47,21 @@ class Send:
         return hash((self.node, self.arg))
 
 
+class Output:
+    """What a function of a user's may return to another library and have handed on as it is: here, a `Command`.
+
+    A library that asks for a class of its own by `isinstance` can be told so by an integration, which puts that class
+    among the bases of this one. Python takes another base only for a class whose own base is not `object`.
+    """
+
+
+class ToolOutput(Output):
+    """The base that durable_graph_langchain opens to LangChain: see `Output`."""
+
+
 # Without slots: `Command[...](...)` sets `__orig_class__`, which a frozen class with slots answers with a TypeError.
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Command(Generic[NodeNameT]):
+class Command(ToolOutput, Generic[NodeNameT]):
     """An update of the state together with where to go, from a node or as the input of a run.
 
     `update` is what a node may return: a dict, a list of (key, value) pairs, or an instance of a state class. `goto` is

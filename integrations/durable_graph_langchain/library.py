@@ -14,6 +14,7 @@ from langchain_core.messages import (
 from durable_graph import RemoveMessage as OwnRemoval
 from durable_graph import StoredType
 from durable_graph.channels import UpdateRefused
+from durable_graph_langchain.commands import TYPES as COMMANDS
 from durable_graph_langchain.stored import TYPES
 
 _OPENAI: Final = "langchain-openai"
@@ -24,7 +25,7 @@ class LangChainMessages:
     """LangChain's messages as the library of a graph, see `durable_graph.channels.libraries.MessageLibrary`."""
 
     declared: Final[type[BaseMessage]] = BaseMessage
-    types: Final[tuple[StoredType[Any], ...]] = TYPES
+    types: Final[tuple[StoredType[Any], ...]] = (*TYPES, *COMMANDS)
 
     def message(self, given: Any) -> BaseMessage:
         """A message of LangChain, made of one or of what LangChain makes one of. Chunks become whole messages."""

@@ -18,7 +18,8 @@ RunExample = Callable[..., Ended]
 def run_example(tmp_path: Path) -> RunExample:
     """`run_example("fork", *arguments)` runs `python -m examples.fork` in an empty folder."""
     # The interpreter is told where the project is, as it lies: it need not be installed.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "backends")])}
+    paths = [str(ROOT / folder) for folder in ("", "backends", "integrations")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
     def run(name: str, *arguments: str | Path) -> Ended:
         command = [sys.executable, "-W", "error", "-m", f"examples.{name}", *map(str, arguments)]

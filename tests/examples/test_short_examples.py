@@ -134,6 +134,23 @@ def test_a_resumed_workflow_takes_the_results_of_its_tasks_from_the_record(run_e
     ]
 
 
+def test_the_killed_agent_makes_no_finished_tool_call_again_and_asks_before_it_pays(run_example: RunExample) -> None:
+    told = lines_of(run_example("agent"))
+
+    assert told == [
+        "The first process:",
+        "  find_hotel runs",
+        "  book_seat runs",
+        "Killed while book_seat runs. Recorded: hotel Sol",
+        "The next process goes on:",
+        "  book_seat runs",
+        "It asks: {'question': 'Pay this?', 'amount': 240}",
+        "A person answers, days later:",
+        "  paid 240",
+        "The end: Your trip is booked and paid.",
+    ]
+
+
 def test_the_readme_lists_every_example() -> None:
     names = {path.stem for path in (ROOT / "examples").iterdir() if path.suffix == ".py" or path.is_dir()}
     listed = (ROOT / "examples" / "README.md").read_text()

@@ -12,6 +12,7 @@ import pytest
 from tests.repository.tree import ROOT, copy_library
 
 BACKEND = "backends/durable_graph_sqlite/statements.py"
+INTEGRATION = "integrations/durable_graph_langchain/tool_node.py"
 
 PLANTS = [
     # what is broken, where, by which line
@@ -22,6 +23,9 @@ PLANTS = [
     ("facade", BACKEND, "from durable_graph import StateGraph"),
     ("backends", BACKEND, "import durable_graph.codec"),
     ("backends", BACKEND, "from durable_graph.testing import rows"),
+    ("integrations", "durable_graph/graph/messaging.py", "import langchain_core"),
+    ("integrations", BACKEND, "import durable_graph_langchain"),
+    ("extending", INTEGRATION, "import durable_graph._runtime.calls"),
     ("independence", "durable_graph/checkpointing/opening.py", "import durable_graph_sqlite"),
     ("independence", "durable_graph/codec/models.py", "import pydantic"),
     ("reading-data", "durable_graph/codec/codec.py", "import pickle"),
@@ -35,7 +39,7 @@ PLANTS = [
 def lint(tree: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     program = str(Path(sys.executable).with_name("lint-imports"))
     # The copy comes before the tree that is installed.
-    paths = os.pathsep.join([str(tree), str(tree / "backends")])
+    paths = os.pathsep.join(str(each) for each in (tree, tree / "backends", tree / "integrations"))
     environment = {**os.environ, "PYTHONPATH": paths}
     command = [program, "--no-cache", "--no-logo", *options]
     return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)

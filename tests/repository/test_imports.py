@@ -25,7 +25,7 @@ DEPENDENCIES = {
     "durable_graph": {"anyio", "msgspec", "typing_extensions"},
     "durable_graph_sqlite": {"durable_graph", "msgspec"},
     "durable_graph_postgres": {"asyncpg", "durable_graph"},
-    "durable_graph_langchain": {"durable_graph", "langchain_core", "pydantic"},
+    "durable_graph_langchain": {"durable_graph", "langchain_core", "pydantic", "pydantic_core"},
 }
 
 
@@ -53,8 +53,8 @@ def mentioned(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             yield node.id
-        # `re.compile` compiles no code.
-        elif isinstance(node, ast.Attribute) and ast.unparse(node) != "re.compile":
+        # Neither compiles code.
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) not in ("re.compile", "builder.compile"):
             yield node.attr
         elif isinstance(node, ast.ImportFrom):
             yield from (alias.name for alias in node.names)

@@ -1,0 +1,46 @@
+"""For packages that run the functions of their users inside a node, as durable_graph_langchain runs tools."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from durable_graph._runtime.calls import Definition
+from durable_graph._runtime.session import current, scope_of
+from durable_graph.errors import GraphDescriptionError
+from durable_graph.graph.validation import problems_of_name
+
+
+def is_inside_of_run() -> bool:
+    """Whether the running code is part of a node, a router or a task."""
+    scope = current.get()
+    return scope is not None and not scope.is_over
+
+
+def recorded_call(name: str, function: Callable[..., Any], *args: Any) -> "asyncio.Task[Any]":
+    """A call of the function, begun and recorded as that of a `@task` is, and of which no reader of the run hears.
+
+    Await it for its result, which is durable by then. When the code that makes the call runs again, the recorded result
+    is returned: the call is recognised by `name` and `args`. A plain function runs in a worker thread.
+
+    Raises `OutsideOfRunError`, `GraphDescriptionError` for what cannot be a name, and when awaited what the call of a
+    task does.
+    """
+    scope = scope_of("recorded_call()")
+    for why in problems_of_name(name):
+        raise GraphDescriptionError(f"{name!r} cannot be the name of a call: {why}")
+    is_async = inspect.iscoroutinefunction(function)
+    call: asyncio.Task[Any] = scope.calls.start(scope, Definition(name, function, is_async, has_events=False), args, {})
+    return call
+
+
+def superstep_state() -> Any:
+    """The state that the running superstep began with, as its nodes get it. Raises `OutsideOfRunError`."""
+    scope = scope_of("superstep_state()")
+    return scope.session.topology.state.read(scope.state.values, scope.session.place(scope.state))
+
+
+def remaining_supersteps() -> int:
+    """How many supersteps the recursion limit still allows, this one included. Raises `OutsideOfRunError`."""
+    scope = scope_of("remaining_supersteps()")
+    return scope.session.place(scope.state).remaining

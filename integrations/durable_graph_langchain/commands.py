@@ -1,0 +1,45 @@
+"""`Command` as what a tool returns: LangChain hands it on as it is, and the results of tool calls can be recorded."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from langchain_core.messages.tool import ToolOutputMixin
+
+from durable_graph import Command, Overwrite, Send, StoredType
+from durable_graph.graph.control import ToolOutput
+
+
+def pass_commands_through_tools() -> None:
+    """Have LangChain hand on a `Command` that a tool returns, in place of a message with the text of it.
+
+    LangChain asks by `isinstance` for a class of its own. It is put among the bases of `Command` here, because the
+    library itself depends on no model library.
+    """
+    if not issubclass(ToolOutput, ToolOutputMixin):
+        ToolOutput.__bases__ = (ToolOutputMixin,)
+
+
+def _encoded_command(command: Command[Any]) -> dict[str, Any]:
+    given = {"graph": command.graph, "update": command.update, "goto": command.goto}
+    return {name: value for name, value in given.items() if value is not None and value != ()}
+
+
+def _decoded_command(data: Mapping[str, Any]) -> Command[Any]:
+    return Command(**data)
+
+
+def _encoded_send(send: Send) -> list[Any]:
+    return [send.node, send.arg] if send.timeout is None else [send.node, send.arg, send.timeout]
+
+
+def _decoded_send(data: list[Any]) -> Send:
+    node, arg, *timeout = data
+    return Send(node, arg, timeout=timeout[0] if timeout else None)
+
+
+# What a Command holds is checked as it is stored; its own fields come back as they were.
+TYPES: Final[tuple[StoredType[Any], ...]] = (
+    StoredType(Command, "langgraph.Command", _encoded_command, _decoded_command, is_proven=True),
+    StoredType(Send, "langgraph.Send", _encoded_send, _decoded_send, is_proven=True),
+    StoredType(Overwrite, "langgraph.Overwrite", lambda each: each.value, Overwrite, is_proven=True),
+)
