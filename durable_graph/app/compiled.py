@@ -8,10 +8,12 @@ import msgspec
 
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience, Nobody
+from durable_graph._runtime.callbacks import callbacks_in_use
 from durable_graph._runtime.calling_graphs import check_memory
 from durable_graph._runtime.drive import Ended
 from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.nested import Nested, is_inside_node, nested_place, unfinished_child
+from durable_graph._runtime.observed_run import observed_run
 from durable_graph._runtime.options import Config, RunOptions, call_config, check_bound, merged_config, read_run
 from durable_graph._runtime.output import GraphOutput, check_keys, check_version, result_of
 from durable_graph._runtime.remembered import namespace_of_node
@@ -283,7 +285,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         """Run the graph and yield what LangGraph would: a chunk for each event of `stream_mode`.
 
         The modes: "updates", `{node: what it wrote}`; "values", the output after each superstep that changed it;
-        "custom", what nodes tell by their writer; "messages", `(message, metadata)` of what they `push_message`;
+        "custom", what nodes tell by their writer; "messages", `(message, metadata)` of what they `push_message`, and
+        with LangChain of the tokens of its models and of the messages that nodes return;
         "tasks", a dict as each starts and ends; "checkpoints", a dict for each, once it can be read; "debug", both with
         the time. With a list of modes, `(mode, chunk)` pairs; with `subgraphs`, the namespace comes first, and nested
         graphs are heard as well; with `version="v2"`, dicts of "type", "ns" and "data". `output_keys` is what of the
@@ -296,7 +299,10 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         modes = "updates" if stream_mode is None else stream_mode
         view = view_of(modes, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys)
         place = self._place(input, config, options)
-        async with self._stream(place, on_slow_reader, on_disconnect, view.wants) as events:
+        stream = self._stream(
+            place, on_slow_reader, on_disconnect, wants=view.wants, hears_messages=view.has_messages
+        )
+        async with stream as events:
             async for event in events:
                 for payload in view(event):
                     yield payload
@@ -349,7 +355,9 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         place: "Nested | Run",
         on_slow_reader: OnSlowReader,
         on_disconnect: OnDisconnect,
+        *,
         wants: Callable[[AnyEvent], bool] | None = None,
+        hears_messages: bool = True,
     ) -> EventStream:
         if isinstance(place, Nested) and on_disconnect == "continue":
             option = "on_disconnect"
@@ -360,9 +368,21 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             # Its events have told of the stop; who asks for the output is told again.
             return unfinished_child(place, ended) or result_of(self._topology, ended, None, "v1")
 
-        return EventStream(run, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect, wants=wants)
+        return EventStream(
+            run,
+            on_slow_reader=on_slow_reader,
+            on_disconnect=on_disconnect,
+            wants=wants,
+            hears_messages=hears_messages,
+        )
 
     async def _run(self, place: "Nested | Run", audience: Audience) -> Ended:
+        library = callbacks_in_use()
+        if library is None:
+            return await self._go(place, audience)
+        return await observed_run(library, self._topology, place, lambda observed: self._go(observed, audience))
+
+    async def _go(self, place: "Nested | Run", audience: Audience) -> Ended:
         if isinstance(place, Nested):
             return await place.go(self.persistence, self._cache, audience)
         return await run_in_turn(self._topology, self._checkpointer, place, audience, self._cache)
