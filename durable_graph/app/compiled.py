@@ -72,6 +72,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         self._cache = cache
         self._step_timeout: float | None = None
         self._has_warned_of_messages = False
+        # Loaded here, where there is most often no event loop that would stand still.
+        callbacks_in_use()
 
     if not typing.TYPE_CHECKING:
         # A checker that saw it would take every name for an attribute.
@@ -299,9 +301,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         modes = "updates" if stream_mode is None else stream_mode
         view = view_of(modes, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys)
         place = self._place(input, config, options)
-        stream = self._stream(
-            place, on_slow_reader, on_disconnect, wants=view.wants, hears_messages=view.has_messages
-        )
+        stream = self._stream(place, on_slow_reader, on_disconnect, wants=view.wants, hears_messages=view.has_messages)
         async with stream as events:
             async for event in events:
                 for payload in view(event):

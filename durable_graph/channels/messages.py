@@ -8,6 +8,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import GenericAlias
 from typing import Any, ClassVar, Final, Union, get_args, get_origin
 
@@ -76,7 +77,7 @@ def _with_derived_ids(given: Any, before: Sequence[Any], library: MessageLibrary
         text = f"{context} {next(numbers)} {message!r}"
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
-    return [_with_library_id(message, lambda message=message: derived(message), library) for message in messages]
+    return [_with_library_id(message, partial(derived, message), library) for message in messages]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Objects of another library that run like functions, such as LangChain's runnables, as nodes and routers.
 
-None is imported from here. A package brings the way to call them by an entry point, which is loaded once the program has
-imported the library.
+None is imported from here. A package brings the way to call them by an entry point, which is loaded once the program
+has imported the library.
 """
 
 import sys

@@ -43,9 +43,7 @@ class LangChainCallbacks:
             return under
         return merge_configs({"callbacks": _listed(under)}, {"callbacks": _listed(over)})["callbacks"]
 
-    def graph(
-        self, name: str, given: Any, config: Mapping[str, Any], callbacks: Any, run_id: str | None
-    ) -> "GraphRun":
+    def graph(self, name: str, given: Any, config: Mapping[str, Any], callbacks: Any, run_id: str | None) -> "GraphRun":
         """Observe a run of a graph."""
         around = (var_child_runnable_config.get() or {}).get("callbacks")
         return GraphRun(name, given, config, self.joined(around, callbacks), _uuid(run_id))
@@ -169,7 +167,7 @@ class CodeRun:
             if isinstance(handler, LangChainTracer):
                 parent = handler.run_map.get(str(run.run_id))
                 if parent is not None:
-                    self._stack.enter_context(tracing_context(parent=parent))  # type: ignore[arg-type]
+                    self._stack.enter_context(tracing_context(parent=parent))
                 return
 
 

@@ -31,7 +31,7 @@ class LangChainMessages:
         if isinstance(given, BaseMessage):
             return message_chunk_to_message(given) if isinstance(given, BaseMessageChunk) else given
         if isinstance(given, OwnRemoval) or (isinstance(given, dict) and _REMOVAL in _kinds_of(given)):
-            id_ = given.get("id") if isinstance(given, dict) else given.id
+            id_: Any = given.get("id") if isinstance(given, dict) else given.id
             return RemoveMessage(id=id_)
         try:
             (message,) = convert_to_messages([given])

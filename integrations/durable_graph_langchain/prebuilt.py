@@ -1,4 +1,4 @@
-"""What `langgraph.prebuilt` finds in a node's config: the runtime, under LangGraph's own key and with its attributes."""
+"""What `langgraph.prebuilt` finds in a node's config: the runtime, under LangGraph's key and with its attributes."""
 
 import dataclasses
 from typing import Any, Final

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from durable_graph import StoredType
 
-MESSAGES = (
+MESSAGES: tuple[type[BaseModel], ...] = (
     messages.AIMessage,
     messages.AIMessageChunk,
     messages.ChatMessage,

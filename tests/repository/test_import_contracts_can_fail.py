@@ -24,6 +24,8 @@ PLANTS = [
     ("backends", BACKEND, "from durable_graph.testing import rows"),
     ("independence", "durable_graph/checkpointing/opening.py", "import durable_graph_sqlite"),
     ("independence", "durable_graph/codec/models.py", "import pydantic"),
+    ("independence", "durable_graph/graph/runnables.py", "import langchain_core.runnables"),
+    ("integrations", "integrations/durable_graph_langchain/callbacks.py", "import durable_graph._runtime.session"),
     ("reading-data", "durable_graph/codec/codec.py", "import pickle"),
     ("reading-data", BACKEND, "import marshal"),
     ("pure", "durable_graph/_engine/task.py", "import time"),
@@ -35,7 +37,7 @@ PLANTS = [
 def lint(tree: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     program = str(Path(sys.executable).with_name("lint-imports"))
     # The copy comes before the tree that is installed.
-    paths = os.pathsep.join([str(tree), str(tree / "backends")])
+    paths = os.pathsep.join([str(tree), str(tree / "backends"), str(tree / "integrations")])
     environment = {**os.environ, "PYTHONPATH": paths}
     command = [program, "--no-cache", "--no-logo", *options]
     return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)

@@ -9,6 +9,7 @@ PACKAGES = {
     "durable_graph": ROOT / "durable_graph",
     "durable_graph_sqlite": ROOT / "backends/durable_graph_sqlite",
     "durable_graph_postgres": ROOT / "backends/durable_graph_postgres",
+    "durable_graph_langchain": ROOT / "integrations/durable_graph_langchain",
 }
 
 
@@ -27,7 +28,7 @@ def library_modules() -> list[Path]:
 def copy_library(target: Path) -> None:
     """What a wheel is built from, to be broken or built there."""
     without_caches = shutil.ignore_patterns("__pycache__", ".*")
-    for folder in ("durable_graph", "backends"):
+    for folder in ("durable_graph", "backends", "integrations"):
         shutil.copytree(ROOT / folder, target / folder, ignore=without_caches)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, target / file)

@@ -100,11 +100,11 @@ async def test_a_nested_graph_keeps_a_store_of_its_own() -> None:
 async def test_tasks_and_entrypoints_are_handed_the_store(saver: Checkpointer) -> None:
     @task
     async def recall(key: str, store: dict[str, str]) -> str:
-        return store[key] + get_store()[key]
+        return f"{store[key]}{get_store()[key]}"
 
     @entrypoint(saver, store=STORE)
     async def flow(key: str, *, store: dict[str, str]) -> list[str]:
-        return [store[key], await recall(key)]
+        return [store[key], await recall(key)]  # type: ignore[call-arg]  # the task is provided with it
 
     assert await flow.ainvoke("tea", thread_id="t") == ["green", "greengreen"]
 
@@ -119,8 +119,9 @@ async def test_without_a_store_the_error_says_where_to_give_it() -> None:
         graph, _ = graph_of(asks)
         with pytest.raises(InvalidOptionError, match=r"compile\(store=\.\.\.\), since 'node' asks for it"):
             await graph.ainvoke({})
-    for asks in (asks_for_the_runtime, asks_by_keyword):
-        graph, found = graph_of(asks)
+    other: Any
+    for other in (asks_for_the_runtime, asks_by_keyword):
+        graph, found = graph_of(other)
         await graph.ainvoke({})
         assert found == [None]
 
