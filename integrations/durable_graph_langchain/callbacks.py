@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -69,7 +69,7 @@ class GraphRun:
             inheritable_metadata=_metadata_of(self._config),
         )
         _drop_message_handlers(manager)
-        self._run = await manager.on_chain_start(None, self._given, name=self._name, run_id=self._run_id)
+        self._run = await _begin(manager, self._given, self._name, self._run_id)
         return self
 
     async def __aexit__(
@@ -79,13 +79,11 @@ class GraphRun:
 
     def code(self, code: Any) -> "CodeRun":
         """Observe an attempt at a node or at a call of a task."""
-        parent: Any = None
-        if code.is_call:
-            parent = (var_child_runnable_config.get() or {}).get("callbacks")
-        if not isinstance(parent, BaseCallbackManager):
-            assert self._run is not None  # noqa: S101  # code runs inside of the run
-            parent = self._run.get_child(f"graph:step:{code.step}")
-        return CodeRun(code, parent, self._known)
+        around = (var_child_runnable_config.get() or {}).get("callbacks") if code.is_call else None
+        if isinstance(around, BaseCallbackManager):
+            return CodeRun(code, AsyncCallbackManager.configure(inheritable_callbacks=around), self._known)
+        assert self._run is not None  # noqa: S101  # code runs inside of the run
+        return CodeRun(code, self._run.get_child(f"graph:step:{code.step}"), self._known)
 
     def ended(self, output: Any) -> None:
         """The run ended, with this output."""
@@ -95,12 +93,12 @@ class GraphRun:
 class CodeRun:
     """An attempt at a node or at a call of a task, as a run of LangChain's.
 
-    `known` are the ids of the messages that nodes of the graph had as their input.
+    `parent` is for this run alone. `known` are the ids of the messages that nodes of the graph had as their input.
     """
 
     config: dict[str, Any]
 
-    def __init__(self, code: Any, parent: BaseCallbackManager, known: set[str]) -> None:
+    def __init__(self, code: Any, parent: AsyncCallbackManager, known: set[str]) -> None:
         self._code = code
         self._parent = parent
         self._known = known
@@ -112,9 +110,9 @@ class CodeRun:
 
     async def __aenter__(self) -> Self:
         code, metadata = self._code, _metadata_of(self._code.config)
-        manager = AsyncCallbackManager.configure(inheritable_callbacks=self._parent, inheritable_metadata=metadata)
-        _drop_message_handlers(manager)
-        self._run = await manager.on_chain_start(None, code.given, name=code.name)
+        self._parent.add_metadata(metadata)
+        _drop_message_handlers(self._parent)
+        self._run = await _begin(self._parent, code.given, code.name, None)
         callbacks = self._run.get_child()
         if code.tell is not None:
             self._known |= ids_in(code.given)
@@ -184,8 +182,28 @@ def _drop_message_handlers(manager: BaseCallbackManager) -> None:
         manager.remove_handler(handler)
 
 
+async def _begin(
+    manager: AsyncCallbackManager, given: Any, name: str, run_id: UUID | None
+) -> AsyncCallbackManagerForChainRun:
+    if manager.handlers:
+        return await manager.on_chain_start(None, given, name=name, run_id=run_id)
+    # Nobody is to be told. What runs inside has a parent all the same, as events of its own need one.
+    return AsyncCallbackManagerForChainRun(
+        run_id=run_id or uuid4(),
+        handlers=[],
+        inheritable_handlers=[],
+        parent_run_id=manager.parent_run_id,
+        tags=manager.tags,
+        inheritable_tags=manager.inheritable_tags,
+        metadata=manager.metadata,
+        inheritable_metadata=manager.inheritable_metadata,
+    )
+
+
 async def _end(run: AsyncCallbackManagerForChainRun | None, output: Any, error: BaseException | None) -> None:
     assert run is not None  # noqa: S101  # it was entered
+    if not run.handlers:
+        return
     if error is None:
         await run.on_chain_end(output)
     else:
