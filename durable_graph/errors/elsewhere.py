@@ -19,7 +19,7 @@ _DESCRIBED: Final = "`graph.topology` is the graph as it was checked"
 _SCHEMAS: Final = (
     "the schemas are the classes that the graph was given, which pydantic or msgspec turn into JSON schemas"
 )
-_RUNNABLE: Final = "a graph is no `Runnable`: wrap `ainvoke` in a function"
+_RUNNABLE: Final = "a graph is no `Runnable`: wrap `ainvoke` in a function, such as `RunnableLambda(graph.ainvoke)`"
 _VALUE: Final = "a drawing is a value: draw the graph that you mean"
 
 
@@ -97,7 +97,7 @@ MODULE: Final = _table(
         f"{_EVENTS}: `RunInterrupted`, `RunResumed`",
     ),
     ("TAG_HIDDEN", "nothing is hidden"),
-    ("TAG_NOSTREAM", "a node pushes what it wants seen with `push_message()`"),
+    ("TAG_NOSTREAM", 'write `"nostream"`'),
     ("CONF CONFIG_KEY_CHECKPOINTER TASKS", "a config has no reserved keys: use the parameter `runtime` of the node"),
     ("StateT StateT_co StateT_contra ContextT InputT OutputT", "use type variables of your own"),
     ("LangGraphDeprecationWarning", "deprecated options are told as `DeprecationWarning`"),

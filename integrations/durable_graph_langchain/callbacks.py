@@ -26,6 +26,10 @@ from durable_graph_langchain.messages import MessageHandler, Returned, ids_in
 from durable_graph_langchain.prebuilt import RUNTIME, PrebuiltRuntime
 
 
+_LANGGRAPH: Final = "langgraph"
+"""Where the program has imported it, its prebuilt parts may run in a node."""
+
+
 class LangChainCallbacks:
     """LangChain's callbacks, see `durable_graph._runtime.callbacks.CallbackLibrary`."""
 
@@ -131,7 +135,7 @@ class CodeRun:
 
     def returned(self, result: Any) -> Any:
         """What the code returned: LangGraph's Commands as ours; where messages are read, each with an id."""
-        self._result = converted(result)
+        self._result = converted(result) if _LANGGRAPH in sys.modules else result
         if self._code.tell is not None:
             self._returned = Returned(self._result, f"{self._code.task_id} {self._code.number}")
             self._result = self._returned.result
@@ -155,7 +159,7 @@ class CodeRun:
         own = {key: value for key, value in self._code.config.items() if key not in ("run_id", "run_name")}
         own["callbacks"] = callbacks
         own["configurable"] = dict(own.get("configurable") or {})
-        if "langgraph" in sys.modules:
+        if _LANGGRAPH in sys.modules:
             own["configurable"][RUNTIME] = PrebuiltRuntime(self._code.runtime)
         return own
 

@@ -142,6 +142,18 @@ async def test_callbacks_of_a_bound_config_and_of_a_chain_around_count_as_well()
     await RunnableLambda(run).ainvoke(HELLO, {"callbacks": [around]})
     assert around.begun == [("run", None), ("graph", "run"), ("node", "graph"), ("model", "node")]
 
+    chain = RunnableLambda(graph.ainvoke) | (lambda state: state["messages"][-1].content)
+    around = Heard()
+    assert await chain.ainvoke(HELLO, {"callbacks": [around]}) == "good day"
+    assert [name for name, _ in around.begun] == [
+        "RunnableSequence",
+        "ainvoke",
+        "graph",
+        "node",
+        "model",
+        "RunnableLambda",
+    ]
+
 
 async def test_a_node_may_dispatch_events_of_its_own() -> None:
     class Custom(Heard):
