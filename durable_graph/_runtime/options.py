@@ -46,7 +46,7 @@ CONFIG_KEYS = (
     "run_name",
 )
 _NOT_HERE = {
-    "callbacks": "it takes LangChain's handlers, with durable-graph[langchain]; or read the typed events of graph.stream()",
+    "callbacks": "durable-graph[langchain] takes LangChain's handlers; or read the typed events of graph.stream()",
     "thread_id": "it belongs into config['configurable'], or pass thread_id=...",
     "checkpoint_id": "it belongs into config['configurable'], or pass checkpoint_id=...",
 }

@@ -25,7 +25,6 @@ from durable_graph_langchain.commands import converted
 from durable_graph_langchain.messages import MessageHandler, Returned, ids_in
 from durable_graph_langchain.prebuilt import RUNTIME, PrebuiltRuntime
 
-
 _LANGGRAPH: Final = "langgraph"
 """Where the program has imported it, its prebuilt parts may run in a node."""
 
