@@ -23,6 +23,7 @@ from durable_graph._engine.task import (
     next_revision,
 )
 from durable_graph._runtime.answers import Answers
+from durable_graph._runtime.attempted import Attempted
 from durable_graph._runtime.calling import Called, call_action
 from durable_graph._runtime.calls import Calls
 from durable_graph._runtime.cancellation import cancellations, take_back_cancellations
@@ -31,6 +32,7 @@ from durable_graph._runtime.giving import given_to, timeout_of
 from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.lengths import Lengths, PrivateLengths
 from durable_graph._runtime.mutation import check_argument_unchanged, check_result, compared
+from durable_graph._runtime.observing import observed_attempt, with_result
 from durable_graph._runtime.remembered import remember, remembered
 from durable_graph._runtime.results import Result, read_result
 from durable_graph._runtime.routing import choose, routers_of
@@ -40,7 +42,6 @@ from durable_graph._runtime.writing import encode_anything
 from durable_graph.caching import CacheKey
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import (
-    InterruptMismatchError,
     NodeCancelledError,
     ParentCommandError,
     ReplayMismatchError,
@@ -50,22 +51,6 @@ from durable_graph.errors import (
 from durable_graph.errors.shown import read_back, shown
 from durable_graph.graph import START, Command, Interrupt, Node
 from durable_graph.graph.policies import NodeError
-
-
-class Attempted(msgspec.Struct, frozen=True):
-    """What an attempt came to. `error` is to be raised once the outcome is recorded.
-
-    It is a cancellation where a plain function finished in its thread after its superstep was cancelled. Of an attempt
-    that contradicts what is recorded nothing is kept: it leaves the task as it was.
-    """
-
-    outcome: Outcome
-    error: BaseException | None = None
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the outcome is to be recorded."""
-        return not isinstance(self.error, ReplayMismatchError | InterruptMismatchError)
 
 
 class Trial(msgspec.Struct):
@@ -107,20 +92,25 @@ async def attempt(session: Session, state: State, task: Task, previous: Outcome 
     called for it cannot have come to anything.
     """
     scope = _scope(session, state, task, previous, trial)
+    perform = partial(_perform, scope, task, previous, trial)
+    observer = session.run.observer
     token = current.set(scope)
     try:
-        if isinstance(previous, RoutingOpen):
-            own = Result(previous.writes, previous.routes)
-            attempted = await _choose(scope, task, previous, own, is_handled=previous.is_handled)
-        elif task.node == START:
-            attempted = await _choose(scope, task, previous, Result((), ()))
-        else:
-            attempted = await _run_node(scope, task, previous, trial)
+        attempted = await (perform() if observer is None else observed_attempt(observer, scope, perform))
     finally:
         scope.is_over = True
         current.reset(token)
     session.shared.raise_store_failure()
     return attempted
+
+
+async def _perform(scope: Scope, task: Task, previous: Outcome | None, trial: Trial) -> Attempted:
+    if isinstance(previous, RoutingOpen):
+        own = Result(previous.writes, previous.routes)
+        return await _choose(scope, task, previous, own, is_handled=previous.is_handled)
+    if task.node == START:
+        return await _choose(scope, task, previous, Result((), ()))
+    return await _run_node(scope, task, previous, trial)
 
 
 async def route_as(session: Session, state: State, task: Task, values: Any, trial: Trial) -> Attempted:
@@ -242,6 +232,8 @@ async def _call(
     with compared(session, node.name, scope.state.values, node.input.fields if task.argument is None else ()):
         called = await call_action(scope, partial(action, given, **extra), is_async, timeout)
         await returned(scope)
+    if scope.observer is not None:
+        called = with_result(scope.observer, called)
     if session.run.is_checked and task.argument is not None:
         check_argument_unchanged(session.topology, task.node, task.argument)
     return called, private

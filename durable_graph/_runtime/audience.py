@@ -1,8 +1,12 @@
 """Who a run tells its events to."""
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-from durable_graph._runtime.events import AnyEvent
+from durable_graph._runtime.events import AnyEvent, Origin
+
+TellMessage = Callable[[Any, Mapping[str, Any], Origin], None]
+"""Tells a message with its metadata. It may be called from any thread, see `Audience.push`."""
 
 
 class Audience(Protocol):
@@ -11,6 +15,11 @@ class Audience(Protocol):
     @property
     def is_heard(self) -> bool:
         """Whether anybody reads. If not, nothing is told and no event need be made."""
+        ...
+
+    @property
+    def hears_messages(self) -> bool:
+        """Whether the reader reads messages, if anybody reads at all."""
         ...
 
     async def tell(self, event: AnyEvent) -> None:
@@ -44,6 +53,10 @@ class Both:
     def is_heard(self) -> bool:
         return self._first.is_heard or self._second.is_heard
 
+    @property
+    def hears_messages(self) -> bool:
+        return any(each.is_heard and each.hears_messages for each in (self._first, self._second))
+
     async def tell(self, event: AnyEvent) -> None:
         for audience in (self._first, self._second):
             if audience.is_heard:
@@ -69,6 +82,7 @@ class Nobody:
     """For runs that nobody reads."""
 
     is_heard = False
+    hears_messages = False
 
     async def tell(self, event: AnyEvent) -> None:
         return None

@@ -25,6 +25,7 @@ from durable_graph._runtime.crossing import in_loop
 from durable_graph._runtime.ending import returned, unwound
 from durable_graph._runtime.injecting import injected
 from durable_graph._runtime.lengths import copy_of
+from durable_graph._runtime.observing import observed_call
 from durable_graph._runtime.remembered import found_in, keep_in, key_of
 from durable_graph._runtime.retrying import retry_after
 from durable_graph._runtime.session import Scope, Session, current
@@ -216,7 +217,7 @@ class Calls:
             async with self._gate(inner.depth):
                 while True:
                     try:
-                        return await _once(inner, definition, given)
+                        return await self._attempt(inner, definition, given)
                     except Exception as error:
                         self._session.shared.raise_store_failure()
                         if inner.mismatch is not None:
@@ -231,6 +232,10 @@ class Calls:
         finally:
             inner.is_over = True
             current.reset(token)
+
+    async def _attempt(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
+        once, observer = partial(_once, inner, definition, given), self._session.run.observer
+        return await (once() if observer is None else observed_call(observer, inner, (given.args, given.kwargs), once))
 
     def _gate(self, depth: int) -> asyncio.Semaphore:
         # One for each depth: a caller waits for what it called, and must not keep it from beginning.

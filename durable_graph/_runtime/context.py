@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 import msgspec
 
-from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent
+from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent, Origin
 from durable_graph._runtime.session import Scope, scope_of
 from durable_graph._runtime.workflow import SAVED
 from durable_graph._runtime.writer import Room, StreamWriter
@@ -139,17 +139,24 @@ def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> 
         given = metadata or {}
         tags = [*session.run.tags, *scope.metadata.get("tags", ()), *given.get("tags", ())]
         known = {**config_of(scope)["metadata"], **given, "tags": list(dict.fromkeys(tags))}
-        return MessageEvent(
-            thread_id=session.run.thread_id,
-            ns=session.event_ns,
-            step=scope.step,
-            task_id=scope.task_id,
-            node=scope.node,
-            message=data,
-            metadata=known,
-        )
+        return message_event(scope, data, known, "pushed")
 
     return StreamWriter(session.shared.audience, make, scope.streamed)(message)
+
+
+def message_event(scope: Scope, message: Any, metadata: Mapping[str, Any], origin: Origin) -> MessageEvent:
+    """A message of the code of `scope`."""
+    session = scope.session
+    return MessageEvent(
+        thread_id=session.run.thread_id,
+        ns=session.event_ns,
+        step=scope.step,
+        task_id=scope.task_id,
+        node=scope.node,
+        message=message,
+        metadata=metadata,
+        origin=origin,
+    )
 
 
 def get_config() -> Mapping[str, Any]:
@@ -194,9 +201,8 @@ def info_of(scope: Scope) -> ExecutionInfo:
 
 
 def config_of(scope: Scope) -> Mapping[str, Any]:
-    """The call's config, with where the node is in its metadata."""
-    run = scope.session.run
-    given = run.config
+    """The call's config, with where the node is in its metadata, and with the callbacks that are in use."""
+    given = scope.session.run.config if scope.observer is None else scope.observer.config
     metadata = {
         **given.get("metadata", {}),
         **scope.metadata,

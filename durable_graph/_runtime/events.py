@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -82,13 +82,21 @@ class CustomEvent(Event, frozen=True, kw_only=True, tag="custom"):
     data: Any
 
 
+Origin = Literal["pushed", "streamed", "returned"]
+
+
 class MessageEvent(Event, frozen=True, kw_only=True, tag="message"):
-    """A message, or a piece of one, that a node told the reader."""
+    """A message, or a piece of one.
+
+    `origin` says how it came: a node told it (`push_message`), a model that a node called streamed it, or a node
+    returned it, then whole; one that was streamed before has the id of its pieces.
+    """
 
     task_id: str
     node: str
     message: Any
     metadata: Mapping[str, Any]
+    origin: Origin = "pushed"
 
 
 class RunInterrupted(Event, frozen=True, kw_only=True, tag="run_interrupted"):

@@ -18,14 +18,8 @@ import msgspec
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is_waiting
 from durable_graph._runtime import log
-from durable_graph._runtime.attempt import (
-    Attempted,
-    attempt,
-    attempt_number,
-    failed_instead,
-    new_trial,
-    own_cancellation,
-)
+from durable_graph._runtime.attempt import attempt, attempt_number, failed_instead, new_trial, own_cancellation
+from durable_graph._runtime.attempted import Attempted
 from durable_graph._runtime.cancellation import cancellations, wind_up
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.first_error import first_error

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Task
 from durable_graph._runtime import log
-from durable_graph._runtime.attempt import Attempted
+from durable_graph._runtime.attempted import Attempted
 from durable_graph._runtime.session import Key, Session
 from durable_graph._runtime.telling import id_of
 from durable_graph.errors import StateMutatedError

@@ -5,7 +5,8 @@ import time
 import msgspec
 
 from durable_graph._engine.task import Failed, Handling, Outcome, Task
-from durable_graph._runtime.attempt import Attempted, Trial
+from durable_graph._runtime.attempt import Trial
+from durable_graph._runtime.attempted import Attempted
 from durable_graph._runtime.retrying import retry_after
 from durable_graph.errors import StateMutatedError
 from durable_graph.graph import Node, Topology

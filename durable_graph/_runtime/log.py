@@ -33,8 +33,11 @@ def tasks_superseded(thread_id: str | None, checkpoint_id: str, nodes: list[str]
 
 
 def no_messages(graph: str) -> None:
-    """A run was streamed in mode "messages" to its end, and no node had told one. Said once of each graph."""
-    message = "stream_mode='messages' of %r had no message: nodes call push_message(), models stream none"
+    """A run was streamed in mode "messages" to its end, and there were none. Said once of each graph."""
+    message = (
+        "stream_mode='messages' of %r told nothing: no node called a chat model of LangChain's, returned a message "
+        "of LangChain's, or called push_message()"
+    )
     _logger.warning(message, graph, extra={"graph": graph})
 
 

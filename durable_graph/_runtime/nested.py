@@ -128,7 +128,8 @@ def nested_place(
     plain = {key: value for key, value in (config or {}).items() if key != "configurable"}
     given = _without_keys_of_caller(given, topology, scope.session.topology)
     run = read_run(plain, own, input=given, has_checkpointer=False, nodes=topology.nodes, defaults=defaults)
-    merged = merged_config(outer.config, config)
+    # Its callbacks are apart, and what was put into it for other libraries is not handed on.
+    merged = merged_config(outer.config, None if config is None else check_config(config))
     within = _within(outer, run, options, plain, merged or {})
     call = GraphCall(asyncio.current_task(), options.get("memory"), settings_of(topology, outer, within))
     return Nested(scope, scope.graphs_at_work, topology, within, call)
@@ -167,6 +168,8 @@ def _within(outer: Run, run: Run, options: RunOptions, config: Config, merged: C
         checkpoint_ns="",
         recursion_limit=_said("recursion_limit", options, config, run.recursion_limit, outer.recursion_limit),
         max_concurrency=_said("max_concurrency", options, config, run.max_concurrency, outer.max_concurrency),
+        name=run.name,
+        callbacks=run.callbacks,
         context=options.get("context", outer.context),
         store=outer.store if run.store is None else run.store,
         config=merged,

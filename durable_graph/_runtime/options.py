@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict, TypeVar, get_args
 from uuid import UUID
 
 from durable_graph._engine.header import Metadata
+from durable_graph._runtime.callbacks import RESERVED, callbacks_in_use
 from durable_graph._runtime.context import RunControl
 from durable_graph._runtime.places import Place
 from durable_graph._runtime.run import (
@@ -45,7 +46,7 @@ CONFIG_KEYS = (
     "run_name",
 )
 _NOT_HERE = {
-    "callbacks": "read the typed events of graph.stream() instead",
+    "callbacks": "durable-graph[langchain] takes LangChain's handlers; or read the typed events of graph.stream()",
     "thread_id": "put it into config['configurable'], or pass thread_id=...",
     "checkpoint_id": "put it into config['configurable'], or pass checkpoint_id=...",
 }
@@ -126,6 +127,8 @@ def read_run(
         context=options.get("context"),
         store=defaults.store,
         run_id=None if run_id is None else str(run_id),
+        name=read.get("run_name"),
+        callbacks=(config or {}).get("callbacks") or None,
         tags=tuple(read.get("tags", ())),
         control=_control(options.get("control")),
         stop_before=breakpoints("interrupt_before", options.get("interrupt_before"), nodes, defaults.stop_before),
@@ -173,6 +176,9 @@ def merged_config(under: Config | None, over: Config | None) -> Config | None:
         parts = [part for part in (under.get(key), over.get(key)) if isinstance(part, Mapping)]
         if len(parts) > 1:
             together[key] = {**parts[0], **parts[1]}
+    library = callbacks_in_use() if under.get("callbacks") and over.get("callbacks") else None
+    if library is not None:
+        together["callbacks"] = library.joined(under["callbacks"], over["callbacks"])
     if under.get("tags") and over.get("tags"):
         together["tags"] = [*under["tags"], *(tag for tag in over["tags"] if tag not in under["tags"])]
     return together
@@ -294,7 +300,7 @@ def check_config(config: Config | None) -> dict[str, Any]:
         option = "config"
         raise InvalidOptionError(option, config, allowed="a dict")
     for key, value in config.items():
-        if key not in CONFIG_KEYS and not (key == "callbacks" and _is_empty(value)):
+        if key not in CONFIG_KEYS and not (key == "callbacks" and (_is_empty(value) or _are_taken(value))):
             raise UnknownConfigKeyError(key, known=CONFIG_KEYS, remedy=_NOT_HERE.get(str(key), ""))
     given = config.get("configurable")
     configurable = {} if given is None else given
@@ -302,16 +308,24 @@ def check_config(config: Config | None) -> dict[str, Any]:
         option = "config['configurable']"
         raise InvalidOptionError(option, configurable, allowed="a dict")
     for key in configurable:
+        if key == RESERVED:
+            # A node hands on its own config.
+            continue
         if not isinstance(key, str) or (key.startswith(("__", "checkpoint_")) and key not in _CHECKPOINT_KEYS):
             raise UnknownConfigKeyError(key, known=("thread_id", *_CHECKPOINT_KEYS, "your own keys"))
     _check_names(config)
-    read = {**config, "configurable": dict(configurable)}
+    read = {**config, "configurable": {key: value for key, value in configurable.items() if key != RESERVED}}
     return {key: value for key, value in read.items() if key in CONFIG_KEYS and value is not None}
 
 
 def _is_empty(callbacks: object) -> bool:
     """Whether nobody is called: LangChain's programs hand over empty lists."""
     return callbacks is None or (isinstance(callbacks, Sequence) and not callbacks)
+
+
+def _are_taken(callbacks: object) -> bool:
+    library = callbacks_in_use()
+    return library is not None and library.takes(callbacks)
 
 
 _CHECKPOINT_KEYS = ("checkpoint_id", "checkpoint_ns")

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from durable_graph._engine.header import Metadata
+from durable_graph._runtime.callbacks import GraphObserver
 
 Durability = Literal["sync", "async", "exit"]
 IfUnfinished = Literal["supersede", "resume", "reject"]
@@ -25,7 +26,8 @@ class Run(msgspec.Struct, frozen=True):
     the thread filled in. `context` is what they get as `runtime.context`, `store` as `runtime.store`. The breakpoints
     are nodes' names, or None for every node. `key` names the request, which the thread takes once. `is_checked`: a
     node that changes its input in place fails. `grace` and `step_timeout` are in seconds. `backlog` is how many calls
-    of the checkpointer `durability="async"` may be ahead of it.
+    of the checkpointer `durability="async"` may be ahead of it. `name` and `callbacks` are what the call itself says of
+    them, `observer` hears of the run where callbacks are in use.
     """
 
     input: Any
@@ -44,6 +46,9 @@ class Run(msgspec.Struct, frozen=True):
     context: Any = None
     store: Any = None
     run_id: str | None = None
+    name: str | None = None
+    callbacks: Any = None
+    observer: GraphObserver | None = None
     tags: tuple[str, ...] = ()
     control: Any = None
     stop_before: frozenset[str] | None = frozenset()

@@ -14,6 +14,7 @@ from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_
 from durable_graph._runtime.answers import Answers
 from durable_graph._runtime.at_work import AtWork
 from durable_graph._runtime.audience import Audience
+from durable_graph._runtime.callbacks import CodeObserver
 from durable_graph._runtime.durability import Durability
 from durable_graph._runtime.journal import Journal
 from durable_graph._runtime.lengths import Lengths
@@ -211,6 +212,7 @@ class Scope(msgspec.Struct, eq=False):
     """A graph that it called failed with this. Its code may have caught it, and fails with it all the same."""
     runner: "asyncio.Task[object] | None" = msgspec.field(default_factory=asyncio.current_task)
     """The asyncio task that its code runs in."""
+    observer: CodeObserver | None = None
     begun_calls: Any = None
     begun_graphs: AtWork | None = None
     _task_id: str | None = None

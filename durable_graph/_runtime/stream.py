@@ -50,6 +50,7 @@ class EventStream:
         on_slow_reader: OnSlowReader = "wait",
         on_disconnect: OnDisconnect = "cancel",
         wants: Callable[[AnyEvent], bool] | None = None,
+        hears_messages: bool = True,
     ) -> None:
         _check("on_slow_reader", on_slow_reader, ("wait", "gap"))
         _check("on_disconnect", on_disconnect, ("cancel", "continue"))
@@ -57,6 +58,7 @@ class EventStream:
         self._drops = on_slow_reader == "gap"
         self._goes_on = on_disconnect == "continue"
         self._wants = wants
+        self._hears_messages = hears_messages
         self._events: deque[AnyEvent] = deque()
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
@@ -72,6 +74,11 @@ class EventStream:
     def is_heard(self) -> bool:
         """See `Audience.is_heard`."""
         return self._is_read
+
+    @property
+    def hears_messages(self) -> bool:
+        """See `Audience.hears_messages`."""
+        return self._hears_messages
 
     @property
     def output(self) -> Any:

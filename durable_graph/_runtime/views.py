@@ -49,14 +49,17 @@ class View:
         self._own: tuple[str, ...] | None = None
         self._retrying: set[str] = set()
         self._asked: set[tuple[tuple[str, ...], str]] = set()
-        self.lacks_messages: bool = "messages" in self._modes
+        self.has_messages: bool = "messages" in self._modes
+        """Whether messages were asked for."""
+        self.lacks_messages: bool = self.has_messages
         """Whether messages were asked for, and none was told so far."""
+        self._told_messages: set[Any] = set()
         self._committed: tuple[tuple[str, ...], str | None] | None = None
         self._makers: dict[str, Callable[[AnyEvent], Any]] = {
             "values": self._values,
             "updates": self._updates,
             "custom": _custom,
-            "messages": _message,
+            "messages": self._message,
             "tasks": self._task,
             "checkpoints": self._checkpoint,
             "debug": self._debug,
@@ -70,7 +73,9 @@ class View:
         return any(isinstance(event, _TOLD_BY[mode]) and self._is_shown(event, mode) for mode in self._modes)
 
     def _is_shown(self, event: AnyEvent, mode: str) -> bool:
-        return self._with_subgraphs or event.ns == self._own or mode == "messages"
+        # What a node pushes is heard from however deep.
+        is_pushed = isinstance(event, MessageEvent) and event.origin == "pushed"
+        return self._with_subgraphs or event.ns == self._own or is_pushed
 
     def __call__(self, event: AnyEvent) -> list[Any]:
         """What to yield for the event."""
@@ -110,6 +115,7 @@ class View:
     def _remember(self, event: AnyEvent) -> None:
         if isinstance(event, MessageEvent):
             self.lacks_messages = False
+            self._told_messages.add(_id_of(event.message))
         elif isinstance(event, CheckpointCommitted):
             self._committed = event.ns, event.checkpoint_id
         elif isinstance(event, TaskInterrupted) and not event.provisional:
@@ -160,6 +166,15 @@ class View:
     def _own_topology(self, event: AnyEvent) -> Topology | None:
         """The graph, where the second version gives its values as instances of their class."""
         return self._topology if self._is_v2 and event.ns == self._own else None
+
+    def _message(self, event: AnyEvent) -> Any:
+        """`(message, metadata)` for every message, unless it is tagged "nostream", or returned and told before."""
+        if not isinstance(event, MessageEvent) or NO_STREAM in (event.metadata.get("tags") or ()):
+            return _NOTHING
+        id_ = _id_of(event.message)
+        if event.origin == "returned" and id_ is not None and id_ in self._told_messages:
+            return _NOTHING
+        return event.message, dict(event.metadata)
 
     def _updates(self, event: AnyEvent) -> Any:
         """`{node: what it wrote}` for every task that finished, None for one that wrote nothing; and questions."""
@@ -291,11 +306,9 @@ def _custom(event: AnyEvent) -> Any:
     return event.data if isinstance(event, CustomEvent) else _NOTHING
 
 
-def _message(event: AnyEvent) -> Any:
-    """`(message, metadata)` for every message that a node pushed, unless it is tagged "nostream"."""
-    if isinstance(event, MessageEvent) and NO_STREAM not in (event.metadata.get("tags") or ()):
-        return event.message, dict(event.metadata)
-    return _NOTHING
+def _id_of(message: Any) -> Any:
+    id_ = message.get("id") if isinstance(message, dict) else getattr(message, "id", None)
+    return id_ if isinstance(id_, str | int) else None
 
 
 def _ended(event: _Ended, **said: Any) -> dict[str, Any]:

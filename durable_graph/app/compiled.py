@@ -8,10 +8,12 @@ import msgspec
 
 from durable_graph._runtime import log
 from durable_graph._runtime.audience import Audience, Nobody
+from durable_graph._runtime.callbacks import callbacks_in_use
 from durable_graph._runtime.calling_graphs import check_memory
 from durable_graph._runtime.drive import Ended
 from durable_graph._runtime.events import AnyEvent
 from durable_graph._runtime.nested import Nested, is_inside_node, nested_place, unfinished_child
+from durable_graph._runtime.observed_run import observed_run
 from durable_graph._runtime.options import Config, RunOptions, call_config, check_bound, merged_config, read_run
 from durable_graph._runtime.output import GraphOutput, check_keys, check_version, result_of
 from durable_graph._runtime.remembered import namespace_of_node
@@ -70,6 +72,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         self._cache = cache
         self._step_timeout: float | None = None
         self._has_warned_of_messages = False
+        # Loaded here, where there is most often no event loop that would stand still.
+        callbacks_in_use()
 
     if not typing.TYPE_CHECKING:
         # A checker that saw it would take every name for an attribute.
@@ -284,11 +288,11 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
         The modes: "updates", `{node: what it wrote}`; "values", the output after each superstep that changed it;
         "custom", the data that nodes pass to their writer; "messages", `(message, metadata)` of what they
-        `push_message`; "tasks", a dict as each starts and ends; "checkpoints", a dict for each, once it can be read;
-        "debug", both with the time. With a list of modes, `(mode, chunk)` pairs; with `subgraphs`, the namespace comes
-        first, and nested graphs are included; with `version="v2"`, dicts of "type", "ns" and "data". `output_keys`
-        limits the streamed keys of the state. Questions come under `__interrupt__`. Do not change yielded values: the
-        run uses them.
+        `push_message`, and with LangChain of the tokens of its models and of the messages that nodes return; "tasks", a
+        dict as each starts and ends; "checkpoints", a dict for each, once it can be read; "debug", both with the time.
+        With a list of modes, `(mode, chunk)` pairs; with `subgraphs`, the namespace comes first, and nested graphs are
+        included; with `version="v2"`, dicts of "type", "ns" and "data". `output_keys` limits the streamed keys of the
+        state. Questions come under `__interrupt__`. Do not change yielded values: the run uses them.
 
         Results are durable when they are yielded; with `durability="exit"` they are once the loop has ended. Leaving
         the loop early cancels the run once the generator is closed, or lets it continue with
@@ -298,7 +302,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         modes = "updates" if stream_mode is None else stream_mode
         view = view_of(modes, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys)
         place = self._place(input, config, options)
-        async with self._stream(place, on_slow_reader, on_disconnect, view.wants) as events:
+        stream = self._stream(place, on_slow_reader, on_disconnect, wants=view.wants, hears_messages=view.has_messages)
+        async with stream as events:
             async for event in events:
                 for payload in view(event):
                     yield payload
@@ -351,7 +356,9 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         place: "Nested | Run",
         on_slow_reader: OnSlowReader,
         on_disconnect: OnDisconnect,
+        *,
         wants: Callable[[AnyEvent], bool] | None = None,
+        hears_messages: bool = True,
     ) -> EventStream:
         if isinstance(place, Nested) and on_disconnect == "continue":
             option = "on_disconnect"
@@ -364,9 +371,21 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             # Its events have told of the stop; who asks for the output is told again.
             return unfinished_child(place, ended) or result_of(self._topology, ended, None, "v1")
 
-        return EventStream(run, on_slow_reader=on_slow_reader, on_disconnect=on_disconnect, wants=wants)
+        return EventStream(
+            run,
+            on_slow_reader=on_slow_reader,
+            on_disconnect=on_disconnect,
+            wants=wants,
+            hears_messages=hears_messages,
+        )
 
     async def _run(self, place: "Nested | Run", audience: Audience) -> Ended:
+        library = callbacks_in_use()
+        if library is None:
+            return await self._go(place, audience)
+        return await observed_run(library, self._topology, place, lambda observed: self._go(observed, audience))
+
+    async def _go(self, place: "Nested | Run", audience: Audience) -> Ended:
         if isinstance(place, Nested):
             return await place.go(self.persistence, self._cache, audience)
         return await run_in_turn(self._topology, self._checkpointer, place, audience, self._cache)

@@ -19,7 +19,7 @@ _DESCRIBED: Final = "`graph.topology` is the checked graph"
 _SCHEMAS: Final = (
     "the schemas are the classes that the graph was given, which pydantic or msgspec turn into JSON schemas"
 )
-_RUNNABLE: Final = "a graph is no `Runnable`: wrap `ainvoke` in a function"
+_RUNNABLE: Final = "a graph is no `Runnable`: wrap `ainvoke` in a function, such as `RunnableLambda(graph.ainvoke)`"
 _VALUE: Final = "a drawing cannot be changed: draw the graph that you mean"
 
 
@@ -100,7 +100,7 @@ MODULE: Final = _table(
         f"{_EVENTS}: `RunInterrupted`, `RunResumed`",
     ),
     ("TAG_HIDDEN", "nothing is hidden"),
-    ("TAG_NOSTREAM", "only messages that a node pushes with `push_message()` are streamed"),
+    ("TAG_NOSTREAM", 'write `"nostream"`'),
     ("CONF CONFIG_KEY_CHECKPOINTER TASKS", "a config has no reserved keys: use the parameter `runtime` of the node"),
     ("StateT StateT_co StateT_contra ContextT InputT OutputT", "use type variables of your own"),
     ("LangGraphDeprecationWarning", "deprecated options are told as `DeprecationWarning`"),

@@ -67,6 +67,14 @@ class TakesEverything(Protocol[_Taken, _Told, _Given]):
     def __call__(self, state: _Taken, /, *, runtime: _Told, config: Any, writer: Any) -> _Given: ...
 
 
+class RunnableLike(Protocol):
+    """One of LangChain's runnables: a chain, a model, a `RunnableLambda`. It is awaited with the state and a config."""
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str: ...
+
+    async def ainvoke(self, input: Any, config: Any = None, **kwargs: Any) -> Any: ...  # noqa: A002  # LangChain's name
+
+
 _Router: TypeAlias = (
     TakesState[_Input, _Given]
     | TakesRuntime[_Input, _Runtime, _Given]
@@ -84,11 +92,12 @@ _Action: TypeAlias = (
 _Update: TypeAlias = Mapping[str, Any] | _Instance | Command[Any]
 _Result: TypeAlias = _Update[_Instance] | Sequence[_Update[_Instance]] | None
 
-NodeAction: TypeAlias = _Action[_Input, _Result[_Instance] | Awaitable[_Result[_Instance]], _Runtime]
+NodeAction: TypeAlias = _Action[_Input, _Result[_Instance] | Awaitable[_Result[_Instance]], _Runtime] | RunnableLike
 """A node, async or plain. It takes its input, and `runtime`, `config` and `writer` if it has parameters called so; it
-returns a dict of updates, an instance of the state's class, a Command, a list of these, or None."""
+returns a dict of updates, an instance of the state's class, a Command, a list of these, or None. One of LangChain's
+runnables is a node as well."""
 
 Chosen: TypeAlias = Hashable | Send | Sequence[Hashable | Send]
-RouterPath: TypeAlias = _Router[_Input, Chosen | Awaitable[Chosen], _Runtime]
+RouterPath: TypeAlias = _Router[_Input, Chosen | Awaitable[Chosen], _Runtime] | RunnableLike
 """A router, async or plain: from the state to a node's name, END, a key of its path_map, a Send, or a list of these. It
 takes `runtime` and `config` as well if it has parameters called so."""

@@ -42,6 +42,7 @@ from durable_graph.graph.options import (
     timeout_of,
 )
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
+from durable_graph.graph.runnables import as_function
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.signatures import ROUTER_INJECTABLE, name_of, routes_of, signature_of
 from durable_graph.graph.subgraph import Subgraph, is_subgraph
@@ -179,8 +180,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         if action is None and not isinstance(node, str):
             action, node = node, _own_name(node)
         subgraph = action if is_subgraph(action) else None
-        if subgraph is not None:
-            action = subgraph.run_as_node
+        action = as_function(action) if subgraph is None else subgraph.run_as_node
         if not isinstance(node, str):
             raise GraphDescriptionError(f"a node's name is a string, not {quoted(node)}")
         if not callable(action):
@@ -256,6 +256,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         """
         if not isinstance(source, str):
             raise GraphDescriptionError(f"a conditional edge leads out of a node's name, not out of {quoted(source)}")
+        path = as_function(path)
         if not callable(path):
             raise GraphDescriptionError(f"the router of {source!r} cannot be called: {quoted(path)} is no function")
         router = DescribedRouter(
@@ -362,6 +363,7 @@ def _context(given: Any) -> Any:
 def _own_name(action: Any) -> str:
     if is_subgraph(action):
         return str(action.topology.name)
+    action = as_function(action)
     if not callable(action):
         raise GraphDescriptionError(f"{quoted(action)} is neither a node nor the name of one")
     name = name_of(action)

@@ -8,6 +8,7 @@ from durable_graph.errors import GraphDescriptionError, InvalidOptionError
 from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
+from durable_graph.graph.runnables import as_function
 from durable_graph.graph.signatures import HANDLER_INJECTABLE, destinations_of, signature_of
 from durable_graph.records import is_text
 
@@ -98,6 +99,7 @@ def timeout_of(given: object, option: str = "timeout") -> TimeoutPolicy | None:
 
 def described_handler(where: str, action: Callable[..., Any]) -> DescribedHandler:
     """An error handler; `where` is whose. Raises `GraphDescriptionError` for what cannot be called."""
+    action = as_function(action)
     if not callable(action):
         raise GraphDescriptionError(f"{where} cannot be called: {quoted(action)} is no function")
     signature = signature_of(action, injectable=HANDLER_INJECTABLE)

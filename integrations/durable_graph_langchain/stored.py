@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from durable_graph import StoredType
 
-MESSAGES = (
+MESSAGES: tuple[type[BaseModel], ...] = (
     messages.AIMessage,
     messages.AIMessageChunk,
     messages.ChatMessage,
@@ -90,4 +90,5 @@ def _decoded(cls: type[BaseModel], defaults: dict[str, Callable[[], Any]], data:
     return made
 
 
-TYPES = tuple(stored(cls) for cls in (*MESSAGES, documents.Document))
+_CLASSES: tuple[type[BaseModel], ...] = (*MESSAGES, documents.Document)
+TYPES = tuple(stored(cls) for cls in _CLASSES)

@@ -140,7 +140,6 @@ in_settings.add_node(takes_other_settings_and_all)  # E: add_node
 in_settings.add_conditional_edges("a", routes_by_other_settings)  # E: add_conditional_edges
 in_settings.set_conditional_entry_point(routes_by_other_settings)  # E: set_conditional_entry_point
 graph = builder.compile()
-builder.compile(store=3)  # E: compile
 StateGraph(State, config_schema=Settings)  # E: No overload
 graph.invoke({})  # E: invoke
 not_the_same: CompiledGraph[Other] = graph  # E: CompiledGraph[State

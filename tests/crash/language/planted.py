@@ -16,6 +16,7 @@ from durable_graph._engine.header import encode_header
 from durable_graph._engine.task import Failed, Handling
 from durable_graph._engine.unit import records_of
 from durable_graph._runtime import attempt, journal, nested, start, steering
+from durable_graph._runtime.attempted import Attempted
 from durable_graph._runtime.calls import Calls
 from durable_graph._runtime.claims import Claims
 from durable_graph._runtime.durability import Told
@@ -76,7 +77,7 @@ def the_next_question_forgets_the_answers(patch: pytest.MonkeyPatch) -> None:
 
     def interrupted(*given: Any) -> Any:
         attempted = right(*given)
-        return attempt.Attempted(msgspec.structs.replace(attempted.outcome, answers=()), attempted.error)
+        return Attempted(msgspec.structs.replace(attempted.outcome, answers=()), attempted.error)
 
     patch.setattr(attempt, "_interrupted", interrupted)
 

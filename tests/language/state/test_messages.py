@@ -263,7 +263,7 @@ def test_messages_that_are_no_list_are_told_when_the_graph_is_compiled() -> None
 
 async def test_a_reducer_of_ones_own_may_use_it(saver: Checkpointer, reopen: Reopen) -> None:
     def last_two(left: list[Any], right: Any) -> list[Any]:
-        return add_messages(left, right)[-2:]
+        return list(add_messages(left, right))[-2:]
 
     class Trimmed(TypedDict, total=False):
         messages: Annotated[list[Any], last_two]

@@ -278,7 +278,10 @@ async def test_a_graph_whose_messages_nobody_tells_says_so_once(
 
     warnings = [record.message for record in caplog.records if "push_message()" in record.message]
     assert warnings == [
-        "stream_mode='messages' of 'chat' had no message: nodes call push_message(), models stream none"
+        (
+            "stream_mode='messages' of 'chat' told nothing: no node called a chat model of LangChain's, returned a "
+            "message of LangChain's, or called push_message()"
+        )
     ]
 
 

@@ -1,0 +1,179 @@
+"""Messages as they come: tokens and messages of chat models, and those that nodes return."""
+
+import dataclasses
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, GenerationChunk, LLMResult
+from pydantic import BaseModel
+
+from durable_graph import Command
+
+T = TypeVar("T")
+Tell = Callable[[Any, Mapping[str, Any], Any], None]
+
+NO_STREAM: Final = "nostream"
+"""A model with this tag is not heard."""
+
+
+class MessageHandler(BaseCallbackHandler):
+    """Tells what the chat models say that one piece of code calls.
+
+    With it among their callbacks, models that can stream do, also where they are invoked.
+    """
+
+    run_inline = True
+    # A reader that is too far behind is an error of the code that tells so much.
+    raise_error = True
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._metadata: dict[UUID, dict[str, Any]] = {}
+        self._streaming: set[UUID] = set()
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A model is called."""
+        if tags and NO_STREAM in tags:
+            return
+        # What marks the places in chains and graphs is no tag of the user's.
+        own = [tag for tag in tags or () if not tag.startswith("seq:step")]
+        self._metadata[run_id] = {**(metadata or {}), "tags": own} if own else dict(metadata or {})
+
+    def on_llm_new_token(
+        self,
+        token: str | list[str | dict[str, Any]],
+        *,
+        chunk: GenerationChunk | ChatGenerationChunk | None = None,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """A model said a piece of its message."""
+        metadata = self._metadata.get(run_id)
+        if metadata is not None and isinstance(chunk, ChatGenerationChunk):
+            self._streaming.add(run_id)
+            self._tell(chunk.message, metadata, "streamed")
+
+    def on_llm_end(
+        self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        """A model has said it all."""
+        metadata = self._metadata.pop(run_id, None)
+        was_streamed = run_id in self._streaming
+        self._streaming.discard(run_id)
+        if metadata is None or was_streamed or not response.generations or not response.generations[0]:
+            return
+        generation = response.generations[0][0]
+        if isinstance(generation, ChatGeneration):
+            self._tell(generation.message, metadata, "streamed")
+
+    def on_llm_error(
+        self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
+    ) -> None:
+        """A model failed."""
+        self._metadata.pop(run_id, None)
+        self._streaming.discard(run_id)
+
+    # A handler that has these two is asked for streams: LangChain's models then stream what they are invoked for.
+
+    def tap_output_aiter(self, run_id: UUID, output: AsyncIterator[T]) -> AsyncIterator[T]:
+        """The stream as it is."""
+        return output
+
+    def tap_output_iter(self, run_id: UUID, output: Iterator[T]) -> Iterator[T]:
+        """The stream as it is."""
+        return output
+
+
+class Returned:
+    """What code returned, and the messages in it: `result` is what it returned, in which each message has an id.
+
+    The ids follow from `place`, so that what is told and what is stored have the same.
+    """
+
+    def __init__(self, result: Any, place: str) -> None:
+        self._place = place
+        self._ids: dict[int, BaseMessage] = {}
+        self.messages: list[BaseMessage] = []
+        self.result = self._part(result)
+
+    def _part(self, part: Any) -> Any:
+        if isinstance(part, Command):
+            update = self._part(part.update)
+            return part if update is part.update else dataclasses.replace(part, update=update)
+        if isinstance(part, BaseMessage):
+            return self._message(part)
+        if isinstance(part, list | tuple):
+            return self._same(part, [self._part(each) for each in part])
+        if isinstance(part, dict):
+            values = {key: self._value(value) for key, value in part.items()}
+            return part if all(values[key] is value for key, value in part.items()) else values
+        for value in _fields_of(part):
+            self._value(value)
+        return part
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, BaseMessage):
+            return self._message(value)
+        if isinstance(value, list | tuple):
+            items = [self._message(each) if isinstance(each, BaseMessage) else each for each in value]
+            return self._same(value, items)
+        return value
+
+    def _same(self, given: Sequence[Any], items: list[Any]) -> Any:
+        """The sequence itself if its items are the same."""
+        if all(one is other for one, other in zip(given, items, strict=True)):
+            return given
+        return items if isinstance(given, list) else tuple(items)
+
+    def _message(self, message: BaseMessage) -> BaseMessage:
+        known = self._ids.get(id(message))
+        if known is not None:
+            return known
+        told = message if message.id is not None else message.model_copy(update={"id": self._new_id()})
+        # The message itself is kept by what was returned, so its address is not used again meanwhile.
+        self._ids[id(message)] = told
+        self.messages.append(told)
+        return told
+
+    def _new_id(self) -> str:
+        text = f"{self._place} {len(self.messages)}"
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def ids_in(given: Any) -> set[str]:
+    """The ids of the messages in a state or in an argument."""
+    found: set[str] = set()
+    for value in given.values() if isinstance(given, dict) else _fields_of(given):
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, BaseMessage) and each.id is not None:
+                found.add(each.id)
+    return found
+
+
+def _fields_of(value: Any) -> list[Any]:
+    """The values of an instance of a state's class."""
+    if isinstance(value, type):
+        return []
+    if isinstance(value, BaseModel):
+        names: Sequence[str] = list(type(value).model_fields)
+    elif dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+    else:
+        names = getattr(type(value), "__struct_fields__", ())
+    return [getattr(value, name) for name in names if hasattr(value, name)]
