@@ -147,8 +147,8 @@ class PostgresSaver:
         before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
-        check_thread(Cursor.of(after).thread)
         check_listing(status, limit, after, before)
+        check_thread(Cursor.of(after).thread)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before))
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:

@@ -291,7 +291,6 @@ CALLS: list[Callable[[Checkpointer, str], Awaitable[object]]] = [
     lambda saver, name: saver.load_records("t", name),
     lambda saver, name: saver.history(name, limit=1),
     lambda saver, name: saver.history("t", name, limit=1),
-    lambda saver, name: saver.list_threads(after=name),
     lambda saver, name: saver.delete_thread(name),
     lambda saver, name: saver.copy_thread(name, "t"),
     lambda saver, name: saver.copy_thread("t", name),
@@ -321,6 +320,15 @@ async def test_names_that_postgres_cannot_hold_are_refused_by_name(postgres: str
         with pytest.raises((UnstorableNameError, InvalidStateSchemaError), match=why):
             await run()
         assert ran == []
+
+
+async def test_a_listing_does_not_begin_after_what_postgres_cannot_hold(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        with pytest.raises(UnstorableNameError, match="NUL"):
+            await saver.list_threads(after="a\0b")
+        # What no store can hold is refused as by all savers.
+        with pytest.raises(InvalidOptionError, match="surrogate"):
+            await saver.list_threads(after="\ud800x")
 
 
 LONG = "".join(random.Random(20_26).choices(string.ascii_letters, k=3000))
