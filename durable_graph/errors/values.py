@@ -24,8 +24,9 @@ class UnstorableValueError(DurableGraphError, TypeError):
 
 
 class UnstorableNameError(DurableGraphError, ValueError):
-    """A name that the store cannot hold, refused before anything was stored: a thread id, a namespace, a key of a request,
-    or the name of a channel.
+    """A name that the store cannot hold, refused before anything was stored.
+
+    It is a thread id, a namespace, the key of a request or the name of a channel.
     """
 
     def __init__(self, what: str, name: str, why: str) -> None:
