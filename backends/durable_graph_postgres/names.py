@@ -26,6 +26,11 @@ def check_namespace(ns: str) -> None:
     _check("namespace", ns)
 
 
+def check_key(key: str) -> None:
+    """Raises `UnstorableNameError`."""
+    _check("request key", key)
+
+
 def check_names(written: CommitUnit | WritesBatch) -> None:
     """Look at all names in what is to be written. Raises `UnstorableNameError`."""
     for what, name in _names_in(written):
@@ -44,6 +49,8 @@ def too_long(thread: str, written: object) -> UnstorableNameError:
 
 def _names_in(written: CommitUnit | WritesBatch) -> Iterator[tuple[str, str]]:
     yield "thread id", written.thread
+    if written.request is not None:
+        yield "request key", written.request.key
     for record in written.records:
         yield "namespace", record.ns
     if isinstance(written, CommitUnit):

@@ -33,7 +33,7 @@ from durable_graph_postgres.database import Database
 from durable_graph_postgres.group import GroupCommit
 from durable_graph_postgres.knowledge import Knowledge
 from durable_graph_postgres.moves import digest_of
-from durable_graph_postgres.names import check_names, check_namespace, check_schema, check_thread
+from durable_graph_postgres.names import check_key, check_names, check_namespace, check_schema, check_thread
 from durable_graph_postgres.opening import open_database
 from durable_graph_postgres.parameters import parameters_of
 from durable_graph_postgres.patience import Patience
@@ -129,6 +129,7 @@ class PostgresSaver:
     async def find_request(self, thread: str, key: str) -> StoredRequests | None:
         """See `Checkpointer.find_request`."""
         check_thread(thread)
+        check_key(key)
         return await self._read(lambda db: reading.find_request(db, thread, key), statements=3)
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
@@ -147,8 +148,8 @@ class PostgresSaver:
         before: int | None = None,
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
-        check_thread(Cursor.of(after).thread)
         check_listing(status, limit, after, before)
+        check_thread(Cursor.of(after).thread)
         return await self._read(lambda db: reading.list_threads(db, status, limit, after, before))
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:

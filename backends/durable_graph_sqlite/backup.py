@@ -8,6 +8,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+from durable_graph.checkpointing.publishing import publish, sync
 from durable_graph.errors import BackupError, DurableGraphError, StoreFullError
 from durable_graph_sqlite.failures import code_of
 from durable_graph_sqlite.opening import THREADS, format_of
@@ -40,11 +41,14 @@ def back_up(db: sqlite3.Connection, store: Path, target: Path, stop: threading.E
             create_private(partial)
             _copy(db, partial, stop)
             _verify(partial)
-            _sync(partial)
-            _publish(partial, target, overwrite=overwrite)
+            sync(partial)
+            if overwrite:
+                partial.replace(target)
+                sync(target.parent)
+            else:
+                publish(partial, target)
         finally:
             partial.unlink(missing_ok=True)
-        _sync(target.parent)
     except _Stopped:
         return
     except sqlite3.Error as error:
@@ -93,29 +97,6 @@ def _verify(partial: Path) -> None:
         (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(found)
-
-
-def _publish(partial: Path, target: Path, *, overwrite: bool) -> None:
-    if overwrite:
-        partial.replace(target)
-        return
-    try:
-        # Unlike renaming, it does not replace what has come there meanwhile.
-        target.hardlink_to(partial)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
-            raise
-        # A file system without links.
-        partial.rename(target)
-
-
-def _sync(path: Path) -> None:
-    """Have what a file holds, or the names in a directory, survive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _failure(target: Path, error: sqlite3.Error) -> DurableGraphError:

@@ -1,5 +1,6 @@
 """What the engine itself stores: a checkpoint's header and a task's record, as compact as their meaning allows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -159,13 +160,11 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
         case Done():
             writes, routes = _written(outcome.writes), _routed(outcome.routes)
             record = Recorded(node, writes, routes, None, attempt, outcome.is_handled, (), answers)
-            return Rank.DONE, _encoder.encode(record)
         case RoutingOpen():
             writes, routes, asks = _written(outcome.writes), _routed(outcome.routes), _asked(outcome.asks)
             record = Recorded(
                 node, writes, routes, outcome.error, attempt, outcome.is_handled, asks, answers, outcome.tries
             )
-            return Rank.ROUTING_OPEN, _encoder.encode(record)
         case Handling():
             record = Recorded(
                 node,
@@ -175,10 +174,8 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
                 answers=answers,
                 tries=outcome.tries,
             )
-            return Rank.HANDLING, _encoder.encode(record)
         case Interrupted():
             record = Recorded(node, attempt=attempt, asks=_asked(outcome.asks), answers=answers)
-            return Rank.INTERRUPTED, _encoder.encode(record)
         case Failed():
             record = Recorded(
                 node,
@@ -188,10 +185,24 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
                 tries=outcome.tries,
                 retry_at=outcome.retry_at,
             )
-            return Rank.FAILED, _encoder.encode(record)
         case Unreadable():
             message = "what cannot be read is recorded already"
             raise AssertionError(message)
+    return rank_of(outcome), _encoder.encode(record)
+
+
+_RANKS: Mapping[type[Outcome], Rank] = {
+    Done: Rank.DONE,
+    RoutingOpen: Rank.ROUTING_OPEN,
+    Handling: Rank.HANDLING,
+    Interrupted: Rank.INTERRUPTED,
+    Failed: Rank.FAILED,
+}
+
+
+def rank_of(outcome: Outcome) -> Rank:
+    """The rank that the outcome is recorded with. That of one that cannot be read is not known: a `KeyError`."""
+    return _RANKS[type(outcome)]
 
 
 def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, data: bytes) -> Outcome:

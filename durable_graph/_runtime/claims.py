@@ -4,7 +4,7 @@ The rules are those of `_engine/matching.py`; here are the records, and what is 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,9 +199,8 @@ class Claims:
         if in_the_way := places_in_the_way(begun.seen, unclaimed):
             recorded = self._recorded[in_the_way[0]].mark
             is_same = (recorded.kind, recorded.name) == (begun.mark.kind, begun.mark.name)
-            error = self._mismatch(
-                scope, recorded=_named(recorded, with_=is_same), called=_named(begun.mark, with_=is_same, is_now=True)
-            )
+            called = _named(begun.mark) + (_DIFFERENCE[begun.mark.kind] if is_same else "")
+            error = self._mismatch(scope, recorded=_named(recorded), called=called)
             raise await self._refused(scope, in_the_way, error)
         self.move(begun)
         return None
@@ -343,15 +342,15 @@ def _former_marks(mark: Mark, topology: Topology) -> Iterator[Mark]:
 
 
 _LONG = 40
+_DIFFERENCE: Mapping[Kind, str] = {"task": " with other arguments", "graph": " with another input"}
 
 
-def _named(mark: Mark, *, with_: bool = False, is_now: bool = False) -> str:
+def _named(mark: Mark) -> str:
     name = f"the {mark.kind} {mark.name[:_LONG]!r}"
     if mark.nodes:
         nodes = ", ".join(mark.nodes)
         name += f" (with {nodes if len(nodes) <= _LONG else nodes[:_LONG] + '...'})"
-    what = "arguments" if mark.kind == "task" else "input"
-    return f"{name} with another {what}".replace("another arg", "other arg") if with_ and is_now else name
+    return name
 
 
 def _where(scope: Scope) -> str:

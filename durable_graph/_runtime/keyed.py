@@ -9,13 +9,15 @@ from durable_graph._runtime.pieces import in_pieces
 from durable_graph.checkpointing import Checkpointer, verify_request
 from durable_graph.checkpointing.digests import request_digest
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since
-from durable_graph.errors import CorruptCheckpointError, KeyReusedError, NothingToResumeError
+from durable_graph.errors import CorruptCheckpointError, DurableGraphError, KeyReusedError, NothingToResumeError
 from durable_graph.graph import Topology
 from durable_graph.records import RequestRow, checkpoint_id
 
 _PAGE = 100
 _BEGINNINGS = ("input", "fork", "update")
 """Sources of checkpoints that are no superstep of the run before them."""
+
+_APPLIED = "the request was applied and is not applied again: read the thread's state with aget_state"
 
 
 class Acceptance(msgspec.Struct, frozen=True):
@@ -57,26 +59,28 @@ async def run_of_request(saver: Checkpointer, topology: Topology, opened: Opened
     """Where the run is that the request began.
 
     Raises `NothingToResumeError` where a fork has left the branch on which it was taken, and where a prune removed its
-    result.
+    result or what leads there.
     """
     thread, restored = opened.thread, opened.restored
     last = await _last_checkpoint_of(saver, thread.thread, request, thread.head)
     if last is None:
         why = f"the request {request.key!r} belongs to a branch that is not the thread's current one"
-        raise NothingToResumeError(thread.thread, why)
+        raise NothingToResumeError(thread.thread, why, remedy=_APPLIED)
     if last != thread.head or restored is None or restored.state.no != thread.head:
         restored = (await open_thread(saver, topology, thread.thread, last)).restored
     if restored is None:
         why = f"the result of the request {request.key!r} was removed by a prune"
-        raise NothingToResumeError(thread.thread, why)
+        raise NothingToResumeError(thread.thread, why, remedy=_APPLIED)
     return RunOfRequest(restored, last != thread.head or not restored.state.plan)
 
 
 async def _last_checkpoint_of(saver: Checkpointer, thread_id: str, request: RequestRow, head: int) -> int | None:
     """The last checkpoint of the run that the request began: `head`, unless another input followed.
 
-    None where the thread's branch does not lead through the request any more: a fork left it.
+    None where the thread's branch does not lead through the request any more: a fork left it. Raises
+    `NothingToResumeError` where a prune removed the checkpoints that would tell.
     """
+    oldest_kept = 0
     parents: dict[int, tuple[int, str]] = {}
     errors: dict[int, CorruptCheckpointError] = {}
     before: int | None = None
@@ -84,6 +88,7 @@ async def _last_checkpoint_of(saver: Checkpointer, thread_id: str, request: Requ
         page = await saver.history(thread_id, "", before=before, limit=_PAGE)
         if page is None:
             break
+        oldest_kept = page.thread.floor
         found = await in_pieces(damage_found(page))
         errors.update(found)
         sound = (row for row in page.checkpoints if row.no not in found)
@@ -94,8 +99,7 @@ async def _last_checkpoint_of(saver: Checkpointer, thread_id: str, request: Requ
     last = at = head
     while at > request.checkpoint:
         if at not in parents:
-            missing = f"the row of checkpoint {checkpoint_id(at)!r}"
-            raise errors.get(at) or CorruptCheckpointError(thread_id, row=missing, why="it is missing")
+            raise errors.get(at) or _missing(thread_id, at, request, oldest_kept)
         parent, source = parents[at]
         if source in _BEGINNINGS:
             last = parent
@@ -109,3 +113,11 @@ async def _last_checkpoint_of(saver: Checkpointer, thread_id: str, request: Requ
     if not has_gone_on:
         refuse_damage_since(last, errors)
     return None if has_gone_on else last
+
+
+def _missing(thread_id: str, no: int, request: RequestRow, oldest_kept: int) -> DurableGraphError:
+    """The error for a checkpoint that the store does not have. A prune removes those older than `oldest_kept`."""
+    if no < oldest_kept:
+        why = f"a prune removed the checkpoints between the request {request.key!r} and its result"
+        return NothingToResumeError(thread_id, why, remedy=_APPLIED)
+    return CorruptCheckpointError(thread_id, row=f"the row of checkpoint {checkpoint_id(no)!r}", why="it is missing")

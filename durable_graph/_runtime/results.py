@@ -57,7 +57,7 @@ def read_result(
         if part.graph is not None:
             raise InvalidCommandError(f"{where} to the graph {quoted(part.graph)}; use Command.PARENT")
         if part.resume is not UNSET:
-            raise InvalidCommandError(f"{where} with resume=...; answers belong in the input of a run")
+            raise InvalidCommandError(f"{where} with resume=...; answers to interrupt() belong in the input of a run")
         pairs = pairs_in(topology, part.update)
         updates.extend(updates_of(topology, node, part.update) if pairs is None else pairs)
         routes.extend(goto_routes(topology, part, where, max_value_bytes))

@@ -83,7 +83,8 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     history share the items inside them, which are to be read only.
 
     `status` is what the thread is at, as `aget_state` found it without a `checkpoint_id`: "running" (a run is at work,
-    or was killed or cancelled), "interrupted" (it waits for answers, or stopped at a breakpoint), "failed" or "done".
+    or was killed or its call cancelled), "interrupted" (it waits for answers, or stopped at a breakpoint), "failed",
+    "done", or "cancelled" (by `acancel`).
     It is None for a checkpoint that was asked for by its id or namespace, and where the thread has none.
     """
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from durable_graph._engine.header import rank_of
 from durable_graph._engine.restore import check_results
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Handling, Outcome, RoutingOpen
+from durable_graph._engine.task import Outcome
 from durable_graph._runtime.durability import Tell
 from durable_graph._runtime.session import Session
+from durable_graph.checkpointing.rules import finality
 
 Outcomes = Mapping[tuple[int, int], Outcome]
 
@@ -39,10 +41,7 @@ async def stop(
     }
 
 
-_FINALITY: Mapping[type[Outcome], int] = {Handling: 1, RoutingOpen: 2, Done: 3}
-
-
 def _takes_its_place(theirs: Outcome, own: Outcome, *, is_recorded: bool) -> bool:
-    """Whether a recorded outcome is another than `own`, and stands before it; see `checkpointing.rules.standing`."""
-    ranks = [(_FINALITY.get(type(each), 0), 0 if isinstance(each, Done) else each.revision) for each in (theirs, own)]
-    return ranks[0] > ranks[1] or (ranks[0] == ranks[1] and not is_recorded)
+    """Whether a recorded outcome is another than `own`, and stands before it."""
+    recorded, offered = (finality(rank_of(each), each.revision) for each in (theirs, own))
+    return recorded > offered or (recorded == offered and not is_recorded)

@@ -1,5 +1,6 @@
 """Classes whose instances an installed package says how to store."""
 
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
 from typing import Any
@@ -25,25 +26,31 @@ def stored_type_of(cls: type) -> StoredType[Any] | None:
 
     Raises `UnstorableType`, which `compile` makes a `GraphValidationError`, for an entry that cannot be loaded.
     """
-    with _lock:
-        for base in cls.__mro__:
-            stored = _stored_type(base)
-            if stored is not None:
-                return stored
+    for base in cls.__mro__:
+        stored = _stored_type(base)
+        if stored is not None:
+            return stored
     return None
 
 
 def _stored_type(cls: type) -> StoredType[Any] | None:
-    global _found  # noqa: PLW0603 - read once in a process, when the first graph asks
     if cls is object:
         return None
-    if _found is None:
-        _found = {entry.name: entry for entry in entry_points(group=GROUP)}
     name = f"{cls.__module__}.{cls.__qualname__}"
-    entry = _found.get(name)
+    entry = _entries().get(name)
     if entry is not None and name not in _loaded:
+        # Without the lock: loading imports a module, which may compile graphs of its own. Two threads may both load an
+        # entry, and get the same object.
         _loaded[name] = _load(entry, cls)
     return _loaded.get(name)
+
+
+def _entries() -> Mapping[str, EntryPoint]:
+    global _found  # noqa: PLW0603 - read once in a process, when the first graph asks
+    with _lock:
+        if _found is None:
+            _found = {entry.name: entry for entry in entry_points(group=GROUP)}
+        return _found
 
 
 def _load(entry: EntryPoint, cls: type) -> StoredType[Any]:

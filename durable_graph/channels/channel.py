@@ -87,7 +87,7 @@ class Channel(ABC):
         """Whether `check` is to be asked about this write: most need no look at the value."""
         return False
 
-    def check(self, current: Any, update: Any) -> None:  # noqa: B027  # no rule but that of messages has a doubt
+    def check(self, current: Any, update: Any) -> None:  # noqa: B027  # most rules have no doubt
         """Whether the write makes sense for the value that its node was given. Raises `UpdateRefused`.
 
         Merging refuses nothing: what was right when it was written stays so, whatever its siblings do.

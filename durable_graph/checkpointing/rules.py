@@ -146,13 +146,14 @@ def standing(recorded: TaskRecord | None, offered: TaskRecord) -> TaskRecord:
 
     Among equals, and among done ones whatever their revision, it is the one that was recorded first.
     """
-    if recorded is None or _finality(offered) > _finality(recorded):
+    if recorded is None or finality(offered.rank, offered.revision) > finality(recorded.rank, recorded.revision):
         return offered
     return recorded
 
 
-def _finality(record: TaskRecord) -> tuple[int, int]:
-    return _FINALITY[record.rank], 0 if record.rank == Rank.DONE else record.revision
+def finality(rank: Rank, revision: int) -> tuple[int, int]:
+    """How final a record is: the greater of two stands, and the first recorded among equals."""
+    return _FINALITY[rank], 0 if rank == Rank.DONE else revision
 
 
 def accepts(batch: WritesBatch, thread: ThreadRow | None) -> bool:

@@ -24,6 +24,7 @@ import msgspec
 
 from durable_graph.checkpointing.columns import Columns
 from durable_graph.checkpointing.protocol import Checkpointer
+from durable_graph.checkpointing.publishing import publish
 from durable_graph.errors import (
     CorruptCheckpointError,
     DurableGraphError,
@@ -110,8 +111,9 @@ async def export_threads(
     """
     saver, target = _transferable(checkpointer), Path(path)
     partial = target.parent / f"{target.name}.partial-{os.urandom(4).hex()}"
-    file = await asyncio.to_thread(_create, target, partial)
+    making = asyncio.ensure_future(asyncio.to_thread(_create, target, partial))
     try:
+        file = await asyncio.shield(making)
         count = 0
         async for thread in _ids(checkpointer, thread_ids):
             exported = await saver.export_thread(thread)
@@ -124,7 +126,10 @@ async def export_threads(
             count += 1
         await asyncio.to_thread(_finish, file, partial, target, count)
     finally:
-        await asyncio.to_thread(_discard, file, partial)
+        # What was given to a thread goes on when its caller is cancelled.
+        await asyncio.wait([making])
+        if making.exception() is None:
+            await asyncio.to_thread(_discard, making.result(), partial)
     return Exported(count)
 
 
@@ -241,8 +246,7 @@ def _finish(file: IO[bytes], partial: Path, target: Path, count: int) -> None:
         file.flush()
         os.fsync(file.fileno())
         file.close()
-        # Unlike a rename it replaces nothing.
-        os.link(partial, target)
+        publish(partial, target)
 
 
 def _discard(file: IO[bytes], partial: Path) -> None:

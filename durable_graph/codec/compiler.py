@@ -211,6 +211,8 @@ class Compiler:
             return FixedTuplePlan([self.plan(item) for item in items])
         # Of `tuple[int, *tuple[str, ...]]` only what its items may be is looked at, and not where.
         kinds = [item for item in items if item is not Ellipsis]
+        if not kinds:
+            raise UnstorableType(declared, "it does not say what its items are", "declare tuple[<type>, ...]")
         return TuplePlan(self.plan(kinds[0]) if len(kinds) == 1 else self._union(kinds, declared))
 
     def _container(self, origin: Any, arguments: tuple[Any, ...]) -> Plan | None:

@@ -34,13 +34,15 @@ class UnknownCheckpointError(DurableGraphError, LookupError):
 
 
 class NothingToResumeError(DurableGraphError, ValueError):
-    """`ainvoke(None)` on a thread that has nothing left to run."""
+    """`ainvoke(None)` on a thread that has nothing left to run, an answer where no question is open, or a repeated
+    request whose result the thread does not have any more.
+    """
 
-    def __init__(self, thread_id: str | None, why: str) -> None:
+    def __init__(self, thread_id: str | None, why: str, *, remedy: str = "pass an input to start a run") -> None:
         self.thread_id = thread_id
         self.why = why
         whose = f"thread {thread_id!r}" if thread_id is not None else "this call"
-        super().__init__(f"{whose} has nothing to resume: {why}; pass an input to start a run")
+        super().__init__(f"{whose} has nothing to resume: {why}; {remedy}")
 
 
 class UnfinishedThreadError(DurableGraphError):

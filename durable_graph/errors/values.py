@@ -24,7 +24,10 @@ class UnstorableValueError(DurableGraphError, TypeError):
 
 
 class UnstorableNameError(DurableGraphError, ValueError):
-    """A thread id, a namespace or a channel's name that the store cannot hold, refused before anything was stored."""
+    """A name that the store cannot hold, refused before anything was stored.
+
+    It is a thread id, a namespace, the key of a request or the name of a channel.
+    """
 
     def __init__(self, what: str, name: str, why: str) -> None:
         self.what = what

@@ -1,8 +1,8 @@
 """What the cases share: a store of each kind, and how a case ends.
 
 Each case is a program of its own: `python -m tests.cases.a1_nested_results sqlite`. PostgreSQL is used where
-`DURABLE_GRAPH_TEST_POSTGRES` is a DSN whose role may create schemas; each run drops its own. An error counts as right
-where the case says so: what matters is that nothing wrong comes back silently.
+`DURABLE_GRAPH_TEST_POSTGRES` is a DSN whose role may create schemas; each run drops its own. Where an error is right,
+the case names its class: any other one is wrong.
 
 Exit code 0: right. 1: wrong. 77: the case is not about this store, or something that it needs is not installed.
 """
@@ -51,6 +51,19 @@ class Store:
             found = db.execute(statement, values).fetchall()
         db.close()
         return found
+
+    async def thread_ids(self) -> list[str | None]:
+        """The ids that the rows of threads have, those that a deletion left included."""
+        if self.kind == "memory":
+            return [stored.row.thread or None for stored in self._memory._threads.values()]
+        if self.kind == "sqlite":
+            return [thread for (thread,) in self.sql("SELECT thread_id FROM threads")]
+        import asyncpg
+
+        db = await asyncpg.connect(POSTGRES)
+        found = await db.fetch(f'SELECT thread_id FROM "{self.schema}".threads')
+        await db.close()
+        return [thread for (thread,) in found]
 
     def flip(self, table: str, where: str) -> None:
         """Flip a bit of the first BLOB column of the rows of a table."""

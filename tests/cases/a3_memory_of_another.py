@@ -3,7 +3,7 @@
 import operator
 from typing import Annotated, TypedDict
 
-from durable_graph import DurableGraphError
+from durable_graph import UnnamedMemoryError
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -23,14 +23,19 @@ async def case(store):
     async def node(s):
         return {"read": [f"{who} <- {(await agent.ainvoke({'who': who}))['notes']}" for who in s["order"]]}
 
+    async def naming(s):
+        read = [(await agent.ainvoke({"who": who}, memory=who))["notes"] for who in s["order"]]
+        return {"read": [f"{who} <- {notes}" for who, notes in zip(s["order"], read, strict=True)]}
+
     async with store.saver() as saver:
         graph = one_node(State, node).compile(saver)
-        await outcome(graph.ainvoke({"order": ["alice", "bob"]}, thread_id="t"))
-        end = await outcome(graph.ainvoke({"order": ["bob", "alice"]}, thread_id="t"))
-    if isinstance(end, Exception):
-        return "its own notes, or an error of ours", shown(end), isinstance(end, DurableGraphError)
-    mixed = any("alice" in line and "bob" in line for line in end["read"])
-    return "each reads its own notes, or the second unnamed call is refused", shown(end["read"]), not mixed
+        unnamed = await outcome(graph.ainvoke({"order": ["alice", "bob"]}, thread_id="t"))
+        graph = one_node(State, naming).compile(saver)
+        await graph.ainvoke({"order": ["alice", "bob"]}, thread_id="named")
+        named = await outcome(graph.ainvoke({"order": ["bob", "alice"]}, thread_id="named"))
+    right = [f"{who} <- {[f'about {who}'] * 2}" for who in ("bob", "alice")]
+    is_right = isinstance(unnamed, UnnamedMemoryError) and isinstance(named, dict) and named["read"] == right
+    return f"UnnamedMemoryError; with names {right}", f"{shown(unnamed)}; with names {shown(named)}", is_right
 
 
 run(case)

@@ -4,7 +4,7 @@ import asyncio
 import collections
 from typing import TypedDict
 
-from durable_graph import Command, interrupt
+from durable_graph import Command, InterruptAnsweredError, interrupt
 from tests.cases._case import one_node, outcome, run
 
 PAIRS = 150
@@ -28,10 +28,15 @@ async def case(store):
         )
         losers = [end for end in found if isinstance(end, Exception)]
         ends.update(type(end).__name__ for end in losers)
-        wrong += len(losers) != 1 or type(losers[0]).__name__ != "InterruptAnsweredError"
+        if len(losers) != 1 or not isinstance(losers[0], InterruptAnsweredError):
+            wrong += 1
+            continue
+        stored = (await one.aget_state(thread_id=thread)).values["paid"]
+        wrong += losers[0].answer != stored or found[stored] is not losers[0]
     for each in {id(each): each for each in (first, second)}.values():
         await each.aclose()
-    return f"InterruptAnsweredError {PAIRS} times", dict(ends), wrong == 0
+    expected = f"InterruptAnsweredError {PAIRS} times, with the answer that is stored"
+    return expected, f"{dict(ends)}, {wrong} wrong", wrong == 0
 
 
 run(case)

@@ -27,8 +27,13 @@ async def case(store):
         error = await call
         stayed = (await one.aget_state(thread_id="t")).values["log"]
     says_so = re.search(r"input[^.;]*(stayed|stays|kept|accepted|recorded|stored)", str(error))
-    is_right = not isinstance(error, CheckpointConflictError) or "pay 10" not in stayed or says_so is not None
-    return "the error says that the input stayed", f"{shown(error, 400)}; stored: {stayed}", is_right
+    is_right = isinstance(error, CheckpointConflictError) and error.input_checkpoint_id is not None
+    is_right = is_right and "pay 10" in stayed and says_so is not None
+    return (
+        "CheckpointConflictError, which says that the input stayed",
+        f"{shown(error, 400)}; stored: {stayed}",
+        is_right,
+    )
 
 
 run(case, kinds=("sqlite", "postgres"))

@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from durable_graph import Command, DurableGraphError, interrupt
+from durable_graph import Command, WrongGraphError, interrupt
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -24,7 +24,8 @@ async def case(store):
         pay = one_node(Pay, lambda s: {"out": interrupt("pay?") and "PAID"}, "approve").compile(saver, name="pay")
         await mail.ainvoke({"to": "amy"}, thread_id="42")
         end = await outcome(pay.ainvoke(Command(resume=True), thread_id="42"))
-    return "an error that names both graphs", shown(end), isinstance(end, DurableGraphError)
+    is_right = isinstance(end, WrongGraphError) and (end.stored, end.called) == ("mail", "pay")
+    return "WrongGraphError, which names both graphs", shown(end), is_right
 
 
 run(case)

@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from durable_graph import DurableGraphError, interrupt
+from durable_graph import UnfinishedChildError, interrupt
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -20,8 +20,8 @@ async def case(store):
 
         graph = one_node(State, node).compile(saver)
         end = await outcome(graph.ainvoke({"n": 4}, thread_id="parent"))
-    is_right = isinstance(end, DurableGraphError) or (isinstance(end, dict) and "__interrupt__" in end)
-    return "the parent waits too, or is told by an error", shown(end), is_right
+    is_right = isinstance(end, UnfinishedChildError) and [each.value for each in end.interrupts] == ["how many?"]
+    return "UnfinishedChildError, with the question", shown(end), is_right
 
 
 run(case)

@@ -21,7 +21,7 @@ async def case(store):
         swept = await outcome(sweep_threads(saver, older_than=timedelta(0)))
         left = [each.thread for each in await saver.list_threads()]
         deleted = await outcome(one_node(State, lambda s: {}).compile(saver).adelete_thread("t1"))
-    is_right = "t2" not in left and not isinstance(deleted, Exception)
+    is_right = left == ["t1"] and not isinstance(deleted, Exception)
     actual = f"sweep: {shown(swept, 250)}; left {left}; delete: {shown(deleted, 100)}"
     return "t0 and t2 are swept, t1 can be deleted", actual, is_right
 

@@ -3,7 +3,6 @@
 import asyncio
 from typing import TypedDict
 
-from durable_graph import DurableGraphError
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -23,8 +22,9 @@ async def case(store):
     store.sql("UPDATE threads SET status = 'done'")
     async with store.saver() as saver:
         listed = await outcome(saver.list_threads(status="done"))
-    is_right = isinstance(listed, DurableGraphError) or listed == []
-    return "not listed as done: it is damaged", f"before {before}; done: {shown(listed)}", is_right
+        damaged = [each.thread for each in await saver.list_threads(status="damaged")]
+    actual = f"before {before}; done: {shown(listed)}; damaged: {damaged}"
+    return "not listed as done: it is damaged", actual, listed == [] and damaged == ["t"]
 
 
 run(case, kinds=("sqlite",))

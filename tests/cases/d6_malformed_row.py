@@ -3,7 +3,7 @@
 import operator
 from typing import Annotated, TypedDict
 
-from durable_graph import DurableGraphError
+from durable_graph import DecodeError
 from tests.cases._case import one_node, outcome, run, shown
 from tests.cases._forge import replace_value
 
@@ -21,8 +21,8 @@ async def case(store):
         replace_value(store, stored, "log", data)
         async with store.saver() as saver:
             ends[name] = await outcome(one_node(State, lambda s: {}).compile(saver).aget_state(thread_id="t"))
-    is_right = all(isinstance(end, DurableGraphError) for end in ends.values())
-    return "an error of ours", {name: shown(end) for name, end in ends.items()}, is_right
+    is_right = all(isinstance(end, DecodeError) for end in ends.values())
+    return "DecodeError each time", {name: shown(end) for name, end in ends.items()}, is_right
 
 
 run(case, kinds=("sqlite",))

@@ -1,6 +1,5 @@
 """Copying the file while it is open restores to no threads at all; there is no `backup`, and no word on how to."""
 
-import shutil
 from typing import TypedDict
 
 from tests.cases._case import Store, one_node, outcome, run, shown
@@ -15,10 +14,7 @@ async def case(store):
     target.path.parent.mkdir()
     async with store.saver() as saver:
         await one_node(State, lambda s: {"n": 1}).compile(saver).ainvoke({}, thread_id="t")
-        if hasattr(saver, "backup"):
-            await saver.backup(target.path)
-        else:
-            shutil.copy(store.path, target.path)
+        await saver.backup(target.path)
     async with target.saver() as saver:
         found = await outcome(saver.list_threads())
     is_right = isinstance(found, list) and [each.thread for each in found] == ["t"]

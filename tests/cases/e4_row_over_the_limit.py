@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from durable_graph import DurableGraphError
+from durable_graph import ValueTooLargeError
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -15,7 +15,8 @@ async def case(store):
         await one_node(State, lambda s: {"text": "x" * 100_000}).compile(saver).ainvoke({}, thread_id="t")
     async with store.saver(max_value_bytes=10_000) as saver:
         end = await outcome(one_node(State, lambda s: {}).compile(saver).aget_state(thread_id="t"))
-    return "an error that names the limit", shown(end, 150), isinstance(end, DurableGraphError)
+    is_right = isinstance(end, ValueTooLargeError) and (end.limit, end.is_stored) == (10_000, True)
+    return "ValueTooLargeError, which names the limit", shown(end, 150), is_right
 
 
 run(case, kinds=("sqlite", "postgres"))

@@ -22,7 +22,7 @@ async def case(store):
         stored = await graph.aget_state(streamed[-1]["config"])
         parent = streamed[-1]["parent_config"]
         read = await outcome(graph.aget_state(parent)) if parent else None
-    same = parent == stored.parent_config
+    same = parent is not None and parent == stored.parent_config
     number = lambda config: config and config["configurable"]["checkpoint_id"][-4:]  # noqa: E731
     actual = f"streamed {number(parent)}, stored {number(stored.parent_config)}; reading it: {shown(read, 120)}"
     return "the streamed parent is the stored one", actual, same and not isinstance(read, Exception)

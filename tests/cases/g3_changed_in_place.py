@@ -6,6 +6,7 @@ from typing import Annotated, TypedDict
 
 os.environ.pop("DURABLE_GRAPH_DEBUG", None)
 
+from durable_graph import StateMutatedError
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -24,8 +25,13 @@ async def case(store):
         graph = one_node(State, node).compile(saver)
         end = await outcome(graph.ainvoke({"log": [], "notes": ["input"]}, thread_id="t"))
         stored = (await graph.aget_state(thread_id="t")).values
-    is_right = ("node" in str(end) and "notes" in str(end)) if isinstance(end, Exception) else end == stored
-    return "result and store agree, or an error names node and key", f"result {shown(end)}, stored {stored}", is_right
+    is_right = isinstance(end, StateMutatedError) and (end.nodes, end.channels) == (("node",), ("notes",))
+    is_right = is_right and stored["notes"] == ["input"]
+    return (
+        "StateMutatedError, which names node and key; the store is as it was",
+        f"result {shown(end)}, stored {stored}",
+        is_right,
+    )
 
 
 run(case)

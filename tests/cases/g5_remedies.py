@@ -3,8 +3,8 @@
 import fractions
 from typing import Any, TypedDict
 
-from durable_graph import GraphValidationError
-from tests.cases._case import one_node, outcome, run
+from durable_graph import GraphValidationError, UnstorableValueError
+from tests.cases._case import one_node, outcome, run, shown
 
 
 class Text(str):
@@ -15,24 +15,35 @@ class Text(str):
 async def case(store):
     found = {}
 
-    async def said(name, declared, value, wrong):
+    async def said(name, declared, value, wrong, right):
         schema = TypedDict("State", {"v": declared}, total=False)
         try:
             graph = one_node(schema, lambda s: {"v": value}).compile(saver)
             end = await outcome(graph.ainvoke({}, thread_id=name))
         except GraphValidationError as error:
             end = error
-        if isinstance(end, Exception) and wrong in str(end):
-            found[name] = wrong
+        if (
+            not isinstance(end, UnstorableValueError | GraphValidationError)
+            or wrong in str(end)
+            or right not in str(end)
+        ):
+            found[name] = shown(end)
 
     async with store.saver() as saver:
-        await said("a bool where str is declared", str, True, "convert it with int(...)")
-        await said("a str that can be called (LangChain's message.text)", str, Text("x"), "not data")
         await said(
-            "a class of the standard library", fractions.Fraction, fractions.Fraction(1, 2), "make it a dataclass"
+            "a bool where str is declared", str, True, "convert it with int(...)", "declare the type that it has"
         )
-        await said("the same in Any", Any, fractions.Fraction(1, 2), "make it a dataclass")
-    return "no remedy that cannot be followed", found, not found
+        await said(
+            "a str that can be called (LangChain's message.text)",
+            str,
+            Text("x"),
+            "not data",
+            "convert it with str(...)",
+        )
+        half, wrong, right = fractions.Fraction(1, 2), "make it a dataclass", "list StoredType(Fraction, "
+        await said("a class of the standard library", fractions.Fraction, half, wrong, right)
+        await said("the same in Any", Any, half, wrong, right)
+    return "refused, each with a remedy that can be followed", found, not found
 
 
 run(case)

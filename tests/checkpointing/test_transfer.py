@@ -4,9 +4,10 @@ import asyncio
 import errno
 import operator
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import IO, Annotated, Any, TypedDict
 
 import pytest
 
@@ -25,7 +26,7 @@ from durable_graph import (
     import_threads,
     interrupt,
 )
-from durable_graph.checkpointing import ExportedThread, MemorySaver
+from durable_graph.checkpointing import ExportedThread, MemorySaver, transfer
 from durable_graph.checkpointing.transfer import COLUMNS
 from durable_graph_sqlite import SqliteSaver
 from tests.savers import SAVERS, saver_of
@@ -254,3 +255,44 @@ async def test_an_import_that_fails_leaves_nothing_of_its_thread(tmp_path: Path)
         assert not isinstance(caught.value, sqlite3.Error)
         await target.import_thread(exported)
         assert len(await target.list_threads()) == 1
+
+
+async def test_a_file_system_without_links_takes_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr("os.link", refused)
+    async with MemorySaver() as saver, MemorySaver() as target:
+        await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="t")
+        await export_threads(saver, tmp_path / "threads.export")
+        assert (await import_threads(target, tmp_path / "threads.export")).threads == 1
+    assert _names(tmp_path) == ["threads.export"]
+
+
+async def test_an_export_that_is_cancelled_as_it_begins_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_making, may_make = threading.Event(), threading.Event()
+    create = transfer._create
+
+    def slowly(target: Path, partial: Path) -> IO[bytes]:
+        is_making.set()
+        may_make.wait(30)
+        return create(target, partial)
+
+    monkeypatch.setattr(transfer, "_create", slowly)
+    async with MemorySaver() as saver:
+        export = asyncio.create_task(export_threads(saver, tmp_path / "threads.export"))
+        await asyncio.to_thread(is_making.wait)
+        export.cancel()
+        await asyncio.sleep(0)
+        may_make.set()
+        with pytest.raises(asyncio.CancelledError):
+            await export
+        # By then whatever was left to a thread has been done.
+        await asyncio.get_running_loop().shutdown_default_executor()
+    assert _names(tmp_path) == []
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())

@@ -12,6 +12,7 @@ shop.Order = brought:ORDER
 shop.Broken = missing_module:BROKEN
 shop.Other = brought:FRACTION
 shop.Nothing = brought:__name__
+shop.Ticket = tickets:TICKET
 """
 BROUGHT = """
 from fractions import Fraction
@@ -28,6 +29,15 @@ class Special(Order): pass
 class Broken: pass
 class Other: pass
 class Nothing: pass
+class Ticket(Order): pass
+"""
+TICKETS = """
+import shop
+from durable_graph import START, StateGraph, StoredType
+from typing import TypedDict
+TICKET = StoredType(shop.Ticket, "ticket", lambda ticket: ticket.price, shop.Ticket)
+State = TypedDict("State", {"ticket": shop.Ticket})
+GRAPH = StateGraph(State).add_node("node", lambda _: {}).add_edge(START, "node").compile()
 """
 START = """
 import sys
@@ -62,6 +72,7 @@ def site(tmp_path: Path) -> Path:
     (metadata / "entry_points.txt").write_text(ENTRIES)
     (tmp_path / "brought.py").write_text(BROUGHT)
     (tmp_path / "shop.py").write_text(SHOP)
+    (tmp_path / "tickets.py").write_text(TICKETS)
     return tmp_path
 
 
@@ -153,3 +164,10 @@ with ThreadPoolExecutor(16) as pool:
 print(len(reads), all(comes_back(each, Fraction(1, 3)) for each in made))
 """
     assert run(site, program) == "1 True\n"
+
+
+def test_a_package_may_compile_graphs_of_its_own_while_it_is_loaded(site: Path) -> None:
+    program = """
+print(comes_back(compiled(shop.Ticket).codecs["value"].value, shop.Ticket(5)))
+"""
+    assert run(site, program) == "True\n"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypedDict
 
 import asyncpg
+import msgspec
 import pytest
 
 from durable_graph import START, Checkpointer, DurableGraphError, StateGraph
@@ -22,6 +23,7 @@ from durable_graph.errors import (
     StoreUnavailableError,
     UnstorableNameError,
 )
+from durable_graph.records import CommitUnit, RequestRow
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_postgres import PostgresSaver
@@ -281,6 +283,13 @@ def test_a_session_that_the_servers_settings_ended_is_no_reason_to_give_up(passe
 
 NAMES = [("a\0b", "NUL"), ("\ud800x", "surrogate")]
 
+
+def asking(thread: str, key: str) -> CommitUnit:
+    """A commit that takes a request with a key."""
+    unit = Writer.of(thread).unit(Step({"count": b"1"}))
+    return msgspec.structs.replace(unit, request=RequestRow(key, b"", 0, unit.version, 0, b""))
+
+
 CALLS: list[Callable[[Checkpointer, str], Awaitable[object]]] = [
     lambda saver, name: saver.load(name),
     lambda saver, name: saver.load("t", name),
@@ -289,9 +298,11 @@ CALLS: list[Callable[[Checkpointer, str], Awaitable[object]]] = [
     lambda saver, name: saver.commit(Writer.of("t").unit(Step(), Step({"count": b"1"}, ns=name))),
     lambda saver, name: saver.load_records(name, ""),
     lambda saver, name: saver.load_records("t", name),
+    lambda saver, name: saver.find_request(name, "key"),
+    lambda saver, name: saver.find_request("t", name),
+    lambda saver, name: saver.commit(asking("t", name)),
     lambda saver, name: saver.history(name, limit=1),
     lambda saver, name: saver.history("t", name, limit=1),
-    lambda saver, name: saver.list_threads(after=name),
     lambda saver, name: saver.delete_thread(name),
     lambda saver, name: saver.copy_thread(name, "t"),
     lambda saver, name: saver.copy_thread("t", name),
@@ -321,6 +332,15 @@ async def test_names_that_postgres_cannot_hold_are_refused_by_name(postgres: str
         with pytest.raises((UnstorableNameError, InvalidStateSchemaError), match=why):
             await run()
         assert ran == []
+
+
+async def test_a_listing_does_not_begin_after_what_postgres_cannot_hold(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        with pytest.raises(UnstorableNameError, match="NUL"):
+            await saver.list_threads(after="a\0b")
+        # What no store can hold is refused as by all savers.
+        with pytest.raises(InvalidOptionError, match="surrogate"):
+            await saver.list_threads(after="\ud800x")
 
 
 LONG = "".join(random.Random(20_26).choices(string.ascii_letters, k=3000))

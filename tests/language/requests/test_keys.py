@@ -114,6 +114,40 @@ async def test_a_request_on_a_branch_that_was_left_has_no_result(saver: Checkpoi
     }
 
 
+@pytest.mark.parametrize("keep_last", [1, 2])
+async def test_a_prune_removes_the_result_of_an_earlier_request(saver: Checkpointer, keep_last: int) -> None:
+    shop = Shop(saver)
+    for number in range(2):
+        await shop.graph.ainvoke({"log": [f"order {number}"]}, thread_id="t", key=f"k{number}")
+    await saver.prune("t", keep_last=keep_last)
+    with pytest.raises(NothingToResumeError, match="prune"):
+        await shop.graph.ainvoke({"log": ["order 0"]}, thread_id="t", key="k0")
+    again = await shop.graph.ainvoke({"log": ["order 1"]}, thread_id="t", key="k1", version="v2")
+    assert (again.was_applied, again.value["log"][-1]) == (False, "charged order 1")
+    assert shop.charged == ["order 0", "order 1"]
+
+
+async def test_a_prune_may_remove_what_leads_to_the_result_of_the_newest_request(saver: Checkpointer) -> None:
+    """The thread is sound, and its newest checkpoint could be another run's."""
+    ran: list[str] = []
+
+    async def pack(state: State) -> State:
+        ran.append("pack")
+        return {"log": ["packed"]}
+
+    async def send(state: State) -> State:
+        ran.append("send")
+        return {"log": ["sent"]}
+
+    builder = StateGraph(State).add_node("pack", pack).add_node("send", send)
+    graph = builder.add_edge(START, "pack").add_edge("pack", "send").compile(saver)
+    await graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="k")
+    await saver.prune("t", keep_last=1)
+    with pytest.raises(NothingToResumeError, match=r"prune.*not applied again: read the thread's state"):
+        await graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="k")
+    assert ran == ["pack", "send"]
+
+
 async def test_of_many_at_once_one_is_applied(saver: Checkpointer) -> None:
     shop = Shop(saver)
     calls = (shop.graph.ainvoke({"log": ["order 7"]}, key="order-7", if_busy="wait", version="v2") for _ in range(10))
