@@ -9,7 +9,9 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from durable_graph import Checkpointer
+from durable_graph._runtime.callbacks import callbacks_in_use
 from durable_graph.channels.libraries import installed_library
+from durable_graph.graph.runnables import as_function
 from tests.postgres.server import started
 from tests.savers import SAVERS, saver_of
 
@@ -28,6 +30,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everywhere"))
 def langchain_is_loaded() -> None:
     """The first graph of a process that may hold LangChain's messages imports them, which takes a moment."""
     installed_library()
+    callbacks_in_use()
+    as_function(str)
 
 
 @pytest.fixture(autouse=True)

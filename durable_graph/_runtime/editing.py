@@ -272,7 +272,8 @@ class _Editor:
             if named in (START, INPUT):
                 values = with_recorded(topology, state, recorded)
                 writes = input_writes(topology, only.values, values, session.max_value_bytes)
-                return _step_of(admit(topology, state, recorded, writes, session.reserve(state)), state, "input")
+                admitted = admit(topology, state, recorded, writes, session.reserve(state))
+                return _step_of(admitted, state, "input" if named == INPUT else "update")
             updates = [msgspec.structs.replace(only, as_node=named)]
         _check_names_each_task_once(updates)
         no = session.reserve(state)

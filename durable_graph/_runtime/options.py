@@ -1,7 +1,6 @@
 """LangGraph's config dict and the keyword arguments, read into one `Run`. What means nothing here is refused."""
 
 import math
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar, get_args
 from uuid import UUID
@@ -10,6 +9,7 @@ from durable_graph._engine.header import Metadata
 from durable_graph._runtime.callbacks import RESERVED, callbacks_in_use
 from durable_graph._runtime.context import RunControl
 from durable_graph._runtime.places import Place
+from durable_graph._runtime.request_options import MAX_ID_BYTES, is_id, key_of_call
 from durable_graph._runtime.run import (
     DEFAULT_RECURSION_LIMIT,
     DURABILITIES,
@@ -50,10 +50,7 @@ _NOT_HERE = {
     "thread_id": "put it into config['configurable'], or pass thread_id=...",
     "checkpoint_id": "put it into config['configurable'], or pass checkpoint_id=...",
 }
-_MAX_ID_BYTES = 255
 _TEXT = "text that UTF-8 can encode, without lone surrogates"
-# A thread may be named after the key.
-_MAX_KEY_BYTES = _MAX_ID_BYTES - len("run-")
 _OWN_METADATA = ("source", "step", "writers")
 
 
@@ -100,8 +97,9 @@ def read_run(
     if ns and not has_checkpointer:
         what = "checkpoint_ns"
         raise MissingCheckpointerError(what)
-    key = _key(options.get("key"), input, has_checkpointer=has_checkpointer)
-    _check_is_of_head(key, ns, options.get("checkpoint_id"), read)
+    fork_of = _one("checkpoint_id", options.get("checkpoint_id"), read.get("configurable", {}).get("checkpoint_id"))
+    is_elsewhere = bool(ns or fork_of)
+    key = key_of_call(options.get("key"), input, has_checkpointer=has_checkpointer, is_elsewhere=is_elsewhere)
     place = read_place(config, has_checkpointer and key is None, options.get("thread_id"), options.get("checkpoint_id"))
     thread, checkpoint = place
     if key is not None and thread is None:
@@ -135,34 +133,6 @@ def read_run(
         stop_after=breakpoints("interrupt_after", options.get("interrupt_after"), nodes, defaults.stop_after),
         is_checked=bool(options.get("debug", defaults.is_checked)),
     )
-
-
-def _key(given: object, input_: object, *, has_checkpointer: bool) -> str | None:
-    if given is None:
-        return None
-    what = "key"
-    if not has_checkpointer:
-        raise MissingCheckpointerError(what)
-    if input_ is None:
-        raise InvalidOptionError(
-            what, given, allowed="left out without an input: a key belongs to an input, an answer or an update"
-        )
-    return read_key(given)
-
-
-def _check_is_of_head(key: str | None, ns: str, checkpoint_id: str | None, read: Config) -> None:
-    """Raises `InvalidOptionError` for a key of a call that forks: it is no request that the thread's head takes."""
-    is_elsewhere = ns or _one("checkpoint_id", checkpoint_id, read.get("configurable", {}).get("checkpoint_id"))
-    if key is not None and is_elsewhere:
-        raise InvalidOptionError("key", key, allowed="left out with checkpoint_id or checkpoint_ns: a fork has no key")
-
-
-def read_key(given: object) -> str:
-    """The key of a request. Raises `InvalidOptionError`."""
-    if not isinstance(given, str) or not _is_id(given, _MAX_KEY_BYTES):
-        allowed = f"1 to {_MAX_KEY_BYTES} bytes of text without control characters"
-        raise InvalidOptionError("key", given, allowed=allowed)
-    return given
 
 
 def merged_config(under: Config | None, over: Config | None) -> Config | None:
@@ -364,18 +334,11 @@ def _thread_id(value: object) -> str | None:
         option = "thread_id"
         raise InvalidOptionError(option, value, allowed="a str, an int or a UUID")
     # An int of more bits has too many digits, if it has a text at all.
-    text = "" if isinstance(value, int) and value.bit_length() > 8 * _MAX_ID_BYTES else str(value)
-    if not _is_id(text, _MAX_ID_BYTES):
+    text = "" if isinstance(value, int) and value.bit_length() > 8 * MAX_ID_BYTES else str(value)
+    if not is_id(text):
         option = "thread_id"
-        raise InvalidOptionError(
-            option, value, allowed=f"1 to {_MAX_ID_BYTES} bytes of text without control characters"
-        )
+        raise InvalidOptionError(option, value, allowed=f"1 to {MAX_ID_BYTES} bytes of text without control characters")
     return text
-
-
-def _is_id(text: str, most: int) -> bool:
-    size = len(text.encode()) if is_text(text) else 0
-    return 0 < size <= most and not any(unicodedata.category(letter) == "Cc" for letter in text)
 
 
 def _member(option: str, value: T, allowed: tuple[Any, ...]) -> T:

@@ -295,9 +295,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         state. Questions come under `__interrupt__`. Do not change yielded values: the run uses them.
 
         Results are durable when they are yielded; with `durability="exit"` they are once the loop has ended. Leaving
-        the loop early cancels the run once the generator is closed, or lets it continue with
-        `on_disconnect="continue"`; finished results are kept. Input, options and errors as for `ainvoke`, the rest as
-        for `EventStream`.
+        the loop early cancels the run once the generator is closed; `on_disconnect="continue"` lets it continue.
+        Finished results are kept. Input, options and errors as for `ainvoke`, the rest as for `EventStream`.
         """
         modes = "updates" if stream_mode is None else stream_mode
         view = view_of(modes, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys)

@@ -14,11 +14,11 @@ from durable_graph._runtime.options import (
     ThreadId,
     call_config,
     check_config,
-    read_key,
     read_metadata,
     read_thread_place,
 )
 from durable_graph._runtime.request_digest import acceptance
+from durable_graph._runtime.request_options import read_key
 from durable_graph._runtime.run import Run
 from durable_graph._runtime.snapshot import StateSnapshot, read_history, read_snapshot
 from durable_graph.checkpointing import Checkpointer

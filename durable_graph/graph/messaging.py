@@ -54,11 +54,12 @@ def with_library(rules: Mapping[str, Channel], kind: MessageKind, library: Messa
     }
 
 
-def listed_with(types: Iterable[Listed], library: MessageLibrary | None) -> tuple[Listed, ...]:
+def listed_with(types: Iterable[Listed], library: MessageLibrary | None) -> Iterable[Listed]:
     """The types of `compile(types=...)` with those of the library; a `StoredType` of the user's own comes first."""
+    if library is None or not isinstance(types, Iterable):
+        # What is no list is refused by name where the types are read.
+        return types
     given = tuple(types)
-    if library is None:
-        return given
     own = {each.cls for each in given if isinstance(each, StoredType)}
     brought = {each.cls: each for each in library.types if each.cls not in own}
     return (*(each for each in given if each not in brought), *brought.values())

@@ -29,7 +29,7 @@ PLANTS = [
     ("independence", "durable_graph/checkpointing/opening.py", "import durable_graph_sqlite"),
     ("independence", "durable_graph/codec/models.py", "import pydantic"),
     ("independence", "durable_graph/graph/runnables.py", "import langchain_core.runnables"),
-    ("integrations", "integrations/durable_graph_langchain/callbacks.py", "import durable_graph._runtime.session"),
+    ("extending", "integrations/durable_graph_langchain/callbacks.py", "import langgraph"),
     ("reading-data", "durable_graph/codec/codec.py", "import pickle"),
     ("reading-data", BACKEND, "import marshal"),
     ("pure", "durable_graph/_engine/task.py", "import time"),

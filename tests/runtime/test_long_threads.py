@@ -62,7 +62,7 @@ def looping(saver: Checkpointer, steps: int, node: Any = step, schema: Any = Sta
     builder.add_node("step", node)
     builder.add_edge(START, "step")
     builder.add_conditional_edges("step", lambda state: END if state["count"] % steps == 0 else "step", ["step", END])
-    return builder.compile(saver)
+    return builder.compile(saver, messages="dict")
 
 
 async def history(graph: CompiledGraph[Any], **options: Any) -> list[StateSnapshot]:

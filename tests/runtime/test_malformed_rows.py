@@ -87,7 +87,7 @@ def topology() -> Topology:
         builder.add_edge("part", after)
     builder.add_edge(["ask", "aside"], "join")
     builder.add_edge("join", END)
-    return builder.compile().topology
+    return builder.compile(messages="dict").topology
 
 
 def compiled(saver: MemorySaver) -> CompiledGraph[Any]:

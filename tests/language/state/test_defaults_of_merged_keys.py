@@ -243,7 +243,7 @@ class BeginsOtherwise:
 
 
 def compiled(state: Any, **schemas: Any) -> Any:
-    return in_a_row(state, Seen(), ("a", {}), **schemas).compile()
+    return in_a_row(state, Seen(), ("a", {}), **schemas).compile(messages="dict")
 
 
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])

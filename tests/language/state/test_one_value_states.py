@@ -43,7 +43,7 @@ class Draft:
         (Annotated[Draft, "as a whole", lambda old, new: new], Draft("a"), Draft("b"), Draft("b")),
         (Log, ["a"], ["b"], ["a", "b"]),
         (Log, ["a"], Overwrite(["b"]), ["b"]),
-        (Annotated[list[Any], add_messages], {"id": "a"}, {"id": "b"}, [{"id": "a"}, {"id": "b"}]),
+        (Annotated[list[dict[str, str]], add_messages], {"id": "a"}, {"id": "b"}, [{"id": "a"}, {"id": "b"}]),
     ],
 )
 async def test_a_node_receives_the_value_and_returns_it(
