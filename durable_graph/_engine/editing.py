@@ -50,7 +50,7 @@ def inferred_node(topology: Topology, source: str | None, writers: Sequence[str]
         return known[0]
     if len(known) > 1:
         raise AmbiguousUpdateError(known)
-    if source in (None, "input", "fork"):
+    if source in (None, "input", "fork") or START in writers:
         return START
     if len(topology.nodes) == 1:
         return next(iter(topology.nodes))

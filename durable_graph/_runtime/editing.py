@@ -273,7 +273,9 @@ class _Editor:
                 values = with_recorded(topology, state, recorded)
                 writes = input_writes(topology, only.values, values, session.max_value_bytes)
                 admitted = admit(topology, state, recorded, writes, session.reserve(state))
-                return _step_of(admitted, state, "input" if named == INPUT else "update")
+                if named == START:
+                    admitted = msgspec.structs.replace(admitted, writers=(*admitted.writers, START))
+                return _step_of(admitted, state, "update" if named == START else "input")
             updates = [msgspec.structs.replace(only, as_node=named)]
         _check_names_each_task_once(updates)
         no = session.reserve(state)

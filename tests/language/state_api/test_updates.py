@@ -40,6 +40,20 @@ async def test_an_update_is_a_checkpoint_after_the_head(saver: Checkpointer) -> 
     assert updated.parent_config == head.config
 
 
+@pytest.mark.parametrize(("as_node", "source"), [(START, "update"), ("__input__", "input")])
+async def test_an_update_as_the_input_begins_anew(saver: Checkpointer, as_node: str, source: str) -> None:
+    graph = Calls().chain("a", "b").compile(saver)
+    await graph.ainvoke({"value": []}, THREAD)
+
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node=as_node)
+    begun = await graph.aget_state(THREAD)
+    await graph.aupdate_state(THREAD, {"value": ["y"]})
+
+    assert begun.metadata is not None
+    assert (begun.next, begun.metadata["source"]) == (("a",), source)
+    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "x", "y", "a", "b"]}
+
+
 async def test_reducers_merge_an_update_and_plain_keys_take_its_place(saver: Checkpointer) -> None:
     class State(TypedDict, total=False):
         log: Annotated[list[str], operator.add]
