@@ -110,7 +110,7 @@ class Returned:
         self._place = place
         self._ids: dict[int, BaseMessage] = {}
         self.messages: list[BaseMessage] = []
-        self.result = self._part(result)
+        self.result: Any = self._part(result)
 
     def _part(self, part: Any) -> Any:
         if isinstance(part, Command):
