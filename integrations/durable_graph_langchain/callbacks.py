@@ -154,8 +154,9 @@ class CodeRun:
                 yield message, metadata
 
     def _config_with(self, callbacks: BaseCallbackManager) -> dict[str, Any]:
-        # Name and id belong to the run of the graph: what is called inside has its own.
-        own = {key: value for key, value in self._code.config.items() if key not in ("run_id", "run_name")}
+        # Name and id belong to the run of the graph: what is called inside is told to handlers under its own.
+        of_graph = ("run_id", "run_name") if callbacks.handlers else ()
+        own = {key: value for key, value in self._code.config.items() if key not in of_graph}
         own["callbacks"] = callbacks
         own["configurable"] = dict(own.get("configurable") or {})
         if _LANGGRAPH in sys.modules:

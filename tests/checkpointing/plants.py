@@ -79,7 +79,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("standing", lambda right, before, offered: offered),
     ),
     "what_is_done_is_final_whatever_comes_later": (
-        ruled("_finality", lambda right, record: (right(record)[0], record.revision)),
+        ruled("finality", lambda right, rank, revision: (right(rank, revision)[0], revision)),
     ),
     "equally_final_results_do_not_replace_each_other": (ruled("standing", lambda right, before, offered: offered),),
     "a_repeated_save_is_answered_as_the_first_time": (made(planted.AlwaysBumps),),
