@@ -133,6 +133,7 @@ def test_every_statement_is_sound(path: Path, db: sqlite3.Connection, name: str)
         "most",
         "nested",
         "since",
+        "thread",
         "thread_key",
         "key",
     }
