@@ -154,7 +154,7 @@ class CodeRun:
                 yield message, metadata
 
     def _config_with(self, callbacks: BaseCallbackManager) -> dict[str, Any]:
-        # Name and id belong to the run of the graph: what is called inside is told to handlers under its own.
+        # The name and the id are those of the graph's run. A handler must not see them again as those of a model's run.
         of_graph = ("run_id", "run_name") if callbacks.handlers else ()
         own = {key: value for key, value in self._code.config.items() if key not in of_graph}
         own["callbacks"] = callbacks

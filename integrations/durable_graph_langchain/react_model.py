@@ -79,11 +79,27 @@ def model_of(model: Any, tools: Sequence[BaseTool], builtin: Sequence[dict[str, 
     if isinstance(model, Runnable) and (tools or builtin):
         names = _names_bound_to(model)
         if names is None:
-            bound = model.bind_tools([*builtin, *tools])  # type: ignore[attr-defined]  # what cannot is no chat model
+            bound = _bound(model, [*builtin, *tools])
         elif missing := {tool.name for tool in tools} - names:
             named = ", ".join(map(repr, sorted(missing)))
             raise InvalidAgentError(f"the model is bound to tools already, without {named}; bind it to all, or to none")
     return Model(bound, tools, builtin, prompt)
+
+
+def _bound(model: Any, tools: list[Any]) -> Any:
+    """The model with its tools. Raises `InvalidAgentError` for a model that takes none."""
+    bind_tools = getattr(model, "bind_tools", None)
+    if bind_tools is not None:
+        try:
+            return bind_tools(tools)
+        except NotImplementedError as error:
+            raise InvalidAgentError(_takes_no_tools(model)) from error
+    raise InvalidAgentError(_takes_no_tools(model))
+
+
+def _takes_no_tools(model: object) -> str:
+    kind = type(model).__name__[:80]
+    return f"the model, a {kind}, takes no tools: pass a chat model that implements bind_tools(), or no tools"
 
 
 def chat_model_in(model: Runnable[Any, Any]) -> Any:

@@ -520,6 +520,7 @@ async def test_an_agent_may_be_a_tool_of_another_one(saver: Checkpointer) -> Non
     assert answers(state) == [("ask_expert", "It is 3.", "1")]
 
 
-async def test_a_chat_model_that_knows_no_tools_says_so() -> None:
-    with pytest.raises(NotImplementedError):
-        create_react_agent(FakeListChatModel(responses=["Hi"]), [add])
+@pytest.mark.parametrize("model", [FakeListChatModel(responses=["Hi"]), RunnableLambda(lambda messages: "Hi")])
+def test_a_model_that_takes_no_tools_is_refused_with_what_to_pass(model: Any) -> None:
+    with pytest.raises(InvalidAgentError, match=rf"a {type(model).__name__}, takes no tools: pass a chat model that"):
+        create_react_agent(model, [add])
