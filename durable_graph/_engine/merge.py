@@ -17,10 +17,11 @@ def merge_writes(
 ) -> tuple[Values, Changes]:
     """The values after `writes`, given in task order with who made them, and what changed.
 
-    An overwrite takes the place of the value before; the other writes to its channel are merged on top.
+    An overwrite takes the place of the value before.
 
     Raises:
-        ConcurrentUpdateError: two writes to a channel that takes one, or two overwrites of one channel.
+        ConcurrentUpdateError: two writes to a channel that takes one.
+        ConcurrentOverwriteError: an overwrite and another write to one channel.
         ReducerError: a reducer raised; the error is also of the class of what it raised.
     """
     by_channel: dict[str, Authored] = {}
@@ -54,15 +55,12 @@ def _merge(channel: str, rule: Channel, current: Any, authored: Authored) -> Any
     nodes = [author for author, _ in authored]
     if rule.takes_one_write and len(authored) > 1:
         raise ConcurrentUpdateError(channel, nodes=nodes)
-    overwriting = [(author, write) for author, write in authored if write.is_overwrite]
-    if len(overwriting) > 1:
-        raise ConcurrentOverwriteError(channel, nodes=[author for author, _ in overwriting])
-    updates = [write.value for _, write in authored if not write.is_overwrite]
-    if overwriting:
-        current = overwriting[0][1].value
-        if rule.is_transient:
-            # Such a rule begins without what was there before: the others come after this.
-            updates.insert(0, current)
+    overwriting = [author for author, write in authored if write.is_overwrite]
+    if overwriting and len(authored) > 1:
+        raise ConcurrentOverwriteError(channel, nodes=nodes, overwriting=overwriting)
+    updates = [write.value for _, write in authored]
+    if overwriting and not rule.is_transient:
+        (current,), updates = updates, []
     try:
         return rule.merge(current, updates)
     except Exception as error:

@@ -183,7 +183,6 @@ async def _applied(session: Session, state: State, superstep: Superstep, execute
         # The nodes are not to blame and do not run again: what they returned is kept for a corrected graph.
         await session.shared.durability.save(session.ledger, executed.riding, superstep.told_of, failure(error))
         raise
-    _warn_of_overwrites(session, state.step + 1, executed.done)
     # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a reducer of
     # the user's made of them does not say what they were.
     is_told = len(state.plan) == 1 and all(is_read_back(session.topology, outcome) for outcome in executed.riding)
@@ -202,15 +201,6 @@ async def _applied(session: Session, state: State, superstep: Superstep, execute
         is_stopped=is_stopped and bool(after.plan),
         caller=session.caller,
     )
-
-
-def _warn_of_overwrites(session: Session, step: int, done: Sequence[Done]) -> None:
-    written = [(write.channel, outcome.task.node, write.is_overwrite) for outcome in done for write in outcome.writes]
-    overwritten = {channel for channel, _, is_overwrite in written if is_overwrite}
-    for channel in sorted(overwritten):
-        beside = [node for key, node, is_overwrite in written if key == channel and not is_overwrite]
-        if beside:
-            log.written_beside_overwrite(session.run.thread_id, step, channel, beside)
 
 
 def _recorded(step: Step) -> Recorded:

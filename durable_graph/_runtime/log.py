@@ -13,13 +13,6 @@ def node_failed(thread_id: str | None, step: int, node: str, attempt: int, error
     _logger.warning("node %s failed in superstep %d, attempt %d: %r", node, step, attempt, error, extra=facts)
 
 
-def written_beside_overwrite(thread_id: str | None, step: int, channel: str, nodes: list[str]) -> None:
-    """Other nodes wrote to a channel in the superstep in which one overwrote it: their writes were merged on top."""
-    facts = {"thread_id": thread_id, "step": step, "channel": channel}
-    message = "superstep %d overwrites %r, and the writes of %s in the same superstep are merged on top"
-    _logger.warning(message, step, channel, nodes, extra=facts)
-
-
 def run_resumed(thread_id: str | None, checkpoint_id: str, nodes: list[str]) -> None:
     """A run goes on from where another left the thread."""
     facts = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}

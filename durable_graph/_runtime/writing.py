@@ -14,8 +14,9 @@ from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Write
 from durable_graph._runtime.lengths import length_of
 from durable_graph._runtime.workflow import is_workflow
-from durable_graph.channels import MISSING, Channel, Overwrite, UpdateRefused
+from durable_graph.channels import MISSING, Overwrite, UpdateRefused, overwritten_by
 from durable_graph.errors import (
+    ConcurrentOverwriteError,
     InvalidInputError,
     InvalidNodeResultError,
     InvalidStateValueError,
@@ -163,27 +164,16 @@ def _drafts(
             )
         rule = topology.channels[key]
         try:
-            if not isinstance(value, Overwrite):
-                _check_is_no_overwrite(value, rule)
-                drafts.append((key, rule.prepare(value, _new_id), False))
-            elif rule.replaces:
-                drafts.append((key, rule.prepare(value.value, _new_id), False))
+            if is_namesake(value, "Overwrite"):
+                raise UpdateRefused(f"it is {kind_of(value)}; import it from durable_graph")
+            if not rule.replaces and (overwrite := overwritten_by(value)) is not None:
+                drafts.append((key, rule.prepare_whole(overwrite.value, _new_id), True))
             else:
-                drafts.append((key, rule.prepare_whole(value.value, _new_id), True))
+                written = value.value if isinstance(value, Overwrite) else value
+                drafts.append((key, rule.prepare(written, _new_id), False))
         except UpdateRefused as error:
             raise UnmergeableUpdateError(key, where=where, why=str(error)) from error
     return drafts
-
-
-def _check_is_no_overwrite(value: Any, rule: Channel) -> None:
-    """Refuse LangGraph's forms of an `Overwrite`, which a reducer would merge like any other value.
-
-    The form of JSON would also let whoever sends an input clear what the thread holds.
-    """
-    if type(value) is dict and value.keys() == {"__overwrite__"} and not rule.replaces:
-        raise UpdateRefused("the dict {'__overwrite__': ...} is not an update; write Overwrite(...)")
-    if is_namesake(value, "Overwrite"):
-        raise UpdateRefused(f"it is {kind_of(value)}; import it from durable_graph")
 
 
 def _new_id() -> str:
@@ -206,8 +196,12 @@ def _check(
     """Whether these writes alone make sense, and a state that pydantic models take; what those make of the keys that
     are written. Most graphs have neither such models nor writes that could make none.
 
-    Raises `UnmergeableUpdateError`, `InvalidStateValueError`.
+    Raises `ConcurrentOverwriteError`, `UnmergeableUpdateError`, `InvalidStateValueError`.
     """
+    for overwritten in (key for key, _, is_overwrite in drafts if is_overwrite):
+        beside = [is_overwrite for key, _, is_overwrite in drafts if key == overwritten]
+        if len(beside) > 1:
+            raise ConcurrentOverwriteError(overwritten, nodes=[author] * len(beside), overwriting=[author] * sum(beside))
     for place, (key, value, is_overwrite) in enumerate(drafts):
         rule = topology.channels[key]
         if not is_overwrite and rule.is_checked(value):

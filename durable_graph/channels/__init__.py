@@ -14,7 +14,7 @@ from durable_graph.channels.messages import (
     add_messages,
     can_hold_messages,
 )
-from durable_graph.channels.overwrite import Overwrite
+from durable_graph.channels.overwrite import Overwrite, overwritten_by
 from durable_graph.channels.reduced import Reduced
 from durable_graph.channels.topic import Topic
 from durable_graph.channels.values import Values, changed, selected
@@ -48,5 +48,6 @@ __all__ = [
     "is_empty",
     "is_stored_as_updates",
     "merged_by_mark",
+    "overwritten_by",
     "selected",
 ]

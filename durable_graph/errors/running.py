@@ -57,16 +57,21 @@ class ConcurrentUpdateError(InvalidUpdateError):
 
 
 class ConcurrentOverwriteError(ConcurrentUpdateError):
-    """Two `Overwrite`s of one channel in one superstep: only one of them could count."""
+    """An `Overwrite` beside another write to its channel in one superstep: which of them counts, nobody could say.
 
-    def __init__(self, channel: str, *, nodes: Iterable[str]) -> None:
+    `nodes` are the authors of all these writes, `overwriting` those of the `Overwrite`s among them.
+    """
+
+    def __init__(self, channel: str, *, nodes: Iterable[str], overwriting: Iterable[str]) -> None:
         self.channel = channel
         self.nodes: tuple[str, ...] = tuple(nodes)
+        self.overwriting: tuple[str, ...] = tuple(overwriting)
         # Its base says what to do about plain writes.
         InvalidUpdateError.__init__(
             self,
-            f"channel {channel!r} takes one Overwrite per superstep and got {len(self.nodes)}, "
-            f"from: {listed(self.nodes)}; let one node overwrite it, or run them one after the other",
+            f"channel {channel!r} takes an Overwrite only as the one write of a superstep and got {len(self.nodes)}, "
+            f"from: {listed(self.nodes)}; of these an Overwrite from: {listed(self.overwriting)}; "
+            "run these nodes one after the other, or write the key once",
         )
 
 

@@ -148,13 +148,6 @@ async def test_two_nodes_may_remove_the_same_message(saver: Checkpointer) -> Non
     assert await graph.ainvoke({"messages": [A, B]}, thread_id="t") == {"messages": [B]}
 
 
-async def test_a_message_that_a_sibling_s_overwrite_drops_may_be_removed(saver: Checkpointer) -> None:
-    nodes = ("a", {"messages": Overwrite([B])}), ("b", {"messages": RemoveMessage("a")})
-    graph = side_by_side(MessagesState, Seen(), *nodes, then=("end", {})).compile(saver, messages="dict")
-
-    assert await graph.ainvoke({"messages": [A]}, thread_id="t") == {"messages": [B]}
-
-
 async def test_overwritten_messages_have_ids_as_well(saver: Checkpointer, reopen: Reopen) -> None:
     graph = in_a_row(MessagesState, Seen(), ("a", {"messages": Overwrite([{"content": "new"}, C])}))
 

@@ -90,9 +90,9 @@ def _result(keys: set[str], overwritten: set[str]) -> st.SearchStrategy[dict[str
 
 _KEYS = st.sets(st.sampled_from(sorted(_UPDATES)))
 _ALONE = frozenset({"plain"})
-# What one node of a superstep overwrites, or only one may write, the other writes plainly or not at all.
+# What one node of a superstep overwrites, or only one may write, the other does not write.
 _SUPERSTEP = st.tuples(_KEYS, _KEYS, _KEYS).flatmap(
-    lambda sets: st.tuples(_result(sets[0], sets[2]), _result(sets[1] - _ALONE & sets[0], set()))
+    lambda sets: st.tuples(_result(sets[0], sets[2]), _result(sets[1] - (_ALONE | sets[2]) & sets[0], set()))
 )
 
 

@@ -79,7 +79,7 @@ async def test_the_last_values_at_a_breakpoint_are_told_for_the_keys_that_are_as
         ([("text", "1"), ("text", "2")], {"text": {"$writes": ["1", "2"]}}),
         ([("log", ["1"]), ("log", ["2", "3"])], {"log": {"$writes": [["1"], ["2", "3"]]}}),
         ([("last", "1"), ("last", "2")], {"last": {"$writes": ["1", "2"]}}),
-        ([("log", ["1"]), ("log", Overwrite(["2"]))], {"log": {"$writes": [["1"], ["2"]]}}),
+        ([("log", Overwrite(["1"])), ("text", "2")], {"log": ["1"], "text": "2"}),
         ([("log", ["1"]), ("text", "2")], {"log": ["1"], "text": "2"}),
     ],
 )
