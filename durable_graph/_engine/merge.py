@@ -5,7 +5,7 @@ from typing import Any
 
 from durable_graph._engine.state import Absent, Change, Changes, Full, Unstored, Updates
 from durable_graph._engine.task import Write
-from durable_graph.channels import MISSING, Channel, Values, changed
+from durable_graph.channels import MISSING, Channel, Reduced, Values, changed
 from durable_graph.errors import ConcurrentOverwriteError, ConcurrentUpdateError, ReducerError
 from durable_graph.graph import Topology
 
@@ -32,6 +32,9 @@ def merge_writes(
     for channel, authored in by_channel.items():
         rule = topology.channels[channel]
         value = _merge(channel, rule, values.get(channel, MISSING), authored)
+        if isinstance(rule, Reduced) and value is not MISSING:
+            # A reducer of the user's may return another class than declared, as a node may.
+            value = topology.codecs[channel].value.convert(value)
         changes[channel] = _change(rule, [write for _, write in authored])
         merged[channel] = value
         if value is MISSING:

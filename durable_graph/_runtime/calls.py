@@ -323,7 +323,10 @@ async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:
         if found is error:
             raise
         raise found from None
-    return called
+    if definition.result is None:
+        return called
+    # As a replay gives it.
+    return msgspec.structs.replace(called, result=definition.result.convert(called.result))
 
 
 def _encoded(topology: Topology, definition: Definition, value: Any) -> tuple[bytes, bool]:

@@ -9,7 +9,7 @@ Nothing else decides what runs next. A run that starts here with a state from th
 would have.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,6 @@ from durable_graph._engine.results import is_read_back
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Ask, Done, Interrupted, Outcome, asks_of, next_revision, open_asks
 from durable_graph._engine.unit import Step
-from durable_graph._runtime import log
 from durable_graph._runtime.audience import Nobody
 from durable_graph._runtime.durability import Told
 from durable_graph._runtime.execute import Executed, Superstep

@@ -159,13 +159,20 @@ def _drafts(
             if any(key in schema.managed for schema in _schemas(topology)):
                 raise ManagedKeyError(key, where=where)
             alias_of = topology.field_called(key)
+            if topology.ignores_extra_keys and alias_of not in known:
+                continue
             raise UnknownStateKeyError(
-                key, where=where, known=known, whose=whose, alias_of=alias_of if alias_of in known else None
+                key,
+                where=where,
+                known=known,
+                whose=whose,
+                alias_of=alias_of if alias_of in known else None,
+                is_droppable=not is_workflow(topology),
             )
         rule = topology.channels[key]
+        if is_namesake(value, "Overwrite"):
+            raise UnmergeableUpdateError(key, where=where, why=f"it is {kind_of(value)}; import it from durable_graph")
         try:
-            if is_namesake(value, "Overwrite"):
-                raise UpdateRefused(f"it is {kind_of(value)}; import it from durable_graph")
             if not rule.replaces and (overwrite := overwritten_by(value)) is not None:
                 drafts.append((key, rule.prepare_whole(overwrite.value, _new_id), True))
             else:
@@ -201,7 +208,9 @@ def _check(
     for overwritten in (key for key, _, is_overwrite in drafts if is_overwrite):
         beside = [is_overwrite for key, _, is_overwrite in drafts if key == overwritten]
         if len(beside) > 1:
-            raise ConcurrentOverwriteError(overwritten, nodes=[author] * len(beside), overwriting=[author] * sum(beside))
+            raise ConcurrentOverwriteError(
+                overwritten, nodes=[author] * len(beside), overwriting=[author] * sum(beside)
+            )
     for place, (key, value, is_overwrite) in enumerate(drafts):
         rule = topology.channels[key]
         if not is_overwrite and rule.is_checked(value):
@@ -246,27 +255,27 @@ def _encoded(
 ) -> tuple[Write, ...]:
     """As writes, with their bytes unless `max_value_bytes` is None: then nothing is stored.
 
-    A value is stored as it is written; where it is of another type than declared, it is what the state's model made of
-    it, if there is one: a model from a dict, a time from a text.
+    A value that is of another type than declared is converted where that loses nothing. If it is not, what the state's
+    model made of it is written, if there is a model: an instance from a dict, a time from a text.
     """
     writes = []
     for key, value, is_overwrite in drafts:
         codec = topology.codecs.get(key)
         if codec is None or max_value_bytes is None:
-            writes.append(Write(key, value, None, is_overwrite, length_of(value)))
+            kept = value if codec is None else (codec.value if is_overwrite else codec.update).convert(value)
+            writes.append(Write(key, kept, None, is_overwrite, length_of(kept)))
             continue
         chosen = codec.value if is_overwrite else codec.update
         try:
-            data = chosen.encode(value)
+            kept, data = chosen.take(value)
         except UnstorableValueError:
             if key not in made:
                 raise
-            value = made[key]  # noqa: PLW2901  # from here on it is this that is written
-            data = chosen.encode(value)
+            kept, data = chosen.take(made[key])
         if len(data) > max_value_bytes:
             # Asked first, for the sake of the text that is made for the message alone.
             check_size(f"channel {key!r}", data, max_value_bytes)
-        writes.append(Write(key, value, data, is_overwrite, length_of(value)))
+        writes.append(Write(key, kept, data, is_overwrite, length_of(kept)))
     return tuple(writes)
 
 
@@ -277,9 +286,10 @@ def encode_argument(topology: Topology, value: Any, max_value_bytes: int | None)
     """What a Send carries. The keys of a dict that are never stored go to the node in this process only."""
     if max_value_bytes is None:
         return Argument(value, None)
-    data = topology.argument.encode(stored_part(topology, value))
+    part = stored_part(topology, value)
+    kept, data = topology.argument.take(part)
     check_size("the argument of a Send", data, max_value_bytes)
-    return Argument(value, data)
+    return Argument(kept if part is value else value, data)
 
 
 def encode_anything(topology: Topology, value: Any, what: str, max_value_bytes: int | None) -> bytes | None:

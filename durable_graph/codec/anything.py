@@ -30,6 +30,7 @@ class AnyPlan(Plan):
 
     plain = True
     direct = _SCALARS
+    converts = False
     # Without bytes: msgspec takes one text-like type in a union.
     native_if_flat = None | bool | int | float | str
 
@@ -71,16 +72,16 @@ class AnyPlan(Plan):
         shape = self._registry.shape_of(kind)
         if shape is None:
             raise _refusal(value)
-        return [TAGGED, shape.tag, shape.spell(value, room, EVERYTHING if walk == EVERYTHING else SHORTCUTS)]
+        return [TAGGED, shape.tag, shape.spell(value, room, walk if walk >= EVERYTHING else SHORTCUTS)]
 
     def build(self, wire: Any, walk: int) -> Any:
         key = key_of(wire)
         if type(key) is str:
-            return self._registry.shape_tagged(key).build(wire[2], SHORTCUTS)
+            return self._registry.shape_tagged(key).build(wire[2], walk if walk >= EVERYTHING else SHORTCUTS)
         plan = self._by_key.get(key)
         if plan is None:
             mismatch(wire, "a storable type")
-        return plan.build(wire, REGION)
+        return plan.build(wire, walk or REGION)
 
     def describe(self, of: Describe) -> str:
         return "any"

@@ -10,12 +10,13 @@ from msgspec.msgpack import Decoder
 from durable_graph.codec.compiler import Compiler
 from durable_graph.codec.fingerprints import Describer
 from durable_graph.codec.plain import plain
-from durable_graph.codec.plan import EVERYTHING, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep
+from durable_graph.codec.plan import CONVERTING, EVERYTHING, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep
 from durable_graph.codec.registry import FindStored, UnstorableType, Upcast
 from durable_graph.codec.stored_type import StoredType
 from durable_graph.codec.wire import MAX_DEPTH, STAMPED, VERSION, pack, read, split
 from durable_graph.errors import DecodeError, UnstorableTypeError, UnstorableValueError
 from durable_graph.errors.shown import shown
+from durable_graph.errors.tree import bounded
 
 Listed = type | tuple[str, type] | StoredType[Any]
 """A class that values of open types may have, the tag that one is stored under, or how instances of one are stored."""
@@ -171,16 +172,52 @@ class TypeCodec:
 
     def encode(self, value: Any) -> bytes:
         """The bytes of a value. Raises `UnstorableValueError`, with the path to the part that would not come back."""
+        return self.take(value)[1]
+
+    def take(self, value: Any) -> tuple[Any, bytes]:
+        """The value as it will be restored, and its bytes.
+
+        It is the given value itself, unless a part of it is of another class than declared and converts without loss:
+        then it is a converted copy. Raises `UnstorableValueError`, with the path to the part that would not come back.
+        """
         try:
+            return value, self._encoded(value)
+        except Refusal:
+            return self._converted(value)
+        except RecursionError:
+            raise self._refused(TooDeep(value)) from None
+
+    def convert(self, value: Any) -> Any:
+        """The value as `take` gives it, where nothing is stored: what could not be stored is left as it is."""
+        if not self._plan.converts or type(value) in self._plan.direct:
+            return value
+        try:
+            self._plan.lower(value, MAX_DEPTH, SHORTCUTS)
+        except (Refusal, RecursionError):
             try:
-                return self._head + pack(self._plan.lower(value, MAX_DEPTH, SHORTCUTS))
-            except (OverflowError, UnicodeEncodeError):
-                # An int of more than 64 bits or a lone surrogate in a plain part: these become extensions.
-                return self._head + pack(self._plan.lower(value, MAX_DEPTH, EVERYTHING))
+                return self._converted(value)[0]
+            except UnstorableValueError:
+                pass
+        return value
+
+    def _encoded(self, value: Any) -> bytes:
+        try:
+            return self._head + pack(self._plan.lower(value, MAX_DEPTH, SHORTCUTS))
+        except (OverflowError, UnicodeEncodeError):
+            # An int of more than 64 bits or a lone surrogate in a plain part: these become extensions.
+            return self._head + pack(self._plan.lower(value, MAX_DEPTH, EVERYTHING))
+
+    def _converted(self, value: Any) -> tuple[Any, bytes]:
+        try:
+            data = self._head + pack(self._plan.lower(value, MAX_DEPTH, CONVERTING))
+            return self.decode(data), data
         except Refusal as refusal:
             raise self._refused(refusal) from None
         except RecursionError:
             raise self._refused(TooDeep(value)) from None
+        except DecodeError as error:
+            remedy = "return a value of the declared type"
+            raise self._refused(Refusal(value, f"it cannot be converted: {bounded(str(error), 100)}", remedy)) from None
 
     def decode(self, data: bytes) -> Any:
         """The value of bytes that this codec made, or one of another type, where the value is one of this type, too.
@@ -256,7 +293,12 @@ class TypeCodec:
 
     def _read(self, packed: memoryview) -> Any:
         try:
-            return self._plan.restore(self._wire(packed), SHORTCUTS)
+            wire = self._wire(packed)
+            try:
+                return self._plan.restore(wire, SHORTCUTS)
+            except Exception:
+                # Written as another type perhaps: an int where a float is declared today.
+                return self._plan.restore(wire, CONVERTING)
         except Exception:
             if self._upcasts.otherwise is None:
                 raise

@@ -52,6 +52,7 @@ class DictPlan(Plan):
         super().__init__(frozenset({dict}), frozenset({dict, mark_of(PAIRS)}))
         self._key = key
         self._item = item
+        self.converts: bool = key.converts or item.converts
         self.plain: bool = key.plain and item.plain and PLAIN_KEYS.issuperset(key.kinds)
         if self.plain and key.native is not None and item.native is not None:
             self.native: Any = dict[key.native, item.native]  # type: ignore[name-defined]  # built at run time
@@ -251,9 +252,12 @@ class TypedDictPlan(Plan):
 def spell_dict(key_plan: Plan, item_plan: Plan, value: dict[Any, Any], room: int, walk: int) -> Any:
     pairs = spell_pairs(key_plan, item_plan, value, room, walk)
     keys = pairs[::2]
-    if PLAIN_KEYS.issuperset(map(type, keys)):
-        return dict(zip(keys, pairs[1::2], strict=True))
-    return [PAIRS, *pairs]
+    if not PLAIN_KEYS.issuperset(map(type, keys)):
+        return [PAIRS, *pairs]
+    wire = dict(zip(keys, pairs[1::2], strict=True))
+    if len(wire) < len(value):
+        raise Refusal(value, "two of its keys are the same once they are converted", "use keys of one class")
+    return wire
 
 
 def spell_pairs(key_plan: Plan, item_plan: Plan, value: Mapping[Any, Any], room: int, walk: int) -> list[Any]:
@@ -261,8 +265,8 @@ def spell_pairs(key_plan: Plan, item_plan: Plan, value: Mapping[Any, Any], room:
         raise TooDeep(value)
     if (count := most_equal_hashes(value)) > MAX_EQUAL_HASHES:
         raise colliding(value, count, "keys")
-    direct_keys = key_plan.direct if walk != EVERYTHING else NOTHING
-    direct_items = item_plan.direct if walk != EVERYTHING else NOTHING
+    direct_keys = key_plan.direct if walk < EVERYTHING else NOTHING
+    direct_items = item_plan.direct if walk < EVERYTHING else NOTHING
     wire: list[Any] = []
     key: Any = None
     step = ""

@@ -1,6 +1,7 @@
 """Values without parts: numbers, text, bytes, UUIDs, paths, literals. Each says in its wire form what it is."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from enum import Enum
@@ -13,8 +14,9 @@ from msgspec import UNSET, UnsetType
 from msgspec.msgpack import Ext
 
 from durable_graph.codec.limits import MAX_NUMBER_BYTES
-from durable_graph.codec.plan import Describe, Mismatch, Plan, Refusal, WireType, mismatch, refuse
+from durable_graph.codec.plan import CONVERTING, Describe, Mismatch, Plan, Refusal, WireType, mismatch, refuse
 from durable_graph.codec.wire import BIG_INT, BYTEARRAY, DECIMAL, LONE_SURROGATES, PATH, UNSET_, UUID_, Key, joined
+from durable_graph.errors.tree import bounded
 
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
@@ -22,10 +24,21 @@ _LEAST, _MOST = -(2**63), 2**64 - 1
 _DECIMAL = re.compile(rb"-?(\d+(\.\d+)?(E[+-]\d+)?|INFINITY|S?NAN\d*)", re.ASCII)
 
 
+# The value of a subclass as that of the class itself, whatever the subclass makes of str(...) and the like.
+_CONVERTED: dict[type, Callable[[Any], Any]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+    bytes: bytes.__bytes__,
+}
+_LARGEST_FLOAT = int(sys.float_info.max)
+
+
 class ScalarPlan(Plan):
     """Types that MessagePack has, and for int and str the values that it lacks.
 
-    As for a type checker, a bool will do for an int and an int for a float; they come back as what they were.
+    A value of another class is converted where that loses nothing: text and numbers of a subclass, an int for a float.
+    A bool is an int, as for a type checker, and comes back as the bool that it was.
     """
 
     is_scalar = True
@@ -37,8 +50,12 @@ class ScalarPlan(Plan):
             keys.add(BIG_INT)
         if str in kinds:
             keys.add(LONE_SURROGATES)
+        if float in kinds:
+            keys.add(int)
         super().__init__(kinds, frozenset(keys))
         self._name = name
+        self._kind = next((kind for kind in kinds if kind in _CONVERTED), None)
+        self.converts: bool = self._kind is not None
         self.direct = kinds
         self.native = native
 
@@ -48,20 +65,42 @@ class ScalarPlan(Plan):
     def spell(self, value: Any, room: int, walk: int) -> Any:
         kind = type(value)
         if kind not in self.kinds:
-            refuse(value, self._name)
+            if walk != CONVERTING or self._kind is None:
+                refuse(value, self._name)
+            value = self._converted(value, self._kind)
+            kind = type(value)
         if kind is str:
             return spell_str(value)
         return spell_int(value) if kind is int else value
+
+    def _converted(self, value: Any, kind: type) -> Any:
+        if isinstance(value, kind):
+            # What a subclass adds to it would be lost; the members of an enum add nothing that the text does not say.
+            if not isinstance(value, Enum) and getattr(value, "__dict__", None):
+                why = f"it has attributes of its own, which {self._name} has not: {', '.join(sorted(vars(value)))}"
+                raise Refusal(value, bounded(why, 150), f"convert it with {self._name}(...)")
+            return _CONVERTED[kind](value)
+        if kind is float and isinstance(value, int):
+            if abs(value) <= _LARGEST_FLOAT and float(value) == value:
+                return float(value)
+            raise Refusal(value, "no float has its value", "declare int, or round it with float(...)")
+        return refuse(value, self._name)
 
     def build(self, wire: Any, walk: int) -> Any:
         kind = type(wire)
         if kind in self.kinds:
             return wire
+        if walk == CONVERTING and kind is int and self._kind is float and float(wire) == wire:
+            # It was written where an int was declared.
+            return float(wire)
         if kind is Ext and wire.code in self.keys:
             return build_int(bytes(wire.data)) if wire.code == BIG_INT else build_str(bytes(wire.data))
         return mismatch(wire, self._name)
 
     def wire_type(self, of: WireType) -> Any:
+        if self._kind is float:
+            # For an int: msgspec's own float would round it.
+            return float | int
         return self.native if self.keys <= self.kinds else joined(self.native, Ext)
 
     def describe(self, of: Describe) -> str:
@@ -108,6 +147,7 @@ class LeafPlan(Plan):
 
     is_scalar = True
     flat = True
+    converts = False
 
     def __init__(self, kind: type, code: int, write: Callable[[Any], bytes], read: Callable[[bytes], Any]) -> None:
         super().__init__(frozenset({kind}), frozenset({code}))
@@ -155,9 +195,21 @@ class LiteralPlan(Plan):
         return self._members.issuperset(zip(map(type, values), values, strict=True))
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
+        if walk == CONVERTING and type(value) not in self.kinds:
+            member = self._of_base(value)
+            if member is not None:
+                return self._plan.spell(member, room, walk)
         if type(value) not in self.kinds or (type(value), value) not in self._members:
             refuse(value, self._shown())
         return self._plan.spell(value, room, walk)
+
+    def _of_base(self, value: Any) -> Any:
+        """The member that is the value without its subclass; None if there is none."""
+        for kind, convert in _CONVERTED.items():
+            if isinstance(value, kind) and not isinstance(value, bool) and kind in self.kinds:
+                base = convert(value)
+                return base if (kind, base) in self._members else None
+        return None
 
     def build(self, wire: Any, walk: int) -> Any:
         value = self._plan.build(wire, walk)
@@ -231,7 +283,7 @@ def _read_unset(data: bytes) -> UnsetType:
 NONE = ScalarPlan("None", frozenset({NoneType}), None.__class__)
 BOOL = ScalarPlan("bool", frozenset({bool}), bool)
 INT = ScalarPlan("int", frozenset({int, bool}), int | bool)
-FLOAT = ScalarPlan("float", frozenset({float, int, bool}), float | int | bool)
+FLOAT = ScalarPlan("float", frozenset({float}), float)
 STR = ScalarPlan("str", frozenset({str}), str)
 BYTES = ScalarPlan("bytes", frozenset({bytes}), bytes)
 

@@ -41,6 +41,7 @@ class ListPlan(Plan):
         super().__init__(frozenset({list}), frozenset({list}))
         self._item = item
         self.plain: bool = item.plain
+        self.converts: bool = item.converts
         self.native: Any = list[item.native] if item.native is not None else None  # type: ignore[name-defined]  # built at run time
         if item.native_if_flat is not None:
             self.native_if_flat: Any = list[item.native_if_flat]  # type: ignore[name-defined]  # built at run time
@@ -218,7 +219,7 @@ def spell_items(plan: Plan, values: Collection[Any], room: int, walk: int) -> li
         if wires is not None:
             return wires
     spell = plan.spell if walk else plan.lower
-    direct = plan.direct if walk != EVERYTHING else NOTHING
+    direct = plan.direct if walk < EVERYTHING else NOTHING
     wire: list[Any] = []
     try:
         for item in values:

@@ -5,7 +5,19 @@ from functools import reduce
 from operator import or_
 from typing import Any, get_args
 
-from durable_graph.codec.plan import Deferred, Describe, Mismatch, Plan, Refusal, WireType, mismatch, refuse
+from durable_graph.codec.plan import (
+    CONVERTING,
+    EVERYTHING,
+    REGION,
+    Deferred,
+    Describe,
+    Mismatch,
+    Plan,
+    Refusal,
+    WireType,
+    mismatch,
+    refuse,
+)
 from durable_graph.codec.wire import Key, joined, key_of
 
 
@@ -22,6 +34,7 @@ class UnionPlan(Plan):
         self._name = name
         self._by_kind: dict[type, tuple[Plan, ...]] = {}
         self._by_key: dict[Key, tuple[Plan, ...]] = {}
+        self.converts: bool = any(member.converts for member in members)
         self.flat: bool = all(member.flat or member.plain for member in members)
         self.is_scalar: bool = all(member.is_scalar for member in members)
         owners = [kind for member in members if not member.is_scalar for kind in member.kinds]
@@ -54,19 +67,28 @@ class UnionPlan(Plan):
         candidates = self._by_kind.get(kind)
         if candidates is None:
             candidates = tuple(member for member in self._members if member.admits(kind))
-            if not candidates:
-                refuse(value, self._name)
             self._by_kind[kind] = candidates
+        # What a member takes as it is, no other converts.
+        tries = [(plan, min(walk, EVERYTHING)) for plan in candidates]
+        if walk == CONVERTING:
+            tries += [(plan, CONVERTING) for plan in self._by_base(kind)]
         best: Refusal | None = None
-        for plan in candidates:
+        for plan, how in tries:
             try:
-                return plan.lower(value, room, walk)
+                return plan.lower(value, room, how)
             except Refusal as refusal:
                 # The one that got furthest into the value says most about it.
                 if best is None or len(refusal.steps) > len(best.steps):
                     best = refusal
-        assert best is not None  # noqa: S101 - there was a candidate, and it refused
+        if best is None or not (candidates or best.steps):
+            refuse(value, self._name)
         raise best
+
+    def _by_base(self, kind: type) -> list[Plan]:
+        """The members, first those that take values of the nearest base of a class."""
+        bases = [base for base in kind.__mro__ if any(base in member.kinds for member in self._members)]
+        nearest = [member for base in bases for member in self._members if base in member.kinds]
+        return list(dict.fromkeys((*nearest, *self._members)))
 
     def build(self, wire: Any, walk: int) -> Any:
         key = key_of(wire)
@@ -76,6 +98,13 @@ class UnionPlan(Plan):
             if not candidates:
                 mismatch(wire, self._name)
             self._by_key[key] = candidates
+        if walk == CONVERTING:
+            # What a member reads as it is, no other converts.
+            for plan in candidates:
+                try:
+                    return plan.restore(wire, REGION)
+                except Mismatch:
+                    continue
         *others, last = candidates
         for plan in others:
             try:

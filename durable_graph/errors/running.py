@@ -15,17 +15,27 @@ class InvalidUpdateError(DurableGraphError):
 class UnknownStateKeyError(InvalidUpdateError, KeyError):
     """A key that the state, or the schema of a graph's input, does not have.
 
-    `alias_of` is the field of which the key is an alias, if it is one: keys go by the names of fields.
+    `alias_of` is the field of which the key is an alias, if it is one: keys go by the names of fields. A graph that is
+    described with `extra_keys="ignore"` drops such keys instead, where `is_droppable`.
     """
 
     def __init__(
-        self, key: object, *, where: str, known: Iterable[str], whose: str = "the state", alias_of: str | None = None
+        self,
+        key: object,
+        *,
+        where: str,
+        known: Iterable[str],
+        whose: str = "the state",
+        alias_of: str | None = None,
+        is_droppable: bool = False,
     ) -> None:
         self.key = key
         self.where = where
         self.known: tuple[str, ...] = tuple(sorted(known))
         self.alias_of = alias_of
         text = f"{where} has the key {quoted(key)}, which {whose} does not have; its keys: {names(self.known)}"
+        if is_droppable:
+            text += '; StateGraph(..., extra_keys="ignore") drops such keys'
         if alias_of is not None:
             text = f"{where} has the key {quoted(key)}, an alias; keys are the names of fields: use {quoted(alias_of)}"
         super().__init__(text)

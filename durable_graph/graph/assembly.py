@@ -11,6 +11,7 @@ from durable_graph.graph.control import DEFERRED, END, START
 from durable_graph.graph.defaults import Defaults
 from durable_graph.graph.description import DescribedHandler, DescribedNode, Description, said_first
 from durable_graph.graph.inputs import Inputs
+from durable_graph.graph.options import ExtraKeys
 from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
 from durable_graph.graph.topology import UNNAMED, Handler, Join, Node, Router, Topology
 
@@ -23,6 +24,7 @@ class Schemas:
     input: Schema
     output: Schema
     context: Any
+    extra_keys: ExtraKeys = "refuse"
 
 
 def joins_of(description: Description) -> tuple[Join, ...]:
@@ -80,6 +82,7 @@ def assemble(
         formerly=formerly,
         nodes_digest=nodes_digest(nodes),
         defaults=defaults,
+        ignores_extra_keys=schemas.extra_keys == "ignore",
     )
 
 

@@ -19,7 +19,7 @@ from durable_graph.graph.assembly import Schemas, assemble, internal_channels
 from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import Storing, codecs_of, types_named_in
 from durable_graph.graph.control import END, START
-from durable_graph.graph.defaults import defaults_of, unstorable_defaults
+from durable_graph.graph.defaults import converted_defaults, defaults_of, unstorable_defaults
 from durable_graph.graph.deprecated import renamed
 from durable_graph.graph.description import (
     DescribedEdge,
@@ -33,8 +33,10 @@ from durable_graph.graph.description import (
 from durable_graph.graph.inputs import channels_of, inputs_of
 from durable_graph.graph.messaging import MessageKind, library_of, listed_with, with_library
 from durable_graph.graph.options import (
+    ExtraKeys,
     NodeArguments,
     caching_of,
+    checked_extra_keys,
     described_handler,
     names_formerly,
     node_options,
@@ -51,7 +53,7 @@ from durable_graph.graph.type_variables import ContextT, InputT, OutputT, Runtim
 from durable_graph.graph.validation import problems_of, unreachable_nodes
 from durable_graph.records import NO_TEXT, is_text
 
-_SCHEMAS = ("state_schema", "context_schema", "input_schema", "output_schema")
+_OPTIONS = ("state_schema", "context_schema", "input_schema", "output_schema", "extra_keys")
 _NODE_OPTIONS = ("input_schema", *NodeArguments.__annotations__)
 
 OwnT = TypeVar("OwnT")
@@ -65,18 +67,26 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
     without a reducer a channel takes one write per superstep. Every method returns the builder.
 
     `context_schema` is the class of what nodes get as `runtime.context`. `input_schema` and `output_schema` are what a
-    run is given and returns, if that is not the state.
+    run is given and returns, if that is not the state. With `extra_keys="ignore"` keys that the state does not have are
+    dropped from inputs, results and edits; they are an error otherwise.
 
     Raises `InvalidStateSchemaError` for a class that cannot be a state, `InvalidOptionError`, `UnknownOptionError`.
     """
 
     @overload
-    def __init__(self: "GraphBuilder[StateT, None, StateT, StateT, RuntimeT]", state_schema: type[StateT]) -> None: ...
+    def __init__(
+        self: "GraphBuilder[StateT, None, StateT, StateT, RuntimeT]",
+        state_schema: type[StateT],
+        *,
+        extra_keys: ExtraKeys = "refuse",
+    ) -> None: ...
     @overload
     def __init__(
         self: "GraphBuilder[StateT, ContextT, StateT, StateT, RuntimeT]",
         state_schema: type[StateT],
         context_schema: type[ContextT],
+        *,
+        extra_keys: ExtraKeys = "refuse",
     ) -> None: ...
     @overload
     def __init__(
@@ -85,6 +95,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         context_schema: type[ContextT] | None = None,
         *,
         input_schema: type[InputT],
+        extra_keys: ExtraKeys = "refuse",
     ) -> None: ...
     @overload
     def __init__(
@@ -93,6 +104,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         context_schema: type[ContextT] | None = None,
         *,
         output_schema: type[OutputT],
+        extra_keys: ExtraKeys = "refuse",
     ) -> None: ...
     @overload
     def __init__(
@@ -102,6 +114,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         *,
         input_schema: type[InputT],
         output_schema: type[OutputT],
+        extra_keys: ExtraKeys = "refuse",
     ) -> None: ...
     def __init__(
         self,
@@ -110,16 +123,18 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         *,
         input_schema: Any = None,
         output_schema: Any = None,
+        extra_keys: ExtraKeys = "refuse",
         **unknown: Any,
     ) -> None:
         given = {"context_schema": context_schema, "input_schema": input_schema, "output_schema": output_schema}
-        context_schema, input_schema, output_schema = renamed("StateGraph()", unknown, given, _SCHEMAS).values()
+        context_schema, input_schema, output_schema = renamed("StateGraph()", unknown, given, _OPTIONS).values()
         state = Schema.of(state_schema)
         self._schemas = Schemas(
             state,
             state if input_schema is None else Schema.of(input_schema),
             state if output_schema is None else Schema.of(output_schema),
             _context(context_schema),
+            checked_extra_keys(extra_keys),
         )
         self._description = Description()
 
@@ -342,6 +357,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())
         former = names_formerly(name, formerly)
+        defaults = converted_defaults(defaults, codecs)
         return assemble(name, former, description, self._schemas, inputs, channels, codecs, defaults)
 
 

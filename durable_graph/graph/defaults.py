@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from durable_graph.channels import MISSING, Channel, Messages, Topic, UpdateRefused, is_empty
+from durable_graph.codec import TypeCodec
 from durable_graph.errors import UnstorableValueError
 from durable_graph.errors.shown import shown
 from durable_graph.graph.codecs import Codecs
@@ -62,6 +63,18 @@ def unstorable_defaults(defaults: Defaults, codecs: Codecs) -> tuple[str, ...]:
             except UnstorableValueError as error:
                 problems.append(f"the default of {key!r}: {error}")
     return tuple(problems)
+
+
+def converted_defaults(defaults: Defaults, codecs: Codecs) -> Defaults:
+    """The same defaults, as their declared types take them: an int as the float that it is."""
+    return {
+        key: _converting(make, codecs.of_channel[key].value) if key in codecs.of_channel else make
+        for key, make in defaults.items()
+    }
+
+
+def _converting(make: Callable[[], Any], codec: TypeCodec) -> Callable[[], Any]:
+    return lambda: codec.convert(make())
 
 
 def is_same(one: object, other: object) -> bool:

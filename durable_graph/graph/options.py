@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from durable_graph.errors import GraphDescriptionError, InvalidOptionError
 from durable_graph.errors.tree import quoted
@@ -13,6 +13,8 @@ from durable_graph.graph.signatures import HANDLER_INJECTABLE, destinations_of, 
 from durable_graph.records import is_text
 
 _LONGEST_NAME = 255
+
+ExtraKeys = Literal["refuse", "ignore"]
 
 
 def names_formerly(name: str | None, formerly: Iterable[str]) -> tuple[str, ...]:
@@ -30,6 +32,13 @@ def names_formerly(name: str | None, formerly: Iterable[str]) -> tuple[str, ...]
 
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and is_text(name) and "\0" not in name and 0 < len(name.encode()) <= _LONGEST_NAME
+
+
+def checked_extra_keys(given: ExtraKeys) -> ExtraKeys:
+    """Raises `InvalidOptionError` for what is none."""
+    if given not in get_args(ExtraKeys):
+        raise InvalidOptionError("extra_keys", given, allowed="'refuse' or 'ignore'")
+    return given
 
 
 class NodeArguments(TypedDict, total=False):

@@ -106,6 +106,7 @@ class Topology:
     `types` are those that a graph around this one has to be able to store as well. `graph_name` is the name that its
     threads belong to, None for a graph without one; `formerly` are names that it once had; `nodes_digest` is a digest
     of its nodes' names. `defaults` make the values that channels with a reducer begin with, where those are not empty.
+    With `ignores_extra_keys` what is written to a key that the state does not have is dropped.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Topology:
     formerly: tuple[str, ...] = ()
     nodes_digest: bytes = b""
     defaults: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    ignores_extra_keys: bool = False
 
     def start_of(self, channel: str) -> Any:
         """The value of a channel before any write, or MISSING: the default that its key declares, or an empty one."""

@@ -22,7 +22,6 @@ from tests.codec.samples import (
     Box,
     Color,
     Event,
-    Level,
     Loose,
     Message,
     Options,
@@ -36,6 +35,22 @@ from tests.codec.samples import (
 
 class MyStr(str):
     __slots__ = ()
+
+
+class Twin(str):
+    """Text that is a second key beside the same text."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Noted(str):  # noqa: SLOT000 - what the tests are about
+    """Text that may have attributes."""
 
 
 class MyDict(dict[str, int]):
@@ -141,16 +156,24 @@ def _deep() -> list[Any]:
 REFUSED: list[tuple[Any, Any, str, str, str]] = [
     # declared, value, path, type, words of the reason and the remedy
     (Any, MyStr("x"), "", "MyStr", r"come back as str; convert it with str\(\.\.\.\)"),
-    (str, MyStr("x"), "", "MyStr", r"convert it with str"),
-    (list[dict[str, str]], [{}, {"a": MyStr("x")}], "[1]['a']", "MyStr", "str is declared"),
-    (dict[str, int], {MyStr("k"): 1}, ".keys()", "MyStr", "str"),
+    (str, _with_attribute(Noted("x")), "", "Noted", r"attributes of its own.*: note; convert it with str"),
+    (list[dict[str, str]], [{}, {"a": _with_attribute(Noted("x"))}], "[1]['a']", "Noted", "note"),
+    (dict[str, int], {_with_attribute(Noted("k")): 1}, ".keys()", "Noted", "note"),
+    (dict[str, int], {"k": 1, Twin("k"): 2}, "", "dict", "two of its keys are the same"),
+    (set[str], {"k", Twin("k")}, "", "set", "equal items"),
+    (float, 2**53 + 1, "", "int", "no float has its value; declare int"),
+    (float, 10**400, "", "int", "no float has its value"),
+    (float | None, 2**53 + 1, "", "int", "float | None is declared"),
+    (float, "1.0", "", "str", "float is declared"),
+    (str, True, "", "bool", "str is declared"),
+    (bool, 1, "", "int", "bool is declared"),
+    (Literal["a"], MyStr("b"), "", "MyStr", "'a'"),
     (Any, {"a": [1, {"b": MyDict()}]}, "['a'][1]['b']", "MyDict", r"dict\(\.\.\.\)"),
     (dict[str, int], OrderedDict(a=1), "", "OrderedDict", r"dict\(\.\.\.\)"),
     (dict, UserDict(), "", "UserDict", "dict is declared"),
     (Any, UserDict(), "", "UserDict", "list StoredType"),
     (int, 1.0, "", "float", "int is declared"),
     (int, "1", "", "str", "int is declared"),
-    (int, Level.LOW, "", "Level", r"int\(\.\.\.\)"),
     (str, None, "", "NoneType", "str is declared"),
     (list[int], (1,), "", "tuple", r"list\(\.\.\.\)|declare the type"),
     (tuple[int, str], (1,), "", "tuple", "1 items where 2 are declared"),

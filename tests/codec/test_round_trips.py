@@ -89,7 +89,8 @@ def codec(declared: Any) -> TypeCodec:
 
 def comes_back(declared: Any, value: Any) -> bool:
     made = codec(declared)
-    return identical(made.decode(made.encode(value)), value)
+    taken, data = made.take(value)
+    return taken is value and identical(made.decode(data), value)
 
 
 @given(anything)
@@ -101,7 +102,7 @@ def test_anything_comes_back_where_any_is_declared(value: Any) -> None:
 
 TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (int, ints | st.booleans()),
-    (float, st.floats() | ints),
+    (float, st.floats()),
     (str, texts),
     (bytes, st.binary()),
     (bytearray, st.binary().map(bytearray)),

@@ -52,6 +52,7 @@ def test_the_facts_of_an_error_are_whole(cls: type[BaseException]) -> None:
         "where",
         "why",
         "can_wait",
+        "is_droppable",
     }
     for name, given_value in facts.items():
         if name in held:

@@ -76,6 +76,11 @@ class Text(str):
         return str(self)
 
 
+class Noted(str):  # noqa: SLOT000 - an attribute is what it is about
+    def __init__(self, _: str) -> None:
+        self.note = "which a str has not"
+
+
 @dataclasses.dataclass
 class Unlisted:
     x: int = 1
@@ -88,7 +93,7 @@ class Unlisted:
     ("key", "value", "remedy", "followed"),
     [
         ("text", True, "return a value of the declared type", "True"),
-        ("text", Text("x"), "convert it with str(...)", str(Text("x"))),
+        ("text", Noted("x"), "convert it with str(...)", str(Noted("x"))),
         ("value", Text("x"), "convert it with str(...)", str(Text("x"))),
         ("log", ("a",), "convert it with list(...)", ["a"]),
         ("value", [].append, "store what it can be rebuilt from", "append"),

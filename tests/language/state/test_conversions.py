@@ -1,0 +1,163 @@
+"""A value of another class than declared is converted where that loses nothing: live and restored state agree."""
+
+import dataclasses
+import operator
+from enum import StrEnum
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import Checkpointer, Send, StateGraph, UnstorableValueError, entrypoint, task
+from durable_graph._runtime.run import Durability
+from tests.language.state.conftest import Reopen
+from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
+
+
+class Color(StrEnum):
+    RED = "red"
+
+
+def larger(left: float, right: float) -> float:
+    # An int where a float is declared, as reducers are written.
+    return int(max(left, right))
+
+
+class State(TypedDict, total=False):
+    price: float
+    name: str
+    names: Annotated[list[str], operator.add]
+    scores: dict[str, float]
+    total: Annotated[float, operator.add]
+    top: Annotated[float, larger]
+
+
+GIVEN: dict[str, Any] = {
+    "price": 3,
+    "name": Color.RED,
+    "names": ["a", Color.RED],
+    "scores": {Color.RED: 1, "b": 0.5},
+    "total": 2,
+    "top": 7,
+}
+TAKEN: dict[str, Any] = {
+    "price": 3.0,
+    "name": "red",
+    "names": ["a", "red"],
+    "scores": {"red": 1.0, "b": 0.5},
+    "total": 2.0,
+    "top": 7.0,
+}
+
+
+def classes(value: Any) -> Any:
+    """The classes of a value's parts: equal values may be of different ones."""
+    if isinstance(value, dict):
+        return {(type(key), key): classes(item) for key, item in value.items()}
+    return (type(value), [classes(item) for item in value] if isinstance(value, list) else value)
+
+
+async def test_the_next_node_the_result_and_the_store_have_the_converted_values(
+    saver: Checkpointer, reopen: Reopen, durability: Durability
+) -> None:
+    seen = Seen()
+    described = in_a_row(State, seen, ("a", GIVEN), ("b", {}))
+
+    result = await described.compile(saver).ainvoke({}, thread_id="t", durability=durability)
+
+    stored = (await described.compile(await reopen()).aget_state(thread_id="t")).values
+    assert classes(seen.of("b")[0]) == classes(result) == classes(stored) == classes(TAKEN)
+
+
+async def test_without_a_checkpointer_they_are_converted_as_well() -> None:
+    seen = Seen()
+
+    result = await in_a_row(State, seen, ("a", GIVEN), ("b", {})).compile().ainvoke({})
+
+    assert classes(seen.of("b")[0]) == classes(result) == classes(TAKEN)
+
+
+async def test_inputs_and_edits_are_converted(saver: Checkpointer) -> None:
+    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+
+    result = await graph.ainvoke(GIVEN, thread_id="t")
+    config = await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"price": 5, "total": 1}, as_node="a")
+
+    assert classes(result) == classes(TAKEN)
+    assert classes((await graph.aget_state(config)).values) == classes({**TAKEN, "price": 5.0, "total": 3.0})
+
+
+async def test_a_recorded_result_is_replayed_as_converted(
+    saver: Checkpointer, reopen: Reopen, durability: Durability
+) -> None:
+    nodes = ("a", {"price": 3}), ("b", fails_once({"name": Color.RED}))
+    described = side_by_side(State, seen := Seen(), *nodes, then=("end", {}))
+    with pytest.raises(OnceError):
+        await described.compile(saver).ainvoke({}, thread_id="t", durability=durability)
+
+    result = await described.compile(await reopen()).ainvoke(None, thread_id="t")
+
+    assert (type(result["price"]), type(result["name"])) == (float, str)
+    assert [name for name, _ in seen.calls] == ["a", "b", "b", "end"]
+
+
+async def test_what_would_lose_something_is_refused(saver: Checkpointer) -> None:
+    for update in ({"name": True}, {"price": 2**53 + 1}, {"price": "3"}, {"names": ("a",)}):
+        graph = in_a_row(State, Seen(), ("a", update)).compile(saver)
+        with pytest.raises(UnstorableValueError):
+            await graph.ainvoke({}, thread_id=str(update))
+
+
+async def test_the_default_of_a_key_with_a_reducer_is_converted(saver: Checkpointer) -> None:
+    @dataclasses.dataclass
+    class Counted:
+        total: Annotated[float, operator.add] = 10
+        name: str = ""
+
+    for checkpointer in (saver, None):
+        graph = in_a_row(Counted, Seen(), ("a", {"name": "n"})).compile(checkpointer)
+        result = await graph.ainvoke({}, thread_id="t" if checkpointer else None)
+        assert classes(result) == classes({"total": 10.0, "name": "n"})
+
+
+async def test_what_a_send_carries_agrees_with_what_is_stored(saver: Checkpointer, reopen: Reopen) -> None:
+    @dataclasses.dataclass
+    class Order:
+        price: float
+
+    arguments: list[Order] = []
+
+    def pay(order: Order) -> State:
+        arguments.append(order)
+        if len(arguments) == 1:
+            raise OnceError
+        return {}
+
+    described: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    described.add_node("a", lambda _: None).add_node("pay", pay, input_schema=Order)
+    described.add_edge("__start__", "a").add_conditional_edges("a", lambda _: [Send("pay", Order(3))], ["pay"])
+    with pytest.raises(OnceError):
+        await described.compile(saver).ainvoke({}, thread_id="t")
+    await described.compile(await reopen()).ainvoke(None, thread_id="t")
+
+    assert [type(order.price) for order in arguments] == [float, float]
+
+
+async def test_the_result_of_a_task_is_converted_to_its_annotation_at_once_and_on_replay(saver: Checkpointer) -> None:
+    got: list[Any] = []
+
+    @task
+    async def price() -> float:
+        return 3
+
+    @entrypoint(checkpointer=saver)
+    async def flow(_: Any) -> str:
+        got.append(await price())
+        if len(got) == 1:
+            raise OnceError
+        return "done"
+
+    with pytest.raises(OnceError):
+        await flow.ainvoke(1, thread_id="t")
+    await flow.ainvoke(None, thread_id="t")
+
+    assert [type(each) for each in got] == [float, float]

@@ -1,0 +1,110 @@
+"""Keys that the state does not have: refused, or ignored where the graph says so."""
+
+from typing import Any, TypedDict
+
+import pydantic
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    InvalidOptionError,
+    ManagedKeyError,
+    RemainingSteps,
+    StateGraph,
+    UnknownStateKeyError,
+)
+from tests.language.state.conftest import Reopen
+
+
+class State(TypedDict, total=False):
+    topic: str
+    left: RemainingSteps
+
+
+class Given(TypedDict, total=False):
+    topic: str
+
+
+def ignoring(result: Any, state: Any = State, **schemas: Any) -> StateGraph[Any, Any, Any, Any]:
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(state, extra_keys="ignore", **schemas)
+    builder.add_node("a", lambda _: result)
+    builder.add_edge(START, "a")
+    return builder
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"topic": "new", "more": 1}, Command(update={"topic": "new", "more": 1}), [{"topic": "new"}, {"more": 1}]],
+)
+async def test_extra_keys_of_results_and_inputs_and_edits_are_dropped(
+    saver: Checkpointer, reopen: Reopen, result: Any
+) -> None:
+    graph = ignoring(result).compile(saver)
+
+    assert await graph.ainvoke({"topic": "in", "other": 2}, thread_id="t") == {"topic": "new"}
+    await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"topic": "edited", "other": 3}, as_node="a")
+
+    again = ignoring(result).compile(await reopen())
+    assert (await again.aget_state(thread_id="t")).values == {"topic": "edited"}
+
+
+async def test_a_key_that_only_the_state_has_is_an_extra_key_of_an_input() -> None:
+    class Wide(Given, total=False):
+        inner: str
+
+    graph = ignoring({}, Wide, input_schema=Given).compile()
+
+    assert await graph.ainvoke({"topic": "in", "inner": "x"}) == {"topic": "in"}
+
+
+async def test_what_is_known_to_be_wrong_is_refused_all_the_same() -> None:
+    class Model(pydantic.BaseModel):
+        topic: str = pydantic.Field("", alias="subject")
+
+    with pytest.raises(ManagedKeyError):
+        await ignoring({"left": 3}).compile().ainvoke({})
+    with pytest.raises(UnknownStateKeyError, match="use 'topic'"):
+        await ignoring({"subject": "x"}, Model).compile().ainvoke({})
+
+
+async def test_the_error_names_the_option(saver: Checkpointer) -> None:
+    builder = StateGraph(State)
+    builder.add_node("a", lambda _: {"more": 1})
+    builder.add_edge(START, "a")
+    graph = builder.compile(saver)
+
+    with pytest.raises(UnknownStateKeyError, match='extra_keys="ignore"'):
+        await graph.ainvoke({}, thread_id="t")
+    with pytest.raises(UnknownStateKeyError, match='extra_keys="ignore"'):
+        await graph.ainvoke({"more": 1}, thread_id="t")
+    with pytest.raises(UnknownStateKeyError) as raised:
+        await graph.ainvoke({}, thread_id="t", output_keys=["more"])
+    assert "extra_keys" not in str(raised.value)
+
+
+async def test_another_word_than_refuse_and_ignore_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="'refuse' or 'ignore'"):
+        StateGraph(State, extra_keys="drop")  # type: ignore[call-overload]  # what the test is about
+
+
+@pytest.mark.parametrize("outer_keys", ["refuse", "ignore"])
+async def test_a_graph_called_inside_a_node_takes_the_keys_that_it_knows_of_its_callers_state(outer_keys: Any) -> None:
+    class Outer(TypedDict, total=False):
+        topic: str
+        own: int
+
+    inner = StateGraph(State)
+    inner.add_node("a", lambda state: {"topic": state["topic"] + "!"})
+    inner.add_edge(START, "a")
+    child = inner.compile()
+
+    async def call(state: Outer) -> Any:
+        return await child.ainvoke(state)
+
+    outer = StateGraph(Outer, extra_keys=outer_keys)
+    outer.add_node("call", call)
+    outer.add_edge(START, "call")
+
+    assert await outer.compile().ainvoke({"topic": "in", "own": 1}) == {"topic": "in!", "own": 1}
