@@ -16,7 +16,7 @@ SAVERS = ["memory", "sqlite", "postgres"]
 
 @asynccontextmanager
 async def saver_of(kind: str, folder: Path, dsn: str) -> AsyncIterator[Checkpointer]:
-    """An open saver that is empty."""
+    """An open saver that is empty. That on PostgreSQL may have been used by an earlier test."""
     if kind == "memory":
         async with MemorySaver() as memory:
             yield memory
@@ -24,18 +24,49 @@ async def saver_of(kind: str, folder: Path, dsn: str) -> AsyncIterator[Checkpoin
         async with SqliteSaver(folder / "runs.db") as sqlite:
             yield sqlite
     else:
-        async with schema_of_its_own(dsn) as schema, PostgresSaver(dsn, schema=schema, pool_size=4) as postgres:
+        async with _emptied_schema(dsn) as schema, PostgresSaver(dsn, schema=schema, pool_size=4) as postgres:
             yield postgres
+
+
+_emptied: list[str] = []
+
+
+@asynccontextmanager
+async def _emptied_schema(dsn: str) -> AsyncIterator[str]:
+    """The name of a schema in which there is no thread. To make its tables anew takes longer than most tests."""
+    schema = _emptied.pop() if _emptied else _new_schema()
+    yield schema
+    # Whoever still holds a lock there is an error of the test's.
+    connection = await asyncpg.connect(dsn, server_settings={"statement_timeout": "20s"})
+    try:
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
+        names = [name for (name,) in tables if name != "format"]
+        if names:
+            statements = [f'DELETE FROM "{schema}"."{name}"' for name in names]  # noqa: S608 - both names are ours
+            await connection.execute("; ".join(statements))
+            _emptied.append(schema)
+    finally:
+        await connection.close()
+
+
+async def drop_emptied(dsn: str) -> None:
+    """Remove the schemas that no test needs any more."""
+    while _emptied:
+        await dropped(dsn, _emptied.pop())
 
 
 @asynccontextmanager
 async def schema_of_its_own(dsn: str) -> AsyncIterator[str]:
     """The name of a schema that is not there yet. It is gone afterwards."""
-    schema = f"test {uuid.uuid4().hex[:12]}"
+    schema = _new_schema()
     try:
         yield schema
     finally:
         await dropped(dsn, schema)
+
+
+def _new_schema() -> str:
+    return f"test {uuid.uuid4().hex[:12]}"
 
 
 async def dropped(dsn: str, schema: str) -> None:

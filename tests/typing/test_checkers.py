@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +24,8 @@ def expected() -> Iterator[tuple[str, int, str]]:
             yield "rejected.py", line, mark[1]
 
 
-@pytest.fixture(scope="module")
-def mypy(tmp_path_factory: pytest.TempPathFactory) -> Errors:
-    cache = tmp_path_factory.mktemp("mypy")
-    ran = _run("mypy", "--cache-dir", str(cache), "--no-error-summary", "--no-pretty", *_FILES)
+def mypy() -> Errors:
+    ran = _run("mypy", "--no-error-summary", "--no-pretty", *_FILES)
     found = re.finditer(r"^(?P<file>\S+?):(?P<line>\d+): error: (?P<said>.*)$", ran.stdout, re.MULTILINE)
     errors = {(match["file"], int(match["line"])): match["said"] for match in found}
     assert errors, ran.stdout + ran.stderr
@@ -35,7 +33,6 @@ def mypy(tmp_path_factory: pytest.TempPathFactory) -> Errors:
     return {(Path(file).name, line): said for (file, line), said in errors.items() if str(_ROOT / file) in _FILES}
 
 
-@pytest.fixture(scope="module")
 def pyright() -> Errors:
     ran = _run("basedpyright", "--outputjson", "--level", "error", *_FILES)
     found = json.loads(ran.stdout)["generalDiagnostics"]
@@ -47,15 +44,11 @@ def _run(checker: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False, timeout=110)
 
 
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_exactly_the_marked_lines_are_errors(checker: str, request: pytest.FixtureRequest) -> None:
-    errors: Errors = request.getfixturevalue(checker)
+@pytest.mark.parametrize("checker", [mypy, pyright])
+def test_exactly_the_marked_lines_are_errors_and_each_says_which_call_it_is_about(
+    checker: Callable[[], Errors],
+) -> None:
+    errors = checker()
 
     assert set(errors) == {(file, line) for file, line, _ in expected()}
-
-
-@pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_an_error_says_which_call_it_is_about(checker: str, request: pytest.FixtureRequest) -> None:
-    errors: Errors = request.getfixturevalue(checker)
-
     assert [(line, said) for file, line, said in expected() if said not in errors[file, line]] == []
