@@ -1,4 +1,4 @@
-"""What LangChain's messages cost beside dicts: a thread of many turns, each an `ainvoke` that loads the thread first."""
+"""What LangChain's messages cost beside dicts in a thread of many turns, each of which loads the thread first."""
 
 import asyncio
 import gc
