@@ -1,6 +1,7 @@
 """From rows back to the values of channels, in pieces. Rows that several checkpoints share are decoded once."""
 
 import copy
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -49,7 +50,8 @@ class Values:
         """The value of a row that holds all of it."""
         check_stored_size(f"channel {channel!r}", len(row.value), self.max_value_bytes)
         try:
-            value = self.topology.codecs[channel].value.decode(row.value)
+            with _collecting_later():
+                value = self.topology.codecs[channel].value.decode(row.value)
         except DecodeError as error:
             raise ChannelChangedError(channel, why=error.why) from error
         if self.pace.is_due(len(row.value)):
@@ -91,9 +93,10 @@ class Values:
         with _fitting(channel):
             merging = rule.merging(value)
         for data in updates_of(rows, self.max_value_bytes):
-            updates = self._updates(channel, data)
-            with _fitting(channel):
-                merging.add(updates)
+            with _collecting_later():
+                updates = self._updates(channel, data)
+                with _fitting(channel):
+                    merging.add(updates)
             if self.pace.is_due(sum(map(len, data)) + _UPDATE_COST * len(data)):
                 yield
         with _fitting(channel):
@@ -221,3 +224,19 @@ def _fitting(channel: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise ChannelChangedError(channel, why=shown(error)) from error
+
+
+@contextmanager
+def _collecting_later() -> Iterator[None]:
+    """No garbage is collected while it is entered, which must not be for longer than a piece takes.
+
+    What is decoded stays. The collector would look at it again and again while it grows, and soon at everything else
+    that the process holds: with LangChain's messages, seven objects each, that cost more than decoding them.
+    """
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_collecting:
+            gc.enable()

@@ -5,7 +5,7 @@ imported the library. Without it no run has an observer.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from importlib.metadata import entry_points
@@ -28,16 +28,16 @@ RESERVED: Final = "__pregel_runtime"
 class ObservedCode(msgspec.Struct, frozen=True):
     """One attempt at a node with its routers, at an error handler, or at a call of a task.
 
-    `task_id` and `number` tell attempts apart. `given` is the code's input, `config` what it gets as its config without
-    callbacks, `runtime` its runtime. `tell` emits a message while the code runs; None where nobody reads messages.
-    `is_call`: code of the user's calls it.
+    `task_id` and `number` tell attempts apart. `given` makes the code's input, `config` is what it gets as its config
+    without callbacks, `runtime` its runtime. `tell` emits a message while the code runs; None where nobody reads
+    messages. `is_call`: code of the user's calls it.
     """
 
     name: str
     step: int
     task_id: str
     number: int
-    given: Any
+    given: Callable[[], Any]
     config: Mapping[str, Any]
     runtime: Any
     tell: TellMessage | None

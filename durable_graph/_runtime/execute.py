@@ -85,7 +85,8 @@ class Superstep(msgspec.Struct):
         if any(task.argument is not None for task in self.state.plan):
             self.given = Given(self.session, self.state.plan)
         being_cancelled = cancellations()
-        self.session.superstep_is_stopped = partial(self._is_stopped, asyncio.current_task(), being_cancelled)
+        # Without the superstep, which has the session: the states of a run would be kept until garbage is collected.
+        self.session.superstep_is_stopped = partial(_is_cancelled, asyncio.current_task(), being_cancelled)
         await self._run_in_time(open_tasks)
         self._fail_changed()
         is_cancelled = cancellations() > being_cancelled
@@ -109,10 +110,6 @@ class Superstep(msgspec.Struct):
             await self._save_rest_of(late)
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise late
-
-    def _is_stopped(self, runner: "asyncio.Task[object] | None", being_cancelled: int) -> bool:
-        is_sibling_to_blame = self.siblings is not None and self.siblings.is_stopped
-        return is_sibling_to_blame or cancellations(runner) > being_cancelled
 
     async def _has_stopped(self) -> bool:
         """Whether every task is done, or the run stops for answers. False where others recorded something meanwhile."""
@@ -194,6 +191,8 @@ class Superstep(msgspec.Struct):
         limit = self.session.run.max_concurrency
         siblings = Siblings(left=len(tasks), gate=None if limit is None else asyncio.Semaphore(limit))
         self.siblings = siblings
+        is_cancelled = self.session.superstep_is_stopped
+        self.session.superstep_is_stopped = lambda: siblings.is_stopped or is_cancelled()
         async with asyncio.TaskGroup() as group:
             siblings.running.extend(group.create_task(self._run_among(group, siblings, task)) for task in tasks)
         if siblings.raised:
@@ -386,3 +385,7 @@ class Superstep(msgspec.Struct):
     def told_of(self, outcomes: Sequence[Outcome]) -> Told:
         """What is told of these outcomes once they are recorded."""
         return Told(self.session.shared.audience, task_events(self.session, self.state, outcomes))
+
+
+def _is_cancelled(runner: "asyncio.Task[object] | None", being_cancelled: int) -> bool:
+    return cancellations(runner) > being_cancelled

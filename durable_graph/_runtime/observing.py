@@ -1,6 +1,7 @@
 """Attempts under observation: another library's callbacks hear of nodes and tasks, and models in them find these."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ async def observed_attempt(
     graph: GraphObserver, scope: Scope, perform: Callable[[], Awaitable[Attempted]]
 ) -> Attempted:
     """One attempt at a task of the graph, observed."""
-    async with graph.code(_code(scope, _input_of(scope), is_call=False)) as observer:
+    async with graph.code(_code(scope, partial(_input_of, scope), is_call=False)) as observer:
         scope.observer = observer
         attempted = await perform()
         if attempted.error is not None:
@@ -40,7 +41,7 @@ async def observed_call(
     graph: GraphObserver, scope: Scope, given: Any, perform: Callable[[], Awaitable[Called]]
 ) -> Called:
     """One attempt at a call of a task, observed."""
-    async with graph.code(_code(scope, given, is_call=True)) as observer:
+    async with graph.code(_code(scope, lambda: given, is_call=True)) as observer:
         scope.observer = observer
         called = with_result(observer, await perform())
         await _tell_returned(scope, observer)
@@ -52,7 +53,7 @@ def with_result(observer: CodeObserver, called: Called) -> Called:
     return msgspec.structs.replace(called, result=observer.returned(called.result))
 
 
-def _code(scope: Scope, given: Any, *, is_call: bool) -> ObservedCode:
+def _code(scope: Scope, given: Callable[[], Any], *, is_call: bool) -> ObservedCode:
     scope.observer = None
     return ObservedCode(
         name=scope.node,

@@ -234,17 +234,14 @@ def _listed(update: Any) -> Sequence[Any]:
 
 def id_of(message: Any) -> Any:
     """A message's id, None if it has none. Raises `UpdateRefused` for what is no message."""
-    if isinstance(message, dict):
-        id_ = message.get("id")
-    elif hasattr(message, "id"):
-        id_ = message.id
-    else:
+    id_ = message.get("id") if isinstance(message, dict) else getattr(message, "id", MISSING)
+    if id_ is MISSING:
         why = (
             f"a message is a dict or an object with an id, and {quoted(message)} is neither; "
             f'write a dict like {{"role": "user", "content": ...}}'
         )
         raise UpdateRefused(why)
-    if id_ is not None and not isinstance(id_, str | int):
+    if id_ is not None and type(id_) is not str and not isinstance(id_, str | int):
         why = f"a message's id has to be a str, not {quoted(id_)}"
         raise UpdateRefused(why)
     return id_

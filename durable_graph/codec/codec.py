@@ -9,6 +9,7 @@ from msgspec.msgpack import Decoder
 
 from durable_graph.codec.compiler import Compiler
 from durable_graph.codec.fingerprints import Describer
+from durable_graph.codec.lone import ReadAll, lone_reader
 from durable_graph.codec.plain import plain
 from durable_graph.codec.plan import CONVERTING, EVERYTHING, SHORTCUTS, Mismatch, Plan, Refusal, TooDeep
 from durable_graph.codec.registry import FindStored, UnstorableType, Upcast
@@ -134,6 +135,8 @@ class TypeCodec:
         "_build_own",
         "_fingerprint",
         "_head",
+        "_lone",
+        "_looked_for_lone",
         "_native",
         "_native_if_flat",
         "_plan",
@@ -164,6 +167,9 @@ class TypeCodec:
             Decoder(plan.native_if_flat) if plan.native_if_flat is not None else None
         )
         self._typed: Decoder[Any] | None = None
+        # Looked for when values are read: not all classes are known before.
+        self._lone: ReadAll | None = None
+        self._looked_for_lone = False
 
     @property
     def upcasts_itself(self) -> bool:
@@ -249,8 +255,14 @@ class TypeCodec:
 
         Raises `DecodeError` for the first that cannot be read.
         """
+        if len(datas) < 2:
+            return [self.decode(data) for data in datas]
+        if not self._looked_for_lone:
+            self._lone, self._looked_for_lone = lone_reader(self._plan, self._head, self.decode), True
+        if self._lone is not None:
+            return self._lone(datas)
         head = self._head
-        if len(datas) > 1 and all(data.startswith(head) for data in datas):
+        if all(data.startswith(head) for data in datas):
             bodies = [data[len(head) :] for data in datas]
             for read_all in (self._read_native, self._read_plain):
                 try:

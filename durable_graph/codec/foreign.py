@@ -6,7 +6,7 @@ from typing import Any
 from durable_graph.codec.plan import EVERYTHING, SHORTCUTS, Describe, Mismatch, Plan, Refusal, TooDeep
 from durable_graph.codec.registry import Shape
 from durable_graph.codec.stored_type import StoredType
-from durable_graph.codec.wire import pack, read
+from durable_graph.codec.wire import MAX_DEPTH, pack, read
 from durable_graph.errors.shown import shown
 
 
@@ -25,9 +25,10 @@ class StoredShape(Shape):
         return f"({of(self._anything)})"
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
-        wire = self._wire_of(value, room)
         if self.stored.is_proven:
-            return wire
+            return self._wire_of(value, room, walk)
+        # Everything is looked at, so that what MessagePack cannot write is found here and not when all is written.
+        wire = self._wire_of(value, room, EVERYTHING)
         packed = pack(wire)
         try:
             # From a copy: `decode` may keep what it is given, and what it is given when reading is new, too.
@@ -36,32 +37,52 @@ class StoredShape(Shape):
             raise self._refusal(value, f"decode raised {shown(error)} for what encode made") from error
         if type(made) is not type(value):
             raise self._refusal(value, f"decode makes {type(made).__qualname__} of what encode made")
-        if pack(self._wire_of(made, room)) != packed:
+        if pack(self._wire_of(made, room, EVERYTHING)) != packed:
             raise self._refusal(value, "encode makes other data of what decode made")
         if _differ(value, made):
             raise self._refusal(value, "what decode makes of what encode made is not equal to it")
         return wire
 
+    def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
+        if not self.stored.is_proven or not room:
+            return None
+        datas = [self._data_of(value) for value in values]
+        return datas if self._anything.is_plain(datas, room - 1) else None
+
     def build(self, wire: Any, walk: int) -> Any:
         made = self.stored.decode(self._anything.restore(wire, SHORTCUTS))
         if not isinstance(made, self.cls):
-            message = (
-                f"decode of the StoredType {self.tag!r} made {type(made).__qualname__}, not {self.cls.__qualname__}"
-            )
-            raise Mismatch(message)
+            raise self._other_made(type(made))
         return made
 
-    def _wire_of(self, value: Any, room: int) -> Any:
+    def build_all(self, wires: list[Any]) -> list[Any]:
+        # Most data is plain, which is seen at less cost for all of them together.
+        is_plain = self._anything.is_plain(wires, MAX_DEPTH)
+        datas = wires if is_plain else [self._anything.restore(wire, SHORTCUTS) for wire in wires]
+        made = list(map(self.stored.decode, datas))
+        for kind in set(map(type, made)):
+            if not issubclass(kind, self.cls):
+                raise self._other_made(kind)
+        return made
+
+    def _other_made(self, kind: type) -> Mismatch:
+        message = f"decode of the StoredType {self.tag!r} made {kind.__qualname__}, not {self.cls.__qualname__}"
+        return Mismatch(message)
+
+    def _wire_of(self, value: Any, room: int, walk: int) -> Any:
+        data = self._data_of(value)
+        if not room:
+            raise TooDeep(value)
+        return self._anything.lower(data, room - 1, EVERYTHING if walk == EVERYTHING else SHORTCUTS)
+
+    def _data_of(self, value: Any) -> Any:
         try:
             data = self.stored.encode(value)
         except Exception as error:
             raise self._refusal(value, f"encode raised {shown(error)}") from error
         if isinstance(data, self.cls):
             raise self._refusal(value, f"encode returned {type(data).__qualname__} instead of plain data")
-        if not room:
-            raise TooDeep(value)
-        # Everything is looked at, so that what MessagePack cannot write is found here and not when all is written.
-        return self._anything.lower(data, room - 1, EVERYTHING)
+        return data
 
     def _refusal(self, value: Any, why: str) -> Refusal:
         return Refusal(value, f"{why} (its StoredType {self.tag!r})", "decode has to reverse encode")

@@ -6,12 +6,12 @@ A stored tag is looked up here and nowhere else: nothing is imported, and no att
 import reprlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec.msgpack import Ext
 
-from durable_graph.codec.plan import KEEP_OUT, Describe, Mismatch, Plan, Refusal, WireType, mismatch
+from durable_graph.codec.plan import KEEP_OUT, SHORTCUTS, Describe, Mismatch, Plan, Refusal, WireType, mismatch
 from durable_graph.codec.stored_type import StoredType
 from durable_graph.codec.wire import TAGGED, Key, fixed_array_of, joined, key_of
 from durable_graph.records import NO_TEXT, is_text
@@ -187,32 +187,54 @@ class ObjectPlan(Plan):
         self.flat: bool = shape is not None and shape.flat
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
-        kind = type(value)
-        shape = self._shape if kind is self._cls else None
+        shape = self._shape_of(type(value))
         if shape is None:
-            shape = self._registry.shape_of(kind)
-            if shape is None or not issubclass(kind, self._cls):
-                raise self._refusal(value)
+            raise self._refusal(value)
         return [TAGGED, shape.tag, shape.spell(value, room, walk)]
 
     def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
-        if self._shape is None or set(map(type, values)) != {self._cls}:
-            return None
-        wires = self._shape.spell_all(values, room)
-        if wires is None:
-            return None
-        tag = self._shape.tag
-        return [[TAGGED, tag, wire] for wire in wires]
+        spelled: dict[type, Iterator[Any]] = {}
+        for kind in set(map(type, values)):
+            shape = self._shape_of(kind)
+            wires = None if shape is None else shape.spell_all([each for each in values if type(each) is kind], room)
+            if shape is None or wires is None:
+                return None
+            spelled[kind] = iter([[TAGGED, shape.tag, wire] for wire in wires])
+        return [next(spelled[type(value)]) for value in values]
 
     def build_all(self, wires: list[Any]) -> list[Any] | None:
-        if self._shape is None or self._is_narrower or not set(map(type, wires)) <= {list, tuple}:
-            return None
-        if set(map(len, wires)) != {3}:
+        if self._is_narrower or not set(map(type, wires)) <= {list, tuple} or set(map(len, wires)) != {3}:
             return None
         marks, tags, bodies = zip(*wires, strict=True)
-        if not all(mark == TAGGED for mark in marks) or any(tag != self._shape.tag for tag in tags):
+        if not all(mark == TAGGED for mark in marks) or set(map(type, tags)) != {str}:
             return None
-        return self._shape.build_all(list(bodies))
+        kinds = set(tags)
+        if self._shape is not None and kinds == {self._shape.tag}:
+            return self._shape.build_all(list(bodies))
+        return self._build_each_kind(tags, bodies, kinds)
+
+    def _build_each_kind(self, tags: Sequence[str], bodies: Sequence[Any], kinds: set[str]) -> list[Any] | None:
+        """Instances of several classes, those of each class together."""
+        shapes = {tag: self._registry.shape_tagged(tag) for tag in kinds}
+        if not all(issubclass(shape.cls, self._cls) for shape in shapes.values()):
+            return None
+        made: dict[str, Iterator[Any]] = {}
+        for tag, shape in shapes.items():
+            own = [body for body, other in zip(bodies, tags, strict=True) if other == tag]
+            built = shape.build_all(own)
+            # None of those that are built already is built again: what makes them may have changed its wire form.
+            made[tag] = iter([shape.build(body, SHORTCUTS) for body in own] if built is None else built)
+        return [next(made[tag]) for tag in tags]
+
+    def _shape_of(self, kind: type) -> Shape | None:
+        if kind is self._cls and self._shape is not None:
+            return self._shape
+        return self._registry.shape_of(kind) if issubclass(kind, self._cls) else None
+
+    def shapes(self) -> list[Shape]:
+        """Those of the class and of its registered subclasses."""
+        own = [] if self._shape is None or self._is_narrower else [self._shape]
+        return [*own, *self._registry.shapes_below(self._cls)]
 
     def build(self, wire: Any, walk: int) -> Any:
         key = key_of(wire)

@@ -39,7 +39,7 @@ class ListPlan(Plan):
 
     def __init__(self, item: Plan) -> None:
         super().__init__(frozenset({list}), frozenset({list}))
-        self._item = item
+        self.item = item
         self.plain: bool = item.plain
         self.converts: bool = item.converts
         self.native: Any = list[item.native] if item.native is not None else None  # type: ignore[name-defined]  # built at run time
@@ -50,23 +50,23 @@ class ListPlan(Plan):
         lists = list(batch)
         if not set(map(type, lists)) <= self.kinds or not room:
             return False
-        return self._item.is_plain(items_of(lists), room - 1)
+        return self.item.is_plain(items_of(lists), room - 1)
 
     def spell(self, value: Any, room: int, walk: int) -> Any:
         if type(value) is not list:
             refuse(value, "list")
-        return spell_items(self._item, value, room, walk)
+        return spell_items(self.item, value, room, walk)
 
     def build(self, wire: Any, walk: int) -> Any:
         if type(wire) is not list:
             mismatch(wire, "list")
-        return build_items(self._item, wire, walk)
+        return build_items(self.item, wire, walk)
 
     def wire_type(self, of: WireType) -> Any:
-        return array_of(of(self._item))
+        return array_of(of(self.item))
 
     def describe(self, of: Describe) -> str:
-        return f"list[{of(self._item)}]"
+        return f"list[{of(self.item)}]"
 
 
 class TuplePlan(Plan):

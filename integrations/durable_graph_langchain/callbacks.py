@@ -86,6 +86,8 @@ class GraphRun:
         if isinstance(around, BaseCallbackManager):
             return CodeRun(code, AsyncCallbackManager.configure(inheritable_callbacks=around), self._known)
         assert self._run is not None  # noqa: S101  # code runs inside of the run
+        if not self._run.inheritable_handlers:
+            return CodeRun(code, _unheard(self._run, self._run.run_id), self._known)
         return CodeRun(code, self._run.get_child(f"graph:step:{code.step}"), self._known)
 
     def ended(self, output: Any) -> None:
@@ -102,7 +104,7 @@ class CodeRun:
     config: dict[str, Any]
 
     def __init__(self, code: Any, parent: AsyncCallbackManager, known: set[str]) -> None:
-        self._code = code
+        self._code: Any = code
         self._parent = parent
         self._known = known
         self._run: AsyncCallbackManagerForChainRun | None = None
@@ -115,21 +117,27 @@ class CodeRun:
         code, metadata = self._code, _metadata_of(self._code.config)
         self._parent.add_metadata(metadata)
         _drop_message_handlers(self._parent)
-        self._run = await _begin(self._parent, code.given, code.name, None)
-        callbacks = self._run.get_child()
+        if self._parent.handlers:
+            self._run = await _begin(self._parent, code.given(), code.name, None)
+            callbacks = self._run.get_child()
+        else:
+            callbacks = _unheard(self._parent, uuid4())
         if code.tell is not None:
-            self._known |= ids_in(code.given)
+            self._known |= ids_in(code.given())
             callbacks.add_handler(MessageHandler(code.tell), inherit=True)
         self.config = self._config_with(callbacks)
         token = var_child_runnable_config.set(self.config)  # type: ignore[arg-type]
         self._stack.callback(var_child_runnable_config.reset, token)
-        self._follow_tracer(self._run)
+        if self._run is not None:
+            self._follow_tracer(self._run)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        # It has the state, and the scope that has this observer: these would be kept until garbage is collected.
+        self._code = None
         await _end(self._run, self._result, error or self._failure)
 
     def returned(self, result: Any) -> Any:
@@ -186,6 +194,21 @@ def _drop_message_handlers(manager: BaseCallbackManager) -> None:
         manager.remove_handler(handler)
 
 
+def _unheard(
+    around: AsyncCallbackManager | AsyncCallbackManagerForChainRun, parent_run_id: UUID
+) -> AsyncCallbackManager:
+    """The callbacks inside of what no handler hears of, as `get_child` makes them of a run, at a fraction of the cost:
+    every node needs them."""
+    return AsyncCallbackManager(
+        handlers=[],
+        parent_run_id=parent_run_id,
+        tags=list(around.inheritable_tags),
+        inheritable_tags=list(around.inheritable_tags),
+        metadata=dict(around.inheritable_metadata),
+        inheritable_metadata=dict(around.inheritable_metadata),
+    )
+
+
 async def _begin(
     manager: AsyncCallbackManager, given: Any, name: str, run_id: UUID | None
 ) -> AsyncCallbackManagerForChainRun:
@@ -205,8 +228,7 @@ async def _begin(
 
 
 async def _end(run: AsyncCallbackManagerForChainRun | None, output: Any, error: BaseException | None) -> None:
-    assert run is not None  # noqa: S101  # it was entered
-    if not run.handlers:
+    if run is None or not run.handlers:
         return
     if error is None:
         await run.on_chain_end(output)

@@ -1,7 +1,6 @@
 """How LangChain's messages and documents are stored: the fields that differ from their defaults, by name."""
 
 from collections.abc import Callable
-from copy import copy
 from typing import Any
 
 from langchain_core import documents, messages
@@ -25,6 +24,11 @@ MESSAGES: tuple[type[BaseModel], ...] = (
     messages.ToolMessageChunk,
 )
 
+_SLOTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+"""Where an instance of a model keeps its fields, which of them were set, the extra ones, and its private attributes."""
+
+_NO_DEFAULT = object()
+
 _SET = "__fields_set__"
 _EXTRA = "__extra__"
 
@@ -36,32 +40,33 @@ def stored(cls: type[BaseModel]) -> StoredType[Any]:
         cls,
         f"langchain.{cls.__name__}",
         encode=lambda value: _encoded(cls, defaults, value),
-        decode=lambda data: _decoded(cls, defaults, data),
+        decode=_decoder(cls, defaults),
         is_proven=True,
     )
 
 
-def _defaults(cls: type[BaseModel]) -> dict[str, Callable[[], Any]]:
-    """For each field that has a default what makes it; only those whose default can be compared are left out."""
+def _defaults(cls: type[BaseModel]) -> dict[str, Any]:
+    """The default of each field that has one. Lists and dicts are copied before an instance gets them."""
     return {
-        name: _maker(field.get_default(call_default_factory=True))
+        name: field.get_default(call_default_factory=True)
         for name, field in cls.model_fields.items()
         if not field.is_required()
     }
 
 
-def _maker(default: Any) -> Callable[[], Any]:
-    return (lambda: copy(default)) if isinstance(default, list | dict) else (lambda: default)
-
-
-def _encoded(cls: type[BaseModel], defaults: dict[str, Callable[[], Any]], value: Any) -> dict[str, Any]:
+def _encoded(cls: type[BaseModel], defaults: dict[str, Any], value: Any) -> dict[str, Any]:
     if type(value) is not cls:
         raise TypeError(
             f"it is a {type(value).__qualname__}, and only {cls.__qualname__} itself is known; "
             f"list a StoredType of the subclass in compile(types=[...])"
         )
     fields = vars(value)
-    data = {name: item for name, item in fields.items() if name not in defaults or _differs(item, defaults[name]())}
+    data = {
+        name: item
+        for name, item in fields.items()
+        if item is not (default := defaults.get(name, _NO_DEFAULT))
+        and (type(item) is not type(default) or item != default)
+    }
     chosen = value.__pydantic_fields_set__
     if chosen != data.keys():
         data[_SET] = sorted(chosen)
@@ -70,24 +75,56 @@ def _encoded(cls: type[BaseModel], defaults: dict[str, Callable[[], Any]], value
     return data
 
 
-def _differs(item: Any, default: Any) -> bool:
-    return type(item) is not type(default) or item != default
+def _decoder(cls: type[BaseModel], defaults: dict[str, Any]) -> Callable[[Any], Any]:
+    """From data to the instance. It runs for each message of a thread whenever the thread is loaded: what it asks of
+    the class is found here, once, and what pydantic's own ways to make an instance do beside it is left out."""
+    # In the order of the class, which is that of an instance's repr and of its dump.
+    template = {name: defaults.get(name) for name in cls.model_fields}
+    copied = [(name, default.copy) for name, default in defaults.items() if isinstance(default, list | dict)]
+    names = template.keys()
+    required = names - defaults.keys()
+    has_extra = cls.model_config.get("extra") == "allow"
+    new = object.__new__
+    set_fields, set_chosen, set_extra, set_private = map(_setter, _SLOTS)
+
+    def decoded(data: Any) -> Any:
+        if data.keys() <= names:
+            fields, chosen = data, set(data)
+            extra: dict[str, Any] = {}
+        else:
+            fields, chosen, extra = _parted(cls, data)
+        if not required <= fields.keys():
+            raise ValueError(f"{cls.__qualname__} needs {', '.join(sorted(required - fields.keys()))}")
+        values = template | fields
+        for name, copy in copied:
+            if name not in fields:
+                values[name] = copy()
+        made = new(cls)
+        set_fields(made, values)
+        set_chosen(made, chosen)
+        set_extra(made, extra if has_extra else None)
+        set_private(made, None)
+        return made
+
+    return decoded
 
 
-def _decoded(cls: type[BaseModel], defaults: dict[str, Callable[[], Any]], data: Any) -> Any:
+def _setter(slot: str) -> Callable[[BaseModel, Any], None]:
+    """What sets it without asking the class, as `object.__setattr__` does, which looks for it each time."""
+    setter: Callable[[BaseModel, Any], None] = BaseModel.__dict__[slot].__set__
+    return setter
+
+
+def _parted(cls: type[BaseModel], data: dict[str, Any]) -> tuple[dict[str, Any], set[str], dict[str, Any]]:
+    """The fields that were stored, the names of those that were set, and what is kept beside the fields."""
     fields = dict(data)
     extra = fields.pop(_EXTRA, {})
-    chosen = fields.pop(_SET, None)
-    names = set(fields) if chosen is None else set(chosen)
-    values = {name: fields[name] if name in fields else defaults[name]() for name in cls.model_fields}
-    if not fields.keys() <= values.keys():
-        raise ValueError(f"{cls.__qualname__} has no field {', '.join(sorted(fields.keys() - values.keys()))}")
-    made = object.__new__(cls)
-    object.__setattr__(made, "__dict__", values)
-    object.__setattr__(made, "__pydantic_fields_set__", names)
-    object.__setattr__(made, "__pydantic_extra__", extra if cls.model_config.get("extra") == "allow" else None)
-    object.__setattr__(made, "__pydantic_private__", None)
-    return made
+    chosen = fields.pop(_SET, list(fields))
+    if type(extra) is not dict or type(chosen) is not list or not {str}.issuperset(map(type, (*extra, *chosen))):
+        raise ValueError(f"the names of fields of {cls.__qualname__} are no list of str")
+    if unknown := fields.keys() - cls.model_fields.keys():
+        raise ValueError(f"{cls.__qualname__} has no field {', '.join(sorted(map(str, unknown)))}")
+    return fields, set(chosen), extra
 
 
 _CLASSES: tuple[type[BaseModel], ...] = (*MESSAGES, documents.Document)

@@ -175,6 +175,63 @@ def test_what_decode_raises_while_reading_is_a_decode_error() -> None:
         Codec([StoredType(Fraction, "fraction", FRACTION.encode, strict)]).of(Fraction, where="x").decode(data)
 
 
+class Box:
+    """Compares by identity, and is made of a part of what it was stored as."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+class Crate(Box):
+    pass
+
+
+def unpacked(cls: type[Box]) -> Callable[[dict[str, Any]], Box]:
+    def decode(data: dict[str, Any]) -> Box:
+        # What it is given is its own, to be changed.
+        return cls(data.pop("held"))
+
+    return decode
+
+
+BOXES: list[StoredType[Any]] = [
+    StoredType(Box, "box", lambda box: {"held": box.held}, unpacked(Box)),
+    StoredType(Crate, "crate " * 10, lambda crate: {"held": crate.held}, unpacked(Crate), is_proven=True),
+]
+
+CONTENTS: list[Any] = [1, None, "a", [1.5, {"b": b"c"}], {1: (2**70,)}, {"a": [[[]]]}]
+
+HELD: list[list[Box]] = [
+    *([kind(held)] for kind in (Box, Crate) for held in CONTENTS),
+    [],
+    [Box(1), Crate("a"), Box([2]), Crate((3,)), Crate(4), Box({1, 2})],
+]
+
+
+def shown(lists: list[list[Any]]) -> list[list[tuple[type, Any]]]:
+    return [[(type(box), box.held) for box in boxes] for boxes in lists]
+
+
+@pytest.mark.parametrize("is_stamped", [False, True])
+def test_many_lists_of_instances_are_read_as_each_of_them_is(is_stamped: bool) -> None:
+    codec = Codec(BOXES).of(list[Box], where="channel 'x'", is_stamped=is_stamped)
+    datas = [codec.encode(boxes) for boxes in HELD]
+
+    assert shown(codec.decode_all(datas)) == shown([codec.decode(data) for data in datas]) == shown(HELD)
+
+
+def test_one_of_many_that_cannot_be_read_is_a_decode_error() -> None:
+    codec = Codec(BOXES).of(list[Box], where="channel 'x'")
+    good = codec.encode([Box(1)])
+    other = Codec([StoredType(Box, "box", lambda box: {"other": box.held}, lambda data: Box(data["other"]))])
+    bad = other.of(list[Box], where="channel 'x'").encode([Box(1)])
+    unknown = Codec([StoredType(Box, "bin", lambda box: box.held, Box)]).of(list[Box], where="x").encode([Box(1)])
+
+    for data, words in ((bad, "held"), (unknown, "the tag 'bin'"), (good[:-1], "channel"), (good + b"\x01", "channel")):
+        with pytest.raises(DecodeError, match=words):
+            codec.decode_all([good, data, good])
+
+
 def test_a_former_tag_is_read() -> None:
     data = Codec([FRACTION]).of(Fraction, where="x").encode(Fraction(1, 3))
     renamed = Codec([("fraction", Fraction), StoredType(Fraction, "new", FRACTION.encode, FRACTION.decode)])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -191,3 +192,41 @@ print([name for name in sys.modules if name.split(".")[0] in ("langchain_core", 
 def test_a_program_without_langchain_imports_nothing_of_it() -> None:
     ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert ran.stdout.split("\n")[:2] == ["{'value': 1}", "[]"]
+
+
+async def test_callbacks_that_nobody_hears_have_the_tags_the_metadata_and_a_run_around_them() -> None:
+    found: list[Any] = []
+
+    def node(state: State, config: RunnableConfig) -> None:
+        found.append(config["callbacks"])
+
+    config: Any = {"tags": ["t"], "metadata": {"user": "ada"}}
+    await one_node(node).ainvoke(HELLO, config)
+    await one_node(node).ainvoke(HELLO, {**config, "callbacks": [Heard()]})
+
+    unheard, heard = found
+    assert unheard.handlers == []
+    assert unheard.parent_run_id is not None
+    assert unheard.tags == unheard.inheritable_tags == heard.inheritable_tags == ["t"]
+    assert unheard.metadata == unheard.inheritable_metadata == heard.inheritable_metadata
+    assert unheard.metadata["user"] == "ada"
+
+
+async def test_the_input_of_a_node_is_made_once_where_nobody_hears_of_it() -> None:
+    made: list[str] = []
+
+    @dataclass
+    class Counted:
+        word: str
+
+        def __post_init__(self) -> None:
+            made.append(self.word)
+
+    builder: Any = StateGraph(Counted)
+    builder.add_node("node", lambda state: None).add_edge(START, "node").add_edge("node", END)
+    graph = builder.compile()
+
+    await graph.ainvoke({"word": "unheard"})
+    await graph.ainvoke({"word": "heard"}, {"callbacks": [Heard()]})
+
+    assert made.count("unheard") < made.count("heard")

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.messages import (
     AIMessage,
@@ -18,6 +21,7 @@ from langchain_core.messages import (
     ToolMessage,
     ToolMessageChunk,
 )
+from pydantic import Field
 
 from durable_graph import (
     START,
@@ -33,6 +37,10 @@ from durable_graph import (
     interrupt,
     task,
 )
+from durable_graph.codec import Codec
+from durable_graph.codec.codec import TypeCodec
+from durable_graph.errors import DecodeError
+from durable_graph_langchain.stored import TYPES, stored
 from tests.langchain.conftest import Reopen
 
 CALL = {"name": "search", "args": {"query": "tea", "limit": 3}, "id": "call-1", "type": "tool_call"}
@@ -200,8 +208,104 @@ async def test_a_subclass_is_refused_by_name_and_stored_with_an_encoder_of_its_o
 
 
 async def test_a_message_is_stored_in_few_bytes(saver: Checkpointer) -> None:
-    from durable_graph.codec import Codec
-    from durable_graph_langchain.stored import TYPES
-
     encoded = Codec(TYPES).of(Any, where="a message").encode(HumanMessage("hi", id="1"))
     assert len(encoded) <= 50
+
+
+LISTS: list[list[Any]] = [
+    *([message] for message in (*MESSAGES, *CHUNKS[:-2])),
+    [AIMessage("hello", id="16", additional_kwargs={"not": ("plain", 2**70)})],
+    [HumanMessage("", id="17", deep=[[[[[[[[1]]]]]]]])],
+    [],
+    MESSAGES[:3],
+    MESSAGES,
+]
+
+
+def codec_of_messages() -> TypeCodec:
+    return Codec(TYPES).of(list[BaseMessage], where="channel 'messages'", is_stamped=True)
+
+
+def test_many_updates_are_read_as_each_of_them_is() -> None:
+    codec = codec_of_messages()
+    datas = [codec.encode(messages) for messages in LISTS]
+
+    read = codec.decode_all(datas)
+
+    assert len(read) == len(LISTS)
+    assert all(all_same(one, other) for one, other in zip(read, LISTS, strict=True))
+    assert repr(read) == repr([codec.decode(data) for data in datas]) == repr(LISTS)
+
+
+def test_a_message_has_the_same_bytes_alone_and_among_others() -> None:
+    codec = codec_of_messages()
+    others = pack_items(codec, MESSAGES)
+
+    assert others == [pack_items(codec, [message])[0] for message in MESSAGES]
+
+
+def pack_items(codec: TypeCodec, messages: list[Any]) -> list[bytes]:
+    return [msgspec.msgpack.encode(item) for item in msgspec.msgpack.decode(codec.encode(messages)[5:])]
+
+
+@given(st.sampled_from(LISTS[:12]), st.integers(0, 400), st.integers(0, 255))
+@settings(max_examples=300, deadline=None)
+def test_damaged_messages_are_read_as_each_of_them_is(messages: list[Any], at: int, byte: int) -> None:
+    codec = codec_of_messages()
+    whole = codec.encode(messages)
+    for damaged in (whole[:at], whole[: at % len(whole)] + bytes([byte]) + whole[at % len(whole) + 1 :]):
+        datas = [whole, damaged, whole]
+        try:
+            expected = [codec.decode(data) for data in datas]
+        except DecodeError:
+            with pytest.raises(DecodeError):
+                codec.decode_all(datas)
+        else:
+            assert codec.decode_all(datas) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"id": "1"}, "HumanMessage needs content"),
+        ({"content": "a", "colour": "red"}, "HumanMessage has no field colour"),
+        ({"content": "a", "__fields_set__": "content"}, "names of fields of HumanMessage"),
+        ({"content": "a", "__fields_set__": ["content", 1]}, "names of fields of HumanMessage"),
+        ({"content": "a", "__extra__": [["b", 1]]}, "names of fields of HumanMessage"),
+        ([["content", "a"]], "'list' object"),
+    ],
+)
+def test_data_that_is_no_message_is_refused(data: Any, words: str) -> None:
+    codec = codec_of_messages()
+    good = codec.encode([HumanMessage("a")])
+    bad = good[:5] + msgspec.msgpack.encode([[msgspec.msgpack.Ext(0, b"o"), "langchain.HumanMessage", data]])
+
+    for read in (lambda: codec.decode(bad), lambda: codec.decode_all([good, bad])):
+        with pytest.raises(DecodeError, match=words):
+            read()
+
+
+def test_messages_that_come_back_share_nothing() -> None:
+    codec = codec_of_messages()
+    one, other = (messages[0] for messages in codec.decode_all([codec.encode([AIMessage("a")])] * 2))
+
+    one.tool_calls.append(CALL)
+    one.invalid_tool_calls.append({})
+    one.additional_kwargs["a"] = one.response_metadata["b"] = 1
+    one.name = "n"
+    one.mood = "bad"
+
+    assert same(other, AIMessage("a"))
+
+
+def test_a_field_that_a_later_version_adds_has_its_default() -> None:
+    class Later(HumanMessage):
+        tone: str = "calm"
+        notes: list[str] = Field(default_factory=list)
+
+    Later.__name__ = "HumanMessage"
+    before, later = Codec([stored(HumanMessage)]), Codec([stored(Later)])
+    data = before.of(list[BaseMessage], where="x").encode([HumanMessage("a", id="1")])
+
+    for (message,) in later.of(list[BaseMessage], where="x").decode_all([data, data]):
+        assert (type(message), message.content, message.tone, message.notes) == (Later, "a", "calm", [])
