@@ -13,7 +13,7 @@ from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.editing import clear, edit, inferred_node
 from durable_graph._engine.restore import Restored, restore
 from durable_graph._engine.state import State, initial_state
-from durable_graph._engine.task import Done, Identity, Interrupted, Outcome, Task, is_waiting, task_id
+from durable_graph._engine.task import Done, Identity, Interrupted, Outcome, Task, following, is_waiting, task_id
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.attempt import new_trial, route_as
 from durable_graph._runtime.audience import Nobody
@@ -193,7 +193,7 @@ async def _wake_callers(journal: Journal, saver: Checkpointer, topology: Topolog
     for at, restored, task in await callers_of(saver, topology, place):
         outcome = restored.recorded.get(task.key)
         if isinstance(outcome, Interrupted) and is_waiting(outcome):
-            woken = Interrupted(task, outcome.attempt, (), outcome.answers, outcome.revision + 1)
+            woken = following(Interrupted(task, outcome.attempt, (), outcome.answers, outcome.revision + 1), outcome)
             await journal.save(journal.ledger(at, restored.stored.ns, restored), [woken])
 
 
