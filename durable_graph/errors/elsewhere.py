@@ -147,11 +147,11 @@ GRAPH: Final = _table(
 """What an attribute of a compiled graph says instead."""
 
 DRAWING: Final = _table(
-    ("draw_ascii print_ascii", "use `str(drawing)`"),
     (
-        "draw_mermaid_png draw_png",
-        "pass `draw_mermaid()` or `draw_dot()` to a renderer, or show the drawing in a notebook",
+        "draw_mermaid_png",
+        "Mermaid is drawn by browsers: give `draw_mermaid()` to one, or show the drawing in a notebook",
     ),
+    ("draw_png", "give `draw_dot()` to Graphviz: `dot -Tpng`"),
     (
         "add_node add_edge remove_node extend reid next_id first_node last_node trim_first_node trim_last_node",
         _VALUE,
