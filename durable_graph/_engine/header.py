@@ -10,6 +10,7 @@ from durable_graph._engine.task import (
     Answer,
     Argument,
     Ask,
+    Asked,
     Done,
     Failed,
     Handling,
@@ -95,7 +96,10 @@ class RecordedAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A task's record. What is not about an outcome of its kind is left at its default."""
+    """A task's record. What is not about an outcome of its kind is left at its default.
+
+    `asks` are the questions of its last attempt, `asked` those that only attempts before it asked.
+    """
 
     node: str
     writes: tuple[RecordedWrite, ...] = ()
@@ -107,6 +111,7 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     answers: tuple[RecordedAnswer, ...] = ()
     tries: int = 0
     retry_at: int | None = None
+    asked: tuple[RecordedAsk, ...] = ()
 
 
 _HEADER = "a checkpoint's header"
@@ -188,6 +193,9 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
         case Unreadable():
             message = "what cannot be read is recorded already"
             raise AssertionError(message)
+    if outcome.asked:
+        asked = tuple(RecordedAsk(each.id, each.data, each.key) for each in outcome.asked)
+        record = msgspec.structs.replace(record, asked=asked)
     return rank_of(outcome), _encoder.encode(record)
 
 
@@ -208,6 +216,13 @@ def rank_of(outcome: Outcome) -> Rank:
 def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, data: bytes) -> Outcome:
     """The outcome of `task` as it was recorded. Raises `DecodeError`."""
     record = _record(data)
+    outcome = _decoded_result(topology, task, rank, revision, record)
+    if not record.asked:
+        return outcome
+    return msgspec.structs.replace(outcome, asked=tuple(Asked(each.id, each.value, each.key) for each in record.asked))
+
+
+def _decoded_result(topology: Topology, task: Task, rank: Rank, revision: int, record: Recorded) -> Outcome:
     attempt, error, answers = record.attempt, record.error, _answers(topology, record.answers)
     match rank:
         case Rank.DONE:
@@ -233,7 +248,7 @@ def check_parts(data: bytes, max_value_bytes: int) -> None:
     parts = [
         *((f"channel {write.channel!r}", write.value) for write in record.writes),
         *(("the argument of a Send", route.argument or b"") for route in record.routes),
-        *(("the value of an interrupt", ask.value) for ask in record.asks),
+        *(("the value of an interrupt", ask.value) for ask in (*record.asks, *record.asked)),
         *(("the answer to an interrupt", each.value) for each in record.answers),
     ]
     for where, value in parts:

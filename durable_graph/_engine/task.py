@@ -70,6 +70,14 @@ class Ask(msgspec.Struct, frozen=True):
     data: bytes | None
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """A question that an earlier attempt of a task asked. Its value is left encoded: only who looks back needs it."""
+
+    id: str
+    data: bytes
+    key: str | None
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What the question `id` was answered with.
 
@@ -100,6 +108,7 @@ class Done(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...] = ()
     revision: int = 1
     is_cached: bool = False
+    asked: tuple[Asked, ...] = ()
 
 
 class RoutingOpen(msgspec.Struct, frozen=True):
@@ -118,6 +127,7 @@ class RoutingOpen(msgspec.Struct, frozen=True):
     is_handled: bool = False
     revision: int = 1
     tries: int = 0
+    asked: tuple[Asked, ...] = ()
 
 
 class Handling(msgspec.Struct, frozen=True):
@@ -133,6 +143,7 @@ class Handling(msgspec.Struct, frozen=True):
     revision: int = 1
     asks: tuple[Ask, ...] = ()
     tries: int = 0
+    asked: tuple[Asked, ...] = ()
 
 
 class Interrupted(msgspec.Struct, frozen=True):
@@ -143,6 +154,7 @@ class Interrupted(msgspec.Struct, frozen=True):
     asks: tuple[Ask, ...] = ()
     answers: tuple[Answer, ...] = ()
     revision: int = 1
+    asked: tuple[Asked, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -159,6 +171,7 @@ class Failed(msgspec.Struct, frozen=True):
     retry_at: int | None = None
     answers: tuple[Answer, ...] = ()
     revision: int = 1
+    asked: tuple[Asked, ...] = ()
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -172,6 +185,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     revision: int
     attempt: int = 1
     answers: tuple[Answer, ...] = ()
+    asked: tuple[Asked, ...] = ()
 
 
 Outcome = Done | RoutingOpen | Handling | Interrupted | Failed | Unreadable
@@ -186,6 +200,24 @@ def answers_of(outcome: Outcome | None) -> tuple[Answer, ...]:
 def asks_of(outcome: Outcome | None) -> tuple[Ask, ...]:
     """The questions that a task asked when it last ran, answered or not."""
     return outcome.asks if isinstance(outcome, Interrupted | RoutingOpen | Handling) else ()
+
+
+def all_asked(outcome: Outcome | None) -> tuple[Asked, ...]:
+    """The questions of all attempts of a task so far, in their order."""
+    if outcome is None:
+        return ()
+    last = tuple(
+        Asked(ask.interrupt.id, ask.data, ask.interrupt.key) for ask in asks_of(outcome) if ask.data is not None
+    )
+    again = {each.id for each in last}
+    return (*(each for each in outcome.asked if each.id not in again), *last)
+
+
+def following(outcome: Outcome, previous: Outcome | None) -> Outcome:
+    """The outcome of an attempt with the questions of those before it, of which `previous` is the last."""
+    again = {ask.interrupt.id for ask in asks_of(outcome)}
+    asked = tuple(each for each in all_asked(previous) if each.id not in again)
+    return msgspec.structs.replace(outcome, asked=asked) if asked else outcome
 
 
 def open_asks(outcome: Outcome | None) -> tuple[Ask, ...]:

@@ -20,6 +20,7 @@ from durable_graph._engine.task import (
     Task,
     answers_of,
     asks_of,
+    following,
     next_revision,
 )
 from durable_graph._runtime.answers import Answers
@@ -101,7 +102,9 @@ async def attempt(session: Session, state: State, task: Task, previous: Outcome 
         scope.is_over = True
         current.reset(token)
     session.shared.raise_store_failure()
-    return attempted
+    if previous is None:
+        return attempted
+    return Attempted(following(attempted.outcome, previous), attempted.error)
 
 
 async def _perform(scope: Scope, task: Task, previous: Outcome | None, trial: Trial) -> Attempted:
@@ -301,7 +304,7 @@ def failed_instead(task: Task, number: int, previous: Outcome | None, error: Bas
             failed = msgspec.structs.replace(previous, asks=(), revision=revision)
         case _:
             failed = Failed(task, number, shown(error), tries=1, answers=answers_of(previous), revision=revision)
-    return Attempted(failed, error)
+    return Attempted(following(failed, previous), error)
 
 
 def _unrouted(

@@ -9,6 +9,7 @@ from typing import Any, Generic
 import msgspec
 
 from durable_graph._runtime.events import AnyEvent, CustomEvent, MessageEvent, Origin
+from durable_graph._runtime.own_place import OwnPlace
 from durable_graph._runtime.session import Scope, scope_of
 from durable_graph._runtime.workflow import SAVED
 from durable_graph._runtime.writer import Room, StreamWriter
@@ -186,10 +187,9 @@ def previous_of(scope: Scope) -> Any:
 def info_of(scope: Scope) -> ExecutionInfo:
     """Which task `scope` is an attempt at."""
     run = scope.session.run
-    is_stored = scope.session.ledger is not None and scope.state.no > 0
     return ExecutionInfo(
         thread_id=run.thread_id,
-        checkpoint_id=checkpoint_id(scope.state.no) if is_stored else None,
+        checkpoint_id=checkpoint_id(scope.state.no) if scope.is_stored else None,
         checkpoint_ns=scope.ns,
         task_id=scope.task_id,
         node=scope.node,
@@ -211,11 +211,20 @@ def config_of(scope: Scope) -> Mapping[str, Any]:
         "langgraph_checkpoint_ns": scope.ns,
     }
     # Its own copies: what a node does to them is no other node's affair.
-    own: dict[str, Any] = {**given, "metadata": metadata}
-    if "configurable" in own:
-        own["configurable"] = dict(own["configurable"])
+    own: dict[str, Any] = {**given, "metadata": metadata, "configurable": _configurable(given, scope)}
     if "tags" in own:
         own["tags"] = list(own["tags"])
+    return own
+
+
+def _configurable(given: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
+    """What the call gave, with the place of the graph that the node is in: its namespace, and the checkpoint that its
+    superstep began with."""
+    own: dict[str, Any] = {**given.get("configurable", {}), "checkpoint_ns": OwnPlace(scope.session.ns, scope)}
+    # Neither that of the graph around one that keeps nothing, nor the one that the call went on from.
+    own.pop("checkpoint_id", None)
+    if scope.is_stored:
+        own["checkpoint_id"] = OwnPlace(checkpoint_id(scope.state.no), scope)
     return own
 
 

@@ -13,7 +13,7 @@ from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.editing import clear, edit, inferred_node
 from durable_graph._engine.restore import Restored, restore
 from durable_graph._engine.state import State, initial_state
-from durable_graph._engine.task import Done, Identity, Interrupted, Outcome, Task, is_waiting, task_id
+from durable_graph._engine.task import Done, Identity, Interrupted, Outcome, Task, following, is_waiting, task_id
 from durable_graph._engine.unit import Step
 from durable_graph._runtime.attempt import new_trial, route_as
 from durable_graph._runtime.audience import Nobody
@@ -47,6 +47,10 @@ from durable_graph.records import checkpoint_id
 INPUT = "__input__"
 COPY = "__copy__"
 _ALONE = (INPUT, COPY, START, END)
+_SAID_TWICE = (
+    "as_node='__input__' and as_node='__start__' are the same input: "
+    "leave one out; for more input use '__input__' again"
+)
 Recorded = dict[tuple[int, int], Outcome]
 
 
@@ -168,7 +172,7 @@ def _check_input_is_said_once(supersteps: Sequence[Sequence[StateUpdate]]) -> No
     names = [updates[0].as_node for updates in supersteps]
     for one, other in itertools.pairwise(names):
         if {one, other} == {INPUT, START}:
-            raise InvalidUpdateError("as_node='__input__' and as_node='__start__' are the same input; leave one out")
+            raise InvalidUpdateError(_SAID_TWICE)
 
 
 def _at(place: Place, no: int) -> Place:
@@ -193,7 +197,7 @@ async def _wake_callers(journal: Journal, saver: Checkpointer, topology: Topolog
     for at, restored, task in await callers_of(saver, topology, place):
         outcome = restored.recorded.get(task.key)
         if isinstance(outcome, Interrupted) and is_waiting(outcome):
-            woken = Interrupted(task, outcome.attempt, (), outcome.answers, outcome.revision + 1)
+            woken = following(Interrupted(task, outcome.attempt, (), outcome.answers, outcome.revision + 1), outcome)
             await journal.save(journal.ledger(at, restored.stored.ns, restored), [woken])
 
 
@@ -270,11 +274,12 @@ class _Editor:
                     raise InvalidUpdateError("as_node=END ends what is left to run, and takes no values")
                 return _step_of(clear(topology, state, recorded, session.reserve(state)), state, "update")
             if named in (START, INPUT):
+                if only.as_node == START and INPUT in writers:
+                    raise InvalidUpdateError(_SAID_TWICE)
                 values = with_recorded(topology, state, recorded)
                 writes = input_writes(topology, only.values, values, session.max_value_bytes)
                 admitted = admit(topology, state, recorded, writes, session.reserve(state))
-                if named == START:
-                    admitted = msgspec.structs.replace(admitted, writers=(*admitted.writers, START))
+                admitted = msgspec.structs.replace(admitted, writers=(*admitted.writers, named))
                 return _step_of(admitted, state, "update" if named == START else "input")
             updates = [msgspec.structs.replace(only, as_node=named)]
         _check_names_each_task_once(updates)

@@ -4,7 +4,7 @@ import time
 
 import msgspec
 
-from durable_graph._engine.task import Failed, Handling, Outcome, Task
+from durable_graph._engine.task import Failed, Handling, Outcome, Task, following
 from durable_graph._runtime.attempt import Trial
 from durable_graph._runtime.attempted import Attempted
 from durable_graph._runtime.retrying import retry_after
@@ -29,7 +29,8 @@ def tried_again(topology: Topology, task: Task, result: Attempted, trial: Trial)
         return msgspec.structs.replace(failed, retry_at=time.time_ns() // 1000 + int(wait * 1_000_000))
     if node.error_handler is not None:
         trial.error = error
-        return Handling(task, failed.attempt, failed.error, failed.answers, failed.revision)
+        handling = Handling(task, failed.attempt, failed.error, failed.answers, failed.revision)
+        return following(handling, failed)
     return None
 
 

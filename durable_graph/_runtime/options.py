@@ -8,6 +8,7 @@ from uuid import UUID
 from durable_graph._engine.header import Metadata
 from durable_graph._runtime.callbacks import RESERVED, callbacks_in_use
 from durable_graph._runtime.context import RunControl
+from durable_graph._runtime.own_place import meant
 from durable_graph._runtime.places import Place
 from durable_graph._runtime.request_options import MAX_ID_BYTES, is_id, key_of_call
 from durable_graph._runtime.run import (
@@ -284,7 +285,7 @@ def check_config(config: Config | None) -> dict[str, Any]:
         if not isinstance(key, str) or (key.startswith(("__", "checkpoint_")) and key not in _CHECKPOINT_KEYS):
             raise UnknownConfigKeyError(key, known=("thread_id", *_CHECKPOINT_KEYS, "your own keys"))
     _check_names(config)
-    read = {**config, "configurable": {key: value for key, value in configurable.items() if key != RESERVED}}
+    read = {**config, "configurable": {key: value for key, value in meant(configurable) if key != RESERVED}}
     return {key: value for key, value in read.items() if key in CONFIG_KEYS and value is not None}
 
 

@@ -172,7 +172,7 @@ _APART: Mapping[str, str] = {"handler": "0", "router": "00"}
 """No node's name: the numbers of later calls, which are none either, begin at 1."""
 
 
-class Scope(msgspec.Struct, eq=False):
+class Scope(msgspec.Struct, eq=False, weakref=True):
     """One attempt at a task, or at a call inside one, as the code in it sees it.
 
     `task` is what it is an attempt at, in namespace `within`; `ns` is the one of what it calls. `asked` counts its
@@ -242,6 +242,11 @@ class Scope(msgspec.Struct, eq=False):
     def task_ns(self) -> str:
         """The namespace of the task: its node's calls are in it, those of its error handler and routers below it."""
         return namespace_of(self.within, self.task)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its superstep began with a checkpoint that a store has, or gets."""
+        return self.session.ledger is not None and self.state.no > 0
 
     def begin(self, phase: Phase, *, is_after_failure: bool) -> None:
         """Another piece of the task's code begins: its questions and calls are its own."""

@@ -14,6 +14,7 @@ from durable_graph._engine.results import Made, by_key, made_in
 from durable_graph._engine.state import state_of
 from durable_graph._engine.task import (
     Argument,
+    Asked,
     Done,
     Failed,
     Finished,
@@ -23,6 +24,7 @@ from durable_graph._engine.task import (
     RoutingOpen,
     Task,
     Unreadable,
+    all_asked,
     open_asks,
     task_id,
 )
@@ -50,8 +52,9 @@ class SnapshotTask(msgspec.Struct, frozen=True):
     """A task of a snapshot. `result` is what it wrote, once that is recorded, in the form of stream mode "tasks":
     `{key: value}`, with `{"$writes": [...]}` for a key that it wrote several times. `error` is what it raised, as text.
 
-    `interrupts` are the questions that it waits for answers to. `state` leads to the state of the graph that the task
-    runs: a config for `aget_state`, or with `subgraphs=True` its snapshot, None where it has not begun.
+    `interrupts` are the questions that it waits for answers to; in an older checkpoint all that it asked, answered or
+    not. `state` leads to the state of the graph that the task runs: a config for `aget_state`, or with
+    `subgraphs=True` its snapshot, None where it has not begun.
     """
 
     id: str
@@ -76,11 +79,11 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     """A thread at one checkpoint.
 
     `values` are the state's keys that have a value; of the newest checkpoint they include what its finished tasks
-    wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `interrupts` are the
-    open questions of all its tasks. `superseded` lists what this checkpoint's input took the place of. `config` leads
-    to this checkpoint, `parent_config` to the one it was made from. `created_at` is ISO 8601 in UTC. `unknown_channels`
-    are kept in the store although the graph has them no more. Each snapshot's values are its own; snapshots of one
-    history share the items inside them, which are to be read only.
+    wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `interrupts` are
+    those of all its tasks: what is open, and in an older checkpoint whatever was asked there. `superseded` lists what
+    this checkpoint's input took the place of. `config` leads to this checkpoint, `parent_config` to the one it was made
+    from. `created_at` is ISO 8601 in UTC. `unknown_channels` are kept in the store although the graph has them no more.
+    Each snapshot's values are its own; snapshots of one history share the items inside them, which are to be read only.
 
     `status` is what the thread is at, as `aget_state` found it without a `checkpoint_id`: "running" (a run is at work,
     or was killed or its call cancelled), "interrupted" (it waits for answers, or stopped at a breakpoint), "failed",
@@ -124,10 +127,19 @@ async def read_snapshot(
         return StateSnapshot({}, (), place.config(None), None, None, None, ())
     identity = Identity(place.thread_id, incarnation, place.ns)
     made = None if place.no is None else await _made_after(own, saver, place, restored)
-    snapshot = _snapshot(own, identity, restored, made, is_head=place.no is None)
+    is_past = place.no is not None and place.no != await _newest(saver, place, found)
+    snapshot = _snapshot(own, identity, restored, made, is_head=place.no is None, is_past=is_past)
     if found is not None and place.no is None and not place.ns:
         snapshot = msgspec.structs.replace(snapshot, status=found.thread.status)
-    return await _with_nested(own, saver, place, snapshot) if subgraphs else snapshot
+    return await _with_nested(own, saver, place, snapshot, is_past=is_past) if subgraphs else snapshot
+
+
+async def _newest(saver: Checkpointer, place: Place, found: StoredCheckpoint | None) -> int:
+    """The number of the namespace's newest checkpoint: what its tasks wait for is still waited for."""
+    if not place.ns:
+        return 0 if found is None else found.thread.head
+    page = await saver.history(place.thread_id, place.ns, before=None, limit=1)
+    return page.checkpoints[0].no if page is not None and page.checkpoints else 0
 
 
 async def _made_after(topology: Topology, saver: Checkpointer, place: Place, restored: Restored) -> Made | None:
@@ -157,16 +169,22 @@ async def _made_near(
     return await in_pieces(made_in(Values(topology, saver.max_value_bytes), page, errors, parents))
 
 
-async def _with_nested(topology: Topology, saver: Checkpointer, place: Place, snapshot: StateSnapshot) -> StateSnapshot:
+async def _with_nested(
+    topology: Topology, saver: Checkpointer, place: Place, snapshot: StateSnapshot, *, is_past: bool
+) -> StateSnapshot:
     """The snapshot with those of the graphs that its tasks run."""
     tasks = [
-        task if task.state is None else msgspec.structs.replace(task, state=await _nested(topology, saver, place, task))
+        task
+        if task.state is None
+        else msgspec.structs.replace(task, state=await _nested(topology, saver, place, task, is_past=is_past))
         for task in snapshot.tasks
     ]
     return msgspec.structs.replace(snapshot, tasks=tuple(tasks))
 
 
-async def _nested(topology: Topology, saver: Checkpointer, place: Place, task: SnapshotTask) -> StateSnapshot | None:
+async def _nested(
+    topology: Topology, saver: Checkpointer, place: Place, task: SnapshotTask, *, is_past: bool
+) -> StateSnapshot | None:
     ns: str = task.state["configurable"]["checkpoint_ns"]
     no = None
     if place.no is not None:
@@ -187,8 +205,8 @@ async def _nested(topology: Topology, saver: Checkpointer, place: Place, task: S
     if restored is None:
         return None
     identity = Identity(place.thread_id, found.thread.incarnation, ns)
-    snapshot = _snapshot(own, identity, restored, None, is_head=place.no is None)
-    return await _with_nested(own, saver, inner, snapshot)
+    snapshot = _snapshot(own, identity, restored, None, is_head=place.no is None, is_past=is_past)
+    return await _with_nested(own, saver, inner, snapshot, is_past=is_past)
 
 
 def _topology_of(topology: Topology, ns: str, found: StoredCheckpoint) -> Topology:
@@ -237,7 +255,8 @@ async def read_history(
             if not _matches(header, wanted):
                 continue
             restored = await in_pieces(opened.restore(checkpoint, header))
-            yield _snapshot(own, identity, restored, made.get(checkpoint.no), is_head=False)
+            is_past = before is not None or checkpoint is not page.checkpoints[0]
+            yield _snapshot(own, identity, restored, made.get(checkpoint.no), is_head=False, is_past=is_past)
             left = None if left is None else left - 1
             if left == 0:
                 return
@@ -263,7 +282,7 @@ def _metadata(header: Header) -> dict[str, Any]:
 
 
 def _snapshot(
-    topology: Topology, identity: Identity, restored: Restored, made: Made | None, *, is_head: bool
+    topology: Topology, identity: Identity, restored: Restored, made: Made | None, *, is_head: bool, is_past: bool
 ) -> StateSnapshot:
     state, header, row = restored.state, restored.header, restored.row
     place = Place(identity.thread, identity.ns, row.no)
@@ -275,7 +294,9 @@ def _snapshot(
         ahead = list(state.plan)
     if made is not None and (len(state.plan) != 1 or made.step != state.step + 1 or made.node != state.plan[0].node):
         made = None
-    tasks = tuple(_task(topology, identity, task, restored.recorded.get(task.key), made) for task in state.plan)
+    tasks = tuple(
+        _task(topology, identity, task, restored.recorded.get(task.key), made, is_past=is_past) for task in state.plan
+    )
     return StateSnapshot(
         values=state_of(topology, values),
         next=tuple(task.node for task in ahead),
@@ -298,9 +319,13 @@ def _time_of(row: CheckpointRow) -> str:
 
 
 def _task(
-    topology: Topology, identity: Identity, task: Task, outcome: Outcome | None, made: Made | None
+    topology: Topology, identity: Identity, task: Task, outcome: Outcome | None, made: Made | None, *, is_past: bool
 ) -> SnapshotTask:
     result = None
+    if is_past:
+        interrupts = tuple(_question(topology, each) for each in all_asked(outcome))
+    else:
+        interrupts = tuple(ask.interrupt for ask in open_asks(outcome))
     if isinstance(outcome, Finished):
         result = _shown(topology, by_key((write.channel, write.value) for write in outcome.writes))
     elif made is not None:
@@ -312,10 +337,19 @@ def _task(
         name=task.node,
         error=_error_of(outcome),
         result=result,
-        interrupts=tuple(ask.interrupt for ask in open_asks(outcome)),
+        interrupts=interrupts,
         state=None if nested is None else Place(identity.thread, nested, None).config(None),
         path=("push", str(task.ord)) if task.argument is not None else ("pull", task.node),
     )
+
+
+def _question(topology: Topology, asked: Asked) -> Interrupt:
+    """The question as it was asked. In place of a value that cannot be read any more it has the reason, as text."""
+    try:
+        value = topology.argument.decode(asked.data)
+    except DecodeError as error:
+        value = str(error)
+    return Interrupt(value, asked.id, asked.key)
 
 
 def _error_of(outcome: Outcome | None) -> str | None:

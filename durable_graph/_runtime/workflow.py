@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
 from durable_graph.graph import Topology
 
@@ -33,6 +33,14 @@ def returned(result: Any) -> dict[str, Any]:
     if isinstance(result, Saving):
         return {VALUE: result.value, SAVED: result.save}
     return {VALUE: result, SAVED: result}
+
+
+def declared_result(annotation: Any) -> Any:
+    """What callers get of a function with this annotation: of a `Saving` its value. Without one it is anything."""
+    cls = get_origin(annotation) or annotation
+    if isinstance(cls, type) and issubclass(cls, Saving):
+        return next(iter(get_args(annotation)), Any)
+    return Any if annotation is None else annotation
 
 
 def returning(function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:

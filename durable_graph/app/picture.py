@@ -6,9 +6,14 @@ from typing import Any
 from durable_graph._runtime.options import Config, ThreadId, merged_config
 from durable_graph._runtime.places import names_in, nested_graphs
 from durable_graph._runtime.snapshot import StateSnapshot, drawn_status
+from durable_graph._runtime.workflow import declared_result, is_workflow
 from durable_graph.app.threads import GraphThreads
 from durable_graph.graph import Topology
 from durable_graph.graph.drawing import Drawing, drawing_of
+from durable_graph.graph.jsonschema import JsonSchema, jsonschema_of, titled
+from durable_graph.graph.schema import ROOT, Schema
+from durable_graph.graph.signatures import annotation_of
+from durable_graph.graph.state_kinds import kind_of
 
 
 class GraphPicture(GraphThreads):
@@ -48,6 +53,33 @@ class GraphPicture(GraphThreads):
         drawn = {node.id for node in drawing.nodes}
         # A thread may know nodes that this graph has no more.
         return drawing.with_status({name: each for name, each in drawn_status(status).items() if name in drawn})
+
+    def get_input_jsonschema(self, config: Config | None = None) -> JsonSchema:
+        """A JSON schema of what the graph takes: the keys of its input by name, those required that its class requires.
+
+        A pydantic model makes its own. A type that neither msgspec nor pydantic knows is open: nothing is said of it
+        but the name of its class. Of an entrypoint it is the annotation of the function's first parameter.
+        """
+        return self._shown(self._topology.input, "input", 0)
+
+    def get_output_jsonschema(self, config: Config | None = None) -> JsonSchema:
+        """A JSON schema of what the graph returns, as `get_input_jsonschema` makes it."""
+        return self._shown(self._topology.output, "output", "return")
+
+    def get_context_jsonschema(self) -> JsonSchema | None:
+        """A JSON schema of the context that the graph declares, None where it declares none."""
+        declared = self._topology.context
+        if declared is None:
+            return None
+        schema = Schema.single(declared, ROOT) if kind_of(declared) is None else Schema.of(declared)
+        return jsonschema_of(schema, titled(self._topology.name, "context"), {})
+
+    def _shown(self, schema: Schema, what: str, annotated: int | str) -> JsonSchema:
+        topology = self._topology
+        if is_workflow(topology):
+            (node,) = topology.nodes.values()
+            schema = Schema.single(declared_result(annotation_of(node.action, annotated)), ROOT)
+        return jsonschema_of(schema, titled(topology.name, what), topology.channels)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.get_graph()._repr_mimebundle_(include, exclude)

@@ -227,9 +227,14 @@ def _is_superstep(given: object) -> bool:
 
 
 def _before(thread_id: str, before: Config | str | None) -> int | None:
-    given = before if isinstance(before, str) else check_config(before).get("configurable", {}).get("checkpoint_id")
     if before is None:
         return None
+    if isinstance(before, str):
+        given: Any = before
+    else:
+        # Also where it is the config of the node that asks.
+        check_config(before)
+        given = (before.get("configurable") or {}).get("checkpoint_id")
     no = checkpoint_no(given) if isinstance(given, str) else None
     if no is None:
         raise UnknownCheckpointError(thread_id, given)

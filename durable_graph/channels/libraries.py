@@ -21,11 +21,15 @@ LANGCHAIN: Final = "langchain_core"
 class MessageLibrary(Protocol):
     """The messages of one package.
 
-    `declared` is the class that all of them have in common, `types` says how they are stored.
+    `declared` is the class that all of them have in common, `declares` what a list of them is declared as where each
+    class is named, and `types` says how they are stored.
     """
 
     @property
     def declared(self) -> type[Any]: ...
+
+    @property
+    def declares(self) -> Any: ...
 
     @property
     def types(self) -> tuple[StoredType[Any], ...]: ...

@@ -17,7 +17,8 @@ _SAVERS: Final = "a saver of your own implements the protocol `Checkpointer`"
 _AT_THE_CALL: Final = "pass it to `ainvoke` or `astream`"
 _DESCRIBED: Final = "`graph.topology` is the checked graph"
 _SCHEMAS: Final = (
-    "the schemas are the classes that the graph was given, which pydantic or msgspec turn into JSON schemas"
+    "the schemas are the classes that the graph was given; `get_input_jsonschema()`, `get_output_jsonschema()` and "
+    "`get_context_jsonschema()` give JSON schemas of them"
 )
 _RUNNABLE: Final = "a graph is no `Runnable`: wrap `ainvoke` in a function, such as `RunnableLambda(graph.ainvoke)`"
 _VALUE: Final = "a drawing cannot be changed: draw the graph that you mean"
@@ -132,8 +133,8 @@ GRAPH: Final = _table(
     ),
     ("validate attach_node attach_edge attach_branch", "`compile` checks a graph, which does not change afterwards"),
     (
-        """InputType OutputType get_input_schema get_output_schema get_input_jsonschema get_output_jsonschema
-        get_context_jsonschema get_config_jsonschema config_schema config_specs input_schema output_schema""",
+        """InputType OutputType get_input_schema get_output_schema get_config_jsonschema config_schema config_specs
+        input_schema output_schema""",
         _SCHEMAS,
     ),
     ("get_name", "use `graph.name`"),
@@ -146,11 +147,11 @@ GRAPH: Final = _table(
 """What an attribute of a compiled graph says instead."""
 
 DRAWING: Final = _table(
-    ("draw_ascii print_ascii", "use `str(drawing)`"),
     (
-        "draw_mermaid_png draw_png",
-        "pass `draw_mermaid()` or `draw_dot()` to a renderer, or show the drawing in a notebook",
+        "draw_mermaid_png",
+        "Mermaid is drawn by browsers: give `draw_mermaid()` to one, or show the drawing in a notebook",
     ),
+    ("draw_png", "give `draw_dot()` to Graphviz: `dot -Tpng`"),
     (
         "add_node add_edge remove_node extend reid next_id first_node last_node trim_first_node trim_last_node",
         _VALUE,

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from langchain_core.messages import (
+    AnyMessage,
     BaseMessage,
     BaseMessageChunk,
     RemoveMessage,
@@ -25,6 +26,7 @@ class LangChainMessages:
     """LangChain's messages as the library of a graph, see `durable_graph.channels.libraries.MessageLibrary`."""
 
     declared: Final[type[BaseMessage]] = BaseMessage
+    declares: Final[Any] = list[AnyMessage]
     types: Final[tuple[StoredType[Any], ...]] = (*TYPES, *COMMANDS)
 
     def message(self, given: Any) -> BaseMessage:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import DRAWING, missing_attribute
+from durable_graph.graph.drawing.ascii import ascii_text
 from durable_graph.graph.drawing.elements import Direction, DrawnEdge, DrawnNode
 from durable_graph.graph.drawing.graphviz import graphviz_text
 from durable_graph.graph.drawing.mermaid import mermaid_text
@@ -55,6 +56,18 @@ class Drawing:
         """
         _check_direction(direction)
         return graphviz_text(self.name, self.nodes, self.edges, self._status(status), direction)
+
+    def draw_ascii(self) -> str:
+        """Boxes and lines of plain characters, from START down. Dotted lines are conditional.
+
+        Edges that lead back, or past a row of nodes, are listed below it.
+        """
+        picture, others = ascii_text(self.nodes, self.edges)
+        return "\n".join([picture, *([""] if others else []), *map(_edge_as_text, others)])
+
+    def print_ascii(self) -> None:
+        """Print what `draw_ascii` draws."""
+        print(self.draw_ascii())  # noqa: T201  # it is what its name says
 
     def to_json(self) -> dict[str, Any]:
         """Dicts and lists to encode as JSON. Nodes carry the metadata that they were given, as it is."""

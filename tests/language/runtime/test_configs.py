@@ -35,6 +35,11 @@ CALL: Config = {
 }
 
 
+def said(configurable: Config) -> Config:
+    """What the call said, without the place of the code."""
+    return {key: value for key, value in configurable.items() if key not in ("checkpoint_ns", "checkpoint_id")}
+
+
 class Seen:
     """The configs that code saw, by where it ran."""
 
@@ -50,6 +55,9 @@ class Seen:
             return {"value": [where]}
 
         return node
+
+    def said(self) -> dict[str, Config]:
+        return {where: said(config["configurable"]) for where, config in self.configs.items()}
 
     def of(self, key: str) -> dict[str, Any]:
         return {where: config[key] for where, config in self.configs.items()}
@@ -107,7 +115,7 @@ async def test_it_is_the_same_wherever_user_code_runs(saver: Checkpointer, durab
     seen = Seen()
     await (await everywhere(saver, seen)).ainvoke({"value": []}, CALL, durability=durability)
 
-    assert seen.of("configurable") == {key: {"thread_id": "t", "user": "ann"} for key in PLACES}
+    assert seen.said() == {key: {"thread_id": "t", "user": "ann"} for key in PLACES}
     assert seen.of("tags") == {key: ["mine"] for key in PLACES}
     assert seen.of("run_name") == dict.fromkeys(PLACES, "nightly")
     assert seen.of("run_id") == dict.fromkeys(PLACES, UUID(int=7))
@@ -118,7 +126,7 @@ async def test_it_is_so_without_a_store_too() -> None:
     seen = Seen()
     await (await everywhere(None, seen)).ainvoke({"value": []}, {"configurable": {"user": "ann"}, "tags": ["mine"]})
 
-    assert seen.of("configurable") == {key: {"user": "ann"} for key in PLACES}
+    assert seen.said() == {key: {"user": "ann"} for key in PLACES}
     assert seen.of("tags") == {key: ["mine"] for key in PLACES}
 
 
@@ -174,7 +182,7 @@ async def test_what_a_node_does_to_it_no_other_node_sees(saver: Checkpointer) ->
     builder = StateGraph(Trail).add_node("meddles", meddles).add_node("a", seen.noting("a"))
     await builder.add_edge(START, "meddles").add_edge("meddles", "a").compile(saver).ainvoke({"value": []}, given)
 
-    assert seen.configs["a"]["configurable"] == {"thread_id": "t", "user": "ann"}
+    assert said(seen.configs["a"]["configurable"]) == {"thread_id": "t", "user": "ann"}
     assert seen.configs["a"]["metadata"]["who"] == "me"
     assert seen.configs["a"]["tags"] == ["mine"]
     assert "run_name" not in seen.configs["a"]
@@ -248,11 +256,11 @@ async def test_a_graph_with_a_config_has_it_in_every_call(saver: Checkpointer) -
     await bound.ainvoke({"value": []}, {"configurable": {"user": "bob"}, "tags": ["yours", "mine"], "run_name": "x"})
 
     config = seen.configs["a"]
-    assert config["configurable"] == {"thread_id": "t", "user": "bob"}
+    assert said(config["configurable"]) == {"thread_id": "t", "user": "bob"}
     assert (config["tags"], config["run_name"]) == (["mine", "yours"], "x")
     # The graph that it was made from has none.
     await graph.ainvoke({"value": []}, {"configurable": {"thread_id": "other"}})
-    assert seen.configs["a"]["configurable"] == {"thread_id": "other"}
+    assert said(seen.configs["a"]["configurable"]) == {"thread_id": "other"}
 
 
 async def test_configs_are_laid_over_one_another(saver: Checkpointer) -> None:
@@ -288,7 +296,7 @@ async def test_a_nested_graph_with_a_config_has_both(saver: Checkpointer, durabi
     await graph.ainvoke({"value": []}, CALL, durability=durability)
 
     config = seen.configs["deep"]
-    assert config["configurable"] == {"thread_id": "t", "user": "ann", "model": "small"}
+    assert said(config["configurable"]) == {"thread_id": "t", "user": "ann", "model": "small"}
     assert config["tags"] == ["mine", "inner"]
     assert (config["metadata"]["who"], config["metadata"]["level"]) == ("me", 2)
 

@@ -54,6 +54,33 @@ async def test_an_update_as_the_input_begins_anew(saver: Checkpointer, as_node: 
     assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "x", "y", "a", "b"]}
 
 
+async def test_an_input_that_is_said_again_as_the_start_is_refused(saver: Checkpointer) -> None:
+    """LangGraph: its histories have each input as `__input__` and as `__start__`; a list would be merged twice."""
+    graph = Calls().chain("a").compile(saver)
+    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="__input__")
+    before = await graph.aget_state(THREAD)
+
+    for config in (THREAD, before.config):
+        with pytest.raises(InvalidUpdateError, match="leave one out; for more input use '__input__' again"):
+            await graph.aupdate_state(config, {"value": ["x"]}, as_node=START)
+
+    assert await graph.aget_state(THREAD) == before
+    await graph.aupdate_state(THREAD, {"value": ["y"]}, as_node="__input__")
+    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "y", "a"]}
+    # What a node wrote since then is between them.
+    await graph.aupdate_state(THREAD, {"value": ["z"]}, as_node=START)
+    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "y", "a", "z", "a"]}
+
+
+async def test_the_input_of_a_run_that_waits_may_be_followed_by_an_update_as_the_start(saver: Checkpointer) -> None:
+    graph = Calls().chain("ask?").compile(saver)
+    await graph.ainvoke({"value": ["x"]}, THREAD)
+
+    await graph.aupdate_state(THREAD, {"value": ["y"]}, as_node=START)
+
+    assert (await graph.aget_state(THREAD)).values == {"value": ["x", "y"]}
+
+
 async def test_reducers_merge_an_update_and_plain_keys_take_its_place(saver: Checkpointer) -> None:
     class State(TypedDict, total=False):
         log: Annotated[list[str], operator.add]

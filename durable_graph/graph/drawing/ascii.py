@@ -1,0 +1,204 @@
+"""A graph as boxes and lines of plain characters, for a terminal."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from durable_graph.graph.drawing.elements import DrawnEdge, DrawnNode
+from durable_graph.graph.drawing.texts import shown
+
+_GAP: Final = 3
+"""Columns between two boxes."""
+
+_LINES: Final = {False: ("|", "-"), True: (":", ".")}
+"""Upright and level, of edges that are conditional or not."""
+
+
+def ascii_text(nodes: Sequence[DrawnNode], edges: Sequence[DrawnEdge]) -> tuple[str, tuple[DrawnEdge, ...]]:
+    """The drawing, from START down, and the edges that are not in it: those that lead back, or past other nodes.
+
+    What leads on goes into the next row of boxes: a line is level or upright, and meets another one only at a `+`.
+    """
+    ends = {end for edge in edges for end in (edge.source, edge.target)}
+    drawn = [node.id for node in nodes if node.id in ends or not node.is_open]
+    ahead = _without_loops(drawn, edges)
+    rank = _ranks(drawn, ahead)
+    between = [edge for edge in ahead if rank[edge.target] == rank[edge.source] + 1]
+    rows = _rows(drawn, rank, between)
+    boxes = _boxes(rows)
+    lines: list[str] = []
+    for number, row in enumerate(rows):
+        if number:
+            above = set(rows[number - 1])
+            lines += _gap([edge for edge in between if edge.source in above], boxes)
+        lines += _row([boxes[each] for each in row])
+    kept = set(map(id, between))
+    return "\n".join(lines), tuple(edge for edge in edges if id(edge) not in kept)
+
+
+def _without_loops(nodes: Sequence[str], edges: Iterable[DrawnEdge]) -> list[DrawnEdge]:
+    """The edges without those that lead back to where their source was reached from."""
+    leaving: dict[str, list[DrawnEdge]] = {each: [] for each in nodes}
+    for edge in edges:
+        leaving[edge.source].append(edge)
+    ahead: list[DrawnEdge] = []
+    seen: set[str] = set()
+    on_path: set[str] = set()
+    for root in nodes:
+        # Not by recursion: a graph may be a long chain.
+        paths = [] if root in seen else [(root, iter(leaving[root]))]
+        seen.add(root)
+        on_path.add(root)
+        while paths:
+            node, left = paths[-1]
+            following = next(left, None)
+            if following is None:
+                on_path.discard(node)
+                paths.pop()
+            elif (target := following.target) not in on_path:
+                ahead.append(following)
+                if target not in seen:
+                    seen.add(target)
+                    on_path.add(target)
+                    paths.append((target, iter(leaving[target])))
+        on_path.discard(root)
+    return ahead
+
+
+def _ranks(nodes: Sequence[str], edges: Sequence[DrawnEdge]) -> dict[str, int]:
+    """In which row each node is: below all that lead to it."""
+    rank = dict.fromkeys(nodes, 0)
+    missing = dict.fromkeys(nodes, 0)
+    leaving: dict[str, list[str]] = {each: [] for each in nodes}
+    for edge in edges:
+        missing[edge.target] += 1
+        leaving[edge.source].append(edge.target)
+    ready = [each for each in nodes if not missing[each]]
+    for node in ready:
+        for target in leaving[node]:
+            rank[target] = max(rank[target], rank[node] + 1)
+            missing[target] -= 1
+            if not missing[target]:
+                ready.append(target)
+    return rank
+
+
+def _rows(nodes: Sequence[str], rank: Mapping[str, int], edges: Sequence[DrawnEdge]) -> list[list[str]]:
+    """The nodes of each row, each near what leads to it."""
+    rows: list[list[str]] = [[] for _ in range(max(rank.values(), default=-1) + 1)]
+    for node in nodes:
+        rows[rank[node]].append(node)
+    sources: dict[str, list[str]] = {}
+    for edge in edges:
+        sources.setdefault(edge.target, []).append(edge.source)
+    place: dict[str, float] = {}
+    for row in rows:
+        wanted = {node: sum(place[each] for each in found) / len(found) for node in row if (found := sources.get(node))}
+        row.sort(key=lambda node: wanted.get(node, 0.0))
+        place.update((node, number / len(row)) for number, node in enumerate(row))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """Where a node stands. `middle` is the column that a lone line meets it at."""
+
+    label: str
+    left: int
+
+    @property
+    def width(self) -> int:
+        return len(self.label) + 4
+
+    @property
+    def middle(self) -> int:
+        return self.left + self.width // 2
+
+
+def _boxes(rows: Sequence[Sequence[str]]) -> dict[str, _Box]:
+    # A box has room for two lines out of it.
+    labels = {node: f"{_plain(node):^3}" for row in rows for node in row}
+    widths = [sum(len(labels[node]) + 4 + _GAP for node in row) - _GAP for row in rows]
+    boxes: dict[str, _Box] = {}
+    for row, width in zip(rows, widths, strict=True):
+        left = (max(widths) - width) // 2
+        for node in row:
+            boxes[node] = _Box(labels[node], left)
+            left += boxes[node].width + _GAP
+    return boxes
+
+
+def _plain(text: str) -> str:
+    return shown(text).encode("ascii", "backslashreplace").decode()
+
+
+def _row(boxes: Sequence[_Box]) -> list[str]:
+    def line(parts: Iterable[str]) -> str:
+        text = ""
+        for box, part in zip(boxes, parts, strict=True):
+            text = text.ljust(box.left) + part
+        return text
+
+    edge = line(f"+{'-' * (box.width - 2)}+" for box in boxes)
+    return [edge, line(f"| {box.label} |" for box in boxes), edge]
+
+
+@dataclass(slots=True)
+class _Track:
+    """A level line from one node to all those that it leads to in one way."""
+
+    start: int
+    is_conditional: bool
+    targets: list[int] = field(default_factory=list)
+
+    @property
+    def columns(self) -> range:
+        return range(min(self.start, *self.targets), max(self.start, *self.targets) + 1)
+
+
+def _gap(edges: Sequence[DrawnEdge], boxes: Mapping[str, _Box]) -> list[str]:
+    """The lines between two rows of boxes: each track in a line of its own."""
+    tracks = list(_tracks(edges, boxes).values())
+    height = len(tracks) + 2
+    width = max((column for track in tracks for column in (track.start, *track.targets)), default=0) + 1
+    grid = [[" "] * width for _ in range(height)]
+    for level, track in enumerate(tracks, 1):
+        upright, _ = _LINES[track.is_conditional]
+        for line in range(level):
+            grid[line][track.start] = upright
+        for target in track.targets:
+            for line in range(level + 1, height):
+                # What is joined from above is of both kinds.
+                grid[line][target] = upright if grid[line][target] in (" ", upright) else "|"
+            grid[-1][target] = "v"
+    for level, track in enumerate(tracks, 1):
+        _, flat = _LINES[track.is_conditional]
+        for column in track.columns:
+            if column in (track.start, *track.targets):
+                grid[level][column] = grid[0][column] if len(track.columns) == 1 else "+"
+            elif grid[level][column] == " ":
+                grid[level][column] = flat
+    return ["".join(line).rstrip() for line in grid]
+
+
+def _tracks(edges: Sequence[DrawnEdge], boxes: Mapping[str, _Box]) -> dict[tuple[str, bool], _Track]:
+    """One for each node and kind of edge. Lines leave in even columns and arrive in odd ones, so none lies on another;
+    only a line that is alone at both its ends may go straight down."""
+    leaving, arriving = Counter(edge.source for edge in edges), Counter(edge.target for edge in edges)
+    plain = {edge.source for edge in edges if not edge.is_conditional}
+    tracks: dict[tuple[str, bool], _Track] = {}
+    for edge in edges:
+        source, target = boxes[edge.source].middle, boxes[edge.target].middle
+        is_alone = leaving[edge.source] == arriving[edge.target] == 1
+        if is_alone and abs(source - target) <= 1:
+            tracks[edge.source, edge.is_conditional] = _Track(target, edge.is_conditional, [target])
+            continue
+        kind = (edge.source, edge.is_conditional)
+        if kind not in tracks:
+            # Of a node that has both kinds each leaves in its own column.
+            aside = 2 if edge.is_conditional and edge.source in plain else 0
+            tracks[kind] = _Track(source // 2 * 2 - aside, edge.is_conditional)
+        if (column := target // 2 * 2 + 1) not in tracks[kind].targets:
+            tracks[kind].targets.append(column)
+    return tracks

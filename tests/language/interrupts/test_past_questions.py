@@ -1,0 +1,231 @@
+"""What past checkpoints say of the questions that their tasks asked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    InterruptAnsweredError,
+    RetryPolicy,
+    StateGraph,
+    StateSnapshot,
+    interrupt,
+)
+from durable_graph._runtime.run import Durability
+from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
+
+
+@dataclass
+class Form:
+    title: str
+
+
+async def _history(graph: Any, thread_id: str = "t", **more: Any) -> list[StateSnapshot]:
+    return [snapshot async for snapshot in graph.aget_state_history(thread_id=thread_id, **more)]
+
+
+def _asked_in(snapshots: list[StateSnapshot]) -> list[list[Any]]:
+    return [asked(snapshot.interrupts) for snapshot in snapshots]
+
+
+async def test_a_past_checkpoint_lists_a_question_that_was_answered(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
+    stopped = await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
+    await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
+
+    last, *past = await _history(graph)
+    at = past[-1]
+
+    assert last.interrupts == ()
+    assert _asked_in(past) == [*[[]] * (len(past) - 1), ["sure?"]]
+    assert at.interrupts == tuple(questions(stopped))
+    (task,) = at.tasks
+    assert task.interrupts == at.interrupts
+    assert task.result == (None if durability == "exit" else {"log": ["ask:yes"]})
+    assert at.next == ("ask",)
+
+
+async def test_it_is_the_same_by_the_id_of_the_checkpoint(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    waiting = await graph.aget_state(thread_id="t")
+    assert asked((await graph.aget_state(waiting.config)).interrupts) == ["sure?"]
+    await graph.ainvoke(Command(resume="yes"), thread_id="t")
+
+    past = await graph.aget_state(waiting.config)
+
+    assert past.interrupts == waiting.interrupts
+    assert past.status is None
+    assert (await graph.aget_state(thread_id="t")).status == "done"
+
+
+async def test_a_question_that_nobody_answered_stays_listed(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    await graph.ainvoke({"log": ["one"]}, thread_id="t")
+    await graph.ainvoke({"log": ["two"]}, thread_id="t", if_unfinished="supersede")
+
+    newest, first = await _history(graph)
+
+    assert asked(newest.interrupts) == asked(first.interrupts) == ["sure?"]
+    assert newest.interrupts != first.interrupts
+
+
+async def test_a_question_beside_an_edit_stays_listed(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
+    await graph.ainvoke({"log": []}, thread_id="t")
+    await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["by hand"]}, as_node="ask")
+
+    edited, first = await _history(graph)
+
+    assert (edited.next, edited.interrupts) == (("b",), ())
+    assert asked(first.interrupts) == ["sure?"]
+    assert first.tasks[0].result == {"log": ["by hand"]}
+
+
+async def test_all_questions_that_a_node_asked_one_after_the_other_are_listed_in_their_order(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "one?", "two?", "three?"))).compile(saver)
+    await graph.ainvoke({}, thread_id="t", durability=durability)
+    for answer in ("a", "b"):
+        await graph.ainvoke(Command(resume=answer), thread_id="t", durability=durability)
+    (waiting,) = await _history(graph)
+    assert asked(waiting.interrupts) == ["three?"]
+    assert asked((await graph.aget_state(waiting.config)).interrupts) == ["three?"]
+
+    await graph.ainvoke(Command(resume="c"), thread_id="t", durability=durability)
+
+    _, past = await _history(graph)
+    assert asked(past.interrupts) == ["one?", "two?", "three?"]
+    assert len({each.id for each in past.interrupts}) == 3
+
+
+async def test_tasks_that_ran_at_once_list_their_own(saver: Checkpointer, durability: Durability) -> None:
+    nodes = Nodes()
+    graph = side_by_side(
+        ("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?")), ("c", nodes.noting("c"))
+    ).compile(saver)
+    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    await graph.ainvoke(Command(resume={found["b?"]: "B", found["a1?"]: "1"}), thread_id="t", durability=durability)
+    await graph.ainvoke(Command(resume="2"), thread_id="t", durability=durability)
+
+    _, past = await _history(graph)
+
+    assert {task.name: asked(task.interrupts) for task in past.tasks} == {"a": ["a1?", "a2?"], "b": ["b?"], "c": []}
+    assert {task.name: task.result for task in past.tasks} == {
+        "a": {"log": ["a:1,2"]},
+        "b": {"log": ["b:B"]},
+        "c": {"log": ["c"]},
+    }
+
+
+async def test_a_task_that_failed_after_its_answer_still_says_what_it_asked(saver: Checkpointer) -> None:
+    fails = [True, True]
+
+    async def ask(state: State) -> State:
+        answer = interrupt("sure?")
+        if fails:
+            fails.pop()
+            raise ValueError(answer)
+        return {"log": [answer]}
+
+    builder = StateGraph(State)
+    builder.add_node("ask", ask, retry_policy=RetryPolicy(max_attempts=2, initial_interval=0.001, retry_on=ValueError))
+    builder.add_node("beside", Nodes().noting("beside"))
+    builder.add_edge(START, "ask")
+    builder.add_edge(START, "beside")
+    graph = builder.compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    with pytest.raises(ValueError, match="yes"):
+        await graph.ainvoke(Command(resume="yes"), thread_id="t")
+    failed = await graph.aget_state(thread_id="t")
+    assert (failed.interrupts, failed.status) == ((), "failed")
+
+    await graph.ainvoke(None, thread_id="t")
+
+    _, past = await _history(graph)
+    assert [asked(task.interrupts) for task in past.tasks] == [["sure?"], []]
+
+
+async def test_the_question_of_a_router_is_listed(saver: Checkpointer) -> None:
+    async def route(state: State) -> str:
+        return str(interrupt("where?"))
+
+    builder = StateGraph(State)
+    builder.add_node("a", Nodes().noting("a"))
+    builder.add_node("b", Nodes().noting("b"))
+    builder.add_edge(START, "a")
+    builder.add_conditional_edges("a", route, ["b"])
+    graph = builder.compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    await graph.ainvoke(Command(resume="b"), thread_id="t")
+
+    history = await _history(graph)
+
+    assert _asked_in(history) == [[], [], ["where?"]]
+
+
+async def test_questions_of_a_nested_graph_are_listed_by_both_graphs(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    nodes = Nodes()
+    child = side_by_side(("x", nodes.asking("x", "x?")), ("y", nodes.asking("y", "y1?", "y2?"))).compile()
+    graph = in_a_row(("child", child), ("after", nodes.noting("after"))).compile(saver)
+    found = ids(await graph.ainvoke({"log": []}, thread_id="t", durability=durability))
+    nested = (await graph.aget_state(thread_id="t")).tasks[0].state
+    await graph.ainvoke(Command(resume={found["x?"]: "X", found["y1?"]: "1"}), thread_id="t", durability=durability)
+    inside = await graph.aget_state(nested)
+    assert asked(inside.interrupts) == ["y2?"]
+    assert asked((await graph.aget_state(inside.config)).interrupts) == ["y2?"]
+    await graph.ainvoke(Command(resume="2"), thread_id="t", durability=durability)
+
+    outer = (await _history(graph))[-1]
+    *_, inner = [each async for each in graph.aget_state_history(nested)]
+
+    assert outer.next == ("child",)
+    assert sorted(asked(outer.interrupts)) == ["x?", "y1?", "y2?"]
+    assert {task.name: asked(task.interrupts) for task in inner.tasks} == {"x": ["x?"], "y": ["y1?", "y2?"]}
+
+
+async def test_a_fork_asks_again_and_both_lines_say_so(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
+    first = questions(await graph.ainvoke({"log": []}, thread_id="t"))
+    await graph.ainvoke(Command(resume="yes"), thread_id="t")
+    *_, past = await _history(graph)
+    again = questions(await graph.ainvoke(None, past.config))
+    await graph.ainvoke(Command(resume="no"), thread_id="t")
+
+    asking = [each for each in await _history(graph) if each.interrupts]
+
+    assert [list(each.interrupts) for each in asking] == [again, first]
+    assert [each.tasks[0].result for each in asking] == [{"log": ["ask:no"]}, {"log": ["ask:yes"]}]
+
+
+async def test_a_resume_by_the_id_of_an_answered_question_is_still_refused(saver: Checkpointer) -> None:
+    graph = in_a_row(("ask", Nodes().asking("ask", "one?", "two?"))).compile(saver)
+    found = ids(await graph.ainvoke({}, thread_id="t"))
+    await graph.ainvoke(Command(resume="a"), thread_id="t")
+
+    with pytest.raises(InterruptAnsweredError):
+        await graph.ainvoke(Command(resume={found["one?"]: "b"}), thread_id="t")
+
+
+async def test_a_past_checkpoint_is_read_although_the_class_of_its_question_is_gone(saver: Checkpointer) -> None:
+    nodes = Nodes()
+    builder = side_by_side(("ask", nodes.asking("ask", Form("sure?"))), ("b", nodes.noting("b")))
+    graph = builder.compile(saver, types=[Form])
+    await graph.ainvoke({"log": []}, thread_id="t")
+    await graph.ainvoke(Command(resume="yes"), thread_id="t")
+    assert (await _history(graph))[-1].interrupts[0].value == Form("sure?")
+
+    *_, past = await _history(builder.compile(saver))
+
+    assert [task.result for task in past.tasks] == [{"log": ["ask:yes"]}, {"log": ["b"]}]
+    (question,) = past.interrupts
+    assert "Form" in question.value

@@ -1,0 +1,211 @@
+"""Where a node is, in its config: the namespace of its graph, and the checkpoint that its superstep began with."""
+
+import asyncio
+import copy
+import pickle
+from typing import Any
+
+from durable_graph import START, Checkpointer, MemorySaver, StateGraph, entrypoint, get_config, task
+from durable_graph._runtime.run import Durability
+from tests.language.trails import Calls, Trail, history, id_of
+
+Config = dict[str, Any]
+
+
+def place(config: Any) -> tuple[str | None, str | None]:
+    """The namespace and the checkpoint of a config."""
+    given = config["configurable"]
+    return given.get("checkpoint_ns"), given.get("checkpoint_id")
+
+
+def one(node: Any, name: str = "a") -> StateGraph[Trail]:
+    """A graph of one node."""
+    return StateGraph(Trail).add_node(name, node).add_edge(START, name)
+
+
+async def test_they_lead_to_the_state_that_the_node_began_with(saver: Checkpointer) -> None:
+    configs: list[Config] = []
+
+    async def node(state: Trail, config: Config) -> Trail:
+        assert place(get_config()) == place(config)
+        configs.append(config)
+        return {"value": [str(len(configs))]}
+
+    builder = StateGraph(Trail).add_node("a", node).add_node("b", node)
+    graph = builder.add_edge(START, "a").add_edge("a", "b").compile(saver)
+    await graph.ainvoke({"value": ["in"]}, thread_id="t")
+
+    of_a, of_b = [await graph.aget_state(config) for config in configs]
+
+    assert (of_a.values, of_a.next) == ({"value": ["in"]}, ("a",))
+    assert (of_b.values, of_b.next) == ({"value": ["in", "1"]}, ("b",))
+    _, b, a = await history(graph)
+    assert [place(config) for config in configs] == [("", id_of(a)), ("", id_of(b))]
+
+
+async def test_those_of_a_nested_node_lead_to_the_nested_graph(saver: Checkpointer) -> None:
+    configs: list[Config] = []
+
+    async def deep(state: Trail, config: Config) -> Trail:
+        configs.append(config)
+        return {"value": ["deep"]}
+
+    graph = one(one(deep, "deep").compile(), "inner").compile(saver)
+    await graph.ainvoke({"value": ["in"]}, thread_id="t")
+
+    snapshot = await graph.aget_state(configs[0])
+
+    assert (snapshot.values, snapshot.next) == ({"value": ["in"]}, ("deep",))
+    assert snapshot.config["configurable"] == configs[0]["configurable"]
+    ns, _ = place(configs[0])
+    assert ns is not None
+    assert ns.startswith("inner:")
+
+
+async def test_they_are_there_in_every_durability_and_in_tasks(saver: Checkpointer, durability: Durability) -> None:
+    places: list[Any] = []
+
+    @task
+    async def called() -> None:
+        places.append(place(get_config()))
+
+    async def node(state: Trail) -> Trail:
+        places.append(place(get_config()))
+        await called()
+        return {}
+
+    await one(node).compile(saver).ainvoke({"value": []}, thread_id="t", durability=durability)
+
+    assert places == [("", places[0][1])] * 2
+    assert places[0][1] is not None
+
+
+async def test_without_a_store_there_is_a_namespace_and_no_checkpoint() -> None:
+    seen: list[Config] = []
+
+    async def node(state: Trail, config: Config) -> Trail:
+        seen.append(config["configurable"])
+        return {}
+
+    await one(node).compile().ainvoke({"value": []})
+    await one(node).compile().ainvoke({"value": []}, {"configurable": {"thread_id": "t", "user": "ann"}})
+
+    assert seen == [{"checkpoint_ns": ""}, {"thread_id": "t", "user": "ann", "checkpoint_ns": ""}]
+
+
+async def test_a_node_that_hands_on_its_config_runs_a_nested_graph(saver: Checkpointer) -> None:
+    seen: list[Config] = []
+
+    async def deep(state: Trail, config: Config) -> Trail:
+        seen.append(config)
+        return {"value": ["deep"]}
+
+    inner = one(deep, "deep").compile()
+
+    async def node(state: Trail, config: Config) -> Trail:
+        result: Trail = await inner.ainvoke({"value": []}, config)
+        await inner.ainvoke({"value": ["again"]}, copy.deepcopy({**config, "callbacks": None}))
+        return result
+
+    graph = one(node).compile(saver)
+    assert await graph.ainvoke({"value": ["in"]}, thread_id="t") == {"value": ["in", "deep"]}
+
+    assert all(place(config)[0].startswith("a:") for config in seen)  # type: ignore[union-attr]  # it is no None
+    assert (await graph.aget_state(seen[0])).next == ("deep",)
+
+
+async def test_it_reads_the_newest_state_of_its_thread_with_its_config(saver: Checkpointer) -> None:
+    statuses: list[Any] = []
+    earlier: list[Any] = []
+
+    async def node(state: Trail, config: Config) -> Trail:
+        snapshot = await graph.aget_state(config)
+        statuses.append((snapshot.status, snapshot.values))
+        earlier.append([each.next async for each in graph.aget_state_history(config, before=config)])
+        return {"value": ["x"]}
+
+    inner = one(node, "deep").compile()
+    builder = StateGraph(Trail).add_node("a", node).add_node("inner", inner).add_edge(START, "a")
+    graph = builder.add_edge("a", "inner").compile(saver)
+    await graph.ainvoke({"value": ["in"]}, thread_id="t")
+
+    assert statuses[0] == ("running", {"value": ["in"]})
+    assert statuses[1][0] == "running"
+    assert earlier == [[], [("inner",), ("a",)]]
+
+
+async def test_it_begins_a_run_of_another_thread_with_its_config(saver: Checkpointer, durability: Durability) -> None:
+    other = Calls().chain("x").compile(saver)
+
+    async def node(state: Trail, config: Config) -> Trail:
+        there = {**config, "configurable": {**config["configurable"], "thread_id": "other"}}
+        result: Trail = await other.ainvoke({"value": ["there"]}, there)
+        await other.aupdate_state(there, {"value": ["by hand"]}, as_node="x")
+        return result
+
+    graph = one(node).compile(saver)
+    for _ in range(2):
+        await graph.ainvoke({"value": []}, thread_id="t", durability=durability)
+
+    assert [
+        each.metadata["source"]
+        for each in await history(other, {"configurable": {"thread_id": "other"}})
+        if each.metadata
+    ] == [
+        *("update", "loop", "input"),
+        *("update", "loop", "input"),
+    ]
+
+
+async def test_it_runs_a_graph_with_a_store_of_its_own_with_its_config() -> None:
+    elsewhere = Calls().chain("x").compile(MemorySaver())
+
+    async def node(state: Trail, config: Config) -> Trail:
+        there = {**config, "configurable": {**config["configurable"], "thread_id": "u"}}
+        result: Trail = await elsewhere.ainvoke({"value": []}, there)
+        return result
+
+    assert await one(node).compile().ainvoke({"value": []}) == {"value": ["x"]}
+
+
+async def test_a_run_that_goes_on_from_an_older_checkpoint_tells_its_own(saver: Checkpointer) -> None:
+    places: list[Any] = []
+
+    async def node(state: Trail, config: Config) -> Trail:
+        places.append(place(config))
+        return {"value": ["x"]}
+
+    graph = one(node).compile(saver)
+    await graph.ainvoke({"value": []}, thread_id="t")
+    *_, first = await history(graph)
+    await graph.ainvoke(None, first.config)
+
+    _, forked, *_ = await history(graph)
+    assert places == [("", id_of(first)), ("", id_of(forked))]
+
+
+async def test_a_copy_of_them_that_was_stored_elsewhere_is_plain_text(saver: Checkpointer) -> None:
+    kept: list[Any] = []
+
+    async def node(state: Trail, config: Config) -> Trail:
+        kept.append(pickle.dumps(config["configurable"]))
+        return {"value": ["x"]}
+
+    graph = one(node).compile(saver)
+    await graph.ainvoke({"value": ["in"]}, thread_id="t")
+
+    configurable = pickle.loads(kept[0])  # noqa: S301  # made above
+    assert {type(value) for value in configurable.values()} == {str}
+    assert (await graph.aget_state({"configurable": configurable})).values == {"value": ["in"]}
+
+
+async def test_an_entrypoint_has_them_and_calls_itself_with_its_config(saver: Checkpointer) -> None:
+    places: list[Any] = []
+
+    @entrypoint(checkpointer=saver)
+    async def flow(n: int, config: Config) -> int:
+        places.append(place(config))
+        return n if n == 0 else await asyncio.create_task(flow.ainvoke(n - 1, config))
+
+    assert await flow.ainvoke(1, thread_id="t") == 0
+    assert places[0] == ("", (await history(flow))[-1].config["configurable"]["checkpoint_id"])
