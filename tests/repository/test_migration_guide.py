@@ -11,7 +11,7 @@ GUIDE = (ROOT / "docs" / "coming-from-langgraph.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| (?P<names>.*?`.*?) \| (?P<here>.+?) \|", re.MULTILINE)
 NAME = re.compile(r"(?:[a-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:\(.*)?")
 # What a class offers or a dict holds is no name to import.
-MEMBERS = re.compile(r"^### .+?(?=^## |^### |\Z)|^## The config dict.+|^## What is different.+?(?=^## )", re.M | re.S)
+MEMBERS = re.compile(r"\A.+?(?=^## `langgraph)|^### .+?(?=^## |^### |\Z)|^## The config dict.+", re.M | re.S)
 # `Annotated[T, reducer]` is what makes the first, `final` belongs to `entrypoint`, and the others are modules.
 NOT_IMPORTED = {"BinaryOperatorAggregate", "chat_agent_executor", "constants", "final", "tool_node"}
 
