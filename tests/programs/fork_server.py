@@ -1,7 +1,7 @@
 """Runs programs, each in a process of its own that need not import LangChain again.
 
-`python -m tests.programs.fork_server MODULE ...` imports the modules, reads programs as lines of JSON from stdin, and writes
-an `Ended` for each one.
+`python -m tests.programs.fork_server MODULE ...` imports the modules. It reads programs as lines of JSON from stdin,
+and writes an `Ended` for each one.
 """
 
 import gc

@@ -1,7 +1,8 @@
 """Where each import of a LangGraph program goes: the table of the migration guide, and what it makes of a program."""
 
 import re
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from tests.repository.tree import ROOT
 
@@ -9,6 +10,10 @@ GUIDE: Final = (ROOT / "docs" / "coming-from-langgraph.md").read_text(encoding="
 
 _SECTION: Final = re.compile(r"^## Where each import goes\n(.+?)(?=^## )", re.MULTILINE | re.DOTALL)
 _ROW: Final = re.compile(r"^\| (`.+?`) \| (?:`(?P<package>\w+)`|the same module)", re.MULTILINE)
+_CHAPTER: Final = re.compile(r"^## (?P<title>`langgraph.+?)\n(?P<text>.+?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_MEMBERS: Final = re.compile(r"^### .+?(?=^### |\Z)", re.MULTILINE | re.DOTALL)
+_SAME: Final = re.compile(r"^\| (?P<names>.*?`.*?) \| same", re.MULTILINE)
+_NAME: Final = re.compile(r"(?:(?P<within>[a-z_][\w.]*)\.)?(?P<name>[A-Za-z_]\w*)(?:\(.*)?")
 _IMPORT: Final = re.compile(r"^from (langgraph[\w.]*) import", re.MULTILINE)
 
 
@@ -29,3 +34,30 @@ TABLE: Final = _read_table()
 def rewritten(source: str) -> str:
     """The program with other modules in its import lines, and no other change."""
     return _IMPORT.sub(lambda line: f"from {TABLE[line[1]]} import", source)
+
+
+class SameName(NamedTuple):
+    """A name that the guide calls the same, and the modules of LangGraph that it may be imported from."""
+
+    name: str
+    modules: tuple[str, ...]
+
+
+def same_names() -> Iterator[SameName]:
+    """Every such name in the chapters about LangGraph's modules. Methods and modes are no names to import."""
+    for chapter in _CHAPTER.finditer(GUIDE):
+        modules = re.findall(r"`(langgraph[\w.]*)`", chapter["title"])
+        for row in _SAME.finditer(_MEMBERS.sub("", chapter["text"])):
+            # A row such as "`constants`: `START`, `END`" begins with the module of its names.
+            of_row, _, names = row["names"].rpartition("`: ")
+            for found in filter(None, map(_NAME.fullmatch, re.findall(r"`([^`]+)`", names))):
+                within = found["within"] or of_row.lstrip("`")
+                yield SameName(found["name"], _among(modules, within))
+
+
+def _among(modules: list[str], within: str) -> tuple[str, ...]:
+    """The modules of the table that `within` may mean in a chapter about `modules`."""
+    if not within:
+        return tuple(module for module in modules if module in TABLE)
+    meant = [within, f"langgraph.{within}", *(f"{module}.{within}" for module in modules)]
+    return tuple(module for module in meant if module in TABLE)
