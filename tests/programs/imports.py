@@ -8,6 +8,7 @@ from tests.repository.tree import ROOT
 
 GUIDE: Final = (ROOT / "docs" / "coming-from-langgraph.md").read_text(encoding="utf-8")
 
+_BEFORE_AND_AFTER: Final = re.compile(r"^```py\n(.+?)^```$.+?^```python\n(.+?)^```$", re.MULTILINE | re.DOTALL)
 _SECTION: Final = re.compile(r"^## Where each import goes\n(.+?)(?=^## )", re.MULTILINE | re.DOTALL)
 _ROW: Final = re.compile(r"^\| (`.+?`) \| (?:`(?P<package>\w+)`|the same module)", re.MULTILINE)
 _CHAPTER: Final = re.compile(r"^## (?P<title>`langgraph.+?)\n(?P<text>.+?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -29,6 +30,13 @@ def _read_table() -> dict[str, str]:
 
 TABLE: Final = _read_table()
 """The module to import from, by LangGraph's module."""
+
+
+def before_and_after() -> tuple[str, str]:
+    """The program with which the guide begins, for LangGraph and for durable_graph."""
+    found = _BEFORE_AND_AFTER.search(GUIDE)
+    assert found is not None
+    return found[1], found[2]
 
 
 def rewritten(source: str) -> str:

@@ -2,14 +2,15 @@
 
 python -m tests.programs.peers [PROGRAM ...]
 
-Exit code 0 if each prints the recorded line on both. LangGraph has to be installed: `make peers` sees to it.
+Exit code 0 if each prints the recorded line on both. The program "guide" is the one in the migration guide, before and
+after, which has to print the same on both. LangGraph has to be installed: `make peers` installs it.
 """
 
 import sys
 from collections.abc import Sequence
 
 from tests.programs.fork_server import Ended, fork_server
-from tests.programs.imports import rewritten
+from tests.programs.imports import before_and_after, rewritten
 from tests.programs.recorded import PROGRAMS, line_of, source_of
 
 
@@ -26,24 +27,24 @@ def verdict(ended: Ended, expected: str) -> str:
 
 def main(chosen: Sequence[str]) -> int:
     """Print a table. The result is the exit code."""
-    if unknown := set(chosen) - set(PROGRAMS):
-        print(f"There is no program {', '.join(sorted(unknown))}. There are: {', '.join(PROGRAMS)}", file=sys.stderr)
+    pairs = {program: (source_of(program), rewritten(source_of(program))) for program in PROGRAMS}
+    pairs["guide"] = before_and_after()
+    if unknown := set(chosen) - set(pairs):
+        print(f"There is no program {', '.join(sorted(unknown))}. There are: {', '.join(pairs)}", file=sys.stderr)
         return 2
-    programs = {program: source_of(program) for program in chosen or PROGRAMS}
-    ported = {program: rewritten(source) for program, source in programs.items()}
+    pairs = {program: pair for program, pair in pairs.items() if program in chosen or not chosen}
 
     differing = 0
     print(f"{'program':22}{'LangGraph':12}durable_graph")
-    with fork_server(programs.values()) as langgraph, fork_server(ported.values()) as ours:
-        for program, source in programs.items():
-            expected = line_of(program)
-            found = [
-                verdict(langgraph.run(source), expected),
-                verdict(ours.run(ported[program]), expected),
-            ]
+    theirs, ported = zip(*pairs.values(), strict=True)
+    with fork_server(theirs) as langgraph, fork_server(ported) as durable_graph:
+        for program, (before, after) in pairs.items():
+            there, here = langgraph.run(before), durable_graph.run(after)
+            expected = here.printed if program == "guide" else line_of(program)
+            found = [verdict(there, expected), verdict(here, expected)]
             differing += any(text != "same line" for text in found)
             print(f"{program:22}{found[0]:12}{found[1]}", flush=True)
-    print(f"{len(programs) - differing} of {len(programs)} programs print the recorded line on both.")
+    print(f"{len(pairs) - differing} of {len(pairs)} programs print the same on both.")
     return 1 if differing else 0
 
 
