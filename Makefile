@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash pgbouncer check lint types imports changelog bench
+.PHONY: help demo test crash pgbouncer peers check lint types imports changelog bench
 MAKEFLAGS += --no-print-directory
 
 run := .venv/bin/python -m
@@ -26,6 +26,10 @@ crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev
 	$(run) pytest tests/postgres/pgbouncer.py $(ARGS)
+
+peers:  ## programs written for LangGraph, on LangGraph and on durable_graph (ARGS="approval" chooses)
+	@.ci/venv peers
+	.venv-peers/bin/python -m tests.programs.peers $(ARGS)
 
 check: lint types imports changelog  ## everything that is not a test: style, types, layers, changelog
 

@@ -18,7 +18,10 @@ from tests.postgres.server import Server, started
 from tests.repository.tree import ROOT
 
 SAID: Final = {
-    "docs/coming-from-langgraph.md": [],
+    "docs/coming-from-langgraph.md": [
+        "{'publish?': 'Tea is a drink.'}",
+        "['Write about tea.', 'Tea is a drink.', 'Yes.']",
+    ],
     "docs/how-resume-works.md": [],
     "docs/storage.md": [
         "1 threads can be read",
@@ -54,20 +57,22 @@ def server() -> Iterator[Server]:
         yield opened
 
 
-async def run_blocks(text: str, names: dict[str, Any]) -> None:
-    """Run the blocks of a page in the working directory. Those in Python have these names, and may await."""
-    for block in BLOCK.finditer(text):
-        kind, code = block.groups()
-        if kind == "sh":
-            await asyncio.to_thread(subprocess.run, ["sh", "-euc", code], check=True)
-            continue
-        # So that a traceback shows the line of the page.
-        code = "\n" * text[: block.start(2)].count("\n") + code
-        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        program = compile(code, names["__name__"], "exec", flags=flags, dont_inherit=True)
-        running = eval(program, names)  # noqa: S307  # it is our own page
-        if inspect.isawaitable(running):
-            await running
+def run_blocks(text: str, names: dict[str, Any]) -> None:
+    """Run the blocks of a page in the working directory. Those in Python have these names; those that await, a loop."""
+    with asyncio.Runner() as runner:
+        for block in BLOCK.finditer(text):
+            kind, code = block.groups()
+            if kind == "sh":
+                # Whichever shell is on the search path, as for a reader.
+                subprocess.run(["sh", "-euc", code], check=True)  # noqa: S607
+                continue
+            # So that a traceback shows the line of the page.
+            code = "\n" * text[: block.start(2)].count("\n") + code
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            program = compile(code, names["__name__"], "exec", flags=flags, dont_inherit=True)
+            running = eval(program, names)  # noqa: S307  # it is our own page
+            if inspect.iscoroutine(running):
+                runner.run(running)
 
 
 @pytest.mark.parametrize("page", SAID)
@@ -81,7 +86,7 @@ def test_the_code_of_a_page_runs(
     # Annotations are resolved in the module that a class names, so there has to be one.
     module = ModuleType(page)
     monkeypatch.setitem(sys.modules, page, module)
-    asyncio.run(run_blocks((ROOT / page).read_text(encoding="utf-8"), vars(module)))
+    run_blocks((ROOT / page).read_text(encoding="utf-8"), vars(module))
 
     assert capsys.readouterr().out.splitlines() == SAID[page]
 
@@ -95,12 +100,12 @@ def test_every_page_whose_code_is_python_is_run() -> None:
 @pytest.mark.parametrize("block", ["```python\nawait nothing()\n```\n", "```sh\nfalse\n```\n"])
 def test_a_page_whose_code_fails_fails_the_test(block: str) -> None:
     with pytest.raises((NameError, subprocess.CalledProcessError)):
-        asyncio.run(run_blocks(f"Text.\n\n{block}", {"__name__": "page"}))
+        run_blocks(f"Text.\n\n{block}", {"__name__": "page"})
 
 
 def test_an_error_in_a_page_is_told_by_its_line() -> None:
     page = "# A page\n\n```python\nx = 1\n```\n\nand\n\n```python\nassert x == 2\n```\n"
 
     with pytest.raises(AssertionError) as raised:
-        asyncio.run(run_blocks(page, {"__name__": "page"}))
+        run_blocks(page, {"__name__": "page"})
     assert raised.traceback[-1].lineno == 9

@@ -1,36 +1,52 @@
 """The guide for those who come from LangGraph says what is so."""
 
+import importlib
 import re
 
-import durable_graph
-import durable_graph_langchain
-import durable_graph_sqlite
-from tests.repository.tree import ROOT
+import pytest
 
-GUIDE = (ROOT / "docs" / "coming-from-langgraph.md").read_text(encoding="utf-8")
+from tests.programs.imports import GUIDE, TABLE, SameName, same_names
+from tests.repository.tree import PACKAGES
+
 ROW = re.compile(r"^\| (?P<names>.*?`.*?) \| (?P<here>.+?) \|", re.MULTILINE)
-NAME = re.compile(r"(?:[a-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:\(.*)?")
 # What a class offers or a dict holds is no name to import.
-MEMBERS = re.compile(r"^### .+?(?=^## |^### |\Z)|^## The config dict.+|^## What is different.+?(?=^## )", re.M | re.S)
-# `Annotated[T, reducer]` is what makes the first, `final` belongs to `entrypoint`, and the others are modules.
-NOT_IMPORTED = {"BinaryOperatorAggregate", "chat_agent_executor", "constants", "final", "tool_node"}
+MEMBERS = re.compile(r"\A.+?(?=^## `langgraph)|^### .+?(?=^## |^### |\Z)|^## The config dict.+", re.M | re.S)
+# `Annotated[T, reducer]` makes the first, and the second belongs to `entrypoint`.
+NOT_IMPORTED = {"BinaryOperatorAggregate", "final"}
+SAME = [found for found in same_names() if found.name not in NOT_IMPORTED]
 
 
 def rows() -> list[re.Match[str]]:
     return list(ROW.finditer(MEMBERS.sub("", GUIDE)))
 
 
-def names_of(row: re.Match[str]) -> set[str]:
-    quoted = (NAME.fullmatch(text) for text in re.findall(r"`([^`]+)`", row["names"]))
-    return {found["name"] for found in quoted if found}
+def test_every_import_goes_to_a_package_of_ours_or_stays() -> None:
+    of_most_programs = {
+        "langgraph.graph",
+        "langgraph.graph.message",
+        "langgraph.types",
+        "langgraph.func",
+        "langgraph.config",
+        "langgraph.runtime",
+        "langgraph.errors",
+        "langgraph.checkpoint.memory",
+    }
+
+    assert {TABLE[module] for module in of_most_programs} == {"durable_graph"}
+    assert TABLE["langgraph.prebuilt"] == "durable_graph_langchain"
+    assert TABLE["langchain_core"] == "langchain_core"
+    assert all(package in PACKAGES or package == module for module, package in TABLE.items())
 
 
-def test_the_names_that_are_the_same_are_there() -> None:
-    same = {name for row in rows() if row["here"].startswith("same") for name in names_of(row)}
-    there = {*durable_graph.__all__, *durable_graph_sqlite.__all__, *durable_graph_langchain.__all__}
+@pytest.mark.parametrize("same", SAME, ids=lambda same: same.name)
+def test_a_name_that_is_the_same_is_imported_from_where_the_table_says(same: SameName) -> None:
+    assert same.modules, "the table of imports has none of the modules that this name may be in"
+    for module in same.modules:
+        assert same.name in importlib.import_module(TABLE[module]).__all__
 
-    assert len(same) > 40
-    assert same - there - NOT_IMPORTED == set()
+
+def test_more_than_fifty_names_are_the_same() -> None:
+    assert len({same.name for same in SAME}) > 50
 
 
 def test_every_row_says_what_became_of_its_names() -> None:

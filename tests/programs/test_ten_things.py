@@ -1,0 +1,208 @@
+"""Each row of "Ten things to know first" in the migration guide is true."""
+
+import asyncio
+import itertools
+import sqlite3
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import pytest
+
+from durable_graph import (
+    START,
+    Command,
+    CompiledGraph,
+    InMemorySaver,
+    InterruptAnsweredError,
+    InterruptMismatchError,
+    MessagesState,
+    NotADatabaseError,
+    NothingToResumeError,
+    ReplayMismatchError,
+    StateGraph,
+    StateMutatedError,
+    ThreadBusyError,
+    UnknownConfigKeyError,
+    UnknownStateKeyError,
+    UnstorableValueError,
+    add_messages,
+    entrypoint,
+    interrupt,
+    task,
+)
+from durable_graph_sqlite import SqliteSaver
+
+
+def extended(left: list[Any], right: list[Any]) -> list[Any]:
+    return [*left, *right]
+
+
+class State(TypedDict, total=False):
+    notes: Annotated[list[str], extended]
+    anything: Any
+
+
+class Note:
+    """An object of a program."""
+
+
+Graph = CompiledGraph[Any, Any, Any, Any]
+
+
+def graph_of(node: Any, **options: Any) -> Graph:
+    builder = StateGraph(State).add_node("node", node).add_edge(START, "node")
+    return builder.compile(checkpointer=InMemorySaver(), **options)
+
+
+async def nothing(_: Any) -> dict[str, Any]:
+    return {}
+
+
+def test_a_sync_method_names_the_async_one() -> None:
+    for name in ("invoke", "get_state", "get_state_history", "update_state"):
+        with pytest.raises(AttributeError, match=f"graph.a{name}"):
+            getattr(graph_of(nothing), name)
+
+
+def test_a_stream_of_events_is_no_sync_stream() -> None:
+    events = graph_of(nothing).stream({}, thread_id="t")
+
+    with pytest.raises(TypeError, match="not iterable"):
+        iter(events)  # type: ignore[call-overload]  # this is what is tested
+
+
+async def test_a_question_with_another_text_on_each_attempt_needs_a_key() -> None:
+    ids = itertools.count()
+    asks = graph_of(lambda _: {"notes": [interrupt(f"delete {next(ids)}?")]})
+    await asks.ainvoke({}, thread_id="t")
+
+    asked_again = await asks.ainvoke(Command(resume="yes"), thread_id="t")
+    assert asked_again["__interrupt__"][0].value == "delete 1?"
+    with pytest.raises(InterruptMismatchError, match="give it a key"):
+        await asks.ainvoke(Command(resume="yes"), thread_id="t")
+
+    keyed = graph_of(lambda _: {"notes": [interrupt(f"delete {next(ids)}?", key="delete")]})
+    await keyed.ainvoke({}, thread_id="t")
+    assert await keyed.ainvoke(Command(resume="yes"), thread_id="t") == {"notes": ["yes"]}
+
+
+@pytest.mark.parametrize("called", ["task", "graph"])
+async def test_a_call_with_other_arguments_on_each_attempt_is_refused(called: str) -> None:
+    ids = itertools.count()
+    child = StateGraph(State).add_node("node", nothing).add_edge(START, "node").compile()
+
+    @task
+    def draw() -> int:
+        return next(ids)
+
+    @task
+    def use(drawn: int) -> int:
+        return drawn
+
+    async def call(drawn: int) -> None:
+        await (use(drawn) if called == "task" else child.ainvoke({"notes": [str(drawn)]}))
+
+    @entrypoint(checkpointer=InMemorySaver())
+    async def careless(_: str) -> Any:
+        await call(next(ids))
+        return interrupt("go on?")
+
+    @entrypoint(checkpointer=InMemorySaver())
+    async def careful(_: str) -> Any:
+        await call(await draw())
+        return interrupt("go on?")
+
+    await careless.ainvoke("", thread_id="t")
+    with pytest.raises(ReplayMismatchError):
+        await careless.ainvoke(Command(resume="yes"), thread_id="t")
+    await careful.ainvoke("", thread_id="t")
+    assert await careful.ainvoke(Command(resume="yes"), thread_id="t") == "yes"
+
+
+async def test_a_node_that_appends_to_its_input_fails() -> None:
+    def node(state: State) -> State:
+        state["notes"].append("b")
+        return {}
+
+    with pytest.raises(StateMutatedError):
+        await graph_of(node).ainvoke({"notes": ["a"]}, thread_id="t")
+
+
+async def test_a_key_that_is_not_declared_is_refused() -> None:
+    with pytest.raises(UnknownStateKeyError):
+        await graph_of(nothing).ainvoke({"nots": []}, thread_id="t")
+    with pytest.raises(UnknownStateKeyError):
+        await graph_of(lambda _: {"nots": []}).ainvoke({}, thread_id="t")
+    with pytest.raises(UnknownConfigKeyError):
+        await graph_of(nothing).ainvoke({}, {"configurable": {"thread_id": "t"}, "user": "ada"})
+    await graph_of(nothing).ainvoke({"notes": []}, {"configurable": {"thread_id": "t", "user": "ada"}})
+
+
+async def test_an_object_that_no_declared_type_names_is_refused() -> None:
+    with pytest.raises(UnstorableValueError, match="Note"):
+        await graph_of(lambda _: {"anything": Note()}).ainvoke({}, thread_id="t")
+
+
+async def test_a_finished_thread_has_nothing_to_resume() -> None:
+    graph = graph_of(nothing)
+    await graph.ainvoke({"notes": ["a"]}, thread_id="t")
+
+    with pytest.raises(NothingToResumeError):
+        await graph.ainvoke(None, thread_id="t")
+    assert await graph.ainvoke(None, thread_id="t", if_finished="return") == {"notes": ["a"]}
+    assert (await graph.aget_state(thread_id="t")).values == {"notes": ["a"]}
+
+
+async def test_a_second_answer_is_refused_with_the_first() -> None:
+    graph = graph_of(lambda _: {"notes": [interrupt("?")]})
+    await graph.ainvoke({}, thread_id="t")
+    await graph.ainvoke(Command(resume="yes"), thread_id="t")
+
+    with pytest.raises(InterruptAnsweredError) as raised:
+        await graph.ainvoke(Command(resume="no"), thread_id="t")
+    assert raised.value.answer == "yes"
+
+
+async def test_a_second_run_of_a_thread_is_refused_or_waits() -> None:
+    has_started, may_end = asyncio.Event(), asyncio.Event()
+
+    async def node(_: State) -> State:
+        has_started.set()
+        await may_end.wait()
+        return {"notes": ["a"]}
+
+    graph = graph_of(node)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(graph.ainvoke({}, thread_id="t"))
+        await has_started.wait()
+        with pytest.raises(ThreadBusyError):
+            await graph.ainvoke({}, thread_id="t")
+        second = group.create_task(graph.ainvoke({}, thread_id="t", if_busy="wait"))
+        may_end.set()
+    assert second.result() == {"notes": ["a", "a"]}
+
+
+async def test_messages_are_those_of_langchain_with_the_extra_and_otherwise_dicts() -> None:
+    builder = StateGraph(MessagesState).add_node("node", nothing).add_edge(START, "node")
+    said = {"role": "user", "content": "hi", "id": "1"}
+
+    of_langchain = await builder.compile().ainvoke({"messages": [said]})
+    # Without the extra this is the default: tests/langchain/test_without_langchain.py.
+    dicts = await builder.compile(messages="dict").ainvoke({"messages": [said]})
+
+    assert of_langchain["messages"] == add_messages([], [said])
+    assert of_langchain["messages"][0].content == "hi"
+    assert dicts["messages"] == [said]
+
+
+async def test_a_database_of_langgraph_is_refused_and_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "langgraph.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE checkpoints (thread_id TEXT, checkpoint_ns TEXT, checkpoint BLOB)")
+    database.close()
+    before = path.read_bytes()
+
+    with pytest.raises(NotADatabaseError, match="another application"):
+        async with SqliteSaver(path):
+            pass
+    assert path.read_bytes() == before
