@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from durable_graph import Checkpointer
 from durable_graph._runtime.callbacks import callbacks_in_use
+from durable_graph.app.installed_types import stored_type_of
 from durable_graph.channels.libraries import installed_library
 from durable_graph.graph.runnables import as_function
 from tests.postgres.server import started
@@ -51,10 +52,12 @@ def _pair(item: pytest.Item) -> tuple[object, object]:
 
 @pytest.fixture(scope="session", autouse=True)
 def langchain_is_loaded() -> None:
-    """The first graph of a process that may hold LangChain's messages imports them, which takes a moment."""
+    """The first graph of a process that may hold LangChain's messages imports them, which takes a moment. So does it to
+    find out what installed packages bring along."""
     installed_library()
     callbacks_in_use()
     as_function(str)
+    stored_type_of(Path)
 
 
 @pytest.fixture(autouse=True)
