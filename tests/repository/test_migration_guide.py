@@ -9,6 +9,7 @@ from tests.programs.imports import GUIDE, TABLE, SameName, same_names
 from tests.repository.tree import PACKAGES
 
 ROW = re.compile(r"^\| (?P<names>.*?`.*?) \| (?P<here>.+?) \|", re.MULTILINE)
+NAME = re.compile(r"(?:[a-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:\(.*)?")
 # What a class offers or a dict holds is no name to import.
 MEMBERS = re.compile(r"\A.+?(?=^## `langgraph)|^### .+?(?=^## |^### |\Z)|^## The config dict.+", re.M | re.S)
 # `Annotated[T, reducer]` makes the first, and the second belongs to `entrypoint`.
@@ -18,6 +19,11 @@ SAME = [found for found in same_names() if found.name not in NOT_IMPORTED]
 
 def rows() -> list[re.Match[str]]:
     return list(ROW.finditer(MEMBERS.sub("", GUIDE)))
+
+
+def names_of(row: re.Match[str]) -> set[str]:
+    quoted = (NAME.fullmatch(text) for text in re.findall(r"`([^`]+)`", row["names"]))
+    return {found["name"] for found in quoted if found}
 
 
 def test_every_import_goes_to_a_package_of_ours_or_stays() -> None:
