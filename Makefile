@@ -1,4 +1,4 @@
-# Each target makes and reuses .venv by itself; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
+# Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test crash pgbouncer peers check lint types imports changelog bench

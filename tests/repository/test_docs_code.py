@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from tests.postgres.server import Server, started
-from tests.repository.tree import ROOT
+from tests.repository.tree import ROOT, readme_programs
 
 SAID: Final = {
     "docs/coming-from-langgraph.md": [
@@ -89,6 +89,23 @@ def test_the_code_of_a_page_runs(
     run_blocks((ROOT / page).read_text(encoding="utf-8"), vars(module))
 
     assert capsys.readouterr().out.splitlines() == SAID[page]
+
+
+def test_the_programs_of_the_readme_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = ModuleType("readme")
+    monkeypatch.setitem(sys.modules, "readme", module)
+
+    for program in readme_programs():
+        run_blocks(f"```python\n{program}```\n", vars(module))
+
+    assert capsys.readouterr().out.splitlines() == [
+        "{'topic': 'tea', 'drafts': ['draft 1 on tea', 'draft 2 on tea', 'draft 3 on tea']}",
+        "Pay 240 euros?",
+        "['Pay for the hotel.', '', 'paid', 'The hotel is paid.']",
+    ]
 
 
 def test_every_page_whose_code_is_python_is_run() -> None:

@@ -1,4 +1,4 @@
-"""What users install: two packages that work from the wheel alone."""
+"""What users install: packages that work from the wheel alone."""
 
 import email
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository.tree import PACKAGES, copy_library
+from tests.repository.tree import PACKAGES, copy_library, readme_programs
 
 RUN_FROM_A_FILE = """
 import asyncio, sys
@@ -62,23 +62,52 @@ def test_the_license_comes_with_it(wheel: zipfile.ZipFile) -> None:
     assert wheel.read(license_file).startswith(b"MIT License")
 
 
-def test_what_it_asks_for_is_small(wheel: zipfile.ZipFile) -> None:
+def required(wheel: zipfile.ZipFile) -> list[str]:
+    """The requirements in its metadata."""
     (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
-    asked = email.message_from_bytes(wheel.read(metadata)).get_all("Requires-Dist", [])
+    return email.message_from_bytes(wheel.read(metadata)).get_all("Requires-Dist", [])
 
-    without_extras = {requirement.split(">")[0] for requirement in asked if "extra ==" not in requirement}
+
+def test_what_it_asks_for_is_small(wheel: zipfile.ZipFile) -> None:
+    without_extras = {requirement.split(">")[0] for requirement in required(wheel) if "extra ==" not in requirement}
 
     assert without_extras == {"anyio", "msgspec", "typing-extensions"}
 
 
-def test_it_runs_from_what_is_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
-    unpacked = tmp_path / "unpacked"
+def run_unpacked(wheel: zipfile.ZipFile, folder: Path, program: str) -> list[str]:
+    """The lines that a program prints which has the content of the wheel and nothing else of this tree."""
+    unpacked = folder / "unpacked"
     wheel.extractall(unpacked)
     # -S leaves out the link by which this tree is installed; the dependencies are named instead.
-    program = f"import sys; sys.path[:0] = [{str(unpacked)!r}, {sysconfig.get_path('purelib')!r}]\n{RUN_FROM_A_FILE}"
-    command = [sys.executable, "-I", "-S", "-c", program, str(tmp_path / "runs.db")]
+    paths = f"import sys; sys.path[:0] = [{str(unpacked)!r}, {sysconfig.get_path('purelib')!r}]\n"
+    command = [sys.executable, "-I", "-S", "-c", paths + program, str(folder / "runs.db")]
 
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
     assert ran.returncode == 0, ran.stderr
-    assert [Path(line).parents[1] for line in ran.stdout.splitlines()] == [unpacked, unpacked]
+    return ran.stdout.splitlines()
+
+
+def test_it_runs_from_what_is_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    lines = run_unpacked(wheel, tmp_path, RUN_FROM_A_FILE)
+
+    assert [Path(line).parents[1] for line in lines] == [tmp_path / "unpacked"] * 2
+
+
+def test_the_extra_for_langchain_asks_for_langchain_core_alone(wheel: zipfile.ZipFile) -> None:
+    asked = required(wheel)
+
+    assert [requirement for requirement in asked if "extra == 'langchain'" in requirement] == [
+        "langchain-core>=1.0; extra == 'langchain'"
+    ]
+
+
+def test_the_agent_of_the_readme_runs_from_what_is_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    (agent,) = (program for program in readme_programs() if "create_react_agent" in program)
+
+    lines = run_unpacked(
+        wheel, tmp_path, f"{agent}\nimport durable_graph_langchain\nprint(durable_graph_langchain.__file__)"
+    )
+
+    assert lines[:2] == ["Pay 240 euros?", "['Pay for the hotel.', '', 'paid', 'The hotel is paid.']"]
+    assert Path(lines[2]).parents[1] == tmp_path / "unpacked"

@@ -1,5 +1,6 @@
 """Where the repository is, what is in it, and copies of it to break."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -23,6 +24,13 @@ def tracked_files() -> list[Path]:
 def library_modules() -> list[Path]:
     """Every Python file that users install."""
     return sorted(path for package in PACKAGES.values() for path in package.rglob("*.py"))
+
+
+def readme_programs() -> list[str]:
+    """The blocks of the README that are complete programs."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    return [block for block in blocks if block.endswith("asyncio.run(main())\n")]
 
 
 def copy_library(target: Path) -> None:

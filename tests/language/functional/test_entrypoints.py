@@ -1,10 +1,11 @@
 """`@entrypoint`: a function as a graph, that remembers what it returned."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 
 from durable_graph import (
+    START,
     Checkpointer,
     Command,
     CompiledGraph,
@@ -12,6 +13,7 @@ from durable_graph import (
     InvalidUpdateError,
     MissingCheckpointerError,
     Runtime,
+    StateGraph,
     UnstorableValueError,
     entrypoint,
     interrupt,
@@ -280,3 +282,28 @@ async def test_a_value_that_cannot_be_stored_is_said_to_be_one_of_the_entrypoint
 
     with pytest.raises(UnstorableValueError, match=r"^a value of the entrypoint 'flow' is an object"):
         await flow.ainvoke("x", thread_id="t")
+
+
+class Number(TypedDict):
+    number: int
+
+
+async def test_an_entrypoint_that_returns_updates_is_a_node_of_a_graph(saver: Checkpointer) -> None:
+    calls: list[int] = []
+
+    class Counter:
+        async def note(self, number: int) -> int:
+            calls.append(number)
+            return number
+
+    note = task(Counter().note)
+
+    @entrypoint()
+    async def add(state: Number) -> dict[str, int]:
+        return {"number": await note(state["number"]) + interrupt("how many?")}
+
+    graph = StateGraph(Number).add_node("add", add).add_edge(START, "add").compile(saver)
+    await graph.ainvoke({"number": 1}, THREAD)
+
+    assert await graph.ainvoke(Command(resume=2), THREAD) == {"number": 3}
+    assert calls == [1]
