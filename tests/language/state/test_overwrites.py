@@ -49,7 +49,7 @@ async def test_another_write_of_the_superstep_is_an_error_that_names_all_its_nod
 
     error = raised.value
     assert (error.channel, error.nodes, error.overwriting) == ("log", ("a", "b", "c"), (overwrites,))
-    assert f"got 3, from: a, b, c; of these an Overwrite from: {overwrites}; " in str(error)
+    assert f"got 3 writes, from: a, b, c; the Overwrites are from: {overwrites}; " in str(error)
     assert (await graph.aget_state(thread_id="t")).values["log"] == ["in"]
 
 
