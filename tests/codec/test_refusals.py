@@ -38,7 +38,7 @@ class MyStr(str):
 
 
 class Twin(str):
-    """Text that is a second key beside the same text."""
+    """A string that is unequal to the same text, so that a dict may have both as keys."""
 
     __slots__ = ()
 
@@ -49,8 +49,8 @@ class Twin(str):
         return self is other
 
 
-class Noted(str):  # noqa: SLOT000 - what the tests are about
-    """Text that may have attributes."""
+class Noted(str):  # noqa: SLOT000 - it needs a __dict__
+    """A string that may have attributes."""
 
 
 class MyDict(dict[str, int]):
