@@ -27,7 +27,7 @@ pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev
 	$(run) pytest tests/postgres/pgbouncer.py $(ARGS)
 
-peers:  ## programs written for LangGraph, on LangGraph and on durable_graph (ARGS="approval" chooses)
+peers:  ## run programs written for LangGraph on LangGraph and on durable_graph (ARGS="approval" runs one)
 	@.ci/venv peers
 	.venv-peers/bin/python -m tests.programs.peers $(ARGS)
 

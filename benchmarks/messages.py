@@ -1,4 +1,4 @@
-"""What LangChain's messages cost beside dicts in a thread of many turns, each of which loads the thread first."""
+"""The cost of LangChain's messages compared with dicts, in a thread of many turns. Each turn loads the thread first."""
 
 import asyncio
 import gc
@@ -25,7 +25,7 @@ TURNS = 1_000
 TEXT = 500
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 PARTS = 4
-"""Of the turns, each of which is reported: what a turn costs grows with the thread."""
+"""The turns are reported in this many parts, because the cost of a turn grows with the thread."""
 
 Kind = Literal["dict", "langchain"]
 KINDS: tuple[Kind, ...] = ("dict", "langchain")
@@ -33,14 +33,14 @@ KINDS: tuple[Kind, ...] = ("dict", "langchain")
 
 @dataclass
 class Spent:
-    """Seconds of some turns: on the clock, and of CPU in all threads of the process."""
+    """The seconds that some turns took: elapsed time, and CPU time of all threads of the process."""
 
     clock: float = 0.0
     cpu: float = 0.0
 
 
 def text() -> str:
-    """Random, so that nothing is gained by compressing it."""
+    """Random text, which does not compress."""
     return "".join(random.choices(string.ascii_letters, k=TEXT))
 
 
@@ -73,7 +73,7 @@ async def turn(graph: Any, kind: Kind) -> Spent:
 
 
 async def talk(savers: dict[Kind, AbstractAsyncContextManager[Any]]) -> list[dict[Kind, Spent]]:
-    """What each part of the turns took. The kinds take turns, so that other load hits both alike."""
+    """The cost of each part of the turns. The two kinds alternate, so that other load affects both equally."""
     parts: list[dict[Kind, Spent]] = []
     async with AsyncExitStack() as stack:
         graphs = {kind: answering(kind, await stack.enter_async_context(saver)) for kind, saver in savers.items()}
@@ -84,7 +84,7 @@ async def talk(savers: dict[Kind, AbstractAsyncContextManager[Any]]) -> list[dic
         for number in range(TURNS):
             if number % (TURNS // PARTS) == 0:
                 parts.append({kind: Spent() for kind in KINDS})
-            # Whoever comes second may have to collect the garbage of the first.
+            # The kinds alternate in going first: the second one may have to collect the garbage of the first.
             for kind in KINDS if number % 2 else reversed(KINDS):
                 spent = await turn(graphs[kind], kind)
                 parts[-1][kind].clock += spent.clock
@@ -93,7 +93,7 @@ async def talk(savers: dict[Kind, AbstractAsyncContextManager[Any]]) -> list[dic
 
 
 def report(store: str, parts: list[dict[Kind, Spent]], sizes: dict[Kind, int]) -> None:
-    print(f"\n{store}, {TURNS} turns of two messages of {TEXT} bytes, LangChain's messages and dicts")
+    print(f"\n{store}, {TURNS} turns of two messages of {TEXT} bytes, with LangChain's messages and with dicts")
     for first, part in zip(range(0, TURNS, TURNS // PARTS), parts, strict=True):
         print(f"  turns {first + 1} to {first + TURNS // PARTS}: {_ratios(part)}")
     whole = {

@@ -29,8 +29,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everywhere"))
 
 
 _LEFT_OUT = {("sqlite", "async"), ("postgres", "exit")}
-"""Of stores and durability modes. When something is written is the business of the engine, which is the same above
-every store: memory has all three modes, and of the two databases each has one that the other has not."""
+"""Pairs of store and durability mode that are not tested by default. The engine, which is the same for every store,
+decides when to write: MemorySaver is tested in all three modes, and each mode is tested on at least one database."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,8 +52,8 @@ def _pair(item: pytest.Item) -> tuple[object, object]:
 
 @pytest.fixture(scope="session", autouse=True)
 def langchain_is_loaded() -> None:
-    """The first graph of a process that may hold LangChain's messages imports them, which takes a moment. So does it to
-    find out what installed packages bring along."""
+    """The first graph of a process that may hold LangChain's messages imports them, which takes a moment. The
+    first look-up of the stored types of installed packages takes a moment as well."""
     installed_library()
     callbacks_in_use()
     as_function(str)

@@ -16,7 +16,7 @@ SAVERS = ["memory", "sqlite", "postgres"]
 
 @asynccontextmanager
 async def saver_of(kind: str, folder: Path, dsn: str) -> AsyncIterator[Checkpointer]:
-    """An open saver that is empty. That on PostgreSQL may have been used by an earlier test."""
+    """An open, empty saver. The schema of a PostgresSaver may have been used by an earlier test."""
     if kind == "memory":
         async with MemorySaver() as memory:
             yield memory
@@ -33,10 +33,10 @@ _emptied: list[str] = []
 
 @asynccontextmanager
 async def _emptied_schema(dsn: str) -> AsyncIterator[str]:
-    """The name of a schema in which there is no thread. To make its tables anew takes longer than most tests."""
+    """The name of a schema without threads. Schemas are reused: creating the tables takes longer than most tests."""
     schema = _emptied.pop() if _emptied else _new_schema()
     yield schema
-    # Whoever still holds a lock there is an error of the test's.
+    # If a lock is still held in the schema, the test has left a connection open.
     connection = await asyncpg.connect(dsn, server_settings={"statement_timeout": "20s"})
     try:
         tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
@@ -50,7 +50,7 @@ async def _emptied_schema(dsn: str) -> AsyncIterator[str]:
 
 
 async def drop_emptied(dsn: str) -> None:
-    """Remove the schemas that no test needs any more."""
+    """Remove the schemas that tests have emptied."""
     while _emptied:
         await dropped(dsn, _emptied.pop())
 

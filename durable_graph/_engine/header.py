@@ -96,9 +96,9 @@ class RecordedAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A task's record. What is not about an outcome of its kind is left at its default.
+    """A task's record. Fields that its kind of outcome does not use have their defaults.
 
-    `asks` are the questions of its last attempt, `asked` those that only attempts before it asked.
+    `asks` are the questions of the last attempt, `asked` the questions that only earlier attempts asked.
     """
 
     node: str

@@ -17,11 +17,11 @@ def merge_writes(
 ) -> tuple[Values, Changes]:
     """The values after `writes`, given in task order with who made them, and what changed.
 
-    An overwrite takes the place of the value before.
+    An overwrite replaces the previous value.
 
     Raises:
-        ConcurrentUpdateError: two writes to a channel that takes one.
-        ConcurrentOverwriteError: an overwrite and another write to one channel.
+        ConcurrentUpdateError: two writes to a channel that takes one write per superstep.
+        ConcurrentOverwriteError: an overwrite and another write to the same channel.
         ReducerError: a reducer raised; the error is also of the class of what it raised.
     """
     by_channel: dict[str, Authored] = {}
@@ -33,7 +33,7 @@ def merge_writes(
         rule = topology.channels[channel]
         value = _merge(channel, rule, values.get(channel, MISSING), authored)
         if isinstance(rule, Reduced) and value is not MISSING:
-            # A reducer of the user's may return another class than declared, as a node may.
+            # A reducer, like a node, may return a value of another class than declared.
             value = topology.codecs[channel].value.convert(value)
         changes[channel] = _change(rule, [write for _, write in authored])
         merged[channel] = value

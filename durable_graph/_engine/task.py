@@ -71,7 +71,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A question that an earlier attempt of a task asked. Its value is left encoded: only who looks back needs it."""
+    """A question that an earlier attempt of a task asked. Its value is decoded only for snapshots that show it."""
 
     id: str
     data: bytes
@@ -203,7 +203,7 @@ def asks_of(outcome: Outcome | None) -> tuple[Ask, ...]:
 
 
 def all_asked(outcome: Outcome | None) -> tuple[Asked, ...]:
-    """The questions of all attempts of a task so far, in their order."""
+    """The questions of all attempts of a task so far, in the order in which they were asked."""
     if outcome is None:
         return ()
     last = tuple(
@@ -214,7 +214,7 @@ def all_asked(outcome: Outcome | None) -> tuple[Asked, ...]:
 
 
 def following(outcome: Outcome, previous: Outcome | None) -> Outcome:
-    """The outcome of an attempt with the questions of those before it, of which `previous` is the last."""
+    """The outcome of an attempt, with the questions of all earlier ones. `previous` is the outcome before it."""
     again = {ask.interrupt.id for ask in asks_of(outcome)}
     asked = tuple(each for each in all_asked(previous) if each.id not in again)
     return msgspec.structs.replace(outcome, asked=asked) if asked else outcome

@@ -228,10 +228,10 @@ def _fitting(channel: str) -> Iterator[None]:
 
 @contextmanager
 def _collecting_later() -> Iterator[None]:
-    """No garbage is collected while it is entered, which must not be for longer than a piece takes.
+    """Pause garbage collection for as long as one piece takes, and no longer.
 
-    What is decoded stays. The collector would look at it again and again while it grows, and soon at everything else
-    that the process holds: with LangChain's messages, seven objects each, that cost more than decoding them.
+    Decoded values stay alive. The collector would traverse them again and again while their number grows, and soon
+    every other object of the process: for LangChain's messages, of seven objects each, that cost more than decoding.
     """
     is_collecting = gc.isenabled()
     gc.disable()

@@ -28,9 +28,9 @@ RESERVED: Final = "__pregel_runtime"
 class ObservedCode(msgspec.Struct, frozen=True):
     """One attempt at a node with its routers, at an error handler, or at a call of a task.
 
-    `task_id` and `number` tell attempts apart. `given` makes the code's input, `config` is what it gets as its config
-    without callbacks, `runtime` its runtime. `tell` emits a message while the code runs; None where nobody reads
-    messages. `is_call`: code of the user's calls it.
+    `task_id` and `number` identify the attempt. `given` makes the code's input. `config` is the config that the code
+    gets, without callbacks, and `runtime` its runtime. `tell` emits a message while the code runs; it is None if the
+    run has no reader of messages. `is_call`: the attempt is at a call that the user's code made.
     """
 
     name: str

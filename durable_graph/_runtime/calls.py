@@ -325,7 +325,7 @@ async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:
         raise found from None
     if definition.result is None:
         return called
-    # As a replay gives it.
+    # A replay returns the converted result, so the first call has to return it as well.
     return msgspec.structs.replace(called, result=definition.result.convert(called.result))
 
 

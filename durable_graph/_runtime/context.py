@@ -210,7 +210,7 @@ def config_of(scope: Scope) -> Mapping[str, Any]:
         "langgraph_node": scope.node,
         "langgraph_checkpoint_ns": scope.ns,
     }
-    # Its own copies: what a node does to them is no other node's affair.
+    # Copies: a node that changes them must not affect other nodes.
     own: dict[str, Any] = {**given, "metadata": metadata, "configurable": _configurable(given, scope)}
     if "tags" in own:
         own["tags"] = list(own["tags"])
@@ -218,10 +218,9 @@ def config_of(scope: Scope) -> Mapping[str, Any]:
 
 
 def _configurable(given: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
-    """What the call gave, with the place of the graph that the node is in: its namespace, and the checkpoint that its
-    superstep began with."""
+    """The keys that the call passed, with the namespace of the node's graph and the checkpoint of its superstep."""
     own: dict[str, Any] = {**given.get("configurable", {}), "checkpoint_ns": OwnPlace(scope.session.ns, scope)}
-    # Neither that of the graph around one that keeps nothing, nor the one that the call went on from.
+    # Dropped: the id that the call passed is of an outer graph, or of the checkpoint that the run continued from.
     own.pop("checkpoint_id", None)
     if scope.is_stored:
         own["checkpoint_id"] = OwnPlace(checkpoint_id(scope.state.no), scope)

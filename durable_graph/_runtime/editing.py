@@ -48,7 +48,7 @@ INPUT = "__input__"
 COPY = "__copy__"
 _ALONE = (INPUT, COPY, START, END)
 _SAID_TWICE = (
-    "as_node='__input__' and as_node='__start__' are the same input: "
+    "as_node='__input__' and as_node='__start__' write the same input: "
     "leave one out; for more input use '__input__' again"
 )
 Recorded = dict[tuple[int, int], Outcome]

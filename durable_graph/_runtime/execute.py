@@ -85,7 +85,8 @@ class Superstep(msgspec.Struct):
         if any(task.argument is not None for task in self.state.plan):
             self.given = Given(self.session, self.state.plan)
         being_cancelled = cancellations()
-        # Without the superstep, which has the session: the states of a run would be kept until garbage is collected.
+        # No reference to the superstep, which refers to the session: the cycle would keep the states of the run alive
+        # until the next garbage collection.
         self.session.superstep_is_stopped = partial(_is_cancelled, asyncio.current_task(), being_cancelled)
         await self._run_in_time(open_tasks)
         self._fail_changed()

@@ -1,4 +1,4 @@
-"""Attempts under observation: another library's callbacks hear of nodes and tasks, and models in them find these."""
+"""Attempts under observation: another library's callbacks get events of nodes and tasks, and models inherit them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""Where a node is, in the config that it gets: told, and no order to go there when it hands its config on."""
+"""The namespace and the checkpoint in a node's config, which are ignored when the node passes its config to a call."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,30 +8,30 @@ from durable_graph._runtime.session import Scope
 
 
 class OwnPlace(str):
-    """The namespace or the checkpoint that a node runs at.
+    """The namespace, or the id of the checkpoint, that a node runs at.
 
-    Where the node hands on its config, this means nothing while it runs: a graph that it calls is nested in it or
-    begins at the root of another thread, and what it reads of its thread is the newest. Afterwards, and as any other
-    text, it leads to that checkpoint.
+    While the node runs, calls ignore this text in the config that the node passes to them: a graph that it calls is
+    nested in it, or begins at the root of another thread, and a read of its thread returns the newest state. After the
+    node has ended, and as a plain str, the text identifies that namespace or checkpoint.
     """
 
     __slots__ = ("_scope",)
     _scope: "ref[Scope]"
 
     def __new__(cls, text: str, scope: Scope) -> "OwnPlace":
-        """The text, as the code of `scope` is told it."""
+        """The text for the config of the code of `scope`."""
         place = super().__new__(cls, text)
         place._scope = ref(scope)
         return place
 
     @property
     def is_left(self) -> bool:
-        """Whether the code that was told it has ended."""
+        """Whether the code that got this text has ended."""
         scope = self._scope()
         return scope is None or scope.is_over
 
     def __deepcopy__(self, _: object) -> "OwnPlace":
-        """A copied config is the node's own as well."""
+        """The text itself, because a copy of the config is a config of the same node."""
         return self
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
@@ -39,7 +39,7 @@ class OwnPlace(str):
 
 
 def meant(configurable: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What a config says: not where the code is itself that hands it on."""
+    """The keys of `configurable` without the place of running code that passes on its own config."""
     for key, value in configurable.items():
         if not isinstance(value, OwnPlace):
             yield key, value

@@ -245,7 +245,7 @@ class Scope(msgspec.Struct, eq=False, weakref=True):
 
     @property
     def is_stored(self) -> bool:
-        """Whether its superstep began with a checkpoint that a store has, or gets."""
+        """Whether its superstep began with a checkpoint that is stored, or will be."""
         return self.session.ledger is not None and self.state.no > 0
 
     def begin(self, phase: Phase, *, is_after_failure: bool) -> None:

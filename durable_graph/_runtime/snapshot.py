@@ -52,9 +52,9 @@ class SnapshotTask(msgspec.Struct, frozen=True):
     """A task of a snapshot. `result` is what it wrote, once that is recorded, in the form of stream mode "tasks":
     `{key: value}`, with `{"$writes": [...]}` for a key that it wrote several times. `error` is what it raised, as text.
 
-    `interrupts` are the questions that it waits for answers to; in an older checkpoint all that it asked, answered or
-    not. `state` leads to the state of the graph that the task runs: a config for `aget_state`, or with
-    `subgraphs=True` its snapshot, None where it has not begun.
+    `interrupts` are its open questions; in a past checkpoint all questions that it asked, answered or not. `state` is
+    the state of the graph that the task runs: a config for `aget_state`, or with `subgraphs=True` its snapshot; None if
+    that graph has not begun.
     """
 
     id: str
@@ -79,11 +79,11 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     """A thread at one checkpoint.
 
     `values` are the state's keys that have a value; of the newest checkpoint they include what its finished tasks
-    wrote. `next` names what has still to run, and is empty only where there is nothing to resume. `interrupts` are
-    those of all its tasks: what is open, and in an older checkpoint whatever was asked there. `superseded` lists what
-    this checkpoint's input took the place of. `config` leads to this checkpoint, `parent_config` to the one it was made
-    from. `created_at` is ISO 8601 in UTC. `unknown_channels` are kept in the store although the graph has them no more.
-    Each snapshot's values are its own; snapshots of one history share the items inside them, which are to be read only.
+    wrote. `next` names the nodes that have still to run, and is empty only if there is nothing to resume. `interrupts`
+    are the questions of all its tasks: the open questions, and in a past checkpoint all that were asked. `superseded`
+    lists the tasks that this checkpoint's input replaced. `config` is the config of this checkpoint, `parent_config` of
+    its parent. `created_at` is ISO 8601 in UTC. `unknown_channels` are in the store, but no longer in the graph. Each
+    snapshot has its own values; snapshots of one history share the items inside them, which must not be changed.
 
     `status` is what the thread is at, as `aget_state` found it without a `checkpoint_id`: "running" (a run is at work,
     or was killed or its call cancelled), "interrupted" (it waits for answers, or stopped at a breakpoint), "failed",
@@ -135,7 +135,7 @@ async def read_snapshot(
 
 
 async def _newest(saver: Checkpointer, place: Place, found: StoredCheckpoint | None) -> int:
-    """The number of the namespace's newest checkpoint: what its tasks wait for is still waited for."""
+    """The number of the namespace's newest checkpoint, the only one whose questions can be open."""
     if not place.ns:
         return 0 if found is None else found.thread.head
     page = await saver.history(place.thread_id, place.ns, before=None, limit=1)
@@ -344,7 +344,7 @@ def _task(
 
 
 def _question(topology: Topology, asked: Asked) -> Interrupt:
-    """The question as it was asked. In place of a value that cannot be read any more it has the reason, as text."""
+    """The question as it was asked. If its value can no longer be decoded, the reason takes its place, as text."""
     try:
         value = topology.argument.decode(asked.data)
     except DecodeError as error:

@@ -36,7 +36,7 @@ def returned(result: Any) -> dict[str, Any]:
 
 
 def declared_result(annotation: Any) -> Any:
-    """What callers get of a function with this annotation: of a `Saving` its value. Without one it is anything."""
+    """The type of the result that callers of a function with this return annotation get: of a `Saving` its value."""
     cls = get_origin(annotation) or annotation
     if isinstance(cls, type) and issubclass(cls, Saving):
         return next(iter(get_args(annotation)), Any)

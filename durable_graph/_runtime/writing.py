@@ -255,8 +255,8 @@ def _encoded(
 ) -> tuple[Write, ...]:
     """As writes, with their bytes unless `max_value_bytes` is None: then nothing is stored.
 
-    A value that is of another type than declared is converted where that loses nothing. If it is not, what the state's
-    model made of it is written, if there is a model: an instance from a dict, a time from a text.
+    A value of another type than declared is converted if the conversion loses nothing. If it cannot be converted and
+    the state is a model, the value that the model made of it is written: an instance from a dict, a time from a string.
     """
     writes = []
     for key, value, is_overwrite in drafts:
@@ -273,7 +273,7 @@ def _encoded(
                 raise
             kept, data = chosen.take(made[key])
         if len(data) > max_value_bytes:
-            # Asked first, for the sake of the text that is made for the message alone.
+            # Compared here first, so that the text for the message is made only if it is needed.
             check_size(f"channel {key!r}", data, max_value_bytes)
         writes.append(Write(key, kept, data, is_overwrite, length_of(kept)))
     return tuple(writes)

@@ -55,19 +55,20 @@ class GraphPicture(GraphThreads):
         return drawing.with_status({name: each for name, each in drawn_status(status).items() if name in drawn})
 
     def get_input_jsonschema(self, config: Config | None = None) -> JsonSchema:
-        """A JSON schema of what the graph takes: the keys of its input by name, those required that its class requires.
+        """A JSON schema of the graph's input: its keys by name, and the required keys of its class.
 
-        A pydantic model makes its own. A type that neither msgspec nor pydantic knows is open: nothing is said of it
-        but the name of its class. Of an entrypoint it is the annotation of the function's first parameter.
+        For a pydantic model it is the model's own schema. A class that neither msgspec nor pydantic knows accepts any
+        value, and the schema has only its name. For an entrypoint it is the schema of the annotation of the function's
+        first parameter.
         """
         return self._shown(self._topology.input, "input", 0)
 
     def get_output_jsonschema(self, config: Config | None = None) -> JsonSchema:
-        """A JSON schema of what the graph returns, as `get_input_jsonschema` makes it."""
+        """A JSON schema of the graph's output, by the rules of `get_input_jsonschema`."""
         return self._shown(self._topology.output, "output", "return")
 
     def get_context_jsonschema(self) -> JsonSchema | None:
-        """A JSON schema of the context that the graph declares, None where it declares none."""
+        """A JSON schema of the graph's context, None if the graph declares no context."""
         declared = self._topology.context
         if declared is None:
             return None

@@ -232,7 +232,7 @@ def _before(thread_id: str, before: Config | str | None) -> int | None:
     if isinstance(before, str):
         given: Any = before
     else:
-        # Also where it is the config of the node that asks.
+        # Read from the given config, because `check_config` drops the id if a running node passes its own config.
         check_config(before)
         given = (before.get("configurable") or {}).get("checkpoint_id")
     no = checkpoint_no(given) if isinstance(given, str) else None

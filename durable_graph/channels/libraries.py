@@ -21,8 +21,8 @@ LANGCHAIN: Final = "langchain_core"
 class MessageLibrary(Protocol):
     """The messages of one package.
 
-    `declared` is the class that all of them have in common, `declares` what a list of them is declared as where each
-    class is named, and `types` says how they are stored.
+    `declared` is the base class of all of them, `declares` the type of a list of them that names each class, and
+    `types` defines how they are stored.
     """
 
     @property

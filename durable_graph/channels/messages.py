@@ -233,7 +233,7 @@ def _listed(update: Any) -> Sequence[Any]:
 
 
 def id_of(message: Any) -> Any:
-    """A message's id, None if it has none. Raises `UpdateRefused` for what is no message."""
+    """A message's id, None if it has none. Raises `UpdateRefused` if `message` is no message."""
     id_ = message.get("id") if isinstance(message, dict) else getattr(message, "id", MISSING)
     if id_ is MISSING:
         why = (

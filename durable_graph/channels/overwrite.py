@@ -6,18 +6,18 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Overwrite:
-    """As a write to a channel: `value` takes the place of what the channel held before this superstep.
+    """A write to a channel that replaces the value from before this superstep with `value`.
 
-    Another write to it in the same superstep is a `ConcurrentOverwriteError`. Where there is no reducer it is a plain
-    write. The dicts `{"__overwrite__": value}` and `{"type": "__overwrite__", "value": value}`, which LangGraph's
-    clients send as JSON, are read as one where there is a reducer.
+    Another write to the channel in the same superstep raises `ConcurrentOverwriteError`. For a channel without a
+    reducer it is a plain write. For a channel with a reducer, the dicts `{"__overwrite__": value}` and
+    `{"type": "__overwrite__", "value": value}`, which LangGraph's clients send as JSON, are an `Overwrite` as well.
     """
 
     value: Any
 
 
 def overwritten_by(update: object) -> Overwrite | None:
-    """What an update says as an `Overwrite`, in whichever form; None if it is none."""
+    """The `Overwrite` that an update is, in any of its forms; None if it is no `Overwrite`."""
     if isinstance(update, Overwrite):
         return update
     if type(update) is dict:

@@ -167,7 +167,7 @@ class TypeCodec:
             Decoder(plan.native_if_flat) if plan.native_if_flat is not None else None
         )
         self._typed: Decoder[Any] | None = None
-        # Looked for when values are read: not all classes are known before.
+        # Made at the first read of many values, because not all classes are known before.
         self._lone: ReadAll | None = None
         self._looked_for_lone = False
 
@@ -183,8 +183,8 @@ class TypeCodec:
     def take(self, value: Any) -> tuple[Any, bytes]:
         """The value as it will be restored, and its bytes.
 
-        It is the given value itself, unless a part of it is of another class than declared and converts without loss:
-        then it is a converted copy. Raises `UnstorableValueError`, with the path to the part that would not come back.
+        The first is the given value itself, or a converted copy if a part of it is of another class than declared and
+        converts without loss. Raises `UnstorableValueError`, with the path to the part that would not come back.
         """
         try:
             return value, self._encoded(value)
@@ -194,7 +194,7 @@ class TypeCodec:
             raise self._refused(TooDeep(value)) from None
 
     def convert(self, value: Any) -> Any:
-        """The value as `take` gives it, where nothing is stored: what could not be stored is left as it is."""
+        """The value as `take` returns it, without its bytes. A value that could not be stored is returned unchanged."""
         if not self._plan.converts or type(value) in self._plan.direct:
             return value
         try:
@@ -309,7 +309,7 @@ class TypeCodec:
             try:
                 return self._plan.restore(wire, SHORTCUTS)
             except Exception:
-                # Written as another type perhaps: an int where a float is declared today.
+                # The value may have been written as another type, such as an int where a float is declared now.
                 return self._plan.restore(wire, CONVERTING)
         except Exception:
             if self._upcasts.otherwise is None:

@@ -27,7 +27,7 @@ class StoredShape(Shape):
     def spell(self, value: Any, room: int, walk: int) -> Any:
         if self.stored.is_proven:
             return self._wire_of(value, room, walk)
-        # Everything is looked at, so that what MessagePack cannot write is found here and not when all is written.
+        # Without shortcuts, so that a part that MessagePack cannot write is found here and not in the final encoding.
         wire = self._wire_of(value, room, EVERYTHING)
         packed = pack(wire)
         try:
@@ -56,7 +56,7 @@ class StoredShape(Shape):
         return made
 
     def build_all(self, wires: list[Any]) -> list[Any]:
-        # Most data is plain, which is seen at less cost for all of them together.
+        # Most data is plain, and one check of all of it costs less than a check of each.
         is_plain = self._anything.is_plain(wires, MAX_DEPTH)
         datas = wires if is_plain else [self._anything.restore(wire, SHORTCUTS) for wire in wires]
         made = list(map(self.stored.decode, datas))

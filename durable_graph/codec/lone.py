@@ -1,7 +1,7 @@
-"""Many lists of one instance each, as a channel of messages stores what is written to it.
+"""Decoding of many lists of one instance each, the form in which a channel of messages stores its updates.
 
-A thread has thousands of them, and all are read whenever it is loaded. So nothing is made of what is around the
-instance: the bytes before its data are compared, and the data, if it is plain, is read by itself.
+A long thread has thousands of such lists, and each load of the thread decodes all of them. To save time, the list and
+the tag are not decoded: the bytes before the data of the instance are compared, and only the data is decoded.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from durable_graph.codec.sequences import ListPlan
 from durable_graph.codec.wire import TAGGED, pack
 
 _LEVELS: Final = 5
-"""Of lists and dicts in the data of an instance. What nests deeper is read as everything else is."""
+"""Levels of lists and dicts in the data of an instance. Deeper data is decoded by `decode_one`."""
 
 _MAX_TAG: Final = 31
-"""Bytes. Only the tags up to this length have it in their first byte."""
+"""Bytes. MessagePack stores the length of a string in its first byte only up to this length."""
 
 
 def _plain(levels: int) -> Any:
@@ -35,10 +35,10 @@ ReadAll = Callable[[Sequence[bytes]], list[Any]]
 
 
 def lone_reader(plan: Plan, start: bytes, decode_one: Callable[[bytes], Any]) -> ReadAll | None:
-    """What reads the values of many bytes, if the type is a list of instances that have a `StoredType`.
+    """A decoder of many values, if the type is a list of instances that have a `StoredType`, else None.
 
-    `start` is how the bytes of every value begin. `decode_one` reads what is anything else than a list of one instance
-    with plain data, and says what is wrong with what cannot be read.
+    `start` is the prefix of the bytes of every value. `decode_one` decodes all values other than a list of one
+    instance with plain data, and raises the errors of bytes that cannot be decoded.
     """
     if not isinstance(plan, ListPlan) or not isinstance(plan.item, ObjectPlan):
         return None
@@ -61,7 +61,7 @@ def lone_reader(plan: Plan, start: bytes, decode_one: Callable[[bytes], Any]) ->
                 made = decode(read_plain(data[end:]))
                 value = [made] if type(made) is cls else decode_one(data)
             except Exception:
-                # Cut short, with another tag, not plain, or nothing that the class takes.
+                # The bytes are truncated, have another tag or data that is not plain, or the class refuses the data.
                 value = decode_one(data)
             values.append(value)
         return values
@@ -70,5 +70,5 @@ def lone_reader(plan: Plan, start: bytes, decode_one: Callable[[bytes], Any]) ->
 
 
 def _before_data(tag: str) -> bytes:
-    """How a packed list of one instance with this tag begins: all before its data."""
+    """The bytes before the data in a packed list of one instance with this tag."""
     return pack([[TAGGED, tag, None]])[:-1]

@@ -256,7 +256,7 @@ def spell_dict(key_plan: Plan, item_plan: Plan, value: dict[Any, Any], room: int
         return [PAIRS, *pairs]
     wire = dict(zip(keys, pairs[1::2], strict=True))
     if len(wire) < len(value):
-        raise Refusal(value, "two of its keys are the same once they are converted", "use keys of one class")
+        raise Refusal(value, "two of its keys are the same after conversion", "use keys of one class")
     return wire
 
 

@@ -13,7 +13,7 @@ from durable_graph.errors.tree import bounded
 SHORTCUTS: Final = 0  # plain parts are recognised as a whole and left as they are
 REGION: Final = 1  # this part was found not to be plain: no use to ask again for what is inside it
 EVERYTHING: Final = 2  # a plain part had something that MessagePack cannot write: look for it everywhere
-CONVERTING: Final = 3  # the same, and a scalar of another class is converted where that loses nothing
+CONVERTING: Final = 3  # as EVERYTHING, and a scalar of another class is converted if that loses nothing
 
 NOTHING: Final[frozenset[type]] = frozenset()
 
@@ -94,7 +94,7 @@ class Plan(ABC):
     """Whether its values are without parts that could be refused."""
 
     converts = True
-    """Whether a part of its values could be converted: it is a number or text that may come in another class."""
+    """Whether a part of its values could be converted, because it is a number or string."""
 
     native: Any = None
     """The type with which msgspec decodes the same wire form and checks it as strictly, if there is one."""

@@ -214,7 +214,7 @@ class ObjectPlan(Plan):
         return self._build_each_kind(tags, bodies, kinds)
 
     def _build_each_kind(self, tags: Sequence[str], bodies: Sequence[Any], kinds: set[str]) -> list[Any] | None:
-        """Instances of several classes, those of each class together."""
+        """Instances of several classes. The instances of each class are built together."""
         shapes = {tag: self._registry.shape_tagged(tag) for tag in kinds}
         if not all(issubclass(shape.cls, self._cls) for shape in shapes.values()):
             return None
@@ -222,7 +222,7 @@ class ObjectPlan(Plan):
         for tag, shape in shapes.items():
             own = [body for body, other in zip(bodies, tags, strict=True) if other == tag]
             built = shape.build_all(own)
-            # None of those that are built already is built again: what makes them may have changed its wire form.
+            # Build no instance a second time: the first build may have changed its wire form.
             made[tag] = iter([shape.build(body, SHORTCUTS) for body in own] if built is None else built)
         return [next(made[tag]) for tag in tags]
 
@@ -232,7 +232,7 @@ class ObjectPlan(Plan):
         return self._registry.shape_of(kind) if issubclass(kind, self._cls) else None
 
     def shapes(self) -> list[Shape]:
-        """Those of the class and of its registered subclasses."""
+        """The shapes of the class and of its registered subclasses."""
         own = [] if self._shape is None or self._is_narrower else [self._shape]
         return [*own, *self._registry.shapes_below(self._cls)]
 

@@ -24,7 +24,7 @@ _LEAST, _MOST = -(2**63), 2**64 - 1
 _DECIMAL = re.compile(rb"-?(\d+(\.\d+)?(E[+-]\d+)?|INFINITY|S?NAN\d*)", re.ASCII)
 
 
-# The value of a subclass as that of the class itself, whatever the subclass makes of str(...) and the like.
+# Conversions from an instance of a subclass to the class itself. `str(...)` could call a method of the subclass.
 _CONVERTED: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     int: int.__int__,
@@ -37,8 +37,8 @@ _LARGEST_FLOAT = int(sys.float_info.max)
 class ScalarPlan(Plan):
     """Types that MessagePack has, and for int and str the values that it lacks.
 
-    A value of another class is converted where that loses nothing: text and numbers of a subclass, an int for a float.
-    A bool is an int, as for a type checker, and comes back as the bool that it was.
+    A value of another class is converted if that loses nothing: strings and numbers of a subclass, an int to a float.
+    A bool is an int, as for a type checker, and is restored as the same bool.
     """
 
     is_scalar = True
@@ -75,15 +75,15 @@ class ScalarPlan(Plan):
 
     def _converted(self, value: Any, kind: type) -> Any:
         if isinstance(value, kind):
-            # What a subclass adds to it would be lost; the members of an enum add nothing that the text does not say.
+            # The attributes that a subclass adds would be lost. A member of an enum is identified by its value alone.
             if not isinstance(value, Enum) and getattr(value, "__dict__", None):
-                why = f"it has attributes of its own, which {self._name} has not: {', '.join(sorted(vars(value)))}"
+                why = f"it has attributes of its own, which {self._name} lacks: {', '.join(sorted(vars(value)))}"
                 raise Refusal(value, bounded(why, 150), f"convert it with {self._name}(...)")
             return _CONVERTED[kind](value)
         if kind is float and isinstance(value, int):
             if abs(value) <= _LARGEST_FLOAT and float(value) == value:
                 return float(value)
-            raise Refusal(value, "no float has its value", "declare int, or round it with float(...)")
+            raise Refusal(value, "no float is equal to it", "declare int, or round it with float(...)")
         return refuse(value, self._name)
 
     def build(self, wire: Any, walk: int) -> Any:
@@ -91,7 +91,7 @@ class ScalarPlan(Plan):
         if kind in self.kinds:
             return wire
         if walk == CONVERTING and kind is int and self._kind is float and float(wire) == wire:
-            # It was written where an int was declared.
+            # The value was written when an int was declared.
             return float(wire)
         if kind is Ext and wire.code in self.keys:
             return build_int(bytes(wire.data)) if wire.code == BIG_INT else build_str(bytes(wire.data))
@@ -99,7 +99,7 @@ class ScalarPlan(Plan):
 
     def wire_type(self, of: WireType) -> Any:
         if self._kind is float:
-            # For an int: msgspec's own float would round it.
+            # With int, because msgspec rounds an int that it decodes as a float.
             return float | int
         return self.native if self.keys <= self.kinds else joined(self.native, Ext)
 
@@ -204,7 +204,7 @@ class LiteralPlan(Plan):
         return self._plan.spell(value, room, walk)
 
     def _of_base(self, value: Any) -> Any:
-        """The member that is the value without its subclass; None if there is none."""
+        """The member that the value of a subclass converts to, None if there is none."""
         for kind, convert in _CONVERTED.items():
             if isinstance(value, kind) and not isinstance(value, bool) and kind in self.kinds:
                 base = convert(value)

@@ -68,7 +68,7 @@ class UnionPlan(Plan):
         if candidates is None:
             candidates = tuple(member for member in self._members if member.admits(kind))
             self._by_kind[kind] = candidates
-        # What a member takes as it is, no other converts.
+        # Members that accept the value unchanged come before members that convert it.
         tries = [(plan, min(walk, EVERYTHING)) for plan in candidates]
         if walk == CONVERTING:
             tries += [(plan, CONVERTING) for plan in self._by_base(kind)]
@@ -85,7 +85,7 @@ class UnionPlan(Plan):
         raise best
 
     def _by_base(self, kind: type) -> list[Plan]:
-        """The members, first those that take values of the nearest base of a class."""
+        """The members, ordered by how near a base class that they accept is to `kind`."""
         bases = [base for base in kind.__mro__ if any(base in member.kinds for member in self._members)]
         nearest = [member for base in bases for member in self._members if base in member.kinds]
         return list(dict.fromkeys((*nearest, *self._members)))
@@ -99,7 +99,7 @@ class UnionPlan(Plan):
                 mismatch(wire, self._name)
             self._by_key[key] = candidates
         if walk == CONVERTING:
-            # What a member reads as it is, no other converts.
+            # Members that restore the value unchanged come before members that convert it.
             for plan in candidates:
                 try:
                     return plan.restore(wire, REGION)

@@ -18,7 +18,7 @@ _AT_THE_CALL: Final = "pass it to `ainvoke` or `astream`"
 _DESCRIBED: Final = "`graph.topology` is the checked graph"
 _SCHEMAS: Final = (
     "the schemas are the classes that the graph was given; `get_input_jsonschema()`, `get_output_jsonschema()` and "
-    "`get_context_jsonschema()` give JSON schemas of them"
+    "`get_context_jsonschema()` return their JSON schemas"
 )
 _RUNNABLE: Final = "a graph is no `Runnable`: wrap `ainvoke` in a function, such as `RunnableLambda(graph.ainvoke)`"
 _VALUE: Final = "a drawing cannot be changed: draw the graph that you mean"
@@ -149,9 +149,9 @@ GRAPH: Final = _table(
 DRAWING: Final = _table(
     (
         "draw_mermaid_png",
-        "Mermaid is drawn by browsers: give `draw_mermaid()` to one, or show the drawing in a notebook",
+        "pass the text of `draw_mermaid()` to a Mermaid renderer, or show the drawing in a notebook",
     ),
-    ("draw_png", "give `draw_dot()` to Graphviz: `dot -Tpng`"),
+    ("draw_png", "pass the text of `draw_dot()` to Graphviz: `dot -Tpng`"),
     (
         "add_node add_edge remove_node extend reid next_id first_node last_node trim_first_node trim_last_node",
         _VALUE,

@@ -15,8 +15,8 @@ class InvalidUpdateError(DurableGraphError):
 class UnknownStateKeyError(InvalidUpdateError, KeyError):
     """A key that the state, or the schema of a graph's input, does not have.
 
-    `alias_of` is the field of which the key is an alias, if it is one: keys go by the names of fields. A graph that is
-    described with `extra_keys="ignore"` drops such keys instead, where `is_droppable`.
+    `alias_of` is the field of which the key is an alias, if it is one: keys are the names of fields. If `is_droppable`,
+    a graph with `extra_keys="ignore"` would drop the key.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class ConcurrentUpdateError(InvalidUpdateError):
 
 
 class ConcurrentOverwriteError(ConcurrentUpdateError):
-    """An `Overwrite` beside another write to its channel in one superstep: which of them counts, nobody could say.
+    """An `Overwrite` and another write to the same channel in one superstep, which contradict each other.
 
-    `nodes` are the authors of all these writes, `overwriting` those of the `Overwrite`s among them.
+    `nodes` are the authors of all these writes, `overwriting` the authors of the `Overwrite`s among them.
     """
 
     def __init__(self, channel: str, *, nodes: Iterable[str], overwriting: Iterable[str]) -> None:
@@ -79,8 +79,8 @@ class ConcurrentOverwriteError(ConcurrentUpdateError):
         # Its base says what to do about plain writes.
         InvalidUpdateError.__init__(
             self,
-            f"channel {channel!r} takes an Overwrite only as the one write of a superstep and got {len(self.nodes)}, "
-            f"from: {listed(self.nodes)}; of these an Overwrite from: {listed(self.overwriting)}; "
+            f"channel {channel!r} takes an Overwrite only as the single write of a superstep and got {len(self.nodes)} "
+            f"writes, from: {listed(self.nodes)}; the Overwrites are from: {listed(self.overwriting)}; "
             "run these nodes one after the other, or write the key once",
         )
 

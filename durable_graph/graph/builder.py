@@ -67,8 +67,8 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
     without a reducer a channel takes one write per superstep. Every method returns the builder.
 
     `context_schema` is the class of what nodes get as `runtime.context`. `input_schema` and `output_schema` are what a
-    run is given and returns, if that is not the state. With `extra_keys="ignore"` keys that the state does not have are
-    dropped from inputs, results and edits; they are an error otherwise.
+    run is given and returns, if that is not the state. `extra_keys="ignore"` drops keys that
+    the state does not have from inputs, results and edits; by default they are an error.
 
     Raises `InvalidStateSchemaError` for a class that cannot be a state, `InvalidOptionError`, `UnknownOptionError`.
     """

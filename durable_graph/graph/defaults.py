@@ -66,7 +66,7 @@ def unstorable_defaults(defaults: Defaults, codecs: Codecs) -> tuple[str, ...]:
 
 
 def converted_defaults(defaults: Defaults, codecs: Codecs) -> Defaults:
-    """The same defaults, as their declared types take them: an int as the float that it is."""
+    """The defaults, converted to their declared types: an int to a float."""
     return {
         key: _converting(make, codecs.of_channel[key].value) if key in codecs.of_channel else make
         for key, make in defaults.items()

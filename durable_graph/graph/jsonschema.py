@@ -1,6 +1,6 @@
-"""JSON schemas of what a graph takes and returns, for those who call it from elsewhere.
+"""JSON schemas of a graph's input, output and context, for clients of the graph.
 
-msgspec makes them, and pydantic makes those of its own classes, which nobody has who has not imported it.
+msgspec makes the schemas. For pydantic's classes pydantic makes them; a program that has such classes has imported it.
 """
 
 import sys
@@ -19,13 +19,13 @@ from durable_graph.graph.state_kinds import TypedDictKind
 JsonSchema = dict[str, Any]
 
 _OPEN: JsonSchema = {}
-"""What says nothing of a value: any is fine."""
+"""The schema that accepts any value."""
 
 
 def jsonschema_of(schema: Schema, title: str, channels: Mapping[str, Channel]) -> JsonSchema:
-    """The schema of a state, an input or an output: its keys by name, those required that its class requires.
+    """The schema of a state, an input or an output: its keys by name, and the required keys of its class.
 
-    A pydantic model has the one that it makes itself. `channels` say whose messages a key holds.
+    For a pydantic model it is the model's own schema. `channels` determine which library's messages a key holds.
     """
     if schema.is_validated and (own := _of_pydantic(schema.cls, "")) is not None:
         return own
@@ -40,7 +40,7 @@ def jsonschema_of(schema: Schema, title: str, channels: Mapping[str, Channel]) -
 
 
 def titled(name: str, what: str) -> str:
-    """LangChain's way to call what belongs to a name: `ReviewInput`, `review_input`."""
+    """The title in LangChain's style: `ReviewInput`, `review_input`."""
     return f"{name}{what.title()}" if name[:1].isupper() else f"{name}_{what}"
 
 
@@ -62,7 +62,7 @@ def _with_definitions(schema: JsonSchema, definitions: JsonSchema) -> JsonSchema
 
 
 def _made(types: Sequence[tuple[str, Any]]) -> tuple[list[JsonSchema], JsonSchema]:
-    """A schema for each of the types, and the definitions that they refer to."""
+    """A schema for each of the types, and the definitions that the schemas refer to."""
     found: list[JsonSchema | None] = [None] * len(types)
     plain = [number for number, (_, declared) in enumerate(types) if _of_msgspec([declared]) is not None]
     together = _of_msgspec([types[number][1] for number in plain])
@@ -77,7 +77,7 @@ def _made(types: Sequence[tuple[str, Any]]) -> tuple[list[JsonSchema], JsonSchem
 
 
 def _other(key: str, declared: Any, definitions: JsonSchema) -> JsonSchema:
-    """The schema of a type that msgspec does not know; its definitions are put to the others."""
+    """The schema of a type that msgspec does not know. Its definitions are added to `definitions`."""
     members = union_members(declared)
     if len(members) > 1:
         parts = [_made([(key, member)]) for member in members]
@@ -108,18 +108,18 @@ def _of_msgspec(types: Sequence[Any]) -> tuple[tuple[JsonSchema, ...], JsonSchem
 
 
 class _PydanticClassError(Exception):
-    """pydantic knows this class."""
+    """pydantic has to make the schema of this class."""
 
 
 def _of_class(cls: type) -> JsonSchema:
     if hasattr(cls, "__get_pydantic_core_schema__"):
         raise _PydanticClassError
-    # Nothing is said of a class that nobody knows, but its name.
+    # Neither library knows the class: its schema has only the name.
     return {"type": "string"} if issubclass(cls, PurePath) else {"title": cls.__name__}
 
 
 def _of_pydantic(declared: Any, prefix: str) -> JsonSchema | None:
-    """pydantic's schema with names in place of aliases, None where it is not imported or knows none."""
+    """pydantic's schema with names in place of aliases, None if pydantic is not imported or cannot make one."""
     pydantic = sys.modules.get("pydantic")
     if pydantic is None:
         return None

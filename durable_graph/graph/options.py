@@ -35,7 +35,7 @@ def _is_name(name: object) -> bool:
 
 
 def checked_extra_keys(given: ExtraKeys) -> ExtraKeys:
-    """Raises `InvalidOptionError` for what is none."""
+    """The given option. Raises `InvalidOptionError` if it is none of `ExtraKeys`."""
     if given not in get_args(ExtraKeys):
         raise InvalidOptionError("extra_keys", given, allowed="'refuse' or 'ignore'")
     return given

@@ -106,7 +106,7 @@ class Topology:
     `types` are those that a graph around this one has to be able to store as well. `graph_name` is the name that its
     threads belong to, None for a graph without one; `formerly` are names that it once had; `nodes_digest` is a digest
     of its nodes' names. `defaults` make the values that channels with a reducer begin with, where those are not empty.
-    With `ignores_extra_keys` what is written to a key that the state does not have is dropped.
+    With `ignores_extra_keys`, writes to keys that the state does not have are dropped.
     """
 
     name: str

@@ -136,7 +136,8 @@ class CodeRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-        # It has the state, and the scope that has this observer: these would be kept until garbage is collected.
+        # The code refers to the state, and to the scope that refers to this observer: the cycle would keep them alive
+        # until the next garbage collection.
         self._code = None
         await _end(self._run, self._result, error or self._failure)
 
@@ -197,8 +198,8 @@ def _drop_message_handlers(manager: BaseCallbackManager) -> None:
 def _unheard(
     around: AsyncCallbackManager | AsyncCallbackManagerForChainRun, parent_run_id: UUID
 ) -> AsyncCallbackManager:
-    """The callbacks inside of what no handler hears of, as `get_child` makes them of a run, at a fraction of the cost:
-    every node needs them."""
+    """The callbacks inside a run without handlers. Every node needs them, and `get_child`, whose callbacks are equal to
+    these, costs much more."""
     return AsyncCallbackManager(
         handlers=[],
         parent_run_id=parent_run_id,

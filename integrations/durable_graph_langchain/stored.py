@@ -25,7 +25,7 @@ MESSAGES: tuple[type[BaseModel], ...] = (
 )
 
 _SLOTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-"""Where an instance of a model keeps its fields, which of them were set, the extra ones, and its private attributes."""
+"""The slots of a model's instance: its fields, the names of those that were set, extra fields, private attributes."""
 
 _NO_DEFAULT = object()
 
@@ -46,7 +46,7 @@ def stored(cls: type[BaseModel]) -> StoredType[Any]:
 
 
 def _defaults(cls: type[BaseModel]) -> dict[str, Any]:
-    """The default of each field that has one. Lists and dicts are copied before an instance gets them."""
+    """The default of each field that has one. Lists and dicts have to be copied for each instance."""
     return {
         name: field.get_default(call_default_factory=True)
         for name, field in cls.model_fields.items()
@@ -76,9 +76,9 @@ def _encoded(cls: type[BaseModel], defaults: dict[str, Any], value: Any) -> dict
 
 
 def _decoder(cls: type[BaseModel], defaults: dict[str, Any]) -> Callable[[Any], Any]:
-    """From data to the instance. It runs for each message of a thread whenever the thread is loaded: what it asks of
-    the class is found here, once, and what pydantic's own ways to make an instance do beside it is left out."""
-    # In the order of the class, which is that of an instance's repr and of its dump.
+    """A function from data to the instance. Each load of a thread calls it for every message. So the facts about the
+    class are collected here, once, and the instance is made without pydantic's constructors, which do more work."""
+    # In the order of the class, because the repr and the dump of an instance have this order.
     template = {name: defaults.get(name) for name in cls.model_fields}
     copied = [(name, default.copy) for name, default in defaults.items() if isinstance(default, list | dict)]
     names = template.keys()
@@ -110,18 +110,18 @@ def _decoder(cls: type[BaseModel], defaults: dict[str, Any]) -> Callable[[Any], 
 
 
 def _setter(slot: str) -> Callable[[BaseModel, Any], None]:
-    """What sets it without asking the class, as `object.__setattr__` does, which looks for it each time."""
+    """A function that sets the slot. It does the same as `object.__setattr__`, without a lookup in each call."""
     setter: Callable[[BaseModel, Any], None] = BaseModel.__dict__[slot].__set__
     return setter
 
 
 def _parted(cls: type[BaseModel], data: dict[str, Any]) -> tuple[dict[str, Any], set[str], dict[str, Any]]:
-    """The fields that were stored, the names of those that were set, and what is kept beside the fields."""
+    """The fields that were stored, the names of those that were set, and the extra fields."""
     fields = dict(data)
     extra = fields.pop(_EXTRA, {})
     chosen = fields.pop(_SET, list(fields))
     if type(extra) is not dict or type(chosen) is not list or not {str}.issuperset(map(type, (*extra, *chosen))):
-        raise ValueError(f"the names of fields of {cls.__qualname__} are no list of str")
+        raise ValueError(f"the names of fields of {cls.__qualname__} are not a list of str")
     if unknown := fields.keys() - cls.model_fields.keys():
         raise ValueError(f"{cls.__qualname__} has no field {', '.join(sorted(map(str, unknown)))}")
     return fields, set(chosen), extra

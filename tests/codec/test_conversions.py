@@ -1,4 +1,4 @@
-"""A number or text of another class than declared is converted where that loses nothing, and so it comes back."""
+"""A number or string of another class than declared is converted without loss, and restored as the converted value."""
 
 import math
 from collections import deque
@@ -93,12 +93,12 @@ TAKEN_AS_THEY_ARE: list[tuple[Any, Any]] = [
 
 
 def same(one: Any, other: Any) -> bool:
-    # `Box` compares itself; the others are of classes that `identical` knows.
+    # `identical` compares a `Box` by its own `__eq__`, so its repr is compared as well.
     return identical(one, other) and repr(one) == repr(other)
 
 
 @pytest.mark.parametrize(("declared", "given_", "expected"), CONVERTED)
-def test_what_loses_nothing_is_converted(declared: Any, given_: Any, expected: Any) -> None:
+def test_a_value_that_converts_without_loss_is_converted(declared: Any, given_: Any, expected: Any) -> None:
     made = Codec([Priced]).of(declared, where="channel 'x'")
 
     taken, data = made.take(given_)
@@ -111,7 +111,7 @@ def test_what_loses_nothing_is_converted(declared: Any, given_: Any, expected: A
 
 
 @pytest.mark.parametrize(("declared", "value"), TAKEN_AS_THEY_ARE)
-def test_a_value_of_a_declared_class_is_left_alone(declared: Any, value: Any) -> None:
+def test_a_value_of_a_declared_class_is_not_changed(declared: Any, value: Any) -> None:
     made = Codec().of(declared, where="channel 'x'")
 
     taken, data = made.take(value)
@@ -121,7 +121,7 @@ def test_a_value_of_a_declared_class_is_left_alone(declared: Any, value: Any) ->
     assert identical(made.decode(data), value)
 
 
-def test_what_is_given_stays_as_it_is() -> None:
+def test_a_conversion_does_not_change_the_given_value() -> None:
     rows = [{"a": 1}, {"a": 0.5}]
 
     taken = Codec().of(list[dict[str, float]], where="channel 'x'").take(rows)[0]
@@ -130,7 +130,7 @@ def test_what_is_given_stays_as_it_is() -> None:
     assert identical(rows, [{"a": 1}, {"a": 0.5}])
 
 
-def test_where_nothing_is_stored_what_cannot_be_is_left_as_it_is() -> None:
+def test_convert_returns_an_unstorable_value_unchanged() -> None:
     made = Codec().of(list[str], where="channel 'x'")
     mixed: list[Any] = [Word("a"), object()]
     endless: list[Any] = []

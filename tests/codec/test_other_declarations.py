@@ -220,7 +220,7 @@ def test_a_type_that_takes_the_value_reads_it_as_it_was(before: Any, value: Any,
     assert identical(read(before, value, after), value)
 
 
-def test_an_int_is_read_as_a_float_where_one_has_its_value() -> None:
+def test_an_int_is_read_as_a_float_that_is_equal_to_it() -> None:
     assert identical(read(int, 5, float), 5.0)
     assert identical(read(list[int], [5, 2**53], list[float | None]), [5.0, 2.0**53])
     assert identical(read(int, 5, float | int), 5)
@@ -347,5 +347,5 @@ def test_whatever_is_declared_a_value_is_read_as_it_was_or_refused(types: list[A
                     found = reader.decode(data)
                 except DecodeError:
                     continue
-                # Or as it would have been written there, such as an int where a float is declared today.
+                # The reader may convert the value, such as an int to a float that is declared now.
                 assert identical(found, taken) or identical(found, reader.take(taken)[0])

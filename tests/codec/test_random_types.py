@@ -190,7 +190,7 @@ def comes_back_or_is_refused(codec: TypeCodec, value: Any) -> bool:
         taken, data = codec.take(value)
     except UnstorableValueError:
         return True
-    # What was converted is taken as it is the next time.
+    # A converted value needs no second conversion.
     return identical(codec.decode(data), taken) and codec.take(taken)[0] is taken
 
 

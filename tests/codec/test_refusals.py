@@ -38,7 +38,7 @@ class MyStr(str):
 
 
 class Twin(str):
-    """Text that is a second key beside the same text."""
+    """A string that is unequal to the same text, so that a dict may have both as keys."""
 
     __slots__ = ()
 
@@ -49,8 +49,8 @@ class Twin(str):
         return self is other
 
 
-class Noted(str):  # noqa: SLOT000 - what the tests are about
-    """Text that may have attributes."""
+class Noted(str):  # noqa: SLOT000 - it needs a __dict__
+    """A string that may have attributes."""
 
 
 class MyDict(dict[str, int]):
@@ -161,8 +161,8 @@ REFUSED: list[tuple[Any, Any, str, str, str]] = [
     (dict[str, int], {_with_attribute(Noted("k")): 1}, ".keys()", "Noted", "note"),
     (dict[str, int], {"k": 1, Twin("k"): 2}, "", "dict", "two of its keys are the same"),
     (set[str], {"k", Twin("k")}, "", "set", "equal items"),
-    (float, 2**53 + 1, "", "int", "no float has its value; declare int"),
-    (float, 10**400, "", "int", "no float has its value"),
+    (float, 2**53 + 1, "", "int", "no float is equal to it; declare int"),
+    (float, 10**400, "", "int", "no float is equal to it"),
     (float | None, 2**53 + 1, "", "int", "float | None is declared"),
     (float, "1.0", "", "str", "float is declared"),
     (str, True, "", "bool", "str is declared"),

@@ -176,7 +176,7 @@ def test_what_decode_raises_while_reading_is_a_decode_error() -> None:
 
 
 class Box:
-    """Compares by identity, and is made of a part of what it was stored as."""
+    """Compared by identity, and decoded from a part of its stored data."""
 
     def __init__(self, held: Any) -> None:
         self.held = held
@@ -188,7 +188,7 @@ class Crate(Box):
 
 def unpacked(cls: type[Box]) -> Callable[[dict[str, Any]], Box]:
     def decode(data: dict[str, Any]) -> Box:
-        # What it is given is its own, to be changed.
+        # `decode` may change the data that it gets.
         return cls(data.pop("held"))
 
     return decode
@@ -213,14 +213,14 @@ def shown(lists: list[list[Any]]) -> list[list[tuple[type, Any]]]:
 
 
 @pytest.mark.parametrize("is_stamped", [False, True])
-def test_many_lists_of_instances_are_read_as_each_of_them_is(is_stamped: bool) -> None:
+def test_lists_of_instances_decode_the_same_together_and_alone(is_stamped: bool) -> None:
     codec = Codec(BOXES).of(list[Box], where="channel 'x'", is_stamped=is_stamped)
     datas = [codec.encode(boxes) for boxes in HELD]
 
     assert shown(codec.decode_all(datas)) == shown([codec.decode(data) for data in datas]) == shown(HELD)
 
 
-def test_one_of_many_that_cannot_be_read_is_a_decode_error() -> None:
+def test_one_unreadable_list_among_many_is_a_decode_error() -> None:
     codec = Codec(BOXES).of(list[Box], where="channel 'x'")
     good = codec.encode([Box(1)])
     other = Codec([StoredType(Box, "box", lambda box: {"other": box.held}, lambda data: Box(data["other"]))])

@@ -1,4 +1,4 @@
-"""Drawings of plain characters."""
+"""Drawings in ASCII characters."""
 
 import itertools
 from typing import Any, TypedDict
@@ -20,7 +20,7 @@ def node(_: State) -> State:
 
 
 def agent() -> Any:
-    """A model, its tools, and the way back."""
+    """A model and its tools, in a loop."""
     builder = StateGraph(State).add_node("agent", node).add_node("tools", node).add_edge(START, "agent")
     return builder.add_conditional_edges("agent", node, ["tools", END]).add_edge("tools", "agent").compile()
 
@@ -49,7 +49,7 @@ tools -> agent"""
     )
 
 
-def test_each_node_has_a_line_of_its_own_to_where_they_meet() -> None:
+def test_the_edges_of_several_nodes_to_one_node_have_separate_lines() -> None:
     builder = StateGraph(State)
     for name in ("a", "b", "c", "d"):
         builder.add_node(name, node)
@@ -86,7 +86,7 @@ def test_each_node_has_a_line_of_its_own_to_where_they_meet() -> None:
     )
 
 
-def test_an_edge_past_a_row_is_listed() -> None:
+def test_an_edge_that_skips_a_row_is_listed() -> None:
     builder = StateGraph(State).add_node("a", node).add_node("b", node).add_edge(START, "a")
     drawing = builder.add_conditional_edges("a", node, ["b", END]).add_edge("b", END).compile().get_graph()
 
@@ -95,7 +95,7 @@ def test_an_edge_past_a_row_is_listed() -> None:
     assert picture.count("v\n") == 3
 
 
-def test_a_graph_that_is_opened_is_drawn_with_its_nodes() -> None:
+def test_an_expanded_nested_graph_is_drawn_with_its_nodes() -> None:
     builder = StateGraph(State).add_node("inner", agent()).add_edge(START, "inner").add_edge("inner", END)
 
     text = builder.compile().get_graph(xray=True).draw_ascii()
@@ -104,7 +104,7 @@ def test_a_graph_that_is_opened_is_drawn_with_its_nodes() -> None:
     assert "inner:tools -> inner:agent" in text
 
 
-def test_it_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_ascii_prints_the_drawing(capsys: pytest.CaptureFixture[str]) -> None:
     drawing = agent().get_graph()
 
     drawing.print_ascii()
@@ -112,7 +112,7 @@ def test_it_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == drawing.draw_ascii() + "\n"
 
 
-def test_names_are_plain_and_short() -> None:
+def test_names_are_drawn_in_ascii_and_shortened() -> None:
     drawing = Drawing("g", tuple(DrawnNode(each, each, "node") for each in ("ä", "x" * 500)), ())
 
     assert drawing.draw_ascii().isascii()
@@ -152,6 +152,6 @@ def test_every_edge_is_drawn_or_listed(size: int, pairs: list[tuple[int, int, bo
 
 
 @pytest.mark.parametrize("name", ["draw_mermaid_png", "draw_png"])
-def test_pictures_that_no_local_library_draws_say_what_to_pass_on(name: str) -> None:
+def test_the_error_of_a_png_method_names_the_text_to_pass_to_a_renderer(name: str) -> None:
     with pytest.raises(AttributeError, match=r"`draw_(mermaid|dot)\(\)`"):
         getattr(agent().get_graph(), name)

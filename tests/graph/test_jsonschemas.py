@@ -1,4 +1,4 @@
-"""JSON schemas of what graphs take, return and are given as context."""
+"""JSON schemas of the inputs, outputs and contexts of graphs."""
 
 import operator
 from dataclasses import dataclass, field
@@ -67,12 +67,12 @@ def test_keys_are_shown_by_name_and_required_as_declared(state: Any, required: s
     assert graph_of(state, "Review").get_output_jsonschema() == {**schema, "title": "ReviewOutput"}
 
 
-def test_a_pydantic_model_makes_its_own() -> None:
+def test_a_pydantic_model_makes_its_own_schema() -> None:
     assert graph_of(Model).get_input_jsonschema() == Model.model_json_schema(by_alias=False)
     assert set(graph_of(Model).get_input_jsonschema()["properties"]) == {"topic", "limit", "log"}
 
 
-def test_a_state_that_is_one_value_is_shown_as_this_value() -> None:
+def test_the_schema_of_a_state_of_one_value_is_that_of_the_value() -> None:
     assert graph_of(list[int]).get_input_jsonschema() == {
         "title": "graph_input",
         "type": "array",
@@ -94,13 +94,13 @@ def test_input_and_output_have_schemas_of_their_own() -> None:
     assert list(graph.get_output_jsonschema()["properties"]) == ["topic", "limit", "log"]
 
 
-def test_annotations_that_are_text_say_what_is_required() -> None:
+def test_string_annotations_determine_the_required_keys() -> None:
     schema = graph_of(postponed.AsTypedDict).get_input_jsonschema()
 
     assert schema["required"] == ["required"]
 
 
-def test_keys_that_are_computed_are_not_shown() -> None:
+def test_managed_keys_are_not_shown() -> None:
     class Computed(TypedDict):
         topic: str
         last: IsLastStep
@@ -118,10 +118,10 @@ class Author(pydantic.BaseModel):
 
 
 class Holder:
-    """For a second class of a name."""
+    """The namespace of a second class named `Inner`."""
 
     class Inner(pydantic.BaseModel):
-        """Another one."""
+        """A class with the same name as the one above."""
 
         text: str
 
@@ -129,7 +129,7 @@ class Holder:
 Twin = Holder.Inner
 
 
-def test_classes_inside_are_defined_once_whoever_knows_them() -> None:
+def test_nested_classes_of_msgspec_and_pydantic_are_defined_once() -> None:
     class State(TypedDict):
         inner: Inner
         more: list[Inner]
@@ -160,10 +160,10 @@ def test_two_classes_of_one_name_are_both_defined() -> None:
 
 
 class Client:
-    """Nothing that JSON has."""
+    """A class without a JSON form."""
 
 
-def test_a_type_that_json_does_not_have_is_open() -> None:
+def test_a_type_without_a_json_form_accepts_any_value() -> None:
     class State(TypedDict):
         client: Annotated[Client, UntrackedValue]
         clients: Annotated[list[Client], UntrackedValue]
@@ -181,7 +181,7 @@ def test_a_type_that_json_does_not_have_is_open() -> None:
     assert properties["path"] == {"type": "string"}
 
 
-def test_items_of_a_topic_are_shown_as_the_list_that_they_are_read_as() -> None:
+def test_a_topic_is_shown_as_a_list_of_its_items() -> None:
     class State(TypedDict):
         found: Annotated[list[str], Topic]
 
@@ -202,7 +202,7 @@ def test_the_context_is_shown(context: Any) -> None:
     assert (schema["title"], schema["properties"]["topic"]) == ("review_context", {"type": "string"})
 
 
-def test_a_context_that_is_a_model_makes_its_own_and_any_other_class_is_open() -> None:
+def test_a_context_that_is_a_model_makes_its_own_schema_and_any_other_class_accepts_any_value() -> None:
     assert graph_of(Typed, context_schema=Model).get_context_jsonschema() == Model.model_json_schema(by_alias=False)
     assert graph_of(Typed, context_schema=Client).get_context_jsonschema() == {"title": "Client"}
 
@@ -211,7 +211,7 @@ def test_without_a_context_there_is_no_schema() -> None:
     assert graph_of(Typed).get_context_jsonschema() is None
 
 
-def test_an_entrypoint_is_shown_by_its_annotations() -> None:
+def test_the_schemas_of_an_entrypoint_come_from_its_annotations() -> None:
     @entrypoint()
     async def flow(topic: str) -> entrypoint.final[list[int], str]:
         return entrypoint.final(value=[], save=topic)
@@ -221,7 +221,7 @@ def test_an_entrypoint_is_shown_by_its_annotations() -> None:
         return None
 
     @entrypoint()
-    async def silent(data):  # type: ignore[no-untyped-def]  # that is the case
+    async def silent(data):  # type: ignore[no-untyped-def]  # tested without annotations
         return data
 
     assert flow.get_input_jsonschema() == {"title": "flow_input", "type": "string"}
@@ -235,6 +235,6 @@ def test_an_entrypoint_is_shown_by_its_annotations() -> None:
 
 
 @pytest.mark.parametrize("name", ["get_input_schema", "get_output_schema", "get_config_jsonschema"])
-def test_what_langgraph_has_beside_them_names_them(name: str) -> None:
+def test_the_error_of_another_schema_attribute_names_the_methods(name: str) -> None:
     with pytest.raises(AttributeError, match=r"`get_input_jsonschema\(\)`"):
         getattr(graph_of(Typed), name)

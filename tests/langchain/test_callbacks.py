@@ -194,7 +194,7 @@ def test_a_program_without_langchain_imports_nothing_of_it() -> None:
     assert ran.stdout.split("\n")[:2] == ["{'value': 1}", "[]"]
 
 
-async def test_callbacks_that_nobody_hears_have_the_tags_the_metadata_and_a_run_around_them() -> None:
+async def test_callbacks_without_handlers_have_the_tags_the_metadata_and_a_parent_run() -> None:
     found: list[Any] = []
 
     def node(state: State, config: RunnableConfig) -> None:
@@ -212,7 +212,7 @@ async def test_callbacks_that_nobody_hears_have_the_tags_the_metadata_and_a_run_
     assert unheard.metadata["user"] == "ada"
 
 
-async def test_the_input_of_a_node_is_made_once_where_nobody_hears_of_it() -> None:
+async def test_the_input_of_a_node_is_made_once_without_handlers() -> None:
     made: list[str] = []
 
     @dataclass

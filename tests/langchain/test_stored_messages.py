@@ -226,7 +226,7 @@ def codec_of_messages() -> TypeCodec:
     return Codec(TYPES).of(list[BaseMessage], where="channel 'messages'", is_stamped=True)
 
 
-def test_many_updates_are_read_as_each_of_them_is() -> None:
+def test_updates_decode_the_same_together_and_alone() -> None:
     codec = codec_of_messages()
     datas = [codec.encode(messages) for messages in LISTS]
 
@@ -250,7 +250,7 @@ def pack_items(codec: TypeCodec, messages: list[Any]) -> list[bytes]:
 
 @given(st.sampled_from(LISTS[:12]), st.integers(0, 400), st.integers(0, 255))
 @settings(max_examples=300, deadline=None)
-def test_damaged_messages_are_read_as_each_of_them_is(messages: list[Any], at: int, byte: int) -> None:
+def test_damaged_messages_decode_the_same_together_and_alone(messages: list[Any], at: int, byte: int) -> None:
     codec = codec_of_messages()
     whole = codec.encode(messages)
     for damaged in (whole[:at], whole[: at % len(whole)] + bytes([byte]) + whole[at % len(whole) + 1 :]):
@@ -275,7 +275,7 @@ def test_damaged_messages_are_read_as_each_of_them_is(messages: list[Any], at: i
         ([["content", "a"]], "'list' object"),
     ],
 )
-def test_data_that_is_no_message_is_refused(data: Any, words: str) -> None:
+def test_data_of_no_message_is_refused(data: Any, words: str) -> None:
     codec = codec_of_messages()
     good = codec.encode([HumanMessage("a")])
     bad = good[:5] + msgspec.msgpack.encode([[msgspec.msgpack.Ext(0, b"o"), "langchain.HumanMessage", data]])
@@ -285,7 +285,7 @@ def test_data_that_is_no_message_is_refused(data: Any, words: str) -> None:
             read()
 
 
-def test_messages_that_come_back_share_nothing() -> None:
+def test_restored_messages_share_no_parts() -> None:
     codec = codec_of_messages()
     one, other = (messages[0] for messages in codec.decode_all([codec.encode([AIMessage("a")])] * 2))
 

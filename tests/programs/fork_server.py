@@ -1,4 +1,4 @@
-"""Runs programs, each in a process of its own that need not import LangChain again.
+"""Runs each program in a separate process that does not have to import LangChain again.
 
 `python -m tests.programs.fork_server MODULE ...` imports the modules. It reads programs as lines of JSON from stdin,
 and writes an `Ended` for each one.
@@ -27,11 +27,11 @@ OURS_ON_DEMAND: Final = "durable_graph_langchain"
 """Importing it changes what LangChain's tools do, so a program that does not import it has to run without it."""
 
 LANGCHAIN_ON_DEMAND: Final = ("langchain_core.documents", "langchain_core.tools", "langchain_core.tracers.langchain")
-"""What a graph imports of LangChain at its first call, which takes each program a fifth of a second."""
+"""The modules of LangChain that a graph imports at its first call. The imports take a fifth of a second."""
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What a process wrote to stdout and to stderr: warnings, and the traceback if it failed."""
+    """The output of a process: stdout, and stderr with warnings and the traceback if it failed."""
 
     printed: str
     stderr: str
@@ -45,7 +45,7 @@ class ForkServer:
         self._process = process
 
     def run(self, source: str) -> Ended:
-        """What the program printed in a process of its own."""
+        """Run the program in a separate process, and return its output."""
         to, back = self._process.stdin, self._process.stdout
         assert to is not None
         assert back is not None
@@ -105,7 +105,7 @@ def serve() -> None:
     answers = os.dup(1)
     for module in sys.argv[1:]:
         importlib.import_module(module)
-    # So that no collection of a child copies what all of them share.
+    # A garbage collection in a child would copy the memory that the children share.
     gc.freeze()
     for line in sys.stdin:
         os.write(answers, msgspec.json.encode(_run(json.loads(line))) + b"\n")

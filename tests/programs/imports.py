@@ -1,4 +1,4 @@
-"""Where each import of a LangGraph program goes: the table of the migration guide, and what it makes of a program."""
+"""The table of imports in the migration guide, and LangGraph programs with their imports rewritten by this table."""
 
 import re
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ class SameName(NamedTuple):
 
 
 def same_names() -> Iterator[SameName]:
-    """Every such name in the chapters about LangGraph's modules. Methods and modes are no names to import."""
+    """Every such name in the chapters about LangGraph's modules, without methods and modes."""
     for chapter in _CHAPTER.finditer(GUIDE):
         modules = re.findall(r"`(langgraph[\w.]*)`", chapter["title"])
         for row in _SAME.finditer(_MEMBERS.sub("", chapter["text"])):

@@ -1,9 +1,9 @@
-"""Run the programs on LangGraph, as they were written, and on durable_graph, with their import lines changed.
+"""Run the programs on LangGraph, unchanged, and on durable_graph, with their import lines changed.
 
 python -m tests.programs.peers [PROGRAM ...]
 
-Exit code 0 if each prints the recorded line on both. The program "guide" is the one in the migration guide, before and
-after, which has to print the same on both. LangGraph has to be installed: `make peers` installs it.
+The exit code is 0 if each program prints the recorded line on both. The program "guide" is the program in the migration
+guide: its two versions have to print the same lines. LangGraph has to be installed: `make peers` installs it.
 """
 
 import sys
@@ -15,7 +15,7 @@ from tests.programs.recorded import PROGRAMS, line_of, source_of
 
 
 def verdict(ended: Ended, expected: str) -> str:
-    """One or two words, or where the printed line begins to differ."""
+    """The verdict in one or two words, or the part of the printed line that differs."""
     if ended.has_failed:
         return f"FAILS: {ended.stderr.splitlines()[-1]}"
     if ended.printed == expected:

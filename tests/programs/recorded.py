@@ -1,4 +1,4 @@
-"""Programs written for LangGraph, and the line that LangGraph 1.2.22 makes each of them print."""
+"""Programs written for LangGraph, and the line that each prints on LangGraph 1.2.22."""
 
 import ast
 from pathlib import Path
@@ -14,12 +14,12 @@ def source_of(program: str) -> str:
 
 
 def line_of(program: str) -> str:
-    """What it prints: JSON without ids and times, and a line break."""
+    """The line that the program prints: JSON without ids and times, and a line break."""
     return (FOLDER / f"{program}.json").read_text(encoding="utf-8")
 
 
 def imported_modules(source: str) -> set[str]:
-    """The modules that its import lines name."""
+    """The modules in the import lines of the program."""
     found = ast.parse(source).body
     plain = {name.name for line in found if isinstance(line, ast.Import) for name in line.names}
     return plain | {line.module for line in found if isinstance(line, ast.ImportFrom) and line.module}

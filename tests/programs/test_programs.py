@@ -1,4 +1,4 @@
-"""Programs written for LangGraph print here what they print there, after a change of their import lines alone."""
+"""Programs written for LangGraph print the same lines after a change of their import lines alone."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.programs.peers import verdict
 from tests.programs.recorded import PROGRAMS, imported_modules, line_of, source_of
 
 NEEDS_LANGGRAPH = {"store_agent"}
-"""It uses one of LangGraph's stores, so that `make peers` alone runs it."""
+"""This program uses one of LangGraph's stores, so only `make peers` runs it."""
 
 PORTED = [program for program in PROGRAMS if program not in NEEDS_LANGGRAPH]
 
@@ -29,7 +29,7 @@ def test_a_program_prints_the_same_line_after_its_imports_are_changed(program: s
     assert ended.printed == line_of(program)
 
 
-def test_twenty_programs_are_there_and_langgraph_alone_runs_those_that_import_it_still() -> None:
+def test_there_are_twenty_programs_and_only_those_that_still_import_langgraph_need_it() -> None:
     still = {
         program
         for program in PROGRAMS
@@ -40,7 +40,7 @@ def test_twenty_programs_are_there_and_langgraph_alone_runs_those_that_import_it
     assert still == NEEDS_LANGGRAPH
 
 
-def test_a_program_that_fails_or_prints_another_line_is_noticed(server: ForkServer) -> None:
+def test_a_program_that_fails_or_prints_another_line_is_reported(server: ForkServer) -> None:
     failed = server.run("import asyncio\nprint('line')\nraise ValueError('no')\n")
     other = server.run("print('lime')\n")
 

@@ -43,7 +43,7 @@ class State(TypedDict, total=False):
 
 
 class Note:
-    """An object of a program."""
+    """A class of a program."""
 
 
 Graph = CompiledGraph[Any, Any, Any, Any]
@@ -64,11 +64,11 @@ def test_a_sync_method_names_the_async_one() -> None:
             getattr(graph_of(nothing), name)
 
 
-def test_a_stream_of_events_is_no_sync_stream() -> None:
+def test_a_stream_of_events_is_not_iterable() -> None:
     events = graph_of(nothing).stream({}, thread_id="t")
 
     with pytest.raises(TypeError, match="not iterable"):
-        iter(events)  # type: ignore[call-overload]  # this is what is tested
+        iter(events)  # type: ignore[call-overload]  # tested here
 
 
 async def test_a_question_with_another_text_on_each_attempt_needs_a_key() -> None:
@@ -182,12 +182,12 @@ async def test_a_second_run_of_a_thread_is_refused_or_waits() -> None:
     assert second.result() == {"notes": ["a", "a"]}
 
 
-async def test_messages_are_those_of_langchain_with_the_extra_and_otherwise_dicts() -> None:
+async def test_messages_are_langchain_messages_with_the_extra_and_dicts_without_it() -> None:
     builder = StateGraph(MessagesState).add_node("node", nothing).add_edge(START, "node")
     said = {"role": "user", "content": "hi", "id": "1"}
 
     of_langchain = await builder.compile().ainvoke({"messages": [said]})
-    # Without the extra this is the default: tests/langchain/test_without_langchain.py.
+    # Without the extra, dicts are the default: tests/langchain/test_without_langchain.py.
     dicts = await builder.compile(messages="dict").ainvoke({"messages": [said]})
 
     assert of_langchain["messages"] == add_messages([], [said])

@@ -58,19 +58,19 @@ def server() -> Iterator[Server]:
 
 
 def run_blocks(text: str, names: dict[str, Any]) -> None:
-    """Run the blocks of a page in the working directory. Those in Python have these names; those that await, a loop."""
+    """Run the blocks of a page in the working directory. Python blocks share `names` and one event loop."""
     with asyncio.Runner() as runner:
         for block in BLOCK.finditer(text):
             kind, code = block.groups()
             if kind == "sh":
-                # Whichever shell is on the search path, as for a reader.
+                # The shell on the search path is the one that a reader of the page has.
                 subprocess.run(["sh", "-euc", code], check=True)  # noqa: S607
                 continue
             # So that a traceback shows the line of the page.
             code = "\n" * text[: block.start(2)].count("\n") + code
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
             program = compile(code, names["__name__"], "exec", flags=flags, dont_inherit=True)
-            running = eval(program, names)  # noqa: S307  # it is our own page
+            running = eval(program, names)  # noqa: S307  # the page is our own
             if inspect.iscoroutine(running):
                 runner.run(running)
 

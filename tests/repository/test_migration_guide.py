@@ -12,7 +12,7 @@ ROW = re.compile(r"^\| (?P<names>.*?`.*?) \| (?P<here>.+?) \|", re.MULTILINE)
 NAME = re.compile(r"(?:[a-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:\(.*)?")
 # What a class offers or a dict holds is no name to import.
 MEMBERS = re.compile(r"\A.+?(?=^## `langgraph)|^### .+?(?=^## |^### |\Z)|^## The config dict.+", re.M | re.S)
-# `Annotated[T, reducer]` makes the first, and the second belongs to `entrypoint`.
+# `Annotated[T, reducer]` replaces the first name, and the second belongs to `entrypoint`.
 NOT_IMPORTED = {"BinaryOperatorAggregate", "final"}
 SAME = [found for found in same_names() if found.name not in NOT_IMPORTED]
 
@@ -22,12 +22,12 @@ def rows() -> list[re.Match[str]]:
 
 
 def names_of(row: re.Match[str]) -> set[str]:
-    """The names that a row is about, without the modules that they are in."""
+    """The names in the first column of a row, without their modules."""
     quoted = (NAME.fullmatch(text) for text in re.findall(r"`([^`]+)`", row["names"]))
     return {found["name"] for found in quoted if found}
 
 
-def test_every_import_goes_to_a_package_of_ours_or_stays() -> None:
+def test_the_table_maps_every_import_to_a_package_of_ours_or_to_itself() -> None:
     of_most_programs = {
         "langgraph.graph",
         "langgraph.graph.message",

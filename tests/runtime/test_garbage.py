@@ -1,4 +1,4 @@
-"""What a run leaves to the collector of garbage, and what it asks of it."""
+"""Runs leave no cycles that hold states, and reading a thread causes no garbage collections."""
 
 import gc
 import weakref
@@ -22,7 +22,7 @@ class State(TypedDict):
     notes: Annotated[list[Note], add_messages]
 
 
-# Async: a thread that has run a node keeps what it was given for a moment longer.
+# Async, because a worker thread keeps the arguments of its last call alive for a moment.
 async def note(state: State) -> Any:
     return {"notes": []}
 
@@ -47,7 +47,7 @@ def without_collection() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("nodes", [1, 3])
-async def test_the_state_of_a_run_is_gone_with_its_result(nodes: int) -> None:
+async def test_the_state_of_a_run_is_freed_with_its_result(nodes: int) -> None:
     graph = noting(MemorySaver(), nodes)
     with without_collection():
         result = await graph.ainvoke({"notes": [Note("a", "first")]}, thread_id="t")
@@ -74,12 +74,12 @@ async def test_a_long_thread_is_read_without_a_collection() -> None:
     finally:
         gc.callbacks.remove(hear)
 
-    # Of 6,000 objects, one for about each 700 would be usual.
+    # Usual would be one collection for about 700 of the 6,000 objects.
     assert len(begun) <= 2
     assert gc.isenabled()
 
 
-async def test_a_process_that_collects_no_garbage_keeps_to_it() -> None:
+async def test_a_disabled_garbage_collector_stays_disabled() -> None:
     graph = noting(MemorySaver())
     await graph.ainvoke({"notes": [Note("a", "first")]}, thread_id="t")
     with without_collection():

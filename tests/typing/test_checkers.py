@@ -45,7 +45,7 @@ def _run(checker: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize("checker", [mypy, pyright])
-def test_exactly_the_marked_lines_are_errors_and_each_says_which_call_it_is_about(
+def test_exactly_the_marked_lines_are_errors_and_each_error_names_its_call(
     checker: Callable[[], Errors],
 ) -> None:
     errors = checker()

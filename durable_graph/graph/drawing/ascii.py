@@ -1,4 +1,4 @@
-"""A graph as boxes and lines of plain characters, for a terminal."""
+"""A graph as boxes and lines of ASCII characters, for a terminal."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,13 +12,14 @@ _GAP: Final = 3
 """Columns between two boxes."""
 
 _LINES: Final = {False: ("|", "-"), True: (":", ".")}
-"""Upright and level, of edges that are conditional or not."""
+"""The characters of vertical and horizontal lines, by whether the edge is conditional."""
 
 
 def ascii_text(nodes: Sequence[DrawnNode], edges: Sequence[DrawnEdge]) -> tuple[str, tuple[DrawnEdge, ...]]:
-    """The drawing, from START down, and the edges that are not in it: those that lead back, or past other nodes.
+    """The drawing, from START down, and the edges that are not in it: those that lead back, or skip a row of nodes.
 
-    What leads on goes into the next row of boxes: a line is level or upright, and meets another one only at a `+`.
+    Each edge that is drawn ends in the next row of boxes. Its line is horizontal or vertical, and meets other lines
+    only at a `+`.
     """
     ends = {end for edge in edges for end in (edge.source, edge.target)}
     drawn = [node.id for node in nodes if node.id in ends or not node.is_open]
@@ -38,7 +39,7 @@ def ascii_text(nodes: Sequence[DrawnNode], edges: Sequence[DrawnEdge]) -> tuple[
 
 
 def _without_loops(nodes: Sequence[str], edges: Iterable[DrawnEdge]) -> list[DrawnEdge]:
-    """The edges without those that lead back to where their source was reached from."""
+    """The edges without those that close a loop."""
     leaving: dict[str, list[DrawnEdge]] = {each: [] for each in nodes}
     for edge in edges:
         leaving[edge.source].append(edge)
@@ -67,7 +68,7 @@ def _without_loops(nodes: Sequence[str], edges: Iterable[DrawnEdge]) -> list[Dra
 
 
 def _ranks(nodes: Sequence[str], edges: Sequence[DrawnEdge]) -> dict[str, int]:
-    """In which row each node is: below all that lead to it."""
+    """The row of each node: below all nodes that have an edge to it."""
     rank = dict.fromkeys(nodes, 0)
     missing = dict.fromkeys(nodes, 0)
     leaving: dict[str, list[str]] = {each: [] for each in nodes}
@@ -85,7 +86,7 @@ def _ranks(nodes: Sequence[str], edges: Sequence[DrawnEdge]) -> dict[str, int]:
 
 
 def _rows(nodes: Sequence[str], rank: Mapping[str, int], edges: Sequence[DrawnEdge]) -> list[list[str]]:
-    """The nodes of each row, each near what leads to it."""
+    """The nodes of each row, each near the nodes that have an edge to it."""
     rows: list[list[str]] = [[] for _ in range(max(rank.values(), default=-1) + 1)]
     for node in nodes:
         rows[rank[node]].append(node)
@@ -102,7 +103,7 @@ def _rows(nodes: Sequence[str], rank: Mapping[str, int], edges: Sequence[DrawnEd
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    """Where a node stands. `middle` is the column that a lone line meets it at."""
+    """The position of a node. A single line meets the box in the column `middle`."""
 
     label: str
     left: int
@@ -117,7 +118,7 @@ class _Box:
 
 
 def _boxes(rows: Sequence[Sequence[str]]) -> dict[str, _Box]:
-    # A box has room for two lines out of it.
+    # Each box is wide enough for two outgoing lines.
     labels = {node: f"{_plain(node):^3}" for row in rows for node in row}
     widths = [sum(len(labels[node]) + 4 + _GAP for node in row) - _GAP for row in rows]
     boxes: dict[str, _Box] = {}
@@ -146,7 +147,7 @@ def _row(boxes: Sequence[_Box]) -> list[str]:
 
 @dataclass(slots=True)
 class _Track:
-    """A level line from one node to all those that it leads to in one way."""
+    """A horizontal line from one node to the targets of its edges of one kind, conditional or not."""
 
     start: int
     is_conditional: bool
@@ -158,7 +159,7 @@ class _Track:
 
 
 def _gap(edges: Sequence[DrawnEdge], boxes: Mapping[str, _Box]) -> list[str]:
-    """The lines between two rows of boxes: each track in a line of its own."""
+    """The lines of text between two rows of boxes, with one line of text for each track."""
     tracks = list(_tracks(edges, boxes).values())
     height = len(tracks) + 2
     width = max((column for track in tracks for column in (track.start, *track.targets)), default=0) + 1
@@ -169,7 +170,7 @@ def _gap(edges: Sequence[DrawnEdge], boxes: Mapping[str, _Box]) -> list[str]:
             grid[line][track.start] = upright
         for target in track.targets:
             for line in range(level + 1, height):
-                # What is joined from above is of both kinds.
+                # A line that joins edges of both kinds is drawn as unconditional.
                 grid[line][target] = upright if grid[line][target] in (" ", upright) else "|"
             grid[-1][target] = "v"
     for level, track in enumerate(tracks, 1):
@@ -183,8 +184,8 @@ def _gap(edges: Sequence[DrawnEdge], boxes: Mapping[str, _Box]) -> list[str]:
 
 
 def _tracks(edges: Sequence[DrawnEdge], boxes: Mapping[str, _Box]) -> dict[tuple[str, bool], _Track]:
-    """One for each node and kind of edge. Lines leave in even columns and arrive in odd ones, so none lies on another;
-    only a line that is alone at both its ends may go straight down."""
+    """A track for each node and kind of edge. Lines leave in even columns and arrive in odd columns, so no line lies on
+    another; only a line without another one at either end may go straight down."""
     leaving, arriving = Counter(edge.source for edge in edges), Counter(edge.target for edge in edges)
     plain = {edge.source for edge in edges if not edge.is_conditional}
     tracks: dict[tuple[str, bool], _Track] = {}
@@ -196,7 +197,7 @@ def _tracks(edges: Sequence[DrawnEdge], boxes: Mapping[str, _Box]) -> dict[tuple
             continue
         kind = (edge.source, edge.is_conditional)
         if kind not in tracks:
-            # Of a node that has both kinds each leaves in its own column.
+            # The two kinds of edges of a node leave in different columns.
             aside = 2 if edge.is_conditional and edge.source in plain else 0
             tracks[kind] = _Track(source // 2 * 2 - aside, edge.is_conditional)
         if (column := target // 2 * 2 + 1) not in tracks[kind].targets:

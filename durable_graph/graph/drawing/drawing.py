@@ -58,16 +58,16 @@ class Drawing:
         return graphviz_text(self.name, self.nodes, self.edges, self._status(status), direction)
 
     def draw_ascii(self) -> str:
-        """Boxes and lines of plain characters, from START down. Dotted lines are conditional.
+        """The graph as boxes and lines of ASCII characters, from START down. Dotted lines are conditional edges.
 
-        Edges that lead back, or past a row of nodes, are listed below it.
+        Edges that lead back, or skip a row of nodes, are listed below the boxes.
         """
         picture, others = ascii_text(self.nodes, self.edges)
         return "\n".join([picture, *([""] if others else []), *map(_edge_as_text, others)])
 
     def print_ascii(self) -> None:
         """Print what `draw_ascii` draws."""
-        print(self.draw_ascii())  # noqa: T201  # it is what its name says
+        print(self.draw_ascii())  # noqa: T201  # printing is the purpose
 
     def to_json(self) -> dict[str, Any]:
         """Dicts and lists to encode as JSON. Nodes carry the metadata that they were given, as it is."""

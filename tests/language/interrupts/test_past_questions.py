@@ -1,4 +1,4 @@
-"""What past checkpoints say of the questions that their tasks asked."""
+"""Past checkpoints list the questions that their tasks asked."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ async def test_a_past_checkpoint_lists_a_question_that_was_answered(
     assert at.next == ("ask",)
 
 
-async def test_it_is_the_same_by_the_id_of_the_checkpoint(saver: Checkpointer) -> None:
+async def test_a_read_by_checkpoint_id_lists_the_same_questions(saver: Checkpointer) -> None:
     graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     waiting = await graph.aget_state(thread_id="t")
@@ -65,7 +65,7 @@ async def test_it_is_the_same_by_the_id_of_the_checkpoint(saver: Checkpointer) -
     assert (await graph.aget_state(thread_id="t")).status == "done"
 
 
-async def test_a_question_that_nobody_answered_stays_listed(saver: Checkpointer) -> None:
+async def test_a_question_without_an_answer_stays_listed(saver: Checkpointer) -> None:
     graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({"log": ["one"]}, thread_id="t")
     await graph.ainvoke({"log": ["two"]}, thread_id="t", if_unfinished="supersede")
@@ -76,7 +76,7 @@ async def test_a_question_that_nobody_answered_stays_listed(saver: Checkpointer)
     assert newest.interrupts != first.interrupts
 
 
-async def test_a_question_beside_an_edit_stays_listed(saver: Checkpointer) -> None:
+async def test_a_question_stays_listed_after_an_edit(saver: Checkpointer) -> None:
     graph = in_a_row(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
     await graph.ainvoke({"log": []}, thread_id="t")
     await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["by hand"]}, as_node="ask")
@@ -106,7 +106,7 @@ async def test_all_questions_that_a_node_asked_one_after_the_other_are_listed_in
     assert len({each.id for each in past.interrupts}) == 3
 
 
-async def test_tasks_that_ran_at_once_list_their_own(saver: Checkpointer, durability: Durability) -> None:
+async def test_concurrent_tasks_list_their_own_questions(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = side_by_side(
         ("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?")), ("c", nodes.noting("c"))
@@ -125,7 +125,7 @@ async def test_tasks_that_ran_at_once_list_their_own(saver: Checkpointer, durabi
     }
 
 
-async def test_a_task_that_failed_after_its_answer_still_says_what_it_asked(saver: Checkpointer) -> None:
+async def test_a_task_that_failed_after_its_answer_still_lists_its_question(saver: Checkpointer) -> None:
     fails = [True, True]
 
     async def ask(state: State) -> State:
@@ -193,7 +193,7 @@ async def test_questions_of_a_nested_graph_are_listed_by_both_graphs(
     assert {task.name: asked(task.interrupts) for task in inner.tasks} == {"x": ["x?"], "y": ["y1?", "y2?"]}
 
 
-async def test_a_fork_asks_again_and_both_lines_say_so(saver: Checkpointer) -> None:
+async def test_a_fork_asks_again_and_both_branches_list_the_question(saver: Checkpointer) -> None:
     graph = in_a_row(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
     first = questions(await graph.ainvoke({"log": []}, thread_id="t"))
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
@@ -216,7 +216,7 @@ async def test_a_resume_by_the_id_of_an_answered_question_is_still_refused(saver
         await graph.ainvoke(Command(resume={found["one?"]: "b"}), thread_id="t")
 
 
-async def test_a_past_checkpoint_is_read_although_the_class_of_its_question_is_gone(saver: Checkpointer) -> None:
+async def test_a_past_checkpoint_is_readable_after_the_class_of_its_question_was_removed(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = side_by_side(("ask", nodes.asking("ask", Form("sure?"))), ("b", nodes.noting("b")))
     graph = builder.compile(saver, types=[Form])

@@ -1,4 +1,4 @@
-"""What LangGraph's users met undocumented: it is the same here, or as its row in the migration guide says."""
+"""Behaviour that LangGraph does not document: it is the same here, or the migration guide has a row about it."""
 
 import warnings
 from typing import Annotated, Any, TypedDict
@@ -47,7 +47,7 @@ async def test_a_conditional_entry_point_is_next_until_its_router_has_chosen(sav
     ]
 
 
-async def test_an_error_of_a_reducer_is_of_its_class_too(saver: Checkpointer) -> None:
+async def test_the_error_of_a_reducer_is_also_an_instance_of_the_class_of_its_exception(saver: Checkpointer) -> None:
     def refuses(left: int, right: int) -> int:
         message = "too much"
         raise ValueError(message)
@@ -78,7 +78,9 @@ async def test_nodes_come_before_sends_and_writes_are_merged_in_this_order(saver
     assert [task.name for task in (await history(graph))[1].tasks] == ["c", "b", "b"]
 
 
-async def test_of_a_nested_run_exit_keeps_the_last_checkpoint(saver: Checkpointer, durability: Durability) -> None:
+async def test_durability_exit_keeps_the_last_checkpoint_of_a_nested_run(
+    saver: Checkpointer, durability: Durability
+) -> None:
     inner = Calls().chain("x", "y").compile()
     graph = StateGraph(Trail).add_node("inner", inner).add_edge(START, "inner").compile(saver)
     await graph.ainvoke({"value": []}, THREAD, durability=durability)
@@ -91,13 +93,13 @@ async def test_of_a_nested_run_exit_keeps_the_last_checkpoint(saver: Checkpointe
 # Names and options
 
 
-async def test_the_names_of_the_saver_in_memory_are_of_one_class() -> None:
+async def test_both_names_of_the_memory_saver_are_one_class() -> None:
     assert InMemorySaver is MemorySaver
     graph = Calls().chain("a").compile(InMemorySaver())
     assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["a"]}
 
 
-async def test_no_server_is_there_to_tell_of(saver: Checkpointer) -> None:
+async def test_server_info_is_none(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
     async def node(state: Trail, runtime: Runtime) -> Trail:
@@ -109,7 +111,7 @@ async def test_no_server_is_there_to_tell_of(saver: Checkpointer) -> None:
     assert seen == [None]
 
 
-async def test_the_first_name_of_a_retry_policy_means_the_same_for_tasks_and_entrypoints(saver: Checkpointer) -> None:
+async def test_the_deprecated_retry_option_works_for_tasks_and_entrypoints(saver: Checkpointer) -> None:
     calls = {"task": 0, "flow": 0}
     policy = RetryPolicy(max_attempts=2, initial_interval=0.001, jitter=False, retry_on=ValueError)
     as_task: Any = task

@@ -76,7 +76,7 @@ class Text(str):
         return str(self)
 
 
-class Noted(str):  # noqa: SLOT000 - an attribute is what it is about
+class Noted(str):  # noqa: SLOT000 - it needs a __dict__
     def __init__(self, _: str) -> None:
         self.note = "which a str has not"
 

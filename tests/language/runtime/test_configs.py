@@ -36,7 +36,7 @@ CALL: Config = {
 
 
 def said(configurable: Config) -> Config:
-    """What the call said, without the place of the code."""
+    """The keys that the call passed, without the namespace and checkpoint of the code."""
     return {key: value for key, value in configurable.items() if key not in ("checkpoint_ns", "checkpoint_id")}
 
 

@@ -1,4 +1,4 @@
-"""Where a node is, in its config: the namespace of its graph, and the checkpoint that its superstep began with."""
+"""A node's config has the namespace of its graph, and the checkpoint that its superstep began with."""
 
 import asyncio
 import copy
@@ -23,7 +23,7 @@ def one(node: Any, name: str = "a") -> StateGraph[Trail]:
     return StateGraph(Trail).add_node(name, node).add_edge(START, name)
 
 
-async def test_they_lead_to_the_state_that_the_node_began_with(saver: Checkpointer) -> None:
+async def test_the_config_of_a_node_identifies_the_state_that_the_node_began_with(saver: Checkpointer) -> None:
     configs: list[Config] = []
 
     async def node(state: Trail, config: Config) -> Trail:
@@ -43,7 +43,7 @@ async def test_they_lead_to_the_state_that_the_node_began_with(saver: Checkpoint
     assert [place(config) for config in configs] == [("", id_of(a)), ("", id_of(b))]
 
 
-async def test_those_of_a_nested_node_lead_to_the_nested_graph(saver: Checkpointer) -> None:
+async def test_the_config_of_a_nested_node_identifies_the_nested_graph(saver: Checkpointer) -> None:
     configs: list[Config] = []
 
     async def deep(state: Trail, config: Config) -> Trail:
@@ -62,7 +62,9 @@ async def test_those_of_a_nested_node_lead_to_the_nested_graph(saver: Checkpoint
     assert ns.startswith("inner:")
 
 
-async def test_they_are_there_in_every_durability_and_in_tasks(saver: Checkpointer, durability: Durability) -> None:
+async def test_every_durability_mode_and_tasks_have_namespace_and_checkpoint(
+    saver: Checkpointer, durability: Durability
+) -> None:
     places: list[Any] = []
 
     @task
@@ -80,7 +82,7 @@ async def test_they_are_there_in_every_durability_and_in_tasks(saver: Checkpoint
     assert places[0][1] is not None
 
 
-async def test_without_a_store_there_is_a_namespace_and_no_checkpoint() -> None:
+async def test_without_a_checkpointer_there_is_a_namespace_and_no_checkpoint() -> None:
     seen: list[Config] = []
 
     async def node(state: Trail, config: Config) -> Trail:
@@ -93,7 +95,7 @@ async def test_without_a_store_there_is_a_namespace_and_no_checkpoint() -> None:
     assert seen == [{"checkpoint_ns": ""}, {"thread_id": "t", "user": "ann", "checkpoint_ns": ""}]
 
 
-async def test_a_node_that_hands_on_its_config_runs_a_nested_graph(saver: Checkpointer) -> None:
+async def test_a_node_that_passes_its_config_to_a_graph_runs_a_nested_graph(saver: Checkpointer) -> None:
     seen: list[Config] = []
 
     async def deep(state: Trail, config: Config) -> Trail:
@@ -110,11 +112,11 @@ async def test_a_node_that_hands_on_its_config_runs_a_nested_graph(saver: Checkp
     graph = one(node).compile(saver)
     assert await graph.ainvoke({"value": ["in"]}, thread_id="t") == {"value": ["in", "deep"]}
 
-    assert all(place(config)[0].startswith("a:") for config in seen)  # type: ignore[union-attr]  # it is no None
+    assert all(place(config)[0].startswith("a:") for config in seen)  # type: ignore[union-attr]  # not None here
     assert (await graph.aget_state(seen[0])).next == ("deep",)
 
 
-async def test_it_reads_the_newest_state_of_its_thread_with_its_config(saver: Checkpointer) -> None:
+async def test_a_node_reads_the_newest_state_of_its_thread_with_its_config(saver: Checkpointer) -> None:
     statuses: list[Any] = []
     earlier: list[Any] = []
 
@@ -134,7 +136,9 @@ async def test_it_reads_the_newest_state_of_its_thread_with_its_config(saver: Ch
     assert earlier == [[], [("inner",), ("a",)]]
 
 
-async def test_it_begins_a_run_of_another_thread_with_its_config(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_node_begins_a_run_of_another_thread_with_its_config(
+    saver: Checkpointer, durability: Durability
+) -> None:
     other = Calls().chain("x").compile(saver)
 
     async def node(state: Trail, config: Config) -> Trail:
@@ -157,7 +161,7 @@ async def test_it_begins_a_run_of_another_thread_with_its_config(saver: Checkpoi
     ]
 
 
-async def test_it_runs_a_graph_with_a_store_of_its_own_with_its_config() -> None:
+async def test_a_node_runs_a_graph_with_another_checkpointer_with_its_config() -> None:
     elsewhere = Calls().chain("x").compile(MemorySaver())
 
     async def node(state: Trail, config: Config) -> Trail:
@@ -168,7 +172,7 @@ async def test_it_runs_a_graph_with_a_store_of_its_own_with_its_config() -> None
     assert await one(node).compile().ainvoke({"value": []}) == {"value": ["x"]}
 
 
-async def test_a_run_that_goes_on_from_an_older_checkpoint_tells_its_own(saver: Checkpointer) -> None:
+async def test_a_fork_has_the_ids_of_its_own_checkpoints(saver: Checkpointer) -> None:
     places: list[Any] = []
 
     async def node(state: Trail, config: Config) -> Trail:
@@ -184,7 +188,7 @@ async def test_a_run_that_goes_on_from_an_older_checkpoint_tells_its_own(saver: 
     assert places == [("", id_of(first)), ("", id_of(forked))]
 
 
-async def test_a_copy_of_them_that_was_stored_elsewhere_is_plain_text(saver: Checkpointer) -> None:
+async def test_a_stored_copy_of_the_config_has_plain_strings(saver: Checkpointer) -> None:
     kept: list[Any] = []
 
     async def node(state: Trail, config: Config) -> Trail:
@@ -199,7 +203,7 @@ async def test_a_copy_of_them_that_was_stored_elsewhere_is_plain_text(saver: Che
     assert (await graph.aget_state({"configurable": configurable})).values == {"value": ["in"]}
 
 
-async def test_an_entrypoint_has_them_and_calls_itself_with_its_config(saver: Checkpointer) -> None:
+async def test_an_entrypoint_has_both_keys_and_calls_itself_with_its_config(saver: Checkpointer) -> None:
     places: list[Any] = []
 
     @entrypoint(checkpointer=saver)

@@ -1,4 +1,4 @@
-"""A value of another class than declared is converted where that loses nothing: live and restored state agree."""
+"""A value of another class than declared is converted without loss, so that live and restored state agree."""
 
 import dataclasses
 import operator
@@ -18,7 +18,7 @@ class Color(StrEnum):
 
 
 def larger(left: float, right: float) -> float:
-    # An int where a float is declared, as reducers are written.
+    # The result is an int where a float is declared, as is usual in reducers.
     return int(max(left, right))
 
 
@@ -50,7 +50,7 @@ TAKEN: dict[str, Any] = {
 
 
 def classes(value: Any) -> Any:
-    """The classes of a value's parts: equal values may be of different ones."""
+    """The value with the classes of its parts, because equal values may have different classes."""
     if isinstance(value, dict):
         return {(type(key), key): classes(item) for key, item in value.items()}
     return (type(value), [classes(item) for item in value] if isinstance(value, list) else value)
@@ -68,7 +68,7 @@ async def test_the_next_node_the_result_and_the_store_have_the_converted_values(
     assert classes(seen.of("b")[0]) == classes(result) == classes(stored) == classes(TAKEN)
 
 
-async def test_without_a_checkpointer_they_are_converted_as_well() -> None:
+async def test_values_are_converted_without_a_checkpointer() -> None:
     seen = Seen()
 
     result = await in_a_row(State, seen, ("a", GIVEN), ("b", {})).compile().ainvoke({})
@@ -86,7 +86,7 @@ async def test_inputs_and_edits_are_converted(saver: Checkpointer) -> None:
     assert classes((await graph.aget_state(config)).values) == classes({**TAKEN, "price": 5.0, "total": 3.0})
 
 
-async def test_a_recorded_result_is_replayed_as_converted(
+async def test_a_replay_returns_the_converted_result(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     nodes = ("a", {"price": 3}), ("b", fails_once({"name": Color.RED}))
@@ -100,7 +100,7 @@ async def test_a_recorded_result_is_replayed_as_converted(
     assert [name for name, _ in seen.calls] == ["a", "b", "b", "end"]
 
 
-async def test_what_would_lose_something_is_refused(saver: Checkpointer) -> None:
+async def test_a_value_whose_conversion_loses_something_is_refused(saver: Checkpointer) -> None:
     for update in ({"name": True}, {"price": 2**53 + 1}, {"price": "3"}, {"names": ("a",)}):
         graph = in_a_row(State, Seen(), ("a", update)).compile(saver)
         with pytest.raises(UnstorableValueError):
@@ -119,7 +119,7 @@ async def test_the_default_of_a_key_with_a_reducer_is_converted(saver: Checkpoin
         assert classes(result) == classes({"total": 10.0, "name": "n"})
 
 
-async def test_what_a_send_carries_agrees_with_what_is_stored(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_the_argument_of_a_send_agrees_with_its_stored_form(saver: Checkpointer, reopen: Reopen) -> None:
     @dataclasses.dataclass
     class Order:
         price: float

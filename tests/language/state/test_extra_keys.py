@@ -1,4 +1,4 @@
-"""Keys that the state does not have: refused, or ignored where the graph says so."""
+"""Keys that the state does not have are refused, or dropped if the graph has `extra_keys="ignore"`."""
 
 from typing import Any, TypedDict
 
@@ -59,7 +59,7 @@ async def test_a_key_that_only_the_state_has_is_an_extra_key_of_an_input() -> No
     assert await graph.ainvoke({"topic": "in", "inner": "x"}) == {"topic": "in"}
 
 
-async def test_what_is_known_to_be_wrong_is_refused_all_the_same() -> None:
+async def test_aliases_and_managed_keys_are_refused_with_extra_keys_ignored() -> None:
     class Model(pydantic.BaseModel):
         topic: str = pydantic.Field("", alias="subject")
 
@@ -84,13 +84,13 @@ async def test_the_error_names_the_option(saver: Checkpointer) -> None:
     assert "extra_keys" not in str(raised.value)
 
 
-async def test_another_word_than_refuse_and_ignore_is_refused() -> None:
+async def test_an_unknown_value_of_extra_keys_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="'refuse' or 'ignore'"):
-        StateGraph(State, extra_keys="drop")  # type: ignore[call-overload]  # what the test is about
+        StateGraph(State, extra_keys="drop")  # type: ignore[call-overload]  # tested here
 
 
 @pytest.mark.parametrize("outer_keys", ["refuse", "ignore"])
-async def test_a_graph_called_inside_a_node_takes_the_keys_that_it_knows_of_its_callers_state(outer_keys: Any) -> None:
+async def test_a_graph_called_in_a_node_takes_its_own_keys_from_the_state_of_the_caller(outer_keys: Any) -> None:
     class Outer(TypedDict, total=False):
         topic: str
         own: int

@@ -49,7 +49,7 @@ async def test_another_write_of_the_superstep_is_an_error_that_names_all_its_nod
 
     error = raised.value
     assert (error.channel, error.nodes, error.overwriting) == ("log", ("a", "b", "c"), (overwrites,))
-    assert f"got 3, from: a, b, c; of these an Overwrite from: {overwrites}; " in str(error)
+    assert f"got 3 writes, from: a, b, c; the Overwrites are from: {overwrites}; " in str(error)
     assert (await graph.aget_state(thread_id="t")).values["log"] == ["in"]
 
 
@@ -145,7 +145,7 @@ async def test_what_follows_an_overwrite_is_read_back(
 @pytest.mark.parametrize(
     "of", [lambda v: {"__overwrite__": v}, lambda v: {"type": "__overwrite__", "value": v}], ids=["short", "long"]
 )
-async def test_the_forms_of_json_are_overwrites_in_inputs_results_and_edits(
+async def test_the_json_forms_are_overwrites_in_inputs_results_and_edits(
     saver: Checkpointer, reopen: Reopen, of: Callable[[Any], Any]
 ) -> None:
     described = in_a_row(State, Seen(), ("a", {"log": of(["a"]), "tags": {"a": 1}}), ("b", {"log": ["b"]}))
@@ -160,7 +160,7 @@ async def test_the_forms_of_json_are_overwrites_in_inputs_results_and_edits(
     assert (await again.aget_state(thread_id="t")).values == {**result, "log": []}
 
 
-async def test_without_a_reducer_such_a_dict_is_a_value_and_so_is_one_with_more_keys(saver: Checkpointer) -> None:
+async def test_without_a_reducer_or_with_more_keys_the_dict_is_a_value(saver: Checkpointer) -> None:
     class Open(TypedDict, total=False):
         any: Any
         merged: Annotated[dict[str, Any], operator.or_]

@@ -90,7 +90,7 @@ def _result(keys: set[str], overwritten: set[str]) -> st.SearchStrategy[dict[str
 
 _KEYS = st.sets(st.sampled_from(sorted(_UPDATES)))
 _ALONE = frozenset({"plain"})
-# What one node of a superstep overwrites, or only one may write, the other does not write.
+# If one node of a superstep overwrites a key, or the key takes one write, the other node does not write the key.
 _SUPERSTEP = st.tuples(_KEYS, _KEYS, _KEYS).flatmap(
     lambda sets: st.tuples(_result(sets[0], sets[2]), _result(sets[1] - (_ALONE | sets[2]) & sets[0], set()))
 )

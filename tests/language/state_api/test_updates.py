@@ -54,8 +54,8 @@ async def test_an_update_as_the_input_begins_anew(saver: Checkpointer, as_node: 
     assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "x", "y", "a", "b"]}
 
 
-async def test_an_input_that_is_said_again_as_the_start_is_refused(saver: Checkpointer) -> None:
-    """LangGraph: its histories have each input as `__input__` and as `__start__`; a list would be merged twice."""
+async def test_an_input_that_is_repeated_as_start_is_refused(saver: Checkpointer) -> None:
+    """LangGraph's histories have each input as `__input__` and as `__start__`; a list would be merged twice."""
     graph = Calls().chain("a").compile(saver)
     await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="__input__")
     before = await graph.aget_state(THREAD)
@@ -67,12 +67,12 @@ async def test_an_input_that_is_said_again_as_the_start_is_refused(saver: Checkp
     assert await graph.aget_state(THREAD) == before
     await graph.aupdate_state(THREAD, {"value": ["y"]}, as_node="__input__")
     assert await graph.ainvoke(None, THREAD) == {"value": ["x", "y", "a"]}
-    # What a node wrote since then is between them.
+    # An update as START is accepted once a node has written after the input.
     await graph.aupdate_state(THREAD, {"value": ["z"]}, as_node=START)
     assert await graph.ainvoke(None, THREAD) == {"value": ["x", "y", "a", "z", "a"]}
 
 
-async def test_the_input_of_a_run_that_waits_may_be_followed_by_an_update_as_the_start(saver: Checkpointer) -> None:
+async def test_an_update_as_start_may_follow_the_input_of_a_waiting_run(saver: Checkpointer) -> None:
     graph = Calls().chain("ask?").compile(saver)
     await graph.ainvoke({"value": ["x"]}, THREAD)
 

@@ -39,7 +39,7 @@ def continue_to_jokes(state: OverallState):
 
 
 async def generate_joke(state: JokeState):
-    # The first ends last, and its result is the first nevertheless.
+    # The first task ends last, but its result is still the first.
     if state["position"] == 0:
         await last_has_run.wait()
     elif state["position"] == 2:

@@ -1,4 +1,4 @@
-"""What one thread stores about a user is known in the user's other threads."""
+"""One thread stores facts about a user, and the user's other threads read them."""
 
 import asyncio
 import json

@@ -53,7 +53,7 @@ async def main():
     forked = await graph.ainvoke(None, fork)
     fork_calls = list(calls)
 
-    # Another question in place of the first one, and all that follows.
+    # Another question replaces the first one and all that follows it.
     after_input = next(s for s in history if s.next == ("pick_topic",))
     rewritten = await graph.aupdate_state(
         after_input.config, {"messages": [HumanMessage("Stop!", id="go")]}, as_node="__start__"

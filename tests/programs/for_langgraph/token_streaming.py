@@ -1,4 +1,4 @@
-"""What a reader sees of several model calls: tokens, updates and events, with a nested and a silent one."""
+"""The streams of several model calls: tokens, updates and events, with a nested call and a silent one."""
 
 import asyncio
 import json

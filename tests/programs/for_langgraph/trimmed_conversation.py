@@ -1,4 +1,4 @@
-"""A conversation that is stored whole, and of which the model gets the end."""
+"""A conversation is stored whole, and the model gets its last messages."""
 
 import asyncio
 import json
