@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from types import NoneType
+from types import MemberDescriptorType, NoneType
 from typing import Any
 from uuid import UUID
 
@@ -75,12 +75,10 @@ class ScalarPlan(Plan):
 
     def _converted(self, value: Any, kind: type) -> Any:
         if isinstance(value, kind):
-            # What a subclass adds to it would be lost; the members of an enum add nothing that the text does not say.
-            if not isinstance(value, Enum) and getattr(value, "__dict__", None):
-                why = f"it has attributes of its own, which {self._name} has not: {', '.join(sorted(vars(value)))}"
-                raise Refusal(value, bounded(why, 150), f"convert it with {self._name}(...)")
+            _refuse_attributes(value, self._name)
             return _CONVERTED[kind](value)
         if kind is float and isinstance(value, int):
+            _refuse_attributes(value, self._name)
             if abs(value) <= _LARGEST_FLOAT and float(value) == value:
                 return float(value)
             raise Refusal(value, "no float has its value", "declare int, or round it with float(...)")
@@ -105,6 +103,18 @@ class ScalarPlan(Plan):
 
     def describe(self, of: Describe) -> str:
         return self._name
+
+
+def _refuse_attributes(value: Any, name: str) -> None:
+    """What a subclass adds to a number or a text would be lost. A member of an enum adds nothing: its text says all."""
+    if isinstance(value, Enum):
+        return
+    names = set(getattr(value, "__dict__", ()))
+    for kind in type(value).__mro__:
+        names.update(slot for slot, of in vars(kind).items() if type(of) is MemberDescriptorType and hasattr(value, slot))
+    if names:
+        why = f"it has attributes of its own, which {name} has not: {', '.join(sorted(names))}"
+        raise Refusal(value, bounded(why, 150), f"convert it with {name}(...)")
 
 
 def _spelled(member: Any) -> str:
@@ -208,7 +218,10 @@ class LiteralPlan(Plan):
         for kind, convert in _CONVERTED.items():
             if isinstance(value, kind) and not isinstance(value, bool) and kind in self.kinds:
                 base = convert(value)
-                return base if (kind, base) in self._members else None
+                if (kind, base) not in self._members:
+                    return None
+                _refuse_attributes(value, kind.__name__)
+                return base
         return None
 
     def build(self, wire: Any, walk: int) -> Any:

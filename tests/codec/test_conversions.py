@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from durable_graph import UnstorableValueError
 from durable_graph.codec import Codec
 from tests.codec.identical import identical
 from tests.codec.samples import Box, Level, Mood
@@ -29,6 +30,18 @@ class Count(int):
 
 class Ratio(float):
     __slots__ = ()
+
+
+class Tagged(str):
+    __slots__ = ("tag",)
+
+
+class Measured(float):
+    __slots__ = ("unit",)
+
+
+class Priority(int):
+    reason: str
 
 
 class Blob(bytes):
@@ -119,6 +132,49 @@ def test_a_value_of_a_declared_class_is_left_alone(declared: Any, value: Any) ->
     assert taken is value
     assert made.convert(value) is value
     assert identical(made.decode(data), value)
+
+
+def tagged(text: str) -> Tagged:
+    made = Tagged(text)
+    made.tag = "b"
+    return made
+
+
+def measured() -> Measured:
+    made = Measured(0.5)
+    made.unit = "m"
+    return made
+
+
+def priority() -> Priority:
+    made = Priority(3)
+    made.reason = "late"
+    return made
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "attribute"),
+    [
+        (str, tagged("a"), "tag"),
+        (list[str], [tagged("a")], "tag"),
+        (Literal["good", "bad"], tagged("good"), "tag"),
+        (float, measured(), "unit"),
+        (int, priority(), "reason"),
+        (float, priority(), "reason"),
+    ],
+)
+def test_a_subclass_with_attributes_of_its_own_is_refused_wherever_it_keeps_them(
+    declared: Any, value: Any, attribute: str
+) -> None:
+    made = Codec().of(declared, where="channel 'x'")
+
+    with pytest.raises(UnstorableValueError, match=f"has attributes of its own, which .*: {attribute};"):
+        made.take(value)
+    assert made.convert(value) is value
+
+
+def test_a_slot_that_is_empty_loses_nothing() -> None:
+    assert same(Codec().of(str, where="channel 'x'").take(Tagged("a"))[0], "a")
 
 
 def test_what_is_given_stays_as_it_is() -> None:
