@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import MsgspecError
 from msgspec.msgpack import Decoder
@@ -162,10 +162,12 @@ class TypeCodec:
         self._head = VERSION if fingerprint is None else STAMPED + fingerprint
         self._upcasts = upcasts
         self._build_own = build_own
-        self._native: Decoder[Any] | None = Decoder(plan.native) if plan.native is not None else None
-        self._native_if_flat: Decoder[Any] | None = (
-            Decoder(plan.native_if_flat) if plan.native_if_flat is not None else None
-        )
+        self._native: Decoder[Any] | None = None
+        self._native_if_flat: Decoder[Any] | None = None
+        if fingerprint is not None or not _mentions_float(plan.native):
+            # Without a fingerprint the bytes may be those of an int, which msgspec's own float would round.
+            self._native = Decoder(plan.native) if plan.native is not None else None
+            self._native_if_flat = Decoder(plan.native_if_flat) if plan.native_if_flat is not None else None
         self._typed: Decoder[Any] | None = None
         # Looked for when values are read: not all classes are known before.
         self._lone: ReadAll | None = None
@@ -352,6 +354,10 @@ class TypeCodec:
                 # The path to something so deep says less than where it begins.
                 path = path[:60] + "..."
         return UnstorableValueError(channel=self.where, path=path, type_name=type_name, why=why, remedy=remedy)
+
+
+def _mentions_float(hint: Any) -> bool:
+    return hint is float or any(map(_mentions_float, get_args(hint)))
 
 
 def _fingerprint_of(data: bytes) -> bytes:
