@@ -15,6 +15,7 @@ from durable_graph._engine.task import Argument, Write
 from durable_graph._runtime.lengths import length_of
 from durable_graph._runtime.workflow import is_workflow
 from durable_graph.channels import MISSING, Overwrite, UpdateRefused, overwritten_by
+from durable_graph.codec import TypeCodec
 from durable_graph.errors import (
     ConcurrentOverwriteError,
     InvalidInputError,
@@ -261,11 +262,14 @@ def _encoded(
     writes = []
     for key, value, is_overwrite in drafts:
         codec = topology.codecs.get(key)
-        if codec is None or max_value_bytes is None:
-            kept = value if codec is None else (codec.value if is_overwrite else codec.update).convert(value)
-            writes.append(Write(key, kept, None, is_overwrite, length_of(kept)))
+        if codec is None:
+            writes.append(Write(key, value, None, is_overwrite, length_of(value)))
             continue
         chosen = codec.value if is_overwrite else codec.update
+        if max_value_bytes is None:
+            kept = chosen.convert(value) if key not in made else _kept_of(chosen, value, made[key])
+            writes.append(Write(key, kept, None, is_overwrite, length_of(kept)))
+            continue
         try:
             kept, data = chosen.take(value)
         except UnstorableValueError:
@@ -279,13 +283,24 @@ def _encoded(
     return tuple(writes)
 
 
+def _kept_of(codec: TypeCodec, value: Any, *made: Any) -> Any:
+    """What a run without a store keeps of a value, or of what the state's model made of it: the same as one with a
+    store. What could not be stored at all stays as it is."""
+    for each in (value, *made):
+        try:
+            return codec.take(each)[0]
+        except UnstorableValueError:
+            continue
+    return value
+
+
 # Arguments
 
 
 def encode_argument(topology: Topology, value: Any, max_value_bytes: int | None) -> Argument:
     """What a Send carries. The keys of a dict that are never stored go to the node in this process only."""
     if max_value_bytes is None:
-        return Argument(value, None)
+        return Argument(_kept_of(topology.argument, value), None)
     part = stored_part(topology, value)
     kept, data = topology.argument.take(part)
     check_size("the argument of a Send", data, max_value_bytes)

@@ -142,6 +142,34 @@ async def test_what_a_send_carries_agrees_with_what_is_stored(saver: Checkpointe
     assert [type(order.price) for order in arguments] == [float, float]
 
 
+async def test_without_a_checkpointer_a_send_carries_the_same(saver: Checkpointer) -> None:
+    @dataclasses.dataclass
+    class Order:
+        price: float
+        names: list[str]
+
+    arguments: list[Any] = []
+    described: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    described.add_node("pay", arguments.append, input_schema=Order)
+    described.add_conditional_edges("__start__", lambda _: [Send("pay", Order(3, [Color.RED]))], ["pay"])
+    for checkpointer in (saver, None):
+        await described.compile(checkpointer, debug=False).ainvoke({}, thread_id="t" if checkpointer else None)
+
+    assert [(type(order.price), type(order.names[0])) for order in arguments] == [(float, str)] * 2
+
+
+async def test_without_a_checkpointer_a_send_may_carry_what_cannot_be_stored() -> None:
+    carried = {"handle": object(), "price": 3}
+    arguments: list[Any] = []
+    described: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    described.add_node("pay", arguments.append)
+    described.add_conditional_edges("__start__", lambda _: [Send("pay", carried)], ["pay"])
+
+    await described.compile(debug=False).ainvoke({})
+
+    assert arguments == [carried]
+
+
 async def test_the_result_of_a_task_is_converted_to_its_annotation_at_once_and_on_replay(saver: Checkpointer) -> None:
     got: list[Any] = []
 
