@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 import pydantic
@@ -53,6 +53,11 @@ class Priced(msgspec.Struct):
     names: list[str]
 
 
+class Keyed(TypedDict):
+    good: float
+    bad: NotRequired[str]
+
+
 class Model(pydantic.BaseModel):
     price: float
 
@@ -86,6 +91,8 @@ CONVERTED: list[tuple[Any, Any, Any]] = [
     (dict[str, list[float]], {"a": [1], "b": [0.5]}, {"a": [1.0], "b": [0.5]}),
     (Sequence[str], (Word("a"),), ("a",)),
     (Literal["good", "bad"], Mood.GOOD, "good"),
+    (Keyed, {Mood.GOOD: 1, Word("bad"): "b"}, {"good": 1.0, "bad": "b"}),
+    (list[Keyed], [{Mood.GOOD: 1.0}], [{"good": 1.0}]),
     (Priced, Priced(2, [Word("a")]), Priced(2.0, ["a"])),
     (Model, Model.model_construct(price=2), Model(price=2.0)),
     (list[Box[float]], [Box(1)], [Box(1.0)]),
@@ -175,6 +182,28 @@ def test_a_subclass_with_attributes_of_its_own_is_refused_wherever_it_keeps_them
 
 def test_a_slot_that_is_empty_loses_nothing() -> None:
     assert same(Codec().of(str, where="channel 'x'").take(Tagged("a"))[0], "a")
+
+
+class Own(str):
+    """As a key it is another one than the same text."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@pytest.mark.parametrize("declared", [dict[str, float], Keyed, set[str], frozenset[str]])
+def test_keys_and_items_that_become_the_same_are_refused(declared: Any) -> None:
+    keys = [Own("good"), Own("good")]
+    kind = getattr(declared, "__origin__", dict)
+    value = dict.fromkeys(keys, 1.0) if kind is dict else kind(keys)
+    made = Codec().of(declared, where="channel 'x'")
+
+    with pytest.raises(UnstorableValueError):
+        made.take(value)
+    assert made.convert(value) is value
 
 
 def test_what_is_given_stays_as_it_is() -> None:
