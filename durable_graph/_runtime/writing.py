@@ -14,7 +14,7 @@ from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Write
 from durable_graph._runtime.lengths import length_of
 from durable_graph._runtime.workflow import is_workflow
-from durable_graph.channels import MISSING, Overwrite, UpdateRefused, overwritten_by
+from durable_graph.channels import MISSING, Overwrite, Reduced, UpdateRefused, overwritten_by
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import (
     ConcurrentOverwriteError,
@@ -273,9 +273,12 @@ def _encoded(
         try:
             kept, data = chosen.take(value)
         except UnstorableValueError:
-            if key not in made:
+            # What a reducer takes has no declared type, and is often of the type of its key.
+            is_other = key not in made and isinstance(topology.channels[key], Reduced) and not is_overwrite
+            another = codec.value.convert(value) if is_other else made.get(key, value)
+            if another is value:
                 raise
-            kept, data = chosen.take(made[key])
+            kept, data = chosen.take(another)
         if len(data) > max_value_bytes:
             # Asked first, for the sake of the text that is made for the message alone.
             check_size(f"channel {key!r}", data, max_value_bytes)

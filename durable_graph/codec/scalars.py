@@ -111,7 +111,9 @@ def _refuse_attributes(value: Any, name: str) -> None:
         return
     names = set(getattr(value, "__dict__", ()))
     for kind in type(value).__mro__:
-        names.update(slot for slot, of in vars(kind).items() if type(of) is MemberDescriptorType and hasattr(value, slot))
+        names.update(
+            slot for slot, of in vars(kind).items() if type(of) is MemberDescriptorType and hasattr(value, slot)
+        )
     if names:
         why = f"it has attributes of its own, which {name} has not: {', '.join(sorted(names))}"
         raise Refusal(value, bounded(why, 150), f"convert it with {name}(...)")

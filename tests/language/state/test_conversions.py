@@ -2,7 +2,7 @@
 
 import dataclasses
 import operator
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -15,6 +15,10 @@ from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, s
 
 class Color(StrEnum):
     RED = "red"
+
+
+class Level(IntEnum):
+    HIGH = 2
 
 
 def larger(left: float, right: float) -> float:
@@ -105,6 +109,23 @@ async def test_what_would_lose_something_is_refused(saver: Checkpointer) -> None
         graph = in_a_row(State, Seen(), ("a", update)).compile(saver)
         with pytest.raises(UnstorableValueError):
             await graph.ainvoke({}, thread_id=str(update))
+
+
+async def test_what_a_reducer_of_ones_own_is_given_is_converted_to_the_type_of_its_key(
+    saver: Checkpointer, reopen: Reopen, durability: Durability
+) -> None:
+    class Reduced(TypedDict, total=False):
+        count: Annotated[int, operator.add]
+        words: Annotated[list[str], lambda left, right: [*left, *right]]
+
+    update = {"count": Level.HIGH, "words": ["a", Color.RED]}
+    described = in_a_row(Reduced, Seen(), ("a", update), ("b", {}))
+
+    result = await described.compile(saver).ainvoke({}, thread_id="t", durability=durability)
+
+    stored = (await described.compile(await reopen()).aget_state(thread_id="t")).values
+    unstored = await described.compile(debug=False).ainvoke({})
+    assert classes(result) == classes(stored) == classes(unstored) == classes({"count": 2, "words": ["a", "red"]})
 
 
 async def test_the_default_of_a_key_with_a_reducer_is_converted(saver: Checkpointer) -> None:
