@@ -34,10 +34,12 @@ class Ratio(float):
 
 class Tagged(str):
     __slots__ = ("tag",)
+    tag: str
 
 
 class Measured(float):
     __slots__ = ("unit",)
+    unit: str
 
 
 class Priority(int):
@@ -198,7 +200,9 @@ class Own(str):
 def test_keys_and_items_that_become_the_same_are_refused(declared: Any) -> None:
     keys = [Own("good"), Own("good")]
     kind = getattr(declared, "__origin__", dict)
-    value = dict.fromkeys(keys, 1.0) if kind is dict else kind(keys)
+    value = dict.fromkeys(keys, 1.0)
+    if kind is not dict:
+        value = kind(value)
     made = Codec().of(declared, where="channel 'x'")
 
     with pytest.raises(UnstorableValueError):
