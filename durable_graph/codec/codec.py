@@ -311,6 +311,9 @@ class TypeCodec:
             try:
                 return self._plan.restore(wire, SHORTCUTS)
             except Exception:
+                if self._upcasts.otherwise is not None:
+                    # What an int means as a float, the upcast says.
+                    raise
                 # Written as another type perhaps: an int where a float is declared today.
                 return self._plan.restore(wire, CONVERTING)
         except Exception:
