@@ -14,7 +14,8 @@ from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Write
 from durable_graph._runtime.lengths import length_of
 from durable_graph._runtime.workflow import is_workflow
-from durable_graph.channels import MISSING, Overwrite, UpdateRefused, overwritten_by
+from durable_graph.channels import MISSING, Overwrite, Reduced, UpdateRefused, overwritten_by
+from durable_graph.codec import TypeCodec
 from durable_graph.errors import (
     ConcurrentOverwriteError,
     InvalidInputError,
@@ -261,22 +262,39 @@ def _encoded(
     writes = []
     for key, value, is_overwrite in drafts:
         codec = topology.codecs.get(key)
-        if codec is None or max_value_bytes is None:
-            kept = value if codec is None else (codec.value if is_overwrite else codec.update).convert(value)
-            writes.append(Write(key, kept, None, is_overwrite, length_of(kept)))
+        if codec is None:
+            writes.append(Write(key, value, None, is_overwrite, length_of(value)))
             continue
         chosen = codec.value if is_overwrite else codec.update
+        if max_value_bytes is None:
+            kept = chosen.convert(value) if key not in made else _kept_of(chosen, value, made[key])
+            writes.append(Write(key, kept, None, is_overwrite, length_of(kept)))
+            continue
         try:
             kept, data = chosen.take(value)
         except UnstorableValueError:
-            if key not in made:
+            # The argument of a reducer has no declared type, but often has the type of the key.
+            is_other = key not in made and isinstance(topology.channels[key], Reduced) and not is_overwrite
+            another = codec.value.convert(value) if is_other else made.get(key, value)
+            if another is value:
                 raise
-            kept, data = chosen.take(made[key])
+            kept, data = chosen.take(another)
         if len(data) > max_value_bytes:
             # Compared here first, so that the text for the message is made only if it is needed.
             check_size(f"channel {key!r}", data, max_value_bytes)
         writes.append(Write(key, kept, data, is_overwrite, length_of(kept)))
     return tuple(writes)
+
+
+def _kept_of(codec: TypeCodec, value: Any, *made: Any) -> Any:
+    """The value that a run without a store keeps, the same as a run with a store: the value, or what the state's model
+    made of it. If neither can be stored, it is the value as it was returned."""
+    for each in (value, *made):
+        try:
+            return codec.take(each)[0]
+        except UnstorableValueError:
+            continue
+    return value
 
 
 # Arguments
@@ -285,7 +303,7 @@ def _encoded(
 def encode_argument(topology: Topology, value: Any, max_value_bytes: int | None) -> Argument:
     """What a Send carries. The keys of a dict that are never stored go to the node in this process only."""
     if max_value_bytes is None:
-        return Argument(value, None)
+        return Argument(topology.argument.convert(value, is_open=True), None)
     part = stored_part(topology, value)
     kept, data = topology.argument.take(part)
     check_size("the argument of a Send", data, max_value_bytes)

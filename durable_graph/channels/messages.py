@@ -100,7 +100,7 @@ class Messages(Channel):
 
     Merging in one go or superstep by superstep gives the same list: so a message that is removed and added again
     comes last in both. To remove what is not there is an error when it is written, not when it is merged: two nodes of
-    one superstep may remove the same message.
+    one superstep may remove the same message, and a write may name it twice.
     """
 
     declared: Any
@@ -187,6 +187,7 @@ class _Merged:
 
     def add(self, updates: Iterable[Any], *, is_strict: bool = False) -> None:
         messages, places = self._messages, self._places
+        removed: set[Any] = set()
         for message in (message for update in updates for message in _listed(update)):
             id_ = id_of(message)
             if not _is_removal(message):
@@ -203,8 +204,9 @@ class _Merged:
                 self._has_holes = False
             elif id_ in places:
                 messages[places.pop(id_)] = MISSING
+                removed.add(id_)
                 self._has_holes = True
-            elif is_strict:
+            elif is_strict and id_ not in removed:
                 why = f"there is no message with the id {id_!r} to remove"
                 raise UpdateRefused(why)
 

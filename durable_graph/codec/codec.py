@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import MsgspecError
 from msgspec.msgpack import Decoder
@@ -162,10 +162,12 @@ class TypeCodec:
         self._head = VERSION if fingerprint is None else STAMPED + fingerprint
         self._upcasts = upcasts
         self._build_own = build_own
-        self._native: Decoder[Any] | None = Decoder(plan.native) if plan.native is not None else None
-        self._native_if_flat: Decoder[Any] | None = (
-            Decoder(plan.native_if_flat) if plan.native_if_flat is not None else None
-        )
+        self._native: Decoder[Any] | None = None
+        self._native_if_flat: Decoder[Any] | None = None
+        if fingerprint is not None or not _mentions_float(plan.native):
+            # Bytes without a fingerprint may be those of an int, which msgspec's decoder of floats would round.
+            self._native = Decoder(plan.native) if plan.native is not None else None
+            self._native_if_flat = Decoder(plan.native_if_flat) if plan.native_if_flat is not None else None
         self._typed: Decoder[Any] | None = None
         # Made at the first read of many values, because not all classes are known before.
         self._lone: ReadAll | None = None
@@ -193,9 +195,13 @@ class TypeCodec:
         except RecursionError:
             raise self._refused(TooDeep(value)) from None
 
-    def convert(self, value: Any) -> Any:
-        """The value as `take` returns it, without its bytes. A value that could not be stored is returned unchanged."""
-        if not self._plan.converts or type(value) in self._plan.direct:
+    def convert(self, value: Any, *, is_open: bool = False) -> Any:
+        """The value as `take` returns it, without its bytes. A value that could not be stored is returned unchanged.
+
+        If the type is `Any`, only a call with `is_open` looks for instances whose fields are of other classes than
+        declared: the walk through such values can take long.
+        """
+        if not (self._plan.converts or is_open) or type(value) in self._plan.direct:
             return value
         try:
             self._plan.lower(value, MAX_DEPTH, SHORTCUTS)
@@ -309,6 +315,9 @@ class TypeCodec:
             try:
                 return self._plan.restore(wire, SHORTCUTS)
             except Exception:
+                if self._upcasts.otherwise is not None:
+                    # The upcast takes precedence: it says what an int means as a float.
+                    raise
                 # The value may have been written as another type, such as an int where a float is declared now.
                 return self._plan.restore(wire, CONVERTING)
         except Exception:
@@ -352,6 +361,10 @@ class TypeCodec:
                 # The path to something so deep says less than where it begins.
                 path = path[:60] + "..."
         return UnstorableValueError(channel=self.where, path=path, type_name=type_name, why=why, remedy=remedy)
+
+
+def _mentions_float(hint: Any) -> bool:
+    return hint is float or any(map(_mentions_float, get_args(hint)))
 
 
 def _fingerprint_of(data: bytes) -> bytes:

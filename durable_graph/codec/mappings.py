@@ -10,6 +10,7 @@ from msgspec.msgpack import Ext
 
 from durable_graph.codec.limits import MAX_EQUAL_HASHES, most_equal_hashes
 from durable_graph.codec.plan import (
+    CONVERTING,
     EVERYTHING,
     GENERIC_ALIAS,
     KEEP_OUT,
@@ -23,6 +24,7 @@ from durable_graph.codec.plan import (
     mismatch,
     refuse,
 )
+from durable_graph.codec.scalars import STR
 from durable_graph.codec.sequences import build_items, colliding
 from durable_graph.codec.wire import (
     COUNTER,
@@ -204,8 +206,9 @@ class TypedDictPlan(Plan):
             refuse(value, self._name, takes=dict)
         if not room:
             raise TooDeep(value)
-        wire = {}
-        for key, item in value.items():
+        wire: dict[str, Any] = {}
+        for given, item in value.items():
+            key = STR.spell(given, room, walk) if walk == CONVERTING and isinstance(given, str) else given
             if type(key) is not str or key not in self._fields:
                 refusal = Refusal(
                     item,
@@ -219,7 +222,8 @@ class TypedDictPlan(Plan):
             except Refusal as refusal:
                 refusal.inside(step_of(key), value)
                 raise
-        missing = self._required - value.keys()
+        refuse_fewer(wire, value)
+        missing = self._required - wire.keys()
         if missing:
             raise Refusal(
                 value,
@@ -255,9 +259,13 @@ def spell_dict(key_plan: Plan, item_plan: Plan, value: dict[Any, Any], room: int
     if not PLAIN_KEYS.issuperset(map(type, keys)):
         return [PAIRS, *pairs]
     wire = dict(zip(keys, pairs[1::2], strict=True))
+    refuse_fewer(wire, value)
+    return wire
+
+
+def refuse_fewer(wire: dict[Any, Any], value: dict[Any, Any]) -> None:
     if len(wire) < len(value):
         raise Refusal(value, "two of its keys are the same after conversion", "use keys of one class")
-    return wire
 
 
 def spell_pairs(key_plan: Plan, item_plan: Plan, value: Mapping[Any, Any], room: int, walk: int) -> list[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from types import NoneType
+from types import MemberDescriptorType, NoneType
 from typing import Any
 from uuid import UUID
 
@@ -75,12 +75,10 @@ class ScalarPlan(Plan):
 
     def _converted(self, value: Any, kind: type) -> Any:
         if isinstance(value, kind):
-            # The attributes that a subclass adds would be lost. A member of an enum is identified by its value alone.
-            if not isinstance(value, Enum) and getattr(value, "__dict__", None):
-                why = f"it has attributes of its own, which {self._name} lacks: {', '.join(sorted(vars(value)))}"
-                raise Refusal(value, bounded(why, 150), f"convert it with {self._name}(...)")
+            _refuse_attributes(value, self._name)
             return _CONVERTED[kind](value)
         if kind is float and isinstance(value, int):
+            _refuse_attributes(value, self._name)
             if abs(value) <= _LARGEST_FLOAT and float(value) == value:
                 return float(value)
             raise Refusal(value, "no float is equal to it", "declare int, or round it with float(...)")
@@ -105,6 +103,20 @@ class ScalarPlan(Plan):
 
     def describe(self, of: Describe) -> str:
         return self._name
+
+
+def _refuse_attributes(value: Any, name: str) -> None:
+    """Raises `Refusal` for attributes that a subclass adds: they would be lost. The value of an enum member says all."""
+    if isinstance(value, Enum):
+        return
+    names = set(getattr(value, "__dict__", ()))
+    for kind in type(value).__mro__:
+        names.update(
+            slot for slot, of in vars(kind).items() if type(of) is MemberDescriptorType and hasattr(value, slot)
+        )
+    if names:
+        why = f"it has attributes of its own, which {name} lacks: {', '.join(sorted(names))}"
+        raise Refusal(value, bounded(why, 150), f"convert it with {name}(...)")
 
 
 def _spelled(member: Any) -> str:
@@ -208,7 +220,10 @@ class LiteralPlan(Plan):
         for kind, convert in _CONVERTED.items():
             if isinstance(value, kind) and not isinstance(value, bool) and kind in self.kinds:
                 base = convert(value)
-                return base if (kind, base) in self._members else None
+                if (kind, base) not in self._members:
+                    return None
+                _refuse_attributes(value, kind.__name__)
+                return base
         return None
 
     def build(self, wire: Any, walk: int) -> Any:

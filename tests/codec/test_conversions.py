@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 import pydantic
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from durable_graph import UnstorableValueError
 from durable_graph.codec import Codec
 from tests.codec.identical import identical
 from tests.codec.samples import Box, Level, Mood
@@ -31,6 +32,20 @@ class Ratio(float):
     __slots__ = ()
 
 
+class Tagged(str):
+    __slots__ = ("tag",)
+    tag: str
+
+
+class Measured(float):
+    __slots__ = ("unit",)
+    unit: str
+
+
+class Priority(int):
+    reason: str
+
+
 class Blob(bytes):
     __slots__ = ()
 
@@ -38,6 +53,11 @@ class Blob(bytes):
 class Priced(msgspec.Struct):
     price: float
     names: list[str]
+
+
+class Keyed(TypedDict):
+    good: float
+    bad: NotRequired[str]
 
 
 class Model(pydantic.BaseModel):
@@ -73,6 +93,8 @@ CONVERTED: list[tuple[Any, Any, Any]] = [
     (dict[str, list[float]], {"a": [1], "b": [0.5]}, {"a": [1.0], "b": [0.5]}),
     (Sequence[str], (Word("a"),), ("a",)),
     (Literal["good", "bad"], Mood.GOOD, "good"),
+    (Keyed, {Mood.GOOD: 1, Word("bad"): "b"}, {"good": 1.0, "bad": "b"}),
+    (list[Keyed], [{Mood.GOOD: 1.0}], [{"good": 1.0}]),
     (Priced, Priced(2, [Word("a")]), Priced(2.0, ["a"])),
     (Model, Model.model_construct(price=2), Model(price=2.0)),
     (list[Box[float]], [Box(1)], [Box(1.0)]),
@@ -119,6 +141,73 @@ def test_a_value_of_a_declared_class_is_not_changed(declared: Any, value: Any) -
     assert taken is value
     assert made.convert(value) is value
     assert identical(made.decode(data), value)
+
+
+def tagged(text: str) -> Tagged:
+    made = Tagged(text)
+    made.tag = "b"
+    return made
+
+
+def measured() -> Measured:
+    made = Measured(0.5)
+    made.unit = "m"
+    return made
+
+
+def priority() -> Priority:
+    made = Priority(3)
+    made.reason = "late"
+    return made
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "attribute"),
+    [
+        (str, tagged("a"), "tag"),
+        (list[str], [tagged("a")], "tag"),
+        (Literal["good", "bad"], tagged("good"), "tag"),
+        (float, measured(), "unit"),
+        (int, priority(), "reason"),
+        (float, priority(), "reason"),
+    ],
+)
+def test_a_subclass_with_attributes_of_its_own_is_refused_wherever_it_keeps_them(
+    declared: Any, value: Any, attribute: str
+) -> None:
+    made = Codec().of(declared, where="channel 'x'")
+
+    with pytest.raises(UnstorableValueError, match=f"has attributes of its own, which .*: {attribute};"):
+        made.take(value)
+    assert made.convert(value) is value
+
+
+def test_a_slot_that_is_empty_loses_nothing() -> None:
+    assert same(Codec().of(str, where="channel 'x'").take(Tagged("a"))[0], "a")
+
+
+class Own(str):
+    """As a key it is another one than the same text."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@pytest.mark.parametrize("declared", [dict[str, float], Keyed, set[str], frozenset[str]])
+def test_keys_and_items_that_become_the_same_are_refused(declared: Any) -> None:
+    keys = [Own("good"), Own("good")]
+    kind = getattr(declared, "__origin__", dict)
+    value = dict.fromkeys(keys, 1.0)
+    if kind is not dict:
+        value = kind(value)
+    made = Codec().of(declared, where="channel 'x'")
+
+    with pytest.raises(UnstorableValueError):
+        made.take(value)
+    assert made.convert(value) is value
 
 
 def test_a_conversion_does_not_change_the_given_value() -> None:

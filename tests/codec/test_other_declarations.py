@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum, IntFlag, StrEnum
@@ -349,3 +349,24 @@ def test_whatever_is_declared_a_value_is_read_as_it_was_or_refused(types: list[A
                     continue
                 # The reader may convert the value, such as an int to a float that is declared now.
                 assert identical(found, taken) or identical(found, reader.take(taken)[0])
+
+
+@pytest.mark.parametrize(
+    ("declared", "made"),
+    [
+        (float, lambda number: number),
+        (float | None, lambda number: number),
+        (list[float], lambda number: [number]),
+        (dict[str, float], lambda number: {"a": number}),
+        (dict[float, str], lambda number: {number: "a"}),
+    ],
+)
+def test_an_int_is_never_rounded_to_a_float_also_without_a_fingerprint(
+    declared: Any, made: Callable[[float], Any]
+) -> None:
+    codec = Codec().of(declared, where="the result of task 'x'")
+    anything = Codec().of(Any, where="the result of task 'x'")
+
+    assert identical(codec.decode(anything.encode(made(2**53))), made(2.0**53))
+    with pytest.raises(DecodeError):
+        codec.decode(anything.encode(made(2**53 + 1)))

@@ -85,6 +85,31 @@ async def test_messages_are_replaced_and_removed_by_id(saver: Checkpointer) -> N
     assert said((await graph.ainvoke({"messages": given}, thread_id="t"))["messages"]) == [("HumanMessage", "A")]
 
 
+async def test_an_id_that_a_write_uses_twice_is_that_of_the_last_message(saver: Checkpointer) -> None:
+    graph = writing([("ai", "between"), HumanMessage("C", id="c")], checkpointer=saver)
+    twice = [HumanMessage("a", id="a"), HumanMessage("b", id="b"), {"role": "ai", "content": "A", "id": "a"}]
+
+    result = await graph.ainvoke({"messages": twice}, thread_id="t")
+    stored = (await graph.aget_state(thread_id="t")).values
+
+    expected = [("AIMessage", "A"), ("HumanMessage", "b"), ("AIMessage", "between"), ("HumanMessage", "C")]
+    assert said(result["messages"]) == said(stored["messages"]) == expected
+
+
+async def test_a_removal_of_nothing_is_refused_and_one_that_is_there_twice_removes_once(saver: Checkpointer) -> None:
+    graph = writing(
+        [LangChainsRemoval(id="a"), LangChainsRemoval(id="b"), LangChainsRemoval(id="a")], checkpointer=saver
+    )
+    given = [HumanMessage(id_, id=id_) for id_ in "abc"]
+
+    assert said((await graph.ainvoke({"messages": given}, thread_id="t"))["messages"]) == [("HumanMessage", "c")]
+    with pytest.raises(UnmergeableUpdateError, match="'messages': there is no message with the id 'a' to remove"):
+        await graph.ainvoke({"messages": []}, thread_id="t")
+    assert said((await graph.aget_state(thread_id="t")).values["messages"]) == [("HumanMessage", "c")]
+    repaired = await graph.ainvoke({"messages": [HumanMessage("a", id="a"), HumanMessage("b", id="b")]}, thread_id="t")
+    assert said(repaired["messages"]) == [("HumanMessage", "c")]
+
+
 async def test_all_messages_before_it_are_removed(saver: Checkpointer) -> None:
     graph = writing([LangChainsRemoval(id=REMOVE_ALL_MESSAGES), ("ai", "new")], checkpointer=saver)
     result = await graph.ainvoke({"messages": ["a", "b"]}, thread_id="t")

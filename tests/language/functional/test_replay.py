@@ -293,3 +293,30 @@ async def test_results_come_back_as_they_went_in(saver: Checkpointer) -> None:
 
     await flow.ainvoke(1, THREAD)
     assert await flow.ainvoke(Command(resume=True), THREAD) is True
+
+
+async def test_an_int_is_not_rounded_when_its_task_is_annotated_with_float_later(saver: Checkpointer) -> None:
+    async def older() -> int:
+        return 2**53 + 1
+
+    async def newer() -> float:
+        raise AssertionError
+
+    got: list[float] = []
+    for function in (older, newer):
+        counted = task(name="count")(function)
+
+        @entrypoint(checkpointer=saver, name="flow")
+        async def flow(_: str, counted: Any = counted) -> str:
+            got.append(await counted())
+            if len(got) == 1:
+                raise ConnectionError
+            return "done"
+
+        if function is older:
+            with pytest.raises(ConnectionError):
+                await flow.ainvoke("in", THREAD)
+        else:
+            await flow.ainvoke(None, THREAD)
+
+    assert got == [2**53 + 1] * 2

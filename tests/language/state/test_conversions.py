@@ -2,7 +2,7 @@
 
 import dataclasses
 import operator
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -15,6 +15,10 @@ from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, s
 
 class Color(StrEnum):
     RED = "red"
+
+
+class Level(IntEnum):
+    HIGH = 2
 
 
 def larger(left: float, right: float) -> float:
@@ -107,6 +111,23 @@ async def test_a_value_whose_conversion_loses_something_is_refused(saver: Checkp
             await graph.ainvoke({}, thread_id=str(update))
 
 
+async def test_what_a_reducer_of_ones_own_is_given_is_converted_to_the_type_of_its_key(
+    saver: Checkpointer, reopen: Reopen, durability: Durability
+) -> None:
+    class Reduced(TypedDict, total=False):
+        count: Annotated[int, operator.add]
+        words: Annotated[list[str], lambda left, right: [*left, *right]]
+
+    update = {"count": Level.HIGH, "words": ["a", Color.RED]}
+    described = in_a_row(Reduced, Seen(), ("a", update), ("b", {}))
+
+    result = await described.compile(saver).ainvoke({}, thread_id="t", durability=durability)
+
+    stored = (await described.compile(await reopen()).aget_state(thread_id="t")).values
+    unstored = await described.compile(debug=False).ainvoke({})
+    assert classes(result) == classes(stored) == classes(unstored) == classes({"count": 2, "words": ["a", "red"]})
+
+
 async def test_the_default_of_a_key_with_a_reducer_is_converted(saver: Checkpointer) -> None:
     @dataclasses.dataclass
     class Counted:
@@ -140,6 +161,34 @@ async def test_the_argument_of_a_send_agrees_with_its_stored_form(saver: Checkpo
     await described.compile(await reopen()).ainvoke(None, thread_id="t")
 
     assert [type(order.price) for order in arguments] == [float, float]
+
+
+async def test_without_a_checkpointer_a_send_carries_the_same(saver: Checkpointer) -> None:
+    @dataclasses.dataclass
+    class Order:
+        price: float
+        names: list[str]
+
+    arguments: list[Any] = []
+    described: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    described.add_node("pay", arguments.append, input_schema=Order)
+    described.add_conditional_edges("__start__", lambda _: [Send("pay", Order(3, [Color.RED]))], ["pay"])
+    for checkpointer in (saver, None):
+        await described.compile(checkpointer, debug=False).ainvoke({}, thread_id="t" if checkpointer else None)
+
+    assert [(type(order.price), type(order.names[0])) for order in arguments] == [(float, str)] * 2
+
+
+async def test_without_a_checkpointer_a_send_may_carry_what_cannot_be_stored() -> None:
+    carried = {"handle": object(), "price": 3}
+    arguments: list[Any] = []
+    described: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    described.add_node("pay", arguments.append)
+    described.add_conditional_edges("__start__", lambda _: [Send("pay", carried)], ["pay"])
+
+    await described.compile(debug=False).ainvoke({})
+
+    assert arguments == [carried]
 
 
 async def test_the_result_of_a_task_is_converted_to_its_annotation_at_once_and_on_replay(saver: Checkpointer) -> None:

@@ -191,6 +191,17 @@ async def test_what_todays_type_reads_is_not_given_to_the_upcast(saver: Checkpoi
     assert (await resumed(saver, reopen, int, 5, int | str, {"value": upcast}))["value"] == 5
 
 
+async def test_an_int_is_given_to_the_upcast_of_a_key_that_is_a_float_now(saver: Checkpointer, reopen: Reopen) -> None:
+    upcasts = {"value": lambda cents: cents / 100}
+
+    assert (await resumed(saver, reopen, int, 500, float, upcasts))["value"] == 5.0
+    # A float was written after the change.
+    graph = builder(float).compile(await reopen(), upcasts=upcasts)
+    assert (await graph.ainvoke({"value": 7}, thread_id="u"))["value"] == 7.0
+    again = builder(float).compile(await reopen(), upcasts=upcasts)
+    assert (await again.aget_state({"configurable": {"thread_id": "u"}})).values["value"] == 7.0
+
+
 class Mood(Enum):
     GOOD = 1
 

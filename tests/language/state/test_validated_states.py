@@ -239,3 +239,18 @@ async def test_defaults_that_nobody_changed_write_nothing(saver: Checkpointer) -
         "id": "mine",
         "score": 2,
     }
+
+
+async def test_without_a_store_the_result_has_what_the_model_made_as_well(saver: Checkpointer) -> None:
+    class Price(pydantic.BaseModel):
+        amount: float
+
+    class Priced(pydantic.BaseModel):
+        total: float = 0
+        price: Price | None = None
+
+    written = {"total": "1.5", "price": {"amount": 2}}
+    for checkpointer in (saver, None):
+        graph = in_a_row(Priced, Seen(), ("a", written)).compile(checkpointer, debug=False)
+        result = await graph.ainvoke({}, thread_id="t" if checkpointer else None)
+        assert result == {"total": 1.5, "price": Price(amount=2)}
