@@ -106,7 +106,7 @@ class ScalarPlan(Plan):
 
 
 def _refuse_attributes(value: Any, name: str) -> None:
-    """Raises `Refusal` for attributes that a subclass adds: they would be lost. The value of an enum member says all."""
+    """Raises `Refusal` for attributes that a subclass adds, which would be lost. An enum member has only its value."""
     if isinstance(value, Enum):
         return
     names = set(getattr(value, "__dict__", ()))
