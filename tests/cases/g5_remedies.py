@@ -35,11 +35,18 @@ async def case(store):
         )
         await said(
             "a str that can be called (LangChain's message.text)",
-            str,
+            Any,
             Text("x"),
             "not data",
             "convert it with str(...)",
         )
+        text = (
+            await one_node(TypedDict("State", {"v": str}, total=False), lambda s: {"v": Text("x")})
+            .compile(saver)
+            .ainvoke({}, thread_id="converted")
+        )
+        if type(text["v"]) is not str:
+            found["the same where str is declared"] = shown(text)
         half, wrong, right = fractions.Fraction(1, 2), "make it a dataclass", "list StoredType(Fraction, "
         await said("a class of the standard library", fractions.Fraction, half, wrong, right)
         await said("the same in Any", Any, half, wrong, right)
