@@ -345,7 +345,8 @@ async def test_a_node_may_ask_for_its_runtime_and_its_config(saver: Checkpointer
     await builder.compile(saver).ainvoke({}, {"configurable": {"thread_id": "t", "user": "ann"}})
 
     configurable, info = told[0]
-    assert configurable == {"thread_id": "t", "user": "ann"}
+    first = "0000000000000001"
+    assert configurable == {"thread_id": "t", "user": "ann", "checkpoint_ns": "", "checkpoint_id": first}
     assert (info.thread_id, info.node, info.step, info.node_attempt) == ("t", "a", 1, 1)
     assert len(info.task_id) == 32
 
