@@ -28,7 +28,7 @@ from durable_graph.errors import DecodeError, ValueTooLargeError
 from durable_graph.graph import Interrupt, Topology
 from durable_graph.records import Rank
 
-RECORD_COST = 256
+RECORD_COST = 1024
 """What decoding a record costs beside its bytes, as a number of bytes."""
 
 Metadata = dict[str, str | int | float | bool | None]

@@ -5,16 +5,17 @@ second time. Whoever looks back at the task finds it there.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
-from durable_graph._engine.header import RECORD_COST, decode_header
+from durable_graph._engine.header import RECORD_COST, Header, decode_header
 from durable_graph._engine.rows import newest_update
 from durable_graph._engine.task import Done, Outcome, Write
 from durable_graph._engine.values import Values, check_stored_size
 from durable_graph.channels import Channel
-from durable_graph.checkpointing.pieces import Pieces
+from durable_graph.checkpointing.pieces import Pace, Pieces
 from durable_graph.errors import ChannelChangedError, DecodeError
 from durable_graph.graph import Topology
 from durable_graph.records import HistoryPage, ValueKind, ValueRow
@@ -51,22 +52,40 @@ def by_key(written: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {key: found[0] if len(found) == 1 else {"$writes": found} for key, found in values.items()}
 
 
+def headers_in(page: HistoryPage, skipped: Container[int] = ()) -> Pieces[dict[int, Header]]:
+    """The headers of a page's checkpoints by their numbers, without those that are `skipped`. Raises `DecodeError`."""
+    pace = Pace()
+    headers: dict[int, Header] = {}
+    for checkpoint in page.checkpoints:
+        if checkpoint.no in skipped:
+            continue
+        headers[checkpoint.no] = decode_header(checkpoint.header)
+        if pace.is_due(RECORD_COST + len(checkpoint.header)):
+            yield
+    return headers
+
+
 def made_in(
-    values: Values, page: HistoryPage, skipped: Container[int] = (), parents: Callable[[int], bool] | None = None
+    values: Values,
+    page: HistoryPage,
+    headers: Mapping[int, Header],
+    parents: Callable[[int], bool],
+    newer: Mapping[int, Made] = MappingProxyType({}),
 ) -> Pieces[dict[int, Made]]:
     """What a single node wrote, for each checkpoint that it was planned in, as far as the page has the one it made.
 
-    With `parents`, only for the checkpoints whose numbers it accepts. Raises `DecodeError` and `ValueTooLargeError`.
+    Only for the checkpoints whose numbers `parents` accepts, and only by those that have a header in `headers`. `newer`
+    is what the pages before this one had. Raises `DecodeError` and `ValueTooLargeError`.
     """
     written: dict[int, list[ValueRow]] = {}
     for row in page.values:
         written.setdefault(row.no, []).append(row)
-    made: dict[int, Made] = {}
+    made = {no: each for no, each in newer.items() if parents(no)}
     for checkpoint in page.checkpoints:
-        if checkpoint.no in skipped or not (parents is None or parents(checkpoint.parent)):
+        header = headers.get(checkpoint.no)
+        if header is None or not parents(checkpoint.parent):
             continue
-        header = decode_header(checkpoint.header)
-        if values.pace.is_due(RECORD_COST + len(checkpoint.header)):
+        if values.pace.is_due(RECORD_COST):
             yield
         by_hand = header.source == "update"
         if len(header.writers) != 1 or not (by_hand or header.source == "loop"):

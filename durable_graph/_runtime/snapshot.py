@@ -1,6 +1,6 @@
 """A thread's state as callers see it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from durable_graph._engine.admit import Superseded
 from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.header import Header, decode_header
 from durable_graph._engine.restore import Page, Restored, restore
-from durable_graph._engine.results import Made, by_key, made_in
+from durable_graph._engine.results import Made, by_key, headers_in, made_in
 from durable_graph._engine.state import state_of
 from durable_graph._engine.task import (
     Argument,
@@ -166,7 +166,8 @@ async def _made_near(
     if page is None:
         return {}
     errors = await in_pieces(damage_found(page))
-    return await in_pieces(made_in(Values(topology, saver.max_value_bytes), page, errors, parents))
+    headers = await in_pieces(headers_in(page, errors))
+    return await in_pieces(made_in(Values(topology, saver.max_value_bytes), page, headers, parents))
 
 
 async def _with_nested(
@@ -247,14 +248,15 @@ async def read_history(
         errors = await in_pieces(damage_found(page))
         identity = Identity(place.thread_id, page.thread.incarnation, place.ns)
         opened = Page(own, page, saver.max_value_bytes)
-        made.update(await in_pieces(made_in(opened.values, page, errors)))
+        headers = await in_pieces(headers_in(page, errors))
+        found = {no: header for no, header in headers.items() if _matches(header, wanted)}
+        made = await in_pieces(made_in(opened.values, page, headers, _of_interest(found, page), made))
         for checkpoint in page.checkpoints:
             # What is older than a damaged checkpoint is read by asking for what is before it.
             refuse_damage_since(checkpoint.no, errors)
-            header = decode_header(checkpoint.header)
-            if not _matches(header, wanted):
+            if checkpoint.no not in found:
                 continue
-            restored = await in_pieces(opened.restore(checkpoint, header))
+            restored = await in_pieces(opened.restore(checkpoint, found[checkpoint.no]))
             is_past = before is not None or checkpoint is not page.checkpoints[0]
             yield _snapshot(own, identity, restored, made.get(checkpoint.no), is_head=False, is_past=is_past)
             left = None if left is None else left - 1
@@ -266,6 +268,12 @@ async def read_history(
         before, size = page.older, _next_size(size, page)
 
 
+def _of_interest(found: Container[int], page: HistoryPage) -> Callable[[int], bool]:
+    """Whether what was made of a checkpoint may be shown: of one that was found, or of one that no page had yet."""
+    oldest = page.checkpoints[-1].no if page.checkpoints else 0
+    return lambda no: no in found or no < oldest
+
+
 def _next_size(size: int, page: HistoryPage) -> int:
     """How long the next page is to be. Each page also reads the value from before it, so short rows make long pages."""
     stored = sum(len(row.value) for row in page.values) + sum(len(row.header) for row in page.checkpoints)
@@ -273,8 +281,10 @@ def _next_size(size: int, page: HistoryPage) -> int:
 
 
 def _matches(header: Header, wanted: Mapping[str, Any] | None) -> bool:
+    if not wanted:
+        return True
     metadata = _metadata(header)
-    return not wanted or all(key in metadata and metadata[key] == value for key, value in wanted.items())
+    return all(key in metadata and metadata[key] == value for key, value in wanted.items())
 
 
 def _metadata(header: Header) -> dict[str, Any]:

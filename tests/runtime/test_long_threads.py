@@ -2,9 +2,11 @@
 
 import asyncio
 import operator
+import weakref
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, ClassVar, TypedDict
 
+import msgspec
 import pytest
 
 from durable_graph import (
@@ -195,3 +197,60 @@ async def test_pages_of_long_rows_stay_short() -> None:
 
     assert len(await history(graph)) == 111
     assert saver.sizes == [50, 50, 50]
+
+
+class Report(msgspec.Struct, weakref=True):
+    """Counts how many of it are made: a Struct is decoded by making it."""
+
+    made: ClassVar[list[weakref.ref[Any]]] = []
+
+    text: str
+
+    def __post_init__(self) -> None:
+        self.made.append(weakref.ref(self))
+
+    @classmethod
+    def alive(cls) -> int:
+        return sum(1 for each in cls.made if each() is not None)
+
+
+class Reports(TypedDict, total=False):
+    count: int
+    report: Report
+
+
+async def report(state: Reports) -> Any:
+    return {"count": state["count"] + 1, "report": Report(f"{state['count']:0{PIECE_BYTES // 16}}")}
+
+
+STEPS = 110
+
+
+async def reporting() -> CompiledGraph[Any]:
+    """A graph of which each superstep stores a large instance of its own."""
+    graph = looping(MemorySaver(), STEPS, report, Reports)
+    await graph.ainvoke({"count": 0}, thread_id="t", recursion_limit=200)
+    Report.made.clear()
+    return graph
+
+
+async def test_a_search_decodes_the_values_of_what_it_finds_and_of_nothing_else() -> None:
+    graph = await reporting()
+
+    (found,) = await history(graph, filter={"source": "input"})
+
+    assert found.values["count"] == 0
+    assert found.tasks[0].result == {"count": 1, "report": Report(f"{0:0{PIECE_BYTES // 16}}")}
+    # The result of its task, and one for each page: what was made of a checkpoint that is on the next one.
+    assert len(Report.made) < 6
+
+
+async def test_reading_a_history_keeps_no_more_than_its_page() -> None:
+    graph = await reporting()
+
+    most = 0
+    async for _ in graph.aget_state_history(thread_id="t"):
+        most = max(most, Report.alive())
+
+    assert len(Report.made) >= STEPS
+    assert 50 <= most < STEPS
