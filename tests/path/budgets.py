@@ -1,0 +1,83 @@
+"""What a superstep may cost: the only table of it.
+
+`today` is the measured figure. The test fails if a figure is more than 1 % above it, and also if it is more than 2 %
+below it: a commit that makes the path shorter tightens its budget, and a commit that raises a figure says why. `target`
+is the figure that the path is to reach.
+
+The figures are those of Python PYTHON. Other versions make other calls, and are not tested.
+"""
+
+from typing import NamedTuple
+
+PYTHON = (3, 11)
+
+
+class Budget(NamedTuple):
+    today: float
+    target: float | None = None
+
+
+BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
+    # One `ainvoke` of two nodes, on a store that was used before.
+    "two nodes": {
+        "modules": {"none": Budget(49, 15), "memory": Budget(69, 25), "sqlite": Budget(77, 32), "postgres": Budget(79)},
+        "functions": {
+            "none": Budget(209, 70),
+            "memory": Budget(324, 120),
+            "sqlite": Budget(377, 150),
+            "postgres": Budget(376),
+        },
+        "jumps": {"none": Budget(373), "memory": Budget(569, 120), "sqlite": Budget(712), "postgres": Budget(700)},
+    },
+    # A superstep of a chain.
+    "chain": {
+        "calls": {
+            "none": Budget(257, 60),
+            "memory": Budget(425, 90),
+            "sqlite": Budget(507, 130),
+            "postgres": Budget(631.5, 200),
+        },
+        "tasks": {"none": Budget(1, 1), "memory": Budget(2, 1), "sqlite": Budget(3, 1), "postgres": Budget(3, 1)},
+        "iterations": {"none": Budget(2, 2), "memory": Budget(5, 2), "sqlite": Budget(10, 4), "postgres": Budget(9, 6)},
+        "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(4)},
+        "digests": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
+        "statements": {"sqlite": Budget(6, 5)},
+    },
+    # A superstep whose router decides to go round again.
+    "router": {
+        "calls": {"none": Budget(318), "memory": Budget(490), "sqlite": Budget(572), "postgres": Budget(696.5)},
+        "tasks": {"none": Budget(1), "memory": Budget(2), "sqlite": Budget(3), "postgres": Budget(3)},
+        "iterations": {"none": Budget(2), "memory": Budget(5), "sqlite": Budget(10), "postgres": Budget(9)},
+        "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(4)},
+        "digests": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
+        "statements": {"sqlite": Budget(6)},
+    },
+    # A task of a superstep of many tasks.
+    "fan-out task": {
+        "calls": {"none": Budget(137, 45), "memory": Budget(178), "sqlite": Budget(172, 75), "postgres": Budget(197.1)},
+        "tasks": {"none": Budget(1), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(1)},
+        "iterations": {"none": Budget(0), "memory": Budget(0), "sqlite": Budget(0), "postgres": Budget(0)},
+        "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(3)},
+        "digests": {"none": Budget(0), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(1)},
+        "statements": {"sqlite": Budget(2)},
+    },
+    # A call of a `@task` in a node.
+    "@task": {
+        "calls": {"none": Budget(213.6), "memory": Budget(282), "sqlite": Budget(368), "postgres": Budget(708.5)},
+        "tasks": {"none": Budget(1), "memory": Budget(1), "sqlite": Budget(2), "postgres": Budget(2)},
+        "iterations": {"none": Budget(5), "memory": Budget(5), "sqlite": Budget(10), "postgres": Budget(9)},
+        "encodes": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
+        "digests": {"none": Budget(4), "memory": Budget(6), "sqlite": Budget(5), "postgres": Budget(7)},
+        "statements": {"sqlite": Budget(6)},
+    },
+}
+
+LIBRARY: dict[str, Budget] = {
+    # Modules that `import durable_graph` loads after asyncio, anyio and msgspec.
+    "imported modules": Budget(273),
+    # Coroutines of the library between a call of `ainvoke` on a store and a node: each suspension resumes all of them.
+    "coroutines above a node": Budget(15, 8),
+    # In `_runtime`: what a type could say; annotations that say nothing, of 1,000 lines.
+    "assert ... is not None": Budget(36, 0),
+    "Any per 1,000 lines": Budget(27.5, 10),
+}
