@@ -2,21 +2,7 @@
 
 import typing
 
-from durable_graph._runtime.asking import interrupt
-from durable_graph._runtime.context import (
-    ExecutionInfo,
-    RunControl,
-    Runtime,
-    get_config,
-    get_runtime,
-    get_store,
-    get_stream_writer,
-    push_message,
-)
-from durable_graph._runtime.editing import (
-    StateUpdate,
-)
-from durable_graph._runtime.events import (
+from durable_graph._runtime.events.model import (
     AnswersRecorded,
     CheckpointCommitted,
     CustomEvent,
@@ -32,30 +18,44 @@ from durable_graph._runtime.events import (
     TaskInterrupted,
     TaskStarted,
 )
-from durable_graph._runtime.output import (
-    GraphOutput,
+from durable_graph._runtime.events.modes import (
+    StreamMode,
 )
-from durable_graph._runtime.run import (
-    Durability,
+from durable_graph._runtime.events.sink import (
+    StreamWriter,
 )
-from durable_graph._runtime.snapshot import (
-    SnapshotTask,
-    StateSnapshot,
-    SupersededTask,
-)
-from durable_graph._runtime.stream import (
+from durable_graph._runtime.events.stream import (
     EventStream,
 )
-from durable_graph._runtime.unwinding import (
+from durable_graph._runtime.request.control_flow import (
     GraphBubbleUp,
     GraphInterrupt,
     ParentCommand,
 )
-from durable_graph._runtime.views import (
-    StreamMode,
+from durable_graph._runtime.request.output import (
+    GraphOutput,
 )
-from durable_graph._runtime.writer import (
-    StreamWriter,
+from durable_graph._runtime.request.run import (
+    Durability,
+)
+from durable_graph._runtime.task.context import (
+    ExecutionInfo,
+    RunControl,
+    Runtime,
+    get_config,
+    get_runtime,
+    get_store,
+    get_stream_writer,
+    push_message,
+)
+from durable_graph._runtime.task.interrupt import interrupt
+from durable_graph._runtime.threads.snapshot import (
+    SnapshotTask,
+    StateSnapshot,
+    SupersededTask,
+)
+from durable_graph._runtime.threads.update_state import (
+    StateUpdate,
 )
 from durable_graph.app import (
     CompiledGraph,

@@ -5,8 +5,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from durable_graph._runtime.calls import Definition
-from durable_graph._runtime.session import current, scope_of
+from durable_graph._runtime.task.run_context import current, scope_of
+from durable_graph._runtime.task.task_calls import Definition
 from durable_graph.errors import GraphDescriptionError
 from durable_graph.graph.validation import problems_of_name
 

@@ -7,14 +7,13 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, S
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from durable_graph._runtime.calls import Definition
-from durable_graph._runtime.options import Config, RunOptions
-from durable_graph._runtime.output import GraphOutput
-from durable_graph._runtime.remembered import namespace_of_node
-from durable_graph._runtime.run import Run
-from durable_graph._runtime.session import current
-from durable_graph._runtime.views import StreamMode
-from durable_graph._runtime.workflow import INPUT, SAVED, VALUE, Saving, returning
+from durable_graph._runtime.entry.options import Config, RunOptions
+from durable_graph._runtime.events.modes import StreamMode
+from durable_graph._runtime.request.output import GraphOutput
+from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.task.result_cache import namespace_of_node
+from durable_graph._runtime.task.run_context import current
+from durable_graph._runtime.task.task_calls import Definition
 from durable_graph.app import CompiledGraph, check_savers
 from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache
@@ -32,6 +31,7 @@ from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.assembly import nodes_digest
 from durable_graph.graph.codecs import Storing
 from durable_graph.graph.deprecated import renamed
+from durable_graph.graph.entrypoints import INPUT, SAVED, VALUE, Saving, returning
 from durable_graph.graph.messaging import library_of, listed_with
 from durable_graph.graph.options import caching_of, names_formerly, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy

@@ -10,7 +10,7 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 from durable_graph import Checkpointer
-from durable_graph._runtime.callbacks import callbacks_in_use
+from durable_graph._runtime.request.callbacks import callbacks_in_use
 from durable_graph.app.installed_types import stored_type_of
 from durable_graph.channels.libraries import installed_library
 from durable_graph.graph.runnables import as_function

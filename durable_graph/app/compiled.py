@@ -6,21 +6,20 @@ from typing import Any, ClassVar, Generic, Literal, Never, Protocol, Self, TypeV
 
 import msgspec
 
-from durable_graph._runtime import log
-from durable_graph._runtime.audience import Audience, Nobody
-from durable_graph._runtime.callbacks import callbacks_in_use
-from durable_graph._runtime.calling_graphs import check_memory
-from durable_graph._runtime.drive import Ended
-from durable_graph._runtime.events import AnyEvent
-from durable_graph._runtime.nested import Nested, is_inside_node, nested_place, unfinished_child
-from durable_graph._runtime.observed_run import observed_run
-from durable_graph._runtime.options import Config, RunOptions, call_config, check_bound, merged_config, read_run
-from durable_graph._runtime.output import GraphOutput, check_keys, check_version, result_of
-from durable_graph._runtime.remembered import namespace_of_node
-from durable_graph._runtime.run import Run
-from durable_graph._runtime.start import run_in_turn
-from durable_graph._runtime.stream import EventStream, OnDisconnect, OnSlowReader
-from durable_graph._runtime.views import StreamMode, view_of
+from durable_graph._runtime.entry.observed_run import observed_run
+from durable_graph._runtime.entry.options import Config, RunOptions, call_config, check_bound, merged_config, read_run
+from durable_graph._runtime.entry.start import run_in_turn
+from durable_graph._runtime.entry.subgraph import Nested, is_inside_node, nested_place, unfinished_child
+from durable_graph._runtime.events.model import AnyEvent
+from durable_graph._runtime.events.modes import StreamMode, view_of
+from durable_graph._runtime.events.sink import Audience, Nobody
+from durable_graph._runtime.events.stream import EventStream, OnDisconnect, OnSlowReader
+from durable_graph._runtime.request import log
+from durable_graph._runtime.request.callbacks import callbacks_in_use
+from durable_graph._runtime.request.output import Ended, GraphOutput, check_keys, check_version, result_of
+from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.task.graph_calls import check_memory
+from durable_graph._runtime.task.result_cache import namespace_of_node
 from durable_graph.app.picture import GraphPicture
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer

@@ -3,13 +3,13 @@
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
-from durable_graph._runtime.options import Config, ThreadId, merged_config
-from durable_graph._runtime.places import names_in, nested_graphs
-from durable_graph._runtime.snapshot import StateSnapshot, drawn_status
-from durable_graph._runtime.workflow import declared_result, is_workflow
+from durable_graph._runtime.entry.options import Config, ThreadId, merged_config
+from durable_graph._runtime.request.namespaces import names_in, nested_graphs
+from durable_graph._runtime.threads.snapshot import StateSnapshot, drawn_status
 from durable_graph.app.threads import GraphThreads
 from durable_graph.graph import Topology
 from durable_graph.graph.drawing import Drawing, drawing_of
+from durable_graph.graph.entrypoints import declared_result, is_workflow
 from durable_graph.graph.jsonschema import JsonSchema, jsonschema_of, titled
 from durable_graph.graph.schema import ROOT, Schema
 from durable_graph.graph.signatures import annotation_of

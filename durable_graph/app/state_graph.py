@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Never
 
-from durable_graph._runtime.context import Runtime
-from durable_graph._runtime.mutation import is_debugging
-from durable_graph._runtime.options import Breakpoints, breakpoints
-from durable_graph._runtime.run import Run
+from durable_graph._runtime.entry.options import Breakpoints, breakpoints
+from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.task.context import Runtime
+from durable_graph._runtime.task.mutation import is_debugging
 from durable_graph.app.compiled import CompiledGraph, check_savers
 from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache

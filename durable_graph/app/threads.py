@@ -5,11 +5,9 @@ from typing import Any
 
 import msgspec
 
-from durable_graph._runtime.busy import only_run
-from durable_graph._runtime.cancel_thread import cancel_thread, reopen_thread
-from durable_graph._runtime.discarding import discard_calls
-from durable_graph._runtime.editing import StateUpdate, edit_state
-from durable_graph._runtime.options import (
+from durable_graph._runtime.commit.busy import only_run
+from durable_graph._runtime.commit.request_keys import acceptance
+from durable_graph._runtime.entry.options import (
     Config,
     ThreadId,
     call_config,
@@ -17,10 +15,12 @@ from durable_graph._runtime.options import (
     read_metadata,
     read_thread_place,
 )
-from durable_graph._runtime.request_digest import acceptance
-from durable_graph._runtime.request_options import read_key
-from durable_graph._runtime.run import Run
-from durable_graph._runtime.snapshot import StateSnapshot, read_history, read_snapshot
+from durable_graph._runtime.request.identifiers import read_key
+from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.threads.cancel_thread import cancel_thread, reopen_thread
+from durable_graph._runtime.threads.discard_calls import discard_calls
+from durable_graph._runtime.threads.snapshot import StateSnapshot, read_history, read_snapshot
+from durable_graph._runtime.threads.update_state import StateUpdate, edit_state
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownCheckpointError
 from durable_graph.graph import Topology

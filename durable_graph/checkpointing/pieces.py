@@ -1,5 +1,6 @@
 """Long work in pieces, without an event loop: a generator pauses after each piece, and its driver lets others run."""
 
+import asyncio
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -37,3 +38,14 @@ def at_once(pieces: Pieces[T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+async def in_pieces(pieces: Pieces[T]) -> T:
+    """The result of the work. The event loop runs its other callbacks at each pause; short work has none."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)

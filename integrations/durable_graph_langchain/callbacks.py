@@ -30,7 +30,7 @@ _LANGGRAPH: Final = "langgraph"
 
 
 class LangChainCallbacks:
-    """LangChain's callbacks, see `durable_graph._runtime.callbacks.CallbackLibrary`."""
+    """LangChain's callbacks, see `durable_graph._runtime.request.callbacks.CallbackLibrary`."""
 
     def takes(self, callbacks: object) -> bool:
         """Whether it is a manager, or a list of handlers."""

@@ -20,7 +20,7 @@ from durable_graph import (
     StateGraph,
     TaskFinished,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver, group
 from tests.crash.graphs import THREAD, Shape, State, tell_witness, watched_by

@@ -12,12 +12,15 @@ import pytest
 from durable_graph._engine import apply as apply_module
 from durable_graph._engine.admit import replan
 from durable_graph._engine.unit import Step
-from durable_graph._runtime import entering, session, start, telling
-from durable_graph._runtime.audience import Nobody
-from durable_graph._runtime.drive import drive
-from durable_graph._runtime.durability import Sync, Told
-from durable_graph._runtime.execute import Executed, Superstep
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.commit.policy import Sync, Told
+from durable_graph._runtime.entry import resume as entering
+from durable_graph._runtime.entry import start
+from durable_graph._runtime.events.sink import Nobody
+from durable_graph._runtime.request.run import Durability
+from durable_graph._runtime.superstep import publish as telling
+from durable_graph._runtime.superstep.drive import drive
+from durable_graph._runtime.superstep.run_tasks import Executed, Superstep
+from durable_graph._runtime.task import run_context as session
 from durable_graph.errors import DurableGraphError
 from tests.crash.graphs import Shape, chain, fan_out, join, loop, map_reduce
 

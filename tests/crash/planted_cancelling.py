@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from durable_graph._runtime import calling, durability, entering, start
-from durable_graph._runtime.execute import Superstep
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.commit import policy as durability
+from durable_graph._runtime.entry import resume as entering
+from durable_graph._runtime.entry import start
+from durable_graph._runtime.request.run import Durability
+from durable_graph._runtime.superstep.run_tasks import Superstep
+from durable_graph._runtime.task import invoke as calling
 
 
 @dataclass(frozen=True, slots=True)

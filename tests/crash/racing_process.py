@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from durable_graph import START, Command, ReplayMismatchError, StateGraph, interrupt, task
-from durable_graph._runtime import claims
+from durable_graph._runtime.task import claims
 from tests.crash.stores import store_of
 
 THREAD = "t"

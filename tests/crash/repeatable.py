@@ -2,7 +2,7 @@
 
 import pytest
 
-from durable_graph._runtime import opening
+from durable_graph._runtime.commit import open_thread as opening
 from durable_graph.checkpointing import rules
 
 

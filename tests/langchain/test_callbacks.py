@@ -13,7 +13,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tools import tool
 
 from durable_graph import END, START, Checkpointer, Command, StateGraph, entrypoint, get_config, interrupt, task
-from durable_graph._runtime.callbacks import CallbackLibrary
+from durable_graph._runtime.request.callbacks import CallbackLibrary
 from durable_graph.errors import UnknownConfigKeyError
 from durable_graph_langchain.callbacks import CALLBACKS
 from tests.langchain.models import HELLO, Heard, State, model, one_node

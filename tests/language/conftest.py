@@ -2,7 +2,7 @@
 
 import pytest
 
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 
 
 @pytest.fixture(params=["sync", "async", "exit"])

@@ -7,7 +7,8 @@ import pytest
 
 from tests.repository.tree import ROOT, library_modules, tracked_files
 
-LONGEST_MODULE = 400
+LONGEST_MODULE = 500
+"""An alarm, not a goal: one idea is better kept in one long module than cut in two."""
 
 OF_ONE_MACHINE = re.compile(
     r"""

@@ -20,7 +20,7 @@ LOADS_CODE = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "runpy",
 LOADS_BACKENDS = "durable_graph/checkpointing/opening.py"
 LOADS_TYPES = "durable_graph/app/installed_types.py"
 LOADS_INTEGRATIONS = {
-    "durable_graph/_runtime/callbacks.py",
+    "durable_graph/_runtime/request/callbacks.py",
     "durable_graph/channels/libraries.py",
     "durable_graph/graph/runnables.py",
 }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from durable_graph import Checkpointer
-from durable_graph._runtime import busy
+from durable_graph._runtime.commit import busy
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from durable_graph import (
     Runtime,
     StateGraph,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):

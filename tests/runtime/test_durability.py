@@ -20,7 +20,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 
@@ -141,7 +141,7 @@ class SlowSaver(CrashingSaver):
 
 async def test_async_is_ahead_of_a_slow_store_by_a_bounded_number_of_supersteps() -> None:
     """LangGraph (P7): 196 of 200 were still queued."""
-    from durable_graph._runtime.run import Run
+    from durable_graph._runtime.request.run import Run
 
     backlog = Run.__struct_defaults__[-1]
     saver = SlowSaver()

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import pytest
 
 from durable_graph import MemorySaver, StoreUnavailableError, task
-from durable_graph._runtime import options, stream
-from durable_graph._runtime.run import Durability, Run
+from durable_graph._runtime.entry import options
+from durable_graph._runtime.events import stream
+from durable_graph._runtime.request.run import Durability, Run
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.records import CommitResult, CommitUnit, SaveResult, WritesBatch
 from durable_graph.testing.crash import CrashingSaver

@@ -28,7 +28,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.busy import only_run
+from durable_graph._runtime.commit.busy import only_run
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, state_of
 from durable_graph_postgres import PostgresSaver

@@ -65,7 +65,7 @@ async def test_history_shows_every_superstep_newest_first(saver: Checkpointer) -
 
 
 async def test_history_is_read_in_pages_of_any_size(saver: Checkpointer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from durable_graph._runtime import snapshot
+    from durable_graph._runtime.threads import snapshot
 
     graph = chain().compile(saver)
     for turn in range(30):

@@ -11,8 +11,8 @@ import anyio
 import pytest
 
 from durable_graph import START, Checkpointer, MemorySaver, NodeCancelledError, StateGraph
-from durable_graph._runtime import options
-from durable_graph._runtime.run import Durability, Run
+from durable_graph._runtime.entry import options
+from durable_graph._runtime.request.run import Durability, Run
 from durable_graph.records import CommitResult, CommitUnit, SaveResult, WritesBatch
 from durable_graph.testing.crash import CrashingSaver
 

@@ -21,7 +21,7 @@ from durable_graph import (
     UnknownRouteError,
     UnstorableValueError,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.runtime.processes import as_another_process
 
 

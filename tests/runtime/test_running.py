@@ -21,7 +21,7 @@ from durable_graph import (
     StateGraph,
     UnstorableValueError,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):

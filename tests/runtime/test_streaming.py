@@ -21,8 +21,8 @@ from durable_graph import (
     TaskFinished,
     TaskStarted,
 )
-from durable_graph._runtime.run import Durability
-from durable_graph._runtime.stream import BUFFER
+from durable_graph._runtime.events.stream import BUFFER
+from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):

@@ -17,10 +17,9 @@ from durable_graph import (
     StreamMisuseError,
     StreamOverflowError,
 )
-from durable_graph._runtime import stream as streams
-from durable_graph._runtime.audience import Audience, Both, Nobody
-from durable_graph._runtime.stream import BUFFER, PUSHED
-from durable_graph._runtime.writer import StreamWriter
+from durable_graph._runtime.events import stream as streams
+from durable_graph._runtime.events.sink import Audience, Both, Nobody, StreamWriter
+from durable_graph._runtime.events.stream import BUFFER, PUSHED
 
 
 def event(number: int) -> CustomEvent:

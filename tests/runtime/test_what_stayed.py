@@ -20,7 +20,7 @@ from durable_graph import (
     StateUpdate,
     interrupt,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.language.nodes import ids

@@ -10,7 +10,7 @@ from durable_graph import (
     InterruptAnsweredError,
     StateSnapshot,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.crash.graphs import THREAD
 from tests.crash.language.lines import Line, told_by
 from tests.crash.language.stories import Answer, Call, Edit, Give, Progress, Resume, Story

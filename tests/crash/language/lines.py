@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from durable_graph import CheckpointCommitted, RunInterrupted, TaskFinished, TaskInterrupted
-from durable_graph._runtime.events import AnyEvent
+from durable_graph._runtime.events.model import AnyEvent
 from tests.crash.language.saying import Said
 
 

@@ -19,7 +19,7 @@ from durable_graph import (
     UnknownInterruptError,
     UnknownThreadError,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
 from durable_graph.testing.crash import Moment
 from tests.crash.language.plots import Plot

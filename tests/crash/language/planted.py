@@ -15,16 +15,20 @@ from durable_graph._engine.admit import carry, replan
 from durable_graph._engine.header import encode_header
 from durable_graph._engine.task import Failed, Handling
 from durable_graph._engine.unit import records_of
-from durable_graph._runtime import attempt, journal, nested, start, steering
-from durable_graph._runtime.attempted import Attempted
-from durable_graph._runtime.calls import Calls
-from durable_graph._runtime.claims import Claims
-from durable_graph._runtime.durability import Told
-from durable_graph._runtime.editing import edit_state
-from durable_graph._runtime.execute import Superstep
-from durable_graph._runtime.journal import Journal
-from durable_graph._runtime.requests import StatusChange
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.commit import journal
+from durable_graph._runtime.commit.journal import Journal
+from durable_graph._runtime.commit.policy import Told
+from durable_graph._runtime.commit.requests import StatusChange
+from durable_graph._runtime.entry import command as steering
+from durable_graph._runtime.entry import start
+from durable_graph._runtime.entry import subgraph as nested
+from durable_graph._runtime.request.run import Durability
+from durable_graph._runtime.superstep.run_tasks import Superstep
+from durable_graph._runtime.task import attempt
+from durable_graph._runtime.task.attempted import Attempted
+from durable_graph._runtime.task.claims import Claims
+from durable_graph._runtime.task.task_calls import Calls
+from durable_graph._runtime.threads.update_state import edit_state
 from durable_graph.app import threads
 from durable_graph.errors import InterruptAnsweredError, UnknownInterruptError
 from tests.crash.language.graphs import DEFERRED, EDITS, FAILURES, QUESTIONS

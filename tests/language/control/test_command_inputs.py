@@ -15,7 +15,7 @@ from durable_graph import (
     UnknownNodeError,
     UnknownStateKeyError,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
 
 

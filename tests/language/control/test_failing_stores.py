@@ -13,7 +13,7 @@ from durable_graph import (
     MemorySaver,
     StateGraph,
 )
-from durable_graph._runtime.run import Durability, Run
+from durable_graph._runtime.request.run import Durability, Run
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 from tests.language.control.talks import KINDS, WHOLE, Kind, Talk, carry_through

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from durable_graph import entrypoint, task
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph_sqlite import SqliteSaver
 from tests.language.trails import THREAD
 

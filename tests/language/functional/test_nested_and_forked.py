@@ -16,7 +16,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.trails import (
     THREAD,
     Calls,

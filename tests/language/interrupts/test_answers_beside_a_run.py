@@ -21,7 +21,7 @@ from durable_graph import (
     TaskInterrupted,
     ThreadBusyError,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph.records import SaveResult, WritesBatch
 from durable_graph.testing import CrashingSaver, SimulatedCrashError
 from tests.language.interrupts.meeting import Preceded

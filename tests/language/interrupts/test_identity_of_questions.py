@@ -19,7 +19,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import State, asked, ids, in_a_row
 
 

@@ -14,7 +14,7 @@ from durable_graph import (
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.language.interrupts.answering_process import asking

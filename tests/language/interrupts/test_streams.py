@@ -3,7 +3,7 @@
 from typing import Any, TypedDict
 
 from durable_graph import START, Checkpointer, Command, CompiledGraph, Interrupt, Send, StateGraph, interrupt
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row, side_by_side
 
 

@@ -18,7 +18,7 @@ from durable_graph import (
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
 
 

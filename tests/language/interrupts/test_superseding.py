@@ -9,7 +9,7 @@ from durable_graph import (
     UnfinishedThreadError,
     UnknownInterruptError,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, asked, ids, in_a_row, side_by_side
 
 

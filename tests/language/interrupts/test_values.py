@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from durable_graph import START, Checkpointer, Command, StateGraph, UnstorableValueError, interrupt
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, asked, in_a_row, questions
 
 

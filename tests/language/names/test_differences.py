@@ -18,7 +18,7 @@ from durable_graph import (
     entrypoint,
     task,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, history
 
 

@@ -18,7 +18,7 @@ from durable_graph import (
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph.caching import CacheKey
 from durable_graph_sqlite import SqliteCache
 from tests.language.nodes import Nodes, State, asked

@@ -15,7 +15,7 @@ from durable_graph import (
     StateGraph,
     UnknownNodeError,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError
 from tests.language.nodes import Nodes, State, in_a_row
 

@@ -16,7 +16,7 @@ from durable_graph import (
     UnknownThreadError,
     interrupt,
 )
-from durable_graph._runtime.busy import cancel_call, only_run
+from durable_graph._runtime.commit.busy import cancel_call, only_run
 
 
 class State(TypedDict, total=False):
@@ -88,7 +88,7 @@ async def test_a_run_elsewhere_finds_the_mark_and_begins_no_superstep(
     saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As in another process: nobody here can stop the call.
-    monkeypatch.setattr("durable_graph._runtime.cancel_thread.cancel_call", lambda saver, thread: None)
+    monkeypatch.setattr("durable_graph._runtime.threads.cancel_thread.cancel_call", lambda saver, thread: None)
     work = Work(saver)
     call = asyncio.create_task(work.graph.ainvoke({"log": ["in"]}, thread_id="t"))
     await work.waits.wait()
@@ -109,7 +109,7 @@ async def test_a_run_elsewhere_finds_the_mark_and_begins_no_superstep(
 async def test_a_run_that_stores_at_its_end_alone_finds_the_mark_there(
     saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("durable_graph._runtime.cancel_thread.cancel_call", lambda saver, thread: None)
+    monkeypatch.setattr("durable_graph._runtime.threads.cancel_thread.cancel_call", lambda saver, thread: None)
     work = Work(saver)
     call = asyncio.create_task(work.graph.ainvoke({"log": ["in"]}, thread_id="t", durability="exit"))
     await work.waits.wait()

@@ -20,7 +20,7 @@ from durable_graph import (
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.state.graphs import Seen, in_a_row
 
 

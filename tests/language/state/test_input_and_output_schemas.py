@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 from durable_graph import Checkpointer, GraphValidationError, InvalidInputError, Topic, UnknownStateKeyError
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.state.graphs import Seen, in_a_row
 
 

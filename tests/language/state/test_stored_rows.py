@@ -23,8 +23,8 @@ from durable_graph._engine.rows import Stored, add_rows, encode_whole
 from durable_graph._engine.state import Changes, State, initial_state, merged
 from durable_graph._engine.task import Done, Task, Write
 from durable_graph._engine.unit import Entry, Step, build_unit
-from durable_graph._runtime.opening import new_thread
-from durable_graph._runtime.writing import node_writes
+from durable_graph._runtime.commit.open_thread import new_thread
+from durable_graph._runtime.task.writes import node_writes
 from durable_graph.checkpointing.pieces import at_once
 from durable_graph.errors import InvalidUpdateError
 from durable_graph.graph import Topology

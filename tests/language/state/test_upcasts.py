@@ -22,7 +22,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.state.conftest import Reopen
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}

@@ -17,7 +17,7 @@ from durable_graph import (
     StateGraph,
     UnknownCheckpointError,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, id_of, newest_before, shape
 
 

@@ -23,7 +23,7 @@ from durable_graph import (
     push_message,
     task,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import State, in_a_row
 from tests.language.streaming.parts import names, parts
 

@@ -18,7 +18,7 @@ from durable_graph import (
     TaskFinished,
     ThreadBusyError,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row
 from tests.language.streaming.parts import names, parts
 from tests.language.trails import Calls, Trail

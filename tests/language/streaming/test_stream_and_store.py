@@ -17,7 +17,7 @@ from durable_graph import (
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver
 

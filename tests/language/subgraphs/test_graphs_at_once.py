@@ -13,7 +13,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.subgraphs.at_once import LONG, calling
 from tests.language.trails import THREAD, Calls, Trail, asked, questions
 

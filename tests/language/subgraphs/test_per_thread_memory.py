@@ -17,7 +17,7 @@ from durable_graph import (
     UnnamedMemoryError,
     interrupt,
 )
-from durable_graph._runtime.run import Durability
+from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, history, nested_state, questions
 
 OTHER = {"configurable": {"thread_id": "other"}}

@@ -1,0 +1,390 @@
+"""When a superstep is committed: before the next starts, behind it, or at the end of the run.
+
+In all of them what was accepted is committed before a node runs, and a store failure starts no new node.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from durable_graph._engine.task import Outcome
+from durable_graph._engine.unit import Step, joined
+from durable_graph._runtime.commit.journal import Journal
+from durable_graph._runtime.commit.requests import Ledger, StatusChange
+from durable_graph._runtime.events.model import AnyEvent, CheckpointCommitted
+from durable_graph._runtime.events.sink import Audience
+from durable_graph._runtime.request.cancellation import finish
+from durable_graph.records import checkpoint_id
+
+
+class Told(msgspec.Struct, frozen=True):
+    """Events, and whom they are for.
+
+    `taken_on` is called when a superstep's commit cannot be stopped any more: what cancels the call after that, while
+    it waits, does not undo it.
+    """
+
+    audience: Audience
+    events: Sequence[AnyEvent]
+    taken_on: Callable[[], object] = bool
+
+    async def go(self, *, provisional: bool = False, parent: int | None = None) -> None:
+        """Tell them, in order, and wait for the reader. `parent` is that of the checkpoint, where it will not be stored
+        as the step has it.
+
+        All of them are told even if the caller is cancelled: what they tell of has happened.
+        """
+        events = deque(_as_told(event, provisional, parent) for event in self.events)
+        try:
+            while events:
+                await self.audience.tell(events.popleft())
+        except asyncio.CancelledError:
+            self.put(events)
+            raise
+
+    def put(self, events: Iterable[AnyEvent]) -> None:
+        """Tell these, in order, without waiting for the reader."""
+        for event in events:
+            self.audience.put(event)
+
+
+def _as_told(event: AnyEvent, provisional: bool, parent: int | None) -> AnyEvent:
+    told = msgspec.structs.replace(event, provisional=True) if provisional else event
+    if parent is not None and isinstance(told, CheckpointCommitted):
+        return msgspec.structs.replace(told, parent_checkpoint_id=checkpoint_id(parent) if parent else None)
+    return told
+
+
+Tell = Callable[[Sequence[Outcome]], Told]
+"""What is told of outcomes: made from those that stand, which may be another writer's."""
+
+
+class Durability(Protocol):
+    """A commit policy. What is given with a call is published once that call's part is durable.
+
+    `ledger` says whose namespace a call is about. It is None only where nothing is kept.
+    """
+
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        """A superstep is over. False: another writer recorded some of its tasks; adopt them and try again."""
+        ...
+
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+    ) -> tuple[Outcome, ...]:
+        """Tasks came to an end while their superstep goes on, or fails. Answers with the outcomes that stand."""
+        ...
+
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        """The run stops for answers: record these outcomes and the status, once all before them is durable.
+
+        False: another writer recorded something meanwhile, an answer perhaps; adopt that and try again.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """What was taken on so far is committed when this returns: something is about to be recorded behind it."""
+        ...
+
+    async def settle(self) -> None:
+        """The run ends, whatever way: what was taken on is committed when this returns."""
+        ...
+
+    async def catch_up(self) -> None:
+        """What was given with the calls so far is published when this returns."""
+        ...
+
+
+class Nowhere:
+    """Without a checkpointer: nothing is kept, everything is published at once."""
+
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        told.taken_on()
+        await told.go()
+        return True
+
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+    ) -> tuple[Outcome, ...]:
+        await tell(outcomes).go()
+        return tuple(outcomes)
+
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        await tell(outcomes).go()
+        return True
+
+    async def flush(self) -> None:
+        return None
+
+    async def settle(self) -> None:
+        return None
+
+    async def catch_up(self) -> None:
+        return None
+
+
+class Sync:
+    """Every call is durable when it returns."""
+
+    def __init__(self, journal: Journal, grace: float) -> None:
+        self._journal = journal
+        self._grace = grace
+
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        own, is_committed = _kept(ledger), False
+
+        async def committed() -> None:
+            nonlocal is_committed
+            is_committed = await self._journal.commit((own, step))
+            if is_committed:
+                told.taken_on()
+
+        try:
+            await finish(committed(), self._grace)
+        except asyncio.CancelledError:
+            if is_committed:
+                told.put(told.events)
+            raise
+        if is_committed:
+            await told.go()
+        return is_committed
+
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+    ) -> tuple[Outcome, ...]:
+        own = _kept(ledger)
+        standing: tuple[Outcome, ...] = ()
+
+        async def saved() -> None:
+            nonlocal standing
+            standing = await self._journal.save(own, outcomes, status)
+
+        try:
+            await finish(saved(), self._grace)
+        except asyncio.CancelledError:
+            told = tell(standing)
+            told.put(told.events)
+            raise
+        await tell(standing).go()
+        return standing
+
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        saving = self._journal.save_unmoved(_kept(ledger), outcomes, StatusChange("interrupted"))
+        if await finish(saving, self._grace) is None:
+            return False
+        await tell(outcomes).go()
+        return True
+
+    async def flush(self) -> None:
+        return None
+
+    async def settle(self) -> None:
+        return None
+
+    async def catch_up(self) -> None:
+        return None
+
+
+class _Commit(msgspec.Struct, frozen=True):
+    ledger: Ledger
+    step: Step
+    told: Told
+
+
+class _Save(msgspec.Struct, frozen=True):
+    ledger: Ledger
+    outcomes: tuple[Outcome, ...]
+    status: StatusChange | None
+    told: Told
+
+
+class Async:
+    """Calls return before they are durable; one task sends them in order, at most `backlog` of them behind the run.
+
+    Supersteps that wait together are committed together. The first failure stops the run: nothing that was queued
+    behind it is sent.
+    """
+
+    def __init__(self, journal: Journal, grace: float, backlog: int) -> None:
+        self._journal = journal
+        self._grace = grace
+        self._backlog = backlog
+        self._queue: deque[_Commit | _Save] = deque()
+        self._sender: asyncio.Task[None] | None = None
+        self._sent = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        own = _kept(ledger)
+        # Encoded now: while the commit waits, the nodes of the next superstep have the values in hand.
+        step = self._journal.with_reduced_values(own, step)
+        await self._enqueue(_Commit(own, step, told), told.taken_on)
+        return True
+
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+    ) -> tuple[Outcome, ...]:
+        await self._enqueue(_Save(_kept(ledger), tuple(outcomes), status, tell(outcomes)))
+        return tuple(outcomes)
+
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        await self.settle()
+        saving = self._journal.save_unmoved(_kept(ledger), outcomes, StatusChange("interrupted"))
+        if await finish(saving, self._grace) is None:
+            return False
+        await tell(outcomes).go()
+        return True
+
+    async def flush(self) -> None:
+        await self.settle()
+
+    async def settle(self) -> None:
+        if self._sender is not None:
+            await finish(self._all_sent(self._sender), self._grace)
+        self._raise_failure()
+
+    async def _all_sent(self, sender: "asyncio.Task[None]") -> None:
+        # Raised in here as well: where the caller has left by then, the failure is logged and not lost.
+        await sender
+        self._raise_failure()
+
+    async def catch_up(self) -> None:
+        await self.settle()
+
+    async def _enqueue(self, item: _Commit | _Save, taken_on: Callable[[], object] = bool) -> None:
+        self._raise_failure()
+        # Taken on before any wait: a cancellation while waiting for room must not lose it.
+        self._queue.append(item)
+        taken_on()
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.ensure_future(self._send())
+        while len(self._queue) > self._backlog and self._failure is None:
+            self._sent.clear()
+            await self._sent.wait()
+        self._raise_failure()
+
+    async def _send(self) -> None:
+        while self._queue:
+            try:
+                await self._send_next()
+            except BaseException as error:  # kept for the run, which raises it before it starts another node
+                self._failure = error
+                self._queue.clear()
+            finally:
+                self._sent.set()
+
+    async def _send_next(self) -> None:
+        first = self._queue.popleft()
+        if isinstance(first, _Save):
+            if await self._journal.save(first.ledger, first.outcomes, first.status) != first.outcomes:
+                # The run has gone on from its own results: there is no way back to another's.
+                raise self._journal.lost_race()
+            await first.told.go()
+            return
+        commits = [first]
+        while self._queue and isinstance(following := self._queue[0], _Commit):
+            commits.append(following)
+            self._queue.popleft()
+        await _committed(self._journal, [(each.ledger, each.step) for each in commits])
+        for each in commits:
+            await each.told.go()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+class Exit:
+    """One commit at the end of the run, whatever the end is. What is published before it is provisional."""
+
+    def __init__(self, journal: Journal, grace: float) -> None:
+        self._journal = journal
+        self._grace = grace
+        self._held: dict[str, tuple[Ledger, Step]] = {}
+        self._outcomes: dict[str, tuple[Ledger, dict[tuple[int, int], Outcome]]] = {}
+        self._status: StatusChange | None = None
+        self._sending = asyncio.Lock()
+
+    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+        own = _kept(ledger)
+        # Now, while it is known which superstep is to blame, and the ones before it can be kept.
+        step = self._journal.with_reduced_values(own, step)
+        held = self._held.get(own.ns)
+        if held is not None:
+            # Encoded while the value is what this superstep made of it.
+            step = self._journal.with_reduced_values(own, joined(held[1], step))
+        self._held[own.ns] = own, step
+        self._outcomes.pop(own.ns, None)
+        told.taken_on()
+        await told.go(provisional=True, parent=step.parent)
+        return True
+
+    async def save(
+        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+    ) -> tuple[Outcome, ...]:
+        own = _kept(ledger)
+        self._outcomes.setdefault(own.ns, (own, {}))[1].update((outcome.task.key, outcome) for outcome in outcomes)
+        if not own.ns:
+            self._status = status or self._status
+        await tell(outcomes).go(provisional=True)
+        return tuple(outcomes)
+
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+        own = _kept(ledger)
+        # With those that are held: a question that is there without the status would look like one of a run at work.
+        held = self._outcomes.get(own.ns, (own, {}))[1]
+        rest = {**held, **{outcome.task.key: outcome for outcome in outcomes}}
+        await finish(self._commit(but=own.ns), self._grace)
+        if (
+            await finish(
+                self._journal.save_unmoved(own, tuple(rest.values()), StatusChange("interrupted")), self._grace
+            )
+            is None
+        ):
+            return False
+        self._outcomes.pop(own.ns, None)
+        await tell(outcomes).go()
+        return True
+
+    async def flush(self) -> None:
+        await self.settle()
+
+    async def settle(self) -> None:
+        await finish(self._commit(), self._grace)
+
+    async def catch_up(self) -> None:
+        return None
+
+    async def _commit(self, but: str | None = None) -> None:
+        """Send what is held, but not the outcomes of the namespace `but`."""
+        async with self._sending:
+            # At once: what comes while these are on their way builds on them, and on each other.
+            held, self._held = self._held, {}
+            outcomes = {ns: entry for ns, entry in self._outcomes.items() if ns != but}
+            self._outcomes = {ns: entry for ns, entry in self._outcomes.items() if ns == but}
+            status, self._status = self._status, None
+            # In the order of their numbers, which is that of the supersteps.
+            entries = sorted(held.values(), key=lambda entry: entry[1].state.no)
+            if entries:
+                await _committed(self._journal, entries)
+            for ledger, recorded in outcomes.values():
+                own = tuple(recorded.values())
+                if await self._journal.save(ledger, own, status) != own:
+                    raise self._journal.lost_race()
+            if status is not None and "" not in outcomes:
+                await self._journal.save_status(status)
+
+
+async def _committed(journal: Journal, entries: Sequence[tuple[Ledger, Step]]) -> None:
+    """Commit steps that the run has gone on from. Raises `CheckpointConflictError` where another writer was first."""
+    while not await journal.commit(*entries):
+        for ns in {ledger.ns: ledger for ledger, _ in entries}.values():
+            await journal.check_not_lost(ns)
+
+
+def _kept(ledger: Ledger | None) -> Ledger:
+    assert ledger is not None  # noqa: S101  # a policy that keeps things is used with a journal, which makes ledgers
+    return ledger

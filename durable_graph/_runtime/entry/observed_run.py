@@ -1,0 +1,29 @@
+"""A run under observation: another library's callbacks hear of its beginning and its end."""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from durable_graph._runtime.entry.subgraph import Nested
+from durable_graph._runtime.request.callbacks import CallbackLibrary
+from durable_graph._runtime.request.output import Ended, result_of
+from durable_graph._runtime.request.run import Run
+from durable_graph.graph import Topology
+
+
+async def observed_run(
+    library: CallbackLibrary,
+    topology: Topology,
+    place: Nested | Run,
+    go: Callable[[Nested | Run], Awaitable[Ended]],
+) -> Ended:
+    """Run a graph with an observer."""
+    nested = place if isinstance(place, Nested) else None
+    run = place.run if isinstance(place, Nested) else place
+    # A run inside a node has the id of the run around it, which is taken.
+    run_id = run.run_id if nested is None else None
+    async with library.graph(run.name or topology.name, run.input, run.config, run.callbacks, run_id) as observer:
+        observed = msgspec.structs.replace(run, observer=observer)
+        ended = await go(observed if nested is None else msgspec.structs.replace(nested, run=observed))
+        observer.ended(result_of(topology, ended, None, "v1"))
+        return ended

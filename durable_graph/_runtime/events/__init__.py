@@ -1,0 +1,1 @@
+"""What a run tells its subscribers: typed events, sinks, streams and stream modes."""

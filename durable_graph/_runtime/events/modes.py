@@ -1,0 +1,331 @@
+"""LangGraph's stream modes, as views of the typed events."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from durable_graph._engine.results import by_key
+from durable_graph._runtime.events.model import (
+    AnswersRecorded,
+    AnyEvent,
+    CheckpointCommitted,
+    CustomEvent,
+    MessageEvent,
+    ReaderGap,
+    RunInterrupted,
+    RunResumed,
+    TaskFailed,
+    TaskFinished,
+    TaskInterrupted,
+    TaskStarted,
+)
+from durable_graph._runtime.request.output import (
+    ANSWERED,
+    INTERRUPT,
+    Keys,
+    as_output,
+    check_keys,
+    check_version,
+    chosen,
+)
+from durable_graph.errors import InvalidOptionError
+from durable_graph.graph import Topology
+
+StreamMode = Literal["values", "updates", "custom", "messages", "tasks", "checkpoints", "debug"]
+Modes = StreamMode | Sequence[StreamMode]
+NO_STREAM = "nostream"
+GAP = "gap"
+
+_Ended = TaskFinished | TaskInterrupted | TaskFailed
+
+
+class View:
+    """What the reader of one run gets for each of its events, given to it in their order.
+
+    It belongs to one run: what it gives for an event depends on those before it.
+    """
+
+    def __init__(
+        self, topology: Topology | None, modes: Modes, *, subgraphs: bool, version: str, output_keys: Keys
+    ) -> None:
+        self._topology = topology
+        self._modes: tuple[str, ...] = (modes,) if isinstance(modes, str) else tuple(dict.fromkeys(modes))
+        self._is_bare = isinstance(modes, str)
+        self._with_subgraphs = subgraphs
+        self._is_v2 = version == "v2"
+        self._keys = output_keys
+        self._own: tuple[str, ...] | None = None
+        self._retrying: set[str] = set()
+        self._asked: set[tuple[tuple[str, ...], str]] = set()
+        self.has_messages: bool = "messages" in self._modes
+        """Whether messages were asked for."""
+        self.lacks_messages: bool = self.has_messages
+        """Whether messages were asked for, and none was told so far."""
+        self._told_messages: set[Any] = set()
+        self._committed: tuple[tuple[str, ...], str | None] | None = None
+        self._makers: dict[str, Callable[[AnyEvent], Any]] = {
+            "values": self._values,
+            "updates": self._updates,
+            "custom": _custom,
+            "messages": self._message,
+            "tasks": self._task,
+            "checkpoints": self._checkpoint,
+            "debug": self._debug,
+        }
+
+    def wants(self, event: AnyEvent) -> bool:
+        """Whether the event may be of interest: what is not needs no room in any buffer."""
+        if self._own is None:
+            # A run's first event is its own: what it accepted, or where it goes on from. Nothing inside it runs before.
+            self._own = event.ns
+        return any(isinstance(event, _TOLD_BY[mode]) and self._is_shown(event, mode) for mode in self._modes)
+
+    def _is_shown(self, event: AnyEvent, mode: str) -> bool:
+        # What a node pushes is heard from however deep.
+        is_pushed = isinstance(event, MessageEvent) and event.origin == "pushed"
+        return self._with_subgraphs or event.ns == self._own or is_pushed
+
+    def __call__(self, event: AnyEvent) -> list[Any]:
+        """What to yield for the event."""
+        if isinstance(event, ReaderGap):
+            return [self._shaped(event, GAP, event)]
+        if not self.wants(event):
+            return []
+        skipped = self._is_another_attempt(event)
+        parts = []
+        for mode in self._modes:
+            if isinstance(event, _TOLD_BY[mode]) and self._is_shown(event, mode) and not skipped:
+                payload = self._makers[mode](event)
+                if payload is not _NOTHING:
+                    parts.append(self._shaped(event, mode, payload))
+        self._remember(event)
+        return parts
+
+    def _shaped(self, event: AnyEvent, mode: str, payload: Any) -> Any:
+        if self._is_v2:
+            return _part(event, mode, payload)
+        named = (payload,) if self._is_bare else (mode, payload)
+        parts = (event.ns, *named) if self._with_subgraphs else named
+        return parts if len(parts) > 1 else payload
+
+    # What was told before
+
+    def _is_another_attempt(self, event: AnyEvent) -> bool:
+        """Whether a task begins again by its retry policy: it was told once that it begins."""
+        if isinstance(event, TaskStarted) and event.task_id in self._retrying:
+            self._retrying.discard(event.task_id)
+            return True
+        if isinstance(event, TaskFailed) and event.will_retry:
+            self._retrying.add(event.task_id)
+            return True
+        return False
+
+    def _remember(self, event: AnyEvent) -> None:
+        if isinstance(event, MessageEvent):
+            self.lacks_messages = False
+            self._told_messages.add(_id_of(event.message))
+        elif isinstance(event, CheckpointCommitted):
+            self._committed = event.ns, event.checkpoint_id
+        elif isinstance(event, TaskInterrupted) and not event.provisional:
+            self._asked.update((event.ns, each.id) for each in event.interrupts)
+
+    # Modes
+
+    def _values(self, event: AnyEvent) -> Any:
+        """The state: where the run begins, after every superstep that wrote to it, as it stops for answers, and at a
+        breakpoint if tasks beside it wrote to the state."""
+        match event:
+            case RunResumed() if (event.ns, event.checkpoint_id) != self._committed and event.values is not None:
+                return self._chosen(event, event.values)
+            case CheckpointCommitted() if self._is_new(event):
+                return self._chosen(event, event.values)
+            case RunInterrupted(interrupts=()) if self._has_changed(event.changed_keys):
+                return self._chosen(event, event.values)
+            case RunInterrupted() if event.interrupts:
+                values = self._chosen(event, event.values)
+                if self._is_v2:
+                    return values
+                # Where the output is one value there is no place beside it.
+                is_one = not isinstance(values, Mapping) or (event.ns == self._own and not self._has_keys)
+                return {**({} if is_one else values), INTERRUPT: event.interrupts}
+            case AnswersRecorded():
+                return {ANSWERED: event.answered}
+        return _NOTHING
+
+    def _is_new(self, event: CheckpointCommitted) -> bool:
+        # One that goes on from an older checkpoint tells where it begins, as every resumed run does.
+        is_start = self._keys is None and event.source == "fork" and event.ns == self._own
+        return is_start or self._has_changed(event.changed_keys)
+
+    def _has_changed(self, changed: tuple[str, ...]) -> bool:
+        if self._keys is None:
+            return bool(changed)
+        wanted = (self._keys,) if isinstance(self._keys, str) else self._keys
+        return any(key in changed for key in wanted)
+
+    @property
+    def _has_keys(self) -> bool:
+        return self._topology is None or not self._topology.output.is_single
+
+    def _chosen(self, event: AnyEvent, values: Any) -> Any:
+        own = self._own_topology(event)
+        return as_output(None if own is None else own.state, values, self._keys)
+
+    def _own_topology(self, event: AnyEvent) -> Topology | None:
+        """The graph, where the second version gives its values as instances of their class."""
+        return self._topology if self._is_v2 and event.ns == self._own else None
+
+    def _message(self, event: AnyEvent) -> Any:
+        """`(message, metadata)` for every message, unless it is tagged "nostream", or returned and told before."""
+        if not isinstance(event, MessageEvent) or NO_STREAM in (event.metadata.get("tags") or ()):
+            return _NOTHING
+        id_ = _id_of(event.message)
+        if event.origin == "returned" and id_ is not None and id_ in self._told_messages:
+            return _NOTHING
+        return event.message, dict(event.metadata)
+
+    def _updates(self, event: AnyEvent) -> Any:
+        """`{node: what it wrote}` for every task that finished, None for one that wrote nothing; and questions."""
+        match event:
+            case TaskFinished():
+                update = {event.node: self._update(event.update)}
+                return {**update, "__metadata__": {"cached": True}} if event.is_cached else update
+            case TaskInterrupted() if event.interrupts and not event.provisional:
+                return {INTERRUPT: event.interrupts}
+            case RunInterrupted(interrupts=()) if event.ns == self._own:
+                return {INTERRUPT: ()}
+            case RunInterrupted():
+                # The others were told as they were asked.
+                left = tuple(each for each in event.interrupts if (event.ns, each.id) not in self._asked)
+                return {INTERRUPT: left} if left else _NOTHING
+            case AnswersRecorded():
+                return {ANSWERED: event.answered}
+        return _NOTHING
+
+    def _update(self, update: Any) -> Any:
+        if self._keys is None or not isinstance(update, Mapping | list):
+            return update
+        if isinstance(update, Mapping):
+            found = chosen(update, self._keys)
+            return None if found == {} else found
+        parts = [part for part in map(self._update, update) if part is not None]
+        return parts or None
+
+    def _task(self, event: AnyEvent) -> Any:
+        """A dict as a task starts, and one as it ends."""
+        match event:
+            case TaskStarted():
+                started = {"id": event.task_id, "name": event.node, "input": event.input, "triggers": event.triggers}
+                return {**started, "metadata": dict(event.metadata)} if event.metadata else started
+            case TaskFinished():
+                return _ended(event, result=by_key(event.result))
+            case TaskInterrupted() if event.interrupts:
+                return _ended(event, interrupts=[{"value": each.value, "id": each.id} for each in event.interrupts])
+            case TaskFailed():
+                return _ended(event, error=event.error)
+        return _NOTHING
+
+    def _checkpoint(self, event: AnyEvent) -> Any:
+        """A dict for every checkpoint, once it is durable."""
+        if not isinstance(event, CheckpointCommitted) or event.checkpoint_id is None:
+            return _NOTHING
+        parent = event.parent_checkpoint_id
+        payload = {
+            "config": _config(event, event.checkpoint_id),
+            "parent_config": None if parent is None else _config(event, parent),
+            "values": self._chosen(event, event.values),
+            "metadata": dict(event.metadata),
+            "next": list(event.next),
+            "tasks": [
+                {
+                    "id": task.id,
+                    "name": task.name,
+                    "interrupts": (),
+                    "state": None if task.checkpoint_ns is None else _place(event, task.checkpoint_ns),
+                }
+                for task in event.tasks
+            ],
+        }
+        # Nothing can be read there until the run has ended.
+        return {**payload, "provisional": True} if event.provisional else payload
+
+    def _debug(self, event: AnyEvent) -> Any:
+        """What "checkpoints" and "tasks" give, with the superstep and the time."""
+        is_checkpoint = isinstance(event, CheckpointCommitted)
+        payload = self._checkpoint(event) if is_checkpoint else self._task(event)
+        if payload is _NOTHING:
+            return _NOTHING
+        kind = "checkpoint" if is_checkpoint else "task" if isinstance(event, TaskStarted) else "task_result"
+        when = datetime.fromtimestamp(event.at, UTC).isoformat()
+        return {"step": event.step, "timestamp": when, "type": kind, "payload": payload}
+
+
+_NOTHING: Any = object()
+_TASKS = (TaskStarted, TaskFinished, TaskInterrupted, TaskFailed)
+_TOLD_BY: Mapping[str, tuple[type[AnyEvent], ...]] = {
+    "values": (CheckpointCommitted, RunResumed, RunInterrupted, AnswersRecorded),
+    "updates": (TaskFinished, TaskInterrupted, RunInterrupted, AnswersRecorded),
+    "custom": (CustomEvent,),
+    "messages": (MessageEvent,),
+    "tasks": _TASKS,
+    "checkpoints": (CheckpointCommitted,),
+    "debug": (*_TASKS, CheckpointCommitted),
+}
+
+
+def view_of(
+    modes: Modes,
+    *,
+    topology: Topology | None = None,
+    subgraphs: bool = False,
+    version: str = "v1",
+    output_keys: Keys = None,
+) -> View:
+    """One mode gives its payloads, a list of modes `(mode, payload)` pairs; with `subgraphs` the namespace comes first.
+
+    With `version="v2"` all of them are `{"type": mode, "ns": namespace, "data": payload}`, "values" with the questions
+    under "interrupts" and as the class of the output schema of `topology`. `output_keys` says what is given of the
+    state: those keys, or one key's value. Where events were dropped for a slow reader, the `ReaderGap` takes their
+    place, in mode "gap".
+
+    Raises `InvalidOptionError` for a mode or a version that there is not, and `UnknownStateKeyError`.
+    """
+    wanted: list[Any] = list(modes) if isinstance(modes, Sequence) and not isinstance(modes, str) else [modes]
+    known = get_args(StreamMode)
+    if not wanted or any(mode not in known for mode in wanted):
+        option = "stream_mode"
+        allowed = " or ".join(map(repr, known))
+        raise InvalidOptionError(option, modes, allowed=f"{allowed}, or a list of them")
+    check_version(version)
+    if topology is not None:
+        check_keys(topology, output_keys)
+    return View(topology, modes, subgraphs=subgraphs, version=version, output_keys=output_keys)
+
+
+def _part(event: AnyEvent, mode: str, payload: Any) -> dict[str, Any]:
+    part = {"type": mode, "ns": event.ns, "data": payload}
+    if mode != "values":
+        return part
+    return {**part, "interrupts": event.interrupts if isinstance(event, RunInterrupted) else ()}
+
+
+def _custom(event: AnyEvent) -> Any:
+    """What nodes told by their writer."""
+    return event.data if isinstance(event, CustomEvent) else _NOTHING
+
+
+def _id_of(message: Any) -> Any:
+    id_ = message.get("id") if isinstance(message, dict) else getattr(message, "id", None)
+    return id_ if isinstance(id_, str | int) else None
+
+
+def _ended(event: _Ended, **said: Any) -> dict[str, Any]:
+    return {"id": event.task_id, "name": event.node, "error": None, "result": {}, "interrupts": [], **said}
+
+
+def _config(event: CheckpointCommitted, checkpoint_id: str) -> dict[str, Any]:
+    return _place(event, "|".join(event.ns), checkpoint_id=checkpoint_id)
+
+
+def _place(event: CheckpointCommitted, ns: str, **more: str) -> dict[str, Any]:
+    return {"configurable": {"thread_id": event.thread_id, "checkpoint_ns": ns, **more}}

@@ -1,0 +1,249 @@
+"""A run and its reader: a bounded buffer between them, and an end that loses nothing."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from durable_graph._runtime.events.model import AnyEvent, ReaderGap
+from durable_graph._runtime.events.sink import Audience
+from durable_graph._runtime.request import log
+from durable_graph._runtime.request.cancellation import finish
+from durable_graph._runtime.request.run import GRACE
+from durable_graph.errors import InvalidOptionError, StreamMisuseError, StreamOverflowError, UnfinishedChildError
+
+Start = Callable[[Audience], Awaitable[Any]]
+OnSlowReader = Literal["wait", "gap"]
+OnDisconnect = Literal["cancel", "continue"]
+
+BUFFER = 64
+PUSHED = 10_000
+
+_going_on: set["asyncio.Task[Any]"] = set()
+"""Runs whose reader left and who go on: without a reference of ours the loop would forget them."""
+
+
+class EventStream:
+    """The events of one run, from `async with graph.stream(...) as events`.
+
+    Iterate over it for typed events; the loop ends with the run and raises what the run raised. `output` is the run's
+    result, once it has ended.
+
+    The buffer between run and reader is bounded. `on_slow_reader="wait"`: the run is at most 64 events ahead and waits
+    for its reader; what async nodes tell by a writer that they do not await may be 10,000 events ahead, and then raises
+    `StreamOverflowError` in the node. "gap": the run never waits; what finds the buffer full is dropped, a `ReaderGap`
+    in its place says how many events that were, and results can be read from the store.
+
+    Leaving the block before the end: `on_disconnect="cancel"` cancels the run; what had finished is kept, the thread
+    can be resumed. "continue" lets it go on to its end, unheard, for as long as the event loop lives; if it fails, the
+    logger `durable_graph` says so.
+
+    Raises `StreamMisuseError` where it is read outside of its block, a second time, or by two tasks at once.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        *,
+        on_slow_reader: OnSlowReader = "wait",
+        on_disconnect: OnDisconnect = "cancel",
+        wants: Callable[[AnyEvent], bool] | None = None,
+        hears_messages: bool = True,
+    ) -> None:
+        _check("on_slow_reader", on_slow_reader, ("wait", "gap"))
+        _check("on_disconnect", on_disconnect, ("cancel", "continue"))
+        self._start = start
+        self._drops = on_slow_reader == "gap"
+        self._goes_on = on_disconnect == "continue"
+        self._wants = wants
+        self._hears_messages = hears_messages
+        self._events: deque[AnyEvent] = deque()
+        self._ready = asyncio.Event()
+        self._room = asyncio.Event()
+        self._run: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._told = False
+        self._is_read = True
+        self._is_awaited = False
+        self._is_left = False
+
+    @property
+    def is_heard(self) -> bool:
+        """See `Audience.is_heard`."""
+        return self._is_read
+
+    @property
+    def hears_messages(self) -> bool:
+        """See `Audience.hears_messages`."""
+        return self._hears_messages
+
+    @property
+    def output(self) -> Any:
+        """What `ainvoke` would have returned.
+
+        Raises what the run raised or `ainvoke` would have, and `StreamMisuseError` while it runs or where it was
+        cancelled.
+        """
+        if self._run is None or not self._run.done():
+            message = "the run has not ended: read its events to the end first"
+            raise StreamMisuseError(message)
+        if self._run.cancelled():
+            # Not as a cancellation: whoever asks was not cancelled.
+            message = "the run was cancelled before its end, and has no output"
+            raise StreamMisuseError(message)
+        result = self._run.result()
+        if isinstance(result, UnfinishedChildError):
+            raise result
+        return result
+
+    async def __aenter__(self) -> Self:
+        if self._run is not None:
+            message = "this stream has been read: call graph.stream(...) again for another run"
+            raise StreamMisuseError(message)
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        # A task of its own and no task group: a scope held open across a reader's yield would cancel the reader.
+        self._run = asyncio.create_task(self._go())
+        self._run.add_done_callback(self._ended)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._run is not None  # noqa: S101  # __aenter__ made it
+        left_early = not self._run.done()
+        self._is_left = True
+        self._stop_listening()
+        self._events.clear()
+        if left_early:
+            if self._goes_on:
+                _let_go_on(self._run)
+                return
+            self._run.cancel()
+            # Also for a reader that is cancelled itself, however often: until its end the run holds the thread.
+            try:
+                await finish(_end_of(self._run), GRACE)
+            except asyncio.CancelledError:
+                # The reader's cancellation is what is raised; an error of the run, now or later, is logged.
+                _let_go_on(self._run)
+                raise
+        if self._run.cancelled() or self._told:
+            return
+        failure = self._run.exception()
+        if failure is not None and error is None and not left_early:
+            # The reader stopped listening before the run's last word.
+            raise failure
+        if failure is not None:
+            log.error_unread(failure)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        if self._run is None:
+            message = "the run was not started: read its events inside `async with graph.stream(...) as events`"
+            raise StreamMisuseError(message)
+        if self._is_awaited:
+            message = "another task is already reading this stream; a stream has one reader"
+            raise StreamMisuseError(message)
+        while not self._events:
+            if self._is_left:
+                message = "its block has ended: read the events inside `async with graph.stream(...) as events`"
+                raise StreamMisuseError(message)
+            if self._run.done():
+                self._told = True
+                self._run.result()
+                raise StopAsyncIteration
+            self._ready.clear()
+            self._is_awaited = True
+            try:
+                await self._ready.wait()
+            finally:
+                self._is_awaited = False
+        event = self._events.popleft()
+        if len(self._events) <= BUFFER:
+            self._room.set()
+        return event
+
+    async def tell(self, event: AnyEvent) -> None:
+        """See `Audience.tell`."""
+        self.put(event)
+        await self.room()
+
+    def push(self, event: AnyEvent) -> None:
+        """See `Audience.push`."""
+        if self._loop is not None and threading.get_ident() != self._thread:
+            self._push_from_thread(self._loop, event)
+            return
+        is_full = len(self._events) >= PUSHED
+        if is_full and not self._drops and self._is_wanted(event):
+            raise StreamOverflowError(PUSHED)
+        self.put(event)
+
+    async def room(self) -> None:
+        """See `Audience.room`."""
+        while len(self._events) > BUFFER and self._is_read and not self._drops:
+            self._room.clear()
+            await self._room.wait()
+
+    def _push_from_thread(self, loop: asyncio.AbstractEventLoop, event: AnyEvent) -> None:
+        if self._drops:
+            loop.call_soon_threadsafe(self.put, event)
+        else:
+            # It is a thread of its own, which may wait where it is.
+            asyncio.run_coroutine_threadsafe(self.tell(event), loop).result()
+
+    def _is_wanted(self, event: AnyEvent) -> bool:
+        return self._is_read and (self._wants is None or self._wants(event))
+
+    def put(self, event: AnyEvent) -> None:
+        """See `Audience.put`."""
+        if not self._is_wanted(event):
+            return
+        if self._drops and len(self._events) >= BUFFER:
+            last = self._events[-1]
+            if isinstance(last, ReaderGap):
+                self._events[-1] = _gap(event, last.dropped + 1)
+            else:
+                self._events.append(_gap(event, 1))
+        else:
+            self._events.append(event)
+        self._ready.set()
+
+    def _ended(self, _: "asyncio.Task[Any]") -> None:
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """What is still told finds no reader: who tells it must not wait for one, nor may what a run has to store."""
+        self._is_read = False
+        self._room.set()
+        self._ready.set()
+
+    async def _go(self) -> Any:
+        return await self._start(self)
+
+
+def _gap(event: AnyEvent, dropped: int) -> ReaderGap:
+    return ReaderGap(thread_id=event.thread_id, step=event.step, dropped=dropped)
+
+
+def _check(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidOptionError(option, value, allowed=" or ".join(map(repr, allowed)))
+
+
+def _let_go_on(run: "asyncio.Task[Any]") -> None:
+    _going_on.add(run)
+    run.add_done_callback(_ended_unread)
+
+
+def _ended_unread(run: "asyncio.Task[Any]") -> None:
+    _going_on.discard(run)
+    if not run.cancelled() and (failure := run.exception()) is not None:
+        log.error_unread(failure)
+
+
+async def _end_of(run: "asyncio.Task[Any]") -> None:
+    await asyncio.wait({run})

@@ -1,0 +1,73 @@
+"""One call, as data: every argument read once at the edge, checked, and never looked up again."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from durable_graph._engine.header import Metadata
+from durable_graph._runtime.request.callbacks import GraphObserver
+
+Durability = Literal["sync", "async", "exit"]
+IfUnfinished = Literal["supersede", "resume", "reject"]
+IfFinished = Literal["run", "reject", "return"]
+IfBusy = Literal["reject", "wait"]
+
+DURABILITIES: tuple[str, ...] = get_args(Durability)
+DEFAULT_RECURSION_LIMIT = 10_000
+GRACE = 5.0
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What a call asks for.
+
+    `checkpoint` is the number of the checkpoint to start from, None for the thread's head; `checkpoint_ns` is the
+    namespace of the nested graph that it is of. `config` is what nodes get that ask for it, the call's own dict with
+    the thread filled in. `context` is what they get as `runtime.context`, `store` as `runtime.store`. The breakpoints
+    are nodes' names, or None for every node. `key` names the request, which the thread takes once. `is_checked`: a
+    node that changes its input in place fails. `grace` and `step_timeout` are in seconds. `backlog` is how many calls
+    of the checkpointer `durability="async"` may be ahead of it. `name` and `callbacks` are what the call itself says of
+    them, `observer` hears of the run where callbacks are in use.
+    """
+
+    input: Any
+    thread_id: str | None = None
+    checkpoint: int | None = None
+    checkpoint_ns: str = ""
+    durability: Durability = "sync"
+    recursion_limit: int = DEFAULT_RECURSION_LIMIT
+    max_concurrency: int | None = None
+    if_unfinished: IfUnfinished = "supersede"
+    if_finished: IfFinished = "run"
+    if_busy: IfBusy = "reject"
+    key: str | None = None
+    metadata: Metadata = msgspec.field(default_factory=dict)
+    config: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    context: Any = None
+    store: Any = None
+    run_id: str | None = None
+    name: str | None = None
+    callbacks: Any = None
+    observer: GraphObserver | None = None
+    tags: tuple[str, ...] = ()
+    control: Any = None
+    stop_before: frozenset[str] | None = frozenset()
+    stop_after: frozenset[str] | None = frozenset()
+    is_checked: bool = False
+    step_timeout: float | None = None
+    grace: float = GRACE
+    backlog: int = 8
+
+    def metadata_of(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What is told of a task whose `own` metadata this is: with the call's metadata, and its tags if it has any."""
+        metadata = {**(self.config.get("metadata") or {}), **own}
+        tags = list(dict.fromkeys((*self.tags, *own.get("tags", ()))))
+        return {**metadata, "tags": tags} if tags else metadata
+
+    def stops_before(self, node: str) -> bool:
+        """Whether there is a breakpoint before the node."""
+        return self.stop_before is None or node in self.stop_before
+
+    def stops_after(self, node: str) -> bool:
+        """Whether there is a breakpoint after the node."""
+        return self.stop_after is None or node in self.stop_after

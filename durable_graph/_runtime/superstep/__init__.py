@@ -1,0 +1,1 @@
+"""The loop, and the tasks of one superstep."""

@@ -1,0 +1,447 @@
+"""The tasks of one superstep, side by side: each outcome is durable before it counts.
+
+One task alone is in no group: that of one would cost as much as the rest of the superstep. A task that finishes while
+siblings run is recorded at once; the last one's outcome is left to the superstep's commit.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NoReturn
+
+import anyio.lowlevel
+import msgspec
+
+from durable_graph._engine.state import State
+from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is_waiting
+from durable_graph._runtime.commit.policy import Told
+from durable_graph._runtime.commit.requests import StatusChange, failure
+from durable_graph._runtime.request import log
+from durable_graph._runtime.request.cancellation import cancellations, wind_up
+from durable_graph._runtime.request.control_flow import Draining
+from durable_graph._runtime.superstep.next_attempt import tried_again
+from durable_graph._runtime.superstep.publish import id_of, started_event, task_events
+from durable_graph._runtime.superstep.stopping import stop
+from durable_graph._runtime.task.attempt import attempt, attempt_number, failed_instead, new_trial, own_cancellation
+from durable_graph._runtime.task.attempted import Attempted
+from durable_graph._runtime.task.mutation import Given
+from durable_graph._runtime.task.run_context import Key, Session
+from durable_graph.errors import StateMutatedError, StepTimeoutError
+from durable_graph.errors.shown import add_note, shown
+from durable_graph.graph import START
+
+_GROUPS_LEAVE_TRACES = sys.version_info < (3, 13)
+
+
+@dataclass(slots=True)
+class Siblings:
+    """The tasks of a superstep while they run. `left` have not come to anything yet.
+
+    What stops them is not an error that leaves one of them: for that, Python 3.11 cancels the task that the group is
+    in, which is the caller's, and does not take it back.
+    """
+
+    left: int
+    gate: asyncio.Semaphore | None
+    running: list[asyncio.Task[None]] = field(default_factory=list)
+    raised: list[BaseException] = field(default_factory=list)
+    finished: list[Outcome] = field(default_factory=list)
+    drained: Draining | None = None
+    is_recording: bool = False
+    is_stopped: bool = False
+
+    def stop(self) -> None:
+        """Cancel those that still run, once all have begun: what fails at once is told of every one of them."""
+        if not self.is_stopped:
+            self.is_stopped = True
+            asyncio.get_running_loop().call_soon(self._cancel)
+
+    def _cancel(self) -> None:
+        for task in self.running:
+            task.cancel()
+
+
+class Executed(msgspec.Struct, frozen=True):
+    """What the tasks of a plan came to. `riding` are the outcomes that the commit has still to record.
+
+    There is no commit while some are `waiting` for an answer, in the plan's order.
+    """
+
+    done: tuple[Done, ...]
+    riding: tuple[Done, ...]
+    waiting: tuple[Outcome, ...] = ()
+
+
+class Superstep(msgspec.Struct):
+    """One superstep being run."""
+
+    session: Session
+    state: State
+    recorded: dict[Key, Outcome]
+    attempted: dict[Key, Attempted] = msgspec.field(default_factory=dict)
+    saved: dict[Key, Outcome] = msgspec.field(default_factory=dict)
+    siblings: Siblings | None = None
+    given: Given | None = None
+
+    async def run(self) -> Executed:
+        """Run what is not done yet, and can go on; also with answers that come meanwhile.
+
+        Raises what the first failed task raised, in the order of the plan, with a note that says where. By then every
+        outcome is recorded, and so it is when a cancellation is raised.
+        """
+        while True:
+            if open_tasks := self._can_go_on():
+                await self._run_tasks(open_tasks)
+            if await self._has_stopped():
+                return self._executed()
+
+    def _can_go_on(self) -> list[Task]:
+        answered = self.session.answered()
+        outcomes = ((task, self.recorded.get(task.key)) for task in self.state.plan if task.key not in self.attempted)
+        return [
+            task for task, outcome in outcomes if not isinstance(outcome, Done) and not is_waiting(outcome, answered)
+        ]
+
+    async def _run_tasks(self, open_tasks: Sequence[Task]) -> None:
+        if any(task.argument is not None for task in self.state.plan):
+            self.given = Given(self.session, self.state.plan)
+        being_cancelled = cancellations()
+        # No reference to the superstep, which refers to the session: the cycle would keep the states of the run alive
+        # until the next garbage collection.
+        self.session.superstep_is_stopped = partial(_is_cancelled, asyncio.current_task(), being_cancelled)
+        await self._run_in_time(open_tasks)
+        self._fail_changed()
+        is_cancelled = cancellations() > being_cancelled
+        if not is_cancelled and self._have_succeeded(open_tasks):
+            return
+        if not is_cancelled:
+            self._blame_for_cancellations(open_tasks)
+        error = first_error(self.session, self.state, open_tasks, self.attempted)
+        if isinstance(error, asyncio.CancelledError):
+            # No node failed: the thread stays one that runs, which is how it is found to be resumed.
+            await self._save_rest_of(error)
+            # An anyio scope takes back no cancellation but its own.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            raise error
+        if error is not None:
+            await self._save_rest(failure(error))
+            # A failure does not make a cancellation that came with it undone.
+            raise error
+        if is_cancelled:
+            late = asyncio.CancelledError()
+            await self._save_rest_of(late)
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            raise late
+
+    async def _has_stopped(self) -> bool:
+        """Whether every task is done, or the run stops for answers. False where others recorded something meanwhile."""
+        if not self._executed().waiting:
+            return True
+        rest = self._unsaved()
+        if self.session.is_outermost:
+            found = await stop(self.session, self.state, self.so_far(), rest, self.told_of)
+            if found is not None:
+                self.recorded = {**self.recorded, **found}
+                self.attempted = {key: result for key, result in self.attempted.items() if key not in found}
+                self.saved = {key: outcome for key, outcome in self.saved.items() if key not in found}
+                return False
+            self.saved.update((outcome.task.key, outcome) for outcome in rest)
+        elif rest:
+            await self._save(rest)
+        return True
+
+    def _have_succeeded(self, tasks: Sequence[Task]) -> bool:
+        results = (self.attempted.get(task.key) for task in tasks)
+        return all(result is not None and result.error is None for result in results)
+
+    async def _run_in_time(self, tasks: Sequence[Task]) -> None:
+        limit = self.session.run.step_timeout
+        if limit is None:
+            await self._run_open(tasks)
+            return
+        try:
+            async with asyncio.timeout(limit) as clock:
+                await self._run_open(tasks)
+        except TimeoutError as error:
+            if not clock.expired():
+                raise
+            raise StepTimeoutError(self.state.step + 1, limit, self._stopped_among(tasks)) from error
+        if clock.expired() and (stopped := self._stopped_among(tasks)):
+            # What a node had come to when it was stopped, in its thread or in its routers, is kept.
+            await self._save_rest()
+            raise StepTimeoutError(self.state.step + 1, limit, stopped)
+
+    def _stopped_among(self, tasks: Sequence[Task]) -> list[str]:
+        """The nodes that a cancellation has stopped at what they did."""
+        found = ((task.node, self.attempted.get(task.key)) for task in tasks)
+        return [node for node, result in found if result is None or isinstance(result.error, asyncio.CancelledError)]
+
+    async def _run_open(self, tasks: Sequence[Task]) -> None:
+        """Have every task come to something. What ends this early leaves with what had finished recorded."""
+        try:
+            if len(tasks) > 1:
+                await self._run_group(tasks)
+            elif self._needs_a_task_of_its_own(tasks[0]):
+                await asyncio.create_task(self._run_alone(tasks[0]))
+            else:
+                # A node that never waits, and is not a task, would keep everything else from running.
+                await asyncio.sleep(0)
+                await self._run_alone(tasks[0])
+        except asyncio.CancelledError as cancelled:
+            await self._save_rest_of(cancelled)
+            raise
+        except (Exception, KeyboardInterrupt, SystemExit):
+            # The store's, which there is nothing to record with, or the end of the process.
+            raise
+        except BaseException:
+            # A kind of a node's own, which is no failure to record.
+            await self._save_rest()
+            raise
+
+    async def _run_alone(self, task: Task) -> None:
+        self.attempted[task.key] = await self._attempt(task)
+
+    def _needs_a_task_of_its_own(self, task: Task) -> bool:
+        """Whether what the node does to the asyncio task that it runs in could be taken for a cancellation of the run.
+
+        Before Python 3.13 a `TaskGroup` whose child failed leaves its task with a cancellation that nobody asked for,
+        and the node may well have caught the group's error.
+        """
+        return _GROUPS_LEAVE_TRACES and (task.node == START or self.session.topology.nodes[task.node].is_async)
+
+    async def _run_group(self, tasks: Sequence[Task]) -> None:
+        limit = self.session.run.max_concurrency
+        siblings = Siblings(left=len(tasks), gate=None if limit is None else asyncio.Semaphore(limit))
+        self.siblings = siblings
+        is_cancelled = self.session.superstep_is_stopped
+        self.session.superstep_is_stopped = lambda: siblings.is_stopped or is_cancelled()
+        async with asyncio.TaskGroup() as group:
+            siblings.running.extend(group.create_task(self._run_among(group, siblings, task)) for task in tasks)
+        if siblings.raised:
+            error = siblings.raised[0]
+            for task in tasks:
+                # What nodes raised besides is not recorded: it is told here or nowhere.
+                failure = self.attempted[task.key].error if task.key in self.attempted else None
+                if failure is not None and not isinstance(failure, asyncio.CancelledError):
+                    add_note(error, f"node {task.node!r} failed as well: {shown(failure)}")
+            raise error
+        has_failed = any(result.error is not None for result in self.attempted.values())
+        if siblings.drained is not None and not has_failed:
+            raise siblings.drained
+
+    async def _run_among(self, group: asyncio.TaskGroup, siblings: Siblings, task: Task) -> None:
+        try:
+            result = await self._attempt(task)
+            self.attempted[task.key] = result
+            siblings.left -= 1
+            if result.error is not None:
+                siblings.stop()
+            elif siblings.left:
+                siblings.finished.append(result.outcome)
+                if not siblings.is_recording:
+                    siblings.is_recording = True
+                    siblings.running.append(group.create_task(self._record(siblings)))
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except Draining as drained:
+            # A graph inside it stops where it is; what runs beside it finishes.
+            siblings.drained = drained
+        except BaseException as error:  # the store's, or a node's that is no `Exception`: raised once all have ended
+            siblings.raised.append(error)
+            siblings.stop()
+
+    async def _record(self, siblings: Siblings) -> None:
+        """Record what has finished while others run; what finishes meanwhile is recorded together, after that.
+
+        With the last of them nothing is left to wait for: their superstep's commit is about to record it.
+        """
+        try:
+            while siblings.finished and siblings.left:
+                if self._mutation() is not None:
+                    siblings.stop()
+                    return
+                batch, siblings.finished = siblings.finished, []
+                await self._save(batch)
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # the store's: raised once all have ended
+            siblings.raised.append(error)
+            siblings.stop()
+        finally:
+            siblings.is_recording = False
+
+    def _blame_for_cancellations(self, tasks: Sequence[Task]) -> None:
+        """Nobody cancelled the run, so what was cancelled in it was by a node: itself, or one of its siblings."""
+        errors = [result.error for result in self.attempted.values() if result.error is not None]
+        if any(not isinstance(error, asyncio.CancelledError) for error in errors):
+            # A failure stopped the others.
+            return
+        for task in tasks:
+            result = self.attempted.get(task.key)
+            if result is not None and isinstance(result.error, asyncio.CancelledError):
+                self.attempted[task.key] = Attempted(result.outcome, own_cancellation(task, result.error))
+        if errors:
+            # Those that came to nothing were cancelled because of it.
+            return
+        for task in tasks:
+            if task.key not in self.attempted:
+                failure = own_cancellation(task, asyncio.CancelledError())
+                previous = self.recorded.get(task.key)
+                self.attempted[task.key] = failed_instead(task, attempt_number(previous), previous, failure)
+
+    async def _attempt(self, task: Task) -> Attempted:
+        """What the task comes to, after as many attempts as its policies allow."""
+        previous = self.recorded.get(task.key)
+        trial = new_trial()
+        while True:
+            if isinstance(previous, Failed) and previous.retry_at is not None:
+                await asyncio.sleep(previous.retry_at / 1_000_000 - time.time())
+            elif trial.pause:
+                await asyncio.sleep(trial.pause)
+            # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
+            async with (self.siblings and self.siblings.gate) or nullcontext():
+                if task.node != START and self.session.shared.audience.is_heard:
+                    await self.session.shared.audience.tell(started_event(self.session, self.state, task, previous))
+                result = await attempt(self.session, self.state, task, previous, trial)
+            try:
+                again = tried_again(self.session.topology, task, result, trial)
+            except Exception as error:  # what a `retry_on` raised: the task has failed, and is done with
+                error.__cause__ = result.error
+                return Attempted(result.outcome, error)
+            if again is None or self._mutation() is not None:
+                # Another attempt would be given what was changed: it has to begin with what is stored.
+                return result
+            if self.session.is_stopped():
+                # What made an error of its cancellation, or failed in its thread meanwhile, is not tried again now.
+                return Attempted(again, asyncio.CancelledError())
+            (previous,) = await self._save([again])
+            if not isinstance(previous, Failed | Handling):
+                # Another process got further with it.
+                return Attempted(previous)
+
+    async def _save(self, outcomes: Sequence[Outcome], status: StatusChange | None = None) -> tuple[Outcome, ...]:
+        self.saved.update((outcome.task.key, outcome) for outcome in outcomes)
+        standing = await self.session.shared.durability.save(self.session.ledger, outcomes, self.told_of, status)
+        for mine, outcome in zip(outcomes, standing, strict=True):
+            if outcome is not mine:
+                # Another writer recorded this task first: what it came to there is what it came to.
+                self.attempted[outcome.task.key] = Attempted(outcome)
+                self.saved[outcome.task.key] = outcome
+        return standing
+
+    async def _save_rest_of(self, cancelled: asyncio.CancelledError) -> None:
+        grace = self.session.run.grace
+        try:
+            if not await wind_up(self._save_rest(), grace):
+                log.grace_is_over("the store's last call", grace)
+        except Exception as error:
+            # The cancellation wins, but not silently.
+            raise cancelled from error
+
+    async def _save_rest(self, status: StatusChange | None = None) -> None:
+        """Record what was come to and is not recorded: no commit will."""
+        self._fail_changed()
+        rest = self._unsaved()
+        if rest or status is not None:
+            await self._save(rest, status)
+
+    def _unsaved(self) -> list[Outcome]:
+        kept = [result.outcome for _, result in sorted(self.attempted.items()) if result.is_kept]
+        return [outcome for outcome in kept if not self._is_saved(outcome)]
+
+    def _fail_changed(self) -> None:
+        """Have those tasks fail whose results are not recorded, if what they were given was changed in place."""
+        if (error := self._mutation()) is None:
+            return
+        for task in self.state.plan:
+            result = self.attempted.get(task.key)
+            if result is None or self._is_saved(result.outcome) or isinstance(result.outcome, Failed | Handling):
+                continue
+            previous = self.saved.get(task.key, self.recorded.get(task.key))
+            self.attempted[task.key] = failed_instead(task, result.outcome.attempt, previous, error)
+
+    def _mutation(self) -> StateMutatedError | None:
+        if self.given is None:
+            # Most supersteps need no more than this: one comparison, and nothing that has to be made for it.
+            if not self.session.changed_in_place():
+                return None
+            self.given = Given(self.session, self.state.plan)
+        return self.given.mutation()
+
+    async def refuse(self, keys: Collection[str]) -> NoReturn:
+        """Record that the superstep failed, and raise: these keys were changed since nodes returned them."""
+        self.given = self.given or Given(self.session, self.state.plan)
+        error = self.given.report(keys)
+        await self._save_rest(failure(error))
+        raise error
+
+    def _is_saved(self, outcome: Outcome) -> bool:
+        return self.saved.get(outcome.task.key) is outcome
+
+    def _executed(self) -> Executed:
+        done: list[Done] = []
+        waiting: list[Outcome] = []
+        for task in self.state.plan:
+            outcome = self.outcome_of(task)
+            assert outcome is not None  # noqa: S101  # every task has run, or waits
+            if isinstance(outcome, Done):
+                done.append(outcome)
+            else:
+                waiting.append(outcome)
+        riding = tuple(
+            outcome for outcome in done if outcome.task.key in self.attempted and not self._is_saved(outcome)
+        )
+        return Executed(tuple(done), riding, tuple(waiting))
+
+    def outcome_of(self, task: Task) -> Outcome | None:
+        """What a task has come to so far: its failure, where it was stopped before it was done again."""
+        result = self.attempted.get(task.key)
+        if result is not None and result.is_kept:
+            return result.outcome
+        return self.saved.get(task.key, self.recorded.get(task.key))
+
+    def so_far(self) -> dict[Key, Outcome]:
+        """What the tasks have come to so far, for who goes on from here in this process."""
+        return {task.key: outcome for task in self.state.plan if (outcome := self.outcome_of(task)) is not None}
+
+    def told_of(self, outcomes: Sequence[Outcome]) -> Told:
+        """What is told of these outcomes once they are recorded."""
+        return Told(self.session.shared.audience, task_events(self.session, self.state, outcomes))
+
+
+def _is_cancelled(runner: "asyncio.Task[object] | None", being_cancelled: int) -> bool:
+    return cancellations(runner) > being_cancelled
+
+
+def first_error(
+    session: Session, state: State, tasks: Sequence[Task], attempted: Mapping[Key, Attempted]
+) -> BaseException | None:
+    """The first failure in the plan's order; the others are noted on it."""
+    failed = [(task, attempted[task.key].error) for task in tasks if task.key in attempted]
+    errors = [(task, error) for task, error in failed if error is not None]
+    # A cancellation is raised last: it also stands for siblings that a failure had cancelled.
+    errors.sort(key=lambda found: isinstance(found[1], asyncio.CancelledError))
+    if not errors:
+        return None
+    for failed_task, raised in errors:
+        if isinstance(raised, StateMutatedError):
+            session.report_mutation(raised)
+        if not isinstance(raised, asyncio.CancelledError):
+            attempt_no = attempted[failed_task.key].outcome.attempt
+            log.node_failed(session.run.thread_id, state.step + 1, failed_task.node, attempt_no, raised)
+    task, error = errors[0]
+    if not isinstance(error, asyncio.CancelledError):
+        thread = session.run.thread_id
+        where = f", thread {thread!r}" if thread is not None else ""
+        add_note(
+            error,
+            f"in node {task.node!r} (task {id_of(session, task)}) of superstep {state.step + 1}{where}",
+        )
+    for other, another in errors[1:]:
+        if not isinstance(another, asyncio.CancelledError):
+            add_note(error, f"node {other.node!r} failed as well: {shown(another)}")
+    return error

@@ -1,0 +1,47 @@
+"""How a run ends that waits for answers: recorded as interrupted, unless an answer came first."""
+
+from collections.abc import Mapping, Sequence
+
+from durable_graph._engine.header import rank_of
+from durable_graph._engine.restore import check_results
+from durable_graph._engine.state import State
+from durable_graph._engine.task import Outcome
+from durable_graph._runtime.commit.policy import Tell
+from durable_graph._runtime.task.run_context import Session
+from durable_graph.checkpointing.rules import finality
+
+Outcomes = Mapping[tuple[int, int], Outcome]
+
+
+async def stop(
+    session: Session, state: State, so_far: Outcomes, rest: Sequence[Outcome], tell: Tell
+) -> Outcomes | None:
+    """Record that the outermost graph's run is interrupted, with `rest`: those of its outcomes that are not recorded.
+
+    None once that is recorded. If another writer recorded something since this run looked, nothing is recorded, and the
+    result has the outcomes that stand in place of those that the run has `so_far`. A question may have its answer in
+    them: whoever recorded it saw that the run was at work, and left the answer to it.
+
+    Raises `CheckpointConflictError` and `StaleResultError`.
+    """
+    journal, ledger = session.shared.journal, session.ledger
+    assert journal is not None  # noqa: S101  # without one nothing can be asked
+    assert ledger is not None  # noqa: S101  # it comes with the journal
+    if not rest and journal.thread.status == "interrupted":
+        return None
+    if await session.shared.durability.stop(ledger, rest, tell):
+        return None
+    found = await journal.adopt(ledger, state.plan)
+    check_results(journal.thread.thread, found.values())
+    unrecorded = {outcome.task.key for outcome in rest}
+    return {
+        key: theirs
+        for key, theirs in found.items()
+        if (own := so_far.get(key)) is None or _takes_its_place(theirs, own, is_recorded=key not in unrecorded)
+    }
+
+
+def _takes_its_place(theirs: Outcome, own: Outcome, *, is_recorded: bool) -> bool:
+    """Whether a recorded outcome is another than `own`, and stands before it."""
+    recorded, offered = (finality(rank_of(each), each.revision) for each in (theirs, own))
+    return recorded > offered or (recorded == offered and not is_recorded)

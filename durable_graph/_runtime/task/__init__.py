@@ -1,0 +1,1 @@
+"""One task: its input, the call of user code, and the outcome."""

@@ -1,0 +1,303 @@
+"""What a node may ask for beside the state, by a parameter or by a function."""
+
+import dataclasses
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic
+from weakref import ref
+
+import msgspec
+
+from durable_graph._runtime.events.model import AnyEvent, CustomEvent, MessageEvent
+from durable_graph._runtime.events.sink import Room, StreamWriter
+from durable_graph._runtime.request.callbacks import Origin
+from durable_graph._runtime.task.run_context import Scope, scope_of
+from durable_graph.errors import InvalidOptionError
+from durable_graph.errors.elsewhere import RUNTIME, missing_attribute
+from durable_graph.graph.entrypoints import SAVED
+from durable_graph.graph.type_variables import ContextT, ContextT_co
+from durable_graph.records import checkpoint_id
+
+
+class ExecutionInfo(msgspec.Struct, frozen=True, gc=False):
+    """Which task is being run.
+
+    `task_id` is the same on every attempt and after every crash, and different for every other task: hand it to outside
+    services as the idempotency key. `node_attempt` counts from 1 and goes on across resumes.
+    `node_first_attempt_time` is when this process began with the task, in seconds since the epoch.
+    """
+
+    thread_id: str | None
+    checkpoint_id: str | None
+    checkpoint_ns: str
+    task_id: str
+    node: str
+    step: int
+    node_attempt: int
+    node_first_attempt_time: float | None = None
+    run_id: str | None = None
+
+
+class RunControl:
+    """Asks a run to stop in good order, from any task of the same event loop."""
+
+    __slots__ = ("_reason",)
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+
+    def request_drain(self, reason: str = "shutdown") -> None:
+        """Stop the run before its next superstep. It then raises `GraphDrained`, and can be resumed with None."""
+        self._reason = reason
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._reason is not None
+
+    @property
+    def drain_reason(self) -> str | None:
+        """What was given as the reason."""
+        return self._reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime(Generic[ContextT_co]):
+    """Given to a node that has a parameter annotated with it, or called `runtime`.
+
+    `context` is what the call was given as `context=`. `store` is what the graph, or the graph around it, was compiled
+    with as `store=`, None without. `stream_writer` tells the run's reader something.
+    `previous` is what an entrypoint last saved. `control` is the call's `RunControl`, if it has one.
+    """
+
+    context: ContextT_co
+    execution_info: ExecutionInfo
+    stream_writer: StreamWriter
+    previous: Any = None
+    control: RunControl | None = None
+    store: Any = None
+    server_info: None = None
+    scope: Scope | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    if not typing.TYPE_CHECKING:
+        # A checker that saw it would take every name for an attribute.
+        def __getattr__(self, name):
+            missing_attribute(self, name, RUNTIME)
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run was asked to stop before its next superstep."""
+        return self.control is not None and self.control.drain_requested
+
+    def heartbeat(self) -> None:
+        """Say that the node is alive: its idle timeout starts over."""
+        if self.scope is not None:
+            self.scope.beat()
+
+
+def get_runtime(context_schema: type[ContextT] | None = None) -> Runtime[ContextT]:
+    """The runtime of the node that is running. `context_schema` is for type checkers.
+
+    Raises `OutsideOfRunError`.
+    """
+    return runtime_of(scope_of("get_runtime()"))
+
+
+def get_stream_writer() -> StreamWriter:
+    """What the running node tells the run's reader with, in stream mode "custom". Raises `OutsideOfRunError`."""
+    return writer_of(scope_of("get_stream_writer()"))
+
+
+def get_store() -> Any:
+    """The object that the running graph, or the graph around it, was compiled with as `store=`.
+
+    Raises `OutsideOfRunError`, and `InvalidOptionError` where there is none.
+    """
+    return store_of(scope_of("get_store()"))
+
+
+def store_of(scope: Scope) -> Any:
+    """The store of the run. Raises `InvalidOptionError` where it has none."""
+    store = scope.session.run.store
+    if store is None:
+        option = "store"
+        raise InvalidOptionError(option, None, allowed=f"given to compile(store=...), since {scope.node!r} asks for it")
+    return store
+
+
+def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> Room:
+    """Tell the run's reader a message, or a piece of one, in stream mode "messages", with what is known of the node.
+
+    Await what it gives to wait until the reader has room. The state is written only by what the node returns. A message
+    whose `metadata` has the tag "nostream" is not shown; the node's and the call's own tags count as well.
+
+    Raises `OutsideOfRunError` and `StreamOverflowError`.
+    """
+    scope = scope_of("push_message()")
+    session = scope.session
+
+    def make(data: Any) -> AnyEvent:
+        given = metadata or {}
+        tags = [*session.run.tags, *scope.metadata.get("tags", ()), *given.get("tags", ())]
+        known = {**config_of(scope)["metadata"], **given, "tags": list(dict.fromkeys(tags))}
+        return message_event(scope, data, known, "pushed")
+
+    return StreamWriter(session.shared.audience, make, scope.streamed)(message)
+
+
+def message_event(scope: Scope, message: Any, metadata: Mapping[str, Any], origin: Origin) -> MessageEvent:
+    """A message of the code of `scope`."""
+    session = scope.session
+    return MessageEvent(
+        thread_id=session.run.thread_id,
+        ns=session.event_ns,
+        step=scope.step,
+        task_id=scope.task_id,
+        node=scope.node,
+        message=message,
+        metadata=metadata,
+        origin=origin,
+    )
+
+
+def get_config() -> Mapping[str, Any]:
+    """The config of the running node. Raises `OutsideOfRunError`."""
+    return config_of(scope_of("get_config()"))
+
+
+def runtime_of(scope: Scope) -> Runtime[Any]:
+    """The runtime as the code of `scope` gets it."""
+    run = scope.session.run
+    return Runtime(
+        context=run.context,
+        execution_info=info_of(scope),
+        stream_writer=writer_of(scope),
+        previous=previous_of(scope),
+        control=run.control,
+        store=run.store,
+        scope=scope,
+    )
+
+
+def previous_of(scope: Scope) -> Any:
+    """What an entrypoint last saved; None in any other graph."""
+    return scope.state.values.get(SAVED)
+
+
+def info_of(scope: Scope) -> ExecutionInfo:
+    """Which task `scope` is an attempt at."""
+    run = scope.session.run
+    return ExecutionInfo(
+        thread_id=run.thread_id,
+        checkpoint_id=checkpoint_id(scope.state.no) if scope.is_stored else None,
+        checkpoint_ns=scope.ns,
+        task_id=scope.task_id,
+        node=scope.node,
+        step=scope.step,
+        node_attempt=scope.number,
+        node_first_attempt_time=scope.first_started,
+        run_id=run.run_id,
+    )
+
+
+def config_of(scope: Scope) -> Mapping[str, Any]:
+    """The call's config, with where the node is in its metadata, and with the callbacks that are in use."""
+    given = scope.session.run.config if scope.observer is None else scope.observer.config
+    metadata = {
+        **given.get("metadata", {}),
+        **scope.metadata,
+        "langgraph_step": scope.step,
+        "langgraph_node": scope.node,
+        "langgraph_checkpoint_ns": scope.ns,
+    }
+    # Copies: a node that changes them must not affect other nodes.
+    own: dict[str, Any] = {**given, "metadata": metadata, "configurable": _configurable(given, scope)}
+    if "tags" in own:
+        own["tags"] = list(own["tags"])
+    return own
+
+
+def _configurable(given: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
+    """The keys that the call passed, with the namespace of the node's graph and the checkpoint of its superstep."""
+    own: dict[str, Any] = {**given.get("configurable", {}), "checkpoint_ns": OwnPlace(scope.session.ns, scope)}
+    # Dropped: the id that the call passed is of an outer graph, or of the checkpoint that the run continued from.
+    own.pop("checkpoint_id", None)
+    if scope.is_stored:
+        own["checkpoint_id"] = OwnPlace(checkpoint_id(scope.state.no), scope)
+    return own
+
+
+def writer_of(scope: Scope) -> StreamWriter:
+    """What the code of `scope` tells the reader with."""
+    session = scope.session
+
+    def make(data: Any) -> AnyEvent:
+        return CustomEvent(
+            thread_id=session.run.thread_id,
+            ns=session.event_ns,
+            step=scope.step,
+            task_id=scope.task_id,
+            node=scope.node,
+            data=data,
+        )
+
+    return StreamWriter(session.shared.audience, make, scope.streamed)
+
+
+class OwnPlace(str):
+    """The namespace, or the id of the checkpoint, that a node runs at.
+
+    While the node runs, calls ignore this text in the config that the node passes to them: a graph that it calls is
+    nested in it, or begins at the root of another thread, and a read of its thread returns the newest state. After the
+    node has ended, and as a plain str, the text identifies that namespace or checkpoint.
+    """
+
+    __slots__ = ("_scope",)
+    _scope: "ref[Scope]"
+
+    def __new__(cls, text: str, scope: Scope) -> "OwnPlace":
+        """The text for the config of the code of `scope`."""
+        place = super().__new__(cls, text)
+        place._scope = ref(scope)
+        return place
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the code that got this text has ended."""
+        scope = self._scope()
+        return scope is None or scope.is_over
+
+    def __deepcopy__(self, _: object) -> "OwnPlace":
+        """The text itself, because a copy of the config is a config of the same node."""
+        return self
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+def meant(configurable: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The keys of `configurable` without the place of running code that passes on its own config."""
+    for key, value in configurable.items():
+        if not isinstance(value, OwnPlace):
+            yield key, value
+        elif value.is_left:
+            yield key, str(value)
+
+
+def injected(scope: Scope, wanted: Mapping[str, str], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The parameters that a function has beside its input: `wanted` says of what kind each of them is."""
+    if not wanted:
+        return {}
+    made: dict[str, Callable[[], Any]] = {
+        "runtime": lambda: runtime_of(scope),
+        "config": lambda: config_of(scope),
+        "writer": lambda: writer_of(scope),
+        "previous": lambda: previous_of(scope),
+        "store": lambda: store_of(scope),
+        "store or None": lambda: scope.session.run.store,
+        "store or default": lambda: scope.session.run.store,
+        "error": lambda: (told or {})["error"],
+    }
+    has_store = scope.session.run.store is not None
+    return {name: made[kind]() for name, kind in wanted.items() if has_store or kind != "store or default"}

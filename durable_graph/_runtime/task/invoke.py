@@ -1,0 +1,125 @@
+"""Calling user code: in the loop or in a worker thread, and within its timeouts."""
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from durable_graph._engine.task import Task
+from durable_graph._runtime.request import log
+from durable_graph._runtime.request.cancellation import finish
+from durable_graph._runtime.task.run_context import Scope
+from durable_graph.errors import NodeTimeoutError
+from durable_graph.graph import Node
+from durable_graph.graph.policies import TimeoutPolicy
+
+
+class Called(msgspec.Struct, frozen=True):
+    """What a function returned. `cancelled` is the cancellation that came while a worker thread still ran it."""
+
+    result: Any
+    cancelled: asyncio.CancelledError | None = None
+
+
+async def call_action(scope: Scope, call: Callable[[], Any], is_async: bool, policy: TimeoutPolicy | None) -> Called:
+    """What `call` returns, awaited. Raises `NodeTimeoutError` where it takes longer than its policy allows."""
+    if is_async:
+        if policy is None:
+            return Called(await call())
+        return Called(await _timed(scope, call, policy))
+    result, cancelled = await _in_thread(call, scope.session.run.grace)
+    if inspect.isawaitable(result):
+        # A plain function that hands back a coroutine, such as a lambda around an async one.
+        if cancelled is not None:
+            if inspect.iscoroutine(result):
+                result.close()
+            raise cancelled
+        result = await result
+    return Called(result, cancelled)
+
+
+async def _timed(scope: Scope, call: Callable[[], Awaitable[Any]], policy: TimeoutPolicy) -> Any:
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    run = asyncio.timeout(policy.run_timeout)
+    idle = asyncio.timeout(policy.idle_timeout)
+    scope.loop, scope.idle, scope.idle_seconds = loop, idle, policy.idle_timeout
+    scope.only_heartbeats = policy.refresh_on == "heartbeat"
+    try:
+        async with run, idle:
+            result = await call()
+    except TimeoutError as error:
+        if not (run.expired() or idle.expired()):
+            raise
+        raise _timeout_error(scope, policy, loop.time() - started, is_idle=idle.expired()) from error
+    finally:
+        scope.idle = None
+    if run.expired() or idle.expired():
+        # It caught its cancellation and returned all the same: too late is too late.
+        raise _timeout_error(scope, policy, loop.time() - started, is_idle=idle.expired())
+    return result
+
+
+def _timeout_error(scope: Scope, policy: TimeoutPolicy, elapsed: float, *, is_idle: bool) -> NodeTimeoutError:
+    limit = policy.idle_timeout if is_idle else policy.run_timeout
+    return NodeTimeoutError(scope.node, elapsed, kind="idle" if is_idle else "run", limit=limit or 0.0)
+
+
+async def _in_thread(call: Callable[[], Any], grace: float) -> tuple[Any, asyncio.CancelledError | None]:
+    """What a plain function returns from a worker thread, which nothing can stop: a cancellation waits for it.
+
+    What it came to within the grace period counts, and comes with the cancellation that is to be raised afterwards.
+    One that still waits for a free thread is not begun any more.
+    """
+    context = contextvars.copy_context()
+    threads = anyio.to_thread.current_default_thread_limiter()
+    mine = object()
+    # Waited for here, where a cancellation ends the waiting: handed to anyio's own call, it would begin all the same.
+    await threads.acquire_on_behalf_of(mine)
+    running = asyncio.ensure_future(anyio.to_thread.run_sync(context.run, call, limiter=anyio.CapacityLimiter(1)))
+    running.add_done_callback(lambda _: threads.release_on_behalf_of(mine))
+    try:
+        return await finish(_settled(running), grace), None
+    except asyncio.CancelledError as cancelled:
+        if running.done() and not running.cancelled():
+            return running.result(), cancelled
+        log.grace_is_over("a plain function in its thread", grace)
+        raise
+
+
+async def _settled(running: "asyncio.Future[Any]") -> Any:
+    return await running
+
+
+def given_to(scope: Scope, task: Task, node: Node) -> Any:
+    """What the node is called with."""
+    if task.argument is not None:
+        return task.argument.value
+    given = node.input.read(scope.state.values, scope.session.place(scope.state))
+    if node.subgraph is None or node.subgraph.topology.input.is_single:
+        return given
+    return _shared(given, node.subgraph.topology.input.keys)
+
+
+def _shared(given: Any, keys: Iterable[str]) -> Any:
+    """What a node that is a graph receives: those of its own keys that the state around it has."""
+    if isinstance(given, Mapping):
+        return {key: given[key] for key in keys if key in given}
+    return {key: getattr(given, key) for key in keys if hasattr(given, key)}
+
+
+def timeout_of(task: Task, node: Node) -> TimeoutPolicy | None:
+    """The limits of the task's `Send`, or those of its node."""
+    if task.limits is None:
+        return node.timeout
+    limits = task.limits
+    return TimeoutPolicy(
+        run_timeout=limits.run,
+        idle_timeout=limits.idle,
+        refresh_on="heartbeat" if limits.only_heartbeats else "auto",
+    )

@@ -1,0 +1,110 @@
+"""What a node returned, as writes and routes: updates, Commands, and lists of them."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from durable_graph._engine.task import Limits, Route, Write
+from durable_graph._runtime.request.control_flow import ParentCommand
+from durable_graph._runtime.task.writes import encode_argument, node_writes, pairs_in, updates_of
+from durable_graph.errors import (
+    InvalidCommandError,
+    InvalidOptionError,
+    UnknownRouteError,
+    UnknownSendTargetError,
+)
+from durable_graph.errors.tree import is_namesake, kind_of, quoted
+from durable_graph.graph import END, UNSET, Command, Node, Send, Topology
+from durable_graph.graph.policies import TimeoutPolicy
+
+
+class Result(msgspec.Struct, frozen=True):
+    """A node's own part of its outcome: what its routers choose is still to come."""
+
+    writes: tuple[Write, ...]
+    routes: tuple[Route, ...]
+
+
+def read_result(
+    topology: Topology,
+    node: Node,
+    result: Any,
+    values: Mapping[str, Any],
+    max_value_bytes: int | None,
+    keys_of_nested: Collection[str] = (),
+) -> Result:
+    """What a node returned, checked and encoded; `values` are those that its superstep began with.
+
+    Of what a graph inside the node returned, the keys that the state does not have are the inner graph's own.
+
+    Raises `ParentCommand` for a Command to the parent graph, `InvalidNodeResultError`, `UnknownStateKeyError`,
+    `ManagedKeyError`, `UnmergeableUpdateError`, `InvalidStateValueError`, `UnknownRouteError`,
+    `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
+    """
+    updates: list[tuple[str, Any]] = []
+    routes: list[Route] = []
+    parts = _parts(topology, result)
+    for part in parts:
+        if not isinstance(part, Command):
+            updates.extend(updates_of(topology, node, part))
+            continue
+        where = f"node {node.name!r} returned a Command"
+        if part.graph == Command.PARENT:
+            if len(parts) > 1:
+                raise InvalidCommandError(f"{where} to the parent graph beside other results; return it alone")
+            raise ParentCommand(part)
+        if part.graph is not None:
+            raise InvalidCommandError(f"{where} to the graph {quoted(part.graph)}; use Command.PARENT")
+        if part.resume is not UNSET:
+            raise InvalidCommandError(f"{where} with resume=...; answers to interrupt() belong in the input of a run")
+        pairs = pairs_in(topology, part.update)
+        updates.extend(updates_of(topology, node, part.update) if pairs is None else pairs)
+        routes.extend(goto_routes(topology, part, where, max_value_bytes))
+    if keys_of_nested:
+        known = topology.channels
+        updates = [(key, value) for key, value in updates if key in known or key not in keys_of_nested]
+    return Result(node_writes(topology, node, updates, values, max_value_bytes), tuple(routes))
+
+
+def _parts(topology: Topology, result: Any) -> list[Any]:
+    if isinstance(result, list | tuple) and any(isinstance(part, Command) for part in result):
+        return list(result)
+    # Where the state is one value, a list is that value.
+    is_value = topology.state.is_single or not isinstance(result, list) or not result
+    return [result] if is_value or not all(isinstance(part, dict) for part in result) else list(result)
+
+
+def goto_routes(
+    topology: Topology, command: Command[Any], where: str, max_value_bytes: int | None
+) -> tuple[Route, ...]:
+    """Where a Command goes. END leads nowhere and is left out."""
+    given = command.goto
+    if not isinstance(given, str | Send | list | tuple):
+        raise InvalidCommandError(f"{where} whose goto is {kind_of(given)}; it takes a node's name, a Send, or a list")
+    targets = [given] if isinstance(given, str | Send) else given
+    routes = []
+    for target in targets:
+        if isinstance(target, Send):
+            routes.append(send_route(topology, target, f"{where} that sends to", max_value_bytes))
+        elif is_namesake(target):
+            raise InvalidCommandError(f"{where} that goes to {kind_of(target)}; import it from durable_graph")
+        elif target != END:
+            if not isinstance(target, str) or target not in topology.nodes:
+                raise UnknownRouteError(target, where=f"{where} that goes to", known=topology.nodes)
+            routes.append(Route(target))
+    return tuple(routes)
+
+
+def send_route(topology: Topology, send: Send, where: str, max_value_bytes: int | None) -> Route:
+    """A Send, checked. Raises `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`."""
+    if not isinstance(send.node, str) or send.node not in topology.nodes:
+        raise UnknownSendTargetError(send.node, where=where, known=topology.nodes)
+    limits = None
+    if send.timeout is not None:
+        policy = TimeoutPolicy.of(send.timeout)
+        if not topology.nodes[send.node].is_async:
+            option = f"{where} {send.node!r} with timeout"
+            raise InvalidOptionError(option, send.timeout, allowed="None: a plain function cannot be stopped")
+        limits = Limits(policy.run_timeout, policy.idle_timeout, policy.refresh_on == "heartbeat")
+    return Route(send.node, encode_argument(topology, send.arg, max_value_bytes), limits)

@@ -1,0 +1,97 @@
+"""Results of nodes and tasks out of a cache, and into it."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from durable_graph._engine.digesting import bound_parts, digest_of
+from durable_graph._engine.header import decode_result, encode_result
+from durable_graph._engine.task import Done, Task
+from durable_graph._runtime.request import log
+from durable_graph._runtime.task.read_result import Result
+from durable_graph._runtime.task.run_context import Session
+from durable_graph.caching import Cache, CacheKey
+from durable_graph.errors import DecodeError, UnstorableValueError
+from durable_graph.errors.shown import add_note
+from durable_graph.graph import Node, Topology
+from durable_graph.graph.policies import CachePolicy
+from durable_graph.records import Rank
+
+NAMESPACE = "durable_graph"
+
+
+async def remembered(session: Session, node: Node, task: Task, given: Any) -> tuple[CacheKey | None, Result | None]:
+    """The key that the node's result goes by, and the result if the cache has it. No key where there is no caching."""
+    if node.cache is None or session.cache is None:
+        return None, None
+    key = key_of(session.topology, node.name, node.action, node.cache, given)
+    found = await found_in(session.cache, key)
+    if found is None:
+        return key, None
+    try:
+        outcome = decode_result(session.topology, task, Rank.DONE, 1, found)
+    except DecodeError:
+        # A result of another version of the graph: as good as none.
+        return key, None
+    assert isinstance(outcome, Done)  # noqa: S101  # it is decoded as one
+    if any(route.node not in session.topology.nodes for route in outcome.routes):
+        return key, None
+    return key, Result(outcome.writes, outcome.routes)
+
+
+async def remember(session: Session, node: Node, task: Task, key: CacheKey, own: Result) -> None:
+    """Keep what the node itself came to. Its routers choose anew each time.
+
+    What writes a value that is never stored is not kept: the rest alone would be another result.
+    """
+    if any(write.data is None for write in own.writes):
+        return
+    if session.cache is not None and node.cache is not None:
+        _, data = encode_result(Done(task, 1, own.writes, own.routes))
+        await keep_in(session.cache, key, data, node.cache.ttl)
+
+
+async def found_in(cache: Cache, key: CacheKey) -> bytes | None:
+    """What the cache has under the key. A cache that fails has nothing: it may cost time, and no run."""
+    try:
+        return (await cache.aget([key])).get(key)
+    except Exception as error:
+        log.cache_failed(key, error)
+        return None
+
+
+async def keep_in(cache: Cache, key: CacheKey, data: bytes, ttl: float | None) -> None:
+    """Put a result under the key. A cache that fails goes without: the result itself is recorded all the same."""
+    try:
+        await cache.aset({key: (data, ttl)})
+    except Exception as error:
+        log.cache_failed(key, error)
+
+
+def key_of(topology: Topology, name: str, action: Callable[..., Any], policy: CachePolicy, given: Any) -> CacheKey:
+    """What a result goes by: the function, the name that it has here, and what it was given.
+
+    Raises `UnstorableValueError` where that cannot be told from other inputs.
+    """
+    chosen = given if policy.key_func is None else policy.key_func(given)
+    if isinstance(chosen, str):
+        return namespace_of_node(name, action), chosen
+    encode = topology.argument.encode
+    content = digest_of(encode, chosen)
+    if content.opaque:
+        try:
+            encode(chosen)
+        except UnstorableValueError as error:
+            add_note(error, f"the cache of {name!r} needs a key: pass key_func to its CachePolicy")
+            raise
+    # Methods of different objects, and partials of different arguments, are different functions.
+    bound = digest_of(encode, bound_parts(action))
+    return namespace_of_node(name, action), digest_of(encode, content.digest, bound.digest).digest.hex()
+
+
+def namespace_of_node(name: str, action: Callable[..., Any]) -> tuple[str, ...]:
+    """What all results of a node have in common in a cache."""
+    while isinstance(action, functools.partial):
+        action = action.func
+    where = getattr(action, "__module__", ""), getattr(action, "__qualname__", type(action).__qualname__)
+    return (NAMESPACE, ".".join(where), name)

@@ -1,0 +1,64 @@
+"""After a node, its routers: user code that may wait, raise or ask, whose choice is part of the task's outcome."""
+
+import inspect
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from durable_graph._engine.merge import merge_writes
+from durable_graph._engine.state import State
+from durable_graph._engine.task import Route, Task, Write
+from durable_graph._runtime.task.read_result import send_route
+from durable_graph.errors import InvalidRouteError, UnknownRouteError
+from durable_graph.errors.tree import is_namesake
+from durable_graph.graph import END, START, Place, Router, Send, Topology
+
+
+def routers_of(topology: Topology, task: Task) -> tuple[Router, ...]:
+    """The routers that run after this task's node."""
+    return topology.entry_routers if task.node == START else topology.nodes[task.node].routers
+
+
+async def choose(
+    topology: Topology,
+    state: State,
+    task: Task,
+    writes: tuple[Write, ...],
+    extra: Mapping[str, Mapping[str, Any]],
+    max_value_bytes: int | None,
+    place: Place,
+) -> tuple[Route, ...]:
+    """What the task's routers choose, in the superstep at `place`.
+
+    `extra` has what each router gets beside the state, by its name.
+
+    Raises what they raise, and for what is no choice: `InvalidRouteError`, `UnknownRouteError`,
+    `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
+    """
+    # A router sees the state as its own node leaves it, without what the siblings wrote.
+    values, _ = merge_writes(topology, state.values, ((task.node, write) for write in writes))
+    routes: list[Route] = []
+    for router in routers_of(topology, task):
+        chosen = router.path(router.input.read(values, place), **extra.get(router.name, {}))
+        if inspect.isawaitable(chosen):
+            chosen = await chosen
+        several = chosen if isinstance(chosen, list | tuple) else [chosen]
+        routes.extend(_route(topology, router, task.node, choice, max_value_bytes) for choice in several)
+    return tuple(routes)
+
+
+def _route(topology: Topology, router: Router, node: str, choice: Any, max_value_bytes: int | None) -> Route:
+    if isinstance(choice, Send):
+        return send_route(topology, choice, f"router {router.name!r} of node {node!r} sent to", max_value_bytes)
+    if (
+        is_namesake(choice)
+        or not isinstance(choice, Hashable)
+        or (router.choices is None and not isinstance(choice, str))
+    ):
+        raise InvalidRouteError(router.name, node, choice)
+    target = choice if router.choices is None else router.choices.get(choice)
+    if target is None or (target != END and target not in topology.nodes):
+        if choice is None:
+            raise InvalidRouteError(router.name, node, choice)
+        known = topology.nodes if router.choices is None else map(str, router.choices)
+        raise UnknownRouteError(choice, where=f"router {router.name!r} of node {node!r} chose", known=known)
+    return Route(str(target))

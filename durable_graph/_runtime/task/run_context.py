@@ -1,0 +1,366 @@
+"""A run at work: what its supersteps share, and where in it a piece of user code is."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from durable_graph._engine.state import State
+from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
+from durable_graph._runtime.commit.journal import Journal
+from durable_graph._runtime.commit.policy import Durability
+from durable_graph._runtime.commit.requests import Ledger
+from durable_graph._runtime.events.sink import Audience
+from durable_graph._runtime.request.callbacks import CodeObserver
+from durable_graph._runtime.request.control_flow import GraphInterrupt
+from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.task.answers import Answers
+from durable_graph._runtime.task.children import AtWork
+from durable_graph._runtime.task.lengths import Lengths
+from durable_graph.caching import Cache
+from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
+from durable_graph.errors import OutsideOfRunError, StateMutatedError
+from durable_graph.graph import Place, Topology
+
+Key = tuple[int, int]
+
+
+class Position(msgspec.Struct):
+    """Where a run is: its state, and what the tasks of the superstep that follows came to so far."""
+
+    state: State
+    recorded: dict[Key, Outcome] = msgspec.field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Rest:
+    """Where a nested run stopped, for when its caller runs again in this process."""
+
+    ledger: Ledger | None
+    at: Position
+    graph: str
+    caller: str
+
+
+@dataclass(slots=True)
+class Shared:
+    """What a run and the runs nested in it have in common. `journal` is None without a checkpointer.
+
+    `resting` has the nested runs that came to an end, by namespace, until their caller is done; `active` the namespaces
+    in which one is at work. `turns` are the states that finished calls of graphs with memory left, by caller, and
+    `graphs` the records of calls of graphs, by the namespace of their caller and their place: of both the store may not
+    know yet.
+    """
+
+    journal: Journal | None
+    durability: Durability
+    audience: Audience
+    resting: dict[str, Rest] = field(default_factory=dict)
+    active: set[str] = field(default_factory=set)
+    turns: dict[str, State] = field(default_factory=dict)
+    graphs: dict[str, dict[int, Any]] = field(default_factory=dict)
+
+    def raise_store_failure(self) -> None:
+        """Raise what the store failed with, if it did: it is no failure of the code that it came through."""
+        if self.journal is not None and self.journal.failure is not None:
+            raise self.journal.failure
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One graph being run, in one namespace. `parent` is the code that called it, where it is nested.
+
+    `path` are the names of the nodes that it is nested in. `caller` tells the calls of a namespace that outlives them
+    apart. A nested run that another attempt of its caller had begun goes on at the checkpoint `resumed_at`.
+    """
+
+    topology: Topology
+    run: Run
+    shared: Shared
+    ns: str = ""
+    path: tuple[str, ...] = ()
+    ledger: Ledger | None = None
+    identity: Identity | None = None
+    parent: "Scope | None" = None
+    caller: str = ""
+    cache: Cache | None = None
+    at: Position | None = None
+    last_step: int = 0
+    resumed_at: int = 0
+    gates: dict[int, asyncio.Semaphore] = field(default_factory=dict)
+    superstep_is_stopped: Callable[[], bool] = bool
+    lengths: Lengths | None = None
+
+    def take_lengths(self, state: State) -> None:
+        """From here on, what the state holds is not to be changed in place."""
+        if self.lengths is None or self.lengths.state is not state:
+            self.lengths = Lengths(self.topology, state)
+
+    def changed_in_place(self) -> list[str]:
+        """The keys of the state that were."""
+        return [] if self.lengths is None else self.lengths.changed()
+
+    def report_mutation(self, error: StateMutatedError) -> None:
+        """The attempts that this run is nested in fail with the error, whatever their code makes of it: what they are
+        given again in this process is not what is stored."""
+        scope = self.parent
+        while scope is not None:
+            scope.mutation = error
+            scope = scope.around or scope.session.parent
+
+    def is_stopped(self) -> bool:
+        """Whether what runs now is to end, whatever it makes of its cancellation: nothing is tried again any more."""
+        return self.superstep_is_stopped() or (self.parent is not None and self.parent.session.is_stopped())
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether it is the run of a thread, and not one nested in it."""
+        return self.parent is None and self.ledger is not None and not self.ledger.ns
+
+    @property
+    def max_value_bytes(self) -> int | None:
+        """The store's limit for one value; None where nothing is stored, nor encoded.
+
+        A debugged run without a store encodes as one with a store would: a test without one finds what that refuses.
+        """
+        journal = self.shared.journal
+        if journal is None:
+            return DEFAULT_MAX_VALUE_BYTES if self.run.is_checked else None
+        return journal.max_value_bytes if self.ledger is not None else None
+
+    @property
+    def event_ns(self) -> tuple[str, ...]:
+        """The namespace as events tell it."""
+        return tuple(self.ns.split("|")) if self.ns else ()
+
+    def move(self, state: State, recorded: dict[Key, Outcome]) -> None:
+        """It is at this state from here on, also for an attempt of its caller that comes after this one."""
+        self.at = Position(state, recorded)
+
+    def reserve(self, state: State) -> int:
+        """The number of the checkpoint that follows `state`: after it, and after all that the thread ever had."""
+        if self.ledger is None or self.shared.journal is None:
+            return state.no + 1
+        return self.shared.journal.reserve()
+
+    def place(self, state: State) -> Place:
+        """Which superstep of how many is being run, for the values that say so."""
+        return Place(step=state.step + 1, remaining=self.last_step - state.step)
+
+    def forget_nested(self, done: Iterable[Done]) -> None:
+        """What ran inside these tasks is not needed any more: they are recorded."""
+        kept: tuple[dict[str, Any], ...] = (self.shared.resting, self.shared.turns, self.shared.graphs)
+        if not any(kept):
+            return
+        own = {namespace_of(self.ns, outcome.task) for outcome in done}
+        depth = len(self.event_ns) + 1
+        for by_ns in kept:
+            for ns in [ns for ns in by_ns if "|".join(ns.split("|", depth)[:depth]) in own]:
+                del by_ns[ns]
+
+    def answered(self) -> "Answers":
+        """The answers that were given to the task that this run is nested in, by interrupt id."""
+        return self.parent.answers if self.parent is not None else Answers()
+
+
+Phase = Literal["node", "handler", "router"]
+_APART: Mapping[str, str] = {"handler": "0", "router": "00"}
+"""No node's name: the numbers of later calls, which are none either, begin at 1."""
+
+
+class Scope(msgspec.Struct, eq=False, weakref=True):
+    """One attempt at a task, or at a call inside one, as the code in it sees it.
+
+    `task` is what it is an attempt at, in namespace `within`; `ns` is the one of what it calls. `asked` counts its
+    questions by what tells them apart, for those that are equal. `is_fresh`: nothing of an earlier attempt can be in
+    the store. `around` is the code that made the call, where it is one. `mismatch` is what the code was refused a call
+    or a question with: it ends with that, whatever it makes of it. `memories` are the callers of the memories that a
+    node's code has used, by namespace.
+    """
+
+    session: Session
+    state: State
+    task: Task
+    within: str
+    number: int
+    answers: "Answers"
+    first_started: float
+    new_calls: "Callable[[Scope], Any]"
+    metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    phase: Phase = "node"
+    depth: int = 0
+    is_fresh: bool = True
+    asked: Counter[str] = msgspec.field(default_factory=Counter)
+    mismatch: Exception | None = None
+    is_after_failure: bool = False
+    memories: dict[str, str] = msgspec.field(default_factory=dict)
+    is_over: bool = False
+    idle: asyncio.Timeout | None = None
+    idle_seconds: float | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    only_heartbeats: bool = False
+    around: "Scope | None" = None
+    stopped_by: list[GraphInterrupt] = msgspec.field(default_factory=list)
+    """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
+    keys_of_nested: frozenset[str] = frozenset()
+    """The keys of the graphs that it ran, which their results may have and the state around them may not."""
+    mutation: StateMutatedError | None = None
+    """A graph that it called failed with this. Its code may have caught it, and fails with it all the same."""
+    runner: "asyncio.Task[object] | None" = msgspec.field(default_factory=asyncio.current_task)
+    """The asyncio task that its code runs in."""
+    observer: CodeObserver | None = None
+    begun_calls: Any = None
+    begun_graphs: AtWork | None = None
+    _task_id: str | None = None
+
+    # What most nodes never ask for is made when it is.
+
+    @property
+    def node(self) -> str:
+        """The node's name, or that of the function called."""
+        return self.task.node
+
+    @property
+    def task_id(self) -> str:
+        """The id of what it is an attempt at."""
+        if self._task_id is None:
+            whose = self.session.identity or Identity("", 0)
+            self._task_id = task_id(Identity(whose.thread, whose.incarnation, self.within), self.task)
+        return self._task_id
+
+    @property
+    def ns(self) -> str:
+        """The namespace of what it calls. That of an error handler and of routers is not that of the node itself."""
+        own, apart = self.task_ns, _APART.get(self.phase)
+        return own if apart is None else f"{own}|{apart}:{self.task.born}.{self.task.ord}"
+
+    @property
+    def task_ns(self) -> str:
+        """The namespace of the task: its node's calls are in it, those of its error handler and routers below it."""
+        return namespace_of(self.within, self.task)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether its superstep began with a checkpoint that is stored, or will be."""
+        return self.session.ledger is not None and self.state.no > 0
+
+    def begin(self, phase: Phase, *, is_after_failure: bool) -> None:
+        """Another piece of the task's code begins: its questions and calls are its own."""
+        self.phase = phase
+        self.is_after_failure = is_after_failure
+        self.forget_calls()
+
+    @property
+    def home(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the run. A plain function in its thread may have one of its own beside it."""
+        return asyncio.get_running_loop() if self.runner is None else self.runner.get_loop()
+
+    @property
+    def calls(self) -> Any:
+        """The calls that it makes."""
+        if self.begun_calls is None:
+            self.begun_calls = self.new_calls(self)
+        return self.begun_calls
+
+    def forget_calls(self) -> None:
+        """Another attempt begins: none of its calls and questions have been made yet."""
+        self.begun_calls = self.begun_graphs = None
+        self.asked.clear()
+        self.mismatch = None
+        self.stopped_by.clear()
+
+    def outer(self) -> "Scope | None":
+        """The code that this is called by: in the same graph, or in the one around it."""
+        return self.around or self.session.parent
+
+    def outermost(self) -> "Scope":
+        """The code of the task of the thread's own plan that this is a part of."""
+        scope = self
+        while (outer := scope.outer()) is not None:
+            scope = outer
+        return scope
+
+    def of_node(self) -> "Scope":
+        """The code of the node that this is a part of: the tasks that it calls are."""
+        return self if self.around is None else self.around.of_node()
+
+    def follows_failure(self) -> bool:
+        """Whether an earlier attempt at this code failed, and that was recorded."""
+        if self.around is None:
+            return self.is_after_failure
+        return self.number > 1 or self.around.follows_failure()
+
+    def refuse(self, error: Exception) -> None:
+        """The code made a call, or asked a question, that contradicts what is recorded: so does all that it is part
+        of."""
+        self.mismatch = error
+        outer = self.outer()
+        if outer is not None:
+            outer.refuse(error)
+
+    def is_too_late(self) -> bool:
+        """Whether an asyncio task of the code's own is to begin nothing more, because the run was stopped.
+
+        One before it may have been cancelled before it began, and this would be taken for what that was to call.
+        """
+        return self.session.is_stopped() and asyncio.current_task() is not self.runner
+
+    @property
+    def graphs_at_work(self) -> AtWork:
+        """The nested runs that it begins, until they are over."""
+        if self.begun_graphs is None:
+            self.begun_graphs = AtWork()
+        return self.begun_graphs
+
+    def raise_mutation(self) -> None:
+        """Raise what a graph that it called failed with, where nodes changed its state in place."""
+        if self.mutation is not None:
+            raise self.mutation
+
+    @property
+    def step(self) -> int:
+        """The superstep that this is part of."""
+        return self.state.step + 1
+
+    def streamed(self) -> None:
+        """The code told the run's reader something, which may be a sign of life."""
+        self._sign(is_heartbeat=False)
+
+    def beat(self) -> None:
+        """The code gave a sign of life: its idle timeout starts over, and those of all that it runs in."""
+        self._sign(is_heartbeat=True)
+
+    def _sign(self, *, is_heartbeat: bool) -> None:
+        if self.idle is not None and self.idle_seconds is not None and (is_heartbeat or not self.only_heartbeats):
+            _start_over(self.loop, self.idle, self.idle_seconds)
+        outer = self.outer()
+        if outer is not None:
+            outer._sign(is_heartbeat=is_heartbeat)
+
+
+def _start_over(loop: asyncio.AbstractEventLoop | None, idle: asyncio.Timeout, seconds: float) -> None:
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None
+    if loop is not None and here is not loop:
+        # The code runs in a thread, its own or one that it began.
+        loop.call_soon_threadsafe(_start_over, loop, idle, seconds)
+    elif here is not None and not idle.expired():
+        idle.reschedule(here.time() + seconds)
+
+
+current: ContextVar[Scope | None] = ContextVar("durable_graph_scope", default=None)
+"""The innermost attempt that the running code is part of."""
+
+
+def scope_of(what: str) -> Scope:
+    """The current attempt. Raises `OutsideOfRunError` where there is none."""
+    scope = current.get()
+    if scope is None or scope.is_over:
+        raise OutsideOfRunError(what)
+    return scope

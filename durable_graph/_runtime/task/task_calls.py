@@ -1,0 +1,377 @@
+"""Calls of `@task` functions inside a node: each result is durable before its caller sees it, and never made again.
+
+A call is found again by its name and its arguments (claims.py), whatever order calls are made in.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from durable_graph._engine.digesting import bound_parts, digest_of
+from durable_graph._engine.matching import Mark
+from durable_graph._engine.rows import check_size
+from durable_graph._engine.task import Argument, Task
+from durable_graph._engine.values import check_stored_size
+from durable_graph._runtime.request.cancellation import finish
+from durable_graph._runtime.request.control_flow import Draining, GraphInterrupt
+from durable_graph._runtime.task.claims import Begun, Claims, KeptCall, RecordedCall, decoded_call, encoded_call
+from durable_graph._runtime.task.context import injected
+from durable_graph._runtime.task.crossing import in_loop
+from durable_graph._runtime.task.ending import returned, unwound
+from durable_graph._runtime.task.invoke import Called, call_action
+from durable_graph._runtime.task.lengths import copy_of
+from durable_graph._runtime.task.observing import observed_call
+from durable_graph._runtime.task.publish_calls import tell_call_failed, tell_call_finished, tell_call_started
+from durable_graph._runtime.task.result_cache import found_in, keep_in, key_of
+from durable_graph._runtime.task.retry import retry_after
+from durable_graph._runtime.task.run_context import Scope, Session, current
+from durable_graph.codec import TypeCodec
+from durable_graph.errors import DecodeError, UnstorableValueError
+from durable_graph.errors.shown import add_note, shown
+from durable_graph.graph import Topology
+from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
+
+
+class Call(asyncio.Task[Any]):
+    """A call at work. It knows whether anybody asked what it came to.
+
+    `is_told` says that its error reached the code that made it, whose business it has been since. `gather` asks for
+    errors that come too late for it as well, and drops them: asking alone tells nobody.
+    """
+
+    is_asked_for = False
+    is_told = False
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        self.is_asked_for = True
+        try:
+            return (yield from super().__await__())
+        except Exception:
+            self.is_told = True
+            raise
+
+    def result(self) -> Any:
+        """What it returned."""
+        self.is_asked_for = True
+        return super().result()
+
+    def exception(self) -> BaseException | None:
+        """What it raised."""
+        self.is_asked_for = True
+        return super().exception()
+
+    def failure(self) -> BaseException | None:
+        """What it raised, for who looks after it and does not ask for its result."""
+        return None if self.cancelled() else super().exception()
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """A function that may be called as a task. `result` is the codec of what it is annotated to return, if any.
+
+    `signature` is None for a function that does not tell it; `injected` are the parameters that it is provided with
+    unless the caller gives them. `has_events`: calls of it are events of the run, as those of nodes are.
+    """
+
+    name: str
+    action: Callable[..., Any]
+    is_async: bool
+    retry: tuple[RetryPolicy, ...] = ()
+    timeout: TimeoutPolicy | None = None
+    cache: CachePolicy | None = None
+    result: TypeCodec | None = None
+    signature: inspect.Signature | None = None
+    injected: Mapping[str, str] = msgspec.field(default_factory=dict)
+    has_events: bool = True
+
+
+class Calls:
+    """The calls that a task makes, over all attempts at it in this process."""
+
+    def __init__(self, session: Session, ns: str, born: int) -> None:
+        self.claims = Claims(session, ns, born)
+        self._session = session
+        self._ns = ns
+        self._born = born
+        self._count = 0
+        self._running: list[Call] = []
+        self._is_stopped = False
+        self._nested: dict[int, Calls] = {}
+
+    @property
+    def ns(self) -> str:
+        """The namespace in which they are recorded."""
+        return self._ns
+
+    def begin(self) -> None:
+        """Another attempt starts: no call has been made."""
+        self.claims.begin()
+        self._count = 0
+        self._running = []
+        self._is_stopped = False
+
+    def start(self, scope: Scope, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """The call, begun. Raises `OverlappingCallsError` where nothing tells it from one that is under way."""
+        given = _given(definition, args, kwargs)
+        encode = self._session.topology.argument.encode
+        content = digest_of(encode, list(given.args), dict(given.kwargs), bound_parts(definition.action))
+        mark = Mark("task", definition.name, content.digest)
+        begun = self.claims.call(scope, mark, content, definition.action, asyncio.current_task())
+        self._count += 1
+        name = f"task {definition.name!r}, call {self._count} of {scope.node!r}"
+        count = self._count
+        # The journal and the saver are in the run's loop, whatever loop the code that calls has made.
+        running = Call(in_loop(scope.home, lambda: self._perform(scope, begun, count, definition, given)), name=name)
+        running.add_done_callback(partial(self._over, begun))
+        self._running.append(running)
+        if scope.is_too_late():
+            running.cancel()
+        return running
+
+    def _over(self, begun: Begun, running: "asyncio.Future[Any]") -> None:
+        has_failed = running.cancelled() or (isinstance(running, Call) and running.failure() is not None)
+        self.claims.over(begun, has_failed=has_failed)
+
+    def stop(self) -> None:
+        """Those at work, and what they still begin, are to be cancelled: `over` does."""
+        self._is_stopped = True
+
+    @property
+    def are_left(self) -> bool:
+        """Whether any is at work."""
+        return any(not task.done() for task in self._running)
+
+    async def over(self) -> None:
+        """Until none is at work."""
+        while left := [task for task in self._running if not task.done()]:
+            if self._is_stopped:
+                for task in left:
+                    task.cancel()
+            await asyncio.wait(left)
+
+    def raise_unasked(self) -> None:
+        """Raise what the first of those raised that nobody awaited."""
+        for task in self._running:
+            if (error := task.failure()) is not None and not task.is_asked_for:
+                raise error
+
+    def unwinding(self) -> None:
+        """The code that made them is being unwound: of what has failed it was told, if it had asked."""
+        for task in self._running:
+            if task.done() and task.is_asked_for:
+                task.is_told = True
+
+    def came_to(self, error: BaseException) -> BaseException:
+        """What the code that made them came to with `error`: what failed beside a question and was not told it."""
+        for task in self._running:
+            failure = task.failure()
+            if isinstance(failure, Exception) and failure is not error and not task.is_told:
+                if isinstance(error, GraphInterrupt | Draining):
+                    return failure
+                add_note(error, f"{task.get_name()}, failed as well: {shown(failure)}")
+        return error
+
+    async def _perform(self, scope: Scope, begun: Begun, number: int, definition: Definition, given: "_Given") -> Any:
+        recorded = await self.claims.claim(scope, begun)
+        if recorded is not None:
+            return self._replayed(definition, recorded)
+        inner = self._scope(scope, begun.place, definition)
+        try:
+            if definition.has_events:
+                await tell_call_started(inner, (given.args, given.kwargs))
+            called = await self._cached(inner, definition, given)
+            # What was cancelled after it had come to a result is kept, or would be done again.
+            record = self._record(begun, definition, called.result)
+            standing = await finish(record, self._session.run.grace)
+        except GraphInterrupt as asked:
+            scope.stopped_by.append(asked)
+            raise
+        except Exception as error:
+            add_note(error, f"in task {definition.name!r}, call {number} of {scope.node!r}")
+            if definition.has_events:
+                await tell_call_failed(inner, error)
+            raise
+        if called.cancelled is not None:
+            raise called.cancelled
+        value = called.result if standing is None else self._replayed(definition, standing)
+        if definition.has_events:
+            await tell_call_finished(inner, value)
+        return value
+
+    def _scope(self, scope: Scope, place: int, definition: Definition) -> Scope:
+        return Scope(
+            session=scope.session,
+            state=scope.state,
+            task=Task(definition.name, self._born, place, Argument(None, None)),
+            within=self._ns,
+            number=1,
+            answers=scope.answers,
+            first_started=scope.first_started,
+            metadata=scope.metadata,
+            depth=scope.depth + 1,
+            is_fresh=scope.is_fresh and place not in self._nested,
+            new_calls=partial(self._inside, place),
+            around=scope,
+        )
+
+    def _inside(self, place: int, inner: Scope) -> "Calls":
+        """The calls that the call at `place` makes itself, over all attempts at it."""
+        if place not in self._nested:
+            self._nested[place] = Calls(self._session, inner.ns, self._born)
+        self._nested[place].begin()
+        return self._nested[place]
+
+    async def _cached(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
+        cache, policy = self._session.cache, definition.cache
+        if cache is None or policy is None:
+            return await self._run(inner, definition, given)
+        topology = self._session.topology
+        called: Any = {"args": list(given.args), "kwargs": given.kwargs}
+        if policy.key_func is not None:
+            called = policy.key_func(*given.args, **given.kwargs)
+        key = key_of(topology, definition.name, definition.action, CachePolicy(ttl=policy.ttl), called)
+        found = await found_in(cache, key)
+        if found is not None:
+            return Called(_value_of(topology, definition, decoded_call(found)))
+        ended = await self._run(inner, definition, given)
+        data, is_declared = _encoded(topology, definition, ended.result)
+        kept = encoded_call(RecordedCall(definition.name, b"", data, is_declared))
+        await keep_in(cache, key, kept, policy.ttl)
+        return ended
+
+    async def _run(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
+        token = current.set(inner)
+        try:
+            async with self._gate(inner.depth):
+                while True:
+                    try:
+                        return await self._attempt(inner, definition, given)
+                    except Exception as error:
+                        self._session.shared.raise_store_failure()
+                        if inner.mismatch is not None:
+                            raise
+                        wait = retry_after(definition.retry, error, inner.number)
+                        if wait is None:
+                            raise
+                        if self._session.is_stopped():
+                            raise asyncio.CancelledError from error
+                    await asyncio.sleep(wait)
+                    inner.number += 1
+        finally:
+            inner.is_over = True
+            current.reset(token)
+
+    async def _attempt(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
+        once, observer = partial(_once, inner, definition, given), self._session.run.observer
+        return await (once() if observer is None else observed_call(observer, inner, (given.args, given.kwargs), once))
+
+    def _gate(self, depth: int) -> asyncio.Semaphore:
+        # One for each depth: a caller waits for what it called, and must not keep it from beginning.
+        gates = self._session.gates
+        if depth not in gates:
+            gates[depth] = asyncio.Semaphore(self._session.run.max_concurrency or 1_000_000)
+        return gates[depth]
+
+    # Records
+
+    async def _record(self, begun: Begun, definition: Definition, value: Any) -> RecordedCall | None:
+        """Record a result. Gives the one that stands if another process recorded its own first."""
+        session = self._session
+        journal = session.shared.journal
+        if session.ledger is None:
+            # Nothing is stored, so nothing has to be storable: it is kept for the next attempt as it is.
+            if not begun.is_indistinct:
+                self.claims.keep(begun.place, KeptCall(begun.seen, copy_of(value)))
+            return None
+        assert journal is not None  # noqa: S101  # a ledger comes with one
+        data, is_declared = _encoded(session.topology, definition, value)
+        check_size(_result_of(definition), data, journal.max_value_bytes)
+        await session.shared.durability.flush()
+        while True:
+            record = self.claims.record(begun.place, begun.recorded(data, is_declared=is_declared))
+            (standing,) = await journal.save_records((record,))
+            stood = decoded_call(standing.value)
+            self.claims.keep(begun.place, stood)
+            if standing == record:
+                return None
+            if stood.mark.is_like(begun.mark):
+                return stood
+            # Two different calls of one place, as good as impossible: the first has it.
+            self.claims.move(begun)
+
+    def _replayed(self, definition: Definition, recorded: RecordedCall | KeptCall) -> Any:
+        if isinstance(recorded, KeptCall):
+            return copy_of(recorded.value)
+        journal = self._session.shared.journal
+        if journal is not None:
+            check_stored_size(_result_of(definition), len(recorded.value), journal.max_value_bytes)
+        return _value_of(self._session.topology, definition, recorded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a call was made with, and which parameters it is to be provided with: its caller left them out."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    wanted: Mapping[str, str]
+
+
+def _given(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Given:
+    """The arguments, the same however the call is written. Raises `TypeError` for those that the function has not."""
+    if definition.signature is None:
+        return _Given(args, kwargs, {})
+    bound = definition.signature.bind_partial(*args, **kwargs)
+    wanted = {name: kind for name, kind in definition.injected.items() if name not in bound.arguments}
+    return _Given(bound.args, bound.kwargs, wanted)
+
+
+def _result_of(definition: Definition) -> str:
+    return f"the result of task {definition.name!r}"
+
+
+def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall) -> Any:
+    if definition.result is None or not recorded.is_declared:
+        return topology.argument.decode(recorded.value)
+    try:
+        return definition.result.decode(recorded.value)
+    except DecodeError:
+        # The graph may know more than the annotation: an upcast of the class, or its former tag.
+        return topology.argument.decode(recorded.value)
+
+
+async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:
+    inner.forget_calls()
+    call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
+    try:
+        called = await call_action(inner, call, definition.is_async, definition.timeout)
+        await returned(inner)
+    except BaseException as error:
+        found = await unwound(inner, error)
+        if found is error:
+            raise
+        raise found from None
+    if definition.result is None:
+        return called
+    # A replay returns the converted result, so the first call has to return it as well.
+    return msgspec.structs.replace(called, result=definition.result.convert(called.result))
+
+
+def _encoded(topology: Topology, definition: Definition, value: Any) -> tuple[bytes, bool]:
+    if definition.result is not None:
+        try:
+            return definition.result.encode(value), True
+        except UnstorableValueError:
+            # The annotation promised something else; what was returned may be storable all the same.
+            pass
+    try:
+        return topology.argument.encode(value), False
+    except UnstorableValueError as error:
+        what = f"the result of task {definition.name!r}"
+        raise UnstorableValueError(
+            channel=what, path=error.path, type_name=error.type_name, why=error.why, remedy=error.remedy
+        ) from None

@@ -1,0 +1,1 @@
+"""Reading and editing threads from outside of a run."""

@@ -1,0 +1,221 @@
+"""A line of its own from a checkpoint of a nested graph.
+
+That checkpoint was made inside a task of the graph around it, which was perhaps inside another's. On the new line each
+of these graphs has a checkpoint with the same tasks as new ones, and what was nested in a task of the old line is
+nested in its successor: so the whole run goes on from there, and not from its start.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import msgspec
+
+from durable_graph._engine.admit import replan
+from durable_graph._engine.header import decode_header
+from durable_graph._engine.matching import NOTE
+from durable_graph._engine.restore import Page, Restored, restore
+from durable_graph._engine.state import Change, Full
+from durable_graph._engine.task import Task, namespace_of
+from durable_graph._engine.unit import Step
+from durable_graph._runtime.commit.journal import Journal
+from durable_graph._runtime.commit.requests import Ledger
+from durable_graph._runtime.request.namespaces import Place, caller_and_place, nested_graphs, topology_at
+from durable_graph._runtime.task.claims import decoded_call
+from durable_graph._runtime.task.run_context import Position, Rest
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.digests import record_digest
+from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since, verified
+from durable_graph.checkpointing.pieces import in_pieces
+from durable_graph.errors import UnknownCheckpointError, UnknownNamespaceError
+from durable_graph.graph import Topology
+from durable_graph.records import TaskRecord, checkpoint_id
+
+PAGE = 50
+
+_TASK = re.compile(r"(?P<node>[^:|]*[^:|\d][^:|]*):(?P<born>\d+)\.(?P<ord>\d+)")
+_BORN = re.compile(r":\d+\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One of the graphs on the way down, on the new line, and as it `was` on the old one."""
+
+    topology: Topology
+    ns: str
+    ledger: Ledger
+    step: Step
+    was: Restored
+
+    @property
+    def rest(self) -> Rest:
+        """Where it is found by the task that runs it."""
+        return Rest(self.ledger, Position(self.step.state), self.topology.name, self.step.caller)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A graph on the way down, as it was. `caller` is the call that it was; `inside` what of it the task did."""
+
+    topology: Topology
+    ns: str
+    restored: Restored
+    caller: str = ""
+    place: int = 0
+    inside: str = ""
+    born: int = 0
+
+
+async def is_at_head(saver: Checkpointer, place: Place, head: int) -> bool:
+    """Whether a nested checkpoint is where the whole thread is: its run is gone on with as it is."""
+    found = await saver.load(place.thread_id, place.ns, None)
+    if found is None or found.checkpoint is None or place.no not in (None, found.checkpoint.no):
+        return False
+    caller = decode_header(found.checkpoint.header).caller or place.ns
+    root = await saver.load(place.thread_id, "", None)
+    if root is None or root.checkpoint is None or root.checkpoint.no != head:
+        return False
+    planned = decode_header(root.checkpoint.header).plan
+    first = caller.split("|")[0]
+    return any(first in (entry.node, f"{entry.node}:{head - entry.ago}.{entry.ord}") for entry in planned)
+
+
+async def levels_to(topology: Topology, journal: Journal, place: Place) -> tuple[Level, ...]:
+    """The checkpoints of the new line, to be committed together, from the thread's own down to the nested one's.
+
+    Raises `UnknownCheckpointError` and `UnknownNamespaceError`.
+    """
+    levels: list[Level] = []
+    for found in await _chain(journal.saver, topology, place):
+        record = await _record_of(journal, found) if levels else None
+        levels.append(_level(journal, found, record, levels[-1] if levels else None, place.no))
+    return tuple(levels)
+
+
+async def _record_of(journal: Journal, found: _Found) -> TaskRecord | None:
+    """The record of the call that a nested run is, None for a node that is the graph itself."""
+    ns, place = caller_and_place(found.caller)
+    stored = await journal.load_records(ns)
+    of_task = [record for record in stored if record.born == found.born and record.ord != NOTE]
+    if place is not None:
+        return next((record for record in of_task if record.ord == place), None)
+    return next((record for record in of_task if decoded_call(record.value).is_main), None)
+
+
+async def callers_of(
+    saver: Checkpointer, topology: Topology, place: Place
+) -> Sequence[tuple[Topology, Restored, Task]]:
+    """The tasks that a nested checkpoint was made inside of, with their graphs and checkpoints, the outermost first."""
+    chain = await _chain(saver, topology, place)
+    return [
+        (outer.topology, outer.restored, outer.restored.state.plan[inner.place]) for outer, inner in pairwise(chain)
+    ]
+
+
+async def _chain(saver: Checkpointer, topology: Topology, place: Place) -> Sequence[_Found]:
+    """The graphs on the way down to the place, the outermost one first."""
+    chain: Sequence[_Found] = [await _found(saver, topology, place)]
+    while chain[0].ns:
+        chain = await _with_caller(saver, topology, place, chain)
+    return chain
+
+
+async def _found(saver: Checkpointer, topology: Topology, place: Place) -> _Found:
+    stored = await saver.load(place.thread_id, place.ns, place.no)
+    if stored is None or stored.checkpoint is None:
+        raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no or 0))
+    await in_pieces(verified(stored))
+    header = decode_header(stored.checkpoint.header)
+    own = topology_at(topology, place.ns, header.graph)
+    restored = await in_pieces(restore(own, stored, saver.max_value_bytes))
+    assert restored is not None  # noqa: S101  # it has a checkpoint
+    return _Found(own, place.ns, restored, header.caller or place.ns)
+
+
+async def _with_caller(
+    saver: Checkpointer, topology: Topology, place: Place, chain: Sequence[_Found]
+) -> Sequence[_Found]:
+    """The chain with the graph around its first: the one whose checkpoint had the task that called."""
+    inner = chain[0]
+    parts = inner.caller.split("|")
+    for at in range(len(parts) - 1, -1, -1):
+        task = _TASK.fullmatch(parts[at])
+        if task is None:
+            continue
+        key = int(task["born"]), int(task["ord"])
+        outer = await _holding(saver, topology, place, "|".join(parts[:at]), task["node"], key)
+        if outer is None:
+            continue
+        index = [each.key for each in outer.restored.state.plan].index(key)
+        inside = "|".join(("", *parts[at + 1 :]))
+        inner = _Found(inner.topology, inner.ns, inner.restored, inner.caller, index, inside, key[0])
+        return (outer, inner, *chain[1:])
+    raise UnknownNamespaceError(inner.ns, known=nested_graphs(topology))
+
+
+async def _holding(
+    saver: Checkpointer, topology: Topology, place: Place, ns: str, node: str, key: tuple[int, int]
+) -> _Found | None:
+    """The newest checkpoint of a namespace before the place whose plan has the task: its number tells the line."""
+    try:
+        own = topology_at(topology, ns)
+    except UnknownNamespaceError:
+        # The namespace of a call inside a node, which is no graph's: the graph is further out.
+        return None
+    before = (place.no or 0) + 1
+    while before > key[0]:
+        page = await saver.history(place.thread_id, ns, before=before, limit=PAGE)
+        if page is None or not page.checkpoints:
+            return None
+        errors = await in_pieces(damage_found(page))
+        opened = Page(own, page, saver.max_value_bytes)
+        for checkpoint in page.checkpoints:
+            refuse_damage_since(checkpoint.no, errors)
+            header = decode_header(checkpoint.header)
+            planned = ((checkpoint.no - entry.ago, entry.ord, entry.node) for entry in header.plan)
+            if (*key, node) in planned:
+                restored = await in_pieces(opened.restore(checkpoint, header))
+                return _Found(own, ns, restored, header.caller or ns)
+        refuse_damage_since(0, errors)
+        before = page.older
+    return None
+
+
+def _level(
+    journal: Journal, found: _Found, record: TaskRecord | None, outer: Level | None, fork_of: int | None
+) -> Level:
+    restored = found.restored
+    state = replan(restored.state, journal.reserve())
+    ns = caller = ""
+    calls: tuple[TaskRecord, ...] = ()
+    if outer is not None:
+        task = outer.step.state.plan[found.place]
+        caller = namespace_of(outer.ns, task) + _BORN.sub(f":{task.born}.", found.inside)
+        # Memory per thread stays where it is; what belongs to one task moves to the one in its place.
+        ns = caller if found.ns == found.caller else found.ns
+        if record is not None:
+            # The task in its place makes the same call, which is recognised by its record.
+            calls = (_moved(journal, record, caller_and_place(caller)[0], task.born),)
+    has_moved = ns != found.ns
+    changes: dict[str, Change] = {}
+    if has_moved:
+        changes = {channel: Full(None) for channel in restored.stored.channels if channel in state.values}
+    step = Step(
+        state,
+        changes,
+        parent=0 if has_moved else restored.state.no,
+        source="fork",
+        writers=restored.header.writers,
+        fork_of=fork_of if outer is None else None,
+        caller=caller,
+        is_stopped=True,
+        calls=calls,
+    )
+    ledger = journal.ledger(found.topology, ns, None if has_moved else restored)
+    return Level(found.topology, ns, ledger, step, restored)
+
+
+def _moved(journal: Journal, record: TaskRecord, ns: str, born: int) -> TaskRecord:
+    moved = msgspec.structs.replace(record, ns=ns, born=born, commit_id=journal.commit_id)
+    return msgspec.structs.replace(moved, digest=record_digest(journal.thread.origin, moved))

@@ -1,0 +1,382 @@
+"""A thread's state as callers see it."""
+
+from collections.abc import AsyncIterator, Callable, Container, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from durable_graph._engine.admit import Superseded
+from durable_graph._engine.apply import with_recorded
+from durable_graph._engine.header import Header, decode_header
+from durable_graph._engine.restore import Page, Restored, restore
+from durable_graph._engine.results import Made, by_key, headers_in, made_in
+from durable_graph._engine.state import state_of
+from durable_graph._engine.task import (
+    Argument,
+    Asked,
+    Done,
+    Failed,
+    Finished,
+    Handling,
+    Identity,
+    Outcome,
+    RoutingOpen,
+    Task,
+    Unreadable,
+    all_asked,
+    open_asks,
+    task_id,
+)
+from durable_graph._engine.values import Values
+from durable_graph._runtime.commit.open_thread import check_graph
+from durable_graph._runtime.request.namespaces import Place, names_in, namespace_of_task, topology_at
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since, verified
+from durable_graph.checkpointing.pieces import PIECE_BYTES, in_pieces
+from durable_graph.errors import DecodeError, UnknownCheckpointError
+from durable_graph.graph import Interrupt, Topology
+from durable_graph.graph.drawing import NodeStatus, status_of
+from durable_graph.records import CheckpointRow, HistoryPage, Status, StoredCheckpoint, checkpoint_id
+
+PAGE = 50
+"""How many checkpoints a page of history has at first, and at most while their values are large."""
+
+_LONGEST_PAGE = 800
+_NEARBY = (64, 1024)
+"""How far behind a checkpoint the one that it led to is looked for, in numbers."""
+
+
+class SnapshotTask(msgspec.Struct, frozen=True):
+    """A task of a snapshot. `result` is what it wrote, once that is recorded, in the form of stream mode "tasks":
+    `{key: value}`, with `{"$writes": [...]}` for a key that it wrote several times. `error` is what it raised, as text.
+
+    `interrupts` are its open questions; in a past checkpoint all questions that it asked, answered or not. `state` is
+    the state of the graph that the task runs: a config for `aget_state`, or with `subgraphs=True` its snapshot; None if
+    that graph has not begun.
+    """
+
+    id: str
+    name: str
+    error: str | None
+    result: Any
+    interrupts: tuple[Interrupt, ...] = ()
+    state: Any = None
+    path: tuple[str, ...] = ()
+
+
+class SupersededTask(msgspec.Struct, frozen=True):
+    """A task that new input took the place of. `outcome` is "pending", "failed", "interrupted" or "unmerged"."""
+
+    id: str
+    name: str
+    outcome: str
+    error: str | None
+
+
+class StateSnapshot(msgspec.Struct, frozen=True):
+    """A thread at one checkpoint.
+
+    `values` are the state's keys that have a value; of the newest checkpoint they include what its finished tasks
+    wrote. `next` names the nodes that have still to run, and is empty only if there is nothing to resume. `interrupts`
+    are the questions of all its tasks: the open questions, and in a past checkpoint all that were asked. `superseded`
+    lists the tasks that this checkpoint's input replaced. `config` is the config of this checkpoint, `parent_config` of
+    its parent. `created_at` is ISO 8601 in UTC. `unknown_channels` are in the store, but no longer in the graph. Each
+    snapshot has its own values; snapshots of one history share the items inside them, which must not be changed.
+
+    `status` is what the thread is at, as `aget_state` found it without a `checkpoint_id`: "running" (a run is at work,
+    or was killed or its call cancelled), "interrupted" (it waits for answers, or stopped at a breakpoint), "failed",
+    "done", or "cancelled" (by `acancel`).
+    It is None for a checkpoint that was asked for by its id or namespace, and where the thread has none.
+    """
+
+    values: Any
+    next: tuple[str, ...]
+    config: dict[str, Any]
+    metadata: dict[str, Any] | None
+    created_at: str | None
+    parent_config: dict[str, Any] | None
+    tasks: tuple[SnapshotTask, ...]
+    interrupts: tuple[Interrupt, ...] = ()
+    superseded: tuple[SupersededTask, ...] = ()
+    unknown_channels: tuple[str, ...] = ()
+    status: Status | None = None
+
+
+async def read_snapshot(
+    topology: Topology, saver: Checkpointer, place: Place, *, subgraphs: bool = False
+) -> StateSnapshot:
+    """A namespace's newest checkpoint, or its checkpoint `place.no`. One without checkpoints has an empty snapshot.
+
+    Raises `UnknownCheckpointError`, `UnknownNamespaceError`, `CorruptCheckpointError`, `ChannelChangedError`.
+    """
+    own = topology_at(topology, place.ns)
+    found = await saver.load(place.thread_id, place.ns, place.no)
+    restored = None
+    incarnation = 0
+    if found is not None:
+        await in_pieces(verified(found))
+        check_graph(topology, place.thread_id, found.thread)
+        own = _topology_of(topology, place.ns, found)
+        restored = await in_pieces(restore(own, found, saver.max_value_bytes))
+        incarnation = found.thread.incarnation
+    if restored is None:
+        if place.no is not None:
+            raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no))
+        return StateSnapshot({}, (), place.config(None), None, None, None, ())
+    identity = Identity(place.thread_id, incarnation, place.ns)
+    made = None if place.no is None else await _made_after(own, saver, place, restored)
+    is_past = place.no is not None and place.no != await _newest(saver, place, found)
+    snapshot = _snapshot(own, identity, restored, made, is_head=place.no is None, is_past=is_past)
+    if found is not None and place.no is None and not place.ns:
+        snapshot = msgspec.structs.replace(snapshot, status=found.thread.status)
+    return await _with_nested(own, saver, place, snapshot, is_past=is_past) if subgraphs else snapshot
+
+
+async def _newest(saver: Checkpointer, place: Place, found: StoredCheckpoint | None) -> int:
+    """The number of the namespace's newest checkpoint, the only one whose questions can be open."""
+    if not place.ns:
+        return 0 if found is None else found.thread.head
+    page = await saver.history(place.thread_id, place.ns, before=None, limit=1)
+    return page.checkpoints[0].no if page is not None and page.checkpoints else 0
+
+
+async def _made_after(topology: Topology, saver: Checkpointer, place: Place, restored: Restored) -> Made | None:
+    """What the only task of an older checkpoint wrote, if the superstep that it made is not too far from it."""
+    state = restored.state
+    if len(state.plan) != 1 or isinstance(restored.recorded.get(state.plan[0].key), Finished):
+        return None
+    for distance in _NEARBY:
+        made = await _made_near(topology, saver, place, state.no, distance, lambda parent: parent == state.no)
+        if state.no in made:
+            return made[state.no]
+    return None
+
+
+async def _made_from(topology: Topology, saver: Checkpointer, place: Place, before: int) -> dict[int, Made]:
+    """What was made of the newest checkpoints before a number: that is on the page in front of theirs."""
+    return await _made_near(topology, saver, place, before, _NEARBY[0], lambda parent: parent < before)
+
+
+async def _made_near(
+    topology: Topology, saver: Checkpointer, place: Place, no: int, distance: int, parents: Callable[[int], bool]
+) -> dict[int, Made]:
+    page = await saver.history(place.thread_id, place.ns, before=no + distance, limit=distance)
+    if page is None:
+        return {}
+    errors = await in_pieces(damage_found(page))
+    headers = await in_pieces(headers_in(page, errors))
+    return await in_pieces(made_in(Values(topology, saver.max_value_bytes), page, headers, parents))
+
+
+async def _with_nested(
+    topology: Topology, saver: Checkpointer, place: Place, snapshot: StateSnapshot, *, is_past: bool
+) -> StateSnapshot:
+    """The snapshot with those of the graphs that its tasks run."""
+    tasks = [
+        task
+        if task.state is None
+        else msgspec.structs.replace(task, state=await _nested(topology, saver, place, task, is_past=is_past))
+        for task in snapshot.tasks
+    ]
+    return msgspec.structs.replace(snapshot, tasks=tuple(tasks))
+
+
+async def _nested(
+    topology: Topology, saver: Checkpointer, place: Place, task: SnapshotTask, *, is_past: bool
+) -> StateSnapshot | None:
+    ns: str = task.state["configurable"]["checkpoint_ns"]
+    no = None
+    if place.no is not None:
+        # An older checkpoint's own line may have been left: what its task ran is found by its name.
+        before = place.no + 1 if ":" not in ns else None
+        page = await saver.history(place.thread_id, ns, before=before, limit=1)
+        if page is None or not page.checkpoints:
+            return None
+        no = page.checkpoints[0].no
+    inner = Place(place.thread_id, ns, no)
+    found = await saver.load(place.thread_id, ns, no)
+    if found is None or found.checkpoint is None:
+        return None
+    await in_pieces(verified(found))
+    # Below the namespace that `topology` is of, the path is followed from its root: only what is inside counts here.
+    own = _topology_of(topology, ns.removeprefix(place.ns).removeprefix("|"), found)
+    restored = await in_pieces(restore(own, found, saver.max_value_bytes))
+    if restored is None:
+        return None
+    identity = Identity(place.thread_id, found.thread.incarnation, ns)
+    snapshot = _snapshot(own, identity, restored, None, is_head=place.no is None, is_past=is_past)
+    return await _with_nested(own, saver, inner, snapshot, is_past=is_past)
+
+
+def _topology_of(topology: Topology, ns: str, found: StoredCheckpoint) -> Topology:
+    """The graph that made a checkpoint: of those that one node calls, which has the namespace is a matter of time."""
+    graph = None if found.checkpoint is None else decode_header(found.checkpoint.header).graph
+    return topology_at(topology, ns, graph)
+
+
+def drawn_status(snapshot: StateSnapshot) -> Mapping[str, NodeStatus]:
+    """What a drawing shows of a snapshot: done is what led to its checkpoint, and what has finished since."""
+    finished = [task.name for task in snapshot.tasks if task.result is not None and task.name not in snapshot.next]
+    return status_of(
+        next=snapshot.next,
+        interrupted=[task.name for task in snapshot.tasks if task.interrupts],
+        failed=[task.name for task in snapshot.tasks if task.error is not None],
+        done=[*(snapshot.metadata or {}).get("writers", ()), *finished],
+    )
+
+
+async def read_history(
+    topology: Topology,
+    saver: Checkpointer,
+    place: Place,
+    limit: int | None,
+    wanted: Mapping[str, Any] | None = None,
+) -> AsyncIterator[StateSnapshot]:
+    """A namespace's checkpoints before `place.no`, newest first, of all its lines; only those whose metadata has what
+    is `wanted`. Read in pages, each consistent in itself."""
+    own = topology_at(topology, place.ns)
+    left, before, size = limit, place.no, PAGE
+    made = {} if before is None else await _made_from(own, saver, place, before)
+    while left is None or left > 0:
+        asked = size if left is None or wanted else min(size, left)
+        page = await saver.history(place.thread_id, place.ns, before=before, limit=asked)
+        if page is None:
+            return
+        check_graph(topology, place.thread_id, page.thread)
+        errors = await in_pieces(damage_found(page))
+        identity = Identity(place.thread_id, page.thread.incarnation, place.ns)
+        opened = Page(own, page, saver.max_value_bytes)
+        headers = await in_pieces(headers_in(page, errors))
+        found = {no: header for no, header in headers.items() if _matches(header, wanted)}
+        made = await in_pieces(made_in(opened.values, page, headers, _of_interest(found, page), made))
+        for checkpoint in page.checkpoints:
+            # What is older than a damaged checkpoint is read by asking for what is before it.
+            refuse_damage_since(checkpoint.no, errors)
+            if checkpoint.no not in found:
+                continue
+            restored = await in_pieces(opened.restore(checkpoint, found[checkpoint.no]))
+            is_past = before is not None or checkpoint is not page.checkpoints[0]
+            yield _snapshot(own, identity, restored, made.get(checkpoint.no), is_head=False, is_past=is_past)
+            left = None if left is None else left - 1
+            if left == 0:
+                return
+        refuse_damage_since(0, errors)
+        if not page.older:
+            return
+        before, size = page.older, _next_size(size, page)
+
+
+def _of_interest(found: Container[int], page: HistoryPage) -> Callable[[int], bool]:
+    """Whether what was made of a checkpoint may be shown: of one that was found, or of one that no page had yet."""
+    oldest = page.checkpoints[-1].no if page.checkpoints else 0
+    return lambda no: no in found or no < oldest
+
+
+def _next_size(size: int, page: HistoryPage) -> int:
+    """How long the next page is to be. Each page also reads the value from before it, so short rows make long pages."""
+    stored = sum(len(row.value) for row in page.values) + sum(len(row.header) for row in page.checkpoints)
+    return min(2 * size, _LONGEST_PAGE) if stored < PIECE_BYTES else PAGE
+
+
+def _matches(header: Header, wanted: Mapping[str, Any] | None) -> bool:
+    if not wanted:
+        return True
+    metadata = _metadata(header)
+    return all(key in metadata and metadata[key] == value for key, value in wanted.items())
+
+
+def _metadata(header: Header) -> dict[str, Any]:
+    return {**header.metadata, "source": header.source, "step": header.step, "writers": list(header.writers)}
+
+
+def _snapshot(
+    topology: Topology, identity: Identity, restored: Restored, made: Made | None, *, is_head: bool, is_past: bool
+) -> StateSnapshot:
+    state, header, row = restored.state, restored.header, restored.row
+    place = Place(identity.thread, identity.ns, row.no)
+    finished = {key for key, outcome in restored.recorded.items() if isinstance(outcome, Done)}
+    values = with_recorded(topology, state, restored.recorded) if is_head else state.values
+    ahead = [task for task in state.plan if not (is_head and task.key in finished)]
+    if not ahead:
+        # Every result is recorded and only the commit is missing: to call that finished would hide it from who resumes.
+        ahead = list(state.plan)
+    if made is not None and (len(state.plan) != 1 or made.step != state.step + 1 or made.node != state.plan[0].node):
+        made = None
+    tasks = tuple(
+        _task(topology, identity, task, restored.recorded.get(task.key), made, is_past=is_past) for task in state.plan
+    )
+    return StateSnapshot(
+        values=state_of(topology, values),
+        next=tuple(task.node for task in ahead),
+        config=place.config(row.no),
+        metadata=_metadata(header),
+        created_at=_time_of(row),
+        parent_config=place.config(row.parent) if row.parent else None,
+        tasks=tasks,
+        interrupts=tuple(interrupt for task in tasks for interrupt in task.interrupts),
+        superseded=tuple(_superseded(identity, each) for each in header.superseded),
+        unknown_channels=restored.unknown,
+    )
+
+
+def _time_of(row: CheckpointRow) -> str:
+    try:
+        return datetime.fromtimestamp(row.at / 1_000_000, UTC).isoformat()
+    except (OverflowError, ValueError, OSError) as error:
+        raise DecodeError(f"the time of checkpoint {checkpoint_id(row.no)!r}", f"{row.at} is no time") from error
+
+
+def _task(
+    topology: Topology, identity: Identity, task: Task, outcome: Outcome | None, made: Made | None, *, is_past: bool
+) -> SnapshotTask:
+    result = None
+    if is_past:
+        interrupts = tuple(_question(topology, each) for each in all_asked(outcome))
+    else:
+        interrupts = tuple(ask.interrupt for ask in open_asks(outcome))
+    if isinstance(outcome, Finished):
+        result = _shown(topology, by_key((write.channel, write.value) for write in outcome.writes))
+    elif made is not None:
+        # It went on since its record was made, and came to this.
+        outcome, result = None, None if made.values is None else _shown(topology, made.values)
+    nested = namespace_of_task(topology, identity.ns, tuple(names_in(identity.ns)), task)
+    return SnapshotTask(
+        id=task_id(identity, task),
+        name=task.node,
+        error=_error_of(outcome),
+        result=result,
+        interrupts=interrupts,
+        state=None if nested is None else Place(identity.thread, nested, None).config(None),
+        path=("push", str(task.ord)) if task.argument is not None else ("pull", task.node),
+    )
+
+
+def _question(topology: Topology, asked: Asked) -> Interrupt:
+    """The question as it was asked. If its value can no longer be decoded, the reason takes its place, as text."""
+    try:
+        value = topology.argument.decode(asked.data)
+    except DecodeError as error:
+        value = str(error)
+    return Interrupt(value, asked.id, asked.key)
+
+
+def _error_of(outcome: Outcome | None) -> str | None:
+    match outcome:
+        case Failed() | Handling() | RoutingOpen():
+            return outcome.error
+        case Unreadable():
+            return outcome.why
+    return None
+
+
+def _shown(topology: Topology, written: Mapping[str, Any]) -> Any:
+    """What a task wrote, as the state has it: a dict, or the value itself where the state is one."""
+    if not topology.state.is_single:
+        return written
+    return next((written[name] for name in topology.state.fields if name in written), None)
+
+
+def _superseded(identity: Identity, each: Superseded) -> SupersededTask:
+    task = Task(each.node, each.born, each.ord, Argument(None, None) if each.is_send else None)
+    return SupersededTask(task_id(identity, task), each.node, each.outcome, each.error)
