@@ -5,16 +5,16 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from durable_graph._runtime.task.run_context import current, scope_of
-from durable_graph._runtime.task.task_calls import Definition
+from durable_graph._runtime.task.run_context import context_of, current
+from durable_graph._runtime.task.task_calls import TaskDefinition
 from durable_graph.errors import GraphDescriptionError
 from durable_graph.graph.validation import problems_of_name
 
 
 def is_inside_of_run() -> bool:
     """Whether the running code is part of a node, a router or a task."""
-    scope = current.get()
-    return scope is not None and not scope.is_over
+    context = current.get()
+    return context is not None and not context.is_over
 
 
 def recorded_call(name: str, function: Callable[..., Any], *args: Any) -> "asyncio.Task[Any]":
@@ -26,21 +26,23 @@ def recorded_call(name: str, function: Callable[..., Any], *args: Any) -> "async
     Raises `OutsideOfRunError`, `GraphDescriptionError` for what cannot be a name, and when awaited what the call of a
     task does.
     """
-    scope = scope_of("recorded_call()")
+    context = context_of("recorded_call()")
     for why in problems_of_name(name):
         raise GraphDescriptionError(f"{name!r} cannot be the name of a call: {why}")
     is_async = inspect.iscoroutinefunction(function)
-    call: asyncio.Task[Any] = scope.calls.start(scope, Definition(name, function, is_async, has_events=False), args, {})
+    call: asyncio.Task[Any] = context.calls.start(
+        context, TaskDefinition(name, function, is_async, has_events=False), args, {}
+    )
     return call
 
 
 def superstep_state() -> Any:
     """The state that the running superstep began with, as its nodes get it. Raises `OutsideOfRunError`."""
-    scope = scope_of("superstep_state()")
-    return scope.session.topology.state.read(scope.state.values, scope.session.place(scope.state))
+    context = context_of("superstep_state()")
+    return context.run.topology.state.read(context.state.values, context.run.place(context.state))
 
 
 def remaining_supersteps() -> int:
     """How many supersteps the recursion limit still allows, this one included. Raises `OutsideOfRunError`."""
-    scope = scope_of("remaining_supersteps()")
-    return scope.session.place(scope.state).remaining
+    context = context_of("remaining_supersteps()")
+    return context.run.place(context.state).remaining

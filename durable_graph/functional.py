@@ -10,10 +10,10 @@ from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Protoco
 from durable_graph._runtime.entry.options import Config, RunOptions
 from durable_graph._runtime.events.modes import StreamMode
 from durable_graph._runtime.request.output import GraphOutput
-from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.result_cache import namespace_of_node
 from durable_graph._runtime.task.run_context import current
-from durable_graph._runtime.task.task_calls import Definition
+from durable_graph._runtime.task.task_calls import TaskDefinition
 from durable_graph.app import CompiledGraph, check_savers
 from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache
@@ -79,7 +79,7 @@ class TaskFunction(Generic[P, ReturnT]):
     place of a recorded call, `UnstorableValueError` for a result that cannot be stored, and what the function raises.
     """
 
-    def __init__(self, definition: Definition, function: Callable[P, Any]) -> None:
+    def __init__(self, definition: TaskDefinition, function: Callable[P, Any]) -> None:
         self._definition = definition
         functools.update_wrapper(self, function)
 
@@ -188,7 +188,7 @@ class TaskDecorator:
             raise GraphDescriptionError(f"{name!r} cannot be a task's name: {why}")
         if self._timeout is not None and not is_async:
             raise GraphDescriptionError(f"the task {name!r} is a plain function, which no timeout can stop")
-        definition = Definition(
+        definition = TaskDefinition(
             name,
             function,
             is_async,
@@ -396,4 +396,4 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             nodes_digest=nodes_digest([name]),
             types=self._storing.open_types(hints),
         )
-        return Workflow(topology, self._checkpointer, self._cache, Run(None, store=self._store))
+        return Workflow(topology, self._checkpointer, self._cache, Request(None, store=self._store))

@@ -18,7 +18,7 @@ from durable_graph._engine.task import (
     Task,
     Unreadable,
     Write,
-    open_asks,
+    open_interrupts,
 )
 from durable_graph.channels import MISSING, Values, changed
 from durable_graph.errors import ConcurrentUpdateError, ReducerError
@@ -135,7 +135,7 @@ def _superseded(task: Task, outcome: Outcome | None) -> Superseded:
         case Interrupted():
             return _entry(task, "interrupted", None)
         case Handling():
-            return _entry(task, "interrupted" if open_asks(outcome) else "failed", outcome.error)
+            return _entry(task, "interrupted" if open_interrupts(outcome) else "failed", outcome.error)
         case Unreadable():
             return _entry(task, "unmerged", outcome.why)
     return _entry(task, "failed", outcome.error if not isinstance(outcome, Done) else None)

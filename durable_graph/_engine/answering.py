@@ -6,7 +6,15 @@ from typing import Any, TypeGuard
 import msgspec
 
 from durable_graph._engine.questions import ID_DIGITS, asked_at_once
-from durable_graph._engine.task import Answer, Ask, Outcome, Task, answers_of, asks_of, open_asks
+from durable_graph._engine.task import (
+    Answer,
+    Outcome,
+    PendingInterrupt,
+    Task,
+    answers_of,
+    interrupts_of,
+    open_interrupts,
+)
 from durable_graph.errors import (
     AmbiguousResumeError,
     InterruptAnsweredError,
@@ -16,7 +24,9 @@ from durable_graph.errors import (
 from durable_graph.errors.shown import start_of
 
 
-def answers_by_id(thread: str, resume: Any, open_: Sequence[Ask], given: Mapping[str, Any]) -> dict[str, Any]:
+def answers_by_id(
+    thread: str, resume: Any, open_: Sequence[PendingInterrupt], given: Mapping[str, Any]
+) -> dict[str, Any]:
     """What `Command(resume=resume)` answers, given the open questions and the answers so far.
 
     Raises `NothingToResumeError`, `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`.
@@ -60,7 +70,7 @@ def chosen_answers(
 ) -> dict[str, Any]:
     """Which questions of these tasks `Command(resume=resume)` answers, and with what. Raises as `answers_by_id`."""
     outcomes = [outcome for task in plan if (outcome := recorded.get(task.key)) is not None]
-    open_ = [ask for outcome in outcomes for ask in open_asks(outcome)]
+    open_ = [ask for outcome in outcomes for ask in open_interrupts(outcome)]
     given = {each.id: each.value for outcome in outcomes for each in answers_of(outcome)}
     return answers_by_id(thread, resume, open_, given)
 
@@ -78,7 +88,7 @@ def on_new_line(
     ids: dict[str, str] = {}
     # The new line may have got further, to tasks that are not these.
     for before, after in zip(old[0], new[0], strict=False):
-        asked, asks_anew = open_asks(old[1].get(before.key)), list(open_asks(new[1].get(after.key)))
+        asked, asks_anew = open_interrupts(old[1].get(before.key)), list(open_interrupts(new[1].get(after.key)))
         for ask in asked:
             found = next((other for other in asks_anew if _is_same_question(ask, other)), None)
             if found is not None:
@@ -87,7 +97,7 @@ def on_new_line(
     return {ids.get(id_, id_): value for id_, value in resume.items()}
 
 
-def _is_same_question(one: Ask, other: Ask) -> bool:
+def _is_same_question(one: PendingInterrupt, other: PendingInterrupt) -> bool:
     if one.interrupt.key is not None or other.interrupt.key is not None:
         return one.interrupt.key == other.interrupt.key
     return one.data == other.data
@@ -107,7 +117,7 @@ def answer(
         outcome = recorded.get(task.key)
         if outcome is None:
             continue
-        asked = asks_of(outcome)
+        asked = interrupts_of(outcome)
         ids = [ask.interrupt.id for ask in asked]
         own = tuple(
             Answer(

@@ -9,14 +9,14 @@ from durable_graph._engine.admit import Superseded
 from durable_graph._engine.task import (
     Answer,
     Argument,
-    Ask,
-    Asked,
     Done,
     Failed,
     Handling,
     Interrupted,
     Limits,
     Outcome,
+    PastInterrupt,
+    PendingInterrupt,
     Route,
     RoutingOpen,
     Task,
@@ -219,7 +219,9 @@ def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, dat
     outcome = _decoded_result(topology, task, rank, revision, record)
     if not record.asked:
         return outcome
-    return msgspec.structs.replace(outcome, asked=tuple(Asked(each.id, each.value, each.key) for each in record.asked))
+    return msgspec.structs.replace(
+        outcome, asked=tuple(PastInterrupt(each.id, each.value, each.key) for each in record.asked)
+    )
 
 
 def _decoded_result(topology: Topology, task: Task, rank: Rank, revision: int, record: Recorded) -> Outcome:
@@ -298,7 +300,7 @@ def _routed(routes: tuple[Route, ...]) -> tuple[RecordedRoute, ...]:
     return tuple(RecordedRoute(route.node, _data(route.argument), route.limits) for route in routes)
 
 
-def _asked(asks: tuple[Ask, ...]) -> tuple[RecordedAsk, ...]:
+def _asked(asks: tuple[PendingInterrupt, ...]) -> tuple[RecordedAsk, ...]:
     return tuple(RecordedAsk(ask.interrupt.id, ask.data, ask.interrupt.key) for ask in asks if ask.data is not None)
 
 
@@ -310,8 +312,10 @@ def _answered(answers: tuple[Answer, ...]) -> tuple[RecordedAnswer, ...]:
     )
 
 
-def _asks(topology: Topology, asks: tuple[RecordedAsk, ...]) -> tuple[Ask, ...]:
-    return tuple(Ask(Interrupt(topology.argument.decode(ask.value), ask.id, ask.key), ask.value) for ask in asks)
+def _asks(topology: Topology, asks: tuple[RecordedAsk, ...]) -> tuple[PendingInterrupt, ...]:
+    return tuple(
+        PendingInterrupt(Interrupt(topology.argument.decode(ask.value), ask.id, ask.key), ask.value) for ask in asks
+    )
 
 
 def _answers(topology: Topology, answers: tuple[RecordedAnswer, ...]) -> tuple[Answer, ...]:

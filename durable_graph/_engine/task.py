@@ -63,14 +63,14 @@ class Route(msgspec.Struct, frozen=True):
     limits: Limits | None = None
 
 
-class Ask(msgspec.Struct, frozen=True):
+class PendingInterrupt(msgspec.Struct, frozen=True):
     """A question that a task asked, with its value's bytes where there is a store."""
 
     interrupt: Interrupt
     data: bytes | None
 
 
-class Asked(msgspec.Struct, frozen=True):
+class PastInterrupt(msgspec.Struct, frozen=True):
     """A question that an earlier attempt of a task asked. Its value is decoded only for snapshots that show it."""
 
     id: str
@@ -108,7 +108,7 @@ class Done(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...] = ()
     revision: int = 1
     is_cached: bool = False
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[PastInterrupt, ...] = ()
 
 
 class RoutingOpen(msgspec.Struct, frozen=True):
@@ -122,12 +122,12 @@ class RoutingOpen(msgspec.Struct, frozen=True):
     writes: tuple[Write, ...]
     error: str | None
     routes: tuple[Route, ...] = ()
-    asks: tuple[Ask, ...] = ()
+    asks: tuple[PendingInterrupt, ...] = ()
     answers: tuple[Answer, ...] = ()
     is_handled: bool = False
     revision: int = 1
     tries: int = 0
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[PastInterrupt, ...] = ()
 
 
 class Handling(msgspec.Struct, frozen=True):
@@ -141,9 +141,9 @@ class Handling(msgspec.Struct, frozen=True):
     error: str
     answers: tuple[Answer, ...] = ()
     revision: int = 1
-    asks: tuple[Ask, ...] = ()
+    asks: tuple[PendingInterrupt, ...] = ()
     tries: int = 0
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[PastInterrupt, ...] = ()
 
 
 class Interrupted(msgspec.Struct, frozen=True):
@@ -151,10 +151,10 @@ class Interrupted(msgspec.Struct, frozen=True):
 
     task: Task
     attempt: int
-    asks: tuple[Ask, ...] = ()
+    asks: tuple[PendingInterrupt, ...] = ()
     answers: tuple[Answer, ...] = ()
     revision: int = 1
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[PastInterrupt, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -171,7 +171,7 @@ class Failed(msgspec.Struct, frozen=True):
     retry_at: int | None = None
     answers: tuple[Answer, ...] = ()
     revision: int = 1
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[PastInterrupt, ...] = ()
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -185,7 +185,7 @@ class Unreadable(msgspec.Struct, frozen=True):
     revision: int
     attempt: int = 1
     answers: tuple[Answer, ...] = ()
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[PastInterrupt, ...] = ()
 
 
 Outcome = Done | RoutingOpen | Handling | Interrupted | Failed | Unreadable
@@ -197,17 +197,19 @@ def answers_of(outcome: Outcome | None) -> tuple[Answer, ...]:
     return () if outcome is None else outcome.answers
 
 
-def asks_of(outcome: Outcome | None) -> tuple[Ask, ...]:
+def interrupts_of(outcome: Outcome | None) -> tuple[PendingInterrupt, ...]:
     """The questions that a task asked when it last ran, answered or not."""
     return outcome.asks if isinstance(outcome, Interrupted | RoutingOpen | Handling) else ()
 
 
-def all_asked(outcome: Outcome | None) -> tuple[Asked, ...]:
+def all_interrupts(outcome: Outcome | None) -> tuple[PastInterrupt, ...]:
     """The questions of all attempts of a task so far, in the order in which they were asked."""
     if outcome is None:
         return ()
     last = tuple(
-        Asked(ask.interrupt.id, ask.data, ask.interrupt.key) for ask in asks_of(outcome) if ask.data is not None
+        PastInterrupt(ask.interrupt.id, ask.data, ask.interrupt.key)
+        for ask in interrupts_of(outcome)
+        if ask.data is not None
     )
     again = {each.id for each in last}
     return (*(each for each in outcome.asked if each.id not in again), *last)
@@ -215,20 +217,20 @@ def all_asked(outcome: Outcome | None) -> tuple[Asked, ...]:
 
 def following(outcome: Outcome, previous: Outcome | None) -> Outcome:
     """The outcome of an attempt, with the questions of all earlier ones. `previous` is the outcome before it."""
-    again = {ask.interrupt.id for ask in asks_of(outcome)}
-    asked = tuple(each for each in all_asked(previous) if each.id not in again)
+    again = {ask.interrupt.id for ask in interrupts_of(outcome)}
+    asked = tuple(each for each in all_interrupts(previous) if each.id not in again)
     return msgspec.structs.replace(outcome, asked=asked) if asked else outcome
 
 
-def open_asks(outcome: Outcome | None) -> tuple[Ask, ...]:
+def open_interrupts(outcome: Outcome | None) -> tuple[PendingInterrupt, ...]:
     """The questions of a task that nobody has answered."""
     answered = {answer.id for answer in answers_of(outcome)}
-    return tuple(ask for ask in asks_of(outcome) if ask.interrupt.id not in answered)
+    return tuple(ask for ask in interrupts_of(outcome) if ask.interrupt.id not in answered)
 
 
 def is_waiting(outcome: Outcome | None, answered: Container[str] = ()) -> bool:
     """Whether a task could do nothing but ask the same again. `answered` are ids that were answered elsewhere."""
-    asks = asks_of(outcome)
+    asks = interrupts_of(outcome)
     own = {answer.id for answer in answers_of(outcome)}
     return bool(asks) and not any(ask.interrupt.id in own or ask.interrupt.id in answered for ask in asks)
 

@@ -9,15 +9,15 @@ import msgspec
 from durable_graph._runtime.entry.observed_run import observed_run
 from durable_graph._runtime.entry.options import Config, RunOptions, call_config, check_bound, merged_config, read_run
 from durable_graph._runtime.entry.start import run_in_turn
-from durable_graph._runtime.entry.subgraph import Nested, is_inside_node, nested_place, unfinished_child
+from durable_graph._runtime.entry.subgraph import Nested, is_inside_node, subgraph_call, unfinished_child
 from durable_graph._runtime.events.model import AnyEvent
 from durable_graph._runtime.events.modes import StreamMode, view_of
-from durable_graph._runtime.events.sink import Audience, Nobody
+from durable_graph._runtime.events.sink import EventSink, NullSink
 from durable_graph._runtime.events.stream import EventStream, OnDisconnect, OnSlowReader
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.callbacks import callbacks_in_use
 from durable_graph._runtime.request.output import Ended, GraphOutput, check_keys, check_version, result_of
-from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.graph_calls import check_memory
 from durable_graph._runtime.task.result_cache import namespace_of_node
 from durable_graph.app.picture import GraphPicture
@@ -62,11 +62,11 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         topology: Topology,
         checkpointer: Checkpointer | bool | None,
         cache: Cache | None = None,
-        defaults: Run | None = None,
+        defaults: Request | None = None,
         config: Config | None = None,
     ) -> None:
         saver = None if isinstance(checkpointer, bool) else checkpointer
-        super().__init__(topology, saver, defaults or Run(None), config)
+        super().__init__(topology, saver, defaults or Request(None), config)
         self._given_checkpointer = checkpointer
         self._cache = cache
         self._step_timeout: float | None = None
@@ -249,7 +249,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
                 **options,
             )
             return [chunk async for chunk in chunks]
-        ended = await self._run(place, Nobody())
+        ended = await self._run(place, NullSink())
         if version == "v1" and (unfinished := unfinished_child(place, ended)) is not None:
             raise unfinished
         return result_of(self._topology, ended, output_keys, version)
@@ -300,7 +300,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         modes = "updates" if stream_mode is None else stream_mode
         view = view_of(modes, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys)
         place = self._place(input, config, options)
-        stream = self._stream(place, on_slow_reader, on_disconnect, wants=view.wants, hears_messages=view.has_messages)
+        stream = self._stream(place, on_slow_reader, on_disconnect, wants=view.wants, takes_messages=view.has_messages)
         async with stream as events:
             async for event in events:
                 for payload in view(event):
@@ -326,14 +326,14 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
     # Inside
 
-    def _place(self, given: Any, config: Config | None, options: RunOptions) -> "Nested | Run":
+    def _place(self, given: Any, config: Config | None, options: RunOptions) -> "Nested | Request":
         """What is asked for: a run of its own, or one inside the node that calls."""
         config = call_config(self._config, config, options)
         if "context" in options:
             options = RunOptions(**options)
             options["context"] = context_of(self._topology.context, options["context"])
         check_memory(options.get("memory"), is_remembering=self.persistence == "thread" and is_inside_node())
-        nested = nested_place(self._topology, self._given_checkpointer, given, config, options, self._defaults)
+        nested = subgraph_call(self._topology, self._given_checkpointer, given, config, options, self._defaults)
         if nested is not None:
             return nested.limited(self.step_timeout)
         if self._given_checkpointer is True:
@@ -351,12 +351,12 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
     def _stream(
         self,
-        place: "Nested | Run",
+        place: "Nested | Request",
         on_slow_reader: OnSlowReader,
         on_disconnect: OnDisconnect,
         *,
         wants: Callable[[AnyEvent], bool] | None = None,
-        hears_messages: bool = True,
+        takes_messages: bool = True,
     ) -> EventStream:
         if isinstance(place, Nested) and on_disconnect == "continue":
             option = "on_disconnect"
@@ -364,8 +364,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
                 option, on_disconnect, allowed="'cancel' inside a node, because a nested run ends with its node"
             )
 
-        async def run(audience: Audience) -> Any:
-            ended = await self._run(place, audience)
+        async def run(sink: EventSink) -> Any:
+            ended = await self._run(place, sink)
             # Its events have told of the stop; who asks for the output is told again.
             return unfinished_child(place, ended) or result_of(self._topology, ended, None, "v1")
 
@@ -374,19 +374,19 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             on_slow_reader=on_slow_reader,
             on_disconnect=on_disconnect,
             wants=wants,
-            hears_messages=hears_messages,
+            takes_messages=takes_messages,
         )
 
-    async def _run(self, place: "Nested | Run", audience: Audience) -> Ended:
+    async def _run(self, place: "Nested | Request", sink: EventSink) -> Ended:
         library = callbacks_in_use()
         if library is None:
-            return await self._go(place, audience)
-        return await observed_run(library, self._topology, place, lambda observed: self._go(observed, audience))
+            return await self._go(place, sink)
+        return await observed_run(library, self._topology, place, lambda observed: self._go(observed, sink))
 
-    async def _go(self, place: "Nested | Run", audience: Audience) -> Ended:
+    async def _go(self, place: "Nested | Request", sink: EventSink) -> Ended:
         if isinstance(place, Nested):
-            return await place.go(self.persistence, self._cache, audience)
-        return await run_in_turn(self._topology, self._checkpointer, place, audience, self._cache)
+            return await place.run(self.persistence, self._cache, sink)
+        return await run_in_turn(self._topology, self._checkpointer, place, sink, self._cache)
 
 
 def check_savers(checkpointer: object, cache: object) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Never
 
 from durable_graph._runtime.entry.options import Breakpoints, breakpoints
-from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.context import Runtime
 from durable_graph._runtime.task.mutation import is_debugging
 from durable_graph.app.compiled import CompiledGraph, check_savers
@@ -75,7 +75,7 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         topology = self.topology(
             name=name, formerly=formerly, types=types, upcasts=upcasts, find=stored_type_of, messages=messages
         )
-        defaults = Run(
+        defaults = Request(
             None,
             store=store,
             stop_before=breakpoints("interrupt_before", interrupt_before, topology.nodes, frozenset()),

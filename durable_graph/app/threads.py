@@ -16,7 +16,7 @@ from durable_graph._runtime.entry.options import (
     read_thread_place,
 )
 from durable_graph._runtime.request.identifiers import read_key
-from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.threads.cancel_thread import cancel_thread, reopen_thread
 from durable_graph._runtime.threads.discard_calls import discard_calls
 from durable_graph._runtime.threads.snapshot import StateSnapshot, read_history, read_snapshot
@@ -31,7 +31,7 @@ class GraphThreads:
     """A graph, and where its threads are kept."""
 
     def __init__(
-        self, topology: Topology, checkpointer: Checkpointer | None, defaults: Run, config: Config | None
+        self, topology: Topology, checkpointer: Checkpointer | None, defaults: Request, config: Config | None
     ) -> None:
         self._topology = topology
         self._checkpointer = checkpointer

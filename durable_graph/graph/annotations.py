@@ -20,8 +20,8 @@ from durable_graph.codec.hints import (
     substitute,
 )
 from durable_graph.errors import InvalidStateSchemaError
-from durable_graph.graph.callers import defining_scope
 from durable_graph.graph.managed import ManagedValue
+from durable_graph.graph.stack_frames import defining_scope
 
 
 @dataclass(frozen=True, slots=True)

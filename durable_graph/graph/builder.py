@@ -16,7 +16,6 @@ from durable_graph.errors.tree import quoted
 from durable_graph.graph.actions import NodeAction, RouterPath
 from durable_graph.graph.annotations import read_annotation
 from durable_graph.graph.assembly import Schemas, assemble, internal_channels
-from durable_graph.graph.callers import depth_of_caller
 from durable_graph.graph.codecs import Storing, codecs_of, types_named_in
 from durable_graph.graph.control import END, START
 from durable_graph.graph.defaults import converted_defaults, defaults_of, unstorable_defaults
@@ -47,6 +46,7 @@ from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.runnables import as_function
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.signatures import ROUTER_INJECTABLE, name_of, routes_of, signature_of
+from durable_graph.graph.stack_frames import depth_of_caller
 from durable_graph.graph.subgraph import Subgraph, is_subgraph
 from durable_graph.graph.topology import Topology
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RuntimeT, StateT

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from durable_graph.errors import InvalidOptionError, UnknownOptionError
-from durable_graph.graph.callers import depth_of_caller
+from durable_graph.graph.stack_frames import depth_of_caller
 
 DEPRECATED: Final = {
     "config_schema": "context_schema",

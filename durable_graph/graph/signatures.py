@@ -11,8 +11,8 @@ from inspect import Parameter
 from typing import Any, Final, Literal, get_args, get_origin
 
 from durable_graph.graph.annotations import read_annotation, resolve_one, union_members
-from durable_graph.graph.callers import defining_scope
 from durable_graph.graph.control import Command, Send
+from durable_graph.graph.stack_frames import defining_scope
 
 INJECTABLE: Final = ("runtime", "config", "store", "writer", "previous")
 """The parameters that a node may have beside the state, by name."""

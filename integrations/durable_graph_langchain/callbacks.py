@@ -122,9 +122,9 @@ class CodeRun:
             callbacks = self._run.get_child()
         else:
             callbacks = _unheard(self._parent, uuid4())
-        if code.tell is not None:
+        if code.emit is not None:
             self._known |= ids_in(code.given())
-            callbacks.add_handler(MessageHandler(code.tell), inherit=True)
+            callbacks.add_handler(MessageHandler(code.emit), inherit=True)
         self.config = self._config_with(callbacks)
         token = var_child_runnable_config.set(self.config)  # type: ignore[arg-type]
         self._stack.callback(var_child_runnable_config.reset, token)
@@ -144,7 +144,7 @@ class CodeRun:
     def returned(self, result: Any) -> Any:
         """What the code returned: LangGraph's Commands as ours; where messages are read, each with an id."""
         self._result = converted(result) if _LANGGRAPH in sys.modules else result
-        if self._code.tell is not None:
+        if self._code.emit is not None:
             self._returned = Returned(self._result, f"{self._code.task_id} {self._code.number}")
             self._result = self._returned.result
         return self._result

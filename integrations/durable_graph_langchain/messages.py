@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from durable_graph import Command
 
 T = TypeVar("T")
-Tell = Callable[[Any, Mapping[str, Any], Any], None]
+Emit = Callable[[Any, Mapping[str, Any], Any], None]
 
 NO_STREAM: Final = "nostream"
 """A model with this tag is not heard."""
@@ -30,8 +30,8 @@ class MessageHandler(BaseCallbackHandler):
     # A reader that is too far behind is an error of the code that tells so much.
     raise_error = True
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
         self._metadata: dict[UUID, dict[str, Any]] = {}
         self._streaming: set[UUID] = set()
 
@@ -67,7 +67,7 @@ class MessageHandler(BaseCallbackHandler):
         metadata = self._metadata.get(run_id)
         if metadata is not None and isinstance(chunk, ChatGenerationChunk):
             self._streaming.add(run_id)
-            self._tell(chunk.message, metadata, "streamed")
+            self._emit(chunk.message, metadata, "streamed")
 
     def on_llm_end(
         self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
@@ -80,7 +80,7 @@ class MessageHandler(BaseCallbackHandler):
             return
         generation = response.generations[0][0]
         if isinstance(generation, ChatGeneration):
-            self._tell(generation.message, metadata, "streamed")
+            self._emit(generation.message, metadata, "streamed")
 
     def on_llm_error(
         self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any

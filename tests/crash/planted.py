@@ -11,16 +11,15 @@ import pytest
 
 from durable_graph._engine import apply as apply_module
 from durable_graph._engine.admit import replan
-from durable_graph._engine.unit import Step
-from durable_graph._runtime.commit.policy import Sync, Told
-from durable_graph._runtime.entry import resume as entering
-from durable_graph._runtime.entry import start
-from durable_graph._runtime.events.sink import Nobody
+from durable_graph._engine.build_commit import NextCheckpoint
+from durable_graph._runtime.commit.policy import Publication, Sync
+from durable_graph._runtime.entry import resume, start
+from durable_graph._runtime.events.sink import NullSink
 from durable_graph._runtime.request.run import Durability
-from durable_graph._runtime.superstep import publish as telling
+from durable_graph._runtime.superstep import publish
 from durable_graph._runtime.superstep.drive import drive
-from durable_graph._runtime.superstep.run_tasks import Executed, Superstep
-from durable_graph._runtime.task import run_context as session
+from durable_graph._runtime.superstep.run_tasks import Outcomes, Superstep
+from durable_graph._runtime.task import run_context
 from durable_graph.errors import DurableGraphError
 from tests.crash.graphs import Shape, chain, fan_out, join, loop, map_reduce
 
@@ -43,18 +42,18 @@ class Bug:
 
 
 def recorded_results_are_ignored(patch: pytest.MonkeyPatch) -> None:
-    right = entering.resume
+    right = resume.resume
 
-    async def resume(session: Any, state: Any, recorded: Any) -> Any:
-        return await right(session, state, {})
+    async def resumed(run: Any, state: Any, recorded: Any) -> Any:
+        return await right(run, state, {})
 
-    patch.setattr(start, "resume", resume)
+    patch.setattr(start, "resume", resumed)
 
 
 def results_are_applied_in_finishing_order(patch: pytest.MonkeyPatch) -> None:
     right = Superstep._executed
 
-    def executed(self: Superstep) -> Executed:
+    def executed(self: Superstep) -> Outcomes:
         all_of_them = right(self)
         finished = list(self.attempted)
         late = len(finished)
@@ -62,7 +61,7 @@ def results_are_applied_in_finishing_order(patch: pytest.MonkeyPatch) -> None:
             all_of_them.done,
             key=lambda each: finished.index(each.task.key) if each.task.key in finished else late,
         )
-        return Executed(tuple(done), all_of_them.riding, all_of_them.waiting)
+        return Outcomes(tuple(done), all_of_them.uncommitted, all_of_them.waiting)
 
     patch.setattr(Superstep, "_executed", executed)
     # The engine puts them in order as well: a bug needs both.
@@ -70,18 +69,20 @@ def results_are_applied_in_finishing_order(patch: pytest.MonkeyPatch) -> None:
 
 
 def task_ids_are_drawn(patch: pytest.MonkeyPatch) -> None:
-    for module in (session, telling):
+    for module in (run_context, publish):
         patch.setattr(module, "task_id", lambda whose, task: uuid4().hex)
 
 
 def records_are_sent_and_not_awaited(patch: pytest.MonkeyPatch) -> None:
     sent: set[asyncio.Task[Any]] = set()
 
-    async def save(self: Sync, ledger: Any, outcomes: Sequence[Any], tell: Any, status: Any = None) -> tuple[Any, ...]:
+    async def save(
+        self: Sync, ledger: Any, outcomes: Sequence[Any], publication_of: Any, status: Any = None
+    ) -> tuple[Any, ...]:
         sending = asyncio.create_task(self._journal.save(ledger, outcomes, status))
         sent.add(sending)
         sending.add_done_callback(lambda task: task.exception())
-        await tell(outcomes).go()
+        await publication_of(outcomes).publish()
         return tuple(outcomes)
 
     patch.setattr(Sync, "save", save)
@@ -97,9 +98,9 @@ def results_are_kept_until_the_commit(patch: pytest.MonkeyPatch) -> None:
 def a_checkpoint_is_told_before_it_is_committed(patch: pytest.MonkeyPatch) -> None:
     right = Sync.commit
 
-    async def commit(self: Sync, ledger: Any, step: Any, told: Told) -> bool:
-        await told.go()
-        return await right(self, ledger, step, Told(told.audience, ()))
+    async def commit(self: Sync, ledger: Any, step: Any, told: Publication) -> bool:
+        await told.publish()
+        return await right(self, ledger, step, Publication(told.sink, ()))
 
     patch.setattr(Sync, "commit", commit)
 
@@ -107,7 +108,7 @@ def a_checkpoint_is_told_before_it_is_committed(patch: pytest.MonkeyPatch) -> No
 def a_store_that_fails_is_ignored(patch: pytest.MonkeyPatch) -> None:
     right = Sync.commit
 
-    async def commit(self: Sync, ledger: Any, step: Any, told: Told) -> bool:
+    async def commit(self: Sync, ledger: Any, step: Any, told: Publication) -> bool:
         try:
             return await right(self, ledger, step, told)
         except DurableGraphError:
@@ -126,25 +127,25 @@ def half_filled_joins_are_not_stored(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_input_is_committed_with_the_rest(patch: pytest.MonkeyPatch) -> None:
-    async def commit_now(session: Any, step: Any) -> bool:
-        accepted: bool = await session.shared.durability.commit(session.ledger, step, Told(Nobody(), ()))
+    async def commit_now(run: Any, step: Any) -> bool:
+        accepted: bool = await run.shared.durability.commit(run.ledger, step, Publication(NullSink(), ()))
         return accepted
 
     patch.setattr(start, "commit_now", commit_now)
 
 
 def going_on_begins_with_a_checkpoint(patch: pytest.MonkeyPatch) -> None:
-    async def resume(session: Any, state: Any, recorded: Any) -> Any:
-        replanned = replan(state, session.reserve(state))
-        step = Step(replanned, {}, parent=state.no, source="loop")
-        await session.shared.journal.commit((session.ledger, step))
-        return await drive(session, replanned, {})
+    async def resume(run: Any, state: Any, recorded: Any) -> Any:
+        replanned = replan(state, run.reserve(state))
+        step = NextCheckpoint(replanned, {}, parent=state.no, source="loop")
+        await run.shared.journal.commit((run.ledger, step))
+        return await drive(run, replanned, {})
 
     patch.setattr(start, "resume", resume)
 
 
 def checkpoints_are_numbered_by_a_clock(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(session.Session, "reserve", lambda self, state: time.time_ns())
+    patch.setattr(run_context.GraphRun, "reserve", lambda self, state: time.time_ns())
 
 
 BUGS = (

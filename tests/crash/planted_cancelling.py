@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from durable_graph._runtime.commit import policy as durability
-from durable_graph._runtime.entry import resume as entering
-from durable_graph._runtime.entry import start
+from durable_graph._runtime.commit import policy
+from durable_graph._runtime.entry import resume, start
 from durable_graph._runtime.request.run import Durability
 from durable_graph._runtime.superstep.run_tasks import Superstep
-from durable_graph._runtime.task import invoke as calling
+from durable_graph._runtime.task import invoke
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,12 @@ def what_was_taken_on_is_not_settled(patch: pytest.MonkeyPatch) -> None:
 
 
 def calls_of_the_store_are_cancelled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(durability, "finish", _only_wait)
-    patch.setattr(entering, "finish", _only_wait)
+    patch.setattr(policy, "finish", _only_wait)
+    patch.setattr(resume, "finish", _only_wait)
 
 
 def plain_functions_are_abandoned(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(calling, "finish", _only_wait)
+    patch.setattr(invoke, "finish", _only_wait)
 
 
 CANCELLING_BUGS = (

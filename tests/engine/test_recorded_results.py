@@ -7,13 +7,13 @@ from durable_graph._engine.header import decode_result, encode_result, questions
 from durable_graph._engine.task import (
     Answer,
     Argument,
-    Ask,
     Done,
     Failed,
     Handling,
     Interrupted,
     Limits,
     Outcome,
+    PendingInterrupt,
     Route,
     RoutingOpen,
     Task,
@@ -32,7 +32,7 @@ WRITES = (
     Write("log", ["b"], CODECS["log"].value.encode(["b"]), is_overwrite=True),
 )
 ROUTES = (Route("b"), Route("c", Argument(1, ANY.encode(1)), Limits(1.5, None, only_heartbeats=True)))
-ASKS = (Ask(Interrupt("sure?", "0" * 32), ANY.encode("sure?")),)
+ASKS = (PendingInterrupt(Interrupt("sure?", "0" * 32), ANY.encode("sure?")),)
 ANSWERS = (Answer("1" * 32, None, ANY.encode(None)),)
 
 

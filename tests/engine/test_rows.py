@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_graph._engine.apply import number
+from durable_graph._engine.build_commit import NamespaceStep, NextCheckpoint, build_unit
 from durable_graph._engine.restore import nothing_stored, restore
 from durable_graph._engine.rows import (
     FAN,
@@ -21,7 +22,6 @@ from durable_graph._engine.rows import (
     updates_of,
 )
 from durable_graph._engine.state import Absent, Change, Full, State, Updates
-from durable_graph._engine.unit import Entry, Step, build_unit
 from durable_graph._runtime.commit.open_thread import new_thread
 from durable_graph.checkpointing.digests import EMPTY_STATE
 from durable_graph.checkpointing.pieces import PIECE_BYTES, at_once
@@ -224,7 +224,7 @@ def test_restoring_what_was_committed_gives_the_state_that_was_committed(steps: 
         unit, after = build_unit(
             thread,
             {"": stored},
-            [Entry(topology, "", Step(state, changes, parent=no - 1, source="loop"))],
+            [NamespaceStep(topology, "", NextCheckpoint(state, changes, parent=no - 1, source="loop"))],
             commit_id=b"c" * 16,
             at=no,
             metadata={},

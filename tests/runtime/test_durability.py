@@ -141,9 +141,9 @@ class SlowSaver(CrashingSaver):
 
 async def test_async_is_ahead_of_a_slow_store_by_a_bounded_number_of_supersteps() -> None:
     """LangGraph (P7): 196 of 200 were still queued."""
-    from durable_graph._runtime.request.run import Run
+    from durable_graph._runtime.request.run import Request
 
-    backlog = Run.__struct_defaults__[-1]
+    backlog = Request.__struct_defaults__[-1]
     saver = SlowSaver()
     ran: list[str] = []
 

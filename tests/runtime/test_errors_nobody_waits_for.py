@@ -13,7 +13,7 @@ import pytest
 from durable_graph import MemorySaver, StoreUnavailableError, task
 from durable_graph._runtime.entry import options
 from durable_graph._runtime.events import stream
-from durable_graph._runtime.request.run import Durability, Run
+from durable_graph._runtime.request.run import Durability, Request
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.records import CommitResult, CommitUnit, SaveResult, WritesBatch
 from durable_graph.testing.crash import CrashingSaver
@@ -28,7 +28,7 @@ GRACE = 0.05
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "Run", partial(Run, grace=GRACE))
+    monkeypatch.setattr(options, "Run", partial(Request, grace=GRACE))
     monkeypatch.setattr(stream, "GRACE", GRACE)
 
 

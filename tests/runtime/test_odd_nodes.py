@@ -12,7 +12,7 @@ import pytest
 
 from durable_graph import START, Checkpointer, MemorySaver, NodeCancelledError, StateGraph
 from durable_graph._runtime.entry import options
-from durable_graph._runtime.request.run import Durability, Run
+from durable_graph._runtime.request.run import Durability, Request
 from durable_graph.records import CommitResult, CommitUnit, SaveResult, WritesBatch
 from durable_graph.testing.crash import CrashingSaver
 
@@ -112,7 +112,7 @@ class HangingSaver(CrashingSaver):
 async def test_a_cancelled_run_waits_for_a_store_that_hangs_no_longer_than_the_grace_period(
     durability: Durability, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(options, "Run", partial(Run, grace=0.05))
+    monkeypatch.setattr(options, "Run", partial(Request, grace=0.05))
     saver = HangingSaver()
     reached = asyncio.Event()
 

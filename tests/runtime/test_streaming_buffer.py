@@ -18,7 +18,7 @@ from durable_graph import (
     StreamOverflowError,
 )
 from durable_graph._runtime.events import stream as streams
-from durable_graph._runtime.events.sink import Audience, Both, Nobody, StreamWriter
+from durable_graph._runtime.events.sink import EventSink, NullSink, StreamWriter, Tee
 from durable_graph._runtime.events.stream import BUFFER, PUSHED
 
 
@@ -30,12 +30,12 @@ def numbers(events: list[Any]) -> list[int]:
     return [each.data for each in events]
 
 
-def telling(count: int, done: list[int] | None = None) -> Callable[[Audience], Awaitable[str]]:
+def telling(count: int, done: list[int] | None = None) -> Callable[[EventSink], Awaitable[str]]:
     """A run that tells `count` events, and notes each in `done` once it may go on."""
 
-    async def run(audience: Audience) -> str:
+    async def run(audience: EventSink) -> str:
         for number in range(count):
-            await audience.tell(event(number))
+            await audience.emit(event(number))
             if done is not None:
                 done.append(number)
         return "output"
@@ -43,9 +43,9 @@ def telling(count: int, done: list[int] | None = None) -> Callable[[Audience], A
     return run
 
 
-async def never(audience: Audience) -> None:
+async def never(audience: EventSink) -> None:
     """A run that tells one event and does not end."""
-    await audience.tell(event(0))
+    await audience.emit(event(0))
     await asyncio.Event().wait()
 
 
@@ -79,7 +79,7 @@ async def test_the_run_waits_for_a_reader_that_is_behind() -> None:
 
 
 async def test_everybody_who_waits_for_room_goes_on_once_there_is() -> None:
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         await asyncio.gather(*(telling(100)(audience) for _ in range(20)))
 
     async with EventStream(run) as events:
@@ -92,7 +92,7 @@ async def test_what_is_not_awaited_is_taken_up_to_a_hard_bound() -> None:
     """LangGraph (P30): what nodes tell is buffered without limit."""
     overflown: list[StreamOverflowError] = []
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         writer = StreamWriter(audience, event, lambda: None)
         try:
             for number in range(100_000):
@@ -111,7 +111,7 @@ async def test_what_is_not_awaited_is_taken_up_to_a_hard_bound() -> None:
 async def test_an_awaited_writer_waits_for_room() -> None:
     done: list[int] = []
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         writer = StreamWriter(audience, event, lambda: None)
         for number in range(PUSHED * 2):
             await writer(number)
@@ -124,7 +124,7 @@ async def test_an_awaited_writer_waits_for_room() -> None:
 
 
 async def test_a_writer_that_is_not_awaited_leaves_no_warning_behind(recwarn: pytest.WarningsRecorder) -> None:
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         StreamWriter(audience, event, lambda: None)(1)
 
     async with EventStream(run) as events:
@@ -142,7 +142,7 @@ async def test_a_writer_that_nobody_hears_makes_nothing_and_shows_that_its_node_
         made.append(number)
         return event(number)
 
-    await StreamWriter(Nobody(), make, lambda: beats.append("beat"))(1)
+    await StreamWriter(NullSink(), make, lambda: beats.append("beat"))(1)
 
     assert (made, beats) == ([], ["beat"])
 
@@ -151,7 +151,7 @@ async def test_a_writer_that_nobody_hears_makes_nothing_and_shows_that_its_node_
 
 
 async def test_what_the_reader_does_not_want_needs_no_room() -> None:
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         for number in range(PUSHED * 2):
             audience.push(event(number))
         await telling(BUFFER * 4)(audience)
@@ -187,10 +187,10 @@ async def test_with_gap_the_run_never_waits_and_the_reader_is_told_what_it_misse
 async def test_after_a_gap_the_reader_hears_on() -> None:
     may_go_on = asyncio.Event()
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         await telling(BUFFER + 7)(audience)
         await may_go_on.wait()
-        await audience.tell(event(1000))
+        await audience.emit(event(1000))
 
     async with EventStream(run, on_slow_reader="gap") as events:
         await until_nothing_moves()
@@ -204,7 +204,7 @@ async def test_after_a_gap_the_reader_hears_on() -> None:
 
 
 async def test_with_gap_a_flood_that_nobody_awaits_is_no_error() -> None:
-    async def run(audience: Audience) -> str:
+    async def run(audience: EventSink) -> str:
         for number in range(PUSHED * 2):
             audience.push(event(number))
         return "output"
@@ -240,7 +240,7 @@ async def test_a_thread_waits_for_room_where_it_is() -> None:
             writer(number)
             done.append(number)
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         await asyncio.to_thread(flood, StreamWriter(audience, event, lambda: None))
 
     most = 0
@@ -255,11 +255,11 @@ async def test_a_thread_waits_for_room_where_it_is() -> None:
 
 
 async def test_with_gap_a_thread_does_not_wait() -> None:
-    def flood(audience: Audience) -> None:
+    def flood(audience: EventSink) -> None:
         for number in range(1000):
             audience.push(event(number))
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         await anyio.to_thread.run_sync(flood, audience)
 
     async with EventStream(run, on_slow_reader="gap") as events:
@@ -271,11 +271,11 @@ async def test_with_gap_a_thread_does_not_wait() -> None:
 async def test_a_thread_that_waits_for_room_is_let_go_when_the_reader_leaves() -> None:
     is_over = asyncio.Event()
 
-    def flood(audience: Audience) -> None:
+    def flood(audience: EventSink) -> None:
         for number in range(1000):
             audience.push(event(number))
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         try:
             await asyncio.to_thread(flood, audience)
         finally:
@@ -293,9 +293,9 @@ async def test_a_thread_that_waits_for_room_is_let_go_when_the_reader_leaves() -
 async def test_a_second_reader_is_refused_and_the_first_reads_on() -> None:
     may_end = asyncio.Event()
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         await may_end.wait()
-        await audience.tell(event(1))
+        await audience.emit(event(1))
 
     async with EventStream(run) as events:
         first = asyncio.ensure_future(anext(events))
@@ -309,7 +309,7 @@ async def test_a_second_reader_is_refused_and_the_first_reads_on() -> None:
 async def test_a_reader_that_is_cancelled_while_it_waits_can_read_on() -> None:
     may_go_on = asyncio.Event()
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         await may_go_on.wait()
         await telling(3)(audience)
 
@@ -325,7 +325,7 @@ async def test_a_reader_that_is_cancelled_while_it_waits_can_read_on() -> None:
 async def test_an_event_is_not_lost_to_a_cancellation_that_comes_with_it() -> None:
     may_go_on = asyncio.Event()
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         await may_go_on.wait()
         await telling(2)(audience)
 
@@ -353,7 +353,7 @@ def test_an_option_that_there_is_not_is_refused(option: str, value: Any) -> None
 async def test_leaving_by_break_ends_the_run_before_the_block_is_left() -> None:
     is_over = False
 
-    async def run(audience: Audience) -> None:
+    async def run(audience: EventSink) -> None:
         nonlocal is_over
         try:
             await never(audience)
@@ -425,7 +425,7 @@ async def test_with_continue_the_run_goes_on_unheard_to_its_end() -> None:
 
     assert left_at < 1000
     assert len(done) == 1000
-    assert not events.is_heard
+    assert not events.is_active
     assert events._events == type(events._events)()
     assert events.output == "output"
 
@@ -435,8 +435,8 @@ async def test_with_continue_a_cancelled_reader_does_not_cancel_the_run(is_nativ
     may_end = asyncio.Event()
     ended = asyncio.Event()
 
-    async def run(audience: Audience) -> None:
-        await audience.tell(event(0))
+    async def run(audience: EventSink) -> None:
+        await audience.emit(event(0))
         await may_end.wait()
         ended.set()
 
@@ -463,8 +463,8 @@ async def test_with_continue_a_cancelled_reader_does_not_cancel_the_run(is_nativ
 async def test_with_continue_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     may_fail = asyncio.Event()
 
-    async def run(audience: Audience) -> None:
-        await audience.tell(event(0))
+    async def run(audience: EventSink) -> None:
+        await audience.emit(event(0))
         await may_fail.wait()
         raise ValueError("unheard of")
 
@@ -480,8 +480,8 @@ async def test_with_continue_a_failure_is_logged(caplog: pytest.LogCaptureFixtur
 
 
 async def test_a_failure_that_the_reader_left_before_is_raised_where_it_leaves() -> None:
-    async def run(audience: Audience) -> None:
-        await audience.tell(event(0))
+    async def run(audience: EventSink) -> None:
+        await audience.emit(event(0))
         raise ValueError("last word")
 
     with pytest.raises(ValueError, match="last word"):  # noqa: PT012  # the block is what raises
@@ -494,10 +494,10 @@ async def test_a_failure_that_the_reader_left_before_is_raised_where_it_leaves()
 
 
 async def test_two_readers_of_one_run_hear_the_same() -> None:
-    async def inner(audience: Audience) -> list[Any]:
-        async def run(own: Audience) -> None:
-            both = Both(own, audience)
-            await both.tell(event(1))
+    async def inner(audience: EventSink) -> list[Any]:
+        async def run(own: EventSink) -> None:
+            both = Tee(own, audience)
+            await both.emit(event(1))
             both.push(event(2))
             await both.room()
 
@@ -514,10 +514,10 @@ async def test_of_two_readers_the_one_that_left_is_not_told() -> None:
     async with EventStream(never) as left:
         await anext(left)
 
-    async def run(audience: Audience) -> None:
-        both = Both(left, audience)
-        assert both.is_heard
-        await both.tell(event(1))
+    async def run(audience: EventSink) -> None:
+        both = Tee(left, audience)
+        assert both.is_active
+        await both.emit(event(1))
         both.push(event(2))
 
     async with EventStream(run) as events:

@@ -13,16 +13,30 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from durable_graph._engine.build_commit import (
+    NamespaceStep,
+    NextCheckpoint,
+    build_unit,
+    records_of,
+    with_reduced_values,
+)
 from durable_graph._engine.header import Metadata
 from durable_graph._engine.restore import Restored, check_results, nothing_stored, recorded_outcomes
 from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
-from durable_graph._engine.unit import Entry, Step, build_unit, records_of, with_reduced_values
 from durable_graph._runtime.commit.busy import has_written
-from durable_graph._runtime.commit.conflicts import Stayed, conflict
+from durable_graph._runtime.commit.conflicts import StoredSoFar, conflict
 from durable_graph._runtime.commit.open_thread import Opened
 from durable_graph._runtime.commit.request_keys import Acceptance
-from durable_graph._runtime.commit.requests import Commit, Ledger, Save, StatusChange, fail, taken_commits, taken_saves
+from durable_graph._runtime.commit.requests import (
+    Ledger,
+    QueuedCommit,
+    QueuedSave,
+    StatusChange,
+    fail,
+    taken_commits,
+    taken_saves,
+)
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import verified, verified_records
 from durable_graph.checkpointing.pieces import in_pieces
@@ -70,12 +84,12 @@ class Journal:
     calls_in: set[str] = field(default_factory=set)
     opened_at: int = 0
     failure: Exception | None = None
-    stayed: Stayed = field(default_factory=Stayed)
+    stayed: StoredSoFar = field(default_factory=StoredSoFar)
     has_missed: bool = False
     accepts: Acceptance | None = None
     is_cancelled: bool = False
     _reserved: int = 0
-    _queue: deque[Commit | Save] = field(default_factory=deque)
+    _queue: deque[QueuedCommit | QueuedSave] = field(default_factory=deque)
     _is_sending: bool = False
 
     def __post_init__(self) -> None:
@@ -100,13 +114,13 @@ class Journal:
         self._reserved = max(self._reserved, self.thread.version) + 1
         return self._reserved
 
-    async def commit(self, *entries: tuple[Ledger, Step]) -> bool:
+    async def commit(self, *entries: tuple[Ledger, NextCheckpoint]) -> bool:
         """Commit supersteps, together. False if another writer recorded tasks meanwhile: adopt them and try again.
 
         Raises `CheckpointConflictError` if another writer committed.
         """
         self.calls_in.update(record.ns for _, step in entries for record in step.calls)
-        request = Commit(entries, asyncio.get_running_loop().create_future())
+        request = QueuedCommit(entries, asyncio.get_running_loop().create_future())
         await self._send(request)
         return await request.answer
 
@@ -157,14 +171,14 @@ class Journal:
 
     async def save_status(self, status: StatusChange) -> None:
         """Record the thread's status."""
-        request = Save((), status)
+        request = QueuedSave((), status)
         await self._send(request)
         await request.answer
 
     async def save_records(self, records: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
         """Record what calls inside a task came to, and return the records that stand."""
         self.calls_in.update(record.ns for record in records)
-        request = Save(records)
+        request = QueuedSave(records)
         await self._send(request)
         return await request.answer or ()
 
@@ -231,17 +245,17 @@ class Journal:
             self.failure = error
             raise
 
-    def with_reduced_values(self, ledger: Ledger, step: Step) -> Step:
+    def with_reduced_values(self, ledger: Ledger, step: NextCheckpoint) -> NextCheckpoint:
         """The step with all of its bytes, so that a commit of it later cannot fail by its values."""
         return with_reduced_values(ledger.topology, step, self.max_value_bytes)
 
     def _saving(
         self, ledger: Ledger, outcomes: Sequence[Outcome], status: StatusChange | None, *, if_unmoved: bool
-    ) -> Save:
+    ) -> QueuedSave:
         records = records_of(ledger.stored, outcomes, self.commit_id)
         # The thread's status is its outermost run's affair.
         own = None if ledger.ns else status
-        return Save(records, own, if_unmoved)
+        return QueuedSave(records, own, if_unmoved)
 
     # Sending: whoever comes first sends for all who come meanwhile
 
@@ -249,7 +263,7 @@ class Journal:
         if self.failure is not None:
             raise self.failure
 
-    async def _send(self, request: Commit | Save) -> None:
+    async def _send(self, request: QueuedCommit | QueuedSave) -> None:
         self._raise_failure()
         self._queue.append(request)
         if self._is_sending:
@@ -267,7 +281,7 @@ class Journal:
         else:
             await self._send_saves(taken_saves(self._queue))
 
-    async def _send_commits(self, requests: "list[Commit]") -> None:
+    async def _send_commits(self, requests: "list[QueuedCommit]") -> None:
         try:
             unit, stored = self._unit(requests)
         except Exception as error:
@@ -280,7 +294,7 @@ class Journal:
             return
         await self._send_unit(requests, unit, stored)
 
-    async def _send_unit(self, requests: "list[Commit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
+    async def _send_unit(self, requests: "list[QueuedCommit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
         try:
             result = await self.saver.commit(unit)
             if self._was_only_cancelled(result):
@@ -309,12 +323,12 @@ class Journal:
             case Conflict():
                 await self._end_in_conflict(requests)
 
-    def _unit(self, requests: "list[Commit]") -> tuple[CommitUnit, dict[str, Stored]]:
+    def _unit(self, requests: "list[QueuedCommit]") -> tuple[CommitUnit, dict[str, Stored]]:
         entries = [entry for request in requests for entry in request.entries]
         unit, stored = build_unit(
             self.thread,
             {ledger.ns: ledger.stored for ledger, _ in entries},
-            [Entry(ledger.topology, ledger.ns, step) for ledger, step in entries],
+            [NamespaceStep(ledger.topology, ledger.ns, step) for ledger, step in entries],
             commit_id=self.commit_id,
             at=self.now(),
             metadata=self.metadata,
@@ -335,7 +349,7 @@ class Journal:
             return unit
         return msgspec.structs.replace(unit, status="cancelled")
 
-    async def _send_saves(self, requests: "list[Save]") -> None:
+    async def _send_saves(self, requests: "list[QueuedSave]") -> None:
         records = tuple(record for request in requests for record in request.records)
         statuses = [request.status for request in requests if request.status is not None]
         known, first = self.thread, requests[0]
@@ -379,7 +393,7 @@ class Journal:
                     request.answer.set_result(tuple(next(standing) for _ in request.records))
                 has_written(self.saver, self.thread.thread)
 
-    async def _end_in_conflict(self, requests: "Sequence[Commit | Save]") -> None:
+    async def _end_in_conflict(self, requests: "Sequence[QueuedCommit | QueuedSave]") -> None:
         """Another writer was first. The thread as it is now tells whether what the call had stored is there at all."""
         try:
             found = await self.saver.load(self.thread.thread, "", None)
@@ -388,7 +402,7 @@ class Journal:
         else:
             self._end(requests, conflict(self.thread, None if found is None else found.thread, self.stayed))
 
-    def _end(self, requests: "Sequence[Commit | Save]", error: BaseException) -> None:
+    def _end(self, requests: "Sequence[QueuedCommit | QueuedSave]", error: BaseException) -> None:
         """Nothing is sent any more: neither these, nor what waits behind them."""
         fail(requests, error)
         self.failure = error if isinstance(error, Exception) else StoreUnavailableError("the store", _CUT_OFF)

@@ -10,56 +10,56 @@ from typing import Protocol
 
 import msgspec
 
+from durable_graph._engine.build_commit import NextCheckpoint, joined
 from durable_graph._engine.task import Outcome
-from durable_graph._engine.unit import Step, joined
 from durable_graph._runtime.commit.journal import Journal
 from durable_graph._runtime.commit.requests import Ledger, StatusChange
 from durable_graph._runtime.events.model import AnyEvent, CheckpointCommitted
-from durable_graph._runtime.events.sink import Audience
+from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request.cancellation import finish
 from durable_graph.records import checkpoint_id
 
 
-class Told(msgspec.Struct, frozen=True):
+class Publication(msgspec.Struct, frozen=True):
     """Events, and whom they are for.
 
-    `taken_on` is called when a superstep's commit cannot be stopped any more: what cancels the call after that, while
+    `on_accepted` is called when a superstep's commit cannot be stopped any more: what cancels the call after that, while
     it waits, does not undo it.
     """
 
-    audience: Audience
+    sink: EventSink
     events: Sequence[AnyEvent]
-    taken_on: Callable[[], object] = bool
+    on_accepted: Callable[[], object] = bool
 
-    async def go(self, *, provisional: bool = False, parent: int | None = None) -> None:
+    async def publish(self, *, provisional: bool = False, parent: int | None = None) -> None:
         """Tell them, in order, and wait for the reader. `parent` is that of the checkpoint, where it will not be stored
         as the step has it.
 
-        All of them are told even if the caller is cancelled: what they tell of has happened.
+        All of them are publication even if the caller is cancelled: what they tell of has happened.
         """
         events = deque(_as_told(event, provisional, parent) for event in self.events)
         try:
             while events:
-                await self.audience.tell(events.popleft())
+                await self.sink.emit(events.popleft())
         except asyncio.CancelledError:
-            self.put(events)
+            self.publish_nowait(events)
             raise
 
-    def put(self, events: Iterable[AnyEvent]) -> None:
+    def publish_nowait(self, events: Iterable[AnyEvent]) -> None:
         """Tell these, in order, without waiting for the reader."""
         for event in events:
-            self.audience.put(event)
+            self.sink.emit_nowait(event)
 
 
 def _as_told(event: AnyEvent, provisional: bool, parent: int | None) -> AnyEvent:
-    told = msgspec.structs.replace(event, provisional=True) if provisional else event
-    if parent is not None and isinstance(told, CheckpointCommitted):
-        return msgspec.structs.replace(told, parent_checkpoint_id=checkpoint_id(parent) if parent else None)
-    return told
+    publication = msgspec.structs.replace(event, provisional=True) if provisional else event
+    if parent is not None and isinstance(publication, CheckpointCommitted):
+        return msgspec.structs.replace(publication, parent_checkpoint_id=checkpoint_id(parent) if parent else None)
+    return publication
 
 
-Tell = Callable[[Sequence[Outcome]], Told]
-"""What is told of outcomes: made from those that stand, which may be another writer's."""
+PublicationOf = Callable[[Sequence[Outcome]], Publication]
+"""What is publication of outcomes: made from those that stand, which may be another writer's."""
 
 
 class Durability(Protocol):
@@ -68,17 +68,21 @@ class Durability(Protocol):
     `ledger` says whose namespace a call is about. It is None only where nothing is kept.
     """
 
-    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+    async def commit(self, ledger: Ledger | None, step: NextCheckpoint, publication: Publication) -> bool:
         """A superstep is over. False: another writer recorded some of its tasks; adopt them and try again."""
         ...
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+        self,
+        ledger: Ledger | None,
+        outcomes: Sequence[Outcome],
+        publication_of: PublicationOf,
+        status: StatusChange | None = None,
     ) -> tuple[Outcome, ...]:
         """Tasks came to an end while their superstep goes on, or fails. Answers with the outcomes that stand."""
         ...
 
-    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], publication_of: PublicationOf) -> bool:
         """The run stops for answers: record these outcomes and the status, once all before them is durable.
 
         False: another writer recorded something meanwhile, an answer perhaps; adopt that and try again.
@@ -98,22 +102,26 @@ class Durability(Protocol):
         ...
 
 
-class Nowhere:
+class Unstored:
     """Without a checkpointer: nothing is kept, everything is published at once."""
 
-    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
-        told.taken_on()
-        await told.go()
+    async def commit(self, ledger: Ledger | None, step: NextCheckpoint, publication: Publication) -> bool:
+        publication.on_accepted()
+        await publication.publish()
         return True
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+        self,
+        ledger: Ledger | None,
+        outcomes: Sequence[Outcome],
+        publication_of: PublicationOf,
+        status: StatusChange | None = None,
     ) -> tuple[Outcome, ...]:
-        await tell(outcomes).go()
+        await publication_of(outcomes).publish()
         return tuple(outcomes)
 
-    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
-        await tell(outcomes).go()
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], publication_of: PublicationOf) -> bool:
+        await publication_of(outcomes).publish()
         return True
 
     async def flush(self) -> None:
@@ -133,27 +141,31 @@ class Sync:
         self._journal = journal
         self._grace = grace
 
-    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+    async def commit(self, ledger: Ledger | None, step: NextCheckpoint, publication: Publication) -> bool:
         own, is_committed = _kept(ledger), False
 
         async def committed() -> None:
             nonlocal is_committed
             is_committed = await self._journal.commit((own, step))
             if is_committed:
-                told.taken_on()
+                publication.on_accepted()
 
         try:
             await finish(committed(), self._grace)
         except asyncio.CancelledError:
             if is_committed:
-                told.put(told.events)
+                publication.publish_nowait(publication.events)
             raise
         if is_committed:
-            await told.go()
+            await publication.publish()
         return is_committed
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+        self,
+        ledger: Ledger | None,
+        outcomes: Sequence[Outcome],
+        publication_of: PublicationOf,
+        status: StatusChange | None = None,
     ) -> tuple[Outcome, ...]:
         own = _kept(ledger)
         standing: tuple[Outcome, ...] = ()
@@ -165,17 +177,17 @@ class Sync:
         try:
             await finish(saved(), self._grace)
         except asyncio.CancelledError:
-            told = tell(standing)
-            told.put(told.events)
+            publication = publication_of(standing)
+            publication.publish_nowait(publication.events)
             raise
-        await tell(standing).go()
+        await publication_of(standing).publish()
         return standing
 
-    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], publication_of: PublicationOf) -> bool:
         saving = self._journal.save_unmoved(_kept(ledger), outcomes, StatusChange("interrupted"))
         if await finish(saving, self._grace) is None:
             return False
-        await tell(outcomes).go()
+        await publication_of(outcomes).publish()
         return True
 
     async def flush(self) -> None:
@@ -190,15 +202,15 @@ class Sync:
 
 class _Commit(msgspec.Struct, frozen=True):
     ledger: Ledger
-    step: Step
-    told: Told
+    step: NextCheckpoint
+    publication: Publication
 
 
 class _Save(msgspec.Struct, frozen=True):
     ledger: Ledger
     outcomes: tuple[Outcome, ...]
     status: StatusChange | None
-    told: Told
+    publication: Publication
 
 
 class Async:
@@ -217,25 +229,29 @@ class Async:
         self._sent = asyncio.Event()
         self._failure: BaseException | None = None
 
-    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+    async def commit(self, ledger: Ledger | None, step: NextCheckpoint, publication: Publication) -> bool:
         own = _kept(ledger)
         # Encoded now: while the commit waits, the nodes of the next superstep have the values in hand.
         step = self._journal.with_reduced_values(own, step)
-        await self._enqueue(_Commit(own, step, told), told.taken_on)
+        await self._enqueue(_Commit(own, step, publication), publication.on_accepted)
         return True
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+        self,
+        ledger: Ledger | None,
+        outcomes: Sequence[Outcome],
+        publication_of: PublicationOf,
+        status: StatusChange | None = None,
     ) -> tuple[Outcome, ...]:
-        await self._enqueue(_Save(_kept(ledger), tuple(outcomes), status, tell(outcomes)))
+        await self._enqueue(_Save(_kept(ledger), tuple(outcomes), status, publication_of(outcomes)))
         return tuple(outcomes)
 
-    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], publication_of: PublicationOf) -> bool:
         await self.settle()
         saving = self._journal.save_unmoved(_kept(ledger), outcomes, StatusChange("interrupted"))
         if await finish(saving, self._grace) is None:
             return False
-        await tell(outcomes).go()
+        await publication_of(outcomes).publish()
         return True
 
     async def flush(self) -> None:
@@ -254,11 +270,11 @@ class Async:
     async def catch_up(self) -> None:
         await self.settle()
 
-    async def _enqueue(self, item: _Commit | _Save, taken_on: Callable[[], object] = bool) -> None:
+    async def _enqueue(self, item: _Commit | _Save, on_accepted: Callable[[], object] = bool) -> None:
         self._raise_failure()
         # Taken on before any wait: a cancellation while waiting for room must not lose it.
         self._queue.append(item)
-        taken_on()
+        on_accepted()
         if self._sender is None or self._sender.done():
             self._sender = asyncio.ensure_future(self._send())
         while len(self._queue) > self._backlog and self._failure is None:
@@ -282,7 +298,7 @@ class Async:
             if await self._journal.save(first.ledger, first.outcomes, first.status) != first.outcomes:
                 # The run has gone on from its own results: there is no way back to another's.
                 raise self._journal.lost_race()
-            await first.told.go()
+            await first.publication.publish()
             return
         commits = [first]
         while self._queue and isinstance(following := self._queue[0], _Commit):
@@ -290,7 +306,7 @@ class Async:
             self._queue.popleft()
         await _committed(self._journal, [(each.ledger, each.step) for each in commits])
         for each in commits:
-            await each.told.go()
+            await each.publication.publish()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -303,12 +319,12 @@ class Exit:
     def __init__(self, journal: Journal, grace: float) -> None:
         self._journal = journal
         self._grace = grace
-        self._held: dict[str, tuple[Ledger, Step]] = {}
+        self._held: dict[str, tuple[Ledger, NextCheckpoint]] = {}
         self._outcomes: dict[str, tuple[Ledger, dict[tuple[int, int], Outcome]]] = {}
         self._status: StatusChange | None = None
         self._sending = asyncio.Lock()
 
-    async def commit(self, ledger: Ledger | None, step: Step, told: Told) -> bool:
+    async def commit(self, ledger: Ledger | None, step: NextCheckpoint, publication: Publication) -> bool:
         own = _kept(ledger)
         # Now, while it is known which superstep is to blame, and the ones before it can be kept.
         step = self._journal.with_reduced_values(own, step)
@@ -318,21 +334,25 @@ class Exit:
             step = self._journal.with_reduced_values(own, joined(held[1], step))
         self._held[own.ns] = own, step
         self._outcomes.pop(own.ns, None)
-        told.taken_on()
-        await told.go(provisional=True, parent=step.parent)
+        publication.on_accepted()
+        await publication.publish(provisional=True, parent=step.parent)
         return True
 
     async def save(
-        self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell, status: StatusChange | None = None
+        self,
+        ledger: Ledger | None,
+        outcomes: Sequence[Outcome],
+        publication_of: PublicationOf,
+        status: StatusChange | None = None,
     ) -> tuple[Outcome, ...]:
         own = _kept(ledger)
         self._outcomes.setdefault(own.ns, (own, {}))[1].update((outcome.task.key, outcome) for outcome in outcomes)
         if not own.ns:
             self._status = status or self._status
-        await tell(outcomes).go(provisional=True)
+        await publication_of(outcomes).publish(provisional=True)
         return tuple(outcomes)
 
-    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], tell: Tell) -> bool:
+    async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], publication_of: PublicationOf) -> bool:
         own = _kept(ledger)
         # With those that are held: a question that is there without the status would look like one of a run at work.
         held = self._outcomes.get(own.ns, (own, {}))[1]
@@ -346,7 +366,7 @@ class Exit:
         ):
             return False
         self._outcomes.pop(own.ns, None)
-        await tell(outcomes).go()
+        await publication_of(outcomes).publish()
         return True
 
     async def flush(self) -> None:
@@ -378,7 +398,7 @@ class Exit:
                 await self._journal.save_status(status)
 
 
-async def _committed(journal: Journal, entries: Sequence[tuple[Ledger, Step]]) -> None:
+async def _committed(journal: Journal, entries: Sequence[tuple[Ledger, NextCheckpoint]]) -> None:
     """Commit steps that the run has gone on from. Raises `CheckpointConflictError` where another writer was first."""
     while not await journal.commit(*entries):
         for ns in {ledger.ns: ledger for ledger, _ in entries}.values():

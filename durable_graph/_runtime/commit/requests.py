@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.rows import Stored
-from durable_graph._engine.unit import Step
 from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 from durable_graph.records import Status, TaskRecord
@@ -37,12 +37,12 @@ class Ledger(msgspec.Struct):
     stored: Stored
 
 
-class Commit(msgspec.Struct):
-    entries: Sequence[tuple[Ledger, Step]]
+class QueuedCommit(msgspec.Struct):
+    entries: Sequence[tuple[Ledger, NextCheckpoint]]
     answer: "asyncio.Future[bool]"
 
 
-class Save(msgspec.Struct):
+class QueuedSave(msgspec.Struct):
     records: tuple[TaskRecord, ...]
     status: StatusChange | None = None
     if_unmoved: bool = False
@@ -53,7 +53,7 @@ class Save(msgspec.Struct):
     )
 
 
-def fail(requests: Iterable[Commit | Save], error: BaseException) -> None:
+def fail(requests: Iterable[QueuedCommit | QueuedSave], error: BaseException) -> None:
     """Have all of them raise the error."""
     for request in requests:
         request.answer.set_exception(error)
@@ -61,19 +61,19 @@ def fail(requests: Iterable[Commit | Save], error: BaseException) -> None:
         request.answer.exception()
 
 
-def taken_commits(queue: "deque[Commit | Save]") -> "list[Commit]":
+def taken_commits(queue: "deque[QueuedCommit | QueuedSave]") -> "list[QueuedCommit]":
     """The commits at the front of the queue, which go out together."""
-    taken: list[Commit] = []
-    while queue and isinstance(request := queue[0], Commit):
+    taken: list[QueuedCommit] = []
+    while queue and isinstance(request := queue[0], QueuedCommit):
         taken.append(request)
         queue.popleft()
     return taken
 
 
-def taken_saves(queue: "deque[Commit | Save]") -> "list[Save]":
+def taken_saves(queue: "deque[QueuedCommit | QueuedSave]") -> "list[QueuedSave]":
     """The saves at the front of the queue. One that holds only if nothing moved is sent alone."""
-    taken: list[Save] = []
-    while queue and isinstance(request := queue[0], Save):
+    taken: list[QueuedSave] = []
+    while queue and isinstance(request := queue[0], QueuedSave):
         if taken and (request.if_unmoved or taken[0].if_unmoved):
             break
         taken.append(request)

@@ -8,20 +8,20 @@ import msgspec
 from durable_graph._engine.admit import carry
 from durable_graph._engine.answering import answer, chosen_answers, names_questions
 from durable_graph._engine.apply import with_recorded
+from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.header import questions_in
 from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Outcome, Route, Write
-from durable_graph._engine.unit import Step
 from durable_graph._runtime.commit.open_thread import open_thread
 from durable_graph._runtime.commit.requests import StatusChange
-from durable_graph._runtime.entry.resume import adopt, commit_now, tell_answered, tell_resumed
+from durable_graph._runtime.entry.resume import adopt, commit_now, publish_answered, publish_resumed
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.request.output import Ended, Recorded
 from durable_graph._runtime.superstep.drive import drive
 from durable_graph._runtime.task.read_result import goto_routes
-from durable_graph._runtime.task.run_context import Session
+from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph._runtime.task.writes import encode_anything, update_writes
 from durable_graph.checkpointing.integrity import verified_records
 from durable_graph.checkpointing.pieces import in_pieces
@@ -38,7 +38,7 @@ from durable_graph.records import TaskRecord, checkpoint_id
 
 
 def command_parts(
-    session: Session, command: Command[Any], values: Mapping[str, Any]
+    run: GraphRun, command: Command[Any], values: Mapping[str, Any]
 ) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
     """What a Command writes to these values, and where it goes. Raises for what it cannot mean as an input."""
     where = "the Command that is the input"
@@ -48,7 +48,7 @@ def command_parts(
         raise InvalidCommandError(
             f"{where} is for the parent graph, and the outermost graph has none; leave out graph=Command.PARENT"
         )
-    topology, limit = session.topology, session.max_value_bytes
+    topology, limit = run.topology, run.max_value_bytes
     writes = () if command.update is None else update_writes(topology, command.update, values, where, limit)
     return writes, goto_routes(topology, command, "the run was given a Command", limit)
 
@@ -60,37 +60,37 @@ def only_answers(given: object) -> TypeGuard[Command[Any]]:
     return given.update is None and not given.goto and given.graph is None
 
 
-async def steer(session: Session, state: State, recorded: Recorded, command: Command[Any]) -> Ended:
+async def apply_command(run: GraphRun, state: State, recorded: Recorded, command: Command[Any]) -> Ended:
     """Record what the command brings, as one, and go on with what can go on.
 
     Tasks that were left keep their results and their ids. Where a run is at work on the thread, answers are left to it.
     Raises `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`, `NothingToResumeError`,
     `InvalidCommandError`; then nothing was recorded.
     """
-    taken = await _record(session, state, recorded, command)
+    taken = await _record(run, state, recorded, command)
     if taken.is_left:
-        return await _leave(session, taken)
+        return await _leave(run, taken)
     state, recorded = taken.state, taken.recorded
-    log.run_resumed(session.run.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
-    await tell_resumed(session, state, recorded)
-    return await drive(session, state, recorded, passes_breakpoint=True)
+    log.run_resumed(run.request.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
+    await publish_resumed(run, state, recorded)
+    return await drive(run, state, recorded, passes_breakpoint=True)
 
 
 async def answer_beside(
-    session: Session, state: State, recorded: Recorded, command: Command[Any]
+    run: GraphRun, state: State, recorded: Recorded, command: Command[Any]
 ) -> tuple[Ended | None, Command[Any]]:
     """Record answers beside a call of this process that has the thread.
 
     None, with the answers by id, where that call has not said yet that it runs, or says no longer that it does.
-    Raises as `steer`.
+    Raises as `apply_command`.
     """
-    journal = session.shared.journal
+    journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
-    command = Command(resume=await by_id(session, state, recorded, command.resume))
+    command = Command(resume=await by_id(run, state, recorded, command.resume))
     if journal.thread.status != "running":
         return None, command
-    taken = await _record(session, state, recorded, command, only_beside=True)
-    return (await _leave(session, taken) if taken.is_left else None), command
+    taken = await _record(run, state, recorded, command, only_beside=True)
+    return (await _leave(run, taken) if taken.is_left else None), command
 
 
 class _Taken(msgspec.Struct, frozen=True):
@@ -105,29 +105,29 @@ class _Taken(msgspec.Struct, frozen=True):
     is_left: bool = False
 
 
-async def _leave(session: Session, taken: _Taken) -> Ended:
+async def _leave(run: GraphRun, taken: _Taken) -> Ended:
     """The end of a call whose answers are left to the run at work."""
-    await tell_answered(session, taken.state, taken.answered)
-    values = with_recorded(session.topology, taken.state, taken.recorded)
+    await publish_answered(run, taken.state, taken.answered)
+    values = with_recorded(run.topology, taken.state, taken.recorded)
     return Ended(taken.state, taken.recorded, values, is_stopped=True, left_answers=taken.answered)
 
 
 async def _record(
-    session: Session, state: State, recorded: Recorded, command: Command[Any], *, only_beside: bool = False
+    run: GraphRun, state: State, recorded: Recorded, command: Command[Any], *, only_beside: bool = False
 ) -> _Taken:
     """Record what the command brings. With `only_beside` nothing, where no run is at work any more."""
-    journal = session.shared.journal
+    journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
-    assert session.ledger is not None  # noqa: S101  # it comes with the journal
-    writes, routes = command_parts(session, command, state.values)
+    assert run.ledger is not None  # noqa: S101  # it comes with the journal
+    writes, routes = command_parts(run, command, state.values)
     thread = journal.thread.thread
     answers: dict[str, Any] | None = None
     while True:
-        check_plan(session.topology, thread, state, recorded)
+        check_plan(run.topology, thread, state, recorded)
         answered: tuple[Outcome, ...] = ()
         if command.resume is not UNSET:
-            answers = await by_id(session, state, recorded, command.resume if answers is None else answers)
-            answered = answer(thread, state.plan, recorded, answers, lambda value: _encoded(session, value))
+            answers = await by_id(run, state, recorded, command.resume if answers is None else answers)
+            answered = answer(thread, state.plan, recorded, answers, lambda value: _encoded(run, value))
         status = journal.thread.status
         is_left = only_answers(command) and status == "running"
         if only_beside and not is_left:
@@ -135,47 +135,49 @@ async def _record(
         try:
             if only_answers(command):
                 saving = journal.save_unmoved(
-                    session.ledger, answered, None if is_left else StatusChange("running"), status, is_answer=True
+                    run.ledger, answered, None if is_left else StatusChange("running"), status, is_answer=True
                 )
-                after, is_applied = state, await finish(saving, session.run.grace) is not None
+                after, is_applied = state, await finish(saving, run.request.grace) is not None
             else:
-                carried = carry(session.topology, state, writes, routes, session.reserve(state))
-                step = Step(carried.state, carried.changes, parent=state.no, source="input", outcomes=answered)
-                after, is_applied = carried.state, await commit_now(session, step)
+                carried = carry(run.topology, state, writes, routes, run.reserve(state))
+                step = NextCheckpoint(
+                    carried.state, carried.changes, parent=state.no, source="input", outcomes=answered
+                )
+                after, is_applied = carried.state, await commit_now(run, step)
             if is_applied:
                 journal.stayed = journal.stayed.with_answers(answers or ())
                 known = {**recorded, **{outcome.task.key: outcome for outcome in answered}}
                 return _Taken(after, known, tuple(answers or ()), is_left)
-            recorded = await adopt(session, state)
+            recorded = await adopt(run, state)
         except CheckpointConflictError as error:
             if answers is None:
                 raise
             # Another answer may have been first: then that is what to tell.
-            told = await error_for(session, answers, error)
+            told = await error_for(run, answers, error)
             if told is not error or not only_answers(command):
                 raise told from None
             # A graph nested beside the question has committed, or the question is gone.
-            state, recorded = await _reopened(session, error)
+            state, recorded = await _reopened(run, error)
 
 
-async def _reopened(session: Session, error: CheckpointConflictError) -> tuple[State, Recorded]:
+async def _reopened(run: GraphRun, error: CheckpointConflictError) -> tuple[State, Recorded]:
     """The thread as it is now. Raises the error where it is not the same thread any more."""
-    journal = session.shared.journal
+    journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
-    opened = await open_thread(journal.saver, session.topology, journal.thread.thread, None)
+    opened = await open_thread(journal.saver, run.topology, journal.thread.thread, None)
     if opened.restored is None or opened.thread.incarnation != journal.thread.incarnation:
         raise error
     journal.reopen(opened)
-    session.ledger = journal.ledger(session.topology, "", opened.restored)
+    run.ledger = journal.ledger(run.topology, "", opened.restored)
     return opened.restored.state, opened.restored.recorded
 
 
-def _encoded(session: Session, value: Any) -> bytes | None:
-    return encode_anything(session.topology, value, "the answer to an interrupt", session.max_value_bytes)
+def _encoded(run: GraphRun, value: Any) -> bytes | None:
+    return encode_anything(run.topology, value, "the answer to an interrupt", run.max_value_bytes)
 
 
 async def by_id(
-    session: Session, state: State, recorded: Mapping[tuple[int, int], Outcome], resume: Any
+    run: GraphRun, state: State, recorded: Mapping[tuple[int, int], Outcome], resume: Any
 ) -> dict[str, Any]:
     """What `Command(resume=resume)` answers on the thread as it was read, by interrupt id.
 
@@ -183,19 +185,19 @@ async def by_id(
 
     Raises as `answers_by_id`; `InterruptAnsweredError` also where the thread has gone on since the answer, or ended.
     """
-    thread = session.run.thread_id or ""
+    thread = run.request.thread_id or ""
     try:
         return chosen_answers(thread, state.plan, recorded, resume)
     except (NothingToResumeError, UnknownInterruptError) as error:
-        raise await error_for(session, resume, error) from None
+        raise await error_for(run, resume, error) from None
 
 
-async def error_for(session: Session, resume: Any, error: DurableGraphError) -> DurableGraphError:
+async def error_for(run: GraphRun, resume: Any, error: DurableGraphError) -> DurableGraphError:
     """What to tell a caller whose answer came too late: `InterruptAnsweredError` if its question was answered.
 
     Otherwise `error`, with what else the thread's records say.
     """
-    journal = session.shared.journal
+    journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
     found = await journal.saver.load_records(journal.thread.thread, "")
     if found is None or found.thread.incarnation != journal.thread.incarnation:
@@ -204,7 +206,7 @@ async def error_for(session: Session, resume: Any, error: DurableGraphError) -> 
     ids = tuple(resume) if names_questions(resume) else _last_asked(questions)
     answers = {id_: given for id_ in ids for each in questions if (given := each.answers.get(id_)) is not None}
     if answers:
-        values = {id_: session.topology.argument.decode(data) for id_, data in answers.items()}
+        values = {id_: run.topology.argument.decode(data) for id_, data in answers.items()}
         first = next(iter(values))
         return InterruptAnsweredError(found.thread.thread, first, values[first], answers=values)
     is_pruned = found.thread.floor > 0

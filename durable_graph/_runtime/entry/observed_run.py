@@ -7,23 +7,25 @@ import msgspec
 from durable_graph._runtime.entry.subgraph import Nested
 from durable_graph._runtime.request.callbacks import CallbackLibrary
 from durable_graph._runtime.request.output import Ended, result_of
-from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.request.run import Request
 from durable_graph.graph import Topology
 
 
 async def observed_run(
     library: CallbackLibrary,
     topology: Topology,
-    place: Nested | Run,
-    go: Callable[[Nested | Run], Awaitable[Ended]],
+    place: Nested | Request,
+    go: Callable[[Nested | Request], Awaitable[Ended]],
 ) -> Ended:
     """Run a graph with an observer."""
     nested = place if isinstance(place, Nested) else None
-    run = place.run if isinstance(place, Nested) else place
+    request = place.request if isinstance(place, Nested) else place
     # A run inside a node has the id of the run around it, which is taken.
-    run_id = run.run_id if nested is None else None
-    async with library.graph(run.name or topology.name, run.input, run.config, run.callbacks, run_id) as observer:
-        observed = msgspec.structs.replace(run, observer=observer)
-        ended = await go(observed if nested is None else msgspec.structs.replace(nested, run=observed))
+    run_id = request.run_id if nested is None else None
+    async with library.graph(
+        request.name or topology.name, request.input, request.config, request.callbacks, run_id
+    ) as observer:
+        observed = msgspec.structs.replace(request, observer=observer)
+        ended = await go(observed if nested is None else msgspec.structs.replace(nested, request=observed))
         observer.ended(result_of(topology, ended, None, "v1"))
         return ended

@@ -16,7 +16,7 @@ from durable_graph._runtime.request.run import (
     IfBusy,
     IfFinished,
     IfUnfinished,
-    Run,
+    Request,
 )
 from durable_graph._runtime.task.context import RunControl, meant
 from durable_graph.errors import (
@@ -84,8 +84,8 @@ def read_run(
     input: Any,  # noqa: A002  # the name of the argument that callers know
     has_checkpointer: bool,
     nodes: Collection[str],
-    defaults: Run,
-) -> Run:
+    defaults: Request,
+) -> Request:
     """Every argument of a call, checked. `defaults` is what the graph was compiled with.
 
     Raises `MissingThreadIdError`, `MissingCheckpointerError`, `UnknownConfigKeyError`, `InvalidOptionError`,
@@ -108,7 +108,7 @@ def read_run(
     limit = _one("recursion_limit", options.get("recursion_limit"), read.get("recursion_limit"))
     width = _one("max_concurrency", options.get("max_concurrency"), read.get("max_concurrency"))
     run_id, durability = read.get("run_id"), options.get("durability")
-    return Run(
+    return Request(
         input=input,
         thread_id=thread,
         checkpoint=checkpoint,

@@ -17,21 +17,21 @@ from durable_graph._engine.task import Done, Route, Write
 from durable_graph._runtime.commit.busy import held, is_held, only_run
 from durable_graph._runtime.commit.journal import Journal
 from durable_graph._runtime.commit.open_thread import Opened, open_thread
-from durable_graph._runtime.commit.policy import Async, Durability, Exit, Nowhere, Sync, Told
+from durable_graph._runtime.commit.policy import Async, Durability, Exit, Publication, Sync, Unstored
 from durable_graph._runtime.commit.request_keys import acceptance, earlier_request, run_of_request
-from durable_graph._runtime.entry.command import answer_beside, command_parts, only_answers, steer
-from durable_graph._runtime.entry.new_branch import fork_at, fork_inside, steer_fork
+from durable_graph._runtime.entry.command import answer_beside, apply_command, command_parts, only_answers
+from durable_graph._runtime.entry.new_branch import apply_command_to_fork, fork_at, fork_inside
 from durable_graph._runtime.entry.resume import adopt, commit_now, input_step, resume
-from durable_graph._runtime.events.sink import Audience
+from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import wind_up
 from durable_graph._runtime.request.control_flow import Draining
 from durable_graph._runtime.request.namespaces import Place
 from durable_graph._runtime.request.output import Ended, Recorded
-from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.superstep.drive import drive
-from durable_graph._runtime.superstep.publish import committed_events, tell_drained
-from durable_graph._runtime.task.run_context import Session, Shared
+from durable_graph._runtime.superstep.publish import committed_events, publish_drained
+from durable_graph._runtime.task.run_context import GraphRun, RunContext
 from durable_graph._runtime.task.writes import input_writes
 from durable_graph._runtime.threads.fork import is_at_head, levels_to
 from durable_graph.caching import Cache
@@ -53,23 +53,23 @@ from durable_graph.records import RequestRow, ThreadRow, checkpoint_id
 
 
 async def run_graph(
-    topology: Topology, saver: Checkpointer | None, run: Run, audience: Audience, cache: Cache | None = None
+    topology: Topology, saver: Checkpointer | None, request: Request, sink: EventSink, cache: Cache | None = None
 ) -> Ended:
     """Where the run ended. Everything that was taken on is settled with the store when this returns.
 
     Raises `GraphDrained` where it was asked to stop.
     """
     try:
-        if saver is None or run.thread_id is None:
-            return await _run_unstored(topology, run, audience, cache)
-        return await _run_stored(topology, saver, run, audience, cache)
+        if saver is None or request.thread_id is None:
+            return await _run_unstored(topology, request, sink, cache)
+        return await _run_stored(topology, saver, request, sink, cache)
     except Draining as drained:
-        reason = run.control.drain_reason if run.control is not None else None
+        reason = request.control.drain_reason if request.control is not None else None
         raise GraphDrained(reason or "shutdown") from drained
 
 
 async def run_in_turn(
-    topology: Topology, saver: Checkpointer | None, run: Run, audience: Audience, cache: Cache | None = None
+    topology: Topology, saver: Checkpointer | None, request: Request, sink: EventSink, cache: Cache | None = None
 ) -> Ended:
     """As `run_graph`, with the thread held against other calls of this process.
 
@@ -78,34 +78,34 @@ async def run_in_turn(
 
     Raises `ThreadBusyError` too.
     """
-    if run.key is not None and (ended := await _repeated_beside(topology, saver, run)) is not None:
+    if request.key is not None and (ended := await _repeated_beside(topology, saver, request)) is not None:
         return ended
     while (
         saver is not None
-        and run.checkpoint is None
-        and only_answers(run.input)
-        and (moved := held(saver, run.thread_id)) is not None
+        and request.checkpoint is None
+        and only_answers(request.input)
+        and (moved := held(saver, request.thread_id)) is not None
     ):
-        ended, answers = await _answer_beside(topology, saver, run, audience)
+        ended, answers = await _answer_beside(topology, saver, request, sink)
         if ended is not None:
             return ended
-        run = msgspec.structs.replace(run, input=answers)
+        request = msgspec.structs.replace(request, input=answers)
         # The other call is about to run the thread, or about to end: either is soon.
         await moved
-    async with only_run(saver, run.thread_id, run.if_busy):
-        return await run_graph(topology, saver, run, audience, cache)
+    async with only_run(saver, request.thread_id, request.if_busy):
+        return await run_graph(topology, saver, request, sink, cache)
 
 
-async def _repeated_beside(topology: Topology, saver: Checkpointer | None, run: Run) -> Ended | None:
+async def _repeated_beside(topology: Topology, saver: Checkpointer | None, request: Request) -> Ended | None:
     """The result of a request that was taken before, while another call of this process has the thread.
 
     None where no call has it, the request is new, or its run has not ended. Raises `KeyReusedError`.
     """
-    if saver is None or run.thread_id is None or run.key is None or not is_held(saver, run.thread_id):
+    if saver is None or request.thread_id is None or request.key is None or not is_held(saver, request.thread_id):
         return None
-    opened = await open_thread(saver, topology, run.thread_id, None)
-    request = acceptance(topology, run.key, run.input)
-    earlier = await earlier_request(saver, run.thread_id, request) if opened.thread.version else None
+    opened = await open_thread(saver, topology, request.thread_id, None)
+    keyed = acceptance(topology, request.key, request.input)
+    earlier = await earlier_request(saver, request.thread_id, keyed) if opened.thread.version else None
     if earlier is None:
         return None
     run_of_it = await run_of_request(saver, topology, opened, earlier)
@@ -113,26 +113,26 @@ async def _repeated_beside(topology: Topology, saver: Checkpointer | None, run: 
 
 
 async def _answer_beside(
-    topology: Topology, saver: Checkpointer, run: Run, audience: Audience
+    topology: Topology, saver: Checkpointer, request: Request, sink: EventSink
 ) -> tuple[Ended | None, Command[Any]]:
-    assert run.thread_id is not None  # noqa: S101  # the caller saw to it
-    opened = await open_thread(saver, topology, run.thread_id, None)
+    assert request.thread_id is not None  # noqa: S101  # the caller saw to it
+    opened = await open_thread(saver, topology, request.thread_id, None)
     if opened.restored is None:
-        raise NothingToResumeError(run.thread_id, "it has no checkpoint")
-    _check_not_cancelled(run, opened.thread)
-    session = _session(topology, saver, run, audience, None, opened)
-    return await answer_beside(session, opened.restored.state, opened.restored.recorded, run.input)
+        raise NothingToResumeError(request.thread_id, "it has no checkpoint")
+    _check_not_cancelled(request, opened.thread)
+    run = _graph_run(topology, saver, request, sink, None, opened)
+    return await answer_beside(run, opened.restored.state, opened.restored.recorded, request.input)
 
 
-def _session(
-    topology: Topology, saver: Checkpointer, run: Run, audience: Audience, cache: Cache | None, opened: Opened
-) -> Session:
+def _graph_run(
+    topology: Topology, saver: Checkpointer, request: Request, sink: EventSink, cache: Cache | None, opened: Opened
+) -> GraphRun:
     now, calls_in = lambda: time.time_ns() // 1000, set(opened.calls_in)
-    journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, now, calls_in)
-    return Session(
+    journal = Journal(saver, opened.thread, os.urandom(16), request.metadata, now, calls_in)
+    return GraphRun(
         topology,
-        run,
-        Shared(journal, _durability(run, journal), audience),
+        request,
+        RunContext(journal, _durability(request, journal), sink),
         ledger=journal.ledger(topology, "", opened.restored),
         identity=journal.identity(""),
         cache=cache,
@@ -140,187 +140,187 @@ def _session(
 
 
 async def _run_stored(
-    topology: Topology, saver: Checkpointer, run: Run, audience: Audience, cache: Cache | None
+    topology: Topology, saver: Checkpointer, request: Request, sink: EventSink, cache: Cache | None
 ) -> Ended:
-    assert run.thread_id is not None  # noqa: S101  # the caller saw to it
-    is_inside = bool(run.checkpoint_ns)
-    opened = await open_thread(saver, topology, run.thread_id, None if is_inside else run.checkpoint)
-    if run.checkpoint is not None and opened.restored is None:
-        raise UnknownCheckpointError(run.thread_id, checkpoint_id(run.checkpoint))
-    session = _session(topology, saver, run, audience, cache, opened)
+    assert request.thread_id is not None  # noqa: S101  # the caller saw to it
+    is_inside = bool(request.checkpoint_ns)
+    opened = await open_thread(saver, topology, request.thread_id, None if is_inside else request.checkpoint)
+    if request.checkpoint is not None and opened.restored is None:
+        raise UnknownCheckpointError(request.thread_id, checkpoint_id(request.checkpoint))
+    run = _graph_run(topology, saver, request, sink, cache, opened)
     try:
-        ended = await (_go_inside(session, opened) if is_inside else _go_once(session, opened))
-        _check_not_cancelled_meanwhile(session, ended)
+        ended = await (_dispatch_nested(run, opened) if is_inside else _dispatch_once(run, opened))
+        _check_not_cancelled_meanwhile(run, ended)
     except BaseException as error:
-        await _settle_after(session, error)
+        await _settle_after(run, error)
         if isinstance(error, Draining):
-            await tell_drained(session)
+            await publish_drained(run)
         raise
-    await session.shared.durability.settle()
-    _check_not_cancelled_meanwhile(session, ended)
+    await run.shared.durability.settle()
+    _check_not_cancelled_meanwhile(run, ended)
     return ended
 
 
-def _check_not_cancelled_meanwhile(session: Session, ended: Ended) -> None:
-    journal = session.shared.journal
+def _check_not_cancelled_meanwhile(run: GraphRun, ended: Ended) -> None:
+    journal = run.shared.journal
     if journal is not None and journal.is_cancelled and ended.state.plan:
         raise ThreadCancelledError(journal.thread.thread)
 
 
-def _durability(run: Run, journal: Journal) -> Durability:
-    match run.durability:
+def _durability(request: Request, journal: Journal) -> Durability:
+    match request.durability:
         case "sync":
-            return Sync(journal, run.grace)
+            return Sync(journal, request.grace)
         case "async":
-            return Async(journal, run.grace, run.backlog)
+            return Async(journal, request.grace, request.backlog)
         case "exit":
-            return Exit(journal, run.grace)
+            return Exit(journal, request.grace)
 
 
-async def _settle_after(session: Session, error: BaseException) -> None:
+async def _settle_after(run: GraphRun, error: BaseException) -> None:
     """Commit what was taken on although the run failed. If that fails too, the run's own error is what is raised."""
-    settling = session.shared.durability.settle()
+    settling = run.shared.durability.settle()
     try:
         if not isinstance(error, asyncio.CancelledError):
             await settling
-        elif not await wind_up(settling, session.run.grace):
-            log.grace_is_over("the store's last call", session.run.grace)
+        elif not await wind_up(settling, run.request.grace):
+            log.grace_is_over("the store's last call", run.request.grace)
     except Exception as later:
         if later is not error:
             add_note(error, f"what had finished could not be stored either: {shown(later)}")
 
 
-async def _run_unstored(topology: Topology, run: Run, audience: Audience, cache: Cache | None) -> Ended:
-    if run.input is None:
+async def _run_unstored(topology: Topology, request: Request, sink: EventSink, cache: Cache | None) -> Ended:
+    if request.input is None:
         raise NothingToResumeError(None, "there is no checkpointer that could hold an earlier run")
-    if isinstance(run.input, Command) and run.input.resume is not UNSET:
+    if isinstance(request.input, Command) and request.input.resume is not UNSET:
         what = "Command(resume=...)"
         raise MissingCheckpointerError(what)
-    session = Session(topology, run, Shared(None, Nowhere(), audience), cache=cache)
+    run = GraphRun(topology, request, RunContext(None, Unstored(), sink), cache=cache)
     try:
-        return await accept_unstored(session)
+        return await accept_unstored(run)
     except Draining:
-        await tell_drained(session)
+        await publish_drained(run)
         raise
 
 
-async def accept_unstored(session: Session) -> Ended:
+async def accept_unstored(run: GraphRun) -> Ended:
     """Run on an input in a namespace where nothing is kept. Raises `MissingCheckpointerError` for breakpoints."""
-    topology = session.topology
-    if session.run.stop_before != frozenset() or session.run.stop_after != frozenset():
+    topology = run.topology
+    if run.request.stop_before != frozenset() or run.request.stop_after != frozenset():
         # There would be no way on from where it stopped.
         what = "a breakpoint (interrupt_before, interrupt_after)"
         raise MissingCheckpointerError(what)
     start = initial_state(topology)
-    writes, routes = input_parts(session, start.values)
-    admitted = admit(topology, start, {}, writes, session.reserve(start), routes)
-    step = input_step(session, admitted, 0)
-    await session.shared.durability.commit(None, step, Told(session.shared.audience, committed_events(session, step)))
-    return await drive(session, admitted.state, {})
+    writes, routes = input_parts(run, start.values)
+    admitted = admit(topology, start, {}, writes, run.reserve(start), routes)
+    step = input_step(run, admitted, 0)
+    await run.shared.durability.commit(None, step, Publication(run.shared.sink, committed_events(run, step)))
+    return await drive(run, admitted.state, {})
 
 
-def input_parts(session: Session, values: Mapping[str, Any]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
+def input_parts(run: GraphRun, values: Mapping[str, Any]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
     """The input to these values as writes and, where it is a Command, routes."""
-    given = session.run.input
+    given = run.request.input
     if isinstance(given, Command):
-        return command_parts(session, given, values)
-    return input_writes(session.topology, given, values, session.max_value_bytes), ()
+        return command_parts(run, given, values)
+    return input_writes(run.topology, given, values, run.max_value_bytes), ()
 
 
 # What a call means for the thread
 
 
-async def _go_once(session: Session, opened: Opened) -> Ended:
-    """As `_go`. A request with a key that the thread has taken before is not taken again: see `_repeated`."""
-    run, journal = session.run, session.shared.journal
-    if run.key is None or run.thread_id is None or journal is None:
-        return await _go(session, opened)
-    request = acceptance(session.topology, run.key, run.input)
-    earlier = await earlier_request(journal.saver, run.thread_id, request) if opened.thread.version else None
+async def _dispatch_once(run: GraphRun, opened: Opened) -> Ended:
+    """As `_dispatch`. A request with a key that the thread has taken before is not taken again: see `_repeated`."""
+    request, journal = run.request, run.shared.journal
+    if request.key is None or request.thread_id is None or journal is None:
+        return await _dispatch(run, opened)
+    keyed = acceptance(run.topology, request.key, request.input)
+    earlier = await earlier_request(journal.saver, request.thread_id, keyed) if opened.thread.version else None
     if earlier is not None:
-        return await _repeated(session, opened, earlier)
-    journal.accepts = request
+        return await _repeated(run, opened, earlier)
+    journal.accepts = keyed
     try:
-        return await _go(session, opened)
+        return await _dispatch(run, opened)
     except CheckpointConflictError:
         # Nothing is accepted while this is left: perhaps the same request was first, from another process.
         if journal.accepts is None:
             raise
-        earlier = await earlier_request(journal.saver, run.thread_id, request)
+        earlier = await earlier_request(journal.saver, request.thread_id, keyed)
         if earlier is None:
             raise
-    again = await open_thread(journal.saver, session.topology, run.thread_id, None)
-    return await _repeated(_reopened(session, again), again, earlier)
+    again = await open_thread(journal.saver, run.topology, request.thread_id, None)
+    return await _repeated(_reopened(run, again), again, earlier)
 
 
-def _reopened(session: Session, opened: Opened) -> Session:
-    journal = session.shared.journal
+def _reopened(run: GraphRun, opened: Opened) -> GraphRun:
+    journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
-    return _session(session.topology, journal.saver, session.run, session.shared.audience, session.cache, opened)
+    return _graph_run(run.topology, journal.saver, run.request, run.shared.sink, run.cache, opened)
 
 
-async def _repeated(session: Session, opened: Opened, earlier: RequestRow) -> Ended:
+async def _repeated(run: GraphRun, opened: Opened, earlier: RequestRow) -> Ended:
     """What became of a request that was taken before: its result, or its run goes on if it has not ended.
 
     Raises `NothingToResumeError` where its result is not there any more.
     """
-    journal = session.shared.journal
+    journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
-    run_of_it = await run_of_request(journal.saver, session.topology, opened, earlier)
+    run_of_it = await run_of_request(journal.saver, run.topology, opened, earlier)
     if run_of_it.has_ended:
         return _ended_with(run_of_it.restored.state)
-    session.run = msgspec.structs.replace(session.run, input=None, checkpoint=None)
-    ended = await _go(session, msgspec.structs.replace(opened, restored=run_of_it.restored))
+    run.request = msgspec.structs.replace(run.request, input=None, checkpoint=None)
+    ended = await _dispatch(run, msgspec.structs.replace(opened, restored=run_of_it.restored))
     return msgspec.structs.replace(ended, was_applied=False)
 
 
-async def _go(session: Session, opened: Opened) -> Ended:
+async def _dispatch(run: GraphRun, opened: Opened) -> Ended:
     """Run from where the call says, on what it brings."""
-    run, restored = session.run, opened.restored
-    given = run.input
-    _check_not_cancelled(run, opened.thread)
+    request, restored = run.request, opened.restored
+    given = request.input
+    _check_not_cancelled(request, opened.thread)
     if restored is None:
         if isinstance(given, Command) and given.resume is not UNSET:
-            raise NothingToResumeError(run.thread_id, "it has no checkpoint")
-        return await _accept(session, initial_state(session.topology), {}, None)
+            raise NothingToResumeError(request.thread_id, "it has no checkpoint")
+        return await _accept(run, initial_state(run.topology), {}, None)
     is_fork = restored.state.no != opened.thread.head
-    if not is_fork and (ended := _ended_before(run, restored.state)) is not None:
+    if not is_fork and (ended := _ended_before(request, restored.state)) is not None:
         return ended
     if isinstance(given, Command):
         if not is_fork:
-            return await steer(session, restored.state, restored.recorded, given)
-        return await steer_fork(session, restored, given, partial(fork_at, session, restored.state, restored.header))
+            return await apply_command(run, restored.state, restored.recorded, given)
+        return await apply_command_to_fork(run, restored, given, partial(fork_at, run, restored.state, restored.header))
     if given is None:
-        check_plan(session.topology, opened.thread.thread, restored.state, {} if is_fork else restored.recorded)
+        check_plan(run.topology, opened.thread.thread, restored.state, {} if is_fork else restored.recorded)
         if not restored.state.plan:
             why = "its run is finished" if not is_fork else "nothing was left to run at that checkpoint"
-            raise NothingToResumeError(run.thread_id, why)
+            raise NothingToResumeError(request.thread_id, why)
         if is_fork:
-            return await fork_at(session, restored.state, restored.header, check=True)
-        return await resume(session, restored.state, restored.recorded)
+            return await fork_at(run, restored.state, restored.header, check=True)
+        return await resume(run, restored.state, restored.recorded)
     if is_fork:
         # The other line keeps its unfinished tasks; this one begins with the input.
         emptied = State(restored.state.no, restored.state.step, restored.state.values, ())
-        return await _accept(session, emptied, {}, restored.state.no)
-    return await _accept_on_head(session, restored.state, restored.recorded)
+        return await _accept(run, emptied, {}, restored.state.no)
+    return await _accept_on_head(run, restored.state, restored.recorded)
 
 
-def _check_not_cancelled(run: Run, thread: ThreadRow) -> None:
+def _check_not_cancelled(request: Request, thread: ThreadRow) -> None:
     """Raises `ThreadCancelledError` for a call that would go on with what was cancelled. New input takes its place."""
-    if thread.status == "cancelled" and run.checkpoint is None and _is_continuation(run.input):
+    if thread.status == "cancelled" and request.checkpoint is None and _is_continuation(request.input):
         raise ThreadCancelledError(thread.thread)
 
 
-def _ended_before(run: Run, state: State) -> Ended | None:
+def _ended_before(request: Request, state: State) -> Ended | None:
     """What a call comes to on a thread that is finished, if it is not to run. Raises `ThreadFinishedError`."""
-    is_answer = isinstance(run.input, Command) and run.input.resume is not UNSET
-    if state.plan or is_answer or run.if_finished == "run":
+    is_answer = isinstance(request.input, Command) and request.input.resume is not UNSET
+    if state.plan or is_answer or request.if_finished == "run":
         return None
-    if run.if_finished == "return":
+    if request.if_finished == "return":
         return _ended_with(state)
-    if run.input is None:
+    if request.input is None:
         return None
-    raise ThreadFinishedError(run.thread_id or "")
+    raise ThreadFinishedError(request.thread_id or "")
 
 
 def _ended_with(state: State) -> Ended:
@@ -332,63 +332,65 @@ def _is_continuation(given: object) -> bool:
     return given is None or (isinstance(given, Command) and given.resume is not UNSET)
 
 
-async def _go_inside(session: Session, opened: Opened) -> Ended:
+async def _dispatch_nested(run: GraphRun, opened: Opened) -> Ended:
     """Go on from a nested graph's checkpoint: with the run as it is, or on a line of its own from an older one."""
-    run, journal = session.run, session.shared.journal
+    request, journal = run.request, run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
-    given = run.input
+    given = request.input
     if given is not None and not isinstance(given, Command):
         option = "checkpoint_ns"
-        raise InvalidOptionError(option, run.checkpoint_ns, allowed="'' with an input, which the outermost graph takes")
-    place = Place(journal.thread.thread, run.checkpoint_ns, run.checkpoint)
-    if run.checkpoint is None or await is_at_head(journal.saver, place, opened.thread.head):
-        return await _go(session, opened)
-    levels = await levels_to(session.topology, journal, place)
+        raise InvalidOptionError(
+            option, request.checkpoint_ns, allowed="'' with an input, which the outermost graph takes"
+        )
+    place = Place(journal.thread.thread, request.checkpoint_ns, request.checkpoint)
+    if request.checkpoint is None or await is_at_head(journal.saver, place, opened.thread.head):
+        return await _dispatch(run, opened)
+    levels = await levels_to(run.topology, journal, place)
     for level in levels:
         check_plan(level.topology, journal.thread.thread, level.step.state)
     if not levels[-1].step.state.plan:
-        raise NothingToResumeError(run.thread_id, "nothing was left to run at that checkpoint")
+        raise NothingToResumeError(request.thread_id, "nothing was left to run at that checkpoint")
     if given is None:
-        return await fork_inside(session, levels, check=True)
-    return await steer_fork(session, levels[0].was, given, partial(fork_inside, session, levels))
+        return await fork_inside(run, levels, check=True)
+    return await apply_command_to_fork(run, levels[0].was, given, partial(fork_inside, run, levels))
 
 
-async def _accept_on_head(session: Session, state: State, recorded: Recorded) -> Ended:
+async def _accept_on_head(run: GraphRun, state: State, recorded: Recorded) -> Ended:
     """New input on the thread's head, which may be unfinished: the caller's policy says what becomes of that."""
-    run = session.run
-    thread = run.thread_id or ""
-    if state.plan and run.if_unfinished == "reject":
+    request = run.request
+    thread = request.thread_id or ""
+    if state.plan and request.if_unfinished == "reject":
         pending = [task.node for task in state.plan if not isinstance(recorded.get(task.key), Done)]
         raise UnfinishedThreadError(thread, pending or [task.node for task in state.plan])
-    if state.plan and run.if_unfinished == "resume":
-        check_plan(session.topology, thread, state, recorded)
+    if state.plan and request.if_unfinished == "resume":
+        check_plan(run.topology, thread, state, recorded)
         # Read before anything runs: an input that cannot be taken is refused at once, not after the earlier run.
-        input_writes(session.topology, run.input, state.values, session.max_value_bytes)
-        journal = session.shared.journal
+        input_writes(run.topology, request.input, state.values, run.max_value_bytes)
+        journal = run.shared.journal
         assert journal is not None  # noqa: S101  # there is a thread
         # What is left to run is not the request: none of its commits is to accept that, also where one fails.
-        request, journal.accepts = journal.accepts, None
-        ended = await resume(session, state, recorded)
+        keyed, journal.accepts = journal.accepts, None
+        ended = await resume(run, state, recorded)
         if ended.is_stopped:
             # It waits for an answer, which no input is.
             raise UnfinishedThreadError(thread, [task.node for task in ended.state.plan])
-        await session.shared.durability.settle()
-        state, recorded, journal.accepts = ended.state, {}, request
-    return await _accept(session, state, recorded, None)
+        await run.shared.durability.settle()
+        state, recorded, journal.accepts = ended.state, {}, keyed
+    return await _accept(run, state, recorded, None)
 
 
-async def _accept(session: Session, state: State, recorded: Recorded, fork_of: int | None) -> Ended:
+async def _accept(run: GraphRun, state: State, recorded: Recorded, fork_of: int | None) -> Ended:
     """Commit the input, then run on it. What it supersedes is part of the same commit."""
-    run = session.run
-    if run.input is None:
-        raise NothingToResumeError(run.thread_id, "it has no checkpoint")
-    writes, routes = input_parts(session, with_recorded(session.topology, state, recorded))
+    request = run.request
+    if request.input is None:
+        raise NothingToResumeError(request.thread_id, "it has no checkpoint")
+    writes, routes = input_parts(run, with_recorded(run.topology, state, recorded))
     while True:
-        admitted = admit(session.topology, state, recorded, writes, session.reserve(state), routes)
-        step = input_step(session, admitted, state.no, fork_of)
-        if await commit_now(session, step):
+        admitted = admit(run.topology, state, recorded, writes, run.reserve(state), routes)
+        step = input_step(run, admitted, state.no, fork_of)
+        if await commit_now(run, step):
             if admitted.superseded:
                 nodes = [each.node for each in admitted.superseded]
-                log.tasks_superseded(run.thread_id, checkpoint_id(admitted.state.no), nodes)
-            return await drive(session, admitted.state, {})
-        recorded = await adopt(session, state)
+                log.tasks_superseded(request.thread_id, checkpoint_id(admitted.state.no), nodes)
+            return await drive(run, admitted.state, {})
+        recorded = await adopt(run, state)

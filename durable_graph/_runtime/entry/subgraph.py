@@ -17,18 +17,18 @@ from durable_graph._engine.header import decode_header
 from durable_graph._engine.restore import check_plan, restore
 from durable_graph._engine.state import State, initial_state
 from durable_graph._runtime.commit.journal import Journal
-from durable_graph._runtime.commit.policy import Nowhere, Told
+from durable_graph._runtime.commit.policy import Publication, Unstored
 from durable_graph._runtime.commit.requests import Ledger
 from durable_graph._runtime.entry.options import Config, RunOptions, check_config, merged_config, read_run
-from durable_graph._runtime.entry.resume import adopt, input_step, tell_resumed
+from durable_graph._runtime.entry.resume import adopt, input_step, publish_resumed
 from durable_graph._runtime.entry.start import accept_unstored, input_parts
-from durable_graph._runtime.events.sink import Audience, Both
+from durable_graph._runtime.events.sink import EventSink, Tee
 from durable_graph._runtime.request.control_flow import GraphInterrupt
 from durable_graph._runtime.request.output import Ended, Recorded
-from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.superstep.drive import drive
 from durable_graph._runtime.superstep.publish import committed_events
-from durable_graph._runtime.task.children import AtWork
+from durable_graph._runtime.task.children import ChildRuns
 from durable_graph._runtime.task.crossing import in_loop
 from durable_graph._runtime.task.graph_calls import (
     CalledGraph,
@@ -43,7 +43,7 @@ from durable_graph._runtime.task.graph_calls import (
     settings_of,
 )
 from durable_graph._runtime.task.lengths import copy_of
-from durable_graph._runtime.task.run_context import Position, Rest, Scope, Session, Shared, current
+from durable_graph._runtime.task.run_context import GraphRun, ParkedRun, Progress, RunContext, TaskContext, current
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since
@@ -67,45 +67,45 @@ T = TypeVar("T")
 class Nested(msgspec.Struct, frozen=True):
     """A call of a graph inside a node of another."""
 
-    scope: Scope
-    graphs_at_work: AtWork
+    context: TaskContext
+    children: ChildRuns
     topology: Topology
-    run: Run
+    request: Request
     call: GraphCall
 
     def limited(self, step_timeout: float | None) -> "Nested":
         """The call of a graph whose supersteps may take so many seconds."""
-        return msgspec.structs.replace(self, run=msgspec.structs.replace(self.run, step_timeout=step_timeout))
+        return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, step_timeout=step_timeout))
 
-    async def go(self, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
-        """Run it. What is told of it goes to `audience` and to the outer run's."""
-        if self.scope.is_too_late():
+    async def run(self, persistence: Persistence, cache: Cache | None, sink: EventSink) -> Ended:
+        """Run it. Its events go to `sink` and to the sink of the outer run."""
+        if self.context.is_too_late():
             raise asyncio.CancelledError
-        home = self.scope.home
-        if home is not asyncio.get_running_loop() and audience.is_heard:
+        home = self.context.home
+        if home is not asyncio.get_running_loop() and sink.is_active:
             message = "a graph cannot be streamed in an event loop of a plain node's own: make the node `async def`"
             raise StreamMisuseError(message)
         # The journal and the saver are in the run's loop, whatever loop the code that calls has made.
-        return await in_loop(home, lambda: self._go(persistence, cache, audience))
+        return await in_loop(home, lambda: self._run(persistence, cache, sink))
 
-    async def _go(self, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
-        with self.graphs_at_work.begin(is_read=audience.is_heard):
-            return await run_nested(self, persistence, cache, audience)
+    async def _run(self, persistence: Persistence, cache: Cache | None, sink: EventSink) -> Ended:
+        with self.children.begin(is_read=sink.is_active):
+            return await run_subgraph(self, persistence, cache, sink)
 
 
 def is_inside_node() -> bool:
     """Whether a node is running that a graph would be nested in."""
-    scope = current.get()
-    return scope is not None and not scope.is_over
+    context = current.get()
+    return context is not None and not context.is_over
 
 
-def nested_place(
+def subgraph_call(
     topology: Topology,
     checkpointer: Checkpointer | bool | None,
     given: Any,
     config: Config | None,
     options: RunOptions,
-    defaults: Run,
+    defaults: Request,
 ) -> Nested | None:
     """The call as one inside the node that makes it; None where it is a run of its own.
 
@@ -113,14 +113,14 @@ def nested_place(
 
     Raises what reading the arguments raises, and `InvalidCommandError` for answers: they belong to the outer run.
     """
-    scope = current.get()
-    if scope is None or scope.is_over:
+    context = current.get()
+    if context is None or context.is_over:
         return None
-    outer = scope.session.run
+    outer = context.run.request
     configurable = check_config(config).get("configurable", {})
     thread = options.get("thread_id") or configurable.get("thread_id")
     is_other = thread is not None and str(thread) != outer.thread_id
-    if isinstance(checkpointer, Checkpointer) and (is_other or scope.session.shared.journal is None):
+    if isinstance(checkpointer, Checkpointer) and (is_other or context.run.shared.journal is None):
         return None
     if is_other:
         option = "thread_id"
@@ -130,13 +130,13 @@ def nested_place(
     own = RunOptions(**options)
     own["thread_id"] = own["checkpoint_id"] = own["memory"] = None
     plain = {key: value for key, value in (config or {}).items() if key != "configurable"}
-    given = _without_keys_of_caller(given, topology, scope.session.topology)
-    run = read_run(plain, own, input=given, has_checkpointer=False, nodes=topology.nodes, defaults=defaults)
+    given = _without_keys_of_caller(given, topology, context.run.topology)
+    request = read_run(plain, own, input=given, has_checkpointer=False, nodes=topology.nodes, defaults=defaults)
     # Its callbacks are apart, and what was put into it for other libraries is not handed on.
     merged = merged_config(outer.config, None if config is None else check_config(config))
-    within = _within(outer, run, options, plain, merged or {})
+    within = _within(outer, request, options, plain, merged or {})
     call = GraphCall(asyncio.current_task(), options.get("memory"), settings_of(topology, outer, within))
-    return Nested(scope, scope.graphs_at_work, topology, within, call)
+    return Nested(context, context.children, topology, within, call)
 
 
 def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) -> Any:
@@ -151,37 +151,37 @@ def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) ->
     return {key: value for key, value in given.items() if key in known or key not in others}
 
 
-def unfinished_child(place: Nested | Run, ended: Ended) -> UnfinishedChildError | None:
+def unfinished_child(place: Nested | Request, ended: Ended) -> UnfinishedChildError | None:
     """What to raise where a node ran a graph in a thread of its own that has not ended: its values are no result."""
-    scope = current.get()
-    if isinstance(place, Nested) or not ended.is_stopped or scope is None or scope.is_over:
+    context = current.get()
+    if isinstance(place, Nested) or not ended.is_stopped or context is None or context.is_over:
         return None
     pending = [task.node for task in ended.state.plan]
-    can_wait = scope.session.shared.journal is not None
+    can_wait = context.run.shared.journal is not None
     return UnfinishedChildError(
-        place.thread_id, scope.node, interrupts=ended.interrupts, pending=pending, can_wait=can_wait
+        place.thread_id, context.node, interrupts=ended.interrupts, pending=pending, can_wait=can_wait
     )
 
 
-def _within(outer: Run, run: Run, options: RunOptions, config: Config, merged: Config) -> Run:
+def _within(outer: Request, request: Request, options: RunOptions, config: Config, merged: Config) -> Request:
     """What the nested call says itself, over the outer run's settings."""
     return msgspec.structs.replace(
         outer,
-        input=run.input,
+        input=request.input,
         checkpoint=None,
         checkpoint_ns="",
-        recursion_limit=_said("recursion_limit", options, config, run.recursion_limit, outer.recursion_limit),
-        max_concurrency=_said("max_concurrency", options, config, run.max_concurrency, outer.max_concurrency),
-        name=run.name,
-        callbacks=run.callbacks,
+        recursion_limit=_said("recursion_limit", options, config, request.recursion_limit, outer.recursion_limit),
+        max_concurrency=_said("max_concurrency", options, config, request.max_concurrency, outer.max_concurrency),
+        name=request.name,
+        callbacks=request.callbacks,
         context=options.get("context", outer.context),
-        store=outer.store if run.store is None else run.store,
+        store=outer.store if request.store is None else request.store,
         config=merged,
-        metadata={**outer.metadata, **run.metadata},
+        metadata={**outer.metadata, **request.metadata},
         tags=tuple(merged.get("tags", ())),
-        stop_before=run.stop_before,
-        stop_after=run.stop_after,
-        is_checked=run.is_checked or outer.is_checked,
+        stop_before=request.stop_before,
+        stop_after=request.stop_after,
+        is_checked=request.is_checked or outer.is_checked,
         step_timeout=None,
     )
 
@@ -190,196 +190,196 @@ def _said(name: str, options: Mapping[str, Any], config: Mapping[str, Any], own:
     return outer if options.get(name) is None and config.get(name) is None else own
 
 
-async def run_nested(nested: Nested, persistence: Persistence, cache: Cache | None, audience: Audience) -> Ended:
+async def run_subgraph(nested: Nested, persistence: Persistence, cache: Cache | None, sink: EventSink) -> Ended:
     """Where the nested run ended. Raises what unwinds its caller too: `GraphInterrupt`, `ParentCommand`, `Draining`.
 
     Raises `ReplayMismatchError` for a call that is not the one that is recorded, and `OverlappingCallsError`,
     `SubgraphBusyError` and `UnnamedMemoryError` for calls that nothing would tell apart.
     """
-    scope, topology = nested.scope, nested.topology
-    if is_node_itself(scope):
+    context, topology = nested.context, nested.topology
+    if is_node_itself(context):
         # A node that is a graph makes one call, its task's: what it is called with is the state as it is.
-        own = CalledGraph(scope.ns, None)
-        return await _run_in(nested, own, persistence, cache, audience)
+        own = CalledGraph(context.ns, None)
+        return await _run_in(nested, own, persistence, cache, sink)
     has_failed = True
-    begun = begin_call(scope, topology, nested.run.input, nested.call)
+    begun = begin_call(context, topology, nested.request.input, nested.call)
     try:
-        own = await claimed_call(scope, begun, persistence)
-        ended = await _run_in(nested, own, persistence, cache, audience)
+        own = await claimed_call(context, begun, persistence)
+        ended = await _run_in(nested, own, persistence, cache, sink)
         has_failed = False
         return ended
     finally:
-        scope.calls.claims.over(begun, has_failed=has_failed)
+        context.calls.claims.over(begun, has_failed=has_failed)
 
 
 async def _run_in(
-    nested: Nested, called: CalledGraph, persistence: Persistence, cache: Cache | None, audience: Audience
+    nested: Nested, called: CalledGraph, persistence: Persistence, cache: Cache | None, sink: EventSink
 ) -> Ended:
-    scope, outer = nested.scope, nested.scope.session
-    scope.raise_mutation()
-    scope.keys_of_nested |= nested.topology.channels.keys()
-    path = (*outer.path, scope.of_node().node)
+    context, outer = nested.context, nested.context.run
+    context.raise_mutation()
+    context.keys_of_nested |= nested.topology.channels.keys()
+    path = (*outer.path, context.of_node().node)
     ns = called.caller
     if persistence == "thread":
-        ns = memory_namespace(scope, path, nested.topology, called, nested.call.memory)
-    session = Session(
+        ns = memory_namespace(context, path, nested.topology, called, nested.call.memory)
+    run = GraphRun(
         nested.topology,
-        nested.run,
-        _heard_by(outer.shared, audience),
+        nested.request,
+        _heard_by(outer.shared, sink),
         ns=ns,
         path=path,
-        parent=scope,
+        parent=context,
         caller=called.caller,
         cache=cache or outer.cache,
     )
     if outer.identity is not None:
-        session.identity = msgspec.structs.replace(outer.identity, ns=ns)
+        run.identity = msgspec.structs.replace(outer.identity, ns=ns)
     if outer.ledger is None or persistence == "none":
-        session.shared = _without_store(session.shared)
-        ended = await accept_unstored(session)
+        run.shared = _without_store(run.shared)
+        ended = await accept_unstored(run)
     else:
-        ended = await _run_stored(session, scope, called, is_memory=persistence == "thread")
+        ended = await _run_stored(run, context, called, is_memory=persistence == "thread")
     if ended.is_stopped:
         stopped = GraphInterrupt(ended.interrupts)
-        scope.stopped_by.append(stopped)
+        context.stopped_by.append(stopped)
         raise stopped
     # What its caller changes of it, a later attempt is not to be given.
     return msgspec.structs.replace(ended, values={key: copy_of(value) for key, value in ended.values.items()})
 
 
-def _heard_by(shared: Shared, audience: Audience) -> Shared:
-    if not audience.is_heard:
+def _heard_by(shared: RunContext, sink: EventSink) -> RunContext:
+    if not sink.is_active:
         return shared
-    return replace(shared, audience=Both(audience, shared.audience))
+    return replace(shared, sink=Tee(sink, shared.sink))
 
 
-def _without_store(shared: Shared) -> Shared:
+def _without_store(shared: RunContext) -> RunContext:
     if shared.journal is None:
         return shared
     # The journal stays: a question asked here is kept by the task that this is nested in.
-    return replace(shared, durability=Nowhere())
+    return replace(shared, durability=Unstored())
 
 
-async def _run_stored(session: Session, scope: Scope, called: CalledGraph, *, is_memory: bool) -> Ended:
-    shared = session.shared
-    if session.ns in shared.active:
-        raise SubgraphBusyError(session.topology.name, session.ns)
-    shared.active.add(session.ns)
+async def _run_stored(run: GraphRun, context: TaskContext, called: CalledGraph, *, is_memory: bool) -> Ended:
+    shared = run.shared
+    if run.ns in shared.active:
+        raise SubgraphBusyError(run.topology.name, run.ns)
+    shared.active.add(run.ns)
     try:
-        found = await _earlier(session, scope, called, is_memory=is_memory)
-        if is_memory and found is not None and found.caller != session.caller:
-            check_memory_named(session, scope, found.caller)
-            if called.is_recorded and (end := await _end_of_turn(session)) is not None:
+        found = await _earlier(run, context, called, is_memory=is_memory)
+        if is_memory and found is not None and found.caller != run.caller:
+            check_memory_named(run, context, found.caller)
+            if called.is_recorded and (end := await _end_of_turn(run)) is not None:
                 return end
-            if is_of_node(scope, found.caller):
+            if is_of_node(context, found.caller):
                 # What that call left becomes a checkpoint of its own: the next attempt finds its result there.
                 await shared.durability.flush()
-        ended = await _go(session, found, called)
+        ended = await _run_from(run, found, called)
         if is_memory and not ended.is_stopped:
-            shared.turns[session.caller] = ended.state
+            shared.turns[run.caller] = ended.state
         return ended
     finally:
-        shared.active.discard(session.ns)
-        if session.at is not None:
-            shared.resting[session.ns] = Rest(session.ledger, session.at, session.topology.name, session.caller)
+        shared.active.discard(run.ns)
+        if run.at is not None:
+            shared.resting[run.ns] = ParkedRun(run.ledger, run.at, run.topology.name, run.caller)
 
 
-async def _end_of_turn(session: Session) -> Ended | None:
+async def _end_of_turn(run: GraphRun) -> Ended | None:
     """What a finished call of a graph with memory came to, where another call has come after it; None if it had not
     finished."""
-    journal = session.shared.journal
+    journal = run.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
-    state = session.shared.turns.get(session.caller)
+    state = run.shared.turns.get(run.caller)
     if state is None:
-        stored = await end_of_turn(journal, session.ns, session.caller)
+        stored = await end_of_turn(journal, run.ns, run.caller)
         restored = None
         if stored is not None:
-            restored = await in_pieces(restore(session.topology, stored, journal.max_value_bytes))
+            restored = await in_pieces(restore(run.topology, stored, journal.max_value_bytes))
         state = None if restored is None else restored.state
     return None if state is None or state.plan else Ended(state, {}, state.values)
 
 
-async def _earlier(session: Session, scope: Scope, called: CalledGraph, *, is_memory: bool) -> Rest | None:
+async def _earlier(run: GraphRun, context: TaskContext, called: CalledGraph, *, is_memory: bool) -> ParkedRun | None:
     """What an earlier attempt of the caller, or an earlier call of a graph with memory, left in this namespace."""
-    shared, journal = session.shared, session.shared.journal
+    shared, journal = run.shared, run.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
-    is_known = called.is_recorded or (called.begun is None and not scope.is_fresh)
+    is_known = called.is_recorded or (called.begun is None and not context.is_fresh)
     if not is_known and not is_memory and called.begun is not None:
         return None
-    rest = shared.resting.get(session.ns)
+    rest = shared.resting.get(run.ns)
     nodes: Collection[str] = rest.ledger.topology.nodes if rest is not None and rest.ledger is not None else ()
     if rest is None and (is_known or is_memory):
-        stored = await journal.load(session.ns)
+        stored = await journal.load(run.ns)
         if stored is not None and stored.thread.incarnation == journal.thread.incarnation:
-            restored = await in_pieces(restore(session.topology, stored, journal.max_value_bytes))
+            restored = await in_pieces(restore(run.topology, stored, journal.max_value_bytes))
             if restored is not None:
-                ledger = Ledger(session.topology, session.ns, restored.stored)
-                at = Position(restored.state, restored.recorded)
-                rest = Rest(ledger, at, restored.header.graph, restored.header.caller)
+                ledger = Ledger(run.topology, run.ns, restored.stored)
+                at = Progress(restored.state, restored.recorded)
+                rest = ParkedRun(ledger, at, restored.header.graph, restored.header.caller)
                 planned = {task.node for task in restored.state.plan if task.node != START}
                 nodes = sorted(planned.union(restored.header.writers))
     if rest is not None:
-        await _check_same_graph(session, scope, rest, nodes)
+        await _check_same_graph(run, context, rest, nodes)
     return rest
 
 
-async def _check_same_graph(session: Session, scope: Scope, rest: Rest, nodes: Collection[str]) -> None:
+async def _check_same_graph(run: GraphRun, context: TaskContext, rest: ParkedRun, nodes: Collection[str]) -> None:
     """Graphs are told apart by the names that they were given, and those without one by their nodes: the same graph
     may have gained or lost some since, another one has most often none of them. A graph may have been renamed
     (`formerly`), or have had no name before."""
-    topology, journal = session.topology, session.shared.journal
+    topology, journal = run.topology, run.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
-    is_memory = rest.caller != session.caller
+    is_memory = rest.caller != run.caller
     is_unnamed = rest.graph == UNNAMED
     if rest.graph == topology.name or rest.graph in topology.formerly or is_unnamed:
         if not is_unnamed or not nodes or not topology.nodes.keys().isdisjoint(nodes):
             return
         # Where a graph ended says little of one that remembers: the node that it ended with may be gone.
-        if is_memory and not topology.nodes.keys().isdisjoint(await recent_writers(journal, session.ns)):
+        if is_memory and not topology.nodes.keys().isdisjoint(await recent_writers(journal, run.ns)):
             return
     raise ReplayMismatchError(
-        f"node {scope.node[:40]!r}",
+        f"node {context.node[:40]!r}",
         recorded=described_graph(rest.graph, nodes),
         called=described_graph(topology.name, topology.nodes),
         is_memory=is_memory,
     )
 
 
-async def _go(session: Session, found: Rest | None, called: CalledGraph) -> Ended:
-    journal = session.shared.journal
+async def _run_from(run: GraphRun, found: ParkedRun | None, called: CalledGraph) -> Ended:
+    journal = run.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
     if found is None:
-        session.ledger = journal.ledger(session.topology, session.ns, None)
-        return await _accept(session, initial_state(session.topology), {}, called)
-    session.ledger = found.ledger
+        run.ledger = journal.ledger(run.topology, run.ns, None)
+        return await _accept(run, initial_state(run.topology), {}, called)
+    run.ledger = found.ledger
     state, recorded = found.at.state, found.at.recorded
-    if found.caller != session.caller:
+    if found.caller != run.caller:
         # Memory per thread: another call begins, with what the one before it left.
-        return await _accept(session, state, recorded, called)
-    session.at = found.at
-    session.resumed_at = state.no
+        return await _accept(run, state, recorded, called)
+    run.at = found.at
+    run.resumed_at = state.no
     if not state.plan:
         return Ended(state, {}, state.values)
-    check_plan(session.topology, journal.thread.thread, state, recorded)
-    await tell_resumed(session, state, recorded)
+    check_plan(run.topology, journal.thread.thread, state, recorded)
+    await publish_resumed(run, state, recorded)
     # Whoever resumes the whole run passes a breakpoint in here as well.
-    return await drive(session, state, recorded, passes_breakpoint=True)
+    return await drive(run, state, recorded, passes_breakpoint=True)
 
 
-async def _accept(session: Session, state: State, recorded: Recorded, called: CalledGraph) -> Ended:
-    writes, routes = input_parts(session, state.values)
+async def _accept(run: GraphRun, state: State, recorded: Recorded, called: CalledGraph) -> Ended:
+    writes, routes = input_parts(run, state.values)
     while True:
-        admitted = admit(session.topology, state, recorded, writes, session.reserve(state), routes)
-        step = input_step(session, admitted, state.no, calls=called.records())
-        taken_on = partial(_taken_on, session, admitted.state, called)
-        told = Told(session.shared.audience, committed_events(session, step), taken_on)
-        if await session.shared.durability.commit(session.ledger, step, told):
-            return await drive(session, admitted.state, {})
-        recorded = await adopt(session, state)
+        admitted = admit(run.topology, state, recorded, writes, run.reserve(state), routes)
+        step = input_step(run, admitted, state.no, calls=called.records())
+        on_accepted = partial(_on_accepted, run, admitted.state, called)
+        told = Publication(run.shared.sink, committed_events(run, step), on_accepted)
+        if await run.shared.durability.commit(run.ledger, step, told):
+            return await drive(run, admitted.state, {})
+        recorded = await adopt(run, state)
 
 
-def _taken_on(session: Session, state: State, called: CalledGraph) -> None:
-    session.move(state, {})
+def _on_accepted(run: GraphRun, state: State, called: CalledGraph) -> None:
+    run.move(state, {})
     called.keep()
 
 

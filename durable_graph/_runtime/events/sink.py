@@ -6,24 +6,24 @@ from typing import Any, Protocol
 from durable_graph._runtime.events.model import AnyEvent
 
 
-class Audience(Protocol):
+class EventSink(Protocol):
     """The reader of a run, nested runs included. Events of a nested run carry its namespace."""
 
     @property
-    def is_heard(self) -> bool:
+    def is_active(self) -> bool:
         """Whether anybody reads. If not, nothing is told and no event need be made."""
         ...
 
     @property
-    def hears_messages(self) -> bool:
+    def takes_messages(self) -> bool:
         """Whether the reader reads messages, if anybody reads at all."""
         ...
 
-    async def tell(self, event: AnyEvent) -> None:
+    async def emit(self, event: AnyEvent) -> None:
         """Hand over an event, and wait until the reader has room for more."""
         ...
 
-    def put(self, event: AnyEvent) -> None:
+    def emit_nowait(self, event: AnyEvent) -> None:
         """Hand over an event without waiting for room: what it tells of is durable, and its run is being cancelled."""
         ...
 
@@ -39,52 +39,52 @@ class Audience(Protocol):
         ...
 
 
-class Both:
+class Tee:
     """Two readers of one run."""
 
-    def __init__(self, first: Audience, second: Audience) -> None:
+    def __init__(self, first: EventSink, second: EventSink) -> None:
         self._first = first
         self._second = second
 
     @property
-    def is_heard(self) -> bool:
-        return self._first.is_heard or self._second.is_heard
+    def is_active(self) -> bool:
+        return self._first.is_active or self._second.is_active
 
     @property
-    def hears_messages(self) -> bool:
-        return any(each.is_heard and each.hears_messages for each in (self._first, self._second))
+    def takes_messages(self) -> bool:
+        return any(each.is_active and each.takes_messages for each in (self._first, self._second))
 
-    async def tell(self, event: AnyEvent) -> None:
-        for audience in (self._first, self._second):
-            if audience.is_heard:
-                await audience.tell(event)
+    async def emit(self, event: AnyEvent) -> None:
+        for sink in (self._first, self._second):
+            if sink.is_active:
+                await sink.emit(event)
 
-    def put(self, event: AnyEvent) -> None:
-        for audience in (self._first, self._second):
-            if audience.is_heard:
-                audience.put(event)
+    def emit_nowait(self, event: AnyEvent) -> None:
+        for sink in (self._first, self._second):
+            if sink.is_active:
+                sink.emit_nowait(event)
 
     def push(self, event: AnyEvent) -> None:
-        for audience in (self._first, self._second):
-            if audience.is_heard:
-                audience.push(event)
+        for sink in (self._first, self._second):
+            if sink.is_active:
+                sink.push(event)
 
     async def room(self) -> None:
-        for audience in (self._first, self._second):
-            if audience.is_heard:
-                await audience.room()
+        for sink in (self._first, self._second):
+            if sink.is_active:
+                await sink.room()
 
 
-class Nobody:
+class NullSink:
     """For runs that nobody reads."""
 
-    is_heard = False
-    hears_messages = False
+    is_active = False
+    takes_messages = False
 
-    async def tell(self, event: AnyEvent) -> None:
+    async def emit(self, event: AnyEvent) -> None:
         return None
 
-    def put(self, event: AnyEvent) -> None:
+    def emit_nowait(self, event: AnyEvent) -> None:
         return None
 
     def push(self, event: AnyEvent) -> None:
@@ -97,13 +97,13 @@ class Nobody:
 class Room:
     """What a call of a writer gives: await it until the reader has room, or do not."""
 
-    __slots__ = ("_audience",)
+    __slots__ = ("_sink",)
 
-    def __init__(self, audience: Audience) -> None:
-        self._audience = audience
+    def __init__(self, sink: EventSink) -> None:
+        self._sink = sink
 
     def __await__(self) -> Generator[Any, None, None]:
-        return self._audience.room().__await__()
+        return self._sink.room().__await__()
 
 
 class StreamWriter:
@@ -116,15 +116,15 @@ class StreamWriter:
     Raises `StreamOverflowError`.
     """
 
-    __slots__ = ("_audience", "_beat", "_make")
+    __slots__ = ("_sink", "_beat", "_make")
 
-    def __init__(self, audience: Audience, make: Callable[[Any], AnyEvent], beat: Callable[[], None]) -> None:
-        self._audience = audience
+    def __init__(self, sink: EventSink, make: Callable[[Any], AnyEvent], beat: Callable[[], None]) -> None:
+        self._sink = sink
         self._make = make
         self._beat = beat
 
     def __call__(self, data: Any) -> Room:
         self._beat()
-        if self._audience.is_heard:
-            self._audience.push(self._make(data))
-        return Room(self._audience)
+        if self._sink.is_active:
+            self._sink.push(self._make(data))
+        return Room(self._sink)

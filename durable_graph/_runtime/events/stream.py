@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from durable_graph._runtime.events.model import AnyEvent, ReaderGap
-from durable_graph._runtime.events.sink import Audience
+from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.request.run import GRACE
 from durable_graph.errors import InvalidOptionError, StreamMisuseError, StreamOverflowError, UnfinishedChildError
 
-Start = Callable[[Audience], Awaitable[Any]]
+Start = Callable[[EventSink], Awaitable[Any]]
 OnSlowReader = Literal["wait", "gap"]
 OnDisconnect = Literal["cancel", "continue"]
 
@@ -50,7 +50,7 @@ class EventStream:
         on_slow_reader: OnSlowReader = "wait",
         on_disconnect: OnDisconnect = "cancel",
         wants: Callable[[AnyEvent], bool] | None = None,
-        hears_messages: bool = True,
+        takes_messages: bool = True,
     ) -> None:
         _check("on_slow_reader", on_slow_reader, ("wait", "gap"))
         _check("on_disconnect", on_disconnect, ("cancel", "continue"))
@@ -58,7 +58,7 @@ class EventStream:
         self._drops = on_slow_reader == "gap"
         self._goes_on = on_disconnect == "continue"
         self._wants = wants
-        self._hears_messages = hears_messages
+        self._hears_messages = takes_messages
         self._events: deque[AnyEvent] = deque()
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
@@ -71,13 +71,13 @@ class EventStream:
         self._is_left = False
 
     @property
-    def is_heard(self) -> bool:
-        """See `Audience.is_heard`."""
+    def is_active(self) -> bool:
+        """See `EventSink.is_active`."""
         return self._is_read
 
     @property
-    def hears_messages(self) -> bool:
-        """See `Audience.hears_messages`."""
+    def takes_messages(self) -> bool:
+        """See `EventSink.takes_messages`."""
         return self._hears_messages
 
     @property
@@ -167,39 +167,39 @@ class EventStream:
             self._room.set()
         return event
 
-    async def tell(self, event: AnyEvent) -> None:
-        """See `Audience.tell`."""
-        self.put(event)
+    async def emit(self, event: AnyEvent) -> None:
+        """See `EventSink.emit`."""
+        self.emit_nowait(event)
         await self.room()
 
     def push(self, event: AnyEvent) -> None:
-        """See `Audience.push`."""
+        """See `EventSink.push`."""
         if self._loop is not None and threading.get_ident() != self._thread:
             self._push_from_thread(self._loop, event)
             return
         is_full = len(self._events) >= PUSHED
         if is_full and not self._drops and self._is_wanted(event):
             raise StreamOverflowError(PUSHED)
-        self.put(event)
+        self.emit_nowait(event)
 
     async def room(self) -> None:
-        """See `Audience.room`."""
+        """See `EventSink.room`."""
         while len(self._events) > BUFFER and self._is_read and not self._drops:
             self._room.clear()
             await self._room.wait()
 
     def _push_from_thread(self, loop: asyncio.AbstractEventLoop, event: AnyEvent) -> None:
         if self._drops:
-            loop.call_soon_threadsafe(self.put, event)
+            loop.call_soon_threadsafe(self.emit_nowait, event)
         else:
             # It is a thread of its own, which may wait where it is.
-            asyncio.run_coroutine_threadsafe(self.tell(event), loop).result()
+            asyncio.run_coroutine_threadsafe(self.emit(event), loop).result()
 
     def _is_wanted(self, event: AnyEvent) -> bool:
         return self._is_read and (self._wants is None or self._wants(event))
 
-    def put(self, event: AnyEvent) -> None:
-        """See `Audience.put`."""
+    def emit_nowait(self, event: AnyEvent) -> None:
+        """See `EventSink.emit_nowait`."""
         if not self._is_wanted(event):
             return
         if self._drops and len(self._events) >= BUFFER:

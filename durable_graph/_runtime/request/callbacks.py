@@ -25,15 +25,15 @@ RESERVED: Final = "__pregel_runtime"
 
 Origin = Literal["pushed", "streamed", "returned"]
 
-TellMessage = Callable[[Any, Mapping[str, Any], Origin], None]
-"""Tells a message with its metadata. It may be called from any thread, see `Audience.push`."""
+EmitMessage = Callable[[Any, Mapping[str, Any], Origin], None]
+"""Tells a message with its metadata. It may be called from any thread, see `EventSink.push`."""
 
 
 class ObservedCode(msgspec.Struct, frozen=True):
     """One attempt at a node with its routers, at an error handler, or at a call of a task.
 
     `task_id` and `number` identify the attempt. `given` makes the code's input. `config` is the config that the code
-    gets, without callbacks, and `runtime` its runtime. `tell` emits a message while the code runs; it is None if the
+    gets, without callbacks, and `runtime` its runtime. `emit` emits a message while the code runs; it is None if the
     run has no reader of messages. `is_call`: the attempt is at a call that the user's code made.
     """
 
@@ -44,7 +44,7 @@ class ObservedCode(msgspec.Struct, frozen=True):
     given: Callable[[], Any]
     config: Mapping[str, Any]
     runtime: Any
-    tell: TellMessage | None
+    emit: EmitMessage | None
     is_call: bool
 
 

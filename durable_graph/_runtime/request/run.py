@@ -18,7 +18,7 @@ DEFAULT_RECURSION_LIMIT = 10_000
 GRACE = 5.0
 
 
-class Run(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True):
     """What a call asks for.
 
     `checkpoint` is the number of the checkpoint to start from, None for the thread's head; `checkpoint_ns` is the

@@ -5,14 +5,14 @@ import time
 import msgspec
 
 from durable_graph._engine.task import Failed, Handling, Outcome, Task, following
-from durable_graph._runtime.task.attempt import Trial
-from durable_graph._runtime.task.attempted import Attempted
+from durable_graph._runtime.task.attempt import AttemptState
+from durable_graph._runtime.task.attempted import TaskOutput
 from durable_graph._runtime.task.retry import retry_after
 from durable_graph.errors import StateMutatedError
 from durable_graph.graph import Node, Topology
 
 
-def tried_again(topology: Topology, task: Task, result: Attempted, trial: Trial) -> Outcome | None:
+def tried_again(topology: Topology, task: Task, result: TaskOutput, trial: AttemptState) -> Outcome | None:
     """What to record of the failed attempt if another one follows, of the node or of its error handler.
 
     Raises what a `retry_on` raises.
@@ -34,7 +34,7 @@ def tried_again(topology: Topology, task: Task, result: Attempted, trial: Trial)
     return None
 
 
-def _is_handler_tried_again(node: Node, error: BaseException | None, trial: Trial) -> bool:
+def _is_handler_tried_again(node: Node, error: BaseException | None, trial: AttemptState) -> bool:
     trial.handler_tries += 1
     wait = None if node.error_handler is None else retry_after(node.error_handler.retry, error, trial.handler_tries)
     trial.pause = wait or 0.0

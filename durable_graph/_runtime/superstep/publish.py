@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.state import State, state_keys, state_of
 from durable_graph._engine.task import (
     Done,
@@ -15,10 +16,9 @@ from durable_graph._engine.task import (
     RoutingOpen,
     Task,
     Unreadable,
-    asks_of,
+    interrupts_of,
     task_id,
 )
-from durable_graph._engine.unit import Step
 from durable_graph._runtime.events.model import (
     AboutTask,
     AnyEvent,
@@ -33,7 +33,7 @@ from durable_graph._runtime.events.model import (
 )
 from durable_graph._runtime.request.namespaces import namespace_of_task
 from durable_graph._runtime.task.attempt import attempt_number
-from durable_graph._runtime.task.run_context import Session
+from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph.errors import DurableGraphError
 from durable_graph.graph import START, Interrupt, Topology
 from durable_graph.graph.entrypoints import is_workflow
@@ -43,50 +43,50 @@ RESULT = "__end__"
 """What stands for the key of an entrypoint's result, which has none."""
 
 
-def id_of(session: Session, task: Task) -> str:
+def id_of(run: GraphRun, task: Task) -> str:
     """The task's id, as callers see it."""
-    return task_id(session.identity or Identity("", 0, session.ns), task)
+    return task_id(run.identity or Identity("", 0, run.ns), task)
 
 
-def started_event(session: Session, state: State, task: Task, previous: Outcome | None) -> AnyEvent:
+def started_event(run: GraphRun, state: State, task: Task, previous: Outcome | None) -> AnyEvent:
     """A node is about to run."""
-    node = session.topology.nodes[task.node]
+    node = run.topology.nodes[task.node]
     return TaskStarted(
-        **_about(session, state, task, attempt_number(previous)),
-        input=_input_of(session, state, task),
-        metadata=session.run.metadata_of(node.metadata),
+        **_about(run, state, task, attempt_number(previous)),
+        input=_input_of(run, state, task),
+        metadata=run.request.metadata_of(node.metadata),
     )
 
 
-def _input_of(session: Session, state: State, task: Task) -> Any:
+def _input_of(run: GraphRun, state: State, task: Task) -> Any:
     if task.argument is not None:
         return task.argument.value
     try:
-        return session.topology.nodes[task.node].input.read(state.values, session.place(state))
+        return run.topology.nodes[task.node].input.read(state.values, run.place(state))
     except (DurableGraphError, ValueError, TypeError):
         # What keeps the input from being made is the attempt's to raise.
         return None
 
 
-def task_events(session: Session, state: State, outcomes: Sequence[Outcome]) -> list[AnyEvent]:
+def task_events(run: GraphRun, state: State, outcomes: Sequence[Outcome]) -> list[AnyEvent]:
     """What is told of outcomes once they are recorded."""
-    if not session.shared.audience.is_heard:
+    if not run.shared.sink.is_active:
         return []
-    return [_task_event(session, state, outcome) for outcome in outcomes if outcome.task.node != START]
+    return [_task_event(run, state, outcome) for outcome in outcomes if outcome.task.node != START]
 
 
-def _task_event(session: Session, state: State, outcome: Outcome) -> AnyEvent:
-    about = _about(session, state, outcome.task, outcome.attempt)
+def _task_event(run: GraphRun, state: State, outcome: Outcome) -> AnyEvent:
+    about = _about(run, state, outcome.task, outcome.attempt)
     match outcome:
         case Done():
             return TaskFinished(
                 **about,
-                update=_update_of(session.topology, outcome),
-                result=tuple(_result_of(session.topology, outcome)),
+                update=_update_of(run.topology, outcome),
+                result=tuple(_result_of(run.topology, outcome)),
                 is_cached=outcome.is_cached,
             )
         case Interrupted() | RoutingOpen(error=None):
-            return TaskInterrupted(**about, interrupts=tuple(ask.interrupt for ask in asks_of(outcome)))
+            return TaskInterrupted(**about, interrupts=tuple(ask.interrupt for ask in interrupts_of(outcome)))
         case Failed():
             retry_at = None if outcome.retry_at is None else outcome.retry_at / 1_000_000
             return TaskFailed(**about, error=outcome.error, will_retry=retry_at is not None, retry_at=retry_at)
@@ -96,12 +96,12 @@ def _task_event(session: Session, state: State, outcome: Outcome) -> AnyEvent:
             return TaskFailed(**about, error=outcome.why)
 
 
-def _about(session: Session, state: State, task: Task, attempt: int) -> AboutTask:
+def _about(run: GraphRun, state: State, task: Task, attempt: int) -> AboutTask:
     return {
-        "thread_id": session.run.thread_id,
-        "ns": session.event_ns,
+        "thread_id": run.request.thread_id,
+        "ns": run.event_ns,
         "step": state.step + 1,
-        "task_id": id_of(session, task),
+        "task_id": id_of(run, task),
         "node": task.node,
         "attempt": attempt,
     }
@@ -130,16 +130,16 @@ def _result_of(topology: Topology, outcome: Done) -> list[tuple[str, Any]]:
     return [(keys[write.channel], write.value) for write in outcome.writes if write.channel in keys]
 
 
-def committed_events(session: Session, step: Step) -> list[AnyEvent]:
+def committed_events(run: GraphRun, step: NextCheckpoint) -> list[AnyEvent]:
     """What is told of a superstep once it is committed."""
-    if not session.shared.audience.is_heard:
+    if not run.shared.sink.is_active:
         return []
-    topology, state = session.topology, step.state
-    is_stored = session.ledger is not None
+    topology, state = run.topology, step.state
+    is_stored = run.ledger is not None
     return [
         CheckpointCommitted(
-            thread_id=session.run.thread_id,
-            ns=session.event_ns,
+            thread_id=run.request.thread_id,
+            ns=run.event_ns,
             step=state.step,
             checkpoint_id=checkpoint_id(state.no) if is_stored else None,
             parent_checkpoint_id=checkpoint_id(step.parent) if is_stored and step.parent else None,
@@ -147,63 +147,63 @@ def committed_events(session: Session, step: Step) -> list[AnyEvent]:
             values=state_of(topology, state.values),
             changed_keys=tuple(key for key in state_keys(topology) if key in step.changes),
             next=tuple(task.node for task in state.plan),
-            tasks=_planned(session, state.plan),
+            tasks=_planned(run, state.plan),
             writers=step.writers,
-            metadata=_metadata(session, step),
+            metadata=_metadata(run, step),
         )
     ]
 
 
-def _planned(session: Session, plan: Sequence[Task]) -> tuple[PlannedTask, ...]:
+def _planned(run: GraphRun, plan: Sequence[Task]) -> tuple[PlannedTask, ...]:
     planned = []
     # Looking for the graphs inside a node takes longer than the rest of an event: once for all its tasks.
     plain: set[str] = set()
     for task in plan:
         nested = None
-        if session.ledger is not None and task.node not in plain:
-            nested = namespace_of_task(session.topology, session.ns, session.path, task)
+        if run.ledger is not None and task.node not in plain:
+            nested = namespace_of_task(run.topology, run.ns, run.path, task)
             if nested is None:
                 plain.add(task.node)
-        planned.append(PlannedTask(id_of(session, task), task.node, nested))
+        planned.append(PlannedTask(id_of(run, task), task.node, nested))
     return tuple(planned)
 
 
-def _metadata(session: Session, step: Step) -> Mapping[str, Any]:
+def _metadata(run: GraphRun, step: NextCheckpoint) -> Mapping[str, Any]:
     return {
-        **session.run.metadata,
+        **run.request.metadata,
         "source": step.source,
         "step": step.state.step,
         "writers": list(step.writers),
     }
 
 
-async def tell_stopped(
-    session: Session,
+async def publish_stopped(
+    run: GraphRun,
     state: State,
     recorded: Mapping[tuple[int, int], Outcome],
     values: Mapping[str, Any],
     interrupts: tuple[Interrupt, ...],
 ) -> None:
     """The run stops although something is left to run. `values` has the writes of the finished tasks in `recorded`."""
-    if session.shared.audience.is_heard:
+    if run.shared.sink.is_active:
         finished = (outcome for outcome in recorded.values() if isinstance(outcome, Finished))
         written = {write.channel for outcome in finished for write in outcome.writes}
-        await session.shared.audience.tell(
+        await run.shared.sink.emit(
             RunInterrupted(
-                thread_id=session.run.thread_id,
-                ns=session.event_ns,
+                thread_id=run.request.thread_id,
+                ns=run.event_ns,
                 step=state.step,
                 interrupts=interrupts,
-                values=state_of(session.topology, values),
+                values=state_of(run.topology, values),
                 next=tuple(task.node for task in state.plan),
-                changed_keys=tuple(key for key in state_keys(session.topology) if key in written),
+                changed_keys=tuple(key for key in state_keys(run.topology) if key in written),
             )
         )
 
 
-async def tell_drained(session: Session) -> None:
+async def publish_drained(run: GraphRun) -> None:
     """The run stops because it was asked to, and what it came to is stored."""
-    audience, control = session.shared.audience, session.run.control
-    if audience.is_heard and session.at is not None and control is not None:
-        step = session.at.state.step
-        await audience.tell(RunDrained(thread_id=session.run.thread_id, step=step, reason=control.drain_reason or ""))
+    sink, control = run.shared.sink, run.request.control
+    if sink.is_active and run.at is not None and control is not None:
+        step = run.at.state.step
+        await sink.emit(RunDrained(thread_id=run.request.thread_id, step=step, reason=control.drain_reason or ""))

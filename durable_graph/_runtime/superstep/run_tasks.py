@@ -18,7 +18,7 @@ import msgspec
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is_waiting
-from durable_graph._runtime.commit.policy import Told
+from durable_graph._runtime.commit.policy import Publication
 from durable_graph._runtime.commit.requests import StatusChange, failure
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import cancellations, wind_up
@@ -26,10 +26,16 @@ from durable_graph._runtime.request.control_flow import Draining
 from durable_graph._runtime.superstep.next_attempt import tried_again
 from durable_graph._runtime.superstep.publish import id_of, started_event, task_events
 from durable_graph._runtime.superstep.stopping import stop
-from durable_graph._runtime.task.attempt import attempt, attempt_number, failed_instead, new_trial, own_cancellation
-from durable_graph._runtime.task.attempted import Attempted
+from durable_graph._runtime.task.attempt import (
+    attempt,
+    attempt_number,
+    failed_instead,
+    new_attempt_state,
+    own_cancellation,
+)
+from durable_graph._runtime.task.attempted import TaskOutput
 from durable_graph._runtime.task.mutation import Given
-from durable_graph._runtime.task.run_context import Key, Session
+from durable_graph._runtime.task.run_context import GraphRun, Key
 from durable_graph.errors import StateMutatedError, StepTimeoutError
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import START
@@ -65,29 +71,29 @@ class Siblings:
             task.cancel()
 
 
-class Executed(msgspec.Struct, frozen=True):
-    """What the tasks of a plan came to. `riding` are the outcomes that the commit has still to record.
+class Outcomes(msgspec.Struct, frozen=True):
+    """What the tasks of a plan came to. `uncommitted` are the outcomes that the commit has still to record.
 
     There is no commit while some are `waiting` for an answer, in the plan's order.
     """
 
     done: tuple[Done, ...]
-    riding: tuple[Done, ...]
+    uncommitted: tuple[Done, ...]
     waiting: tuple[Outcome, ...] = ()
 
 
 class Superstep(msgspec.Struct):
     """One superstep being run."""
 
-    session: Session
+    run: GraphRun
     state: State
     recorded: dict[Key, Outcome]
-    attempted: dict[Key, Attempted] = msgspec.field(default_factory=dict)
+    attempted: dict[Key, TaskOutput] = msgspec.field(default_factory=dict)
     saved: dict[Key, Outcome] = msgspec.field(default_factory=dict)
     siblings: Siblings | None = None
     given: Given | None = None
 
-    async def run(self) -> Executed:
+    async def run_tasks(self) -> Outcomes:
         """Run what is not done yet, and can go on; also with answers that come meanwhile.
 
         Raises what the first failed task raised, in the order of the plan, with a note that says where. By then every
@@ -95,24 +101,24 @@ class Superstep(msgspec.Struct):
         """
         while True:
             if open_tasks := self._can_go_on():
-                await self._run_tasks(open_tasks)
+                await self._run_open_tasks(open_tasks)
             if await self._has_stopped():
                 return self._executed()
 
     def _can_go_on(self) -> list[Task]:
-        answered = self.session.answered()
+        answered = self.run.answered()
         outcomes = ((task, self.recorded.get(task.key)) for task in self.state.plan if task.key not in self.attempted)
         return [
             task for task, outcome in outcomes if not isinstance(outcome, Done) and not is_waiting(outcome, answered)
         ]
 
-    async def _run_tasks(self, open_tasks: Sequence[Task]) -> None:
+    async def _run_open_tasks(self, open_tasks: Sequence[Task]) -> None:
         if any(task.argument is not None for task in self.state.plan):
-            self.given = Given(self.session, self.state.plan)
+            self.given = Given(self.run, self.state.plan)
         being_cancelled = cancellations()
-        # No reference to the superstep, which refers to the session: the cycle would keep the states of the run alive
+        # No reference to the superstep, which refers to the run: the cycle would keep the states of the run alive
         # until the next garbage collection.
-        self.session.superstep_is_stopped = partial(_is_cancelled, asyncio.current_task(), being_cancelled)
+        self.run.superstep_is_stopped = partial(_is_cancelled, asyncio.current_task(), being_cancelled)
         await self._run_in_time(open_tasks)
         self._fail_changed()
         is_cancelled = cancellations() > being_cancelled
@@ -120,7 +126,7 @@ class Superstep(msgspec.Struct):
             return
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
-        error = first_error(self.session, self.state, open_tasks, self.attempted)
+        error = first_error(self.run, self.state, open_tasks, self.attempted)
         if isinstance(error, asyncio.CancelledError):
             # No node failed: the thread stays one that runs, which is how it is found to be resumed.
             await self._save_rest_of(error)
@@ -142,8 +148,8 @@ class Superstep(msgspec.Struct):
         if not self._executed().waiting:
             return True
         rest = self._unsaved()
-        if self.session.is_outermost:
-            found = await stop(self.session, self.state, self.so_far(), rest, self.told_of)
+        if self.run.is_outermost:
+            found = await stop(self.run, self.state, self.so_far(), rest, self.publication_of)
             if found is not None:
                 self.recorded = {**self.recorded, **found}
                 self.attempted = {key: result for key, result in self.attempted.items() if key not in found}
@@ -159,7 +165,7 @@ class Superstep(msgspec.Struct):
         return all(result is not None and result.error is None for result in results)
 
     async def _run_in_time(self, tasks: Sequence[Task]) -> None:
-        limit = self.session.run.step_timeout
+        limit = self.run.request.step_timeout
         if limit is None:
             await self._run_open(tasks)
             return
@@ -211,14 +217,14 @@ class Superstep(msgspec.Struct):
         Before Python 3.13 a `TaskGroup` whose child failed leaves its task with a cancellation that nobody asked for,
         and the node may well have caught the group's error.
         """
-        return _GROUPS_LEAVE_TRACES and (task.node == START or self.session.topology.nodes[task.node].is_async)
+        return _GROUPS_LEAVE_TRACES and (task.node == START or self.run.topology.nodes[task.node].is_async)
 
     async def _run_group(self, tasks: Sequence[Task]) -> None:
-        limit = self.session.run.max_concurrency
+        limit = self.run.request.max_concurrency
         siblings = Siblings(left=len(tasks), gate=None if limit is None else asyncio.Semaphore(limit))
         self.siblings = siblings
-        is_cancelled = self.session.superstep_is_stopped
-        self.session.superstep_is_stopped = lambda: siblings.is_stopped or is_cancelled()
+        is_cancelled = self.run.superstep_is_stopped
+        self.run.superstep_is_stopped = lambda: siblings.is_stopped or is_cancelled()
         async with asyncio.TaskGroup() as group:
             siblings.running.extend(group.create_task(self._run_among(group, siblings, task)) for task in tasks)
         if siblings.raised:
@@ -283,7 +289,7 @@ class Superstep(msgspec.Struct):
         for task in tasks:
             result = self.attempted.get(task.key)
             if result is not None and isinstance(result.error, asyncio.CancelledError):
-                self.attempted[task.key] = Attempted(result.outcome, own_cancellation(task, result.error))
+                self.attempted[task.key] = TaskOutput(result.outcome, own_cancellation(task, result.error))
         if errors:
             # Those that came to nothing were cancelled because of it.
             return
@@ -293,10 +299,10 @@ class Superstep(msgspec.Struct):
                 previous = self.recorded.get(task.key)
                 self.attempted[task.key] = failed_instead(task, attempt_number(previous), previous, failure)
 
-    async def _attempt(self, task: Task) -> Attempted:
+    async def _attempt(self, task: Task) -> TaskOutput:
         """What the task comes to, after as many attempts as its policies allow."""
         previous = self.recorded.get(task.key)
-        trial = new_trial()
+        trial = new_attempt_state()
         while True:
             if isinstance(previous, Failed) and previous.retry_at is not None:
                 await asyncio.sleep(previous.retry_at / 1_000_000 - time.time())
@@ -304,37 +310,37 @@ class Superstep(msgspec.Struct):
                 await asyncio.sleep(trial.pause)
             # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
             async with (self.siblings and self.siblings.gate) or nullcontext():
-                if task.node != START and self.session.shared.audience.is_heard:
-                    await self.session.shared.audience.tell(started_event(self.session, self.state, task, previous))
-                result = await attempt(self.session, self.state, task, previous, trial)
+                if task.node != START and self.run.shared.sink.is_active:
+                    await self.run.shared.sink.emit(started_event(self.run, self.state, task, previous))
+                result = await attempt(self.run, self.state, task, previous, trial)
             try:
-                again = tried_again(self.session.topology, task, result, trial)
+                again = tried_again(self.run.topology, task, result, trial)
             except Exception as error:  # what a `retry_on` raised: the task has failed, and is done with
                 error.__cause__ = result.error
-                return Attempted(result.outcome, error)
+                return TaskOutput(result.outcome, error)
             if again is None or self._mutation() is not None:
                 # Another attempt would be given what was changed: it has to begin with what is stored.
                 return result
-            if self.session.is_stopped():
+            if self.run.is_stopped():
                 # What made an error of its cancellation, or failed in its thread meanwhile, is not tried again now.
-                return Attempted(again, asyncio.CancelledError())
+                return TaskOutput(again, asyncio.CancelledError())
             (previous,) = await self._save([again])
             if not isinstance(previous, Failed | Handling):
                 # Another process got further with it.
-                return Attempted(previous)
+                return TaskOutput(previous)
 
     async def _save(self, outcomes: Sequence[Outcome], status: StatusChange | None = None) -> tuple[Outcome, ...]:
         self.saved.update((outcome.task.key, outcome) for outcome in outcomes)
-        standing = await self.session.shared.durability.save(self.session.ledger, outcomes, self.told_of, status)
+        standing = await self.run.shared.durability.save(self.run.ledger, outcomes, self.publication_of, status)
         for mine, outcome in zip(outcomes, standing, strict=True):
             if outcome is not mine:
                 # Another writer recorded this task first: what it came to there is what it came to.
-                self.attempted[outcome.task.key] = Attempted(outcome)
+                self.attempted[outcome.task.key] = TaskOutput(outcome)
                 self.saved[outcome.task.key] = outcome
         return standing
 
     async def _save_rest_of(self, cancelled: asyncio.CancelledError) -> None:
-        grace = self.session.run.grace
+        grace = self.run.request.grace
         try:
             if not await wind_up(self._save_rest(), grace):
                 log.grace_is_over("the store's last call", grace)
@@ -367,14 +373,14 @@ class Superstep(msgspec.Struct):
     def _mutation(self) -> StateMutatedError | None:
         if self.given is None:
             # Most supersteps need no more than this: one comparison, and nothing that has to be made for it.
-            if not self.session.changed_in_place():
+            if not self.run.changed_in_place():
                 return None
-            self.given = Given(self.session, self.state.plan)
+            self.given = Given(self.run, self.state.plan)
         return self.given.mutation()
 
     async def refuse(self, keys: Collection[str]) -> NoReturn:
         """Record that the superstep failed, and raise: these keys were changed since nodes returned them."""
-        self.given = self.given or Given(self.session, self.state.plan)
+        self.given = self.given or Given(self.run, self.state.plan)
         error = self.given.report(keys)
         await self._save_rest(failure(error))
         raise error
@@ -382,7 +388,7 @@ class Superstep(msgspec.Struct):
     def _is_saved(self, outcome: Outcome) -> bool:
         return self.saved.get(outcome.task.key) is outcome
 
-    def _executed(self) -> Executed:
+    def _executed(self) -> Outcomes:
         done: list[Done] = []
         waiting: list[Outcome] = []
         for task in self.state.plan:
@@ -392,10 +398,10 @@ class Superstep(msgspec.Struct):
                 done.append(outcome)
             else:
                 waiting.append(outcome)
-        riding = tuple(
+        uncommitted = tuple(
             outcome for outcome in done if outcome.task.key in self.attempted and not self._is_saved(outcome)
         )
-        return Executed(tuple(done), riding, tuple(waiting))
+        return Outcomes(tuple(done), uncommitted, tuple(waiting))
 
     def outcome_of(self, task: Task) -> Outcome | None:
         """What a task has come to so far: its failure, where it was stopped before it was done again."""
@@ -408,9 +414,9 @@ class Superstep(msgspec.Struct):
         """What the tasks have come to so far, for who goes on from here in this process."""
         return {task.key: outcome for task in self.state.plan if (outcome := self.outcome_of(task)) is not None}
 
-    def told_of(self, outcomes: Sequence[Outcome]) -> Told:
+    def publication_of(self, outcomes: Sequence[Outcome]) -> Publication:
         """What is told of these outcomes once they are recorded."""
-        return Told(self.session.shared.audience, task_events(self.session, self.state, outcomes))
+        return Publication(self.run.shared.sink, task_events(self.run, self.state, outcomes))
 
 
 def _is_cancelled(runner: "asyncio.Task[object] | None", being_cancelled: int) -> bool:
@@ -418,7 +424,7 @@ def _is_cancelled(runner: "asyncio.Task[object] | None", being_cancelled: int) -
 
 
 def first_error(
-    session: Session, state: State, tasks: Sequence[Task], attempted: Mapping[Key, Attempted]
+    run: GraphRun, state: State, tasks: Sequence[Task], attempted: Mapping[Key, TaskOutput]
 ) -> BaseException | None:
     """The first failure in the plan's order; the others are noted on it."""
     failed = [(task, attempted[task.key].error) for task in tasks if task.key in attempted]
@@ -429,17 +435,17 @@ def first_error(
         return None
     for failed_task, raised in errors:
         if isinstance(raised, StateMutatedError):
-            session.report_mutation(raised)
+            run.report_mutation(raised)
         if not isinstance(raised, asyncio.CancelledError):
             attempt_no = attempted[failed_task.key].outcome.attempt
-            log.node_failed(session.run.thread_id, state.step + 1, failed_task.node, attempt_no, raised)
+            log.node_failed(run.request.thread_id, state.step + 1, failed_task.node, attempt_no, raised)
     task, error = errors[0]
     if not isinstance(error, asyncio.CancelledError):
-        thread = session.run.thread_id
+        thread = run.request.thread_id
         where = f", thread {thread!r}" if thread is not None else ""
         add_note(
             error,
-            f"in node {task.node!r} (task {id_of(session, task)}) of superstep {state.step + 1}{where}",
+            f"in node {task.node!r} (task {id_of(run, task)}) of superstep {state.step + 1}{where}",
         )
     for other, another in errors[1:]:
         if not isinstance(another, asyncio.CancelledError):

@@ -6,16 +6,16 @@ from durable_graph._engine.header import rank_of
 from durable_graph._engine.restore import check_results
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Outcome
-from durable_graph._runtime.commit.policy import Tell
-from durable_graph._runtime.task.run_context import Session
+from durable_graph._runtime.commit.policy import PublicationOf
+from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph.checkpointing.rules import finality
 
-Outcomes = Mapping[tuple[int, int], Outcome]
+Recorded = Mapping[tuple[int, int], Outcome]
 
 
 async def stop(
-    session: Session, state: State, so_far: Outcomes, rest: Sequence[Outcome], tell: Tell
-) -> Outcomes | None:
+    run: GraphRun, state: State, so_far: Recorded, rest: Sequence[Outcome], publication_of: PublicationOf
+) -> Recorded | None:
     """Record that the outermost graph's run is interrupted, with `rest`: those of its outcomes that are not recorded.
 
     None once that is recorded. If another writer recorded something since this run looked, nothing is recorded, and the
@@ -24,12 +24,12 @@ async def stop(
 
     Raises `CheckpointConflictError` and `StaleResultError`.
     """
-    journal, ledger = session.shared.journal, session.ledger
+    journal, ledger = run.shared.journal, run.ledger
     assert journal is not None  # noqa: S101  # without one nothing can be asked
     assert ledger is not None  # noqa: S101  # it comes with the journal
     if not rest and journal.thread.status == "interrupted":
         return None
-    if await session.shared.durability.stop(ledger, rest, tell):
+    if await run.shared.durability.stop(ledger, rest, publication_of):
         return None
     found = await journal.adopt(ledger, state.plan)
     check_results(journal.thread.thread, found.values())

@@ -6,7 +6,7 @@ from durable_graph._engine.task import Outcome
 from durable_graph.errors import InterruptMismatchError, ReplayMismatchError
 
 
-class Attempted(msgspec.Struct, frozen=True):
+class TaskOutput(msgspec.Struct, frozen=True):
     """What an attempt came to. `error` is to be raised once the outcome is recorded.
 
     It is a cancellation where a plain function finished in its thread after its superstep was cancelled. Of an attempt

@@ -15,7 +15,7 @@ class _Run(msgspec.Struct, eq=False):
     is_read: bool
 
 
-class AtWork:
+class ChildRuns:
     """Nested runs that were begun and are not over."""
 
     def __init__(self) -> None:
@@ -45,11 +45,11 @@ class AtWork:
         self._is_closed = True
 
     @property
-    def are_left(self) -> bool:
+    def pending(self) -> bool:
         """Whether any is at work."""
         return bool(self._runs)
 
-    async def over(self) -> None:
+    async def join(self) -> None:
         """Until none is at work. One whose events are read is cancelled: who left off reading would hold it up."""
         while left := list(self._runs):
             for run in left:

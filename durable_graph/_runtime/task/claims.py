@@ -21,7 +21,7 @@ from durable_graph._engine.matching import (
     places_in_the_way,
 )
 from durable_graph._runtime.commit.journal import Journal
-from durable_graph._runtime.task.run_context import Scope, Session
+from durable_graph._runtime.task.run_context import GraphRun, TaskContext
 from durable_graph.checkpointing.digests import record_digest
 from durable_graph.errors import DecodeError, OverlappingCallsError, ReplayMismatchError
 from durable_graph.graph import Topology
@@ -123,14 +123,14 @@ _note_decoder = msgspec.msgpack.Decoder(Note)
 class Claims:
     """The records of one piece of code, over all attempts at it in this process, and which of them this one claimed."""
 
-    def __init__(self, session: Session, ns: str, born: int) -> None:
-        self._session = session
+    def __init__(self, run: GraphRun, ns: str, born: int) -> None:
+        self._run = run
         self._ns = ns
         self._born = born
-        self._recorded: dict[int, RecordedCall | KeptCall] = dict(session.shared.graphs.get(ns, {}))
+        self._recorded: dict[int, RecordedCall | KeptCall] = dict(run.shared.graphs.get(ns, {}))
         self._note, self._note_revision = Note(), 0
-        journal = session.shared.journal
-        self._is_loaded = session.ledger is None or journal is None or ns not in journal.calls_in
+        journal = run.shared.journal
+        self._is_loaded = run.ledger is None or journal is None or ns not in journal.calls_in
         self._loading = asyncio.Lock()
         self._claimed: set[int] = set()
         self._begun: dict[tuple[str, str, bytes], list[Begun]] = {}
@@ -147,14 +147,14 @@ class Claims:
         self._results = self._failures = 0
 
     def call(
-        self, scope: Scope, mark: Mark, content: Digested, target: object, by: "asyncio.Task[object] | None"
+        self, context: TaskContext, mark: Mark, content: Digested, target: object, by: "asyncio.Task[object] | None"
     ) -> Begun:
         """A call begins, made in the asyncio task `by`. `mark` says what is called.
 
         Raises `OverlappingCallsError` where nothing but their order tells it from another one, and a race decides that.
         """
         point = Point(self._results, self._failures)
-        is_in_sequence = not self._under_way and by is scope.runner
+        is_in_sequence = not self._under_way and by is context.runner
         begun = Begun(msgspec.structs.replace(mark, is_in_sequence=is_in_sequence, point=point), content, target)
         for other in self._under_way:
             other.has_overlapped = True
@@ -162,9 +162,9 @@ class Claims:
         for other in alike:
             is_ordered = begun.seen.is_in_sequence and other.seen.is_in_sequence
             if not is_ordered and other.mark.is_like(mark) and begun.is_another(other):
-                if self._session.ledger is not None:
+                if self._run.ledger is not None:
                     kinds = {type(part).__qualname__ for part in content.opaque}
-                    raise OverlappingCallsError(_where(scope), called=_named(mark), kinds=sorted(kinds))
+                    raise OverlappingCallsError(_where(context), called=_named(mark), kinds=sorted(kinds))
                 # Where nothing is stored, neither is kept for the next attempt.
                 begun.is_indistinct = other.is_indistinct = True
         alike.append(begun)
@@ -181,7 +181,7 @@ class Claims:
         else:
             self._results += 1
 
-    async def claim(self, scope: Scope, begun: Begun) -> RecordedCall | KeptCall | None:
+    async def claim(self, context: TaskContext, begun: Begun) -> RecordedCall | KeptCall | None:
         """The record that is the call's, None for one that is to run. It has a place either way.
 
         Raises `ReplayMismatchError` where it is made in the place of another.
@@ -200,8 +200,8 @@ class Claims:
             recorded = self._recorded[in_the_way[0]].mark
             is_same = (recorded.kind, recorded.name) == (begun.mark.kind, begun.mark.name)
             called = _named(begun.mark) + (_DIFFERENCE[begun.mark.kind] if is_same else "")
-            error = self._mismatch(scope, recorded=_named(recorded), called=called)
-            raise await self._refused(scope, in_the_way, error)
+            error = self._mismatch(context, recorded=_named(recorded), called=called)
+            raise await self._refused(context, in_the_way, error)
         self.move(begun)
         return None
 
@@ -216,7 +216,7 @@ class Claims:
         """A call is recorded."""
         self._recorded[place] = recorded
         if isinstance(recorded, RecordedCall) and recorded.kind == "graph":
-            self._session.shared.graphs.setdefault(self._ns, {})[place] = recorded
+            self._run.shared.graphs.setdefault(self._ns, {})[place] = recorded
 
     def take_main(self, begun: Begun) -> bool:
         """Whether a nested graph gets the caller's own namespace: the first one does."""
@@ -226,9 +226,9 @@ class Claims:
         self._main = begun
         return True
 
-    async def check_all_claimed(self, scope: Scope) -> None:
+    async def check_all_claimed(self, context: TaskContext) -> None:
         """The code returned. Raises `ReplayMismatchError` where it left records of an earlier attempt unclaimed."""
-        if scope.follows_failure():
+        if context.follows_failure():
             # What that attempt had called is superseded by what this one did.
             return
         await self._load()
@@ -237,8 +237,8 @@ class Claims:
             named = sorted({_named(mark) for mark in unclaimed.values()})[:2]
             more = len(unclaimed) - len(named)
             recorded = ", ".join(named) + (f" and {more} more" if more else "")
-            error = self._mismatch(scope, recorded=recorded, called="", is_unclaimed=True)
-            raise await self._refused(scope, sorted(unclaimed), error)
+            error = self._mismatch(context, recorded=recorded, called="", is_unclaimed=True)
+            raise await self._refused(context, sorted(unclaimed), error)
 
     async def settle_note(self) -> None:
         """An attempt ended that claimed what an earlier one was refused for: it is not to be discarded any more."""
@@ -254,7 +254,7 @@ class Claims:
 
     @property
     def _journal(self) -> Journal:
-        journal = self._session.shared.journal
+        journal = self._run.shared.journal
         assert journal is not None  # noqa: S101  # only what is stored has records
         return journal
 
@@ -277,28 +277,32 @@ class Claims:
                     self._recorded[record.ord] = decoded_call(record.value)
             self._is_loaded = True
 
-    def _mismatch(self, scope: Scope, *, recorded: str, called: str, is_unclaimed: bool = False) -> ReplayMismatchError:
-        is_stored = self._session.ledger is not None
+    def _mismatch(
+        self, context: TaskContext, *, recorded: str, called: str, is_unclaimed: bool = False
+    ) -> ReplayMismatchError:
+        is_stored = self._run.ledger is not None
         return ReplayMismatchError(
-            _where(scope),
+            _where(context),
             recorded=recorded,
             called=called,
-            thread_id=scope.session.run.thread_id,
-            task_id=scope.outermost().task_id if is_stored else None,
+            thread_id=context.run.request.thread_id,
+            task_id=context.outermost().task_id if is_stored else None,
             is_unclaimed=is_unclaimed,
         )
 
-    async def _refused(self, scope: Scope, places: Iterable[int], error: ReplayMismatchError) -> ReplayMismatchError:
+    async def _refused(
+        self, context: TaskContext, places: Iterable[int], error: ReplayMismatchError
+    ) -> ReplayMismatchError:
         """The error, once it is noted which records it is about: `adiscard_calls` drops those."""
-        scope.refuse(error)
-        if self._session.ledger is not None:
-            task = scope.outermost().task_ns
+        context.refuse(error)
+        if self._run.ledger is not None:
+            task = context.outermost().task_ns
             await self._save_note(Note(tuple(places), self._note.discarded, task))
         return error
 
     async def _save_note(self, note: Note) -> None:
         record = note_record(self._journal, self._ns, self._born, self._note_revision + 1, note)
-        await self._session.shared.durability.flush()
+        await self._run.shared.durability.flush()
         (standing,) = await self._journal.save_records((record,))
         self._note, self._note_revision = decoded_note(standing.value), standing.revision
 
@@ -353,6 +357,6 @@ def _named(mark: Mark) -> str:
     return name
 
 
-def _where(scope: Scope) -> str:
-    kind = "task" if scope.around is not None else "node"
-    return f"{kind} {scope.node[:_LONG]!r}"
+def _where(context: TaskContext) -> str:
+    kind = "task" if context.around is not None else "node"
+    return f"{kind} {context.node[:_LONG]!r}"

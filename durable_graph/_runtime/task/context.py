@@ -12,7 +12,7 @@ import msgspec
 from durable_graph._runtime.events.model import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.events.sink import Room, StreamWriter
 from durable_graph._runtime.request.callbacks import Origin
-from durable_graph._runtime.task.run_context import Scope, scope_of
+from durable_graph._runtime.task.run_context import TaskContext, context_of
 from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import RUNTIME, missing_attribute
 from durable_graph.graph.entrypoints import SAVED
@@ -78,7 +78,7 @@ class Runtime(Generic[ContextT_co]):
     control: RunControl | None = None
     store: Any = None
     server_info: None = None
-    scope: Scope | None = dataclasses.field(default=None, repr=False, compare=False)
+    task_context: TaskContext | None = dataclasses.field(default=None, repr=False, compare=False)
 
     if not typing.TYPE_CHECKING:
         # A checker that saw it would take every name for an attribute.
@@ -92,8 +92,8 @@ class Runtime(Generic[ContextT_co]):
 
     def heartbeat(self) -> None:
         """Say that the node is alive: its idle timeout starts over."""
-        if self.scope is not None:
-            self.scope.beat()
+        if self.task_context is not None:
+            self.task_context.beat()
 
 
 def get_runtime(context_schema: type[ContextT] | None = None) -> Runtime[ContextT]:
@@ -101,12 +101,12 @@ def get_runtime(context_schema: type[ContextT] | None = None) -> Runtime[Context
 
     Raises `OutsideOfRunError`.
     """
-    return runtime_of(scope_of("get_runtime()"))
+    return runtime_of(context_of("get_runtime()"))
 
 
 def get_stream_writer() -> StreamWriter:
     """What the running node tells the run's reader with, in stream mode "custom". Raises `OutsideOfRunError`."""
-    return writer_of(scope_of("get_stream_writer()"))
+    return writer_of(context_of("get_stream_writer()"))
 
 
 def get_store() -> Any:
@@ -114,15 +114,17 @@ def get_store() -> Any:
 
     Raises `OutsideOfRunError`, and `InvalidOptionError` where there is none.
     """
-    return store_of(scope_of("get_store()"))
+    return store_of(context_of("get_store()"))
 
 
-def store_of(scope: Scope) -> Any:
+def store_of(context: TaskContext) -> Any:
     """The store of the run. Raises `InvalidOptionError` where it has none."""
-    store = scope.session.run.store
+    store = context.run.request.store
     if store is None:
         option = "store"
-        raise InvalidOptionError(option, None, allowed=f"given to compile(store=...), since {scope.node!r} asks for it")
+        raise InvalidOptionError(
+            option, None, allowed=f"given to compile(store=...), since {context.node!r} asks for it"
+        )
     return store
 
 
@@ -134,27 +136,27 @@ def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> 
 
     Raises `OutsideOfRunError` and `StreamOverflowError`.
     """
-    scope = scope_of("push_message()")
-    session = scope.session
+    context = context_of("push_message()")
+    run = context.run
 
     def make(data: Any) -> AnyEvent:
         given = metadata or {}
-        tags = [*session.run.tags, *scope.metadata.get("tags", ()), *given.get("tags", ())]
-        known = {**config_of(scope)["metadata"], **given, "tags": list(dict.fromkeys(tags))}
-        return message_event(scope, data, known, "pushed")
+        tags = [*run.request.tags, *context.metadata.get("tags", ()), *given.get("tags", ())]
+        known = {**config_of(context)["metadata"], **given, "tags": list(dict.fromkeys(tags))}
+        return message_event(context, data, known, "pushed")
 
-    return StreamWriter(session.shared.audience, make, scope.streamed)(message)
+    return StreamWriter(run.shared.sink, make, context.streamed)(message)
 
 
-def message_event(scope: Scope, message: Any, metadata: Mapping[str, Any], origin: Origin) -> MessageEvent:
-    """A message of the code of `scope`."""
-    session = scope.session
+def message_event(context: TaskContext, message: Any, metadata: Mapping[str, Any], origin: Origin) -> MessageEvent:
+    """A message of the code of `context`."""
+    run = context.run
     return MessageEvent(
-        thread_id=session.run.thread_id,
-        ns=session.event_ns,
-        step=scope.step,
-        task_id=scope.task_id,
-        node=scope.node,
+        thread_id=run.request.thread_id,
+        ns=run.event_ns,
+        step=context.step,
+        task_id=context.task_id,
+        node=context.node,
         message=message,
         metadata=metadata,
         origin=origin,
@@ -163,86 +165,86 @@ def message_event(scope: Scope, message: Any, metadata: Mapping[str, Any], origi
 
 def get_config() -> Mapping[str, Any]:
     """The config of the running node. Raises `OutsideOfRunError`."""
-    return config_of(scope_of("get_config()"))
+    return config_of(context_of("get_config()"))
 
 
-def runtime_of(scope: Scope) -> Runtime[Any]:
-    """The runtime as the code of `scope` gets it."""
-    run = scope.session.run
+def runtime_of(context: TaskContext) -> Runtime[Any]:
+    """The runtime as the code of `context` gets it."""
+    request = context.run.request
     return Runtime(
-        context=run.context,
-        execution_info=info_of(scope),
-        stream_writer=writer_of(scope),
-        previous=previous_of(scope),
-        control=run.control,
-        store=run.store,
-        scope=scope,
+        context=request.context,
+        execution_info=info_of(context),
+        stream_writer=writer_of(context),
+        previous=previous_of(context),
+        control=request.control,
+        store=request.store,
+        task_context=context,
     )
 
 
-def previous_of(scope: Scope) -> Any:
+def previous_of(context: TaskContext) -> Any:
     """What an entrypoint last saved; None in any other graph."""
-    return scope.state.values.get(SAVED)
+    return context.state.values.get(SAVED)
 
 
-def info_of(scope: Scope) -> ExecutionInfo:
-    """Which task `scope` is an attempt at."""
-    run = scope.session.run
+def info_of(context: TaskContext) -> ExecutionInfo:
+    """Which task `context` is an attempt at."""
+    request = context.run.request
     return ExecutionInfo(
-        thread_id=run.thread_id,
-        checkpoint_id=checkpoint_id(scope.state.no) if scope.is_stored else None,
-        checkpoint_ns=scope.ns,
-        task_id=scope.task_id,
-        node=scope.node,
-        step=scope.step,
-        node_attempt=scope.number,
-        node_first_attempt_time=scope.first_started,
-        run_id=run.run_id,
+        thread_id=request.thread_id,
+        checkpoint_id=checkpoint_id(context.state.no) if context.is_stored else None,
+        checkpoint_ns=context.ns,
+        task_id=context.task_id,
+        node=context.node,
+        step=context.step,
+        node_attempt=context.number,
+        node_first_attempt_time=context.first_started,
+        run_id=request.run_id,
     )
 
 
-def config_of(scope: Scope) -> Mapping[str, Any]:
+def config_of(context: TaskContext) -> Mapping[str, Any]:
     """The call's config, with where the node is in its metadata, and with the callbacks that are in use."""
-    given = scope.session.run.config if scope.observer is None else scope.observer.config
+    given = context.run.request.config if context.observer is None else context.observer.config
     metadata = {
         **given.get("metadata", {}),
-        **scope.metadata,
-        "langgraph_step": scope.step,
-        "langgraph_node": scope.node,
-        "langgraph_checkpoint_ns": scope.ns,
+        **context.metadata,
+        "langgraph_step": context.step,
+        "langgraph_node": context.node,
+        "langgraph_checkpoint_ns": context.ns,
     }
     # Copies: a node that changes them must not affect other nodes.
-    own: dict[str, Any] = {**given, "metadata": metadata, "configurable": _configurable(given, scope)}
+    own: dict[str, Any] = {**given, "metadata": metadata, "configurable": _configurable(given, context)}
     if "tags" in own:
         own["tags"] = list(own["tags"])
     return own
 
 
-def _configurable(given: Mapping[str, Any], scope: Scope) -> dict[str, Any]:
+def _configurable(given: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
     """The keys that the call passed, with the namespace of the node's graph and the checkpoint of its superstep."""
-    own: dict[str, Any] = {**given.get("configurable", {}), "checkpoint_ns": OwnPlace(scope.session.ns, scope)}
+    own: dict[str, Any] = {**given.get("configurable", {}), "checkpoint_ns": OwnPlace(context.run.ns, context)}
     # Dropped: the id that the call passed is of an outer graph, or of the checkpoint that the run continued from.
     own.pop("checkpoint_id", None)
-    if scope.is_stored:
-        own["checkpoint_id"] = OwnPlace(checkpoint_id(scope.state.no), scope)
+    if context.is_stored:
+        own["checkpoint_id"] = OwnPlace(checkpoint_id(context.state.no), context)
     return own
 
 
-def writer_of(scope: Scope) -> StreamWriter:
-    """What the code of `scope` tells the reader with."""
-    session = scope.session
+def writer_of(context: TaskContext) -> StreamWriter:
+    """What the code of `context` tells the reader with."""
+    run = context.run
 
     def make(data: Any) -> AnyEvent:
         return CustomEvent(
-            thread_id=session.run.thread_id,
-            ns=session.event_ns,
-            step=scope.step,
-            task_id=scope.task_id,
-            node=scope.node,
+            thread_id=run.request.thread_id,
+            ns=run.event_ns,
+            step=context.step,
+            task_id=context.task_id,
+            node=context.node,
             data=data,
         )
 
-    return StreamWriter(session.shared.audience, make, scope.streamed)
+    return StreamWriter(run.shared.sink, make, context.streamed)
 
 
 class OwnPlace(str):
@@ -253,20 +255,20 @@ class OwnPlace(str):
     node has ended, and as a plain str, the text identifies that namespace or checkpoint.
     """
 
-    __slots__ = ("_scope",)
-    _scope: "ref[Scope]"
+    __slots__ = ("_context",)
+    _context: "ref[TaskContext]"
 
-    def __new__(cls, text: str, scope: Scope) -> "OwnPlace":
-        """The text for the config of the code of `scope`."""
+    def __new__(cls, text: str, context: TaskContext) -> "OwnPlace":
+        """The text for the config of the code of `context`."""
         place = super().__new__(cls, text)
-        place._scope = ref(scope)
+        place._context = ref(context)
         return place
 
     @property
     def is_left(self) -> bool:
         """Whether the code that got this text has ended."""
-        scope = self._scope()
-        return scope is None or scope.is_over
+        context = self._context()
+        return context is None or context.is_over
 
     def __deepcopy__(self, _: object) -> "OwnPlace":
         """The text itself, because a copy of the config is a config of the same node."""
@@ -285,19 +287,19 @@ def meant(configurable: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, str(value)
 
 
-def injected(scope: Scope, wanted: Mapping[str, str], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def injected(context: TaskContext, wanted: Mapping[str, str], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The parameters that a function has beside its input: `wanted` says of what kind each of them is."""
     if not wanted:
         return {}
     made: dict[str, Callable[[], Any]] = {
-        "runtime": lambda: runtime_of(scope),
-        "config": lambda: config_of(scope),
-        "writer": lambda: writer_of(scope),
-        "previous": lambda: previous_of(scope),
-        "store": lambda: store_of(scope),
-        "store or None": lambda: scope.session.run.store,
-        "store or default": lambda: scope.session.run.store,
+        "runtime": lambda: runtime_of(context),
+        "config": lambda: config_of(context),
+        "writer": lambda: writer_of(context),
+        "previous": lambda: previous_of(context),
+        "store": lambda: store_of(context),
+        "store or None": lambda: context.run.request.store,
+        "store or default": lambda: context.run.request.store,
         "error": lambda: (told or {})["error"],
     }
-    has_store = scope.session.run.store is not None
+    has_store = context.run.request.store is not None
     return {name: made[kind]() for name, kind in wanted.items() if has_store or kind != "store or default"}

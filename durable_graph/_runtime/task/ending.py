@@ -5,76 +5,78 @@ from typing import Any
 
 from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.request.control_flow import Draining, GraphInterrupt
-from durable_graph._runtime.task.run_context import Scope
+from durable_graph._runtime.task.run_context import TaskContext
 
 
-async def returned(scope: Scope) -> None:
+async def returned(context: TaskContext) -> None:
     """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
-    await _all_over(scope)
-    scope.raise_mutation()
-    if scope.mismatch is not None:
-        raise scope.mismatch
-    if scope.begun_calls is not None:
-        scope.begun_calls.raise_unasked()
-    if scope.stopped_by:
-        raise _asking(scope)
-    await check_all_claimed(scope)
+    await _all_over(context)
+    context.raise_mutation()
+    if context.mismatch is not None:
+        raise context.mismatch
+    if context.begun_tasks is not None:
+        context.begun_tasks.raise_unawaited_failure()
+    if context.stopped_by:
+        raise _asking(context)
+    await check_all_claimed(context)
 
 
-async def check_all_claimed(scope: Scope) -> None:
+async def check_all_claimed(context: TaskContext) -> None:
     """The code came to its end. Raises `ReplayMismatchError` where it did not make a call that is recorded."""
-    journal = scope.session.shared.journal
-    if scope.begun_calls is not None or (journal is not None and scope.ns in journal.calls_in):
-        await scope.calls.claims.check_all_claimed(scope)
+    journal = context.run.shared.journal
+    if context.begun_tasks is not None or (journal is not None and context.ns in journal.calls_in):
+        await context.calls.claims.check_all_claimed(context)
 
 
-async def unwound(scope: Scope, error: BaseException) -> BaseException:
+async def resolve_exit(context: TaskContext, error: BaseException) -> BaseException:
     """What the code came to with `error`, once what it began has ended as well.
 
     Where it asks, or is to go on later, that goes on to its own end or question. Otherwise it is stopped.
     """
-    if scope.begun_calls is not None:
-        scope.begun_calls.unwinding()
+    if context.begun_tasks is not None:
+        context.begun_tasks.mark_unwinding()
     if not isinstance(error, GraphInterrupt | Draining):
-        await _stop(scope)
+        await _stop(context)
     else:
         try:
-            await _all_over(scope)
+            await _all_over(context)
         except asyncio.CancelledError:
-            await _stop(scope)
+            await _stop(context)
             raise
-    if scope.begun_calls is not None and isinstance(error, Exception | GraphInterrupt):
-        scope.session.shared.raise_store_failure()
-        await scope.begun_calls.claims.settle_note()
-    if scope.mutation is not None and isinstance(error, Exception | GraphInterrupt):
-        return scope.mutation
-    if scope.mismatch is not None and isinstance(error, Exception | GraphInterrupt):
-        return scope.mismatch
-    found: BaseException = error if scope.begun_calls is None else scope.begun_calls.came_to(error)
-    return _asking(scope, found) if isinstance(found, GraphInterrupt) else found
+    if context.begun_tasks is not None and isinstance(error, Exception | GraphInterrupt):
+        context.run.shared.raise_store_failure()
+        await context.begun_tasks.claims.settle_note()
+    if context.mutation is not None and isinstance(error, Exception | GraphInterrupt):
+        return context.mutation
+    if context.mismatch is not None and isinstance(error, Exception | GraphInterrupt):
+        return context.mismatch
+    found: BaseException = error if context.begun_tasks is None else context.begun_tasks.failure_to_report(error)
+    return _asking(context, found) if isinstance(found, GraphInterrupt) else found
 
 
-def _begun(scope: Scope) -> list[Any]:
-    return [each for each in (scope.begun_calls, scope.begun_graphs) if each is not None]
+def _begun(context: TaskContext) -> list[Any]:
+    return [each for each in (context.begun_tasks, context.child_runs) if each is not None]
 
 
-async def _all_over(scope: Scope) -> None:
+async def _all_over(context: TaskContext) -> None:
     # Code that waited for one of them may begin another one, of the other kind.
-    while left := [each for each in _begun(scope) if each.are_left]:
+    while left := [each for each in _begun(context) if each.pending]:
         for each in left:
-            await each.over()
-    if scope.begun_graphs is not None:
-        scope.begun_graphs.close()
+            await each.join()
+    if context.child_runs is not None:
+        context.child_runs.close()
 
 
-async def _stop(scope: Scope) -> None:
-    if not (begun := _begun(scope)):
+async def _stop(context: TaskContext) -> None:
+    if not (begun := _begun(context)):
         return
     for each in begun:
         each.stop()
-    await finish(_all_over(scope), scope.session.run.grace)
+    await finish(_all_over(context), context.run.request.grace)
 
 
-def _asking(scope: Scope, *last: GraphInterrupt) -> GraphInterrupt:
+def _asking(context: TaskContext, *last: GraphInterrupt) -> GraphInterrupt:
     """All that it was to be unwound by, once."""
-    return GraphInterrupt({each.id: each for error in (*scope.stopped_by, *last) for each in error.interrupts}.values())
+    return GraphInterrupt(
+        {each.id: each for error in (*context.stopped_by, *last) for each in error.interrupts}.values()
+    )

@@ -9,9 +9,9 @@ import msgspec
 
 from durable_graph._engine.digesting import digest_of
 from durable_graph._engine.matching import Mark
-from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.claims import Begun, Claims, RecordedCall
-from durable_graph._runtime.task.run_context import Scope, Session
+from durable_graph._runtime.task.run_context import GraphRun, TaskContext
 from durable_graph.errors import InvalidOptionError, UnnamedMemoryError
 from durable_graph.graph import Topology
 from durable_graph.graph.subgraph import Persistence
@@ -57,27 +57,27 @@ class CalledGraph:
         return begun.recorded(is_main=self.is_main)
 
 
-def is_node_itself(scope: Scope) -> bool:
+def is_node_itself(context: TaskContext) -> bool:
     """Whether the code that calls a graph is a node that is this graph."""
-    if scope.around is not None or scope.phase != "node":
+    if context.around is not None or context.phase != "node":
         return False
-    node = scope.session.topology.nodes.get(scope.node)
+    node = context.run.topology.nodes.get(context.node)
     return node is not None and node.subgraph is not None
 
 
-def settings_of(topology: Topology, outer: Run, run: Run) -> Any:
+def settings_of(topology: Topology, outer: Request, request: Request) -> Any:
     """What a call is given beside its input, as far as it is not the outer run's: that may be another on resume."""
-    own = {key: value for key, value in _configurable(run).items() if key not in _PLACES}
+    own = {key: value for key, value in _configurable(request).items() if key not in _PLACES}
     around = _configurable(outer)
     differing = {
         key: value for key, value in own.items() if key not in around or not _is_same(topology, value, around[key])
     }
-    context = None if _is_same(topology, run.context, outer.context) else run.context
+    context = None if _is_same(topology, request.context, outer.context) else request.context
     return [differing, context] if differing or context is not None else None
 
 
-def _configurable(run: Run) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = run.config.get("configurable") or {}
+def _configurable(request: Request) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = request.config.get("configurable") or {}
     return found
 
 
@@ -89,48 +89,48 @@ def _is_same(topology: Topology, one: object, other: object) -> bool:
     return mine.digest == theirs.digest and not mine.differs_unseen(theirs)
 
 
-def begin_call(scope: Scope, topology: Topology, given: Any, call: GraphCall) -> Begun:
+def begin_call(context: TaskContext, topology: Topology, given: Any, call: GraphCall) -> Begun:
     """The call begins. Raises `OverlappingCallsError` where nothing tells it from one that is under way."""
     content = digest_of(topology.argument.encode, given, call.settings, call.memory)
     nodes = tuple(sorted(topology.nodes)) if topology.name == UNNAMED else ()
     mark = Mark("graph", topology.name, content.digest, nodes)
-    claims: Claims = scope.calls.claims
-    return claims.call(scope, mark, content, topology, call.by)
+    claims: Claims = context.calls.claims
+    return claims.call(context, mark, content, topology, call.by)
 
 
-async def claimed_call(scope: Scope, begun: Begun, persistence: Persistence) -> CalledGraph:
+async def claimed_call(context: TaskContext, begun: Begun, persistence: Persistence) -> CalledGraph:
     """The call with its place: that of its record, or a new one. Raises `ReplayMismatchError`."""
-    claims: Claims = scope.calls.claims
-    recorded = await claims.claim(scope, begun)
+    claims: Claims = context.calls.claims
+    recorded = await claims.claim(context, begun)
     if isinstance(recorded, RecordedCall):
         return CalledGraph(
-            _caller(scope, begun, is_main=recorded.is_main), begun, claims, recorded.is_main, is_recorded=True
+            _caller(context, begun, is_main=recorded.is_main), begun, claims, recorded.is_main, is_recorded=True
         )
     # The first graph whose state is kept with the task has the task's own namespace, where snapshots look for it.
-    is_main = persistence == "inherit" and scope.session.ledger is not None and claims.take_main(begun)
-    if is_main and await _has_state(scope):
+    is_main = persistence == "inherit" and context.run.ledger is not None and claims.take_main(begun)
+    if is_main and await _has_state(context):
         # Left by a node that was the graph itself, before it became a function that calls it.
-        return CalledGraph(scope.ns, None, is_recorded=True, is_main=True)
-    return CalledGraph(_caller(scope, begun, is_main=is_main), begun, claims, is_main)
+        return CalledGraph(context.ns, None, is_recorded=True, is_main=True)
+    return CalledGraph(_caller(context, begun, is_main=is_main), begun, claims, is_main)
 
 
-async def _has_state(scope: Scope) -> bool:
-    shared, journal = scope.session.shared, scope.session.shared.journal
-    if scope.is_fresh or journal is None or scope.ns in shared.resting:
-        return scope.ns in shared.resting
-    stored = await journal.load(scope.ns)
+async def _has_state(context: TaskContext) -> bool:
+    shared, journal = context.run.shared, context.run.shared.journal
+    if context.is_fresh or journal is None or context.ns in shared.resting:
+        return context.ns in shared.resting
+    stored = await journal.load(context.ns)
     return stored is not None and stored.checkpoint is not None
 
 
-def _caller(scope: Scope, begun: Begun, *, is_main: bool) -> str:
-    return scope.ns if is_main else f"{scope.ns}|{begun.place}"
+def _caller(context: TaskContext, begun: Begun, *, is_main: bool) -> str:
+    return context.ns if is_main else f"{context.ns}|{begun.place}"
 
 
 # Memory per thread
 
 
 def memory_namespace(
-    scope: Scope, path: tuple[str, ...], topology: Topology, called: CalledGraph, memory: str | None
+    context: TaskContext, path: tuple[str, ...], topology: Topology, called: CalledGraph, memory: str | None
 ) -> str:
     """Where a graph with memory per thread keeps it: by the path of the nodes, and by the memory's name if it has one.
 
@@ -140,21 +140,21 @@ def memory_namespace(
     if memory is not None:
         # No node's name begins so.
         return f"{ns}|:{_escaped(memory)}"
-    node = scope.of_node()
+    node = context.of_node()
     if node.memories.setdefault(ns, called.caller) != called.caller:
         raise UnnamedMemoryError(topology.name, node.node)
     return ns
 
 
-def check_memory_named(session: Session, scope: Scope, last: str) -> None:
+def check_memory_named(run: GraphRun, context: TaskContext, last: str) -> None:
     """Raises `UnnamedMemoryError` where the call `last` of an unnamed memory was made by other code of this very node:
     by a task whose result is recorded, by its error handler. So, too, where it was made side by side with this node, in
     another task of the same superstep: which of them has the memory first would be a matter of time."""
-    is_named = session.ns != "|".join(session.path)
-    is_own = last == scope.ns or last.rpartition("|")[0] == scope.ns
-    is_unclear = (not is_own and is_of_node(scope, last)) or _are_side_by_side(scope.of_node().task_ns, last)
+    is_named = run.ns != "|".join(run.path)
+    is_own = last == context.ns or last.rpartition("|")[0] == context.ns
+    is_unclear = (not is_own and is_of_node(context, last)) or _are_side_by_side(context.of_node().task_ns, last)
     if not is_named and is_unclear:
-        raise UnnamedMemoryError(session.topology.name, scope.of_node().node)
+        raise UnnamedMemoryError(run.topology.name, context.of_node().node)
 
 
 def _are_side_by_side(one: str, other: str) -> bool:
@@ -166,9 +166,9 @@ def _are_side_by_side(one: str, other: str) -> bool:
     return False
 
 
-def is_of_node(scope: Scope, caller: str) -> bool:
+def is_of_node(context: TaskContext, caller: str) -> bool:
     """Whether a call was made by the very task of a node that this code is part of."""
-    ns = scope.of_node().task_ns
+    ns = context.of_node().task_ns
     return caller == ns or caller.startswith(f"{ns}|")
 
 

@@ -6,7 +6,7 @@ from durable_graph._engine.digesting import digest_of
 from durable_graph._engine.questions import interrupt_id, question_of
 from durable_graph._runtime.request.control_flow import GraphInterrupt
 from durable_graph._runtime.task.lengths import copy_of
-from durable_graph._runtime.task.run_context import scope_of
+from durable_graph._runtime.task.run_context import context_of
 from durable_graph.errors import InterruptMismatchError, InvalidOptionError, MissingCheckpointerError
 from durable_graph.errors.shown import start_of
 from durable_graph.graph import Interrupt
@@ -31,27 +31,27 @@ def interrupt(value: Any, *, key: str | None = None) -> Any:
         MissingCheckpointerError: nothing could keep the question.
         InvalidOptionError: the key is no text of 1 to 255 bytes.
     """
-    scope = scope_of("interrupt()")
-    journal = scope.session.shared.journal
+    context = context_of("interrupt()")
+    journal = context.run.shared.journal
     if journal is None:
         what = "interrupt()"
         raise MissingCheckpointerError(what)
     _check_key(key)
-    content = digest_of(scope.session.topology.argument.encode, value)
+    content = digest_of(context.run.topology.argument.encode, value)
     question = question_of(key, content.digest)
-    nth = scope.asked[question]
-    scope.asked[question] += 1
-    id_ = interrupt_id(journal.thread.origin, scope.ns, scope.phase, question, nth)
-    if id_ in scope.answers:
+    nth = context.asked[question]
+    context.asked[question] += 1
+    id_ = interrupt_id(journal.thread.origin, context.ns, context.phase, question, nth)
+    if id_ in context.answers:
         # A copy, for a node that changes it and is tried again.
-        return copy_of(scope.answers.claim(id_))
-    outdated = None if key is not None else scope.answers.outdated(id_)
+        return copy_of(context.answers.claim(id_))
+    outdated = None if key is not None else context.answers.outdated(id_)
     if outdated is not None:
         error = InterruptMismatchError(journal.thread.thread, answered=outdated.question, asked=start_of(value))
-        scope.refuse(error)
+        context.refuse(error)
         raise error
     asked = GraphInterrupt([Interrupt(value, id_, key)])
-    scope.stopped_by.append(asked)
+    context.stopped_by.append(asked)
     raise asked
 
 

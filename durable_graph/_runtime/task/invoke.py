@@ -13,26 +13,28 @@ import msgspec
 from durable_graph._engine.task import Task
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
-from durable_graph._runtime.task.run_context import Scope
+from durable_graph._runtime.task.run_context import TaskContext
 from durable_graph.errors import NodeTimeoutError
 from durable_graph.graph import Node
 from durable_graph.graph.policies import TimeoutPolicy
 
 
-class Called(msgspec.Struct, frozen=True):
+class Returned(msgspec.Struct, frozen=True):
     """What a function returned. `cancelled` is the cancellation that came while a worker thread still ran it."""
 
     result: Any
     cancelled: asyncio.CancelledError | None = None
 
 
-async def call_action(scope: Scope, call: Callable[[], Any], is_async: bool, policy: TimeoutPolicy | None) -> Called:
+async def invoke(
+    context: TaskContext, call: Callable[[], Any], is_async: bool, policy: TimeoutPolicy | None
+) -> Returned:
     """What `call` returns, awaited. Raises `NodeTimeoutError` where it takes longer than its policy allows."""
     if is_async:
         if policy is None:
-            return Called(await call())
-        return Called(await _timed(scope, call, policy))
-    result, cancelled = await _in_thread(call, scope.session.run.grace)
+            return Returned(await call())
+        return Returned(await _timed(context, call, policy))
+    result, cancelled = await _in_thread(call, context.run.request.grace)
     if inspect.isawaitable(result):
         # A plain function that hands back a coroutine, such as a lambda around an async one.
         if cancelled is not None:
@@ -40,34 +42,34 @@ async def call_action(scope: Scope, call: Callable[[], Any], is_async: bool, pol
                 result.close()
             raise cancelled
         result = await result
-    return Called(result, cancelled)
+    return Returned(result, cancelled)
 
 
-async def _timed(scope: Scope, call: Callable[[], Awaitable[Any]], policy: TimeoutPolicy) -> Any:
+async def _timed(context: TaskContext, call: Callable[[], Awaitable[Any]], policy: TimeoutPolicy) -> Any:
     loop = asyncio.get_running_loop()
     started = loop.time()
     run = asyncio.timeout(policy.run_timeout)
     idle = asyncio.timeout(policy.idle_timeout)
-    scope.loop, scope.idle, scope.idle_seconds = loop, idle, policy.idle_timeout
-    scope.only_heartbeats = policy.refresh_on == "heartbeat"
+    context.loop, context.idle, context.idle_seconds = loop, idle, policy.idle_timeout
+    context.only_heartbeats = policy.refresh_on == "heartbeat"
     try:
         async with run, idle:
             result = await call()
     except TimeoutError as error:
         if not (run.expired() or idle.expired()):
             raise
-        raise _timeout_error(scope, policy, loop.time() - started, is_idle=idle.expired()) from error
+        raise _timeout_error(context, policy, loop.time() - started, is_idle=idle.expired()) from error
     finally:
-        scope.idle = None
+        context.idle = None
     if run.expired() or idle.expired():
         # It caught its cancellation and returned all the same: too late is too late.
-        raise _timeout_error(scope, policy, loop.time() - started, is_idle=idle.expired())
+        raise _timeout_error(context, policy, loop.time() - started, is_idle=idle.expired())
     return result
 
 
-def _timeout_error(scope: Scope, policy: TimeoutPolicy, elapsed: float, *, is_idle: bool) -> NodeTimeoutError:
+def _timeout_error(context: TaskContext, policy: TimeoutPolicy, elapsed: float, *, is_idle: bool) -> NodeTimeoutError:
     limit = policy.idle_timeout if is_idle else policy.run_timeout
-    return NodeTimeoutError(scope.node, elapsed, kind="idle" if is_idle else "run", limit=limit or 0.0)
+    return NodeTimeoutError(context.node, elapsed, kind="idle" if is_idle else "run", limit=limit or 0.0)
 
 
 async def _in_thread(call: Callable[[], Any], grace: float) -> tuple[Any, asyncio.CancelledError | None]:
@@ -96,11 +98,11 @@ async def _settled(running: "asyncio.Future[Any]") -> Any:
     return await running
 
 
-def given_to(scope: Scope, task: Task, node: Node) -> Any:
+def given_to(context: TaskContext, task: Task, node: Node) -> Any:
     """What the node is called with."""
     if task.argument is not None:
         return task.argument.value
-    given = node.input.read(scope.state.values, scope.session.place(scope.state))
+    given = node.input.read(context.state.values, context.run.place(context.state))
     if node.subgraph is None or node.subgraph.topology.input.is_single:
         return given
     return _shared(given, node.subgraph.topology.input.keys)

@@ -8,7 +8,7 @@ from typing import Any
 from durable_graph._engine.task import Argument, Task
 from durable_graph._runtime.task.lengths import ARGUMENT, ArgumentLengths, PrivateLengths
 from durable_graph._runtime.task.read_result import Result
-from durable_graph._runtime.task.run_context import Session
+from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph._runtime.task.writes import stored_part
 from durable_graph.errors import StateMutatedError, UnstorableValueError
 from durable_graph.graph import Node, Topology
@@ -20,8 +20,8 @@ class Given:
     Lengths are compared here, of all that is common to the tasks; what is compared below belongs to one attempt.
     """
 
-    def __init__(self, session: Session, plan: Sequence[Task]) -> None:
-        self._session = session
+    def __init__(self, run: GraphRun, plan: Sequence[Task]) -> None:
+        self._run = run
         self._plan = plan
         has_arguments = any(task.argument is not None for task in plan)
         self._arguments = ArgumentLengths(plan) if has_arguments else None
@@ -29,7 +29,7 @@ class Given:
 
     def mutation(self) -> StateMutatedError | None:
         """The error, if anything was changed. It stays the same from then on."""
-        if self._mutation is None and (keys := self._session.changed_in_place()):
+        if self._mutation is None and (keys := self._run.changed_in_place()):
             self.report(keys)
         if self._mutation is None and self._arguments is not None and (found := self._arguments.changed(self._plan)):
             self.report([where for _, where in found], dict.fromkeys(node for node, _ in found))
@@ -38,13 +38,13 @@ class Given:
     def report(self, keys: Collection[str], nodes: Iterable[str] = ()) -> StateMutatedError:
         """The error about these keys, by default with the nodes that were given one of them."""
         self._mutation = StateMutatedError(list(nodes) or self._nodes_given(keys), keys)
-        self._session.report_mutation(self._mutation)
+        self._run.report_mutation(self._mutation)
         return self._mutation
 
     def _nodes_given(self, keys: Collection[str]) -> list[str]:
         """All nodes of the superstep where none of them reads any of the keys: then a router may have."""
         nodes = list(dict.fromkeys(task.node for task in self._plan))
-        known = self._session.topology.nodes
+        known = self._run.topology.nodes
         return [each for each in nodes if each in known and not set(keys).isdisjoint(known[each].input.keys)] or nodes
 
 
@@ -53,35 +53,33 @@ def is_debugging() -> bool:
     return os.environ.get("DURABLE_GRAPH_DEBUG", "0") not in ("", "0")
 
 
-def compared(
-    session: Session, node: str, values: Mapping[str, Any], keys: Iterable[str]
-) -> AbstractContextManager[None]:
+def compared(run: GraphRun, node: str, values: Mapping[str, Any], keys: Iterable[str]) -> AbstractContextManager[None]:
     """Compare whole values around the code of a node, if the graph is debugged.
 
     Raises `StateMutatedError` if the code returned and any of these keys is not what it was.
     """
-    return _compared(session, node, values, keys) if session.run.is_checked else _UNCHECKED
+    return _compared(run, node, values, keys) if run.request.is_checked else _UNCHECKED
 
 
 _UNCHECKED = nullcontext()
 
 
 @contextmanager
-def _compared(session: Session, node: str, values: Mapping[str, Any], keys: Iterable[str]) -> Iterator[None]:
-    before = {key: _bytes(session.topology, key, values[key]) for key in keys if key in values}
+def _compared(run: GraphRun, node: str, values: Mapping[str, Any], keys: Iterable[str]) -> Iterator[None]:
+    before = {key: _bytes(run.topology, key, values[key]) for key in keys if key in values}
     yield
-    changed = [key for key, data in before.items() if _bytes(session.topology, key, values[key]) != data]
+    changed = [key for key, data in before.items() if _bytes(run.topology, key, values[key]) != data]
     if changed:
         raise StateMutatedError([node], changed)
 
 
-def check_result(session: Session, node: Node, own: Result, private: PrivateLengths | None, *, is_cached: bool) -> None:
+def check_result(run: GraphRun, node: Node, own: Result, private: PrivateLengths | None, *, is_cached: bool) -> None:
     """Raise `StateMutatedError` for a change that the check of the superstep does not see, or would see too late."""
     if private is None and not is_cached:
         return
     lost = [] if private is None else private.lost(write.channel for write in own.writes)
     # A cache would hand the result to runs in which nothing was changed.
-    if changed := [*lost, *(session.changed_in_place() if is_cached else ())]:
+    if changed := [*lost, *(run.changed_in_place() if is_cached else ())]:
         raise StateMutatedError([node.name], changed)
 
 

@@ -8,85 +8,85 @@ import msgspec
 
 from durable_graph._engine.task import Done
 from durable_graph._runtime.events.sink import StreamWriter
-from durable_graph._runtime.request.callbacks import CodeObserver, GraphObserver, ObservedCode, Origin, TellMessage
+from durable_graph._runtime.request.callbacks import CodeObserver, EmitMessage, GraphObserver, ObservedCode, Origin
 from durable_graph._runtime.request.control_flow import GraphInterrupt
-from durable_graph._runtime.task.attempted import Attempted
+from durable_graph._runtime.task.attempted import TaskOutput
 from durable_graph._runtime.task.context import config_of, message_event, runtime_of
-from durable_graph._runtime.task.invoke import Called, given_to
-from durable_graph._runtime.task.run_context import Scope
+from durable_graph._runtime.task.invoke import Returned, given_to
+from durable_graph._runtime.task.run_context import TaskContext
 from durable_graph.errors import DurableGraphError
 from durable_graph.graph import START
 
 
 async def observed_attempt(
-    graph: GraphObserver, scope: Scope, perform: Callable[[], Awaitable[Attempted]]
-) -> Attempted:
+    graph: GraphObserver, context: TaskContext, perform: Callable[[], Awaitable[TaskOutput]]
+) -> TaskOutput:
     """One attempt at a task of the graph, observed."""
-    async with graph.code(_code(scope, partial(_input_of, scope), is_call=False)) as observer:
-        scope.observer = observer
+    async with graph.code(_code(context, partial(_input_of, context), is_call=False)) as observer:
+        context.observer = observer
         attempted = await perform()
         if attempted.error is not None:
             observer.failed(attempted.error)
         elif not isinstance(attempted.outcome, Done):
             observer.failed(GraphInterrupt(()))
         else:
-            await _tell_returned(scope, observer)
+            await _emit_returned(context, observer)
         return attempted
 
 
 async def observed_call(
-    graph: GraphObserver, scope: Scope, given: Any, perform: Callable[[], Awaitable[Called]]
-) -> Called:
+    graph: GraphObserver, context: TaskContext, given: Any, perform: Callable[[], Awaitable[Returned]]
+) -> Returned:
     """One attempt at a call of a task, observed."""
-    async with graph.code(_code(scope, lambda: given, is_call=True)) as observer:
-        scope.observer = observer
+    async with graph.code(_code(context, lambda: given, is_call=True)) as observer:
+        context.observer = observer
         called = with_result(observer, await perform())
-        await _tell_returned(scope, observer)
+        await _emit_returned(context, observer)
         return called
 
 
-def with_result(observer: CodeObserver, called: Called) -> Called:
+def with_result(observer: CodeObserver, called: Returned) -> Returned:
     """What a function returned, as the observer gives it back."""
     return msgspec.structs.replace(called, result=observer.returned(called.result))
 
 
-def _code(scope: Scope, given: Callable[[], Any], *, is_call: bool) -> ObservedCode:
-    scope.observer = None
+def _code(context: TaskContext, given: Callable[[], Any], *, is_call: bool) -> ObservedCode:
+    context.observer = None
     return ObservedCode(
-        name=scope.node,
-        step=scope.step,
-        task_id=scope.task_id,
-        number=scope.number,
+        name=context.node,
+        step=context.step,
+        task_id=context.task_id,
+        number=context.number,
         given=given,
-        config=config_of(scope),
-        runtime=runtime_of(scope),
-        tell=_teller(scope),
+        config=config_of(context),
+        runtime=runtime_of(context),
+        emit=_emitter(context),
         is_call=is_call,
     )
 
 
-def _input_of(scope: Scope) -> Any:
-    task = scope.task
+def _input_of(context: TaskContext) -> Any:
+    task = context.task
     if task.node == START:
         return None
     try:
-        return given_to(scope, task, scope.session.topology.nodes[task.node])
+        return given_to(context, task, context.run.topology.nodes[task.node])
     except (DurableGraphError, ValueError, TypeError):
         # What keeps the input from being made is the attempt's to raise.
         return None
 
 
-def _teller(scope: Scope) -> TellMessage | None:
-    audience = scope.session.shared.audience
-    if not (audience.is_heard and audience.hears_messages):
+def _emitter(context: TaskContext) -> EmitMessage | None:
+    sink = context.run.shared.sink
+    if not (sink.is_active and sink.takes_messages):
         return None
 
-    def tell(message: Any, metadata: Mapping[str, Any], origin: Origin) -> None:
-        StreamWriter(audience, lambda data: message_event(scope, data, metadata, origin), scope.streamed)(message)
+    def emit(message: Any, metadata: Mapping[str, Any], origin: Origin) -> None:
+        StreamWriter(sink, lambda data: message_event(context, data, metadata, origin), context.streamed)(message)
 
-    return tell
+    return emit
 
 
-async def _tell_returned(scope: Scope, observer: CodeObserver) -> None:
+async def _emit_returned(context: TaskContext, observer: CodeObserver) -> None:
     for message, metadata in observer.messages():
-        await scope.session.shared.audience.tell(message_event(scope, message, metadata, "returned"))
+        await context.run.shared.sink.emit(message_event(context, message, metadata, "returned"))

@@ -3,41 +3,41 @@
 from typing import Any
 
 from durable_graph._runtime.events.model import AboutTask, TaskFailed, TaskFinished, TaskStarted
-from durable_graph._runtime.task.run_context import Scope
+from durable_graph._runtime.task.run_context import TaskContext
 from durable_graph.errors.shown import shown
 
 RETURNED = "__return__"
 """What stands for the key of a call's result, which has none."""
 
 
-async def tell_call_started(scope: Scope, given: Any) -> None:
+async def publish_call_started(context: TaskContext, given: Any) -> None:
     """A call is about to run, with these arguments."""
-    audience = scope.session.shared.audience
-    if audience.is_heard:
-        metadata = scope.session.run.metadata_of(scope.metadata)
-        await audience.tell(TaskStarted(**_about(scope), input=given, metadata=metadata))
+    sink = context.run.shared.sink
+    if sink.is_active:
+        metadata = context.run.request.metadata_of(context.metadata)
+        await sink.emit(TaskStarted(**_about(context), input=given, metadata=metadata))
 
 
-async def tell_call_finished(scope: Scope, value: Any) -> None:
+async def publish_call_finished(context: TaskContext, value: Any) -> None:
     """A call returned, and what it returned is recorded."""
-    audience = scope.session.shared.audience
-    if audience.is_heard:
-        await audience.tell(TaskFinished(**_about(scope), update=value, result=((RETURNED, value),)))
+    sink = context.run.shared.sink
+    if sink.is_active:
+        await sink.emit(TaskFinished(**_about(context), update=value, result=((RETURNED, value),)))
 
 
-async def tell_call_failed(scope: Scope, error: Exception) -> None:
+async def publish_call_failed(context: TaskContext, error: Exception) -> None:
     """A call raised, and nothing is recorded of it."""
-    audience = scope.session.shared.audience
-    if audience.is_heard:
-        await audience.tell(TaskFailed(**_about(scope), error=shown(error)))
+    sink = context.run.shared.sink
+    if sink.is_active:
+        await sink.emit(TaskFailed(**_about(context), error=shown(error)))
 
 
-def _about(scope: Scope) -> AboutTask:
+def _about(context: TaskContext) -> AboutTask:
     return {
-        "thread_id": scope.session.run.thread_id,
-        "ns": scope.session.event_ns,
-        "step": scope.step,
-        "task_id": scope.task_id,
-        "node": scope.node,
-        "attempt": scope.number,
+        "thread_id": context.run.request.thread_id,
+        "ns": context.run.event_ns,
+        "step": context.step,
+        "task_id": context.task_id,
+        "node": context.node,
+        "attempt": context.number,
     }

@@ -9,7 +9,7 @@ from durable_graph._engine.header import decode_result, encode_result
 from durable_graph._engine.task import Done, Task
 from durable_graph._runtime.request import log
 from durable_graph._runtime.task.read_result import Result
-from durable_graph._runtime.task.run_context import Session
+from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph.caching import Cache, CacheKey
 from durable_graph.errors import DecodeError, UnstorableValueError
 from durable_graph.errors.shown import add_note
@@ -20,38 +20,38 @@ from durable_graph.records import Rank
 NAMESPACE = "durable_graph"
 
 
-async def remembered(session: Session, node: Node, task: Task, given: Any) -> tuple[CacheKey | None, Result | None]:
+async def lookup(run: GraphRun, node: Node, task: Task, given: Any) -> tuple[CacheKey | None, Result | None]:
     """The key that the node's result goes by, and the result if the cache has it. No key where there is no caching."""
-    if node.cache is None or session.cache is None:
+    if node.cache is None or run.cache is None:
         return None, None
-    key = key_of(session.topology, node.name, node.action, node.cache, given)
-    found = await found_in(session.cache, key)
+    key = key_of(run.topology, node.name, node.action, node.cache, given)
+    found = await get_cached(run.cache, key)
     if found is None:
         return key, None
     try:
-        outcome = decode_result(session.topology, task, Rank.DONE, 1, found)
+        outcome = decode_result(run.topology, task, Rank.DONE, 1, found)
     except DecodeError:
         # A result of another version of the graph: as good as none.
         return key, None
     assert isinstance(outcome, Done)  # noqa: S101  # it is decoded as one
-    if any(route.node not in session.topology.nodes for route in outcome.routes):
+    if any(route.node not in run.topology.nodes for route in outcome.routes):
         return key, None
     return key, Result(outcome.writes, outcome.routes)
 
 
-async def remember(session: Session, node: Node, task: Task, key: CacheKey, own: Result) -> None:
+async def put(run: GraphRun, node: Node, task: Task, key: CacheKey, own: Result) -> None:
     """Keep what the node itself came to. Its routers choose anew each time.
 
     What writes a value that is never stored is not kept: the rest alone would be another result.
     """
     if any(write.data is None for write in own.writes):
         return
-    if session.cache is not None and node.cache is not None:
+    if run.cache is not None and node.cache is not None:
         _, data = encode_result(Done(task, 1, own.writes, own.routes))
-        await keep_in(session.cache, key, data, node.cache.ttl)
+        await put_cached(run.cache, key, data, node.cache.ttl)
 
 
-async def found_in(cache: Cache, key: CacheKey) -> bytes | None:
+async def get_cached(cache: Cache, key: CacheKey) -> bytes | None:
     """What the cache has under the key. A cache that fails has nothing: it may cost time, and no run."""
     try:
         return (await cache.aget([key])).get(key)
@@ -60,7 +60,7 @@ async def found_in(cache: Cache, key: CacheKey) -> bytes | None:
         return None
 
 
-async def keep_in(cache: Cache, key: CacheKey, data: bytes, ttl: float | None) -> None:
+async def put_cached(cache: Cache, key: CacheKey, data: bytes, ttl: float | None) -> None:
     """Put a result under the key. A cache that fails goes without: the result itself is recorded all the same."""
     try:
         await cache.aset({key: (data, ttl)})

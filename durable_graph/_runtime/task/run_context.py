@@ -14,12 +14,12 @@ from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_
 from durable_graph._runtime.commit.journal import Journal
 from durable_graph._runtime.commit.policy import Durability
 from durable_graph._runtime.commit.requests import Ledger
-from durable_graph._runtime.events.sink import Audience
+from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request.callbacks import CodeObserver
 from durable_graph._runtime.request.control_flow import GraphInterrupt
-from durable_graph._runtime.request.run import Run
+from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.answers import Answers
-from durable_graph._runtime.task.children import AtWork
+from durable_graph._runtime.task.children import ChildRuns
 from durable_graph._runtime.task.lengths import Lengths
 from durable_graph.caching import Cache
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
@@ -29,7 +29,7 @@ from durable_graph.graph import Place, Topology
 Key = tuple[int, int]
 
 
-class Position(msgspec.Struct):
+class Progress(msgspec.Struct):
     """Where a run is: its state, and what the tasks of the superstep that follows came to so far."""
 
     state: State
@@ -37,17 +37,17 @@ class Position(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class Rest:
+class ParkedRun:
     """Where a nested run stopped, for when its caller runs again in this process."""
 
     ledger: Ledger | None
-    at: Position
+    at: Progress
     graph: str
     caller: str
 
 
 @dataclass(slots=True)
-class Shared:
+class RunContext:
     """What a run and the runs nested in it have in common. `journal` is None without a checkpointer.
 
     `resting` has the nested runs that came to an end, by namespace, until their caller is done; `active` the namespaces
@@ -58,8 +58,8 @@ class Shared:
 
     journal: Journal | None
     durability: Durability
-    audience: Audience
-    resting: dict[str, Rest] = field(default_factory=dict)
+    sink: EventSink
+    resting: dict[str, ParkedRun] = field(default_factory=dict)
     active: set[str] = field(default_factory=set)
     turns: dict[str, State] = field(default_factory=dict)
     graphs: dict[str, dict[int, Any]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Shared:
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class GraphRun:
     """One graph being run, in one namespace. `parent` is the code that called it, where it is nested.
 
     `path` are the names of the nodes that it is nested in. `caller` tells the calls of a namespace that outlives them
@@ -79,16 +79,16 @@ class Session:
     """
 
     topology: Topology
-    run: Run
-    shared: Shared
+    request: Request
+    shared: RunContext
     ns: str = ""
     path: tuple[str, ...] = ()
     ledger: Ledger | None = None
     identity: Identity | None = None
-    parent: "Scope | None" = None
+    parent: "TaskContext | None" = None
     caller: str = ""
     cache: Cache | None = None
-    at: Position | None = None
+    at: Progress | None = None
     last_step: int = 0
     resumed_at: int = 0
     gates: dict[int, asyncio.Semaphore] = field(default_factory=dict)
@@ -107,14 +107,14 @@ class Session:
     def report_mutation(self, error: StateMutatedError) -> None:
         """The attempts that this run is nested in fail with the error, whatever their code makes of it: what they are
         given again in this process is not what is stored."""
-        scope = self.parent
-        while scope is not None:
-            scope.mutation = error
-            scope = scope.around or scope.session.parent
+        context = self.parent
+        while context is not None:
+            context.mutation = error
+            context = context.around or context.run.parent
 
     def is_stopped(self) -> bool:
         """Whether what runs now is to end, whatever it makes of its cancellation: nothing is tried again any more."""
-        return self.superstep_is_stopped() or (self.parent is not None and self.parent.session.is_stopped())
+        return self.superstep_is_stopped() or (self.parent is not None and self.parent.run.is_stopped())
 
     @property
     def is_outermost(self) -> bool:
@@ -129,7 +129,7 @@ class Session:
         """
         journal = self.shared.journal
         if journal is None:
-            return DEFAULT_MAX_VALUE_BYTES if self.run.is_checked else None
+            return DEFAULT_MAX_VALUE_BYTES if self.request.is_checked else None
         return journal.max_value_bytes if self.ledger is not None else None
 
     @property
@@ -139,7 +139,7 @@ class Session:
 
     def move(self, state: State, recorded: dict[Key, Outcome]) -> None:
         """It is at this state from here on, also for an attempt of its caller that comes after this one."""
-        self.at = Position(state, recorded)
+        self.at = Progress(state, recorded)
 
     def reserve(self, state: State) -> int:
         """The number of the checkpoint that follows `state`: after it, and after all that the thread ever had."""
@@ -172,7 +172,7 @@ _APART: Mapping[str, str] = {"handler": "0", "router": "00"}
 """No node's name: the numbers of later calls, which are none either, begin at 1."""
 
 
-class Scope(msgspec.Struct, eq=False, weakref=True):
+class TaskContext(msgspec.Struct, eq=False, weakref=True):
     """One attempt at a task, or at a call inside one, as the code in it sees it.
 
     `task` is what it is an attempt at, in namespace `within`; `ns` is the one of what it calls. `asked` counts its
@@ -182,14 +182,14 @@ class Scope(msgspec.Struct, eq=False, weakref=True):
     node's code has used, by namespace.
     """
 
-    session: Session
+    run: GraphRun
     state: State
     task: Task
     within: str
     number: int
     answers: "Answers"
     first_started: float
-    new_calls: "Callable[[Scope], Any]"
+    new_task_journal: "Callable[[TaskContext], Any]"
     metadata: Mapping[str, Any] = msgspec.field(default_factory=dict)
     phase: Phase = "node"
     depth: int = 0
@@ -203,7 +203,7 @@ class Scope(msgspec.Struct, eq=False, weakref=True):
     idle_seconds: float | None = None
     loop: asyncio.AbstractEventLoop | None = None
     only_heartbeats: bool = False
-    around: "Scope | None" = None
+    around: "TaskContext | None" = None
     stopped_by: list[GraphInterrupt] = msgspec.field(default_factory=list)
     """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
     keys_of_nested: frozenset[str] = frozenset()
@@ -213,8 +213,8 @@ class Scope(msgspec.Struct, eq=False, weakref=True):
     runner: "asyncio.Task[object] | None" = msgspec.field(default_factory=asyncio.current_task)
     """The asyncio task that its code runs in."""
     observer: CodeObserver | None = None
-    begun_calls: Any = None
-    begun_graphs: AtWork | None = None
+    begun_tasks: Any = None
+    child_runs: ChildRuns | None = None
     _task_id: str | None = None
 
     # What most nodes never ask for is made when it is.
@@ -228,7 +228,7 @@ class Scope(msgspec.Struct, eq=False, weakref=True):
     def task_id(self) -> str:
         """The id of what it is an attempt at."""
         if self._task_id is None:
-            whose = self.session.identity or Identity("", 0)
+            whose = self.run.identity or Identity("", 0)
             self._task_id = task_id(Identity(whose.thread, whose.incarnation, self.within), self.task)
         return self._task_id
 
@@ -246,7 +246,7 @@ class Scope(msgspec.Struct, eq=False, weakref=True):
     @property
     def is_stored(self) -> bool:
         """Whether its superstep began with a checkpoint that is stored, or will be."""
-        return self.session.ledger is not None and self.state.no > 0
+        return self.run.ledger is not None and self.state.no > 0
 
     def begin(self, phase: Phase, *, is_after_failure: bool) -> None:
         """Another piece of the task's code begins: its questions and calls are its own."""
@@ -262,29 +262,29 @@ class Scope(msgspec.Struct, eq=False, weakref=True):
     @property
     def calls(self) -> Any:
         """The calls that it makes."""
-        if self.begun_calls is None:
-            self.begun_calls = self.new_calls(self)
-        return self.begun_calls
+        if self.begun_tasks is None:
+            self.begun_tasks = self.new_task_journal(self)
+        return self.begun_tasks
 
     def forget_calls(self) -> None:
         """Another attempt begins: none of its calls and questions have been made yet."""
-        self.begun_calls = self.begun_graphs = None
+        self.begun_tasks = self.child_runs = None
         self.asked.clear()
         self.mismatch = None
         self.stopped_by.clear()
 
-    def outer(self) -> "Scope | None":
+    def outer(self) -> "TaskContext | None":
         """The code that this is called by: in the same graph, or in the one around it."""
-        return self.around or self.session.parent
+        return self.around or self.run.parent
 
-    def outermost(self) -> "Scope":
+    def outermost(self) -> "TaskContext":
         """The code of the task of the thread's own plan that this is a part of."""
-        scope = self
-        while (outer := scope.outer()) is not None:
-            scope = outer
-        return scope
+        context = self
+        while (outer := context.outer()) is not None:
+            context = outer
+        return context
 
-    def of_node(self) -> "Scope":
+    def of_node(self) -> "TaskContext":
         """The code of the node that this is a part of: the tasks that it calls are."""
         return self if self.around is None else self.around.of_node()
 
@@ -307,14 +307,14 @@ class Scope(msgspec.Struct, eq=False, weakref=True):
 
         One before it may have been cancelled before it began, and this would be taken for what that was to call.
         """
-        return self.session.is_stopped() and asyncio.current_task() is not self.runner
+        return self.run.is_stopped() and asyncio.current_task() is not self.runner
 
     @property
-    def graphs_at_work(self) -> AtWork:
+    def children(self) -> ChildRuns:
         """The nested runs that it begins, until they are over."""
-        if self.begun_graphs is None:
-            self.begun_graphs = AtWork()
-        return self.begun_graphs
+        if self.child_runs is None:
+            self.child_runs = ChildRuns()
+        return self.child_runs
 
     def raise_mutation(self) -> None:
         """Raise what a graph that it called failed with, where nodes changed its state in place."""
@@ -354,13 +354,13 @@ def _start_over(loop: asyncio.AbstractEventLoop | None, idle: asyncio.Timeout, s
         idle.reschedule(here.time() + seconds)
 
 
-current: ContextVar[Scope | None] = ContextVar("durable_graph_scope", default=None)
+current: ContextVar[TaskContext | None] = ContextVar("durable_graph_context", default=None)
 """The innermost attempt that the running code is part of."""
 
 
-def scope_of(what: str) -> Scope:
+def context_of(what: str) -> TaskContext:
     """The current attempt. Raises `OutsideOfRunError` where there is none."""
-    scope = current.get()
-    if scope is None or scope.is_over:
+    context = current.get()
+    if context is None or context.is_over:
         raise OutsideOfRunError(what)
-    return scope
+    return context

@@ -22,14 +22,14 @@ from durable_graph._runtime.request.control_flow import Draining, GraphInterrupt
 from durable_graph._runtime.task.claims import Begun, Claims, KeptCall, RecordedCall, decoded_call, encoded_call
 from durable_graph._runtime.task.context import injected
 from durable_graph._runtime.task.crossing import in_loop
-from durable_graph._runtime.task.ending import returned, unwound
-from durable_graph._runtime.task.invoke import Called, call_action
+from durable_graph._runtime.task.ending import resolve_exit, returned
+from durable_graph._runtime.task.invoke import Returned, invoke
 from durable_graph._runtime.task.lengths import copy_of
 from durable_graph._runtime.task.observing import observed_call
-from durable_graph._runtime.task.publish_calls import tell_call_failed, tell_call_finished, tell_call_started
-from durable_graph._runtime.task.result_cache import found_in, keep_in, key_of
+from durable_graph._runtime.task.publish_calls import publish_call_failed, publish_call_finished, publish_call_started
+from durable_graph._runtime.task.result_cache import get_cached, key_of, put_cached
 from durable_graph._runtime.task.retry import retry_after
-from durable_graph._runtime.task.run_context import Scope, Session, current
+from durable_graph._runtime.task.run_context import GraphRun, TaskContext, current
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import DecodeError, UnstorableValueError
 from durable_graph.errors.shown import add_note, shown
@@ -37,7 +37,7 @@ from durable_graph.graph import Topology
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 
 
-class Call(asyncio.Task[Any]):
+class TaskFuture(asyncio.Task[Any]):
     """A call at work. It knows whether anybody asked what it came to.
 
     `is_told` says that its error reached the code that made it, whose business it has been since. `gather` asks for
@@ -70,7 +70,7 @@ class Call(asyncio.Task[Any]):
         return None if self.cancelled() else super().exception()
 
 
-class Definition(msgspec.Struct, frozen=True):
+class TaskDefinition(msgspec.Struct, frozen=True):
     """A function that may be called as a task. `result` is the codec of what it is annotated to return, if any.
 
     `signature` is None for a function that does not tell it; `injected` are the parameters that it is provided with
@@ -89,18 +89,18 @@ class Definition(msgspec.Struct, frozen=True):
     has_events: bool = True
 
 
-class Calls:
+class TaskJournal:
     """The calls that a task makes, over all attempts at it in this process."""
 
-    def __init__(self, session: Session, ns: str, born: int) -> None:
-        self.claims = Claims(session, ns, born)
-        self._session = session
+    def __init__(self, run: GraphRun, ns: str, born: int) -> None:
+        self.claims = Claims(run, ns, born)
+        self._run = run
         self._ns = ns
         self._born = born
         self._count = 0
-        self._running: list[Call] = []
+        self._running: list[TaskFuture] = []
         self._is_stopped = False
-        self._nested: dict[int, Calls] = {}
+        self._nested: dict[int, TaskJournal] = {}
 
     @property
     def ns(self) -> str:
@@ -114,26 +114,30 @@ class Calls:
         self._running = []
         self._is_stopped = False
 
-    def start(self, scope: Scope, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def start(
+        self, context: TaskContext, definition: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> TaskFuture:
         """The call, begun. Raises `OverlappingCallsError` where nothing tells it from one that is under way."""
         given = _given(definition, args, kwargs)
-        encode = self._session.topology.argument.encode
+        encode = self._run.topology.argument.encode
         content = digest_of(encode, list(given.args), dict(given.kwargs), bound_parts(definition.action))
         mark = Mark("task", definition.name, content.digest)
-        begun = self.claims.call(scope, mark, content, definition.action, asyncio.current_task())
+        begun = self.claims.call(context, mark, content, definition.action, asyncio.current_task())
         self._count += 1
-        name = f"task {definition.name!r}, call {self._count} of {scope.node!r}"
+        name = f"task {definition.name!r}, call {self._count} of {context.node!r}"
         count = self._count
         # The journal and the saver are in the run's loop, whatever loop the code that calls has made.
-        running = Call(in_loop(scope.home, lambda: self._perform(scope, begun, count, definition, given)), name=name)
+        running = TaskFuture(
+            in_loop(context.home, lambda: self._perform(context, begun, count, definition, given)), name=name
+        )
         running.add_done_callback(partial(self._over, begun))
         self._running.append(running)
-        if scope.is_too_late():
+        if context.is_too_late():
             running.cancel()
         return running
 
     def _over(self, begun: Begun, running: "asyncio.Future[Any]") -> None:
-        has_failed = running.cancelled() or (isinstance(running, Call) and running.failure() is not None)
+        has_failed = running.cancelled() or (isinstance(running, TaskFuture) and running.failure() is not None)
         self.claims.over(begun, has_failed=has_failed)
 
     def stop(self) -> None:
@@ -141,11 +145,11 @@ class Calls:
         self._is_stopped = True
 
     @property
-    def are_left(self) -> bool:
+    def pending(self) -> bool:
         """Whether any is at work."""
         return any(not task.done() for task in self._running)
 
-    async def over(self) -> None:
+    async def join(self) -> None:
         """Until none is at work."""
         while left := [task for task in self._running if not task.done()]:
             if self._is_stopped:
@@ -153,19 +157,19 @@ class Calls:
                     task.cancel()
             await asyncio.wait(left)
 
-    def raise_unasked(self) -> None:
+    def raise_unawaited_failure(self) -> None:
         """Raise what the first of those raised that nobody awaited."""
         for task in self._running:
             if (error := task.failure()) is not None and not task.is_asked_for:
                 raise error
 
-    def unwinding(self) -> None:
+    def mark_unwinding(self) -> None:
         """The code that made them is being unwound: of what has failed it was told, if it had asked."""
         for task in self._running:
             if task.done() and task.is_asked_for:
                 task.is_told = True
 
-    def came_to(self, error: BaseException) -> BaseException:
+    def failure_to_report(self, error: BaseException) -> BaseException:
         """What the code that made them came to with `error`: what failed beside a question and was not told it."""
         for task in self._running:
             failure = task.failure()
@@ -175,75 +179,77 @@ class Calls:
                 add_note(error, f"{task.get_name()}, failed as well: {shown(failure)}")
         return error
 
-    async def _perform(self, scope: Scope, begun: Begun, number: int, definition: Definition, given: "_Given") -> Any:
-        recorded = await self.claims.claim(scope, begun)
+    async def _perform(
+        self, context: TaskContext, begun: Begun, number: int, definition: TaskDefinition, given: "_Given"
+    ) -> Any:
+        recorded = await self.claims.claim(context, begun)
         if recorded is not None:
             return self._replayed(definition, recorded)
-        inner = self._scope(scope, begun.place, definition)
+        inner = self._context(context, begun.place, definition)
         try:
             if definition.has_events:
-                await tell_call_started(inner, (given.args, given.kwargs))
+                await publish_call_started(inner, (given.args, given.kwargs))
             called = await self._cached(inner, definition, given)
             # What was cancelled after it had come to a result is kept, or would be done again.
             record = self._record(begun, definition, called.result)
-            standing = await finish(record, self._session.run.grace)
+            standing = await finish(record, self._run.request.grace)
         except GraphInterrupt as asked:
-            scope.stopped_by.append(asked)
+            context.stopped_by.append(asked)
             raise
         except Exception as error:
-            add_note(error, f"in task {definition.name!r}, call {number} of {scope.node!r}")
+            add_note(error, f"in task {definition.name!r}, call {number} of {context.node!r}")
             if definition.has_events:
-                await tell_call_failed(inner, error)
+                await publish_call_failed(inner, error)
             raise
         if called.cancelled is not None:
             raise called.cancelled
         value = called.result if standing is None else self._replayed(definition, standing)
         if definition.has_events:
-            await tell_call_finished(inner, value)
+            await publish_call_finished(inner, value)
         return value
 
-    def _scope(self, scope: Scope, place: int, definition: Definition) -> Scope:
-        return Scope(
-            session=scope.session,
-            state=scope.state,
+    def _context(self, context: TaskContext, place: int, definition: TaskDefinition) -> TaskContext:
+        return TaskContext(
+            run=context.run,
+            state=context.state,
             task=Task(definition.name, self._born, place, Argument(None, None)),
             within=self._ns,
             number=1,
-            answers=scope.answers,
-            first_started=scope.first_started,
-            metadata=scope.metadata,
-            depth=scope.depth + 1,
-            is_fresh=scope.is_fresh and place not in self._nested,
-            new_calls=partial(self._inside, place),
-            around=scope,
+            answers=context.answers,
+            first_started=context.first_started,
+            metadata=context.metadata,
+            depth=context.depth + 1,
+            is_fresh=context.is_fresh and place not in self._nested,
+            new_task_journal=partial(self._inside, place),
+            around=context,
         )
 
-    def _inside(self, place: int, inner: Scope) -> "Calls":
+    def _inside(self, place: int, inner: TaskContext) -> "TaskJournal":
         """The calls that the call at `place` makes itself, over all attempts at it."""
         if place not in self._nested:
-            self._nested[place] = Calls(self._session, inner.ns, self._born)
+            self._nested[place] = TaskJournal(self._run, inner.ns, self._born)
         self._nested[place].begin()
         return self._nested[place]
 
-    async def _cached(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
-        cache, policy = self._session.cache, definition.cache
+    async def _cached(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Returned:
+        cache, policy = self._run.cache, definition.cache
         if cache is None or policy is None:
-            return await self._run(inner, definition, given)
-        topology = self._session.topology
+            return await self._run_call(inner, definition, given)
+        topology = self._run.topology
         called: Any = {"args": list(given.args), "kwargs": given.kwargs}
         if policy.key_func is not None:
             called = policy.key_func(*given.args, **given.kwargs)
         key = key_of(topology, definition.name, definition.action, CachePolicy(ttl=policy.ttl), called)
-        found = await found_in(cache, key)
+        found = await get_cached(cache, key)
         if found is not None:
-            return Called(_value_of(topology, definition, decoded_call(found)))
-        ended = await self._run(inner, definition, given)
+            return Returned(_value_of(topology, definition, decoded_call(found)))
+        ended = await self._run_call(inner, definition, given)
         data, is_declared = _encoded(topology, definition, ended.result)
         kept = encoded_call(RecordedCall(definition.name, b"", data, is_declared))
-        await keep_in(cache, key, kept, policy.ttl)
+        await put_cached(cache, key, kept, policy.ttl)
         return ended
 
-    async def _run(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
+    async def _run_call(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Returned:
         token = current.set(inner)
         try:
             async with self._gate(inner.depth):
@@ -251,13 +257,13 @@ class Calls:
                     try:
                         return await self._attempt(inner, definition, given)
                     except Exception as error:
-                        self._session.shared.raise_store_failure()
+                        self._run.shared.raise_store_failure()
                         if inner.mismatch is not None:
                             raise
                         wait = retry_after(definition.retry, error, inner.number)
                         if wait is None:
                             raise
-                        if self._session.is_stopped():
+                        if self._run.is_stopped():
                             raise asyncio.CancelledError from error
                     await asyncio.sleep(wait)
                     inner.number += 1
@@ -265,32 +271,32 @@ class Calls:
             inner.is_over = True
             current.reset(token)
 
-    async def _attempt(self, inner: Scope, definition: Definition, given: "_Given") -> Called:
-        once, observer = partial(_once, inner, definition, given), self._session.run.observer
+    async def _attempt(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Returned:
+        once, observer = partial(_once, inner, definition, given), self._run.request.observer
         return await (once() if observer is None else observed_call(observer, inner, (given.args, given.kwargs), once))
 
     def _gate(self, depth: int) -> asyncio.Semaphore:
         # One for each depth: a caller waits for what it called, and must not keep it from beginning.
-        gates = self._session.gates
+        gates = self._run.gates
         if depth not in gates:
-            gates[depth] = asyncio.Semaphore(self._session.run.max_concurrency or 1_000_000)
+            gates[depth] = asyncio.Semaphore(self._run.request.max_concurrency or 1_000_000)
         return gates[depth]
 
     # Records
 
-    async def _record(self, begun: Begun, definition: Definition, value: Any) -> RecordedCall | None:
+    async def _record(self, begun: Begun, definition: TaskDefinition, value: Any) -> RecordedCall | None:
         """Record a result. Gives the one that stands if another process recorded its own first."""
-        session = self._session
-        journal = session.shared.journal
-        if session.ledger is None:
+        run = self._run
+        journal = run.shared.journal
+        if run.ledger is None:
             # Nothing is stored, so nothing has to be storable: it is kept for the next attempt as it is.
             if not begun.is_indistinct:
                 self.claims.keep(begun.place, KeptCall(begun.seen, copy_of(value)))
             return None
         assert journal is not None  # noqa: S101  # a ledger comes with one
-        data, is_declared = _encoded(session.topology, definition, value)
+        data, is_declared = _encoded(run.topology, definition, value)
         check_size(_result_of(definition), data, journal.max_value_bytes)
-        await session.shared.durability.flush()
+        await run.shared.durability.flush()
         while True:
             record = self.claims.record(begun.place, begun.recorded(data, is_declared=is_declared))
             (standing,) = await journal.save_records((record,))
@@ -303,13 +309,13 @@ class Calls:
             # Two different calls of one place, as good as impossible: the first has it.
             self.claims.move(begun)
 
-    def _replayed(self, definition: Definition, recorded: RecordedCall | KeptCall) -> Any:
+    def _replayed(self, definition: TaskDefinition, recorded: RecordedCall | KeptCall) -> Any:
         if isinstance(recorded, KeptCall):
             return copy_of(recorded.value)
-        journal = self._session.shared.journal
+        journal = self._run.shared.journal
         if journal is not None:
             check_stored_size(_result_of(definition), len(recorded.value), journal.max_value_bytes)
-        return _value_of(self._session.topology, definition, recorded)
+        return _value_of(self._run.topology, definition, recorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +327,7 @@ class _Given:
     wanted: Mapping[str, str]
 
 
-def _given(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Given:
+def _given(definition: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Given:
     """The arguments, the same however the call is written. Raises `TypeError` for those that the function has not."""
     if definition.signature is None:
         return _Given(args, kwargs, {})
@@ -330,11 +336,11 @@ def _given(definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]
     return _Given(bound.args, bound.kwargs, wanted)
 
 
-def _result_of(definition: Definition) -> str:
+def _result_of(definition: TaskDefinition) -> str:
     return f"the result of task {definition.name!r}"
 
 
-def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall) -> Any:
+def _value_of(topology: Topology, definition: TaskDefinition, recorded: RecordedCall) -> Any:
     if definition.result is None or not recorded.is_declared:
         return topology.argument.decode(recorded.value)
     try:
@@ -344,14 +350,14 @@ def _value_of(topology: Topology, definition: Definition, recorded: RecordedCall
         return topology.argument.decode(recorded.value)
 
 
-async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:
+async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -> Returned:
     inner.forget_calls()
     call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
     try:
-        called = await call_action(inner, call, definition.is_async, definition.timeout)
+        called = await invoke(inner, call, definition.is_async, definition.timeout)
         await returned(inner)
     except BaseException as error:
-        found = await unwound(inner, error)
+        found = await resolve_exit(inner, error)
         if found is error:
             raise
         raise found from None
@@ -361,7 +367,7 @@ async def _once(inner: Scope, definition: Definition, given: _Given) -> Called:
     return msgspec.structs.replace(called, result=definition.result.convert(called.result))
 
 
-def _encoded(topology: Topology, definition: Definition, value: Any) -> tuple[bytes, bool]:
+def _encoded(topology: Topology, definition: TaskDefinition, value: Any) -> tuple[bytes, bool]:
     if definition.result is not None:
         try:
             return definition.result.encode(value), True

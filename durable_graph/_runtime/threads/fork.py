@@ -13,17 +13,17 @@ from itertools import pairwise
 import msgspec
 
 from durable_graph._engine.admit import replan
+from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.header import decode_header
 from durable_graph._engine.matching import NOTE
 from durable_graph._engine.restore import Page, Restored, restore
 from durable_graph._engine.state import Change, Full
 from durable_graph._engine.task import Task, namespace_of
-from durable_graph._engine.unit import Step
 from durable_graph._runtime.commit.journal import Journal
 from durable_graph._runtime.commit.requests import Ledger
 from durable_graph._runtime.request.namespaces import Place, caller_and_place, nested_graphs, topology_at
 from durable_graph._runtime.task.claims import decoded_call
-from durable_graph._runtime.task.run_context import Position, Rest
+from durable_graph._runtime.task.run_context import ParkedRun, Progress
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.digests import record_digest
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since, verified
@@ -45,13 +45,13 @@ class Level:
     topology: Topology
     ns: str
     ledger: Ledger
-    step: Step
+    step: NextCheckpoint
     was: Restored
 
     @property
-    def rest(self) -> Rest:
+    def rest(self) -> ParkedRun:
         """Where it is found by the task that runs it."""
-        return Rest(self.ledger, Position(self.step.state), self.topology.name, self.step.caller)
+        return ParkedRun(self.ledger, Progress(self.step.state), self.topology.name, self.step.caller)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _level(
     changes: dict[str, Change] = {}
     if has_moved:
         changes = {channel: Full(None) for channel in restored.stored.channels if channel in state.values}
-    step = Step(
+    step = NextCheckpoint(
         state,
         changes,
         parent=0 if has_moved else restored.state.no,

@@ -14,18 +14,18 @@ from durable_graph._engine.results import Made, by_key, headers_in, made_in
 from durable_graph._engine.state import state_of
 from durable_graph._engine.task import (
     Argument,
-    Asked,
     Done,
     Failed,
     Finished,
     Handling,
     Identity,
     Outcome,
+    PastInterrupt,
     RoutingOpen,
     Task,
     Unreadable,
-    all_asked,
-    open_asks,
+    all_interrupts,
+    open_interrupts,
     task_id,
 )
 from durable_graph._engine.values import Values
@@ -332,9 +332,9 @@ def _task(
 ) -> SnapshotTask:
     result = None
     if is_past:
-        interrupts = tuple(_question(topology, each) for each in all_asked(outcome))
+        interrupts = tuple(_question(topology, each) for each in all_interrupts(outcome))
     else:
-        interrupts = tuple(ask.interrupt for ask in open_asks(outcome))
+        interrupts = tuple(ask.interrupt for ask in open_interrupts(outcome))
     if isinstance(outcome, Finished):
         result = _shown(topology, by_key((write.channel, write.value) for write in outcome.writes))
     elif made is not None:
@@ -352,7 +352,7 @@ def _task(
     )
 
 
-def _question(topology: Topology, asked: Asked) -> Interrupt:
+def _question(topology: Topology, asked: PastInterrupt) -> Interrupt:
     """The question as it was asked. If its value can no longer be decoded, the reason takes its place, as text."""
     try:
         value = topology.argument.decode(asked.data)

@@ -10,23 +10,23 @@ import msgspec
 
 from durable_graph._engine.admit import Admitted, admit, replan
 from durable_graph._engine.apply import with_recorded
+from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.editing import clear, edit, inferred_node
 from durable_graph._engine.restore import Restored, restore
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Done, Identity, Interrupted, Outcome, Task, following, is_waiting, task_id
-from durable_graph._engine.unit import Step
 from durable_graph._runtime.commit.journal import Journal
 from durable_graph._runtime.commit.open_thread import open_thread
 from durable_graph._runtime.commit.policy import Sync
 from durable_graph._runtime.commit.request_keys import Acceptance, earlier_request
 from durable_graph._runtime.commit.requests import Ledger
-from durable_graph._runtime.events.sink import Nobody
+from durable_graph._runtime.events.sink import NullSink
 from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.request.control_flow import ParentCommand
 from durable_graph._runtime.request.namespaces import Place, nested_graphs, topology_at
-from durable_graph._runtime.request.run import Run
-from durable_graph._runtime.task.attempt import new_trial, route_as
-from durable_graph._runtime.task.run_context import Session, Shared
+from durable_graph._runtime.request.run import Request
+from durable_graph._runtime.task.attempt import new_attempt_state, route_as
+from durable_graph._runtime.task.run_context import GraphRun, RunContext
 from durable_graph._runtime.task.writes import input_writes
 from durable_graph._runtime.threads.fork import Level, callers_of, is_at_head, levels_to
 from durable_graph.checkpointing import Checkpointer
@@ -71,9 +71,9 @@ async def edit_state(
     saver: Checkpointer,
     place: Place,
     supersteps: Sequence[Sequence[StateUpdate]],
-    run: Run,
+    request: Request,
     expected: int | None,
-    request: Acceptance | None = None,
+    keyed: Acceptance | None = None,
 ) -> Place:
     """Commit updates, each sequence of them as one superstep, all together; gives the last checkpoint's place.
 
@@ -82,15 +82,15 @@ async def edit_state(
     Raises `CheckpointConflictError` where the newest checkpoint is not the one `expected`, or another writer was first.
     """
     _check_input_is_said_once(supersteps)
-    if request is None:
-        return await _edit(topology, saver, place, supersteps, run, expected, None)
-    earlier = await earlier_request(saver, place.thread_id, request)
+    if keyed is None:
+        return await _edit(topology, saver, place, supersteps, request, expected, None)
+    earlier = await earlier_request(saver, place.thread_id, keyed)
     if earlier is None:
         try:
-            return await _edit(topology, saver, place, supersteps, run, expected, request)
+            return await _edit(topology, saver, place, supersteps, request, expected, keyed)
         except CheckpointConflictError:
             # Perhaps the same request was first, from another process.
-            earlier = await earlier_request(saver, place.thread_id, request)
+            earlier = await earlier_request(saver, place.thread_id, keyed)
             if earlier is None:
                 raise
     return _at(place, earlier.checkpoint)
@@ -101,15 +101,15 @@ async def _edit(
     saver: Checkpointer,
     place: Place,
     supersteps: Sequence[Sequence[StateUpdate]],
-    run: Run,
+    request: Request,
     expected: int | None,
-    request: Acceptance | None,
+    keyed: Acceptance | None,
 ) -> Place:
     supersteps = [each for updates in supersteps for each in _spread(updates)]
     opened = await open_thread(saver, topology, place.thread_id, None)
-    journal = Journal(saver, opened.thread, os.urandom(16), run.metadata, lambda: time.time_ns() // 1000)
+    journal = Journal(saver, opened.thread, os.urandom(16), request.metadata, lambda: time.time_ns() // 1000)
     # An edit is no reason to go on with what was cancelled.
-    journal.is_cancelled, journal.accepts = opened.thread.status == "cancelled", request
+    journal.is_cancelled, journal.accepts = opened.thread.status == "cancelled", keyed
     own, restored = topology, opened.restored
     if place.ns:
         own = topology_at(topology, place.ns)
@@ -123,7 +123,7 @@ async def _edit(
         )
     if place.no is not None and place.no != newest:
         if place.ns:
-            return await _edit_inside(topology, journal, place, run, supersteps)
+            return await _edit_inside(topology, journal, place, request, supersteps)
         restored = await _restored(saver, own, place.thread_id, place.ns, place.no)
         if restored is None:
             raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no))
@@ -136,19 +136,19 @@ async def _edit(
     ledger = journal.ledger(own, place.ns, restored)
     if place.ns and await is_at_head(saver, _at(place, newest), opened.thread.head):
         await _wake_callers(journal, saver, topology, _at(place, newest))
-    no = await _Editor(_session(own, run, journal, ledger, place.ns), ledger).commit(start, supersteps)
+    no = await _Editor(_graph_run(own, request, journal, ledger, place.ns), ledger).commit(start, supersteps)
     return _at(place, no)
 
 
 async def _edit_inside(
-    topology: Topology, journal: Journal, place: Place, run: Run, supersteps: Sequence[Sequence[StateUpdate]]
+    topology: Topology, journal: Journal, place: Place, request: Request, supersteps: Sequence[Sequence[StateUpdate]]
 ) -> Place:
     """An edit of a nested graph's older checkpoint, on a line of its own from there."""
     levels = await levels_to(topology, journal, place)
     inner = levels[-1]
     start = _Start(inner.step.state, {}, inner.step.source, inner.step.writers, inner.step.caller)
-    session = _session(inner.topology, run, journal, inner.ledger, inner.ns)
-    no = await _Editor(session, inner.ledger, levels).commit(start, supersteps)
+    run = _graph_run(inner.topology, request, journal, inner.ledger, inner.ns)
+    no = await _Editor(run, inner.ledger, levels).commit(start, supersteps)
     return Place(place.thread_id, inner.ns, no)
 
 
@@ -187,9 +187,9 @@ async def _restored(saver: Checkpointer, topology: Topology, thread: str, ns: st
     return await in_pieces(restore(topology, found, saver.max_value_bytes))
 
 
-def _session(topology: Topology, run: Run, journal: Journal, ledger: Ledger, ns: str) -> Session:
-    shared = Shared(journal, Sync(journal, run.grace), Nobody())
-    return Session(topology, run, shared, ns=ns, ledger=ledger, identity=journal.identity(ns))
+def _graph_run(topology: Topology, request: Request, journal: Journal, ledger: Ledger, ns: str) -> GraphRun:
+    shared = RunContext(journal, Sync(journal, request.grace), NullSink())
+    return GraphRun(topology, request, shared, ns=ns, ledger=ledger, identity=journal.identity(ns))
 
 
 async def _wake_callers(journal: Journal, saver: Checkpointer, topology: Topology, place: Place) -> None:
@@ -215,17 +215,17 @@ class _Start(msgspec.Struct, frozen=True):
 class _Editor:
     """Builds the checkpoints of one edit, one upon the other. `levels` are committed before them, with them."""
 
-    def __init__(self, session: Session, ledger: Ledger, levels: Sequence[Level] = ()) -> None:
-        self._session = session
+    def __init__(self, run: GraphRun, ledger: Ledger, levels: Sequence[Level] = ()) -> None:
+        self._run = run
         self._ledger = ledger
         self._levels = levels
 
     async def commit(self, start: _Start, supersteps: Sequence[Sequence[StateUpdate]]) -> int:
-        journal = self._session.shared.journal
+        journal = self._run.shared.journal
         assert journal is not None  # noqa: S101  # an edit is of a stored thread
         recorded = start.recorded
         while True:
-            steps: list[Step] = []
+            steps: list[NextCheckpoint] = []
             state, known, said, wrote = start.state, recorded, start.source, start.writers
             for updates in supersteps:
                 step = await self._step(state, known, said, wrote, updates, is_fork=start.fork_of is not None)
@@ -237,7 +237,7 @@ class _Editor:
                 *((level.ledger, level.step) for level in self._levels),
                 *((self._ledger, step) for step in steps),
             ]
-            if await finish(journal.commit(*entries), self._session.run.grace):
+            if await finish(journal.commit(*entries), self._run.request.grace):
                 return state.no
             at_head = start.fork_of is None and not self._levels
             first = self._levels[0].ledger if self._levels else self._ledger
@@ -252,8 +252,8 @@ class _Editor:
         updates: Sequence[StateUpdate],
         *,
         is_fork: bool,
-    ) -> Step:
-        session, topology = self._session, self._session.topology
+    ) -> NextCheckpoint:
+        run, topology = self._run, self._run.topology
         if len(updates) == 1:
             only = updates[0]
             named = only.as_node
@@ -262,28 +262,28 @@ class _Editor:
             if named is None or named in _ALONE:
                 _check_names_no_task(only, named)
             if named is None:
-                no = session.reserve(state)
+                no = run.reserve(state)
                 # What an older checkpoint had planned belongs to the line that went on from it.
                 kept = replan(state, no) if is_fork else State(no, state.step + 1, state.values, state.plan)
-                return Step(kept, {}, state.no, "update", tuple(writers), is_stopped=bool(state.plan))
+                return NextCheckpoint(kept, {}, state.no, "update", tuple(writers), is_stopped=bool(state.plan))
             if named == COPY:
-                copied = replan(state, session.reserve(state))
-                return Step(copied, {}, state.no, "fork", tuple(writers), is_stopped=bool(state.plan))
+                copied = replan(state, run.reserve(state))
+                return NextCheckpoint(copied, {}, state.no, "fork", tuple(writers), is_stopped=bool(state.plan))
             if named == END:
                 if only.values is not None:
                     raise InvalidUpdateError("as_node=END ends what is left to run, and takes no values")
-                return _step_of(clear(topology, state, recorded, session.reserve(state)), state, "update")
+                return _step_of(clear(topology, state, recorded, run.reserve(state)), state, "update")
             if named in (START, INPUT):
                 if only.as_node == START and INPUT in writers:
                     raise InvalidUpdateError(_SAID_TWICE)
                 values = with_recorded(topology, state, recorded)
-                writes = input_writes(topology, only.values, values, session.max_value_bytes)
-                admitted = admit(topology, state, recorded, writes, session.reserve(state))
+                writes = input_writes(topology, only.values, values, run.max_value_bytes)
+                admitted = admit(topology, state, recorded, writes, run.reserve(state))
                 admitted = msgspec.structs.replace(admitted, writers=(*admitted.writers, named))
                 return _step_of(admitted, state, "update" if named == START else "input")
             updates = [msgspec.structs.replace(only, as_node=named)]
         _check_names_each_task_once(updates)
-        no = session.reserve(state)
+        no = run.reserve(state)
         # As whoever edits has seen it: with what had finished, which the update comes after.
         seen = msgspec.structs.replace(state, values=with_recorded(topology, state, recorded))
         done = [await self._done(seen, no, ord_, update) for ord_, update in enumerate(updates)]
@@ -291,7 +291,7 @@ class _Editor:
 
     async def _done(self, state: State, no: int, ord_: int, update: StateUpdate) -> Done:
         """What the node would have come to, its routers' choices included."""
-        session, topology = self._session, self._session.topology
+        run, topology = self._run, self._run.topology
         if update.as_node is None:
             raise InvalidUpdateError(
                 "several updates of one superstep have to name their nodes: pass as_node with each"
@@ -304,7 +304,7 @@ class _Editor:
         task = Task(update.as_node, no, ord_)
         values = returned(update.values) if is_workflow(topology) else update.values
         try:
-            attempted = await route_as(session, state, task, values, new_trial())
+            attempted = await route_as(run, state, task, values, new_attempt_state())
         except ParentCommand:
             why = f"as_node={task.node!r} with a Command for the parent graph cannot be an update: no parent is running"
             raise InvalidUpdateError(f"{why} now; update it itself, as the node that runs this one") from None
@@ -315,12 +315,12 @@ class _Editor:
         return attempted.outcome
 
     def _inferred(self, source: str | None, writers: Sequence[str]) -> str:
-        topology = self._session.topology
+        topology = self._run.topology
         # An entrypoint has one node, and what an edit of it is about is what that returned.
         return topology.name if is_workflow(topology) else inferred_node(topology, source, writers)
 
     def _check_task(self, state: State, id_: str, node: str) -> None:
-        whose = self._session.identity or Identity("", 0)
+        whose = self._run.identity or Identity("", 0)
         ids = [task_id(whose, task) for task in state.plan if task.node == node]
         if id_ not in ids:
             raise UnknownTaskError(whose.thread, id_, node=node, known=ids)
@@ -340,8 +340,8 @@ def _check_names_each_task_once(updates: Sequence[StateUpdate]) -> None:
         )
 
 
-def _step_of(admitted: Admitted, state: State, source: str) -> Step:
-    return Step(
+def _step_of(admitted: Admitted, state: State, source: str) -> NextCheckpoint:
+    return NextCheckpoint(
         admitted.state,
         admitted.changes,
         parent=state.no,

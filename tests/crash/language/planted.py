@@ -10,24 +10,22 @@ import pytest
 
 from durable_graph._engine import admit as admit_module
 from durable_graph._engine import apply as apply_module
-from durable_graph._engine import unit
+from durable_graph._engine import build_commit
 from durable_graph._engine.admit import carry, replan
+from durable_graph._engine.build_commit import records_of
 from durable_graph._engine.header import encode_header
 from durable_graph._engine.task import Failed, Handling
-from durable_graph._engine.unit import records_of
 from durable_graph._runtime.commit import journal
 from durable_graph._runtime.commit.journal import Journal
-from durable_graph._runtime.commit.policy import Told
+from durable_graph._runtime.commit.policy import Publication
 from durable_graph._runtime.commit.requests import StatusChange
-from durable_graph._runtime.entry import command as steering
-from durable_graph._runtime.entry import start
-from durable_graph._runtime.entry import subgraph as nested
+from durable_graph._runtime.entry import command, start, subgraph
 from durable_graph._runtime.request.run import Durability
 from durable_graph._runtime.superstep.run_tasks import Superstep
 from durable_graph._runtime.task import attempt
-from durable_graph._runtime.task.attempted import Attempted
+from durable_graph._runtime.task.attempted import TaskOutput
 from durable_graph._runtime.task.claims import Claims
-from durable_graph._runtime.task.task_calls import Calls
+from durable_graph._runtime.task.task_calls import TaskJournal
 from durable_graph._runtime.threads.update_state import edit_state
 from durable_graph.app import threads
 from durable_graph.errors import InterruptAnsweredError, UnknownInterruptError
@@ -65,15 +63,15 @@ def answers_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
 
 
 def answers_are_taken_twice(patch: pytest.MonkeyPatch) -> None:
-    right = steering._record
+    right = command._record
 
-    async def record(session: Any, state: Any, recorded: Any, command: Any) -> Any:
+    async def record(run: Any, state: Any, recorded: Any, command: Any) -> Any:
         try:
-            return await right(session, state, recorded, command)
+            return await right(run, state, recorded, command)
         except InterruptAnsweredError as error:
             raise UnknownInterruptError(error.thread_id, error.id, open_ids=()) from error
 
-    patch.setattr(steering, "_record", record)
+    patch.setattr(command, "_record", record)
 
 
 def the_next_question_forgets_the_answers(patch: pytest.MonkeyPatch) -> None:
@@ -81,7 +79,7 @@ def the_next_question_forgets_the_answers(patch: pytest.MonkeyPatch) -> None:
 
     def interrupted(*given: Any) -> Any:
         attempted = right(*given)
-        return Attempted(msgspec.structs.replace(attempted.outcome, answers=()), attempted.error)
+        return TaskOutput(msgspec.structs.replace(attempted.outcome, answers=()), attempted.error)
 
     patch.setattr(attempt, "_interrupted", interrupted)
 
@@ -90,22 +88,22 @@ def steering_plans_everything_anew(patch: pytest.MonkeyPatch) -> None:
     def carry_anew(topology: Any, state: Any, writes: Any, routes: Any, no: int) -> Any:
         return carry(topology, replan(state, no - 1), writes, routes, no)
 
-    patch.setattr(steering, "carry", carry_anew)
+    patch.setattr(command, "carry", carry_anew)
 
 
 # Calls
 
 
 def results_are_seen_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None:
-    right = Calls._record
+    right = TaskJournal._record
     sent: set[asyncio.Task[Any]] = set()
 
-    async def record(self: Calls, *given: Any) -> None:
+    async def record(self: TaskJournal, *given: Any) -> None:
         sending = asyncio.create_task(right(self, *given))
         sent.add(sending)
         sending.add_done_callback(lambda task: task.exception())
 
-    patch.setattr(Calls, "_record", record)
+    patch.setattr(TaskJournal, "_record", record)
 
 
 def recorded_calls_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
@@ -127,22 +125,22 @@ def nested_records_go_to_the_graph_around(patch: pytest.MonkeyPatch) -> None:
 
 
 def finished_graphs_run_again(patch: pytest.MonkeyPatch) -> None:
-    right = nested._go
+    right = subgraph._run_from
 
-    async def go(session: Any, found: Any, called: Any) -> Any:
+    async def go(run: Any, found: Any, called: Any) -> Any:
         if found is None or found.at.state.plan:
-            return await right(session, found, called)
-        session.ledger = found.ledger
-        return await nested._accept(session, found.at.state, {}, called)
+            return await right(run, found, called)
+        run.ledger = found.ledger
+        return await subgraph._accept(run, found.at.state, {}, called)
 
-    patch.setattr(nested, "_go", go)
+    patch.setattr(subgraph, "_run_from", go)
 
 
 def memory_does_not_know_its_caller(patch: pytest.MonkeyPatch) -> None:
     def without_caller(header: Any) -> bytes:
         return encode_header(msgspec.structs.replace(header, caller=""))
 
-    patch.setattr(unit, "encode_header", without_caller)
+    patch.setattr(build_commit, "encode_header", without_caller)
 
 
 # Deferred nodes, failures, edits, inputs
@@ -188,8 +186,8 @@ def edits_expect_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def nodes_run_before_the_input_is_accepted(patch: pytest.MonkeyPatch) -> None:
-    async def commit_now(session: Any, step: Any) -> bool:
-        accepted: bool = await session.shared.durability.commit(session.ledger, step, Told(session.shared.audience, ()))
+    async def commit_now(run: Any, step: Any) -> bool:
+        accepted: bool = await run.shared.durability.commit(run.ledger, step, Publication(run.shared.sink, ()))
         return accepted
 
     patch.setattr(start, "commit_now", commit_now)

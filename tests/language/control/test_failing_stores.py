@@ -13,7 +13,7 @@ from durable_graph import (
     MemorySaver,
     StateGraph,
 )
-from durable_graph._runtime.request.run import Durability, Run
+from durable_graph._runtime.request.run import Durability, Request
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 from tests.language.control.talks import KINDS, WHOLE, Kind, Talk, carry_through
@@ -136,7 +136,7 @@ async def test_a_loop_of_commands_is_ahead_of_a_slow_store_by_a_bounded_number()
         await asyncio.sleep(0)
 
     # The backlog, what the store is at, and what waits for room.
-    assert 1 <= ran <= Run.__struct_defaults__[-1] + 2
+    assert 1 <= ran <= Request.__struct_defaults__[-1] + 2
     saver.gate.set()
     assert len((await run)["log"]) == 100
 

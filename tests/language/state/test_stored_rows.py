@@ -18,11 +18,11 @@ from durable_graph import (
     add_messages,
 )
 from durable_graph._engine.apply import apply
+from durable_graph._engine.build_commit import NamespaceStep, NextCheckpoint, build_unit
 from durable_graph._engine.restore import nothing_stored, restore
 from durable_graph._engine.rows import Stored, add_rows, encode_whole
 from durable_graph._engine.state import Changes, State, initial_state, merged
 from durable_graph._engine.task import Done, Task, Write
-from durable_graph._engine.unit import Entry, Step, build_unit
 from durable_graph._runtime.commit.open_thread import new_thread
 from durable_graph._runtime.task.writes import node_writes
 from durable_graph.checkpointing.pieces import at_once
@@ -122,7 +122,7 @@ def read_back(state: State, stored: Stored, rows: list[ValueRow]) -> dict[str, A
     unit, _ = build_unit(
         THREAD,
         {"": stored},
-        [Entry(TOPOLOGY, "", Step(state, {}, parent=0, source="loop"))],
+        [NamespaceStep(TOPOLOGY, "", NextCheckpoint(state, {}, parent=0, source="loop"))],
         commit_id=b"c" * 16,
         at=0,
         metadata={},

@@ -25,7 +25,7 @@ from durable_graph.records import (
 _json = msgspec.json.Encoder()
 
 
-class Step(msgspec.Struct, frozen=True):
+class NextCheckpoint(msgspec.Struct, frozen=True):
     """A checkpoint to be made: the state, what it changed, and where it comes from.
 
     `parent` is the checkpoint it follows (0: none). `fork_of` is set where it begins a line of its own. `outcomes` are
@@ -54,18 +54,18 @@ class Step(msgspec.Struct, frozen=True):
         return "interrupted" if self.is_stopped else "running"
 
 
-class Entry(msgspec.Struct, frozen=True):
+class NamespaceStep(msgspec.Struct, frozen=True):
     """A step of one namespace."""
 
     topology: Topology
     ns: str
-    step: Step
+    step: NextCheckpoint
 
 
 def build_unit(
     thread: ThreadRow,
     stored: Mapping[str, Stored],
-    entries: Sequence[Entry],
+    entries: Sequence[NamespaceStep],
     *,
     commit_id: bytes,
     at: int,
@@ -105,7 +105,7 @@ def build_unit(
     return unit, after
 
 
-def _summary(of_root: Sequence[Entry], metadata: Metadata) -> Summary | None:
+def _summary(of_root: Sequence[NamespaceStep], metadata: Metadata) -> Summary | None:
     """What the thread's row is to say once the last of these steps is committed."""
     if not of_root:
         return None
@@ -118,7 +118,7 @@ def _summary(of_root: Sequence[Entry], metadata: Metadata) -> Summary | None:
     )
 
 
-def _row(entry: Entry, after: Stored, commit_id: bytes, at: int, metadata: Metadata) -> CheckpointRow:
+def _row(entry: NamespaceStep, after: Stored, commit_id: bytes, at: int, metadata: Metadata) -> CheckpointRow:
     step, state = entry.step, entry.step.state
     header = Header(
         step=state.step,
@@ -144,7 +144,7 @@ def _row(entry: Entry, after: Stored, commit_id: bytes, at: int, metadata: Metad
     return msgspec.structs.replace(row, digest=checkpoint_digest(after.origin, row))
 
 
-def with_reduced_values(topology: Topology, step: Step, max_value_bytes: int) -> Step:
+def with_reduced_values(topology: Topology, step: NextCheckpoint, max_value_bytes: int) -> NextCheckpoint:
     """The step with the bytes of what reducers made, for a commit that is to come later.
 
     Raises `UnstorableValueError` and `ValueTooLargeError`, which a later commit could only raise for all steps at once.
@@ -156,7 +156,7 @@ def with_reduced_values(topology: Topology, step: Step, max_value_bytes: int) ->
     return msgspec.structs.replace(step, changes=changes)
 
 
-def joined(earlier: Step, later: Step) -> Step:
+def joined(earlier: NextCheckpoint, later: NextCheckpoint) -> NextCheckpoint:
     """Two steps as one checkpoint: the later's state, with what both changed. The steps between leave no checkpoint."""
     return msgspec.structs.replace(
         later,
