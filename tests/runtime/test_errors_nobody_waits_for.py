@@ -28,7 +28,7 @@ GRACE = 0.05
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "Run", partial(Request, grace=GRACE))
+    monkeypatch.setattr(options, "Request", partial(Request, grace=GRACE))
     monkeypatch.setattr(stream, "GRACE", GRACE)
 
 

@@ -112,7 +112,7 @@ class HangingSaver(CrashingSaver):
 async def test_a_cancelled_run_waits_for_a_store_that_hangs_no_longer_than_the_grace_period(
     durability: Durability, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(options, "Run", partial(Request, grace=0.05))
+    monkeypatch.setattr(options, "Request", partial(Request, grace=0.05))
     saver = HangingSaver()
     reached = asyncio.Event()
 

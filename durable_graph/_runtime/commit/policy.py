@@ -21,10 +21,10 @@ from durable_graph.records import checkpoint_id
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """Events, and whom they are for.
+    """Events for a sink.
 
-    `on_accepted` is called when a superstep's commit cannot be stopped any more: what cancels the call after that, while
-    it waits, does not undo it.
+    `on_accepted` is called once a superstep's commit cannot be stopped any more. A cancellation of the call that
+    arrives later, while it waits, does not undo the commit.
     """
 
     sink: EventSink
@@ -35,7 +35,7 @@ class Publication(msgspec.Struct, frozen=True):
         """Tell them, in order, and wait for the reader. `parent` is that of the checkpoint, where it will not be stored
         as the step has it.
 
-        All of them are publication even if the caller is cancelled: what they tell of has happened.
+        All events are published even if the caller is cancelled: they report what has happened.
         """
         events = deque(_as_told(event, provisional, parent) for event in self.events)
         try:

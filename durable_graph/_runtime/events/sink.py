@@ -116,7 +116,7 @@ class StreamWriter:
     Raises `StreamOverflowError`.
     """
 
-    __slots__ = ("_sink", "_beat", "_make")
+    __slots__ = ("_beat", "_make", "_sink")
 
     def __init__(self, sink: EventSink, make: Callable[[Any], AnyEvent], beat: Callable[[], None]) -> None:
         self._sink = sink
