@@ -22,15 +22,23 @@ def apply(topology: Topology, state: State, outcomes: Iterable[Done], no: int) -
 
     Raises `ConcurrentUpdateError` and `ReducerError`; then nothing has changed.
     """
-    done = sorted(outcomes, key=lambda outcome: outcome.task.key)
-    values, changes = merge_writes(
-        topology, state.values, ((outcome.task.node, write) for outcome in done for write in outcome.writes)
-    )
-    kept, cleared = clear_unwritten(topology, values, changes)
-    values, join_changes = advance_joins(topology, kept, done)
-    values, plan, waiting_changes = plan_after(topology, values, done, no)
-    changes = {**changes, **cleared, **join_changes, **waiting_changes}
+    done = sorted(outcomes, key=_key_of)
+    written = [(outcome.task.node, write) for outcome in done for write in outcome.writes]
+    values, changes = merge_writes(topology, state.values, written)
+    if topology.transient:
+        values, cleared = clear_unwritten(topology, values, changes)
+        changes = {**changes, **cleared}
+    if topology.joins:
+        values, arrivals = advance_joins(topology, values, done)
+        changes = {**changes, **arrivals}
+    values, plan, waiting = plan_after(topology, values, done, no)
+    if waiting:
+        changes = {**changes, **waiting}
     return State(no=no, step=state.step + 1, values=values, plan=plan), changes
+
+
+def _key_of(outcome: Outcome) -> tuple[int, int]:
+    return outcome.task.key
 
 
 def with_recorded(topology: Topology, state: State, recorded: Mapping[tuple[int, int], Outcome]) -> Mapping[str, Any]:
@@ -105,10 +113,16 @@ def schedule(
 
     Deferred nodes are not planned while anything else is: they wait in a channel of their own. Sends do not wait.
     """
-    chosen = [*routes]
-    due = {*nodes, *(route.node for route in chosen if route.argument is None and route.node != END)}
-    due -= {task.node for task in planned if task.argument is None}
-    sends = [route for route in chosen if route.argument is not None]
+    due = set(nodes)
+    sends: list[Route] = []
+    for route in routes:
+        if route.argument is not None:
+            sends.append(route)
+        elif route.node != END:
+            due.add(route.node)
+    for task in planned:
+        if task.argument is None:
+            due.discard(task.node)
     waiting: Collection[str] = values.get(DEFERRED, ())
     if not waiting and not topology.deferred:
         return changed(values, {}), (*planned, *number(sorted(due), sends, no)), {}
@@ -126,6 +140,9 @@ def schedule(
 
 def number(nodes: Iterable[str], sends: Iterable[Route], no: int) -> tuple[Task, ...]:
     """A plan in its order, first planned by checkpoint `no`."""
-    plan = [Task(node, no, ord_) for ord_, node in enumerate(nodes)]
-    plan += [Task(send.node, no, ord_, send.argument, send.limits) for ord_, send in enumerate(sends, len(plan))]
+    plan: list[Task] = []
+    for node in nodes:
+        plan.append(Task(node, no, len(plan)))  # a comprehension is a call, in each superstep
+    for send in sends:
+        plan.append(Task(send.node, no, len(plan), send.argument, send.limits))
     return tuple(plan)

@@ -5,9 +5,10 @@ from typing import Any
 
 from durable_graph._engine.state import Absent, Change, Changes, Full, Unstored, Updates
 from durable_graph._engine.task import Write
-from durable_graph.channels import MISSING, Channel, Reduced, Values, changed
+from durable_graph.channels import MISSING, Values, changed
 from durable_graph.errors import ConcurrentOverwriteError, ConcurrentUpdateError, ReducerError
 from durable_graph.graph import Topology
+from durable_graph.graph.topology import ChannelPlan
 
 Authored = list[tuple[str, Write]]
 
@@ -25,21 +26,15 @@ def merge_writes(
         ReducerError: a reducer raised; the error is also of the class of what it raised.
     """
     by_channel: dict[str, Authored] = {}
-    for author, write in writes:
-        by_channel.setdefault(write.channel, []).append((author, write))
+    for authored in writes:
+        by_channel.setdefault(authored[1].channel, []).append(authored)
     merged: dict[str, Any] = {}
     changes: dict[str, Change] = {}
-    for channel, authored in by_channel.items():
-        rule = topology.channels[channel]
-        value = _merge(channel, rule, values.get(channel, MISSING), authored)
-        if isinstance(rule, Reduced) and value is not MISSING:
-            # A reducer, like a node, may return a value of another class than declared.
-            value = topology.codecs[channel].value.convert(value)
-        changes[channel] = _change(rule, [write for _, write in authored])
-        merged[channel] = value
-        if value is MISSING:
-            # Nothing was written to what a superstep begins anew, such as no items to a Topic.
-            changes[channel] = Absent()
+    for channel, written in by_channel.items():
+        plan = topology.plans[channel]
+        value = merged[channel] = _merge(channel, plan, values.get(channel, MISSING), written)
+        # Nothing is written to what a superstep begins anew, such as no items to a Topic.
+        changes[channel] = _ABSENT if value is MISSING else _change(plan, written)
     return changed(values, merged), changes
 
 
@@ -54,29 +49,46 @@ def clear_unwritten(topology: Topology, values: Mapping[str, Any], written: Cont
     return changed(values, dict.fromkeys(gone, MISSING)), {name: Absent() for name in gone}
 
 
-def _merge(channel: str, rule: Channel, current: Any, authored: Authored) -> Any:
-    nodes = [author for author, _ in authored]
-    if rule.takes_one_write and len(authored) > 1:
-        raise ConcurrentUpdateError(channel, nodes=nodes)
-    overwriting = [author for author, write in authored if write.is_overwrite]
-    if overwriting and len(authored) > 1:
-        raise ConcurrentOverwriteError(channel, nodes=nodes, overwriting=overwriting)
-    updates = [write.value for _, write in authored]
-    if overwriting and not rule.is_transient:
-        (current,), updates = updates, []
+def _merge(channel: str, plan: ChannelPlan, current: Any, written: Authored) -> Any:
+    if len(written) > 1:
+        _check_together(channel, plan, written)
+    last = written[-1][1]
+    if last.is_overwrite and not plan.is_transient:
+        current, updates = last.value, []
+    else:
+        updates = [last.value] if len(written) == 1 else [write.value for _, write in written]
     try:
-        return rule.merge(current, updates)
+        value = plan.rule.merge(current, updates)
     except Exception as error:
-        raise ReducerError.of(error, channel, nodes=nodes) from error
+        raise ReducerError.of(error, channel, nodes=_authors(written)) from error
+    if plan.is_reduced and value is not MISSING and plan.codec is not None:
+        # A reducer, like a node, may return a value of another class than declared.
+        value = plan.codec.value.convert(value)
+    return value
 
 
-def _change(rule: Channel, writes: list[Write]) -> Change:
-    if not rule.is_stored:
-        return Unstored()
-    if any(write.is_overwrite for write in writes):
-        # The bytes of a lone overwrite are the bytes of the value.
-        return Full(writes[0].data if len(writes) == 1 else None)
-    if rule.stores_updates:
-        return Updates(tuple(write.data for write in writes if write.data is not None))
-    # So are those of a plain write; what a reducer made of it is encoded when it is stored.
-    return Full(writes[-1].data if rule.replaces else None)
+def _check_together(channel: str, plan: ChannelPlan, written: Authored) -> None:
+    if plan.takes_one_write:
+        raise ConcurrentUpdateError(channel, nodes=_authors(written))
+    overwriting = [author for author, write in written if write.is_overwrite]
+    if overwriting:
+        raise ConcurrentOverwriteError(channel, nodes=_authors(written), overwriting=overwriting)
+
+
+def _authors(written: Authored) -> list[str]:
+    return [author for author, _ in written]
+
+
+_ABSENT: Change = Absent()
+_UNSTORED: Change = Unstored()
+
+
+def _change(plan: ChannelPlan, written: Authored) -> Change:
+    if not plan.is_stored:
+        return _UNSTORED
+    last = written[-1][1]
+    if plan.stores_updates and not last.is_overwrite:
+        return Updates(tuple([write.data for _, write in written if write.data is not None]))
+    # The bytes of an overwrite, which is alone, and of a plain write are those of the value. What a reducer made of its
+    # writes is encoded when it is stored.
+    return Full(last.data if plan.replaces or last.is_overwrite else None)

@@ -27,7 +27,8 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Task(msgspec.Struct, frozen=True):
     """One entry of a plan. `born` is the number of the checkpoint that first planned it, `ord` its place in that plan.
 
-    `argument` is the input of a task made by a Send; a task without one reads the state.
+    `argument` is the input of a task made by a Send; a task without one reads the state. `key` is `born` and `ord`, by
+    which its record is found inside its namespace.
     """
 
     node: str
@@ -35,11 +36,10 @@ class Task(msgspec.Struct, frozen=True):
     ord: int
     argument: Argument | None = None
     limits: Limits | None = None
+    key: tuple[int, int] = (0, 0)
 
-    @property
-    def key(self) -> tuple[int, int]:
-        """What its record is found by, inside its namespace."""
-        return self.born, self.ord
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "key", (self.born, self.ord))
 
 
 class Write(msgspec.Struct, frozen=True):

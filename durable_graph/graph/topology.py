@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from durable_graph.channels import Channel, Joined
+from durable_graph.channels import Channel, Joined, NewId, Reduced
 from durable_graph.codec import StoredType, TypeCodec, Upcast
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.schema import Schema
@@ -87,6 +87,43 @@ class ChannelCodec:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelPlan:
+    """A channel as supersteps use it: each question to its rule is asked once, when the graph is compiled.
+
+    `prepare` and `is_checked` are None where the rule takes every write as it is. `codec` is None where nothing of the
+    channel is stored. `is_reduced`: a function of the user's makes its values, which may be of another type than
+    declared.
+    """
+
+    rule: Channel
+    replaces: bool
+    takes_one_write: bool
+    is_stored: bool
+    is_transient: bool
+    stores_updates: bool
+    is_reduced: bool
+    prepare: Callable[[Any, NewId], Any] | None
+    is_checked: Callable[[Any], bool] | None
+    codec: ChannelCodec | None
+
+
+def channel_plan(rule: Channel, codec: ChannelCodec | None) -> ChannelPlan:
+    """The plan of a channel with this rule."""
+    return ChannelPlan(
+        rule=rule,
+        replaces=rule.replaces,
+        takes_one_write=rule.takes_one_write,
+        is_stored=rule.is_stored,
+        is_transient=rule.is_transient,
+        stores_updates=rule.stores_updates,
+        is_reduced=isinstance(rule, Reduced),
+        prepare=None if type(rule).prepare is Channel.prepare else rule.prepare,
+        is_checked=None if type(rule).is_checked is Channel.is_checked else rule.is_checked,
+        codec=codec,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class OpenTypes:
     """What values may be of where the declared type leaves it open: classes under tags that the user gave them, types
     that the graph names somewhere, and classes with a `StoredType`; and the upcasts of classes among them."""
@@ -106,7 +143,8 @@ class Topology:
     `types` are those that a graph around this one has to be able to store as well. `graph_name` is the name that its
     threads belong to, None for a graph without one; `formerly` are names that it once had; `nodes_digest` is a digest
     of its nodes' names. `defaults` make the values that channels with a reducer begin with, where those are not empty.
-    With `ignores_extra_keys`, writes to keys that the state does not have are dropped.
+    With `ignores_extra_keys`, writes to keys that the state does not have are dropped. `plans` are the plans of
+    `channels`.
     """
 
     name: str
@@ -132,6 +170,11 @@ class Topology:
     nodes_digest: bytes = b""
     defaults: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     ignores_extra_keys: bool = False
+    plans: Mapping[str, ChannelPlan] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        plans = {name: channel_plan(rule, self.codecs.get(name)) for name, rule in self.channels.items()}
+        object.__setattr__(self, "plans", plans)
 
     def start_of(self, channel: str) -> Any:
         """The value of a channel before any write, or MISSING: the default that its key declares, or an empty one."""
