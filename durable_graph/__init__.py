@@ -216,7 +216,9 @@ from durable_graph.records import (
 
 if not typing.TYPE_CHECKING:
     # A checker that saw it would take every name for one that is there.
-    from durable_graph.errors.elsewhere import module_attribute as __getattr__  # noqa: F401  # Python calls it
+    from durable_graph.errors.elsewhere import module_attribute as _attribute_of
+
+    __getattr__ = _attribute_of(__name__)
 
 __all__ = [
     "END",

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import asyncpg
 
@@ -15,6 +15,7 @@ from durable_graph.checkpointing.pruning import check_keep_last
 from durable_graph.checkpointing.rules import Cursor, check_limit, check_listing
 from durable_graph.checkpointing.transfer import ExportedThread
 from durable_graph.errors import InvalidOptionError
+from durable_graph.errors.elsewhere import ClassAttribute
 from durable_graph.records import (
     CommitResult,
     CommitUnit,
@@ -70,9 +71,11 @@ class PostgresSaver:
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
         prepared_statements: bool = True,
     ) -> None:
-        """Raises `InvalidOptionError` for what is no DSN, for parameters of it that cannot be honoured, for what is no
-        name of a schema, and for numbers below what makes sense.
+        """Raises `InvalidOptionError` for what is no DSN and no pool, for parameters of a DSN that cannot be honoured,
+        for what is no name of a schema, and for numbers below what makes sense.
         """
+        if not isinstance(database, str) and not hasattr(database, "acquire"):
+            raise InvalidOptionError("database", database, allowed="a DSN, or an asyncpg.Pool")
         name = address_of(database) if isinstance(database, str) else "PostgreSQL"
         given = parameters_of(database) if isinstance(database, str) else database
         check_schema(schema)
@@ -92,6 +95,10 @@ class PostgresSaver:
         self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, self._close)
         # The server's ids of the sessions that were open in an event loop when that was closed.
         self._former_sessions: set[int] = set()
+
+    if not TYPE_CHECKING:
+        from_conn_string = ClassAttribute("use `PostgresSaver('postgresql://...')`")
+        setup = ClassAttribute("the first use prepares the schema")
 
     @classmethod
     def from_url(cls, url: str) -> Self:

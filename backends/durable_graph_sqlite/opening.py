@@ -50,7 +50,7 @@ def is_path(path: str | Path) -> bool:
     """Whether the operating system can have a file of this name."""
     try:
         return b"\0" not in os.fsencode(path)
-    except UnicodeEncodeError:
+    except (TypeError, UnicodeEncodeError):
         return False
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from durable_graph.checkpointing.opened_once import OpenedOnce
@@ -16,6 +16,7 @@ from durable_graph.checkpointing.pruning import check_keep_last
 from durable_graph.checkpointing.rules import check_limit, check_listing
 from durable_graph.checkpointing.transfer import ExportedThread
 from durable_graph.errors import InvalidOptionError
+from durable_graph.errors.elsewhere import ClassAttribute
 from durable_graph.records import (
     CommitResult,
     CommitUnit,
@@ -63,6 +64,10 @@ class SqliteSaver:
         self._path, self._patience = Path(path), Patience(str(path), busy_timeout)
         self._file = OpenedOnce(f"SqliteSaver({str(path)!r})", self._open, self._close)
         self._backups: set[asyncio.Task[None]] = set()
+
+    if not TYPE_CHECKING:
+        from_conn_string = ClassAttribute("use `SqliteSaver('runs.db')`")
+        setup = ClassAttribute("the first use prepares the file")
 
     @classmethod
     def from_url(cls, url: str) -> Self:

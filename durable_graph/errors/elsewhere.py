@@ -4,7 +4,7 @@ Whoever changes the imports of a LangGraph program meets these one by one; `docs
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from opcode import opmap
 from typing import Final, Never
 
@@ -37,6 +37,7 @@ MODULE: Final = _table(
     ("BaseCheckpointSaver", _SAVERS),
     ("Checkpoint CheckpointMetadata CheckpointTuple", "the records that are stored are in `durable_graph.records`"),
     ("MessageGraph", "use `StateGraph(MessagesState)`"),
+    ("AnyMessage", "import it from `langchain_core.messages`"),
     ("CompiledStateGraph Pregel", "use `CompiledGraph`"),
     ("NodeBuilder", "describe the graph with `StateGraph` or `@entrypoint`"),
     (
@@ -86,14 +87,18 @@ MODULE: Final = _table(
         tools_condition AgentState""",
         'it is in `durable_graph_langchain`: pip install "durable-graph[langchain]"',
     ),
+    (
+        """AgentStatePydantic AgentStateWithStructuredResponse AgentStateWithStructuredResponsePydantic""",
+        "make a state of your own, such as a subclass of `durable_graph_langchain.AgentState`",
+    ),
     ("ToolCallTransformer", _EVENTS),
     ("ValidationNode", "a `ToolNode` of `durable_graph_langchain` tells the model of arguments that do not fit"),
     ("HumanInterrupt HumanInterruptConfig HumanResponse ActionRequest", "`interrupt()` asks with any value"),
     (
         """AsyncGraphRunStream GraphRunStream AsyncSubgraphRunStream SubgraphRunStream StreamChannel
         StreamTransformer ProtocolEvent LifecyclePayload SubgraphStatus CheckpointsTransformer
-        CustomTransformer DebugTransformer LifecycleTransformer SubgraphTransformer TasksTransformer
-        UpdatesTransformer""",
+        CustomTransformer DebugTransformer LifecycleTransformer MessagesTransformer SubgraphTransformer
+        TasksTransformer UpdatesTransformer ValuesTransformer""",
         _EVENTS,
     ),
     (
@@ -104,10 +109,14 @@ MODULE: Final = _table(
     ("TAG_NOSTREAM", 'write `"nostream"`'),
     ("CONF CONFIG_KEY_CHECKPOINTER TASKS", "a config has no reserved keys: use the parameter `runtime` of the node"),
     ("StateT StateT_co StateT_contra ContextT InputT OutputT", "use type variables of your own"),
-    ("LangGraphDeprecationWarning", "deprecated options are told as `DeprecationWarning`"),
+    (
+        """LangGraphDeprecationWarning LangGraphDeprecatedSinceV05 LangGraphDeprecatedSinceV10
+        LangGraphDeprecatedSinceV11""",
+        "deprecated options raise a `DeprecationWarning`",
+    ),
     ("__version__", 'use `importlib.metadata.version("durable-graph")`'),
 )
-"""What `from durable_graph import <name>` says instead."""
+"""What `from <package> import <name>` says instead, for each of our packages that lacks the name."""
 
 GRAPH: Final = _table(
     ("invoke", f"{_ASYNC}: `await graph.ainvoke(...)`, or `asyncio.run(graph.ainvoke(...))`"),
@@ -175,16 +184,34 @@ OPTIONS: Final = _table(
 """What a keyword argument that a call does not have says instead."""
 
 
-def module_attribute(name: str) -> Never:
-    """The `__getattr__` of the package: an `ImportError` where the name is imported, else an `AttributeError`.
+def module_attribute(module: str) -> Callable[[str], Never]:
+    """The `__getattr__` of a package: an `ImportError` where the name is imported, else an `AttributeError`.
 
     Python drops the message of an `AttributeError` that an import meets, and `hasattr` stands no other error.
     """
-    text = _text("module 'durable_graph'", name, MODULE)
-    caller = sys._getframe(1)  # there is no other way to see who asks
-    if name in MODULE and caller.f_code.co_code[caller.f_lasti] == opmap["IMPORT_FROM"]:
-        raise ImportError(text, name="durable_graph")
-    raise AttributeError(text, name=name)
+
+    def look_up(name: str) -> Never:
+        text = _text(f"module {module!r}", name, MODULE)
+        caller = sys._getframe(1)  # there is no other way to see who asks
+        if name in MODULE and caller.f_code.co_code[caller.f_lasti] == opmap["IMPORT_FROM"]:
+            raise ImportError(text, name=module)
+        raise AttributeError(text, name=name)
+
+    return look_up
+
+
+class ClassAttribute:
+    """An attribute that LangGraph's class of the same name has and ours does not: reading it is an `AttributeError`."""
+
+    def __init__(self, replacement: str) -> None:
+        self._replacement = replacement
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Never:
+        text = _text(f"{owner.__name__!r}", self._name, {self._name: self._replacement})
+        raise AttributeError(text, name=self._name, obj=owner if instance is None else instance)
 
 
 def missing_attribute(owner: object, name: str, table: Mapping[str, str]) -> Never:

@@ -110,10 +110,13 @@ class UnknownBackendError(DurableGraphError, LookupError):
     def __init__(self, scheme: str, *, known: Iterable[str]) -> None:
         self.scheme = scheme
         self.known: tuple[str, ...] = tuple(sorted(known))
-        super().__init__(
-            f"no installed backend handles the scheme {scheme!r}; installed: {names(self.known)}; "
-            f"install the backend with its extra, as in: pip install 'durable-graph[{scheme}]'"
-        )
+        if not scheme:
+            problem = "a checkpointer's URL begins with a scheme"
+            remedy = "write sqlite:///runs.db, or SqliteSaver('runs.db')"
+        else:
+            problem = f"no installed backend handles the scheme {scheme!r}"
+            remedy = f"install the backend with its extra, as in: pip install 'durable-graph[{scheme}]'"
+        super().__init__(f"{problem}; installed: {names(self.known)}; {remedy}")
 
 
 class MissingDriverError(DurableGraphError, ImportError):

@@ -1,6 +1,7 @@
 """LangChain's messages, models and tools in graphs of durable_graph: `pip install "durable-graph[langchain]"`."""
 
 import importlib.util
+import typing
 
 if importlib.util.find_spec("langchain_core") is None:
     raise ImportError(
@@ -23,6 +24,12 @@ from durable_graph_langchain.react_agent import create_react_agent
 from durable_graph_langchain.react_state import AgentState
 from durable_graph_langchain.tool_call import ToolCallRequest
 from durable_graph_langchain.tool_node import ToolNode, tools_condition
+
+if not typing.TYPE_CHECKING:
+    # A checker that saw it would take every name for one that is there.
+    from durable_graph.errors.elsewhere import module_attribute as _attribute_of
+
+    __getattr__ = _attribute_of(__name__)
 
 __all__ = [
     "AgentState",

@@ -51,8 +51,9 @@ def test_a_scheme_that_nobody_answers_to_is_refused() -> None:
     with pytest.raises(UnknownBackendError, match="'mysql'") as caught:
         open_checkpointer("mysql://localhost/runs")
     assert {"ours", "file"} <= set(caught.value.known)
-    with pytest.raises(UnknownBackendError):
-        open_checkpointer("runs.db")
+    for path in ("runs.db", ":memory:"):
+        with pytest.raises(UnknownBackendError, match=r"begins with a scheme.*sqlite:///runs\.db"):
+            open_checkpointer(path)
 
 
 def test_a_backend_whose_driver_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

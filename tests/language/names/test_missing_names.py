@@ -2,12 +2,19 @@
 
 import dataclasses
 import pickle
+import re
+import sqlite3
+from contextlib import closing
 from copy import deepcopy
+from types import ModuleType
 from typing import Any, TypedDict
 
 import pytest
 
 import durable_graph
+import durable_graph_langchain
+import durable_graph_postgres
+import durable_graph_sqlite
 from durable_graph import (
     START,
     DurableGraphError,
@@ -46,6 +53,40 @@ def test_a_name_to_import_says_what_takes_its_place(name: str) -> None:
     assert str(raised.value).endswith(f"{name!r}, which is LangGraph's; {MODULE[name]}")
     assert len(str(raised.value)) <= 400
     assert not hasattr(durable_graph, name)
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        (durable_graph_sqlite, "AsyncSqliteSaver"),
+        (durable_graph_postgres, "AsyncPostgresSaver"),
+        (durable_graph_langchain, "ValidationNode"),
+    ],
+)
+def test_the_other_packages_say_it_as_well(package: ModuleType, name: str) -> None:
+    told = f"module {package.__name__!r} has no attribute {name!r}, which is LangGraph's; {MODULE[name]}"
+
+    with pytest.raises(ImportError, match=re.escape(told)):
+        exec(f"from {package.__name__} import {name}", {})  # noqa: S102
+    with pytest.raises(AttributeError, match=re.escape(told)):
+        getattr(package, name)
+    with pytest.raises(ImportError, match="cannot import name 'Saver'"):
+        exec(f"from {package.__name__} import Saver", {})  # noqa: S102
+
+
+@pytest.mark.parametrize("saver", [durable_graph_sqlite.SqliteSaver, durable_graph_postgres.PostgresSaver])
+def test_a_saver_says_how_it_is_opened(saver: Any) -> None:
+    with pytest.raises(AttributeError, match=rf"use `{saver.__name__}\('\w+[.:]"):
+        saver.from_conn_string("runs.db")
+    with pytest.raises(AttributeError, match="the first use prepares"):
+        saver("postgresql://localhost/runs").setup()
+    assert not hasattr(saver, "from_conn_string")
+
+
+@pytest.mark.parametrize("saver", [durable_graph_sqlite.SqliteSaver, durable_graph_postgres.PostgresSaver])
+def test_a_connection_is_refused_in_place_of_a_path_or_dsn(saver: Any) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection, pytest.raises(InvalidOptionError, match="it takes"):
+        saver(connection)
 
 
 def test_a_name_that_nobody_has_is_missing_as_in_any_module() -> None:
