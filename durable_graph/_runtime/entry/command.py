@@ -220,6 +220,10 @@ async def error_for(run: GraphRun, resume: Any, error: DurableGraphError) -> Dur
                 is_superseded=is_superseded,
                 is_pruned=is_pruned and not is_superseded,
             )
+        case NothingToResumeError() if ids and found.thread.status != "done":
+            why = "no question is open, because new input, an update or a failure followed the last question"
+            remedy = "ainvoke(None) runs the tasks that are left, which ask again"
+            return NothingToResumeError(error.thread_id, why, remedy=remedy)
         case NothingToResumeError() if is_pruned:
             why = f"{error.why}; the questions of older checkpoints were pruned"
             return NothingToResumeError(error.thread_id, why)

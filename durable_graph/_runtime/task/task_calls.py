@@ -56,8 +56,11 @@ class TaskFuture(asyncio.Task[Any]):
             raise
 
     def result(self) -> Any:
-        """What it returned."""
+        """What it returned. Raises asyncio's `InvalidStateError` while it runs."""
         self.is_asked_for = True
+        if not self.done():
+            message = f"{self.get_name()} has not finished: await the call, which gives its result"
+            raise asyncio.InvalidStateError(message)
         return super().result()
 
     def exception(self) -> BaseException | None:

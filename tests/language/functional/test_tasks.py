@@ -241,6 +241,22 @@ async def test_a_task_may_be_cancelled_and_the_others_go_on(saver: Checkpointer,
         assert calls.taken() == ["1", "cancelled"]
 
 
+async def test_asking_for_the_result_of_a_call_at_work_says_what_to_write(saver: Checkpointer) -> None:
+    @task
+    async def double(number: int) -> int:
+        return number * 2
+
+    @entrypoint(checkpointer=saver)
+    async def flow(given: int) -> int:
+        call: Any = double(given)
+        with pytest.raises(asyncio.InvalidStateError, match=r"task 'double'.* has not finished: await the call"):
+            call.result()
+        assert await call == call.result()
+        return given
+
+    assert await flow.ainvoke(1, THREAD) == 1
+
+
 async def test_a_task_that_nobody_awaits_ends_with_its_run(saver: Checkpointer) -> None:
     calls = Calls()
 

@@ -229,6 +229,20 @@ async def test_an_answer_to_a_failed_thread_that_asks_nothing_is_refused(saver: 
         await graph.ainvoke(Command(resume="yes"), thread_id="t")
 
 
+async def test_an_answer_after_an_update_is_told_how_to_be_asked_again(saver: Checkpointer) -> None:
+    graph = in_a_row(("a", Nodes().noting("a")), ("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    await graph.ainvoke({}, thread_id="t")
+    await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["edited"]})
+
+    with pytest.raises(NothingToResumeError, match=r"an update .* followed the last question; ainvoke\(None\)"):
+        await graph.ainvoke(Command(resume="yes"), thread_id="t")
+    await graph.ainvoke(None, thread_id="t")
+    answered = await graph.ainvoke(Command(resume="yes"), thread_id="t")
+
+    assert "edited" in answered["log"]
+    assert "__interrupt__" not in answered
+
+
 async def test_an_empty_map_for_a_thread_that_waits_for_nothing_says_so(saver: Checkpointer) -> None:
     graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
