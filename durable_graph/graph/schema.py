@@ -145,7 +145,8 @@ class Schema:
         """What an instance of the class writes; None if `result` is not one.
 
         A pydantic model writes the fields that were set, any other instance every field except those that are None
-        by default and in fact. The dict of a TypedDict is no instance.
+        by default and in fact: these say something only where the key has a value. The dict of a TypedDict is no
+        instance.
         """
         # A TypedDict refuses to be asked; its values are plain dicts.
         if issubclass(self.cls, dict) or not isinstance(result, self.cls):

@@ -47,7 +47,7 @@ def read_result(
     parts = _parts(topology, result)
     for part in parts:
         if not isinstance(part, Command):
-            updates.extend(updates_of(topology, node, part))
+            updates.extend(updates_of(topology, node, part, values))
             continue
         where = f"node {node.name!r} returned a Command"
         if part.graph == Command.PARENT:
@@ -59,7 +59,7 @@ def read_result(
         if part.resume is not UNSET:
             raise InvalidCommandError(f"{where} with resume=...; answers to interrupt() belong in the input of a run")
         pairs = pairs_in(topology, part.update)
-        updates.extend(updates_of(topology, node, part.update) if pairs is None else pairs)
+        updates.extend(updates_of(topology, node, part.update, values) if pairs is None else pairs)
         routes.extend(goto_routes(topology, part, where, max_value_bytes))
     if keys_of_nested:
         known = topology.channels

@@ -6,7 +6,7 @@ message has the same one however often its write is merged.
 """
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from durable_graph._engine.merge import merge_writes
@@ -41,8 +41,9 @@ _Draft = tuple[str, Any, bool]
 # What is written
 
 
-def updates_of(topology: Topology, node: Node, result: Any) -> Pairs:
+def updates_of(topology: Topology, node: Node, result: Any, values: Mapping[str, Any]) -> Pairs:
     """What a node's result, or the update of its Command, says about the state, as (key, value) pairs.
+    `values` are those that its superstep began with.
 
     It is a dict, such pairs, or an instance of the state's class, the node's input or the graph's input or output.
     Where the state is one value, it is that value. None says nothing. Raises `InvalidNodeResultError`.
@@ -54,7 +55,7 @@ def updates_of(topology: Topology, node: Node, result: Any) -> Pairs:
     pairs = pairs_in(topology, result)
     if pairs:
         return pairs
-    updates = _said_by(topology, result, topology.state, node.input, topology.output, topology.input)
+    updates = _said_by(topology, result, values, topology.state, node.input, topology.output, topology.input)
     if updates is None:
         expected = f"a dict of updates to {topology.state.name}, an instance of it, (key, value) pairs, or None"
         raise InvalidNodeResultError(node.name, result, expected=expected)
@@ -75,12 +76,29 @@ def is_one_value(topology: Topology) -> bool:
     return topology.state.is_single and not is_workflow(topology)
 
 
-def _said_by(topology: Topology, result: Any, *schemas: Schema) -> Pairs | None:
+def _said_by(topology: Topology, result: Any, values: Mapping[str, Any], *schemas: Schema) -> Pairs | None:
     for schema in schemas:
         updates = schema.updates(result)
         if updates is not None:
-            return tuple(pair for pair in updates.items() if not _is_start(topology, schema, *pair))
+            said = tuple(pair for pair in updates.items() if not _is_start(topology, schema, *pair))
+            return said + tuple((key, None) for key in _emptied(topology, schema, updates, values))
     return None
+
+
+def _emptied(
+    topology: Topology, schema: Schema, updates: Mapping[str, Any], values: Mapping[str, Any]
+) -> Iterator[str]:
+    """The keys that have a value, and that an instance has as None, their default, which `updates` leaves out.
+
+    A pydantic model knows whether that was set.
+    """
+    if schema.is_validated:
+        return
+    for key, field in schema.fields.items():
+        if field.omits_none and key not in updates and values.get(key) is not None:
+            rule = topology.channels.get(key)
+            if rule is not None and rule.replaces:
+                yield key
 
 
 def _is_start(topology: Topology, schema: Schema, key: str, value: Any) -> bool:
@@ -124,7 +142,7 @@ def input_writes(
     Raises `InvalidInputError`, and what `node_writes` does.
     """
     is_dict = isinstance(value, Mapping) and not topology.input.is_single
-    updates = tuple(value.items()) if is_dict else _said_by(topology, value, topology.input, topology.state)
+    updates = tuple(value.items()) if is_dict else _said_by(topology, value, values, topology.input, topology.state)
     if updates is None:
         raise InvalidInputError(value, expected=f"a dict of {topology.input.name}'s keys, or an instance of it")
     where = "the input"
@@ -142,7 +160,7 @@ def update_writes(
     if pairs is None and isinstance(update, Mapping) and not is_one_value(topology):
         pairs = tuple(update.items())
     if pairs is None:
-        pairs = _said_by(topology, update, topology.state, topology.input, topology.output)
+        pairs = _said_by(topology, update, values, topology.state, topology.input, topology.output)
     if pairs is None:
         state = topology.state.name
         raise InvalidInputError(update, expected=f"a dict of {state}'s keys, an instance of it, or (key, value) pairs")

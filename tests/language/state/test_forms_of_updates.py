@@ -131,3 +131,36 @@ async def test_what_is_nested_comes_back_as_what_it_was(saver: Checkpointer, reo
     again = values["anything"]["deep"][0]
     assert (type(again), type(again.pages["one"]), type(again.pages["one"].items[0])) == (Book, Page, Item)
     assert again.pages["one"].items[0].mood is again.mood is Mood.GOOD
+
+
+@dataclass
+class Reminder:
+    text: str = ""
+    due: int | None = None
+    log: Annotated[list[str], operator.add] | None = None
+
+
+class StructReminder(msgspec.Struct):
+    text: str = ""
+    due: int | None = None
+    log: Annotated[list[str], operator.add] | None = None
+
+
+@pytest.mark.parametrize("state", [Reminder, StructReminder])
+@pytest.mark.parametrize("from_the_input", [False, True])
+async def test_an_instance_replaces_a_value_with_none(state: Any, from_the_input: bool, saver: Checkpointer) -> None:
+    """A None that is the default of its key is a write where the key has a value, and none where it has no value."""
+
+    def postpone(given: Any) -> Any:
+        return None if from_the_input else state(text=given.text)
+
+    compiled = in_a_row(state, Seen(), ("postpone", postpone)).compile(saver)
+
+    config: Any = {"configurable": {"thread_id": "t"}}
+    result = await compiled.ainvoke({"text": "tea", "due": 3, "log": ["a"]}, config)
+    if from_the_input:
+        assert result == {"text": "tea", "due": 3, "log": ["a"]}
+        result = await compiled.ainvoke(state(text="tea"), config)
+    assert result == {"text": "tea", "due": None, "log": ["a"]}
+    other: Any = {"configurable": {"thread_id": "other"}}
+    assert await compiled.ainvoke(state(text="tea"), other) == {"text": "tea"}
