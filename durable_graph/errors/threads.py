@@ -46,15 +46,21 @@ class NothingToResumeError(DurableGraphError, ValueError):
 
 
 class UnfinishedThreadError(DurableGraphError):
-    """New input for a thread that still has tasks to run, under `if_unfinished="reject"`."""
+    """New input for a thread that still has tasks to run, under `if_unfinished="reject"`; or, under "resume", for one
+    that stopped at a question or a breakpoint before its tasks were done (`is_stopped`).
+    """
 
-    def __init__(self, thread_id: str, pending: Iterable[str]) -> None:
+    def __init__(self, thread_id: str, pending: Iterable[str], *, is_stopped: bool = False) -> None:
         self.thread_id = thread_id
         self.pending: tuple[str, ...] = tuple(pending)
-        super().__init__(
-            f"thread {thread_id!r} still has to run: {listed(self.pending)}; resume it with ainvoke(None), "
-            f"or pass if_unfinished='resume' or 'supersede'"
+        self.is_stopped = is_stopped
+        remedy = (
+            "answer its questions with Command(resume=...), pass a breakpoint with ainvoke(None), "
+            "or pass if_unfinished='supersede'"
+            if is_stopped
+            else "resume it with ainvoke(None), or pass if_unfinished='resume' or 'supersede'"
         )
+        super().__init__(f"thread {thread_id!r} still has to run: {listed(self.pending)}; {remedy}")
 
 
 class ThreadBusyError(DurableGraphError):

@@ -373,7 +373,7 @@ async def _accept_on_head(run: GraphRun, state: State, recorded: Recorded) -> En
         ended = await resume(run, state, recorded)
         if ended.is_stopped:
             # It waits for an answer, which no input is.
-            raise UnfinishedThreadError(thread, [task.node for task in ended.state.plan])
+            raise UnfinishedThreadError(thread, [task.node for task in ended.state.plan], is_stopped=True)
         await run.shared.durability.settle()
         state, recorded, journal.accepts = ended.state, {}, keyed
     return await _accept(run, state, recorded, None)
