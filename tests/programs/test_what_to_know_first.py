@@ -1,4 +1,4 @@
-"""Each row of "Ten things to know first" in the migration guide is true."""
+"""Each row of "What to know first" in the migration guide is true."""
 
 import asyncio
 import itertools
@@ -19,10 +19,12 @@ from durable_graph import (
     NotADatabaseError,
     NothingToResumeError,
     ReplayMismatchError,
+    Send,
     StateGraph,
     StateMutatedError,
     ThreadBusyError,
     UnknownConfigKeyError,
+    UnknownInterruptError,
     UnknownStateKeyError,
     UnstorableValueError,
     add_messages,
@@ -141,6 +143,50 @@ async def test_a_key_that_is_not_declared_is_refused() -> None:
 async def test_an_object_that_no_declared_type_names_is_refused() -> None:
     with pytest.raises(UnstorableValueError, match="Note"):
         await graph_of(lambda _: {"anything": Note()}).ainvoke({}, thread_id="t")
+
+
+async def test_an_object_in_the_argument_of_a_send_is_refused() -> None:
+    builder = StateGraph(State).add_node("node", nothing)
+    builder.add_conditional_edges(START, lambda _: [Send("node", {"note": Note()})], ["node"])
+
+    with pytest.raises(UnstorableValueError, match="Note"):
+        await builder.compile(checkpointer=InMemorySaver()).ainvoke({}, thread_id="t")
+
+
+class Named(TypedDict, total=False):
+    name: str
+    title: str | None
+
+
+@pytest.mark.parametrize("value", [None, 3])
+async def test_a_value_of_another_type_than_declared_is_refused(value: Any) -> None:
+    def named(key: str) -> Graph:
+        builder = StateGraph(Named).add_node("node", lambda _: {key: value}).add_edge(START, "node")
+        return builder.compile(checkpointer=InMemorySaver())
+
+    with pytest.raises(UnstorableValueError, match=f"'name' is an? {type(value).__name__} .*str is declared"):
+        await named("name").ainvoke({}, thread_id="t")
+    if value is None:
+        assert await named("title").ainvoke({}, thread_id="t") == {"title": None}
+
+
+async def test_an_update_supersedes_the_open_question() -> None:
+    graph = graph_of(lambda state: {"notes": [*state["notes"], interrupt("?")]})
+    for thread in ("apart", "at once", "by id"):
+        await graph.ainvoke({"notes": ["a"]}, thread_id=thread)
+
+    await graph.aupdate_state({"configurable": {"thread_id": "apart"}}, {"notes": ["b"]})
+    with pytest.raises(NothingToResumeError, match="an update"):
+        await graph.ainvoke(Command(resume="yes"), thread_id="apart")
+    await graph.ainvoke(None, thread_id="apart")
+    apart = await graph.ainvoke(Command(resume="yes"), thread_id="apart")
+    at_once = await graph.ainvoke(Command(resume="yes", update={"notes": ["b"]}), thread_id="at once")
+    assert apart == at_once == {"notes": ["a", "b", "a", "b", "yes"]}
+
+    id_ = (await graph.aget_state(thread_id="by id")).interrupts[0].id
+    await graph.aupdate_state({"configurable": {"thread_id": "by id"}}, {"notes": ["b"]})
+    with pytest.raises(UnknownInterruptError):
+        await graph.ainvoke(Command(resume={id_: "yes"}), thread_id="by id")
 
 
 async def test_a_finished_thread_has_nothing_to_resume() -> None:
