@@ -193,11 +193,11 @@ def _as_raised(raised: type[Exception], args: tuple[Any, ...], facts: dict[str, 
 class UnknownNodeError(DurableGraphError, LookupError):
     """A name that no node of the graph has."""
 
-    def __init__(self, name: object, *, where: str, known: Iterable[str]) -> None:
+    def __init__(self, name: object, *, where: str, known: Iterable[str], whose: str = "the graph") -> None:
         self.name = name
         self.where = where
         self.known: tuple[str, ...] = tuple(sorted(known))
-        super().__init__(f"{where} {quoted(name)}; the graph has: {names(self.known)}")
+        super().__init__(f"{where} {quoted(name)}; {whose} has: {names(self.known)}")
 
 
 class UnknownRouteError(UnknownNodeError):

@@ -59,6 +59,9 @@ def _route(topology: Topology, router: Router, node: str, choice: Any, max_value
     if target is None or (target != END and target not in topology.nodes):
         if choice is None:
             raise InvalidRouteError(router.name, node, choice)
-        known = topology.nodes if router.choices is None else map(str, router.choices)
-        raise UnknownRouteError(choice, where=f"router {router.name!r} of node {node!r} chose", known=known)
+        where = f"router {router.name!r} of node {node!r} chose"
+        if router.choices is None:
+            raise UnknownRouteError(choice, where=where, known=topology.nodes)
+        whose = "its path_map or annotation"
+        raise UnknownRouteError(choice, where=where, known=map(str, router.choices), whose=whose)
     return Route(str(target))
