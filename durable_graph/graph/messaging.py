@@ -26,7 +26,7 @@ def library_of(kind: MessageKind, rules: Mapping[str, Channel]) -> MessageLibrar
     """The library of a graph with these channels; None where its messages are dicts or objects of its own.
 
     "auto" is LangChain where `langchain_core` is installed and the graph has a channel of messages, or the program has
-    imported LangChain: then its messages may be in any value.
+    imported LangChain's messages or documents: then they may be in any value.
 
     Raises `InvalidOptionError`, and `ImportError` for "langchain" without `langchain_core`.
     """
@@ -37,7 +37,8 @@ def library_of(kind: MessageKind, rules: Mapping[str, Channel]) -> MessageLibrar
         if library is None:
             raise InvalidOptionError(_OPTION, kind, allowed="'dict': the package durable_graph_langchain is not there")
         return library
-    is_used = f"{LANGCHAIN}.messages" in sys.modules or any(isinstance(rule, Messages) for rule in rules.values())
+    is_imported = any(f"{LANGCHAIN}.{each}" in sys.modules for each in ("messages", "documents"))
+    is_used = is_imported or any(isinstance(rule, Messages) for rule in rules.values())
     return installed_library() if kind == "auto" and is_used else None
 
 

@@ -69,3 +69,22 @@ def test_a_graph_without_messages_imports_nothing_of_it() -> None:
 def test_a_conversation_of_dicts_imports_nothing_of_it() -> None:
     done = run("OPTIONS = {'messages': 'dict'}", CONVERSATION, LOADED)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+DOCUMENTS = """
+import asyncio
+from typing import Any, TypedDict
+from durable_graph import START, MemorySaver, StateGraph
+from langchain_core.documents import Document
+
+class State(TypedDict, total=False):
+    found: Any
+
+builder = StateGraph(State).add_node("node", lambda _: {"found": Document("tea")}).add_edge(START, "node")
+print(asyncio.run(builder.compile(MemorySaver()).ainvoke({}, thread_id="t"))["found"].page_content)
+"""
+
+
+def test_a_program_that_imports_documents_alone_can_store_them() -> None:
+    done = run("import langchain_core.documents", "assert 'langchain_core.messages' not in sys.modules", DOCUMENTS)
+    assert done.stdout.splitlines() == ["tea"], done.stderr
