@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from langchain_core.documents import Document
+from langchain_core.messages import HumanMessage
 
 from durable_graph import (
     START,
@@ -151,6 +153,12 @@ async def test_an_object_in_the_argument_of_a_send_is_refused() -> None:
 
     with pytest.raises(UnstorableValueError, match="Note"):
         await builder.compile(checkpointer=InMemorySaver()).ainvoke({}, thread_id="t")
+
+
+async def test_messages_and_documents_of_langchain_need_no_declaration() -> None:
+    for value in (HumanMessage("hi"), Document("tea")):
+        result = await graph_of(lambda _, value=value: {"anything": value}).ainvoke({}, thread_id=value.type)
+        assert result["anything"] == value
 
 
 class Named(TypedDict, total=False):
