@@ -27,6 +27,7 @@ from durable_graph._engine.task import (
 )
 from durable_graph._runtime.commit.policy import Publication
 from durable_graph._runtime.commit.requests import StatusChange, failure
+from durable_graph._runtime.events.model import AnyEvent
 from durable_graph._runtime.events.sink import NullSink
 from durable_graph._runtime.request.control_flow import Draining
 from durable_graph._runtime.request.output import Ended, Recorded
@@ -62,7 +63,7 @@ async def drive(run: GraphRun, state: State, recorded: Recorded, *, passes_break
     while state.plan:
         _check_goes_on(run)
         # The choice of where to start is no superstep of the user's graph.
-        runs_nodes = any(task.node != START for task in state.plan)
+        runs_nodes = len(state.plan) > 1 or state.plan[0].node != START
         if not runs_nodes:
             run.last_step += 1
         elif supersteps == limit:
@@ -80,7 +81,7 @@ async def drive(run: GraphRun, state: State, recorded: Recorded, *, passes_break
             run.move(state, superstep.so_far())
             waiting = {outcome.task.key: outcome for outcome in executed.waiting}
             return await _stopped(run, state, {**superstep.so_far(), **waiting})
-        state, recorded = step.state, _recorded(step)
+        state, recorded = step.state, _recorded(step) if step.stops else {}
         run.forget_nested(executed.done)
         if step.is_stopped:
             return await _stopped(run, state, recorded)
@@ -121,8 +122,6 @@ def _asked(outcome: Outcome | None) -> tuple[PendingInterrupt, ...]:
 
 def _stops(run: GraphRun, state: State, recorded: Recorded) -> tuple[Outcome, ...]:
     """The tasks before which the run is to stop, as the records that say that they were."""
-    if run.request.stop_before is not None and not run.request.stop_before:
-        return ()
     return tuple(
         Interrupted(task, 1, revision=next_revision(recorded.get(task.key)))
         for task in state.plan
@@ -134,14 +133,21 @@ async def _finish_superstep(run: GraphRun, state: State, superstep: Superstep, e
     """Apply and commit; with another writer's outcomes where those were recorded first."""
     durability, journal = run.shared.durability, run.shared.journal
     while True:
-        step = await _applied(run, state, superstep, executed)
+        try:
+            step = _next_checkpoint(run, state, executed)
+        except (ConcurrentUpdateError, ReducerError) as error:
+            # The nodes are not to blame and do not run again: what they returned is kept for a corrected graph.
+            await durability.save(run.ledger, executed.uncommitted, superstep.publication_of, failure(error))
+            raise
         if run.lengths is not None and (
             changed := run.lengths.follow(run.topology, step.state, step.changes, executed.done)
         ):
             await superstep.refuse(changed)
-        events = [*task_events(run, state, executed.uncommitted), *committed_events(run, step)]
+        events: list[AnyEvent] = []
+        if run.shared.sink.is_active:
+            events = [*task_events(run, state, executed.uncommitted), *committed_events(run, step)]
+        on_accepted = partial(run.move, step.state, _recorded(step) if step.stops else {})
         try:
-            on_accepted = partial(run.move, step.state, _recorded(step))
             is_committed = await durability.commit(run.ledger, step, Publication(run.shared.sink, events, on_accepted))
         except (UnstorableValueError, ValueTooLargeError) as error:
             # What a reducer made of the writes. They themselves can be stored, and are.
@@ -158,20 +164,20 @@ async def _finish_superstep(run: GraphRun, state: State, superstep: Superstep, e
         executed = _with(executed, adopted)
 
 
-async def _applied(run: GraphRun, state: State, superstep: Superstep, executed: Outcomes) -> NextCheckpoint:
-    try:
-        after, changes = apply(run.topology, state, executed.done, run.reserve(state))
-    except (ConcurrentUpdateError, ReducerError) as error:
-        # The nodes are not to blame and do not run again: what they returned is kept for a corrected graph.
-        await run.shared.durability.save(run.ledger, executed.uncommitted, superstep.publication_of, failure(error))
-        raise
-    # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a reducer of
-    # the user's made of them does not say what they were.
-    is_told = len(state.plan) == 1 and all(is_read_back(run.topology, outcome) for outcome in executed.uncommitted)
-    outcomes = () if is_told else executed.uncommitted
-    writers = tuple(dict.fromkeys(outcome.task.node for outcome in executed.done))
-    stops = _stops(run, after, {})
-    is_stopped = bool(stops) or any(run.request.stops_after(node) for node in writers if node != START)
+def _next_checkpoint(run: GraphRun, state: State, executed: Outcomes) -> NextCheckpoint:
+    """The checkpoint that the outcomes make. Raises `ConcurrentUpdateError` and `ReducerError`."""
+    after, changes = apply(run.topology, state, executed.done, run.reserve(state))
+    outcomes = executed.uncommitted
+    if len(state.plan) == 1 and outcomes and is_read_back(run.topology, outcomes[0]):
+        # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a
+        # reducer of the user's made of them does not say what they were.
+        outcomes = ()
+    writers = tuple(dict.fromkeys([outcome.task.node for outcome in executed.done]))
+    request = run.request
+    stops = _stops(run, after, {}) if request.stop_before is None or request.stop_before else ()
+    is_stopped = bool(stops)
+    if request.stop_after is None or request.stop_after:
+        is_stopped = is_stopped or any(request.stops_after(node) for node in writers if node != START)
     return NextCheckpoint(
         after,
         changes,

@@ -8,7 +8,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
@@ -27,6 +26,7 @@ from durable_graph._runtime.superstep.next_attempt import tried_again
 from durable_graph._runtime.superstep.publish import id_of, started_event, task_events
 from durable_graph._runtime.superstep.stopping import stop
 from durable_graph._runtime.task.attempt import (
+    AttemptState,
     attempt,
     attempt_number,
     failed_instead,
@@ -102,10 +102,15 @@ class Superstep(msgspec.Struct):
         while True:
             if open_tasks := self._can_go_on():
                 await self._run_open_tasks(open_tasks)
+            executed = self._executed()
+            if not executed.waiting:
+                return executed
             if await self._has_stopped():
                 return self._executed()
 
-    def _can_go_on(self) -> list[Task]:
+    def _can_go_on(self) -> Sequence[Task]:
+        if not self.recorded and not self.attempted:
+            return self.state.plan
         answered = self.run.answered()
         outcomes = ((task, self.recorded.get(task.key)) for task in self.state.plan if task.key not in self.attempted)
         return [
@@ -113,15 +118,19 @@ class Superstep(msgspec.Struct):
         ]
 
     async def _run_open_tasks(self, open_tasks: Sequence[Task]) -> None:
-        if any(task.argument is not None for task in self.state.plan):
-            self.given = Given(self.run, self.state.plan)
-        being_cancelled = cancellations()
+        for task in self.state.plan:
+            if task.argument is not None:
+                self.given = Given(self.run, self.state.plan)
+                break
+        runner = asyncio.current_task()
+        being_cancelled = cancellations(runner)
         # No reference to the superstep, which refers to the run: the cycle would keep the states of the run alive
         # until the next garbage collection.
-        self.run.superstep_is_stopped = partial(_is_cancelled, asyncio.current_task(), being_cancelled)
-        await self._run_in_time(open_tasks)
+        self.run.superstep_is_stopped = partial(_is_cancelled, runner, being_cancelled)
+        limit = self.run.request.step_timeout
+        await (self._run_open(open_tasks) if limit is None else self._run_in_time(open_tasks, limit))
         self._fail_changed()
-        is_cancelled = cancellations() > being_cancelled
+        is_cancelled = cancellations(runner) > being_cancelled
         if not is_cancelled and self._have_succeeded(open_tasks):
             return
         if not is_cancelled:
@@ -144,9 +153,7 @@ class Superstep(msgspec.Struct):
             raise late
 
     async def _has_stopped(self) -> bool:
-        """Whether every task is done, or the run stops for answers. False where others recorded something meanwhile."""
-        if not self._executed().waiting:
-            return True
+        """Whether the run stops for answers. False where others recorded something meanwhile."""
         rest = self._unsaved()
         if self.run.is_outermost:
             found = await stop(self.run, self.state, self.so_far(), rest, self.publication_of)
@@ -161,14 +168,13 @@ class Superstep(msgspec.Struct):
         return True
 
     def _have_succeeded(self, tasks: Sequence[Task]) -> bool:
-        results = (self.attempted.get(task.key) for task in tasks)
-        return all(result is not None and result.error is None for result in results)
+        for task in tasks:
+            result = self.attempted.get(task.key)
+            if result is None or result.error is not None:
+                return False
+        return True
 
-    async def _run_in_time(self, tasks: Sequence[Task]) -> None:
-        limit = self.run.request.step_timeout
-        if limit is None:
-            await self._run_open(tasks)
-            return
+    async def _run_in_time(self, tasks: Sequence[Task], limit: float) -> None:
         try:
             async with asyncio.timeout(limit) as clock:
                 await self._run_open(tasks)
@@ -192,11 +198,11 @@ class Superstep(msgspec.Struct):
             if len(tasks) > 1:
                 await self._run_group(tasks)
             elif self._needs_a_task_of_its_own(tasks[0]):
-                await asyncio.create_task(self._run_alone(tasks[0]))
+                await asyncio.create_task(self._attempt(tasks[0]))
             else:
                 # A node that never waits, and is not a task, would keep everything else from running.
                 await asyncio.sleep(0)
-                await self._run_alone(tasks[0])
+                await self._attempt(tasks[0])
         except asyncio.CancelledError as cancelled:
             await self._save_rest_of(cancelled)
             raise
@@ -207,9 +213,6 @@ class Superstep(msgspec.Struct):
             # A kind of a node's own, which is no failure to record.
             await self._save_rest()
             raise
-
-    async def _run_alone(self, task: Task) -> None:
-        self.attempted[task.key] = await self._attempt(task)
 
     def _needs_a_task_of_its_own(self, task: Task) -> bool:
         """Whether what the node does to the asyncio task that it runs in could be taken for a cancellation of the run.
@@ -242,7 +245,6 @@ class Superstep(msgspec.Struct):
     async def _run_among(self, group: asyncio.TaskGroup, siblings: Siblings, task: Task) -> None:
         try:
             result = await self._attempt(task)
-            self.attempted[task.key] = result
             siblings.left -= 1
             if result.error is not None:
                 siblings.stop()
@@ -300,34 +302,53 @@ class Superstep(msgspec.Struct):
                 self.attempted[task.key] = failed_instead(task, attempt_number(previous), previous, failure)
 
     async def _attempt(self, task: Task) -> TaskOutput:
-        """What the task comes to, after as many attempts as its policies allow."""
-        previous = self.recorded.get(task.key)
-        trial = new_attempt_state()
+        """Attempt the task as often as its policies allow. What it came to is in `attempted` when this returns."""
+        result = self.attempted[task.key] = await self._attempted(task)
+        return result
+
+    async def _attempted(self, task: Task) -> TaskOutput:
+        run, previous, trial = self.run, self.recorded.get(task.key), new_attempt_state()
+        gate = None if self.siblings is None else self.siblings.gate
         while True:
             if isinstance(previous, Failed) and previous.retry_at is not None:
                 await asyncio.sleep(previous.retry_at / 1_000_000 - time.time())
             elif trial.pause:
                 await asyncio.sleep(trial.pause)
             # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
-            async with (self.siblings and self.siblings.gate) or nullcontext():
-                if task.node != START and self.run.shared.sink.is_active:
-                    await self.run.shared.sink.emit(started_event(self.run, self.state, task, previous))
-                result = await attempt(self.run, self.state, task, previous, trial)
+            if gate is not None:
+                await gate.acquire()
             try:
-                again = tried_again(self.run.topology, task, result, trial)
-            except Exception as error:  # what a `retry_on` raised: the task has failed, and is done with
-                error.__cause__ = result.error
-                return TaskOutput(result.outcome, error)
-            if again is None or self._mutation() is not None:
-                # Another attempt would be given what was changed: it has to begin with what is stored.
+                if run.shared.sink.is_active and task.node != START:
+                    await run.shared.sink.emit(started_event(run, self.state, task, previous))
+                result = await attempt(run, self.state, task, previous, trial)
+            finally:
+                if gate is not None:
+                    gate.release()
+            if result.error is None:
                 return result
-            if self.run.is_stopped():
-                # What made an error of its cancellation, or failed in its thread meanwhile, is not tried again now.
-                return TaskOutput(again, asyncio.CancelledError())
-            (previous,) = await self._save([again])
-            if not isinstance(previous, Failed | Handling):
-                # Another process got further with it.
-                return TaskOutput(previous)
+            again = await self._after_failure(task, result, trial)
+            if isinstance(again, TaskOutput):
+                return again
+            previous = again
+
+    async def _after_failure(
+        self, task: Task, result: TaskOutput, trial: AttemptState
+    ) -> TaskOutput | Failed | Handling:
+        """The recorded outcome that another attempt starts from; what the task came to if there is none."""
+        try:
+            again = tried_again(self.run.topology, task, result, trial)
+        except Exception as error:  # what a `retry_on` raised: the task has failed, and is done with
+            error.__cause__ = result.error
+            return TaskOutput(result.outcome, error)
+        if again is None or self._mutation() is not None:
+            # Another attempt would be given what was changed: it has to begin with what is stored.
+            return result
+        if self.run.is_stopped():
+            # What made an error of its cancellation, or failed in its thread meanwhile, is not tried again now.
+            return TaskOutput(again, asyncio.CancelledError())
+        (standing,) = await self._save([again])
+        # Another process may have got further with the task.
+        return standing if isinstance(standing, Failed | Handling) else TaskOutput(standing)
 
     async def _save(self, outcomes: Sequence[Outcome], status: StatusChange | None = None) -> tuple[Outcome, ...]:
         self.saved.update((outcome.task.key, outcome) for outcome in outcomes)
@@ -373,7 +394,8 @@ class Superstep(msgspec.Struct):
     def _mutation(self) -> StateMutatedError | None:
         if self.given is None:
             # Most supersteps need no more than this: one comparison, and nothing that has to be made for it.
-            if not self.run.changed_in_place():
+            lengths = self.run.lengths
+            if lengths is None or not lengths.changed():
                 return None
             self.given = Given(self.run, self.state.plan)
         return self.given.mutation()
@@ -398,15 +420,17 @@ class Superstep(msgspec.Struct):
                 done.append(outcome)
             else:
                 waiting.append(outcome)
-        uncommitted = tuple(
-            outcome for outcome in done if outcome.task.key in self.attempted and not self._is_saved(outcome)
-        )
-        return Outcomes(tuple(done), uncommitted, tuple(waiting))
+        uncommitted: list[Done] = []
+        for outcome in done:
+            key = outcome.task.key
+            if key in self.attempted and self.saved.get(key) is not outcome:
+                uncommitted.append(outcome)
+        return Outcomes(tuple(done), tuple(uncommitted), tuple(waiting))
 
     def outcome_of(self, task: Task) -> Outcome | None:
         """What a task has come to so far: its failure, where it was stopped before it was done again."""
         result = self.attempted.get(task.key)
-        if result is not None and result.is_kept:
+        if result is not None and (result.error is None or result.is_kept):
             return result.outcome
         return self.saved.get(task.key, self.recorded.get(task.key))
 

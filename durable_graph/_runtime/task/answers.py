@@ -16,7 +16,7 @@ class Answers(Mapping[str, Any]):
     """
 
     def __init__(self, given: Iterable[Answer] = (), asked: Iterable[str] = ()) -> None:
-        self._given = {each.id: each for each in given}
+        self._given = {each.id: each for each in given} if given else {}
         self.asked: frozenset[str] = frozenset(asked)
         self._claimed: set[str] = set()
 

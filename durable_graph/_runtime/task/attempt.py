@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ from durable_graph._runtime.request.control_flow import GraphBubbleUp, GraphInte
 from durable_graph._runtime.task.answers import Answers
 from durable_graph._runtime.task.attempted import TaskOutput
 from durable_graph._runtime.task.context import injected
-from durable_graph._runtime.task.ending import check_all_claimed, resolve_exit, returned
+from durable_graph._runtime.task.ending import check_all_claimed, join_children, must_join, resolve_exit
 from durable_graph._runtime.task.invoke import Returned, given_to, invoke, timeout_of
 from durable_graph._runtime.task.lengths import Lengths, PrivateLengths
 from durable_graph._runtime.task.mutation import check_argument_unchanged, check_result, compared
@@ -50,7 +51,7 @@ from durable_graph.errors import (
 )
 from durable_graph.errors.shown import read_back, shown
 from durable_graph.graph import START, Command, Interrupt, Node
-from durable_graph.graph.policies import NodeError
+from durable_graph.graph.policies import NodeError, TimeoutPolicy
 
 
 class AttemptState(msgspec.Struct):
@@ -92,15 +93,19 @@ async def attempt(run: GraphRun, state: State, task: Task, previous: Outcome | N
     called for it cannot have come to anything.
     """
     context = _task_context(run, state, task, previous, trial)
-    perform = partial(_perform, context, task, previous, trial)
     observer = run.request.observer
     token = current.set(context)
     try:
-        attempted = await (perform() if observer is None else observed_attempt(observer, context, perform))
+        if observer is None:
+            attempted = await _perform(context, task, previous, trial)
+        else:
+            perform = partial(_perform, context, task, previous, trial)
+            attempted = await observed_attempt(observer, context, perform)
     finally:
         context.is_over = True
         current.reset(token)
-    run.shared.raise_store_failure()
+    if run.shared.journal is not None:
+        run.shared.raise_store_failure()
     if previous is None:
         return attempted
     return TaskOutput(following(attempted.outcome, previous), attempted.error)
@@ -139,7 +144,13 @@ def _task_context(
     run: GraphRun, state: State, task: Task, previous: Outcome | None, trial: AttemptState
 ) -> TaskContext:
     journal = run.shared.journal
-    answers = Answers(answers_of(previous), (ask.interrupt.id for ask in interrupts_of(previous)))
+    if run.parent is not None:
+        answers = run.answered()
+    elif previous is None:
+        answers = Answers()
+    else:
+        answers = Answers(answers_of(previous), (ask.interrupt.id for ask in interrupts_of(previous)))
+    number = attempt_number(previous)
     is_first = trial.is_first and previous is None and task.born > run.resumed_at
     is_fresh = is_first and (journal is None or task.born > journal.opened_at)
     trial.is_first = False
@@ -148,12 +159,12 @@ def _task_context(
         state=state,
         task=task,
         within=run.ns,
-        number=attempt_number(previous),
-        answers=answers if run.parent is None else run.answered(),
+        number=number,
+        answers=answers,
         first_started=trial.first_started,
         metadata=run.topology.nodes[task.node].metadata if task.node != START else {},
         is_fresh=is_fresh,
-        is_after_failure=attempt_number(previous) > 1,
+        is_after_failure=number > 1,
         new_task_journal=trial.calls_of,
     )
 
@@ -218,8 +229,9 @@ async def _call(
 ) -> tuple[Returned, PrivateLengths | None]:
     run = context.run
     given = given_to(context, task, node)
-    extra = injected(context, node.injected)
-    action, is_async, timeout = node.action, node.is_async, timeout_of(task, node)
+    extra = injected(context, node.injected) if node.injected else {}
+    action, is_async = node.action, node.is_async
+    timeout = node.timeout if task.limits is None else timeout_of(task.limits)
     if isinstance(previous, Handling):
         handler = node.error_handler
         if handler is None:
@@ -233,14 +245,26 @@ async def _call(
     # The state is common to all; a Send's argument is looked at with those of its siblings.
     is_instance = task.argument is None and not isinstance(given, dict) and not node.input.is_single
     private = PrivateLengths(node, given, context.state.values) if is_instance else None
-    with compared(run, node.name, context.state.values, node.input.fields if task.argument is None else ()):
-        called = await invoke(context, partial(action, given, **extra), is_async, timeout)
-        await returned(context)
+    call = partial(action, given, **extra)
+    if run.request.is_checked:
+        with compared(run, node.name, context.state.values, node.input.fields if task.argument is None else ()):
+            called = await _call_to_its_end(context, call, is_async, timeout)
+    else:
+        called = await _call_to_its_end(context, call, is_async, timeout)
     if context.observer is not None:
         called = with_result(context.observer, called)
     if run.request.is_checked and task.argument is not None:
         check_argument_unchanged(run.topology, task.node, task.argument)
     return called, private
+
+
+async def _call_to_its_end(
+    context: TaskContext, call: Callable[[], Any], is_async: bool, policy: TimeoutPolicy | None
+) -> Returned:
+    called = await invoke(context, call, is_async, policy)
+    if must_join(context):
+        await join_children(context)
+    return called
 
 
 # What it came to
@@ -324,7 +348,7 @@ def _unrouted(
 
 def _answers(context: TaskContext) -> tuple[Answer, ...]:
     """The answers that the task was given, for its next record: those of a nested task are with the outermost one."""
-    return context.answers.kept() if context.run.parent is None else ()
+    return context.answers.kept() if context.run.parent is None and context.answers else ()
 
 
 # Routing
@@ -358,7 +382,8 @@ async def _choose(
         with compared(run, task.node, context.state.values, fields):
             limit = run.max_value_bytes
             routes = await choose(run.topology, context.state, task, own.writes, extra, limit, place)
-            await returned(context)
+            if must_join(context):
+                await join_children(context)
         routed = (*own.routes, *routes)
         return TaskOutput(
             Done(task, context.number, own.writes, routed, is_handled, _answers(context), revision, is_cached)

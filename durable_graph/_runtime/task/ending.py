@@ -8,7 +8,17 @@ from durable_graph._runtime.request.control_flow import Draining, GraphInterrupt
 from durable_graph._runtime.task.run_context import TaskContext
 
 
-async def returned(context: TaskContext) -> None:
+def must_join(context: TaskContext) -> bool:
+    """Whether there is anything for `join_children` to do. Most nodes call no task, no graph, and ask nothing."""
+    if context.begun_tasks is not None or context.child_runs is not None or context.stopped_by:
+        return True
+    journal = context.run.shared.journal
+    if context.mutation is not None or context.mismatch is not None:
+        return True
+    return journal is not None and bool(journal.calls_in) and context.ns in journal.calls_in
+
+
+async def join_children(context: TaskContext) -> None:
     """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
     await _all_over(context)
     context.raise_mutation()

@@ -39,8 +39,8 @@ def interrupt(value: Any, *, key: str | None = None) -> Any:
     _check_key(key)
     content = digest_of(context.run.topology.argument.encode, value)
     question = question_of(key, content.digest)
-    nth = context.asked[question]
-    context.asked[question] += 1
+    nth = context.asked.get(question, 0)
+    context.asked[question] = nth + 1
     id_ = interrupt_id(journal.thread.origin, context.ns, context.phase, question, nth)
     if id_ in context.answers:
         # A copy, for a node that changes it and is tried again.

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from durable_graph._engine.task import Task
+from durable_graph._engine.task import Limits, Task
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.task.run_context import TaskContext
@@ -115,11 +115,8 @@ def _shared(given: Any, keys: Iterable[str]) -> Any:
     return {key: getattr(given, key) for key in keys if hasattr(given, key)}
 
 
-def timeout_of(task: Task, node: Node) -> TimeoutPolicy | None:
-    """The limits of the task's `Send`, or those of its node."""
-    if task.limits is None:
-        return node.timeout
-    limits = task.limits
+def timeout_of(limits: Limits) -> TimeoutPolicy:
+    """The limits that a `Send` gave its task, which take the place of the node's."""
     return TimeoutPolicy(
         run_timeout=limits.run,
         idle_timeout=limits.idle,

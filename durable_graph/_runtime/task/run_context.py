@@ -1,7 +1,6 @@
 """A run at work: what its supersteps share, and where in it a piece of user code is."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -194,7 +193,7 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
     phase: Phase = "node"
     depth: int = 0
     is_fresh: bool = True
-    asked: Counter[str] = msgspec.field(default_factory=Counter)
+    asked: dict[str, int] = msgspec.field(default_factory=dict)
     mismatch: Exception | None = None
     is_after_failure: bool = False
     memories: dict[str, str] = msgspec.field(default_factory=dict)

@@ -22,7 +22,7 @@ from durable_graph._runtime.request.control_flow import Draining, GraphInterrupt
 from durable_graph._runtime.task.claims import Begun, Claims, KeptCall, RecordedCall, decoded_call, encoded_call
 from durable_graph._runtime.task.context import injected
 from durable_graph._runtime.task.crossing import in_loop
-from durable_graph._runtime.task.ending import resolve_exit, returned
+from durable_graph._runtime.task.ending import join_children, must_join, resolve_exit
 from durable_graph._runtime.task.invoke import Returned, invoke
 from durable_graph._runtime.task.lengths import copy_of
 from durable_graph._runtime.task.observing import observed_call
@@ -358,7 +358,8 @@ async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -
     call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
     try:
         called = await invoke(inner, call, definition.is_async, definition.timeout)
-        await returned(inner)
+        if must_join(inner):
+            await join_children(inner)
     except BaseException as error:
         found = await resolve_exit(inner, error)
         if found is error:
