@@ -196,7 +196,7 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     namespaces; gaps may be. `fork_of` is the checkpoint, of any namespace, that a new line grows from; None follows
     the head's line. Without a root checkpoint the head stays, in a fork that of `fork_of`'s time. `summary` is None
     where the plain columns stay as they are, as they do without a root checkpoint. `request` is the request with a key
-    that this unit accepts.
+    that this unit accepts. `version` is the thread's version once the unit is applied: it is computed, not given.
     """
 
     thread: str
@@ -214,11 +214,10 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     fork_of: int | None = None
     summary: Summary | None = None
     request: RequestRow | None = None
+    version: int = 0
 
-    @property
-    def version(self) -> int:
-        """The thread's version once this is applied."""
-        return self.checkpoints[-1].row.no
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "version", self.checkpoints[-1].row.no)
 
 
 class Committed(msgspec.Struct, frozen=True, gc=False):

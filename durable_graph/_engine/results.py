@@ -12,9 +12,8 @@ import msgspec
 
 from durable_graph._engine.header import RECORD_COST, Header, decode_header
 from durable_graph._engine.rows import newest_update
-from durable_graph._engine.task import Done, Outcome, Write
+from durable_graph._engine.task import Done, Outcome
 from durable_graph._engine.values import Values, check_stored_size
-from durable_graph.channels import Channel
 from durable_graph.checkpointing.pieces import Pace, Pieces
 from durable_graph.errors import ChannelChangedError, DecodeError
 from durable_graph.graph import Topology
@@ -34,14 +33,15 @@ def is_read_back(topology: Topology, outcome: Outcome) -> bool:
     """Whether the rows of a checkpoint that this outcome alone made say what it wrote."""
     if not isinstance(outcome, Done):
         return True
-    if len({write.channel for write in outcome.writes}) < len(outcome.writes):
+    channels: set[str] = set()
+    for write in outcome.writes:
+        plan = topology.plans[write.channel]
+        is_said = plan.replaces or not plan.is_stored or (plan.stores_updates and not write.is_overwrite)
         # Of several writes to a channel the row says the last one.
-        return False
-    return all(_says(topology.channels[write.channel], write) for write in outcome.writes)
-
-
-def _says(rule: Channel, write: Write) -> bool:
-    return rule.replaces or not rule.is_stored or (rule.stores_updates and not write.is_overwrite)
+        if not is_said or write.channel in channels:
+            return False
+        channels.add(write.channel)
+    return True
 
 
 def by_key(written: Iterable[tuple[str, Any]]) -> dict[str, Any]:

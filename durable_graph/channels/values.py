@@ -44,6 +44,16 @@ class Values(Mapping[str, Any]):
     def __repr__(self) -> str:
         return repr(self.flat())
 
+    def select(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Those of the keys that have a value, with it."""
+        base, over = self._base, self._over
+        found: dict[str, Any] = {}
+        for key in keys:
+            value = over[key] if key in over else base.get(key, MISSING)
+            if value is not MISSING:
+                found[key] = value
+        return found
+
     def flat(self) -> dict[str, Any]:
         """All of it as one dict, a new one."""
         together = {**self._base, **self._over}
@@ -69,10 +79,6 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> Values:
 
 def selected(values: Mapping[str, T], keys: Iterable[str]) -> dict[str, T]:
     """Those of the keys that have a value, with it."""
-    flat: Mapping[str, T] = values
     if isinstance(values, Values):
-        wanted = tuple(keys)
-        keys = wanted
-        # To flatten is worth it for many keys only.
-        flat = values.flat() if len(wanted) > LAYER else values
-    return {key: flat[key] for key in keys if key in flat}
+        return values.select(keys)
+    return {key: values[key] for key in keys if key in values}

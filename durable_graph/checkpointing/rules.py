@@ -220,8 +220,12 @@ def is_of_head(record: TaskRecord | NestedRecord, born: int, head: int) -> bool:
 def is_bare(unit: CommitUnit, born: int, head: int) -> bool:
     """Whether the head has no records yet, as after the usual superstep: the unit made it, with tasks that are all new,
     and none of the unit's records are theirs."""
-    is_new = any(new.row.no == head == born for new in unit.checkpoints)
-    return is_new and not any(is_of_head(record, born, head) for record in unit.records)
+    if head != born:
+        return False
+    for record in unit.records:
+        if is_of_head(record, born, head):
+            return False
+    return any(new.row.no == head for new in unit.checkpoints)
 
 
 Replacement = tuple[TaskRecord | None, TaskRecord]

@@ -195,6 +195,11 @@ class TypeCodec:
         except RecursionError:
             raise self._refused(TooDeep(value)) from None
 
+    @property
+    def direct(self) -> frozenset[type]:
+        """The types whose values `convert` returns unchanged, whatever they are."""
+        return self._plan.direct
+
     def convert(self, value: Any, *, is_open: bool = False) -> Any:
         """The value as `take` returns it, without its bytes. A value that could not be stored is returned unchanged.
 

@@ -40,7 +40,8 @@ ROOT = "__root__"
 class Schema:
     """A state class, read once. Made by `Schema.of` or `Schema.single`.
 
-    `fields` are those that are channels; `managed` has the keys that are computed for each task.
+    `fields` are those that are channels; `managed` has the keys that are computed for each task. `is_single`: it is one
+    value, not a class with keys. `is_validated`: the class itself says which values it takes, as a pydantic model does.
     """
 
     cls: Any
@@ -48,6 +49,12 @@ class Schema:
     kind: Kind
     required: tuple[str, ...]
     managed: Mapping[str, type[ManagedValue]] = field(default_factory=dict)
+    is_single: bool = field(init=False, repr=False)
+    is_validated: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_single", self.cls is object)
+        object.__setattr__(self, "is_validated", isinstance(self.kind, PydanticKind))
 
     @classmethod
     def of(cls, state: Any) -> Self:
@@ -89,16 +96,6 @@ class Schema:
         """The schema of one value of the annotated type, in the channel `key`."""
         kind = SingleKind(key)
         return cls(object, kind.fields(annotation), kind, ())
-
-    @property
-    def is_single(self) -> bool:
-        """Whether it is one value, not a class with keys."""
-        return self.cls is object
-
-    @property
-    def is_validated(self) -> bool:
-        """Whether the class itself says which values it takes: a pydantic model does."""
-        return isinstance(self.kind, PydanticKind)
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ class ChannelPlan:
 
     `prepare` and `is_checked` are None where the rule takes every write as it is. `codec` is None where nothing of the
     channel is stored. `is_reduced`: a function of the user's makes its values, which may be of another type than
-    declared.
+    declared. `direct` are the types whose values are written as they are: nothing of them has to be converted.
     """
 
     rule: Channel
@@ -105,6 +105,7 @@ class ChannelPlan:
     prepare: Callable[[Any, NewId], Any] | None
     is_checked: Callable[[Any], bool] | None
     codec: ChannelCodec | None
+    direct: frozenset[type]
 
 
 def channel_plan(rule: Channel, codec: ChannelCodec | None) -> ChannelPlan:
@@ -120,6 +121,7 @@ def channel_plan(rule: Channel, codec: ChannelCodec | None) -> ChannelPlan:
         prepare=None if type(rule).prepare is Channel.prepare else rule.prepare,
         is_checked=None if type(rule).is_checked is Channel.is_checked else rule.is_checked,
         codec=codec,
+        direct=frozenset() if codec is None else codec.update.direct,
     )
 
 

@@ -107,7 +107,8 @@ class Unstored:
 
     async def commit(self, ledger: Ledger | None, step: NextCheckpoint, publication: Publication) -> bool:
         publication.on_accepted()
-        await publication.publish()
+        if publication.events:
+            await publication.publish()
         return True
 
     async def save(
@@ -156,7 +157,7 @@ class Sync:
             if is_committed:
                 publication.publish_nowait(publication.events)
             raise
-        if is_committed:
+        if is_committed and publication.events:
             await publication.publish()
         return is_committed
 

@@ -168,11 +168,11 @@ def _next_checkpoint(run: GraphRun, state: State, executed: Outcomes) -> NextChe
     """The checkpoint that the outcomes make. Raises `ConcurrentUpdateError` and `ReducerError`."""
     after, changes = apply(run.topology, state, executed.done, run.reserve(state))
     outcomes = executed.uncommitted
-    if len(state.plan) == 1 and outcomes and is_read_back(run.topology, outcomes[0]):
+    if run.ledger is not None and len(state.plan) == 1 and outcomes and is_read_back(run.topology, outcomes[0]):
         # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a
         # reducer of the user's made of them does not say what they were.
         outcomes = ()
-    writers = tuple(dict.fromkeys([outcome.task.node for outcome in executed.done]))
+    writers = tuple(dict.fromkeys(outcome.task.node for outcome in executed.done))
     request = run.request
     stops = _stops(run, after, {}) if request.stop_before is None or request.stop_before else ()
     is_stopped = bool(stops)

@@ -123,14 +123,14 @@ class Superstep(msgspec.Struct):
                 self.given = Given(self.run, self.state.plan)
                 break
         runner = asyncio.current_task()
-        being_cancelled = cancellations(runner)
+        being_cancelled = 0 if runner is None else runner.cancelling()
         # No reference to the superstep, which refers to the run: the cycle would keep the states of the run alive
         # until the next garbage collection.
         self.run.superstep_is_stopped = partial(_is_cancelled, runner, being_cancelled)
         limit = self.run.request.step_timeout
         await (self._run_open(open_tasks) if limit is None else self._run_in_time(open_tasks, limit))
         self._fail_changed()
-        is_cancelled = cancellations(runner) > being_cancelled
+        is_cancelled = runner is not None and runner.cancelling() > being_cancelled
         if not is_cancelled and self._have_succeeded(open_tasks):
             return
         if not is_cancelled:
@@ -303,10 +303,6 @@ class Superstep(msgspec.Struct):
 
     async def _attempt(self, task: Task) -> TaskOutput:
         """Attempt the task as often as its policies allow. What it came to is in `attempted` when this returns."""
-        result = self.attempted[task.key] = await self._attempted(task)
-        return result
-
-    async def _attempted(self, task: Task) -> TaskOutput:
         run, previous, trial = self.run, self.recorded.get(task.key), new_attempt_state()
         gate = None if self.siblings is None else self.siblings.gate
         while True:
@@ -324,11 +320,10 @@ class Superstep(msgspec.Struct):
             finally:
                 if gate is not None:
                     gate.release()
-            if result.error is None:
-                return result
-            again = await self._after_failure(task, result, trial)
-            if isinstance(again, TaskOutput):
-                return again
+            again = None if result.error is None else await self._after_failure(task, result, trial)
+            if again is None or isinstance(again, TaskOutput):
+                self.attempted[task.key] = output = again or result
+                return output
             previous = again
 
     async def _after_failure(

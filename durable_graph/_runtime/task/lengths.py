@@ -67,19 +67,22 @@ class Lengths:
         as it was returned.
         """
         self.state = after
-        returned = {
-            id(write.value): write.length for outcome in done for write in outcome.writes if write.length is not None
-        }
+        returned: dict[int, int] | None = None
         changed = []
         for key in written:
-            rule = topology.channels.get(key)
-            if rule is None or not rule.is_stored:
+            plan = topology.plans.get(key)
+            if plan is None or not plan.is_stored:
                 continue
-            value = after.values.get(key)
-            if (length := length_of(value)) is None:
+            value: Any = after.values.get(key)
+            if type(value) not in CONTAINERS:
                 # Nothing of it can change: the place stays, for a container without items that nobody has.
-                value, length = (), 0
-            elif returned.get(id(value), length) != length:
+                if key in self._places:
+                    self._put(key, (), 0)
+                continue
+            length = len(value)
+            if returned is None:
+                returned = _lengths_returned(done)
+            if returned.get(id(value), length) != length:
                 changed.append(key)
             self._put(key, value, length)
         return changed
@@ -92,6 +95,11 @@ class Lengths:
             self._lengths.append(length)
         else:
             self._containers[place], self._lengths[place] = container, length
+
+
+def _lengths_returned(done: Iterable[Done]) -> dict[int, int]:
+    """The length that each container had when its node returned it."""
+    return {id(write.value): write.length for outcome in done for write in outcome.writes if write.length is not None}
 
 
 class ArgumentLengths:

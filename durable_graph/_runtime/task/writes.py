@@ -13,7 +13,7 @@ from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Write
 from durable_graph._runtime.task.lengths import length_of
-from durable_graph.channels import MISSING, Overwrite, Reduced, UpdateRefused, overwritten_by
+from durable_graph.channels import MISSING, Overwrite, UpdateRefused, overwritten_by
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import (
     ConcurrentOverwriteError,
@@ -188,15 +188,15 @@ def _drafts(
                 alias_of=alias_of if alias_of in known else None,
                 is_droppable=not is_workflow(topology),
             )
-        rule = topology.channels[key]
-        if is_namesake(value, "Overwrite"):
+        plan = topology.plans[key]
+        if type(value) not in plan.direct and is_namesake(value, "Overwrite"):
             raise UnmergeableUpdateError(key, where=where, why=f"it is {kind_of(value)}; import it from durable_graph")
         try:
-            if not rule.replaces and (overwrite := overwritten_by(value)) is not None:
-                drafts.append((key, rule.prepare_whole(overwrite.value, _new_id), True))
+            if not plan.replaces and (overwrite := overwritten_by(value)) is not None:
+                drafts.append((key, plan.rule.prepare_whole(overwrite.value, _new_id), True))
             else:
                 written = value.value if isinstance(value, Overwrite) else value
-                drafts.append((key, rule.prepare(written, _new_id), False))
+                drafts.append((key, written if plan.prepare is None else plan.prepare(written, _new_id), False))
         except UpdateRefused as error:
             raise UnmergeableUpdateError(key, where=where, why=str(error)) from error
     return drafts
@@ -224,19 +224,21 @@ def _check(
 
     Raises `ConcurrentOverwriteError`, `UnmergeableUpdateError`, `InvalidStateValueError`.
     """
-    for overwritten in (key for key, _, is_overwrite in drafts if is_overwrite):
+    for overwritten, _, is_overwriting in drafts:
+        if not is_overwriting:
+            continue
         beside = [is_overwrite for key, _, is_overwrite in drafts if key == overwritten]
         if len(beside) > 1:
             raise ConcurrentOverwriteError(
                 overwritten, nodes=[author] * len(beside), overwriting=[author] * sum(beside)
             )
     for place, (key, value, is_overwrite) in enumerate(drafts):
-        rule = topology.channels[key]
-        if not is_overwrite and rule.is_checked(value):
+        plan = topology.plans[key]
+        if not is_overwrite and plan.is_checked is not None and plan.is_checked(value):
             earlier = [draft for draft in drafts[:place] if draft[0] == key]
             before = _merged(topology, values, earlier, author)
             try:
-                rule.check(before.get(key, MISSING), value)
+                plan.rule.check(before.get(key, MISSING), value)
             except UpdateRefused as error:
                 raise UnmergeableUpdateError(key, where=where, why=str(error)) from error
     made: dict[str, Any] = {}
@@ -279,8 +281,9 @@ def _encoded(
     """
     writes = []
     for key, value, is_overwrite in drafts:
-        codec = topology.codecs.get(key)
-        if codec is None:
+        plan = topology.plans[key]
+        codec = plan.codec
+        if codec is None or (max_value_bytes is None and not is_overwrite and type(value) in plan.direct):
             writes.append(Write(key, value, None, is_overwrite, length_of(value)))
             continue
         chosen = codec.value if is_overwrite else codec.update
@@ -292,7 +295,7 @@ def _encoded(
             kept, data = chosen.take(value)
         except UnstorableValueError:
             # The argument of a reducer has no declared type, but often has the type of the key.
-            is_other = key not in made and isinstance(topology.channels[key], Reduced) and not is_overwrite
+            is_other = key not in made and plan.is_reduced and not is_overwrite
             another = codec.value.convert(value) if is_other else made.get(key, value)
             if another is value:
                 raise
