@@ -1,5 +1,6 @@
 """Where threads are kept: the protocol, a saver in memory, and the way from a URL to a saver."""
 
+from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.integrity import damaged, verify, verify_page, verify_records, verify_request
 from durable_graph.checkpointing.memory import InMemorySaver, MemorySaver
 from durable_graph.checkpointing.opening import open_checkpointer
@@ -16,6 +17,7 @@ from durable_graph.checkpointing.transfer import (
 
 __all__ = [
     "Checkpointer",
+    "CommitHandle",
     "Exported",
     "ExportedThread",
     "Imported",

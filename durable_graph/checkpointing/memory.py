@@ -11,6 +11,7 @@ from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, orphaned
 from durable_graph.checkpointing.digests import EMPTY_STATE, request_digest, writes_digest
+from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.memory_rows import Rows, StoredThread
 from durable_graph.checkpointing.memory_transfer import exported_from, stored_from
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
@@ -45,6 +46,8 @@ from durable_graph.records import (
 
 _BEYOND = 1 << 62
 
+A = TypeVar("A")
+R = TypeVar("R")
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 
 
@@ -59,6 +62,18 @@ def _alone(method: Method) -> Method:
             return await method(self, *args, **kwargs)
 
     return cast("Method", undisturbed)
+
+
+def _at_once(method: "Callable[[MemorySaver, A], R]") -> "Callable[[MemorySaver, A], Awaitable[R]]":
+    """A method that no other thread interrupts, and whose work is done when it returns."""
+
+    @functools.wraps(method)
+    def undisturbed(self: "MemorySaver", argument: A) -> Awaitable[R]:
+        self._binding.check()
+        with self._lock:
+            return CommitHandle.done(method(self, argument))
+
+    return undisturbed
 
 
 class MemorySaver:
@@ -118,9 +133,9 @@ class MemorySaver:
         found = self._threads.get(key_of(thread))
         return StoredRecords(found.row, found.records_of(ns, 0, _BEYOND)) if found else None
 
-    @_alone
-    async def commit(self, unit: CommitUnit) -> CommitResult:
-        """See `Checkpointer.commit`."""
+    @_at_once
+    def commit(self, unit: CommitUnit) -> CommitResult:
+        """See `Checkpointer.commit`. The unit is applied when this returns."""
         found = self._threads.get(key_of(unit.thread))
         before = found.row if found else None
         decision = rules.decide(unit, before, self._read_back(unit, found))
@@ -143,9 +158,9 @@ class MemorySaver:
             found.requests[unit.request.key] = unit.request
         return Committed(unit.version)
 
-    @_alone
-    async def save_writes(self, batch: WritesBatch) -> SaveResult:
-        """See `Checkpointer.save_writes`."""
+    @_at_once
+    def save_writes(self, batch: WritesBatch) -> SaveResult:
+        """See `Checkpointer.save_writes`. The records are saved when this returns."""
         found = self._threads.get(key_of(batch.thread))
         if found is None:
             return Conflict(0)

@@ -1,5 +1,6 @@
 """The checkpointer's protocol: few domain verbs, rows and bytes, no user types."""
 
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
@@ -44,11 +45,14 @@ class Checkpointer(Protocol):
         """
         ...
 
-    async def commit(self, unit: CommitUnit) -> CommitResult:
-        """Apply the unit whole, or not at all, and say which."""
+    def commit(self, unit: CommitUnit) -> Awaitable[CommitResult]:
+        """Apply the unit whole, or not at all, and say which.
+
+        An `async def` will do. A saver that has done the work when the method returns gives a `CommitHandle`.
+        """
         ...
 
-    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+    def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
         """Record what tasks came to. First recorded wins among equals: the answer names the records that stand.
 
         A batch that names its `wseq` is recorded only where nobody else recorded anything meanwhile: so a question is

@@ -172,7 +172,7 @@ async def test_an_error_that_nobody_foresaw_is_told_to_its_own_caller_and_keeps_
 
         monkeypatch.setattr(Session, "rows", failing)
         units = [writer.unit(Step({"count": b"next"})) for writer in writers]
-        units[7] = msgspec.structs.replace(units[7], checkpoints=())
+        msgspec.structs.force_setattr(units[7], "checkpoints", ())
 
         async with asyncio.timeout(30):
             answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)

@@ -5,11 +5,12 @@ order of the calls, and what waits meanwhile goes out together. The first failur
 happens: what follows it would tell of something that is not there.
 """
 
-import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -37,9 +38,9 @@ from durable_graph._runtime.commit.requests import (
     taken_commits,
     taken_saves,
 )
-from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing import Checkpointer, CommitHandle
 from durable_graph.checkpointing.integrity import verified, verified_records
-from durable_graph.checkpointing.pieces import in_pieces
+from durable_graph.checkpointing.pieces import Pieces, in_pieces
 from durable_graph.checkpointing.rules import thread_after_commit
 from durable_graph.errors import CheckpointConflictError, StoreUnavailableError
 from durable_graph.graph import Topology
@@ -50,6 +51,7 @@ from durable_graph.records import (
     Conflict,
     HistoryPage,
     Rank,
+    SaveResult,
     Status,
     StoredCheckpoint,
     TaskRecord,
@@ -57,6 +59,9 @@ from durable_graph.records import (
     WritesBatch,
     WritesMoved,
 )
+
+T = TypeVar("T")
+Request = TypeVar("Request", QueuedCommit, QueuedSave)
 
 _RESULTS = (Rank.DONE, Rank.ROUTING_OPEN)
 
@@ -91,6 +96,7 @@ class Journal:
     _reserved: int = 0
     _queue: deque[QueuedCommit | QueuedSave] = field(default_factory=deque)
     _is_sending: bool = False
+    _is_looping: bool = False
 
     def __post_init__(self) -> None:
         self.opened_at = self._reserved = self.thread.version
@@ -114,25 +120,27 @@ class Journal:
         self._reserved = max(self._reserved, self.thread.version) + 1
         return self._reserved
 
-    async def commit(self, *entries: tuple[Ledger, NextCheckpoint]) -> bool:
+    def commit(self, *entries: tuple[Ledger, NextCheckpoint]) -> CommitHandle[bool]:
         """Commit supersteps, together. False if another writer recorded tasks meanwhile: adopt them and try again.
 
-        Raises `CheckpointConflictError` if another writer committed.
+        The handle raises `CheckpointConflictError` if another writer committed.
         """
-        self.calls_in.update(record.ns for _, step in entries for record in step.calls)
-        request = QueuedCommit(entries, asyncio.get_running_loop().create_future())
-        await self._send(request)
-        return await request.answer
+        for _, step in entries:
+            for record in step.calls:
+                self.calls_in.add(record.ns)
+        return self._send(QueuedCommit(entries)).answer
+
+    def begin_save(self, ledger: Ledger, outcomes: Sequence[Outcome], status: StatusChange | None = None) -> QueuedSave:
+        """Record the outcomes of tasks. The answer has the records that stand, see `standing`."""
+        return self._send(self._saving(ledger, outcomes, status, if_unmoved=False))
 
     async def save(
         self, ledger: Ledger, outcomes: Sequence[Outcome], status: StatusChange | None = None
     ) -> tuple[Outcome, ...]:
-        """Record what tasks came to, and return the outcomes that stand: another writer's, where that came first."""
-        request = self._saving(ledger, outcomes, status, if_unmoved=False)
-        await self._send(request)
-        stood = await request.answer
-        assert stood is not None  # noqa: S101  # it does not compare
-        return await self._standing(ledger, outcomes, request.records, stood)
+        """Record the outcomes of tasks, and return those that stand: another writer's, where that came first."""
+        saving = self.begin_save(ledger, outcomes, status)
+        stood = await saving.answer
+        return await in_pieces(self.standing(ledger, outcomes, saving.records, stood or ()))
 
     async def save_unmoved(
         self,
@@ -149,20 +157,20 @@ class Journal:
         request.if_status, request.is_answer = if_status, is_answer
         if self.has_missed:
             return None
-        await self._send(request)
-        stood = await request.answer
-        return None if stood is None else await self._standing(ledger, outcomes, request.records, stood)
+        stood = await self._send(request).answer
+        return None if stood is None else await in_pieces(self.standing(ledger, outcomes, request.records, stood))
 
-    async def _standing(
+    def standing(
         self, ledger: Ledger, outcomes: Sequence[Outcome], offered: Sequence[TaskRecord], stood: Sequence[TaskRecord]
-    ) -> tuple[Outcome, ...]:
+    ) -> Pieces[tuple[Outcome, ...]]:
+        """The outcomes that stand, where the records `offered` were saved and the records that `stood` came back."""
         if not ledger.ns:
             same = zip(outcomes, offered, stood, strict=True)
             self.stayed = self.stayed.with_results(outcome for outcome, mine, theirs in same if mine == theirs)
         if tuple(stood) == tuple(offered):
             return tuple(outcomes)
         plan = tuple(outcome.task for outcome in outcomes)
-        standing = await in_pieces(recorded_outcomes(ledger.topology, plan, stood, self.max_value_bytes))
+        standing = yield from recorded_outcomes(ledger.topology, plan, stood, self.max_value_bytes)
         check_results(self.thread.thread, standing.values())
         return tuple(
             outcome if mine == theirs else standing.get(outcome.task.key, outcome)
@@ -171,16 +179,12 @@ class Journal:
 
     async def save_status(self, status: StatusChange) -> None:
         """Record the thread's status."""
-        request = QueuedSave((), status)
-        await self._send(request)
-        await request.answer
+        await self._send(QueuedSave((), status)).answer
 
     async def save_records(self, records: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
         """Record what calls inside a task came to, and return the records that stand."""
         self.calls_in.update(record.ns for record in records)
-        request = QueuedSave(records)
-        await self._send(request)
-        return await request.answer or ()
+        return await self._send(QueuedSave(records)).answer or ()
 
     async def adopt(self, ledger: Ledger, plan: tuple[Task, ...]) -> dict[tuple[int, int], Outcome]:
         """The outcomes that any writer recorded for the plan of a namespace's newest checkpoint."""
@@ -257,71 +261,103 @@ class Journal:
         own = None if ledger.ns else status
         return QueuedSave(records, own, if_unmoved)
 
-    # Sending: whoever comes first sends for all who come meanwhile
+    # Sending. One call of the saver is under way at a time; what is asked meanwhile waits, and its end sends that. No
+    # asyncio task does it: the saver owns the call that it began, so a caller that is cancelled stops nothing.
 
     def _raise_failure(self) -> None:
         if self.failure is not None:
             raise self.failure
 
-    async def _send(self, request: QueuedCommit | QueuedSave) -> None:
+    def _send(self, request: Request) -> Request:
         self._raise_failure()
         self._queue.append(request)
-        if self._is_sending:
+        self._send_next()
+        return request
+
+    def _send_next(self) -> None:
+        if self._is_looping:
+            # A call that had ended when it returned: the loop below goes on by itself.
             return
+        self._is_looping = True
+        try:
+            while self._queue and not self._is_sending:
+                if commits := taken_commits(self._queue):
+                    self._send_commits(commits)
+                else:
+                    self._send_saves(taken_saves(self._queue))
+        finally:
+            self._is_looping = False
+
+    def _call(self, call: Callable[[], Awaitable[T]], ended: Callable[[CommitHandle[T]], None]) -> None:
+        """Begin a call of the saver, and have its end handled."""
         self._is_sending = True
         try:
-            while self._queue:
-                await self._send_next()
-        finally:
+            handle = CommitHandle.of(call())
+        except Exception as error:
+            handle = CommitHandle()
+            handle.set_error(error)
+
+        def end() -> None:
             self._is_sending = False
+            ended(handle)
+            self._send_next()
 
-    async def _send_next(self) -> None:
-        if commits := taken_commits(self._queue):
-            await self._send_commits(commits)
-        else:
-            await self._send_saves(taken_saves(self._queue))
+        handle.when_done(end)
 
-    async def _send_commits(self, requests: "list[QueuedCommit]") -> None:
+    def _send_commits(self, requests: "list[QueuedCommit]") -> None:
         try:
             unit, stored = self._unit(requests)
         except Exception as error:
             if len(requests) > 1:
                 # Each alone, so that one that cannot be encoded is refused alone.
                 for request in requests:
-                    await self._send_commits([request])
+                    request.is_alone = True
+                self._queue.extendleft(reversed(requests))
             else:
                 fail(requests, error)
             return
-        await self._send_unit(requests, unit, stored)
+        self._send_unit(requests, unit, stored)
 
-    async def _send_unit(self, requests: "list[QueuedCommit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
-        try:
-            result = await self.saver.commit(unit)
-            if self._was_only_cancelled(result):
+    def _send_unit(
+        self,
+        requests: "list[QueuedCommit]",
+        unit: CommitUnit,
+        stored: dict[str, Stored],
+        *,
+        is_again: bool = False,
+    ) -> None:
+        def ended(call: "CommitHandle[CommitResult]") -> None:
+            if call.error is not None:
+                self._end(requests, call.error)
+                return
+            result = call.result()
+            if not is_again and self._was_only_cancelled(result):
                 # Nothing but the cancellation came between: what has finished is committed.
                 self.is_cancelled = True
-                unit = self._as_it_is_now(msgspec.structs.replace(unit, wseq=unit.wseq + 1))
-                result = await self.saver.commit(unit)
-        except BaseException as error:
-            self._end(requests, error)
-            return
-        match result:
-            case Committed():
-                if unit.request is not None:
-                    self.accepts = None
-                before = self.thread if self.thread.version else None
-                self.thread = thread_after_commit(unit, before)
-                for request in requests:
-                    for ledger, step in request.entries:
-                        ledger.stored = stored[ledger.ns]
-                        self.stayed = self.stayed if ledger.ns else self.stayed.with_step(step)
-                    request.answer.set_result(True)
-                has_written(self.saver, self.thread.thread)
-            case WritesMoved():
+                again = self._as_it_is_now(msgspec.structs.replace(unit, wseq=unit.wseq + 1))
+                self._send_unit(requests, again, stored, is_again=True)
+            elif isinstance(result, Committed):
+                self._committed(requests, unit, stored)
+            elif isinstance(result, WritesMoved):
                 for request in requests:
                     request.answer.set_result(False)
-            case Conflict():
-                await self._end_in_conflict(requests)
+            else:
+                self._end_in_conflict(requests)
+
+        self._call(partial(self.saver.commit, unit), ended)
+
+    def _committed(self, requests: "list[QueuedCommit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
+        if unit.request is not None:
+            self.accepts = None
+        self.thread = thread_after_commit(unit, self.thread if self.thread.version else None)
+        for request in requests:
+            for ledger, step in request.entries:
+                ledger.stored = stored[ledger.ns]
+                if not ledger.ns:
+                    self.stayed = self.stayed.with_step(step)
+        has_written(self.saver, self.thread.thread)
+        for request in requests:
+            request.answer.set_result(True)
 
     def _unit(self, requests: "list[QueuedCommit]") -> tuple[CommitUnit, dict[str, Stored]]:
         entries = [entry for request in requests for entry in request.entries]
@@ -349,7 +385,7 @@ class Journal:
             return unit
         return msgspec.structs.replace(unit, status="cancelled")
 
-    async def _send_saves(self, requests: "list[QueuedSave]") -> None:
+    def _send_saves(self, requests: "list[QueuedSave]") -> None:
         records = tuple(record for request in requests for record in request.records)
         statuses = [request.status for request in requests if request.status is not None]
         known, first = self.thread, requests[0]
@@ -367,14 +403,16 @@ class Journal:
             if_status=first.if_status,
             request=None if accepts is None else accepts.row(known.origin, known.head, at),
         )
-        try:
-            saved = await self.saver.save_writes(batch)
-        except BaseException as error:
-            self._end(requests, error)
+        self._call(partial(self.saver.save_writes, batch), partial(self._saved, requests, batch))
+
+    def _saved(self, requests: "list[QueuedSave]", batch: WritesBatch, call: "CommitHandle[SaveResult]") -> None:
+        if call.error is not None:
+            self._end(requests, call.error)
             return
+        saved = call.result()
         match saved:
             case Conflict():
-                await self._end_in_conflict(requests)
+                self._end_in_conflict(requests)
             case WritesMoved():
                 for request in requests:
                     request.answer.set_result(None)
@@ -393,14 +431,17 @@ class Journal:
                     request.answer.set_result(tuple(next(standing) for _ in request.records))
                 has_written(self.saver, self.thread.thread)
 
-    async def _end_in_conflict(self, requests: "Sequence[QueuedCommit | QueuedSave]") -> None:
+    def _end_in_conflict(self, requests: "Sequence[QueuedCommit | QueuedSave]") -> None:
         """Another writer was first. The thread as it is now tells whether what the call had stored is there at all."""
-        try:
-            found = await self.saver.load(self.thread.thread, "", None)
-        except BaseException as error:
-            self._end(requests, error)
-        else:
-            self._end(requests, conflict(self.thread, None if found is None else found.thread, self.stayed))
+
+        def loaded(call: "CommitHandle[StoredCheckpoint | None]") -> None:
+            if call.error is not None:
+                self._end(requests, call.error)
+            else:
+                found = call.result()
+                self._end(requests, conflict(self.thread, None if found is None else found.thread, self.stayed))
+
+        self._call(partial(self.saver.load, self.thread.thread, "", None), loaded)
 
     def _end(self, requests: "Sequence[QueuedCommit | QueuedSave]", error: BaseException) -> None:
         """Nothing is sent any more: neither these, nor what waits behind them."""

@@ -6,6 +6,7 @@ In all of them what was accepted is committed before a node runs, and a store fa
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -17,6 +18,8 @@ from durable_graph._runtime.commit.requests import Ledger, StatusChange
 from durable_graph._runtime.events.model import AnyEvent, CheckpointCommitted
 from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request.cancellation import finish
+from durable_graph.checkpointing import CommitHandle
+from durable_graph.checkpointing.pieces import at_once, in_pieces
 from durable_graph.records import checkpoint_id
 
 
@@ -143,18 +146,12 @@ class Sync:
         self._grace = grace
 
     async def commit(self, ledger: Ledger | None, step: NextCheckpoint, publication: Publication) -> bool:
-        own, is_committed = _kept(ledger), False
-
-        async def committed() -> None:
-            nonlocal is_committed
-            is_committed = await self._journal.commit((own, step))
-            if is_committed:
-                publication.on_accepted()
-
+        handle = self._journal.commit((_kept(ledger), step))
+        handle.when_done(partial(_accept, handle, publication))
         try:
-            await finish(committed(), self._grace)
+            is_committed = await finish(handle, self._grace)
         except asyncio.CancelledError:
-            if is_committed:
+            if handle.is_done and handle.error is None and handle.result():
                 publication.publish_nowait(publication.events)
             raise
         if is_committed and publication.events:
@@ -169,20 +166,18 @@ class Sync:
         status: StatusChange | None = None,
     ) -> tuple[Outcome, ...]:
         own = _kept(ledger)
-        standing: tuple[Outcome, ...] = ()
-
-        async def saved() -> None:
-            nonlocal standing
-            standing = await self._journal.save(own, outcomes, status)
-
+        saving = self._journal.begin_save(own, outcomes, status)
+        standing = partial(self._journal.standing, own, outcomes, saving.records)
         try:
-            await finish(saved(), self._grace)
+            stood = await finish(saving.answer, self._grace)
         except asyncio.CancelledError:
-            publication = publication_of(standing)
-            publication.publish_nowait(publication.events)
+            if saving.answer.is_done and saving.answer.error is None:
+                publication = publication_of(at_once(standing(saving.answer.result() or ())))
+                publication.publish_nowait(publication.events)
             raise
-        await publication_of(standing).publish()
-        return standing
+        found = await in_pieces(standing(stood or ()))
+        await publication_of(found).publish()
+        return found
 
     async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], publication_of: PublicationOf) -> bool:
         saving = self._journal.save_unmoved(_kept(ledger), outcomes, StatusChange("interrupted"))
@@ -199,6 +194,11 @@ class Sync:
 
     async def catch_up(self) -> None:
         return None
+
+
+def _accept(handle: CommitHandle[bool], publication: Publication) -> None:
+    if handle.error is None and handle.result():
+        publication.on_accepted()
 
 
 class _Commit(msgspec.Struct, frozen=True):
@@ -312,6 +312,9 @@ class Async:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+        # The journal knows of a failure before the task here that waits for it.
+        if self._journal.failure is not None:
+            raise self._journal.failure
 
 
 class Exit:

@@ -1,6 +1,5 @@
 """What waits to be sent to the store, and who waits for it."""
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -8,6 +7,7 @@ import msgspec
 
 from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.rows import Stored
+from durable_graph.checkpointing import CommitHandle
 from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 from durable_graph.records import Status, TaskRecord
@@ -38,8 +38,11 @@ class Ledger(msgspec.Struct):
 
 
 class QueuedCommit(msgspec.Struct):
+    """Supersteps to commit. `is_alone`: in a unit of their own, since a unit with others could not be built."""
+
     entries: Sequence[tuple[Ledger, NextCheckpoint]]
-    answer: "asyncio.Future[bool]"
+    answer: CommitHandle[bool] = msgspec.field(default_factory=CommitHandle)
+    is_alone: bool = False
 
 
 class QueuedSave(msgspec.Struct):
@@ -48,23 +51,21 @@ class QueuedSave(msgspec.Struct):
     if_unmoved: bool = False
     if_status: Status | None = None
     is_answer: bool = False
-    answer: "asyncio.Future[tuple[TaskRecord, ...] | None]" = msgspec.field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    answer: CommitHandle[tuple[TaskRecord, ...] | None] = msgspec.field(default_factory=CommitHandle)
 
 
 def fail(requests: Iterable[QueuedCommit | QueuedSave], error: BaseException) -> None:
     """Have all of them raise the error."""
     for request in requests:
-        request.answer.set_exception(error)
-        # Retrieved by who asked; one who was cancelled out of its grace period asks no more.
-        request.answer.exception()
+        request.answer.set_error(error)
 
 
 def taken_commits(queue: "deque[QueuedCommit | QueuedSave]") -> "list[QueuedCommit]":
     """The commits at the front of the queue, which go out together."""
     taken: list[QueuedCommit] = []
     while queue and isinstance(request := queue[0], QueuedCommit):
+        if taken and (request.is_alone or taken[0].is_alone):
+            break
         taken.append(request)
         queue.popleft()
     return taken

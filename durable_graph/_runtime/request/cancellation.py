@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import anyio
 
 from durable_graph._runtime.request import log
+from durable_graph.checkpointing.handles import CommitHandle
 
 T = TypeVar("T")
 
@@ -31,34 +32,34 @@ def take_back_cancellations(count: int) -> None:
             task.uncancel()
 
 
-async def finish(call: Coroutine[Any, Any, T], grace: float) -> T:
+async def finish(call: Coroutine[Any, Any, T] | CommitHandle[T], grace: float) -> T:
     """What `call` returns, waited for even while the caller is cancelled, for up to `grace` seconds from then.
 
     The cancellation is raised once the call is over, or once the grace period is; the call itself is never cancelled.
     An error that the call raises after the grace period is logged. An anyio shield alone would not do: it does not hold
     back a native `task.cancel()`.
     """
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(call)
-    # As `asyncio.shield` does it, in half the time: this is on the way of every commit.
-    over = loop.create_future()
-    task.add_done_callback(partial(_tell, over))
+    handle = call if isinstance(call, CommitHandle) else CommitHandle.of(call)
     try:
-        await over
+        return await handle
     except asyncio.CancelledError as cancelled:
-        await _wait(task, grace)
-        if not task.done():
-            task.add_done_callback(_log_failure)
-        elif not task.cancelled() and (error := task.exception()) is not None:
+        if handle.error is cancelled:
+            raise
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        handle.when_done(lambda: None if over.done() else over.set_result(None))
+        await _wait(over, grace)
+        if not handle.is_done:
+            handle.when_done(partial(_log_error, handle))
+        elif handle.error is not None and not isinstance(handle.error, asyncio.CancelledError):
             # The cancellation wins, but not silently. It is raised itself: anyio knows its own by their message.
-            raise cancelled from error
+            raise cancelled from handle.error
         raise
-    return task.result()
 
 
-def _tell(over: "asyncio.Future[None]", _: "asyncio.Task[Any]") -> None:
-    if not over.done():
-        over.set_result(None)
+def _log_error(handle: CommitHandle[Any]) -> None:
+    """Log the error of a call whose caller has left."""
+    if handle.error is not None and not isinstance(handle.error, asyncio.CancelledError):
+        log.failed_after_grace(handle.error)
 
 
 async def wind_up(call: Coroutine[Any, Any, None], grace: float) -> bool:

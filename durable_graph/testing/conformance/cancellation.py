@@ -80,7 +80,7 @@ class CancellationClauses(SaverUnderTest):
         async with self.saver() as saver:
             writers = [await some_thread(saver, f"thread-{number}") for number in range(6)]
             units = [writer.unit(Step({"count": b"4"})) for writer in writers]
-            calls = [asyncio.create_task(saver.commit(unit)) for unit in units]
+            calls = [asyncio.ensure_future(saver.commit(unit)) for unit in units]
             await asyncio.sleep(0)
             calls[0].cancel()
             calls[3].cancel()
@@ -94,7 +94,7 @@ class CancellationClauses(SaverUnderTest):
         await asyncio.gather(*(saver.commit(writer.unit(Step({"count": b"1"}))) for writer in writers))
         for writer in writers:
             writer.applied(writer.unit(Step({"count": b"1"})))
-        calls = [asyncio.create_task(saver.commit(writer.unit(Step({"count": b"2"})))) for writer in writers]
+        calls = [asyncio.ensure_future(saver.commit(writer.unit(Step({"count": b"2"})))) for writer in writers]
         # Until every call has been begun: what happens to one that was not is that it is refused.
         await asyncio.sleep(0)
         await asyncio.gather(saver.aclose(), saver.aclose())

@@ -1,0 +1,102 @@
+"""A call of a saver that has begun: it ends by itself, whatever becomes of its caller."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_running: set["asyncio.Future[Any]"] = set()
+"""The tasks that carry out calls: an event loop keeps no task alive by itself."""
+
+
+class CommitHandle(Generic[T]):
+    """The result of a call that has begun, once there is one.
+
+    `await handle` waits for the result and returns it, or raises the call's error. To cancel the waiting does not
+    touch the call. A saver that has done the work when its method returns gives `CommitHandle.done(result)`, which
+    costs no asyncio task and no turn of the event loop; one that wraps a coroutine gives `CommitHandle.of(coroutine)`.
+    """
+
+    __slots__ = ("_callbacks", "_error", "_is_done", "_result")
+
+    def __init__(self) -> None:
+        self._is_done = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._callbacks: list[Callable[[], object]] = []
+
+    @classmethod
+    def done(cls, result: T) -> "CommitHandle[T]":
+        """A call that has ended with this result."""
+        handle = cls()
+        handle.set_result(result)
+        return handle
+
+    @classmethod
+    def of(cls, call: Awaitable[T]) -> "CommitHandle[T]":
+        """A call that a task of its own carries out, or a handle as it is."""
+        if isinstance(call, CommitHandle):
+            return call
+        handle = cls()
+        task = asyncio.ensure_future(call)
+        _running.add(task)
+        task.add_done_callback(handle._take_over)
+        return handle
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the call has ended."""
+        return self._is_done
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error that the call ended with, if it did."""
+        return self._error
+
+    def result(self) -> T:
+        """The result of a call that has ended. Raises its error."""
+        if self._error is not None:
+            raise self._error
+        result: T = self._result
+        return result
+
+    def set_result(self, result: T) -> None:
+        """End the call with a result."""
+        self._result = result
+        self._end()
+
+    def set_error(self, error: BaseException) -> None:
+        """End the call with an error."""
+        self._error = error
+        self._end()
+
+    def when_done(self, callback: Callable[[], object]) -> None:
+        """Call back once the call has ended: at once if it has."""
+        if self._is_done:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        if not self._is_done:
+            # A future of the waiter's own: cancelling it leaves the call alone.
+            waiter = asyncio.get_running_loop().create_future()
+            self.when_done(lambda: None if waiter.done() else waiter.set_result(None))
+            yield from waiter
+        return self.result()
+
+    def _take_over(self, task: "asyncio.Future[T]") -> None:
+        _running.discard(task)
+        if task.cancelled():
+            self.set_error(asyncio.CancelledError())
+        elif (error := task.exception()) is not None:
+            self.set_error(error)
+        else:
+            self.set_result(task.result())
+
+    def _end(self) -> None:
+        self._is_done = True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
