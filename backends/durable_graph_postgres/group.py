@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from durable_graph.checkpointing import CommitHandle
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_postgres import writing
 from durable_graph_postgres.database import Database
@@ -29,11 +30,11 @@ Other = Callable[[Session], Awaitable[Wrote]]
 
 
 class Request(NamedTuple):
-    """A write that was asked for, and who waits for its result."""
+    """A write that was asked for, and its result."""
 
     thread: str
     wanted: CommitUnit | WritesBatch | Other
-    answer: "asyncio.Future[Any]"
+    answer: CommitHandle[Any]
 
 
 class GroupCommit:
@@ -47,15 +48,12 @@ class GroupCommit:
         self._flushing: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()
 
-    async def run(self, thread: str, wanted: CommitUnit | WritesBatch | Other) -> Any:
+    def begin(self, thread: str, wanted: CommitUnit | WritesBatch | Other) -> CommitHandle[Any]:
         """What became of it, once that is durable. Cancelling the caller neither stops nor tears it."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # The answer may be an error that nobody is left to hear.
-        answer.add_done_callback(_hear)
-        self._waiting.setdefault(thread, deque()).append(Request(thread, wanted, answer))
+        request = Request(thread, wanted, CommitHandle())
+        self._waiting.setdefault(thread, deque()).append(request)
         self._wake()
-        # A caller that is cancelled takes its answer along, not the request.
-        return await answer
+        return request.answer
 
     async def settle(self) -> None:
         """Return when nothing is under way."""
@@ -119,14 +117,13 @@ class GroupCommit:
         except BaseException:
             for request, _ in moves.values():
                 self._busy.discard(request.thread)
-                request.answer.cancel()
+                request.answer.set_error(asyncio.CancelledError())
             raise
         for tid, (request, move) in moves.items():
             if tid in made:
                 self._knowledge.learn(request.thread, move.known, move.digest, move.places)
                 self._busy.discard(request.thread)
-                if not request.answer.done():
-                    request.answer.set_result(move.result)
+                request.answer.set_result(move.result)
             else:
                 self._begin_alone(request)
 
@@ -151,15 +148,13 @@ class GroupCommit:
             wrote = await self._database.write(attempt, request.thread)
         except Exception as error:
             self._knowledge.forget(request.thread)
-            if not request.answer.done():
-                request.answer.set_exception(error)
+            request.answer.set_error(error)
         else:
             self._learn(request, wrote)
-            if not request.answer.done():
-                request.answer.set_result(wrote.result)
+            request.answer.set_result(wrote.result)
         finally:
-            if not request.answer.done():
-                request.answer.cancel()
+            if not request.answer.is_done:
+                request.answer.set_error(asyncio.CancelledError())
             self._busy.discard(request.thread)
             self._wake()
 
@@ -195,8 +190,3 @@ def _size_of(request: Request) -> int:
         for new in request.wanted.checkpoints:
             size += len(new.row.header) + sum(len(value.value) for value in new.values)
     return size
-
-
-def _hear(answer: "asyncio.Future[Any]") -> None:
-    if not answer.cancelled():
-        answer.exception()

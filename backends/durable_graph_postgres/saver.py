@@ -115,17 +115,15 @@ class PostgresSaver:
             opened.knowledge.learn(thread, loaded.known, digest_of(loaded.known), loaded.places)
         return loaded.found
 
-    async def commit(self, unit: CommitUnit) -> CommitResult:
+    def commit(self, unit: CommitUnit) -> Awaitable[CommitResult]:
         """See `Checkpointer.commit`."""
         check_names(unit)
-        result: CommitResult = await self._write(unit.thread, unit)
-        return result
+        return self._write(unit.thread, unit)
 
-    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+    def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
         """See `Checkpointer.save_writes`."""
         check_names(batch)
-        result: SaveResult = await self._write(batch.thread, batch)
-        return result
+        return self._write(batch.thread, batch)
 
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         """See `Checkpointer.load_records`."""
@@ -218,9 +216,13 @@ class PostgresSaver:
         task.add_done_callback(opened.reading.discard)
         return await asyncio.shield(task)
 
-    async def _write(self, thread: str, wanted: Any) -> Any:
+    def _write(self, thread: str, wanted: Any) -> Awaitable[Any]:
+        opened = self._opening.now()
+        return self._write_once_open(thread, wanted) if opened is None else opened.writes.begin(thread, wanted)
+
+    async def _write_once_open(self, thread: str, wanted: Any) -> Any:
         opened = await self._opening.get()
-        return await opened.writes.run(thread, wanted)
+        return await opened.writes.begin(thread, wanted)
 
     async def _close(self, opened: _Opened) -> None:
         if opened.loop is not asyncio.get_running_loop():

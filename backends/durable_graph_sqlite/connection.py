@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from durable_graph.checkpointing import CommitHandle
 from durable_graph.errors import DurableGraphError, StoreUnavailableError
 from durable_graph_sqlite.failures import translated
 from durable_graph_sqlite.opening import THREADS, FileKind, open_database
@@ -43,7 +44,7 @@ class Connection:
 
         worker = Worker(f"sqlite {path}")
         try:
-            db, identity = await worker.call(connect)
+            db, identity = await worker.begin(connect)
         except BaseException:
             # A caller that is cancelled, or whose loop was closed, does not wait for the file: the thread closes it.
             worker.end(close)
@@ -52,7 +53,11 @@ class Connection:
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What the function returns, run on the connection's thread. Once begun it ends, whoever is cancelled."""
-        return await self._worker.call(lambda: function(self._db))
+        return await self.begin(function)
+
+    def begin(self, function: Callable[[sqlite3.Connection], T]) -> CommitHandle[T]:
+        """Begin such a call."""
+        return self._worker.begin(lambda: function(self._db))
 
     async def read(self, function: Callable[[sqlite3.Connection], T], thread: str | None = None) -> T:
         """What the function returns, in a transaction of its own: it sees the file as of one moment."""

@@ -39,11 +39,16 @@ def told_in_ours(path: str, thread: str | None) -> Iterator[None]:
     """Turn the errors of Python's text into ours: of a name that no text of SQLite can be, and of a damaged file."""
     try:
         yield
-    except UnicodeEncodeError as error:
-        what, why = "text", "SQLite's text cannot hold lone surrogates"
-        raise UnstorableNameError(what, str(error.object), why) from error
-    except UnicodeDecodeError as error:
-        raise translated(path, error, thread) from error
+    except (UnicodeEncodeError, UnicodeDecodeError) as error:
+        raise of_text(path, error, thread) from error
+
+
+def of_text(path: str, error: UnicodeEncodeError | UnicodeDecodeError, thread: str | None) -> DurableGraphError:
+    """The error for a text that Python could not hand to SQLite, or read from it."""
+    if isinstance(error, UnicodeDecodeError):
+        return translated(path, error, thread)
+    what, why = "text", "SQLite's text cannot hold lone surrogates"
+    return UnstorableNameError(what, str(error.object), why)
 
 
 def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str | None = None) -> DurableGraphError:

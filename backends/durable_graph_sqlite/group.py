@@ -4,10 +4,13 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any, TypeVar
 
+from durable_graph.checkpointing import CommitHandle
 from durable_graph.errors import StoreUnavailableError
 from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.failures import of_text
 from durable_graph_sqlite.patience import begin, committing
 
 T = TypeVar("T")
@@ -16,58 +19,70 @@ _LARGEST_GROUP = 256
 
 
 class Request:
-    """A write that was asked for: a function of a connection inside a transaction, and who waits for its result."""
+    """A write that was asked for: a function of a connection inside a transaction, and its result."""
 
     __slots__ = ("answer", "apply", "thread")
 
-    def __init__(self, thread: str, apply: Callable[[sqlite3.Connection], Any], answer: asyncio.Future[Any]) -> None:
+    def __init__(self, thread: str, apply: Callable[[sqlite3.Connection], Any]) -> None:
         self.thread: str = thread
         self.apply: Callable[[sqlite3.Connection], Any] = apply
-        self.answer: asyncio.Future[Any] = answer
+        self.answer: CommitHandle[Any] = CommitHandle()
 
 
 class GroupCommit:
-    """Runs writes in as few transactions as there can be. It owns the task that does."""
+    """Runs writes in as few transactions as there can be, one after the other.
+
+    No asyncio task does it: the end of a transaction, which the connection's thread reports to the event loop, begins
+    the next one.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._waiting: list[Request] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._is_at_work = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._settling: list[asyncio.Future[None]] = []
 
-    async def run(self, thread: str, apply: Callable[[sqlite3.Connection], T]) -> T:
+    def begin(self, thread: str, apply: Callable[[sqlite3.Connection], T]) -> CommitHandle[T]:
         """What `apply` returns, once that is durable. Cancelling the caller neither stops nor tears it."""
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        # The answer may be an error that nobody is left to hear.
-        answer.add_done_callback(_hear)
-        self._waiting.append(Request(thread, apply, answer))
-        if self._flushing is None:
-            # In a context of its own: it serves whoever comes, not the caller that happened to be the first.
-            self._flushing = asyncio.get_running_loop().create_task(self._flush(), context=Context())
-        return await asyncio.shield(answer)
+        request = Request(thread, apply)
+        self._waiting.append(request)
+        if not self._is_at_work:
+            self._is_at_work = True
+            self._loop = asyncio.get_running_loop()
+            # After the other callbacks of this turn: the runs that they resume may ask for something as well. In a
+            # context of its own, since it serves all of them.
+            self._loop.call_soon(self._begin_next, context=Context())
+        return request.answer
 
     async def settle(self) -> None:
         """Return when nothing is under way, nor will be. A closed event loop has taken its requests along; what it
         began, the connection's thread ends."""
-        while self._flushing is not None and self._flushing.get_loop() is asyncio.get_running_loop():
-            await asyncio.wait([self._flushing])
+        if self._is_at_work and self._loop is asyncio.get_running_loop():
+            settled: asyncio.Future[None] = self._loop.create_future()
+            self._settling.append(settled)
+            await settled
 
-    async def _flush(self) -> None:
-        group: Sequence[Request] = ()
-        try:
-            while self._waiting:
-                group, self._waiting = self._waiting[:_LARGEST_GROUP], self._waiting[_LARGEST_GROUP:]
-                outcomes = await self._outcomes(group)
-                for request, outcome in zip(group, outcomes, strict=True):
-                    _answer(request.answer, outcome)
-        finally:
-            self._flushing = None
-            # Left by an exception, which is the loop shutting down: nobody may wait for ever.
-            for request in (*group, *self._waiting):
-                request.answer.cancel()
+    def _begin_next(self) -> None:
+        group, self._waiting = self._waiting[:_LARGEST_GROUP], self._waiting[_LARGEST_GROUP:]
+        call = self._connection.begin(lambda db: self._on_thread(db, group))
+        call.when_done(partial(self._ended, group, call))
 
-    async def _outcomes(self, group: Sequence[Request]) -> Sequence[Any]:
-        """What became of each request: its result, or the error that it alone met."""
-        return await self._connection.call(lambda db: self._on_thread(db, group))
+    def _ended(self, group: Sequence[Request], call: CommitHandle[Sequence[Any]]) -> None:
+        if self._waiting:
+            self._begin_next()
+        else:
+            self._is_at_work = False
+        for request, outcome in zip(group, call.result(), strict=True):
+            if isinstance(outcome, BaseException):
+                request.answer.set_error(outcome)
+            else:
+                request.answer.set_result(outcome)
+        if not self._is_at_work:
+            settling, self._settling = self._settling, []
+            for settled in settling:
+                if not settled.done():
+                    settled.set_result(None)
 
     def _on_thread(self, db: sqlite3.Connection, group: Sequence[Request]) -> Sequence[Any]:
         try:
@@ -94,9 +109,12 @@ class GroupCommit:
             return self._failure(error, request)
 
     def _failure(self, error: Exception, request: Request) -> Exception:
-        if not isinstance(error, sqlite3.Error):
+        if isinstance(error, UnicodeEncodeError | UnicodeDecodeError):
+            failure = of_text(str(self._connection.path), error, request.thread)
+        elif isinstance(error, sqlite3.Error):
+            failure = self._connection.failure(error, request.thread)
+        else:
             return error
-        failure = self._connection.failure(error, request.thread)
         failure.__cause__ = error
         return failure
 
@@ -107,15 +125,3 @@ class GroupCommit:
                 return [request.apply(db) for request in group]
 
         return self._connection.patience.until_free(attempt)
-
-
-def _answer(answer: "asyncio.Future[Any]", outcome: Any) -> None:
-    if isinstance(outcome, BaseException):
-        answer.set_exception(outcome)
-    else:
-        answer.set_result(outcome)
-
-
-def _hear(answer: "asyncio.Future[Any]") -> None:
-    if not answer.cancelled():
-        answer.exception()

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -86,13 +86,13 @@ class SqliteSaver:
         """See `Checkpointer.load`."""
         return await self._read(lambda db: reading.load(db, thread, ns, no, self.max_value_bytes), thread)
 
-    async def commit(self, unit: CommitUnit) -> CommitResult:
+    def commit(self, unit: CommitUnit) -> Awaitable[CommitResult]:
         """See `Checkpointer.commit`."""
-        return await self._write(unit.thread, lambda db: writing.commit(db, unit))
+        return self._write(unit.thread, lambda db: writing.commit(db, unit))
 
-    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+    def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
         """See `Checkpointer.save_writes`."""
-        return await self._write(batch.thread, lambda db: writing.save_writes(db, batch))
+        return self._write(batch.thread, lambda db: writing.save_writes(db, batch))
 
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         """See `Checkpointer.load_records`."""
@@ -203,10 +203,13 @@ class SqliteSaver:
         with told_in_ours(str(connection.path), thread):
             return await connection.read(function, thread)
 
-    async def _write(self, thread: str, function: Callable[[sqlite3.Connection], T]) -> T:
-        connection, writes = await self._opened()
-        with told_in_ours(str(connection.path), thread):
-            return await writes.run(thread, function)
+    def _write(self, thread: str, function: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
+        opened = self._file.now()
+        return self._write_once_open(thread, function) if opened is None else opened[1].begin(thread, function)
+
+    async def _write_once_open(self, thread: str, function: Callable[[sqlite3.Connection], T]) -> T:
+        _, writes = await self._opened()
+        return await writes.begin(thread, function)
 
     async def _opened(self) -> tuple[Connection, GroupCommit]:
         return await self._file.get()

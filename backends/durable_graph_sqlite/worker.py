@@ -4,8 +4,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from durable_graph.checkpointing import CommitHandle
 
 T = TypeVar("T")
 
@@ -21,26 +24,26 @@ class Worker:
         # A daemon: a program that forgot to close its saver must still be able to end.
         threading.Thread(target=_work, args=(self._functions,), name=name, daemon=True).start()
 
-    async def call(self, function: Callable[[], T]) -> T:
-        """What the function returns, or raises."""
+    def begin(self, function: Callable[[], T]) -> CommitHandle[T]:
+        """Run the function. The handle ends, in the running event loop, with what it returns or raises."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
+        handle: CommitHandle[T] = CommitHandle()
 
         def run() -> bool:
-            outcome: Callable[[], None]
+            end: Callable[[], None]
             try:
                 result = function()
             except BaseException as error:
-                outcome = _unless_done(answer, answer.set_exception, error)
+                end = partial(handle.set_error, error)
             else:
-                outcome = _unless_done(answer, answer.set_result, result)
-            # Nobody is left to hear the answer in a loop that was closed.
+                end = partial(handle.set_result, result)
+            # Nobody is left to hear of it in a loop that was closed.
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(outcome)
+                loop.call_soon_threadsafe(end)
             return True
 
         self._functions.put(run)
-        return await answer
+        return handle
 
     def end(self, last: Callable[[], object]) -> None:
         """Run a last function, and let the thread end. To be called once."""
@@ -57,11 +60,3 @@ def _work(functions: "SimpleQueue[Callable[[], bool]]") -> None:
     # A function that was run is let go of at once: it may hold large values.
     while functions.get()():
         pass
-
-
-def _unless_done(answer: "asyncio.Future[Any]", settle: Callable[[Any], None], outcome: Any) -> Callable[[], None]:
-    def settled() -> None:
-        if not answer.done():
-            settle(outcome)
-
-    return settled

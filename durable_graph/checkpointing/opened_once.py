@@ -37,19 +37,26 @@ class OpenedOnce(Generic[T]):
 
     async def get(self) -> T:
         """The open store. Raises what opening raises, which the next call tries again, and as `Binding.check` does."""
-        self._binding.check()
-        self._leave_closed_loop()
+        opened = self.now()
+        if opened is not None:
+            return opened
         if self._opening is None:
             # In a context of its own: it serves all callers, not only the one that happened to be the first.
             self._opening = asyncio.get_running_loop().create_task(self._open_anew(), context=Context())
             self._opening.add_done_callback(self._forget_failure)
-        opening = self._opening
-        if opening.done() and not opening.cancelled() and opening.exception() is None:
-            return opening.result()
-        opened = await asyncio.shield(opening)
+        opened = await asyncio.shield(self._opening)
         # It may have been closed while this call waited.
         self._binding.check()
         return opened
+
+    def now(self) -> T | None:
+        """The store, if it is open. Raises as `Binding.check` does."""
+        self._binding.check()
+        self._leave_closed_loop()
+        opening = self._opening
+        if opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None:
+            return opening.result()
+        return None
 
     async def enter(self) -> T:
         """As `get`, for `async with`: a closed store is opened again."""

@@ -210,7 +210,7 @@ async def _leave(job: Leaving, saver: PostgresSaver) -> Report:
         await saver.load("t")
     writers = [Writer.of(f"{place} of {job.turns}", run) for place in range(4) for run in (b"a" * 16, b"b" * 16)]
     units = [writer.unit(Step({"run": writer.run, "count": b"1"})) for writer in writers]
-    calls: list[asyncio.Task[object]] = [asyncio.create_task(saver.commit(unit)) for unit in units]
+    calls: list[asyncio.Future[object]] = [asyncio.ensure_future(saver.commit(unit)) for unit in units]
     calls.append(asyncio.create_task(saver.history("t", limit=1)))
     for _ in range(job.turns):
         await asyncio.sleep(0)

@@ -144,11 +144,10 @@ async def test_threads_that_always_want_more_keep_no_other_out(postgres: str, se
         greedy = [await some_thread(saver, f"t {number}", length=1) for number in range(256)]
         sent.clear()
         calls = [
-            asyncio.create_task(saver.save_writes(writer.batch(writer.record(number=number))))
+            asyncio.ensure_future(saver.save_writes(writer.batch(writer.record(number=number))))
             for writer in greedy
             for number in range(5)
         ]
-        await asyncio.sleep(0)
 
         await commit(saver, Writer.of("another"), Step({"count": b"1"}))
         await asyncio.gather(*calls)

@@ -377,9 +377,9 @@ async def test_a_closed_saver_says_so(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema:
         async with PostgresSaver(postgres, schema=schema) as saver:
             writer = await some_thread(saver, "t")
-        for call in (saver.load("t"), saver.commit(writer.unit()), saver.list_threads()):
+        for call in (lambda: saver.load("t"), lambda: saver.commit(writer.unit()), saver.list_threads):
             with pytest.raises(CheckpointerClosedError):
-                await call
+                await _made(call)
         await saver.aclose()
 
 

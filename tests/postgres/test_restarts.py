@@ -134,7 +134,7 @@ async def test_closing_waits_for_what_was_begun(server: Server) -> None:
     writer = await some_thread(saver, "t")
     await asyncio.to_thread(server.stop)
     async with asyncio.TaskGroup() as group:
-        committing = group.create_task(saver.commit(writer.unit(Step({"count": b"4"}))))
+        committing = asyncio.ensure_future(saver.commit(writer.unit(Step({"count": b"4"}))))
         await asyncio.sleep(0)
         closing = group.create_task(saver.aclose())
         await asyncio.to_thread(server.start)

@@ -72,7 +72,7 @@ async def test_a_silence_that_ends_in_time_is_no_failure(server: Server) -> None
     async with PostgresSaver(server.url, schema="in time") as saver:
         writer = await some_thread(saver)
         server.freeze()
-        committing = asyncio.create_task(saver.commit(writer.unit(Step({"count": b"4"}))))
+        committing = asyncio.ensure_future(saver.commit(writer.unit(Step({"count": b"4"}))))
         reading = asyncio.create_task(saver.load("thread"))
         done, _ = await asyncio.wait((committing, reading), timeout=0.2)
         server.thaw()

@@ -69,7 +69,7 @@ async def main():
     saver = SqliteSaver(path)
     writer = await some_thread(saver, name)
     units = [writer.unit(Step({"count": b"4"}, {"log": b"4,"})), writer.unit(Step({"count": b"rival"}))]
-    calls = [asyncio.create_task(saver.commit(unit)) for unit in units]
+    calls = [asyncio.ensure_future(saver.commit(unit)) for unit in units]
     for _ in range(3):
         await asyncio.sleep(0)
     # The loop cancels what is left, the saver's own task as well.

@@ -203,7 +203,7 @@ async def test_a_short_lock_is_waited_out(tmp_path: Path) -> None:
         writer = await some_thread(saver)
         with database(path) as db:
             db.execute("BEGIN IMMEDIATE")
-            call = asyncio.create_task(saver.commit(writer.unit(Step({"count": b"4"}))))
+            call = asyncio.ensure_future(saver.commit(writer.unit(Step({"count": b"4"}))))
             for _ in range(20):
                 await asyncio.sleep(0)
             assert not call.done()
