@@ -1,4 +1,4 @@
-"""A `Command` as the input of a run: answers to questions, an update, and where to go."""
+"""A `Command` as the input of a run: answers to interrupts, an update, and routes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
@@ -40,7 +40,7 @@ from durable_graph.records import TaskRecord, checkpoint_id
 def command_parts(
     run: GraphRun, command: Command[Any], values: Mapping[str, Any]
 ) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
-    """What a Command writes to these values, and where it goes. Raises for what it cannot mean as an input."""
+    """The writes and routes of a Command, given these values. Raises for a Command that cannot be an input."""
     where = "the Command that is the input"
     if command.resume is UNSET and command.update is None and not command.goto:
         raise InvalidCommandError(f"{where} is empty: pass update, goto or resume")
@@ -54,23 +54,23 @@ def command_parts(
 
 
 def only_answers(given: object) -> TypeGuard[Command[Any]]:
-    """Whether an input brings answers and nothing else."""
+    """Whether an input contains answers and nothing else."""
     if not isinstance(given, Command) or given.resume is UNSET:
         return False
     return given.update is None and not given.goto and given.graph is None
 
 
 async def apply_command(run: GraphRun, state: State, recorded: Recorded, command: Command[Any]) -> Ended:
-    """Record what the command brings, as one, and go on with what can go on.
+    """Record the whole command in one commit, and run the tasks that can run.
 
-    Tasks that were left keep their results and their ids. Where a run is at work on the thread, answers are left to it.
+    Pending tasks keep their results and their ids. While another run executes the thread, that run uses the answers.
     Raises `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`, `NothingToResumeError`,
     `InvalidCommandError`; then nothing was recorded.
     """
-    taken = await _record(run, state, recorded, command)
-    if taken.is_left:
-        return await _leave(run, taken)
-    state, recorded = taken.state, taken.recorded
+    applied = await _record(run, state, recorded, command)
+    if applied.is_handed_over:
+        return await _hand_over(run, applied)
+    state, recorded = applied.state, applied.recorded
     log.run_resumed(run.request.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
     await publish_resumed(run, state, recorded)
     return await drive(run, state, recorded, passes_breakpoint=True)
@@ -79,43 +79,43 @@ async def apply_command(run: GraphRun, state: State, recorded: Recorded, command
 async def answer_beside(
     run: GraphRun, state: State, recorded: Recorded, command: Command[Any]
 ) -> tuple[Ended | None, Command[Any]]:
-    """Record answers beside a call of this process that has the thread.
+    """Record answers while another call of this process holds the thread.
 
-    None, with the answers by id, where that call has not said yet that it runs, or says no longer that it does.
-    Raises as `apply_command`.
+    None, with the answers by id, if the thread's status is not "running": that call has not yet started its run, or
+    its run has ended. Raises as `apply_command`.
     """
     journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
     command = Command(resume=await by_id(run, state, recorded, command.resume))
     if journal.thread.status != "running":
         return None, command
-    taken = await _record(run, state, recorded, command, only_beside=True)
-    return (await _leave(run, taken) if taken.is_left else None), command
+    applied = await _record(run, state, recorded, command, only_while_running=True)
+    return (await _hand_over(run, applied) if applied.is_handed_over else None), command
 
 
-class _Taken(msgspec.Struct, frozen=True):
-    """Where the thread is with what a command brought. `answered` are the questions that it answered.
+class _Applied(msgspec.Struct, frozen=True):
+    """The thread's state after a command. `answered` are the ids of the interrupts that it answered.
 
-    The answers are `is_left` to a run that is at work on the thread.
+    `is_handed_over`: another run executes the thread and uses the answers.
     """
 
     state: State
     recorded: Recorded
     answered: tuple[str, ...] = ()
-    is_left: bool = False
+    is_handed_over: bool = False
 
 
-async def _leave(run: GraphRun, taken: _Taken) -> Ended:
-    """The end of a call whose answers are left to the run at work."""
-    await publish_answered(run, taken.state, taken.answered)
-    values = with_recorded(run.topology, taken.state, taken.recorded)
-    return Ended(taken.state, taken.recorded, values, is_stopped=True, left_answers=taken.answered)
+async def _hand_over(run: GraphRun, applied: _Applied) -> Ended:
+    """The end of a call whose answers another run uses."""
+    await publish_answered(run, applied.state, applied.answered)
+    values = with_recorded(run.topology, applied.state, applied.recorded)
+    return Ended(applied.state, applied.recorded, values, is_stopped=True, left_answers=applied.answered)
 
 
 async def _record(
-    run: GraphRun, state: State, recorded: Recorded, command: Command[Any], *, only_beside: bool = False
-) -> _Taken:
-    """Record what the command brings. With `only_beside` nothing, where no run is at work any more."""
+    run: GraphRun, state: State, recorded: Recorded, command: Command[Any], *, only_while_running: bool = False
+) -> _Applied:
+    """Record the command. With `only_while_running`, record nothing if no other run executes the thread any more."""
     journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
     assert run.ledger is not None  # noqa: S101  # it comes with the journal
@@ -129,14 +129,13 @@ async def _record(
             answers = await by_id(run, state, recorded, command.resume if answers is None else answers)
             answered = answer(thread, state.plan, recorded, answers, lambda value: _encoded(run, value))
         status = journal.thread.status
-        is_left = only_answers(command) and status == "running"
-        if only_beside and not is_left:
-            return _Taken(state, recorded)
+        is_handed_over = only_answers(command) and status == "running"
+        if only_while_running and not is_handed_over:
+            return _Applied(state, recorded)
         try:
             if only_answers(command):
-                saving = journal.save_unmoved(
-                    run.ledger, answered, None if is_left else StatusChange("running"), status, is_answer=True
-                )
+                change = None if is_handed_over else StatusChange("running")
+                saving = journal.save_unmoved(run.ledger, answered, change, status, is_answer=True)
                 after, is_applied = state, await finish(saving, run.request.grace) is not None
             else:
                 carried = carry(run.topology, state, writes, routes, run.reserve(state))
@@ -147,21 +146,21 @@ async def _record(
             if is_applied:
                 journal.stayed = journal.stayed.with_answers(answers or ())
                 known = {**recorded, **{outcome.task.key: outcome for outcome in answered}}
-                return _Taken(after, known, tuple(answers or ()), is_left)
+                return _Applied(after, known, tuple(answers or ()), is_handed_over)
             recorded = await adopt(run, state)
         except CheckpointConflictError as error:
             if answers is None:
                 raise
-            # Another answer may have been first: then that is what to tell.
-            told = await error_for(run, answers, error)
-            if told is not error or not only_answers(command):
-                raise told from None
-            # A graph nested beside the question has committed, or the question is gone.
+            # Another caller may have answered first: then the error has to say so.
+            better = await error_for(run, answers, error)
+            if better is not error or not only_answers(command):
+                raise better from None
+            # Either a graph in a sibling task has committed, or the interrupt is no longer pending.
             state, recorded = await _reopened(run, error)
 
 
 async def _reopened(run: GraphRun, error: CheckpointConflictError) -> tuple[State, Recorded]:
-    """The thread as it is now. Raises the error where it is not the same thread any more."""
+    """The thread's current state and outcomes. Raises the error if the thread was deleted or created anew since."""
     journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
     opened = await open_thread(journal.saver, run.topology, journal.thread.thread, None)
@@ -179,11 +178,11 @@ def _encoded(run: GraphRun, value: Any) -> bytes | None:
 async def by_id(
     run: GraphRun, state: State, recorded: Mapping[tuple[int, int], Outcome], resume: Any
 ) -> dict[str, Any]:
-    """What `Command(resume=resume)` answers on the thread as it was read, by interrupt id.
+    """The answers of `Command(resume=resume)` by interrupt id, for the interrupts of the thread as it was read.
 
-    From then on the ids hold: an answer that was meant for the question that was open does not reach the next one.
+    The ids are resolved once, so an answer without an id cannot reach an interrupt that is raised later.
 
-    Raises as `answers_by_id`; `InterruptAnsweredError` also where the thread has gone on since the answer, or ended.
+    Raises as `chosen_answers`, and `InterruptAnsweredError` also if the thread has moved past the answered interrupt.
     """
     thread = run.request.thread_id or ""
     try:
@@ -193,9 +192,9 @@ async def by_id(
 
 
 async def error_for(run: GraphRun, resume: Any, error: DurableGraphError) -> DurableGraphError:
-    """What to tell a caller whose answer came too late: `InterruptAnsweredError` if its question was answered.
+    """The error for an answer that came too late: `InterruptAnsweredError` if its interrupt was answered before.
 
-    Otherwise `error`, with what else the thread's records say.
+    Otherwise `error`, completed with facts from the thread's records.
     """
     journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
@@ -231,7 +230,7 @@ async def error_for(run: GraphRun, resume: Any, error: DurableGraphError) -> Dur
 
 
 class _Questions(msgspec.Struct, frozen=True):
-    """What a task asked when it last ran, and the answers that it was given since it began, in their order."""
+    """The interrupts of a task's last attempt, and all answers that the task has received, in their order."""
 
     born: int
     asked: tuple[str, ...]
@@ -243,7 +242,7 @@ class _Questions(msgspec.Struct, frozen=True):
 
 
 def _last_asked(questions: Iterable[_Questions]) -> tuple[str, ...]:
-    """The question that the thread asked last, as far as its records say: what an answer without an id can mean."""
+    """The id of the last interrupt in the thread's records, which an answer without an id refers to."""
     last = max((each for each in questions if each.asked or each.answers), key=lambda each: each.born, default=None)
     if last is None:
         return ()

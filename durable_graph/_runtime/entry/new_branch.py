@@ -1,4 +1,4 @@
-"""Running from an older checkpoint: a line of its own, on which the same tasks are new ones."""
+"""Running from an older checkpoint: a new branch, on which the pending tasks are planned again as new tasks."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ from durable_graph.records import checkpoint_id
 
 
 async def fork_at(run: GraphRun, state: State, header: Header, *, check: bool) -> Ended:
-    """A line of its own from an older checkpoint: the same tasks as new ones. They run where `check` is set."""
+    """Start a new branch from an older checkpoint, with its pending tasks as new tasks. `check` says to run them."""
     while True:
         replanned = replan(state, run.reserve(state))
         step = NextCheckpoint(replanned, {}, parent=state.no, source="fork", writers=header.writers, fork_of=state.no)
@@ -41,7 +41,7 @@ async def fork_at(run: GraphRun, state: State, header: Header, *, check: bool) -
 
 
 async def fork_inside(run: GraphRun, levels: Sequence[Level], *, check: bool) -> Ended:
-    """As `fork_at`, from a nested graph's checkpoint: what runs it finds it where it was."""
+    """As `fork_at`, from a nested graph's checkpoint: the outer graphs' tasks resume it from there."""
     journal, outermost = run.shared.journal, levels[0]
     assert journal is not None  # noqa: S101  # there is a thread
     run.ledger = outermost.ledger
@@ -59,9 +59,9 @@ async def fork_inside(run: GraphRun, levels: Sequence[Level], *, check: bool) ->
 async def apply_command_to_fork(
     run: GraphRun, restored: Restored, command: Command[Any], fork: Callable[..., Awaitable[Ended]]
 ) -> Ended:
-    """What a Command brings, on a line of its own from an older checkpoint. It is refused before there is that line.
+    """Apply a Command on a new branch from an older checkpoint. An invalid Command is refused before the branch exists.
 
-    `fork` makes the line, and runs its tasks where its `check` is set.
+    `fork` makes the branch, and runs its tasks if its `check` is set.
     """
     state, recorded = restored.state, restored.recorded
     command_parts(run, command, state.values)

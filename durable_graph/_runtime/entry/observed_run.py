@@ -1,4 +1,4 @@
-"""A run under observation: another library's callbacks hear of its beginning and its end."""
+"""A run with callbacks of another library, which are called at its start and its end."""
 
 from collections.abc import Awaitable, Callable
 
@@ -20,7 +20,7 @@ async def observed_run(
     """Run a graph with an observer."""
     nested = place if isinstance(place, Nested) else None
     request = place.request if isinstance(place, Nested) else place
-    # A run inside a node has the id of the run around it, which is taken.
+    # A nested run has the run id of the outer run, and callbacks cannot use one id twice.
     run_id = request.run_id if nested is None else None
     async with library.graph(
         request.name or topology.name, request.input, request.config, request.callbacks, run_id

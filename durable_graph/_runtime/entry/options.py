@@ -1,4 +1,4 @@
-"""LangGraph's config dict and the keyword arguments, read into one `Run`. What means nothing here is refused."""
+"""LangGraph's config dict and the keyword arguments, read into one `Request`. Unknown options and keys are errors."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -55,7 +55,7 @@ _OWN_METADATA = ("source", "step", "writers")
 
 
 class RunOptions(TypedDict, total=False):
-    """What a run may be told beside its input and its config."""
+    """The keyword arguments of a run besides its input and its config."""
 
     thread_id: ThreadId | None
     checkpoint_id: str | None
@@ -86,7 +86,7 @@ def read_run(
     nodes: Collection[str],
     defaults: Request,
 ) -> Request:
-    """Every argument of a call, checked. `defaults` is what the graph was compiled with.
+    """Every argument of a call, checked. `defaults` are the settings that the graph was compiled with.
 
     Raises `MissingThreadIdError`, `MissingCheckpointerError`, `UnknownConfigKeyError`, `InvalidOptionError`,
     `ContradictingOptionError`, `UnknownCheckpointError`, `UnknownOptionError`.
@@ -136,7 +136,7 @@ def read_run(
 
 
 def merged_config(under: Config | None, over: Config | None) -> Config | None:
-    """Two configs as one: what the second says counts; their dicts are merged, and their tags joined."""
+    """Two configs as one: values of `over` take precedence, dicts are merged, and tags are joined."""
     if not under or not isinstance(under, Mapping):
         return over
     if over is None or not isinstance(over, Mapping):
@@ -159,20 +159,20 @@ def _configurable(read: Mapping[str, Any], thread: str | None) -> dict[str, Any]
     return given if thread is None else {"thread_id": thread, **given}
 
 
-def call_config(bound: Config | None, config: Config | None, said: Mapping[str, Any]) -> Config | None:
-    """The config of a call over that of its graph, which is not asked about what the call `said` by keyword."""
+def call_config(bound: Config | None, config: Config | None, keywords: Mapping[str, Any]) -> Config | None:
+    """The config of a call merged over the graph's bound config, whose values the call's keywords override."""
     if not bound:
         return config
-    limits = [key for key in ("recursion_limit", "max_concurrency") if said.get(key) is not None]
-    places = [key for key in ("thread_id", "checkpoint_id") if said.get(key) is not None]
-    left = {key: value for key, value in bound.items() if key not in limits}
+    limits = [key for key in ("recursion_limit", "max_concurrency") if keywords.get(key) is not None]
+    places = [key for key in ("thread_id", "checkpoint_id") if keywords.get(key) is not None]
+    remaining = {key: value for key, value in bound.items() if key not in limits}
     if places and bound.get("configurable"):
-        left["configurable"] = {key: value for key, value in bound["configurable"].items() if key not in places}
-    return merged_config(left, config)
+        remaining["configurable"] = {key: value for key, value in bound["configurable"].items() if key not in places}
+    return merged_config(remaining, config)
 
 
 def check_bound(config: Config | None) -> None:
-    """Look at all that a graph's own config says. Raises as `read_run` does."""
+    """Check a graph's bound config. Raises as `read_run` does."""
     read = check_config(config)
     _run_metadata(read)
     _thread_id(read["configurable"].get("thread_id") if "configurable" in read else None)
@@ -182,14 +182,14 @@ def check_bound(config: Config | None) -> None:
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Raises `UnknownOptionError` for a keyword argument that there is not."""
+    """Raises `UnknownOptionError` for an unknown keyword argument."""
     UnknownOptionError.check("a run", options, known=RUN_OPTIONS)
 
 
 def breakpoints(
     option: str, given: Breakpoints | None, nodes: Collection[str], default: frozenset[str] | None
 ) -> frozenset[str] | None:
-    """The nodes of a breakpoint option, None for all of them. Raises `InvalidOptionError` for names that are none."""
+    """The nodes of a breakpoint option, None for all nodes. Raises `InvalidOptionError` for unknown nodes."""
     if given is None:
         return default
     if given == "*":
@@ -211,7 +211,7 @@ def _control(given: object) -> RunControl | None:
 
 
 def _run_metadata(read: Mapping[str, Any]) -> Metadata:
-    """What every checkpoint of the run says of it: the call's own metadata, and what names the run."""
+    """The metadata that every checkpoint of the run stores: the call's own metadata, `run_id` and `run_name`."""
     metadata = _metadata(read.get("metadata"))
     for key in ("run_id", "run_name"):
         value = read.get(key)
@@ -223,7 +223,7 @@ def _run_metadata(read: Mapping[str, Any]) -> Metadata:
 def read_place(
     config: Config | None, has_checkpointer: bool, thread_id: str | int | UUID | None, checkpoint_id: str | None
 ) -> tuple[str | None, int | None]:
-    """Which thread is meant, and which of its checkpoints by number (None: the head)."""
+    """The thread of a call, and the number of its checkpoint (None: the head)."""
     configurable = check_config(config).get("configurable", {})
     thread = _thread_id(_one("thread_id", thread_id, configurable.get("thread_id")))
     checkpoint = _one("checkpoint_id", checkpoint_id, configurable.get("checkpoint_id"))
@@ -243,9 +243,9 @@ def read_place(
 def read_thread_place(
     config: Config | None, thread_id: ThreadId | None, checkpoint_id: str | None, *, is_history: bool = False
 ) -> Place:
-    """Which checkpoint of which namespace of which thread is meant. A history is of all of a namespace's."""
-    thread, no = read_place(config, True, thread_id, checkpoint_id)  # noqa: FBT003  # whoever asks has one
-    assert thread is not None  # noqa: S101  # read_place asks for it
+    """The thread, namespace and checkpoint of a call. A history has no checkpoint: it lists all of a namespace's."""
+    thread, no = read_place(config, True, thread_id, checkpoint_id)  # noqa: FBT003  # callers have a checkpointer
+    assert thread is not None  # noqa: S101  # read_place raises without one
     return Place(thread, _namespace(check_config(config)), None if is_history else no)
 
 
@@ -258,12 +258,12 @@ def _namespace(config: Mapping[str, Any]) -> str:
 
 
 def read_metadata(config: Config | None) -> Metadata:
-    """What a checkpoint is to say beside what it says of itself."""
+    """User metadata, stored in the checkpoint's header."""
     return _run_metadata(check_config(config))
 
 
 def check_config(config: Config | None) -> dict[str, Any]:
-    """The config as a dict of ours. Raises for keys that mean nothing."""
+    """The config as a new dict, without unset values. Raises for unknown keys."""
     if config is None:
         return {}
     if not isinstance(config, Mapping):
@@ -279,7 +279,7 @@ def check_config(config: Config | None) -> dict[str, Any]:
         raise InvalidOptionError(option, configurable, allowed="a dict")
     for key in configurable:
         if key == RESERVED:
-            # A node hands on its own config.
+            # A node may pass its own config to the call, which contains the reserved key.
             continue
         if not isinstance(key, str) or (key.startswith(("__", "checkpoint_")) and key not in _CHECKPOINT_KEYS):
             raise UnknownConfigKeyError(key, known=("thread_id", *_CHECKPOINT_KEYS, "your own keys"))
@@ -289,7 +289,7 @@ def check_config(config: Config | None) -> dict[str, Any]:
 
 
 def _is_empty(callbacks: object) -> bool:
-    """Whether nobody is called: LangChain's programs hand over empty lists."""
+    """Whether there are no callbacks. LangChain's programs pass empty lists."""
     return callbacks is None or (isinstance(callbacks, Sequence) and not callbacks)
 
 
@@ -333,7 +333,7 @@ def _thread_id(value: object) -> str | None:
     if not isinstance(value, str | int | UUID) or isinstance(value, bool):
         option = "thread_id"
         raise InvalidOptionError(option, value, allowed="a str, an int or a UUID")
-    # An int of more bits has too many digits, if it has a text at all.
+    # An int with more bits has too many digits for an id, and `str` may raise for it.
     text = "" if isinstance(value, int) and value.bit_length() > 8 * MAX_ID_BYTES else str(value)
     if not is_id(text):
         option = "thread_id"

@@ -1,4 +1,4 @@
-"""The steps that begin a run on a thread: commit what was accepted, or go on from where another run left."""
+"""The steps that start a run on a thread: commit an accepted input, or resume an earlier run."""
 
 from durable_graph._engine.admit import Admitted
 from durable_graph._engine.build_commit import NextCheckpoint
@@ -16,7 +16,7 @@ from durable_graph.records import TaskRecord, checkpoint_id
 
 
 async def resume(run: GraphRun, state: State, recorded: Recorded) -> Ended:
-    """Go on from the head. No checkpoint is made; a thread that was set down as failed or stopped is running again."""
+    """Resume at the head, without a new checkpoint. The status of a failed or stopped thread becomes "running"."""
     request, journal = run.request, run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread to resume
     passes_breakpoint = journal.thread.status != "running"
@@ -29,7 +29,7 @@ async def resume(run: GraphRun, state: State, recorded: Recorded) -> Ended:
 
 
 async def publish_resumed(run: GraphRun, state: State, recorded: Recorded) -> None:
-    """Tell the reader where the run goes on from."""
+    """Publish the checkpoint at which the run resumes."""
     if not run.shared.sink.is_active:
         return
     await run.shared.sink.emit(
@@ -46,7 +46,7 @@ async def publish_resumed(run: GraphRun, state: State, recorded: Recorded) -> No
 
 
 async def publish_answered(run: GraphRun, state: State, ids: tuple[str, ...]) -> None:
-    """Tell the reader that the answers to these questions are recorded, for the run that is at work on the thread."""
+    """Publish that the answers to these interrupts are recorded, for the run that executes the thread."""
     if run.shared.sink.is_active:
         await run.shared.sink.emit(
             AnswersRecorded(thread_id=run.request.thread_id, ns=run.event_ns, step=state.step, answered=ids)
@@ -54,7 +54,8 @@ async def publish_answered(run: GraphRun, state: State, ids: tuple[str, ...]) ->
 
 
 async def commit_now(run: GraphRun, step: NextCheckpoint) -> bool:
-    """Acceptance is committed at once, whatever the durability."""
+    """Commit an acceptance, at once under every durability. False if the commit was refused, and others' outcomes have
+    to be adopted first."""
     journal, ledger = run.shared.journal, run.ledger
     assert journal is not None  # noqa: S101  # there is a thread
     assert ledger is not None  # noqa: S101  # it comes with the journal
@@ -67,7 +68,7 @@ async def commit_now(run: GraphRun, step: NextCheckpoint) -> bool:
 
 
 async def adopt(run: GraphRun, state: State) -> dict[tuple[int, int], Outcome]:
-    """What other writers recorded for the tasks of the head's plan."""
+    """Load the outcomes that other writers recorded for the tasks of the head's plan."""
     journal, ledger = run.shared.journal, run.ledger
     assert journal is not None  # noqa: S101  # there is a thread
     assert ledger is not None  # noqa: S101  # it comes with the journal
@@ -81,8 +82,8 @@ def input_step(
     fork_of: int | None = None,
     calls: tuple[TaskRecord, ...] = (),
 ) -> NextCheckpoint:
-    """The checkpoint that an input makes, with the record of the call that it is the input of."""
-    # Taken now: the caller may change the input that it gave as soon as something is awaited.
+    """The checkpoint that an input makes; `calls` has the record of the call that passed it to a nested graph."""
+    # The lengths are measured before any await, because the caller may change its input during one.
     run.take_lengths(admitted.state)
     return NextCheckpoint(
         admitted.state,

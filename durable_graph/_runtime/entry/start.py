@@ -1,4 +1,4 @@
-"""From a call to a running thread: load it, decide what the call means for it, and commit that before any node runs."""
+"""From a call to a running thread: load the thread, choose what to do, and commit that before any node runs."""
 
 import asyncio
 import os
@@ -55,9 +55,9 @@ from durable_graph.records import RequestRow, ThreadRow, checkpoint_id
 async def run_graph(
     topology: Topology, saver: Checkpointer | None, request: Request, sink: EventSink, cache: Cache | None = None
 ) -> Ended:
-    """Where the run ended. Everything that was taken on is settled with the store when this returns.
+    """Run the graph, and return how the run ended. All its commits are settled in the store when this returns.
 
-    Raises `GraphDrained` where it was asked to stop.
+    Raises `GraphDrained` if the run was drained.
     """
     try:
         if saver is None or request.thread_id is None:
@@ -71,14 +71,14 @@ async def run_graph(
 async def run_in_turn(
     topology: Topology, saver: Checkpointer | None, request: Request, sink: EventSink, cache: Cache | None = None
 ) -> Ended:
-    """As `run_graph`, with the thread held against other calls of this process.
+    """As `run_graph`, while this call holds the thread: no other call of this process can run it.
 
-    Answers alone need not wait: while another call has the thread, they are recorded for its run. Nor does the
-    repetition of a request whose run has ended.
+    Two kinds of calls do not wait for the thread. Answers without anything else are recorded for the run of the call
+    that holds it, and a repeated request whose run has ended returns its result.
 
     Raises `ThreadBusyError` too.
     """
-    if request.key is not None and (ended := await _repeated_beside(topology, saver, request)) is not None:
+    if request.key is not None and (ended := await _repeated_while_held(topology, saver, request)) is not None:
         return ended
     while (
         saver is not None
@@ -86,20 +86,20 @@ async def run_in_turn(
         and only_answers(request.input)
         and (moved := held(saver, request.thread_id)) is not None
     ):
-        ended, answers = await _answer_beside(topology, saver, request, sink)
+        ended, answers = await _answer_while_held(topology, saver, request, sink)
         if ended is not None:
             return ended
         request = msgspec.structs.replace(request, input=answers)
-        # The other call is about to run the thread, or about to end: either is soon.
+        # The other call soon starts its run or ends, and `moved` is set then.
         await moved
     async with only_run(saver, request.thread_id, request.if_busy):
         return await run_graph(topology, saver, request, sink, cache)
 
 
-async def _repeated_beside(topology: Topology, saver: Checkpointer | None, request: Request) -> Ended | None:
-    """The result of a request that was taken before, while another call of this process has the thread.
+async def _repeated_while_held(topology: Topology, saver: Checkpointer | None, request: Request) -> Ended | None:
+    """The result of a request that the thread accepted before, while another call of this process holds the thread.
 
-    None where no call has it, the request is new, or its run has not ended. Raises `KeyReusedError`.
+    None if no call holds it, the request is new, or its run has not ended. Raises `KeyReusedError`.
     """
     if saver is None or request.thread_id is None or request.key is None or not is_held(saver, request.thread_id):
         return None
@@ -112,7 +112,7 @@ async def _repeated_beside(topology: Topology, saver: Checkpointer | None, reque
     return _ended_with(run_of_it.restored.state) if run_of_it.has_ended else None
 
 
-async def _answer_beside(
+async def _answer_while_held(
     topology: Topology, saver: Checkpointer, request: Request, sink: EventSink
 ) -> tuple[Ended | None, Command[Any]]:
     assert request.thread_id is not None  # noqa: S101  # the caller saw to it
@@ -178,7 +178,7 @@ def _durability(request: Request, journal: Journal) -> Durability:
 
 
 async def _settle_after(run: GraphRun, error: BaseException) -> None:
-    """Commit what was taken on although the run failed. If that fails too, the run's own error is what is raised."""
+    """Settle the commits of a run that failed. If that fails too, add a note to the run's error, which is raised."""
     settling = run.shared.durability.settle()
     try:
         if not isinstance(error, asyncio.CancelledError):
@@ -205,10 +205,10 @@ async def _run_unstored(topology: Topology, request: Request, sink: EventSink, c
 
 
 async def accept_unstored(run: GraphRun) -> Ended:
-    """Run on an input in a namespace where nothing is kept. Raises `MissingCheckpointerError` for breakpoints."""
+    """Run on an input without storing anything. Raises `MissingCheckpointerError` for breakpoints."""
     topology = run.topology
     if run.request.stop_before != frozenset() or run.request.stop_after != frozenset():
-        # There would be no way on from where it stopped.
+        # A run that stopped there could not be resumed.
         what = "a breakpoint (interrupt_before, interrupt_after)"
         raise MissingCheckpointerError(what)
     start = initial_state(topology)
@@ -220,18 +220,18 @@ async def accept_unstored(run: GraphRun) -> Ended:
 
 
 def input_parts(run: GraphRun, values: Mapping[str, Any]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
-    """The input to these values as writes and, where it is a Command, routes."""
+    """The input as writes, given these values, and as routes if it is a Command."""
     given = run.request.input
     if isinstance(given, Command):
         return command_parts(run, given, values)
     return input_writes(run.topology, given, values, run.max_value_bytes), ()
 
 
-# What a call means for the thread
+# Choosing what to do with the call
 
 
 async def _dispatch_once(run: GraphRun, opened: Opened) -> Ended:
-    """As `_dispatch`. A request with a key that the thread has taken before is not taken again: see `_repeated`."""
+    """As `_dispatch`. A request whose key the thread has accepted before is not accepted again: see `_repeated`."""
     request, journal = run.request, run.shared.journal
     if request.key is None or request.thread_id is None or journal is None:
         return await _dispatch(run, opened)
@@ -243,7 +243,8 @@ async def _dispatch_once(run: GraphRun, opened: Opened) -> Ended:
     try:
         return await _dispatch(run, opened)
     except CheckpointConflictError:
-        # Nothing is accepted while this is left: perhaps the same request was first, from another process.
+        # `accepts` is None once a commit has accepted the request. Until then, another process may have sent the same
+        # request first.
         if journal.accepts is None:
             raise
         earlier = await earlier_request(journal.saver, request.thread_id, keyed)
@@ -260,9 +261,9 @@ def _reopened(run: GraphRun, opened: Opened) -> GraphRun:
 
 
 async def _repeated(run: GraphRun, opened: Opened, earlier: RequestRow) -> Ended:
-    """What became of a request that was taken before: its result, or its run goes on if it has not ended.
+    """Return the result of a request that was accepted before, or resume its run if it has not ended.
 
-    Raises `NothingToResumeError` where its result is not there any more.
+    Raises `NothingToResumeError` if the result no longer exists.
     """
     journal = run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
@@ -275,7 +276,7 @@ async def _repeated(run: GraphRun, opened: Opened, earlier: RequestRow) -> Ended
 
 
 async def _dispatch(run: GraphRun, opened: Opened) -> Ended:
-    """Run from where the call says, on what it brings."""
+    """Run from the checkpoint of the call, with its input."""
     request, restored = run.request, opened.restored
     given = request.input
     _check_not_cancelled(request, opened.thread)
@@ -299,20 +300,20 @@ async def _dispatch(run: GraphRun, opened: Opened) -> Ended:
             return await fork_at(run, restored.state, restored.header, check=True)
         return await resume(run, restored.state, restored.recorded)
     if is_fork:
-        # The other line keeps its unfinished tasks; this one begins with the input.
+        # The old branch keeps its unfinished tasks; the new branch starts with the input.
         emptied = State(restored.state.no, restored.state.step, restored.state.values, ())
         return await _accept(run, emptied, {}, restored.state.no)
     return await _accept_on_head(run, restored.state, restored.recorded)
 
 
 def _check_not_cancelled(request: Request, thread: ThreadRow) -> None:
-    """Raises `ThreadCancelledError` for a call that would go on with what was cancelled. New input takes its place."""
+    """Raises `ThreadCancelledError` for a call that would resume a cancelled thread. New input is accepted."""
     if thread.status == "cancelled" and request.checkpoint is None and _is_continuation(request.input):
         raise ThreadCancelledError(thread.thread)
 
 
 def _ended_before(request: Request, state: State) -> Ended | None:
-    """What a call comes to on a thread that is finished, if it is not to run. Raises `ThreadFinishedError`."""
+    """The result of a call on a finished thread, None if the call is to run. Raises `ThreadFinishedError`."""
     is_answer = isinstance(request.input, Command) and request.input.resume is not UNSET
     if state.plan or is_answer or request.if_finished == "run":
         return None
@@ -328,12 +329,12 @@ def _ended_with(state: State) -> Ended:
 
 
 def _is_continuation(given: object) -> bool:
-    """Whether an input is about what the thread has left to run: none, or answers."""
+    """Whether an input resumes the thread's pending tasks: it is None, or contains answers."""
     return given is None or (isinstance(given, Command) and given.resume is not UNSET)
 
 
 async def _dispatch_nested(run: GraphRun, opened: Opened) -> Ended:
-    """Go on from a nested graph's checkpoint: with the run as it is, or on a line of its own from an older one."""
+    """Resume the run if the nested graph's checkpoint is its newest, else start a new branch from that checkpoint."""
     request, journal = run.request, run.shared.journal
     assert journal is not None  # noqa: S101  # there is a thread
     given = request.input
@@ -356,7 +357,7 @@ async def _dispatch_nested(run: GraphRun, opened: Opened) -> Ended:
 
 
 async def _accept_on_head(run: GraphRun, state: State, recorded: Recorded) -> Ended:
-    """New input on the thread's head, which may be unfinished: the caller's policy says what becomes of that."""
+    """Accept new input on the thread's head. The caller's `if_unfinished` decides about an unfinished run."""
     request = run.request
     thread = request.thread_id or ""
     if state.plan and request.if_unfinished == "reject":
@@ -364,15 +365,16 @@ async def _accept_on_head(run: GraphRun, state: State, recorded: Recorded) -> En
         raise UnfinishedThreadError(thread, pending or [task.node for task in state.plan])
     if state.plan and request.if_unfinished == "resume":
         check_plan(run.topology, thread, state, recorded)
-        # Read before anything runs: an input that cannot be taken is refused at once, not after the earlier run.
+        # The input is read before anything runs: an invalid input is refused at once, not after the earlier run.
         input_writes(run.topology, request.input, state.values, run.max_value_bytes)
         journal = run.shared.journal
         assert journal is not None  # noqa: S101  # there is a thread
-        # What is left to run is not the request: none of its commits is to accept that, also where one fails.
+        # The earlier run is not part of this request, so its commits must not accept the request's key, even if one of
+        # them fails.
         keyed, journal.accepts = journal.accepts, None
         ended = await resume(run, state, recorded)
         if ended.is_stopped:
-            # It waits for an answer, which no input is.
+            # The earlier run waits for an answer, and an input is not an answer.
             raise UnfinishedThreadError(thread, [task.node for task in ended.state.plan], is_stopped=True)
         await run.shared.durability.settle()
         state, recorded, journal.accepts = ended.state, {}, keyed
@@ -380,7 +382,7 @@ async def _accept_on_head(run: GraphRun, state: State, recorded: Recorded) -> En
 
 
 async def _accept(run: GraphRun, state: State, recorded: Recorded, fork_of: int | None) -> Ended:
-    """Commit the input, then run on it. What it supersedes is part of the same commit."""
+    """Commit the input, then run on it. The same commit records the tasks that it supersedes."""
     request = run.request
     if request.input is None:
         raise NothingToResumeError(request.thread_id, "it has no checkpoint")

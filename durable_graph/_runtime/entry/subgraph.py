@@ -1,7 +1,7 @@
-"""A graph run inside a node of another: in a namespace of its own of the same thread, or nowhere.
+"""A graph run inside a node of another: stored in its own namespace of the same thread, or not stored.
 
-Its supersteps are committed like those of any graph, the first together with a record of the call (calling_graphs.py).
-When its caller runs again, it goes on from where it was, and one that had ended is not run again.
+Its supersteps are committed like those of any graph, the first together with a record of the call (graph_calls.py).
+When the caller runs again, the nested run resumes from its newest checkpoint; a finished nested run does not run again.
 """
 
 import asyncio
@@ -74,18 +74,18 @@ class Nested(msgspec.Struct, frozen=True):
     call: GraphCall
 
     def limited(self, step_timeout: float | None) -> "Nested":
-        """The call of a graph whose supersteps may take so many seconds."""
+        """The call with a limit on the seconds that each superstep of the graph may take."""
         return msgspec.structs.replace(self, request=msgspec.structs.replace(self.request, step_timeout=step_timeout))
 
     async def run(self, persistence: Persistence, cache: Cache | None, sink: EventSink) -> Ended:
-        """Run it. Its events go to `sink` and to the sink of the outer run."""
+        """Run the graph. Its events go to `sink` and to the sink of the outer run."""
         if self.context.is_too_late():
             raise asyncio.CancelledError
         home = self.context.home
         if home is not asyncio.get_running_loop() and sink.is_active:
             message = "a graph cannot be streamed in an event loop of a plain node's own: make the node `async def`"
             raise StreamMisuseError(message)
-        # The journal and the saver are in the run's loop, whatever loop the code that calls has made.
+        # The journal and the saver belong to the run's event loop. The calling code may run in another loop.
         return await in_loop(home, lambda: self._run(persistence, cache, sink))
 
     async def _run(self, persistence: Persistence, cache: Cache | None, sink: EventSink) -> Ended:
@@ -94,7 +94,7 @@ class Nested(msgspec.Struct, frozen=True):
 
 
 def is_inside_node() -> bool:
-    """Whether a node is running that a graph would be nested in."""
+    """Whether the calling code runs inside a node, so that a graph called by it would be nested."""
     context = current.get()
     return context is not None and not context.is_over
 
@@ -107,11 +107,12 @@ def subgraph_call(
     options: RunOptions,
     defaults: Request,
 ) -> Nested | None:
-    """The call as one inside the node that makes it; None where it is a run of its own.
+    """The call as a nested call of the running node; None if it starts an independent run.
 
-    It is, outside of a node, and where a graph with a saver of its own is called for another thread.
+    A call outside of a node is independent. So is a call of a graph with its own saver for another thread, or inside a
+    run without a checkpointer.
 
-    Raises what reading the arguments raises, and `InvalidCommandError` for answers: they belong to the outer run.
+    Raises as reading the arguments does, and `InvalidCommandError` for answers: they belong to the outer run.
     """
     context = current.get()
     if context is None or context.is_over:
@@ -132,7 +133,7 @@ def subgraph_call(
     plain = {key: value for key, value in (config or {}).items() if key != "configurable"}
     given = _without_keys_of_caller(given, topology, context.run.topology)
     request = read_run(plain, own, input=given, has_checkpointer=False, nodes=topology.nodes, defaults=defaults)
-    # Its callbacks are apart, and what was put into it for other libraries is not handed on.
+    # `check_config` drops callbacks, which `request` has, and keys that are reserved for other libraries.
     merged = merged_config(outer.config, None if config is None else check_config(config))
     within = _within(outer, request, options, plain, merged or {})
     call = GraphCall(asyncio.current_task(), options.get("memory"), settings_of(topology, outer, within))
@@ -140,8 +141,8 @@ def subgraph_call(
 
 
 def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) -> Any:
-    """The input without the keys that only the caller's state has: a node may pass on its whole state, as a node that
-    is a graph does."""
+    """The input without the keys that only the caller's state has: a node may pass its whole state to the graph, as a
+    node that is a graph does."""
     if not isinstance(given, Mapping) or topology.input.is_single or caller.state.is_single:
         return given
     known = topology.input.keys
@@ -152,7 +153,7 @@ def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) ->
 
 
 def unfinished_child(place: Nested | Request, ended: Ended) -> UnfinishedChildError | None:
-    """What to raise where a node ran a graph in a thread of its own that has not ended: its values are no result."""
+    """The error for a node that called a graph in a thread of its own, and that run stopped without a result."""
     context = current.get()
     if isinstance(place, Nested) or not ended.is_stopped or context is None or context.is_over:
         return None
@@ -164,14 +165,14 @@ def unfinished_child(place: Nested | Request, ended: Ended) -> UnfinishedChildEr
 
 
 def _within(outer: Request, request: Request, options: RunOptions, config: Config, merged: Config) -> Request:
-    """What the nested call says itself, over the outer run's settings."""
+    """The nested call's own settings, over the outer run's."""
     return msgspec.structs.replace(
         outer,
         input=request.input,
         checkpoint=None,
         checkpoint_ns="",
-        recursion_limit=_said("recursion_limit", options, config, request.recursion_limit, outer.recursion_limit),
-        max_concurrency=_said("max_concurrency", options, config, request.max_concurrency, outer.max_concurrency),
+        recursion_limit=_own_or("recursion_limit", options, config, request.recursion_limit, outer.recursion_limit),
+        max_concurrency=_own_or("max_concurrency", options, config, request.max_concurrency, outer.max_concurrency),
         name=request.name,
         callbacks=request.callbacks,
         context=options.get("context", outer.context),
@@ -186,19 +187,20 @@ def _within(outer: Request, request: Request, options: RunOptions, config: Confi
     )
 
 
-def _said(name: str, options: Mapping[str, Any], config: Mapping[str, Any], own: T, outer: T) -> T:
+def _own_or(name: str, options: Mapping[str, Any], config: Mapping[str, Any], own: T, outer: T) -> T:
     return outer if options.get(name) is None and config.get(name) is None else own
 
 
 async def run_subgraph(nested: Nested, persistence: Persistence, cache: Cache | None, sink: EventSink) -> Ended:
-    """Where the nested run ended. Raises what unwinds its caller too: `GraphInterrupt`, `ParentCommand`, `Draining`.
+    """Run a nested graph, and return how its run ended.
 
-    Raises `ReplayMismatchError` for a call that is not the one that is recorded, and `OverlappingCallsError`,
-    `SubgraphBusyError` and `UnnamedMemoryError` for calls that nothing would tell apart.
+    Raises the control flow that unwinds its caller too: `GraphInterrupt`, `ParentCommand`, `Draining`. Raises
+    `ReplayMismatchError` for a call that differs from the recorded call, and `OverlappingCallsError`,
+    `SubgraphBusyError` and `UnnamedMemoryError` for calls that cannot be distinguished.
     """
     context, topology = nested.context, nested.topology
     if is_node_itself(context):
-        # A node that is a graph makes one call, its task's: what it is called with is the state as it is.
+        # A node that is a graph makes exactly one call, with the current state, so no record has to identify the call.
         own = CalledGraph(context.ns, None)
         return await _run_in(nested, own, persistence, cache, sink)
     has_failed = True
@@ -225,7 +227,7 @@ async def _run_in(
     run = GraphRun(
         nested.topology,
         nested.request,
-        _heard_by(outer.shared, sink),
+        _with_sink(outer.shared, sink),
         ns=ns,
         path=path,
         parent=context,
@@ -243,11 +245,11 @@ async def _run_in(
         stopped = GraphInterrupt(ended.interrupts)
         context.stopped_by.append(stopped)
         raise stopped
-    # What its caller changes of it, a later attempt is not to be given.
+    # The caller gets copies: a later attempt must not see the changes that the caller makes to the values.
     return msgspec.structs.replace(ended, values={key: copy_of(value) for key, value in ended.values.items()})
 
 
-def _heard_by(shared: RunContext, sink: EventSink) -> RunContext:
+def _with_sink(shared: RunContext, sink: EventSink) -> RunContext:
     if not sink.is_active:
         return shared
     return replace(shared, sink=Tee(sink, shared.sink))
@@ -256,7 +258,7 @@ def _heard_by(shared: RunContext, sink: EventSink) -> RunContext:
 def _without_store(shared: RunContext) -> RunContext:
     if shared.journal is None:
         return shared
-    # The journal stays: a question asked here is kept by the task that this is nested in.
+    # The journal stays: the task around this run records the interrupts that are raised here.
     return replace(shared, durability=Unstored())
 
 
@@ -272,7 +274,7 @@ async def _run_stored(run: GraphRun, context: TaskContext, called: CalledGraph, 
             if called.is_recorded and (end := await _end_of_turn(run)) is not None:
                 return end
             if is_of_node(context, found.caller):
-                # What that call left becomes a checkpoint of its own: the next attempt finds its result there.
+                # Commit the end of that earlier call as its own checkpoint: the next attempt finds its result there.
                 await shared.durability.flush()
         ended = await _run_from(run, found, called)
         if is_memory and not ended.is_stopped:
@@ -285,7 +287,7 @@ async def _run_stored(run: GraphRun, context: TaskContext, called: CalledGraph, 
 
 
 async def _end_of_turn(run: GraphRun) -> Ended | None:
-    """What a finished call of a graph with memory came to, where another call has come after it; None if it had not
+    """The result of a finished call of a graph with memory that a later call has followed; None if it had not
     finished."""
     journal = run.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
@@ -300,7 +302,8 @@ async def _end_of_turn(run: GraphRun) -> Ended | None:
 
 
 async def _earlier(run: GraphRun, context: TaskContext, called: CalledGraph, *, is_memory: bool) -> ParkedRun | None:
-    """What an earlier attempt of the caller, or an earlier call of a graph with memory, left in this namespace."""
+    """The run that an earlier attempt of the caller, or an earlier call of a graph with memory, left in this
+    namespace."""
     shared, journal = run.shared, run.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
     is_known = called.is_recorded or (called.begun is None and not context.is_fresh)
@@ -324,9 +327,11 @@ async def _earlier(run: GraphRun, context: TaskContext, called: CalledGraph, *, 
 
 
 async def _check_same_graph(run: GraphRun, context: TaskContext, rest: ParkedRun, nodes: Collection[str]) -> None:
-    """Graphs are told apart by the names that they were given, and those without one by their nodes: the same graph
-    may have gained or lost some since, another one has most often none of them. A graph may have been renamed
-    (`formerly`), or have had no name before."""
+    """Raise `ReplayMismatchError` if another graph made the records.
+
+    Graphs are identified by their names, and unnamed graphs by their nodes. A changed graph still has some of its
+    earlier nodes, while a different graph mostly has none of them. A graph may have been renamed (`formerly`), or have
+    been unnamed before."""
     topology, journal = run.topology, run.shared.journal
     assert journal is not None  # noqa: S101  # it is stored
     is_memory = rest.caller != run.caller
@@ -334,7 +339,7 @@ async def _check_same_graph(run: GraphRun, context: TaskContext, rest: ParkedRun
     if rest.graph == topology.name or rest.graph in topology.formerly or is_unnamed:
         if not is_unnamed or not nodes or not topology.nodes.keys().isdisjoint(nodes):
             return
-        # Where a graph ended says little of one that remembers: the node that it ended with may be gone.
+        # One checkpoint is too little to compare a graph with memory by: its last node may have been removed since.
         if is_memory and not topology.nodes.keys().isdisjoint(await recent_writers(journal, run.ns)):
             return
     raise ReplayMismatchError(
@@ -354,7 +359,7 @@ async def _run_from(run: GraphRun, found: ParkedRun | None, called: CalledGraph)
     run.ledger = found.ledger
     state, recorded = found.at.state, found.at.recorded
     if found.caller != run.caller:
-        # Memory per thread: another call begins, with what the one before it left.
+        # Memory per thread: a new call starts from the state that the previous call left.
         return await _accept(run, state, recorded, called)
     run.at = found.at
     run.resumed_at = state.no
@@ -362,7 +367,7 @@ async def _run_from(run: GraphRun, found: ParkedRun | None, called: CalledGraph)
         return Ended(state, {}, state.values)
     check_plan(run.topology, journal.thread.thread, state, recorded)
     await publish_resumed(run, state, recorded)
-    # Whoever resumes the whole run passes a breakpoint in here as well.
+    # Resuming the outer run also passes a breakpoint inside the nested run.
     return await drive(run, state, recorded, passes_breakpoint=True)
 
 
@@ -372,8 +377,8 @@ async def _accept(run: GraphRun, state: State, recorded: Recorded, called: Calle
         admitted = admit(run.topology, state, recorded, writes, run.reserve(state), routes)
         step = input_step(run, admitted, state.no, calls=called.records())
         on_accepted = partial(_on_accepted, run, admitted.state, called)
-        told = Publication(run.shared.sink, committed_events(run, step), on_accepted)
-        if await run.shared.durability.commit(run.ledger, step, told):
+        publication = Publication(run.shared.sink, committed_events(run, step), on_accepted)
+        if await run.shared.durability.commit(run.ledger, step, publication):
             return await drive(run, admitted.state, {})
         recorded = await adopt(run, state)
 
@@ -387,7 +392,7 @@ _PAGE = 50
 
 
 async def end_of_turn(journal: Journal, ns: str, caller: str) -> StoredCheckpoint | None:
-    """The newest checkpoint of a namespace that a certain call made there, checked as all that are newer."""
+    """The newest checkpoint of a namespace that the call `caller` made. Raises for damage in it or in newer ones."""
     before: int | None = None
     while True:
         page = await journal.history(ns, before, _PAGE)
@@ -406,7 +411,7 @@ async def end_of_turn(journal: Journal, ns: str, caller: str) -> StoredCheckpoin
 
 
 async def recent_writers(journal: Journal, ns: str) -> frozenset[str]:
-    """The nodes that wrote the newest checkpoints of a namespace, as far as they can be read."""
+    """The nodes that wrote the newest checkpoints of a namespace. Damaged checkpoints are skipped."""
     page = await journal.history(ns, None, _PAGE)
     if page is None:
         return frozenset()
