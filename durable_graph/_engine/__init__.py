@@ -1,1 +1,1 @@
-"""The superstep, pure: plan, apply, admit, task ids, and their rows. No async, no clock, no drawn ids, no store."""
+"""The superstep as pure functions: plan, apply, admit, task ids, rows. No async, clock, random ids or store."""

@@ -1,4 +1,4 @@
-"""An input into a thread: what it writes, what it starts, and what it supersedes."""
+"""Accepting an input: its writes, the tasks that it starts, and the tasks that it supersedes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,11 +26,11 @@ from durable_graph.graph import DEFERRED, START, Topology
 
 
 class Superseded(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A task that new input took the place of. Stored in the checkpoint that did it, so that nothing is dropped unseen.
+    """A task that new input superseded. The checkpoint of the input stores it, so that no task is dropped silently.
 
     `outcome` is "pending" (it had no result), "failed", "interrupted" (it waited for an answer), or "unmerged" (its
     result could not be merged, or not be read, see `error`).
-    The writes of tasks that had finished are not dropped: they are in the state.
+    Finished tasks are not superseded: the state includes their writes.
     """
 
     node: str
@@ -42,7 +42,7 @@ class Superseded(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """The state as checkpoint `state.no`, what changed, and whose writes went in."""
+    """The state as checkpoint `state.no`, its changes, and the nodes whose writes it includes."""
 
     state: State
     changes: Changes
@@ -58,10 +58,9 @@ def admit(
     no: int,
     routes: Sequence[Route] | None = None,
 ) -> Admitted:
-    """Input on a thread. Tasks that had finished count: their writes go in before the input's. The others are dropped.
+    """Apply an input to a thread: first the writes of finished tasks, then the input's. Other tasks are superseded.
 
-    `routes` take the place of the graph's entry. Raises `ConcurrentUpdateError` or `ReducerError` for the input's own
-    writes.
+    `routes` replace the graph's entry. Raises `ConcurrentUpdateError` or `ReducerError` for the input's own writes.
     """
     settled, earlier, writers, superseded = settle(topology, state, recorded)
     values, changes = merge_writes(topology, settled.values, ((START, write) for write in writes))
@@ -77,7 +76,7 @@ def admit(
 
 
 def carry(topology: Topology, state: State, writes: Sequence[Write], routes: Sequence[Route], no: int) -> Admitted:
-    """An update and new tasks beside what was left to run, which keeps its ids and results.
+    """Apply an update, and plan new tasks in addition to the pending tasks, which keep their ids and results.
 
     Raises `ConcurrentUpdateError` or `ReducerError`.
     """
@@ -90,14 +89,14 @@ def carry(topology: Topology, state: State, writes: Sequence[Write], routes: Seq
 def entry_plan(
     topology: Topology, values: Mapping[str, Any], no: int
 ) -> tuple[Values, tuple[Task, ...], dict[str, Change]]:
-    """What runs first. Routers out of START are user code and may wait or raise: they are a task of their own."""
+    """The first plan. Routers of START are user code and may wait or raise, so they run as a task."""
     if topology.entry_routers:
         return changed(values, {}), number([START], [], no), {}
     return schedule(topology, values, topology.entry, (), (), no)
 
 
 def replan(state: State, no: int) -> State:
-    """The same state on a line of its own, as checkpoint `no`: its tasks are new ones, with new ids and no records."""
+    """The same state on a new branch, as checkpoint `no`: its plan has new tasks, with new ids and no records."""
     plan = tuple(msgspec.structs.replace(task, born=no, ord=ord_) for ord_, task in enumerate(state.plan))
     return State(no=no, step=state.step + 1, values=state.values, plan=plan)
 
@@ -105,7 +104,7 @@ def replan(state: State, no: int) -> State:
 def settle(
     topology: Topology, state: State, recorded: Mapping[tuple[int, int], Outcome]
 ) -> tuple[State, Changes, tuple[str, ...], tuple[Superseded, ...]]:
-    """The state with what had finished applied and nothing left to run."""
+    """The state with the writes of finished tasks, and an empty plan."""
     outcomes = [recorded.get(task.key) for task in state.plan]
     finished: list[Finished] = [outcome for outcome in outcomes if isinstance(outcome, Finished)]
     superseded = [
@@ -118,12 +117,12 @@ def settle(
             topology, state.values, ((outcome.task.node, write) for outcome in finished for write in outcome.writes)
         )
     except (ConcurrentUpdateError, ReducerError) as error:
-        # Such results would shut the thread for good: they are set down as superseded instead.
+        # Results that cannot be merged would block the thread for ever: they are recorded as superseded instead.
         superseded.extend(_entry(outcome.task, "unmerged", str(error)) for outcome in finished)
         finished, values, changes = [], changed(state.values, {}), {}
     writers = tuple(outcome.task.node for outcome in finished)
     values, arrivals = advance_joins(topology, values, finished)
-    values, cleared = _clear_what_waits(topology, values)
+    values, cleared = _clear_waiting(topology, values)
     settled = State(no=state.no, step=state.step, values=values, plan=())
     return settled, {**changes, **arrivals, **cleared}, writers, tuple(superseded)
 
@@ -145,9 +144,9 @@ def _entry(task: Task, outcome: str, error: str | None) -> Superseded:
     return Superseded(task.node, task.born, task.ord, task.argument is not None, outcome, error)
 
 
-def _clear_what_waits(topology: Topology, values: Values) -> tuple[Values, dict[str, Change]]:
-    """Without waiting deferred nodes, and without the joins whose target will not run now: left full, the next arrival
-    would start it at once."""
+def _clear_waiting(topology: Topology, values: Values) -> tuple[Values, dict[str, Change]]:
+    """Clear the waiting deferred nodes, and the full joins, whose targets will not run. The next arrival at a join that
+    stayed full would start its target at once."""
     gone = [join.channel for join in topology.joins if join.rule.is_full(values.get(join.channel, MISSING))]
     if DEFERRED in values:
         gone.append(DEFERRED)

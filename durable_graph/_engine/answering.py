@@ -1,4 +1,4 @@
-"""Which question an answer is for, and the records that say that it was given."""
+"""Matching answers to interrupts, and the records with the answers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
@@ -27,7 +27,7 @@ from durable_graph.errors.shown import start_of
 def answers_by_id(
     thread: str, resume: Any, open_: Sequence[PendingInterrupt], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What `Command(resume=resume)` answers, given the open questions and the answers so far.
+    """The answers of `Command(resume=resume)` by interrupt id, given the pending interrupts and the answers so far.
 
     Raises `NothingToResumeError`, `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`.
     """
@@ -49,7 +49,7 @@ def answers_by_id(
         why = f"{len(ids)} questions are open, and one answer was given"
         raise AmbiguousResumeError(thread, why, open_ids=ids)
     if given:
-        # The last one: a task keeps its answers in the order of its questions.
+        # The last answer is the newest: a task keeps its answers in order.
         id_, value = list(given.items())[-1]
         raise InterruptAnsweredError(thread, id_, value, answers=given)
     why = "no question is open; if tasks are left to run, resume the thread with None"
@@ -57,7 +57,7 @@ def answers_by_id(
 
 
 def names_questions(resume: object) -> TypeGuard[dict[str, Any]]:
-    """Whether the answer is a map of them, by interrupt id."""
+    """Whether the answer is a dict of answers by interrupt id."""
     return isinstance(resume, dict) and all(_is_id(key) for key in resume)
 
 
@@ -68,7 +68,7 @@ def _is_id(key: object) -> bool:
 def chosen_answers(
     thread: str, plan: Sequence[Task], recorded: Mapping[tuple[int, int], Outcome], resume: Any
 ) -> dict[str, Any]:
-    """Which questions of these tasks `Command(resume=resume)` answers, and with what. Raises as `answers_by_id`."""
+    """The answers of `Command(resume=resume)` to interrupts of these tasks, by id. Raises as `answers_by_id`."""
     outcomes = [outcome for task in plan if (outcome := recorded.get(task.key)) is not None]
     open_ = [ask for outcome in outcomes for ask in open_interrupts(outcome)]
     given = {each.id: each.value for outcome in outcomes for each in answers_of(outcome)}
@@ -80,19 +80,19 @@ def on_new_line(
     old: tuple[Sequence[Task], Mapping[tuple[int, int], Outcome]],
     new: tuple[Sequence[Task], Mapping[tuple[int, int], Outcome]],
 ) -> dict[str, Any]:
-    """Answers to questions of an older checkpoint, under the ids that the same tasks ask by on a line of their own.
+    """Answers to interrupts of an older checkpoint, under the ids that the same interrupts have on a new branch.
 
-    A question of the new line is the old one if it has the same name, or without one the same value; order decides
-    among equals. What is not asked there keeps its id, which nobody waits for.
+    An interrupt of the new branch is the same if it has the same key, or without a key the same value; order decides
+    among equals. An answer without an interrupt on the new branch keeps its id, which is unknown there.
     """
     ids: dict[str, str] = {}
-    # The new line may have got further, to tasks that are not these.
+    # The new branch may have continued to other tasks.
     for before, after in zip(old[0], new[0], strict=False):
-        asked, asks_anew = open_interrupts(old[1].get(before.key)), list(open_interrupts(new[1].get(after.key)))
-        for ask in asked:
-            found = next((other for other in asks_anew if _is_same_question(ask, other)), None)
+        pending, pending_anew = open_interrupts(old[1].get(before.key)), list(open_interrupts(new[1].get(after.key)))
+        for ask in pending:
+            found = next((other for other in pending_anew if _is_same_question(ask, other)), None)
             if found is not None:
-                asks_anew.remove(found)
+                pending_anew.remove(found)
                 ids[ask.interrupt.id] = found.interrupt.id
     return {ids.get(id_, id_): value for id_, value in resume.items()}
 
@@ -110,7 +110,7 @@ def answer(
     resume: Any,
     encode: Callable[[Any], bytes | None],
 ) -> tuple[Outcome, ...]:
-    """The outcomes of the tasks that `Command(resume=resume)` answers, with the answers. Raises as `answers_by_id`."""
+    """The outcomes of the answered tasks, with the answers of `Command(resume=resume)`. Raises as `answers_by_id`."""
     chosen = chosen_answers(thread, plan, recorded, resume)
     answered = []
     for task in plan:

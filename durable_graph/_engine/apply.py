@@ -1,9 +1,9 @@
-"""A superstep's outcomes into the next state. In task order, never in the order of finishing.
+"""From a superstep's outcomes to the next state. In task order, never in the order of finishing.
 
-writes      every channel's rule, once, over all writes to it; what lives for one superstep and was not written goes
-joins       those of the tasks that ran are cleared, then this step's arrivals count
-plan        nodes by name, once each however many edges lead there; then Sends as they were emitted
-deferred    nodes that wait until nothing else is to run: the names are a channel of their own
+writes      each channel's rule runs once, over all writes to it; one-superstep channels without a write are cleared
+joins       full joins of the tasks that ran are cleared, then the arrivals of this superstep are added
+plan        nodes by name, once each however many edges lead there; then Sends in the order in which they were made
+deferred    nodes that wait until no other node is due: a separate channel has their names
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from durable_graph.graph import DEFERRED, END, START, Join, Topology
 
 
 def apply(topology: Topology, state: State, outcomes: Iterable[Done], no: int) -> tuple[State, Changes]:
-    """The state after every task of the plan is done, as checkpoint `no`, and what it changed.
+    """The state after every task of the plan is done, as checkpoint `no`, and its changes.
 
     Raises `ConcurrentUpdateError` and `ReducerError`; then nothing has changed.
     """
@@ -42,7 +42,7 @@ def _key_of(outcome: Outcome) -> tuple[int, int]:
 
 
 def with_recorded(topology: Topology, state: State, recorded: Mapping[tuple[int, int], Outcome]) -> Mapping[str, Any]:
-    """The values with what the finished tasks of a superstep wrote that is not over."""
+    """The values with the writes of the finished tasks of an unfinished superstep."""
     finished = [recorded.get(task.key) for task in state.plan]
     writes = [
         (outcome.task.node, write) for outcome in finished if isinstance(outcome, Finished) for write in outcome.writes
@@ -50,16 +50,16 @@ def with_recorded(topology: Topology, state: State, recorded: Mapping[tuple[int,
     try:
         return merge_writes(topology, state.values, writes)[0]
     except (ConcurrentUpdateError, ReducerError):
-        # Reading has to work where the superstep cannot be merged; the run says why when it tries.
+        # A state has to be readable although the superstep cannot be merged. The run raises the error.
         return state.values
 
 
 def advance_joins(
     topology: Topology, values: Mapping[str, Any], finished: Sequence[Finished]
 ) -> tuple[Values, dict[str, Change]]:
-    """The join channels after these tasks: the full joins that started them are cleared, then their arrivals count.
+    """The join channels after these tasks: the full joins that started them are cleared, then their arrivals are added.
 
-    A node that failed and was handled arrives nowhere: what comes after it, its handler says.
+    A node whose error handler ran arrives at no join: the handler chooses the next nodes.
     """
     if not topology.joins:
         return changed(values, {}), {}
@@ -85,15 +85,15 @@ def advance_joins(
 def plan_after(
     topology: Topology, values: Mapping[str, Any], done: Sequence[Finished], no: int
 ) -> tuple[Values, tuple[Task, ...], dict[str, Change]]:
-    """What runs after these tasks, and the values with the deferred nodes that still wait."""
+    """The plan after these tasks, and the values with the deferred nodes that still wait."""
     nodes: set[str] = set()
     routes: list[Route] = []
     for outcome in done:
         node = outcome.task.node
         if not outcome.is_handled:
             nodes.update(topology.entry if node == START else topology.nodes[node].edges)
-            # A full join's target is planned, or waits as a deferred node, from then on until it has run, which clears
-            # the join: only one that somebody has just arrived at can be newly full.
+            # Once a join is full, its target is planned, or waits as a deferred node, until it has run and the join is
+            # cleared. So only joins with an arrival in this superstep can have become full.
             for join in topology.joins_of_source.get(node, ()):
                 if join.rule.is_full(values.get(join.channel, MISSING)):
                     nodes.add(join.target)
@@ -109,9 +109,9 @@ def schedule(
     planned: Sequence[Task],
     no: int,
 ) -> tuple[Values, tuple[Task, ...], dict[str, Change]]:
-    """The plan of checkpoint `no`: what is `planned` already, then `nodes` and `routes` as new tasks.
+    """The plan of checkpoint `no`: the tasks that are `planned` already, then `nodes` and `routes` as new tasks.
 
-    Deferred nodes are not planned while anything else is: they wait in a channel of their own. Sends do not wait.
+    Deferred nodes wait in a separate channel while any other task is planned. Sends do not wait.
     """
     due = set(nodes)
     sends: list[Route] = []
@@ -126,23 +126,23 @@ def schedule(
     waiting: Collection[str] = values.get(DEFERRED, ())
     if not waiting and not topology.deferred:
         return changed(values, {}), (*planned, *number(sorted(due), sends, no)), {}
-    left = set(waiting) | (due & topology.deferred)
+    deferred = set(waiting) | (due & topology.deferred)
     due -= topology.deferred
-    if left and not due and not sends and not planned:
-        due, left = left, set()
+    if deferred and not due and not sends and not planned:
+        due, deferred = deferred, set()
     plan = (*planned, *number(sorted(due), sends, no))
-    if left == set(waiting):
+    if deferred == set(waiting):
         return changed(values, {}), plan, {}
-    if not left:
+    if not deferred:
         return changed(values, {DEFERRED: MISSING}), plan, {DEFERRED: Absent()}
-    return changed(values, {DEFERRED: tuple(sorted(left))}), plan, {DEFERRED: Full(None)}
+    return changed(values, {DEFERRED: tuple(sorted(deferred))}), plan, {DEFERRED: Full(None)}
 
 
 def number(nodes: Iterable[str], sends: Iterable[Route], no: int) -> tuple[Task, ...]:
-    """A plan in its order, first planned by checkpoint `no`."""
+    """New tasks, numbered in the order of the plan, first planned by checkpoint `no`."""
     plan: list[Task] = []
     for node in nodes:
-        plan.append(Task(node, no, len(plan)))  # a comprehension is a call, in each superstep
+        plan.append(Task(node, no, len(plan)))  # no comprehension: that is one more Python call in each superstep
     for send in sends:
         plan.append(Task(send.node, no, len(plan), send.argument, send.limits))
     return tuple(plan)

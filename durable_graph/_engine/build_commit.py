@@ -1,4 +1,4 @@
-"""Supersteps as the unit that the store applies whole or not at all."""
+"""Supersteps as a unit, which the store applies whole or not at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -26,12 +26,12 @@ _json = msgspec.json.Encoder()
 
 
 class NextCheckpoint(msgspec.Struct, frozen=True):
-    """A checkpoint to be made: the state, what it changed, and where it comes from.
+    """A checkpoint to be committed: the state, its changes and its source.
 
-    `parent` is the checkpoint it follows (0: none). `fork_of` is set where it begins a line of its own. `outcomes` are
-    those that are recorded with it, of tasks that led to it; `stops` those of its own plan that a breakpoint stops.
-    `is_stopped` says that the run ends here although something is left to run. `calls` are records of calls that this
-    checkpoint is the first of.
+    `parent` is the previous checkpoint (0: none). `fork_of` is set if it starts a new branch. `outcomes` are recorded
+    with it, of the tasks that led to it; `stops` are outcomes of tasks of its own plan that a breakpoint stops.
+    `is_stopped` says that the run ends here although tasks are left to run. `calls` are records of calls whose first
+    checkpoint this is.
     """
 
     state: State
@@ -72,9 +72,9 @@ def build_unit(
     metadata: Metadata,
     max_value_bytes: int,
 ) -> tuple[CommitUnit, dict[str, Stored]]:
-    """The unit that takes `thread` through `entries`, each a checkpoint, and what the store holds once it is applied.
+    """The unit that commits `entries`, each a checkpoint, to `thread`, and the stored rows once the unit is applied.
 
-    `stored` has what it holds before, for each namespace.
+    `stored` has the rows stored before, for each namespace.
     """
     checkpoints: list[NewCheckpoint] = []
     records: list[TaskRecord] = []
@@ -106,7 +106,7 @@ def build_unit(
 
 
 def _summary(of_root: Sequence[NamespaceStep], metadata: Metadata) -> Summary | None:
-    """What the thread's row is to say once the last of these steps is committed."""
+    """The summary in the thread's row after the last of these steps."""
     if not of_root:
         return None
     topology, step = of_root[-1].topology, of_root[-1].step
@@ -145,7 +145,7 @@ def _row(entry: NamespaceStep, after: Stored, commit_id: bytes, at: int, metadat
 
 
 def with_reduced_values(topology: Topology, step: NextCheckpoint, max_value_bytes: int) -> NextCheckpoint:
-    """The step with the bytes of what reducers made, for a commit that is to come later.
+    """The step with the encoded values that reducers made, for a later commit.
 
     Raises `UnstorableValueError` and `ValueTooLargeError`, which a later commit could only raise for all steps at once.
     """
@@ -157,7 +157,7 @@ def with_reduced_values(topology: Topology, step: NextCheckpoint, max_value_byte
 
 
 def joined(earlier: NextCheckpoint, later: NextCheckpoint) -> NextCheckpoint:
-    """Two steps as one checkpoint: the later's state, with what both changed. The steps between leave no checkpoint."""
+    """Two steps as one checkpoint: the later state, with the changes of both. The earlier step gets no checkpoint."""
     return msgspec.structs.replace(
         later,
         changes=merged(earlier.changes, later.changes),
@@ -168,7 +168,7 @@ def joined(earlier: NextCheckpoint, later: NextCheckpoint) -> NextCheckpoint:
 
 
 def records_of(stored: Stored, outcomes: Iterable[Outcome], commit_id: bytes) -> tuple[TaskRecord, ...]:
-    """The outcomes as the store keeps them."""
+    """The outcomes as task records."""
     return tuple(_record(stored, outcome, commit_id) for outcome in outcomes)
 
 

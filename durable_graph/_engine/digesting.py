@@ -1,8 +1,8 @@
 """A digest of any value: equal values give equal digests in every process, whatever order a set or a dict is in.
 
-Calls and questions are recognised by it after a crash. Values are digested by their structure, also those that the
-codec cannot store: containers, the fields of records, buffers. A part whose content cannot be read (a connection, an
-object of a plain class) counts by its class alone, and is reported as opaque.
+A resumed run matches calls and interrupts by it. Values are digested by their structure, also values that the codec
+cannot store: containers, the fields of records, buffers. A part whose content cannot be read (a connection, an object
+of a plain class) is digested by its class alone, and is reported as opaque.
 """
 
 import dataclasses
@@ -31,30 +31,30 @@ Encode = Callable[[Any], bytes]
 
 
 class Digested(msgspec.Struct, frozen=True):
-    """A digest of 16 bytes. `opaque` are the parts that count by their class alone."""
+    """A digest of 16 bytes. `opaque` are the parts that are digested by their class alone."""
 
     digest: bytes
     opaque: tuple[object, ...] = ()
 
     def differs_unseen(self, other: "Digested") -> bool:
-        """Whether two values of one digest may differ all the same: in an opaque part that is not the same object."""
+        """Whether two values with the same digest may differ: in an opaque part that is not the same object."""
         pairs = zip(self.opaque, other.opaque, strict=False)
         return len(self.opaque) != len(other.opaque) or any(mine is not theirs for mine, theirs in pairs)
 
 
 def digest_of(encode: Encode, *values: Any) -> Digested:
-    """The digest of some values, in this order. `encode` gives the bytes of what only the codec knows."""
+    """The digest of some values, in this order. `encode` encodes values of types that only the codec knows."""
     walk = _Walk(encode)
     try:
         tokens = [walk.token(value) for value in values]
     except RecursionError:
-        # Nested too deep to be followed, which counts as opaque.
+        # Values nested too deep to be walked count as opaque.
         return Digested(_hashed(b"deep", [type(value).__qualname__.encode() for value in values]), values)
     return Digested(_hashed(b"values", tokens), tuple(walk.opaque))
 
 
 def bound_parts(action: Callable[..., Any]) -> Any:
-    """What a function brings of its own to each call: the object that it is bound to, the arguments of a partial."""
+    """The arguments that are bound to a function: the object of a bound method, the arguments of a partial."""
     if isinstance(action, functools.partial):
         return [list(action.args), dict(action.keywords), bound_parts(action.func)]
     if isinstance(action, FunctionType | type):
@@ -64,7 +64,7 @@ def bound_parts(action: Callable[..., Any]) -> Any:
 
 
 class _Walk:
-    """One pass over a value. A token is a short byte string that stands for a part of it."""
+    """One pass over a value. A token is a short byte string that represents a part of it."""
 
     def __init__(self, encode: Encode) -> None:
         self._encode = encode
@@ -81,8 +81,8 @@ class _Walk:
         try:
             token = plain or self._container(value) or self._record(value) or _buffer(value)
             if token is not None:
-                beside = {} if type(value) in _BARE else _attributes_beside(value)
-                return _hashed(b"beside", [token, *self._named(beside)]) if beside else token
+                extra = {} if type(value) in _BARE else _extra_attributes(value)
+                return _hashed(b"beside", [token, *self._named(extra)]) if extra else token
             token = self._code(value) or self._encoded(value)
             if token is not None:
                 return token
@@ -106,7 +106,7 @@ class _Walk:
         return None
 
     def _items(self, values: "list[Any] | tuple[Any, ...]") -> list[bytes]:
-        # A long list of numbers or texts is read in one piece; what does not fit into it is read one by one.
+        # Numbers and texts are packed in one call. If msgpack cannot pack one of them, each gets its own token.
         if len(values) > 1 and _PLAIN.issuperset(map(type, values)) and not _has_nan(values):
             try:
                 return [b"packed", _pack(list(values))]
@@ -117,7 +117,7 @@ class _Walk:
     def _unordered(self, values: Iterable[Any]) -> list[bytes]:
         first = len(self.opaque)
         tokens = sorted(self.token(value) for value in values)
-        # In a stable order as well, as far as there is one.
+        # The opaque parts of a set are ordered by their class, so that their order does not depend on the hash seed.
         self.opaque[first:] = sorted(self.opaque[first:], key=_name)
         return tokens
 
@@ -143,7 +143,7 @@ class _Walk:
             case BuiltinFunctionType() if not isinstance(value.__self__, ModuleType | None):
                 return _hashed(b"method", [value.__qualname__.encode(), self.token(value.__self__)])
             case type() | FunctionType() | BuiltinFunctionType():
-                # A function that is made where it is used may have any variables around it.
+                # A lambda or a local function may refer to any variables around it, so it is opaque.
                 is_made = isinstance(value, FunctionType) and "<" in value.__qualname__
                 return None if is_made else _leaf(b"code:", f"{value.__module__}.{value.__qualname__}".encode())
         return None
@@ -160,7 +160,7 @@ def _plain(value: Any) -> bytes | None:
         case None:
             return b"none"
         case Enum():
-            # Bits of a flag that were given no name.
+            # A combination of flag bits without a name.
             name = repr(value.value) if value.name is None else value.name
             return _leaf(b"enum:", f"{type(value).__qualname__}.{name}".encode())
         case bool():
@@ -168,7 +168,7 @@ def _plain(value: Any) -> bytes | None:
         case int():
             return _leaf(_kind(b"int", value, int), value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
         case float():
-            # All that are not a number are one: which bits they have says nothing.
+            # All NaNs are equal here, whatever their bits.
             return _kind(b"float", value, float) + (b"nan" if value != value else _FLOAT(value))
         case str():
             return _leaf(_kind(b"str", value, str), value.encode("utf-8", "surrogatepass"))
@@ -186,7 +186,7 @@ def _kind(kind: bytes, value: Any, exact: type) -> bytes:
 
 
 def _fields_of(value: Any) -> Iterable[str] | None:
-    """The names of the fields that make a record equal to another, None for what is no record."""
+    """The names of the fields that count for a record's equality, None for a value that is no record."""
     kind = type(value)
     if isinstance(value, msgspec.Struct):
         return value.__struct_fields__
@@ -202,9 +202,9 @@ def _fields_of(value: Any) -> Iterable[str] | None:
     return None
 
 
-def _attributes_beside(value: Any) -> Mapping[str, Any]:
-    """What an instance of a subclass holds beside the content that its base is read by: a unit beside an array's
-    numbers, an attribute that is no field beside a record's fields."""
+def _extra_attributes(value: Any) -> Mapping[str, Any]:
+    """The attributes of an instance that its content does not include: a unit on a subclass of an array, an attribute
+    of a record that is not a field."""
     kind = type(value)
     attributes = dict(getattr(value, "__dict__", {}))
     attributes.update(getattr(value, "__pydantic_private__", None) or {})
@@ -219,7 +219,7 @@ def _attributes_beside(value: Any) -> Mapping[str, Any]:
 
 
 def _all_fields_of(kind: type) -> Iterable[str]:
-    """The names of a record's fields, whether they count or not."""
+    """The names of all fields of a record, including fields that do not count for equality."""
     fields: list[str] = list(getattr(kind, "__struct_fields__", ()))
     for table in ("__dataclass_fields__", "__pydantic_fields__"):
         fields += getattr(kind, table, ())
@@ -227,7 +227,7 @@ def _all_fields_of(kind: type) -> Iterable[str]:
 
 
 def _buffer(value: Any) -> bytes | None:
-    """Arrays of any library: by the buffer protocol, or by what they say of their memory."""
+    """The token of an array of any library: by the buffer protocol, or by its array interface."""
     try:
         view = memoryview(value)
     except (TypeError, ValueError, BufferError):
@@ -238,7 +238,7 @@ def _buffer(value: Any) -> bytes | None:
 
 def _described_array(value: Any) -> bytes | None:
     if not hasattr(type(value), "__array_interface__"):
-        # Not asked of the object itself: it may answer to any name, by doing something.
+        # The class is checked, not the object: an object may define `__getattr__` for any name, with side effects.
         return None
     described = value.__array_interface__
     copied = getattr(value, "tobytes", None)
@@ -246,7 +246,7 @@ def _described_array(value: Any) -> bytes | None:
         return None
     kind = str(described.get("typestr"))
     if "O" in kind or described.get("descr") != [("", kind)]:
-        # Its memory holds addresses, which mean nothing to another process.
+        # The array has objects: its memory holds addresses, which mean nothing in another process.
         return None
     return _hashed(b"array:" + _name(value), [repr((kind, described.get("shape"))).encode(), copied()])
 

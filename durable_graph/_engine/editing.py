@@ -1,4 +1,4 @@
-"""An edit of a thread's state from outside: as if nodes had written it."""
+"""An edit of a thread's state from outside of a run, applied as if nodes had written it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from durable_graph.graph import START, Topology
 
 
 def clear(topology: Topology, state: State, recorded: Mapping[tuple[int, int], Outcome], no: int) -> Admitted:
-    """The state as checkpoint `no` with what had finished, and nothing left to run."""
+    """The state as checkpoint `no`, with the writes of finished tasks and an empty plan."""
     settled, changes, writers, superseded = settle(topology, state, recorded)
     return Admitted(State(no, state.step + 1, settled.values, ()), changes, writers, superseded)
 
@@ -24,9 +24,10 @@ def edit(
     done: Sequence[Done],
     no: int,
 ) -> Admitted:
-    """The state as checkpoint `no`, as if `done` were a superstep's outcomes: what they lead to is what runs next.
+    """The state as checkpoint `no`, as if `done` were the outcomes of a superstep, which determine the next plan.
 
-    What had finished counts first; what was left to run is superseded. Raises `ConcurrentUpdateError`, `ReducerError`.
+    The writes of finished tasks come first; pending tasks are superseded. Raises `ConcurrentUpdateError`,
+    `ReducerError`.
     """
     settled, earlier, _, superseded = settle(topology, state, recorded)
     values, changes = merge_writes(
@@ -41,9 +42,9 @@ def edit(
 
 
 def inferred_node(topology: Topology, source: str | None, writers: Sequence[str]) -> str:
-    """Whose write an update counts as where nobody says: the node that wrote the checkpoint, or the input.
+    """The node of an update without `as_node`: the node that wrote the checkpoint, or START for an input.
 
-    Raises `AmbiguousUpdateError` where several did.
+    Raises `AmbiguousUpdateError` if several nodes wrote it.
     """
     known = [node for node in dict.fromkeys(writers) if node in topology.nodes]
     if len(known) == 1:

@@ -1,4 +1,4 @@
-"""What the engine itself stores: a checkpoint's header and a task's record, as compact as their meaning allows."""
+"""The engine's own stored data: a checkpoint's header and a task's record, in a compact encoding."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,13 +29,13 @@ from durable_graph.graph import Interrupt, Topology
 from durable_graph.records import Rank
 
 RECORD_COST = 1024
-"""What decoding a record costs beside its bytes, as a number of bytes."""
+"""The fixed cost of decoding a record, as a number of bytes."""
 
 Metadata = dict[str, str | int | float | bool | None]
 
 
 class PlanEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A task as stored. `born` is relative: how many numbers before this checkpoint it was first planned."""
+    """A task as stored. `ago` is the number of this checkpoint minus that of the one that first planned the task."""
 
     node: str
     ago: int
@@ -45,9 +45,9 @@ class PlanEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """`source` is "input", "loop", "fork" or "update"; `writers` the nodes whose writes made this checkpoint.
+    """`source` is "input", "loop", "fork" or "update"; `writers` are the nodes whose writes made this checkpoint.
 
-    `caller` and `graph` tell, in a namespace of a nested run, which call of it this belongs to and the graph's name.
+    In the namespace of a nested run, `caller` is the id of the call, and `graph` the graph's name.
     """
 
     step: int
@@ -69,7 +69,7 @@ class RecordedWrite(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class RecordedRoute(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A route as stored. `argument` is None where it is no Send."""
+    """A route as stored. `argument` is None unless it is a Send."""
 
     node: str
     argument: bytes | None = None
@@ -77,7 +77,7 @@ class RecordedRoute(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class RecordedAsk(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A question as stored."""
+    """An interrupt as stored."""
 
     id: str
     value: bytes
@@ -98,7 +98,7 @@ class RecordedAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A task's record. Fields that its kind of outcome does not use have their defaults.
 
-    `asks` are the questions of the last attempt, `asked` the questions that only earlier attempts asked.
+    `asks` are the interrupts of the last attempt, `asked` the interrupts that only earlier attempts raised.
     """
 
     node: str
@@ -116,7 +116,7 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 _HEADER = "a checkpoint's header"
 BEYOND = 1 << 62
-"""No count comes near it, and no arithmetic on numbers below it leaves 64 bits."""
+"""No valid count is this large, and sums of smaller numbers fit into 64 bits."""
 
 _encoder = msgspec.msgpack.Encoder()
 _header_decoder = msgspec.msgpack.Decoder(Header)
@@ -128,7 +128,7 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode_header(data: bytes) -> Header:
-    """Raises `DecodeError`. The digest was checked before: this is a header that another version wrote, or forged."""
+    """Raises `DecodeError`. The digest was checked before, so another version wrote such a header, or it is forged."""
     header: Header = _decoded(_header_decoder, data, _HEADER)
     if not -1 <= header.step < BEYOND:
         raise DecodeError(_HEADER, f"{header.step} is not the number of a superstep")
@@ -159,7 +159,7 @@ def decode_plan(
 
 
 def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
-    """A task's record and how final it is."""
+    """The rank and the encoded record of an outcome."""
     node, attempt, answers = outcome.task.node, outcome.attempt, _answered(outcome.answers)
     match outcome:
         case Done():
@@ -209,7 +209,7 @@ _RANKS: Mapping[type[Outcome], Rank] = {
 
 
 def rank_of(outcome: Outcome) -> Rank:
-    """The rank that the outcome is recorded with. That of one that cannot be read is not known: a `KeyError`."""
+    """The rank that the outcome is recorded with. Raises `KeyError` for `Unreadable`, whose rank is not known."""
     return _RANKS[type(outcome)]
 
 
@@ -245,7 +245,8 @@ def _decoded_result(topology: Topology, task: Task, rank: Rank, revision: int, r
 
 
 def check_parts(data: bytes, max_value_bytes: int) -> None:
-    """Raises `ValueTooLargeError` if a value inside a task's record is above the limit, `DecodeError` for no record."""
+    """Raises `ValueTooLargeError` if a value in a task's record is above the limit, `DecodeError` for an invalid
+    record."""
     record = _record(data)
     parts = [
         *((f"channel {write.channel!r}", write.value) for write in record.writes),
@@ -259,7 +260,8 @@ def check_parts(data: bytes, max_value_bytes: int) -> None:
 
 
 def questions_in(data: bytes) -> tuple[tuple[str, ...], dict[str, bytes]]:
-    """The ids of the questions in a task's record, and its answers by id, still encoded. Raises `DecodeError`."""
+    """The ids of the last attempt's interrupts in a task's record, and its encoded answers by id. Raises
+    `DecodeError`."""
     record = _record(data)
     return tuple(ask.id for ask in record.asks), {each.id: each.value for each in record.answers}
 
@@ -290,7 +292,7 @@ def _routes(topology: Topology, routes: tuple[RecordedRoute, ...]) -> tuple[Rout
 
 
 def _written(writes: tuple[Write, ...]) -> tuple[RecordedWrite, ...]:
-    # A write without bytes is to a channel that is not stored.
+    # A write has no bytes if its channel is not stored.
     return tuple(
         RecordedWrite(write.channel, write.data, write.is_overwrite) for write in writes if write.data is not None
     )

@@ -1,18 +1,19 @@
-"""Which record of an earlier attempt a call is the repetition of: by what is called and with what, never by position.
+"""Matching repeated calls to the records of an earlier attempt: by function or graph and arguments, never by position.
 
-A piece of user code that runs again makes its calls again: of tasks, and of nested graphs. Each call has a `Mark`, and
-so has each record. The rules, for all kinds of calls:
+User code that runs again repeats its calls of tasks and nested graphs. Each call has a `Mark`, and so has each record.
+The rules, for all kinds of calls:
 
-    1. A call takes the record with the same name and digest that no other call has taken. Order decides among equals.
-    2. A call without a record runs, unless it is in sequence and so is a record at the same point: then the code was
-       waiting for one call there and now makes another. It is refused before it runs.
-    3. Records that nobody took when the code returns tell that it called something else: what it returned is not kept.
+    1. A call claims the record with the same name and digest that no other call has claimed. Order decides among
+       equals.
+    2. A call without a record runs, unless both the call and an unclaimed record are in sequence at the same point:
+       then the code awaited another call there before. The call is refused before it runs.
+    3. If records are unclaimed when the code returns, the code made other calls than before: its result is not kept.
 
-Nothing waits for another call. A call is in sequence if its caller awaited it before it called anything else; its point
-is how many calls had returned and how many had failed by then.
+Matching never waits for another call. A call is in sequence if its caller awaited it before making another call; its
+point is the number of calls that had returned, and the number that had failed, before it.
 
-The place of a call is derived from its mark. Two processes that run one piece of code at once give one call one place,
-where the first record stands for both, and different calls different ones.
+The place of a call is derived from its mark. If two processes run the same code at the same time, a call has the same
+place in both, where the first record counts for both, and different calls have different places.
 """
 
 from collections.abc import Container, Mapping
@@ -25,20 +26,21 @@ import msgspec
 Kind = Literal["task", "graph"]
 
 NOTE = -1
-"""The place, among those of a caller's calls, of what is noted about them. No task and no call has it."""
+"""The place of the note about a caller's calls. No task and no call has this place."""
 
 
 class Point(msgspec.Struct, frozen=True, gc=False):
-    """How far a caller was: how many of its calls had returned, and how many had failed."""
+    """The progress of a caller: how many of its calls had returned, and how many had failed."""
 
     results: int = 0
     failures: int = 0
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
-    """What a call is recognised by. `nth` counts the calls that are equal otherwise.
+    """The identity of a call. `nth` numbers calls that are equal otherwise.
 
-    `nodes` tells unnamed graphs apart: those that share no node are two, one that gained or lost some is the same.
+    `nodes` identifies unnamed graphs: graphs that share no node are different, a graph that gained or lost nodes is the
+    same.
     """
 
     kind: Kind
@@ -56,20 +58,20 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
 
 
 def matching_place(mark: Mark, unclaimed: Mapping[int, Mark]) -> int | None:
-    """The place of the record that is the call's: of several, the one of the very same nodes, then the earliest."""
+    """The place of the record that matches the call: among several, one with the same nodes, then the earliest."""
     equals = [(each.nodes != mark.nodes, each.nth, place) for place, each in unclaimed.items() if mark.is_like(each)]
     return min(equals)[2] if equals else None
 
 
 def places_in_the_way(mark: Mark, unclaimed: Mapping[int, Mark]) -> tuple[int, ...]:
-    """The records for which an unmatched call is refused: it is made in their place."""
+    """The places of unclaimed records at the same point, for which an unmatched call is refused."""
     if not mark.is_in_sequence:
         return ()
     return tuple(sorted(place for place, each in unclaimed.items() if each.is_in_sequence and each.point == mark.point))
 
 
 def new_place(mark: Mark, taken: Container[int]) -> tuple[int, Mark]:
-    """The place of a call without a record, and its mark there: the first of its own places that is not taken."""
+    """The place of a call without a record, and its mark there: the first place for its mark that is not taken."""
     for nth in count():
         place = _place(mark, nth)
         if place not in taken:
@@ -84,5 +86,5 @@ def _place(mark: Mark, nth: int) -> int:
         hashed.update(len(data).to_bytes(4, "big"))
         hashed.update(data)
     hashed.update(mark.digest)
-    # 18 digits at most: it is a part of namespaces, in which no number has more.
+    # At most 18 digits: the place is a part of namespaces, where numbers have no more.
     return int.from_bytes(hashed.digest(), "big") >> 5

@@ -1,4 +1,4 @@
-"""Writes into values: the one place where channels' rules are applied."""
+"""Applying writes to values: the only place where the channels' rules run."""
 
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
@@ -16,14 +16,14 @@ Authored = list[tuple[str, Write]]
 def merge_writes(
     topology: Topology, values: Mapping[str, Any], writes: Iterable[tuple[str, Write]]
 ) -> tuple[Values, Changes]:
-    """The values after `writes`, given in task order with who made them, and what changed.
+    """The values after `writes`, and their changes. The writes are in task order, each with its node.
 
     An overwrite replaces the previous value.
 
     Raises:
         ConcurrentUpdateError: two writes to a channel that takes one write per superstep.
         ConcurrentOverwriteError: an overwrite and another write to the same channel.
-        ReducerError: a reducer raised; the error is also of the class of what it raised.
+        ReducerError: a reducer raised; the error is also an instance of the class of that error.
     """
     by_channel: dict[str, Authored] = {}
     for authored in writes:
@@ -33,15 +33,15 @@ def merge_writes(
     for channel, written in by_channel.items():
         plan = topology.plans[channel]
         value = merged[channel] = _merge(channel, plan, values.get(channel, MISSING), written)
-        # Nothing is written to what a superstep begins anew, such as no items to a Topic.
+        # The value may be MISSING: for example after a write of no items to a Topic, which each superstep clears.
         changes[channel] = _ABSENT if value is MISSING else _change(plan, written)
     return changed(values, merged), changes
 
 
 def clear_unwritten(topology: Topology, values: Mapping[str, Any], written: Container[str]) -> tuple[Values, Changes]:
-    """The values at the end of a superstep that wrote to `written`, and what it clears: what lives for one superstep.
+    """The values without one-superstep channels that are not in `written`, and the changes that clear them.
 
-    Costs as much as the graph has such channels.
+    The cost grows with the number of one-superstep channels of the graph.
     """
     if not topology.transient:
         return changed(values, {}), {}
@@ -89,6 +89,6 @@ def _change(plan: ChannelPlan, written: Authored) -> Change:
     last = written[-1][1]
     if plan.stores_updates and not last.is_overwrite:
         return Updates(tuple([write.data for _, write in written if write.data is not None]))
-    # The bytes of an overwrite, which is alone, and of a plain write are those of the value. What a reducer made of its
-    # writes is encoded when it is stored.
+    # The bytes of an overwrite or of a plain write are those of the value. A value that a reducer made is encoded when
+    # it is stored.
     return Full(last.data if plan.replaces or last.is_overwrite else None)

@@ -1,8 +1,8 @@
-"""Which answer is whose: a question is recognised by its name or its value, never by its position.
+"""Interrupt ids, by which answers are matched: an interrupt is identified by its key or its value, never by position.
 
-An interrupt id has two parts. The first stands for the code that asks: a task's node, its routers, a function that it
-calls. The second stands for the question: the name that it was given (`key=`) or the digest of its value, and how many
-equal ones that code had asked before. So the order in which questions are asked means nothing, except among equals.
+An interrupt id has two parts. The first identifies the code that raises it: a task's node, its routers, or a function
+that it calls. The second identifies the question: its name (`key=`) or the digest of its value, and the number of equal
+questions that the code asked before. So the order of interrupts does not matter, except among equals.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,30 +15,31 @@ _CODE_DIGITS = 8
 
 
 def interrupt_id(origin: bytes, ns: str, phase: str, question: str, nth: int) -> str:
-    """32 hex digits for a question.
+    """The id of an interrupt: 32 hex digits.
 
-    `origin` is that of the thread and `ns` the namespace of the code that asks: a copy of the thread waits for the same
-    questions. `question` is what `question_of` gives.
+    `origin` is the thread's, which a copy of the thread shares, so interrupts of a copy have the same ids. `ns` is the
+    namespace of the code that asks. `question` is the result of `question_of`.
     """
     code = (origin.hex(), ns, phase)
     return _digest(code)[:_CODE_DIGITS] + _digest((*code, question, str(nth)))[: ID_DIGITS - _CODE_DIGITS]
 
 
 def question_of(key: str | None, digest: bytes) -> str:
-    """What a question is recognised by: its name, or the digest of its value."""
+    """The identity of a question: its name, or the digest of its value."""
     return f"value:{digest.hex()}" if key is None else f"key:{key}"
 
 
-def outdated_answer(id_: str, left: Iterable[Answer]) -> Answer | None:
-    """The last answer that an unnamed question has missed, where it changes each time it is asked; None elsewhere.
+def outdated_answer(id_: str, unclaimed: Iterable[Answer]) -> Answer | None:
+    """The last unclaimed answer, if the unnamed question `id_` changes each time the code runs; else None.
 
-    The question `id_` was not asked before. `left` are the answers that no question has claimed in this attempt. Once
-    an answer may stay unclaimed, as after a deployment that changes a question. A second one says that no answer will
-    ever reach this code. Where it had asked several at once, that many may wait for code that is slower this time.
+    The question `id_` was not asked before. `unclaimed` are the answers that no question has claimed in this attempt.
+    One unclaimed answer is allowed, as after a deployment that changes a question. A second one shows that no answer
+    can ever reach this code. If the code asked several questions at once, that many answers may be unclaimed, because
+    code that runs concurrently may ask later this time.
     """
     own = [
         each
-        for each in left
+        for each in unclaimed
         if each.id[:_CODE_DIGITS] == id_[:_CODE_DIGITS] and not each.is_claimed and each.key is None
     ]
     return own[-1] if len(own) > max(1, _width(own)) else None
@@ -49,7 +50,7 @@ def _width(answers: Sequence[Answer]) -> int:
 
 
 def asked_at_once(id_: str, others: Iterable[str]) -> int:
-    """How many of these questions the code that asked `id_` asked."""
+    """The number of these interrupts that the same code raised as `id_`."""
     return sum(other[:_CODE_DIGITS] == id_[:_CODE_DIGITS] for other in others)
 
 

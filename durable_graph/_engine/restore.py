@@ -30,9 +30,9 @@ from durable_graph.records import CheckpointRow, HistoryPage, StoredCheckpoint, 
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """A checkpoint as values. `recorded` has the outcomes that its tasks already came to, by their key.
+    """A checkpoint as values. `recorded` has the recorded outcomes of its tasks, by their key.
 
-    `unknown` are the state's channels that have a value stored, and that this graph does not have, or does not store.
+    `unknown` are channels with a stored value that this graph does not have, or does not store.
     """
 
     state: State
@@ -44,7 +44,7 @@ class Restored(msgspec.Struct, frozen=True):
 
 
 def restore(topology: Topology, found: StoredCheckpoint, max_value_bytes: int) -> Pieces[Restored | None]:
-    """What `load` found, or None where the thread has no checkpoint.
+    """The decoded checkpoint that `load` found, or None if the thread has no checkpoint.
 
     Raises:
         ChannelChangedError: a stored value does not fit the channel's type or rule any more.
@@ -54,7 +54,7 @@ def restore(topology: Topology, found: StoredCheckpoint, max_value_bytes: int) -
     if found.checkpoint is None:
         return None
     for row in found.values:
-        # Also of channels that the graph does not have: a saver need not even read such a row.
+        # The limit also holds for channels that the graph does not have: a saver need not read rows above it.
         if row.kind == ValueKind.FULL:
             check_stored_size(f"channel {row.channel!r}", len(row.value), max_value_bytes)
     values = Values(topology, max_value_bytes)
@@ -74,7 +74,7 @@ class Page:
         self.values: PageValues = PageValues(topology, max_value_bytes, oldest)
 
     def restore(self, checkpoint: CheckpointRow, header: Header) -> Pieces[Restored]:
-        """One of the checkpoints, whose rows are not damaged. Raises as `restore` does."""
+        """A checkpoint of the page, whose rows must not be damaged. Raises as `restore` does."""
         last_rows = self._last_rows[checkpoint.no]
         chains = {channel: chain_to(self._rows, channel, no) for channel, no in last_rows.items()}
         first = bisect_left(self._records, checkpoint.born, key=_born)
@@ -104,7 +104,7 @@ def rows_in(page: HistoryPage) -> tuple[Rows, dict[int, dict[str, int]]]:
         for row in base:
             last[row.channel] = max(row.no, last.get(row.channel, 0))
         last_rows[no] = last
-    # A parent is older than what was made from it, so it has been seen.
+    # A parent is older than its children, so the loop has passed it.
     for checkpoint in reversed(page.checkpoints):
         last_rows[checkpoint.no] = {**last_rows.get(checkpoint.parent, {}), **written.get(checkpoint.no, {})}
     return rows, last_rows
@@ -140,14 +140,14 @@ def _left_out(topology: Topology, chains: Mapping[str, tuple[ValueRow, ...]]) ->
 
 
 def nothing_stored(origin: bytes, ns: str) -> Stored:
-    """What the store holds of a namespace before its first commit."""
+    """The stored rows of a namespace before its first commit: none."""
     return Stored(origin, ns, {}, EMPTY_STATE)
 
 
 def recorded_outcomes(
     topology: Topology, plan: tuple[Task, ...], records: Iterable[TaskRecord], max_value_bytes: int
 ) -> Pieces[dict[tuple[int, int], Outcome]]:
-    """The outcomes that were recorded for the tasks of `plan`. Raises `ValueTooLargeError`."""
+    """The recorded outcomes of the tasks of `plan`. Raises `ValueTooLargeError`."""
     pace = Pace()
     tasks = {task.key: task for task in plan}
     outcomes: dict[tuple[int, int], Outcome] = {}
@@ -163,45 +163,46 @@ def recorded_outcomes(
 
 def _outcome(topology: Topology, task: Task, record: TaskRecord, max_value_bytes: int) -> Outcome:
     if not 0 <= record.revision < BEYOND:
-        # No record could take its place.
+        # A record with a higher revision, which could replace it, would not fit into 64 bits.
         raise DecodeError(f"the record of task {record.ord} of checkpoint {record.born}", "its revision is not valid")
     try:
         if len(record.value) > max_value_bytes:
             check_parts(record.value, max_value_bytes)
         return decode_result(topology, task, record.rank, record.revision, record.value)
     except DecodeError as error:
-        # The thread can be read all the same, and the result be left behind.
+        # The thread stays readable, and new input can supersede the result.
         return Unreadable(task, str(error), record.revision)
 
 
 def check_plan(
     topology: Topology, thread: str, state: State, recorded: Mapping[tuple[int, int], Outcome] = MappingProxyType({})
 ) -> None:
-    """Whether the graph can go on from here, with what is recorded.
+    """Check that the graph can resume from this state and these outcomes.
 
     Raises:
-        StalePlanError: what is to run, or what finished tasks or waiting deferred nodes lead to, names a node that
-            the graph does not have.
+        StalePlanError: a planned task, a route of a finished task or a waiting deferred node names a node that the
+            graph does not have.
         StaleResultError: a task's record cannot be read.
     """
     where = f"thread {thread!r} is to run next a node that this graph does not have:"
     finished = (outcome for outcome in recorded.values() if isinstance(outcome, Finished))
-    led_to = (route.node for outcome in finished for route in outcome.routes)
-    for node in (*(task.node for task in state.plan), *led_to, *state.values.get(DEFERRED, ())):
+    routed = (route.node for outcome in finished for route in outcome.routes)
+    for node in (*(task.node for task in state.plan), *routed, *state.values.get(DEFERRED, ())):
         if node not in (START, END) and node not in topology.nodes:
             raise StalePlanError(node, where=where, known=topology.nodes)
     check_results(thread, recorded.values())
 
 
 def check_results(thread: str, outcomes: Iterable[Outcome]) -> None:
-    """Raises `StaleResultError` for the first that cannot be read."""
+    """Raises `StaleResultError` for the first unreadable outcome."""
     for outcome in outcomes:
         if isinstance(outcome, Unreadable):
             raise StaleResultError(thread, outcome.task.node, why=outcome.why)
 
 
 def _values(values: Values, chains: Mapping[str, tuple[ValueRow, ...]]) -> Pieces[dict[str, Any]]:
-    # A channel that the graph gained since starts as in a new thread; one that it lost stays in the store, unread.
+    # A channel added to the graph later starts as in a new thread. The rows of a removed channel stay in the store, and
+    # are not decoded.
     merged = dict(initial_state(values.topology).values)
     for channel, chain in chains.items():
         if channel not in values.topology.codecs:

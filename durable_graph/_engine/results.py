@@ -1,7 +1,6 @@
-"""What a task wrote, read off the superstep after it.
+"""The writes of a past task, read from the rows of the checkpoint that it made.
 
-The result of a task that ran alone is not stored beside the checkpoint that it made: that would be the same bytes a
-second time. Whoever looks back at the task finds it there.
+The result of a task that ran alone is not stored in addition to that checkpoint: the same bytes would be stored twice.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -21,7 +20,7 @@ from durable_graph.records import HistoryPage, ValueKind, ValueRow
 
 
 class Made(msgspec.Struct, frozen=True):
-    """What `node` wrote in the superstep `step`, None where its rows do not say. `by_hand`: an edit says so."""
+    """The writes of `node` in the superstep `step`, None if its rows do not tell. `by_hand`: an edit made them."""
 
     node: str
     step: int
@@ -30,15 +29,15 @@ class Made(msgspec.Struct, frozen=True):
 
 
 def is_read_back(topology: Topology, outcome: Outcome) -> bool:
-    """Whether the rows of a checkpoint that this outcome alone made say what it wrote."""
+    """Whether the writes of this outcome can be read from the rows of the checkpoint that it alone made."""
     if not isinstance(outcome, Done):
         return True
     channels: set[str] = set()
     for write in outcome.writes:
         plan = topology.plans[write.channel]
-        is_said = plan.replaces or not plan.is_stored or (plan.stores_updates and not write.is_overwrite)
-        # Of several writes to a channel the row says the last one.
-        if not is_said or write.channel in channels:
+        is_in_row = plan.replaces or not plan.is_stored or (plan.stores_updates and not write.is_overwrite)
+        # Of several writes to a channel, a row has only the last.
+        if not is_in_row or write.channel in channels:
             return False
         channels.add(write.channel)
     return True
@@ -72,10 +71,11 @@ def made_in(
     parents: Callable[[int], bool],
     newer: Mapping[int, Made] = MappingProxyType({}),
 ) -> Pieces[dict[int, Made]]:
-    """What a single node wrote, for each checkpoint that it was planned in, as far as the page has the one it made.
+    """The writes of single nodes, by the number of the checkpoint whose plan had the node alone.
 
-    Only for the checkpoints whose numbers `parents` accepts, and only by those that have a header in `headers`. `newer`
-    is what the pages before this one had. Raises `DecodeError` and `ValueTooLargeError`.
+    They are read from the checkpoints of the page that have a header in `headers`, if `parents` accepts the number of
+    the checkpoint's parent. `newer` has the writes found on earlier pages. Raises `DecodeError` and
+    `ValueTooLargeError`.
     """
     written: dict[int, list[ValueRow]] = {}
     for row in page.values:
@@ -94,14 +94,14 @@ def made_in(
         for row in written.get(checkpoint.no, ()):
             shown = yield from _with(values, row, shown)
         known = made.get(checkpoint.parent)
-        # The run that went on tells more than an edit beside it; of several edits the first is the one at the time.
+        # A run's own writes take precedence over an edit's. Among edits the oldest wins, which is read last.
         if known is None or known.by_hand:
             made[checkpoint.parent] = Made(header.writers[0], header.step, shown, by_hand)
     return made
 
 
 def _with(values: Values, row: ValueRow, shown: dict[str, Any] | None) -> Pieces[dict[str, Any] | None]:
-    """The values with what a row says was written; None where it does not say."""
+    """The writes including those of one row; None if the row does not tell its writes."""
     topology = values.topology
     if shown is None or row.channel not in topology.channels or row.kind == ValueKind.ABSENT:
         return shown
@@ -110,10 +110,9 @@ def _with(values: Values, row: ValueRow, shown: dict[str, Any] | None) -> Pieces
         return shown
     try:
         if row.kind == ValueKind.FULL:
-            # A value that was made of the one before, or takes the place of a chain of updates, says nothing about the
-            # last of them.
+            # A whole value that a reducer made, or that replaced a chain of updates, does not tell the last update.
             return {**shown, row.channel: (yield from values.whole(row.channel, row))} if rule.replaces else None
-        # A row that is a segment ends with the updates of its own superstep.
+        # A segment ends with the updates of its own superstep.
         newest = newest_update(row)
         if newest is None:
             return None

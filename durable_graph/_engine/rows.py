@@ -1,9 +1,9 @@
-"""What the store holds for each channel, and the rows that a superstep adds to it.
+"""The stored rows of each channel, and the rows that a superstep adds.
 
-A channel that is stored as updates is a chain of rows. Were each row just its superstep's updates, a load would read as
-many rows as there were supersteps; were the whole value stored now and then, the file would grow with the square of its
-length. So every FAN-th row of a level is a *segment*: it takes the place of the rows of that level before it and holds
-what they hold. With N supersteps a load reads at most (FAN - 1) * log_FAN(N) rows, and each byte is written at most
+A channel that is stored as updates is a chain of rows. If each row had only its superstep's updates, a load would read
+one row per superstep; if the whole value were stored now and then, the file would grow with the square of its length.
+So every FAN-th row of a level is a *segment*: it contains the updates of the previous rows of that level, and replaces
+them in the chain. With N supersteps a load reads at most (FAN - 1) * log_FAN(N) rows, and each byte is written at most
 log_FAN(N) + 1 times (the levels of a log-structured merge tree, O'Neil et al. 1996).
 
     row      1  2  ..  31  32       33 ..  63  64
@@ -30,10 +30,10 @@ FAN = 32
 PIECE_UPDATES = 2048
 """How many updates are decoded between two pauses at most, however small they are."""
 
-# Pieces are measured after so many bytes of a row.
+# The size of a piece is checked after this many bytes of a row.
 _STRETCH = 1 << 15
 STEP_MARK = f"{INTERNAL_PREFIX}step"
-"""The channel of a row that says no more than that a nested graph's superstep was committed: it changed no other."""
+"""The channel of a row without a value, for a superstep of a nested graph that changed no other channel."""
 
 _CUT_SHORT = "an update is cut short"
 _WHOLE = -1
@@ -42,12 +42,12 @@ _frame_size = struct.Struct(">I").unpack_from
 # Segments of level 15 hold 32 ** 15 supersteps.
 _LEVEL_BITS = 4
 _MAX_LEVEL = 15
-# Below this many bytes a chain is not worth comparing with the value that it makes.
+# A chain of fewer bytes is not compared with the size of its value.
 _SMALL_CHAIN = 4096
 
 
 class Link(msgspec.Struct, frozen=True, gc=False):
-    """One row of a chain. `level` is _WHOLE for a row that holds the whole value, which is not kept in `frames`."""
+    """A row of a chain. `level` is _WHOLE for a row with the whole value, and `frames` is empty then."""
 
     no: int
     level: int
@@ -55,11 +55,11 @@ class Link(msgspec.Struct, frozen=True, gc=False):
 
 
 class ChannelRows(msgspec.Struct, frozen=True, gc=False):
-    """The rows that make a channel's value, and the last one's digest.
+    """The rows that make a channel's value, and the last row's digest.
 
     `whole_size` is the value's encoded size when it was last measured, in bytes: a chain that has outgrown it
-    (a dict whose keys are written again and again) is replaced by the value. `is_foreign` says that they hold updates
-    for another rule than today's, which an upcast read: no update of today's may follow them.
+    (a dict whose keys are written again and again) is replaced by the value. `is_foreign` says that the rows hold
+    updates of an earlier rule, which an upcast read: no update of the current rule may follow them.
     """
 
     links: tuple[Link, ...]
@@ -69,7 +69,7 @@ class ChannelRows(msgspec.Struct, frozen=True, gc=False):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What the store holds of a namespace: each channel's rows, and the sum of their digests."""
+    """The stored rows of a namespace: each channel's rows, and the sum of their last rows' digests."""
 
     origin: bytes
     ns: str
@@ -80,7 +80,8 @@ class Stored(msgspec.Struct, frozen=True):
 def add_rows(
     topology: Topology, stored: Stored, state: State, changes: Changes, max_value_bytes: int
 ) -> tuple[tuple[ValueRow, ...], Stored]:
-    """The rows of checkpoint `state.no`, and what the store holds with them. Costs what changed, not what there is."""
+    """The rows of checkpoint `state.no`, and the stored rows including them. The cost grows with the changes, not with
+    the state."""
     rows: list[ValueRow] = []
     added: dict[str, ChannelRows] = {}
     digest = stored.digest
@@ -93,8 +94,8 @@ def add_rows(
         added[channel] = after
         digest = add(subtract(digest, before.digest) if before else digest, row.digest)
     if not rows and stored.ns:
-        # Nothing else vouches for the newest checkpoint of a nested namespace: without a row beside it, it could vanish
-        # unseen. The root's is named by the thread's row.
+        # If the newest checkpoint of a nested namespace had no value row, its loss could not be detected. The root's
+        # newest checkpoint is named by the thread's row.
         before = stored.channels.get(STEP_MARK)
         row, after = _row(topology, stored, STEP_MARK, before, Absent(), state, max_value_bytes)
         rows.append(row)
@@ -124,14 +125,14 @@ def _row(
             return _whole_row(stored, channel, no, encode_whole(topology, channel, state, max_value_bytes))
     links, whole_size = (before.links, before.whole_size) if before else ((), 0)
     if not links and channel in topology.defaults:
-        # Updates alone are read on top of the empty value, not of a default that the next deployment may change.
+        # Updates alone are applied to the empty value, and not to a default, which the next deployment may change.
         return _whole_row(stored, channel, no, encode_whole(topology, channel, state, max_value_bytes))
     links = _with_update(links, Link(no, 0, frames_of(change.data)), max_value_bytes)
     newest = links[-1]
     if newest.level > 0 and (chain := chain_size(links)) > 2 * whole_size + _SMALL_CHAIN:
-        # Measured only when the chain has doubled, so that measuring costs no more than the writing did.
+        # The value is measured only when the chain has doubled, so measuring costs no more than writing the chain did.
         data = topology.codecs[channel].value.encode(state.values[channel])
-        # A value too large for one row is no error here: its rows are small, and go on being so.
+        # A value too large for one row is no error here: it stays a chain of small rows.
         if 2 * len(data) < chain and len(data) <= max_value_bytes:
             return _whole_row(stored, channel, no, data)
         whole_size = len(data)
@@ -159,7 +160,7 @@ def check_size(where: str, data: bytes, max_value_bytes: int) -> None:
 
 
 def _with_update(links: tuple[Link, ...], newest: Link, max_row_bytes: int) -> tuple[Link, ...]:
-    """The chain with one more row: a plain one, or the segment that the row completes."""
+    """The chain with one more row: the row itself, or the segment that it completes."""
     while True:
         siblings = links[-(FAN - 1) :]
         if len(siblings) < FAN - 1 or any(link.level != newest.level for link in siblings):
@@ -181,7 +182,7 @@ def signed(stored: Stored, row: ValueRow) -> ValueRow:
 
 
 def frames_of(updates: tuple[bytes, ...]) -> bytes:
-    """Updates one after the other, each behind its length: rows are merged by joining them, without decoding."""
+    """Concatenated updates, each after its length: rows are merged by concatenation, without decoding."""
     parts: list[bytes] = []
     for data in updates:
         parts.append(len(data).to_bytes(_FRAME_HEAD, "big"))
@@ -190,10 +191,10 @@ def frames_of(updates: tuple[bytes, ...]) -> bytes:
 
 
 def updates_of(rows: Iterable[ValueRow], max_value_bytes: int) -> Iterator[list[bytes]]:
-    """The updates of delta rows, in pieces of about PIECE_BYTES, or of as many updates as take as long to decode.
+    """The updates of delta rows, in pieces of about PIECE_BYTES, and of about PIECE_UPDATES updates at most.
 
     Raises:
-        DecodeError: a row's bytes are none that `frames_of` made.
+        DecodeError: a row's bytes are not a result of `frames_of`.
         ValueTooLargeError: an update is larger than the limit.
     """
     piece: list[bytes] = []
@@ -215,8 +216,8 @@ def updates_of(rows: Iterable[ValueRow], max_value_bytes: int) -> Iterator[list[
 
 
 def _read_frames(row: ValueRow, at: int, due: int, found: list[bytes]) -> int:
-    """Add the updates whose frames begin from `at` to before `due`. Where the next frame begins."""
-    # Once for each update that a thread ever had: nothing is checked here that can be checked afterwards.
+    """Append to `found` the updates whose frames start from `at` to before `due`. Returns the start of the next frame."""
+    # The loop runs for each update that a thread ever had: checks that can come afterwards are not made in it.
     data, end = row.value, len(row.value)
     try:
         while at < due:
@@ -251,7 +252,7 @@ def newest_update(row: ValueRow) -> bytes | None:
 
 
 def mark_of(row: ValueRow) -> int:
-    """Which rule a delta row's updates were written for: half of its first byte. Raises `DecodeError`."""
+    """The mark of the rule that a delta row's updates were written for: half of its first byte. Raises `DecodeError`."""
     if not row.value:
         raise DecodeError(_named(row), "the row is empty")
     return row.value[0] >> _LEVEL_BITS
@@ -262,9 +263,9 @@ def _named(row: ValueRow) -> str:
 
 
 def chains_of(rows: Iterable[ValueRow]) -> dict[str, tuple[ValueRow, ...]]:
-    """The rows of each channel that make its value, oldest first. `rows` may hold more than that.
+    """The rows of each channel that make its value, oldest first. `rows` may contain others.
 
-    They have to be verified: a chain with a row missing is a `KeyError`.
+    The rows have to be verified: a missing row of a chain raises `KeyError`.
     """
     by_place = {(row.channel, row.no): row for row in rows}
     last: dict[str, int] = {}
@@ -285,13 +286,13 @@ def chain_to(rows: Mapping[tuple[str, int], ValueRow], channel: str, last: int) 
 
 
 def channel_rows(chain: tuple[ValueRow, ...], *, is_foreign: bool = False) -> ChannelRows:
-    """What to go on from after a load. Raises `DecodeError`."""
+    """A channel's rows after a load, to which a run adds rows. Raises `DecodeError`."""
     links: list[Link] = []
     for row in chain:
         if row.kind == ValueKind.FULL:
             links.append(Link(row.no, _WHOLE, b""))
         elif row.kind == ValueKind.DELTA:
             mark_of(row)
-            # A view: a long chain would otherwise be copied at every load.
+            # A memoryview avoids copying a long chain at every load.
             links.append(Link(row.no, row.value[0] & _MAX_LEVEL, memoryview(row.value)[1:]))
     return ChannelRows(tuple(links), chain[-1].digest, is_foreign=is_foreign)

@@ -1,4 +1,4 @@
-"""The state of one namespace between two supersteps, and what a superstep changed about it."""
+"""The state of one namespace between two supersteps, and the changes of a superstep."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,7 +11,8 @@ from durable_graph.graph import Topology
 
 
 class State(msgspec.Struct, frozen=True):
-    """`values` holds every channel that has a value, joins included. `no` is the checkpoint that it is (to be)."""
+    """`values` has every channel with a value, joins included. `no` is the number of the state's checkpoint, which may
+    not be committed yet."""
 
     no: int
     step: int
@@ -20,13 +21,13 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Full(msgspec.Struct, frozen=True, gc=False):
-    """The channel got a new value. `data` is None where it has to be encoded from the state: a reducer made it."""
+    """The channel got a new value. `data` is None if a reducer made the value: it has to be encoded from the state."""
 
     data: bytes | None
 
 
 class Updates(msgspec.Struct, frozen=True, gc=False):
-    """The channel was added to: the encoded writes, in order."""
+    """Updates were appended to the channel: the encoded writes, in order."""
 
     data: tuple[bytes, ...]
 
@@ -36,7 +37,7 @@ class Absent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unstored(msgspec.Struct, frozen=True, gc=False):
-    """The channel got a new value, and nothing of it is stored."""
+    """The channel got a new value, and its values are not stored."""
 
 
 Change = Full | Updates | Absent | Unstored
@@ -44,7 +45,7 @@ Changes = Mapping[str, Change]
 
 
 def merged(earlier: Changes, later: Changes) -> Changes:
-    """What two supersteps changed, as one."""
+    """The changes of two supersteps as those of one."""
     together = dict(earlier)
     for channel, change in later.items():
         together[channel] = _after(together.get(channel), change)
@@ -56,7 +57,7 @@ def _after(earlier: Change | None, later: Change) -> Change:
         case Updates(), Updates():
             return Updates(earlier.data + later.data)
         case ((Full() | Absent()), Updates()):
-            # The updates go on from a value that no row of its own will hold.
+            # The updates extend a value that gets no row of its own.
             return Full(None)
         case _:
             return later
@@ -69,21 +70,22 @@ def initial_state(topology: Topology) -> State:
 
 
 def state_of(topology: Topology, values: Mapping[str, Any]) -> Any:
-    """The keys that have a value of the state, of the graph's input and of its output; a state that is one value."""
+    """The values of the keys of the state, of the graph's input and of its output; for a single-value state, the
+    value."""
     if topology.state.is_single:
         return topology.state.read(values)
     return selected(values, state_keys(topology))
 
 
 def state_keys(topology: Topology) -> Collection[str]:
-    """The keys of the state, of the graph's input and of its output; of a state that is one value, its channel."""
+    """The keys of the state, of the graph's input and of its output; for a single-value state, its channel."""
     if topology.state.is_single:
         return topology.state.keys
     return dict.fromkeys((*topology.state.fields, *topology.input.fields, *topology.output.fields))
 
 
 def output_of(topology: Topology, values: Mapping[str, Any]) -> Any:
-    """The output's keys that have a value; where the output is one value, that one."""
+    """The values of the output's keys; for a single-value output, the value."""
     if topology.output.is_single:
         return topology.output.read(values)
     return {key: values[key] for key in topology.output.fields if key in values}

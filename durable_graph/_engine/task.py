@@ -1,4 +1,4 @@
-"""What runs next, and what it came to."""
+"""Tasks of a plan, and their outcomes."""
 
 from collections.abc import Container, Iterable
 from hashlib import blake2b
@@ -10,7 +10,7 @@ from durable_graph.graph import Interrupt
 
 
 class Argument(msgspec.Struct, frozen=True):
-    """What a Send carries: the value, and its bytes where there is a store (encoded once, stored as they are)."""
+    """The argument of a Send: the value, and its bytes if there is a store (encoded once, stored as they are)."""
 
     value: Any
     data: bytes | None
@@ -27,8 +27,8 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Task(msgspec.Struct, frozen=True):
     """One entry of a plan. `born` is the number of the checkpoint that first planned it, `ord` its place in that plan.
 
-    `argument` is the input of a task made by a Send; a task without one reads the state. `key` is `born` and `ord`, by
-    which its record is found inside its namespace.
+    `argument` is the input of a task made by a Send; a task without an argument reads the state. `key` is `born` and
+    `ord`, the key of the task's record in its namespace.
     """
 
     node: str
@@ -43,9 +43,9 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Write(msgspec.Struct, frozen=True):
-    """One write to one channel, with its bytes where there is a store.
+    """One write to one channel, with its bytes if there is a store.
 
-    `length` is what a list, dict or other container had when the node returned it: what the bytes have.
+    `length` is the length of a list, dict or other container when the node returned it, as in the bytes.
     """
 
     channel: str
@@ -56,7 +56,7 @@ class Write(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One choice of a router or a Command: a node, with an argument if it was a Send."""
+    """One choice of a router or a Command: a node, with an argument if it is a Send."""
 
     node: str
     argument: Argument | None = None
@@ -64,14 +64,14 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class PendingInterrupt(msgspec.Struct, frozen=True):
-    """A question that a task asked, with its value's bytes where there is a store."""
+    """An interrupt that a task raised, with its value's bytes if there is a store."""
 
     interrupt: Interrupt
     data: bytes | None
 
 
 class PastInterrupt(msgspec.Struct, frozen=True):
-    """A question that an earlier attempt of a task asked. Its value is decoded only for snapshots that show it."""
+    """A recorded interrupt of a task's attempt. Its value is decoded only for snapshots that show it."""
 
     id: str
     data: bytes
@@ -79,10 +79,10 @@ class PastInterrupt(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What the question `id` was answered with.
+    """The answer to the interrupt `id`.
 
-    `question` is the start of how the question reads, `key` its name, and `beside` how many questions its code had
-    asked at once. `is_claimed` says that the answer has reached its question.
+    `question` is the start of the question's text, `key` its name, and `beside` the number of questions that its code
+    asked at the same time. `is_claimed` says that the code has received the answer.
     """
 
     id: str
@@ -97,7 +97,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Done(msgspec.Struct, frozen=True):
     """The node returned and its routers have chosen.
 
-    `is_handled`: it failed, and its error handler returned instead. `is_cached`: a cache had its result.
+    `is_handled`: the node failed, and its error handler returned instead. `is_cached`: a cache had its result.
     """
 
     task: Task
@@ -112,9 +112,9 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class RoutingOpen(msgspec.Struct, frozen=True):
-    """The node returned, and a router raised or asked: the writes stand, and only the routing is to be done again.
+    """The node returned, and a router failed or was interrupted: the writes are final, and only the routers run again.
 
-    `routes` are those that the node itself chose, by a Command. `tries` is how often the routers failed.
+    `routes` are the node's own, from a Command. `tries` is how often the routers failed.
     """
 
     task: Task
@@ -131,7 +131,7 @@ class RoutingOpen(msgspec.Struct, frozen=True):
 
 
 class Handling(msgspec.Struct, frozen=True):
-    """The node failed for good: its error handler is to run, and the node never again. The handler may have asked.
+    """The node has failed permanently, and will not run again: its error handler runs, which may have been interrupted.
 
     `tries` is how often the handler failed.
     """
@@ -147,7 +147,7 @@ class Handling(msgspec.Struct, frozen=True):
 
 
 class Interrupted(msgspec.Struct, frozen=True):
-    """The task waits for an answer to one of `asks`; without any it was stopped before it began."""
+    """The task waits for an answer to one of `asks`; without any, it was stopped before it started."""
 
     task: Task
     attempt: int
@@ -177,7 +177,7 @@ class Failed(msgspec.Struct, frozen=True):
 class Unreadable(msgspec.Struct, frozen=True):
     """The task has a record that this graph cannot read, because a key or a class has changed: `why`.
 
-    It never runs: what it came to is there, for the graph as it was.
+    The task never runs: it has an outcome, which the earlier version of the graph can read.
     """
 
     task: Task
@@ -193,17 +193,17 @@ Finished = Done | RoutingOpen
 
 
 def answers_of(outcome: Outcome | None) -> tuple[Answer, ...]:
-    """The answers that a task has been given so far."""
+    """The answers that a task has received so far."""
     return () if outcome is None else outcome.answers
 
 
 def interrupts_of(outcome: Outcome | None) -> tuple[PendingInterrupt, ...]:
-    """The questions that a task asked when it last ran, answered or not."""
+    """The interrupts of a task's last attempt, answered or not."""
     return outcome.asks if isinstance(outcome, Interrupted | RoutingOpen | Handling) else ()
 
 
 def all_interrupts(outcome: Outcome | None) -> tuple[PastInterrupt, ...]:
-    """The questions of all attempts of a task so far, in the order in which they were asked."""
+    """The interrupts of all attempts of a task so far, in their order."""
     if outcome is None:
         return ()
     last = tuple(
@@ -216,32 +216,32 @@ def all_interrupts(outcome: Outcome | None) -> tuple[PastInterrupt, ...]:
 
 
 def following(outcome: Outcome, previous: Outcome | None) -> Outcome:
-    """The outcome of an attempt, with the questions of all earlier ones. `previous` is the outcome before it."""
+    """The outcome of an attempt, with the interrupts of all earlier attempts. `previous` is the outcome before it."""
     again = {ask.interrupt.id for ask in interrupts_of(outcome)}
     asked = tuple(each for each in all_interrupts(previous) if each.id not in again)
     return msgspec.structs.replace(outcome, asked=asked) if asked else outcome
 
 
 def open_interrupts(outcome: Outcome | None) -> tuple[PendingInterrupt, ...]:
-    """The questions of a task that nobody has answered."""
+    """The interrupts of a task's last attempt without an answer."""
     answered = {answer.id for answer in answers_of(outcome)}
     return tuple(ask for ask in interrupts_of(outcome) if ask.interrupt.id not in answered)
 
 
 def is_waiting(outcome: Outcome | None, answered: Container[str] = ()) -> bool:
-    """Whether a task could do nothing but ask the same again. `answered` are ids that were answered elsewhere."""
+    """Whether a task would only raise the same interrupts again. `answered` are ids that were answered elsewhere."""
     asks = interrupts_of(outcome)
     own = {answer.id for answer in answers_of(outcome)}
     return bool(asks) and not any(ask.interrupt.id in own or ask.interrupt.id in answered for ask in asks)
 
 
 def next_revision(previous: Outcome | None) -> int:
-    """Which record of its task the next one is."""
+    """The revision of the next record of a task."""
     return 1 if previous is None else previous.revision + 1
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
-    """Whose tasks they are: a thread in one of its incarnations, and a namespace."""
+    """The owner of tasks: a thread in one of its incarnations, and a namespace."""
 
     thread: str
     incarnation: int
@@ -249,17 +249,17 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
 
 
 def task_id(whose: Identity, task: Task) -> str:
-    """32 hex digits: the same on every attempt and across resumes, so user code may hand it on as an idempotency key.
+    """32 hex digits: the same on every attempt and across resumes, so user code may use it as an idempotency key.
 
     Derived, never drawn: a resumed run has to recognise the tasks of the run before it.
     """
-    # A Send is told from its siblings by its place, a node by its name: a plan holds it once.
+    # The place distinguishes Sends to one node. Without a Send, a plan has each node once, and the name suffices.
     place = "" if task.argument is None else str(task.ord)
     return _digest(b"dg-task-id", (whose.thread, str(whose.incarnation), whose.ns, str(task.born), task.node, place))
 
 
 def namespace_of(ns: str, task: Task) -> str:
-    """Where what a task calls is kept. Without the thread's name: a copy of the thread finds it as well."""
+    """The namespace of a task's calls. It lacks the thread's name, so that a copy of the thread can use it."""
     own = f"{task.node}:{task.born}.{task.ord}"
     return f"{ns}|{own}" if ns else own
 

@@ -1,4 +1,4 @@
-"""From rows back to the values of channels, in pieces. Rows that several checkpoints share are decoded once."""
+"""Decoding rows to the values of channels, in pieces. Rows that several checkpoints share are decoded once."""
 
 import copy
 import gc
@@ -20,13 +20,13 @@ Chain = tuple[ValueRow, ...]
 
 
 _UPDATE_COST = 128
-"""What an update costs beside its bytes, as a number of bytes."""
+"""The fixed cost of an update, as a number of bytes."""
 
 
 class Values:
     """Decodes the channels' values of one load.
 
-    Raises everywhere:
+    All methods raise:
         ChannelChangedError: a stored value does not fit the channel's type or rule any more.
         DecodeError: a row whose bytes this library did not write.
         ValueTooLargeError: a value above the limit, which is not decoded.
@@ -38,7 +38,7 @@ class Values:
         self.pace: Pace = Pace()
 
     def of(self, channel: str, chain: Chain) -> Pieces[Any]:
-        """The value that a chain makes, MISSING if the channel has none."""
+        """The value of a chain, MISSING if the channel has none."""
         upcast = self._upcast_of_former(channel, chain)
         if upcast is not None:
             return (yield from self._former(channel, chain, upcast))
@@ -59,14 +59,14 @@ class Values:
         return value
 
     def _upcast_of_former(self, channel: str, chain: Chain) -> Upcast | None:
-        """The upcast for updates that were stored for another rule than the channel has, if there is one."""
+        """The upcast for updates that were stored for an earlier rule of the channel, if there is one."""
         if former_mark(self.topology.channels.get(channel), chain) is None:
             return None
         first = next(updates_of(_parts(chain)[1], self.max_value_bytes), None)
         return self.topology.codecs[channel].value.upcast_of(first[0]) if first else None
 
     def _former(self, channel: str, chain: Chain, upcast: Upcast) -> Pieces[Any]:
-        """What the upcast makes of the value that the updates come to under the rule that they were written for."""
+        """The upcasted value: the updates are merged by the rule that they were written for, then upcasted."""
         codec = self.topology.codecs[channel].value
         whole, rows = _parts(chain)
         updates: list[Any] = []
@@ -120,10 +120,10 @@ class Values:
 
 
 class PageValues(Values):
-    """Decodes the values of the checkpoints of one page, of which `oldest` is the oldest one's number.
+    """Decodes the values of the checkpoints of one page, whose oldest checkpoint has the number `oldest`.
 
-    Each row is decoded once, and the updates from before the page are merged once. Each value that is returned is a
-    copy: changing one checkpoint's list leaves those of the others as they are. What is inside is shared.
+    Each row is decoded once, and the updates from before the page are merged once. Each returned value is a shallow
+    copy: changing the list of one checkpoint does not change those of others, but their items are shared.
     """
 
     def __init__(self, topology: Topology, max_value_bytes: int, oldest: int) -> None:
@@ -134,7 +134,7 @@ class PageValues(Values):
         self._decoded: dict[tuple[str, int], list[Any]] = {}
 
     def of(self, channel: str, chain: Chain) -> Pieces[Any]:
-        """The value that a chain makes, MISSING if the channel has none."""
+        """The value of a chain, MISSING if the channel has none."""
         upcast = self._upcast_of_former(channel, chain)
         if upcast is not None:
             return (yield from self._former(channel, chain, upcast))
@@ -162,17 +162,17 @@ class PageValues(Values):
         return self._wholes[place]
 
     def _value_before(self, channel: str, whole: ValueRow | None, shared: Sequence[ValueRow]) -> Pieces[Any]:
-        # A row leads to those before it, so the number of the last one names them all.
+        # A row refers to the row before it, so the number of the last row identifies the whole chain.
         for at in range(len(shared), 0, -1):
             place = channel, shared[at - 1].no
             if place in self._before:
-                value, left = self._before[place], shared[at:]
+                value, remaining = self._before[place], shared[at:]
                 break
         else:
-            value, left = (yield from self._start(channel, whole)), shared
-        if left:
-            value = yield from self._merged(channel, value, left)
-            self._before[channel, left[-1].no] = value
+            value, remaining = (yield from self._start(channel, whole)), shared
+        if remaining:
+            value = yield from self._merged(channel, value, remaining)
+            self._before[channel, remaining[-1].no] = value
         return value
 
     def _decoded_once(self, channel: str, row: ValueRow) -> Pieces[list[Any]]:
@@ -188,7 +188,7 @@ class PageValues(Values):
 
 
 def former_mark(rule: Channel | None, chain: Chain) -> int | None:
-    """Which rule the updates were written for, if it is another than the channel has."""
+    """The mark of the rule that the updates were written for, if it is not the channel's current rule."""
     own = rule.mark if rule is not None and rule.stores_updates else None
     return next((mark for row in chain if row.kind == ValueKind.DELTA and (mark := mark_of(row)) != own), None)
 
@@ -200,7 +200,7 @@ def check_stored_size(where: str, size: int, max_value_bytes: int) -> None:
 
 
 def _parts(chain: Chain) -> tuple[ValueRow | None, Chain]:
-    """The last row that holds the whole value or says that there is none, if there is one, and the updates after it."""
+    """The last row that is not an update (a whole value, or ABSENT), if there is one, and the updates after it."""
     for at in range(len(chain) - 1, -1, -1):
         if chain[at].kind != ValueKind.DELTA:
             return chain[at], chain[at + 1 :]
@@ -219,7 +219,7 @@ def _decoding(channel: str) -> Iterator[None]:
 
 @contextmanager
 def _fitting(channel: str) -> Iterator[None]:
-    """Updates of the declared type that the rule itself would never have stored are an error of the channel's."""
+    """Turn an error of the rule into `ChannelChangedError`: the rule would never have stored such updates."""
     try:
         yield
     except Exception as error:
@@ -228,10 +228,10 @@ def _fitting(channel: str) -> Iterator[None]:
 
 @contextmanager
 def _collecting_later() -> Iterator[None]:
-    """Pause garbage collection for as long as one piece takes, and no longer.
+    """Pause garbage collection while one piece is decoded.
 
-    Decoded values stay alive. The collector would traverse them again and again while their number grows, and soon
-    every other object of the process: for LangChain's messages, of seven objects each, that cost more than decoding.
+    Decoded values stay alive. The collector would traverse them again and again while their number grows, and soon all
+    other objects of the process: for LangChain's messages, of seven objects each, that cost more than decoding.
     """
     is_collecting = gc.isenabled()
     gc.disable()

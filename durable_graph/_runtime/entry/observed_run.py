@@ -20,7 +20,7 @@ async def observed_run(
     """Run a graph with an observer."""
     nested = place if isinstance(place, Nested) else None
     request = place.request if isinstance(place, Nested) else place
-    # A nested run has the run id of the outer run, and callbacks cannot use one id twice.
+    # A nested run has the run id of the outer run, which that run's callbacks already use.
     run_id = request.run_id if nested is None else None
     async with library.graph(
         request.name or topology.name, request.input, request.config, request.callbacks, run_id

@@ -1,1 +1,1 @@
-"""What a run tells its subscribers: typed events, sinks, streams and stream modes."""
+"""The events of a run: typed events, sinks, streams and stream modes."""

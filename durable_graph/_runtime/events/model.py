@@ -1,4 +1,4 @@
-"""What a run tells while it runs. Result events follow the commit: what they say is durable, unless `provisional`."""
+"""The events of a run. A result's event is emitted after its commit: the result is durable, unless `provisional`."""
 
 import time
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from durable_graph.graph import Interrupt
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Every event names its thread (None without checkpointer), namespace and superstep.
 
-    `ns` is empty for the outermost graph, and for a nested one has a part for each node that it is nested in. `at` is
-    when the event was made, in seconds since the epoch. `provisional` is true where it precedes its commit, which only
+    `ns` is empty for the outermost graph; for a nested graph it has a part for each node around it. `at` is the time of
+    the event, in seconds since the epoch. `provisional` is true if the event precedes its commit, which only
     `durability="exit"` allows.
     """
 
@@ -26,7 +26,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AboutTask(TypedDict):
-    """What every event of a task says: whose it is, and which attempt."""
+    """The fields that all events of one attempt at a task have in common."""
 
     thread_id: str | None
     ns: tuple[str, ...]
@@ -37,9 +37,9 @@ class AboutTask(TypedDict):
 
 
 class TaskStarted(Event, frozen=True, kw_only=True, tag="task_started"):
-    """A node is about to run, with `input`; or a `@task` that it calls, with `(args, kwargs)`.
+    """A node starts with `input`, or a `@task` that it calls starts with `(args, kwargs)`.
 
-    `metadata` is the node's own and the run's.
+    `metadata` joins the node's metadata and the run's.
     """
 
     task_id: str
@@ -53,9 +53,9 @@ class TaskStarted(Event, frozen=True, kw_only=True, tag="task_started"):
 class TaskFinished(Event, frozen=True, kw_only=True, tag="task_finished"):
     """A node returned and its result is recorded.
 
-    `update` maps the state's keys to what it wrote: a list of such dicts where it wrote a key more than once, None if
-    nothing, and what it returned for an entrypoint or a `@task`. `result` has the same as (key, value) pairs.
-    `is_cached`: a cache had the result, and the node did not run.
+    `update` maps the state's keys to the node's writes. It is a list of such dicts if the node wrote a key more than
+    once, None without writes, and the returned value for an entrypoint or a `@task`. `result` has the same as
+    (key, value) pairs. `is_cached`: the result comes from a cache, and the node did not run.
     """
 
     task_id: str
@@ -67,7 +67,7 @@ class TaskFinished(Event, frozen=True, kw_only=True, tag="task_finished"):
 
 
 class TaskInterrupted(Event, frozen=True, kw_only=True, tag="task_interrupted"):
-    """A node waits for answers to what it asked. Without `interrupts`, a graph inside it stopped at a breakpoint."""
+    """A node waits for answers to `interrupts`. Without any, a graph inside the node stopped at a breakpoint."""
 
     task_id: str
     node: str
@@ -76,7 +76,7 @@ class TaskInterrupted(Event, frozen=True, kw_only=True, tag="task_interrupted"):
 
 
 class CustomEvent(Event, frozen=True, kw_only=True, tag="custom"):
-    """Something that a node told the reader."""
+    """Data that a node wrote to the stream with its `StreamWriter`."""
 
     task_id: str
     node: str
@@ -84,10 +84,10 @@ class CustomEvent(Event, frozen=True, kw_only=True, tag="custom"):
 
 
 class MessageEvent(Event, frozen=True, kw_only=True, tag="message"):
-    """A message, or a piece of one.
+    """A message, or a chunk of one.
 
-    `origin` says how it came: a node told it (`push_message`), a model that a node called streamed it, or a node
-    returned it, then whole; one that was streamed before has the id of its pieces.
+    `origin` is "pushed" if a node called `push_message`, "streamed" if a chat model called by a node streamed a chunk,
+    and "returned" if a node returned a whole message. A returned message has the id of its streamed chunks.
     """
 
     task_id: str
@@ -100,8 +100,8 @@ class MessageEvent(Event, frozen=True, kw_only=True, tag="message"):
 class RunInterrupted(Event, frozen=True, kw_only=True, tag="run_interrupted"):
     """The run stops for answers to `interrupts`, or at a breakpoint if there are none.
 
-    `values` is the state with the writes of the tasks that finished in the open superstep; `changed_keys` are the keys
-    that these tasks wrote.
+    `values` is the state with the writes of the tasks that finished in the current superstep; `changed_keys` are the
+    keys that these tasks wrote.
     """
 
     interrupts: tuple[Interrupt, ...]
@@ -111,21 +111,21 @@ class RunInterrupted(Event, frozen=True, kw_only=True, tag="run_interrupted"):
 
 
 class RunDrained(Event, frozen=True, kw_only=True, tag="run_drained"):
-    """The run stops because it was asked to."""
+    """The run stops because it was drained, for `reason`."""
 
     reason: str
 
 
 class ReaderGap(Event, frozen=True, kw_only=True, tag="reader_gap"):
-    """So many events were dropped here, because the reader was slow. What they told of is in the store."""
+    """The number of events that were dropped here, because the reader was slow. The store has the results."""
 
     dropped: int
 
 
 class TaskFailed(Event, frozen=True, kw_only=True, tag="task_failed"):
-    """A node raised. `error` is shown, not raised: the run raises it.
+    """A node raised. `error` is the error as text; the run raises the error itself.
 
-    If it `will_retry`, the next attempt is due at `retry_at`, in seconds since the epoch.
+    If the node `will_retry`, the next attempt is due at `retry_at`, in seconds since the epoch.
     """
 
     task_id: str
@@ -137,7 +137,7 @@ class TaskFailed(Event, frozen=True, kw_only=True, tag="task_failed"):
 
 
 class PlannedTask(msgspec.Struct, frozen=True):
-    """A task that runs next. `checkpoint_ns` leads to the state of the graph inside it, None if there is none."""
+    """A task that runs next. `checkpoint_ns` is the namespace of the graph inside it, None if there is none."""
 
     id: str
     name: str
@@ -147,8 +147,8 @@ class PlannedTask(msgspec.Struct, frozen=True):
 class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_committed"):
     """The thread has a new checkpoint. `values` is the state, of which this superstep wrote `changed_keys`.
 
-    `writers` are the nodes that wrote, `next` those that run next. Without a checkpointer it says that a superstep
-    ended, and `checkpoint_id` is None.
+    `writers` are the nodes that wrote, `next` the nodes that run next. Without a checkpointer the event marks the end
+    of a superstep, and `checkpoint_id` is None.
     """
 
     checkpoint_id: str | None
@@ -163,9 +163,9 @@ class CheckpointCommitted(Event, frozen=True, kw_only=True, tag="checkpoint_comm
 
 
 class RunResumed(Event, frozen=True, kw_only=True, tag="run_resumed"):
-    """A run goes on from a checkpoint, whose state is `values`.
+    """A run resumes at a checkpoint, whose state is `values`.
 
-    `recorded` are the nodes of its superstep whose results are kept.
+    `recorded` are the nodes of its superstep whose results are recorded and reused.
     """
 
     checkpoint_id: str
@@ -175,8 +175,8 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="run_resumed"):
 
 
 class AnswersRecorded(Event, frozen=True, kw_only=True, tag="answers_recorded"):
-    """A call's answers to the questions `answered` are recorded, and the call ends: a run is at work on the thread, and
-    goes on with them. If that run was killed, `ainvoke(None)` does."""
+    """A call's answers to the interrupts `answered` are recorded, and the call ends: another run executes the thread,
+    and continues with them. If that run was killed, `ainvoke(None)` resumes the thread."""
 
     answered: tuple[str, ...]
 

@@ -40,9 +40,9 @@ _Ended = TaskFinished | TaskInterrupted | TaskFailed
 
 
 class View:
-    """What the reader of one run gets for each of its events, given to it in their order.
+    """Converts the events of one run, in their order, to the items of its stream modes.
 
-    It belongs to one run: what it gives for an event depends on those before it.
+    A view belongs to one run: the items of an event depend on earlier events.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class View:
         self._retrying: set[str] = set()
         self._asked: set[tuple[tuple[str, ...], str]] = set()
         self.has_messages: bool = "messages" in self._modes
-        """Whether messages were asked for."""
+        """Whether the reader wants messages."""
         self.lacks_messages: bool = self.has_messages
-        """Whether messages were asked for, and none was told so far."""
-        self._told_messages: set[Any] = set()
+        """Whether the reader wants messages, and the run has emitted none so far."""
+        self._emitted_messages: set[Any] = set()
         self._committed: tuple[tuple[str, ...], str | None] | None = None
         self._makers: dict[str, Callable[[AnyEvent], Any]] = {
             "values": self._values,
@@ -74,19 +74,20 @@ class View:
         }
 
     def wants(self, event: AnyEvent) -> bool:
-        """Whether the event may be of interest: what is not needs no room in any buffer."""
+        """Whether the event may make an item. Other events need not be buffered."""
         if self._own is None:
-            # A run's first event is its own: what it accepted, or where it goes on from. Nothing inside it runs before.
+            # The outermost graph emits the first event of a run, for the accepted input or the checkpoint at which it
+            # resumes. No nested graph runs before.
             self._own = event.ns
-        return any(isinstance(event, _TOLD_BY[mode]) and self._is_shown(event, mode) for mode in self._modes)
+        return any(isinstance(event, _EVENTS_OF[mode]) and self._is_shown(event, mode) for mode in self._modes)
 
     def _is_shown(self, event: AnyEvent, mode: str) -> bool:
-        # What a node pushes is heard from however deep.
+        # Messages pushed by nodes are shown at any depth of nesting.
         is_pushed = isinstance(event, MessageEvent) and event.origin == "pushed"
         return self._with_subgraphs or event.ns == self._own or is_pushed
 
     def __call__(self, event: AnyEvent) -> list[Any]:
-        """What to yield for the event."""
+        """The items to yield for the event."""
         if isinstance(event, ReaderGap):
             return [self._shaped(event, GAP, event)]
         if not self.wants(event):
@@ -94,11 +95,11 @@ class View:
         skipped = self._is_another_attempt(event)
         parts = []
         for mode in self._modes:
-            if isinstance(event, _TOLD_BY[mode]) and self._is_shown(event, mode) and not skipped:
+            if isinstance(event, _EVENTS_OF[mode]) and self._is_shown(event, mode) and not skipped:
                 payload = self._makers[mode](event)
                 if payload is not _NOTHING:
                     parts.append(self._shaped(event, mode, payload))
-        self._remember(event)
+        self._note(event)
         return parts
 
     def _shaped(self, event: AnyEvent, mode: str, payload: Any) -> Any:
@@ -108,10 +109,10 @@ class View:
         parts = (event.ns, *named) if self._with_subgraphs else named
         return parts if len(parts) > 1 else payload
 
-    # What was told before
+    # Events seen before
 
     def _is_another_attempt(self, event: AnyEvent) -> bool:
-        """Whether a task begins again by its retry policy: it was told once that it begins."""
+        """Whether a retry of a task starts or has been scheduled. Readers see one start and one end of each task."""
         if isinstance(event, TaskStarted) and event.task_id in self._retrying:
             self._retrying.discard(event.task_id)
             return True
@@ -120,10 +121,10 @@ class View:
             return True
         return False
 
-    def _remember(self, event: AnyEvent) -> None:
+    def _note(self, event: AnyEvent) -> None:
         if isinstance(event, MessageEvent):
             self.lacks_messages = False
-            self._told_messages.add(_id_of(event.message))
+            self._emitted_messages.add(_id_of(event.message))
         elif isinstance(event, CheckpointCommitted):
             self._committed = event.ns, event.checkpoint_id
         elif isinstance(event, TaskInterrupted) and not event.provisional:
@@ -132,8 +133,8 @@ class View:
     # Modes
 
     def _values(self, event: AnyEvent) -> Any:
-        """The state: where the run begins, after every superstep that wrote to it, as it stops for answers, and at a
-        breakpoint if tasks beside it wrote to the state."""
+        """The state: at the start of the run, after every superstep that wrote to it, when the run stops for answers,
+        and at a breakpoint if tasks of the same superstep wrote to the state."""
         match event:
             case RunResumed() if (event.ns, event.checkpoint_id) != self._committed and event.values is not None:
                 return self._chosen(event, event.values)
@@ -145,7 +146,7 @@ class View:
                 values = self._chosen(event, event.values)
                 if self._is_v2:
                     return values
-                # Where the output is one value there is no place beside it.
+                # An output that is a single value cannot hold the interrupts: they replace it.
                 is_one = not isinstance(values, Mapping) or (event.ns == self._own and not self._has_keys)
                 return {**({} if is_one else values), INTERRUPT: event.interrupts}
             case AnswersRecorded():
@@ -153,7 +154,7 @@ class View:
         return _NOTHING
 
     def _is_new(self, event: CheckpointCommitted) -> bool:
-        # One that goes on from an older checkpoint tells where it begins, as every resumed run does.
+        # A run from an older checkpoint yields its first state, as every resumed run does.
         is_start = self._keys is None and event.source == "fork" and event.ns == self._own
         return is_start or self._has_changed(event.changed_keys)
 
@@ -172,20 +173,20 @@ class View:
         return as_output(None if own is None else own.state, values, self._keys)
 
     def _own_topology(self, event: AnyEvent) -> Topology | None:
-        """The graph, where the second version gives its values as instances of their class."""
+        """The graph whose output class version 2 makes of the values; None if they stay a dict."""
         return self._topology if self._is_v2 and event.ns == self._own else None
 
     def _message(self, event: AnyEvent) -> Any:
-        """`(message, metadata)` for every message, unless it is tagged "nostream", or returned and told before."""
+        """`(message, metadata)` for every message, unless it is tagged "nostream", or returned and emitted before."""
         if not isinstance(event, MessageEvent) or NO_STREAM in (event.metadata.get("tags") or ()):
             return _NOTHING
         id_ = _id_of(event.message)
-        if event.origin == "returned" and id_ is not None and id_ in self._told_messages:
+        if event.origin == "returned" and id_ is not None and id_ in self._emitted_messages:
             return _NOTHING
         return event.message, dict(event.metadata)
 
     def _updates(self, event: AnyEvent) -> Any:
-        """`{node: what it wrote}` for every task that finished, None for one that wrote nothing; and questions."""
+        """`{node: update}` for every finished task, with None for a task without writes; and interrupts."""
         match event:
             case TaskFinished():
                 update = {event.node: self._update(event.update)}
@@ -195,9 +196,9 @@ class View:
             case RunInterrupted(interrupts=()) if event.ns == self._own:
                 return {INTERRUPT: ()}
             case RunInterrupted():
-                # The others were told as they were asked.
-                left = tuple(each for each in event.interrupts if (event.ns, each.id) not in self._asked)
-                return {INTERRUPT: left} if left else _NOTHING
+                # The `TaskInterrupted` events have yielded the other interrupts.
+                new = tuple(each for each in event.interrupts if (event.ns, each.id) not in self._asked)
+                return {INTERRUPT: new} if new else _NOTHING
             case AnswersRecorded():
                 return {ANSWERED: event.answered}
         return _NOTHING
@@ -212,7 +213,7 @@ class View:
         return parts or None
 
     def _task(self, event: AnyEvent) -> Any:
-        """A dict as a task starts, and one as it ends."""
+        """A dict at the start of a task, and another at its end."""
         match event:
             case TaskStarted():
                 started = {"id": event.task_id, "name": event.node, "input": event.input, "triggers": event.triggers}
@@ -246,11 +247,11 @@ class View:
                 for task in event.tasks
             ],
         }
-        # Nothing can be read there until the run has ended.
+        # A provisional checkpoint cannot be read until the run has ended.
         return {**payload, "provisional": True} if event.provisional else payload
 
     def _debug(self, event: AnyEvent) -> Any:
-        """What "checkpoints" and "tasks" give, with the superstep and the time."""
+        """The payloads of "checkpoints" and "tasks", with the superstep and the time."""
         is_checkpoint = isinstance(event, CheckpointCommitted)
         payload = self._checkpoint(event) if is_checkpoint else self._task(event)
         if payload is _NOTHING:
@@ -262,7 +263,7 @@ class View:
 
 _NOTHING: Any = object()
 _TASKS = (TaskStarted, TaskFinished, TaskInterrupted, TaskFailed)
-_TOLD_BY: Mapping[str, tuple[type[AnyEvent], ...]] = {
+_EVENTS_OF: Mapping[str, tuple[type[AnyEvent], ...]] = {
     "values": (CheckpointCommitted, RunResumed, RunInterrupted, AnswersRecorded),
     "updates": (TaskFinished, TaskInterrupted, RunInterrupted, AnswersRecorded),
     "custom": (CustomEvent,),
@@ -281,14 +282,15 @@ def view_of(
     version: str = "v1",
     output_keys: Keys = None,
 ) -> View:
-    """One mode gives its payloads, a list of modes `(mode, payload)` pairs; with `subgraphs` the namespace comes first.
+    """A view that yields the payloads of one mode, or `(mode, payload)` pairs for a list of modes; with `subgraphs`,
+    the namespace comes first.
 
-    With `version="v2"` all of them are `{"type": mode, "ns": namespace, "data": payload}`, "values" with the questions
-    under "interrupts" and as the class of the output schema of `topology`. `output_keys` says what is given of the
-    state: those keys, or one key's value. Where events were dropped for a slow reader, the `ReaderGap` takes their
-    place, in mode "gap".
+    With `version="v2"` every item is `{"type": mode, "ns": namespace, "data": payload}`. Items of "values" have the
+    interrupts under "interrupts", and `data` of the class of the output schema of `topology`. `output_keys` chooses
+    keys of the state, or one key's value. A `ReaderGap` replaces events that were dropped for a slow reader, in mode
+    "gap".
 
-    Raises `InvalidOptionError` for a mode or a version that there is not, and `UnknownStateKeyError`.
+    Raises `InvalidOptionError` for an unknown mode or version, and `UnknownStateKeyError`.
     """
     wanted: list[Any] = list(modes) if isinstance(modes, Sequence) and not isinstance(modes, str) else [modes]
     known = get_args(StreamMode)
@@ -310,7 +312,7 @@ def _part(event: AnyEvent, mode: str, payload: Any) -> dict[str, Any]:
 
 
 def _custom(event: AnyEvent) -> Any:
-    """What nodes told by their writer."""
+    """The data that nodes wrote with their `StreamWriter`."""
     return event.data if isinstance(event, CustomEvent) else _NOTHING
 
 
@@ -319,8 +321,8 @@ def _id_of(message: Any) -> Any:
     return id_ if isinstance(id_, str | int) else None
 
 
-def _ended(event: _Ended, **said: Any) -> dict[str, Any]:
-    return {"id": event.task_id, "name": event.node, "error": None, "result": {}, "interrupts": [], **said}
+def _ended(event: _Ended, **fields: Any) -> dict[str, Any]:
+    return {"id": event.task_id, "name": event.node, "error": None, "result": {}, "interrupts": [], **fields}
 
 
 def _config(event: CheckpointCommitted, checkpoint_id: str) -> dict[str, Any]:

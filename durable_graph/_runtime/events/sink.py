@@ -1,4 +1,4 @@
-"""Who a run tells its events to."""
+"""The sinks of a run's events."""
 
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
@@ -7,40 +7,40 @@ from durable_graph._runtime.events.model import AnyEvent
 
 
 class EventSink(Protocol):
-    """The reader of a run, nested runs included. Events of a nested run carry its namespace."""
+    """The receiver of a run's events, nested runs included. Events of a nested run carry its namespace."""
 
     @property
     def is_active(self) -> bool:
-        """Whether anybody reads. If not, nothing is told and no event need be made."""
+        """Whether the sink has a reader. If not, no event need be made."""
         ...
 
     @property
     def takes_messages(self) -> bool:
-        """Whether the reader reads messages, if anybody reads at all."""
+        """Whether the reader wants messages, if there is a reader."""
         ...
 
     async def emit(self, event: AnyEvent) -> None:
-        """Hand over an event, and wait until the reader has room for more."""
+        """Emit an event, and wait until the buffer has room for more."""
         ...
 
     def emit_nowait(self, event: AnyEvent) -> None:
-        """Hand over an event without waiting for room: what it tells of is durable, and its run is being cancelled."""
+        """Emit an event without waiting for room: its result is durable, and its run is being cancelled."""
         ...
 
     def push(self, event: AnyEvent) -> None:
-        """Hand over an event from user code that cannot wait. Raises `StreamOverflowError` if too many are unread.
+        """Emit an event from user code that cannot wait. Raises `StreamOverflowError` if too many are unread.
 
-        Safe to call from any thread; one that is not the event loop's waits until the reader has room.
+        Safe to call from any thread. A call from another thread than the event loop's waits until there is room.
         """
         ...
 
     async def room(self) -> None:
-        """Wait until the reader has room for more."""
+        """Wait until the buffer has room for more."""
         ...
 
 
 class Tee:
-    """Two readers of one run."""
+    """Emits each event to two sinks."""
 
     def __init__(self, first: EventSink, second: EventSink) -> None:
         self._first = first
@@ -76,7 +76,7 @@ class Tee:
 
 
 class NullSink:
-    """For runs that nobody reads."""
+    """The sink of a run without a reader."""
 
     is_active = False
     takes_messages = False
@@ -95,7 +95,7 @@ class NullSink:
 
 
 class Room:
-    """What a call of a writer gives: await it until the reader has room, or do not."""
+    """The result of a `StreamWriter` call. Awaiting it is optional, and waits until the buffer has room."""
 
     __slots__ = ("_sink",)
 
@@ -107,11 +107,11 @@ class Room:
 
 
 class StreamWriter:
-    """Tells the run's reader something: `writer(data)`, in stream mode "custom".
+    """Emits custom data: `writer(data)`, for stream mode "custom".
 
-    `await writer(data)` waits until the reader has room, which an async node that tells much should do: what it does
-    not await is bounded (see `EventStream`). In a plain function, which runs in a thread, the call itself waits. Where
-    nobody reads it does nothing.
+    `await writer(data)` waits until the buffer has room. An async node that writes much should await, because the
+    number of writes without await is bounded (see `EventStream`). In a plain function, which runs in a thread, the call
+    itself waits. Without a reader, a call does nothing.
 
     Raises `StreamOverflowError`.
     """

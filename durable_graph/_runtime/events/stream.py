@@ -1,4 +1,4 @@
-"""A run and its reader: a bounded buffer between them, and an end that loses nothing."""
+"""The stream from a run to its reader: a bounded buffer, and an end that loses no event."""
 
 import asyncio
 import threading
@@ -22,25 +22,25 @@ BUFFER = 64
 PUSHED = 10_000
 
 _going_on: set["asyncio.Task[Any]"] = set()
-"""Runs whose reader left and who go on: without a reference of ours the loop would forget them."""
+"""Runs that continue without a reader. The event loop holds only weak references to tasks."""
 
 
 class EventStream:
     """The events of one run, from `async with graph.stream(...) as events`.
 
-    Iterate over it for typed events; the loop ends with the run and raises what the run raised. `output` is the run's
+    Iterate over it for typed events; the iteration ends with the run and raises the run's error. `output` is the run's
     result, once it has ended.
 
     The buffer between run and reader is bounded. `on_slow_reader="wait"`: the run is at most 64 events ahead and waits
-    for its reader; what async nodes tell by a writer that they do not await may be 10,000 events ahead, and then raises
-    `StreamOverflowError` in the node. "gap": the run never waits; what finds the buffer full is dropped, a `ReaderGap`
-    in its place says how many events that were, and results can be read from the store.
+    for its reader. Async nodes that do not await their `StreamWriter` may be 10,000 events ahead; then the writer
+    raises `StreamOverflowError` in the node. "gap": the run never waits; events that find the buffer full are dropped,
+    a `ReaderGap` in their place has their number, and results can be read from the store.
 
-    Leaving the block before the end: `on_disconnect="cancel"` cancels the run; what had finished is kept, the thread
-    can be resumed. "continue" lets it go on to its end, unheard, for as long as the event loop lives; if it fails, the
-    logger `durable_graph` says so.
+    Leaving the block before the end: `on_disconnect="cancel"` cancels the run; finished tasks keep their results, and
+    the thread can be resumed. "continue" lets the run continue to its end without a reader, as long as the event loop
+    runs; if the run fails, the logger `durable_graph` has a warning.
 
-    Raises `StreamMisuseError` where it is read outside of its block, a second time, or by two tasks at once.
+    Raises `StreamMisuseError` if it is read outside of its block, a second time, or by two tasks at once.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class EventStream:
         _check("on_disconnect", on_disconnect, ("cancel", "continue"))
         self._start = start
         self._drops = on_slow_reader == "gap"
-        self._goes_on = on_disconnect == "continue"
+        self._continues = on_disconnect == "continue"
         self._wants = wants
-        self._hears_messages = takes_messages
+        self._takes_messages = takes_messages
         self._events: deque[AnyEvent] = deque()
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
         self._run: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
-        self._told = False
+        self._has_reported_end = False
         self._is_read = True
         self._is_awaited = False
         self._is_left = False
@@ -78,20 +78,20 @@ class EventStream:
     @property
     def takes_messages(self) -> bool:
         """See `EventSink.takes_messages`."""
-        return self._hears_messages
+        return self._takes_messages
 
     @property
     def output(self) -> Any:
-        """What `ainvoke` would have returned.
+        """The result that `ainvoke` would have returned.
 
-        Raises what the run raised or `ainvoke` would have, and `StreamMisuseError` while it runs or where it was
-        cancelled.
+        Raises the error that `ainvoke` would have raised, and `StreamMisuseError` while the run has not ended, or if it
+        was cancelled.
         """
         if self._run is None or not self._run.done():
             message = "the run has not ended: read its events to the end first"
             raise StreamMisuseError(message)
         if self._run.cancelled():
-            # Not as a cancellation: whoever asks was not cancelled.
+            # No `CancelledError`: the task that reads the output was not cancelled.
             message = "the run was cancelled before its end, and has no output"
             raise StreamMisuseError(message)
         result = self._run.result()
@@ -115,25 +115,25 @@ class EventStream:
         assert self._run is not None  # noqa: S101  # __aenter__ made it
         left_early = not self._run.done()
         self._is_left = True
-        self._stop_listening()
+        self._close()
         self._events.clear()
         if left_early:
-            if self._goes_on:
-                _let_go_on(self._run)
+            if self._continues:
+                _continue_unread(self._run)
                 return
             self._run.cancel()
-            # Also for a reader that is cancelled itself, however often: until its end the run holds the thread.
+            # Wait for the run even if the reader is cancelled again and again: until its end the run holds the thread.
             try:
                 await finish(_end_of(self._run), GRACE)
             except asyncio.CancelledError:
-                # The reader's cancellation is what is raised; an error of the run, now or later, is logged.
-                _let_go_on(self._run)
+                # Raise the reader's cancellation; an error of the run, now or later, is logged.
+                _continue_unread(self._run)
                 raise
-        if self._run.cancelled() or self._told:
+        if self._run.cancelled() or self._has_reported_end:
             return
         failure = self._run.exception()
         if failure is not None and error is None and not left_early:
-            # The reader stopped listening before the run's last word.
+            # The run had ended, but the reader left the block before its iteration raised the run's error.
             raise failure
         if failure is not None:
             log.error_unread(failure)
@@ -153,7 +153,7 @@ class EventStream:
                 message = "its block has ended: read the events inside `async with graph.stream(...) as events`"
                 raise StreamMisuseError(message)
             if self._run.done():
-                self._told = True
+                self._has_reported_end = True
                 self._run.result()
                 raise StopAsyncIteration
             self._ready.clear()
@@ -192,7 +192,7 @@ class EventStream:
         if self._drops:
             loop.call_soon_threadsafe(self.emit_nowait, event)
         else:
-            # It is a thread of its own, which may wait where it is.
+            # The caller is a worker thread, which may block.
             asyncio.run_coroutine_threadsafe(self.emit(event), loop).result()
 
     def _is_wanted(self, event: AnyEvent) -> bool:
@@ -213,10 +213,11 @@ class EventStream:
         self._ready.set()
 
     def _ended(self, _: "asyncio.Task[Any]") -> None:
-        self._stop_listening()
+        self._close()
 
-    def _stop_listening(self) -> None:
-        """What is still told finds no reader: who tells it must not wait for one, nor may what a run has to store."""
+    def _close(self) -> None:
+        """Ignore all later events, and wake every task that waits for room: neither nodes nor commits may block on a
+        reader that has left."""
         self._is_read = False
         self._room.set()
         self._ready.set()
@@ -234,7 +235,7 @@ def _check(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InvalidOptionError(option, value, allowed=" or ".join(map(repr, allowed)))
 
 
-def _let_go_on(run: "asyncio.Task[Any]") -> None:
+def _continue_unread(run: "asyncio.Task[Any]") -> None:
     _going_on.add(run)
     run.add_done_callback(_ended_unread)
 

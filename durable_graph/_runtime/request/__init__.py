@@ -1,1 +1,1 @@
-"""What was asked, as data: one call and its options, namespaces, control flow and cancellation."""
+"""A call as data: its options and output, namespaces, control flow and cancellation."""

@@ -1,4 +1,4 @@
-"""Waiting for something that, once begun, has to end."""
+"""Waiting for calls that must not be cancelled once they have started."""
 
 import asyncio
 import sys
@@ -15,16 +15,16 @@ T = TypeVar("T")
 
 
 def cancellations(of: "asyncio.Task[object] | None" = None) -> int:
-    """How often a task, by default the current one, was cancelled, as far as nobody took it back."""
+    """The number of pending cancellation requests of a task, by default the current task. See `Task.cancelling`."""
     task = asyncio.current_task() if of is None else of
     return task.cancelling() if task is not None else 0
 
 
 def take_back_cancellations(count: int) -> None:
-    """Leave the current task cancelled `count` times, once a task group in it has raised.
+    """Reduce the cancellation requests of the current task to `count`, after a task group in it has raised.
 
-    Before Python 3.13 a group that one of its tasks fails, while it waits for the others, leaves the task that it is in
-    marked as cancelled for good. Since then it takes that back itself.
+    Before Python 3.13, a group whose task fails while the group waits for the others cancels its own parent task and
+    never uncancels it. Later versions do.
     """
     task = asyncio.current_task()
     if sys.version_info < (3, 13) and task is not None:
@@ -33,11 +33,11 @@ def take_back_cancellations(count: int) -> None:
 
 
 async def finish(call: Coroutine[Any, Any, T] | CommitHandle[T], grace: float) -> T:
-    """What `call` returns, waited for even while the caller is cancelled, for up to `grace` seconds from then.
+    """Return the result of `call`. If the caller is cancelled, still wait for it, for up to `grace` seconds.
 
-    The cancellation is raised once the call is over, or once the grace period is; the call itself is never cancelled.
-    An error that the call raises after the grace period is logged. An anyio shield alone would not do: it does not hold
-    back a native `task.cancel()`.
+    The cancellation is raised once the call or the grace period has ended; the call itself is never cancelled. An error
+    that the call raises after the grace period is logged. An anyio shield is not enough: it does not stop a native
+    `task.cancel()`.
     """
     handle = call if isinstance(call, CommitHandle) else CommitHandle.of(call)
     try:
@@ -51,7 +51,8 @@ async def finish(call: Coroutine[Any, Any, T] | CommitHandle[T], grace: float) -
         if not handle.is_done:
             handle.when_done(partial(_log_error, handle))
         elif handle.error is not None and not isinstance(handle.error, asyncio.CancelledError):
-            # The cancellation wins, but not silently. It is raised itself: anyio knows its own by their message.
+            # The cancellation is raised, with the error as its cause. It has to be the same exception object: anyio
+            # recognises its own cancellations by their message.
             raise cancelled from handle.error
         raise
 
@@ -63,10 +64,10 @@ def _log_error(handle: CommitHandle[Any]) -> None:
 
 
 async def wind_up(call: Coroutine[Any, Any, None], grace: float) -> bool:
-    """Let `call` end after a cancellation, for up to `grace` seconds, whatever cancellations still arrive.
+    """Wait for `call` after a cancellation, for up to `grace` seconds, whatever further cancellations arrive.
 
-    False if it still goes on then; it is not cancelled, and an error that it raises later is logged. Raises what it
-    raises. `finish` would not do: the cancellation that limits its waiting has come already.
+    False if the call has not ended by then: it is not cancelled, and an error that it raises later is logged. Raises
+    the error of the call. `finish` would wait without a limit, because the cancellation has been raised before.
     """
     task = asyncio.ensure_future(call)
     await _wait(task, grace)
@@ -78,20 +79,20 @@ async def wind_up(call: Coroutine[Any, Any, None], grace: float) -> bool:
 
 
 def _log_failure(task: "asyncio.Future[Any]") -> None:
-    """Log the error of a call whose caller has left. Without this, asyncio logs that nobody retrieved it."""
+    """Log the error of a call that no caller awaits any more. Otherwise asyncio logs that it was never retrieved."""
     if not task.cancelled() and (error := task.exception()) is not None:
         log.failed_after_grace(error)
 
 
 async def _wait(task: "asyncio.Future[Any]", grace: float) -> None:
-    """Until the task is done or `grace` seconds are over, whatever cancellations arrive."""
+    """Wait until the task is done or `grace` seconds have passed, whatever cancellations arrive."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + grace
     # The shield keeps an anyio scope from cancelling every single wait below, which would be a busy loop.
     with anyio.CancelScope(shield=True):
-        while not task.done() and (left := deadline - loop.time()) > 0:
+        while not task.done() and (remaining := deadline - loop.time()) > 0:
             try:
-                await asyncio.wait({task}, timeout=left)
+                await asyncio.wait({task}, timeout=remaining)
             except asyncio.CancelledError:
-                # One cancellation is on its way to the caller already; another does not make it more so.
+                # The caller already gets one cancellation; another one adds nothing.
                 continue

@@ -1,4 +1,4 @@
-"""What unwinds a node that has not failed. None is an `Exception`: a node's `except Exception` must not swallow it."""
+"""Control flow that unwinds a node without a failure. A node's `except Exception` must not catch these classes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,11 +7,11 @@ from durable_graph.graph import Command, Interrupt
 
 
 class GraphBubbleUp(BaseException):
-    """A node ends here, and the run goes on or stops as the kind says."""
+    """Unwinds a node; the subclass says whether the run stops or continues."""
 
 
 class GraphInterrupt(GraphBubbleUp):
-    """The run needs answers to `interrupts`, or is stopped before a node if there are none."""
+    """The run needs answers to `interrupts`, or stops at a breakpoint if there are none."""
 
     def __init__(self, interrupts: Iterable[Interrupt] = ()) -> None:
         self.interrupts: tuple[Interrupt, ...] = tuple(interrupts)
@@ -19,7 +19,7 @@ class GraphInterrupt(GraphBubbleUp):
 
 
 class ParentCommand(GraphBubbleUp):
-    """A nested run hands a `Command` to the graph that runs it."""
+    """A nested run passes a `Command` to the graph that called it."""
 
     def __init__(self, command: Command[Any]) -> None:
         self.command: Command[Any] = command
@@ -27,15 +27,16 @@ class ParentCommand(GraphBubbleUp):
 
 
 class Draining(GraphBubbleUp):
-    """The run, or one nested in it, stops before its next superstep, because the whole run was asked to."""
+    """The run, or a nested run, stops before its next superstep, because the whole run is drained."""
 
 
 def unwrapped(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What a user's own task group raised, if it was nothing but control flow: as if raised without the group."""
+    """The control flow in the exception group of a user's own task group, as if raised without the group. If the group
+    has failures, those without the control flow."""
     found = list(_leaves(group))
-    asked = [error for error in found if isinstance(error, GraphInterrupt)]
-    if len(asked) == len(found):
-        return GraphInterrupt(interrupt for error in asked for interrupt in error.interrupts)
+    interrupts = [error for error in found if isinstance(error, GraphInterrupt)]
+    if len(interrupts) == len(found):
+        return GraphInterrupt(interrupt for error in interrupts for interrupt in error.interrupts)
     if len(found) == 1 and isinstance(found[0], GraphBubbleUp):
         return found[0]
     if any(isinstance(error, Draining) for error in found) and all(isinstance(e, GraphBubbleUp) for e in found):

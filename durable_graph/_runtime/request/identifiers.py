@@ -1,4 +1,4 @@
-"""Ids that callers choose, and the key of a request among them."""
+"""Ids that callers choose, such as the key of a request."""
 
 import unicodedata
 from typing import Final
@@ -8,14 +8,14 @@ from durable_graph.records import is_text
 
 MAX_ID_BYTES: Final = 255
 _MAX_KEY_BYTES: Final = MAX_ID_BYTES - len("run-")
-"""A thread may be named after the key."""
+"""A key is shorter than an id, because the thread `run-<key>` may be named after it."""
 
 
 def key_of_call(given: object, input_: object, *, has_checkpointer: bool, is_elsewhere: bool) -> str | None:
-    """The key that a call gives its request, None for a call without one.
+    """The key of a call's request, None for a call without one.
 
-    `is_elsewhere`: the call is about an older checkpoint or a nested graph, which is no request that the thread's head
-    takes. Raises `MissingCheckpointerError` and `InvalidOptionError`.
+    `is_elsewhere`: the call is about an older checkpoint or a nested graph, and the thread's head does not accept it as
+    a request. Raises `MissingCheckpointerError` and `InvalidOptionError`.
     """
     if given is None:
         return None
@@ -41,6 +41,6 @@ def read_key(given: object) -> str:
 
 
 def is_id(text: str, most: int = MAX_ID_BYTES) -> bool:
-    """Whether it is text of 1 to `most` bytes, without control characters."""
+    """Whether the text has 1 to `most` bytes, and no control characters."""
     size = len(text.encode()) if is_text(text) else 0
     return 0 < size <= most and not any(unicodedata.category(letter) == "Cc" for letter in text)

@@ -1,32 +1,32 @@
-"""What an operator should hear: the logger `durable_graph`, with thread, checkpoint and node as fields of a record."""
+"""Log messages for operators: the logger `durable_graph`, with thread, checkpoint and node as fields of a record."""
 
 import logging
 
 _logger = logging.getLogger("durable_graph")
-# An application that has set up no logging hears of failures by the errors that it gets.
+# Without a handler, Python would print warnings to stderr. An application without logging gets failures as errors.
 _logger.addHandler(logging.NullHandler())
 
 
 def node_failed(thread_id: str | None, step: int, node: str, attempt: int, error: BaseException) -> None:
-    """A node raised. The run raises it too; here it is for who reads logs and not results."""
+    """A node raised. The run raises the error too; the log is for operators, who do not see the results of calls."""
     facts = {"thread_id": thread_id, "step": step, "node": node, "attempt": attempt}
     _logger.warning("node %s failed in superstep %d, attempt %d: %r", node, step, attempt, error, extra=facts)
 
 
 def run_resumed(thread_id: str | None, checkpoint_id: str, nodes: list[str]) -> None:
-    """A run goes on from where another left the thread."""
+    """A run resumes a thread."""
     facts = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
     _logger.info("thread %s resumes from checkpoint %s with %s", thread_id, checkpoint_id, nodes, extra=facts)
 
 
 def tasks_superseded(thread_id: str | None, checkpoint_id: str, nodes: list[str]) -> None:
-    """New input took the place of tasks that had not run."""
+    """New input superseded tasks without a result."""
     facts = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}
     _logger.info("thread %s: new input supersedes %s", thread_id, nodes, extra=facts)
 
 
 def no_messages(graph: str) -> None:
-    """A run was streamed in mode "messages" to its end, and there were none. Said once of each graph."""
+    """A stream in mode "messages" ended without any message. Logged once for each graph."""
     message = (
         "stream_mode='messages' of %r told nothing: no node called a chat model of LangChain's, returned a message "
         "of LangChain's, or called push_message()"
@@ -35,7 +35,7 @@ def no_messages(graph: str) -> None:
 
 
 def other_nodes(thread_id: str) -> None:
-    """A graph without a name goes on with a thread of one that has other nodes."""
+    """A graph without a name continues a thread that an unnamed graph with other nodes made."""
     _logger.warning(
         "thread %s was started by an unnamed graph with other nodes; name your graphs: compile(name=...)",
         thread_id,
@@ -44,12 +44,12 @@ def other_nodes(thread_id: str) -> None:
 
 
 def grace_is_over(what: str, grace: float) -> None:
-    """Something that cannot be stopped outlived a cancelled run."""
+    """Code that cannot be stopped outlived a cancelled run and its grace period."""
     _logger.warning("%s still runs %g seconds after the run was cancelled; its outcome is not recorded", what, grace)
 
 
 def failed_after_grace(error: BaseException) -> None:
-    """A call that outlived a cancelled run failed, and nobody waits for its error any more."""
+    """A call that outlived a cancelled run failed, and no caller awaits its error any more."""
     _logger.warning("a call that outlived its cancelled run failed: %r", error)
 
 

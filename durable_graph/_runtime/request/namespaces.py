@@ -1,4 +1,4 @@
-"""Where a nested graph's state is kept, and which graph it is of."""
+"""Namespaces: where a nested graph's state is stored, and to which graph a namespace belongs."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,14 +13,14 @@ from durable_graph.records import checkpoint_id
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Which checkpoint of which namespace of which thread; None is the newest."""
+    """A checkpoint of a namespace of a thread. `no` is None for the newest checkpoint."""
 
     thread_id: str
     ns: str
     no: int | None
 
     def config(self, no: int | None) -> dict[str, Any]:
-        """The config that leads to the namespace's checkpoint `no`."""
+        """The config of the namespace's checkpoint `no`."""
         configurable = {"thread_id": self.thread_id, "checkpoint_ns": self.ns}
         if no is not None:
             configurable["checkpoint_id"] = checkpoint_id(no)
@@ -28,7 +28,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def graphs_of(topology: Topology, node: str) -> tuple[Subgraph, ...]:
-    """The graphs that a node is, or that its function refers to."""
+    """The graph that a node is, or the graphs that its function refers to."""
     found = topology.nodes[node]
     return (found.subgraph,) if found.subgraph is not None else tuple(subgraphs_in(found.action))
 
@@ -40,22 +40,22 @@ def nested_graphs(topology: Topology) -> Mapping[str, tuple[Subgraph, ...]]:
 
 
 def caller_and_place(call: str) -> tuple[str, int | None]:
-    """The namespace of the code that made a call of a graph, and the place of the call among those of that code.
+    """The namespace of the code that called a graph, and the call's place among the calls of that code.
 
-    The first graph that it called has no place of its own there.
+    The place is None for the call whose state is stored in the namespace of the code itself.
     """
     ns, _, place = call.rpartition("|")
     return (ns, int(place)) if place.isdigit() else (call, None)
 
 
 def names_in(ns: str) -> list[str]:
-    """The nodes that a namespace leads through. The number of a call and the name of a memory are no nodes."""
+    """The names of nodes in a namespace, without its numbers of calls and its name of a memory."""
     parts = (part.partition(":")[0] for part in ns.split("|"))
     return [part for part in parts if part and not part.isdigit()]
 
 
 def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topology:
-    """The graph whose state lies in `ns`; `graph` is its name, where several are called in one node.
+    """The graph whose state is stored in `ns`; `graph` is its name, if one node calls several.
 
     Raises `UnknownNamespaceError`.
     """
@@ -64,7 +64,7 @@ def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topolo
         return at
     for name in names_in(ns):
         if at is not topology and name not in at.nodes:
-            # A function that the node calls as a task, and which calls the graph.
+            # The name is that of a `@task` that the node calls, and that calls the graph.
             continue
         inside = graphs_of(at, name) if name in at.nodes else ()
         chosen = [
@@ -77,7 +77,7 @@ def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topolo
 
 
 def namespace_of_task(topology: Topology, ns: str, path: tuple[str, ...], task: Task) -> str | None:
-    """Where the state of the graph inside a task is, None if it has no graph inside that keeps any."""
+    """The namespace of the graph inside a task, None if the task has no graph that stores its state."""
     if task.node == START or task.node not in topology.nodes:
         return None
     graphs = [each for each in graphs_of(topology, task.node) if each.persistence != "none"]

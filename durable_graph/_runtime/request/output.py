@@ -1,4 +1,4 @@
-"""How a run ended, and what its caller gets."""
+"""The end of a run, and the result that its caller gets."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -17,19 +17,19 @@ Keys = str | Sequence[str] | None
 
 INTERRUPT = "__interrupt__"
 ANSWERED = "__answered__"
-"""Where a call that was given answers, and left them to the run at work, has the ids of their questions."""
+"""The key, in the result of a call whose answers another run uses, of the ids of the answered interrupts."""
 
 
 Recorded = dict[tuple[int, int], Outcome]
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """Where a run ended. It `is_stopped` where something is left to run: for answers to `interrupts`, or by a
-    breakpoint.
+    """The end of a run. It `is_stopped` if tasks are left to run: for answers to `interrupts`, or by a breakpoint.
 
-    `recorded` are the outcomes that the tasks of its last plan came to already; `values` has what they wrote.
-    `was_applied` is False where the call found its request taken already, or the thread finished, and stored nothing.
-    `left_answers` are the questions whose answers the call recorded for a run that is at work: it ran nothing itself.
+    `recorded` are the outcomes so far of the tasks of the last plan; `values` includes their writes. `was_applied` is
+    False if the call stored nothing, because its request had been accepted before or the thread was finished.
+    `left_answers` are the ids of the interrupts whose answers the call recorded for another run that executes the
+    thread; the call itself ran nothing.
     """
 
     state: State
@@ -42,14 +42,14 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class GraphOutput(msgspec.Struct, Generic[ValueT], frozen=True):
-    """A run's output as its schema's class, and the questions that it waits for answers to.
+    """A run's output as its schema's class, and its pending interrupts.
 
-    `value` is a dict where the class cannot be made of what there is, as in a run that stopped before a required key
-    was written, and where `output_keys` chose some of the keys. `output["key"]` and `"key" in output` are about the
-    value and, as in the result of `version="v1"`, about `"__interrupt__"`. `is_stopped`: the run has not ended; it
-    waits for answers, stopped at a breakpoint, or is executed elsewhere. In the last case `answered` has the ids of the
-    questions whose answers this call recorded for it. `was_applied` is False where the call stored nothing of its
-    input: the thread had taken the request of this `key` before, or was finished and `if_finished` is "return".
+    `value` is a dict if the class cannot be made of the values, as in a run that stopped before a required key was
+    written, and if `output_keys` chose some of the keys. `output["key"]` and `"key" in output` look up keys of the
+    value and, as in the result of `version="v1"`, `"__interrupt__"`. `is_stopped`: the run has not ended; it waits for
+    answers, stopped at a breakpoint, or another call executes it. In the last case `answered` has the ids of the
+    interrupts whose answers this call recorded for it. `was_applied` is False if the call stored nothing of its input:
+    the thread had accepted the request of this `key` before, or was finished and `if_finished` is "return".
     """
 
     value: ValueT
@@ -67,7 +67,7 @@ class GraphOutput(msgspec.Struct, Generic[ValueT], frozen=True):
     def __contains__(self, key: object) -> bool:
         return (key == INTERRUPT and bool(self.interrupts)) or key in self._values()
 
-    # It has items, and none that are counted.
+    # Python would iterate over a class with `__getitem__` by calling it with 0, 1, and so on.
     __iter__: ClassVar[None] = None
 
     def _values(self) -> Mapping[str, Any]:
@@ -81,7 +81,7 @@ class GraphOutput(msgspec.Struct, Generic[ValueT], frozen=True):
 
 
 def check_version(version: object) -> None:
-    """Raises `InvalidOptionError` for a version of results that there is not."""
+    """Raises `InvalidOptionError` for an unknown version of results."""
     if version not in ("v1", "v2"):
         option = "version"
         raise InvalidOptionError(option, version, allowed='"v1" or "v2"')
@@ -96,7 +96,7 @@ def check_keys(topology: Topology, keys: Keys) -> None:
 
 
 def chosen(values: Mapping[str, Any], keys: Keys) -> Any:
-    """The part that was asked for: all of it, some keys, or one key's value (None if it has none)."""
+    """The chosen part of the values: all keys, some keys, or one key's value (None if it has none)."""
     if keys is None:
         return dict(values)
     if isinstance(keys, str):
@@ -105,7 +105,7 @@ def chosen(values: Mapping[str, Any], keys: Keys) -> Any:
 
 
 def as_output(schema: Schema | None, values: Any, keys: Keys) -> Any:
-    """The output as callers get it: with `schema` as its class, if that can be made of all of it."""
+    """The output as callers get it: of the class of `schema`, if the class can be made of all the values."""
     if not isinstance(values, Mapping):
         return values
     if schema is None or schema.is_single or keys is not None:
@@ -113,25 +113,25 @@ def as_output(schema: Schema | None, values: Any, keys: Keys) -> Any:
     try:
         return schema.read(values)
     except (DurableGraphError, ValueError, TypeError):
-        # The run is not to blame, nor undone: what there is of the output is given as it is.
+        # The run has not failed, and its commits stand: the caller gets the output as a dict.
         return dict(values)
 
 
 def result_of(topology: Topology, ended: Ended, output_keys: Keys, version: str) -> Any:
-    """What `ainvoke` returns for a run that ended so."""
+    """The result of `ainvoke` for the end of a run."""
     values = (output_of if output_keys is None else state_of)(topology, ended.values)
     if version == "v2":
         value = as_output(topology.output, values, output_keys)
         return GraphOutput(value, ended.interrupts, ended.is_stopped, ended.left_answers, ended.was_applied)
-    # An output that is one value may be a dict, which is not one of keys.
+    # An output that is a single value may be a dict, whose keys are not the state's.
     shown = values if topology.output.is_single else chosen(values, output_keys)
-    beside: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     if ended.interrupts:
-        beside[INTERRUPT] = list(ended.interrupts)
+        extra[INTERRUPT] = list(ended.interrupts)
     if ended.left_answers:
-        beside[ANSWERED] = list(ended.left_answers)
-    if not beside:
+        extra[ANSWERED] = list(ended.left_answers)
+    if not extra:
         return shown
-    # Where the output is one value there is no place beside it.
+    # An output that is a single value cannot hold the extra keys: they replace it.
     is_dict = isinstance(values, Mapping) and not topology.output.is_single and not isinstance(output_keys, str)
-    return {**(shown if is_dict else {}), **beside}
+    return {**(shown if is_dict else {}), **extra}

@@ -1,4 +1,4 @@
-"""One call, as data: every argument read once at the edge, checked, and never looked up again."""
+"""A call as data: every argument is read and checked once."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
@@ -19,15 +19,15 @@ GRACE = 5.0
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a call asks for.
+    """The arguments of a call.
 
     `checkpoint` is the number of the checkpoint to start from, None for the thread's head; `checkpoint_ns` is the
-    namespace of the nested graph that it is of. `config` is what nodes get that ask for it, the call's own dict with
-    the thread filled in. `context` is what they get as `runtime.context`, `store` as `runtime.store`. The breakpoints
-    are nodes' names, or None for every node. `key` names the request, which the thread takes once. `is_checked`: a
-    node that changes its input in place fails. `grace` and `step_timeout` are in seconds. `backlog` is how many calls
-    of the checkpointer `durability="async"` may be ahead of it. `name` and `callbacks` are what the call itself says of
-    them, `observer` hears of the run where callbacks are in use.
+    namespace of its nested graph. `config` is the call's config with the thread filled in, for nodes that have a
+    parameter for it. Nodes get `context` as `runtime.context` and `store` as `runtime.store`. The breakpoints are names
+    of nodes, or None for every node. `key` names the request, which the thread accepts once. `is_checked`: a node that
+    changes its input in place fails. `grace` and `step_timeout` are in seconds. `backlog` is the number of calls of the
+    checkpointer that `durability="async"` may be ahead. `name` and `callbacks` are from the call's own config;
+    `observer` observes the run if callbacks are in use.
     """
 
     input: Any
@@ -59,7 +59,7 @@ class Request(msgspec.Struct, frozen=True):
     backlog: int = 8
 
     def metadata_of(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What is told of a task whose `own` metadata this is: with the call's metadata, and its tags if it has any."""
+        """The metadata in a task's events: the call's metadata, the task's `own`, and the tags of both, if any."""
         metadata = {**(self.config.get("metadata") or {}), **own}
         tags = list(dict.fromkeys((*self.tags, *own.get("tags", ()))))
         return {**metadata, "tags": tags} if tags else metadata

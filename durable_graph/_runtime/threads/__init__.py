@@ -1,1 +1,1 @@
-"""Reading and editing threads from outside of a run."""
+"""Reading and editing threads outside of a run."""

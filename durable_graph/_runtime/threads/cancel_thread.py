@@ -1,4 +1,4 @@
-"""Cancelling a thread for good, from any process, and reopening it."""
+"""Cancelling a thread durably, from any process, and reopening it."""
 
 import time
 
@@ -15,32 +15,33 @@ from durable_graph.records import Saved, Status, StoredCheckpoint, WritesBatch
 
 
 async def cancel_thread(topology: Topology, saver: Checkpointer, thread_id: str) -> bool:
-    """Record that the thread is cancelled. Whether it was: not where nothing is left to run.
+    """Record that the thread is cancelled. False if the thread is finished, so that nothing is left to cancel.
 
-    The mark is in the thread's row. A run of this process is stopped at once, a run elsewhere finds the mark at its
-    next call of the store: it records what has finished, and begins no superstep. Raises `UnknownThreadError`.
+    The thread's row stores the status. A run of this process stops at once. A run of another process sees the status at
+    its next call of the store: it records the tasks that have finished, and starts no superstep. Raises
+    `UnknownThreadError`.
     """
     while True:
         found = await _loaded(topology, saver, thread_id)
         if found.thread.status in ("cancelled", "done"):
             return found.thread.status == "cancelled"
-        if await _has_taken(saver, found, "cancelled"):
+        if await _try_to_set(saver, found, "cancelled"):
             cancel_call(saver, thread_id)
             return True
 
 
 async def reopen_thread(topology: Topology, saver: Checkpointer, thread_id: str) -> bool:
-    """Let a cancelled thread be resumed where it stopped. Whether it was cancelled. Raises `UnknownThreadError`."""
+    """Make a cancelled thread resumable. False if it was not cancelled. Raises `UnknownThreadError`."""
     while True:
         found = await _loaded(topology, saver, thread_id)
         if found.thread.status != "cancelled":
             return False
-        if await _has_taken(saver, found, await _status_of(topology, saver, found)):
+        if await _try_to_set(saver, found, await _status_of(topology, saver, found)):
             return True
 
 
 async def _status_of(topology: Topology, saver: Checkpointer, found: StoredCheckpoint) -> Status:
-    """The status that the thread has where nobody cancelled it and no run executes it."""
+    """The status that the thread would have if it were not cancelled and no run executed it."""
     restored = await in_pieces(restore(topology, found, saver.max_value_bytes))
     if restored is None or not restored.state.plan:
         return "done"
@@ -57,9 +58,9 @@ async def _loaded(topology: Topology, saver: Checkpointer, thread_id: str) -> St
     return found
 
 
-async def _has_taken(saver: Checkpointer, found: StoredCheckpoint, status: Status) -> bool:
+async def _try_to_set(saver: Checkpointer, found: StoredCheckpoint, status: Status) -> bool:
+    """Set the thread's status, unless the thread has changed since it was loaded: then the caller loads it again."""
     thread = found.thread
     at = time.time_ns() // 1000
     batch = WritesBatch(thread.thread, thread.version, thread.epoch, at, (), status, if_status=thread.status)
-    # Not where the thread has moved on meanwhile: then it is looked at again.
     return isinstance(await saver.save_writes(batch), Saved)

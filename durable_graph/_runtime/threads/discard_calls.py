@@ -1,4 +1,4 @@
-"""The way on from a mismatch: the records that an attempt was refused for are dropped, and the calls made anew."""
+"""Recovery from a replay mismatch: discard the call records that did not match, so that the calls run again."""
 
 import os
 import time
@@ -19,9 +19,9 @@ from durable_graph.records import StoredCheckpoint, TaskRecord
 
 
 async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
-    """Drop the records that the last attempt at a task was refused for. How many they were.
+    """Discard the records that did not match the last attempt of a task, and return their number.
 
-    Raises `UnknownThreadError`, `UnknownTaskError`, and `CheckpointConflictError` where another writer is at work.
+    Raises `UnknownThreadError`, `UnknownTaskError`, and `CheckpointConflictError` if another writer was first.
     """
     found = await saver.load(thread, "", None)
     if found is None or found.thread.status == "deleted" or found.checkpoint is None:
@@ -50,7 +50,7 @@ async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
 
 
 def _planned(found: StoredCheckpoint) -> Mapping[str, Task]:
-    """The tasks of the head's plan by their ids. What a Send carries is not read: it may be of any class."""
+    """The tasks of the head's plan by their ids. A Send's argument is not decoded: its class may be unknown here."""
     checkpoint = found.checkpoint
     assert checkpoint is not None  # noqa: S101  # the caller saw to it
     whose = Identity(found.thread.thread, found.thread.incarnation)

@@ -1,8 +1,8 @@
-"""A line of its own from a checkpoint of a nested graph.
+"""A new branch from a checkpoint of a nested graph.
 
-That checkpoint was made inside a task of the graph around it, which was perhaps inside another's. On the new line each
-of these graphs has a checkpoint with the same tasks as new ones, and what was nested in a task of the old line is
-nested in its successor: so the whole run goes on from there, and not from its start.
+A task of an outer graph made that checkpoint, and the outer graph may be nested itself. On the new branch each of these
+graphs gets a checkpoint whose pending tasks are planned again as new tasks, and each nested run moves to the new task
+that replaces its old caller. So the whole run resumes at the nested checkpoint, instead of calling the graph again.
 """
 
 import re
@@ -40,7 +40,7 @@ _BORN = re.compile(r":\d+\.")
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One of the graphs on the way down, on the new line, and as it `was` on the old one."""
+    """A graph on the path from the outermost graph to the nested one: its new branch, and its old checkpoint `was`."""
 
     topology: Topology
     ns: str
@@ -50,13 +50,17 @@ class Level:
 
     @property
     def rest(self) -> ParkedRun:
-        """Where it is found by the task that runs it."""
+        """The parked run that the calling task resumes."""
         return ParkedRun(self.ledger, Progress(self.step.state), self.topology.name, self.step.caller)
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A graph on the way down, as it was. `caller` is the call that it was; `inside` what of it the task did."""
+    """A graph on the path, at its old checkpoint.
+
+    `caller` is the id of the call that ran it. `place` is the index of the calling task in the outer graph's plan, and
+    `inside` the part of `caller` after that task: calls that the task made through other calls.
+    """
 
     topology: Topology
     ns: str
@@ -68,7 +72,7 @@ class _Found:
 
 
 async def is_at_head(saver: Checkpointer, place: Place, head: int) -> bool:
-    """Whether a nested checkpoint is where the whole thread is: its run is gone on with as it is."""
+    """Whether a nested checkpoint is part of the thread's current run, which can then be resumed without a fork."""
     found = await saver.load(place.thread_id, place.ns, None)
     if found is None or found.checkpoint is None or place.no not in (None, found.checkpoint.no):
         return False
@@ -82,7 +86,7 @@ async def is_at_head(saver: Checkpointer, place: Place, head: int) -> bool:
 
 
 async def levels_to(topology: Topology, journal: Journal, place: Place) -> tuple[Level, ...]:
-    """The checkpoints of the new line, to be committed together, from the thread's own down to the nested one's.
+    """The checkpoints of the new branch, to be committed together, from the outermost graph's to the nested one's.
 
     Raises `UnknownCheckpointError` and `UnknownNamespaceError`.
     """
@@ -94,7 +98,7 @@ async def levels_to(topology: Topology, journal: Journal, place: Place) -> tuple
 
 
 async def _record_of(journal: Journal, found: _Found) -> TaskRecord | None:
-    """The record of the call that a nested run is, None for a node that is the graph itself."""
+    """The record of the call that started a nested run, None for a node that is the graph itself."""
     ns, place = caller_and_place(found.caller)
     stored = await journal.load_records(ns)
     of_task = [record for record in stored if record.born == found.born and record.ord != NOTE]
@@ -106,7 +110,7 @@ async def _record_of(journal: Journal, found: _Found) -> TaskRecord | None:
 async def callers_of(
     saver: Checkpointer, topology: Topology, place: Place
 ) -> Sequence[tuple[Topology, Restored, Task]]:
-    """The tasks that a nested checkpoint was made inside of, with their graphs and checkpoints, the outermost first."""
+    """The tasks around a nested checkpoint, with their graphs and checkpoints, the outermost first."""
     chain = await _chain(saver, topology, place)
     return [
         (outer.topology, outer.restored, outer.restored.state.plan[inner.place]) for outer, inner in pairwise(chain)
@@ -114,7 +118,7 @@ async def callers_of(
 
 
 async def _chain(saver: Checkpointer, topology: Topology, place: Place) -> Sequence[_Found]:
-    """The graphs on the way down to the place, the outermost one first."""
+    """The graphs on the path to the place, the outermost one first."""
     chain: Sequence[_Found] = [await _found(saver, topology, place)]
     while chain[0].ns:
         chain = await _with_caller(saver, topology, place, chain)
@@ -136,7 +140,7 @@ async def _found(saver: Checkpointer, topology: Topology, place: Place) -> _Foun
 async def _with_caller(
     saver: Checkpointer, topology: Topology, place: Place, chain: Sequence[_Found]
 ) -> Sequence[_Found]:
-    """The chain with the graph around its first: the one whose checkpoint had the task that called."""
+    """The chain extended by the graph around its first: the graph whose checkpoint planned the calling task."""
     inner = chain[0]
     parts = inner.caller.split("|")
     for at in range(len(parts) - 1, -1, -1):
@@ -157,11 +161,14 @@ async def _with_caller(
 async def _holding(
     saver: Checkpointer, topology: Topology, place: Place, ns: str, node: str, key: tuple[int, int]
 ) -> _Found | None:
-    """The newest checkpoint of a namespace before the place whose plan has the task: its number tells the line."""
+    """The newest checkpoint of a namespace, up to the place's number, whose plan has the task.
+
+    The task's number identifies the branch: a fork plans its tasks under a new number.
+    """
     try:
         own = topology_at(topology, ns)
     except UnknownNamespaceError:
-        # The namespace of a call inside a node, which is no graph's: the graph is further out.
+        # The namespace belongs to a call inside a node, not to a graph: the graph is further out.
         return None
     before = (place.no or 0) + 1
     while before > key[0]:
@@ -192,10 +199,10 @@ def _level(
     if outer is not None:
         task = outer.step.state.plan[found.place]
         caller = namespace_of(outer.ns, task) + _BORN.sub(f":{task.born}.", found.inside)
-        # Memory per thread stays where it is; what belongs to one task moves to the one in its place.
+        # Memory per thread keeps its namespace. A run that belongs to one task moves to the new task.
         ns = caller if found.ns == found.caller else found.ns
         if record is not None:
-            # The task in its place makes the same call, which is recognised by its record.
+            # The new task makes the same call, and matches it by this record.
             calls = (_moved(journal, record, caller_and_place(caller)[0], task.born),)
     has_moved = ns != found.ns
     changes: dict[str, Change] = {}

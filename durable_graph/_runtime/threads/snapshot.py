@@ -44,16 +44,16 @@ PAGE = 50
 
 _LONGEST_PAGE = 800
 _NEARBY = (64, 1024)
-"""How far behind a checkpoint the one that it led to is looked for, in numbers."""
+"""How far after a checkpoint its successor is searched for, in checkpoint numbers."""
 
 
 class SnapshotTask(msgspec.Struct, frozen=True):
-    """A task of a snapshot. `result` is what it wrote, once that is recorded, in the form of stream mode "tasks":
-    `{key: value}`, with `{"$writes": [...]}` for a key that it wrote several times. `error` is what it raised, as text.
+    """A task of a snapshot. `result` has its writes, once they are recorded, in the form of stream mode "tasks":
+    `{key: value}`, with `{"$writes": [...]}` for a key that it wrote several times. `error` is its error, as text.
 
-    `interrupts` are its open questions; in a past checkpoint all questions that it asked, answered or not. `state` is
-    the state of the graph that the task runs: a config for `aget_state`, or with `subgraphs=True` its snapshot; None if
-    that graph has not begun.
+    `interrupts` are its pending interrupts; in a past checkpoint all interrupts that it raised, answered or not.
+    `state` is the state of the graph that the task runs: a config for `aget_state`, or with `subgraphs=True` its
+    snapshot; None if that graph has not started.
     """
 
     id: str
@@ -66,7 +66,7 @@ class SnapshotTask(msgspec.Struct, frozen=True):
 
 
 class SupersededTask(msgspec.Struct, frozen=True):
-    """A task that new input took the place of. `outcome` is "pending", "failed", "interrupted" or "unmerged"."""
+    """A task that new input superseded. `outcome` is "pending", "failed", "interrupted" or "unmerged"."""
 
     id: str
     name: str
@@ -77,17 +77,17 @@ class SupersededTask(msgspec.Struct, frozen=True):
 class StateSnapshot(msgspec.Struct, frozen=True):
     """A thread at one checkpoint.
 
-    `values` are the state's keys that have a value; of the newest checkpoint they include what its finished tasks
-    wrote. `next` names the nodes that have still to run, and is empty only if there is nothing to resume. `interrupts`
-    are the questions of all its tasks: the open questions, and in a past checkpoint all that were asked. `superseded`
-    lists the tasks that this checkpoint's input replaced. `config` is the config of this checkpoint, `parent_config` of
-    its parent. `created_at` is ISO 8601 in UTC. `unknown_channels` are in the store, but no longer in the graph. Each
+    `values` are the state's keys that have a value; in the newest checkpoint they include the writes of its finished
+    tasks. `next` names the nodes that have still to run, and is empty only if there is nothing to resume. `interrupts`
+    are those of all its tasks: the pending interrupts, and in a past checkpoint all interrupts. `superseded` lists the
+    tasks that this checkpoint's input replaced. `config` is the config of this checkpoint, `parent_config` of its
+    parent. `created_at` is ISO 8601 in UTC. `unknown_channels` are in the store, but no longer in the graph. Each
     snapshot has its own values; snapshots of one history share the items inside them, which must not be changed.
 
-    `status` is what the thread is at, as `aget_state` found it without a `checkpoint_id`: "running" (a run is at work,
-    or was killed or its call cancelled), "interrupted" (it waits for answers, or stopped at a breakpoint), "failed",
-    "done", or "cancelled" (by `acancel`).
-    It is None for a checkpoint that was asked for by its id or namespace, and where the thread has none.
+    `status` is the thread's status, as `aget_state` read it without a `checkpoint_id`: "running" (a run executes the
+    thread, or was killed or its call cancelled), "interrupted" (it waits for answers, or stopped at a breakpoint),
+    "failed", "done", or "cancelled" (by `acancel`).
+    It is None for a checkpoint that was read by its id or namespace, and if the thread has no checkpoint.
     """
 
     values: Any
@@ -106,7 +106,8 @@ class StateSnapshot(msgspec.Struct, frozen=True):
 async def read_snapshot(
     topology: Topology, saver: Checkpointer, place: Place, *, subgraphs: bool = False
 ) -> StateSnapshot:
-    """A namespace's newest checkpoint, or its checkpoint `place.no`. One without checkpoints has an empty snapshot.
+    """A namespace's newest checkpoint, or its checkpoint `place.no`. A namespace without checkpoints has an empty
+    snapshot.
 
     Raises `UnknownCheckpointError`, `UnknownNamespaceError`, `CorruptCheckpointError`, `ChannelChangedError`.
     """
@@ -134,7 +135,7 @@ async def read_snapshot(
 
 
 async def _newest(saver: Checkpointer, place: Place, found: StoredCheckpoint | None) -> int:
-    """The number of the namespace's newest checkpoint, the only one whose questions can be open."""
+    """The number of the namespace's newest checkpoint, the only one whose interrupts can be pending."""
     if not place.ns:
         return 0 if found is None else found.thread.head
     page = await saver.history(place.thread_id, place.ns, before=None, limit=1)
@@ -142,7 +143,7 @@ async def _newest(saver: Checkpointer, place: Place, found: StoredCheckpoint | N
 
 
 async def _made_after(topology: Topology, saver: Checkpointer, place: Place, restored: Restored) -> Made | None:
-    """What the only task of an older checkpoint wrote, if the superstep that it made is not too far from it."""
+    """The writes of an older checkpoint's only task, if the checkpoint of its superstep is near in numbers."""
     state = restored.state
     if len(state.plan) != 1 or isinstance(restored.recorded.get(state.plan[0].key), Finished):
         return None
@@ -154,7 +155,7 @@ async def _made_after(topology: Topology, saver: Checkpointer, place: Place, res
 
 
 async def _made_from(topology: Topology, saver: Checkpointer, place: Place, before: int) -> dict[int, Made]:
-    """What was made of the newest checkpoints before a number: that is on the page in front of theirs."""
+    """The writes of the tasks of the newest checkpoints before a number, which the page of newer checkpoints has."""
     return await _made_near(topology, saver, place, before, _NEARBY[0], lambda parent: parent < before)
 
 
@@ -172,7 +173,7 @@ async def _made_near(
 async def _with_nested(
     topology: Topology, saver: Checkpointer, place: Place, snapshot: StateSnapshot, *, is_past: bool
 ) -> StateSnapshot:
-    """The snapshot with those of the graphs that its tasks run."""
+    """The snapshot with the snapshots of the graphs that its tasks run."""
     tasks = [
         task
         if task.state is None
@@ -188,7 +189,8 @@ async def _nested(
     ns: str = task.state["configurable"]["checkpoint_ns"]
     no = None
     if place.no is not None:
-        # An older checkpoint's own line may have been left: what its task ran is found by its name.
+        # The run may have left the branch of an older checkpoint. A namespace with the task's number is found by its
+        # name; for memory per thread, the newest checkpoint up to this one counts.
         before = place.no + 1 if ":" not in ns else None
         page = await saver.history(place.thread_id, ns, before=before, limit=1)
         if page is None or not page.checkpoints:
@@ -199,7 +201,7 @@ async def _nested(
     if found is None or found.checkpoint is None:
         return None
     await in_pieces(verified(found))
-    # Below the namespace that `topology` is of, the path is followed from its root: only what is inside counts here.
+    # `topology` is the graph of `place.ns`, so only the rest of the path is followed from it.
     own = _topology_of(topology, ns.removeprefix(place.ns).removeprefix("|"), found)
     restored = await in_pieces(restore(own, found, saver.max_value_bytes))
     if restored is None:
@@ -210,13 +212,13 @@ async def _nested(
 
 
 def _topology_of(topology: Topology, ns: str, found: StoredCheckpoint) -> Topology:
-    """The graph that made a checkpoint: of those that one node calls, which has the namespace is a matter of time."""
+    """The graph that made a checkpoint. A node may call several graphs, and the checkpoint's header names its own."""
     graph = None if found.checkpoint is None else decode_header(found.checkpoint.header).graph
     return topology_at(topology, ns, graph)
 
 
 def drawn_status(snapshot: StateSnapshot) -> Mapping[str, NodeStatus]:
-    """What a drawing shows of a snapshot: done is what led to its checkpoint, and what has finished since."""
+    """The status of each node for a drawing. Nodes that wrote the checkpoint, or have finished since, are done."""
     finished = [task.name for task in snapshot.tasks if task.result is not None and task.name not in snapshot.next]
     return status_of(
         next=snapshot.next,
@@ -233,8 +235,8 @@ async def read_history(
     limit: int | None,
     wanted: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[StateSnapshot]:
-    """A namespace's checkpoints before `place.no`, newest first, of all its lines; only those whose metadata has what
-    is `wanted`. Read in pages, each consistent in itself."""
+    """A namespace's checkpoints before `place.no`, newest first, of all its branches; only those whose metadata
+    contains `wanted`. They are read in pages, each consistent in itself."""
     own = topology_at(topology, place.ns)
     left, before, size = limit, place.no, PAGE
     made = {} if before is None else await _made_from(own, saver, place, before)
@@ -251,7 +253,7 @@ async def read_history(
         found = {no: header for no, header in headers.items() if _matches(header, wanted)}
         made = await in_pieces(made_in(opened.values, page, headers, _of_interest(found, page), made))
         for checkpoint in page.checkpoints:
-            # What is older than a damaged checkpoint is read by asking for what is before it.
+            # The caller can read checkpoints older than a damaged one by asking for those before it.
             refuse_damage_since(checkpoint.no, errors)
             if checkpoint.no not in found:
                 continue
@@ -268,13 +270,13 @@ async def read_history(
 
 
 def _of_interest(found: Container[int], page: HistoryPage) -> Callable[[int], bool]:
-    """Whether what was made of a checkpoint may be shown: of one that was found, or of one that no page had yet."""
+    """A filter for checkpoints whose successors' writes may be shown: those found, and those on later pages."""
     oldest = page.checkpoints[-1].no if page.checkpoints else 0
     return lambda no: no in found or no < oldest
 
 
 def _next_size(size: int, page: HistoryPage) -> int:
-    """How long the next page is to be. Each page also reads the value from before it, so short rows make long pages."""
+    """The size of the next page. Each page also reads the values from before it, so pages of small rows get longer."""
     stored = sum(len(row.value) for row in page.values) + sum(len(row.header) for row in page.checkpoints)
     return min(2 * size, _LONGEST_PAGE) if stored < PIECE_BYTES else PAGE
 
@@ -299,7 +301,8 @@ def _snapshot(
     values = with_recorded(topology, state, restored.recorded) if is_head else state.values
     ahead = [task for task in state.plan if not (is_head and task.key in finished)]
     if not ahead:
-        # Every result is recorded and only the commit is missing: to call that finished would hide it from who resumes.
+        # Every result is recorded and only the commit is missing. An empty `next` would say that there is nothing to
+        # resume.
         ahead = list(state.plan)
     if made is not None and (len(state.plan) != 1 or made.step != state.step + 1 or made.node != state.plan[0].node):
         made = None
@@ -338,7 +341,7 @@ def _task(
     if isinstance(outcome, Finished):
         result = _shown(topology, by_key((write.channel, write.value) for write in outcome.writes))
     elif made is not None:
-        # It went on since its record was made, and came to this.
+        # The task continued after this record, and its successor checkpoint has its writes.
         outcome, result = None, None if made.values is None else _shown(topology, made.values)
     nested = namespace_of_task(topology, identity.ns, tuple(names_in(identity.ns)), task)
     return SnapshotTask(
@@ -353,7 +356,7 @@ def _task(
 
 
 def _question(topology: Topology, asked: PastInterrupt) -> Interrupt:
-    """The question as it was asked. If its value can no longer be decoded, the reason takes its place, as text."""
+    """A recorded interrupt. If its value can no longer be decoded, the reason replaces the value, as text."""
     try:
         value = topology.argument.decode(asked.data)
     except DecodeError as error:
@@ -371,7 +374,7 @@ def _error_of(outcome: Outcome | None) -> str | None:
 
 
 def _shown(topology: Topology, written: Mapping[str, Any]) -> Any:
-    """What a task wrote, as the state has it: a dict, or the value itself where the state is one."""
+    """A task's writes in the form of the state: a dict, or the value itself if the state is a single value."""
     if not topology.state.is_single:
         return written
     return next((written[name] for name in topology.state.fields if name in written), None)

@@ -1,4 +1,4 @@
-"""Edits of a thread's state by its owner: each is a checkpoint, committed by compare-and-swap like any other."""
+"""Updates of a thread's state from outside of a run: each is a checkpoint, committed by compare-and-swap as all are."""
 
 import itertools
 import os
@@ -47,7 +47,7 @@ from durable_graph.records import checkpoint_id
 INPUT = "__input__"
 COPY = "__copy__"
 _ALONE = (INPUT, COPY, START, END)
-_SAID_TWICE = (
+_INPUT_TWICE = (
     "as_node='__input__' and as_node='__start__' write the same input: "
     "leave one out; for more input use '__input__' again"
 )
@@ -58,7 +58,7 @@ class StateUpdate(msgspec.Struct, frozen=True):
     """One update of a thread's state, as the node `as_node` would have written it.
 
     `as_node` may also be `START` or "__input__" (as new input), `END` (nothing is left to run) or "__copy__" (the same
-    state and plan on a line of its own). `task_id` names the task that it counts as.
+    state and plan on a new branch). `task_id` names the task whose result the update is.
     """
 
     values: Any = None
@@ -75,13 +75,14 @@ async def edit_state(
     expected: int | None,
     keyed: Acceptance | None = None,
 ) -> Place:
-    """Commit updates, each sequence of them as one superstep, all together; gives the last checkpoint's place.
+    """Commit updates, each sequence of them as one superstep, in one commit. Returns the last checkpoint's place.
 
-    With a `request` that the thread has taken before nothing is committed: its place is that of then.
+    If the thread has accepted the request `keyed` before, nothing is committed, and the place is that of the earlier
+    commit.
 
-    Raises `CheckpointConflictError` where the newest checkpoint is not the one `expected`, or another writer was first.
+    Raises `CheckpointConflictError` if the newest checkpoint is not `expected`, or if another writer was first.
     """
-    _check_input_is_said_once(supersteps)
+    _check_one_input(supersteps)
     if keyed is None:
         return await _edit(topology, saver, place, supersteps, request, expected, None)
     earlier = await earlier_request(saver, place.thread_id, keyed)
@@ -89,7 +90,7 @@ async def edit_state(
         try:
             return await _edit(topology, saver, place, supersteps, request, expected, keyed)
         except CheckpointConflictError:
-            # Perhaps the same request was first, from another process.
+            # Another process may have sent the same request first.
             earlier = await earlier_request(saver, place.thread_id, keyed)
             if earlier is None:
                 raise
@@ -108,7 +109,7 @@ async def _edit(
     supersteps = [each for updates in supersteps for each in _spread(updates)]
     opened = await open_thread(saver, topology, place.thread_id, None)
     journal = Journal(saver, opened.thread, os.urandom(16), request.metadata, lambda: time.time_ns() // 1000)
-    # An edit is no reason to go on with what was cancelled.
+    # An edit leaves a cancelled thread cancelled.
     journal.is_cancelled, journal.accepts = opened.thread.status == "cancelled", keyed
     own, restored = topology, opened.restored
     if place.ns:
@@ -143,7 +144,7 @@ async def _edit(
 async def _edit_inside(
     topology: Topology, journal: Journal, place: Place, request: Request, supersteps: Sequence[Sequence[StateUpdate]]
 ) -> Place:
-    """An edit of a nested graph's older checkpoint, on a line of its own from there."""
+    """An edit of a nested graph's older checkpoint, on a new branch from it."""
     levels = await levels_to(topology, journal, place)
     inner = levels[-1]
     start = _Start(inner.step.state, {}, inner.step.source, inner.step.writers, inner.step.caller)
@@ -153,7 +154,7 @@ async def _edit_inside(
 
 
 def _spread(updates: Sequence[StateUpdate]) -> Sequence[Sequence[StateUpdate]]:
-    """A copy with updates of its tasks is two supersteps. Raises `InvalidUpdateError` for what cannot be one."""
+    """The supersteps of an update: two for a copy with updates of its tasks, else one. Raises `InvalidUpdateError`."""
     if len(updates) > 1 and (special := [each.as_node for each in updates if each.as_node in _ALONE]):
         raise InvalidUpdateError(f"an update with as_node={special[0]!r} has to be the only update of its superstep")
     only = updates[0]
@@ -167,12 +168,13 @@ def _spread(updates: Sequence[StateUpdate]) -> Sequence[Sequence[StateUpdate]]:
     return [[copy], only.values] if only.values else [[copy]]
 
 
-def _check_input_is_said_once(supersteps: Sequence[Sequence[StateUpdate]]) -> None:
-    """LangGraph's histories have an input twice, as `__input__` and as `__start__`: here both mean the same."""
+def _check_one_input(supersteps: Sequence[Sequence[StateUpdate]]) -> None:
+    """Refuse an input that is given twice. LangGraph's histories have each as `__input__` and as `__start__`, which
+    have the same meaning here."""
     names = [updates[0].as_node for updates in supersteps]
     for one, other in itertools.pairwise(names):
         if {one, other} == {INPUT, START}:
-            raise InvalidUpdateError(_SAID_TWICE)
+            raise InvalidUpdateError(_INPUT_TWICE)
 
 
 def _at(place: Place, no: int) -> Place:
@@ -193,7 +195,7 @@ def _graph_run(topology: Topology, request: Request, journal: Journal, ledger: L
 
 
 async def _wake_callers(journal: Journal, saver: Checkpointer, topology: Topology, place: Place) -> None:
-    """The tasks that wait for what this namespace asked are to run again: what they wait for may be gone."""
+    """Make the tasks run again that wait for an interrupt of this namespace: the edit may have removed it."""
     for at, restored, task in await callers_of(saver, topology, place):
         outcome = restored.recorded.get(task.key)
         if isinstance(outcome, Interrupted) and is_waiting(outcome):
@@ -202,7 +204,8 @@ async def _wake_callers(journal: Journal, saver: Checkpointer, topology: Topolog
 
 
 class _Start(msgspec.Struct, frozen=True):
-    """What an edit builds upon. `fork_of` is set where it is an older checkpoint, whose records are another line's."""
+    """The checkpoint that an edit starts from. `fork_of` is set for an older checkpoint, without `recorded` outcomes:
+    those belong to the old branch."""
 
     state: State
     recorded: Recorded
@@ -213,7 +216,7 @@ class _Start(msgspec.Struct, frozen=True):
 
 
 class _Editor:
-    """Builds the checkpoints of one edit, one upon the other. `levels` are committed before them, with them."""
+    """Builds the checkpoints of one edit, each from the one before. `levels` precede them in the same commit."""
 
     def __init__(self, run: GraphRun, ledger: Ledger, levels: Sequence[Level] = ()) -> None:
         self._run = run
@@ -226,13 +229,13 @@ class _Editor:
         recorded = start.recorded
         while True:
             steps: list[NextCheckpoint] = []
-            state, known, said, wrote = start.state, recorded, start.source, start.writers
+            state, known, source, writers = start.state, recorded, start.source, start.writers
             for updates in supersteps:
-                step = await self._step(state, known, said, wrote, updates, is_fork=start.fork_of is not None)
-                # It stays a part of the call that its namespace belongs to.
+                step = await self._step(state, known, source, writers, updates, is_fork=start.fork_of is not None)
+                # The checkpoint stays a part of the call that its namespace belongs to.
                 step = msgspec.structs.replace(step, fork_of=start.fork_of if not steps else None, caller=start.caller)
                 steps.append(step)
-                state, known, said, wrote = step.state, {}, step.source, step.writers
+                state, known, source, writers = step.state, {}, step.source, step.writers
             entries = [
                 *((level.ledger, level.step) for level in self._levels),
                 *((self._ledger, step) for step in steps),
@@ -263,7 +266,7 @@ class _Editor:
                 _check_names_no_task(only, named)
             if named is None:
                 no = run.reserve(state)
-                # What an older checkpoint had planned belongs to the line that went on from it.
+                # The tasks that an older checkpoint planned belong to its branch: a fork plans them again.
                 kept = replan(state, no) if is_fork else State(no, state.step + 1, state.values, state.plan)
                 return NextCheckpoint(kept, {}, state.no, "update", tuple(writers), is_stopped=bool(state.plan))
             if named == COPY:
@@ -275,7 +278,7 @@ class _Editor:
                 return _step_of(clear(topology, state, recorded, run.reserve(state)), state, "update")
             if named in (START, INPUT):
                 if only.as_node == START and INPUT in writers:
-                    raise InvalidUpdateError(_SAID_TWICE)
+                    raise InvalidUpdateError(_INPUT_TWICE)
                 values = with_recorded(topology, state, recorded)
                 writes = input_writes(topology, only.values, values, run.max_value_bytes)
                 admitted = admit(topology, state, recorded, writes, run.reserve(state))
@@ -284,13 +287,13 @@ class _Editor:
             updates = [msgspec.structs.replace(only, as_node=named)]
         _check_names_each_task_once(updates)
         no = run.reserve(state)
-        # As whoever edits has seen it: with what had finished, which the update comes after.
+        # Routers see the state that the caller saw: with the writes of finished tasks, which precede the update.
         seen = msgspec.structs.replace(state, values=with_recorded(topology, state, recorded))
         done = [await self._done(seen, no, ord_, update) for ord_, update in enumerate(updates)]
         return _step_of(edit(topology, state, recorded, done, no), state, "update")
 
     async def _done(self, state: State, no: int, ord_: int, update: StateUpdate) -> Done:
-        """What the node would have come to, its routers' choices included."""
+        """The outcome that the node would have had, including its routers' choices."""
         run, topology = self._run, self._run.topology
         if update.as_node is None:
             raise InvalidUpdateError(
@@ -316,7 +319,7 @@ class _Editor:
 
     def _inferred(self, source: str | None, writers: Sequence[str]) -> str:
         topology = self._run.topology
-        # An entrypoint has one node, and what an edit of it is about is what that returned.
+        # An entrypoint has one node, and an update replaces the value that it returned.
         return topology.name if is_workflow(topology) else inferred_node(topology, source, writers)
 
     def _check_task(self, state: State, id_: str, node: str) -> None:
@@ -348,6 +351,6 @@ def _step_of(admitted: Admitted, state: State, source: str) -> NextCheckpoint:
         source=source,
         writers=admitted.writers,
         superseded=admitted.superseded,
-        # Nobody runs it: it waits for who resumes it.
+        # No run executes the plan until the thread is resumed.
         is_stopped=bool(admitted.state.plan),
     )
