@@ -1,4 +1,4 @@
-"""What a DSN says of where the database is: the part of it that may be told."""
+"""The address of the database in a DSN, without secrets."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -11,17 +11,18 @@ _HIGHEST_PORT = 65535
 
 
 def address_of(dsn: str) -> str:
-    """Hosts, ports and the database's name. Nothing of what comes before the hosts or in the options: it has passwords.
+    """Hosts, ports and the database's name. The user, the password and the options are left out: they may be secret.
 
-    Raises `InvalidOptionError` for what is no DSN. The error does not repeat it: whatever it is, it may be secret.
+    Raises `InvalidOptionError` for an invalid DSN. The error does not repeat it, because it may contain secrets.
     """
     try:
         parts = urlsplit(dsn)
-        # As the driver does, which would tell what it did not understand.
+        # The driver parses the options the same way, and its error would repeat the invalid part.
         parse_qs(parts.query, strict_parsing=bool(parts.query))
     except ValueError:
         raise _refused("?") from None
-    # A password with a slash or a number sign in it would else be taken for something that may be told.
+    # A slash or a number sign in a password would move a part of it to where it looks like the address, so the form of
+    # each part is checked.
     _, _, hosts = parts.netloc.rpartition("@")
     if parts.scheme not in ("postgresql", "postgres"):
         raise _refused(parts.scheme)

@@ -1,4 +1,4 @@
-"""What a server and a role have to be like, and what an operator is told where they are not."""
+"""Requirements on the server and the role, and the errors with which operators can meet them."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from durable_graph_postgres.statements import quoted
 _OLDEST = 15
 """The oldest version of PostgreSQL that the statements are written for."""
 
-# Whatever bytes it is given, a database in SQL_ASCII gives back.
+# A database in SQL_ASCII stores and returns any bytes unchanged.
 _ENCODINGS = ("UTF8", "SQL_ASCII")
 
 _SERVER = "SELECT pg_is_in_recovery(), current_setting('server_encoding'), current_setting('server_version_num')::int"
@@ -22,9 +22,9 @@ SELECT current_user, current_database(), n.oid IS NOT NULL,
 
 
 async def check_server(connection: Any, store: str, answer: float) -> None:
-    """Raises `StoreReadOnlyError` for a replica, `StoreConfigurationError` for what cannot hold threads.
+    """Raises `StoreReadOnlyError` for a replica, `StoreConfigurationError` for a server that cannot store threads.
 
-    `answer` is for how many seconds it waits for the server's: a given pool may have no limit of its own.
+    `answer` is the limit for the server's answer in seconds: a user's pool may have no limit of its own.
     """
     is_replica, encoding, version = await connection.fetchrow(_SERVER, timeout=answer)
     if is_replica:
@@ -39,7 +39,7 @@ async def check_server(connection: Any, store: str, answer: float) -> None:
 
 
 async def missing_privilege(connection: Any, store: str, schema: str, why: str) -> StoreConfigurationError:
-    """The error for a role that cannot open the tables or make them, with the statement that lets it."""
+    """The error for a role that cannot open or create the tables, with the statement that grants the privilege."""
     role, database, has_schema, has_tables = await connection.fetchrow(_ROLE, schema)
     if "must be owner" in why:
         remedy = "open the saver once as the owner of the tables, to migrate them"

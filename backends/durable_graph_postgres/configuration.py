@@ -1,4 +1,4 @@
-"""Which of PostgreSQL's refusals are mistakes of configuration, which no waiting mends, and what mends them."""
+"""Errors of PostgreSQL that are mistakes of configuration, which no retry solves, and their remedies."""
 
 import socket
 import ssl
@@ -26,14 +26,14 @@ _REMEDIES: Mapping[str, str] = {
     "42P01": _TABLES,
     "42P05": _POOLER,
 }
-"""By the server's code, for whatever call it refuses."""
+"""The remedies by the server's error code, for all calls."""
 
 _REMEDIES_OF_SETTINGS: Mapping[str, str] = {
     "22023": "correct it in the DSN",
     "42704": _IN_DSN,
     "55P02": _IN_DSN,
 }
-"""By the server's code, where it refuses a parameter of the DSN as a setting of the session."""
+"""The remedies by the server's error code, for a parameter of the DSN that it refuses as a setting of the session."""
 
 _OF_POOLERS: Mapping[str, str] = {
     "unsupported startup parameter": (
@@ -42,16 +42,16 @@ _OF_POOLERS: Mapping[str, str] = {
     "no such database": "correct the name in the DSN, or add it to the pooler's configuration",
     "no such user": "correct the user in the DSN, or add it to the pooler's configuration",
 }
-"""By what pgbouncer says, which has one code for all that it refuses."""
+"""The remedies by the error text of pgbouncer, which has one code for all its refusals."""
 
 
 def remedy_of(error: BaseException) -> str | None:
-    """What mends the mistake that the error tells of; None where it tells of something else."""
+    """The remedy for a mistake of configuration; None for all other errors."""
     match error:
         case asyncpg.InvalidAuthorizationSpecificationError() if "no encryption" in str(error):
             return "add sslmode=require to the DSN"
         case asyncpg.ProtocolViolationError():
-            return next((remedy for said, remedy in _OF_POOLERS.items() if said in str(error)), None)
+            return next((remedy for text, remedy in _OF_POOLERS.items() if text in str(error)), None)
         case asyncpg.PostgresError() if "parameter" in str(error) and error.sqlstate in _REMEDIES_OF_SETTINGS:
             return _REMEDIES_OF_SETTINGS[error.sqlstate]
         case asyncpg.InsufficientPrivilegeError():
@@ -69,9 +69,10 @@ def remedy_of(error: BaseException) -> str | None:
 
 
 def remedy_of_address(error: BaseException) -> str | None:
-    """The same for the first connection, which fails because of the DSN, as far as one can tell.
+    """The remedy for an error of the first connection whose probable cause is the DSN.
 
-    Of a server that has been there before it is a failure that passes: a cluster forgets the names of what restarts.
+    For a server that was reachable before, the same error is temporary: a cluster removes the names of restarting
+    servers.
     """
     match error:
         case socket.gaierror() if error.errno == socket.EAI_NONAME:
@@ -84,12 +85,12 @@ def remedy_of_address(error: BaseException) -> str | None:
             return None
 
 
-def _remedy_of_privilege(said: str, detail: str) -> str | None:
-    if "to set parameter" in said:
+def _remedy_of_privilege(message: str, detail: str) -> str | None:
+    if "to set parameter" in message:
         return _IN_DSN
     if "CONNECT" in detail:
         return "have its owner run: GRANT CONNECT ON DATABASE ... TO the role of the DSN"
-    # It may read and not write, which is `StoreReadOnlyError`, or cannot make the tables: see `admission`.
+    # The role may only read, which is `StoreReadOnlyError`, or cannot create the tables: see `admission`.
     return None
 
 

@@ -1,4 +1,4 @@
-"""Connections to the server, and what is run on them: one statement, a reading or a writing transaction."""
+"""Connections to the server, and running a single statement, a read transaction or a write transaction on them."""
 
 import asyncio
 import contextlib
@@ -19,32 +19,32 @@ T = TypeVar("T")
 _RACES = 3
 _PAUSE = 0.01
 _LONGEST_IDLE = 60.0
-"""In seconds. What lies between here and the server forgets connections that are silent, and does not tell."""
+"""In seconds. Network equipment on the way to the server drops idle connections silently."""
 
 
 class Database:
-    """Runs functions of a `Session` on connections of a pool. It waits for a server that is away."""
+    """Runs functions of a `Session` on connections of a pool. Waits for an unavailable server."""
 
     def __init__(self, pool: Any, sql: Mapping[str, str], patience: Patience, links: Links | None) -> None:
-        """`links` are the connections of a pool that is the saver's own."""
+        """`links` are the connections of the saver's own pool, None for a user's pool."""
         self.patience: Patience = patience
         self._pool = pool
         self._sql = sql
         self._links = links
         self._owns_pool = owns_pool = links is not None
-        # Borrowing one and giving it back takes a tenth of the time of a commit. Of a pool that others use, or that
-        # has no other, none is kept.
+        # Acquiring and releasing a connection takes a tenth of the time of a commit. No connection is kept of a pool
+        # that others use, or that has only one.
         self._keeps_one = owns_pool and pool.get_max_size() > 1
         self._kept: Any = None
         self._used = 0.0
 
     async def once(self, function: Callable[[Session], Awaitable[T]]) -> T:
-        """One attempt at a function that makes one statement."""
+        """One attempt at a function that runs one statement."""
         async with self._pool.acquire(timeout=self.patience.answer) as connection:
             return await function(self._session(connection))
 
     async def once_in_turn(self, function: Callable[[Session], Awaitable[T]]) -> T:
-        """The same, for a caller that makes one call at a time: on a connection that is kept for it if one can be."""
+        """As `once`, for a caller that makes one call at a time: on a kept connection, if one may be kept."""
         if not self._keeps_one:
             return await self.once(function)
         if self._kept is not None and time.monotonic() - self._used > _LONGEST_IDLE:
@@ -61,7 +61,7 @@ class Database:
             self._used = time.monotonic()
 
     async def read(self, function: Callable[[Session], Awaitable[T]], *, statements: int) -> T:
-        """What a function reads. One of several statements sees one moment in all of them."""
+        """Run a function that reads, and return its result. Several statements use one snapshot."""
 
         async def attempt() -> T:
             if statements == 1:
@@ -74,7 +74,8 @@ class Database:
         return await self.patience.until_there(attempt)
 
     async def write(self, function: Callable[[Session], Awaitable[T]], thread: str) -> T:
-        """What a function did in a transaction of its own. It may be run again, and has to look at what it finds."""
+        """Run a function in a write transaction, and return its result. The function may run again, so it has to check
+        the rows that it finds."""
         races = 0
 
         async def attempt() -> T:
@@ -86,7 +87,7 @@ class Database:
                         async with session.transaction("BEGIN"):
                             return await function(session)
                 except asyncpg.UniqueViolationError:
-                    # Two may begin one thread, and the one that comes second finds it then.
+                    # Two writers may create the same thread. The second one finds the thread at its next attempt.
                     races += 1
                     if races == _RACES:
                         raise
@@ -94,16 +95,16 @@ class Database:
         return await self.patience.until_there(attempt, thread)
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections of the saver's own pool, or release those of a user's."""
         await self._give_back()
         if self._owns_pool:
-            # Of a server that does not answer its goodbye the pool cuts the connections off. Nothing was under way.
+            # If the server does not answer, the pool terminates the connections. No statement is pending.
             with contextlib.suppress(*FAILURES):
                 await self._pool.close()
 
     async def wait_for_end_of(self, sessions: set[int]) -> None:
-        """Wait until the server has ended these sessions, and forget them: what they were sent last may still be at
-        work. Raises `StoreUnavailableError` when the time is up.
+        """Wait until the server has ended these sessions, and remove them from the set: their last statements may still
+        run. Raises `StoreUnavailableError` when the time is up.
         """
         deadline = time.monotonic() + self.patience.seconds
         while sessions:
@@ -119,7 +120,7 @@ class Database:
         return {pid for (pid,) in found}
 
     def cut_off(self) -> set[int]:
-        """Cut off the connections of a loop that was closed. The ids of their sessions, which the server ends then."""
+        """Close the sockets of a closed loop's connections. Returns the ids of their sessions, which will end."""
         return set() if self._links is None else self._links.cut_off()
 
     def _session(self, connection: Connection) -> Session:

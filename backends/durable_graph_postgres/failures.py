@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors mean for a caller."""
+"""Translating PostgreSQL's errors to the library's."""
 
 import asyncpg
 
@@ -14,7 +14,7 @@ from durable_graph_postgres.configuration import remedy_of
 from durable_graph_postgres.statements import quoted
 
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What the driver raises. `InterfaceError` is what it says of a connection that has gone."""
+"""The errors of the driver. It raises `InterfaceError` for a lost connection."""
 
 _PASSING = (
     OSError,
@@ -27,7 +27,7 @@ _PASSING = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.LockNotAvailableError,
 )
-# The server's settings may end a transaction that takes its time, and its session as well.
+# Settings of the server may end a long or idle transaction together with its session.
 _TIMEOUTS = ("25P03", "25P04")
 _LASTING = (
     asyncpg.DiskFullError,
@@ -36,15 +36,15 @@ _LASTING = (
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same call may succeed by and by: a server that restarts, fails over or has no connection left."""
+    """Whether a retry may succeed: the server restarts, fails over or has no connection left."""
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _TIMEOUTS:
         return True
     return isinstance(error, _PASSING) and not isinstance(error, _LASTING) and remedy_of(error) is None
 
 
 def translated(store: str, error: BaseException, thread: str | None = None, *, schema: str) -> DurableGraphError:
-    """The error that says whose move it is. `thread` is the one whose rows the call was about."""
-    why = _said(error)
+    """The library's error for an error of the driver. `thread` is the thread whose rows the call used."""
+    why = _message(error)
     remedy = remedy_of(error)
     if remedy is not None:
         return StoreConfigurationError(store, why, remedy=remedy)
@@ -62,12 +62,12 @@ def translated(store: str, error: BaseException, thread: str | None = None, *, s
 
 
 def misconfigured(store: str, error: BaseException, remedy: str) -> StoreConfigurationError:
-    """The error for a mistake whose remedy is known."""
-    return StoreConfigurationError(store, _said(error), remedy=remedy)
+    """The error for a mistake of configuration whose remedy is known."""
+    return StoreConfigurationError(store, _message(error), remedy=remedy)
 
 
 def grants_on(schema: str, role: str) -> str:
-    """What a role needs to use the tables of a schema."""
+    """The statements that grant a role the use of a schema's tables."""
     name = quoted(schema)
     return (
         f"GRANT USAGE ON SCHEMA {name} TO {role}; "
@@ -75,7 +75,7 @@ def grants_on(schema: str, role: str) -> str:
     )
 
 
-def _said(error: BaseException) -> str:
-    # What a driver gives up waiting for is an error without a text.
-    said = str(error) or ("it does not answer" if isinstance(error, TimeoutError) else type(error).__doc__)
-    return f"{said} ({type(error).__name__})"
+def _message(error: BaseException) -> str:
+    # A `TimeoutError` of the driver has no text.
+    message = str(error) or ("it does not answer" if isinstance(error, TimeoutError) else type(error).__doc__)
+    return f"{message} ({type(error).__name__})"

@@ -1,7 +1,7 @@
-"""Group commit: what is asked for while a statement is under way goes into the next one, together.
+"""Group commit: writes that arrive while a statement runs share the next statement.
 
-Each thread's requests keep their order. One whose outcome the statement cannot decide, or that met an error there, is
-made again in a transaction of its own, which finds out what became of it.
+Each thread's requests keep their order. A request that cannot be prepared, that the statement does not apply, or whose
+statement fails, runs in a separate transaction, which determines its outcome.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from durable_graph_postgres.writing import Wrote
 
 _LARGEST_GROUP = 256
 _LARGEST_STATEMENT = 16 * 1024 * 1024
-"""In bytes of what is stored. A server takes no gigabyte at once, and what is large holds up all that goes with it."""
+"""In stored bytes. The server refuses statements of a gigabyte, and a large write delays the others in its statement."""
 
 Other = Callable[[Session], Awaitable[Wrote]]
 
@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
 
 class GroupCommit:
-    """Sends writes in as few statements as there can be. It owns the tasks that do."""
+    """Sends writes in as few statements as possible, in tasks that it owns."""
 
     def __init__(self, database: Database, knowledge: Knowledge) -> None:
         self._database = database
@@ -56,13 +56,13 @@ class GroupCommit:
         return request.answer
 
     async def settle(self) -> None:
-        """Return when nothing is under way."""
-        while under_way := {*self._alone, *([self._flushing] if self._flushing else [])}:
-            await asyncio.wait(under_way)
+        """Wait until no write is pending."""
+        while pending := {*self._alone, *([self._flushing] if self._flushing else [])}:
+            await asyncio.wait(pending)
 
     def _wake(self) -> None:
         if self._flushing is None and any(thread not in self._busy for thread in self._waiting):
-            # In a context of its own: it serves whoever comes, not the caller that happened to be the first.
+            # The task gets an empty context, because it serves all callers and not only the first.
             self._flushing = asyncio.get_running_loop().create_task(self._flush(), context=Context())
 
     async def _flush(self) -> None:
@@ -91,7 +91,7 @@ class GroupCommit:
             group.append(queue.popleft())
             self._busy.add(thread)
             if queue:
-                # Behind all others: threads that always want more must not keep them out.
+                # Moved behind all others: a thread that always has more requests must not starve them.
                 self._waiting[thread] = queue
         return group
 
@@ -101,7 +101,7 @@ class GroupCommit:
         try:
             return move_of(request.wanted, self._knowledge.of(request.thread))
         except Exception:
-            # Made alone it raises the same, to the one who asked for it and to nobody else.
+            # In a separate transaction, the request raises the same error, to its own caller only.
             return None
 
     async def _send(self, moves: dict[int, tuple[Request, Move]]) -> None:
@@ -109,8 +109,9 @@ class GroupCommit:
             name, given = _statement([move for _, move in moves.values()])
             made = {tid for (tid,) in await self._database.once_in_turn(lambda db: db.rows(name, *given))}
         except Exception:
-            # Whatever it is, for event loops have errors of their own for a connection that has gone: none of them was
-            # made, or all. And of a damaged thread not all are to blame. Alone, each is told of its own.
+            # Every kind of error comes here, because event loops raise their own errors for a lost connection. Either
+            # all writes were made or none, and a damaged thread concerns only its own requests. So each request runs
+            # again in a separate transaction, and gets its own result or error.
             for request, move in moves.values():
                 self._begin_alone(request, Wrote(move.result, move.known))
             return
@@ -133,7 +134,8 @@ class GroupCommit:
         task.add_done_callback(self._alone.discard)
 
     async def _make_alone(self, request: Request, tried: Wrote | None) -> None:
-        """`tried` is what an attempt would have come to whose outcome nobody knows."""
+        """Make a write in a separate transaction. An earlier attempt has an unknown outcome; `tried` is its result if it
+        was committed."""
 
         async def attempt(db: Session) -> Wrote:
             nonlocal tried
@@ -175,14 +177,14 @@ async def _written(db: Session, request: Request) -> Wrote:
 
 
 def _statement(moves: list[Move]) -> tuple[str, list[Any]]:
-    """The name of the statement that makes these moves, and its parameters."""
+    """The name of the statement for these prepared writes, and its parameters."""
     if len(moves) == 1 and moves[0].is_plain:
         return "apply_plain", plain_parameters(moves[0])
     return "apply", parameters(moves)
 
 
 def _size_of(request: Request) -> int:
-    """About how many bytes are to be stored."""
+    """The approximate number of stored bytes."""
     if not isinstance(request.wanted, CommitUnit | WritesBatch):
         return 0
     size = sum(len(record.value) for record in request.wanted.records)

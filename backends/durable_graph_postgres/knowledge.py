@@ -1,4 +1,4 @@
-"""What this process last saw of threads' rows. Being wrong about one costs a round trip and no more."""
+"""A cache of threads' rows. An outdated entry costs one round trip, and no correctness."""
 
 from collections import OrderedDict
 
@@ -10,19 +10,19 @@ _NONE: frozenset[Place] = frozenset()
 
 
 class Knowledge:
-    """The rows of the threads that were used last, and where there are task records of their heads."""
+    """The rows of the most recently used threads, and the keys of task records of their heads."""
 
     def __init__(self) -> None:
         self._threads: OrderedDict[str, Known] = OrderedDict()
 
     def of(self, thread: str) -> Known | None:
-        """What is known of a thread."""
+        """The cached row of a thread, None if there is none."""
         return self._threads.get(thread)
 
     def learn(self, thread: str, seen: LockedThread, digest: bytes, places: frozenset[Place] = _NONE) -> None:
-        """The thread is like this, its row has this digest. `places` are those of records that were put or found."""
+        """Cache a thread's row and its digest. `places` are the keys of task records that were written or read."""
         before = self._threads.get(thread)
-        # A head whose plan goes back as far has the same tasks.
+        # If the oldest task of the head's plan is the same, the earlier keys are still of the head.
         if before is not None and before.thread.born == seen.born:
             places = before.places | places
         self._threads[thread] = Known(seen, digest, places)
@@ -31,5 +31,5 @@ class Knowledge:
             self._threads.popitem(last=False)
 
     def forget(self, thread: str) -> None:
-        """Nothing is known of it any more."""
+        """Remove a thread from the cache."""
         self._threads.pop(thread, None)

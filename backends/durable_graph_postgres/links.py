@@ -1,4 +1,4 @@
-"""The connections of a saver's own pool: how each is set up, and how it is cut off when its event loop is closed."""
+"""The connections of a saver's own pool: setting them up, and closing them after their event loop was closed."""
 
 import socket
 from collections.abc import Iterable
@@ -10,15 +10,15 @@ import asyncpg
 
 
 class Links:
-    """Makes the connections of a pool, and knows those that are open."""
+    """Makes the connections of a pool, and keeps track of those that are open."""
 
     def __init__(self, sockets: Iterable[tuple[int, int, int]]) -> None:
-        """`sockets` are options of the sockets: level, option and value."""
+        """`sockets` are socket options as (level, option, value)."""
         self._sockets = tuple(sockets)
         self._connections: WeakSet[Any] = WeakSet()
 
     async def connect(self, *given: Any, **options: Any) -> Any:
-        """A connection, for a pool that asks for one."""
+        """A new connection for the pool."""
         connection = await asyncpg.connect(*given, **options)
         self._connections.add(connection)
         opened = _socket_of(connection)
@@ -28,21 +28,21 @@ class Links:
         return connection
 
     def cut_off(self) -> set[int]:
-        """Close the sockets, which needs no event loop. The server's ids of the sessions."""
+        """Close the sockets, which needs no event loop. Returns the server's ids of the sessions."""
         sessions = set()
         for connection in self._connections:
             if connection.is_closed():
                 continue
             sessions.add(connection.get_server_pid())
             with suppress(OSError):
-                # The server reads to the end of what it was sent, and then ends the session.
+                # The server processes all that it has received, and then ends the session.
                 _socket_of(connection).shutdown(socket.SHUT_RDWR)
-            # It cannot tell its closed loop, and notes that it is gone before it tries to.
+            # `terminate` marks the connection as closed, and then raises because its event loop is closed.
             with suppress(RuntimeError):
                 connection.terminate()
         return sessions
 
 
 def _socket_of(connection: Any) -> Any:
-    # The driver has no public name for it.
+    # The driver has no public attribute for the socket.
     return connection._transport.get_extra_info("socket")

@@ -1,9 +1,9 @@
-"""What a write will make of a thread, worked out from what is known of it: no I/O.
+"""Prepared writes: the next row of a thread, computed from its cached row without I/O.
 
-A thread's row has a digest of all of its columns but the epoch, and of the sums that it keeps over other rows. So a
-writer that knows the row can compute the next one beforehand, and one statement swaps them where digest and epoch are
-still those of the row that was known. What depends on more than the row (a fork, a record that takes another's place)
-is left to `writing`.
+A thread's row has a digest over all of its columns except the epoch, including its sums over other rows. So a writer
+that has the row can compute the next row in advance, and one statement replaces the row if its digest and epoch are
+still those of the cached row. Writes that depend on more than the row (a fork, a record that replaces another) are made
+by `writing`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +24,13 @@ from durable_graph.checkpointing.digests import EMPTY_STATE, branch_digest, thre
 from durable_graph.records import CommitResult, Committed, CommitUnit, Saved, SaveResult, TaskRecord, WritesBatch
 
 Place = tuple[str, int, int]
-"""Where a task record is: its namespace, `born` and `ord`."""
+"""The key of a task record: its namespace, `born` and `ord`."""
 
 _WIDTHS = (27, 5, 11, 8, 10)
 
 
 class Known(NamedTuple):
-    """A thread as it was last seen. `places` are task records that are there, of those of its head."""
+    """A thread's cached row. `places` are the keys of stored task records of its head, as far as they are known."""
 
     thread: LockedThread
     digest: bytes
@@ -38,9 +38,10 @@ class Known(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A write of which it is known what it makes of its thread, and the rows that it adds.
+    """A prepared write: the thread's row after it, and the rows that it adds.
 
-    `before` is the digest that the thread's row has to have, and `epoch` its epoch; None where there is to be no row.
+    `before` and `epoch` are the digest and the epoch that the thread's row must have; None if the thread must not
+    exist.
     """
 
     tid: int
@@ -57,25 +58,25 @@ class Move(NamedTuple):
 
     @property
     def digest(self) -> bytes:
-        """That of the thread's row after it."""
+        """The digest of the thread's row after the write."""
         digest: bytes = self.thread["digest"]
         return digest
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is one superstep's: one checkpoint more, of a thread that is there."""
+        """Whether the write only adds one checkpoint to an existing thread, as most supersteps do."""
         return self.before is not None and len(self.checkpoints) == 1 and not self.records and not self.lines
 
 
 def digest_of(thread: LockedThread) -> bytes:
-    """The digest that the thread's row has."""
+    """The digest of the thread's row."""
     return thread_digest(thread.row, *thread.sums)
 
 
 def move_of(request: CommitUnit | WritesBatch, known: Known | None) -> Move | None:
-    """What the request makes of the thread, if it is as it is `known`; None if that takes a look at the store."""
+    """The prepared write, valid if the thread is still as `known`; None if the store has to be read first."""
     if request.request is not None:
-        # It may be there already, for which the store has to be looked at.
+        # The thread may have accepted the request before, which only the store shows.
         return None
     places = frozenset((record.ns, record.born, record.ord) for record in request.records)
     if len(places) != len(request.records) or (known is not None and places & known.places):
@@ -102,17 +103,17 @@ def _committed(unit: CommitUnit, known: Known | None, places: frozenset[Place]) 
         writes = rules.sum_with(seen.sums.writes, _all_new(unit.records), born, row.head)
     else:
         return None
-    tid, line = key_of(unit.thread), rules.new_line(unit, before)
-    lines: list[Columns] = []
-    lines_sum = seen.sums.lines if seen else EMPTY_STATE
-    if line is not None:
-        lines_sum = branch_digest(unit.origin, *line)
-        lines.append((tid, *line, lines_sum, b""))
+    tid, branch = key_of(unit.thread), rules.new_line(unit, before)
+    branches: list[Columns] = []
+    branches_sum = seen.sums.lines if seen else EMPTY_STATE
+    if branch is not None:
+        branches_sum = branch_digest(unit.origin, *branch)
+        branches.append((tid, *branch, branches_sum, b""))
     return _move(
-        LockedThread(row, Sums(writes, lines_sum, seen.sums.requests if seen else EMPTY_STATE), born),
+        LockedThread(row, Sums(writes, branches_sum, seen.sums.requests if seen else EMPTY_STATE), born),
         known,
         Committed(unit.version),
-        lines=lines,
+        lines=branches,
         checkpoints=[checkpoint_columns(tid, new.row) for new in unit.checkpoints],
         values=[value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values],
         records=unit.records,
@@ -164,7 +165,7 @@ def _move(
 
 
 def parameters(moves: Sequence[Move]) -> list[list[Any]]:
-    """The parameters of the statement that makes these moves: a list for each column."""
+    """The parameters of the statement for these prepared writes: a list for each column."""
     ordered = sorted(moves, key=lambda move: move.tid)
     tables: tuple[list[Columns], ...] = (
         [(*move.thread.values(), move.before, move.epoch) for move in ordered],
@@ -194,7 +195,7 @@ _SWAPPED = (
 
 
 def plain_parameters(move: Move) -> list[Any]:
-    """The parameters of the statement that makes one plain move: a list for each column of the values, at the end."""
+    """The parameters of the statement for one plain write: the last are a list for each column of the values."""
     ((tid, *checkpoint),) = move.checkpoints
     values = [(channel, prev, kind, digest, value) for _, _, channel, _, prev, kind, digest, value in move.values]
     swapped = (move.thread[name] for name in _SWAPPED)

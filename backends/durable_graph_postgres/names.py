@@ -1,4 +1,4 @@
-"""Which names PostgreSQL can hold: its text has neither NUL characters nor halves of surrogate pairs."""
+"""Checks of names that PostgreSQL cannot store: its text has neither NUL characters nor lone surrogates."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ _LONGEST_SCHEMA = 63
 
 def check_schema(name: str) -> None:
     """Raises `InvalidOptionError`."""
-    # PostgreSQL cuts off what is longer, and two such names may then be one.
+    # PostgreSQL truncates longer names, and two such names may then be equal.
     length = len(name.encode("utf-8", "replace"))
     if not 0 < length <= _LONGEST_SCHEMA or not _is_text(name):
         raise InvalidOptionError("schema", name, allowed=f"the name of a schema, of up to {_LONGEST_SCHEMA} bytes")
@@ -32,15 +32,15 @@ def check_key(key: str) -> None:
 
 
 def check_names(written: CommitUnit | WritesBatch) -> None:
-    """Look at all names in what is to be written. Raises `UnstorableNameError`."""
+    """Check all names in a write. Raises `UnstorableNameError`."""
     for what, name in _names_in(written):
         _check(what, name)
 
 
 def too_long(thread: str, written: object) -> UnstorableNameError:
-    """The error where a name did not fit into an index: the longest one in what was to be written.
+    """The error for a name that does not fit into an index. It names the longest name of the write.
 
-    Only the server can tell which ones do: it compresses them.
+    The server compresses names, so only the server can tell which names fit.
     """
     names = _names_in(written) if isinstance(written, CommitUnit | WritesBatch) else [("thread id", thread)]
     what, name = max(names, key=lambda each: len(each[1].encode()))
@@ -67,7 +67,7 @@ def _check(what: str, name: str) -> None:
 
 
 def _is_text(name: str) -> bool:
-    # What most names are is known to be fine at once.
+    # Most names are ASCII, and need no loop over their characters.
     if name.isascii():
         return "\x00" not in name
     return "\x00" not in name and not any("\ud800" <= character <= "\udfff" for character in name)

@@ -1,4 +1,4 @@
-"""From a DSN or a pool to tables of ours: they are created, migrated, or refused and left as they are."""
+"""Opening the tables with a DSN or a pool: they are created, migrated, or refused and left unchanged."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,10 +19,11 @@ from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.session import bound_on_silence
 from durable_graph_postgres.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, quoted, statements_for
 
-# Tables that are migrated may be large, and whoever comes meanwhile waits for it.
+# In seconds. A migration of large tables takes long, and other processes wait for it.
 _LONG = 86_400.0
 
-# Of the tables, as they are under the lock: functions such as `to_regclass` may go by what the session saw before it.
+# The catalogs are queried directly, because functions such as `to_regclass` may use the session's cache from before the
+# lock.
 _HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)"
 _HAS_TABLES = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -33,7 +34,8 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n 
 async def open_database(
     given: "Parameters | asyncpg.Pool[asyncpg.Record]", patience: Patience, *, pool_size: int, prepares: bool
 ) -> Database:
-    """Connections, and the tables at the current format. `given` is what a DSN says, or a pool that stays its owner's.
+    """Open connections, and bring the tables to the current format. `given` are the parameters of a DSN, or a user's
+    pool, which the user closes.
 
     Raises `StoreFormatError` for tables of another version, `StoreReadOnlyError` for a replica,
     `StoreConfigurationError`, and `StoreUnavailableError`.
@@ -48,7 +50,8 @@ async def open_database(
     links = Links(given.sockets)
 
     async def connect() -> Any:
-        # No floor: the pool would watch over one by itself, and log a traceback each time that it met no server.
+        # min_size=0, because a pool keeps up its minimum by itself, and logs a traceback each time that the server is
+        # unavailable.
         pool = await asyncpg.create_pool(
             given.dsn,
             min_size=0,
@@ -56,9 +59,10 @@ async def open_database(
             connect=links.connect,
             reset=_reset,
             statement_cache_size=100 if prepares else 0,
-            # The statements are short, however long the planner thinks that they are. A pooler knows no such settings.
+            # JIT compilation does not pay for these short statements, but the planner may overestimate their cost.
+            # Poolers refuse such settings.
             server_settings={"jit": "off"} if prepares and "jit" not in given.settings else {},
-            # To connect, and for each statement.
+            # `timeout` limits connecting, `command_timeout` each statement.
             timeout=min(patience.answer, given.connect_timeout or patience.answer),
             command_timeout=patience.answer,
             **given.driver,
@@ -77,7 +81,7 @@ async def open_database(
 
 
 def _check_files(given: Parameters, store: str) -> None:
-    """Raise `StoreConfigurationError` for a file that the DSN names and that cannot be read. Blocks."""
+    """Raise `StoreConfigurationError` for a file in the DSN that cannot be read. Blocks."""
     for name, path in given.files.items():
         try:
             Path(path).expanduser().open("rb").close()
@@ -96,8 +100,8 @@ async def _prepare_if_allowed(pool: Any, patience: Patience) -> None:
 
 
 def _check_loop(pool: Any) -> None:
-    """Raise `InvalidOptionError` for a pool of another event loop: its connections work in that one only."""
-    # The driver has no public name for it, and says "attached to a different loop" in the middle of a call.
+    """Raise `InvalidOptionError` for a pool of another event loop: its connections work only in that loop."""
+    # The driver has no public attribute for the loop, and would raise "attached to a different loop" during a call.
     if getattr(pool, "_loop", None) not in (None, asyncio.get_running_loop()):
         allowed = (
             "a pool of the running event loop: create the pool and the saver in the loop that uses them, or pass a DSN"
@@ -106,7 +110,8 @@ def _check_loop(pool: Any) -> None:
 
 
 async def _reset(connection: Any) -> None:
-    """Nothing that is run here leaves a trace in the session: the usual reset would be a round trip for nothing."""
+    """Reset only a connection in a transaction. The saver's statements do not change the session, so the pool's usual
+    reset would be an unnecessary round trip."""
     if connection.is_in_transaction():
         await connection.reset()
 
@@ -117,8 +122,8 @@ async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
         await check_server(connection, store, patience.answer)
         if await _is_current(connection, schema, store):
             return
-        # Another process may have been faster: only what is seen under the lock counts. A stricter isolation, which may
-        # be the database's default, would go on seeing what was there before it.
+        # Another process may have been faster, so the tables are checked again under the lock. A stricter isolation,
+        # which may be the database's default, would still use the snapshot from before the lock.
         async with connection.transaction(isolation="read_committed"):
             await connection.execute(bound_on_silence(), timeout=patience.answer)
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(schema), timeout=_LONG)
@@ -128,7 +133,7 @@ async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
 
 
 async def _is_current(connection: Any, schema: str, store: str) -> bool:
-    """Whether the tables are there, at this version's format. Raises `StoreFormatError` for one that is not read."""
+    """Whether the tables exist in the current format. Raises `StoreFormatError` for an unsupported format."""
     found = await _format_of(connection, schema)
     supported = max(MIGRATIONS, default=FIRST_FORMAT)
     if found is not None and not FIRST_FORMAT <= found <= supported:

@@ -1,7 +1,7 @@
-"""The parameters of a DSN: which the driver takes, which the saver applies itself, and which are refused.
+"""The parameters of a DSN: those for the driver, those that the saver applies itself, and those that are refused.
 
-Hosted databases print DSNs for libpq, or for the pools of other languages. The driver sends every parameter that it
-does not know to the server as a setting, and the server refuses those of libpq as well.
+Hosted databases show DSNs for libpq, or for the pools of other languages. The driver sends every parameter that it does
+not know to the server as a setting, and the server refuses parameters of libpq as well.
 """
 
 import socket
@@ -20,7 +20,7 @@ _KEEPALIVES: Mapping[str, tuple[int, str]] = {
     "keepalives_count": (socket.IPPROTO_TCP, "TCP_KEEPCNT"),
     "tcp_user_timeout": (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"),
 }
-"""Options of the socket. Not every system has all of them; libpq ignores those that it has not."""
+"""Options of the socket. Not every system has all of them; libpq ignores the missing ones, and so does the saver."""
 
 _NO_CHOICE: Mapping[str, tuple[str, ...]] = {
     "channel_binding": ("prefer", "disable"),
@@ -36,7 +36,7 @@ _NO_CHOICE: Mapping[str, tuple[str, ...]] = {
     "sslcompression": ("0",),
     "sslsni": ("1",),
 }
-"""Parameters of libpq that the driver has no choice about, and the values that say what it does anyway."""
+"""Parameters of libpq that the driver does not support, and the values that match its fixed behaviour."""
 
 _REMOVE = "the driver cannot do that: remove it"
 _FOREIGN = "PostgreSQL does not know it: remove it"
@@ -52,7 +52,7 @@ _NOT_DONE: Mapping[str, str] = {
     "scram_server_key": _REMOVE,
     "sslcrldir": _REMOVE,
     "sslkeylogfile": _REMOVE,
-    # Of other pools and drivers.
+    # Parameters of other pools and drivers.
     "command_timeout": f"{_FOREIGN}, and give patience=...",
     "connection_limit": f"{_FOREIGN}, and give pool_size=...",
     "currentSchema": f"{_FOREIGN}, and give schema=...",
@@ -69,14 +69,14 @@ _NOT_DONE: Mapping[str, str] = {
     "sslaccept": "PostgreSQL does not know it: write sslmode=...",
     "statement_cache_size": f"{_FOREIGN}, and give prepared_statements=False where a pooler is in between",
 }
-"""What is refused, and the way on."""
+"""The refused parameters, and their remedies."""
 
 
 class Parameters(NamedTuple):
-    """A DSN as the driver takes it, and what the saver sees to itself.
+    """A DSN for the driver, and the parameters that the saver applies itself.
 
-    `connect_timeout` is in seconds, None where the DSN sets no limit. `driver` are arguments for `asyncpg.connect`,
-    `settings` the names of all other parameters, `files` those that are read, by parameter.
+    `connect_timeout` is in seconds, None if the DSN sets no limit. `driver` are arguments for `asyncpg.connect`,
+    `settings` the names of the parameters that remain in the DSN, `files` the paths of files by parameter.
     """
 
     dsn: str
@@ -88,16 +88,16 @@ class Parameters(NamedTuple):
 
 
 def parameters_of(dsn: str) -> Parameters:
-    """What a DSN says. Raises `InvalidOptionError`, which does not repeat the DSN: there may be secrets in it."""
+    """The parameters of a DSN. Raises `InvalidOptionError`, which does not repeat the DSN: it may have secrets."""
     parts = urlsplit(dsn)
-    # The last one of a name counts, and one without a value is not there: as for libpq and for the driver.
+    # As for libpq and for the driver, the last parameter of a name counts, and a parameter without a value is ignored.
     given = {name: value for name, value in parse_qsl(parts.query) if value}
     kept = {name: value for name, value in given.items() if not _is_needless(name, value)}
     timeout = _number(kept, "connect_timeout")
     sockets = tuple(_socket_options(kept))
     driver: dict[str, Any] = {}
     if kept.get("sslrootcert") == "system":
-        # The certificates that the system trusts, and the server's name checked, as libpq does.
+        # As in libpq, use the system's trusted certificates, and check the server's name.
         del kept["sslrootcert"]
         kept.pop("sslmode", None)
         driver["ssl"] = True
@@ -128,17 +128,17 @@ def _socket_options(kept: dict[str, str]) -> list[tuple[int, int, int]]:
     options = []
     for parameter, (level, name) in _KEEPALIVES.items():
         value = _number(kept, parameter)
-        # 0 is the system's own choice, but for `keepalives`, which it turns off.
+        # 0 means the system's default, except for `keepalives`, where it means off.
         if value is not None and hasattr(socket, name) and (value > 0 or parameter == "keepalives"):
             options.append((level, getattr(socket, name), value))
     if options and options[0][1] != socket.SO_KEEPALIVE:
-        # The others are about probes, which libpq sends unless it is told not to.
+        # The other options are about probes, which libpq enables by default.
         options.insert(0, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
     return options
 
 
 def _number(kept: dict[str, str], name: str) -> int | None:
-    """The value of a parameter that is a whole number, and is not for the driver."""
+    """Remove a parameter from `kept`, and return its value, a whole number."""
     value = kept.pop(name, None)
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Waiting out a server that is away: it restarts, fails over, or has no connection left."""
+"""Retries while the server is unavailable: it restarts, fails over, or has no connection left."""
 
 import asyncio
 import random
@@ -16,22 +16,22 @@ _SHORTEST_WAIT_FOR_AN_ANSWER = 2.0
 
 
 class Patience:
-    """For how many seconds a call is tried again while the server is away. Errors name `store` and `schema`."""
+    """The number of seconds for which a call is retried while the server is unavailable. Errors name `store` and
+    `schema`."""
 
     def __init__(self, store: str, seconds: float, schema: str) -> None:
         self.store: str = store
         self.schema: str = schema
         self.seconds: float = seconds
-        # A server that hangs, or a network that drops what it is given, is never heard of again: a connection on which
-        # nothing is heard for so long is given up. A server under load may need a moment all the same.
+        # If the server hangs, or the network drops packets, no answer and no error ever arrives: after this time
+        # without an answer, the connection is closed. A server under load needs the minimum, even with less patience.
         self.answer: float = max(seconds, _SHORTEST_WAIT_FOR_AN_ANSWER)
 
     async def until_there(self, attempt: Callable[[], Awaitable[T]], thread: str | None = None) -> T:
-        """What the attempt returns once the server is there. It has to be one that may be made again.
+        """Repeat the attempt until the server is available, and return its result. The attempt must be repeatable.
 
-        Raises `StoreUnavailableError` when the time is up, and at once, such as `StoreConfigurationError`, what waiting
-        does not mend. `thread` is the one
-        whose rows the attempt is about.
+        Raises `StoreUnavailableError` when the time is up. Raises errors that no retry solves at once, such as
+        `StoreConfigurationError`. `thread` is the thread whose rows the attempt uses.
         """
         deadline = time.monotonic() + self.seconds
         pause = _FIRST_PAUSE
@@ -39,10 +39,10 @@ class Patience:
             try:
                 return await attempt()
             except FAILURES as error:
-                left = deadline - time.monotonic()
-                if not is_passing(error) or left <= 0:
+                remaining = deadline - time.monotonic()
+                if not is_passing(error) or remaining <= 0:
                     raise translated(self.store, error, thread, schema=self.schema) from error
-            # Jittered, so that processes that all lost their server do not all come back at once.
+            # The jitter keeps processes that lost the same server from retrying at the same time.
             jittered = pause * random.uniform(0.5, 1)  # noqa: S311 - spreads the waiting, keeps no secret
-            await asyncio.sleep(min(jittered, left))
+            await asyncio.sleep(min(jittered, remaining))
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""The reads, as functions of a connection: each sees the database as it was at one moment."""
+"""The reads, as functions of a connection: each uses one snapshot of the database."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -42,18 +42,18 @@ from durable_graph_postgres.session import Session
 
 _BEYOND = 1 << 62
 _CHECKPOINT_WIDTH, _RECORD_WIDTH = 10, 9
-_THREAD, _CHECKPOINT, _LINE, _VALUE, _RECORD, _NESTED, _VANISHED, _ORPHAN = 0, 1, 2, 3, 4, 5, 6, 9
+_THREAD, _CHECKPOINT, _BRANCH, _VALUE, _RECORD, _NESTED, _VANISHED, _ORPHAN = 0, 1, 2, 3, 4, 5, 6, 9
 
 
 class Loaded(NamedTuple):
-    """A checkpoint, and what its thread's row vouches for, where it is the head."""
+    """A checkpoint, and its thread's row with the sums if the checkpoint is the head."""
 
     found: StoredCheckpoint | None
     known: LockedThread | None = None
 
     @property
     def places(self) -> frozenset[Place]:
-        """Where there are task records of the head."""
+        """The keys of the head's task records."""
         if self.found is None:
             return frozenset()
         places = {(record.ns, record.born, record.ord) for record in self.found.records}
@@ -61,9 +61,9 @@ class Loaded(NamedTuple):
 
 
 async def load(db: Session, thread: str, ns: str, no: int | None, max_value_bytes: int) -> Loaded:
-    """A checkpoint with all that makes its state. One statement. Raises `ValueTooLargeError`."""
+    """A checkpoint with the rows of its state. One statement. Raises `ValueTooLargeError`."""
     arms: Mapping[int, list[Columns]] = {
-        arm: [] for arm in (_THREAD, _CHECKPOINT, _LINE, _VALUE, _RECORD, _NESTED, _VANISHED, _ORPHAN)
+        arm: [] for arm in (_THREAD, _CHECKPOINT, _BRANCH, _VALUE, _RECORD, _NESTED, _VANISHED, _ORPHAN)
     }
     for arm, *columns in await db.rows("load", key_of(thread), ns, no, max_value_bytes):
         arms[arm].append(tuple(columns))
@@ -72,20 +72,19 @@ async def load(db: Session, thread: str, ns: str, no: int | None, max_value_byte
             raise orphaned(thread, what)
         return Loaded(None)
     row, sums = thread_from(thread, _thread_columns(arms[_THREAD][0][-1]))
-    lines = [(lo, parent, digest, extra) for _, lo, parent, _, _, digest, extra, *_ in arms[_LINE]]
+    branches = [(lo, parent, digest, extra) for _, lo, parent, _, _, digest, extra, *_ in arms[_BRANCH]]
     is_head = ns == "" and no in (None, row.head)
     if not arms[_CHECKPOINT]:
         if is_head and row.head:
             what = f"the row of checkpoint {checkpoint_id(row.head)!r}"
             raise CorruptCheckpointError(thread, row=what, why="it is missing, and it is the thread's newest one")
         if ns and no is None and row.head:
-            _check_lines(row, sums, lines)
+            _check_branches(row, sums, branches)
             if arms[_VANISHED]:
                 raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
         return Loaded(StoredCheckpoint(row, None), LockedThread(row, sums, 0) if not row.head else None)
-    # As `checkpoint_from` takes them.
     checkpoint = checkpoint_from(thread, arms[_CHECKPOINT][0][:_CHECKPOINT_WIDTH])
-    _check_lines(row, sums if no is None else None, lines)
+    _check_branches(row, sums if no is None else None, branches)
     for channel, _, _, _, size, *_ in arms[_VALUE]:
         if size is not None:
             raise above_limit(channel, size, max_value_bytes)
@@ -104,7 +103,7 @@ async def load(db: Session, thread: str, ns: str, no: int | None, max_value_byte
 
 
 def _place(record: Columns) -> Columns:
-    # All of them are of one namespace. The server gives them as it finds them.
+    # All records are of one namespace. The server returns them in no particular order.
     return record[1:3]
 
 
@@ -112,7 +111,7 @@ _READ: tuple[Callable[[str], Any], ...] = (
     *(str, int, bytes.fromhex, str, bytes.fromhex, int, int, int, int, int, int, str, int, int, int),
     *(bytes.fromhex, str, str, str, *(bytes.fromhex,) * 5),
 )
-"""From the text of each column of a thread to its value."""
+"""The conversion of each column of a thread's row from its text to its value."""
 
 
 def _thread_columns(texts: Sequence[str | None]) -> Columns:
@@ -120,8 +119,8 @@ def _thread_columns(texts: Sequence[str | None]) -> Columns:
 
 
 async def history(db: Session, thread: str, ns: str, before: int | None, limit: int) -> HistoryPage | None:
-    """A page of checkpoints. Four statements, one more where it has the head, and one or two for each checkpoint
-    outside it that one inside follows."""
+    """A page of checkpoints. Four statements, one more if the page has the head, and one or two for each parent that is
+    not on the page."""
     tid = key_of(thread)
     columns = await db.row("find_thread", tid)
     if columns is None:
@@ -164,7 +163,8 @@ async def load_records(db: Session, thread: str, ns: str) -> StoredRecords | Non
 
 
 async def export_thread(db: Session, thread: str) -> ExportedThread | None:
-    """All rows of a thread, as they are: under its key, and its own row under another key if one was damaged."""
+    """All rows of a thread, unchanged: those under its key, and its own row under another key if its id or key is
+    damaged."""
     tables: dict[str, list[Columns]] = {table: [] for table in COLUMNS}
     for tid in {key_of(thread), await key_in(db, thread)}:
         for table in tables:
@@ -173,7 +173,7 @@ async def export_thread(db: Session, thread: str) -> ExportedThread | None:
 
 
 async def find_request(db: Session, thread: str, key: str) -> StoredRequests | None:
-    """A request of a thread, or the digests of all where there is none of this key."""
+    """The request of a thread with this key, or the digests of all its requests if there is none."""
     tid = key_of(thread)
     columns = await db.row("find_thread", tid)
     if columns is None:
@@ -189,7 +189,7 @@ async def find_request(db: Session, thread: str, key: str) -> StoredRequests | N
 async def list_threads(
     db: Session, status: ListedStatus | None, limit: int, after: ThreadInfo | str | None, before: int | None
 ) -> list[ThreadInfo]:
-    """A page of threads. Each row is checked, so a damaged one hides no other."""
+    """A page of threads. Each row is checked separately, so a damaged row hides no other."""
     cursor = rules.Cursor.of(after)
     found: list[ThreadInfo] = []
     while len(found) < limit:
@@ -211,7 +211,7 @@ async def _rows_listed(
 
 
 async def key_in(db: Session, thread: str) -> int:
-    """The key of a thread, also of one that is listed under another id than its own because that is damaged."""
+    """The key of the thread that a listing shows under this id. A damaged id in its row does not match its key."""
     tid = key_of(thread)
     if await db.rows("is_there", tid):
         return tid
@@ -221,18 +221,19 @@ async def key_in(db: Session, thread: str) -> int:
 
 
 async def check_no_orphan(db: Session, thread: str) -> None:
-    """Raises `CorruptCheckpointError` if there are rows of a thread that has none itself."""
+    """Raises `CorruptCheckpointError` if rows of the thread exist, and the thread's own row is missing."""
     found = await db.row("find_orphan", key_of(thread))
     if found and found[0] is not None:
         raise orphaned(thread, found[0])
 
 
-def _check_lines(thread: ThreadRow, sums: Sums | None, lines: Sequence[Columns]) -> None:
-    """Raises `CorruptCheckpointError` unless the branches are whole, reach the beginning and have the thread's sum."""
-    for line in lines:
-        check_line(thread, *line)
-    leads_to_the_beginning = bool(lines) and lines[-1][1] == 0
-    if not leads_to_the_beginning or (sums and add(EMPTY_STATE, *(line[2] for line in lines)) != sums.lines):
+def _check_branches(thread: ThreadRow, sums: Sums | None, branches: Sequence[Columns]) -> None:
+    """Raises `CorruptCheckpointError` unless the branches are undamaged, the last has no parent, and their sum is the
+    thread's."""
+    for branch in branches:
+        check_line(thread, *branch)
+    is_complete = bool(branches) and branches[-1][1] == 0
+    if not is_complete or (sums and add(EMPTY_STATE, *(branch[2] for branch in branches)) != sums.lines):
         raise CorruptCheckpointError(thread.thread, row="the row of a branch", why="it is missing")
 
 
@@ -251,12 +252,12 @@ async def _bases(db: Session, thread: ThreadRow, page: Sequence[CheckpointRow]) 
 
 
 async def _values(db: Session, thread: ThreadRow, ns: str, at: int) -> tuple[ValueRow, ...]:
-    lines: list[Columns] = []
+    branches: list[Columns] = []
     values: list[ValueRow] = []
     for arm, channel, no, prev, kind, value, digest in await db.rows("find_state", key_of(thread.thread), ns, at):
-        if arm == _LINE:
-            lines.append((no, prev, digest, value))
+        if arm == _BRANCH:
+            branches.append((no, prev, digest, value))
         else:
             values.append(value_from(thread.thread, channel, no, prev, kind, value, digest))
-    _check_lines(thread, None, lines)
+    _check_branches(thread, None, branches)
     return tuple(values)

@@ -54,7 +54,7 @@ class _Opened(NamedTuple):
 class PostgresSaver:
     """Keeps threads in tables of a PostgreSQL schema, which it creates if they do not exist. Opens on first use.
 
-    `database` is a DSN (`postgresql://user:password@host/name`), or an `asyncpg.Pool`, which stays yours to close.
+    `database` is a DSN (`postgresql://user:password@host/name`), or an `asyncpg.Pool`, which the caller closes.
     `schema` is the schema of its tables. `patience` is how many seconds a call waits for an unavailable server
     before it raises `StoreUnavailableError`. `pool_size` limits its connections. `max_value_bytes` limits the size of
     each encoded value. With `prepared_statements=False` it works through a pooler that lends a
@@ -71,8 +71,8 @@ class PostgresSaver:
         max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES,
         prepared_statements: bool = True,
     ) -> None:
-        """Raises `InvalidOptionError` for what is no DSN and no pool, for parameters of a DSN that cannot be honoured,
-        for what is no name of a schema, and for numbers below what makes sense.
+        """Raises `InvalidOptionError` if `database` is neither a DSN nor a pool, for unsupported parameters of a DSN,
+        for an invalid name of a schema, and for numbers that are too small.
         """
         if not isinstance(database, str) and not hasattr(database, "acquire"):
             raise InvalidOptionError("database", database, allowed="a DSN, or an asyncpg.Pool")
@@ -93,7 +93,7 @@ class PostgresSaver:
             return _Opened(asyncio.get_running_loop(), found, GroupCommit(found, knowledge), knowledge, set())
 
         self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, self._close)
-        # The server's ids of the sessions that were open in an event loop when that was closed.
+        # The server's ids of sessions whose event loop was closed.
         self._former_sessions: set[int] = set()
 
     if not TYPE_CHECKING:
@@ -102,11 +102,11 @@ class PostgresSaver:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """`postgresql://...` or `postgres://...`, as the driver reads it."""
+        """A saver for a DSN, `postgresql://...` or `postgres://...`."""
         return cls(url)
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
-        """See `Checkpointer.load`. Raises `UnstorableNameError` for what cannot be a thread's id, as all others do."""
+        """See `Checkpointer.load`. Raises `UnstorableNameError` for an invalid thread id, as all methods do."""
         check_thread(thread)
         check_namespace(ns)
         opened = await self._opening.get()
@@ -167,7 +167,7 @@ class PostgresSaver:
     async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
         """See `Checkpointer.forget_deleted`."""
         check_limit(limit)
-        # Of no thread in particular, so under a name that no thread has.
+        # The write belongs to no thread: the empty id is no thread's.
         forgotten: int = await self._write("", lambda db: writing.forget_deleted(db, before, limit))
         return forgotten
 
@@ -195,7 +195,7 @@ class PostgresSaver:
         return removed
 
     async def aclose(self) -> None:
-        """Finish what was begun and let go of the connections. Calling it again does nothing."""
+        """Finish pending calls and close the connections. Calling it again does nothing."""
         await self._opening.aclose()
 
     async def __aenter__(self) -> Self:
@@ -209,7 +209,7 @@ class PostgresSaver:
 
     async def _read(self, function: Callable[[Session], Awaitable[T]], *, statements: int = 1) -> T:
         opened = await self._opening.get()
-        # It ends even if its caller is cancelled: a connection is given back as it was lent.
+        # The read ends even if its caller is cancelled: a connection must be released in a clean state.
         reading = opened.database.read(function, statements=statements)
         task = opened.loop.create_task(reading, context=Context())
         opened.reading.add(task)
@@ -228,7 +228,7 @@ class PostgresSaver:
         if opened.loop is not asyncio.get_running_loop():
             self._former_sessions |= opened.database.cut_off()
             return
-        # No more of them begin: it counts as closed.
+        # No new reads start, because the saver counts as closed.
         while opened.reading:
             await asyncio.wait(opened.reading)
         await opened.writes.settle()

@@ -1,4 +1,4 @@
-"""A connection, as the functions that read and write see it: statements by name."""
+"""A connection for the functions that read and write: it runs statements by name."""
 
 import contextlib
 from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -11,20 +11,20 @@ from durable_graph.checkpointing.columns import Columns
 from durable_graph_postgres.failures import FAILURES
 
 LONGEST_SILENCE = "30s"
-"""A process that is suspended in the middle of a transaction keeps its thread from everybody else. After so long the
-server undoes the transaction, and the process makes it again if it ever goes on."""
+"""A process that is suspended during a transaction blocks its thread for all other processes. After this time the
+server rolls the transaction back, and the process repeats it if it ever continues."""
 
 Connection = Any
-"""An `asyncpg.Connection`, or one that a pool lent."""
+"""An `asyncpg.Connection`, or a pool's proxy of one."""
 
 
 def bound_on_silence() -> str:
-    """The statement that has the server undo the transaction it is in when nothing is heard for long."""
+    """The statement that makes the server roll back its transaction after LONGEST_SILENCE without a statement."""
     return f"SET LOCAL idle_in_transaction_session_timeout = '{LONGEST_SILENCE}'"
 
 
 class Session:
-    """Runs the statements of one schema on a connection. Each may take `answer` seconds."""
+    """Runs the statements of one schema on a connection. Each statement may take `answer` seconds."""
 
     __slots__ = ("answer", "connection", "sql")
 
@@ -39,29 +39,30 @@ class Session:
         return [tuple(each) for each in found]
 
     async def row(self, name: str, *sought: object) -> Columns | None:
-        """The row of a query that has one at most."""
+        """The row of a query that has at most one, else None."""
         found = await self.rows(name, *sought)
         return found[0] if found else None
 
     async def run(self, name: str, *values: object) -> None:
-        """Run a statement that gives nothing back."""
+        """Run a statement without a result."""
         await self.connection.execute(self.sql[name], *values, timeout=self.answer)
 
     async def run_each(self, name: str, rows: Iterable[Columns]) -> None:
-        """Run it once for each row, together."""
+        """Run a statement once for each row, in one batch."""
         given = list(rows)
         if given:
             await self.connection.executemany(self.sql[name], given, timeout=self.answer)
 
     @asynccontextmanager
     async def transaction(self, begin: str) -> AsyncGenerator[None]:
-        """What is run in the block is committed together, or not at all."""
-        # In one round trip. Not as a setting of the session: a pooler knows none, and a pool may be somebody else's.
+        """A transaction around the block: committed at its end, rolled back if the block raises."""
+        # Both statements take one round trip. The limit is no setting of the session, because poolers do not support
+        # these, and the pool may be the user's.
         await self.connection.execute(f"{begin}; {bound_on_silence()}", timeout=self.answer)
         try:
             yield
         except BaseException:
-            # Of a connection that has gone, the server undoes it by itself.
+            # If the connection is lost, the server rolls back by itself.
             with contextlib.suppress(*FAILURES):
                 await self.connection.execute("ROLLBACK", timeout=self.answer)
             raise

@@ -1,4 +1,4 @@
-"""The SQL, read from the package's .sql files when it is imported: one statement to a `-- name:`."""
+"""The SQL statements, read from the package's .sql files at import, one for each `-- name:`."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ _TOPICS = ("read", "write", "copy", "remove", "transfer")
 
 
 def quoted(name: str) -> str:
-    """A name as SQL takes it, whatever is in it."""
+    """A name as a quoted identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -20,7 +20,7 @@ def _named(text: str) -> dict[str, str]:
 
 
 def statements_for(schema: str) -> Mapping[str, str]:
-    """The statements by name, on the tables of a schema. They name it themselves: no setting of a session is needed."""
+    """The statements by name, for the tables of a schema. They include its name, so no session setting is needed."""
     return {name: body.replace("{schema}", quoted(schema)) for name, body in _TEXTS.items()}
 
 
@@ -36,7 +36,7 @@ _TEXTS: Mapping[str, str] = {
 }
 SCHEMA = (_HERE / "schema.sql").read_text("utf-8")
 MIGRATIONS: Mapping[int, str] = _migrations()
-"""What takes a schema to a format, by that format's number."""
+"""The migrations, by the number of the format that each results in."""
 
 FIRST_FORMAT = 3
 """The format of the schema before any migration. Formats 1 and 2 were never released."""

@@ -1,6 +1,6 @@
-"""The writes one by one, as functions of a connection inside a transaction: whoever calls commits or undoes it.
+"""The single writes, as functions of a connection inside a transaction, which the caller commits or rolls back.
 
-What `moves` cannot work out beforehand comes here: the thread is locked first, and then looked at.
+Writes that `moves` cannot prepare are made here: each locks its thread first, and then reads it.
 """
 
 from collections.abc import Iterable
@@ -46,16 +46,16 @@ from durable_graph_postgres.session import Session
 
 
 class Wrote(NamedTuple):
-    """What a write is answered with, and the thread's row after it; None if there is none."""
+    """The result of a write, and the thread's row after it; None if there is no row."""
 
     result: CommitResult | SaveResult | bool | int | None
     known: LockedThread | None
 
 
 async def is_at(db: Session, thread: str, known: LockedThread | None) -> bool:
-    """Whether the thread is as an attempt would have left it whose outcome nobody knows: then it was made.
+    """Whether an earlier attempt with an unknown outcome was committed: the thread's row is `known`, its result.
 
-    Of one that deleted it, too, if somebody has begun it anew: that is not what was to be deleted.
+    A committed deletion may have been followed by a new thread of the same id. Then the incarnations differ.
     """
     found = await _lock(db, thread)
     if found is None or known is None or known.row.status != "deleted":
@@ -64,7 +64,7 @@ async def is_at(db: Session, thread: str, known: LockedThread | None) -> bool:
 
 
 async def commit(db: Session, unit: CommitUnit) -> Wrote:
-    """Apply the unit, or say why not."""
+    """Apply the unit, or return the reason for refusing it."""
     tid, locked = key_of(unit.thread), await _lock(db, unit.thread)
     before = locked.row if locked else None
     decision = rules.decide(unit, before, await _read_back(db, unit, before))
@@ -73,7 +73,7 @@ async def commit(db: Session, unit: CommitUnit) -> Wrote:
     if locked is None:
         await check_no_orphan(db, unit.thread)
     row = rules.thread_after_commit(unit, before, await _forked_head(db, unit))
-    lines = await _lines_after(db, unit, locked)
+    branches = await _branches_after(db, unit, locked)
     await db.run_each("add_checkpoint", [checkpoint_columns(tid, new.row) for new in unit.checkpoints])
     rows = [value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values]
     await db.run_each("add_channel_row", rows)
@@ -81,13 +81,13 @@ async def commit(db: Session, unit: CommitUnit) -> Wrote:
     writes, born = await _writes_after(db, unit, locked, row, replaced)
     if unit.request is not None:
         await db.run("add_request", *request_columns(tid, unit.request))
-    sums = Sums(writes, lines, locked.sums.requests if locked else EMPTY_STATE).with_request(unit.request)
+    sums = Sums(writes, branches, locked.sums.requests if locked else EMPTY_STATE).with_request(unit.request)
     await _put_thread(db, unit.thread, before, row, sums)
     return Wrote(Committed(unit.version), LockedThread(row, sums, born))
 
 
 async def save_writes(db: Session, batch: WritesBatch) -> Wrote:
-    """Record each task's result unless another one stands."""
+    """Store each task record unless an earlier record wins."""
     tid, locked = key_of(batch.thread), await _lock(db, batch.thread)
     if locked is None:
         return Wrote(Conflict(0), None)
@@ -111,7 +111,7 @@ _OF_THREADS = ("branches", "checkpoints", "channel_rows", "tasks", "requests", "
 
 
 async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None, at: int, *, purge: bool) -> Wrote:
-    """Leave a tombstone, as of the time `at`, or nothing with `purge`. Whether the thread is gone."""
+    """Replace the thread by a tombstone of the time `at`, or by nothing with `purge`. True if no thread is left."""
     before, grave = await _grave(db, thread, seen, at)
     if before is not None and grave is None:
         return Wrote(False, None)  # noqa: FBT003  # the answer to the question above
@@ -127,7 +127,7 @@ async def delete_thread(db: Session, thread: str, seen: ThreadInfo | None, at: i
 
 
 async def _remove(db: Session, tid: int, *, with_its_own: bool) -> None:
-    """Remove the rows of a thread, its own row only if that is said."""
+    """Remove the rows of a thread, and its own row only if `with_its_own`."""
     for table in _OF_THREADS:
         await db.run(f"delete_{table}", tid)
     if with_its_own:
@@ -137,7 +137,7 @@ async def _remove(db: Session, tid: int, *, with_its_own: bool) -> None:
 async def _grave(
     db: Session, thread: str, seen: ThreadInfo | None, at: int
 ) -> tuple[ThreadRow | None, ThreadRow | None]:
-    """The thread's row, None if it has none, and what a deletion leaves of it, None if it is not to be deleted."""
+    """The thread's row (None if it has none), and its tombstone (None if the thread is not to be deleted)."""
     try:
         locked = await _lock(db, thread)
     except CorruptCheckpointError:
@@ -151,20 +151,20 @@ async def _grave(
     return locked.row, rules.tombstone(locked.row, at) if rules.is_to_be_deleted(locked.row, seen) else None
 
 
-# A damaged row: whatever takes its place differs from it.
+# Stands for a damaged row: every new row differs from it.
 _UNKNOWN = rules.tombstone_of_damage(None, 0)
 
 
 async def forget_deleted(db: Session, before: int, limit: int) -> Wrote:
-    """Remove what deletions before a time left of their threads. How many rows."""
+    """Remove tombstones of deletions before a time. Returns their number."""
     found = await db.row("forget_deleted", before, limit)
     return Wrote(found[0] if found else 0, None)
 
 
 async def copy_thread(db: Session, source: str, target: str) -> Wrote:
-    """A second thread with the same rows. Raises `UnknownThreadError`, `ThreadExistsError`."""
+    """Create a second thread with the same rows. Raises `UnknownThreadError`, `ThreadExistsError`."""
     found = {}
-    # In the order of their keys, as everybody locks several.
+    # All writers lock several threads in the order of their keys, which prevents deadlocks.
     for thread in sorted((source, target), key=key_of):
         found[thread] = await _lock(db, thread)
     locked, there = found[source], found[target]
@@ -178,7 +178,7 @@ async def copy_thread(db: Session, source: str, target: str) -> Wrote:
         await db.run(f"copy_{table}", key_of(source), key_of(target))
     grave = there.row if there else None
     row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
-    # Requests were made of the source alone.
+    # The copy has no requests: callers sent them to the source.
     sums = locked.sums._replace(requests=EMPTY_STATE)
     await _put_thread(db, target, grave, row, sums)
     return Wrote(None, LockedThread(row, sums, locked.born))
@@ -190,7 +190,7 @@ async def import_thread(db: Session, exported: ExportedThread) -> Wrote:
     there = await db.row("lock_thread", tid)
     if there is not None and there[STATUS] != "deleted":
         raise ThreadExistsError(exported.thread)
-    # What a deletion or a vanished thread left would meet the rows that come.
+    # A tombstone, or rows of a thread whose own row is missing, would conflict with the imported rows.
     await _remove(db, tid, with_its_own=True)
     for table in COLUMNS:
         try:
@@ -202,7 +202,7 @@ async def import_thread(db: Session, exported: ExportedThread) -> Wrote:
 
 
 async def prune(db: Session, thread: str, keep_last: int, before: int | None) -> Wrote:
-    """Remove what the newest `keep_last` root checkpoints, and those since `before`, do not need.
+    """Remove the rows that neither the newest `keep_last` root checkpoints nor those since `before` need.
 
     Raises `UnknownThreadError`.
     """
@@ -210,11 +210,11 @@ async def prune(db: Session, thread: str, keep_last: int, before: int | None) ->
     if locked is None:
         raise UnknownThreadError(thread)
     tid = key_of(thread)
-    lines = await db.rows("find_branches", tid)
-    for branch in lines:
+    branches = await db.rows("find_branches", tid)
+    for branch in branches:
         check_line(locked.row, *branch)
     found = [checkpoint_from(thread, columns) for columns in await db.rows("find_checkpoints", tid)]
-    kept = pruning.kept(found, {lo: parent for lo, parent, *_ in lines}, locked.row, keep_last, before)
+    kept = pruning.kept(found, {lo: parent for lo, parent, *_ in branches}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return Wrote(0, locked)
     keys = [pruning.ValueKey(*columns) for columns in await db.rows("find_channel_keys", tid)]
@@ -225,7 +225,7 @@ async def prune(db: Session, thread: str, keep_last: int, before: int | None) ->
     await db.run_each("drop_channel_row", [(tid, *key) for key in values])
     await db.run_each("drop_task", [(tid, record.ns, record.born, record.ord) for record in unneeded])
     await db.run_each("drop_checkpoint", [(tid, *place) for place in gone])
-    await db.run_each("drop_branch", [(tid, lo) for lo, *_ in lines if lo not in kept.lines])
+    await db.run_each("drop_branch", [(tid, lo) for lo, *_ in branches if lo not in kept.lines])
     writes = rules.sum_without(locked.sums.writes, unneeded, locked.born, locked.row.head)
     row, sums = pruning.thread_after_prune(locked.row, kept.floor), locked.sums._replace(writes=writes)
     await _put_thread(db, thread, locked.row, row, sums)
@@ -263,7 +263,7 @@ async def _forked_head(db: Session, unit: CommitUnit) -> int | None:
 async def _record(
     db: Session, tid: int, thread: str, records: Iterable[TaskRecord]
 ) -> tuple[list[rules.Replacement], tuple[TaskRecord, ...]]:
-    """Put each record that stands. What took the place of what, and for each record the one that stands."""
+    """Store each record that wins. Returns the replacements, and for each record the winner."""
     replaced: list[rules.Replacement] = []
     stood = []
     for record in records:
@@ -281,12 +281,12 @@ async def _find_record(db: Session, tid: int, thread: str, record: TaskRecord) -
     return record_from(thread, columns) if columns else None
 
 
-async def _lines_after(db: Session, unit: CommitUnit, locked: LockedThread | None) -> bytes:
-    """Begin a line if the unit does. The sum over the lines that then lead to the thread's version."""
-    line = rules.new_line(unit, locked.row if locked else None)
-    if line is None:
+async def _branches_after(db: Session, unit: CommitUnit, locked: LockedThread | None) -> bytes:
+    """Store a new branch if the unit starts one. Returns the sum over the branches of the new version's lineage."""
+    branch = rules.new_line(unit, locked.row if locked else None)
+    if branch is None:
         return locked.sums.lines if locked else EMPTY_STATE
-    tid, (lo, parent), digest = key_of(unit.thread), line, branch_digest(unit.origin, *line)
+    tid, (lo, parent), digest = key_of(unit.thread), branch, branch_digest(unit.origin, *branch)
     await db.run("add_branch", tid, lo, parent, digest)
     earlier = await db.rows("find_lineage", tid, parent)
     if locked:
@@ -302,7 +302,7 @@ async def _writes_after(
     row: ThreadRow,
     replaced: Iterable[rules.Replacement],
 ) -> tuple[bytes, int]:
-    """The sum over the task records of the head, and how far back the plan of the head goes."""
+    """The sum over the task records of the new head, and the smallest number of a task in its plan."""
     before = locked or LockedThread(row, Sums(), 0)
     heads = [new.row for new in unit.checkpoints if new.row.ns == ""]
     if not heads and row.head == before.row.head:

@@ -1,4 +1,4 @@
-"""A copy of a store that is in use, as of one moment, which appears at its path complete or not at all."""
+"""A consistent copy of a store in use. The copy appears at its path complete or not at all."""
 
 import errno
 import os
@@ -16,20 +16,20 @@ from durable_graph_sqlite.patience import begin_reading, committing
 from durable_graph_sqlite.private import create_private
 
 _PAGES = 1024
-"""Copied at a time, between two looks at whether the copy is still wanted: 4 MB."""
+"""The pages that are copied between two checks of `stop`: 4 MB."""
 
-_BESIDE = ("-wal", "-journal", "-shm")
-"""What SQLite may have beside a database that is open, or was not closed."""
+_COMPANIONS = ("-wal", "-journal", "-shm")
+"""Suffixes of SQLite's other files of a database that is open, or was not closed."""
 
 
-class _Stopped(Exception):  # noqa: N818  # it is no failure, and nobody else sees it
-    """Nobody waits for the copy any more."""
+class _Stopped(Exception):  # noqa: N818  # it is no failure, and does not leave this module
+    """The caller no longer wants the copy."""
 
 
 def back_up(db: sqlite3.Connection, store: Path, target: Path, stop: threading.Event, *, overwrite: bool) -> None:
-    """Copy the store that `db` is open on. Blocks, until the copy is on the disk or `stop` is set.
+    """Copy the store of the connection `db`. Blocks until the copy is on the disk or `stop` is set.
 
-    All is read in one transaction: others commit meanwhile, and the copy does not have it.
+    The copy is read in one transaction: it does not have commits that other connections make meanwhile.
 
     Raises `BackupError`, `StoreFullError`.
     """
@@ -58,18 +58,18 @@ def back_up(db: sqlite3.Connection, store: Path, target: Path, stop: threading.E
 
 
 def _check_target(store: Path, target: Path, *, overwrite: bool) -> None:
-    own = [Path(os.path.realpath(store) + suffix) for suffix in ("", *_BESIDE)]
+    own = [Path(os.path.realpath(store) + suffix) for suffix in ("", *_COMPANIONS)]
     if any(each.exists() and target.exists() and each.samefile(target) for each in own):
         raise BackupError(str(target), "it is the store itself: choose another path")
     if target.exists() and not (overwrite and target.is_file()):
         raise BackupError(str(target), "a file exists there; choose another path, or pass overwrite=True")
     if not target.parent.is_dir():
         raise BackupError(str(target), f"there is no directory {target.parent}; create it first")
-    for suffix in _BESIDE:
-        beside = target.with_name(target.name + suffix)
-        if beside.exists():
-            # SQLite would take an old log for one of the new file.
-            why = f"{beside.name} exists beside it: a process has that database open, or a crash left the file"
+    for suffix in _COMPANIONS:
+        companion = target.with_name(target.name + suffix)
+        if companion.exists():
+            # SQLite would apply the old log to the new file.
+            why = f"{companion.name} exists beside it: a process has that database open, or a crash left the file"
             raise BackupError(str(target), f"{why}; close it, or remove the file")
 
 
@@ -79,15 +79,15 @@ def _copy(db: sqlite3.Connection, partial: Path, stop: threading.Event) -> None:
             raise _Stopped
 
     with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
-        # If this process or the machine dies, the partial file is of no use anyway; it is flushed once, at the end.
+        # If this process or the machine dies, the partial file is useless anyway. It is flushed once, at the end.
         copy.execute("PRAGMA synchronous = OFF")
         copy.execute("PRAGMA journal_mode = OFF").fetchone()
         with committing(db, begin_reading):
-            # The first read of a transaction decides what all of it sees. Without one around all its steps, the copy
-            # would begin anew at each commit of another connection.
+            # The first read of a transaction fixes its snapshot. Without a transaction around all steps, SQLite would
+            # restart the copy at each commit of another connection.
             db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             db.backup(copy, pages=_PAGES, progress=look)
-        # One file that can be read anywhere. A saver that opens it turns it into one with a log again.
+        # Without a log, the copy is a single file. A saver that opens it switches back to a log.
         copy.execute("PRAGMA journal_mode = DELETE").fetchone()
 
 

@@ -1,4 +1,4 @@
-"""`SqliteCache`: results in a file, for the processes of one machine. Losing it loses no thread, only time."""
+"""`SqliteCache`: cached results in a file, for the processes of one machine. No thread depends on the file."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ from durable_graph_sqlite.opening import FileKind, is_path
 from durable_graph_sqlite.patience import Patience
 from durable_graph_sqlite.statements import RESULTS_SCHEMA, RESULTS_SQL
 
-# "duGc". A result that a loss of power takes is computed again.
+# The application id is "duGc". A result lost by a loss of power is computed again, so "NORMAL" is enough.
 RESULTS = FileKind(0x64754763, RESULTS_SCHEMA, {}, "NORMAL", 1)
 
 
@@ -25,12 +25,13 @@ class SqliteCache:
     """A cache in a SQLite file of its own, which it creates if there is none. Opens on first use; close it with
     `async with` or `aclose`.
 
-    Several processes may share the file; `busy_timeout` says for how many seconds one waits for another. What has
-    expired is removed as new results come. A damaged result is none. The file has to be on a local disk.
+    Several processes may share the file; `busy_timeout` is the number of seconds for which a process waits for another.
+    Writing results also removes expired results. A damaged result counts as missing. The file has to be on a local
+    disk.
     """
 
     def __init__(self, path: str | Path, *, busy_timeout: float = 30) -> None:
-        """Raises `InvalidOptionError` for a path that is no file's."""
+        """Raises `InvalidOptionError` for a path that cannot be a file."""
         if str(path) in ("", ":memory:") or not is_path(path):
             allowed = "the path of a file; InMemoryCache() keeps results in memory"
             raise InvalidOptionError("path", str(path), allowed=allowed)
@@ -73,7 +74,7 @@ class SqliteCache:
         await connection.write(write)
 
     async def aclose(self) -> None:
-        """Finish what was begun and close the file. Calling it again does nothing."""
+        """Finish pending calls and close the file. Calling it again does nothing."""
         await self._file.aclose()
 
     async def __aenter__(self) -> Self:

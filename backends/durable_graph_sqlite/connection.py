@@ -1,4 +1,4 @@
-"""A connection on a file and the thread that it lives on. A call runs there from its first statement to its last."""
+"""A connection to a file, and the thread that owns it. All statements of a call run on that thread."""
 
 import sqlite3
 from collections.abc import Callable
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Connection:
-    """An open file. Not made directly: `await Connection.opened(path, patience)`. Any event loop may use it."""
+    """An open file, made by `await Connection.opened(path, patience)`. Any event loop may use it."""
 
     __slots__ = ("_db", "_identity", "_worker", "path", "patience")
 
@@ -31,7 +31,7 @@ class Connection:
 
     @classmethod
     async def opened(cls, path: Path, patience: Patience, kind: FileKind = THREADS) -> "Connection":
-        """Open the file on a thread of its own. Raises as `open_database` does."""
+        """Open the file on a new thread. Raises as `open_database` does."""
         made: list[sqlite3.Connection] = []
 
         def connect() -> tuple[sqlite3.Connection, tuple[int, int]]:
@@ -46,7 +46,7 @@ class Connection:
         try:
             db, identity = await worker.begin(connect)
         except BaseException:
-            # A caller that is cancelled, or whose loop was closed, does not wait for the file: the thread closes it.
+            # If the caller is cancelled or its loop is closed, the thread closes the file.
             worker.end(close)
             raise
         return cls(path, patience, worker, db, identity)
@@ -60,11 +60,11 @@ class Connection:
         return self._worker.begin(lambda: function(self._db))
 
     async def read(self, function: Callable[[sqlite3.Connection], T], thread: str | None = None) -> T:
-        """What the function returns, in a transaction of its own: it sees the file as of one moment."""
+        """Run the function in a read transaction, on one snapshot of the file, and return its result."""
         return await self._transaction(function, begin_reading, thread)
 
     async def write(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """What the function returns, in a transaction of its own that may write."""
+        """Run the function in a write transaction, and return its result."""
         return await self._transaction(function, begin, None)
 
     async def _transaction(
@@ -84,16 +84,16 @@ class Connection:
         return await self.call(run)
 
     def check_still_there(self) -> None:
-        """Raise `StoreUnavailableError` if the path no longer leads to the open file. Blocks.
+        """Raise `StoreUnavailableError` if the path no longer refers to the open file. Blocks.
 
-        What is written to a removed file succeeds, and is gone when it is closed: to acknowledge it would be a lie.
+        Writes to a removed file succeed, and are lost when it is closed: they must not be acknowledged.
         """
         if identity_of(self.path) != self._identity:
             why = "the file was removed or replaced while it was open; restore it, or open a new saver"
             raise StoreUnavailableError(str(self.path), why)
 
     def failure(self, error: sqlite3.Error, thread: str | None = None) -> DurableGraphError:
-        """SQLite's error as ours. Blocks."""
+        """SQLite's error, translated to the library's. Blocks."""
         return translated(str(self.path), error, thread)
 
     async def close(self) -> None:
@@ -105,7 +105,7 @@ class Connection:
 
 
 def identity_of(path: Path) -> tuple[int, int]:
-    """Which file a path leads to; (0, 0) if to none."""
+    """The device and inode of a path's file; (0, 0) if there is no file."""
     try:
         found = path.stat()
     except FileNotFoundError:

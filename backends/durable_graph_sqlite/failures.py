@@ -1,4 +1,4 @@
-"""What errors of SQLite and of the file system mean for a caller."""
+"""Translating errors of SQLite and of the file system to the library's."""
 
 import errno
 import sqlite3
@@ -20,23 +20,23 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def code_of(error: sqlite3.Error) -> int:
-    """The primary result code; 0 for an error that the module raised by itself."""
+    """SQLite's primary result code; 0 for an error of Python's module itself."""
     return getattr(error, "sqlite_errorcode", 0) & _PRIMARY
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Whether another connection was in the way, so that trying again may help."""
+    """Whether another connection had a lock, so that another attempt may succeed."""
     return code_of(error) in _BUSY
 
 
 def is_unreadable_text(error: sqlite3.Error) -> bool:
-    """Whether a column has bytes that are no UTF-8. Python's module finds that, so the error has no code of SQLite."""
+    """Whether a text column is not valid UTF-8. Python's module raises this error, so it has no code of SQLite."""
     return code_of(error) == 0 and "decode to UTF-8" in str(error)
 
 
 @contextmanager
 def told_in_ours(path: str, thread: str | None) -> Iterator[None]:
-    """Turn the errors of Python's text into ours: of a name that no text of SQLite can be, and of a damaged file."""
+    """Translate Python's Unicode errors: of a name that SQLite's text cannot hold, and of a damaged file."""
     try:
         yield
     except (UnicodeEncodeError, UnicodeDecodeError) as error:
@@ -52,9 +52,9 @@ def of_text(path: str, error: UnicodeEncodeError | UnicodeDecodeError, thread: s
 
 
 def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str | None = None) -> DurableGraphError:
-    """The error that says whose move it is. `thread` is the one whose rows the call was about."""
+    """The library's error for an error of SQLite. `thread` is the thread whose rows the call used."""
     if isinstance(error, UnicodeDecodeError):
-        # Python reads SQLite's message as UTF-8, and it quotes what is damaged.
+        # SQLite's message quotes the damaged text, and Python decodes the message as UTF-8.
         why = "it is damaged, and SQLite's error message is not valid text"
         return NotADatabaseError(path, why) if thread is None else CorruptCheckpointError(thread, row=path, why=why)
     if is_unreadable_text(error):
@@ -62,7 +62,7 @@ def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str
         return NotADatabaseError(path, why) if thread is None else CorruptCheckpointError(thread, row=path, why=why)
     why = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
-        # The index of the log could not grow, for which SQLite has no other word.
+        # The log's index file could not grow. SQLite has no other code for a full disk here.
         return StoreFullError(path, why)
     match code_of(error):
         case sqlite3.SQLITE_FULL:
@@ -78,7 +78,7 @@ def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str
 
 
 def translated_os(path: str, error: OSError) -> StoreUnavailableError:
-    """The same for an error of the file system, met in creating the file."""
+    """The library's error for an error of the file system while creating the file."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return StoreFullError(path, str(error))

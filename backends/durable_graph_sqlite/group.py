@@ -1,4 +1,4 @@
-"""Group commit: what is asked for while a transaction runs goes into the next one, together."""
+"""Group commit: writes that arrive while a transaction runs share the next transaction."""
 
 import asyncio
 import sqlite3
@@ -94,12 +94,12 @@ class GroupCommit:
         try:
             return self._transaction(db, group)
         except StoreUnavailableError:
-            # Nobody could write: waiting for it once more for each of them would only take longer.
+            # The file was locked for the whole time limit: waiting again for each request would only take longer.
             raise
         except Exception:
             if len(group) == 1:
                 raise
-        # Something that is no conflict undid them all. One by one, each meets its own error or none.
+        # The error of one request rolled all of them back. In separate transactions, only that request fails.
         return [self._alone(db, request) for request in group]
 
     def _alone(self, db: sqlite3.Connection, request: Request) -> Any:

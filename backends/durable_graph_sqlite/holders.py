@@ -1,4 +1,4 @@
-"""Which process holds a lock on a SQLite file, where the system tells: on Linux."""
+"""The process that holds a lock on a SQLite file, on Linux, which lists locks."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ _WRITERS_BYTE = "120"
 
 
 class Holder(NamedTuple):
-    """The process that keeps others from writing; `pid` is None where the system does not tell."""
+    """The process that blocks other writers; `pid` is None if it is unknown."""
 
     pid: int | None
     is_stopped: bool
@@ -20,20 +20,21 @@ _UNKNOWN = Holder(None, is_stopped=False)
 
 
 def holder_of(path: Path) -> Holder:
-    """The process that has a lock for writing on the file or on the index of its log.
+    """The process that has a write lock on the file or on the index of its log.
 
-    Nothing is opened but the system's list: closing the file would drop the locks that this process has on it. Blocks.
+    The function opens only the system's list of locks: closing the file itself would drop the locks that this process
+    has on it. Blocks.
     """
     try:
-        # It is beside the file itself, not beside a link to it.
+        # The index is in the directory of the file itself, not of a link to it.
         index = Path(f"{os.path.realpath(path)}-shm")
         files = {_name_in_list(path): None, **({_name_in_list(index): _WRITERS_BYTE} if index.exists() else {})}
         lines = _LOCKS.read_text("ascii").splitlines()
     except OSError:
-        # Another system, or a file that has gone meanwhile.
+        # The system has no such list, or the file was removed meanwhile.
         return _UNKNOWN
     for line in lines:
-        # "1: POSIX  ADVISORY  WRITE 4711 fe:00:2221346 120 120"; one that waits for a lock has "->" in front of it.
+        # "1: POSIX  ADVISORY  WRITE 4711 fe:00:2221346 120 120"; for a waiting process, "->" precedes "POSIX".
         words = line.split()
         if words[1] != "POSIX" or words[3] != "WRITE" or words[5] not in files:
             continue
@@ -52,7 +53,7 @@ def _is_stopped(pid: int) -> bool:
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
     except OSError:
-        # It has ended.
+        # The process has ended.
         return False
-    # The state comes after the program's name, which may hold anything, in brackets. T: stopped, t: by a debugger.
+    # The state follows the program's name in brackets, which may contain brackets. T: stopped, t: by a debugger.
     return text.rpartition(")")[2].split()[0] in ("T", "t")

@@ -1,4 +1,4 @@
-"""From a path to a connection on a file of ours: it is created, migrated, or refused and left as it is."""
+"""Opening a connection to a file of durable_graph: the file is created, migrated, or refused and left unchanged."""
 
 import os
 import sqlite3
@@ -21,14 +21,15 @@ from durable_graph_sqlite.private import create_private
 from durable_graph_sqlite.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, script
 
 APPLICATION_ID = 0x64754772
-"""Marks a file of threads as ours ("duGr"), where SQLite has a place for it."""
+"""SQLite's application id of a file of threads: "duGr"."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A kind of file of ours: its mark, what creates one, and what brings an older one to each later format.
+    """A kind of file: its application id, its schema, and its migrations by the number of the resulting format.
 
-    `synchronous` says what a loss of power may take: "FULL" nothing that was acknowledged, "NORMAL" the latest of it.
+    `synchronous` decides about a loss of power: with "FULL" no acknowledged write is lost, with "NORMAL" the latest may
+    be lost.
     """
 
     application_id: int
@@ -36,7 +37,7 @@ class FileKind:
     migrations: Mapping[int, str]
     synchronous: Literal["FULL", "NORMAL"]
     first_format: int
-    """That of the schema where there are no migrations yet: older files are refused."""
+    """The format of the schema before any migration: files of older formats are refused."""
 
 
 THREADS = FileKind(APPLICATION_ID, SCHEMA, MIGRATIONS, "FULL", FIRST_FORMAT)
@@ -47,7 +48,7 @@ PAGE_SIZE = 4096
 
 
 def is_path(path: str | Path) -> bool:
-    """Whether the operating system can have a file of this name."""
+    """Whether the operating system accepts the path."""
     try:
         return b"\0" not in os.fsencode(path)
     except (TypeError, UnicodeEncodeError):
@@ -55,9 +56,9 @@ def is_path(path: str | Path) -> bool:
 
 
 def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> sqlite3.Connection:
-    """A connection on the file, which exists and is of the kind's current format afterwards. Blocks.
+    """A connection to the file, which is created or migrated to the kind's current format. Blocks.
 
-    Safe when several processes open a new file at once: one creates it and the others find it.
+    Several processes may open a new file at once: one of them creates it.
 
     Raises `NotADatabaseError`, `StoreFormatError`, `StoreUnavailableError`.
     """
@@ -74,7 +75,7 @@ def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> s
 
 
 def _failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DurableGraphError:
-    """SQLite's error as ours: it says no more than that it could not open the file."""
+    """The library's error for SQLite's, which does not say why the file could not be opened."""
     if path.is_dir():
         return NotADatabaseError(str(path), "it is a directory")
     if isinstance(error, UnicodeDecodeError) or code_of(error) != sqlite3.SQLITE_CANTOPEN:
@@ -89,9 +90,9 @@ def _no_directory(path: Path) -> str:
 
 
 def _refuse_foreign(path: Path, patience: Patience, kind: FileKind) -> None:
-    """Raise for a file that is not of the kind or is newer, through a connection that cannot write to it.
+    """Raise for a file of another kind or of an unsupported format, before any connection can write to it.
 
-    Through SQLite and not by reading the file: closing a file drops all locks that the process holds on it.
+    The check uses SQLite: closing a file that was opened otherwise drops all locks that the process holds on it.
     """
     if not path.exists() or path.stat().st_size == 0:
         return
@@ -105,25 +106,26 @@ def _refuse_foreign(path: Path, patience: Patience, kind: FileKind) -> None:
 
 
 def _refuse_foreign_after_crash(path: Path, kind: FileKind) -> None:
-    """The same where a crash left a journal to be rolled back, which nobody but the owner shall do.
+    """As `_refuse_foreign`, for a file whose journal a crash left to be rolled back, which only its owner may do.
 
-    Read as it is, with no look at the journal and no lock taken: whoever had one would have rolled it back.
+    The file is read as it is, without its journal and without a lock: a process with a lock would have rolled it back.
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, timeout=0)) as db:
             format_of(path, db, kind)
     except sqlite3.DatabaseError as error:
-        # Its first page was never written: the crash was in its creation, and it is nobody's.
+        # The first page was never written: the crash interrupted the file's creation, so the file belongs to no
+        # application.
         if code_of(error) != sqlite3.SQLITE_NOTADB:
             raise
 
 
 def _connect(path: Path, patience: Patience, kind: FileKind) -> sqlite3.Connection:
-    # Waiting for other processes is ours to do (timeout=0): SQLite's own waiting does not cover every case of it.
+    # timeout=0, because `Patience` waits for other processes: SQLite's own waiting does not cover every case.
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
         patience.until_free(lambda: prepare(path, db, kind.migrations, kind))
-        # To a log first: readers need not wait for writers then, and a commit is one flush.
+        # With a write-ahead log, readers need not wait for writers, and a commit is one flush.
         patience.until_free(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
         db.execute(f"PRAGMA synchronous = {kind.synchronous}")
         db.execute("PRAGMA trusted_schema = OFF")
@@ -134,14 +136,14 @@ def _connect(path: Path, patience: Patience, kind: FileKind) -> sqlite3.Connecti
 
 
 def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str], kind: FileKind = THREADS) -> None:
-    """Create the tables, or bring them to the current format. What is found to be current is not written to."""
+    """Create the tables, or migrate them to the current format. A current file is not written to."""
     current = max(migrations, default=kind.first_format)
     if not _is_empty(db) and format_of(path, db, kind, current) == current:
         return
-    # It cannot be chosen once there is a page, and an open transaction has one.
+    # The page size cannot change once the file has a page, and an open transaction has one.
     db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
     with committing(db, begin):
-        # Another process may have been faster: only what is seen under the lock counts.
+        # Another process may have been faster, so the file is checked again under the lock.
         if _is_empty(db):
             statements = list(script(kind.schema))
             db.execute(f"PRAGMA application_id = {kind.application_id}")
@@ -154,7 +156,8 @@ def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str], k
 
 
 def format_of(path: Path, db: sqlite3.Connection, kind: FileKind, newest: int | None = None) -> int:
-    """The file's format. Raises `NotADatabaseError` for somebody else's, `StoreFormatError` for another format."""
+    """The file's format. Raises `NotADatabaseError` for another application's file, `StoreFormatError` for an
+    unsupported format."""
     (owner,) = db.execute("PRAGMA application_id").fetchone()
     if owner != kind.application_id:
         raise NotADatabaseError(str(path), "it is a SQLite database of another application, or of another kind")

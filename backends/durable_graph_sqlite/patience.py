@@ -1,4 +1,4 @@
-"""Transactions, and waiting for other processes to end theirs. It blocks, so it runs on the connection's thread."""
+"""Transactions, and waiting for locks of other processes. All functions block: they run on the connection's thread."""
 
 import random
 import sqlite3
@@ -19,7 +19,7 @@ _LONGEST_PAUSE = 0.05
 
 
 class Patience:
-    """How long to wait for a file that others have locked, in seconds."""
+    """The number of seconds to wait for a file that other processes have locked."""
 
     __slots__ = ("_path", "_seconds")
 
@@ -28,7 +28,8 @@ class Patience:
         self._seconds = seconds
 
     def until_free(self, attempt: Callable[[], T]) -> T:
-        """What the attempt returns once nobody is in its way. It must leave nothing behind when it fails.
+        """Repeat the attempt until no other process blocks it, and return its result. A failed attempt must have no
+        effect.
 
         Raises `StoreLockedError` when the time is up.
         """
@@ -45,30 +46,30 @@ class Patience:
                     raise StoreLockedError(
                         self._path, waited=self._seconds, holder=holder.pid, is_stopped=holder.is_stopped
                     ) from error
-            # Jittered, so that processes that wait for each other do not meet again.
+            # The jitter keeps processes that wait for each other from retrying at the same time.
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads the waiting, keeps no secret
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def begin(db: sqlite3.Connection) -> None:
-    """Begin as a writer: one that began as a reader could not become one after another has written."""
+    """Begin a write transaction. A read transaction could not be upgraded after another connection has written."""
     db.execute("BEGIN IMMEDIATE")
 
 
 def begin_reading(db: sqlite3.Connection) -> None:
-    """Begin as a reader: what is read until the end is of one moment."""
+    """Begin a read transaction: all its reads use one snapshot."""
     db.execute("BEGIN")
 
 
 @contextmanager
 def committing(db: sqlite3.Connection, how: Callable[[sqlite3.Connection], None]) -> Iterator[None]:
-    """A transaction around the block: committed at its end, undone if anything is raised, by the commit as well."""
+    """A transaction around the block: committed at its end, rolled back if the block or the commit raises."""
     how(db)
     try:
         yield
         db.execute("COMMIT")
     except BaseException:
-        # SQLite undoes some by itself, as when the disk is full.
+        # SQLite rolls back by itself for some errors, such as a full disk.
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise

@@ -1,4 +1,4 @@
-"""The reads, as functions of a connection: each runs within one transaction and sees one state of the file."""
+"""The reads, as functions of a connection: each runs in one transaction, on one snapshot of the file."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -42,11 +42,11 @@ from durable_graph.records import (
 from durable_graph_sqlite import statements
 
 _BEYOND = 1 << 62
-_LINE, _VALUE, _NESTED = 0, 1, 3
+_BRANCH, _VALUE, _NESTED = 0, 1, 3
 
 
 def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value_bytes: int) -> StoredCheckpoint | None:
-    """A checkpoint with all that makes its state. Two statements. Raises `ValueTooLargeError`."""
+    """A checkpoint with the rows of its state. Two statements. Raises `ValueTooLargeError`."""
     tid = key_of(thread)
     newest = ns != "" and no is None
     sought = {"tid": tid, "ns": ns} if newest else {"tid": tid, "ns": ns, "no": no}
@@ -61,12 +61,13 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value
             what = f"the row of checkpoint {checkpoint_id(row.head)!r}"
             raise CorruptCheckpointError(thread, row=what, why="it is missing, and it is the thread's newest one")
         if newest and row.head:
-            _check_lines(row, sums, statements.rows(db, "find_lineage", {"tid": tid, "at": row.version}))
+            _check_branches(row, sums, statements.rows(db, "find_lineage", {"tid": tid, "at": row.version}))
             if statements.rows(db, "find_value_in_lineage", {"tid": tid, "ns": ns, "at": row.version}):
                 raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
         return StoredCheckpoint(row, None)
     checkpoint = checkpoint_from(thread, columns[THREAD_WIDTH:])
-    # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
+    # For the newest checkpoint, read values up to the thread's version: a newer checkpoint whose row is missing is
+    # detected by its values.
     at = row.version if no is None else no
     state = _state(db, row, checkpoint, at, max_value_bytes, is_head=is_head, sums=sums if no is None else None)
     return StoredCheckpoint(
@@ -75,8 +76,8 @@ def load(db: sqlite3.Connection, thread: str, ns: str, no: int | None, max_value
 
 
 def history(db: sqlite3.Connection, thread: str, ns: str, before: int | None, limit: int) -> HistoryPage | None:
-    """A page of checkpoints. Four statements, one more where it has the head, and one or two for each checkpoint
-    outside it that one inside follows."""
+    """A page of checkpoints. Four statements, one more if the page has the head, and one or two for each parent that is
+    not on the page."""
     tid = key_of(thread)
     columns = first_row(db, "find_thread", {"tid": tid})
     if columns is None:
@@ -123,17 +124,18 @@ def load_records(db: sqlite3.Connection, thread: str, ns: str) -> StoredRecords 
 
 
 def export_thread(db: sqlite3.Connection, thread: str) -> ExportedThread | None:
-    """All rows of a thread, as they are: under its key, and its own row under another key if one was damaged."""
+    """All rows of a thread, unchanged: those under its key, and its own row under another key if its id or key is
+    damaged."""
     tables: dict[str, list[Columns]] = {table: [] for table in COLUMNS}
     for tid in {key_of(thread), key_in(db, thread)}:
         for table in tables:
-            # A file of exported threads has valid texts alone: a damaged one arrives as another one, and as damage.
+            # An export has only valid text. A damaged text is changed, and stays detectable by its digest.
             tables[table] += statements.rows_as_they_are(db, f"export_{table}", {"tid": tid}, errors="replace")
     return ExportedThread(thread, tables) if is_thread(tables) else None
 
 
 def find_request(db: sqlite3.Connection, thread: str, key: str) -> StoredRequests | None:
-    """A request of a thread, or the digests of all where there is none of this key."""
+    """The request of a thread with this key, or the digests of all its requests if there is none."""
     sought = {"tid": key_of(thread)}
     columns = first_row(db, "find_thread", sought)
     if columns is None:
@@ -149,7 +151,7 @@ def find_request(db: sqlite3.Connection, thread: str, key: str) -> StoredRequest
 def list_threads(
     db: sqlite3.Connection, status: ListedStatus | None, limit: int, after: ThreadInfo | str | None, before: int | None
 ) -> list[ThreadInfo]:
-    """A page of threads. Each row is checked, so a damaged one hides no other."""
+    """A page of threads. Each row is checked separately, so a damaged row hides no other."""
     cursor = rules.Cursor.of(after)
     found: list[ThreadInfo] = []
     while len(found) < limit:
@@ -165,7 +167,7 @@ def list_threads(
 def _rows_listed(
     db: sqlite3.Connection, status: ListedStatus | None, limit: int, cursor: rules.Cursor, before: int | None
 ) -> list[Columns]:
-    # As bytes: a damaged id is no text, and the page behind it is asked for by it.
+    # The cursor is bytes, because a damaged id may be invalid text, and the next page starts after it.
     after = cursor.thread.encode("utf-8", statements.ESCAPED)
     sought = {"after": after, "limit": limit, "before": _BEYOND if before is None else before}
     if status in (None, "damaged"):
@@ -193,8 +195,8 @@ def _state(
 ) -> _State:
     """The value rows of a checkpoint's namespace in the lineage of number `at`, and the checkpoint's task records.
 
-    With the digests of the records of other namespaces, if it is the head. `sums` are those that the thread vouches
-    for, where `at` is its version. Raises `ValueTooLargeError`.
+    For the head, the state includes the digests of records in other namespaces. `sums` are those in the thread's row,
+    if `at` is its version. Raises `ValueTooLargeError`.
     """
     sought = {
         "tid": key_of(thread.thread),
@@ -205,11 +207,11 @@ def _state(
         "nested": checkpoint.born if is_head else _BEYOND,
         "most": max_value_bytes,
     }
-    lines, values, records, nested = [], [], [], []
+    branches, values, records, nested = [], [], [], []
     for arm, text, *rest in statements.rows(db, "read_state", sought):
-        if arm == _LINE:
+        if arm == _BRANCH:
             lo, parent, _, _, digest, _, extra = rest
-            lines.append((lo, parent, digest, extra))
+            branches.append((lo, parent, digest, extra))
         elif arm == _VALUE:
             no, prev, kind, _, digest, value, _ = rest
             if isinstance(value, int):
@@ -222,16 +224,17 @@ def _state(
             born, ordinal, rank, revision, digest, value, extra = rest
             columns: Columns = (checkpoint.ns, born, ordinal, rank, revision, text, value, digest, extra)
             records.append(record_from(thread.thread, columns))
-    _check_lines(thread, sums, lines)
+    _check_branches(thread, sums, branches)
     return _State(tuple(values), tuple(records), tuple(nested))
 
 
-def _check_lines(thread: ThreadRow, sums: Sums | None, lines: Sequence[Columns]) -> None:
-    """Raises `CorruptCheckpointError` unless the branches are whole, reach the beginning and have the thread's sum."""
-    for line in lines:
-        check_line(thread, *line)
-    leads_to_the_beginning = bool(lines) and lines[-1][1] == 0
-    if not leads_to_the_beginning or (sums and add(EMPTY_STATE, *(line[2] for line in lines)) != sums.lines):
+def _check_branches(thread: ThreadRow, sums: Sums | None, branches: Sequence[Columns]) -> None:
+    """Raises `CorruptCheckpointError` unless the branches are undamaged, the last has no parent, and their sum is the
+    thread's."""
+    for branch in branches:
+        check_line(thread, *branch)
+    is_complete = bool(branches) and branches[-1][1] == 0
+    if not is_complete or (sums and add(EMPTY_STATE, *(branch[2] for branch in branches)) != sums.lines):
         raise CorruptCheckpointError(thread.thread, row="the row of a branch", why="it is missing")
 
 
@@ -250,13 +253,13 @@ def _bases(db: sqlite3.Connection, thread: ThreadRow, page: Sequence[CheckpointR
 
 
 def first_row(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> Columns | None:
-    """The first row of a query that begins with a thread's row, which `thread_from` checks."""
+    """The first row of a query whose columns start with a thread's, which `thread_from` checks."""
     found = statements.rows_as_they_are(db, name, sought)
     return found[0] if found else None
 
 
 def key_in(db: sqlite3.Connection, thread: str) -> int:
-    """The key of a thread, also of one that is listed under another id than its own because that is damaged."""
+    """The key of the thread that a listing shows under this id. A damaged id in its row does not match its key."""
     tid = key_of(thread)
     if statements.rows(db, "is_there", {"tid": tid}):
         return tid
@@ -266,7 +269,7 @@ def key_in(db: sqlite3.Connection, thread: str) -> int:
 
 
 def check_no_orphan(db: sqlite3.Connection, thread: str) -> None:
-    """Raises `CorruptCheckpointError` if there are rows of a thread that has none itself."""
+    """Raises `CorruptCheckpointError` if rows of the thread exist, and the thread's own row is missing."""
     found = statements.row(db, "find_orphan", {"tid": key_of(thread)})
     if found and found[0] is not None:
         raise orphaned(thread, found[0])

@@ -1,4 +1,4 @@
-"""`SqliteSaver`: threads in one file, for as many processes of one machine as like to share it."""
+"""`SqliteSaver`: threads in one file, which any number of processes of one machine may share."""
 
 import asyncio
 import sqlite3
@@ -127,7 +127,7 @@ class SqliteSaver:
     async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
         """See `Checkpointer.forget_deleted`."""
         check_limit(limit)
-        # Of no thread in particular, so under a name that no thread has.
+        # The write belongs to no thread: the empty id is no thread's.
         return await self._write("", lambda db: writing.forget_deleted(db, before, limit))
 
     async def export_thread(self, thread: str) -> ExportedThread | None:
@@ -148,24 +148,24 @@ class SqliteSaver:
         return await self._write(thread, lambda db: writing.prune(db, thread, keep_last, before))
 
     async def backup(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Copy the store, as of one moment, to a new file at `path`, which only its owner can read.
+        """Copy the store, consistently, to a new file at `path`, which only its owner can read.
 
-        Runs go on meanwhile, of this process and of others; what they commit after the copy has begun is not in it. The
-        file appears under its name when it is complete, checked and on the disk. With `overwrite` it takes the place of
-        another one. A copy whose caller is cancelled is stopped and removed.
+        Runs may continue meanwhile, in this process and in others; the copy does not have commits that follow its
+        start. The file appears under its name when it is complete, checked and on the disk. With `overwrite` it
+        replaces an existing file. If the caller is cancelled, the copy is stopped and removed.
 
         Raises:
-            BackupError: there is something at `path` or no directory for it, or the store is damaged.
+            BackupError: a file exists at `path`, its directory does not exist, or the store is damaged.
             StoreFullError: there is no room for the copy.
-            InvalidOptionError: no file can have this path.
+            InvalidOptionError: `path` cannot be a file.
         """
         if not is_path(path):
             raise InvalidOptionError("path", str(path), allowed="the path of a file")
         opened, _ = await self._opened()
-        # Raises if the file was taken away, where a new connection would make a new one.
+        # Raises if the file was removed: a new connection would create a new one.
         await opened.read(lambda db: None)
         stop = threading.Event()
-        # A task of its own, which removes what it has begun also if the caller does not wait for that.
+        # A separate task removes the partial file even if the caller does not wait for it.
         copying = asyncio.get_running_loop().create_task(self._back_up(Path(path), stop, overwrite=overwrite))
         self._backups.add(copying)
         copying.add_done_callback(self._backups.discard)
@@ -177,7 +177,7 @@ class SqliteSaver:
             raise
 
     async def _back_up(self, target: Path, stop: threading.Event, *, overwrite: bool) -> None:
-        # A connection of its own: commits need not wait for it.
+        # With a separate connection, commits need not wait for the copy.
         connection = await Connection.opened(self._path, self._patience)
         try:
             await connection.call(lambda db: back_up(db, self._path, target, stop, overwrite=overwrite))
@@ -186,7 +186,7 @@ class SqliteSaver:
             await connection.close()
 
     async def aclose(self) -> None:
-        """Finish what was begun and close the file. Calling it again does nothing."""
+        """Finish pending calls and close the file. Calling it again does nothing."""
         await self._file.aclose()
 
     async def __aenter__(self) -> Self:

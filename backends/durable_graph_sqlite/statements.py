@@ -1,4 +1,4 @@
-"""The SQL, read from the package's .sql files when it is imported: one statement to a `-- name:`. And how it is run."""
+"""The SQL statements, read from the package's .sql files at import (one for each `-- name:`), and running them."""
 
 import re
 import sqlite3
@@ -11,7 +11,7 @@ from durable_graph_sqlite.failures import is_unreadable_text
 
 _HERE = files("durable_graph_sqlite")
 ESCAPED = "surrogateescape"
-"""How the bytes of a damaged text are kept, so that the same bytes can be sought again."""
+"""The error handler for invalid text: it keeps the bytes, so that a query can search for them again."""
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -23,7 +23,7 @@ def named(text: str) -> dict[str, str]:
 
 
 def script(text: str) -> Iterator[str]:
-    """The statements of a file without names, one by one: `executescript` would commit what is open."""
+    """The statements of a file without names, one by one: `executescript` would commit an open transaction."""
     statement = ""
     for line in text.splitlines(keepends=True):
         statement += line
@@ -33,13 +33,13 @@ def script(text: str) -> Iterator[str]:
 
 
 def rows(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> list[Columns]:
-    """All rows of a query. None is left to be fetched: what an error keeps alive would hold the transaction open, and
-    the connection would go on seeing the file as it was then."""
+    """All rows of a query. They are fetched at once: a cursor with unread rows, kept alive by an error's traceback,
+    would keep the transaction open, and the connection would continue to read an old snapshot."""
     return db.execute(SQL[name], sought).fetchall()
 
 
 def row(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> Columns | None:
-    """The row of a query that has one at most."""
+    """The row of a query that has at most one, else None."""
     found = rows(db, name, sought)
     return found[0] if found else None
 
@@ -47,13 +47,13 @@ def row(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> Columns
 def rows_as_they_are(
     db: sqlite3.Connection, name: str, sought: Mapping[str, Any], *, errors: str = ESCAPED
 ) -> list[Columns]:
-    """`rows`, also where a text is damaged so that it is no UTF-8. `errors` says how Python is to read such a text."""
+    """As `rows`, also for text that is not valid UTF-8. `errors` is Python's error handler for such text."""
     try:
         return rows(db, name, sought)
     except sqlite3.OperationalError as error:
         if not is_unreadable_text(error):
             raise
-    # Only then: a function that is called for each text is slower.
+    # The decoder is set only after an error, because a Python function for each text is slower.
     db.text_factory = lambda text: text.decode("utf-8", errors)
     try:
         return rows(db, name, sought)
@@ -73,7 +73,7 @@ SQL: Mapping[str, str] = {
 }
 SCHEMA = (_HERE / "schema.sql").read_text("utf-8")
 MIGRATIONS: Mapping[int, str] = _migrations()
-"""What takes a file to a format, by that format's number."""
+"""The migrations, by the number of the format that each results in."""
 
 FIRST_FORMAT = 3
 """The format of the schema before any migration. Formats 1 and 2 were never released."""

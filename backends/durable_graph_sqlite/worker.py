@@ -1,4 +1,4 @@
-"""A thread that runs functions one after the other, for callers in any event loop."""
+"""A thread that runs functions one by one, for callers in any event loop."""
 
 import asyncio
 import threading
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs each function that it is given, in order, whatever becomes of its caller: a cancelled call still runs, and
-    so does one whose event loop was closed meanwhile.
+    """Runs functions in the order of their calls. A function also runs if its caller is cancelled, or if the caller's
+    event loop is closed.
     """
 
     def __init__(self, name: str) -> None:
         self.is_ended: bool = False
         self._functions: SimpleQueue[Callable[[], bool]] = SimpleQueue()
-        # A daemon: a program that forgot to close its saver must still be able to end.
+        # A daemon thread does not keep a program from ending that forgot to close its saver.
         threading.Thread(target=_work, args=(self._functions,), name=name, daemon=True).start()
 
     def begin(self, function: Callable[[], T]) -> CommitHandle[T]:
@@ -46,7 +46,7 @@ class Worker:
         return handle
 
     def end(self, last: Callable[[], object]) -> None:
-        """Run a last function, and let the thread end. To be called once."""
+        """Run a last function, then end the thread. To be called once."""
         self.is_ended = True
 
         def run() -> bool:
@@ -57,6 +57,6 @@ class Worker:
 
 
 def _work(functions: "SimpleQueue[Callable[[], bool]]") -> None:
-    # A function that was run is let go of at once: it may hold large values.
+    # No variable keeps a finished function alive, because it may refer to large values.
     while functions.get()():
         pass

@@ -1,4 +1,4 @@
-"""The writes, as functions of a connection inside a writing transaction: whoever calls commits or undoes it."""
+"""The writes, as functions of a connection inside a write transaction, which the caller commits or rolls back."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ from durable_graph_sqlite.statements import SQL
 
 
 def commit(db: sqlite3.Connection, unit: CommitUnit) -> CommitResult:
-    """Apply the unit, or say why not."""
+    """Apply the unit, or return the reason for refusing it."""
     tid, locked = key_of(unit.thread), _lock(db, unit.thread)
     before = locked.row if locked else None
     decision = rules.decide(unit, before, _read_back(db, unit, before))
@@ -54,7 +54,7 @@ def commit(db: sqlite3.Connection, unit: CommitUnit) -> CommitResult:
     if locked is None:
         check_no_orphan(db, unit.thread)
     row = rules.thread_after_commit(unit, before, _forked_head(db, unit))
-    lines = _lines_after(db, unit, locked)
+    branches = _branches_after(db, unit, locked)
     db.executemany(SQL["add_checkpoint"], [checkpoint_columns(tid, new.row) for new in unit.checkpoints])
     rows = [value_columns(tid, new.row.ns, value) for new in unit.checkpoints for value in new.values]
     db.executemany(SQL["add_channel_row"], rows)
@@ -62,13 +62,13 @@ def commit(db: sqlite3.Connection, unit: CommitUnit) -> CommitResult:
     if unit.request is not None:
         db.execute(SQL["add_request"], request_columns(tid, unit.request))
     requests = locked.sums.requests if locked else EMPTY_STATE
-    sums = Sums(_writes_after(db, unit, locked, row, replaced), lines, requests).with_request(unit.request)
+    sums = Sums(_writes_after(db, unit, locked, row, replaced), branches, requests).with_request(unit.request)
     _put_thread(db, unit.thread, before, row, sums)
     return Committed(unit.version)
 
 
 def save_writes(db: sqlite3.Connection, batch: WritesBatch) -> SaveResult:
-    """Record each task's result unless another one stands."""
+    """Store each task record unless an earlier record wins."""
     tid, locked = key_of(batch.thread), _lock(db, batch.thread)
     if locked is None:
         return Conflict(0)
@@ -91,7 +91,7 @@ _OF_THREADS = ("branches", "checkpoints", "channel_rows", "tasks", "requests", "
 
 
 def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, at: int, *, purge: bool) -> bool:
-    """Leave a tombstone, as of the time `at`, or nothing with `purge`. Whether the thread is gone."""
+    """Replace the thread by a tombstone of the time `at`, or by nothing with `purge`. True if no thread is left."""
     before, grave = _grave(db, thread, seen, at)
     if before is not None and grave is None:
         return False
@@ -104,7 +104,7 @@ def delete_thread(db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, 
 
 
 def _remove(db: sqlite3.Connection, tid: int, *, with_its_own: bool) -> None:
-    """Remove the rows of a thread, its own row only if that is said."""
+    """Remove the rows of a thread, and its own row only if `with_its_own`."""
     for table in _OF_THREADS:
         db.execute(SQL[f"delete_{table}"], {"tid": tid})
     if with_its_own:
@@ -114,7 +114,7 @@ def _remove(db: sqlite3.Connection, tid: int, *, with_its_own: bool) -> None:
 def _grave(
     db: sqlite3.Connection, thread: str, seen: ThreadInfo | None, at: int
 ) -> tuple[ThreadRow | None, ThreadRow | None]:
-    """The thread's row, None if it has none, and what a deletion leaves of it, None if it is not to be deleted."""
+    """The thread's row (None if it has none), and its tombstone (None if the thread is not to be deleted)."""
     try:
         locked = _lock(db, thread)
     except CorruptCheckpointError:
@@ -128,17 +128,17 @@ def _grave(
     return locked.row, rules.tombstone(locked.row, at) if rules.is_to_be_deleted(locked.row, seen) else None
 
 
-# A damaged row: whatever takes its place differs from it.
+# Stands for a damaged row: every new row differs from it.
 _UNKNOWN = rules.tombstone_of_damage(None, 0)
 
 
 def forget_deleted(db: sqlite3.Connection, before: int, limit: int) -> int:
-    """Remove what deletions before a time left of their threads. How many rows."""
+    """Remove tombstones of deletions before a time. Returns their number."""
     return db.execute(SQL["forget_deleted"], {"before": before, "limit": limit}).rowcount
 
 
 def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
-    """A second thread with the same rows. Raises `UnknownThreadError`, `ThreadExistsError`."""
+    """Create a second thread with the same rows. Raises `UnknownThreadError`, `ThreadExistsError`."""
     locked, there = _lock(db, source), _lock(db, target)
     if locked is None or locked.row.status == "deleted":
         raise UnknownThreadError(source)
@@ -150,7 +150,7 @@ def copy_thread(db: sqlite3.Connection, source: str, target: str) -> None:
         db.execute(SQL[f"copy_{table}"], {"source": key_of(source), "target": key_of(target)})
     grave = there.row if there else None
     row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
-    # Requests were made of the source alone.
+    # The copy has no requests: callers sent them to the source.
     _put_thread(db, target, grave, row, locked.sums._replace(requests=EMPTY_STATE))
 
 
@@ -160,14 +160,14 @@ def import_thread(db: sqlite3.Connection, exported: ExportedThread) -> None:
     there = first_row(db, "find_thread", {"tid": tid})
     if there is not None and there[STATUS] != "deleted":
         raise ThreadExistsError(exported.thread)
-    # What a deletion or a vanished thread left would meet the rows that come.
+    # A tombstone, or rows of a thread whose own row is missing, would conflict with the imported rows.
     _remove(db, tid, with_its_own=True)
     for table in COLUMNS:
         db.executemany(SQL[f"import_{table}"], rows_of(exported, table, tid))
 
 
 def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | None) -> int:
-    """Remove what the newest `keep_last` root checkpoints, and those since `before`, do not need.
+    """Remove the rows that neither the newest `keep_last` root checkpoints nor those since `before` need.
 
     Raises `UnknownThreadError`.
     """
@@ -176,11 +176,11 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | Non
         raise UnknownThreadError(thread)
     tid = key_of(thread)
     sought = {"tid": tid}
-    lines = statements.rows(db, "find_branches", sought)
-    for branch in lines:
+    branches = statements.rows(db, "find_branches", sought)
+    for branch in branches:
         check_line(locked.row, *branch)
     found = [checkpoint_from(thread, columns) for columns in statements.rows(db, "find_checkpoints", sought)]
-    kept = pruning.kept(found, {lo: parent for lo, parent, *_ in lines}, locked.row, keep_last, before)
+    kept = pruning.kept(found, {lo: parent for lo, parent, *_ in branches}, locked.row, keep_last, before)
     if kept is None or len(kept.checkpoints) == len(found):
         return 0
     keys = []
@@ -194,7 +194,7 @@ def prune(db: sqlite3.Connection, thread: str, keep_last: int, before: int | Non
     db.executemany(SQL["drop_channel_row"], [(tid, *key) for key in values])
     db.executemany(SQL["drop_task"], [(tid, record.ns, record.born, record.ord) for record in unneeded])
     db.executemany(SQL["drop_checkpoint"], [(tid, *place) for place in gone])
-    db.executemany(SQL["drop_branch"], [(tid, lo) for lo, *_ in lines if lo not in kept.lines])
+    db.executemany(SQL["drop_branch"], [(tid, lo) for lo, *_ in branches if lo not in kept.lines])
     writes = rules.sum_without(locked.sums.writes, unneeded, locked.born, locked.row.head)
     row = pruning.thread_after_prune(locked.row, kept.floor)
     _put_thread(db, thread, locked.row, row, locked.sums._replace(writes=writes))
@@ -237,7 +237,7 @@ def _forked_head(db: sqlite3.Connection, unit: CommitUnit) -> int | None:
 def _record(
     db: sqlite3.Connection, tid: int, thread: str, records: Iterable[TaskRecord]
 ) -> tuple[list[rules.Replacement], tuple[TaskRecord, ...]]:
-    """Put each record that stands. What took the place of what, and for each record the one that stands."""
+    """Store each record that wins. Returns the replacements, and for each record the winner."""
     replaced: list[rules.Replacement] = []
     stood = []
     for record in records:
@@ -256,12 +256,12 @@ def _find_record(db: sqlite3.Connection, tid: int, thread: str, record: TaskReco
     return record_from(thread, columns) if columns else None
 
 
-def _lines_after(db: sqlite3.Connection, unit: CommitUnit, locked: LockedThread | None) -> bytes:
-    """Begin a line if the unit does. The sum over the lines that then lead to the thread's version."""
-    line = rules.new_line(unit, locked.row if locked else None)
-    if line is None:
+def _branches_after(db: sqlite3.Connection, unit: CommitUnit, locked: LockedThread | None) -> bytes:
+    """Store a new branch if the unit starts one. Returns the sum over the branches of the new version's lineage."""
+    branch = rules.new_line(unit, locked.row if locked else None)
+    if branch is None:
         return locked.sums.lines if locked else EMPTY_STATE
-    tid, (lo, parent), digest = key_of(unit.thread), line, branch_digest(unit.origin, *line)
+    tid, (lo, parent), digest = key_of(unit.thread), branch, branch_digest(unit.origin, *branch)
     db.execute(SQL["add_branch"], {"tid": tid, "lo": lo, "parent": parent, "digest": digest})
     earlier = statements.rows(db, "find_lineage", {"tid": tid, "at": parent})
     if locked:
@@ -277,7 +277,7 @@ def _writes_after(
     row: ThreadRow,
     replaced: Iterable[rules.Replacement],
 ) -> bytes:
-    """The sum over the task records of the head."""
+    """The sum over the task records of the new head."""
     before = locked or LockedThread(row, Sums(), 0)
     heads = [new.row for new in unit.checkpoints if new.row.ns == ""]
     if not heads and row.head == before.row.head:

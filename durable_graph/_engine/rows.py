@@ -216,7 +216,7 @@ def updates_of(rows: Iterable[ValueRow], max_value_bytes: int) -> Iterator[list[
 
 
 def _read_frames(row: ValueRow, at: int, due: int, found: list[bytes]) -> int:
-    """Append to `found` the updates whose frames start from `at` to before `due`. Returns the start of the next frame."""
+    """Append to `found` the updates whose frames start in `[at, due)`. Returns the start of the next frame."""
     # The loop runs for each update that a thread ever had: checks that can come afterwards are not made in it.
     data, end = row.value, len(row.value)
     try:
@@ -252,7 +252,7 @@ def newest_update(row: ValueRow) -> bytes | None:
 
 
 def mark_of(row: ValueRow) -> int:
-    """The mark of the rule that a delta row's updates were written for: half of its first byte. Raises `DecodeError`."""
+    """The mark of the rule that a delta row's updates were written for, in its first byte. Raises `DecodeError`."""
     if not row.value:
         raise DecodeError(_named(row), "the row is empty")
     return row.value[0] >> _LEVEL_BITS

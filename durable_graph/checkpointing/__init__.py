@@ -1,4 +1,4 @@
-"""Where threads are kept: the protocol, a saver in memory, and the way from a URL to a saver."""
+"""Storage of threads: the protocol, a saver in memory, and opening a saver from a URL."""
 
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.integrity import damaged, verify, verify_page, verify_records, verify_request

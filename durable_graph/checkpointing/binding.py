@@ -1,4 +1,4 @@
-"""Who may use a saver: one process, and one event loop at a time."""
+"""The owner of a saver: one process, and one event loop at a time."""
 
 import asyncio
 import os
@@ -8,10 +8,10 @@ from durable_graph.errors import CheckpointerClosedError, CheckpointerForkedErro
 
 
 class Binding:
-    """Refuses the uses of a saver that would share its connection with another process or another live event loop.
+    """Refuses calls that would share a saver's connection with another process or another live event loop.
 
-    The saver belongs to the process and to the event loop that use it first. A loop that was closed gives it up: the
-    next loop that uses the saver becomes its owner. With `any_loop` the saver has no owning loop.
+    The saver belongs to the process and to the event loop that use it first. If that loop is closed, the next loop that
+    uses the saver becomes its owner. With `any_loop` the saver has no owning loop.
     """
 
     __slots__ = ("_any_loop", "_lock", "_loop", "_pid", "_saver", "closed")
@@ -29,8 +29,8 @@ class Binding:
 
         Raises:
             CheckpointerClosedError: the saver was closed.
-            CheckpointerForkedError: a parent process used it first.
-            CheckpointerLoopError: it belongs to another event loop, which is not closed.
+            CheckpointerForkedError: a parent process used the saver first.
+            CheckpointerLoopError: the saver belongs to another event loop, which is not closed.
         """
         self.check_place()
         if self.closed:
@@ -38,7 +38,8 @@ class Binding:
 
     def check_place(self) -> None:
         """As `check`, for a call that may also come after closing."""
-        # The process first: asyncio knows no running loop in a child, even where one was running at the fork.
+        # Check the process first: a child has no running loop, even if a loop was running at the fork, and
+        # `get_running_loop` would raise another error.
         if self._pid is None:
             self._pid = os.getpid()
         if self.is_of_another_process():
@@ -50,11 +51,11 @@ class Binding:
             self._take_over(loop)
 
     def is_of_another_process(self) -> bool:
-        """Whether a parent process used the saver first. What it opened is the parent's, to close as well."""
+        """Whether a parent process used the saver first. Only the parent may close the connections that it opened."""
         return self._pid is not None and self._pid != os.getpid()
 
     def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Two threads may come at once, each with a loop: one of them becomes the owner.
+        # Two threads with a loop each may call at the same time: one of them becomes the owner.
         with self._lock:
             if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
                 raise CheckpointerLoopError(self._saver)

@@ -1,4 +1,4 @@
-"""Between a database's tuples and the records of the protocol. Columns come in the order of the records' fields."""
+"""Converting database rows to records of the protocol, and back. Columns have the order of the records' fields."""
 
 import struct
 from functools import lru_cache
@@ -24,21 +24,21 @@ from durable_graph.records import (
 )
 
 Columns = tuple[Any, ...]
-"""A row as a driver gives it. Which type stands where is the schema's word."""
+"""A row as returned by a database driver. The schema defines the types of its columns."""
 
 THREAD_WIDTH = 24
-"""How many columns of a thread's row the queries select, from `thread_id` to `digest`."""
+"""The number of columns of a thread's row that queries select, from `thread_id` to `digest`."""
 
 VERSION, STATUS, STATUS_SINCE = 5, 11, 12
-"""Which of them are `version`, `status` and `status_since`."""
+"""The indexes of the columns `version`, `status` and `status_since`."""
 
 _json = msgspec.json.Encoder()
 _next_decoder = msgspec.json.Decoder(tuple[str, ...])
 
 
 class Sums(NamedTuple):
-    """What a thread's row vouches for: the task records of its head, the branches that led to its version, and all
-    requests that it took."""
+    """The digests in a thread's row of other rows: the task records of its head, the branches in the lineage of its
+    version, and all accepted requests."""
 
     writes: bytes = EMPTY_STATE
     lines: bytes = EMPTY_STATE
@@ -49,7 +49,8 @@ class Sums(NamedTuple):
 
 
 class LockedThread(NamedTuple):
-    """A thread as a transaction found it. `born` is how far back the plan of its head goes."""
+    """A thread as read by a transaction. `born` is the smallest number under which a task of the head's plan is
+    recorded."""
 
     row: ThreadRow
     sums: Sums
@@ -58,14 +59,14 @@ class LockedThread(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def key_of(thread: str) -> int:
-    """The key that a thread's rows have: 63 bits of a hash, so that it is the same for whoever looks for them."""
+    """The key of a thread's rows: 63 bits of a hash of its id."""
     return int.from_bytes(blake2b(thread.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
 
 
 def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
-    """The thread's row and the sums in it. `thread` is the id that it was looked up by, None in a listing.
+    """The thread's row and the sums in it. `thread` is the id of the lookup, None in a listing.
 
-    Raises `CorruptCheckpointError` for a damaged one.
+    Raises `CorruptCheckpointError` for a damaged row.
     """
     row, sums, digest = _thread(columns)
     if row is None:
@@ -73,7 +74,7 @@ def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
     try:
         is_as_stored = thread_digest(row, *sums) == digest
     except (TypeError, AttributeError, struct.error) as error:
-        # SQLite stores a value's type beside the value, and that may be what was damaged.
+        # SQLite stores the type of each value, and damage may have changed it.
         raise _damaged(thread, "a column has a value of another type") from error
     if not is_as_stored:
         raise _damaged(thread, "its bytes do not match its digest")
@@ -122,9 +123,9 @@ def _damaged(thread: str | None, why: str) -> CorruptCheckpointError:
 
 
 def thread_info_from(columns: Columns) -> ThreadInfo:
-    """A thread as a listing shows it. Of a damaged row nothing but the id is shown, and that it is damaged.
+    """A thread's item in a listing. For a damaged row it has only the id, the status "damaged" and the reason.
 
-    The row's key comes after its other columns.
+    The row's key follows its other columns.
     """
     try:
         row, _ = thread_from(None, columns)
@@ -136,7 +137,7 @@ def thread_info_from(columns: Columns) -> ThreadInfo:
 
 
 def thread_columns(row: ThreadRow, sums: Sums, thread: str) -> dict[str, Any]:
-    """The columns of the row of `thread`, whose own id is empty once it is deleted."""
+    """The columns of the row of `thread`. A deleted thread's row has no id of its own."""
     return {
         "thread_key": key_of(thread),
         "thread_id": row.thread or None,
@@ -173,7 +174,7 @@ _NESTED = (str, int, int, bytes)
 _LINE = (int, int, bytes, bytes)
 _REQUEST = (str, bytes, int, int, int, bytes, bytes)
 VALUE_KEY = (str, str, int, int)
-"""The types of a row's columns. SQLite stores a value's type beside the value, and that may be what was damaged."""
+"""The types of a row's columns. SQLite stores the type of each value, and damage may have changed it."""
 
 
 def check_types(thread: str, what: str, columns: Columns, types: tuple[type, ...]) -> None:
@@ -189,7 +190,7 @@ def checkpoint_from(thread: str, columns: Columns) -> CheckpointRow:
 
 
 def nested_from(thread: str, columns: Columns) -> NestedRecord:
-    """The place and digest of a task's record. Raises `CorruptCheckpointError` for a column of another type."""
+    """The key and digest of a task's record. Raises `CorruptCheckpointError` for a column of another type."""
     check_types(thread, "a task", columns, _NESTED)
     return NestedRecord(*columns)
 
@@ -209,7 +210,7 @@ def value_from(thread: str, channel: str, no: int, prev: int, kind: int, value: 
 
 
 def above_limit(channel: str, size: int, max_value_bytes: int) -> ValueTooLargeError:
-    """The error for a whole value that was not read: its size was enough."""
+    """The error for a whole value that was not read, because its stored size is above the limit."""
     return ValueTooLargeError(channel=f"channel {channel!r}", size=size, limit=max_value_bytes, is_stored=True)
 
 
@@ -241,7 +242,7 @@ def check_line(thread: ThreadRow, lo: int, parent: int, digest: bytes, extra: by
 
 
 def request_from(thread: str, columns: Columns) -> RequestRow:
-    """A request, of its columns from `key` on. Raises `CorruptCheckpointError` for a column of another type."""
+    """A request from its columns, `key` first. Raises `CorruptCheckpointError` for a column of another type."""
     check_types(thread, "a request", columns, _REQUEST)
     key, input_digest, seq, checkpoint, made_at, extra, digest = columns
     return RequestRow(key, input_digest, seq, checkpoint, made_at, digest, extra)
@@ -252,5 +253,5 @@ def request_columns(tid: int, row: RequestRow) -> Columns:
 
 
 def orphaned(thread: str, what: str, row: str = "the thread's row") -> CorruptCheckpointError:
-    """The error where there are rows of the kind `what`, and the `row` that they belong to is missing."""
+    """The error for rows of the kind `what` whose owning `row` is missing."""
     return CorruptCheckpointError(thread, row=row, why=f"it is missing, and {what} of it exist")

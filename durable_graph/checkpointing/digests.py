@@ -1,9 +1,9 @@
-"""Digests that bind a row's bytes to its place: a damaged, moved or vanished row is noticed before it is decoded.
+"""Digests that bind a row's bytes to its key: a damaged, moved or missing row is detected before decoding.
 
 BLAKE2b with 16 bytes, personalised by the kind of row. The first byte of the input is the row's format, so that a
 later format can cover other fields. Fields are length-prefixed: no two different rows give one input. The state digest
 is a sum modulo 2^128 over the channels' last rows (an incremental multiset hash, Bellare and Micciancio 1997, here
-against accidents and not against an adversary): a commit updates it with what changed, a load computes it whole.
+against accidents and not against an adversary): a commit updates it by the changes, a load recomputes it.
 """
 
 import struct
@@ -16,9 +16,9 @@ from durable_graph.records import CheckpointRow, NestedRecord, RequestRow, TaskR
 
 SIZE = 16
 _FORMAT = b"\x01"
-"""The format of the rows: what a digest covers, and in which order."""
+"""The format of the rows: the fields that a digest covers, and their order."""
 _LENGTH = struct.Struct(">Q").pack
-# Integers are fields of 8 bytes, with their length before them like any other.
+# Integers are fields of 8 bytes, with a length prefix as all fields.
 _INT = struct.Struct(">Qq").pack
 _INTS_3 = struct.Struct(">QqQqQq").pack
 _INTS_4 = struct.Struct(">QqQqQqQq").pack
@@ -30,7 +30,7 @@ EMPTY_STATE = bytes(SIZE)
 
 
 def origin_of(thread: str, incarnation: int) -> bytes:
-    """What the rows of a new thread are bound to."""
+    """The origin of a new thread, which the digests of its rows include."""
     return _digest(b"dg-origin", _text(thread), _INT(8, incarnation))
 
 
@@ -42,7 +42,7 @@ def value_digest(origin: bytes, ns: str, row: ValueRow) -> bytes:
 
 def value_digested(origin: bytes, ns: str, row: ValueRow) -> Pieces[bytes]:
     """`value_digest` for a long row, in pieces."""
-    # A long field is not copied for the sake of the others.
+    # Joining all fields would copy the long value.
     hashed = blake2b(b"".join(_before_value(origin, ns, row)), digest_size=SIZE, person=b"dg-value")
     value = memoryview(row.value)
     for at in range(0, len(value), PIECE_BYTES):
@@ -90,9 +90,9 @@ def record_digest(origin: bytes, record: TaskRecord) -> bytes:
 
 
 def thread_digest(row: ThreadRow, *sums: bytes) -> bytes:
-    """For the saver's own row of a thread; `sums` are those over other rows that it keeps in it.
+    """The digest of a thread's row; `sums` are the sums over other rows that it contains.
 
-    Without the epoch: whoever shuts out a thread's writers changes it in SQL, and no database has this hash.
+    The digest omits the epoch: operators change the epoch in SQL to shut out writers, and databases lack this hash.
     """
     return _digest(
         b"dg-thread",
@@ -117,7 +117,7 @@ def thread_digest(row: ThreadRow, *sums: bytes) -> bytes:
 
 
 def branch_digest(origin: bytes, first: int, parent: int, extra: bytes = b"") -> bytes:
-    """For the saver's row of a branch: it begins with checkpoint `first` and grows from `parent`."""
+    """The digest of a branch's row: the branch starts with checkpoint `first` and grows from `parent`."""
     return _digest(b"dg-branch", _field(origin), _INT(8, first), _INT(8, parent), _field(extra))
 
 
@@ -138,7 +138,7 @@ def add(total: bytes, *digests: bytes) -> bytes:
 
 
 def subtract(total: bytes, *digests: bytes) -> bytes:
-    """`total` with digests taken out of it."""
+    """`total` with digests subtracted from it."""
     return _shift(total, digests, -1)
 
 
@@ -148,14 +148,15 @@ def state_digest(last_rows: Iterable[ValueRow]) -> bytes:
 
 
 def writes_digest(records: Iterable[TaskRecord | NestedRecord]) -> bytes:
-    """The sum over task records: that of the head's tells whether one of them vanished."""
+    """The sum over task records. The sum over the head's records detects a missing record."""
     return add(EMPTY_STATE, *map(share_of, records))
 
 
 def share_of(record: TaskRecord | NestedRecord) -> bytes:
-    """What a record adds to the sum over task records.
+    """A record's share of the sum over task records.
 
-    One of a namespace adds its place once more: where only the sum is checked, its own digest cannot be made again.
+    The share of a nested record includes its key again: a load of the head has only the key and the digest of nested
+    records, and cannot recompute the digest.
     """
     if record.ns == "":
         return record.digest
@@ -176,12 +177,12 @@ def _field(data: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _text(text: str) -> bytes:
-    """A field of text. The same few names come again and again."""
+    """A field of text, cached: the same few names are repeated often."""
     return _field(text.encode("utf-8", "surrogatepass"))
 
 
 def _optional(text: str | None) -> bytes:
-    """A field of text that may be missing, which is not the same as empty."""
+    """A field of text or None, which differs from empty text."""
     return b"\x00" if text is None else b"\x01" + _field(text.encode("utf-8", "surrogatepass"))
 
 

@@ -1,4 +1,4 @@
-"""Whether what a saver handed out is what was stored: checked before anything of it is decoded."""
+"""Checking that rows from a saver are as they were stored, before any of them is decoded."""
 
 from collections.abc import Iterable, Mapping
 
@@ -34,11 +34,12 @@ Place = tuple[str, int]
 _UNREADABLE = "its bytes do not match its digest"
 
 _STEP_COST = 128
-"""What looking at one row costs beside its bytes, as a number of bytes."""
+"""The fixed cost of checking one row, as a number of bytes."""
 
 
 def verify(stored: StoredCheckpoint) -> None:
-    """Check every row of a loaded checkpoint, and that none is missing. Raises `CorruptCheckpointError`, naming it."""
+    """Check every row of a loaded checkpoint, and that no row is missing. Raises `CorruptCheckpointError`, which names
+    the row."""
     at_once(verified(stored))
 
 
@@ -50,7 +51,7 @@ def verified(stored: StoredCheckpoint) -> Pieces[None]:
     pace = Pace()
     rows = _Rows(thread, checkpoint.ns)
     yield from rows.add(stored.values, pace)
-    # Rows that nothing leads to are no part of the state, but that they are there is damage as well.
+    # A damaged row is an error even if no chain of the state includes it.
     rows.refuse_unreadable()
     rows.check(checkpoint, _last_rows(stored.values))
     for record in stored.records:
@@ -63,9 +64,9 @@ def verified(stored: StoredCheckpoint) -> Pieces[None]:
 
 
 def verify_page(page: HistoryPage) -> None:
-    """Check every row of a page, and that none is missing: nor a checkpoint that another one was made from.
+    """Check every row of a page, and that no row is missing, including the parents of its checkpoints.
 
-    Raises `CorruptCheckpointError`, naming the row.
+    Raises `CorruptCheckpointError`, which names the row.
     """
     found = damaged(page)
     if found:
@@ -73,7 +74,7 @@ def verify_page(page: HistoryPage) -> None:
 
 
 def damaged(page: HistoryPage) -> dict[int, CorruptCheckpointError]:
-    """What is wrong with a page, by the number of the checkpoint. The others of the page are as they were stored."""
+    """The damage in a page, by the number of the checkpoint. All other checkpoints of the page are as stored."""
     return at_once(damage_found(page))
 
 
@@ -90,7 +91,7 @@ def damage_found(page: HistoryPage) -> Pieces[dict[int, CorruptCheckpointError]]
     for row in page.values:
         written.setdefault(row.no, {})[row.channel] = row.no
     found: dict[int, CorruptCheckpointError] = {}
-    # A parent is older than what was made from it, so it has been seen.
+    # A parent is older than its children, so the loop has passed it.
     for checkpoint in reversed(page.checkpoints):
         before = last_rows.get(checkpoint.parent)
         last = {**(before or {}), **written.pop(checkpoint.no, {})}
@@ -112,14 +113,14 @@ def damage_found(page: HistoryPage) -> Pieces[dict[int, CorruptCheckpointError]]
 
 
 def refuse_damage_since(no: int, found: Mapping[int, CorruptCheckpointError]) -> None:
-    """Raise the newest of what is wrong with a page, unless that is older than checkpoint `no`."""
+    """Raise the newest damage of a page, unless it is older than checkpoint `no`."""
     newest = max(found, default=0)
     if newest >= no and found:
         raise found[newest]
 
 
 def _check_head(page: HistoryPage, found: dict[int, CorruptCheckpointError]) -> None:
-    """Note that the thread's head is missing from the page that it belongs to, or one of the head's task records."""
+    """Add an error to `found` if the thread's head, or one of its task records, is missing from the head's page."""
     head, numbers = page.thread.head, [row.no for row in page.checkpoints]
     is_due = page.ns == "" and head and page.before != 0 and (page.before is None or page.before > head)
     if is_due and head not in numbers and (not page.older or numbers[-1] < head):
@@ -142,9 +143,9 @@ def _damaged_records(page: HistoryPage, pace: Pace) -> Pieces[dict[int, CorruptC
 
 
 def verify_records(found: StoredRecords) -> tuple[TaskRecord, ...]:
-    """The records, once each is known to be as it was stored. Raises `CorruptCheckpointError`.
+    """The records, after checking that each is as it was stored. Raises `CorruptCheckpointError`.
 
-    That none is missing is told by a load of the root's head, which `verify` checks.
+    A missing record is not detected here, but in `verify` after a load of the root's head.
     """
     return at_once(verified_records(found))
 
@@ -160,7 +161,8 @@ def verified_records(found: StoredRecords) -> Pieces[tuple[TaskRecord, ...]]:
 
 
 def verify_request(found: StoredRequests) -> RequestRow | None:
-    """The request, once it is known to be as it was stored, or that there is none. Raises `CorruptCheckpointError`."""
+    """The request, after checking that it is as it was stored; None after checking that no request is missing. Raises
+    `CorruptCheckpointError`."""
     request = found.request
     if request is not None:
         if request_digest(found.origin, request) != request.digest:
@@ -171,7 +173,7 @@ def verify_request(found: StoredRequests) -> RequestRow | None:
 
 
 class _Rows:
-    """The value rows that were read, and which of them are known to lead to a whole value."""
+    """The value rows that were read, and the rows whose chains have been found complete."""
 
     def __init__(self, thread: ThreadRow, ns: str) -> None:
         self._thread = thread
@@ -200,7 +202,7 @@ class _Rows:
             raise error
 
     def check(self, checkpoint: CheckpointRow, last: Mapping[str, int]) -> None:
-        """The checkpoint's own row, and those that its state is made of."""
+        """Check the checkpoint's own row, and the rows of its state."""
         if checkpoint_digest(self._thread.origin, checkpoint) != checkpoint.digest:
             raise _corrupt(self._thread, checkpoint.no, "its row", _UNREADABLE)
         for channel, newest in last.items():
@@ -215,7 +217,7 @@ class _Rows:
         while no and (channel, no) not in self._whole:
             place = channel, no
             row = self._rows.get(place)
-            # Downwards only: a chain that leads back up would be walked for ever.
+            # The numbers of a chain must decrease: otherwise a damaged chain could be walked for ever.
             if row is None or no >= bound:
                 what = f"the value that checkpoint {checkpoint_id(no)!r} stored for channel {channel!r}"
                 raise _corrupt(self._thread, checkpoint.no, what, "it is missing or in a wrong place")

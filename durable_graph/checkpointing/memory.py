@@ -1,4 +1,4 @@
-"""A saver in memory: the protocol on dicts of rows. For tests, and for threads that may end with the process."""
+"""A saver in memory: the protocol on dicts of rows, for tests and for threads that need not outlive the process."""
 
 import functools
 import threading
@@ -52,16 +52,16 @@ Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 
 
 def _alone(method: Method) -> Method:
-    """A method that no other thread interrupts, for event loops in several threads. It must not suspend."""
+    """A method that runs under the saver's lock, for event loops in several threads. The method must not suspend."""
 
     @functools.wraps(method)
-    async def undisturbed(self: "MemorySaver", /, *args: Any, **kwargs: Any) -> Any:
-        # Before the lock: a child of a fork must not wait for a thread that it does not have.
+    async def locked(self: "MemorySaver", /, *args: Any, **kwargs: Any) -> Any:
+        # Checked before locking: a thread that held the lock at a fork does not exist in the child, and never releases.
         self._binding.check()
         with self._lock:
             return await method(self, *args, **kwargs)
 
-    return cast("Method", undisturbed)
+    return cast("Method", locked)
 
 
 def _at_once(method: "Callable[[MemorySaver, A], R]") -> "Callable[[MemorySaver, A], Awaitable[R]]":
@@ -77,25 +77,27 @@ def _at_once(method: "Callable[[MemorySaver, A], R]") -> "Callable[[MemorySaver,
 
 
 class MemorySaver:
-    """Keeps threads in this process's memory, until it is dropped.
+    """Keeps threads in this process's memory, as long as the saver object exists.
 
-    It has the semantics of every other saver, commit by compare-and-swap included, so what works on it works on those.
-    Values have been encoded before they get here: nothing in it is shared with the caller's state.
+    It has the semantics of every other saver, including commits by compare-and-swap, so a program that works with it
+    works with the others. The runtime encodes values before it calls a saver, so no object is shared with the caller's
+    state.
 
-    Any event loop of the process may use it, one after the other or several at once in threads of their own. Threads
-    outlive `aclose`, which only refuses further calls: `async with` on the same saver finds them again.
+    Any event loop of the process may use it, one after the other or several at once in different operating-system
+    threads. Stored threads outlive `aclose`, which only refuses further calls: `async with` on the same saver finds
+    them again.
     """
 
     def __init__(self, *, max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES) -> None:
         self.max_value_bytes = max_value_bytes
-        # By the hash of the id, which nothing keeps once the thread is deleted.
+        # The keys are hashes of ids: a deleted thread's id is not kept.
         self._threads: dict[int, StoredThread] = {}
         self._binding = Binding("MemorySaver()", any_loop=True)
         self._lock = threading.RLock()
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """`memory://`, with nothing behind it."""
+        """A saver for the URL `memory://`, which may have no further parts."""
         if url != "memory://":
             raise InvalidOptionError("url", url, allowed="'memory://' alone: there is nothing to name")
         return cls()
@@ -118,7 +120,8 @@ class MemorySaver:
             if ns and no is None and found.values_at(ns, row.version):
                 raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
             return StoredCheckpoint(row, None)
-        # Of the newest one up to the version: the values of a checkpoint whose row vanished must not pass unseen.
+        # For the newest checkpoint, read values up to the thread's version: a newer checkpoint whose row is missing is
+        # detected by its values.
         values = found.values_at(ns, wanted if no is not None else row.version)
         records = found.records_of(ns, checkpoint.born, checkpoint.no)
         if not is_head:
@@ -145,9 +148,9 @@ class MemorySaver:
         row = rules.thread_after_commit(unit, before, forked_head)
         if found is None or rules.begins_thread(before):
             found = self._threads[key_of(unit.thread)] = StoredThread(row)
-        line = rules.new_line(unit, before)
-        if line is not None:
-            found.parents[line[0]] = line[1]
+        branch = rules.new_line(unit, before)
+        if branch is not None:
+            found.parents[branch[0]] = branch[1]
         for new in unit.checkpoints:
             found.checkpoints.setdefault(new.row.ns, Rows()).put(new.row.no, new.row)
             channels = found.values.setdefault(new.row.ns, {})
@@ -341,7 +344,7 @@ class MemorySaver:
         return row.commit_id if row else None
 
     def _record_with(self, found: StoredThread, unit: CommitUnit, row: ThreadRow) -> None:
-        """Keep the unit's records, take the thread to `row`, and sum up the records of its head."""
+        """Store the unit's records and the thread's new `row`, and update the sum over the records of its head."""
         replaced, _ = self._record(found, unit.records)
         is_same_head, found.row = row.head == found.row.head, row
         born = found.head_born()
@@ -355,7 +358,7 @@ class MemorySaver:
     def _record(
         self, found: StoredThread, records: Iterable[TaskRecord]
     ) -> tuple[list[rules.Replacement], tuple[TaskRecord, ...]]:
-        """Keep each record unless another one stands. What took the place of what, and for each the one that stands."""
+        """Store each record unless an earlier record wins. Returns the replacements, and for each record the winner."""
         replaced: list[rules.Replacement] = []
         stood = []
         for record in records:
@@ -392,4 +395,4 @@ class MemorySaver:
 
 
 InMemorySaver = MemorySaver
-"""The name that LangGraph has for it."""
+"""LangGraph's name for it."""

@@ -1,4 +1,4 @@
-"""What `MemorySaver` keeps: the rows of a thread, in the order of their numbers."""
+"""The data of `MemorySaver`: the rows of a thread, in the order of their numbers."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterable, Iterator
@@ -26,18 +26,18 @@ class Rows(Generic[K, R]):
         self.by_key[key] = row
 
     def remove_all(self, keys: Collection[K]) -> None:
-        """Remove many: one by one, each would cost as much as there are rows."""
+        """Remove several rows in one pass: removing one key from `order` costs a pass over all rows."""
         for key in keys:
             del self.by_key[key]
         self.order = [key for key in self.order if key in self.by_key]
 
     def between(self, first: K, end: K) -> Iterator[R]:
-        """Those from the key `first` to before the key `end`."""
+        """The rows from the key `first` to before the key `end`."""
         for key in self.order[bisect_left(self.order, first) : bisect_left(self.order, end)]:
             yield self.by_key[key]
 
     def newest(self, end: K | None, limit: int) -> list[R]:
-        """Up to so many before the key `end`, newest first."""
+        """Up to `limit` rows before the key `end`, newest first."""
         after = len(self.order) if end is None else bisect_left(self.order, end)
         return [self.by_key[key] for key in reversed(self.order[max(after - limit, 0) : after])]
 
@@ -62,17 +62,17 @@ def last_within(rows: Rows[int, R], intervals: Iterable[rules.Interval]) -> int:
 
 
 def chain(rows: Numbered[ValueRow], no: int) -> Iterator[ValueRow]:
-    """The row `no` and those that it goes on from."""
+    """The row `no` and its predecessors in the chain."""
     while no in rows.by_key:
         row = rows.by_key[no]
         yield row
-        # Downwards only: a damaged chain must not be walked for ever.
+        # The numbers must decrease: otherwise a damaged chain could be walked for ever.
         no = min(row.prev, no - 1)
 
 
 @dataclass(slots=True)
 class StoredThread:
-    """A thread with all of its rows, by namespace. `parents` has the parent of each line, by its first number.
+    """A thread with all of its rows, by namespace. `parents` has the parent of each branch, by its first number.
 
     `writes` is the sum over the task records of the head.
     """
@@ -90,7 +90,7 @@ class StoredThread:
         return add(EMPTY_STATE, *(request.digest for request in self.requests.values()))
 
     def copied(self, row: ThreadRow) -> "StoredThread":
-        """The same rows under another thread's."""
+        """The same rows with another thread's row."""
         return StoredThread(
             row=row,
             writes=self.writes,
@@ -112,7 +112,7 @@ class StoredThread:
         return last_within(rows, rules.lineage(self.parents, no)) if rows else 0
 
     def values_at(self, ns: str, no: int) -> tuple[ValueRow, ...]:
-        """For every channel its last row in the lineage of `no`, and the rows of its chain."""
+        """The last row of every channel in the lineage of `no`, and the rows of its chain."""
         intervals = rules.lineage(self.parents, no)
         channels = self.values.get(ns, {}).values()
         return tuple(row for rows in channels for row in chain(rows, last_within(rows, intervals)))
@@ -127,7 +127,7 @@ class StoredThread:
         return rows.by_key.get((born, number)) if rows else None
 
     def records_of_head(self, born: int) -> Iterator[TaskRecord]:
-        """Those that the head's sum covers: its plan goes back to `born`."""
+        """The records that the head's sum covers. `born` is the smallest number of a task of the head's plan."""
         for rows in self.records.values():
             later = rows.order[bisect_left(rows.order, (born,)) :]
             yield from (rows.by_key[key] for key in later if rules.is_of_head(rows.by_key[key], born, self.row.head))

@@ -1,4 +1,4 @@
-"""A thread of `MemorySaver` as the rows of the other stores, and back."""
+"""Converting a thread of `MemorySaver` to the rows of an export, and back."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,11 +24,11 @@ from durable_graph.records import CheckpointRow
 
 
 def exported_from(found: StoredThread) -> ExportedThread:
-    """The thread's rows as every store has them."""
+    """The thread's rows in the export format."""
     row = found.row
     branches = {first: branch_digest(row.origin, first, parent) for first, parent in found.parents.items()}
-    led = (branches[first] for first, _ in rules.lineage(found.parents, row.version))
-    sums = Sums(found.writes, add(EMPTY_STATE, *led), found.requests_digest)
+    in_lineage = (branches[first] for first, _ in rules.lineage(found.parents, row.version))
+    sums = Sums(found.writes, add(EMPTY_STATE, *in_lineage), found.requests_digest)
     columns = {**thread_columns(row, sums, row.thread), "run_seq": 0}
     checkpoints = (each for rows in found.checkpoints.values() for each in rows.by_key.values())
     values = (
@@ -50,7 +50,7 @@ def exported_from(found: StoredThread) -> ExportedThread:
 
 
 def stored_from(exported: ExportedThread) -> StoredThread:
-    """The thread of these rows. Raises `CorruptCheckpointError` where the thread's own row is damaged."""
+    """The thread of these rows. Raises `CorruptCheckpointError` if the thread's own row is damaged."""
     (columns,) = _named(exported, "threads")
     row, sums = thread_from(exported.thread, tuple(columns[name] for name in COLUMNS["threads"] if name != "run_seq"))
     stored = StoredThread(row, sums.writes)

@@ -1,4 +1,4 @@
-"""A store that is opened once for all of its users, by the first of them, and that moves to another event loop."""
+"""A store that its first user opens for all users, and that can move to another event loop."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -10,18 +10,18 @@ from durable_graph.checkpointing.binding import Binding
 
 T = TypeVar("T")
 
-_LONGEST_GOODBYE = 5.0
-"""In seconds: how long an event loop that ends waits for a store that nobody closed."""
+_LONGEST_CLOSING = 5.0
+"""The seconds for which an event loop that shuts down waits until a store that no user closed is closed."""
 
 
 class OpenedOnce(Generic[T]):
-    """Opens and closes the store in tasks of its own: a cancelled caller leaves it neither half open nor half closed.
-    `name` is the name of the store in errors.
+    """Opens and closes the store in separate tasks, so that a cancelled caller cannot leave it half open or half
+    closed. `name` is the name of the store in errors.
 
-    An event loop that shuts down in good order, as `asyncio.run` does, closes a store that its users left open. One
-    that was closed by hand leaves the store behind; the next loop that uses the store closes that first and then opens
-    its own, so work that was under way is over before new work begins. `closing` has to stand being called again, and
-    being called in another loop than the one that the store was opened in, which is closed then.
+    An event loop that shuts down its generators, as `asyncio.run` does, closes a store that its users left open. A loop
+    that was closed otherwise leaves the store open; the next loop that uses the store first closes that store and then
+    opens its own, so pending work ends before new work starts. `closing` may be called more than once for a store, and
+    in another loop than the store's own loop, which is closed then.
     """
 
     def __init__(self, name: str, opening: Callable[[], Awaitable[T]], closing: Callable[[T], Awaitable[None]]) -> None:
@@ -30,8 +30,8 @@ class OpenedOnce(Generic[T]):
         self._close = closing
         self._opening: asyncio.Task[T] | None = None
         self._closing: asyncio.Task[None] | None = None
-        # Opened, and not yet closed although nobody uses them any more.
-        self._left: list[T] = []
+        # Stores that are open and no longer used.
+        self._unclosed: list[T] = []
         self._watch: AsyncGenerator[None] | None = None
         self._watched: asyncio.AbstractEventLoop | None = None
 
@@ -41,7 +41,7 @@ class OpenedOnce(Generic[T]):
         if opened is not None:
             return opened
         if self._opening is None:
-            # In a context of its own: it serves all callers, not only the one that happened to be the first.
+            # The task gets an empty context, because it serves all callers and not only the first.
             self._opening = asyncio.get_running_loop().create_task(self._open_anew(), context=Context())
             self._opening.add_done_callback(self._forget_failure)
         opened = await asyncio.shield(self._opening)
@@ -65,7 +65,7 @@ class OpenedOnce(Generic[T]):
         while self._binding.closed:
             closing = self._closing
             if closing is not None:
-                # A failure of closing is the business of the task that closed.
+                # `aclose` raises the error of a failed closing; this call does not.
                 await asyncio.wait([closing])
             if self._closing is closing:
                 self._closing = None
@@ -73,7 +73,7 @@ class OpenedOnce(Generic[T]):
         return await self.get()
 
     async def aclose(self) -> None:
-        """Finish what was begun and close it. Calling it again does nothing."""
+        """Finish pending work and close the store. Calling it again does nothing."""
         self._binding.check_place()
         self._leave_closed_loop()
         self._binding.closed = True
@@ -82,7 +82,7 @@ class OpenedOnce(Generic[T]):
         await asyncio.shield(self._closing)
 
     def _leave_closed_loop(self) -> None:
-        """Set aside what another loop opened: the binding has found that loop closed."""
+        """Set aside a store of another loop. The binding has checked that this loop is closed."""
         loop = asyncio.get_running_loop()
         if self._opening is not None and self._opening.get_loop() is not loop:
             self._set_aside()
@@ -92,32 +92,32 @@ class OpenedOnce(Generic[T]):
     def _set_aside(self) -> None:
         opening, self._opening = self._opening, None
         if opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None:
-            self._left.append(opening.result())
+            self._unclosed.append(opening.result())
 
     async def _open_anew(self) -> T:
-        await self._close_left()
+        await self._close_unclosed()
         await self._watch_loop()
         return await self._open()
 
     def _forget_failure(self, opening: "asyncio.Task[T]") -> None:
-        # Here, not where it is waited for: a failure that nobody waits for any more is not raised to later callers.
+        # A callback of the task, because callers may be cancelled: later callers must not get an old failure.
         if (opening.cancelled() or opening.exception() is not None) and self._opening is opening:
             self._opening = None
 
     async def _close_all(self) -> None:
-        # An opening that fails is forgotten meanwhile.
+        # If the opening fails, its callback removes it.
         if self._opening is not None:
             await asyncio.wait([self._opening])
         self._set_aside()
-        await self._close_left()
+        await self._close_unclosed()
 
-    async def _close_left(self) -> None:
-        while self._left:
-            opened = self._left[0]
+    async def _close_unclosed(self) -> None:
+        while self._unclosed:
+            opened = self._unclosed[0]
             try:
                 await self._close(opened)
             except asyncio.CancelledError:
-                # The loop shuts down in the middle of it: its end, or the next loop, closes it.
+                # The loop shuts down during the closing: its generator shutdown, or the next loop, closes the store.
                 raise
             except BaseException:
                 self._forget(opened)
@@ -125,14 +125,14 @@ class OpenedOnce(Generic[T]):
             self._forget(opened)
 
     def _forget(self, opened: T) -> None:
-        self._left = [each for each in self._left if each is not opened]
+        self._unclosed = [each for each in self._unclosed if each is not opened]
 
     async def _watch_loop(self) -> None:
-        """Have the running loop close the store when it shuts down.
+        """Make the running loop close the store when the loop shuts down.
 
-        An event loop cancels all tasks and then closes all asynchronous generators that were begun in it. So a
-        generator that is never finished otherwise is a hook, and unlike a task that waits it holds nobody up who waits
-        for all tasks of the loop.
+        At its shutdown an event loop cancels all tasks and then closes all asynchronous generators that were started in
+        it. So a generator that never finishes otherwise is a hook. Unlike a waiting task, it does not block code that
+        waits for all tasks of the loop.
         """
         loop = asyncio.get_running_loop()
         if self._watched is not loop:
@@ -145,11 +145,11 @@ class OpenedOnce(Generic[T]):
             yield
         finally:
             if not self._binding.is_of_another_process():
-                await self._say_goodbye()
+                await self._close_at_shutdown()
 
-    async def _say_goodbye(self) -> None:
-        # Later calls of this loop, from other generators that it closes, open the store anew.
+    async def _close_at_shutdown(self) -> None:
+        # Later calls in this loop, from other generators that it closes, open the store again.
         self._set_aside()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LONGEST_GOODBYE):
-                await self._close_left()
+            async with asyncio.timeout(_LONGEST_CLOSING):
+                await self._close_unclosed()

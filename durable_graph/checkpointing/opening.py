@@ -1,4 +1,4 @@
-"""From a URL to a saver, through the backends that are installed."""
+"""Opening a saver from a URL, with an installed backend."""
 
 from importlib.metadata import entry_points
 from urllib.parse import urlsplit
@@ -14,18 +14,18 @@ def open_checkpointer(url: str) -> Checkpointer:
     """The saver that a URL names: `sqlite:///runs.db`, `sqlite:////var/lib/runs.db`, `memory://`,
     `postgresql://user:password@host/name`.
 
-    It opens its store on first use and is closed with `async with` or `aclose()`. This call reads the installed
+    The saver opens its store on first use and is closed with `async with` or `aclose()`. This call reads the installed
     packages' metadata from disk: make it at start-up, not in a handler.
 
     Raises:
-        UnknownBackendError: no installed backend answers to the scheme.
-        MissingDriverError: one does, and the package that it needs is not installed.
-        InvalidOptionError: what the backend cannot make sense of.
+        UnknownBackendError: no installed backend has the scheme.
+        MissingDriverError: the backend needs a package that is not installed.
+        InvalidOptionError: the backend cannot read the URL.
     """
     try:
         scheme = urlsplit(url).scheme
     except ValueError:
-        # Not repeated: whatever it is, there may be a password in it.
+        # The error does not repeat the URL, which may contain a password.
         raise InvalidOptionError("url", "...", allowed="a URL, such as sqlite:///runs.db") from None
     backends = {entry.name: entry for entry in entry_points(group=GROUP)}
     if scheme not in backends:

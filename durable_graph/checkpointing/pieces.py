@@ -1,4 +1,4 @@
-"""Long work in pieces, without an event loop: a generator pauses after each piece, and its driver lets others run."""
+"""Long work in pieces, without an event loop: a generator pauses after each piece, so that other tasks can run."""
 
 import asyncio
 from collections.abc import Generator
@@ -10,11 +10,11 @@ Pieces = Generator[None, None, T]
 """Work that yields at each pause and returns its result."""
 
 PIECE_BYTES = 1 << 20
-"""How many stored bytes are checked or decoded between two pauses. Only a larger value is decoded in one go."""
+"""The stored bytes that are checked or decoded between two pauses. A larger value is decoded without a pause."""
 
 
 class Pace:
-    """Counts work, and says when a pause is due: after PIECE_BYTES."""
+    """Counts bytes of work. A pause is due after PIECE_BYTES."""
 
     __slots__ = ("_done",)
 
@@ -31,7 +31,7 @@ class Pace:
 
 
 def at_once(pieces: Pieces[T]) -> T:
-    """The result, without a pause: for callers that no event loop waits for."""
+    """The result of the work, without pauses: for callers outside of an event loop."""
     while True:
         try:
             next(pieces)

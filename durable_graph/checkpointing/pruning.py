@@ -1,4 +1,4 @@
-"""What a prune keeps, as functions of rows: no I/O."""
+"""The rows that a prune keeps, as functions of rows without I/O."""
 
 import re
 from bisect import bisect_right
@@ -11,15 +11,15 @@ from durable_graph.checkpointing import rules
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import CheckpointRow, ThreadRow
 
-# `<node>:<born>.<ord>`; no more digits than a number has.
+# `<node>:<born>.<ord>`; a number has at most 18 digits.
 _OF_TASK = re.compile(r".*:([0-9]{1,18})\.[0-9]{1,18}", re.DOTALL)
 
 
 def planned_at(ns: str) -> int | None:
-    """The number of the checkpoint that planned the task whose own this namespace is, or lies in.
+    """The number of the checkpoint that planned the outermost task of a namespace.
 
-    Of several such tasks it is the outermost, which was planned first. None for a namespace that belongs to no one
-    task: the root's, and those in which a graph keeps its memory from call to call.
+    Of nested tasks, the outermost was planned first. None for a namespace that belongs to no task: the root's, and the
+    namespaces of graphs with memory per thread.
     """
     for part in ns.split("|"):
         if found := _OF_TASK.fullmatch(part):
@@ -28,13 +28,13 @@ def planned_at(ns: str) -> int | None:
 
 
 def caller_of(ns: str) -> int | None:
-    """The number under which calls are recorded in the namespace, where it is a task's own."""
+    """The number under which calls are recorded in a task's own namespace, None for other namespaces."""
     found = _OF_TASK.fullmatch(ns)
     return int(found[1]) if found else None
 
 
 class ValueKey(NamedTuple):
-    """Where a value row lies, and the row that it goes on from."""
+    """The key of a value row, and the number of its predecessor in the chain."""
 
     ns: str
     channel: str
@@ -43,9 +43,9 @@ class ValueKey(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a prune keeps. `oldest` has each kept namespace's first checkpoint, `floor` is that of the root.
+    """The rows that a prune keeps. `oldest` has each kept namespace's first checkpoint; `floor` is the root's.
 
-    `born` has for each kept namespace the smallest number under which a task of its plans is recorded.
+    `born` has the smallest number of a task in the plans of each kept namespace.
     """
 
     checkpoints: frozenset[tuple[str, int]]
@@ -59,9 +59,10 @@ class Kept(NamedTuple):
         return self.oldest[""]
 
     def needs_record(self, ns: str, born: int) -> bool:
-        """Whether a kept checkpoint may plan the task, or a task call it again.
+        """Whether the record is of a task that a kept checkpoint may plan, or of a call that a task may repeat.
 
-        A namespace without checkpoints goes with the root. One of a task has its calls, and what a graph plans in it.
+        A namespace without checkpoints follows the root. A task's namespace has records of the task's calls, and of
+        tasks that a graph in it planned.
         """
         if not (rules.is_within(self.intervals, born) and is_reachable(ns, self.born[""], self.intervals)):
             return False
@@ -69,8 +70,8 @@ class Kept(NamedTuple):
 
 
 def is_reachable(ns: str, born: int, intervals: Iterable[rules.Interval]) -> bool:
-    """Whether a task that calls into the namespace may still be resumed, or its next call may: it is in these lines,
-    and the plans of the root's kept checkpoints go back to `born`."""
+    """Whether a kept run can still use the namespace: its task is in these branches, and not older than `born`, the
+    oldest task in the root's kept plans. A namespace without a task is always reachable."""
     planned = planned_at(ns)
     return planned is None or (planned >= born and rules.is_within(intervals, planned))
 
@@ -90,9 +91,9 @@ def kept(
     keep_last: int,
     before: int | None = None,
 ) -> Kept | None:
-    """What a prune keeps: the newest `keep_last` root checkpoints in the head's lineage, those after them in time if
-    `before` says which, and of every other namespace that can still be reached what it was at since then. None without
-    a root checkpoint: there is nothing to go by."""
+    """The rows that a prune keeps: the newest `keep_last` root checkpoints in the head's lineage, those made since
+    `before`, and of every reachable namespace its checkpoints since the oldest kept root checkpoint, including the
+    newest one before it. None if there is no root checkpoint."""
     intervals = tuple(rules.lineage(parents, thread.version))
     by_ns: dict[str, list[CheckpointRow]] = {}
     for row in sorted(checkpoints, key=lambda row: row.no):
@@ -117,7 +118,7 @@ def kept(
 
 
 def _first_since(rows: Sequence[CheckpointRow], before: int | None) -> int:
-    """The index of the first row that is not older. Clocks go back, and what follows a row that stays does too."""
+    """The index of the first row that is not older. Clocks may go back, and all rows after a kept row are kept."""
     if before is None:
         return len(rows)
     return next((index for index, row in enumerate(rows) if row.at >= before), len(rows))
@@ -142,5 +143,5 @@ def needed_values(keys: Iterable[ValueKey], keeps: Kept) -> set[tuple[str, str, 
 
 
 def thread_after_prune(thread: ThreadRow, floor: int) -> ThreadRow:
-    """The thread's row once the checkpoints before `floor` and those of other lines are gone."""
+    """The thread's row after the removal of checkpoints before `floor` and of other branches."""
     return msgspec.structs.replace(thread, gen=thread.gen + 1, floor=floor)

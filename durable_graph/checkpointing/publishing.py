@@ -1,4 +1,4 @@
-"""Files that appear under their names complete, or not at all. Everything here blocks."""
+"""Files that appear under their names complete, or not at all. All functions block."""
 
 import errno
 import os
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def publish(partial: Path, target: Path) -> None:
-    """Give a complete file its name, on the disk as well. Raises `FileExistsError` if there is one of this name."""
+    """Give a complete file its name, durably. Raises `FileExistsError` if a file has this name already."""
     try:
-        # Unlike renaming, it does not replace what has come there meanwhile.
+        # Unlike a rename, a hard link does not replace a file that was created since.
         target.hardlink_to(partial)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
-        # A file system without links.
+        # The file system has no hard links.
         if target.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
         partial.rename(target)
@@ -21,7 +21,7 @@ def publish(partial: Path, target: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have what a file holds, or the names in a directory, survive a loss of power."""
+    """Flush a file's content, or a directory's names, to the disk, so that they survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Retention: what has been over for long enough is removed."""
+"""Retention: threads are removed, or pruned, some time after their last change of status."""
 
 import time
 from collections.abc import Iterable
@@ -14,9 +14,10 @@ _PAGE = 500
 
 
 class Swept(msgspec.Struct, frozen=True):
-    """What a sweep removed: whole threads, checkpoints of threads that stay, and what deletions had left.
+    """The numbers of removed threads, of removed checkpoints in pruned threads, and of removed tombstones
+    (`deletions`).
 
-    `damaged` are threads that it could not prune because rows of them are damaged; they are as they were.
+    `damaged` are threads that could not be pruned, because some of their rows are damaged; they are unchanged.
     """
 
     threads: int
@@ -26,7 +27,7 @@ class Swept(msgspec.Struct, frozen=True):
 
 
 PROTECTION = timedelta(days=1)
-"""For how long a deleted thread's writers are shut out."""
+"""How long a tombstone refuses the writers of a deleted thread."""
 
 
 async def sweep_threads(
@@ -93,12 +94,12 @@ class _Sweep:
             self.threads += await self._checkpointer.delete_thread(info.thread, seen=info)
             return
         if self._keep_last == 1 and info.floor == info.head:
-            # Nothing but its last checkpoint is left: no transaction is needed to see that.
+            # Only the last checkpoint is left: no transaction is needed.
             return
         try:
             self.checkpoints += await self._checkpointer.prune(info.thread, keep_last=self._keep_last)
         except CorruptCheckpointError:
             self.damaged.append(info.thread)
         except UnknownThreadError:
-            # It was deleted, and what that leaves was removed, since it was listed.
+            # The thread was deleted, and its tombstone removed, since it was listed.
             return

@@ -1,8 +1,8 @@
-"""What every saver decides alike, as functions of rows: no store.
+"""The decisions that all savers have in common, as functions of rows without I/O.
 
-A thread's numbers fall into *branches*. A branch is an interval of numbers that begins at `lo` and grows from the
-checkpoint `parent` (0: from nothing); only the branch of the thread's head is ever extended. So the checkpoints that
-led to number `n` lie in a few intervals, its *lineage*, and a channel's value at `n` is its last row in them.
+A thread's numbers are divided into *branches*. A branch is an interval of numbers that begins at `lo` and grows from
+the checkpoint `parent` (0: none); only the branch of the thread's head is ever extended. So the ancestors of number `n`
+are in a few intervals, its *lineage*, and a channel's value at `n` is its last row in them.
 """
 
 import os
@@ -45,20 +45,21 @@ _MOST_CHECKPOINTS = 1 << 53
 
 
 def needs_read_back(unit: CommitUnit, thread: ThreadRow | None) -> bool:
-    """Whether only the commit id of the unit's last checkpoint can tell if it was applied: the thread is beyond it."""
+    """Whether the thread's version is past the unit's: then only the commit id of the unit's last checkpoint can show
+    whether the unit was applied."""
     return thread is not None and thread.version > unit.version and _is_of_life(unit, thread)
 
 
 def decide(unit: CommitUnit, thread: ThreadRow | None, read_back: bytes | None = None) -> CommitResult | None:
-    """What becomes of a unit, given the thread's row as it is locked. None: it is to be applied.
+    """The result of a unit that is not applied, given the thread's locked row. None: the unit is to be applied.
 
-    `read_back` is the commit id stored with the unit's last checkpoint, where `needs_read_back` asked for it.
+    `read_back` is the commit id stored with the unit's last checkpoint, if `needs_read_back`.
     """
     if thread is None:
         return None if unit.expected == 0 else Conflict(0)
     if not _is_of_life(unit, thread):
         return Conflict(thread.version)
-    # By version *and* commit id: a run gives all of its commits one id.
+    # Compare version *and* commit id, because all commits of a run have the same commit id.
     latest = thread.commit_id if thread.version == unit.version else read_back
     if thread.version >= unit.version:
         return Committed(unit.version) if latest == unit.commit_id else Conflict(thread.version)
@@ -70,18 +71,18 @@ def decide(unit: CommitUnit, thread: ThreadRow | None, read_back: bytes | None =
 
 
 def needs_forked_head(unit: CommitUnit) -> bool:
-    """Whether only the root's checkpoints can tell the head after the unit: it forks, and has none itself."""
+    """Whether the unit forks without a root checkpoint: then the new head is an existing root checkpoint."""
     return unit.fork_of is not None and all(new.row.ns for new in unit.checkpoints)
 
 
 def thread_after_commit(unit: CommitUnit, thread: ThreadRow | None, forked_head: int | None = None) -> ThreadRow:
-    """The thread's row once the unit is applied.
+    """The thread's row after the unit.
 
-    `forked_head` is the newest root checkpoint in the lineage of `unit.fork_of`, where `needs_forked_head` asked for
-    it: the new line goes on from there, and whatever came after it in the root belongs to the line that was left.
+    `forked_head` is the newest root checkpoint in the lineage of `unit.fork_of`, if `needs_forked_head`: the new branch
+    starts from it, and later root checkpoints belong to the old branch.
     """
     begins = begins_thread(thread)
-    said = unit.summary or (Summary() if begins or thread is None else _summary(thread))
+    summary = unit.summary or (Summary() if begins or thread is None else _summary(thread))
     heads = [new.row.no for new in unit.checkpoints if new.row.ns == ""]
     if forked_head is not None:
         heads.append(forked_head)
@@ -98,10 +99,10 @@ def thread_after_commit(unit: CommitUnit, thread: ThreadRow | None, forked_head:
         status=unit.status,
         status_since=_since(thread, unit.status, unit.at),
         commit_id=unit.commit_id,
-        graph=said.graph,
-        graph_digest=said.graph_digest,
-        next=said.next,
-        metadata=said.metadata,
+        graph=summary.graph,
+        graph_digest=summary.graph_digest,
+        next=summary.next,
+        metadata=summary.metadata,
         created_at=unit.at if begins or thread is None else thread.created_at,
         updated_at=unit.at,
     )
@@ -112,7 +113,7 @@ def _summary(thread: ThreadRow) -> Summary:
 
 
 def new_line(unit: CommitUnit, thread: ThreadRow | None) -> tuple[int, int] | None:
-    """The line (`lo`, `parent`) that the unit begins, if it begins one."""
+    """The branch (`lo`, `parent`) that the unit starts, None if it extends the current branch."""
     first = unit.checkpoints[0].row.no
     if begins_thread(thread):
         return first, 0
@@ -120,7 +121,7 @@ def new_line(unit: CommitUnit, thread: ThreadRow | None) -> tuple[int, int] | No
 
 
 def begins_thread(thread: ThreadRow | None) -> bool:
-    """Whether the next commit is the first one of the thread, or of its next incarnation."""
+    """Whether the next commit is the first of the thread, or of its next incarnation."""
     return thread is None or thread.status == "deleted"
 
 
@@ -137,14 +138,14 @@ def _since(thread: ThreadRow | None, status: Status, at: int) -> int:
 # Task records -------------------------------------------------------------------------------------
 
 
-# A failure and an interrupt are both "not yet".
+# A failed task and an interrupted task both run again.
 _FINALITY = {Rank.FAILED: 0, Rank.INTERRUPTED: 0, Rank.HANDLING: 1, Rank.ROUTING_OPEN: 2, Rank.DONE: 3}
 
 
 def standing(recorded: TaskRecord | None, offered: TaskRecord) -> TaskRecord:
-    """Which of two records of one task stands: the more final one, then the one of the higher revision.
+    """The winner of two records of one task: the more final record, then the record with the higher revision.
 
-    Among equals, and among done ones whatever their revision, it is the one that was recorded first.
+    Among equals, and among done records of any revision, the first recorded wins.
     """
     if recorded is None or finality(offered.rank, offered.revision) > finality(recorded.rank, recorded.revision):
         return offered
@@ -152,12 +153,12 @@ def standing(recorded: TaskRecord | None, offered: TaskRecord) -> TaskRecord:
 
 
 def finality(rank: Rank, revision: int) -> tuple[int, int]:
-    """How final a record is: the greater of two stands, and the first recorded among equals."""
+    """The finality of a record: of two records the greater wins, and the first recorded among equals."""
     return _FINALITY[rank], 0 if rank == Rank.DONE else revision
 
 
 def accepts(batch: WritesBatch, thread: ThreadRow | None) -> bool:
-    """Whether task records may be saved on top of the thread as it is."""
+    """Whether the batch matches the thread's current row, so that its records may be saved."""
     if thread is None or not _is_at(batch, thread):
         return False
     return batch.wseq in (None, thread.wseq) and batch.if_status in (None, thread.status)
@@ -168,14 +169,14 @@ def _is_at(batch: WritesBatch, thread: ThreadRow) -> bool:
 
 
 def thread_after_save(batch: WritesBatch, thread: ThreadRow, stood: Iterable[TaskRecord], *, bumped: bool) -> ThreadRow:
-    """The thread's row once the batch is applied. `stood` has the records that now stand, in the batch's order.
+    """The thread's row after the batch. `stood` has the winning records, in the batch's order.
 
-    A batch of which nothing stands does not change the status either: another writer's result does.
+    A batch of which no record wins does not change the status: the writer of the winning records has set it.
     """
     counts = not batch.records or any(given == stands for given, stands in zip(batch.records, stood, strict=True))
     status = batch.status if batch.status is not None and counts else thread.status
     if thread.status == "cancelled" and status != "running" and batch.if_status != "cancelled":
-        # What a run that has not heard of it records does not make it undone.
+        # A run that does not know about the cancellation must not undo it by its records.
         status = thread.status
     return msgspec.structs.replace(
         thread,
@@ -188,8 +189,8 @@ def thread_after_save(batch: WritesBatch, thread: ThreadRow, stood: Iterable[Tas
 
 
 def is_bumped(batch: WritesBatch, thread: ThreadRow, replaced: Iterable[object]) -> bool:
-    """Whether the batch changes `wseq`: with what it records, or because it cancels the thread, which a run that
-    executes it finds out by that."""
+    """Whether the batch changes `wseq`: by records, or by cancelling the thread, which a running run detects by the
+    new `wseq`."""
     cancels = batch.status == "cancelled" and thread.status != "cancelled"
     return any(True for _ in replaced) or cancels
 
@@ -197,7 +198,8 @@ def is_bumped(batch: WritesBatch, thread: ThreadRow, replaced: Iterable[object])
 def answer_to_late_save(
     batch: WritesBatch, thread: ThreadRow, recorded: Iterable[TaskRecord | None]
 ) -> Saved | WritesMoved | Conflict:
-    """For a batch that the thread is past: a repeated call is told that all of it stands, any other why it does not."""
+    """The result of a batch that does not match the thread: `Saved` if all its records are stored, as for a repeated
+    call, else the reason for the refusal."""
     if batch.records and tuple(recorded) == batch.records:
         return Saved(thread.wseq, bumped=False, standing=batch.records, is_cancelled=thread.status == "cancelled")
     if not _is_at(batch, thread):
@@ -205,21 +207,22 @@ def answer_to_late_save(
     return WritesMoved(thread.wseq, thread.status == "cancelled")
 
 
-# What the head's sum covers -----------------------------------------------------------------------
+# The sum over the head's records ------------------------------------------------------------------
 
 
 def is_of_head(record: TaskRecord | NestedRecord, born: int, head: int) -> bool:
-    """Whether the sum of the head's records has this one: the head is `head`, and its plan goes back to `born`.
+    """Whether the sum over the records of the head `head` includes this record. `born` is the smallest number of a task
+    in the head's plan.
 
-    It has those of the tasks of its plan, and those of all other namespaces that came about since: of nested tasks and
-    of calls, which nothing else vouches for.
+    The sum includes the records of tasks of the plan, and all records of other namespaces since `born`, of nested tasks
+    and of calls: no other digest would detect that one of these is missing.
     """
     return record.born >= born and (record.ns != "" or record.born <= head)
 
 
 def is_bare(unit: CommitUnit, born: int, head: int) -> bool:
-    """Whether the head has no records yet, as after the usual superstep: the unit made it, with tasks that are all new,
-    and none of the unit's records are theirs."""
+    """Whether the head has no records yet, as after the usual superstep: the unit made it, all tasks of its plan are
+    new, and the unit has no record of them."""
     if head != born:
         return False
     for record in unit.records:
@@ -229,11 +232,11 @@ def is_bare(unit: CommitUnit, born: int, head: int) -> bool:
 
 
 Replacement = tuple[TaskRecord | None, TaskRecord]
-"""A record of a task, if there was one, and the one that stands in its place."""
+"""The earlier record of a task, if there was one, and the record that replaces it."""
 
 
 def sum_with(total: bytes, replaced: Iterable[Replacement], born: int, head: int) -> bytes:
-    """The sum of the head's records, once some have taken the place of others. The head is as for `is_of_head`."""
+    """The sum over the head's records after replacements. `born` and `head` are as for `is_of_head`."""
     for before, after in replaced:
         if is_of_head(after, born, head):
             total = add(subtract(total, share_of(before)) if before else total, share_of(after))
@@ -241,7 +244,7 @@ def sum_with(total: bytes, replaced: Iterable[Replacement], born: int, head: int
 
 
 def sum_without(total: bytes, gone: Iterable[TaskRecord | NestedRecord], born: int, head: int) -> bytes:
-    """The sum of the head's records, once some are gone."""
+    """The sum over the head's records after a removal of records."""
     return subtract(total, *(share_of(record) for record in gone if is_of_head(record, born, head)))
 
 
@@ -249,18 +252,18 @@ def sum_without(total: bytes, gone: Iterable[TaskRecord | NestedRecord], born: i
 
 
 def is_to_be_deleted(thread: ThreadRow, seen: ThreadInfo | None) -> bool:
-    """Whether a deletion finds anything to do: not where the thread has moved since it was `seen`."""
+    """Whether to delete the thread: not if it is deleted already, or has changed since it was `seen`."""
     return thread.status != "deleted" and (seen is None or seen == thread_info(thread))
 
 
 def is_damage_to_be_deleted(seen: ThreadInfo | None) -> bool:
-    """The same of a thread whose row is damaged: whoever saw it sound does not know what became of it."""
+    """Whether to delete a thread whose row is damaged: not if it was `seen` without damage, so that it has changed."""
     return seen is None or seen.status == "damaged"
 
 
 def tombstone(thread: ThreadRow, at: int) -> ThreadRow:
-    """What `delete_thread` leaves: nothing of what the thread was called or held, and a higher version and epoch, so
-    that no writer that knew the thread still fits."""
+    """The row that `delete_thread` leaves: without the thread's id and data, and with a higher version and epoch, so
+    that commits of the thread's earlier writers are refused."""
     return ThreadRow(
         thread="",
         incarnation=thread.incarnation,
@@ -279,9 +282,10 @@ def tombstone(thread: ThreadRow, at: int) -> ThreadRow:
 
 
 def tombstone_of_damage(version: object, at: int) -> ThreadRow:
-    """What `delete_thread` leaves of a thread whose row is damaged: in an incarnation and an epoch that nobody knows.
+    """The row that `delete_thread` leaves of a thread whose row is damaged, with a random incarnation and epoch.
 
-    `version` is what its row claims; a thread that begins anew goes on from there, where that is a number of its size.
+    `version` is the version in the damaged row. A new thread of this id continues its numbers, if it is a valid
+    version.
     """
     known = version if isinstance(version, int) and 0 <= version < _MOST_CHECKPOINTS else 0
     row = ThreadRow("", drawn_incarnation(), b"", known, 0, drawn_incarnation(), 0, 0, 0, "deleted", at, b"")
@@ -289,21 +293,22 @@ def tombstone_of_damage(version: object, at: int) -> ThreadRow:
 
 
 def drawn_incarnation() -> int:
-    """63 random bits for a thread that begins: no writer that knew an earlier thread of its id fits it."""
+    """63 random bits for a new thread: commits of writers that know an earlier thread of the same id are refused."""
     return int.from_bytes(os.urandom(8), "big") >> 1 or 1
 
 
 def copied(source: ThreadRow, target: str, grave: ThreadRow | None, incarnation: int) -> ThreadRow:
-    """The row of a copy, in an incarnation of its own: task ids of an earlier thread of its id must not come back.
+    """The row of a copy, with a new incarnation: task ids of an earlier thread of its id must not occur again.
 
-    `grave` is the row that a deletion left under the target's id: its writers must not fit the copy either.
+    `grave` is the tombstone of a deleted thread with the target's id: commits of that thread's writers must be refused
+    as well.
     """
     epoch = source.epoch if grave is None else max(source.epoch, grave.epoch)
     return msgspec.structs.replace(source, thread=target, epoch=epoch, incarnation=incarnation)
 
 
 def is_copy(source: ThreadRow, target: ThreadRow) -> bool:
-    """Whether `target` is a copy of `source` that nobody has gone on from, nor from the source."""
+    """Whether `target` is a copy of `source`, and neither of them has changed since."""
     same_place = msgspec.structs.replace(
         target, thread=source.thread, epoch=source.epoch, incarnation=source.incarnation
     )
@@ -311,7 +316,8 @@ def is_copy(source: ThreadRow, target: ThreadRow) -> bool:
 
 
 def lineage(parents: Mapping[int, int], no: int) -> list[Interval]:
-    """The intervals that led to number `no`, newest first. `parents` has each line's parent, by its first number."""
+    """The intervals of the ancestors of number `no`, newest first. `parents` has each branch's parent, by its first
+    number."""
     firsts = sorted(parents)
     intervals: list[Interval] = []
     while no > 0:
@@ -332,30 +338,30 @@ def is_within(intervals: Iterable[Interval], no: int) -> bool:
 
 
 _LARGEST = 2**63 - 1
-"""The largest number that databases have."""
+"""The largest integer of the databases."""
 
 
 def check_limit(limit: int) -> None:
-    """Raises `InvalidOptionError` for a page without room. Databases take such a limit for none, or for no limit."""
+    """Raises `InvalidOptionError` for a limit below 1, which databases read as an empty result, or as no limit."""
     if not 1 <= limit <= _LARGEST:
         raise InvalidOptionError("limit", limit, allowed="a number of at least 1")
 
 
 def is_listed(thread: ThreadRow, status: ListedStatus | None, before: int | None) -> bool:
-    """Whether a listing shows the thread, whose row is as it was stored: those of one status, or all that there are."""
+    """Whether a listing of `status`, or of all threads, includes the thread. Its row is undamaged."""
     is_old = before is None or thread.status_since < before
     return is_old and thread.status != "deleted" and status in (None, thread.status)
 
 
 class Cursor(NamedTuple):
-    """Where the next page of a listing begins: behind the thread that took its status at `since`."""
+    """The start of the next page of a listing: after this thread, whose status is from `since`."""
 
     since: int = 0
     thread: str = ""
 
     @classmethod
     def of(cls, after: "ThreadInfo | str | None") -> "Cursor":
-        """The cursor behind the last thread of a page."""
+        """The cursor after the last thread of a page."""
         if isinstance(after, ThreadInfo):
             return cls(after.since, after.thread)
         return cls(0, after or "")
@@ -364,8 +370,8 @@ class Cursor(NamedTuple):
 def check_listing(
     status: ListedStatus | None, limit: int, after: "ThreadInfo | str | None", before: int | None
 ) -> None:
-    """Raises `InvalidOptionError` for a status that there is not, a page without room, a cursor of another order, or
-    what no database can hold."""
+    """Raises `InvalidOptionError` for an unknown status, a limit below 1, a cursor of another order, or a value that no
+    database can store."""
     check_limit(limit)
     if status is not None and status not in LISTED_STATUSES:
         raise InvalidOptionError("status", status, allowed=", ".join(map(repr, LISTED_STATUSES)))
@@ -379,7 +385,7 @@ def check_listing(
 
 
 def thread_info(thread: ThreadRow) -> ThreadInfo:
-    """The thread as a listing shows it."""
+    """The thread's item in a listing."""
     if thread.status == "deleted":
         raise AssertionError("a deleted thread is in no listing")
     return ThreadInfo(

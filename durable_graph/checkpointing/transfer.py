@@ -1,11 +1,11 @@
-"""Whole threads as a file: to another store, another database, another machine. The format is in docs/storage.md.
+"""Whole threads as a file, for another store, database or machine. The format is in docs/storage.md.
 
-Rows go as they are stored, digests included, so a damaged thread arrives as the damaged thread that it was, and nothing
-in it is decoded on the way.
+Rows are copied as they are stored, digests included, and are not decoded. So damage in a thread stays detectable after
+the import.
 
     durable_graph threads 1\\n                  the file's kind and the version of its format
     frame ...                                  one for each thread: a msgpack map {"thread": id, "tables": {name: rows}}
-    frame                                      the last one: {"end": how many threads}
+    frame                                      the last frame: {"end": number of threads}
 
 A frame is the length of its content (8 bytes, big-endian), a BLAKE2b digest of it (16 bytes), and the content. The rows
 of a table are arrays of the columns in `COLUMNS`: texts, integers of 64 bits, bytes, or nothing.
@@ -58,7 +58,7 @@ _BYTES = frozenset({"origin", "commit_id", "extra", "header", "value", "input_di
     *("graph_digest", "writes_digest", "branches_digest", "requests_digest", "state_digest")
 }
 _MAY_BE_MISSING = frozenset({"graph", "error"})
-"""What the columns hold: these texts, these bytes, the others numbers."""
+"""The types of the columns: text, bytes, columns that may be null; all other columns are integers."""
 
 _MAGIC = b"durable_graph threads 1\n"
 _LENGTH, _DIGEST = 8, 16
@@ -66,7 +66,7 @@ _PAGE = 500
 
 
 class ExportedThread(msgspec.Struct, frozen=True):
-    """A thread as it is stored: for each table of `COLUMNS` its rows, in the order of their keys."""
+    """A thread as it is stored: the rows of each table of `COLUMNS`, in the order of their keys."""
 
     thread: str
     tables: dict[str, list[Columns]]
@@ -74,25 +74,25 @@ class ExportedThread(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class Transferable(Protocol):
-    """A saver that threads can be taken from and brought to."""
+    """A saver that can export and import threads."""
 
     async def export_thread(self, thread: str) -> ExportedThread | None:
-        """The thread as it is at one moment, whatever state it is in. None if there is no such thread."""
+        """A consistent copy of the thread, in any state. None if there is no such thread."""
         ...
 
     async def import_thread(self, exported: ExportedThread) -> None:
-        """Store the thread, whole or not at all. Raises `ThreadExistsError` if there is one of this id."""
+        """Store the whole thread or nothing of it. Raises `ThreadExistsError` if a thread has this id."""
         ...
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """How many threads a file has."""
+    """The number of threads in a file."""
 
     threads: int
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """How many threads were imported, and the ids of those that were there already."""
+    """The number of imported threads, and the ids of threads that existed already."""
 
     threads: int
     skipped: tuple[str, ...] = ()
@@ -101,13 +101,13 @@ class Imported(msgspec.Struct, frozen=True):
 async def export_threads(
     checkpointer: Checkpointer, path: str | Path, *, thread_ids: Iterable[str] | None = None
 ) -> Exported:
-    """Write threads to a new file, by default all of them, while runs go on: each as it is at one moment.
+    """Write threads, by default all, to a new file. Runs may continue meanwhile: each thread's copy is consistent.
 
     The file appears under its name once it is complete, and only its owner may read it. One thread is in memory at a
     time.
 
-    Raises `UnknownThreadError` for an id that there is not, `StoreFullError` for a full disk, and `InvalidOptionError`
-    for a path that exists or where no file can be made, and for a saver that cannot export.
+    Raises `UnknownThreadError` for an unknown id, `StoreFullError` for a full disk, and `InvalidOptionError` for a path
+    that exists or where no file can be created, and for a saver that cannot export.
     """
     saver, target = _transferable(checkpointer), Path(path)
     partial = target.parent / f"{target.name}.partial-{os.urandom(4).hex()}"
@@ -119,14 +119,14 @@ async def export_threads(
             exported = await saver.export_thread(thread)
             if exported is None:
                 if thread_ids is None:
-                    # It was deleted since it was listed.
+                    # The thread was deleted since it was listed.
                     continue
                 raise UnknownThreadError(thread)
             await asyncio.to_thread(_write, target, file, exported)
             count += 1
         await asyncio.to_thread(_finish, file, partial, target, count)
     finally:
-        # What was given to a thread goes on when its caller is cancelled.
+        # Cancelling the caller does not stop `_create` in its worker thread: wait until it has ended.
         await asyncio.wait([making])
         if making.exception() is None:
             await asyncio.to_thread(_discard, making.result(), partial)
@@ -136,16 +136,16 @@ async def export_threads(
 async def import_threads(
     checkpointer: Checkpointer, path: str | Path, *, if_exists: Literal["reject", "skip"] = "reject"
 ) -> Imported:
-    """Store the threads of a file, each as it was, under its own id. The whole file is checked first.
+    """Store the threads of a file, each unchanged and under its own id. The whole file is checked first.
 
-    A thread that is there already is left alone: with "reject" the call ends there and the threads before it stay
-    imported, with "skip" it goes on. Task ids stay what they were, so that side effects that user code made under them
-    are recognised; do not let both stores go on with one thread.
+    A thread whose id exists in the store is not imported: with "reject" the call raises, and the threads before it stay
+    imported; with "skip" the call continues. Task ids stay the same, so user code that uses them as idempotency keys
+    recognises its earlier side effects; do not continue one thread in both stores.
 
     Raises `ExportFormatError` for a file that is damaged, incomplete or of another format, before anything is stored,
     `ThreadExistsError`, and `InvalidOptionError` for a path that cannot be read and a saver that cannot import. A
-    thread that is damaged so that the store cannot hold it is left out, and `CorruptCheckpointError` is raised about
-    it once all others are imported.
+    damaged thread that the store cannot hold is skipped, and `CorruptCheckpointError` is raised for it after all others
+    are imported.
     """
     if if_exists not in ("reject", "skip"):
         raise InvalidOptionError("if_exists", if_exists, allowed="'reject' or 'skip'")
@@ -172,13 +172,13 @@ async def import_threads(
 
 
 def is_thread(tables: Mapping[str, list[Columns]]) -> bool:
-    """Whether these rows are a thread's: not what a deletion left."""
+    """Whether these rows are of an existing thread: not only a tombstone."""
     at = COLUMNS["threads"].index("status")
     return any(row[at] != "deleted" for row in tables["threads"])
 
 
 def rows_of(exported: ExportedThread, table: str, key: int) -> list[Columns]:
-    """A table's rows as a store inserts them: the thread's key first."""
+    """A table's rows for insertion, with the thread's key first."""
     return [(key, *row) for row in exported.tables[table]]
 
 
@@ -206,8 +206,8 @@ def _exists(path: Path) -> InvalidOptionError:
 
 
 @contextmanager
-def _told_in_ours(path: Path, allowed: str) -> Iterator[None]:
-    """Turn errors of the file system into ours, and those of Python for a path that none can be."""
+def _translating_errors(path: Path, allowed: str) -> Iterator[None]:
+    """Translate errors of the file system, and Python's `ValueError` for an impossible path, into the library's."""
     try:
         yield
     except DurableGraphError:
@@ -225,7 +225,7 @@ _NEW = "a path where a file can be made"
 
 
 def _create(target: Path, partial: Path) -> IO[bytes]:
-    with _told_in_ours(target, _NEW):
+    with _translating_errors(target, _NEW):
         if target.exists():
             raise _exists(target)
         file = os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
@@ -235,14 +235,14 @@ def _create(target: Path, partial: Path) -> IO[bytes]:
 
 def _write(target: Path, file: IO[bytes], content: object) -> None:
     data = msgspec.msgpack.encode(content)
-    with _told_in_ours(target, _NEW):
+    with _translating_errors(target, _NEW):
         file.write(len(data).to_bytes(_LENGTH, "big") + _digest(data))
         file.write(data)
 
 
 def _finish(file: IO[bytes], partial: Path, target: Path, count: int) -> None:
     _write(target, file, {"end": count})
-    with _told_in_ours(target, _NEW):
+    with _translating_errors(target, _NEW):
         file.flush()
         os.fsync(file.fileno())
         file.close()
@@ -250,20 +250,20 @@ def _finish(file: IO[bytes], partial: Path, target: Path, count: int) -> None:
 
 
 def _discard(file: IO[bytes], partial: Path) -> None:
-    # What a full disk did not take is not wanted any more.
+    # Closing flushes the buffer, which fails on a full disk. The partial file is removed anyway.
     with suppress(OSError):
         file.close()
     partial.unlink(missing_ok=True)
 
 
 def _check(source: Path) -> None:
-    """Raises `ExportFormatError` unless every frame of the file is whole, and says what it should."""
+    """Raises `ExportFormatError` unless every frame of the file is complete and valid."""
     for _ in _threads(source):
         pass
 
 
 def _threads(source: Path) -> Iterator[ExportedThread]:
-    with _told_in_ours(source, "the path of an export"), source.open("rb") as file:
+    with _translating_errors(source, "the path of an export"), source.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise ExportFormatError(str(source), "it is not an export of threads, or its version is not supported")
         count = 0
@@ -279,8 +279,8 @@ def _threads(source: Path) -> Iterator[ExportedThread]:
 def _content(source: Path, file: IO[bytes]) -> dict[str, Any]:
     head = file.read(_LENGTH + _DIGEST)
     size = int.from_bytes(head[:_LENGTH], "big")
-    left = os.fstat(file.fileno()).st_size - file.tell()
-    if len(head) < _LENGTH + _DIGEST or size > left:
+    remaining = os.fstat(file.fileno()).st_size - file.tell()
+    if len(head) < _LENGTH + _DIGEST or size > remaining:
         raise ExportFormatError(str(source), "it is incomplete")
     data = file.read(size)
     if _digest(data) != head[_LENGTH:]:
@@ -314,7 +314,7 @@ def _is_value(value: object) -> bool:
 
 
 def _check_types(exported: ExportedThread) -> None:
-    """Raises `CorruptCheckpointError` for a column of another type: a database may have damage of this kind as well."""
+    """Raises `CorruptCheckpointError` for a column of another type, which an export of a damaged database may have."""
     for table, columns in COLUMNS.items():
         for row in exported.tables[table]:
             for column, value in zip(columns, row, strict=True):
