@@ -19,7 +19,7 @@ T = TypeVar("T")
 _RACES = 3
 _PAUSE = 0.01
 _LONGEST_IDLE = 60.0
-"""In seconds. Network equipment on the way to the server drops idle connections silently."""
+"""In seconds: network equipment on the way to the server drops idle connections silently."""
 
 
 class Database:

@@ -24,7 +24,7 @@ from durable_graph_postgres.writing import Wrote
 
 _LARGEST_GROUP = 256
 _LARGEST_STATEMENT = 16 * 1024 * 1024
-"""In stored bytes. The server refuses statements of a gigabyte, and a large write delays the others in its statement."""
+"""In stored bytes. Servers refuse statements of a gigabyte, and a large write delays the others in its statement."""
 
 Other = Callable[[Session], Awaitable[Wrote]]
 
@@ -134,8 +134,8 @@ class GroupCommit:
         task.add_done_callback(self._alone.discard)
 
     async def _make_alone(self, request: Request, tried: Wrote | None) -> None:
-        """Make a write in a separate transaction. An earlier attempt has an unknown outcome; `tried` is its result if it
-        was committed."""
+        """Make a write in a separate transaction. `tried` is the result of an earlier attempt, which may have been
+        committed or not."""
 
         async def attempt(db: Session) -> Wrote:
             nonlocal tried

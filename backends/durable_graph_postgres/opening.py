@@ -19,7 +19,7 @@ from durable_graph_postgres.patience import Patience
 from durable_graph_postgres.session import bound_on_silence
 from durable_graph_postgres.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, quoted, statements_for
 
-# In seconds. A migration of large tables takes long, and other processes wait for it.
+# A timeout in seconds: a migration of large tables takes long, and other processes wait for it.
 _LONG = 86_400.0
 
 # The catalogs are queried directly, because functions such as `to_regclass` may use the session's cache from before the

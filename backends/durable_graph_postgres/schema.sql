@@ -1,34 +1,33 @@
--- Format 3. Applied to a new schema; `migrations/` will bring later formats about. `{schema}` is the schema's quoted
--- name.
+-- Format 3. Applied to a new schema; `migrations/` will have later formats. `{schema}` is the schema's quoted name.
 --
--- Every table begins with `thread_key`, a 63-bit hash of the thread's id, so that rows whose thread has vanished still
--- tell whose they are, and so that the tables can be sharded by it. Fixed widths come first: they need no padding then.
--- Times are microseconds since 1970. `extra` is room for later columns that a digest has to cover: a msgpack array that
--- only grows, or nothing. Every digest covers all columns of its row, the epoch and `run_seq` of a thread aside, which
--- are changed in SQL alone.
+-- Every table begins with `thread_key`, a 63-bit hash of the thread's id, so that rows whose thread's row is missing
+-- still identify their thread, and so that the tables can be sharded by it. Columns of fixed width come first, without
+-- padding. Times are microseconds since 1970. `extra` is room for later columns that a digest has to cover: a msgpack
+-- array that only grows, or nothing. Every digest covers all columns of its row except the epoch and `run_seq` of a
+-- thread, which are changed in SQL alone.
 
--- One row: what wrote these tables.
+-- One row: the format of these tables.
 CREATE TABLE {schema}.format (
   version integer NOT NULL
 );
 INSERT INTO {schema}.format VALUES (3);
 
--- A row is a thread, or what a deletion left of one: without the thread's id, and shutting out late writers until
--- maintenance removes it. Every commit compares the row and swaps it: the
--- free space of its pages lets the new row stand beside the old one, and no index is touched.
+-- A row is a thread, or the tombstone of a deleted thread: it has no thread id, and refuses late writers until
+-- maintenance removes it. Every commit compares the row and replaces it: the
+-- free space of a page has room for the row's new version, and no index changes.
 CREATE TABLE {schema}.threads (
   thread_key      bigint PRIMARY KEY,
-  -- Drawn when the thread begins: no writer that knew an earlier thread of its id fits it.
+  -- Random for each new thread: commits of writers that know an earlier thread of the same id are refused.
   incarnation     bigint NOT NULL,
-  -- The last checkpoint number given, over all namespaces; and the root namespace's newest checkpoint.
+  -- The last assigned checkpoint number of all namespaces; and the root namespace's newest checkpoint.
   version         bigint NOT NULL,
   head            bigint NOT NULL,
-  -- Changed to shut out whoever writes the thread: every commit compares it.
+  -- Operators change it to refuse the thread's current writers: every commit compares it.
   epoch           bigint NOT NULL,
   writes_seq      bigint NOT NULL,
   prunes          bigint NOT NULL,
   oldest_kept     bigint NOT NULL,
-  -- The last sequence number given to a run of the thread.
+  -- The last assigned sequence number of a run of the thread.
   run_seq         bigint NOT NULL DEFAULT 0,
   status_since    bigint NOT NULL,
   created_at      bigint NOT NULL,
@@ -37,31 +36,31 @@ CREATE TABLE {schema}.threads (
   -- The name of the graph that the thread belongs to, NULL for a graph without one; and a digest of its nodes' names.
   graph           text COLLATE "C",
   status          text COLLATE "C" NOT NULL,
-  -- The nodes that run next, a JSON array of at most 100 names; the newest run's metadata, a JSON object; and what a
-  -- failed thread failed with.
+  -- The nodes that run next, a JSON array of at most 100 names; the newest run's metadata, a JSON object; and the
+  -- error of a failed thread.
   next            text COLLATE "C" NOT NULL,
   metadata        text COLLATE "C" NOT NULL,
   error           text COLLATE "C",
-  -- What the digests of the thread's rows are bound to; a copy keeps it.
+  -- The digests of the thread's rows include it; a copy keeps it.
   origin          bytea NOT NULL,
   graph_digest    bytea NOT NULL,
   commit_id       bytea NOT NULL,
   extra           bytea NOT NULL,
   -- The sum of the digests of the task records of checkpoint `head`.
   writes_digest   bytea NOT NULL,
-  -- The sum of the digests of the branches that led to `version`.
+  -- The sum of the digests of the branches in the lineage of `version`.
   branches_digest bytea NOT NULL,
   -- The sum of the digests of the thread's requests.
   requests_digest bytea NOT NULL,
   digest          bytea NOT NULL
 ) WITH (fillfactor = 60);
 
--- What a crash left unfinished, and what has been over for long, a page of threads at a time. It has no column that
+-- For listing threads by status and time, such as unfinished or expired threads, page by page. It has no column that
 -- each commit changes.
 CREATE INDEX threads_by_status ON {schema}.threads (status, status_since, thread_id);
 
--- A row is a branch: the checkpoints from `first` up to the next branch's, grown from checkpoint `parent` (0: from
--- nothing).
+-- A row is a branch: the checkpoints from `first` to before the next branch's first, grown from checkpoint `parent`
+-- (0: none).
 CREATE TABLE {schema}.branches (
   thread_key bigint NOT NULL,
   first      bigint NOT NULL,
@@ -89,7 +88,7 @@ CREATE TABLE {schema}.checkpoints (
 );
 ALTER TABLE {schema}.checkpoints ALTER COLUMN header SET STORAGE EXTERNAL;
 
--- A row is what checkpoint `number` did to one channel; its value continues that of row `previous` (0: it is whole).
+-- A row is the change of one channel by checkpoint `number`; it extends the value of row `previous` (0: none).
 CREATE TABLE {schema}.channel_rows (
   thread_key bigint NOT NULL,
   number     bigint NOT NULL,
@@ -103,7 +102,7 @@ CREATE TABLE {schema}.channel_rows (
 );
 ALTER TABLE {schema}.channel_rows ALTER COLUMN value SET STORAGE EXTERNAL;
 
--- A row is the outcome of one task: the one at `position` among those that checkpoint `planned_at` first planned.
+-- A row is the outcome of one task: the task at `position` of those that checkpoint `planned_at` first planned.
 CREATE TABLE {schema}.tasks (
   thread_key bigint NOT NULL,
   planned_at bigint NOT NULL,
@@ -119,12 +118,12 @@ CREATE TABLE {schema}.tasks (
 );
 ALTER TABLE {schema}.tasks ALTER COLUMN value SET STORAGE EXTERNAL;
 
--- The records of nested tasks and calls since a number, of all namespaces: only the head's sum tells whether one of
--- them vanished.
+-- For the records of nested tasks and calls of all namespaces since a number: the head's sum, which detects a missing
+-- record, covers them.
 CREATE INDEX tasks_of_namespaces ON {schema}.tasks (thread_key, planned_at) WHERE namespace <> '';
 
--- A row is a request that was taken once, under the key that its caller gave it. `input_digest` is that of graph
--- and input, `seq` the run's (0: there is none), `checkpoint` the one that the input became.
+-- A row is a request that was accepted once, with its caller's key. `input_digest` is the digest of graph and input,
+-- `seq` the run's (0: none), `checkpoint` the checkpoint that the input made.
 CREATE TABLE {schema}.requests (
   thread_key   bigint NOT NULL,
   seq          bigint NOT NULL,
@@ -139,7 +138,7 @@ CREATE TABLE {schema}.requests (
 
 -- The tables below are for runs that outlive their process. Nothing writes them yet.
 
--- A row is one accepted input of a thread: which graph, with what options, who executes it, when it is due.
+-- A row is one accepted input of a thread: its graph, its options, its worker, and when it is due.
 CREATE TABLE {schema}.runs (
   thread_key       bigint NOT NULL,
   seq              bigint NOT NULL,
@@ -187,7 +186,7 @@ CREATE TABLE {schema}.workers (
   extra       bytea NOT NULL
 );
 
--- A row is a message to a thread: an answer, a signal, an update. A message that was taken keeps its key.
+-- A row is a message to a thread: an answer, a signal, an update. A consumed message keeps its key.
 CREATE TABLE {schema}.messages (
   thread_key bigint NOT NULL,
   seq        bigint NOT NULL,

@@ -22,7 +22,7 @@ RESULTS = FileKind(0x64754763, RESULTS_SCHEMA, {}, "NORMAL", 1)
 
 
 class SqliteCache:
-    """A cache in a SQLite file of its own, which it creates if there is none. Opens on first use; close it with
+    """A cache in a separate SQLite file, which it creates if there is none. Opens on first use; close it with
     `async with` or `aclose`.
 
     Several processes may share the file; `busy_timeout` is the number of seconds for which a process waits for another.

@@ -97,8 +97,8 @@ class Connection:
         return translated(str(self.path), error, thread)
 
     async def close(self) -> None:
-        """Close the file, after all calls that were begun. The last one to do so moves the log into it; SQLite sees to
-        that. Calling it again does nothing, or goes on with a closing that was cancelled."""
+        """Close the file after all pending calls. When the last connection closes, SQLite moves the log into the file.
+        Calling it again does nothing, or finishes a closing that was cancelled."""
         if not self._worker.is_ended:
             await self.call(lambda db: db.close())
             self._worker.end(lambda: None)

@@ -1,7 +1,7 @@
 -- Format 1 of a file of cached results.
 
--- A row is one result. `namespace` is a JSON array; `until` is when it expires, in seconds since the epoch, and NULL if
--- it does not; `digest` is over all the others.
+-- A row is one result. `namespace` is a JSON array; `until` is its expiry in seconds since the epoch, or NULL;
+-- `digest` covers all other columns.
 CREATE TABLE results (
   namespace TEXT NOT NULL,
   key       TEXT NOT NULL,
@@ -11,5 +11,5 @@ CREATE TABLE results (
   PRIMARY KEY (namespace, key)
 ) STRICT;
 
--- What has expired.
+-- For deleting expired results.
 CREATE INDEX results_until ON results (until) WHERE until IS NOT NULL;

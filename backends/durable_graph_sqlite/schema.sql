@@ -1,59 +1,59 @@
--- Format 3. Applied to a new file; `migrations/` will bring later formats about.
+-- Format 3. Applied to a new file; `migrations/` will have later formats.
 --
--- Every table begins with `thread_key`, a 63-bit hash of the thread's id, so that rows whose thread has vanished still
--- tell whose they are. Columns are in the order in which they are sought; the long one is last, so that reading keys
--- does not read it. Times are microseconds since 1970. `extra` is room for later columns that a digest has to cover: a
--- msgpack array that only grows, or nothing. Every digest covers all columns of its row, the epoch and `run_seq` of a
--- thread aside, which are changed in SQL alone.
+-- Every table begins with `thread_key`, a 63-bit hash of the thread's id, so that rows whose thread's row is missing
+-- still identify their thread. The columns of keys come first; the long one is last, so that reading keys does not read
+-- it. Times are microseconds since 1970. `extra` is room for later columns that a digest has to cover: a msgpack array
+-- that only grows, or nothing. Every digest covers all columns of its row except the epoch and `run_seq` of a thread,
+-- which are changed in SQL alone.
 
--- A row is a thread, or what a deletion left of one: without the thread's id, and shutting out late writers until
--- maintenance removes it. Every commit compares the row and swaps it.
+-- A row is a thread, or the tombstone of a deleted thread: it has no thread id, and refuses late writers until
+-- maintenance removes it. Every commit compares the row and replaces it.
 CREATE TABLE threads (
   thread_key      INTEGER PRIMARY KEY,
   thread_id       TEXT UNIQUE,
-  -- Drawn when the thread begins: no writer that knew an earlier thread of its id fits it.
+  -- Random for each new thread: commits of writers that know an earlier thread of the same id are refused.
   incarnation     INTEGER NOT NULL,
-  -- What the digests of the thread's rows are bound to; a copy keeps it.
+  -- The digests of the thread's rows include it; a copy keeps it.
   origin          BLOB NOT NULL,
   -- The name of the graph that the thread belongs to, NULL for a graph without one; and a digest of its nodes' names.
   graph           TEXT,
   graph_digest    BLOB NOT NULL,
-  -- The last checkpoint number given, over all namespaces; and the root namespace's newest checkpoint.
+  -- The last assigned checkpoint number of all namespaces; and the root namespace's newest checkpoint.
   version         INTEGER NOT NULL,
   head            INTEGER NOT NULL,
-  -- Changed to shut out whoever writes the thread: every commit compares it.
+  -- Operators change it to refuse the thread's current writers: every commit compares it.
   epoch           INTEGER NOT NULL,
   writes_seq      INTEGER NOT NULL,
   prunes          INTEGER NOT NULL,
   oldest_kept     INTEGER NOT NULL,
-  -- The last sequence number given to a run of the thread.
+  -- The last assigned sequence number of a run of the thread.
   run_seq         INTEGER NOT NULL DEFAULT 0,
   status          TEXT NOT NULL,
   status_since    INTEGER NOT NULL,
   created_at      INTEGER NOT NULL,
   updated_at      INTEGER NOT NULL,
   commit_id       BLOB NOT NULL,
-  -- The nodes that run next, a JSON array of at most 100 names; the newest run's metadata, a JSON object; and what a
-  -- failed thread failed with.
+  -- The nodes that run next, a JSON array of at most 100 names; the newest run's metadata, a JSON object; and the
+  -- error of a failed thread.
   next            TEXT NOT NULL,
   metadata        TEXT NOT NULL,
   error           TEXT,
   extra           BLOB NOT NULL,
   -- The sum of the digests of the task records of checkpoint `head`.
   writes_digest   BLOB NOT NULL,
-  -- The sum of the digests of the branches that led to `version`.
+  -- The sum of the digests of the branches in the lineage of `version`.
   branches_digest BLOB NOT NULL,
   -- The sum of the digests of the thread's requests.
   requests_digest BLOB NOT NULL,
   digest          BLOB NOT NULL
 ) STRICT;
 
--- What a crash left unfinished, and what has been over for long, a page of threads at a time. It has no column that
+-- For listing threads by status and time, such as unfinished or expired threads, page by page. It has no column that
 -- each commit changes.
 CREATE INDEX threads_by_status ON threads (status, status_since, thread_id);
 
--- A row is a branch: the checkpoints from `first` up to the next branch's, grown from checkpoint `parent` (0: from
--- nothing).
+-- A row is a branch: the checkpoints from `first` to before the next branch's first, grown from checkpoint `parent`
+-- (0: none).
 CREATE TABLE branches (
   thread_key INTEGER NOT NULL,
   first      INTEGER NOT NULL,
@@ -80,7 +80,7 @@ CREATE TABLE checkpoints (
   PRIMARY KEY (thread_key, namespace, number)
 ) STRICT, WITHOUT ROWID;
 
--- A row is what checkpoint `number` did to one channel; its value continues that of row `previous` (0: it is whole).
+-- A row is the change of one channel by checkpoint `number`; it extends the value of row `previous` (0: none).
 CREATE TABLE channel_rows (
   thread_key INTEGER NOT NULL,
   namespace  TEXT NOT NULL,
@@ -93,7 +93,7 @@ CREATE TABLE channel_rows (
   PRIMARY KEY (thread_key, namespace, channel, number)
 ) STRICT, WITHOUT ROWID;
 
--- A row is the outcome of one task: the one at `position` among those that checkpoint `planned_at` first planned.
+-- A row is the outcome of one task: the task at `position` of those that checkpoint `planned_at` first planned.
 CREATE TABLE tasks (
   thread_key INTEGER NOT NULL,
   namespace  TEXT NOT NULL,
@@ -108,12 +108,12 @@ CREATE TABLE tasks (
   PRIMARY KEY (thread_key, namespace, planned_at, position)
 ) STRICT, WITHOUT ROWID;
 
--- The records of nested tasks and calls since a number, of all namespaces: only the head's sum tells whether one of
--- them vanished.
+-- For the records of nested tasks and calls of all namespaces since a number: the head's sum, which detects a missing
+-- record, covers them.
 CREATE INDEX tasks_of_namespaces ON tasks (thread_key, planned_at) WHERE namespace <> '';
 
--- A row is a request that was taken once, under the key that its caller gave it. `input_digest` is that of graph
--- and input, `seq` the run's (0: there is none), `checkpoint` the one that the input became.
+-- A row is a request that was accepted once, with its caller's key. `input_digest` is the digest of graph and input,
+-- `seq` the run's (0: none), `checkpoint` the checkpoint that the input made.
 CREATE TABLE requests (
   thread_key   INTEGER NOT NULL,
   key          TEXT NOT NULL,
@@ -128,7 +128,7 @@ CREATE TABLE requests (
 
 -- The tables below are for runs that outlive their process. Nothing writes them yet.
 
--- A row is one accepted input of a thread: which graph, with what options, who executes it, when it is due.
+-- A row is one accepted input of a thread: its graph, its options, its worker, and when it is due.
 CREATE TABLE runs (
   thread_key       INTEGER NOT NULL,
   seq              INTEGER NOT NULL,
@@ -176,7 +176,7 @@ CREATE TABLE workers (
   extra       BLOB NOT NULL
 ) STRICT;
 
--- A row is a message to a thread: an answer, a signal, an update. A message that was taken keeps its key.
+-- A row is a message to a thread: an answer, a signal, an update. A consumed message keeps its key.
 CREATE TABLE messages (
   thread_key INTEGER NOT NULL,
   seq        INTEGER NOT NULL,

@@ -191,7 +191,7 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
                 retry_at=outcome.retry_at,
             )
         case Unreadable():
-            message = "what cannot be read is recorded already"
+            message = "an unreadable outcome is recorded already"
             raise AssertionError(message)
     if outcome.asked:
         asked = tuple(RecordedAsk(each.id, each.data, each.key) for each in outcome.asked)

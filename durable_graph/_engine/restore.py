@@ -1,4 +1,4 @@
-"""From verified rows back to values. `restore(commit(x)) == x`."""
+"""Decoding verified rows to values: `restore(commit(x)) == x`."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping

@@ -20,7 +20,7 @@ from durable_graph.records import HistoryPage, ValueKind, ValueRow
 
 
 class Made(msgspec.Struct, frozen=True):
-    """The writes of `node` in the superstep `step`, None if its rows do not tell. `by_hand`: an edit made them."""
+    """The writes of `node` in the superstep `step`, None if the rows do not show them. `by_hand`: an edit made them."""
 
     node: str
     step: int
@@ -101,7 +101,7 @@ def made_in(
 
 
 def _with(values: Values, row: ValueRow, shown: dict[str, Any] | None) -> Pieces[dict[str, Any] | None]:
-    """The writes including those of one row; None if the row does not tell its writes."""
+    """The writes including those of one row; None if the row does not show its writes."""
     topology = values.topology
     if shown is None or row.channel not in topology.channels or row.kind == ValueKind.ABSENT:
         return shown
@@ -110,7 +110,7 @@ def _with(values: Values, row: ValueRow, shown: dict[str, Any] | None) -> Pieces
         return shown
     try:
         if row.kind == ValueKind.FULL:
-            # A whole value that a reducer made, or that replaced a chain of updates, does not tell the last update.
+            # A whole value that a reducer made, or that replaced a chain of updates, does not show the last update.
             return {**shown, row.channel: (yield from values.whole(row.channel, row))} if rule.replaces else None
         # A segment ends with the updates of its own superstep.
         newest = newest_update(row)

@@ -28,7 +28,7 @@ from durable_graph.records import ValueKind, ValueRow, checkpoint_id
 FAN = 32
 
 PIECE_UPDATES = 2048
-"""How many updates are decoded between two pauses at most, however small they are."""
+"""The maximum number of updates that are decoded between two pauses, however small they are."""
 
 # The size of a piece is checked after this many bytes of a row.
 _STRETCH = 1 << 15

@@ -92,7 +92,7 @@ def record_digest(origin: bytes, record: TaskRecord) -> bytes:
 def thread_digest(row: ThreadRow, *sums: bytes) -> bytes:
     """The digest of a thread's row; `sums` are the sums over other rows that it contains.
 
-    The digest omits the epoch: operators change the epoch in SQL to shut out writers, and databases lack this hash.
+    The digest omits the epoch: operators change the epoch in SQL to refuse writers, and databases lack this hash.
     """
     return _digest(
         b"dg-thread",

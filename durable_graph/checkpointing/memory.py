@@ -99,7 +99,7 @@ class MemorySaver:
     def from_url(cls, url: str) -> Self:
         """A saver for the URL `memory://`, which may have no further parts."""
         if url != "memory://":
-            raise InvalidOptionError("url", url, allowed="'memory://' alone: there is nothing to name")
+            raise InvalidOptionError("url", url, allowed="'memory://' without further parts")
         return cls()
 
     @_alone

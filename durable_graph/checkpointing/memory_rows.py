@@ -90,7 +90,7 @@ class StoredThread:
         return add(EMPTY_STATE, *(request.digest for request in self.requests.values()))
 
     def copied(self, row: ThreadRow) -> "StoredThread":
-        """The same rows with another thread's row."""
+        """A copy of these rows, with another thread's row."""
         return StoredThread(
             row=row,
             writes=self.writes,

@@ -10,7 +10,7 @@ from durable_graph.checkpointing.binding import Binding
 
 T = TypeVar("T")
 
-_LONGEST_CLOSING = 5.0
+_LONGEST_GOODBYE = 5.0
 """The seconds for which an event loop that shuts down waits until a store that no user closed is closed."""
 
 
@@ -151,5 +151,5 @@ class OpenedOnce(Generic[T]):
         # Later calls in this loop, from other generators that it closes, open the store again.
         self._set_aside()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LONGEST_CLOSING):
+            async with asyncio.timeout(_LONGEST_GOODBYE):
                 await self._close_unclosed()

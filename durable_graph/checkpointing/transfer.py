@@ -217,7 +217,7 @@ def _translating_errors(path: Path, allowed: str) -> Iterator[None]:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFullError(str(path), str(error)) from error
-        why = error.strerror if isinstance(error, OSError) else "it is the name of none"
+        why = error.strerror if isinstance(error, OSError) else "it is not a valid path"
         raise InvalidOptionError("path", str(path), allowed=f"{allowed} ({why})") from error
 
 

@@ -1,17 +1,17 @@
 -- name: load
--- One statement, so one moment: a checkpoint of thread $1, and all that makes its state. $2 is its namespace; $3 its
--- number, by default the newest in the branch of the thread's head. Of a whole value above $4 bytes the size is read
--- in its place. Eight kinds of rows:
---   9  what there is of a thread that has no row itself
---   0  the thread    1  the checkpoint    2  a branch that led to it    3  a row of a channel's value
+-- One statement, so one snapshot: a checkpoint of thread $1, and the rows of its state. $2 is its namespace; $3 its
+-- number, by default the newest in the branch of the thread's head. For a whole value above $4 bytes its size is read
+-- instead. Eight kinds of rows:
+--   9  the kind of rows that exist for a thread whose own row is missing
+--   0  the thread    1  the checkpoint    2  a branch of its lineage    3  a row of a channel's value
 --   4  a task record of the checkpoints `planned_at` to `number`
---   5  the place of a record of another namespace, at the head
+--   5  the key of a record of another namespace, for the head
 --   6  the namespace has values in that lineage, and no checkpoint
--- The thread's columns come as texts: for an array of any other type the driver would have to ask the server first.
--- A chain or a branch leads downwards only: damaged ones must not be walked for ever.
+-- The thread's columns are returned as text: for an array of another type the driver would have to query the server
+-- first. The numbers of chains and branches have to decrease, so that damaged ones are not walked for ever.
 WITH RECURSIVE
   t AS MATERIALIZED (SELECT * FROM {schema}.threads WHERE thread_key = $1),
-  -- The intervals that led to the thread's version, or to the number asked for, newest first.
+  -- The lineage of the thread's version, or of the given number, newest interval first.
   seg (first, hi, parent, digest, extra) AS (
     (SELECT l.first, coalesce($3, t.version), l.parent, l.digest, l.extra FROM t
       CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= coalesce($3, t.version)
@@ -30,14 +30,14 @@ WITH RECURSIVE
                SELECT number FROM {schema}.checkpoints
                 WHERE thread_key = $1 AND namespace = $2 AND number BETWEEN s.first AND s.hi
                   ORDER BY number DESC LIMIT 1) m) END),
-  -- The channels, by skipping from one to the next: there is no manifest.
+  -- The channels, by index skips from one to the next: no row lists them.
   ch (channel) AS (
     SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = $1 AND namespace = $2 AND EXISTS (SELECT FROM c)
     UNION ALL
     SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = $1 AND v.namespace = $2
       AND v.channel > ch.channel)
       FROM ch WHERE ch.channel IS NOT NULL),
-  -- Each channel's last row in those intervals, and the rows that it goes on from.
+  -- Each channel's last row in those intervals, and its predecessors in the chain.
   walk (channel, number, previous, kind, digest, value) AS (
     SELECT v.channel, v.number, v.previous, v.kind, v.digest, v.value FROM ch
      CROSS JOIN LATERAL (
@@ -102,7 +102,8 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
   FROM {schema}.threads WHERE thread_key = $1;
 
 -- name: find_orphan
--- Whether rows exist of a thread that has none itself. It may have begun since somebody did not find it.
+-- The kind of rows that exist for a thread whose own row is missing. The thread may have been created since the caller
+-- looked for it.
 SELECT CASE WHEN EXISTS (SELECT FROM {schema}.threads WHERE thread_key = $1) THEN NULL
             WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = $1) THEN 'checkpoints'
             WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE thread_key = $1) THEN 'values'
@@ -119,7 +120,7 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
  WHERE t.thread_key = $1 ORDER BY k.planned_at, k.position;
 
 -- name: find_state
--- The rows of a channel's value, for all channels of namespace $2, in the lineage of number $3; and that lineage.
+-- The rows of a channel's value, for all channels of namespace $2, in the lineage of number $3; and the branches of the lineage.
 WITH RECURSIVE
   seg (first, hi, parent, digest, extra) AS (
     (SELECT first, $3::bigint, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1
@@ -161,7 +162,7 @@ SELECT namespace, number, parent, planned_at, made_at, commit_id, header, state_
   FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = $2 AND number < $3 ORDER BY number DESC LIMIT $4;
 
 -- name: page_of_values
--- What the checkpoints from number $3 to $4 wrote, channel by channel.
+-- The rows of the checkpoints from number $3 to $4, channel by channel.
 WITH RECURSIVE ch (channel) AS (
     SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = $1 AND namespace = $2
     UNION ALL
@@ -186,7 +187,7 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
  ORDER BY thread_id LIMIT $2;
 
 -- name: list_threads_of_status
--- A page of one status, in the order in which threads took it.
+-- A page of one status, by the time of the status.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
        branches_digest, requests_digest, digest, thread_key
@@ -197,7 +198,7 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
 SELECT 1 FROM {schema}.threads WHERE thread_key = $1;
 
 -- name: find_key
--- The key of the row that has an id, which is not the id's own if one of them is damaged.
+-- The key of the row with an id. It does not match the id if one of them is damaged.
 SELECT thread_key FROM {schema}.threads WHERE thread_id = $1;
 
 -- name: find_request

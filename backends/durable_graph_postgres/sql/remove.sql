@@ -26,7 +26,8 @@ DELETE FROM {schema}.events WHERE thread_key = $1;
 DELETE FROM {schema}.threads WHERE thread_key = $1;
 
 -- name: forget_deleted
--- What deletions before a time left of their threads. One that begins anew this moment is left alone.
+-- Removes tombstones of deletions before a time. A tombstone locked by a writer that creates the thread again is
+-- skipped.
 WITH gone AS (
   DELETE FROM {schema}.threads WHERE thread_key IN (
     SELECT thread_key FROM {schema}.threads WHERE status = 'deleted' AND status_since < $1

@@ -1,4 +1,4 @@
--- Whole threads, to and from other stores. The columns come in the order of `checkpointing/transfer.py`.
+-- Export and import of whole threads. The columns have the order of `checkpointing/transfer.py`.
 
 -- name: export_threads
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,

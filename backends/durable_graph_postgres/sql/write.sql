@@ -1,10 +1,10 @@
 -- name: apply
--- Everything of many threads' next moves, each applied whole or not at all. A thread comes once. $1-$27 have a column
--- of the threads each: what its row becomes, and the digest and the epoch that it has to have before (NULL: there is no
--- row yet). What follows are the rows of branches, checkpoints, values and task records.
--- Threads are locked in the order of their keys, so that two of these never wait for each other. Only the locked row is
--- seen as it is after a wait, everything else as it was before: so the digest, which covers all of that row but the
--- epoch, and the epoch decide.
+-- The prepared writes of many threads, each applied whole or not at all. A thread occurs once. Each of $1-$27 is a
+-- column of the threads: the new row, and the digest and the epoch that the old row must have (NULL: no row may exist).
+-- The other parameters are the rows of branches, checkpoints, values and task records. Threads are locked in the order
+-- of their keys, so that two such statements never deadlock. After waiting for a lock, only the locked row is current,
+-- and all other rows are from the older snapshot: so the statement decides by the digest, which covers all of that row
+-- except the epoch, and by the epoch.
 WITH
   req AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[], $5::text[], $6::bytea[], $7::bigint[],
@@ -70,8 +70,9 @@ WITH
 SELECT thread_key FROM done;
 
 -- name: apply_plain
--- The same for one thread that gets one checkpoint more: $1 is its key, $2 and $3 the digest and the epoch that its row
--- has to have, $4-$16 what changes in it, $17-$26 the checkpoint, and what follows has a column of its values each.
+-- As `apply`, for one thread and one new checkpoint: $1 is the thread's key, $2 and $3 the digest and the epoch that
+-- its row must have, $4-$16 the row's changed columns, $17-$26 the checkpoint, and each of the others a column of its
+-- values.
 WITH
   done AS (
     UPDATE {schema}.threads
@@ -93,14 +94,15 @@ WITH
 SELECT thread_key FROM done;
 
 -- name: lock_thread
--- The thread. Nobody else writes it until the transaction's end.
+-- The thread, which no other transaction can write until this one ends.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
        oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
        writes_digest, branches_digest, requests_digest, digest
   FROM {schema}.threads WHERE thread_key = $1 FOR NO KEY UPDATE;
 
 -- name: find_born
--- How far back the plan of the head goes. A statement of its own: one that waits for a lock sees the rest as of before.
+-- The smallest number of a task in the head's plan. A separate statement, because a statement that waits for a lock
+-- reads other rows from its older snapshot.
 SELECT planned_at FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = '' AND number = $2;
 
 -- name: add_thread
@@ -139,7 +141,7 @@ SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest
   FROM {schema}.tasks WHERE thread_key = $1 AND namespace = $2 AND planned_at = $3 AND position = $4;
 
 -- name: put_record
--- Which record stands was decided before, in the same transaction.
+-- The winning record was determined before, in the same transaction.
 INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra,
   value)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -148,7 +150,7 @@ SET rank = excluded.rank, revision = excluded.revision, commit_id = excluded.com
     extra = excluded.extra, value = excluded.value;
 
 -- name: find_records_of_head
--- What the head's sum covers: the records of its tasks, and those of other namespaces since.
+-- The records in the head's sum: those of its tasks, and those of other namespaces since.
 SELECT namespace, planned_at, position, digest FROM {schema}.tasks WHERE thread_key = $1 AND namespace = ''
   AND planned_at BETWEEN $2 AND $3
 UNION ALL
@@ -156,7 +158,7 @@ SELECT namespace, planned_at, position, digest FROM {schema}.tasks WHERE thread_
   AND planned_at >= $2;
 
 -- name: find_lineage
--- The branches that led to a number, newest first.
+-- The branches in the lineage of a number, newest first.
 WITH RECURSIVE seg (first, hi, parent, digest, extra) AS (
     (SELECT first, $2::bigint, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1
       AND first <= $2 ORDER BY first DESC LIMIT 1)

@@ -1,4 +1,4 @@
--- Rows are copied as they are: their digests bind the thread's origin, which a copy keeps.
+-- Rows are copied unchanged: their digests include the thread's origin, which a copy keeps.
 
 -- name: copy_branches
 INSERT INTO branches (thread_key, first, parent, digest, extra) SELECT :target, first, parent, digest, extra

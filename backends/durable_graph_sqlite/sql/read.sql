@@ -10,7 +10,7 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
  WHERE t.thread_key = :tid;
 
 -- name: find_newest_checkpoint
--- The same for the newest checkpoint of any namespace in the branch of the thread's head.
+-- The thread, and the newest checkpoint of any namespace on the branch of the thread's head.
 WITH RECURSIVE
   seg (first, hi, parent) AS MATERIALIZED (
     SELECT * FROM (SELECT l.first, t.version, l.parent FROM threads t JOIN branches l
@@ -33,15 +33,16 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
  WHERE t.thread_key = :tid;
 
 -- name: read_state
--- Four kinds of rows in one answer: 0 a branch that led to number `at`, 1 a row of a channel's value there, 2 a task
--- record of the checkpoints `planned_at` to `number`, 3 where a record of another namespace since `nested` is.
--- Of a whole value above `most` bytes only the size is read, in its place.
---   seg   the intervals that led there, newest first
---   ch    the channels, by skipping from one to the next: there is no manifest
+-- Four kinds of rows in one result: 0 a branch in the lineage of number `at`, 1 a row of a channel's value there, 2 a
+-- task record of the checkpoints `planned_at` to `number`, 3 the key of a record of another namespace since `nested`.
+-- For a whole value above `most` bytes its size is read instead.
+--   seg   the intervals of the lineage, newest first
+--   ch    the channels, by index skips from one to the next: no row lists them
 --   last  each channel's last row in those intervals
---   walk  and the rows that it goes on from
--- The CROSS JOINs fix the order of the joins and MATERIALIZED has each step done once; without them a load of 300
--- channels took 400 ms and not one. A chain or a branch leads downwards only: damaged ones must not be walked for ever.
+--   walk  these rows and their predecessors in the chain
+-- The CROSS JOINs fix the order of the joins, and MATERIALIZED evaluates each step once; without them a load of 300
+-- channels took 400 ms instead of 1 ms. The numbers of chains and branches have to decrease, so that damaged ones are
+-- not walked for ever.
 WITH RECURSIVE
   seg (first, hi, parent, digest, extra) AS MATERIALIZED (
     SELECT * FROM (SELECT first, :at, parent, digest, extra FROM branches WHERE thread_key = :tid
@@ -93,7 +94,7 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
  WHERE t.thread_key = :tid ORDER BY k.planned_at, k.position;
 
 -- name: find_lineage
--- The branches that led to number `at`, newest first.
+-- The branches in the lineage of number `at`, newest first.
 WITH RECURSIVE
   seg (first, parent, digest, extra) AS (
     SELECT * FROM (SELECT first, parent, digest, extra FROM branches WHERE thread_key = :tid
@@ -116,7 +117,7 @@ SELECT namespace, number, parent, planned_at, made_at, commit_id, header, state_
   FROM checkpoints WHERE thread_key = :tid AND namespace = :ns AND number < :before ORDER BY number DESC LIMIT :limit;
 
 -- name: page_of_values
--- What the checkpoints from `lo` to `hi` wrote, channel by channel.
+-- The rows of the checkpoints from `lo` to `hi`, channel by channel.
 WITH RECURSIVE
   ch (channel) AS (
     SELECT min(channel) FROM channel_rows WHERE thread_key = :tid AND namespace = :ns
@@ -141,7 +142,7 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
  ORDER BY thread_id LIMIT :limit;
 
 -- name: list_threads_of_status
--- A page of one status, in the order in which threads took it.
+-- A page of one status, by the time of the status.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
        branches_digest, requests_digest, digest, thread_key
@@ -152,7 +153,7 @@ SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch
 SELECT 1 FROM threads WHERE thread_key = :tid;
 
 -- name: find_key
--- The key of the row that has an id, which is not the id's own if one of them is damaged.
+-- The key of the row with an id. It does not match the id if one of them is damaged.
 SELECT thread_key FROM threads WHERE thread_id = CAST(:thread AS TEXT);
 
 -- name: find_request

@@ -26,7 +26,7 @@ DELETE FROM events WHERE thread_key = :tid;
 DELETE FROM threads WHERE thread_key = :tid;
 
 -- name: forget_deleted
--- What deletions before a time left of their threads.
+-- Removes tombstones of deletions before a time.
 DELETE FROM threads WHERE thread_key IN (
   SELECT thread_key FROM threads WHERE status = 'deleted' AND status_since < :before LIMIT :limit);
 

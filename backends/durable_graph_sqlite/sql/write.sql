@@ -1,6 +1,6 @@
 -- name: lock_thread
--- The thread, and how far back the plan of its head goes. The transaction has begun as a writing one: nobody else
--- writes.
+-- The thread, and the smallest number of a task in its head's plan. The transaction is a write transaction, so no other
+-- connection writes.
 SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
        t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
@@ -17,7 +17,7 @@ VALUES (:thread_key, :thread_id, :incarnation, :origin, :graph, :graph_digest, :
         :extra, :writes_digest, :branches_digest, :requests_digest, :digest);
 
 -- name: change_thread
--- Without the id and the status: an UPDATE that names an indexed column rewrites the index, changed or not.
+-- Without the id and the status: an UPDATE that names an indexed column rewrites the index, even for equal values.
 UPDATE threads
    SET incarnation = :incarnation, origin = :origin, graph = :graph, graph_digest = :graph_digest, version = :version,
        head = :head, epoch = :epoch, writes_seq = :writes_seq, prunes = :prunes, oldest_kept = :oldest_kept,
@@ -51,13 +51,13 @@ SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest
   FROM tasks WHERE thread_key = :tid AND namespace = :ns AND planned_at = :born AND position = :ord;
 
 -- name: put_record
--- Which record stands was decided before, in the same transaction.
+-- The winning record was determined before, in the same transaction.
 INSERT OR REPLACE INTO tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra,
   value)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: find_records_of_head
--- What the head's sum covers: the records of its tasks, and those of other namespaces since.
+-- The records in the head's sum: those of its tasks, and those of other namespaces since.
 SELECT namespace, planned_at, position, digest FROM tasks WHERE thread_key = :tid AND namespace = ''
   AND planned_at BETWEEN :born AND :head
 UNION ALL
@@ -85,7 +85,7 @@ SELECT coalesce((SELECT planned_at FROM checkpoints WHERE thread_key = :tid AND 
   AND number = :head), 0);
 
 -- name: find_orphan
--- Whether rows exist of a thread that has none itself.
+-- The kind of rows that exist for a thread whose own row is missing.
 SELECT CASE WHEN EXISTS (SELECT 1 FROM checkpoints WHERE thread_key = :tid) THEN 'checkpoints'
             WHEN EXISTS (SELECT 1 FROM channel_rows WHERE thread_key = :tid) THEN 'values'
             WHEN EXISTS (SELECT 1 FROM tasks WHERE thread_key = :tid) THEN 'task records'

@@ -187,7 +187,7 @@ async def _settle_after(run: GraphRun, error: BaseException) -> None:
             log.grace_is_over("the store's last call", run.request.grace)
     except Exception as later:
         if later is not error:
-            add_note(error, f"what had finished could not be stored either: {shown(later)}")
+            add_note(error, f"the results of finished tasks could not be stored either: {shown(later)}")
 
 
 async def _run_unstored(topology: Topology, request: Request, sink: EventSink, cache: Cache | None) -> Ended:

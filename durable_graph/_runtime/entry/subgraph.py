@@ -153,7 +153,7 @@ def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) ->
 
 
 def unfinished_child(place: Nested | Request, ended: Ended) -> UnfinishedChildError | None:
-    """The error for a node that called a graph in a thread of its own, and that run stopped without a result."""
+    """The error for a node whose call of a graph, in another thread, stopped without a result; None otherwise."""
     context = current.get()
     if isinstance(place, Nested) or not ended.is_stopped or context is None or context.is_over:
         return None

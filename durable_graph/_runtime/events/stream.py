@@ -104,7 +104,7 @@ class EventStream:
             message = "this stream has been read: call graph.stream(...) again for another run"
             raise StreamMisuseError(message)
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
-        # A task of its own and no task group: a scope held open across a reader's yield would cancel the reader.
+        # A separate task and no task group: a scope held open across a reader's yield would cancel the reader.
         self._run = asyncio.create_task(self._go())
         self._run.add_done_callback(self._ended)
         return self

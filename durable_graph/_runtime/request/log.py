@@ -59,6 +59,6 @@ def error_unread(error: BaseException) -> None:
 
 
 def cache_failed(key: tuple[tuple[str, ...], str], error: Exception) -> None:
-    """A cache could not be read or written. The run goes on without it."""
+    """A cache could not be read or written. The run continues without it."""
     facts = {"cache_namespace": key[0], "cache_key": key[1]}
     _logger.warning("a cache failed, and the run continues without it: %r", error, extra=facts)

@@ -40,7 +40,7 @@ from durable_graph.graph.drawing import NodeStatus, status_of
 from durable_graph.records import CheckpointRow, HistoryPage, Status, StoredCheckpoint, checkpoint_id
 
 PAGE = 50
-"""How many checkpoints a page of history has at first, and at most while their values are large."""
+"""The number of checkpoints on the first page of a history, and on every page while their values are large."""
 
 _LONGEST_PAGE = 800
 _NEARBY = (64, 1024)

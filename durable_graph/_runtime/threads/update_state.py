@@ -274,7 +274,7 @@ class _Editor:
                 return NextCheckpoint(copied, {}, state.no, "fork", tuple(writers), is_stopped=bool(state.plan))
             if named == END:
                 if only.values is not None:
-                    raise InvalidUpdateError("as_node=END ends what is left to run, and takes no values")
+                    raise InvalidUpdateError("as_node=END removes the tasks left to run, and takes no values")
                 return _step_of(clear(topology, state, recorded, run.reserve(state)), state, "update")
             if named in (START, INPUT):
                 if only.as_node == START and INPUT in writers:
