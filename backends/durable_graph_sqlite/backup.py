@@ -69,7 +69,7 @@ def _check_target(store: Path, target: Path, *, overwrite: bool) -> None:
         companion = target.with_name(target.name + suffix)
         if companion.exists():
             # SQLite would apply the old log to the new file.
-            why = f"{companion.name} exists in its directory: a process has that database open, or a crash left the file"
+            why = f"{companion.name} exists: a process has that database open, or a crash left the file"
             raise BackupError(str(target), f"{why}; close it, or remove the file")
 
 
