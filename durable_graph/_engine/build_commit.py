@@ -79,13 +79,15 @@ def build_unit(
     checkpoints: list[NewCheckpoint] = []
     records: list[TaskRecord] = []
     after = dict(stored)
+    root: NamespaceStep | None = None
     for entry in entries:
         step = entry.step
+        root = root if entry.ns else entry
         rows, after[entry.ns] = add_rows(entry.topology, after[entry.ns], step.state, step.changes, max_value_bytes)
         checkpoints.append(NewCheckpoint(_row(entry, after[entry.ns], commit_id, at, metadata), rows))
-        records.extend(records_of(after[entry.ns], (*step.outcomes, *step.stops), commit_id))
+        if step.outcomes or step.stops:
+            records.extend(records_of(after[entry.ns], (*step.outcomes, *step.stops), commit_id))
         records.extend(step.calls)
-    of_root = [entry.step for entry in entries if not entry.ns]
     unit = CommitUnit(
         thread=thread.thread,
         incarnation=thread.incarnation,
@@ -96,24 +98,21 @@ def build_unit(
         gen=thread.gen,
         commit_id=commit_id,
         at=at,
-        status=of_root[-1].status if of_root else thread.status,
+        status=thread.status if root is None else root.step.status,
         checkpoints=tuple(checkpoints),
         records=tuple(records),
         fork_of=entries[0].step.fork_of,
-        summary=_summary([entry for entry in entries if not entry.ns], metadata),
+        summary=None if root is None else _summary(root, metadata),
     )
     return unit, after
 
 
-def _summary(of_root: Sequence[NamespaceStep], metadata: Metadata) -> Summary | None:
-    """The summary in the thread's row after the last of these steps."""
-    if not of_root:
-        return None
-    topology, step = of_root[-1].topology, of_root[-1].step
+def _summary(root: NamespaceStep, metadata: Metadata) -> Summary:
+    """The summary in the thread's row after the last step of its outermost graph."""
     return Summary(
-        graph=topology.graph_name,
-        graph_digest=topology.nodes_digest,
-        next=next_nodes(task.node for task in step.state.plan),
+        graph=root.topology.graph_name,
+        graph_digest=root.topology.nodes_digest,
+        next=next_nodes([task.node for task in root.step.state.plan]),
         metadata=_json.encode(metadata).decode(),
     )
 
@@ -134,7 +133,7 @@ def _row(entry: NamespaceStep, after: Stored, commit_id: bytes, at: int, metadat
         ns=after.ns,
         no=state.no,
         parent=step.parent,
-        born=min((task.born for task in state.plan), default=state.no),
+        born=min([task.born for task in state.plan], default=state.no),
         at=at,
         commit_id=commit_id,
         header=encode_header(header),

@@ -136,7 +136,18 @@ def decode_header(data: bytes) -> Header:
 
 
 def encode_plan(plan: tuple[Task, ...], no: int) -> tuple[PlanEntry, ...]:
-    return tuple(PlanEntry(task.node, no - task.born, task.ord, _data(task.argument), task.limits) for task in plan)
+    return tuple(
+        [
+            PlanEntry(
+                task.node,
+                no - task.born,
+                task.ord,
+                None if task.argument is None else task.argument.data,
+                task.limits,
+            )
+            for task in plan
+        ]
+    )
 
 
 def decode_plan(

@@ -1,7 +1,7 @@
 """The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
 
 import typing
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Literal, Never, Protocol, Self, TypeVar, Unpack, overload
 
 import msgspec
@@ -377,16 +377,18 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             takes_messages=takes_messages,
         )
 
-    async def _run(self, place: "Nested | Request", sink: EventSink) -> Ended:
+    # Plain functions: each suspension of a node resumes all coroutines above it.
+
+    def _run(self, place: "Nested | Request", sink: EventSink) -> Awaitable[Ended]:
         library = callbacks_in_use()
         if library is None:
-            return await self._go(place, sink)
-        return await observed_run(library, self._topology, place, lambda observed: self._go(observed, sink))
+            return self._unobserved(place, sink)
+        return observed_run(library, self._topology, place, lambda observed: self._unobserved(observed, sink))
 
-    async def _go(self, place: "Nested | Request", sink: EventSink) -> Ended:
+    def _unobserved(self, place: "Nested | Request", sink: EventSink) -> Awaitable[Ended]:
         if isinstance(place, Nested):
-            return await place.run(self.persistence, self._cache, sink)
-        return await run_in_turn(self._topology, self._checkpointer, place, sink, self._cache)
+            return place.run(self.persistence, self._cache, sink)
+        return run_in_turn(self._topology, self._checkpointer, place, sink, self._cache)
 
 
 def check_savers(checkpointer: object, cache: object) -> None:

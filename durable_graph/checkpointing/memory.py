@@ -152,10 +152,16 @@ class MemorySaver:
         if branch is not None:
             found.parents[branch[0]] = branch[1]
         for new in unit.checkpoints:
-            found.checkpoints.setdefault(new.row.ns, Rows()).put(new.row.no, new.row)
+            rows = found.checkpoints.get(new.row.ns)
+            if rows is None:
+                rows = found.checkpoints[new.row.ns] = Rows()
+            rows.put(new.row.no, new.row)
             channels = found.values.setdefault(new.row.ns, {})
             for value in new.values:
-                channels.setdefault(value.channel, Rows()).put(value.no, value)
+                of_channel = channels.get(value.channel)
+                if of_channel is None:
+                    of_channel = channels[value.channel] = Rows()
+                of_channel.put(value.no, value)
         self._record_with(found, unit, row)
         if unit.request is not None:
             found.requests[unit.request.key] = unit.request

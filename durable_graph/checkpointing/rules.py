@@ -81,21 +81,26 @@ def thread_after_commit(unit: CommitUnit, thread: ThreadRow | None, forked_head:
     `forked_head` is the newest root checkpoint in the lineage of `unit.fork_of`, if `needs_forked_head`: the new branch
     starts from it, and later root checkpoints belong to the old branch.
     """
-    begins = begins_thread(thread)
-    summary = unit.summary or (Summary() if begins or thread is None else _summary(thread))
-    heads = [new.row.no for new in unit.checkpoints if new.row.ns == ""]
+    # None if the unit starts the thread, or its next incarnation.
+    before = None if thread is None or thread.status == "deleted" else thread
+    summary = unit.summary or (Summary() if before is None else _summary(before))
+    head = 0 if before is None else before.head
     if forked_head is not None:
-        heads.append(forked_head)
+        head = forked_head
+    # Numbers ascend, so the unit's last root checkpoint is the head.
+    for new in unit.checkpoints:
+        if new.row.ns == "":
+            head = new.row.no
     return ThreadRow(
         thread=unit.thread,
         incarnation=unit.incarnation,
         origin=unit.origin,
         version=unit.version,
-        head=max(heads, default=0 if begins or thread is None else thread.head),
+        head=head,
         epoch=unit.epoch,
         wseq=0,
         gen=thread.gen if thread else 0,
-        floor=0 if begins or thread is None else thread.floor,
+        floor=0 if before is None else before.floor,
         status=unit.status,
         status_since=_since(thread, unit.status, unit.at),
         commit_id=unit.commit_id,
@@ -103,7 +108,7 @@ def thread_after_commit(unit: CommitUnit, thread: ThreadRow | None, forked_head:
         graph_digest=summary.graph_digest,
         next=summary.next,
         metadata=summary.metadata,
-        created_at=unit.at if begins or thread is None else thread.created_at,
+        created_at=unit.at if before is None else before.created_at,
         updated_at=unit.at,
     )
 
@@ -228,7 +233,7 @@ def is_bare(unit: CommitUnit, born: int, head: int) -> bool:
     for record in unit.records:
         if is_of_head(record, born, head):
             return False
-    return any(new.row.no == head for new in unit.checkpoints)
+    return head in [new.row.no for new in unit.checkpoints]
 
 
 Replacement = tuple[TaskRecord | None, TaskRecord]

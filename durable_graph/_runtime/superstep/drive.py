@@ -172,7 +172,7 @@ def _next_checkpoint(run: GraphRun, state: State, executed: Outcomes) -> NextChe
         # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a
         # reducer of the user's made of them does not say what they were.
         outcomes = ()
-    writers = tuple(dict.fromkeys(outcome.task.node for outcome in executed.done))
+    writers = tuple(dict.fromkeys([outcome.task.node for outcome in executed.done]))
     request = run.request
     stops = _stops(run, after, {}) if request.stop_before is None or request.stop_before else ()
     is_stopped = bool(stops)
