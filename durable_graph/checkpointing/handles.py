@@ -1,7 +1,8 @@
 """A call of a saver that has begun: it ends by itself, whatever becomes of its caller."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -39,9 +40,12 @@ class CommitHandle(Generic[T]):
         if isinstance(call, CommitHandle):
             return call
         handle = cls()
-        task = asyncio.ensure_future(call)
-        _running.add(task)
-        task.add_done_callback(handle._take_over)
+        task = _started(call)
+        if task.done():
+            handle._take_over(task)
+        else:
+            _running.add(task)
+            task.add_done_callback(handle._take_over)
         return handle
 
     @property
@@ -100,3 +104,10 @@ class CommitHandle(Generic[T]):
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
+
+
+def _started(call: Awaitable[T]) -> "asyncio.Future[T]":
+    """A task that carries out the call, begun already where Python can do so: a call that never waits ends at once."""
+    if sys.version_info >= (3, 12) and isinstance(call, Coroutine):
+        return asyncio.Task(call, loop=asyncio.get_running_loop(), eager_start=True)
+    return asyncio.ensure_future(call)

@@ -46,8 +46,6 @@ from durable_graph.records import (
 
 _BEYOND = 1 << 62
 
-A = TypeVar("A")
-R = TypeVar("R")
 Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
 
 
@@ -62,18 +60,6 @@ def _alone(method: Method) -> Method:
             return await method(self, *args, **kwargs)
 
     return cast("Method", locked)
-
-
-def _at_once(method: "Callable[[MemorySaver, A], R]") -> "Callable[[MemorySaver, A], Awaitable[R]]":
-    """A method that no other thread interrupts, and whose work is done when it returns."""
-
-    @functools.wraps(method)
-    def undisturbed(self: "MemorySaver", argument: A) -> Awaitable[R]:
-        self._binding.check()
-        with self._lock:
-            return CommitHandle.done(method(self, argument))
-
-    return undisturbed
 
 
 class MemorySaver:
@@ -136,9 +122,13 @@ class MemorySaver:
         found = self._threads.get(key_of(thread))
         return StoredRecords(found.row, found.records_of(ns, 0, _BEYOND)) if found else None
 
-    @_at_once
-    def commit(self, unit: CommitUnit) -> CommitResult:
+    def commit(self, unit: CommitUnit) -> Awaitable[CommitResult]:
         """See `Checkpointer.commit`. The unit is applied when this returns."""
+        self._binding.check()
+        with self._lock:
+            return CommitHandle.done(self._commit(unit))
+
+    def _commit(self, unit: CommitUnit) -> CommitResult:
         found = self._threads.get(key_of(unit.thread))
         before = found.row if found else None
         decision = rules.decide(unit, before, self._read_back(unit, found))
@@ -167,9 +157,13 @@ class MemorySaver:
             found.requests[unit.request.key] = unit.request
         return Committed(unit.version)
 
-    @_at_once
-    def save_writes(self, batch: WritesBatch) -> SaveResult:
+    def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
         """See `Checkpointer.save_writes`. The records are saved when this returns."""
+        self._binding.check()
+        with self._lock:
+            return CommitHandle.done(self._save_writes(batch))
+
+    def _save_writes(self, batch: WritesBatch) -> SaveResult:
         found = self._threads.get(key_of(batch.thread))
         if found is None:
             return Conflict(0)

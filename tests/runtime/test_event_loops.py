@@ -227,7 +227,27 @@ def test_every_call_of_a_saver_in_memory_is_undisturbed_by_other_threads() -> No
     }
 
     assert {"load", "commit", "prune"} <= calls.keys()
-    assert [name for name, call in calls.items() if not hasattr(call, "__wrapped__")] == []
+    # These two take the lock themselves.
+    assert [name for name, call in calls.items() if not hasattr(call, "__wrapped__")] == ["commit", "save_writes"]
+
+
+def test_writes_to_a_saver_in_memory_wait_for_calls_in_other_threads() -> None:
+    saver = MemorySaver()
+    writer = asyncio.run(some_thread(saver))
+
+    async def commit_one() -> None:
+        await saver.commit(writer.unit())
+
+    async def save_one() -> None:
+        await saver.save_writes(writer.batch(writer.record()))
+
+    for write in (commit_one, save_one):
+        with saver._lock:
+            other = threading.Thread(target=asyncio.run, args=[write()])
+            other.start()
+            other.join(0.1)
+            assert other.is_alive()
+        other.join()
 
 
 def test_event_loops_in_several_threads_may_share_a_cache_in_memory() -> None:
