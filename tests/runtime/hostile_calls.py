@@ -354,7 +354,8 @@ async def import_a_path(given: Given) -> Any:
 @call
 async def back_up(given: Given) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        return await SqliteSaver(f"{folder}/runs.db").backup(f"{folder}/{given.text}/backup")
+        async with SqliteSaver(f"{folder}/runs.db") as saver:
+            return await saver.backup(f"{folder}/{given.text}/backup")
 
 
 @call
