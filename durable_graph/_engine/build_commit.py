@@ -7,8 +7,8 @@ import msgspec
 from durable_graph._engine.admit import Superseded
 from durable_graph._engine.header import Header, Metadata, encode_header, encode_plan, encode_result
 from durable_graph._engine.rows import Stored, add_rows, encode_whole
-from durable_graph._engine.state import Changes, Full, State, merged
-from durable_graph._engine.task import Outcome
+from durable_graph._engine.state import Changes, Full, State, Updates, merged
+from durable_graph._engine.task import Finished, Outcome
 from durable_graph.checkpointing.digests import checkpoint_digest, record_digest
 from durable_graph.graph import Topology
 from durable_graph.records import (
@@ -153,6 +153,22 @@ def with_reduced_values(topology: Topology, step: NextCheckpoint, max_value_byte
         for channel, change in step.changes.items()
     }
     return msgspec.structs.replace(step, changes=changes)
+
+
+def size_of(step: NextCheckpoint) -> int:
+    """The bytes of the step's values and outcomes, as far as they are encoded."""
+    size = sum(map(size_of_outcome, step.outcomes))
+    for change in step.changes.values():
+        if isinstance(change, Full):
+            size += len(change.data or b"")
+        elif isinstance(change, Updates):
+            size += sum(map(len, change.data))
+    return size
+
+
+def size_of_outcome(outcome: Outcome) -> int:
+    """The bytes of an outcome's writes, as far as they are encoded."""
+    return sum(len(write.data or b"") for write in outcome.writes) if isinstance(outcome, Finished) else 0
 
 
 def joined(earlier: NextCheckpoint, later: NextCheckpoint) -> NextCheckpoint:

@@ -1,6 +1,5 @@
-"""Every case is right on every store that it is about; those with `STILL_WRONG = True` are known faults."""
+"""Every case is right on every store that it is about."""
 
-import ast
 import os
 import subprocess
 import sys
@@ -13,22 +12,10 @@ from tests.cases._case import KINDS, SKIPPED
 FOLDER = Path(__file__).parent
 
 
-def _cases() -> list[object]:
-    return [
-        pytest.param(path.stem, marks=_known_faults(path), id=path.stem)
-        for path in sorted(FOLDER.glob("[a-z][0-9]*_*.py"))
-    ]
+CASES = sorted(path.stem for path in FOLDER.glob("[a-z][0-9]*_*.py"))
 
 
-def _known_faults(path: Path) -> tuple[pytest.MarkDecorator, ...]:
-    """A case that is wrong today costs memory or time, and loses nothing. It fails as soon as it is right."""
-    source = path.read_text()
-    if "\nSTILL_WRONG = True\n" not in source:
-        return ()
-    return (pytest.mark.xfail(strict=True, reason=f"known limit: {ast.get_docstring(ast.parse(source))}"),)
-
-
-@pytest.mark.parametrize("case", _cases())
+@pytest.mark.parametrize("case", CASES)
 def test_nothing_wrong_comes_back(case: str, postgres: str) -> None:
     environment = {**os.environ, "DURABLE_GRAPH_TEST_POSTGRES": postgres}
     environment.pop("DURABLE_GRAPH_DEBUG", None)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from durable_graph._engine.build_commit import NextCheckpoint, joined
+from durable_graph._engine.build_commit import NextCheckpoint, joined, size_of, size_of_outcome
 from durable_graph._engine.task import Outcome
 from durable_graph._runtime.commit.journal import Journal
 from durable_graph._runtime.commit.requests import Ledger, StatusChange
@@ -201,10 +201,15 @@ def _accept(handle: CommitHandle[bool], publication: Publication) -> None:
         publication.on_accepted()
 
 
+MOST_WAITING = 64 * 1024 * 1024
+"""In bytes: how much of a run waits for the store with "async", beside the limit by number. One superstep more may."""
+
+
 class _Commit(msgspec.Struct, frozen=True):
     ledger: Ledger
     step: NextCheckpoint
     publication: Publication
+    size: int
 
 
 class _Save(msgspec.Struct, frozen=True):
@@ -212,6 +217,7 @@ class _Save(msgspec.Struct, frozen=True):
     outcomes: tuple[Outcome, ...]
     status: StatusChange | None
     publication: Publication
+    size: int
 
 
 class Async:
@@ -226,6 +232,7 @@ class Async:
         self._grace = grace
         self._backlog = backlog
         self._queue: deque[_Commit | _Save] = deque()
+        self._waiting_bytes = 0
         self._sender: asyncio.Task[None] | None = None
         self._sent = asyncio.Event()
         self._failure: BaseException | None = None
@@ -234,7 +241,7 @@ class Async:
         own = _kept(ledger)
         # Encoded now: while the commit waits, the nodes of the next superstep have the values in hand.
         step = self._journal.with_reduced_values(own, step)
-        await self._enqueue(_Commit(own, step, publication), publication.on_accepted)
+        await self._enqueue(_Commit(own, step, publication, size_of(step)), publication.on_accepted)
         return True
 
     async def save(
@@ -244,7 +251,8 @@ class Async:
         publication_of: PublicationOf,
         status: StatusChange | None = None,
     ) -> tuple[Outcome, ...]:
-        await self._enqueue(_Save(_kept(ledger), tuple(outcomes), status, publication_of(outcomes)))
+        size = sum(map(size_of_outcome, outcomes))
+        await self._enqueue(_Save(_kept(ledger), tuple(outcomes), status, publication_of(outcomes), size))
         return tuple(outcomes)
 
     async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], publication_of: PublicationOf) -> bool:
@@ -275,10 +283,11 @@ class Async:
         self._raise_failure()
         # Taken on before any wait: a cancellation while waiting for room must not lose it.
         self._queue.append(item)
+        self._waiting_bytes += item.size
         on_accepted()
         if self._sender is None or self._sender.done():
             self._sender = asyncio.ensure_future(self._send())
-        while len(self._queue) > self._backlog and self._failure is None:
+        while (len(self._queue) > self._backlog or self._waiting_bytes > MOST_WAITING) and self._failure is None:
             self._sent.clear()
             await self._sent.wait()
         self._raise_failure()
@@ -296,18 +305,24 @@ class Async:
     async def _send_next(self) -> None:
         first = self._queue.popleft()
         if isinstance(first, _Save):
-            if await self._journal.save(first.ledger, first.outcomes, first.status) != first.outcomes:
-                # The run has gone on from its own results: there is no way back to another's.
-                raise self._journal.lost_race()
-            await first.publication.publish()
+            await self._send_save(first)
             return
-        commits = [first]
-        while self._queue and isinstance(following := self._queue[0], _Commit):
+        commits, size = [first], first.size
+        while self._queue and isinstance(following := self._queue[0], _Commit) and size < MOST_WAITING:
             commits.append(following)
+            size += following.size
             self._queue.popleft()
         await _committed(self._journal, [(each.ledger, each.step) for each in commits])
+        self._waiting_bytes -= size
         for each in commits:
             await each.publication.publish()
+
+    async def _send_save(self, save: _Save) -> None:
+        if await self._journal.save(save.ledger, save.outcomes, save.status) != save.outcomes:
+            # The run has gone on from its own results: there is no way back to another's.
+            raise self._journal.lost_race()
+        self._waiting_bytes -= save.size
+        await save.publication.publish()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

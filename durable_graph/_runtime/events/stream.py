@@ -1,13 +1,14 @@
 """The stream from a run to its reader: a bounded buffer, and an end that loses no event."""
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from durable_graph._runtime.events.model import AnyEvent, ReaderGap
+from durable_graph._runtime.events.model import AnyEvent, CustomEvent, ReaderGap
 from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
@@ -20,6 +21,8 @@ OnDisconnect = Literal["cancel", "continue"]
 
 BUFFER = 64
 PUSHED = 10_000
+PUSHED_BYTES = 64 * 1024 * 1024
+_MOST_PARTS = 1000
 
 _going_on: set["asyncio.Task[Any]"] = set()
 """Runs that continue without a reader. The event loop holds only weak references to tasks."""
@@ -32,9 +35,9 @@ class EventStream:
     result, once it has ended.
 
     The buffer between run and reader is bounded. `on_slow_reader="wait"`: the run is at most 64 events ahead and waits
-    for its reader. Async nodes that do not await their `StreamWriter` may be 10,000 events ahead; then the writer
-    raises `StreamOverflowError` in the node. "gap": the run never waits; events that find the buffer full are dropped,
-    a `ReaderGap` in their place has their number, and results can be read from the store.
+    for its reader. Async nodes that do not await their `StreamWriter` may be 10,000 events or 64 MB ahead; then the
+    writer raises `StreamOverflowError` in the node. "gap": the run never waits; events that find the buffer full are
+    dropped, a `ReaderGap` in their place has their number, and results can be read from the store.
 
     Leaving the block before the end: `on_disconnect="cancel"` cancels the run; finished tasks keep their results, and
     the thread can be resumed. "continue" lets the run continue to its end without a reader, as long as the event loop
@@ -60,6 +63,9 @@ class EventStream:
         self._wants = wants
         self._takes_messages = takes_messages
         self._events: deque[AnyEvent] = deque()
+        # Those of the events that nodes pushed, in the same order, with their sizes in bytes.
+        self._pushed: deque[tuple[AnyEvent, int]] = deque()
+        self._pushed_bytes = 0
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
         self._run: asyncio.Task[Any] | None = None
@@ -117,6 +123,7 @@ class EventStream:
         self._is_left = True
         self._close()
         self._events.clear()
+        self._pushed.clear()
         if left_early:
             if self._continues:
                 _continue_unread(self._run)
@@ -163,9 +170,14 @@ class EventStream:
             finally:
                 self._is_awaited = False
         event = self._events.popleft()
-        if len(self._events) <= BUFFER:
+        if self._pushed and self._pushed[0][0] is event:
+            self._pushed_bytes -= self._pushed.popleft()[1]
+        if self._has_room():
             self._room.set()
         return event
+
+    def _has_room(self) -> bool:
+        return len(self._events) <= BUFFER and self._pushed_bytes <= PUSHED_BYTES
 
     async def emit(self, event: AnyEvent) -> None:
         """See `EventSink.emit`."""
@@ -177,14 +189,17 @@ class EventStream:
         if self._loop is not None and threading.get_ident() != self._thread:
             self._push_from_thread(self._loop, event)
             return
-        is_full = len(self._events) >= PUSHED
-        if is_full and not self._drops and self._is_wanted(event):
-            raise StreamOverflowError(PUSHED)
+        if not self._drops and self._is_wanted(event):
+            if len(self._events) >= PUSHED or self._pushed_bytes > PUSHED_BYTES:
+                raise StreamOverflowError(len(self._events))
+            size = _size_of(event)
+            self._pushed.append((event, size))
+            self._pushed_bytes += size
         self.emit_nowait(event)
 
     async def room(self) -> None:
         """See `EventSink.room`."""
-        while len(self._events) > BUFFER and self._is_read and not self._drops:
+        while not self._has_room() and self._is_read and not self._drops:
             self._room.clear()
             await self._room.wait()
 
@@ -224,6 +239,23 @@ class EventStream:
 
     async def _go(self) -> Any:
         return await self._start(self)
+
+
+def _size_of(event: AnyEvent) -> int:
+    """About how many bytes the data of a pushed event takes, its containers and fields included."""
+    size, parts = 0, deque([event.data if isinstance(event, CustomEvent) else getattr(event, "message", None)])
+    for _ in range(_MOST_PARTS):
+        if not parts:
+            break
+        part = parts.popleft()
+        size += sys.getsizeof(part, 0)
+        if isinstance(part, dict):
+            parts.extend(part.values())
+        elif isinstance(part, list | tuple | set | frozenset):
+            parts.extend(part)
+        elif isinstance(fields := getattr(part, "__dict__", None), dict):
+            parts.extend(fields.values())
+    return size
 
 
 def _gap(event: AnyEvent, dropped: int) -> ReaderGap:

@@ -42,6 +42,9 @@ from durable_graph.graph import START
 
 _GROUPS_LEAVE_TRACES = sys.version_info < (3, 13)
 
+_LARGEST_BATCH = 512
+"""How many outcomes of one superstep are recorded together: the first of thousands are to be durable soon."""
+
 
 @dataclass(slots=True)
 class Siblings:
@@ -272,7 +275,7 @@ class Superstep(msgspec.Struct):
                 if self._mutation() is not None:
                     siblings.stop()
                     return
-                batch, siblings.finished = siblings.finished, []
+                batch, siblings.finished = siblings.finished[:_LARGEST_BATCH], siblings.finished[_LARGEST_BATCH:]
                 await self._save(batch)
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
