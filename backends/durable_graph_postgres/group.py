@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from functools import partial
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -64,21 +65,24 @@ class GroupCommit:
         if self._flushing is None and any(thread not in self._busy for thread in self._waiting):
             # The task gets an empty context, because it serves all callers and not only the first.
             self._flushing = asyncio.get_running_loop().create_task(self._flush(), context=Context())
+            # An event loop that shuts down may cancel the task before it starts: no `finally` in it would run.
+            self._flushing.add_done_callback(self._flushed)
+
+    def _flushed(self, _: "asyncio.Task[None]") -> None:
+        self._flushing = None
+        self._wake()
 
     async def _flush(self) -> None:
-        try:
-            while group := self._next_group():
-                moves: dict[int, tuple[Request, Move]] = {}
-                for request in group:
-                    move = self._move_of(request)
-                    if move is None or move.tid in moves:
-                        self._begin_alone(request)
-                    else:
-                        moves[move.tid] = request, move
-                if moves:
-                    await self._send(moves)
-        finally:
-            self._flushing = None
+        while group := self._next_group():
+            moves: dict[int, tuple[Request, Move]] = {}
+            for request in group:
+                move = self._move_of(request)
+                if move is None or move.tid in moves:
+                    self._begin_alone(request)
+                else:
+                    moves[move.tid] = request, move
+            if moves:
+                await self._send(moves)
 
     def _next_group(self) -> list[Request]:
         group: list[Request] = []
@@ -131,7 +135,14 @@ class GroupCommit:
     def _begin_alone(self, request: Request, tried: Wrote | None = None) -> None:
         task = asyncio.get_running_loop().create_task(self._make_alone(request, tried), context=Context())
         self._alone.add(task)
-        task.add_done_callback(self._alone.discard)
+        task.add_done_callback(partial(self._made_alone, request))
+
+    def _made_alone(self, request: Request, task: "asyncio.Task[None]") -> None:
+        self._alone.discard(task)
+        if not request.answer.is_done:
+            request.answer.set_error(asyncio.CancelledError())
+        self._busy.discard(request.thread)
+        self._wake()
 
     async def _make_alone(self, request: Request, tried: Wrote | None) -> None:
         """Make a write in a separate transaction. `tried` is the result of an earlier attempt, which may have been
@@ -154,11 +165,6 @@ class GroupCommit:
         else:
             self._learn(request, wrote)
             request.answer.set_result(wrote.result)
-        finally:
-            if not request.answer.is_done:
-                request.answer.set_error(asyncio.CancelledError())
-            self._busy.discard(request.thread)
-            self._wake()
 
     def _learn(self, request: Request, wrote: Wrote) -> None:
         if wrote.known is None or not isinstance(request.wanted, CommitUnit | WritesBatch):

@@ -73,7 +73,8 @@ class GroupCommit:
             self._begin_next()
         else:
             self._is_at_work = False
-        for request, outcome in zip(group, call.result(), strict=True):
+        outcomes = call.result() if call.error is None else [call.error] * len(group)
+        for request, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 request.answer.set_error(outcome)
             else:

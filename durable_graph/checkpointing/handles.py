@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import copy_context
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -76,11 +78,11 @@ class CommitHandle(Generic[T]):
         self._end()
 
     def when_done(self, callback: Callable[[], object]) -> None:
-        """Call back once the call has ended: at once if it has."""
+        """Call back once the call has ended, in the context variables of now: at once if it has."""
         if self._is_done:
             callback()
         else:
-            self._callbacks.append(callback)
+            self._callbacks.append(partial(copy_context().run, callback))
 
     def __await__(self) -> Generator[Any, None, T]:
         if not self._is_done:

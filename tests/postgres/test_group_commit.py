@@ -205,3 +205,17 @@ async def test_a_thread_that_is_taken_up_by_another_process_disturbs_no_statemen
 
         # Each answer is looked at alone.
         assert statements(proxy, schema)["COMMIT"] == 2
+
+
+async def test_a_task_that_is_cancelled_before_it_starts_leaves_no_write_waiting(postgres: str) -> None:
+    """An event loop that shuts down cancels all of its tasks, also those that have not started."""
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        writer = await some_thread(saver)
+        await asyncio.sleep(0)
+        before = asyncio.all_tasks()
+        unit = writer.unit(Step({"count": b"next"}))
+        answer = asyncio.ensure_future(saver.commit(unit))
+        (sending,) = asyncio.all_tasks() - before - {answer}
+        sending.cancel()
+        async with asyncio.timeout(30):
+            assert await answer == Committed(unit.version)

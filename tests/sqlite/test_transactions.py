@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,22 @@ async def test_what_sqlite_cannot_store_fails_alone(tmp_path: Path) -> None:
         answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)
         assert answers[0] == answers[2] == Committed(4)
         assert isinstance(answers[1], UnstorableNameError)
+
+
+async def test_a_write_that_raises_no_exception_is_answered_and_others_go_on(tmp_path: Path) -> None:
+    class Odd(BaseException):
+        """Not an `Exception`."""
+
+    def odd(db: sqlite3.Connection) -> None:
+        raise Odd
+
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        writer = await some_thread(saver)
+        _, writes = await saver._opened()
+        async with asyncio.timeout(10):
+            with pytest.raises(Odd):
+                await writes.begin("thread", odd)
+            await commit(saver, writer, Step({"count": b"x"}))
 
 
 async def test_a_load_is_two_queries(tmp_path: Path) -> None:

@@ -288,21 +288,37 @@ class Journal:
         finally:
             self._is_looping = False
 
-    def _call(self, call: Callable[[], Awaitable[T]], ended: Callable[[CommitHandle[T]], None]) -> None:
-        """Begin a call of the saver, and have its end handled."""
+    def _call(
+        self,
+        requests: "Sequence[QueuedCommit | QueuedSave]",
+        call: Callable[[], Awaitable[T]],
+        ended: Callable[[CommitHandle[T]], None],
+    ) -> None:
+        """Begin a call of the saver for these requests, and have its end handled."""
         self._is_sending = True
-        try:
-            handle = CommitHandle.of(call())
-        except Exception as error:
-            handle = CommitHandle()
-            handle.set_error(error)
 
         def end() -> None:
             self._is_sending = False
-            ended(handle)
+            try:
+                ended(handle)
+            except BaseException as error:
+                self._break_off(requests, error)
             self._send_next()
 
-        handle.when_done(end)
+        try:
+            handle = CommitHandle.of(call())
+        except BaseException as error:
+            self._is_sending = False
+            self._break_off(requests, error)
+        else:
+            handle.when_done(end)
+
+    def _break_off(self, requests: "Sequence[QueuedCommit | QueuedSave]", error: BaseException) -> None:
+        """What the saver's method raised, or its result made the journal raise, is the answer: nobody waits for ever.
+        The end of the process leaves the event loop besides, as it does out of an asyncio task."""
+        self._end(requests, error)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
 
     def _send_commits(self, requests: "list[QueuedCommit]") -> None:
         try:
@@ -344,7 +360,7 @@ class Journal:
             else:
                 self._end_in_conflict(requests)
 
-        self._call(partial(self.saver.commit, unit), ended)
+        self._call(requests, partial(self.saver.commit, unit), ended)
 
     def _committed(self, requests: "list[QueuedCommit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
         if unit.request is not None:
@@ -403,7 +419,7 @@ class Journal:
             if_status=first.if_status,
             request=None if accepts is None else accepts.row(known.origin, known.head, at),
         )
-        self._call(partial(self.saver.save_writes, batch), partial(self._saved, requests, batch))
+        self._call(requests, partial(self.saver.save_writes, batch), partial(self._saved, requests, batch))
 
     def _saved(self, requests: "list[QueuedSave]", batch: WritesBatch, call: "CommitHandle[SaveResult]") -> None:
         if call.error is not None:
@@ -441,7 +457,7 @@ class Journal:
                 found = call.result()
                 self._end(requests, conflict(self.thread, None if found is None else found.thread, self.stayed))
 
-        self._call(partial(self.saver.load, self.thread.thread, "", None), loaded)
+        self._call(requests, partial(self.saver.load, self.thread.thread, "", None), loaded)
 
     def _end(self, requests: "Sequence[QueuedCommit | QueuedSave]", error: BaseException) -> None:
         """Nothing is sent any more: neither these, nor what waits behind them."""

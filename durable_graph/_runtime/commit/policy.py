@@ -170,9 +170,12 @@ class Sync:
         standing = partial(self._journal.standing, own, outcomes, saving.records)
         try:
             stood = await finish(saving.answer, self._grace)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if saving.answer.is_done and saving.answer.error is None:
-                publication = publication_of(at_once(standing(saving.answer.result() or ())))
+                try:
+                    publication = publication_of(at_once(standing(saving.answer.result() or ())))
+                except Exception as error:  # what another writer recorded cannot be read: the cancellation wins
+                    raise cancelled from error
                 publication.publish_nowait(publication.events)
             raise
         found = await in_pieces(standing(stood or ()))
