@@ -1,4 +1,4 @@
-"""For packages that run the functions of their users inside a node, as durable_graph_langchain runs tools."""
+"""Functions for packages that run user functions inside a node, as durable_graph_langchain runs tools."""
 
 import asyncio
 import inspect
@@ -18,13 +18,13 @@ def is_inside_of_run() -> bool:
 
 
 def recorded_call(name: str, function: Callable[..., Any], *args: Any) -> "asyncio.Task[Any]":
-    """A call of the function, begun and recorded as that of a `@task` is, and of which no reader of the run hears.
+    """Start a call of the function, recorded like a call of a `@task`. It emits no events.
 
-    Await it for its result, which is durable by then. When the code that makes the call runs again, the recorded result
-    is returned: the call is recognised by `name` and `args`. A plain function runs in a worker thread.
+    Await it for its result, which is durable by then. When the calling code runs again, the recorded result is
+    returned: the call is recognised by `name` and `args`. A plain function runs in a worker thread.
 
-    Raises `OutsideOfRunError`, `GraphDescriptionError` for what cannot be a name, and when awaited what the call of a
-    task does.
+    Raises `OutsideOfRunError`, and `GraphDescriptionError` for an invalid name. Awaiting the call raises the errors of
+    a task's call.
     """
     context = context_of("recorded_call()")
     for why in problems_of_name(name):
@@ -37,12 +37,12 @@ def recorded_call(name: str, function: Callable[..., Any], *args: Any) -> "async
 
 
 def superstep_state() -> Any:
-    """The state that the running superstep began with, as its nodes get it. Raises `OutsideOfRunError`."""
+    """The state at the start of the running superstep, as its nodes receive it. Raises `OutsideOfRunError`."""
     context = context_of("superstep_state()")
     return context.run.topology.state.read(context.state.values, context.run.place(context.state))
 
 
 def remaining_supersteps() -> int:
-    """How many supersteps the recursion limit still allows, this one included. Raises `OutsideOfRunError`."""
+    """The number of supersteps that the recursion limit still allows, with this one. Raises `OutsideOfRunError`."""
     context = context_of("remaining_supersteps()")
     return context.run.place(context.state).remaining

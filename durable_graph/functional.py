@@ -1,4 +1,4 @@
-"""Workflows as functions: `@entrypoint` makes one durable, `@task` what it calls."""
+"""Workflows as functions: `@entrypoint` makes a function durable, `@task` records its calls."""
 
 import asyncio
 import functools
@@ -54,29 +54,30 @@ _ENTRYPOINT_OPTIONS = (
 
 
 class Awaiting(Protocol[ResultT]):
-    """What a call of a task gives: something to await, which runs from now on."""
+    """The awaitable that a call of a task returns. The call is already running."""
 
     def __await__(self) -> Generator[Any, None, ResultT]: ...
 
     def done(self) -> bool:
-        """Whether it is over."""
+        """Whether the call has ended."""
         ...
 
     def cancel(self) -> bool:
-        """Stop it. Nothing is recorded of it then, unless it comes to a result all the same, as in a thread it does."""
+        """Cancel the call. Nothing is recorded, unless it still finishes with a result, as a call in a thread does."""
         ...
 
 
 class TaskFunction(Generic[P, ReturnT]):
     """A function whose calls are recorded: each result is durable before its caller sees it.
 
-    Call it in an entrypoint, in a node of a graph or in another task, and await what that gives; calls that are not
-    awaited one by one run side by side. When the caller runs again, a call that had a result is not made again: it is
+    Call it in an entrypoint, in a node of a graph or in another task, and await the call; calls that are not awaited
+    one by one run concurrently. When the caller runs again, a call with a recorded result is not repeated: it is
     recognised by its name and its arguments, and equal calls by their order.
 
-    Raises `OutsideOfRunError` outside of those, `OverlappingCallsError` for calls in a race that differ only in what
-    cannot be read, and when awaited `ReplayMismatchError` where a caller that runs again calls something else in the
-    place of a recorded call, `UnstorableValueError` for a result that cannot be stored, and what the function raises.
+    Raises `OutsideOfRunError` outside of a run, and `OverlappingCallsError` for concurrent calls that differ only in
+    arguments that cannot be read. Awaiting a call raises `ReplayMismatchError` if a caller that runs again makes
+    another call in place of a recorded one, `UnstorableValueError` for a result that cannot be stored, and the
+    function's errors.
     """
 
     def __init__(self, definition: TaskDefinition, function: Callable[P, Any]) -> None:
@@ -85,11 +86,11 @@ class TaskFunction(Generic[P, ReturnT]):
 
     @property
     def name(self) -> str:
-        """What its calls are recorded as."""
+        """The name under which calls are recorded."""
         return self._definition.name
 
     async def aclear_cache(self, cache: Cache) -> None:
-        """Forget the results of its calls that the cache has."""
+        """Delete the results of this task from the cache."""
         await cache.aclear([namespace_of_node(self.name, self._definition.action)])
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Awaiting[ReturnT]:
@@ -141,11 +142,11 @@ def task(
 ) -> Any:
     """Make a function, async or plain, a task: see `TaskFunction`.
 
-    `retry_policy` says when a call that fails is made again, `timeout` how long it may take (seconds, a timedelta or a
-    `TimeoutPolicy`; async functions only), `cache_policy` that its result may come from the cache of the graph that it
-    runs in. `name` is what calls are recorded as, by default the function's own.
+    `retry_policy` says when a failed call is retried, `timeout` limits a call (seconds, a timedelta or a
+    `TimeoutPolicy`; async functions only), `cache_policy` lets results come from the cache of the graph that runs the
+    call. `name` is the name under which calls are recorded, by default the function's.
 
-    Raises `GraphDescriptionError` for what cannot be a task, `InvalidOptionError` and `UnknownOptionError`.
+    Raises `GraphDescriptionError` for a function that cannot be a task, `InvalidOptionError` and `UnknownOptionError`.
     """
     (retry_policy,) = renamed("task()", unknown, {"retry_policy": retry_policy}, _TASK_OPTIONS).values()
     decorator = TaskDecorator(name, retry_policy, cache_policy, timeout)
@@ -207,14 +208,14 @@ def _behind(function: Callable[..., Any]) -> Any:
     while isinstance(function, functools.partial):
         function = function.func
     is_plain = inspect.isroutine(function) or inspect.isclass(function)
-    return function if is_plain else getattr(function, "__call__", function)  # noqa: B004  # bound, to look at
+    return function if is_plain else getattr(function, "__call__", function)  # noqa: B004  # inspected, not called
 
 
 def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
     try:
         return inspect.signature(function)
     except (ValueError, TypeError):
-        # A builtin that does not tell.
+        # Some builtins have no signature.
         return None
 
 
@@ -227,7 +228,7 @@ def _is_in_loop() -> bool:
 
 
 def _codec_of_result(function: Callable[..., Any]) -> TypeCodec | None:
-    """The codec of what the function is annotated to return; None where that says nothing."""
+    """The codec of the function's return annotation; None if there is none, or if it is `Any` or cannot be stored."""
     try:
         hint = inspect.signature(function, eval_str=True).return_annotation
     except (ValueError, TypeError, NameError):
@@ -237,7 +238,7 @@ def _codec_of_result(function: Callable[..., Any]) -> TypeCodec | None:
     try:
         return Codec(()).of(hint, where="the result of a task")
     except InvalidStateSchemaError:
-        # Its values may be storable all the same, by what the graph around it knows.
+        # The outer graph may still be able to store the values, with its own types.
         return None
 
 
@@ -245,12 +246,13 @@ def _codec_of_result(function: Callable[..., Any]) -> TypeCodec | None:
 
 
 class Workflow(CompiledGraph[ValueT, Any, GivenT, ValueT], Generic[GivenT, ValueT]):
-    """What `@entrypoint` makes of a function: a graph that takes what the function takes, and returns what it returns.
+    """The graph that `@entrypoint` makes of a function. It takes the function's input, and returns its result.
 
-    A run that stopped for answers returns `{"__interrupt__": [...]}` instead; with `version="v2"` they are apart.
+    A run that stopped for answers returns `{"__interrupt__": [...]}` instead; with `version="v2"` the questions are
+    separate.
     """
 
-    # Of any other graph a result with fields is a dict of them; a function's is given as it is.
+    # Other graphs return an output with fields as a dict; an entrypoint returns the function's result unchanged.
     @overload  # type: ignore[override]
     async def ainvoke(
         self,
@@ -287,17 +289,17 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     """Make a function the start of a durable workflow: `@entrypoint(checkpointer=...)`.
 
     The function, async or plain, takes one input, and `runtime`, `config`, `store`, `writer` and `previous` if it has
-    parameters called so: `previous` is what the last call on the thread returned, or saved with `entrypoint.final`.
-    When it is resumed it runs from its start again, and the tasks that it called are not run again.
+    parameters of these names: `previous` is the result of the last call on the thread, or the value that it saved with
+    `entrypoint.final`. A resumed function runs from its start, and finished calls of tasks are not repeated.
 
-    `types` are classes that values of the workflow may be of, beside those that the function's annotations name, and
-    `upcasts` functions by class, for instances that were stored with other fields. The others as for
-    `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for what cannot be one, and
-    `InvalidOptionError`.
+    `types` are classes of the workflow's values, in addition to those that the function's annotations name, and
+    `upcasts` are functions by class, for instances that were stored with other fields. The other options are as for
+    `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for a function that cannot be an
+    entrypoint, and `InvalidOptionError`.
     """
 
     class final(Saving[ValueT, SaveT]):  # noqa: N801  # LangGraph's name
-        """Return `entrypoint.final(value=..., save=...)` to give one value back and keep another as `previous`."""
+        """`return entrypoint.final(value=..., save=...)` returns `value` and keeps `save` as the next `previous`."""
 
         __slots__ = ()
 
@@ -348,7 +350,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     @overload
     def __call__(self, function: Callable[Concatenate[GivenT, ...], ValueT]) -> "Workflow[GivenT, ValueT]": ...
     def __call__(self, function: Callable[..., Any]) -> Any:
-        """The workflow: run it with `ainvoke`, stream it, look at its threads, like any compiled graph."""
+        """The workflow. It runs, streams and reads its threads like any compiled graph."""
         signature = signature_of(function)
         name = self._name or name_of(function)
         if not isinstance(name, str):

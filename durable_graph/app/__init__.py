@@ -1,4 +1,4 @@
-"""The graph as users hold it: described by a `StateGraph`, run as a `CompiledGraph`."""
+"""The graph as users see it: described by a `StateGraph`, run as a `CompiledGraph`."""
 
 from durable_graph.app.compiled import CompiledGraph, check_savers
 from durable_graph.app.state_graph import StateGraph

@@ -47,14 +47,14 @@ class _Model(Protocol):
 
 
 RecordT = TypeVar("RecordT", bound=_Dataclass | _Struct | _Model)
-"""An output that is a class with fields: `ainvoke` returns a dict of them, which is no instance of it."""
+"""An output class with fields: `ainvoke` returns a dict of the fields, not an instance."""
 
 
 class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
-    """A graph that runs. Safe to use from any number of tasks of one event loop at once.
+    """A graph that is ready to run. Any number of tasks of one event loop may use it at once.
 
-    Every method takes LangGraph's config dict, keyword arguments, or both where they agree. Called inside a node of
-    another graph, it runs as a part of that graph's run.
+    Every method takes LangGraph's config dict, keyword arguments, or both if they agree. A call inside a node of
+    another graph is a child run of that graph's run.
     """
 
     def __init__(
@@ -71,24 +71,24 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         self._cache = cache
         self._step_timeout: float | None = None
         self._has_warned_of_messages = False
-        # Loaded here, where there is most often no event loop that would stand still.
+        # Loading blocks, and most graphs are compiled before an event loop runs.
         callbacks_in_use()
 
     if not typing.TYPE_CHECKING:
-        # A checker that saw it would take every name for an attribute.
+        # With a visible `__getattr__`, type checkers would accept every name.
         def __getattr__(self, name):
             missing_attribute(self, name, GRAPH)
 
     @property
     def name(self) -> str:
-        """What `compile` was told."""
+        """The name that was passed to `compile`, or the default name."""
         return self._topology.name
 
     @property
     def checkpointer(self) -> Checkpointer | None:
-        """Where this graph's threads are kept. It may be set, such as when a service starts; runs at work keep theirs.
+        """The saver of this graph's threads. It may be set, such as when a service starts; running runs keep theirs.
 
-        Raises `InvalidOptionError` when it is set to what is no checkpointer.
+        Raises `InvalidOptionError` when it is set to a value that is no checkpointer.
         """
         return self._checkpointer
 
@@ -100,9 +100,9 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
     @property
     def step_timeout(self) -> float | None:
-        """How long a superstep may take, in seconds; None is for as long as it takes. It may be set.
+        """The time limit of a superstep in seconds; None sets no limit. It may be set.
 
-        Raises `InvalidOptionError` when it is set to what is no such time.
+        Raises `InvalidOptionError` when it is set to an invalid time.
         """
         return self._step_timeout
 
@@ -112,12 +112,12 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
     @property
     def topology(self) -> Topology:
-        """The graph as it was checked."""
+        """The validated graph."""
         return self._topology
 
     @property
     def persistence(self) -> Persistence:
-        """What is kept of this graph where another graph runs it."""
+        """How long this graph's state is kept when another graph runs it."""
         match self._given_checkpointer:
             case True:
                 return "thread"
@@ -133,7 +133,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         copy.step_timeout = self.step_timeout
         return copy
 
-    # Only an output of which nothing is known, `Any`, is a Never as well.
+    # Of all output types, only `Any` matches `Never`.
     @overload
     async def ainvoke(
         self: "CompiledGraph[StateT, ContextT, InputT, Never]",
@@ -193,17 +193,17 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         recorded result. A `Command` answers open questions, updates the state, or chooses the next nodes. If the run
         stops for answers or at a breakpoint, the open questions are under `__interrupt__`. Answers to a thread with the
         status "running" are recorded for its current run and start nothing: the ids of their questions are under
-        `__answered__`, beside the values so far. With `version="v2"` the result is a `GraphOutput`; with another
-        `stream_mode` than "values" it is the list of the chunks that `astream` yields, with `subgraphs` those of nested
-        graphs as well.
+        `__answered__`, next to the values so far. With `version="v2"` the result is a `GraphOutput`; with another
+        `stream_mode` than "values" it is the list of the chunks that `astream` yields, with `subgraphs` also those of
+        nested graphs.
 
         The options:
             thread_id: the thread of the run, up to 255 bytes of text; required with a checkpointer.
             checkpoint_id: fork from an older checkpoint; the original branch stays readable.
-            durability: "sync" commits each superstep before the next starts, "async" behind it (a crash may lose the
-                last few, in order), "exit" when the run ends, in any way. Input and answers are committed before any
-                node runs in all three.
-            recursion_limit: how many supersteps a run may take. max_concurrency: how many nodes at once.
+            durability: "sync" commits each superstep before the next starts, "async" while the next runs (a crash may
+                lose the last few supersteps, in order), "exit" when the run ends, also with an error. All three commit
+                input and answers before any node runs.
+            recursion_limit: the maximum number of supersteps of a run. max_concurrency: of nodes at once.
             if_unfinished: what new input does if tasks are left to run: it supersedes them ("supersede", recorded in
                 the checkpoint), runs them first ("resume"), or is refused ("reject": UnfinishedThreadError).
             if_finished: what new input does on a finished thread: it starts a run ("run"), is refused ("reject":
@@ -212,7 +212,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
                 the recorded result, or resumes its run if that is unfinished. Without a `thread_id` the thread is
                 `run-<key>`.
             if_busy: what to do while another call of this process runs the thread: "reject" or "wait". A node that
-                waits for its own thread would deadlock. Answers alone need no turn.
+                waits for its own thread would deadlock. A call that only answers questions need not wait.
             context: the value of `runtime.context` in nodes, an instance of the graph's `context_schema` or a dict of
                 its fields; it is not stored, so pass it again on resume.
             interrupt_before, interrupt_after: breakpoints in place of those that the graph was compiled with.
@@ -222,15 +222,16 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             memory: the name of the memory, if a node calls a graph compiled with `checkpointer=True`.
 
         Raises:
-            what a node raised: with a note that names node, superstep and thread.
-            GraphRecursionError: the supersteps are used up.
+            the error of a node, with a note that names node, superstep and thread.
+            GraphRecursionError: the recursion limit is reached.
             NothingToResumeError, UnfinishedThreadError, ThreadFinishedError, ThreadBusyError, ThreadCancelledError:
                 the thread is not in the state for this call.
             AmbiguousResumeError, UnknownInterruptError, InterruptAnsweredError: the Command answers no open question.
-            CheckpointConflictError: another process extended the thread first. It says what of the call is stored.
-            UnfinishedChildError: a node ran the graph in a thread of its own, where it stopped before its end.
+            CheckpointConflictError: another process extended the thread first. The error says which parts of the call
+                are stored.
+            UnfinishedChildError: a node ran the graph in a separate thread, and the run stopped before its end.
             WrongGraphError: the thread belongs to a graph of another name.
-            KeyReusedError: the thread took another request under this key.
+            KeyReusedError: the thread already has a different request under this key.
             GraphDrained: the run was asked to stop.
             StoreUnavailableError: the store cannot be written. No new node was started.
             InvalidUpdateError, UnknownNodeError, UnstorableValueError: see there.
@@ -266,7 +267,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         """Run the graph and read its typed events: `async with graph.stream(...) as events: async for event in events`.
 
         Input, options and errors as for `ainvoke`. `on_slow_reader` and `on_disconnect`: see `EventStream`. Inside a
-        node of another graph a run ends with the node: "continue" is an error there.
+        node of another graph the run ends with the node, so "continue" is an error.
         """
         return self._stream(self._place(input, config, options), on_slow_reader, on_disconnect)
 
@@ -285,15 +286,15 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     ) -> AsyncGenerator[Any, None]:
         """Run the graph and yield LangGraph's chunks: one for each event of `stream_mode`.
 
-        The modes: "updates", `{node: what it wrote}`; "values", the output after each superstep that changed it;
-        "custom", the data that nodes pass to their writer; "messages", `(message, metadata)` of what they
-        `push_message`, and with LangChain of the tokens of its models and of the messages that nodes return; "tasks", a
-        dict as each starts and ends; "checkpoints", a dict for each, once it can be read; "debug", both with the time.
+        The modes: "updates", `{node: its writes}`; "values", the output after each superstep that changed it;
+        "custom", the data that nodes pass to their writer; "messages", `(message, metadata)` for each `push_message`,
+        and with LangChain for the tokens of its models and the messages that nodes return; "tasks", a dict when a task
+        starts and when it ends; "checkpoints", a dict for each, once it can be read; "debug", both with the time.
         With a list of modes, `(mode, chunk)` pairs; with `subgraphs`, the namespace comes first, and nested graphs are
         included; with `version="v2"`, dicts of "type", "ns" and "data". `output_keys` limits the streamed keys of the
-        state. Questions come under `__interrupt__`. Do not change yielded values: the run uses them.
+        state. Questions are under `__interrupt__`. Do not change yielded values: the run uses them.
 
-        Results are durable when they are yielded; with `durability="exit"` they are once the loop has ended. Leaving
+        Results are durable when they are yielded; with `durability="exit"`, once the loop has ended. Leaving
         the loop early cancels the run once the generator is closed; `on_disconnect="continue"` lets it continue.
         Finished results are kept. Input, options and errors as for `ainvoke`, the rest as for `EventStream`.
         """
@@ -310,7 +311,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             log.no_messages(self.name)
 
     async def run_as_node(self, given: Any) -> Any:
-        """What a node that is this graph returns: its output, for the state of the graph around it."""
+        """Run this graph as a node, and return its output for the outer graph's state."""
         return await self.ainvoke(given)
 
     async def aclear_cache(self, nodes: Iterable[str] | None = None) -> None:
@@ -327,7 +328,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     # Inside
 
     def _place(self, given: Any, config: Config | None, options: RunOptions) -> "Nested | Request":
-        """What is asked for: a run of its own, or one inside the node that calls."""
+        """A request for a run of its own, or a nested run if a node makes the call."""
         config = call_config(self._config, config, options)
         if "context" in options:
             options = RunOptions(**options)
@@ -366,7 +367,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
         async def run(sink: EventSink) -> Any:
             ended = await self._run(place, sink)
-            # Its events have told of the stop; who asks for the output is told again.
+            # Returned and not raised: the events already reported the stop, so only `output` raises this error.
             return unfinished_child(place, ended) or result_of(self._topology, ended, None, "v1")
 
         return EventStream(
@@ -392,7 +393,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
 
 def check_savers(checkpointer: object, cache: object) -> None:
-    """Raises `InvalidOptionError` for what a graph cannot keep its state or its results in."""
+    """Raises `InvalidOptionError` for a checkpointer or a cache that is none."""
     if checkpointer is not None and not isinstance(checkpointer, bool | Checkpointer):
         option = "checkpointer"
         raise InvalidOptionError(option, checkpointer, allowed="a saver, such as SqliteSaver('runs.db'), or None")

@@ -1,4 +1,4 @@
-"""Classes whose instances an installed package says how to store."""
+"""Stored types of installed packages."""
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -18,13 +18,13 @@ _loaded: dict[str, StoredType[Any]] = {}
 
 
 def stored_type_of(cls: type) -> StoredType[Any] | None:
-    """How an installed package stores instances of the class or of the first of its bases that one does.
+    """The `StoredType` of an installed package for the class, or for the first of its bases that has one.
 
-    Asked by `compile` for a class that a graph names and that has no other way in. The metadata of installed packages
-    is read at the first question, once in a process, and an entry is loaded for the first graph that names its class:
-    never by a name in stored data.
+    `compile` looks up classes that a graph names and that cannot be stored otherwise. The first call in a process reads
+    the metadata of installed packages. An entry is loaded for the first graph that names its class, and never by a name
+    in stored data.
 
-    Raises `UnstorableType`, which `compile` makes a `GraphValidationError`, for an entry that cannot be loaded.
+    Raises `UnstorableType` for an entry that cannot be loaded; `compile` turns it into a `GraphValidationError`.
     """
     for base in cls.__mro__:
         stored = _stored_type(base)
@@ -39,14 +39,14 @@ def _stored_type(cls: type) -> StoredType[Any] | None:
     name = f"{cls.__module__}.{cls.__qualname__}"
     entry = _entries().get(name)
     if entry is not None and name not in _loaded:
-        # Without the lock: loading imports a module, which may compile graphs of its own. Two threads may both load an
-        # entry, and get the same object.
+        # Without the lock, because the imported module may compile graphs. Two threads may both load an entry; both get
+        # the same object.
         _loaded[name] = _load(entry, cls)
     return _loaded.get(name)
 
 
 def _entries() -> Mapping[str, EntryPoint]:
-    global _found  # noqa: PLW0603 - read once in a process, when the first graph asks
+    global _found  # noqa: PLW0603 - read once in a process, by the first look-up
     with _lock:
         if _found is None:
             _found = {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -1,4 +1,4 @@
-"""What a compiled graph shows of itself."""
+"""Drawings, subgraphs and JSON schemas of a compiled graph."""
 
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
@@ -17,13 +17,13 @@ from durable_graph.graph.state_kinds import kind_of
 
 
 class GraphPicture(GraphThreads):
-    """A graph that draws itself, and tells which graphs are inside it."""
+    """A graph with methods for its drawing, its subgraphs and its JSON schemas."""
 
     async def aget_subgraphs(
         self, *, namespace: str | None = None, recurse: bool = False
     ) -> AsyncGenerator[tuple[str, Any], None]:
         """The graphs inside this one's nodes, as (namespace, graph): nodes that are graphs, or whose functions name
-        one. `namespace` chooses one, `recurse` goes on inside them, with names joined by "|"."""
+        one. `namespace` chooses one graph, `recurse` includes the graphs inside these, with names joined by "|"."""
         wanted = None if namespace is None else "|".join(names_in(namespace))
         for name, graph in _inside(self._topology, recurse=recurse or (wanted is not None and "|" in wanted)):
             if wanted is None or name == wanted:
@@ -38,8 +38,8 @@ class GraphPicture(GraphThreads):
     ) -> Drawing:
         """The graph as a drawing: text for Mermaid and Graphviz, shown as a picture by notebooks.
 
-        With `xray` the graphs inside it are opened, to that depth if it is a number. `status` shows where a thread is:
-        what is done, next, interrupted and failed in that snapshot.
+        With `xray` the drawing has the nodes of subgraphs as well, to that depth if it is a number. `status` marks the
+        nodes that are done, next, interrupted and failed in that snapshot.
         """
         before, after = self._defaults.stop_before, self._defaults.stop_after
         drawing = drawing_of(
@@ -51,7 +51,7 @@ class GraphPicture(GraphThreads):
         if status is None:
             return drawing
         drawn = {node.id for node in drawing.nodes}
-        # A thread may know nodes that this graph has no more.
+        # A thread may have tasks of nodes that were removed from the graph.
         return drawing.with_status({name: each for name, each in drawn_status(status).items() if name in drawn})
 
     def get_input_jsonschema(self, config: Config | None = None) -> JsonSchema:
@@ -107,6 +107,6 @@ def _inside(
         for graph in graphs:
             name = f"{within}|{node}" if within else node
             yield name, graph
-            # A node may name the graph that it is in, to look at its own thread.
+            # A node may name its own graph, to read its own thread.
             if recurse and graph.topology is not topology and graph.topology not in around:
                 yield from _inside(graph.topology, recurse=True, within=name, around=(*around, topology))

@@ -42,32 +42,31 @@ class StateGraph(GraphBuilder[StateT, ContextT, InputT, OutputT, Runtime[Context
         messages: MessageKind = "auto",
         **unknown: Never,
     ) -> "CompiledGraph[StateT, ContextT, InputT, OutputT]":
-        """The graph as it is now, checked and ready to run.
+        """Validate the graph and return it ready to run. Later calls of the builder do not change it.
 
-        `checkpointer` is a saver. For a graph that another graph runs it may be None (its state is kept in the other's
-        thread, for as long as the node that runs it), True (kept from one call to the next, per thread) or False (not
-        kept). `store` is any object, handed to nodes as `runtime.store`; what is put into it is stored when the object
-        stores it, apart from the commits of the graph. `interrupt_before` and `interrupt_after` are nodes at which
-        every run stops, or "*" for all. With `debug` a node that changes its input in place fails, and without a
-        checkpointer values are checked as with one; left out, it is what the environment variable DURABLE_GRAPH_DEBUG
-        says ("1": on). `types` are classes that `Any`-typed parts of the state may hold, beside those that the state's
-        own types name; they are stored under their qualified name, or under the tag given with them. A `StoredType`
-        among them says how instances of any other class are stored.
+        `checkpointer` is a saver. For a subgraph it may be None (its state is kept in the outer graph's thread while
+        the node runs), True (kept between calls, per thread) or False (not kept). `store` is any object, passed to
+        nodes as `runtime.store`; it persists its data itself, apart from the graph's commits. `interrupt_before` and
+        `interrupt_after` are nodes at which every run stops, or "*" for all. With `debug` a node that changes its
+        input in place fails, and without a checkpointer values are checked as with one; the default is the environment
+        variable DURABLE_GRAPH_DEBUG ("1": on). `types` are classes that `Any`-typed parts of the state may hold, in
+        addition to those that the state's types name; they are stored under their qualified name, or under the tag
+        given with them. A `StoredType` in `types` defines how instances of any other class are stored.
 
-        `upcasts` reads what was stored in an older shape: a channel's name or a class, and a function that takes the
-        value without its classes (an instance as a dict of its fields, an enum's member as its name) and returns one of
-        today's type. It is called for values that today's type does not read; of a channel that stores updates, for
-        each update. `{"price": {int: from_dollars}}` calls `from_dollars` for each value that was written when `int`
-        was declared.
+        `upcasts` reads values that were stored in an older shape: it maps a channel's name or a class to a function,
+        which takes the value without its classes (an instance as a dict of its fields, an enum's member as its name)
+        and returns a value of the current type. It is called for values that the current type cannot read; for a
+        channel that stores updates, for each update. `{"price": {int: from_dollars}}` calls `from_dollars` for each
+        value that was written when `int` was declared.
 
-        A thread belongs to the graph whose `name` it was begun under: another graph is refused (`WrongGraphError`).
-        `formerly` are the names that this graph had before, whose threads it may go on with.
+        A thread belongs to the graph of the `name` under which it started: other graphs raise `WrongGraphError`.
+        `formerly` are earlier names of this graph, whose threads it may resume.
 
-        `messages` says what `add_messages` makes of what is written: "langchain" LangChain's messages, "dict" leaves
-        dicts and objects of your own as they are. "auto" is the former where `langchain_core` is installed and the key
+        `messages` chooses the messages of `add_messages`: "langchain" converts to LangChain's messages, "dict" keeps
+        dicts and the user's own objects unchanged. "auto" is "langchain" if `langchain_core` is installed and the key
         is declared as a list of its messages or of anything.
 
-        Raises `GraphValidationError`, which lists everything that is wrong with the graph, `InvalidOptionError` and
+        Raises `GraphValidationError`, which lists all problems of the graph, `InvalidOptionError` and
         `UnknownOptionError`.
         """
         UnknownOptionError.check("compile()", unknown, known=COMPILE_OPTIONS)

@@ -1,4 +1,4 @@
-"""What a compiled graph's threads are asked and told: their state, its history, edits, copies."""
+"""Methods for a compiled graph's threads: state, history, updates, copies, cancelling, deleting."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ from durable_graph.records import checkpoint_no
 
 
 class GraphThreads:
-    """A graph, and where its threads are kept."""
+    """A graph with methods for its threads."""
 
     def __init__(
         self, topology: Topology, checkpointer: Checkpointer | None, defaults: Request, config: Config | None
@@ -46,10 +46,10 @@ class GraphThreads:
         checkpoint_id: str | None = None,
         subgraphs: bool = False,
     ) -> StateSnapshot:
-        """The thread's state now, or at `checkpoint_id`. A thread that was never used has an empty one.
+        """The thread's state now, or at `checkpoint_id`. A thread that was never used has an empty state.
 
-        With `subgraphs`, the state of the graphs that its tasks run comes with them. A config with a `checkpoint_ns`,
-        as a task's `state` has it, leads to the state of one of those.
+        With `subgraphs`, each task has the state of the graph that it runs. A config with a `checkpoint_ns`, such as a
+        task's `state`, returns the state of that subgraph.
 
         Raises `UnknownCheckpointError`, `UnknownNamespaceError`, `CorruptCheckpointError`, `ChannelChangedError`.
         """
@@ -67,12 +67,12 @@ class GraphThreads:
         before: Config | str | None = None,
         limit: int | None = None,
     ) -> AsyncGenerator[StateSnapshot, None]:
-        """The thread's checkpoints, newest first, those of all forks among them.
+        """The thread's checkpoints, newest first, including those of all forks.
 
-        `filter` is what their metadata has to hold; `before` a checkpoint id, or a config that holds one; `limit` how
-        many. The thread may be run meanwhile.
+        `filter` is a part of their metadata; `before` a checkpoint id, or a config that holds one; `limit` the maximum
+        number. The thread may run meanwhile.
 
-        Raises `CorruptCheckpointError` where a checkpoint is damaged; go on with `before` that one.
+        Raises `CorruptCheckpointError` at a damaged checkpoint; pass its id as `before` to continue.
         """
         saver = self._needs_checkpointer("aget_state_history")
         read = call_config(self._config, config, {"thread_id": thread_id})
@@ -101,15 +101,14 @@ class GraphThreads:
     ) -> dict[str, Any]:
         """Write `values` as if `as_node` had returned them. This makes a checkpoint, whose config is returned.
 
-        The successors of that node run when the thread is resumed; tasks that were left to run are recorded as
-        superseded. `as_node` may be left out if a single node wrote the newest checkpoint. `START` stands for
-        new input; `END`, without values, ends what is left to run. An older checkpoint is forked. With
-        `expected_checkpoint_id` nothing is written unless that one is the newest. With a `key` the thread applies
-        this update once: a repetition returns the same config, another update under the key raises `KeyReusedError`. A
-        cancelled thread stays cancelled.
+        The successors of that node run when the thread is resumed; pending tasks are recorded as superseded. `as_node`
+        may be omitted if a single node wrote the newest checkpoint. `START` stands for new input; `END`, without
+        values, ends the pending tasks. An older checkpoint is forked. With `expected_checkpoint_id` nothing is written
+        unless that checkpoint is the newest. With a `key` the thread applies this update once: a repetition returns the
+        same config, another update under the key raises `KeyReusedError`. A cancelled thread stays cancelled.
 
         Raises `CheckpointConflictError`, `AmbiguousUpdateError`, `UnknownNodeError`, `UnknownTaskError`,
-        `ThreadBusyError` and what is wrong with the values; then nothing was written.
+        `ThreadBusyError` and the errors of invalid values; then nothing was written.
         """
         update = StateUpdate(values, as_node, task_id)
         return await self._edit(
@@ -125,7 +124,7 @@ class GraphThreads:
         expected_checkpoint_id: str | None = None,
         key: str | None = None,
     ) -> dict[str, Any]:
-        """Several updates, each sequence of them as one superstep: all of them, or none. As `aupdate_state`."""
+        """Apply several updates, each sequence as one superstep: all of them, or none. As `aupdate_state`."""
         if not supersteps or not all(map(_is_superstep, supersteps)):
             option = "supersteps"
             raise InvalidOptionError(option, supersteps, allowed="sequences of StateUpdates, none of them empty")
@@ -135,8 +134,8 @@ class GraphThreads:
         """Delete all data of the thread. Its id may be used again for a new thread.
 
         For a day a row without the id stops processes that still write the thread; then `sweep_threads` removes the
-        row. With `purge` no row remains: a process that was stopped in the middle of the thread's first commit may then
-        create the thread anew.
+        row. With `purge` no row remains, and a process that was stopped during the thread's first commit may create the
+        thread again.
         """
         saver = self._needs_checkpointer("adelete_thread")
         place = read_thread_place(None, thread_id, None)
@@ -144,9 +143,9 @@ class GraphThreads:
             await saver.delete_thread(place.thread_id, purge=purge)
 
     async def acancel(self, thread_id: ThreadId) -> bool:
-        """Cancel the thread for good, whoever executes it: another process, a call of this one, or nobody.
+        """Cancel the thread permanently, whether another process, a call of this process or nobody executes it.
 
-        Returns True if the thread is cancelled, False if nothing was left to run; the cancellation is stored by then. A
+        Returns True if the thread is cancelled, False if no task was pending; the cancellation is stored by then. A
         call of this process is stopped at once. A run of another process notices at its next store call: it records
         the finished results, starts no superstep, and raises `ThreadCancelledError`. Resuming and answering raise
         `ThreadCancelledError` until `areopen`; new input is accepted as on any unfinished thread. Recovery ignores
@@ -158,7 +157,7 @@ class GraphThreads:
         return await cancel_thread(self._topology, saver, read_thread_place(None, thread_id, None).thread_id)
 
     async def areopen(self, thread_id: ThreadId) -> bool:
-        """Make a cancelled thread resumable from where it stopped. Returns whether it was cancelled.
+        """Make a cancelled thread resumable at the point where it stopped. Returns whether it was cancelled.
 
         Raises `UnknownThreadError`, `WrongGraphError`.
         """
@@ -166,7 +165,7 @@ class GraphThreads:
         return await reopen_thread(self._topology, saver, read_thread_place(None, thread_id, None).thread_id)
 
     async def acopy_thread(self, source: ThreadId, target: ThreadId) -> None:
-        """Copy a thread with its history to another id. The copy can be continued on its own.
+        """Copy a thread with its history to another id. The copy runs independently.
 
         Raises `UnknownThreadError` for the source, `ThreadExistsError` for the target.
         """
@@ -175,10 +174,10 @@ class GraphThreads:
         await saver.copy_thread(first.thread_id, second.thread_id)
 
     async def adiscard_calls(self, thread_id: ThreadId, task_id: str) -> int:
-        """Drop the recorded calls that the last attempt at a task was refused for. Returns their number.
+        """Delete the recorded calls that the last attempt at a task did not match. Returns their number.
 
-        This is a remedy for `ReplayMismatchError`, which names thread and task. When the thread is resumed, the calls
-        are made again, with their side effects. All other results of the task are kept and used.
+        This is a remedy for `ReplayMismatchError`, which names thread and task. When the thread is resumed, the task
+        makes the calls again, with their side effects. All other results of the task are kept and used.
 
         Raises `UnknownThreadError`, `UnknownTaskError`, `ThreadBusyError`, `CheckpointConflictError`.
         """
@@ -232,7 +231,7 @@ def _before(thread_id: str, before: Config | str | None) -> int | None:
     if isinstance(before, str):
         given: Any = before
     else:
-        # Read from the given config, because `check_config` drops the id if a running node passes its own config.
+        # The id comes from the given config, because `check_config` drops it if a running node passes its own config.
         check_config(before)
         given = (before.get("configurable") or {}).get("checkpoint_id")
     no = checkpoint_no(given) if isinstance(given, str) else None
