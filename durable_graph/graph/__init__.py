@@ -1,4 +1,4 @@
-"""Describing a graph, and the topology that a description is checked into."""
+"""The description of a graph, and the validated topology that is made of it."""
 
 from durable_graph.graph.builder import GraphBuilder
 from durable_graph.graph.control import DEFERRED, END, START, UNSET, Command, Interrupt, Send

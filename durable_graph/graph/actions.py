@@ -1,4 +1,4 @@
-"""The shapes of what users hand to the builder: a node of the wrong state type is an error in a type checker."""
+"""The types of nodes and routers: type checkers report a node of the wrong state type."""
 
 from collections.abc import Awaitable, Hashable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -26,7 +26,7 @@ class TakesRuntime(Protocol[_Taken, _Told, _Given]):
 
 
 class TakesRuntimeSecond(Protocol[_Taken, _Told, _Given]):
-    """`node(state, rt)`: an annotation with `Runtime` says what it is, whatever its name."""
+    """`node(state, rt)`: a parameter annotated with `Runtime` may have any name."""
 
     def __call__(self, state: _Taken, runtime: _Told, /) -> _Given: ...
 
@@ -68,7 +68,7 @@ class TakesEverything(Protocol[_Taken, _Told, _Given]):
 
 
 class RunnableLike(Protocol):
-    """One of LangChain's runnables: a chain, a model, a `RunnableLambda`. It is awaited with the state and a config."""
+    """A runnable of LangChain: a chain, a model, a `RunnableLambda`. It is awaited with the state and a config."""
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str: ...
 
@@ -93,11 +93,11 @@ _Update: TypeAlias = Mapping[str, Any] | _Instance | Command[Any]
 _Result: TypeAlias = _Update[_Instance] | Sequence[_Update[_Instance]] | None
 
 NodeAction: TypeAlias = _Action[_Input, _Result[_Instance] | Awaitable[_Result[_Instance]], _Runtime] | RunnableLike
-"""A node, async or plain. It takes its input, and `runtime`, `config` and `writer` if it has parameters called so; it
-returns a dict of updates, an instance of the state's class, a Command, a list of these, or None. One of LangChain's
-runnables is a node as well."""
+"""A node, async or plain. It takes its input, and `runtime`, `config` and `writer` if it has parameters of these names;
+it returns a dict of updates, an instance of the state's class, a Command, a list of these, or None. A runnable of
+LangChain is a node as well."""
 
 Chosen: TypeAlias = Hashable | Send | Sequence[Hashable | Send]
 RouterPath: TypeAlias = _Router[_Input, Chosen | Awaitable[Chosen], _Runtime] | RunnableLike
 """A router, async or plain: from the state to a node's name, END, a key of its path_map, a Send, or a list of these. It
-takes `runtime` and `config` as well if it has parameters called so."""
+takes `runtime` and `config` as well if it has parameters of these names."""

@@ -1,4 +1,4 @@
-"""Reading annotations: names become types, wrappers come off, and a reducer or a rule is found among the metadata."""
+"""Reading annotations: resolving names, removing wrappers, and finding a reducer or a rule in the metadata."""
 
 import inspect
 import types
@@ -26,9 +26,9 @@ from durable_graph.graph.stack_frames import defining_scope
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """One annotation, read. It has a reducer, or a rule of ours, or is computed by `managed`, or none of these.
+    """A parsed annotation. It has a reducer, a rule, or a managed value's class, or none of these.
 
-    `misfit` says what is wrong with a callable in it that cannot be a reducer, or with a rule on this type.
+    `misfit` says why its callable cannot be a reducer, or why its rule does not fit the type.
     `is_optional`: the reducer was declared for the type without `| None`, so it is never called with None.
     """
 
@@ -41,16 +41,16 @@ class Declaration:
 
     @property
     def says_how(self) -> bool:
-        """Whether it says more than a type: how the key comes to its value."""
+        """Whether the annotation has more than a type: it determines how the key gets its value."""
         return (self.reducer or self.misfit or self.rule or self.managed) is not None
 
 
 def read_annotation(annotation: Any, metadata: tuple[Any, ...] = ()) -> Declaration:
-    """The type, and the reducer or rule, of `Annotated[<type>, ..., <reducer or rule>]`, whatever it is wrapped in.
+    """The type, and the reducer or rule, of `Annotated[<type>, ..., <reducer or rule>]`, without its wrappers.
 
-    It is the last callable or rule of the metadata. Metadata that is neither is not ours. Type aliases and `NewType`s
-    are replaced by what they stand for. `Annotated[<type>, <reducer>] | None` is a key with that reducer as well; a
-    reducer anywhere deeper is not read, see `hidden_reducer`.
+    The last callable or rule of the metadata counts; other metadata is ignored. Type aliases and `NewType`s are
+    replaced by their types. `Annotated[<type>, <reducer>] | None` declares a key with that reducer as well; a reducer
+    at a deeper level is not read, see `hidden_reducer`.
     """
     annotation, metadata = _unwrapped(annotation, metadata)
     candidates = [item for item in metadata if _may_be_meant(item)]
@@ -60,16 +60,16 @@ def read_annotation(annotation: Any, metadata: tuple[Any, ...] = ()) -> Declarat
 
 
 def _may_be_meant(item: Any) -> bool:
-    """Whether a piece of metadata is a rule, a reducer, or something that was perhaps meant to be one.
+    """Whether an item of the metadata is a rule, a reducer, or a callable that may be meant as a reducer.
 
-    Classes that tell pydantic how to validate are neither: `Json[int]` is `Annotated[int, Json]`.
+    Marker classes of pydantic are neither: `Json[int]` is `Annotated[int, Json]`.
     """
     is_marker = isinstance(item, type) and hasattr(item, "__get_pydantic_core_schema__")
     return isinstance(item, Declarable) or (callable(item) and not is_marker)
 
 
 def _optional(annotation: Any) -> Declaration | None:
-    """What `Annotated[<type>, <reducer>] | None` says; None for anything else."""
+    """The declaration of `Annotated[<type>, <reducer>] | None`; None for anything else."""
     members = _flat_members(annotation)
     others = [member for member in members if member is not type(None)]
     if len(others) != 1 or len(others) == len(members):
@@ -78,9 +78,9 @@ def _optional(annotation: Any) -> Declaration | None:
     if not inner.says_how:
         return None
     if inner.reducer is add_messages:
-        # The list of messages is there from the start: the key is never None.
+        # The initial value is an empty list, so the key is never None.
         return inner
-    # Not every type takes `|`.
+    # Not every type supports `|`.
     declared: Any = Optional.__getitem__(inner.declared)
     if inner.rule is not None:
         return _declaration(declared, inner.rule)
@@ -88,9 +88,9 @@ def _optional(annotation: Any) -> Declaration | None:
 
 
 def _flat_members(annotation: Any, around: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-    """The alternatives of a union, those of unions behind type aliases included; the type itself if it is none.
+    """The alternatives of a union, including those of unions behind type aliases; the type itself if it is no union.
 
-    An alias that mentions itself, which is in `around` then, is left as it is.
+    `around` has the enclosing aliases: a recursive alias is not expanded again.
     """
     found: list[Any] = []
     for member in union_members(annotation):
@@ -101,9 +101,9 @@ def _flat_members(annotation: Any, around: tuple[Any, ...] = ()) -> tuple[Any, .
 
 
 def _unwrapped(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-    """The type inside of `Annotated`, qualifiers, type aliases and `NewType`s, and all their metadata, outermost last.
+    """The type inside `Annotated`, qualifiers, type aliases and `NewType`s, and all their metadata, outermost last.
 
-    A type alias that cannot be resolved is left as it is: the codec refuses it by name.
+    A type alias that cannot be resolved is left unchanged: the codec's error names it.
     """
     seen: list[Any] = []
     while True:
@@ -119,14 +119,14 @@ def _unwrapped(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[A
             try:
                 annotation = alias_value(annotation)
             except Exception:
-                # The value of an alias is an expression of the user's, which may raise anything.
+                # An alias's value is the user's expression, which may raise anything.
                 return annotation, metadata
         else:
             return annotation, metadata
 
 
 def hidden_reducer(declared: Any) -> str | None:
-    """The name of a reducer or rule inside of a type, where nothing applies it: in `list[Annotated[str, add]]`."""
+    """The name of a reducer or rule inside a type, which never applies it, such as `list[Annotated[str, add]]`."""
     return _hidden_in(get_args(declared), set()) if get_origin(declared) is not Literal else None
 
 
@@ -139,7 +139,7 @@ def _hidden_at(argument: Any, aliases: set[Any]) -> str | None:
         # The parameters of a Callable.
         return _hidden_in(argument, aliases)
     if is_alias(argument):
-        # Looked at once, with whatever arguments: an alias may mention itself, with larger ones each time.
+        # Each alias is expanded once, with any arguments: a recursive alias may have larger arguments at each level.
         alias = get_origin(argument) or argument
         found = _hidden_in(get_args(argument), aliases)
         if found is not None or alias in aliases:
@@ -153,9 +153,9 @@ def _hidden_at(argument: Any, aliases: set[Any]) -> str | None:
 
 
 def _shown_way(item: Any) -> str | None:
-    """What messages call a reducer or rule; None for other metadata.
+    """The name of a reducer or rule in error texts; None for other metadata.
 
-    Other classes are not taken for reducers here: markers and validators stand inside of types as well.
+    Other classes do not count as reducers here, because types may contain markers and validators.
     """
     cls = item if isinstance(item, type) else type(item)
     if issubclass(cls, Declarable | ManagedValue):
@@ -188,7 +188,7 @@ def _misfit(reducer: Callable[..., Any]) -> str | None:
     try:
         signature = inspect.signature(reducer)
     except (ValueError, TypeError):
-        # Some builtins do not tell (`max`). They are taken at the user's word.
+        # Some builtins, such as `max`, have no signature. They are accepted.
         return None
     try:
         signature.bind(None, None)
@@ -206,7 +206,8 @@ def resolve_fields(cls: type) -> dict[str, Any]:
     try:
         hints = resolved_hints(cls)
     except Exception:
-        # Evaluating an annotation runs the user's expression: it may raise anything. One by one, to say which does.
+        # An annotation is the user's expression, which may raise anything. Each is evaluated separately, so that the
+        # error can name the field.
         scope = scope_of_class(cls)
         hints = {}
         for name, (annotation, module) in _raw_annotations(cls).items():
@@ -218,19 +219,19 @@ def resolve_fields(cls: type) -> dict[str, Any]:
 
 
 def scope_of_class(cls: type) -> dict[str, Any]:
-    """The names that annotations of this class may use beside its module's."""
+    """The names that annotations of this class may use in addition to its module's."""
     nested = {name: value for name, value in vars(cls).items() if isinstance(value, type)}
     return {**defining_scope(cls), **nested, cls.__name__: cls}
 
 
 def resolve_one(annotation: Any, module: str, scope: Mapping[str, Any]) -> Any:
-    """One annotation, with the names in it looked up in `scope`, then in the module. Raises what evaluating raises."""
+    """The annotation with its names resolved in `scope`, then in the module. Raises any error of the evaluation."""
     holder = type("_Holder", (), {"__annotations__": {"it": annotation}, "__module__": module})
     return typing.get_type_hints(holder, localns=dict(scope), include_extras=True)["it"]
 
 
 def _raw_annotations(cls: type) -> dict[str, tuple[Any, str]]:
-    """The annotations as they stand in the class and its bases, each with the module that it was written in."""
+    """The unresolved annotations of the class and its bases, each with the module that it was written in."""
     return {
         name: (annotation, declaring_module(annotation, owner))
         for owner in reversed(cls.__mro__)
@@ -239,12 +240,12 @@ def _raw_annotations(cls: type) -> dict[str, tuple[Any, str]]:
 
 
 def bind_type_variables(alias: Any) -> dict[Any, Any]:
-    """`{T: int}` for `State[int]` of a `State(Generic[T])`, nothing for a class."""
+    """`{T: int}` for `State[int]` of a `State(Generic[T])`, an empty dict for a class."""
     return given_to(getattr(get_origin(alias), "__parameters__", ()), get_args(alias))
 
 
 def replace_type_variables(hint: Any, bound: Mapping[Any, Any]) -> Any:
-    """The annotation with every type variable replaced: by what it is bound to, else by its bound, else by Any."""
+    """The annotation with every type variable replaced: by its argument, else by its bound, else by Any."""
     replaced = substitute(hint, bound)
     variables = _variables_of(replaced)
     return substitute(replaced, given_to(variables, tuple(map(_widest, variables))))
@@ -254,7 +255,7 @@ def _variables_of(hint: Any) -> tuple[Any, ...]:
     if isinstance(hint, TypeVar):
         return (hint,)
     inner = getattr(hint, "__parameters__", ())
-    # A generic class that was not given its arguments lists its parameters too.
+    # A generic class without arguments also has `__parameters__`.
     return () if isinstance(hint, type) and get_origin(hint) is None else tuple(inner)
 
 
@@ -264,10 +265,10 @@ def _widest(variable: Any) -> Any:
 
 
 def shown_type(declared: Any) -> str:
-    """What messages call a type."""
+    """The name of a type in error texts."""
     return declared.__name__ if isinstance(declared, type) else str(declared)
 
 
 def union_members(declared: Any) -> tuple[Any, ...]:
-    """The alternatives of a union; the type itself where it is none."""
+    """The alternatives of a union; the type itself if it is no union."""
     return get_args(declared) if get_origin(declared) in (typing.Union, types.UnionType) else (declared,)

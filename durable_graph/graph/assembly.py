@@ -1,4 +1,4 @@
-"""From a description without problems to the topology."""
+"""Making the topology of a valid description."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from durable_graph.graph.topology import UNNAMED, Handler, Join, Node, Router, T
 
 @dataclass(frozen=True, slots=True)
 class Schemas:
-    """The classes that a graph was described with."""
+    """The schemas and the context class of a graph."""
 
     state: Schema
     input: Schema
@@ -28,10 +28,10 @@ class Schemas:
 
 
 def joins_of(description: Description) -> tuple[Join, ...]:
-    """The joins, each once, however often and in whatever order of its sources it was described."""
+    """The joins without duplicates: a join with its sources in another order is the same join."""
     joins: dict[str, Join] = {}
     for described in description.joins:
-        # Nothing would run: the sources end the run by having no other edge.
+        # A join to END would run nothing: the run ends because the sources have no other edge.
         if described.target != END:
             channel = _join_channel(described.sources, described.target)
             joins[channel] = Join(channel, Joined(frozenset(described.sources)), described.target)
@@ -41,8 +41,8 @@ def joins_of(description: Description) -> tuple[Join, ...]:
 def internal_channels(description: Description) -> dict[str, Channel]:
     """The rules of the channels that no node reads or writes."""
     joins: dict[str, Channel] = {join.channel: join.rule for join in joins_of(description)}
-    # Which of the deferred nodes wait is kept like which of a join's sources arrived. A graph without any knows of it
-    # too: a node may be deferred no more, or gone, while it waits in a thread.
+    # The waiting deferred nodes are stored like the finished sources of a join. A graph without deferred nodes has the
+    # channel as well: a deferred node that waits in a thread may be changed or removed.
     return {**joins, DEFERRED: Joined(frozenset())}
 
 
@@ -56,7 +56,7 @@ def assemble(
     codecs: Codecs,
     defaults: Defaults,
 ) -> Topology:
-    """The topology of a description in which nothing is wrong."""
+    """The topology of a valid description."""
     joins = joins_of(description)
     nodes = {node.name: _node(node, description, inputs) for node in description.nodes}
     return Topology(
@@ -87,7 +87,7 @@ def assemble(
 
 
 def nodes_digest(nodes: Iterable[str]) -> bytes:
-    """A digest of a graph's nodes' names, by which two graphs without a name are told apart."""
+    """A digest of a graph's node names, which distinguishes graphs without a name."""
     hashed = blake2b(digest_size=16, person=b"dg-graph-nodes")
     for name in sorted(nodes):
         data = name.encode("utf-8", "surrogatepass")
@@ -153,6 +153,6 @@ def _grouped(pairs: Iterable[tuple[str, Join]]) -> dict[str, tuple[Join, ...]]:
 
 
 def _join_channel(sources: Iterable[str], target: str) -> str:
-    # A name may contain the separator; a node's name never contains ":".
+    # A node's name may contain "+", and never contains ":".
     quoted = sorted(source.replace("%", "%25").replace("+", "%2B") for source in sources)
     return f"{INTERNAL_PREFIX}join:{'+'.join(quoted)}:{target}"

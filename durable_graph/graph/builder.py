@@ -1,4 +1,4 @@
-"""Describing a graph, call by call. What the calls add up to is checked once, by `topology`."""
+"""The graph builder. Its calls only record the description, which `topology` validates."""
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ _OPTIONS = ("state_schema", "context_schema", "input_schema", "output_schema", "
 _NODE_OPTIONS = ("input_schema", *NodeArguments.__annotations__)
 
 OwnT = TypeVar("OwnT")
-"""What a node with a schema of its own receives."""
+"""The input of a node with its own schema."""
 
 
 class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
@@ -66,9 +66,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
     Each key is a channel. `Annotated[<type>, <reducer>]` says how the writes of one superstep are merged into it;
     without a reducer a channel takes one write per superstep. Every method returns the builder.
 
-    `context_schema` is the class of what nodes get as `runtime.context`. `input_schema` and `output_schema` are what a
-    run is given and returns, if that is not the state. `extra_keys="ignore"` drops keys that
-    the state does not have from inputs, results and edits; by default they are an error.
+    `context_schema` is the class of `runtime.context`. `input_schema` and `output_schema` are the classes of a run's
+    input and output, if these are not the state. `extra_keys="ignore"` drops keys that the state does not have from
+    inputs, results and updates; by default they are an error.
 
     Raises `InvalidStateSchemaError` for a class that cannot be a state, `InvalidOptionError`, `UnknownOptionError`.
     """
@@ -168,27 +168,27 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
     def add_node(
         self, node: Any, action: Any = None, *, input_schema: Any = None, **options: Unpack[NodeArguments]
     ) -> Self:
-        """Add a node under a name, or under its function's own: `add_node("plan", plan)`, `add_node(plan)`.
+        """Add a node under a name, by default its function's: `add_node("plan", plan)`, `add_node(plan)`.
 
         A node is a callable, async or not. It is called with the state, and with `runtime` and `config` if it has
         parameters of these names. It returns a dict of updates, an instance of the state's class, or None.
 
-        A node whose first parameter is annotated with another state class receives that one, and its keys that the
-        state does not have become channels of their own. `input_schema` says the same where the annotation cannot.
+        A node whose first parameter is annotated with another state class receives an instance of that class, whose
+        additional keys become channels. `input_schema` sets the class if the annotation cannot.
 
         A compiled graph is a node as well: it receives the keys that its input and this state share.
 
         Options:
-            defer: it runs when nothing else is left to run.
-            metadata: what events and its config say of it.
-            retry_policy: a `RetryPolicy` or several, of which the first that matches an error counts.
+            defer: the node runs when no other node is left to run.
+            metadata: a dict for the node's events and its config.
+            retry_policy: a `RetryPolicy` or several; the first that matches an error counts.
             timeout: for one attempt, in seconds, as a timedelta or a `TimeoutPolicy`; async nodes only.
-            cache_policy: that its result may come from the cache that the graph is compiled with.
-            error_handler: runs in its place once it has failed for good; it is called with the input, and with
-                `error`, a `NodeError`, and says itself what comes after it.
-            destinations: the nodes that its Commands go to; an annotation `Command[Literal[...]]` says them as well.
+            cache_policy: lets the result come from the cache that the graph is compiled with.
+            error_handler: runs after the last failed attempt. It is called with the input, and with `error`, a
+                `NodeError`, and chooses the next nodes itself.
+            destinations: the nodes that its Commands go to; an annotation `Command[Literal[...]]` sets them as well.
 
-        Raises `GraphDescriptionError` for what cannot be called, or has no name, and `InvalidOptionError`.
+        Raises `GraphDescriptionError` for a node that is not callable or has no name, and `InvalidOptionError`.
         """
         options = renamed("add_node()", options, {"input_schema": input_schema}, _NODE_OPTIONS)  # type: ignore[assignment]
         input_schema = options.pop("input_schema")  # type: ignore[typeddict-item]
@@ -221,12 +221,12 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         error_handler: Callable[..., Any] | None = None,
         timeout: float | timedelta | TimeoutPolicy | None = None,
     ) -> Self:
-        """What holds for every node that does not say otherwise, whenever it is added; a timeout for async ones only.
+        """Set defaults for all nodes, whether added before or after; the timeout is for async nodes only.
 
-        Retries and the timeout also hold for error handlers. A later call changes what it names. Nested graphs have
-        defaults of their own.
+        Retries and the timeout also apply to error handlers. A later call replaces the options that it names. Subgraphs
+        have their own defaults.
 
-        Raises `InvalidOptionError`, and `GraphDescriptionError` for a handler that cannot be called.
+        Raises `InvalidOptionError`, and `GraphDescriptionError` for a handler that is not callable.
         """
         so_far = self._description.defaults
         self._description.defaults = NodeOptions(
@@ -239,9 +239,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         return self
 
     def add_edge(self, start: str | Sequence[str], end: str) -> Self:
-        """Run `end` after `start`. A list of several is a join: `end` runs once all of them have finished.
+        """Run `end` after `start`. A list of nodes makes a join: `end` runs once all of them have finished.
 
-        A join starts over when it has fired. Its sources may finish in different supersteps.
+        A join starts again after it has fired. Its sources may finish in different supersteps.
         """
         if not isinstance(end, str):
             raise GraphDescriptionError(f"an edge leads to a node's name, not to {quoted(end)}")
@@ -262,12 +262,12 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         path: RouterPath[StateT, RuntimeT],
         path_map: Mapping[Hashable, str] | Sequence[str] | None = None,
     ) -> Self:
-        """After `source`, run what `path` chooses: a node's name, END, a `Send`, or a list of these.
+        """After `source`, run the nodes that `path` returns: a node's name, END, a `Send`, or a list of these.
 
-        `path` is called with the state as `source` leaves it. `path_map` maps what it returns to names, or lists the
-        names; a `Literal` as its return annotation does as well. A choice outside of them is an error when it is made.
+        `path` is called with the state after `source`'s writes. `path_map` maps its results to names, or lists the
+        names; a `Literal` as its return annotation lists them as well. Any other result is an error of the run.
 
-        Raises `GraphDescriptionError` for what cannot be called.
+        Raises `GraphDescriptionError` for a `path` that is not callable.
         """
         if not isinstance(source, str):
             raise GraphDescriptionError(f"a conditional edge leads out of a node's name, not out of {quoted(source)}")
@@ -287,7 +287,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
     def add_sequence(
         self, nodes: Sequence[NodeAction[StateT, StateT, RuntimeT] | tuple[str, NodeAction[StateT, StateT, RuntimeT]]]
     ) -> Self:
-        """Add nodes, each after the one before it. No edge leads to the first yet."""
+        """Add nodes with an edge from each to the next. No edge leads to the first node."""
         if not nodes:
             self._description.mistakes.append("add_sequence was given no nodes")
         previous: str | None = None
@@ -300,13 +300,13 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         return self
 
     def set_entry_point(self, key: str) -> Self:
-        """Begin every run with this node: an edge out of START."""
+        """Start every run with this node: an edge out of START."""
         return self.add_edge(START, key)
 
     def set_conditional_entry_point(
         self, path: RouterPath[StateT, RuntimeT], path_map: Mapping[Hashable, str] | Sequence[str] | None = None
     ) -> Self:
-        """Begin every run with what `path` chooses: a conditional edge out of START."""
+        """Start every run with the nodes that `path` returns: a conditional edge out of START."""
         return self.add_conditional_edges(START, path, path_map)
 
     def set_finish_point(self, key: str) -> Self:
@@ -323,15 +323,14 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         find: FindStored | None = None,
         messages: MessageKind = "auto",
     ) -> Topology:
-        """The graph, checked. Later calls of the builder do not change it.
+        """The validated graph. Later calls of the builder do not change it.
 
-        `types` are the classes that values of type `Any` may be of, beside those that the state names; a pair gives
-        the tag that one is stored under, a `StoredType` how instances of one are stored, and `find` the latter for
-        classes that have no other way in. `upcasts` reads older shapes of values. `messages` says whose messages the
-        channels of `add_messages` hold. Nodes that no edge leads to are
-        warned of (`UnreachableNodeWarning`).
+        `types` are classes that values of type `Any` may be of, in addition to those that the state names; a pair sets
+        the tag of a class, a `StoredType` defines how instances are stored, and `find` looks up a `StoredType` for
+        classes that cannot be stored otherwise. `upcasts` reads older shapes of values. `messages` chooses the messages
+        of `add_messages`. Unreachable nodes emit an `UnreachableNodeWarning`.
 
-        Raises `GraphValidationError` with everything that is wrong, and `InvalidOptionError`.
+        Raises `GraphValidationError` with all problems, and `InvalidOptionError`.
         """
         description, state = self._description, self._schemas.state
         inputs = inputs_of(description, state, self._schemas.input, self._schemas.output)

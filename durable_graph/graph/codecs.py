@@ -1,4 +1,4 @@
-"""How everything that a graph stores becomes bytes: one registry of types, one codec for each channel."""
+"""The codecs of a graph: one registry of types, one codec for each channel."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ REMOVAL: Final = ("durable_graph.RemoveMessage", RemoveMessage)
 
 @dataclass(frozen=True, slots=True)
 class Codecs:
-    """`argument` is the codec of what a Send carries."""
+    """`argument` is the codec of a Send's argument."""
 
     of_channel: Mapping[str, ChannelCodec]
     argument: TypeCodec
@@ -29,7 +29,7 @@ class Codecs:
 
 @dataclass(frozen=True, slots=True)
 class Storing:
-    """What `compile` was told about storing: `types`, `upcasts`, and how to find what installed packages store."""
+    """The options of `compile` about storing: `types`, `upcasts`, and a look-up for types of installed packages."""
 
     types: tuple[Listed, ...]
     upcasts: Mapping[str | type, Any]
@@ -44,7 +44,7 @@ class Storing:
         *,
         has_channels: bool = True,
     ) -> Self:
-        """Raises `InvalidOptionError` for an entry that is none."""
+        """Raises `InvalidOptionError` for an invalid entry."""
         if not isinstance(types, Iterable):
             raise InvalidOptionError("types", types, allowed="a list of classes, (tag, class) pairs and StoredTypes")
         checked = tuple(types)
@@ -56,20 +56,20 @@ class Storing:
         return cls(checked, _checked(upcasts, has_channels=has_channels), find)
 
     def open_types(self, named: Iterable[Any]) -> OpenTypes:
-        """What a graph around this one has to be able to store, beside what its code names."""
+        """The types that an outer graph has to be able to store. `named` are those that this graph's code names."""
         tagged = tuple(entry for entry in self.types if isinstance(entry, tuple))
         stored = tuple(entry for entry in self.types if isinstance(entry, StoredType))
         classes = (entry for entry in self.types if isinstance(entry, type))
         return OpenTypes(tagged, _once((*classes, *named)), stored, tuple(self.of_classes(OpenTypes()).items()))
 
     def codec(self, named: Iterable[Any]) -> Codec:
-        """The codec of a graph without declared channels, whose values may be of what its annotations name.
+        """The codec of a graph without declared channels. Its values may be of the types that its annotations name.
 
         Raises `GraphDescriptionError`.
         """
         codec = Codec(self.types, upcasts=self.of_classes(OpenTypes()), find=self.find)
         for hint in named:
-            # What the annotation cannot say, `types` may.
+            # An annotation that cannot be stored is skipped: `types` may have the class.
             _register(codec, hint)
         problems = unknown_upcasts(codec, self, ())
         if problems:
@@ -77,7 +77,7 @@ class Storing:
         return codec
 
     def of_classes(self, inner: OpenTypes) -> dict[type, Upcast]:
-        """The upcasts of classes, with those of the graphs inside this one."""
+        """The upcasts of classes, including those of subgraphs."""
         own = {key: upcast for key, upcast in self.upcasts.items() if isinstance(key, type)}
         return {**dict(inner.upcasts), **own}
 
@@ -85,13 +85,14 @@ class Storing:
 def codecs_of(
     rules: Mapping[str, Channel], named: OpenTypes, storing: Storing
 ) -> tuple[Codecs | None, tuple[str, ...]]:
-    """A codec for each stored channel, and which of them hold what cannot be stored; with a problem there are none.
+    """A codec for each stored channel, and the problems. With any problem the codecs are None.
 
-    `named` are the types that the graph's code names beside its channels': values of type `Any` may be of them.
+    `named` are types that the graph's code names in addition to its channels'; values of type `Any` may be of them.
     """
     listed = [*storing.types, *named.tagged, *named.stored]
     if any(isinstance(rule, Messages) for rule in rules.values()):
-        # As a write it has to be storable also among messages of type `Any`; its tag leaves the name free.
+        # A removal is a write, which has to be storable also in a list of type `Any`. The tag keeps the class's
+        # qualified name free.
         listed.append(REMOVAL)
     upcasts = storing.of_classes(named)
     try:
@@ -122,7 +123,7 @@ def _of_channels(
         if not rule.is_stored:
             continue
         where = f"channel {name!r}"
-        # Nobody declares the type of an internal channel.
+        # Users do not declare the type of an internal channel.
         is_stamped = not name.startswith(INTERNAL_PREFIX)
         upcasts = storing.upcasts.get(name)
         try:
@@ -138,7 +139,7 @@ def _of_channels(
 
 
 def unknown_upcasts(codec: Codec, storing: Storing, channels: Iterable[str]) -> list[str]:
-    """What is wrong with the names that upcasts were given for."""
+    """The problems of upcasts for unknown channels and classes."""
     known = [name for name in channels if not name.startswith(INTERNAL_PREFIX)]
     problems = []
     for key in storing.upcasts:
@@ -165,9 +166,9 @@ def _checked(upcasts: Mapping[Any, Any] | None, *, has_channels: bool) -> dict[s
 
 
 def types_named_in(description: Description, state: Schema, inputs: Inputs) -> OpenTypes:
-    """What a Send may carry and a reducer may be given: the types that nodes and reducers are annotated with.
+    """The types of a Send's argument and of reducers' arguments, from the annotations of nodes and reducers.
 
-    And all that the graphs inside this one may store: their questions, answers and results are kept in its threads.
+    The types of subgraphs are included: the outer graph's threads hold their questions, answers and results.
     """
     inner = [graph.topology.types for node in description.nodes for graph in _graphs_of(node)]
     tagged = tuple(entry for types in inner for entry in types.tagged)
@@ -182,7 +183,7 @@ def _graphs_of(node: DescribedNode) -> tuple[Subgraph, ...]:
 
 
 def _once(hints: Iterable[Any]) -> tuple[Any, ...]:
-    # Not every annotation can be hashed.
+    # By identity, because not every annotation is hashable.
     return tuple({id(hint): hint for hint in hints}.values())
 
 
@@ -199,5 +200,5 @@ def _register(codec: Codec, hint: Any) -> None:
     try:
         codec.of(hint, where="an annotation")
     except InvalidStateSchemaError:
-        # No channel declares it, so perhaps nothing stores it; a value of it is refused when there is one.
+        # No channel declares the type, so it may never be stored. Writing a value of it raises an error.
         return

@@ -1,4 +1,4 @@
-"""What user code hands back to say where the run goes: `Send`, `Command`, and the interrupts that it asks with."""
+"""The values with which user code controls a run: `Send`, `Command` and `Interrupt`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -13,11 +13,11 @@ START: Final = "__start__"
 END: Final = "__end__"
 
 DEFERRED: Final = "#deferred"
-"""The channel of the deferred nodes that wait for everything else to be done: their names, sorted."""
+"""The channel with the sorted names of the deferred nodes that wait until all other nodes have finished."""
 
 
 class Unset(Enum):
-    """The `resume` of a Command that answers nothing: None is an answer."""
+    """The `resume` of a Command without an answer. None would be an answer."""
 
     UNSET = "unset"
 
@@ -27,10 +27,10 @@ UNSET: Final = Unset.UNSET
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Send:
-    """Run `node` in the next superstep with `arg` as its input, in place of the state. Returned by a router.
+    """Returned by a router, runs `node` in the next superstep with `arg` as its input instead of the state.
 
-    Several may name the same node: each is a task of its own. `timeout` is in seconds, or a `TimeoutPolicy`, and takes
-    the place of the node's. A Send does not change; `dataclasses.replace` makes another.
+    Each Send makes a separate task, also for the same node. `timeout` is in seconds, or a `TimeoutPolicy`, and replaces
+    the node's timeout. A Send is immutable; `dataclasses.replace` makes a changed copy.
     """
 
     node: str
@@ -48,27 +48,27 @@ class Send:
 
 
 class Output:
-    """What a function of a user's may return to another library and have handed on as it is: here, a `Command`.
+    """A base of values, such as `Command`, that a user's function returns through another library unchanged.
 
-    A library that asks for a class of its own by `isinstance` can be told so by an integration, which puts that class
-    among the bases of this one. Python takes another base only for a class whose own base is not `object`.
+    If a library passes only instances of its own class through, an integration adds that class to the bases of a
+    subclass. Python allows this only for a class whose base is not `object`.
     """
 
 
 class ToolOutput(Output):
-    """The base that durable_graph_langchain opens to LangChain: see `Output`."""
+    """The class to whose bases durable_graph_langchain adds LangChain's: see `Output`."""
 
 
-# Without slots: `Command[...](...)` sets `__orig_class__`, which a frozen class with slots answers with a TypeError.
+# No slots: `Command[...](...)` sets `__orig_class__`, for which a frozen class with slots raises a TypeError.
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Command(ToolOutput, Generic[NodeNameT]):
-    """An update of the state together with where to go, from a node or as the input of a run.
+    """A state update and the next nodes, returned by a node or passed as the input of a run.
 
-    `update` is what a node may return: a dict, a list of (key, value) pairs, or an instance of a state class. `goto` is
-    a node's name, a `Send`, or a list of these; the node's own edges are followed as well. `graph=Command.PARENT`
-    hands both to the graph that runs this one. A node annotated to return `Command[Literal["a", "b"]]` says where it
-    goes. `resume`, as the input of a run, answers an interrupt: with the answer itself where one is open, or
-    `{interrupt id: answer}`. A Command does not change; `dataclasses.replace` makes another.
+    `update` is a dict, a list of (key, value) pairs, or an instance of a state class. `goto` is a node's name, a
+    `Send`, or a list of these; the node's edges are followed as well. `graph=Command.PARENT` applies both to the outer
+    graph. A node's return annotation `Command[Literal["a", "b"]]` declares its destinations. `resume`, in the input of
+    a run, answers interrupts: it is the answer itself if one interrupt is open, or `{interrupt id: answer}`. A Command
+    is immutable; `dataclasses.replace` makes a changed copy.
     """
 
     PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
@@ -79,7 +79,7 @@ class Command(ToolOutput, Generic[NodeNameT]):
     goto: str | Send | Sequence[str | Send] = ()
 
     def __repr__(self) -> str:
-        # None is an answer, and what is compared with nothing but by identity may be an array.
+        # By identity, because None is an answer, and a value may be an array, which compares item by item.
         empty = {"graph": None, "update": None, "resume": UNSET, "goto": ()}
         given = {name: getattr(self, name) for name in empty}
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not empty[name])
@@ -95,9 +95,9 @@ class Command(ToolOutput, Generic[NodeNameT]):
 
 
 class Interrupt(msgspec.Struct, frozen=True):
-    """A question that a run waits for an answer to. `id` is unique, and the same for as long as it is open.
+    """A question whose answer a run waits for. `id` is unique, and stays the same while the question is open.
 
-    `key` is the name that `interrupt(..., key=...)` gave it.
+    `key` is the name from `interrupt(..., key=...)`.
     """
 
     value: Any

@@ -1,4 +1,4 @@
-"""The values that keys with a reducer begin with: the defaults that their classes declare."""
+"""The initial values of keys with a reducer: the defaults that their classes declare."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -15,14 +15,15 @@ from durable_graph.graph.schema import Schema
 from durable_graph.graph.state_kinds import Field
 
 Defaults = Mapping[str, Callable[[], Any]]
-"""For each channel that begins with a default of its own, what makes it."""
+"""The function that makes the default, for each channel that has one."""
 
 
 def defaults_of(state: Schema, inputs: Inputs, channels: Mapping[str, Channel]) -> tuple[Defaults, tuple[str, ...]]:
-    """What makes the first value of each key with a reducer whose class declares a default, and what is wrong with it.
+    """The functions that make the initial values of keys with a reducer and a declared default, and the problems.
 
-    The default counts where the reducer is declared: of the state's class and those of inputs and the output it is the
-    first that has one, and no other may have another. Each is made once, to see whether it can be.
+    A default counts only in a class that declares the reducer as well. The first default among the classes of the
+    state, the inputs and the output is used, and no other class may have a different one. Each default is made once, to
+    find its errors.
     """
     found: dict[str, tuple[str, Any]] = {}
     defaults: dict[str, Callable[[], Any]] = {}
@@ -37,7 +38,7 @@ def defaults_of(state: Schema, inputs: Inputs, channels: Mapping[str, Channel]) 
             try:
                 value = make()
             except Exception as error:
-                # A factory is code of the user's.
+                # A factory is the user's code, and may raise anything.
                 why = str(error) if isinstance(error, UpdateRefused) else shown(error)
                 problems.append(f"{place}: its default cannot be made: {why[:200]}")
                 continue
@@ -54,7 +55,7 @@ def defaults_of(state: Schema, inputs: Inputs, channels: Mapping[str, Channel]) 
 
 
 def unstorable_defaults(defaults: Defaults, codecs: Codecs) -> tuple[str, ...]:
-    """Defaults that their channels cannot store, each as a sentence."""
+    """The problems of defaults that their channels cannot store."""
     problems = []
     for key, make in defaults.items():
         if key in codecs.of_channel:
@@ -66,7 +67,7 @@ def unstorable_defaults(defaults: Defaults, codecs: Codecs) -> tuple[str, ...]:
 
 
 def converted_defaults(defaults: Defaults, codecs: Codecs) -> Defaults:
-    """The defaults, converted to their declared types: an int to a float."""
+    """The defaults, converted to their declared types, such as an int to a float."""
     return {
         key: _converting(make, codecs.of_channel[key].value) if key in codecs.of_channel else make
         for key, make in defaults.items()
@@ -94,7 +95,7 @@ def _maker(key: str, make: Callable[[], Any], rule: Channel) -> Callable[[], Any
         return make
 
     def with_ids() -> Any:
-        # Derived, never drawn: a message has one id however often its default is made.
+        # Derived, never random: a message of a default has the same id each time that the default is made.
         numbers = count()
         return rule.prepare_whole(make(), lambda: _id(f"{key} {next(numbers)}"))
 

@@ -1,4 +1,4 @@
-"""Options under the names that LangGraph gave them first, which its public programs still use."""
+"""Options under LangGraph's older names, which public programs still use."""
 
 import warnings
 from collections.abc import Collection, Mapping
@@ -16,10 +16,10 @@ DEPRECATED: Final = {
 
 
 def renamed(call: str, given: Mapping[str, Any], current: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """The `current` options, with those `given` that the signature of the call does not name.
+    """The `current` options, with those of `given`, the options that the call's signature does not name.
 
-    A deprecated name stands for the current one that is among the `known` options of the call, and is warned of with
-    `DeprecationWarning` on the line of the caller.
+    A deprecated name stands for the current name among the `known` options of the call. It emits a `DeprecationWarning`
+    on the caller's line.
 
     Raises `UnknownOptionError`, and `InvalidOptionError` for an option that is given under both of its names.
     """

@@ -1,4 +1,4 @@
-"""What a builder was told, as values. Nothing is checked here: all that is wrong is said at once, at the end."""
+"""The arguments of a builder's calls, as values. They are validated later, all at once."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
-    """What a node was given beside its function. None leaves it to the defaults for all nodes.
+    """The options of a node. None means the default for all nodes.
 
-    `destinations` has those of its annotation as well; `destination_labels` says how some are to be drawn.
+    `destinations` includes those of the node's annotation; `destination_labels` has labels for drawings.
     """
 
     defer: bool = False
@@ -28,13 +28,13 @@ class NodeOptions:
 
 
 def said_first(own: T | None, usual: T | None) -> T | None:
-    """An option where the nearer place says it, else what the other says."""
+    """The node's own option if it is set, otherwise the default."""
     return usual if own is None else own
 
 
 @dataclass(frozen=True, slots=True)
 class DescribedHandler:
-    """What runs in a node's place once it has failed for good. `where` is what messages call it."""
+    """An error handler, which runs after the last failed attempt at a node. `where` is its name in error texts."""
 
     where: str
     action: Callable[..., Any]
@@ -47,7 +47,7 @@ class DescribedHandler:
 
 @dataclass(frozen=True, slots=True)
 class DescribedNode:
-    """`input_schema` is the class given with the node; None leaves it to the node's annotation."""
+    """`input_schema` is the class passed with the node; None means the class in the node's annotation."""
 
     name: str
     action: Callable[..., Any]
@@ -81,7 +81,7 @@ class DescribedJoin:
 
 @dataclass(frozen=True, slots=True)
 class DescribedRouter:
-    """`choices` is its path_map, or what its annotation says; None where it may choose anything."""
+    """`choices` is its path_map, or the choices in its annotation; None if it may choose any node."""
 
     source: str
     name: str
@@ -95,7 +95,7 @@ class DescribedRouter:
 
 @dataclass(slots=True)
 class Description:
-    """In the order of the calls. `mistakes` are those that no later call can mend."""
+    """A graph's description, in the order of the calls. `mistakes` are problems that no later call can solve."""
 
     nodes: list[DescribedNode] = field(default_factory=list)
     edges: list[DescribedEdge] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What an entrypoint's graph keeps: its input, what it returned, and what its next call gets as `previous`."""
+"""The channels of an entrypoint's graph: its input, its result, and the next call's `previous`."""
 
 import functools
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SAVED: Final = "#saved"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving(Generic[ValueT, SaveT]):
-    """What an entrypoint returns where `value` is its result, and `save` what its next call gets as `previous`."""
+    """The return value of an entrypoint with `value` as its result, and `save` as the next call's `previous`."""
 
     value: ValueT
     save: SaveT
@@ -29,14 +29,14 @@ def is_workflow(topology: Topology) -> bool:
 
 
 def returned(result: Any) -> dict[str, Any]:
-    """What the entrypoint's function returned, as what its node writes."""
+    """The node's writes for the return value of the entrypoint's function."""
     if isinstance(result, Saving):
         return {VALUE: result.value, SAVED: result.save}
     return {VALUE: result, SAVED: result}
 
 
 def declared_result(annotation: Any) -> Any:
-    """The type of the result that callers of a function with this return annotation get: of a `Saving` its value."""
+    """The result type of an entrypoint with this return annotation: for a `Saving` the type of its value."""
     cls = get_origin(annotation) or annotation
     if isinstance(cls, type) and issubclass(cls, Saving):
         return next(iter(get_args(annotation)), Any)
@@ -44,7 +44,7 @@ def declared_result(annotation: Any) -> Any:
 
 
 def returning(function: Callable[..., Any], *, is_async: bool) -> Callable[..., Any]:
-    """The function as a node: what it returns is the result, and what its next call gets as `previous`."""
+    """The function as a node: its return value is the result, and the next call's `previous`."""
     if not is_async:
 
         def call(given: Any, **extra: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What each node and router receives, and the channels that the state and those inputs add up to."""
+"""The input of each node and router, and the channels of the state and all inputs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,28 +14,28 @@ from durable_graph.graph.state_kinds import Field, kind_of
 
 @dataclass(slots=True)
 class Inputs:
-    """The schemas of what nodes and routers receive. Routers go by their source and name."""
+    """The input schemas of nodes and routers. `of_router` is keyed by source and name."""
 
     of_node: dict[str, Schema] = field(default_factory=dict)
     of_router: dict[tuple[str, str], Schema] = field(default_factory=dict)
     own: list[tuple[str, Schema]] = field(default_factory=list)
-    """The graph's own input and output, where they are not the state, each with what messages call it."""
+    """The graph's input and output, if they are not the state, each with its name in error texts."""
     private: list[tuple[str, Schema]] = field(default_factory=list)
-    """What each node and router receives, with what messages call it; a name that was given twice is here twice."""
+    """The input of each node and router, with its name in error texts. A duplicate node is here twice."""
     problems: list[str] = field(default_factory=list)
 
     @property
     def owned(self) -> list[tuple[str, Schema]]:
-        """All of them."""
+        """All schemas of inputs and the output, each with its name in error texts."""
         return [*self.own, *self.private]
 
 
 def inputs_of(
     description: Description, state: Schema, input_schema: Schema | None = None, output_schema: Schema | None = None
 ) -> Inputs:
-    """What every node and router receives, and what is wrong with the classes that describe it.
+    """The input of every node and router, and the problems of its class.
 
-    `input_schema` and `output_schema` are the graph's own, where they are not the state's.
+    `input_schema` and `output_schema` are the graph's, if they are not the state's.
     """
     inputs = Inputs()
     for what, schema in (("input", input_schema), ("output", output_schema)):
@@ -65,7 +65,7 @@ def _class_of_input(described: DescribedNode | DescribedRouter) -> Any:
     if isinstance(described, DescribedNode) and described.input_schema is not None:
         return described.input_schema
     annotated = read_annotation(described.signature.takes).declared
-    # What is annotated as a dict, Any or nothing receives the state.
+    # A node annotated with `dict`, with `Any` or not at all receives the state.
     return None if kind_of(annotated) is None else annotated
 
 
@@ -84,11 +84,11 @@ def _add(inputs: Inputs, described: DescribedNode | DescribedRouter, state: Sche
 
 
 def channels_of(state: Schema, inputs: Inputs) -> tuple[dict[str, Channel], tuple[str, ...]]:
-    """The state's channels and those that only inputs or the output have, and where two of them disagree.
+    """The channels of the state, the inputs and the output, and the disagreements between their declarations.
 
-    An input may leave out a key's reducer, may narrow its type to some alternatives of the state's, and may be None by
-    default. What a node or router receives may give a key any type: of a `Send`, it is not the state's value. Where
-    only such inputs have a key, and have it with several types, its channel holds values of each.
+    An input may omit a key's reducer, may narrow its type to some alternatives of the state's, and may be None by
+    default. The input of a node or router may give a key any type, because the argument of a `Send` is not the state's
+    value. If only such inputs have a key, with several types, its channel holds values of each type.
     """
     fields = dict(state.fields)
     declared_by = dict.fromkeys(fields, state.name)
@@ -109,7 +109,7 @@ def channels_of(state: Schema, inputs: Inputs) -> tuple[dict[str, Channel], tupl
         if not _has_rule_of(declared, known):
             problems.append(_disagreement(f"{owner}: {name}", first, key, declared, known))
         elif key not in shared and not known.declaration.says_how and not _narrows(declared, known):
-            # Not every type takes `|`.
+            # Not every type supports `|`.
             fields[key] = Field(Declaration(Union[known.declared, declared.declared]))  # noqa: UP007
     problems.extend(
         f"{computed_by[key]}.{key} is computed for each task, and {declared_by[key]}.{key} is a channel"
@@ -120,7 +120,7 @@ def channels_of(state: Schema, inputs: Inputs) -> tuple[dict[str, Channel], tupl
 
 
 def _fields_of(owned: list[tuple[str, Schema]], state: Schema) -> Iterator[tuple[str, str, Field, str]]:
-    """Each field of each schema but the state's: what messages call its owner, its key, it, and its class's name."""
+    """Each field of each schema except the state's: its owner in error texts, its key, the field, its class's name."""
     for owner, schema in owned:
         if schema is not state:
             yield from ((owner, key, declared, schema.name) for key, declared in schema.fields.items())
@@ -131,17 +131,17 @@ def _disagreement(owner: str, first: str, key: str, declared: Field, known: Fiel
 
 
 def _has_rule_of(one: Field, known: Field) -> bool:
-    """Whether it says of the key's rule what the channel has, or nothing."""
+    """Whether the field declares the channel's rule, or no rule."""
     if one.reducer is not None:
         return bool(one.reducer == known.reducer)
     return one.rule is None or channel_of(one) == channel_of(known)
 
 
 def _narrows(one: Field, known: Field) -> bool:
-    """Whether it takes no type that the channel does not have."""
+    """Whether all types of the field are among the channel's."""
     if Any in (one.declared, known.declared):
         return True
-    # A default of None says that there is no value, which is none of the values that the key may have.
+    # A default of None stands for a missing value, so the state's type need not allow None.
     allowed = (*union_members(known.declared), *((None, type(None)) if one.omits_none else ()))
     return all(member in allowed for member in union_members(one.declared))
 

@@ -1,6 +1,6 @@
 """JSON schemas of a graph's input, output and context, for clients of the graph.
 
-msgspec makes the schemas. For pydantic's classes pydantic makes them; a program that has such classes has imported it.
+msgspec makes the schemas, and pydantic those of its own classes; a program with such classes has imported pydantic.
 """
 
 import sys
@@ -66,7 +66,7 @@ def _made(types: Sequence[tuple[str, Any]]) -> tuple[list[JsonSchema], JsonSchem
     found: list[JsonSchema | None] = [None] * len(types)
     plain = [number for number, (_, declared) in enumerate(types) if _of_msgspec([declared]) is not None]
     together = _of_msgspec([types[number][1] for number in plain])
-    assert together is not None  # noqa: S101  # each of them is known
+    assert together is not None  # noqa: S101  # msgspec knows each type
     definitions = dict(together[1])
     for number, schema in zip(plain, together[0], strict=True):
         found[number] = schema

@@ -1,4 +1,4 @@
-"""Keys of a state that are no channels: what they hold says where a run is, and is made anew for each task."""
+"""Managed keys of a state: no channels, but values about the run's position, computed for each task."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Annotated, Any
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which superstep is being run, and how many may still be, this one included."""
+    """The number of the running superstep, and the number of supersteps that may still run, with this one."""
 
     step: int
     remaining: int
 
 
 NOWHERE = Place(step=-1, remaining=0)
-"""Where no superstep is being run: before the first, or after the last."""
+"""The place while no superstep runs: before the first, or after the last."""
 
 
 class ManagedValue(ABC):
-    """What computes such a key. Never instantiated: the class stands in `Annotated[<type>, <class>]`."""
+    """Computes the value of a managed key. Never instantiated: keys are declared as `Annotated[<type>, <class>]`."""
 
     @staticmethod
     @abstractmethod
@@ -35,7 +35,7 @@ class IsLastStepManager(ManagedValue):
 
 
 class RemainingStepsManager(ManagedValue):
-    """How many supersteps the recursion limit still allows, this one included."""
+    """The number of supersteps that the recursion limit still allows, with this one."""
 
     @staticmethod
     def at(place: Place) -> int:
@@ -43,7 +43,7 @@ class RemainingStepsManager(ManagedValue):
 
 
 IsLastStep = Annotated[bool, IsLastStepManager]
-"""As the type of a key: True in the last superstep that the recursion limit allows. Nobody writes it."""
+"""The type of a key that is True in the last superstep that the recursion limit allows. No node writes it."""
 
 RemainingSteps = Annotated[int, RemainingStepsManager]
-"""As the type of a key: how many supersteps may still run, this one included. Nobody writes it."""
+"""The type of a key with the number of supersteps that may still run, with this one. No node writes it."""

@@ -6,9 +6,9 @@ from durable_graph.channels import add_messages
 
 
 class MessagesState(TypedDict):
-    """A state of messages, merged by `add_messages`: inherit from it to add keys.
+    """A state of messages, merged by `add_messages`. Subclasses add keys.
 
-    Messages are dicts, or of classes that the graph is compiled with: `compile(types=[...])`.
+    Messages are dicts, or instances of classes passed to `compile(types=[...])`.
     """
 
     messages: Annotated[list[Any], add_messages]

@@ -1,4 +1,4 @@
-"""Whether the messages of a graph are those of a library, such as LangChain's: decided once, when it is compiled."""
+"""Choosing the message library of a graph, such as LangChain's, when the graph is compiled."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,16 +17,16 @@ from durable_graph.codec import Listed, StoredType
 from durable_graph.errors import InvalidOptionError
 
 MessageKind = Literal["auto", "langchain", "dict"]
-"""What `compile(messages=...)` may say."""
+"""The values of `compile(messages=...)`."""
 
 _OPTION: Final = "messages"
 
 
 def library_of(kind: MessageKind, rules: Mapping[str, Channel]) -> MessageLibrary | None:
-    """The library of a graph with these channels; None where its messages are dicts or objects of its own.
+    """The library of a graph with these channels; None if its messages are dicts or the user's own objects.
 
-    "auto" is LangChain where `langchain_core` is installed and the graph has a channel of messages, or the program has
-    imported LangChain's messages or documents: then they may be in any value.
+    "auto" is LangChain if `langchain_core` is installed, and the graph has a channel of messages or the program has
+    imported LangChain's messages or documents, which any value may contain.
 
     Raises `InvalidOptionError`, and `ImportError` for "langchain" without `langchain_core`.
     """
@@ -43,7 +43,7 @@ def library_of(kind: MessageKind, rules: Mapping[str, Channel]) -> MessageLibrar
 
 
 def with_library(rules: Mapping[str, Channel], kind: MessageKind, library: MessageLibrary | None) -> dict[str, Channel]:
-    """The channels, with the library for those that may hold its messages."""
+    """The channels, with the library set on those that may hold its messages."""
     of_reducers = AUTO if kind == "auto" else library
     return {
         name: rule.with_library(library)
@@ -56,9 +56,9 @@ def with_library(rules: Mapping[str, Channel], kind: MessageKind, library: Messa
 
 
 def listed_with(types: Iterable[Listed], library: MessageLibrary | None) -> Iterable[Listed]:
-    """The types of `compile(types=...)` with those of the library; a `StoredType` of the user's own comes first."""
+    """The types of `compile(types=...)` and those of the library. The user's `StoredType` replaces the library's."""
     if library is None or not isinstance(types, Iterable):
-        # What is no list is refused by name where the types are read.
+        # `Storing.of` raises the error for a value that is no list.
         return types
     given = tuple(types)
     own = {each.cls for each in given if isinstance(each, StoredType)}

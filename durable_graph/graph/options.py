@@ -1,4 +1,4 @@
-"""What a node may be given beside its function, read from the arguments."""
+"""Reading and validating the options of nodes and graphs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import timedelta
@@ -18,7 +18,7 @@ ExtraKeys = Literal["refuse", "ignore"]
 
 
 def names_formerly(name: str | None, formerly: Iterable[str]) -> tuple[str, ...]:
-    """The names that a graph had before, checked, and so is its own. Raises `InvalidOptionError`."""
+    """The validated earlier names of a graph. Raises `InvalidOptionError`, also for an invalid current name."""
     if not isinstance(formerly, Iterable) or isinstance(formerly, bytes):
         raise InvalidOptionError("formerly", formerly, allowed="the names that the graph had before")
     earlier = (formerly,) if isinstance(formerly, str) else tuple(formerly)
@@ -35,7 +35,7 @@ def _is_name(name: object) -> bool:
 
 
 def checked_extra_keys(given: ExtraKeys) -> ExtraKeys:
-    """The given option. Raises `InvalidOptionError` if it is none of `ExtraKeys`."""
+    """The given option. Raises `InvalidOptionError` if `ExtraKeys` does not have it."""
     if given not in get_args(ExtraKeys):
         raise InvalidOptionError("extra_keys", given, allowed="'refuse' or 'ignore'")
     return given
@@ -74,8 +74,8 @@ def node_options(node: str, action: Callable[..., Any], given: NodeArguments) ->
 
 
 def _destinations(node: str, given: object) -> dict[str, str | None]:
-    """The names with their labels, None for one without. Raises `InvalidOptionError`."""
-    # A str is a sequence of names as well, of one letter each.
+    """The names with their labels, None for a name without label. Raises `InvalidOptionError`."""
+    # A str is a sequence of one-letter names, and excluded.
     if isinstance(given, Mapping | Sequence | Set) and not isinstance(given, str):
         found = dict(given) if isinstance(given, Mapping) else dict.fromkeys(given)
         if all(isinstance(name, str) and isinstance(label, str | None) for name, label in found.items()):
@@ -86,7 +86,7 @@ def _destinations(node: str, given: object) -> dict[str, str | None]:
 
 
 def retries_of(given: object, option: str = "retry_policy") -> tuple[RetryPolicy, ...] | None:
-    """The policies as a tuple, None where nothing was said. Raises `InvalidOptionError`."""
+    """The policies as a tuple, None if the option is not set. Raises `InvalidOptionError`."""
     if given is None or isinstance(given, RetryPolicy):
         return None if given is None else (given,)
     if not isinstance(given, Sequence) or not all(isinstance(policy, RetryPolicy) for policy in given):
@@ -95,19 +95,19 @@ def retries_of(given: object, option: str = "retry_policy") -> tuple[RetryPolicy
 
 
 def caching_of(given: object, option: str = "cache_policy") -> CachePolicy | None:
-    """The policy, None where nothing was said. Raises `InvalidOptionError`."""
+    """The policy, None if the option is not set. Raises `InvalidOptionError`."""
     if given is None or isinstance(given, CachePolicy):
         return given
     raise InvalidOptionError(option, given, allowed="a CachePolicy, or None")
 
 
 def timeout_of(given: object, option: str = "timeout") -> TimeoutPolicy | None:
-    """The policy, None where nothing was said. Raises `InvalidOptionError`."""
+    """The policy, None if the option is not set. Raises `InvalidOptionError`."""
     return None if given is None else TimeoutPolicy.of(given, option)
 
 
 def described_handler(where: str, action: Callable[..., Any]) -> DescribedHandler:
-    """An error handler; `where` is whose. Raises `GraphDescriptionError` for what cannot be called."""
+    """An error handler; `where` is its name in error texts. Raises `GraphDescriptionError` if it is not callable."""
     action = as_function(action)
     if not callable(action):
         raise GraphDescriptionError(f"{where} cannot be called: {quoted(action)} is no function")

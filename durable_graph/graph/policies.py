@@ -1,4 +1,4 @@
-"""What is done about a node that fails, hangs, or has been run with the same input before: policies, as values."""
+"""Policies for retries, timeouts and caching, as values."""
 
 import math
 import sys
@@ -27,18 +27,18 @@ _NOT_RETRIED = (
 )
 
 _REFUSALS = (("httpx", "HTTPStatusError"), ("requests", "HTTPError"), ("aiohttp", "ClientResponseError"))
-"""What these libraries raise for the status of an answer."""
+"""The errors of these libraries for the status of a response."""
 
 _BROKEN = (("requests", "ConnectionError"), ("requests", "Timeout"), ("aiohttp", "ClientConnectionError"))
-"""What they raise for a connection, where it is an `OSError` and no `ConnectionError`; httpx's are neither."""
+"""Their connection errors that are an `OSError` and no `ConnectionError`; those of httpx are neither."""
 
 
 def default_retry_on(error: Exception) -> bool:
-    """Whether a failure may go away by itself: broken connections and timeouts do, mistakes of the program do not.
+    """Whether a failure may be temporary: broken connections and timeouts are retried, mistakes of the program not.
 
-    Those of requests, httpx and aiohttp are known, and an HTTP answer of theirs is tried again if its status is 5xx. A
-    group is where all of its errors are. Of other errors, those that Python raises for a mistake or that the system
-    refuses with, such as `ValueError` and `PermissionError`, are not tried again, and all others are.
+    The errors of requests, httpx and aiohttp are included; an HTTP response is retried if its status is 5xx. An
+    exception group is retried if all of its errors are. Errors that Python raises for mistakes and refusals of the
+    system, such as `ValueError` and `PermissionError`, are not retried. All other errors are.
     """
     if isinstance(error, BaseExceptionGroup):
         return all(isinstance(each, Exception) and default_retry_on(each) for each in error.exceptions)
@@ -52,7 +52,7 @@ def default_retry_on(error: Exception) -> bool:
 
 
 def _imported(classes: Iterable[tuple[str, str]]) -> tuple[type, ...]:
-    # Whoever raised one has imported its library; nobody else has to.
+    # If the error is of one of these libraries, the program has imported the library.
     found = (getattr(sys.modules.get(module), name, None) for module, name in classes)
     return tuple(each for each in found if isinstance(each, type))
 
@@ -61,10 +61,10 @@ RetryOn: TypeAlias = type[Exception] | Sequence[type[Exception]] | Callable[[Exc
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """When and how often a node that failed is tried again. Times are in seconds.
+    """When and how often a failed node is retried. Times are in seconds.
 
     The n-th wait is `initial_interval * backoff_factor ** (n - 1)`, at most `max_interval`, and with `jitter` up to a
-    second more. `max_attempts` counts the first attempt. `retry_on` is an exception class, several, or a predicate.
+    second longer. `max_attempts` includes the first attempt. `retry_on` is an exception class, several, or a predicate.
 
     Raises `InvalidOptionError`.
     """
@@ -91,10 +91,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _retry_on(given: Any) -> RetryOn:
-    """What was given, a list as a tuple: the policy cannot be changed. Raises `InvalidOptionError`."""
+    """The given option, with a list as a tuple, because policies are immutable. Raises `InvalidOptionError`."""
     if isinstance(given, list | tuple) and all(_is_error(each) for each in given):
         return tuple(given)
-    # A class that is no exception could be called as well, and what it made would always be true.
+    # A class that is no exception would be called as a predicate, and its instances are true.
     if _is_error(given) or (callable(given) and not isinstance(given, type)):
         found: RetryOn = given
         return found
@@ -107,7 +107,7 @@ def _is_error(given: object) -> bool:
 
 
 def matching(policies: Sequence[RetryPolicy], error: Exception) -> RetryPolicy | None:
-    """The first policy that is about this failure."""
+    """The first policy that matches this failure, None if there is none."""
     return next((policy for policy in policies if _matches(policy, error)), None)
 
 
@@ -119,21 +119,21 @@ def _matches(policy: RetryPolicy, error: Exception) -> bool:
 
 
 def delay(policy: RetryPolicy, failed_attempts: int, drawn: float) -> float:
-    """Seconds to wait after so many failed attempts. `drawn` is from 0 to 1."""
+    """The wait in seconds after this number of failed attempts. `drawn` is a random number from 0 to 1."""
     try:
         interval = policy.initial_interval * float(policy.backoff_factor) ** (failed_attempts - 1)
     except OverflowError:
-        # The thousandth wait is as long as one can be, unless it begins with none at all.
+        # The power overflows at about the thousandth wait, which is `max_interval` by then, or 0.
         interval = math.inf if policy.initial_interval else 0.0
     return min(interval, policy.max_interval) + (drawn if policy.jitter else 0.0)
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class TimeoutPolicy:
-    """How long one attempt at a node may take, and how long it may give no sign of life: in seconds, or timedeltas.
+    """Limits for one attempt at a node, for its whole time and for its time without activity: seconds or timedeltas.
 
-    A sign of life is what it streams and `runtime.heartbeat()`, or with `refresh_on="heartbeat"` the latter alone.
-    None sets no limit: `TimeoutPolicy()` takes a node out of the defaults for all nodes.
+    Activity is streamed data and `runtime.heartbeat()`; with `refresh_on="heartbeat"`, heartbeats alone. None sets no
+    limit: `TimeoutPolicy()` exempts a node from the defaults for all nodes.
 
     Raises `InvalidOptionError`.
     """
@@ -158,14 +158,14 @@ class TimeoutPolicy:
 
     @classmethod
     def of(cls, given: object, option: str = "timeout") -> Self:
-        """A policy as it is given: seconds, a timedelta, or a policy. Raises `InvalidOptionError`."""
+        """A policy from seconds, a timedelta, or a policy. Raises `InvalidOptionError`."""
         if isinstance(given, cls):
             return given
         return cls(run_timeout=_seconds(option, given, "seconds above 0, a timedelta, or a TimeoutPolicy"))
 
 
 def time_limit(option: str, given: Any) -> float | None:
-    """Seconds, of seconds or a timedelta; None is no limit. Raises `InvalidOptionError`."""
+    """Seconds, from seconds or a timedelta; None sets no limit. Raises `InvalidOptionError`."""
     return None if given is None else _seconds(option, given, "seconds above 0, a timedelta, or None")
 
 
@@ -182,10 +182,10 @@ def _seconds(option: str, given: Any, allowed: str) -> float:
 
 @dataclass(frozen=True, slots=True, init=False)
 class CachePolicy:
-    """That a node's result may be taken from a cache.
+    """Lets a node's result come from a cache.
 
-    `key_func` makes what results go by of the node's input; by default it is a digest of the encoded input. `ttl` is
-    how long a result is good for, in seconds or as a timedelta; None is for as long as the cache keeps it.
+    `key_func` makes the key of a result from the node's input; by default the key is a digest of the encoded input.
+    `ttl` is the lifetime of a result, in seconds or as a timedelta; with None the cache keeps it without a limit.
 
     Raises `InvalidOptionError`.
     """
@@ -202,10 +202,10 @@ class CachePolicy:
 
 
 class NodeError(msgspec.Struct, frozen=True):
-    """What an error handler is told: which node failed, and with what.
+    """The argument of an error handler: the failed node and its error.
 
-    Where it runs in a later call than the node, because it asked, failed, or its process died, `error` is a
-    `RuntimeError` with the text of what was raised: an exception cannot be stored.
+    If the handler runs in a later call than the node, because it interrupted, failed, or its process died, `error` is a
+    `RuntimeError` with the error's text: exceptions cannot be stored.
     """
 
     node: str

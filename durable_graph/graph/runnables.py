@@ -1,6 +1,6 @@
 """Objects of another library that run like functions, such as LangChain's runnables, as nodes and routers.
 
-None is imported from here. A package brings the way to call them by an entry point, which is loaded once the program
+This module imports no such library. A package provides the adapter by an entry point, which is loaded once the program
 has imported the library.
 """
 
@@ -11,14 +11,14 @@ from importlib.metadata import entry_points
 from typing import Any, Final
 
 GROUP: Final = "durable_graph.runnables"
-"""The entry-point group. An entry's name is the module of the runnables, its value a function that makes a function of
-one: async, called with the state and `config`, with the name of the runnable. For anything else it gives None."""
+"""The entry-point group. An entry's name is the module of the runnables. Its value is a function that returns a
+runnable as an async function of the state and `config`, with the runnable's name, and None for any other object."""
 
 _MODULE: Final = "langchain_core.runnables"
 
 
 def as_function(given: Any) -> Any:
-    """A runnable as a function; anything else as it is."""
+    """A runnable as a function; any other object unchanged."""
     make = _maker() if _MODULE in sys.modules else None
     function = None if make is None else make(given)
     return given if function is None else function

@@ -1,4 +1,4 @@
-"""A state class as the graph uses it: its keys and their channels, what a node receives, what an instance says."""
+"""The schema of a state class: its keys and their channels, a node's input, and the updates of an instance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ from durable_graph.graph.state_kinds import (
 from durable_graph.records import NO_TEXT, is_text
 
 INTERNAL_PREFIX = "#"
-"""What the names of our own channels begin with, and no key of a state does."""
+"""The prefix of internal channels' names. No key of a state begins with it."""
 
 ROOT = "__root__"
 """The channel of a state that is one value."""
@@ -38,10 +38,10 @@ ROOT = "__root__"
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A state class, read once. Made by `Schema.of` or `Schema.single`.
+    """A parsed state class. Made by `Schema.of` or `Schema.single`.
 
-    `fields` are those that are channels; `managed` has the keys that are computed for each task. `is_single`: it is one
-    value, not a class with keys. `is_validated`: the class itself says which values it takes, as a pydantic model does.
+    `fields` are the keys that are channels; `managed` has the keys that are computed for each task. `is_single`: the
+    state is one value, not a class with keys. `is_validated`: the class validates its values, as a pydantic model does.
     """
 
     cls: Any
@@ -60,12 +60,12 @@ class Schema:
     def of(cls, state: Any) -> Self:
         """The schema of a TypedDict, dataclass, msgspec.Struct or pydantic model, subscripted or not; or of one value.
 
-        Raises `InvalidStateSchemaError` for anything else, and for a key that cannot be one.
+        Raises `InvalidStateSchemaError` for anything else, and for an invalid key.
         """
         declaration = read_annotation(state)
         if declaration.says_how:
             return cls.single(state, ROOT)
-        # Remarks around a class leave it the class that it is, and so does another name for it.
+        # `Annotated` without a reducer and type aliases do not change the class.
         state = declaration.declared
         kind = kind_of(state)
         if kind is None:
@@ -81,7 +81,7 @@ class Schema:
                 raise InvalidStateSchemaError(state, why)
             if not is_text(key):
                 raise InvalidStateSchemaError(state, f"{key!r} cannot be a key: {NO_TEXT}")
-        # A parametrised pydantic model is a class of its own; for the other kinds it is an alias of the class.
+        # A parametrised pydantic model is a separate class; for the other kinds it is an alias of the class.
         built = get_origin(state) or state
         return cls(
             built,
@@ -104,14 +104,14 @@ class Schema:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in error texts."""
         if isinstance(self.kind, SingleKind):
             return shown_type(self.fields[self.kind.key].declared)
         return str(self.cls.__name__)
 
     @property
     def misfits(self) -> tuple[str, ...]:
-        """What is wrong with the reducers of its keys."""
+        """The problems of the keys' reducers."""
         found = ((key, field.misfit or _hidden_misfit(field.declared)) for key, field in self.fields.items())
         return tuple(f"{self.name}.{key}: {misfit}" for key, misfit in found if misfit)
 
@@ -120,10 +120,10 @@ class Schema:
         return {key: channel_of(field) for key, field in self.fields.items()}
 
     def read(self, values: Mapping[str, Any], place: Place | None = None) -> Any:
-        """What a node receives: for a TypedDict a new dict of the keys that have a value, otherwise an instance.
+        """A node's input: for a TypedDict a new dict of the keys that have a value, otherwise an instance.
 
-        An absent key takes its default. Raises `MissingStateKeyError` if it has none, and what validating raises.
-        `place` is where the task is that it is read for; without one, only keys that cannot be left out say so.
+        A missing key gets its default. Raises `MissingStateKeyError` if it has none, and the errors of validation.
+        `place` is the place of the task; without it, only required managed keys are set, with `NOWHERE`.
         """
         present = selected(values, self.fields)
         for key, managed in self.managed.items():
@@ -135,29 +135,28 @@ class Schema:
         return self.kind.build(self.cls, present)
 
     def field_called(self, alias: object) -> str | None:
-        """The field that its class calls by this alias in encoded forms; None if there is none."""
+        """The field with this alias in encoded forms; None if there is none."""
         return next((name for name, field in self.fields.items() if alias in field.aliases), None)
 
     def updates(self, result: Any) -> dict[str, Any] | None:
-        """What an instance of the class writes; None if `result` is not one.
+        """The writes of an instance of the class; None if `result` is no instance.
 
-        A pydantic model writes the fields that were set, any other instance every field except those that are None
-        by default and in fact: these say something only where the key has a value. The dict of a TypedDict is no
-        instance.
+        A pydantic model writes the fields that were set. Any other instance writes every field, except fields that are
+        None and have None as their default. The dict of a TypedDict is no instance.
         """
-        # A TypedDict refuses to be asked; its values are plain dicts.
+        # A TypedDict raises an error for `isinstance`; its values are plain dicts.
         if issubclass(self.cls, dict) or not isinstance(result, self.cls):
             return None
         updates = self.kind.updates(result, self.fields)
         if updates is None or not self.managed:
             return updates
-        # An instance has to have them; that it does says nothing.
+        # An instance must have the managed keys, so their values are no writes.
         return {key: value for key, value in updates.items() if key not in self.managed}
 
     def validated(self, values: Mapping[str, Any]) -> tuple[Any | None, list[tuple[str, str]]]:
-        """What a pydantic model makes of values as a node would receive them, or where they are wrong and how.
+        """The values as an instance of a pydantic model, or its errors as (place, text).
 
-        Keys without value are no fault: then there may be neither, as for classes of any other kind.
+        Missing keys are no errors: then the result may be (None, []), as it is for all other kinds of class.
         """
         if not isinstance(self.kind, PydanticKind):
             return None, []

@@ -1,4 +1,4 @@
-"""What a node or a router takes and returns, read off its signature."""
+"""The parameters and the return annotation of nodes and routers, read from their signatures."""
 
 import collections.abc
 import functools
@@ -15,14 +15,14 @@ from durable_graph.graph.control import Command, Send
 from durable_graph.graph.stack_frames import defining_scope
 
 INJECTABLE: Final = ("runtime", "config", "store", "writer", "previous")
-"""The parameters that a node may have beside the state, by name."""
+"""The names of the parameters that a node may have in addition to the state."""
 
 ROUTER_INJECTABLE: Final = ("runtime", "config", "store")
 TASK_INJECTABLE: Final = ("runtime", "config", "store", "writer")
 HANDLER_INJECTABLE: Final = (*INJECTABLE, "error")
 
 _ANNOTATED: Final = {"Runtime": "runtime", "StreamWriter": "writer", "NodeError": "error"}
-"""What a parameter annotated with one of these classes of ours is, whatever it is called."""
+"""The kind of a parameter that is annotated with one of these classes, with any name."""
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.VAR_POSITIONAL)
 _BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
@@ -33,9 +33,9 @@ _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 class Signature:
     """How to call a node or a router.
 
-    `injected` says for each further parameter that is provided what it is. `takes` is the annotation of its first
-    parameter, None where there is none that can be read; `problem` says why it cannot be called, as a predicate
-    ("takes ...").
+    `injected` maps each further parameter that is provided to its kind. `takes` is the annotation of the first
+    parameter, None if it is missing or cannot be resolved; `problem` says why the function cannot be called, as a
+    predicate ("takes ...").
     """
 
     is_async: bool
@@ -51,7 +51,7 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
     try:
         parameters = tuple(inspect.signature(action).parameters.values())
     except (ValueError, TypeError):
-        # Builtins and extension types that do not tell are called with the state alone.
+        # Builtins and extension types without a signature are called with the state alone.
         return Signature(is_async, {}, None, None)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         return Signature(is_async, {}, None, "is a generator; it has to return its result, not yield it")
@@ -76,7 +76,7 @@ def signature_of(action: Callable[..., Any], injectable: tuple[str, ...] = INJEC
 
 
 def injectable_in(function: Callable[..., Any]) -> dict[str, str]:
-    """The parameters of a function that it is provided with, wherever they stand, and of what kind each is."""
+    """The provided parameters of a task's function, at any position, and the kind of each."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (ValueError, TypeError):
@@ -87,12 +87,12 @@ def injectable_in(function: Callable[..., Any]) -> dict[str, str]:
 
 
 def routes_of(path: Callable[..., Any]) -> tuple[Any, ...] | None:
-    """The values of the `Literal` that a router is annotated to return; None if it may return anything."""
+    """The values of the `Literal` in a router's return annotation; None if it may return anything."""
     return _literals(annotation_of(path, "return")) or None
 
 
 def destinations_of(action: Callable[..., Any]) -> tuple[str, ...]:
-    """The nodes that an action is annotated to go to: `Command[Literal["a", "b"]]`, alone, in a union or a list."""
+    """The destinations in an action's return annotation: `Command[Literal["a", "b"]]`, also in a union or a list."""
     found: list[str] = []
     ahead = [annotation_of(action, "return")]
     while ahead:
@@ -105,7 +105,7 @@ def destinations_of(action: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def annotation_of(action: Callable[..., Any], name: str | int) -> Any:
-    """The annotation of a parameter by position, or of "return"; None if there is none that can be read."""
+    """The annotation of a parameter by position, or of "return"; None if it is missing or cannot be resolved."""
     try:
         signature = inspect.signature(action)
     except (ValueError, TypeError):
@@ -117,7 +117,7 @@ def annotation_of(action: Callable[..., Any], name: str | int) -> Any:
 
 
 def name_of(action: Callable[..., Any]) -> str | None:
-    """What a function calls itself; None for a lambda or a partial, which do not."""
+    """The name of a function; None for a lambda or a partial, which have none."""
     if isinstance(action, functools.partial):
         return None
     name = getattr(action, "__name__", type(action).__name__)
@@ -125,7 +125,7 @@ def name_of(action: Callable[..., Any]) -> str | None:
 
 
 def is_method(function: Callable[..., Any]) -> bool:
-    """Whether it is a function in the body of a class, to be called with an instance of it."""
+    """Whether the function is defined in a class, and is called with an instance or the class."""
     around, _, _ = getattr(function, "__qualname__", "").rpartition(".")
     if not inspect.isfunction(function) or not around or around.endswith("<locals>"):
         return False
@@ -135,7 +135,7 @@ def is_method(function: Callable[..., Any]) -> bool:
 def _literals(returned: Any) -> tuple[Any, ...] | None:
     returned = read_annotation(returned).declared
     if returned is Send:
-        # It names its node itself; no path_map says anything about it.
+        # A Send names its node; a path_map does not apply to it.
         return ()
     origin = get_origin(returned)
     if origin is Literal:
@@ -174,7 +174,7 @@ def _already_given(action: Any) -> Mapping[str, Any]:
 def _kind_of(parameter: Parameter, function: Any, injectable: tuple[str, ...]) -> str | None:
     annotation = parameter.annotation
     if annotation is not Parameter.empty:
-        # `Runtime[Ctx] | None` asks for one as well.
+        # `Runtime[Ctx] | None` counts as `Runtime` as well.
         for member in union_members(read_annotation(_resolved(annotation, function)).declared):
             declared = read_annotation(member).declared
             cls = get_origin(declared) or declared
@@ -205,6 +205,6 @@ def _resolved(annotation: Any, function: Any) -> Any:
     try:
         return resolve_one(annotation, getattr(function, "__module__", ""), scope)
     except Exception:
-        # A name imported for the type checker alone. What the annotation would have said is then not known here,
-        # which is no error: the parameter is passed the state, as without annotation.
+        # A name may be imported for type checkers only. This is no error: the parameter is treated as one without
+        # annotation.
         return None

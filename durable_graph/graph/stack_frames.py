@@ -1,4 +1,4 @@
-"""Who is calling: the frames outside this package, for names that only they can resolve and for warnings."""
+"""Stack frames of callers outside this package, for local names in annotations and for warnings."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _PACKAGE = __name__.partition(".")[0]
 def defining_scope(defined: Any) -> dict[str, Any]:
     """The local variables of the function in which a class or function was defined, while that function still runs.
 
-    An annotation kept as text (`from __future__ import annotations`) may name a class that exists only there.
+    A string annotation (`from __future__ import annotations`) may name a class that exists only there.
     """
     scope, local, _ = getattr(defined, "__qualname__", "").rpartition(".<locals>.")
     if not local:
@@ -23,7 +23,7 @@ def defining_scope(defined: Any) -> dict[str, Any]:
 
 
 def depth_of_caller() -> int:
-    """What to pass as `stacklevel` to a warning, so that it shows the line of the user's that led here."""
+    """The `stacklevel` of a warning that points to the user's line."""
     for depth, frame in enumerate(_frames()):
         if frame.f_globals.get("__name__", "").partition(".")[0] != _PACKAGE:
             return depth

@@ -1,4 +1,4 @@
-"""The kinds of class that can describe a state: what each is asked for its fields, how it is built and read back."""
+"""The kinds of state class: how the fields of each kind are read, and how instances are built and read."""
 
 import dataclasses
 import inspect
@@ -26,12 +26,12 @@ from durable_graph.graph.managed import ManagedValue
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
-    """One key of a state class.
+    """A key of a state class.
 
-    `is_required`: an instance cannot be built without it. `omits_none`: its default is None, so that a None in an
-    instance may mean "not given". `misfit` says what is wrong with its reducer, if anything is. `aliases` are what else
-    its class calls it in encoded forms; the key is the field's name. `default` makes its default, if it has one that is
-    a value: None and `UNSET` say that there is none.
+    `is_required`: an instance cannot be built without it. `omits_none`: its default is None, so a None in an instance
+    may mean "not given". `misfit` is the problem of its reducer, if there is one. `aliases` are its other names in
+    encoded forms; the key is the field's name. `default` makes its default, if that is a value: None and `UNSET` stand
+    for a missing value.
     """
 
     declaration: Declaration
@@ -62,23 +62,23 @@ class Field:
 
 
 class Kind(Protocol):
-    """What sets one kind of state class apart from the others."""
+    """A kind of state class."""
 
     def fields(self, schema: Any) -> dict[str, Field]:
-        """Its fields in the order of declaration. Raises `InvalidStateSchemaError`."""
+        """The fields in the order of declaration. Raises `InvalidStateSchemaError`."""
         ...
 
     def build(self, cls: type, present: dict[str, Any]) -> Any:
-        """What a node receives."""
+        """A node's input, made of the keys that have a value."""
         ...
 
     def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
-        """What an instance says about the state; None for a kind that has no instances of its own."""
+        """The writes of an instance; None for a kind without instances."""
         ...
 
 
 def kind_of(schema: Any) -> Kind | None:
-    """Which kind of state class this is, subscripted or not; None if it is none."""
+    """The kind of this state class, subscripted or not; None if it is no state class."""
     cls = get_origin(schema) or schema
     if not isinstance(cls, type):
         return None
@@ -94,9 +94,9 @@ def kind_of(schema: Any) -> Kind | None:
 
 
 def context_of(schema: Any, given: Any) -> Any:
-    """What nodes get as their context: a dict becomes an instance of the class that the graph declares, if it has one.
+    """The nodes' context: a dict becomes an instance of the graph's context class, if it has one.
 
-    Raises what the class itself says of a dict that does not fit: a `TypeError`, or pydantic's `ValidationError`.
+    Raises the class's own error for an unsuitable dict: a `TypeError`, or pydantic's `ValidationError`.
     """
     schema = read_annotation(schema).declared
     kind = None if type(given) is not dict else kind_of(schema)
@@ -111,7 +111,7 @@ def _is_pydantic(cls: type) -> bool:
 
 
 def _base_model() -> type | None:
-    # Whoever has a model has imported pydantic; for everyone else it stays unimported.
+    # A program with models has imported pydantic. For other programs it stays unimported.
     found: type | None = getattr(sys.modules.get("pydantic"), "BaseModel", None)
     return found
 
@@ -124,7 +124,7 @@ def _hints(schema: Any) -> dict[str, Declaration]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TypedDictKind:
-    """A node gets a dict. Whether a key is required says nothing here: a state starts empty and fills up."""
+    """A node gets a dict. Required keys may be missing: a state starts empty."""
 
     def fields(self, schema: Any) -> dict[str, Field]:
         return {name: Field(declaration) for name, declaration in _hints(schema).items()}
@@ -138,7 +138,7 @@ class TypedDictKind:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DataclassKind:
-    """Built by its constructor, so that its `__post_init__` runs."""
+    """Instances are built by the constructor, so `__post_init__` runs."""
 
     def fields(self, schema: Any) -> dict[str, Field]:
         cls = get_origin(schema) or schema
@@ -165,7 +165,7 @@ class DataclassKind:
         return fields
 
     def _validated(self, declaration: Declaration, info: Any, cls: Any, name: str) -> Field:
-        """A field of pydantic's own kind of dataclass, which keeps what it knows of it in its own way."""
+        """A field of a pydantic dataclass, which has its own field information."""
         config = cls.__pydantic_config__
         aliases = _aliases_of(info) - {name}
         if aliases and not (config.get("populate_by_name") or config.get("validate_by_name")):
@@ -184,7 +184,7 @@ class DataclassKind:
         instance = cls(**{name: value for name, value in present.items() if fields[name].init})
         for name, value in present.items():
             if not fields[name].init:
-                # Set as the dataclass itself does it, which works on a frozen one too.
+                # As dataclasses do it, which also works for frozen instances.
                 object.__setattr__(instance, name, value)
         return instance
 
@@ -194,7 +194,7 @@ class DataclassKind:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StructKind:
-    """Fields go by the names of their attributes, whatever they are renamed to in an encoded form."""
+    """The keys are the names of the attributes, not their names in encoded forms."""
 
     def fields(self, schema: Any) -> dict[str, Field]:
         cls = get_origin(schema) or schema
@@ -220,7 +220,7 @@ class StructKind:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PydanticKind:
-    """Validated by pydantic when a node receives it; fields go by their names, aliases or not."""
+    """pydantic validates a node's input. The keys are the names of the fields, not their aliases."""
 
     by_name: ClassVar[dict[str, bool]] = {"by_alias": True, "by_name": True}
 
@@ -240,7 +240,7 @@ class PydanticKind:
         for name, field in fields.items():
             taken = field.aliases & fields.keys()
             if taken:
-                # Models are made by names and by aliases, and pydantic would take the one for the other.
+                # Models are built by names and by aliases, and pydantic would confuse the two fields.
                 why = f"{min(taken)!r} is the alias of {name!r} and the name of another field; rename one of them"
                 raise InvalidStateSchemaError(schema, why)
         return fields
@@ -255,7 +255,7 @@ class PydanticKind:
 
         def validated() -> Any:
             default = info.get_default(call_default_factory=True)
-            # As the model itself makes it, other fields aside: they may have no value yet.
+            # Validated like an assignment, because the other fields may have no value yet.
             made = model.__pydantic_validator__.validate_assignment(model.model_construct(), name, default)
             return getattr(made, name)
 
@@ -265,7 +265,7 @@ class PydanticKind:
         if model.__pydantic_complete__:
             return
         if not model.model_rebuild(raise_errors=False, _types_namespace=scope_of_class(model)):
-            # To say which field it is.
+            # Raises an error that names the field.
             resolve_fields(model)
             raise InvalidStateSchemaError(model, "pydantic could not complete it; call its model_rebuild()")
 
@@ -276,9 +276,9 @@ class PydanticKind:
         return model.model_validate(present)
 
     def validated(self, cls: type, present: Mapping[str, Any]) -> tuple[Any | None, list[tuple[str, str]]]:
-        """The model of these values, or what it finds wrong, each with where that is ("" for the model as a whole).
+        """The model of these values, or its errors as (place, text); the place "" is the whole model.
 
-        A key that has no value yet is no fault: a state starts empty and fills up. Then there may be neither.
+        Missing keys are no errors, because a state starts empty: then the result may be (None, []).
         """
         pydantic = sys.modules["pydantic"]
         try:
@@ -292,15 +292,15 @@ class PydanticKind:
             ]
 
     def _place(self, model: Any, loc: tuple[Any, ...]) -> str:
-        # pydantic says where by aliases; the keys of the state are fields.
+        # pydantic's errors name aliases; the keys of the state are the names of fields.
         names = {alias: name for name, info in model.model_fields.items() for alias in _aliases_of(info)}
         return ".".join(str(names.get(part, part) if not place else part) for place, part in enumerate(loc))
 
     def updates(self, instance: Any, fields: Mapping[str, Field]) -> dict[str, Any] | None:
         given = instance.model_fields_set
-        # A default that was changed in place is no field that was set, and would be lost in silence.
+        # A default that was changed in place is not in `model_fields_set`, and would be lost silently.
         said = (name for name in fields if name in given or self._differs(instance, name))
-        # What a model that allows extra fields was given beside them is not dropped: it is no key of the state's.
+        # Extra fields of a model that allows them are kept: they are writes to keys that the state does not have.
         names = (*said, *sorted(given - fields.keys()))
         return {name: getattr(instance, name) for name in names}
 
@@ -312,7 +312,7 @@ class PydanticKind:
             return bool(model.__dict__[name] != info.default)
         given = (model.__dict__,) if getattr(info, "default_factory_takes_validated_data", False) else ()
         default = info.default_factory(*given)
-        # Of a factory that never makes the same twice, an id or a time, nothing can be told.
+        # A factory that makes another value each time, such as an id or a time, cannot show a difference.
         return bool(model.__dict__[name] != default and default == info.default_factory(*given))
 
 
@@ -323,7 +323,7 @@ def _has_no_default(info: Any) -> bool:
 
 
 def _maker(default: Any, factory: Any, nothing: Any) -> Callable[[], Any] | None:
-    """What makes a field's default; None where it has none, or one that says that there is no value."""
+    """The function that makes a field's default; None if it has none, or if it stands for a missing value."""
     if factory is not nothing:
         made: Callable[[], Any] = factory
         return made
@@ -333,10 +333,10 @@ def _maker(default: Any, factory: Any, nothing: Any) -> Callable[[], Any] | None
 
 
 def _aliases_of(info: Any) -> frozenset[str]:
-    """What a model calls a field when it is made of a dict, and in what it is dumped as."""
+    """The names of a field in the input and in the output of a model."""
     alias = info.validation_alias
     choices = [*getattr(alias, "choices", (alias,)), info.alias, info.serialization_alias]
-    # A path leads from a key to a part of its value.
+    # An `AliasPath` begins with a key.
     keys = [choice.path[0] if hasattr(choice, "path") else choice for choice in choices]
     return frozenset(key for key in keys if isinstance(key, str))
 
@@ -348,7 +348,7 @@ def _all_given(instance: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SingleKind:
-    """No class with keys but one value, in the channel `key`: it is what a node receives and what it returns."""
+    """A state of one value, in the channel `key`, which nodes receive and return."""
 
     key: str
 
@@ -363,19 +363,19 @@ class SingleKind:
 
 
 def is_one_value(schema: Any) -> bool:
-    """Whether this is the type of a value: a builtin, an alias such as `list[str]`, or any `Annotated[...]`."""
+    """Whether this is the type of one value: a builtin, an alias such as `list[str]`, or any `Annotated[...]`."""
     if schema is Any or get_origin(schema) is typing.Annotated:
         return True
     bare = get_origin(schema) or schema
     if not isinstance(bare, type):
-        # A union or a Literal; not an instance of something, nor a name.
+        # True for a union or a Literal, False for an instance or a name.
         return bare is not schema
-    # A class with annotated attributes was meant to have keys; the bases of Structs and models have none to say.
+    # A class with annotated attributes is meant to have keys. `Struct` and `BaseModel` themselves are no value types.
     return not any(inspect.get_annotations(cls) for cls in bare.__mro__) and bare not in (msgspec.Struct, _base_model())
 
 
 def not_a_state_class(schema: Any) -> InvalidStateSchemaError:
-    """The refusal of anything that cannot be a state."""
+    """The error for a type that cannot be a state."""
     return InvalidStateSchemaError(
         schema,
         "a state is a TypedDict, a dataclass, a msgspec.Struct or a pydantic model, given as the class itself, "

@@ -1,4 +1,4 @@
-"""A compiled graph as a part of another."""
+"""A compiled graph as a part of another graph."""
 
 import functools
 import inspect
@@ -7,40 +7,40 @@ from types import CodeType, FunctionType
 from typing import Any, Final, Literal, Protocol, TypeGuard, runtime_checkable
 
 _LONGEST_CHAIN: Final = 4
-"""How many attributes may be between a variable and the graph: `app.graphs.research.inner`."""
+"""The maximum number of attributes between a variable and the graph: `app.graphs.research.inner`."""
 
 Persistence = Literal["inherit", "thread", "none"]
 
 
 @runtime_checkable
 class Subgraph(Protocol):
-    """A compiled graph, as the graph around it sees it."""
+    """A compiled graph, as its outer graph sees it."""
 
     @property
     def topology(self) -> Any:
-        """The graph as it was checked."""
+        """The validated graph."""
         ...
 
     @property
     def persistence(self) -> Persistence:
-        """How long its state is kept: as long as the task that runs it, per thread, or not at all."""
+        """How long its state is kept: while the task runs, per thread, or not at all."""
         ...
 
     async def run_as_node(self, given: Any) -> Any:
-        """What the graph comes to for `given`."""
+        """Run the graph with the input `given`, and return its output."""
         ...
 
 
 def is_subgraph(action: object) -> TypeGuard[Subgraph]:
-    """Whether it is a compiled graph. Asked of the class: a mock has every attribute."""
+    """Whether the action is a compiled graph. Its class is inspected, because a mock has every attribute."""
     return all(hasattr(type(action), name) for name in ("topology", "persistence", "run_as_node"))
 
 
 def subgraphs_in(action: Callable[..., Any]) -> tuple[Subgraph, ...]:
-    """The compiled graphs that a function names: by a variable around it, an attribute of one, or of its object.
+    """The compiled graphs that a function names: by a global or closure variable, its attribute, or its object's.
 
-    Also those that a function named in it does, one deep. What is behind an index or a call is not found. Nothing of
-    the user's is run.
+    Includes graphs that the functions named in it name, one level deep. Graphs behind an index or a call are not
+    found. No user code runs.
     """
     found = {id(each): each for each in _named_in(action, helpers=True) if is_subgraph(each)}
     return tuple(found.values())
@@ -63,7 +63,7 @@ def _named_in(action: Any, *, helpers: bool) -> Iterator[Any]:
 
 
 def _function_of(action: Any) -> tuple[FunctionType | None, Any]:
-    """The function that a call runs, None for one that is not written in Python, and the object it is bound to."""
+    """The function that a call runs, None if it is not written in Python, and the object that it is bound to."""
     if inspect.ismethod(action):
         function, owner = action.__func__, action.__self__
     elif inspect.isroutine(action):
@@ -78,19 +78,19 @@ def _variables(function: FunctionType) -> Iterator[Any]:
         try:
             yield cell.cell_contents
         except ValueError:
-            # It is assigned after the function is made.
+            # The variable is assigned after the function was defined.
             continue
     yield from (function.__globals__[name] for name in _names(function.__code__) if name in function.__globals__)
 
 
 def _names(code: CodeType) -> tuple[str, ...]:
-    """Every global and attribute that the code mentions, in the functions and comprehensions inside it as well."""
+    """All names of globals and attributes in the code, including its inner functions and comprehensions."""
     inside = [name for part in code.co_consts if isinstance(part, CodeType) for name in _names(part)]
     return tuple(dict.fromkeys((*code.co_names, *inside)))
 
 
 def _attributes(values: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
-    """The values of attributes of these names, and of their attributes. No property is asked."""
+    """The values of attributes with these names, and of their attributes. No property is evaluated."""
     level = list(values)
     for _ in range(_LONGEST_CHAIN):
         holders = [held for value in level if isinstance(held := getattr(value, "__dict__", None), Mapping)]

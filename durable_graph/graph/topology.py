@@ -1,4 +1,4 @@
-"""A graph that was checked: what the engine plans with and the runtime calls. Nothing here changes once made."""
+"""A validated graph, immutable: the engine plans with it, and the runtime calls its functions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from durable_graph.graph.subgraph import Subgraph
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """A conditional edge. `choices` maps what `path` returns to node names; None takes the result as the name itself.
+    """A conditional edge. `choices` maps results of `path` to node names; with None a result is the name itself.
 
-    `input` is what it is called with, and with nothing else.
+    `input` is the schema of its argument.
     """
 
     name: str
@@ -27,8 +27,8 @@ class Router:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """What runs in a node's place once it has failed for good. `retry` and `timeout` are the defaults of all nodes:
-    those of the node itself are about the node."""
+    """An error handler, which runs after the last failed attempt at a node. `retry` and `timeout` are the defaults for
+    all nodes: the node's own do not apply to it."""
 
     action: Callable[..., Any]
     is_async: bool
@@ -42,9 +42,9 @@ class Handler:
 class Node:
     """A node as the runtime calls it.
 
-    `injected` names the parameters to pass beside the state ("runtime", "config"). `edges` are the static successors
-    without END; joins are kept by the topology. `destinations` are where its Commands go, as far as it says, and
-    `destination_labels` what some of these ways are called in a drawing.
+    `injected` has the parameters to pass in addition to the state ("runtime", "config"). `edges` are the static
+    successors without END; joins are in the topology. `destinations` are the declared destinations of its Commands, and
+    `destination_labels` their labels in a drawing.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Node:
 
 
 UNNAMED: Final = "graph"
-"""The name of a graph that was given none."""
+"""The name of a graph without a name of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """`target` runs once every one of `sources` has finished since it last ran. `channel` keeps who has."""
+    """`target` runs once all sources of `rule` have finished since it last ran. `channel` has the finished sources."""
 
     channel: str
     rule: Joined
@@ -80,7 +80,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class ChannelCodec:
-    """How a channel's value and a write to it become bytes."""
+    """The codecs of a channel's value and of a write to it."""
 
     value: TypeCodec
     update: TypeCodec
@@ -88,11 +88,11 @@ class ChannelCodec:
 
 @dataclass(frozen=True, slots=True)
 class ChannelPlan:
-    """A channel as supersteps use it: each question to its rule is asked once, when the graph is compiled.
+    """A channel as supersteps use it. The properties of its rule are computed once, when the graph is compiled.
 
-    `prepare` and `is_checked` are None where the rule takes every write as it is. `codec` is None where nothing of the
-    channel is stored. `is_reduced`: a function of the user's makes its values, which may be of another type than
-    declared. `direct` are the types whose values are written as they are: nothing of them has to be converted.
+    `prepare` and `is_checked` are None if the rule accepts every write unchanged. `codec` is None if the channel is not
+    stored. `is_reduced`: a user's function makes its values, which may be of another type than declared. `direct` are
+    the types whose values are written without conversion.
     """
 
     rule: Channel
@@ -127,8 +127,8 @@ def channel_plan(rule: Channel, codec: ChannelCodec | None) -> ChannelPlan:
 
 @dataclass(frozen=True, slots=True)
 class OpenTypes:
-    """What values may be of where the declared type leaves it open: classes under tags that the user gave them, types
-    that the graph names somewhere, and classes with a `StoredType`; and the upcasts of classes among them."""
+    """The possible types of values that are declared as `Any`: classes with tags of the user, types that the graph's
+    code names, and classes with a `StoredType`; and the upcasts of classes."""
 
     tagged: tuple[tuple[str, type], ...] = ()
     named: tuple[Any, ...] = ()
@@ -138,15 +138,14 @@ class OpenTypes:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """`entry` and `entry_routers` lead out of START. `channels` holds the state's own, `joins` the internal ones.
+    """`entry` and `entry_routers` lead out of START. `channels` has the state's channels, `joins` the internal ones.
 
-    `codecs` has an entry for every channel of both that is stored; `argument` is the codec of what a Send carries.
-    `transient` are the channels that a superstep clears unless it writes to them, `untracked` those never stored.
-    `types` are those that a graph around this one has to be able to store as well. `graph_name` is the name that its
-    threads belong to, None for a graph without one; `formerly` are names that it once had; `nodes_digest` is a digest
-    of its nodes' names. `defaults` make the values that channels with a reducer begin with, where those are not empty.
-    With `ignores_extra_keys`, writes to keys that the state does not have are dropped. `plans` are the plans of
-    `channels`.
+    `codecs` has an entry for every stored channel of both; `argument` is the codec of a Send's argument. `transient`
+    are the channels that a superstep clears unless it writes to them, `untracked` the channels that are never stored.
+    `types` are the types that an outer graph has to be able to store as well. `graph_name` is the name that its threads
+    belong to, None for a graph without a name; `formerly` are its earlier names; `nodes_digest` is a digest of its
+    nodes' names. `defaults` make the initial values of channels with a reducer, where those are not empty. With
+    `ignores_extra_keys`, writes to keys that the state does not have are dropped. `plans` are the plans of `channels`.
     """
 
     name: str
@@ -179,11 +178,11 @@ class Topology:
         object.__setattr__(self, "plans", plans)
 
     def start_of(self, channel: str) -> Any:
-        """The value of a channel before any write, or MISSING: the default that its key declares, or an empty one."""
+        """A channel's value before any write: the default that its key declares, an empty value, or MISSING."""
         make = self.defaults.get(channel)
         return self.channels[channel].initial() if make is None else make()
 
     def field_called(self, alias: object) -> str | None:
-        """The key of the state, or of an input or output, whose class calls it by this alias; None if there is none."""
+        """The key of the state, an input or the output that has this alias in its class; None if there is none."""
         schemas = (self.state, self.input, self.output, *(node.input for node in self.nodes.values()))
         return next((name for schema in schemas if (name := schema.field_called(alias)) is not None), None)

@@ -1,4 +1,4 @@
-"""The type variables that graphs are generic in. Those with defaults may be left out: `StateGraph[State]`."""
+"""The type variables of graphs. Those with defaults may be omitted: `StateGraph[State]`."""
 
 import sys
 from typing import Any
@@ -10,11 +10,11 @@ else:
 
 StateT = TypeVar("StateT", default=Any)
 ContextT = TypeVar("ContextT", default=Any)
-# A node that can do with a part of the context can do with all of it.
+# A node that accepts a base class of the context also accepts the context.
 ContextT_co = TypeVar("ContextT_co", default=Any, covariant=True)
 InputT = TypeVar("InputT", default=StateT)
 OutputT = TypeVar("OutputT", default=StateT)
-# What nodes get as `runtime`. What that is, is told by the layer that makes it.
+# The type of `runtime` in nodes. A higher layer defines the class.
 RuntimeT = TypeVar("RuntimeT", default=Any)
 NodeNameT = TypeVar("NodeNameT", bound=str, default=str)
 

@@ -1,4 +1,4 @@
-"""What is wrong with a description: every problem, each as a sentence that says where."""
+"""The problems of a description, each as a sentence that names the place."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,12 +9,12 @@ from durable_graph.graph.description import DescribedNode, Description
 from durable_graph.records import NO_TEXT, is_text
 
 _RESERVED = frozenset({START, END})
-# They separate the parts of a path in LangGraph's checkpoint namespaces, and in the names of our joins.
+# Separators in LangGraph's checkpoint namespaces, and in the channel names of joins.
 _SEPARATORS = ("|", ":")
 
 
 def problems_of(description: Description) -> tuple[str, ...]:
-    """What is wrong with the nodes and edges as they were given, in the order of the calls."""
+    """The problems of nodes and edges, each kind in the order of the calls."""
     return tuple(
         dict.fromkeys(
             [
@@ -32,7 +32,7 @@ def problems_of(description: Description) -> tuple[str, ...]:
 
 
 def unreachable_nodes(description: Description) -> tuple[str, ...]:
-    """Nodes that no edge and no Command leads to from START. None are told where a router may choose any node."""
+    """Nodes that no edges and Commands reach from START. Empty if a router may choose any node."""
     if any(router.choices is None for router in description.routers):
         return ()
     leads_to: dict[str, set[str]] = {}
@@ -72,7 +72,7 @@ def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
 
 
 def problems_of_name(name: str) -> Iterator[str]:
-    """Why a name, of a node or of a function that is called as one, cannot be one."""
+    """The reasons why this cannot be the name of a node or a task, as predicates."""
     if name in _RESERVED:
         yield "it is reserved"
     if not is_text(name):
