@@ -1,4 +1,4 @@
-"""How the writes of one superstep become a channel's new value: one kind of merge rule a file."""
+"""The merge rules of channels: each makes a channel's new value of the writes of one superstep."""
 
 from durable_graph.channels.accumulated import Accumulated, is_stored_as_updates
 from durable_graph.channels.channel import MISSING, Channel, Declarable, Missing, NewId, UpdateRefused

@@ -1,4 +1,4 @@
-"""The rule of a channel whose reducer is an operator that we know: it grows by what is written and stores that."""
+"""The rule of a channel whose reducer is a known operator: it stores the writes, not the whole value."""
 
 import functools
 import itertools
@@ -12,15 +12,15 @@ from durable_graph.channels.empty import concrete_type, empty_value
 from durable_graph.channels.merging import Merging
 from durable_graph.channels.optional import check_none
 
-# Numbers are left out: their value is as short as a write to them, and read without a chain of rows.
+# No numbers: a number is as short as a write to it, and reading it needs no chain of rows.
 _STORED_AS_UPDATES: dict[Callable[[Any, Any], Any], frozenset[type]] = {
     operator.add: frozenset({list, tuple, str, bytes}),
     operator.concat: frozenset({list, tuple, str, bytes}),
     operator.or_: frozenset({dict, set, frozenset}),
 }
 
-# What the operator does with many writes of exactly this class, at once: one by one it would copy the whole value for
-# each of them. Only for these classes themselves: `+=` takes any iterable, and a subclass may mean anything.
+# The operator for many writes at once: one by one, it would copy the whole value for each write. Only for exactly these
+# classes: `+=` accepts any iterable, and a subclass may redefine the operator.
 _AT_ONCE: dict[type, Callable[[Any, Sequence[Any]], Any]] = {
     list: lambda value, updates: functools.reduce(operator.iadd, updates, list(value)),
     tuple: lambda value, updates: tuple(itertools.chain(value, *updates)),
@@ -31,13 +31,13 @@ _AT_ONCE: dict[type, Callable[[Any, Sequence[Any]], Any]] = {
     frozenset: lambda value, updates: value.union(*updates),
 }
 
-# The same operators in place, for values that are merged in pieces. Text and tuples cannot grow: they are joined once.
+# The same operators in place, for merging in pieces. Text and tuples cannot grow: they are joined once at the end.
 _GROWN: dict[type, Callable[[Any, Any], Any]] = {list: operator.iadd, dict: operator.ior, set: operator.ior}
 
 
 @dataclass(frozen=True, slots=True)
 class Accumulated(Channel):
-    """`+` on a list, tuple, str or bytes, `|` on a dict or a set: each superstep stores its writes, not the whole.
+    """`+` on a list, tuple, str or bytes, `|` on a dict or a set: each superstep stores its writes only.
 
     `is_optional`: see `channels/optional.py`.
     """
@@ -76,12 +76,12 @@ class Accumulated(Channel):
 
     def merging(self, current: Any) -> Merging:
         grow = _GROWN.get(type(current))
-        # No super(): slots make another class of this one.
+        # No super(): dataclasses with slots replace the class.
         return Channel.merging(self, current) if grow is None else _Grown(self, current, grow)
 
 
 class _Grown:
-    """A value of a class that can grow in place, as long as updates of exactly this class are added to it."""
+    """A merge in place, as long as all updates are of exactly the value's class."""
 
     def __init__(self, rule: Accumulated, current: Any, grow: Callable[[Any, Any], Any]) -> None:
         self._rule = rule
@@ -101,13 +101,13 @@ class _Grown:
 
 
 def is_stored_as_updates(declared: Any, reducer: Callable[[Any, Any], Any]) -> bool:
-    """Whether `reducer` on this type is one whose meaning is fixed by the language itself."""
+    """Whether the language defines the result of `reducer` on this type."""
     if get_origin(declared) is tuple or declared is tuple:
         kinds = _STORED_AS_UPDATES.get(reducer, frozenset())
-        # A tuple of fixed length does not stay one when it grows.
+        # A tuple of fixed length would not keep its length.
         return tuple in kinds and (declared is tuple or declared.__args__[-1:] == (Ellipsis,))
     try:
         return concrete_type(declared) in _STORED_AS_UPDATES.get(reducer, frozenset())
     except TypeError:
-        # An unhashable callable is a reducer of the user's.
+        # An unhashable callable is a user's reducer.
         return False

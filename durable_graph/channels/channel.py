@@ -1,4 +1,4 @@
-"""What a channel is: a named cell of the state with a rule for merging the writes of one superstep."""
+"""A channel: a named cell of the state with a rule that merges the writes of one superstep."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from durable_graph.channels.merging import Merging
 
 
 class Missing(Enum):
-    """The value of a channel that has none."""
+    """Stands for the value of a channel without a value."""
 
     MISSING = "missing"
 
@@ -17,24 +17,24 @@ class Missing(Enum):
 MISSING = Missing.MISSING
 
 NewId = Callable[[], str]
-"""Draws an id. Only a rule that is being written to gets one: merging draws nothing."""
+"""Draws a random id. Only preparing a write draws ids; merging never does."""
 
 
-class UpdateRefused(ValueError):  # noqa: N818  # out of this package it is an error that names channel and author
-    """What a rule cannot merge, as a sentence."""
+class UpdateRefused(ValueError):  # noqa: N818  # callers turn it into an error that names channel and author
+    """A rule cannot merge a write. Its text is a sentence."""
 
 
 class Channel(ABC):
-    """A merge rule. It has no state of its own: values go in and a new value comes out."""
+    """A merge rule. It has no state: it makes a new value of a value and writes."""
 
     __slots__ = ()
 
     declared: Any
-    """The type of its value."""
+    """The type of the channel's value."""
 
     @property
     def update_type(self) -> Any:
-        """The type of one write to it."""
+        """The type of one write to the channel."""
         return self.declared
 
     @property
@@ -44,12 +44,12 @@ class Channel(ABC):
 
     @property
     def replaces(self) -> bool:
-        """Whether a write takes the place of the value: then its bytes are the value's, and overwriting is writing."""
+        """Whether a write replaces the value: then its bytes are the value's, and an `Overwrite` is a plain write."""
         return False
 
     @property
     def is_stored(self) -> bool:
-        """Whether anything of it reaches the store. What does not may be of any type."""
+        """Whether the channel is stored. Values of a channel that is not stored may be of any type."""
         return True
 
     @property
@@ -59,16 +59,16 @@ class Channel(ABC):
 
     @property
     def stores_updates(self) -> bool:
-        """Whether the writes themselves are stored, not the value that they lead to.
+        """Whether the writes are stored in place of the merged value.
 
-        Only for rules of ours: merging the same writes again has to give the same value for ever.
+        Only for built-in rules: merging the same writes must give the same value in all versions.
         """
         return False
 
     @property
     def mark(self) -> int:
-        """What its stored updates say whose they are with, from 0 to 15: another rule would make another value of
-        them."""
+        """The number from 0 to 15 that identifies the rule of stored updates, which another rule would merge
+        differently."""
         return 0
 
     def initial(self) -> Any:
@@ -76,34 +76,34 @@ class Channel(ABC):
         return MISSING
 
     def prepare(self, update: Any, new_id: NewId) -> Any:
-        """A write as it is recorded. Raises `UpdateRefused`."""
+        """The write to record for an update. Raises `UpdateRefused`."""
         return update
 
     def prepare_whole(self, value: Any, new_id: NewId) -> Any:
-        """A value that takes the place of the old one, as it is recorded. Raises `UpdateRefused`."""
+        """The value to record for an `Overwrite`. Raises `UpdateRefused`."""
         return value
 
     def is_checked(self, update: Any) -> bool:
-        """Whether `check` is to be asked about this write: most need no look at the value."""
+        """Whether this write needs `check`: most writes are valid for any value."""
         return False
 
-    def check(self, current: Any, update: Any) -> None:  # noqa: B027  # most rules have no doubt
-        """Whether the write makes sense for the value that its node was given. Raises `UpdateRefused`.
+    def check(self, current: Any, update: Any) -> None:  # noqa: B027  # most rules accept every write
+        """Raises `UpdateRefused` if the write does not fit the value that its node received.
 
-        Merging refuses nothing: what was right when it was written stays so, whatever its siblings do.
+        Merging refuses nothing: a write that was valid when it was recorded stays valid, whatever its siblings write.
         """
 
     @abstractmethod
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
-        """The value after one superstep's writes, in task order. `current` may be MISSING and is left as it is."""
+        """The value after one superstep's writes, in task order. `current` may be MISSING, and is not changed."""
 
     def merging(self, current: Any) -> Merging:
-        """`merge` for updates that come in pieces, of which none costs more than its own updates do."""
+        """`merge` for updates in pieces. The cost of a piece depends on its own updates only."""
         return _Collected(self, current)
 
 
 class _Collected:
-    """All updates, merged at the end."""
+    """Collects all updates, and merges them at the end."""
 
     def __init__(self, rule: Channel, current: Any) -> None:
         self._rule = rule

@@ -1,4 +1,4 @@
-"""Which class a declared type stands for, and its empty value."""
+"""The class of a declared type, and its empty value."""
 
 import collections
 import collections.abc as abc
@@ -17,8 +17,8 @@ _CONCRETE: dict[Any, type] = {
     abc.MutableMapping: dict,
 }
 
-# Classes whose call without arguments is an empty value and nothing else: any other constructor is user code,
-# and what it does is not for us to guess.
+# Classes whose constructor without arguments makes an empty value. Any other constructor is user code, and may do
+# anything.
 _EMPTY: frozenset[type] = frozenset(
     {list, tuple, dict, set, frozenset, str, bytes, bytearray, int, float, complex, bool, collections.deque}
 )
@@ -39,5 +39,5 @@ def empty_value(declared: Any) -> Any:
 
 
 def is_empty(value: object) -> bool:
-    """Whether it is the empty value of one of these classes."""
+    """Whether the value is the empty value of a class in `_EMPTY`."""
     return type(value) in _EMPTY and not value

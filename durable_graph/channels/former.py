@@ -1,4 +1,4 @@
-"""What stored updates come to under the rule that they were written for, whatever rule the channel has today."""
+"""Merging stored updates by the rule for which they were written, when the channel may have another rule now."""
 
 import operator
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ _MERGED_BY_OR = (dict, set, frozenset)
 
 
 def merged_by_mark(mark: int, current: Any, updates: Sequence[Any]) -> Any:
-    """The value after these updates, which carry the mark of their rule. `current` is MISSING where there was none.
+    """The value after these updates, merged by the rule with this mark. `current` is MISSING if there was no value.
 
-    Raises `UpdateRefused` for what no rule makes a value of.
+    Raises `UpdateRefused` for an unknown mark, and for updates that do not fit the rule.
     """
     rule = _rule(mark, updates)
     try:

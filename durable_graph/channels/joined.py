@@ -1,4 +1,4 @@
-"""The rule of a join's own channel: which of its sources have finished since it last fired."""
+"""The rule of a join's channel: the sources that have finished since the join last fired."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from durable_graph.channels.channel import MISSING, Channel
 
 @dataclass(frozen=True, slots=True)
 class Joined(Channel):
-    """The names of the sources that arrived, sorted. Internal: no node reads or writes it."""
+    """The sorted names of the finished sources. Internal: no node reads or writes it."""
 
     sources: frozenset[str]
     declared: Any = field(default=tuple[str, ...], init=False)

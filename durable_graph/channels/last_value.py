@@ -1,4 +1,4 @@
-"""Rules of channels that hold what was written last."""
+"""Rules of channels that hold the last write."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from durable_graph.channels.channel import MISSING, Declarable
 
 @dataclass(frozen=True, slots=True)
 class _Replaced(Declarable):
-    """What they have in common: a write takes the place of the value, and the last in task order counts."""
+    """The common part: a write replaces the value, and the last write in task order counts."""
 
     declared: Any = Any
 
@@ -28,7 +28,7 @@ class _Replaced(Declarable):
 
 @dataclass(frozen=True, slots=True)
 class LastValue(_Replaced):
-    """One write per superstep replaces the value: what a key without reducer has."""
+    """One write per superstep replaces the value: the rule of a key without reducer."""
 
     @property
     def takes_one_write(self) -> bool:
@@ -37,7 +37,7 @@ class LastValue(_Replaced):
 
 @dataclass(frozen=True, slots=True)
 class AnyValue(_Replaced):
-    """Of several writes in one superstep the last in task order counts. A superstep without any clears it."""
+    """Of several writes in one superstep the last in task order counts. A superstep without a write clears it."""
 
     @property
     def is_transient(self) -> bool:
@@ -46,9 +46,9 @@ class AnyValue(_Replaced):
 
 @dataclass(frozen=True, slots=True)
 class EphemeralValue(_Replaced):
-    """A value for the nodes of the next superstep only: that one clears it, unless it writes it anew.
+    """A value for the nodes of the next superstep only, which clears the value unless it writes the channel again.
 
-    With `guard` a second write in one superstep is an error; without, the last in task order counts.
+    With `guard` a second write in one superstep is an error; without it, the last in task order counts.
     """
 
     guard: bool = True
@@ -64,10 +64,10 @@ class EphemeralValue(_Replaced):
 
 @dataclass(frozen=True, slots=True)
 class UntrackedValue(_Replaced):
-    """A value that lives as long as its run and is never stored: connections, caches, secrets. Any type will do.
+    """A value of any type that is kept during its run and never stored: connections, caches, secrets.
 
-    A run that goes on in another process, or another call, begins without it. With `guard` a second write in one
-    superstep is an error; without, the last in task order counts.
+    A run that resumes in another process or another call starts without the value. With `guard` a second write in one
+    superstep is an error; without it, the last in task order counts.
     """
 
     guard: bool = True

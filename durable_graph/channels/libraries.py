@@ -1,6 +1,7 @@
-"""Libraries of message classes, such as LangChain's: what a channel of messages has to know of one.
+"""Libraries of message classes, such as LangChain's: the interface that channels of messages use.
 
-None is imported from here. A package brings its library by an entry point, which is loaded when it is first needed.
+This module imports no library. A package provides its library by an entry point, which is loaded when it is first
+needed.
 """
 
 from contextvars import ContextVar
@@ -19,9 +20,9 @@ LANGCHAIN: Final = "langchain_core"
 
 
 class MessageLibrary(Protocol):
-    """The messages of one package.
+    """The message classes of one package.
 
-    `declared` is the base class of all of them, `declares` the type of a list of them that names each class, and
+    `declared` is the base class of all messages, `declares` the type of a list of messages that names each class, and
     `types` defines how they are stored.
     """
 
@@ -35,7 +36,7 @@ class MessageLibrary(Protocol):
     def types(self) -> tuple[StoredType[Any], ...]: ...
 
     def message(self, given: Any) -> Any:
-        """A message of the library, made of one, of a dict, of a pair of role and text, or of a text.
+        """A message of the library, made of a message, a dict, a pair of role and text, or a text.
 
         Raises `UpdateRefused` for anything else.
         """
@@ -46,12 +47,12 @@ class MessageLibrary(Protocol):
         ...
 
     def formatted(self, messages: list[Any], format_: str) -> list[Any]:
-        """The messages with their contents in another format. Raises `UpdateRefused` for a format that is unknown."""
+        """The messages with their contents in another format. Raises `UpdateRefused` for an unknown format."""
         ...
 
 
 class Choice(Enum):
-    """`AUTO`: the library that is installed, if there is one."""
+    """`AUTO`: the installed library, if there is one."""
 
     AUTO = "auto"
 
@@ -59,18 +60,18 @@ class Choice(Enum):
 AUTO: Final = Choice.AUTO
 
 current: ContextVar[MessageLibrary | Choice | None] = ContextVar("current", default=AUTO)
-"""The library that `add_messages` uses where a reducer of a graph calls it; None for messages that are dicts."""
+"""The library of `add_messages` during a call by a graph's reducer; None if messages are dicts."""
 
 
 def library_in_use() -> MessageLibrary | None:
-    """The library of the graph whose reducer is being called; outside of one, the installed library."""
+    """The library of the graph whose reducer is running; outside a reducer, the installed library."""
     chosen = current.get()
     return installed_library() if isinstance(chosen, Choice) else chosen
 
 
 @cache
 def installed_library() -> MessageLibrary | None:
-    """LangChain's messages, if `langchain_core` is installed. It is imported by this."""
+    """LangChain's messages, if `langchain_core` is installed. The call imports it."""
     if find_spec(LANGCHAIN) is None:
         return None
     return brought_library()
@@ -78,7 +79,7 @@ def installed_library() -> MessageLibrary | None:
 
 @cache
 def brought_library() -> MessageLibrary | None:
-    """As `installed_library`. Raises `ImportError` that names the extra where `langchain_core` is not installed."""
+    """As `installed_library`. Raises an `ImportError` that names the extra if `langchain_core` is not installed."""
     for entry in entry_points(group=GROUP, name=LANGCHAIN):
         library: MessageLibrary = entry.load()
         return library

@@ -1,14 +1,14 @@
-"""Merging many updates piece by piece, for values whose updates are read in pieces."""
+"""Merging updates in pieces, for values whose updates are read in pieces."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 
 class Merging(Protocol):
-    """A merge under way. However the updates are cut into pieces, the value is what one `Channel.merge` gives."""
+    """A merge in progress. For any division into pieces, the value is the same as that of one `Channel.merge`."""
 
     def add(self, updates: Sequence[Any]) -> None:
-        """Merge the next updates. Raises what `Channel.merge` raises."""
+        """Merge the next updates. Raises the errors of `Channel.merge`."""
 
     def value(self) -> Any:
-        """The value after everything that was added. Nothing may be added afterwards."""
+        """The value after all added updates. No update may be added afterwards."""

@@ -1,4 +1,4 @@
-"""The rule of a channel of messages: added, replaced and removed by their ids.
+"""The rule of a channel of messages, which are added, replaced and removed by their ids.
 
 A message is a dict, with its id under "id", or any object with an attribute `id`.
 """
@@ -28,7 +28,7 @@ _REMOVAL: Final = "remove"
 
 @dataclass(frozen=True, slots=True)
 class RemoveMessage:
-    """As a message: removes the one with this id, or all before it with `REMOVE_ALL_MESSAGES`."""
+    """A message that removes the message with this id, or with `REMOVE_ALL_MESSAGES` all messages before it."""
 
     id: str
     type: ClassVar[str] = _REMOVAL
@@ -39,18 +39,18 @@ def add_messages(left: Any, right: Any, *, format: str | None = None) -> list[An
 @overload
 def add_messages(*, format: str | None = None) -> "FormattedMessages": ...
 def add_messages(left: Any = MISSING, right: Any = MISSING, *, format: str | None = None) -> Any:  # noqa: A002  # LangGraph's name
-    """`left` with the messages of `right`: one with a known id takes the place of that message, others come last.
+    """`left` with the messages of `right`: a message with a known id replaces that message, others are appended.
 
-    Both are a message or a list of messages. A `RemoveMessage` removes; one that is added again comes last.
-    As the reducer of a channel it gives every message that has none an id (32 hex digits) when it is written. Called
-    by itself, or by a reducer of your own, it gives LangChain's messages ids that follow from their contents and from
-    the messages before them; dicts without id get none, and are never taken for one another.
+    Both are a message or a list of messages. A `RemoveMessage` removes a message; a message that is added again is
+    appended. As the reducer of a channel it gives every message without an id a new id (32 hex digits) when it is
+    written. Called directly, or by a user's reducer, it derives ids for LangChain's messages from their contents and
+    from the messages before them; dicts without an id get none, and never replace each other.
 
-    Where LangChain is installed, messages are LangChain's: dicts, pairs of role and text, and texts are converted,
-    unless the graph was compiled with `messages="dict"`. `format="langchain-openai"` converts contents to OpenAI's
-    blocks; `add_messages(format=...)` is a reducer that does so.
+    If LangChain is installed, messages are LangChain's: dicts, pairs of role and text, and texts are converted, unless
+    the graph was compiled with `messages="dict"`. `format="langchain-openai"` converts contents to OpenAI's blocks;
+    `add_messages(format=...)` returns a reducer that converts them.
 
-    Raises `ValueError` for what is no message, and for removing an id that no message has.
+    Raises `ValueError` for a value that is no message, and for removing an unknown id.
     """
     if left is MISSING and right is MISSING:
         return FormattedMessages(format)
@@ -70,7 +70,7 @@ def _added(left: Any, right: Any, format_: str | None, library: MessageLibrary |
 
 
 def _with_derived_ids(given: Any, before: Sequence[Any], library: MessageLibrary) -> list[Any]:
-    """The messages, each with an id: whoever merges the same lists again finds the same ones."""
+    """The messages, each with an id: merging the same lists again derives the same ids."""
     messages = [library.message(each) for each in _listed(given)]
     if all(message.id is not None for message in messages):
         return messages
@@ -86,7 +86,7 @@ def _with_derived_ids(given: Any, before: Sequence[Any], library: MessageLibrary
 
 @dataclass(frozen=True, slots=True)
 class FormattedMessages:
-    """The reducer that `add_messages(format=...)` is."""
+    """The reducer that `add_messages(format=...)` returns."""
 
     format: str | None
 
@@ -96,10 +96,10 @@ class FormattedMessages:
 
 @dataclass(frozen=True, slots=True)
 class Messages(Channel):
-    """What `add_messages` does, each superstep storing what it wrote.
+    """The rule of `add_messages`. Each superstep stores its writes.
 
-    Merging in one go or superstep by superstep gives the same list: so a message that is removed and added again
-    comes last in both. To remove what is not there is an error when it is written, not when it is merged: two nodes of
+    Merging all at once or superstep by superstep gives the same list, so a message that is removed and added again is
+    appended in both. Removing an unknown message is an error when it is written, not when it is merged: two nodes of
     one superstep may remove the same message, and a write may name it twice.
     """
 
@@ -114,7 +114,7 @@ class Messages(Channel):
         inner = get_args(self.declared)
         if not inner or inner[0] is Any:
             return list[Any]
-        # Not every item of a list takes `|`.
+        # Not every item type supports `|`.
         return GenericAlias(list, (Union[inner[0], RemoveMessage],))  # noqa: UP007
 
     @property
@@ -151,14 +151,14 @@ class Messages(Channel):
         return _Merged([] if current is MISSING else current)
 
     def with_library(self, library: MessageLibrary | None) -> "Messages":
-        """The rule for messages of the library, where the declared type does not name other ones."""
+        """The rule for the library's messages, unless the declared type names other classes."""
         if library is None or not is_of(library, self.declared):
             return self
         return replace(self, declared=GenericAlias(list, (library.declared,)), library=library)
 
 
 def is_of(library: MessageLibrary, declared: Any) -> bool:
-    """Whether a list that is declared so may hold messages of the library: it names some of them, or no class."""
+    """Whether a list of this declared type may hold the library's messages: it names some of them, or no class."""
     inner = get_args(declared)
     return not inner or inner[0] is Any or names_message_of(library, inner[0])
 
@@ -178,7 +178,7 @@ def can_hold_messages(declared: Any) -> bool:
 
 
 class _Merged:
-    """Messages, with updates merged into a list of its own."""
+    """A merge of messages, in its own list."""
 
     def __init__(self, current: Sequence[Any]) -> None:
         self._messages: list[Any] = list(current)
@@ -222,8 +222,8 @@ def _merged(current: Sequence[Any], updates: Iterable[Any], *, is_strict: bool) 
 
 
 def _places(messages: Sequence[Any]) -> dict[Any, int]:
-    """Where the message with each id is. They have all been written: nothing about them is to be checked again."""
-    # In one go: with a thousand messages this is most of what a merge costs.
+    """The index of each message by its id. The messages were checked when they were written."""
+    # In one pass without checks: with a thousand messages this is most of the cost of a merge.
     ids = [message.get("id") if isinstance(message, dict) else message.id for message in messages]
     places = dict(zip(ids, range(len(ids)), strict=True))
     places.pop(None, None)
@@ -265,7 +265,7 @@ def _with_library_id(message: Any, new_id: NewId, library: MessageLibrary) -> An
 
 
 def _with_id(message: Any, new_id: NewId) -> Any:
-    """The message if it has an id, otherwise a copy that has one: the caller's stays as it is."""
+    """The message if it has an id, otherwise a copy with an id: the caller's object is not changed."""
     if id_of(message) is not None:
         return message
     if _is_removal(message):
@@ -278,11 +278,11 @@ def _with_id(message: Any, new_id: NewId) -> Any:
     if isinstance(message, msgspec.Struct):
         return msgspec.structs.replace(message, id=new_id())
     if hasattr(message, "model_copy"):
-        # A pydantic model: it notes which of its fields were given.
+        # A pydantic model: `model_copy` also updates `model_fields_set`.
         return message.model_copy(update={"id": new_id()})
     given = copy.copy(message)
     try:
-        # As a dataclass itself does it, which works on a frozen one too.
+        # As dataclasses do it, which also works for frozen instances.
         object.__setattr__(given, "id", new_id())
     except (AttributeError, TypeError) as error:
         why = f"{quoted(message)} has no id and none can be set: {error}; set an id when you create the message"

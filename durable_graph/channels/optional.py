@@ -1,4 +1,4 @@
-"""Keys that may be None beside what their reducer merges: `Annotated[<type>, <reducer>] | None`.
+"""Keys that are None or a value that their reducer merges: `Annotated[<type>, <reducer>] | None`.
 
 The reducer is never called with None. A key that is None has no value to merge with, and only an `Overwrite` makes it
 None again.

@@ -1,4 +1,4 @@
-"""A write that a reducer does not see."""
+"""A write that replaces the value without the reducer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ class Overwrite:
 
 
 def overwritten_by(update: object) -> Overwrite | None:
-    """The `Overwrite` that an update is, in any of its forms; None if it is no `Overwrite`."""
+    """The update as an `Overwrite`, from any of its forms; None if it is no `Overwrite`."""
     if isinstance(update, Overwrite):
         return update
     if type(update) is dict:

@@ -1,4 +1,4 @@
-"""Copies of values for code that may change what it is given."""
+"""Copies of values for code that may change its arguments."""
 
 import copy
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -9,9 +9,9 @@ _SEQUENCES: Final = frozenset({list, deque})
 
 
 def owned(value: Any) -> Any:
-    """The value with containers of its own, at every depth. Objects within them are the same ones.
+    """A copy of the value with copied containers at every depth. Objects inside them are shared.
 
-    Costs as much as the value has containers and items.
+    The cost is proportional to the number of containers and items.
     """
     return _owned(value, {})
 
@@ -20,12 +20,12 @@ def _owned(value: Any, made: dict[int, Any]) -> Any:
     kind = type(value)
     if kind in _MAPPINGS or kind in _SEQUENCES:
         if id(value) not in made:
-            # Known before its items are, which may lead back to it.
+            # The copy is registered before its items are copied, because an item may contain the container.
             fresh = made[id(value)] = copy.copy(value)
             for place, item in value.items() if kind in _MAPPINGS else enumerate(value):
                 fresh[place] = _owned(item, made)
         return made[id(value)]
     if kind is tuple:
         return tuple([_owned(item, made) for item in value])
-    # What is in a set cannot change.
+    # Items of a set are hashable, so none is a container to copy.
     return value.copy() if kind is set or kind is bytearray else value

@@ -1,4 +1,4 @@
-"""The rule of a channel with a reducer that the user wrote: its value is stored whole."""
+"""The rule of a channel with a user's reducer: its value is stored whole."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from durable_graph.channels.owned import owned
 class Reduced(Channel):
     """`reducer(value, write)` for every write in task order.
 
-    It starts from the declared type's empty value (`list()`, `0`, ...); where there is none, from the first write.
+    The initial value is the declared type's empty value (`list()`, `0`, ...), or if there is none, the first write.
     `is_optional`: see `channels/optional.py`.
     """
 
@@ -27,7 +27,7 @@ class Reduced(Channel):
 
     @property
     def update_type(self) -> Any:
-        # What a reducer accepts is its own affair: `append` takes an item, `extend` a list.
+        # The type of a write depends on the reducer: `append` takes an item, `extend` a list.
         return Any
 
     def initial(self) -> Any:
@@ -40,8 +40,8 @@ class Reduced(Channel):
         check_none(current)
 
     def merge(self, current: Any, updates: Sequence[Any]) -> Any:
-        # A reducer may change what it is given, such as `extend` and hand it back. The value before and the writes are
-        # merged again, for a router, for a snapshot or after another writer's commit, so it gets copies of its own.
+        # A reducer may change its arguments, such as extend a list and return it. The same value and writes are merged
+        # again, for a router, for a snapshot or after another writer's commit, so the reducer gets copies.
         value = owned(current)
         reduce = or_none(self.reducer) if self.is_optional else self.reducer
         using = current_library.set(self.library)

@@ -11,10 +11,10 @@ from durable_graph.channels.empty import concrete_type
 
 @dataclass(frozen=True, slots=True)
 class Topic(Declarable):
-    """A list of what was written, item by item or by lists of items, in task order.
+    """A list of the written items, in task order. A write is an item or a list of items.
 
-    A superstep begins it anew, and leaves it without a value if it writes nothing; with `accumulate` it grows, and
-    each superstep stores what it added. `item` is the type of an item, where the annotation does not say it.
+    Each superstep starts a new list, and leaves the channel without a value if it writes nothing; with `accumulate` the
+    list grows, and each superstep stores its items. `item` is the type of an item, if the annotation does not set it.
     """
 
     item: Any = Any

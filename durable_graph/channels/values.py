@@ -1,4 +1,4 @@
-"""The values of many channels, of which a superstep changes few."""
+"""The values of many channels, for cheap copies when a superstep changes few of them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -7,12 +7,12 @@ from durable_graph.channels.channel import MISSING
 
 T = TypeVar("T")
 
-# What has changed is copied with each superstep, what has not only once in so many changes.
+# The upper dict is copied with each superstep. The base is copied once the upper dict has more entries than this.
 LAYER = 64
 
 
 class Values(Mapping[str, Any]):
-    """A mapping that is never changed: a large dict that many share, under a small one of what changed since."""
+    """An immutable mapping: a large shared dict, and a small dict over it with the changed values."""
 
     __slots__ = ("_base", "_over")
 
@@ -27,7 +27,7 @@ class Values(Mapping[str, Any]):
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value, or `default` where there is none."""
+        """The value, or `default` if there is none."""
         value = self._over[key] if key in self._over else self._base.get(key, MISSING)
         return default if value is MISSING else value
 
@@ -45,7 +45,7 @@ class Values(Mapping[str, Any]):
         return repr(self.flat())
 
     def select(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Those of the keys that have a value, with it."""
+        """The values of these keys, without keys that have no value."""
         base, over = self._base, self._over
         found: dict[str, Any] = {}
         for key in keys:
@@ -55,7 +55,7 @@ class Values(Mapping[str, Any]):
         return found
 
     def flat(self) -> dict[str, Any]:
-        """All of it as one dict, a new one."""
+        """All values as a new dict."""
         together = {**self._base, **self._over}
         for key, value in self._over.items():
             if value is MISSING:
@@ -63,7 +63,7 @@ class Values(Mapping[str, Any]):
         return together
 
     def changed(self, changes: Mapping[str, Any]) -> "Values":
-        """This with other values; MISSING takes one away."""
+        """A mapping with these changes; MISSING removes a value."""
         if not changes:
             return self
         over = Values(self._base, {**self._over, **changes})
@@ -71,14 +71,14 @@ class Values(Mapping[str, Any]):
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> Values:
-    """`values` with other ones in some places, MISSING for none. Most of the time it costs what changes."""
+    """`values` with these changes; MISSING removes a value. The cost is mostly proportional to the changes."""
     if not isinstance(values, Values):
         values = Values(dict(values), {})
     return values.changed(changes)
 
 
 def selected(values: Mapping[str, T], keys: Iterable[str]) -> dict[str, T]:
-    """Those of the keys that have a value, with it."""
+    """The values of these keys, without keys that have no value."""
     if isinstance(values, Values):
         return values.select(keys)
     return {key: values[key] for key in keys if key in values}

@@ -1,4 +1,4 @@
-"""A graph as a picture: values in, Mermaid or Graphviz text out."""
+"""Drawing a graph: from values to Mermaid, Graphviz or ASCII text."""
 
 from durable_graph.graph.drawing.derive import drawing_of
 from durable_graph.graph.drawing.drawing import Drawing

@@ -16,10 +16,10 @@ _LINES: Final = {False: ("|", "-"), True: (":", ".")}
 
 
 def ascii_text(nodes: Sequence[DrawnNode], edges: Sequence[DrawnEdge]) -> tuple[str, tuple[DrawnEdge, ...]]:
-    """The drawing, from START down, and the edges that are not in it: those that lead back, or skip a row of nodes.
+    """The drawing, from START down, and the omitted edges, which lead back or skip a row of nodes.
 
-    Each edge that is drawn ends in the next row of boxes. Its line is horizontal or vertical, and meets other lines
-    only at a `+`.
+    Each drawn edge ends in the next row of boxes. Its line is horizontal or vertical, and meets other lines only at a
+    `+`.
     """
     ends = {end for edge in edges for end in (edge.source, edge.target)}
     drawn = [node.id for node in nodes if node.id in ends or not node.is_open]
@@ -39,7 +39,7 @@ def ascii_text(nodes: Sequence[DrawnNode], edges: Sequence[DrawnEdge]) -> tuple[
 
 
 def _without_loops(nodes: Sequence[str], edges: Iterable[DrawnEdge]) -> list[DrawnEdge]:
-    """The edges without those that close a loop."""
+    """The edges, except those that close a loop."""
     leaving: dict[str, list[DrawnEdge]] = {each: [] for each in nodes}
     for edge in edges:
         leaving[edge.source].append(edge)
@@ -47,7 +47,7 @@ def _without_loops(nodes: Sequence[str], edges: Iterable[DrawnEdge]) -> list[Dra
     seen: set[str] = set()
     on_path: set[str] = set()
     for root in nodes:
-        # Not by recursion: a graph may be a long chain.
+        # No recursion, because a graph may be a long chain.
         paths = [] if root in seen else [(root, iter(leaving[root]))]
         seen.add(root)
         on_path.add(root)

@@ -1,4 +1,4 @@
-"""From a topology to its drawing."""
+"""Making the drawing of a topology."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ from durable_graph.graph.drawing.drawing import Drawing
 from durable_graph.graph.drawing.elements import DrawnEdge, DrawnNode
 from durable_graph.graph.topology import Node, Router, Topology
 
-# Deeper than anything that could have been compiled.
+# Deeper than any graph that can be compiled.
 _EVERY_LEVEL: Final = 1_000_000
 
 
@@ -21,13 +21,13 @@ def drawing_of(
     interrupt_before: Literal["*"] | Iterable[str] = (),
     interrupt_after: Literal["*"] | Iterable[str] = (),
 ) -> Drawing:
-    """The graph with START and END, and an edge for every way that a run can take.
+    """The graph with START and END, and an edge for every possible transition of a run.
 
-    `xray` opens subgraphs: all (True), or this many levels of them. A router that says nowhere what it chooses from
-    leads to every node and END. `interrupt_before` and `interrupt_after` are ids of nodes, or "*" for all that are in
-    no subgraph.
+    `xray` opens subgraphs: all levels (True), or this number of levels. A router without declared choices leads to
+    every node and END. `interrupt_before` and `interrupt_after` are ids of nodes, or "*" for all nodes outside
+    subgraphs.
 
-    Raises `UnknownNodeError` for a breakpoint at no node, `InvalidOptionError` for an `xray` below 0.
+    Raises `UnknownNodeError` for a breakpoint at an unknown node, `InvalidOptionError` for an `xray` below 0.
     """
     if xray < 0:
         option = "xray"
@@ -42,7 +42,7 @@ def drawing_of(
 
 
 class _Level:
-    """One graph of the drawing: the outermost, or an opened subgraph. `depth` is how many levels below it open."""
+    """A graph of the drawing: the outermost, or an opened subgraph. `depth` is the number of levels to open in it."""
 
     def __init__(self, topology: Topology, outer: "_Level | None", inside: str | None, depth: int) -> None:
         self._topology = topology
@@ -56,7 +56,7 @@ class _Level:
                 self._opened[name] = _Level(node.subgraph.topology, self, self._id(name), depth - 1)
 
     def nodes(self) -> Iterator[DrawnNode]:
-        """Each opened subgraph is followed by what is in it."""
+        """The nodes. Each opened subgraph is followed by its nodes."""
         yield DrawnNode(self._id(START), START, "start", self._inside)
         for name, node in self._topology.nodes.items():
             yield DrawnNode(
@@ -74,7 +74,7 @@ class _Level:
         yield DrawnNode(self._id(END), END, "end", self._inside)
 
     def edges(self) -> Iterator[DrawnEdge]:
-        """In the order of the nodes that they lead out of; those inside of subgraphs last."""
+        """The edges in the order of their source nodes; those inside subgraphs come last."""
         ways = set(self._ways())
         for way in sorted(ways, key=self._order):
             yield replace(way, source=self._exit(way.source), target=self._entrance(way.target))
@@ -82,7 +82,7 @@ class _Level:
             yield from level.edges()
 
     def _ways(self) -> Iterator[DrawnEdge]:
-        """Edges by name: out of this level's nodes, to them or, by a Command to the parent, to those around it."""
+        """Edges by name: from this level's nodes to each other, or by a Command to nodes of the parent."""
         topology = self._topology
         yield from (DrawnEdge(START, target) for target in topology.entry)
         yield from self._routes(START, topology.entry_routers)
@@ -100,7 +100,7 @@ class _Level:
     def _commands(self, name: str, node: Node) -> Iterator[DrawnEdge]:
         for target in node.destinations:
             label = node.destination_labels.get(target)
-            # In a drawing of the subgraph alone, a Command to the graph around it only leads out.
+            # In a drawing of the subgraph alone, a Command to the parent leads to END.
             way = DrawnEdge(name, target, label) if self._finds(target) else DrawnEdge(name, END, label or target)
             yield replace(way, is_conditional=True)
         for target in () if node.error_handler is None else node.error_handler.destinations:
@@ -124,7 +124,7 @@ class _Level:
         return name in self._position or (self._outer is not None and self._outer._finds(name))
 
     def _id(self, name: str) -> str:
-        # No name of a node contains a ":".
+        # Names of nodes never contain ":".
         return name if self._inside is None else f"{self._inside}:{name}"
 
     def _entrance(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""A graph's nodes and edges, as a value that draws itself."""
+"""A graph's nodes and edges, as a value with methods that draw them."""
 
 import typing
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from durable_graph.graph.drawing.texts import marks_of, shown
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A graph as nodes and edges, in the order in which they were described. Notebooks show it as a picture.
+    """A graph as nodes and edges, in the order of their description. Notebooks show it as a picture.
 
-    `status` maps nodes' ids to where a thread stands. It is drawn unless another is passed. The same graph always
+    `status` maps nodes' ids to a thread's status. It is drawn unless another status is passed. The same graph always
     gives the same text.
     """
 
@@ -29,30 +29,30 @@ class Drawing:
     status: Mapping[str, NodeStatus] = field(default_factory=dict)
 
     if not typing.TYPE_CHECKING:
-        # A checker that saw it would take every name for an attribute.
+        # With a visible `__getattr__`, type checkers would accept every name.
         def __getattr__(self, name):
             missing_attribute(self, name, DRAWING)
 
     def with_status(self, status: Mapping[str, NodeStatus]) -> "Drawing":
-        """The same drawing of a thread: each node in the colour of where it stands.
+        """The same drawing with each node in the colour of its status.
 
-        Raises `UnknownNodeError` for a node that is not drawn, `InvalidOptionError` for a status that is none.
+        Raises `UnknownNodeError` for a node that is not drawn, `InvalidOptionError` for an invalid status.
         """
         check_status(status, self.nodes)
         return replace(self, status=dict(status))
 
     def draw_mermaid(self, status: Mapping[str, NodeStatus] | None = None, *, direction: Direction = "TD") -> str:
-        """A Mermaid flowchart. Dotted arrows are conditional, thick ones lead into a join.
+        """A Mermaid flowchart. Dotted arrows are conditional, thick arrows lead into a join.
 
-        Raises as `with_status`, and `InvalidOptionError` for a direction that is none.
+        Raises the errors of `with_status`, and `InvalidOptionError` for an invalid direction.
         """
         _check_direction(direction)
         return mermaid_text(self.nodes, self.edges, self._status(status), direction)
 
     def draw_dot(self, status: Mapping[str, NodeStatus] | None = None, *, direction: Direction = "TD") -> str:
-        """A digraph in Graphviz' language. Dashed arrows are conditional, bold ones lead into a join.
+        """A digraph in Graphviz's language. Dashed arrows are conditional, bold arrows lead into a join.
 
-        Raises as `with_status`, and `InvalidOptionError` for a direction that is none.
+        Raises the errors of `with_status`, and `InvalidOptionError` for an invalid direction.
         """
         _check_direction(direction)
         return graphviz_text(self.name, self.nodes, self.edges, self._status(status), direction)
@@ -66,11 +66,11 @@ class Drawing:
         return "\n".join([picture, *([""] if others else []), *map(_edge_as_text, others)])
 
     def print_ascii(self) -> None:
-        """Print what `draw_ascii` draws."""
+        """Print the drawing of `draw_ascii`."""
         print(self.draw_ascii())  # noqa: T201  # printing is the purpose
 
     def to_json(self) -> dict[str, Any]:
-        """Dicts and lists to encode as JSON. Nodes carry the metadata that they were given, as it is."""
+        """Dicts and lists to encode as JSON. Nodes have their metadata, unchanged."""
         return {
             "name": self.name,
             "nodes": [_node_as_json(node, self.status.get(node.id)) for node in self.nodes],
@@ -85,7 +85,7 @@ class Drawing:
         return "\n".join(lines)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
-        # Which of them are wanted is applied by IPython itself.
+        # IPython itself applies its arguments `include` and `exclude`.
         mermaid = self.draw_mermaid()
         return {
             "text/vnd.mermaid": mermaid,
@@ -118,7 +118,7 @@ def _node_as_json(node: DrawnNode, status: NodeStatus | None) -> dict[str, Any]:
 
 
 def _edge_as_json(edge: DrawnEdge) -> dict[str, Any]:
-    # The keys are those of LangGraph; "join" is ours.
+    # The keys are LangGraph's, and "join".
     optional = {"data": edge.label, "conditional": edge.is_conditional, "join": edge.is_join}
     return {"source": edge.source, "target": edge.target, **_without_empty(optional)}
 

@@ -1,20 +1,20 @@
-"""What a drawing is made of."""
+"""The elements of a drawing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Direction = Literal["TD", "TB", "BT", "LR", "RL"]
-"""Which way the edges lead: top down (two names for it), bottom up, or across."""
+"""The direction of the edges: top down (TD and TB), bottom up, left to right, right to left."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnNode:
-    """A node, a subgraph, or a place where a graph begins or ends.
+    """A node, a subgraph, or the start or end of a graph.
 
-    `id` is the node's name; inside a subgraph that is opened, the path to it: `research:search`. `inside` is the id of
-    that subgraph. An open subgraph is a frame around its nodes, and no edge leads to the frame itself. `interrupts`
-    says where a run stops at it.
+    `id` is the node's name, or inside an opened subgraph the path to it: `research:search`. `inside` is the id of that
+    subgraph. An open subgraph is a frame around its nodes, and no edge leads to the frame itself. `interrupts` says
+    whether a run stops before or after the node.
     """
 
     id: str
@@ -30,9 +30,9 @@ class DrawnNode:
 
 @dataclass(frozen=True, slots=True)
 class DrawnEdge:
-    """From one node's id to another's.
+    """An edge from one node's id to another's.
 
-    Conditional is what a router or a `Command` may choose. Of a join there is an edge from each node that it waits for.
+    Edges that a router or a `Command` may choose are conditional. A join has an edge from each node that it waits for.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""A drawing as text in Graphviz' language, for `dot` and everything that reads it."""
+"""A drawing as text in Graphviz's language, for `dot` and other programs that read it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -28,7 +28,7 @@ def graphviz_text(
     status: Mapping[str, NodeStatus],
     direction: Direction,
 ) -> str:
-    """A digraph: dashed arrows are conditional, bold ones are joins, a double frame is a subgraph."""
+    """A digraph: dashed arrows are conditional, bold arrows are joins, a double frame is a subgraph."""
     identifiers = identifiers_of(node.id for node in nodes)
     lines = [
         f"digraph {_quoted(shown(name))} {{",
@@ -80,6 +80,6 @@ def _edge(edge: DrawnEdge, identifiers: Mapping[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    # Labels know escapes such as \\N, and HTML entities.
+    # Graphviz resolves escapes such as \\N, and HTML entities, in labels.
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
     return f'"{escaped}"'

@@ -9,7 +9,7 @@ from durable_graph.graph.drawing.status import STATUSES, NodeStatus
 from durable_graph.graph.drawing.texts import identifiers_of, indented, marks_of, shown, title_of
 
 _SHAPES: Final = {"start": '(["{}"])', "node": '["{}"]', "subgraph": '[["{}"]]', "end": '(["{}"])'}
-# Dark text on light colours, whatever the theme of the page.
+# Dark text on light colours, in any theme of the page.
 _STYLES: Final = {
     "deferred": "stroke-dasharray:4 3",
     "done": "fill:#d3f9d8,stroke:#2b8a3e,color:#1e1e1e",
@@ -25,7 +25,7 @@ def mermaid_text(
     status: Mapping[str, NodeStatus],
     direction: Direction,
 ) -> str:
-    """A flowchart: dotted arrows are conditional, thick ones are joins, a double frame is a subgraph."""
+    """A flowchart: dotted arrows are conditional, thick arrows are joins, a double frame is a subgraph."""
     identifiers = identifiers_of(node.id for node in nodes)
     lines = [
         f"flowchart {direction}",
@@ -77,17 +77,17 @@ def _classes(
 
 
 def _escaped(text: str) -> str:
-    # Mermaid reads labels as Markdown and HTML, and some words inside of them as statements of its own. An entity is
-    # none of these. "_" and "-" inside of a word are only themselves, and are left for whoever reads the text.
+    # Mermaid reads labels as Markdown and HTML, and some words inside them as statements. Entities avoid all three. "_"
+    # and "-" inside a word have no meaning, and stay as they are, so that the text is readable.
     escaped = re.sub(r"(?<![^\W_])[_-]|[_-](?![^\W_])|[^\w -]|ﬂ", _entity, text)
-    # At the ends, and where there are several, spaces would be dropped.
+    # Mermaid drops leading, trailing and repeated spaces.
     escaped = re.sub(r"^ | $|(?<= ) ", "#160;", escaped)
-    # Anywhere on a line, "direction LR" turns the whole line into a statement.
+    # "direction LR" at any place turns the whole line into a statement.
     return escaped.replace("direction ", "direction#32;")
 
 
 def _entity(found: re.Match[str]) -> str:
     entity = f"#{ord(found[0])};"
-    # Entities are resolved before Mermaid looks for "\n", for "$$" around formulas, for icons as "fa:fa-car", and for
-    # the ligatures that it spells entities with itself. An invisible word joiner keeps the two parts of each apart.
+    # Mermaid resolves entities before it looks for "\n", for "$$" around formulas, for icons such as "fa:fa-car", and
+    # for the ligatures that it uses to encode entities. An invisible word joiner separates the two parts of each.
     return f"{entity}#8288;" if found[0] in "\\$:ﬂ¶" else entity

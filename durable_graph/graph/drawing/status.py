@@ -1,4 +1,4 @@
-"""Where a thread stands, node by node."""
+"""The status of a thread, for each node."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, get_args
@@ -18,10 +18,10 @@ def status_of(
     failed: Iterable[str] = (),
     inside: str | None = None,
 ) -> dict[str, NodeStatus]:
-    """One status for each node named. Of several the one that needs attention most: failed, interrupted, next, done.
+    """One status for each named node. Of several, the first counts: failed, interrupted, next, done.
 
-    A node in a loop is done and next; of the tasks of a fan-out one may have failed and others be done. `inside` is
-    the id of the subgraph whose nodes these are.
+    A node in a loop may be done and next; in a fan-out one task may have failed while others are done. `inside` is the
+    id of the nodes' subgraph.
     """
     named: dict[NodeStatus, Iterable[str]] = {"done": done, "next": next, "interrupted": interrupted, "failed": failed}
     prefix = "" if inside is None else f"{inside}:"
@@ -29,7 +29,7 @@ def status_of(
 
 
 def check_status(status: Mapping[str, NodeStatus], nodes: Iterable[DrawnNode]) -> None:
-    """Raises `UnknownNodeError` for a node that is not drawn, `InvalidOptionError` for a status that is none."""
+    """Raises `UnknownNodeError` for a node that is not drawn, `InvalidOptionError` for an invalid status."""
     drawn = {node.id for node in nodes}
     for name, given in status.items():
         if name not in drawn:

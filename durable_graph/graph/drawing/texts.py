@@ -1,4 +1,4 @@
-"""What both languages write alike: any name as readable text on one line, and as an identifier; and indented lines."""
+"""Text for both languages: a name as readable text on one line, and as an identifier; and indented lines."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,10 +9,10 @@ from durable_graph.graph.drawing.elements import DrawnNode
 from durable_graph.graph.drawing.status import NodeStatus
 
 LONGEST: Final = 60
-"""Characters of a name that are shown. Wider boxes push everything else out of sight."""
+"""The maximum number of characters of a name. Wider boxes push other nodes out of sight."""
 
-# Words of Mermaid's grammar, and those that every object of JavaScript has: as names of nodes they stop the layout.
-# Graphviz takes any word in quotes.
+# Words of Mermaid's grammar, and properties of every JavaScript object: as names of nodes they break the layout.
+# Graphviz accepts any word in quotes.
 _RESERVED: Final = re.compile(
     "acctitle|accdescr|call|class|classdef|click|default|direction|end|flowchart|graph|href|interpolate|linkstyle"
     "|style|subgraph"
@@ -23,7 +23,7 @@ _RESERVED: Final = re.compile(
 
 
 def shown(text: str) -> str:
-    """As it is where it is short and printable. The rest as `repr` has it, and without its middle."""
+    """The text unchanged if it is short and printable, otherwise its `repr`, shortened in the middle."""
     visible = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     if len(visible) <= LONGEST:
         return visible
@@ -36,7 +36,7 @@ def title_of(node: DrawnNode) -> str:
 
 
 def marks_of(node: DrawnNode, status: NodeStatus | None) -> str:
-    """What is special about it. In words, because not everybody sees colours."""
+    """The marks of a node, such as its status. They are words, because not everybody sees colours."""
     marks = [
         *(["deferred"] if node.is_deferred else []),
         *(["error handler"] if node.has_error_handler else []),
@@ -47,12 +47,12 @@ def marks_of(node: DrawnNode, status: NodeStatus | None) -> str:
 
 
 def indented(lines: Iterable[str]) -> Iterator[str]:
-    """Lines that are inside of something."""
+    """The lines, indented by one level."""
     return (f"    {line}" for line in lines)
 
 
 def identifiers_of(ids: Iterable[str]) -> dict[str, str]:
-    """A different identifier for each: the name itself wherever it is one, so that the text can be read."""
+    """A unique identifier for each id: the name itself if it is an identifier, so that the text is readable."""
     identifiers: dict[str, str] = {}
     others = []
     for each in ids:
