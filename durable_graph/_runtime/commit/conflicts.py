@@ -1,4 +1,4 @@
-"""What the store keeps of a call that another writer stopped."""
+"""The error for a call that another writer stopped, with the parts of the call that are stored."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from durable_graph.records import ThreadRow, checkpoint_id
 
 
 class StoredSoFar(msgspec.Struct, frozen=True):
-    """What a call has stored so far in the outermost graph's namespace.
+    """The parts of a call that are stored so far in the outermost graph's namespace.
 
     `input` is the checkpoint that its input made and `newest` the last one that it committed (0: none), `recorded` the
     nodes whose results it recorded on top of that one, `answered` the ids of the questions that it answered.

@@ -1,8 +1,8 @@
-"""A run's side of the commit protocol: where the thread is, what the store holds of it, and what to send next.
+"""A run's side of the commit protocol: the thread's row, the rows that the store has, and the requests to send.
 
-One journal serves a run and all runs nested in it: they share the thread's one row. What they send goes out in the
-order of the calls, and what waits meanwhile goes out together. The first failure of the store is the last thing that
-happens: what follows it would tell of something that is not there.
+One journal serves a run and all runs nested in it: they share the thread's one row. It sends their requests in the
+order in which they were made, one call of the saver at a time. Commits that wait together are one unit, and so are
+saves. After the first failure of the store it sends nothing more: later requests build on the failed one.
 """
 
 from collections import deque
@@ -111,7 +111,7 @@ class Journal:
         return Identity(self.thread.thread, self.thread.incarnation, ns)
 
     def ledger(self, topology: Topology, ns: str, restored: Restored | None) -> Ledger:
-        """What the store holds of a namespace, given what was loaded of it."""
+        """The stored rows of a namespace, as they were loaded."""
         stored = restored.stored if restored is not None else nothing_stored(self.thread.origin, ns)
         return Ledger(topology, ns, stored)
 
@@ -182,7 +182,7 @@ class Journal:
         await self._send(QueuedSave((), status)).answer
 
     async def save_records(self, records: tuple[TaskRecord, ...]) -> tuple[TaskRecord, ...]:
-        """Record what calls inside a task came to, and return the records that stand."""
+        """Record the outcomes of calls inside a task, and return the records that stand."""
         self.calls_in.update(record.ns for record in records)
         return await self._send(QueuedSave(records)).answer or ()
 
@@ -276,7 +276,7 @@ class Journal:
 
     def _send_next(self) -> None:
         if self._is_looping:
-            # A call that had ended when it returned: the loop below goes on by itself.
+            # Called by the end of a call that the loop below began: the loop continues by itself.
             return
         self._is_looping = True
         try:
@@ -314,8 +314,10 @@ class Journal:
             handle.when_done(end)
 
     def _break_off(self, requests: "Sequence[QueuedCommit | QueuedSave]", error: BaseException) -> None:
-        """What the saver's method raised, or its result made the journal raise, is the answer: nobody waits for ever.
-        The end of the process leaves the event loop besides, as it does out of an asyncio task."""
+        """Answer the requests with an error of the saver's method, or of reading its result: no caller waits for ever.
+
+        `KeyboardInterrupt` and `SystemExit` are raised as well, because they end the process.
+        """
         self._end(requests, error)
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise error

@@ -43,7 +43,7 @@ def new_thread(thread_id: str) -> ThreadRow:
 
 
 def reborn(thread_id: str, tombstone: ThreadRow) -> ThreadRow:
-    """A deleted thread about to be used again: numbers go on, its identity is a new one."""
+    """The row of a deleted thread that is used again: its numbers continue, and its incarnation is new."""
     return msgspec.structs.replace(new_thread(thread_id), version=tombstone.version, epoch=tombstone.epoch)
 
 

@@ -40,7 +40,7 @@ class Publication(msgspec.Struct, frozen=True):
 
         All events are published even if the caller is cancelled: they report what has happened.
         """
-        events = deque(_as_told(event, provisional, parent) for event in self.events)
+        events = deque(_as_published(event, provisional, parent) for event in self.events)
         try:
             while events:
                 await self.sink.emit(events.popleft())
@@ -54,7 +54,7 @@ class Publication(msgspec.Struct, frozen=True):
             self.sink.emit_nowait(event)
 
 
-def _as_told(event: AnyEvent, provisional: bool, parent: int | None) -> AnyEvent:
+def _as_published(event: AnyEvent, provisional: bool, parent: int | None) -> AnyEvent:
     publication = msgspec.structs.replace(event, provisional=True) if provisional else event
     if parent is not None and isinstance(publication, CheckpointCommitted):
         return msgspec.structs.replace(publication, parent_checkpoint_id=checkpoint_id(parent) if parent else None)
@@ -62,11 +62,11 @@ def _as_told(event: AnyEvent, provisional: bool, parent: int | None) -> AnyEvent
 
 
 PublicationOf = Callable[[Sequence[Outcome]], Publication]
-"""What is publication of outcomes: made from those that stand, which may be another writer's."""
+"""Makes the publication of outcomes from those that stand, which may be another writer's."""
 
 
 class Durability(Protocol):
-    """A commit policy. What is given with a call is published once that call's part is durable.
+    """A commit policy. The events of a call are published once the call's part is durable.
 
     `ledger` says whose namespace a call is about. It is None only where nothing is kept.
     """
@@ -82,7 +82,7 @@ class Durability(Protocol):
         publication_of: PublicationOf,
         status: StatusChange | None = None,
     ) -> tuple[Outcome, ...]:
-        """Tasks came to an end while their superstep goes on, or fails. Answers with the outcomes that stand."""
+        """Record outcomes of tasks while their superstep continues, or fails. Returns the outcomes that stand."""
         ...
 
     async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], publication_of: PublicationOf) -> bool:
@@ -93,15 +93,15 @@ class Durability(Protocol):
         ...
 
     async def flush(self) -> None:
-        """What was taken on so far is committed when this returns: something is about to be recorded behind it."""
+        """Commit all that was accepted so far: a record that follows depends on it."""
         ...
 
     async def settle(self) -> None:
-        """The run ends, whatever way: what was taken on is committed when this returns."""
+        """Commit all that was accepted, at the end of the run, whatever the end is."""
         ...
 
     async def catch_up(self) -> None:
-        """What was given with the calls so far is published when this returns."""
+        """Publish the events of all calls so far."""
         ...
 
 
@@ -205,7 +205,7 @@ def _accept(handle: CommitHandle[bool], publication: Publication) -> None:
 
 
 MOST_WAITING = 64 * 1024 * 1024
-"""In bytes: how much of a run waits for the store with "async", beside the limit by number. One superstep more may."""
+"""In bytes: with "async" a run waits once more than this waits for the store. There is a limit by number as well."""
 
 
 class _Commit(msgspec.Struct, frozen=True):
@@ -336,7 +336,7 @@ class Async:
 
 
 class Exit:
-    """One commit at the end of the run, whatever the end is. What is published before it is provisional."""
+    """One commit at the end of the run, whatever the end is. Events before it are provisional."""
 
     def __init__(self, journal: Journal, grace: float) -> None:
         self._journal = journal
@@ -376,7 +376,7 @@ class Exit:
 
     async def stop(self, ledger: Ledger | None, outcomes: Sequence[Outcome], publication_of: PublicationOf) -> bool:
         own = _kept(ledger)
-        # With those that are held: a question that is there without the status would look like one of a run at work.
+        # Together with the held outcomes: an interrupt without the status would look like one of a running run.
         held = self._outcomes.get(own.ns, (own, {}))[1]
         rest = {**held, **{outcome.task.key: outcome for outcome in outcomes}}
         await finish(self._commit(but=own.ns), self._grace)

@@ -1,4 +1,4 @@
-"""Requests with a key: the thread takes each once, whoever repeats it, in whatever process."""
+"""Requests with a key: a thread accepts each once, also if another process repeats it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What waits to be sent to the store, and who waits for it."""
+"""Requests that wait to be sent to the store, with their answers."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def failure(error: BaseException) -> StatusChange:
 
 
 class Ledger(msgspec.Struct):
-    """What the store holds of one namespace, as the run that goes on in it knows."""
+    """The stored rows of one namespace, as the run in it knows them."""
 
     topology: Topology
     ns: str

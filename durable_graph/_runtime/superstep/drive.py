@@ -1,11 +1,11 @@
 """The loop. Read this first.
 
     plan      the tasks of state.plan, stored with the checkpoint that the state is
-    execute   run them; each outcome is durable before it counts           execute.py
+    run       them; each outcome is durable before it counts               run_tasks.py
     apply     outcomes in task order into the next state                    _engine/apply.py, pure
-    commit    the next state, as one unit; events follow it                 durability.py, journal.py
+    commit    the next state, as one unit; events follow it                 commit/policy.py, journal.py
 
-Nothing else decides what runs next. A run that starts here with a state from the store goes on as the run before it
+Nothing else decides what runs next. A run that starts here with a stored state continues exactly as the run before it
 would have.
 """
 
@@ -105,10 +105,10 @@ async def _stopped(run: GraphRun, state: State, recorded: Recorded) -> Ended:
         for ask in _asked(recorded.get(task.key))
         if ask.interrupt.id not in answered
     )
-    # What finished beside the tasks that wait is recorded, and only its superstep is not over.
+    # Tasks that finished while others wait are recorded, although their superstep is not over.
     values = with_recorded(run.topology, state, recorded)
     if run.shared.sink.is_active:
-        # A question is told once it is durable, and after what came before it.
+        # An interrupt is published once it is durable, and after all earlier events.
         durability = run.shared.durability
         await (durability.settle() if run.parent is None else durability.catch_up())
     await publish_stopped(run, state, recorded, values, interrupts)
@@ -116,7 +116,7 @@ async def _stopped(run: GraphRun, state: State, recorded: Recorded) -> Ended:
 
 
 def _asked(outcome: Outcome | None) -> tuple[PendingInterrupt, ...]:
-    """What the run stops for. Where none of it is open any more, another process has answered meanwhile."""
+    """The interrupts that the run stops for. If none is open any more, another process has answered them."""
     return open_interrupts(outcome) or interrupts_of(outcome)
 
 
@@ -150,7 +150,7 @@ async def _finish_superstep(run: GraphRun, state: State, superstep: Superstep, e
         try:
             is_committed = await durability.commit(run.ledger, step, Publication(run.shared.sink, events, on_accepted))
         except (UnstorableValueError, ValueTooLargeError) as error:
-            # What a reducer made of the writes. They themselves can be stored, and are.
+            # The value that a reducer made cannot be stored. The writes can, and are.
             await durability.save(run.ledger, executed.uncommitted, superstep.publication_of, failure(error))
             add_note(error, "the nodes' results are kept: correct the reducer and resume")
             raise
@@ -169,8 +169,8 @@ def _next_checkpoint(run: GraphRun, state: State, executed: Outcomes) -> NextChe
     after, changes = apply(run.topology, state, executed.done, run.reserve(state))
     outcomes = executed.uncommitted
     if run.ledger is not None and len(state.plan) == 1 and outcomes and is_read_back(run.topology, outcomes[0]):
-        # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. What a
-        # reducer of the user's made of them does not say what they were.
+        # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. The value
+        # that a user's reducer made of them does not show the writes.
         outcomes = ()
     writers = tuple(dict.fromkeys([outcome.task.node for outcome in executed.done]))
     request = run.request

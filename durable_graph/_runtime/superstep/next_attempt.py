@@ -1,4 +1,4 @@
-"""How a failed task goes on by itself: by its retry policy, then by its error handler."""
+"""The next attempt at a failed task: by its retry policy, then by its error handler."""
 
 import time
 
@@ -13,7 +13,7 @@ from durable_graph.graph import Node, Topology
 
 
 def tried_again(topology: Topology, task: Task, result: TaskOutput, trial: AttemptState) -> Outcome | None:
-    """What to record of the failed attempt if another one follows, of the node or of its error handler.
+    """The outcome to record for a failed attempt if another one follows, of the node or of its error handler.
 
     Raises what a `retry_on` raises.
     """

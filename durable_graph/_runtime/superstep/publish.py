@@ -40,7 +40,7 @@ from durable_graph.graph.entrypoints import is_workflow
 from durable_graph.records import checkpoint_id
 
 RESULT = "__end__"
-"""What stands for the key of an entrypoint's result, which has none."""
+"""The key of an entrypoint's result in events: the result itself has no key."""
 
 
 def id_of(run: GraphRun, task: Task) -> str:
@@ -64,12 +64,12 @@ def _input_of(run: GraphRun, state: State, task: Task) -> Any:
     try:
         return run.topology.nodes[task.node].input.read(state.values, run.place(state))
     except (DurableGraphError, ValueError, TypeError):
-        # What keeps the input from being made is the attempt's to raise.
+        # The attempt raises the error that making the input raised.
         return None
 
 
 def task_events(run: GraphRun, state: State, outcomes: Sequence[Outcome]) -> list[AnyEvent]:
-    """What is told of outcomes once they are recorded."""
+    """The events of outcomes, for once they are recorded."""
     if not run.shared.sink.is_active:
         return []
     return [_task_event(run, state, outcome) for outcome in outcomes if outcome.task.node != START]
@@ -108,7 +108,7 @@ def _about(run: GraphRun, state: State, task: Task, attempt: int) -> AboutTask:
 
 
 def _update_of(topology: Topology, outcome: Done) -> Any:
-    """What a node wrote: a dict, or a list of them where it wrote a key more than once; None for nothing."""
+    """A node's writes: a dict, or a list of dicts if it wrote a key more than once; None if it wrote nothing."""
     written = _result_of(topology, outcome)
     updates: list[Any] = []
     if topology.state.is_single:
@@ -131,7 +131,7 @@ def _result_of(topology: Topology, outcome: Done) -> list[tuple[str, Any]]:
 
 
 def committed_events(run: GraphRun, step: NextCheckpoint) -> list[AnyEvent]:
-    """What is told of a superstep once it is committed."""
+    """The events of a superstep, for once it is committed."""
     if not run.shared.sink.is_active:
         return []
     topology, state = run.topology, step.state
@@ -202,7 +202,7 @@ async def publish_stopped(
 
 
 async def publish_drained(run: GraphRun) -> None:
-    """The run stops because it was asked to, and what it came to is stored."""
+    """Publish that the run stops because a drain was requested, and that its results are stored."""
     sink, control = run.shared.sink, run.request.control
     if sink.is_active and run.at is not None and control is not None:
         step = run.at.state.step

@@ -48,10 +48,10 @@ _LARGEST_BATCH = 512
 
 @dataclass(slots=True)
 class Siblings:
-    """The tasks of a superstep while they run. `left` have not come to anything yet.
+    """The tasks of a superstep while they run. `left` of them have no outcome yet.
 
-    What stops them is not an error that leaves one of them: for that, Python 3.11 cancels the task that the group is
-    in, which is the caller's, and does not take it back.
+    An error of one task must not leave the task group: Python 3.11 would then cancel the asyncio task that the group is
+    in, which is the caller's, and not take the cancellation back. So `stop` cancels the others instead.
     """
 
     left: int
@@ -64,7 +64,7 @@ class Siblings:
     is_stopped: bool = False
 
     def stop(self) -> None:
-        """Cancel those that still run, once all have begun: what fails at once is told of every one of them."""
+        """Cancel the tasks that still run, once all have begun: so each has an event of its start."""
         if not self.is_stopped:
             self.is_stopped = True
             asyncio.get_running_loop().call_soon(self._cancel)
@@ -75,7 +75,7 @@ class Siblings:
 
 
 class Outcomes(msgspec.Struct, frozen=True):
-    """What the tasks of a plan came to. `uncommitted` are the outcomes that the commit has still to record.
+    """The outcomes of the tasks of a plan. `uncommitted` are the outcomes that the commit has still to record.
 
     There is no commit while some are `waiting` for an answer, in the plan's order.
     """
@@ -97,10 +97,10 @@ class Superstep(msgspec.Struct):
     given: Given | None = None
 
     async def run_tasks(self) -> Outcomes:
-        """Run what is not done yet, and can go on; also with answers that come meanwhile.
+        """Run the tasks that are not done and do not wait; also those whose answers arrive meanwhile.
 
-        Raises what the first failed task raised, in the order of the plan, with a note that says where. By then every
-        outcome is recorded, and so it is when a cancellation is raised.
+        Raises the error of the first failed task, in the order of the plan, with a note that names the task. By then
+        every outcome is recorded, as it is when a cancellation is raised.
         """
         while True:
             if open_tasks := self._can_go_on():
@@ -186,7 +186,7 @@ class Superstep(msgspec.Struct):
                 raise
             raise StepTimeoutError(self.state.step + 1, limit, self._stopped_among(tasks)) from error
         if clock.expired() and (stopped := self._stopped_among(tasks)):
-            # What a node had come to when it was stopped, in its thread or in its routers, is kept.
+            # The result of a node that was stopped in its thread or in its routers is kept.
             await self._save_rest()
             raise StepTimeoutError(self.state.step + 1, limit, stopped)
 
@@ -196,7 +196,7 @@ class Superstep(msgspec.Struct):
         return [node for node, result in found if result is None or isinstance(result.error, asyncio.CancelledError)]
 
     async def _run_open(self, tasks: Sequence[Task]) -> None:
-        """Have every task come to something. What ends this early leaves with what had finished recorded."""
+        """Run every task to an outcome. If this ends early, finished outcomes are recorded first."""
         try:
             if len(tasks) > 1:
                 await self._run_group(tasks)
@@ -210,18 +210,18 @@ class Superstep(msgspec.Struct):
             await self._save_rest_of(cancelled)
             raise
         except (Exception, KeyboardInterrupt, SystemExit):
-            # The store's, which there is nothing to record with, or the end of the process.
+            # An error of the store, so nothing can be recorded, or the end of the process.
             raise
         except BaseException:
-            # A kind of a node's own, which is no failure to record.
+            # A `BaseException` class of a node's own, which is not recorded as a failure.
             await self._save_rest()
             raise
 
     def _needs_a_task_of_its_own(self, task: Task) -> bool:
-        """Whether what the node does to the asyncio task that it runs in could be taken for a cancellation of the run.
+        """Whether the node could leave its asyncio task in a state that looks like a cancellation of the run.
 
-        Before Python 3.13 a `TaskGroup` whose child failed leaves its task with a cancellation that nobody asked for,
-        and the node may well have caught the group's error.
+        Before Python 3.13 a `TaskGroup` whose child failed leaves its task cancelled, although nobody cancelled it, and
+        the node may have caught the group's error.
         """
         return _GROUPS_LEAVE_TRACES and (task.node == START or self.run.topology.nodes[task.node].is_async)
 
@@ -236,7 +236,7 @@ class Superstep(msgspec.Struct):
         if siblings.raised:
             error = siblings.raised[0]
             for task in tasks:
-                # What nodes raised besides is not recorded: it is told here or nowhere.
+                # Errors of other nodes are not recorded, so this note is the only report of them.
                 failure = self.attempted[task.key].error if task.key in self.attempted else None
                 if failure is not None and not isinstance(failure, asyncio.CancelledError):
                     add_note(error, f"node {task.node!r} failed as well: {shown(failure)}")
@@ -259,7 +259,7 @@ class Superstep(msgspec.Struct):
         except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
             raise
         except Draining as drained:
-            # A graph inside it stops where it is; what runs beside it finishes.
+            # A graph inside the node stops where it is; the sibling tasks finish.
             siblings.drained = drained
         except BaseException as error:  # the store's, or a node's that is no `Exception`: raised once all have ended
             siblings.raised.append(error)
@@ -296,7 +296,7 @@ class Superstep(msgspec.Struct):
             if result is not None and isinstance(result.error, asyncio.CancelledError):
                 self.attempted[task.key] = TaskOutput(result.outcome, own_cancellation(task, result.error))
         if errors:
-            # Those that came to nothing were cancelled because of it.
+            # Tasks without an outcome were cancelled because of it.
             return
         for task in tasks:
             if task.key not in self.attempted:
@@ -305,7 +305,7 @@ class Superstep(msgspec.Struct):
                 self.attempted[task.key] = failed_instead(task, attempt_number(previous), previous, failure)
 
     async def _attempt(self, task: Task) -> TaskOutput:
-        """Attempt the task as often as its policies allow. What it came to is in `attempted` when this returns."""
+        """Attempt the task as often as its policies allow. Its outcome is in `attempted` when this returns."""
         run, previous, trial = self.run, self.recorded.get(task.key), new_attempt_state()
         gate = None if self.siblings is None else self.siblings.gate
         while True:
@@ -332,7 +332,7 @@ class Superstep(msgspec.Struct):
     async def _after_failure(
         self, task: Task, result: TaskOutput, trial: AttemptState
     ) -> TaskOutput | Failed | Handling:
-        """The recorded outcome that another attempt starts from; what the task came to if there is none."""
+        """The recorded outcome that another attempt starts from, or the task's output if there is no other attempt."""
         try:
             again = tried_again(self.run.topology, task, result, trial)
         except Exception as error:  # what a `retry_on` raised: the task has failed, and is done with
@@ -342,7 +342,7 @@ class Superstep(msgspec.Struct):
             # Another attempt would be given what was changed: it has to begin with what is stored.
             return result
         if self.run.is_stopped():
-            # What made an error of its cancellation, or failed in its thread meanwhile, is not tried again now.
+            # A task that turned its cancellation into an error, or failed in its thread meanwhile, is not retried now.
             return TaskOutput(again, asyncio.CancelledError())
         (standing,) = await self._save([again])
         # Another process may have got further with the task.
@@ -353,7 +353,7 @@ class Superstep(msgspec.Struct):
         standing = await self.run.shared.durability.save(self.run.ledger, outcomes, self.publication_of, status)
         for mine, outcome in zip(outcomes, standing, strict=True):
             if outcome is not mine:
-                # Another writer recorded this task first: what it came to there is what it came to.
+                # Another writer recorded this task first: the outcome recorded first replaces this one.
                 self.attempted[outcome.task.key] = TaskOutput(outcome)
                 self.saved[outcome.task.key] = outcome
         return standing
@@ -426,18 +426,18 @@ class Superstep(msgspec.Struct):
         return Outcomes(tuple(done), tuple(uncommitted), tuple(waiting))
 
     def outcome_of(self, task: Task) -> Outcome | None:
-        """What a task has come to so far: its failure, where it was stopped before it was done again."""
+        """A task's outcome so far: its earlier failure, if it was stopped before its next attempt ended."""
         result = self.attempted.get(task.key)
         if result is not None and (result.error is None or result.is_kept):
             return result.outcome
         return self.saved.get(task.key, self.recorded.get(task.key))
 
     def so_far(self) -> dict[Key, Outcome]:
-        """What the tasks have come to so far, for who goes on from here in this process."""
+        """The tasks' outcomes so far, for a later attempt of the caller in this process."""
         return {task.key: outcome for task in self.state.plan if (outcome := self.outcome_of(task)) is not None}
 
     def publication_of(self, outcomes: Sequence[Outcome]) -> Publication:
-        """What is told of these outcomes once they are recorded."""
+        """The publication of these outcomes, for once they are recorded."""
         return Publication(self.run.shared.sink, task_events(self.run, self.state, outcomes))
 
 

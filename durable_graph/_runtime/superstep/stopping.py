@@ -18,9 +18,9 @@ async def stop(
 ) -> Recorded | None:
     """Record that the outermost graph's run is interrupted, with `rest`: those of its outcomes that are not recorded.
 
-    None once that is recorded. If another writer recorded something since this run looked, nothing is recorded, and the
-    result has the outcomes that stand in place of those that the run has `so_far`. A question may have its answer in
-    them: whoever recorded it saw that the run was at work, and left the answer to it.
+    None once that is recorded. If another writer recorded something since this run last looked, nothing is recorded,
+    and the result has the outcomes that replace those in `so_far`. They may hold an answer: its writer saw a running
+    run, and left the answer to it.
 
     Raises `CheckpointConflictError` and `StaleResultError`.
     """
