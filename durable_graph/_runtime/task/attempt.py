@@ -55,19 +55,19 @@ from durable_graph.graph.policies import NodeError, TimeoutPolicy
 
 
 class AttemptState(msgspec.Struct):
-    """What the attempts at one task in this process have in common."""
+    """The state that all attempts at one task in this process share."""
 
     first_started: float
     calls: TaskJournal | None = None
     error: BaseException | None = None
-    """What the node failed with, for its error handler."""
+    """The node's error, for its error handler."""
     handler_tries: int = 0
     pause: float = 0.0
     """Seconds until the error handler is tried again."""
     is_first: bool = True
 
     def calls_of(self, context: TaskContext) -> TaskJournal:
-        """The calls of a new attempt. What an earlier one had recorded is known."""
+        """The calls of a new attempt, with the records of earlier attempts."""
         if self.calls is None or self.calls.ns != context.ns:
             self.calls = TaskJournal(context.run, context.ns, context.task.born)
         self.calls.begin()
@@ -75,7 +75,7 @@ class AttemptState(msgspec.Struct):
 
 
 def attempt_number(previous: Outcome | None) -> int:
-    """Which attempt comes now. What goes on from an answer, or with the routers, belongs to the attempt before."""
+    """The number of the next attempt. One that continues after an answer, or with the routers, keeps the number."""
     if previous is None:
         return 1
     return previous.attempt + 1 if isinstance(previous, Failed) else previous.attempt
@@ -121,7 +121,7 @@ async def _perform(context: TaskContext, task: Task, previous: Outcome | None, t
 
 
 async def route_as(run: GraphRun, state: State, task: Task, values: Any, trial: AttemptState) -> TaskOutput:
-    """What the task would have come to had its node returned `values`: its routers run, the node does not.
+    """The output that the task would have if its node had returned `values`: the routers run, the node does not.
 
     Raises what is wrong with the values.
     """
@@ -209,7 +209,7 @@ async def _run_node(context: TaskContext, task: Task, previous: Outcome | None, 
 
 
 async def _ended_by(context: TaskContext, error: BaseException, being_cancelled: int) -> BaseException:
-    """What unwound a node or its routers, once what they began has ended as well."""
+    """The error that a node or its routers ended with, once the calls and graphs that they began have ended as well."""
     found = error
     if isinstance(error, BaseExceptionGroup):
         found = unwrapped(error)
@@ -267,7 +267,7 @@ async def _call_to_its_end(
     return called
 
 
-# What it came to
+# The outcome
 
 
 def _stopped(context: TaskContext, task: Task, previous: Outcome | None, error: BaseException) -> TaskOutput:
@@ -309,7 +309,7 @@ def _failed(context: TaskContext, task: Task, previous: Outcome | None, error: B
     if isinstance(previous, Handling):
         tries = previous.tries + 1
         return Handling(task, context.number, previous.error, _answers(context), next_revision(previous), tries=tries)
-    # What the policy had given up on begins anew when somebody resumes the thread.
+    # A resume of the thread starts the policy's count again.
     tries = previous.tries if isinstance(previous, Failed) and previous.retry_at is not None else 0
     return Failed(
         task,
@@ -322,7 +322,7 @@ def _failed(context: TaskContext, task: Task, previous: Outcome | None, error: B
 
 
 def failed_instead(task: Task, number: int, previous: Outcome | None, error: BaseException) -> TaskOutput:
-    """An attempt that came to nothing, or whose result does not count. A node that was done before runs no more."""
+    """A failed attempt in place of one without a result, or whose result does not count. A finished node stays done."""
     revision = next_revision(previous)
     match previous:
         case RoutingOpen():
@@ -369,7 +369,7 @@ async def _choose(
         return TaskOutput(
             Done(task, context.number, own.writes, own.routes, is_handled, _answers(context), revision, is_cached)
         )
-    # What routers ask and call is counted apart: once the node is done, only they run again.
+    # The interrupts and calls of routers are counted on their own: once the node is done, only the routers run again.
     tries = previous.tries if isinstance(previous, RoutingOpen) else 0
     context.begin("router", is_after_failure=tries > 0)
     asks: tuple[PendingInterrupt, ...] = ()
@@ -412,7 +412,7 @@ async def _choose(
 
 
 def own_cancellation(task: Task, error: asyncio.CancelledError) -> NodeCancelledError:
-    """To let out a cancellation that nobody asked for would look like one of the whole run."""
+    """The failure for a cancellation that no caller requested. Raised as it is, it would look like one of the run."""
     failure = NodeCancelledError(task.node)
     failure.__cause__ = error
     return failure

@@ -1,4 +1,4 @@
-"""What one attempt at a task came to."""
+"""The output of one attempt at a task."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from durable_graph.errors import InterruptMismatchError, ReplayMismatchError
 
 
 class TaskOutput(msgspec.Struct, frozen=True):
-    """What an attempt came to. `error` is to be raised once the outcome is recorded.
+    """The outcome of an attempt. `error` is to be raised once the outcome is recorded.
 
     It is a cancellation where a plain function finished in its thread after its superstep was cancelled. Of an attempt
     that contradicts what is recorded nothing is kept: it leaves the task as it was.

@@ -25,7 +25,7 @@ class ChildRuns:
 
     @contextmanager
     def begin(self, *, is_read: bool) -> Iterator[None]:
-        """Inside of it a run is at work. Raises `CancelledError` where all are over already: see `close`."""
+        """A child run is pending while this is open. Raises `CancelledError` after `close`."""
         if self._is_closed:
             raise asyncio.CancelledError
         run = _Run(asyncio.current_task(), asyncio.get_running_loop().create_future(), is_read)
@@ -37,7 +37,7 @@ class ChildRuns:
             run.over.set_result(None)
 
     def stop(self) -> None:
-        """Those at work, and what is still begun, are to be cancelled: `over` does."""
+        """Have `join` cancel the pending child runs, and those that still begin."""
         self._is_stopped = True
 
     def close(self) -> None:
@@ -46,11 +46,11 @@ class ChildRuns:
 
     @property
     def pending(self) -> bool:
-        """Whether any is at work."""
+        """Whether child runs are pending."""
         return bool(self._runs)
 
     async def join(self) -> None:
-        """Until none is at work. One whose events are read is cancelled: who left off reading would hold it up."""
+        """Wait until all child runs have finished. A child run with a reader is cancelled: the reader may have left."""
         while left := list(self._runs):
             for run in left:
                 if run.within is not None and (self._is_stopped or run.is_read):

@@ -51,7 +51,7 @@ class RecordedCall(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def mark(self) -> Mark:
-        """What it is recognised by."""
+        """The identity of the call: its name and the digest of its arguments."""
         point = Point(self.results, self.failures)
         return Mark(self.kind, self.name, self.arguments, self.nodes, self.nth, self.is_in_sequence, point)
 

@@ -1,4 +1,4 @@
-"""What a node may ask for beside the state, by a parameter or by a function."""
+"""The objects that a node may get besides the state, by a parameter or by a function."""
 
 import dataclasses
 import typing
@@ -24,7 +24,7 @@ class ExecutionInfo(msgspec.Struct, frozen=True, gc=False):
     """Which task is being run.
 
     `task_id` is the same on every attempt and after every crash, and different for every other task: hand it to outside
-    services as the idempotency key. `node_attempt` counts from 1 and goes on across resumes.
+    services as the idempotency key. `node_attempt` counts from 1, across resumes.
     `node_first_attempt_time` is when this process began with the task, in seconds since the epoch.
     """
 
@@ -58,7 +58,7 @@ class RunControl:
 
     @property
     def drain_reason(self) -> str | None:
-        """What was given as the reason."""
+        """The reason that was given."""
         return self._reason
 
 
@@ -105,7 +105,7 @@ def get_runtime(context_schema: type[ContextT] | None = None) -> Runtime[Context
 
 
 def get_stream_writer() -> StreamWriter:
-    """What the running node tells the run's reader with, in stream mode "custom". Raises `OutsideOfRunError`."""
+    """The running node's writer of "custom" stream events. Raises `OutsideOfRunError`."""
     return writer_of(context_of("get_stream_writer()"))
 
 
@@ -183,7 +183,7 @@ def runtime_of(context: TaskContext) -> Runtime[Any]:
 
 
 def previous_of(context: TaskContext) -> Any:
-    """What an entrypoint last saved; None in any other graph."""
+    """The value that an entrypoint saved last; None in any other graph."""
     return context.state.values.get(SAVED)
 
 
@@ -231,7 +231,7 @@ def _configurable(given: Mapping[str, Any], context: TaskContext) -> dict[str, A
 
 
 def writer_of(context: TaskContext) -> StreamWriter:
-    """What the code of `context` tells the reader with."""
+    """The stream writer of the code of `context`."""
     run = context.run
 
     def make(data: Any) -> AnyEvent:
@@ -288,7 +288,7 @@ def meant(configurable: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def injected(context: TaskContext, wanted: Mapping[str, str], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The parameters that a function has beside its input: `wanted` says of what kind each of them is."""
+    """The values of a function's parameters besides its input: `wanted` names the kind of each."""
     if not wanted:
         return {}
     made: dict[str, Callable[[], Any]] = {

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 async def in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """What the call returns or raises, run in `loop`, which is the running one or that of another thread.
+    """The result of the call, run in `loop`, which is the running loop or that of another thread.
 
     The call has the caller's context variables. As with any awaited call, a cancellation of the caller reaches it, and
     the caller goes on when the call has ended.

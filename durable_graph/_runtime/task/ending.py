@@ -1,4 +1,4 @@
-"""How a piece of user code ends: together with what it began."""
+"""The end of a piece of user code: with the calls and graphs that it began."""
 
 import asyncio
 from typing import Any
@@ -19,7 +19,8 @@ def must_join(context: TaskContext) -> bool:
 
 
 async def join_children(context: TaskContext) -> None:
-    """The code returned: what it began has to end as well. Raises what that raised, and questions it caught."""
+    """Wait for the calls and graphs that the code began and did not await. Raises their errors, and interrupts that the
+    code caught."""
     await _all_over(context)
     context.raise_mutation()
     if context.mismatch is not None:
@@ -32,16 +33,16 @@ async def join_children(context: TaskContext) -> None:
 
 
 async def check_all_claimed(context: TaskContext) -> None:
-    """The code came to its end. Raises `ReplayMismatchError` where it did not make a call that is recorded."""
+    """Raise `ReplayMismatchError` if the code ended without making a call that is recorded."""
     journal = context.run.shared.journal
     if context.begun_tasks is not None or (journal is not None and context.ns in journal.calls_in):
         await context.calls.claims.check_all_claimed(context)
 
 
 async def resolve_exit(context: TaskContext, error: BaseException) -> BaseException:
-    """What the code came to with `error`, once what it began has ended as well.
+    """The error to report for code that `error` ended, once the calls and graphs that it began have ended as well.
 
-    Where it asks, or is to go on later, that goes on to its own end or question. Otherwise it is stopped.
+    After an interrupt or a drain these run to their own end or interrupt. After any other error they are stopped.
     """
     if context.begun_tasks is not None:
         context.begun_tasks.mark_unwinding()
@@ -86,7 +87,7 @@ async def _stop(context: TaskContext) -> None:
 
 
 def _asking(context: TaskContext, *last: GraphInterrupt) -> GraphInterrupt:
-    """All that it was to be unwound by, once."""
+    """All interrupts that the code raised, each once."""
     return GraphInterrupt(
         {each.id: each for error in (*context.stopped_by, *last) for each in error.interrupts}.values()
     )

@@ -43,7 +43,7 @@ class CalledGraph:
     is_recorded: bool = False
 
     def records(self) -> tuple[TaskRecord, ...]:
-        """What is recorded of it together with its input."""
+        """The records of the call, committed together with its input."""
         if self.begun is None or self.claims is None:
             return ()
         return (self.claims.record(self.begun.place, self._recorded(self.begun)),)
@@ -66,7 +66,7 @@ def is_node_itself(context: TaskContext) -> bool:
 
 
 def settings_of(topology: Topology, outer: Request, request: Request) -> Any:
-    """What a call is given beside its input, as far as it is not the outer run's: that may be another on resume."""
+    """The settings of a call besides its input that are not the outer run's, which may differ on resume."""
     own = {key: value for key, value in _configurable(request).items() if key not in _PLACES}
     around = _configurable(outer)
     differing = {

@@ -20,7 +20,7 @@ from durable_graph.graph.policies import TimeoutPolicy
 
 
 class Returned(msgspec.Struct, frozen=True):
-    """What a function returned. `cancelled` is the cancellation that came while a worker thread still ran it."""
+    """A function's result. `cancelled` is a cancellation that arrived while a worker thread still ran the function."""
 
     result: Any
     cancelled: asyncio.CancelledError | None = None
@@ -29,14 +29,14 @@ class Returned(msgspec.Struct, frozen=True):
 async def invoke(
     context: TaskContext, call: Callable[[], Any], is_async: bool, policy: TimeoutPolicy | None
 ) -> Returned:
-    """What `call` returns, awaited. Raises `NodeTimeoutError` where it takes longer than its policy allows."""
+    """The result of `call`, awaited. Raises `NodeTimeoutError` if it takes longer than its policy allows."""
     if is_async:
         if policy is None:
             return Returned(await call())
         return Returned(await _timed(context, call, policy))
     result, cancelled = await _in_thread(call, context.run.request.grace)
     if inspect.isawaitable(result):
-        # A plain function that hands back a coroutine, such as a lambda around an async one.
+        # A plain function that returns a coroutine, such as a lambda around an async function.
         if cancelled is not None:
             if inspect.iscoroutine(result):
                 result.close()
@@ -73,9 +73,9 @@ def _timeout_error(context: TaskContext, policy: TimeoutPolicy, elapsed: float, 
 
 
 async def _in_thread(call: Callable[[], Any], grace: float) -> tuple[Any, asyncio.CancelledError | None]:
-    """What a plain function returns from a worker thread, which nothing can stop: a cancellation waits for it.
+    """The result of a plain function in a worker thread, which cannot be stopped: a cancellation waits for it.
 
-    What it came to within the grace period counts, and comes with the cancellation that is to be raised afterwards.
+    A result within the grace period counts, and is returned with the cancellation that is to be raised afterwards.
     One that still waits for a free thread is not begun any more.
     """
     context = contextvars.copy_context()
@@ -99,7 +99,7 @@ async def _settled(running: "asyncio.Future[Any]") -> Any:
 
 
 def given_to(context: TaskContext, task: Task, node: Node) -> Any:
-    """What the node is called with."""
+    """The input of the node."""
     if task.argument is not None:
         return task.argument.value
     given = node.input.read(context.state.values, context.run.place(context.state))
@@ -109,7 +109,7 @@ def given_to(context: TaskContext, task: Task, node: Node) -> Any:
 
 
 def _shared(given: Any, keys: Iterable[str]) -> Any:
-    """What a node that is a graph receives: those of its own keys that the state around it has."""
+    """The input of a node that is a graph: those of its own keys that the outer state has."""
     if isinstance(given, Mapping):
         return {key: given[key] for key in keys if key in given}
     return {key: getattr(given, key) for key in keys if hasattr(given, key)}

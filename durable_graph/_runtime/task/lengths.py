@@ -1,6 +1,6 @@
 """The lengths of the containers that nodes are given: whether code changed one of them in place, at the top level.
 
-What a node changes in place is visible to the nodes after it and to the caller, and to no store. To compare lengths
+Later nodes and the caller see changes in place, and the store does not. To compare lengths
 takes one pass over the containers, in C, and is done for every superstep; `mutation.py` compares whole values, on
 request.
 

@@ -15,7 +15,7 @@ from durable_graph.graph import Node, Topology
 
 
 class Given:
-    """What the tasks of one superstep were given, and the error once any of it was changed in place.
+    """The inputs of the tasks of one superstep, and the error once any of them was changed in place.
 
     Lengths are compared here, of all that is common to the tasks; what is compared below belongs to one attempt.
     """

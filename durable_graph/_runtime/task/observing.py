@@ -46,7 +46,7 @@ async def observed_call(
 
 
 def with_result(observer: CodeObserver, called: Returned) -> Returned:
-    """What a function returned, as the observer gives it back."""
+    """A function's result, as the observer returns it."""
     return msgspec.structs.replace(called, result=observer.returned(called.result))
 
 
@@ -72,7 +72,7 @@ def _input_of(context: TaskContext) -> Any:
     try:
         return given_to(context, task, context.run.topology.nodes[task.node])
     except (DurableGraphError, ValueError, TypeError):
-        # What keeps the input from being made is the attempt's to raise.
+        # The attempt raises the error that making the input raised.
         return None
 
 

@@ -7,7 +7,7 @@ from durable_graph._runtime.task.run_context import TaskContext
 from durable_graph.errors.shown import shown
 
 RETURNED = "__return__"
-"""What stands for the key of a call's result, which has none."""
+"""The key of a call's result in events: the result itself has no key."""
 
 
 async def publish_call_started(context: TaskContext, given: Any) -> None:

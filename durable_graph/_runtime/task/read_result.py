@@ -1,4 +1,4 @@
-"""What a node returned, as writes and routes: updates, Commands, and lists of them."""
+"""A node's result as writes and routes: updates, Commands, and lists of them."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def read_result(
     max_value_bytes: int | None,
     keys_of_nested: Collection[str] = (),
 ) -> Result:
-    """What a node returned, checked and encoded; `values` are those that its superstep began with.
+    """A node's result, checked and encoded; `values` are those at the start of its superstep.
 
     Of what a graph inside the node returned, the keys that the state does not have are the inner graph's own.
 

@@ -40,9 +40,9 @@ async def lookup(run: GraphRun, node: Node, task: Task, given: Any) -> tuple[Cac
 
 
 async def put(run: GraphRun, node: Node, task: Task, key: CacheKey, own: Result) -> None:
-    """Keep what the node itself came to. Its routers choose anew each time.
+    """Cache the node's own result. Its routers choose again each time.
 
-    What writes a value that is never stored is not kept: the rest alone would be another result.
+    A result that writes a value that is never stored is not cached: the rest alone would be another result.
     """
     if any(write.data is None for write in own.writes):
         return
@@ -52,7 +52,7 @@ async def put(run: GraphRun, node: Node, task: Task, key: CacheKey, own: Result)
 
 
 async def get_cached(cache: Cache, key: CacheKey) -> bytes | None:
-    """What the cache has under the key. A cache that fails has nothing: it may cost time, and no run."""
+    """The cached value of the key. A failing cache is logged and skipped."""
     try:
         return (await cache.aget([key])).get(key)
     except Exception as error:
@@ -69,7 +69,7 @@ async def put_cached(cache: Cache, key: CacheKey, data: bytes, ttl: float | None
 
 
 def key_of(topology: Topology, name: str, action: Callable[..., Any], policy: CachePolicy, given: Any) -> CacheKey:
-    """What a result goes by: the function, the name that it has here, and what it was given.
+    """The cache key of a result: the function, its name here, and its input.
 
     Raises `UnstorableValueError` where that cannot be told from other inputs.
     """
@@ -90,7 +90,7 @@ def key_of(topology: Topology, name: str, action: Callable[..., Any], policy: Ca
 
 
 def namespace_of_node(name: str, action: Callable[..., Any]) -> tuple[str, ...]:
-    """What all results of a node have in common in a cache."""
+    """The part of the cache key that all results of a node share."""
     while isinstance(action, functools.partial):
         action = action.func
     where = getattr(action, "__module__", ""), getattr(action, "__qualname__", type(action).__qualname__)

@@ -27,9 +27,9 @@ async def choose(
     max_value_bytes: int | None,
     place: Place,
 ) -> tuple[Route, ...]:
-    """What the task's routers choose, in the superstep at `place`.
+    """The routes that the task's routers choose, in the superstep at `place`.
 
-    `extra` has what each router gets beside the state, by its name.
+    `extra` has the parameters of each router besides the state, by its name.
 
     Raises what they raise, and for what is no choice: `InvalidRouteError`, `UnknownRouteError`,
     `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.

@@ -1,4 +1,4 @@
-"""A run at work: what its supersteps share, and where in it a piece of user code is."""
+"""A running graph: the data that its supersteps share, and the position of user code in it."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +29,7 @@ Key = tuple[int, int]
 
 
 class Progress(msgspec.Struct):
-    """Where a run is: its state, and what the tasks of the superstep that follows came to so far."""
+    """The progress of a run: its state, and the outcomes so far of the superstep that follows."""
 
     state: State
     recorded: dict[Key, Outcome] = msgspec.field(default_factory=dict)
@@ -47,7 +47,7 @@ class ParkedRun:
 
 @dataclass(slots=True)
 class RunContext:
-    """What a run and the runs nested in it have in common. `journal` is None without a checkpointer.
+    """The data that a run and the runs nested in it share. `journal` is None without a checkpointer.
 
     `resting` has the nested runs that came to an end, by namespace, until their caller is done; `active` the namespaces
     in which one is at work. `turns` are the states that finished calls of graphs with memory left, by caller, and
@@ -151,7 +151,7 @@ class GraphRun:
         return Place(step=state.step + 1, remaining=self.last_step - state.step)
 
     def forget_nested(self, done: Iterable[Done]) -> None:
-        """What ran inside these tasks is not needed any more: they are recorded."""
+        """Forget the runs inside these tasks, which are recorded."""
         kept: tuple[dict[str, Any], ...] = (self.shared.resting, self.shared.turns, self.shared.graphs)
         if not any(kept):
             return
@@ -204,7 +204,7 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
     only_heartbeats: bool = False
     around: "TaskContext | None" = None
     stopped_by: list[GraphInterrupt] = msgspec.field(default_factory=list)
-    """What its code was handed to be unwound by. Where it returns all the same, the questions would be lost."""
+    """The interrupts that its code raised. If the code catches them and returns, they would be lost otherwise."""
     keys_of_nested: frozenset[str] = frozenset()
     """The keys of the graphs that it ran, which their results may have and the state around them may not."""
     mutation: StateMutatedError | None = None
@@ -216,7 +216,7 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
     child_runs: ChildRuns | None = None
     _task_id: str | None = None
 
-    # What most nodes never ask for is made when it is.
+    # Objects that most nodes never use are made on first use.
 
     @property
     def node(self) -> str:
@@ -255,7 +255,7 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
 
     @property
     def home(self) -> asyncio.AbstractEventLoop:
-        """The event loop of the run. A plain function in its thread may have one of its own beside it."""
+        """The event loop of the run. A plain function in its thread may run another one."""
         return asyncio.get_running_loop() if self.runner is None else self.runner.get_loop()
 
     @property
@@ -326,7 +326,7 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
         return self.state.step + 1
 
     def streamed(self) -> None:
-        """The code told the run's reader something, which may be a sign of life."""
+        """The code wrote to the stream, which may count as a heartbeat."""
         self._sign(is_heartbeat=False)
 
     def beat(self) -> None:

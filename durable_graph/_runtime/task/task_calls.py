@@ -38,25 +38,25 @@ from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 
 
 class TaskFuture(asyncio.Task[Any]):
-    """A call at work. It knows whether anybody asked what it came to.
+    """A pending call. It notes whether its result was asked for.
 
-    `is_told` says that its error reached the code that made it, whose business it has been since. `gather` asks for
-    errors that come too late for it as well, and drops them: asking alone tells nobody.
+    `is_reported` says that its error reached the calling code, which has been responsible for it since. `gather` also
+    asks for errors that arrive too late, and drops them: so asking alone does not count as a report.
     """
 
     is_asked_for = False
-    is_told = False
+    is_reported = False
 
     def __await__(self) -> Generator[Any, None, Any]:
         self.is_asked_for = True
         try:
             return (yield from super().__await__())
         except Exception:
-            self.is_told = True
+            self.is_reported = True
             raise
 
     def result(self) -> Any:
-        """What it returned. Raises asyncio's `InvalidStateError` while it runs."""
+        """The result. Raises asyncio's `InvalidStateError` while the call runs."""
         self.is_asked_for = True
         if not self.done():
             message = f"{self.get_name()} has not finished: await the call, which gives its result"
@@ -64,12 +64,12 @@ class TaskFuture(asyncio.Task[Any]):
         return super().result()
 
     def exception(self) -> BaseException | None:
-        """What it raised."""
+        """The error."""
         self.is_asked_for = True
         return super().exception()
 
     def failure(self) -> BaseException | None:
-        """What it raised, for who looks after it and does not ask for its result."""
+        """The error, for the journal: to read it is no request for the result."""
         return None if self.cancelled() else super().exception()
 
 
@@ -144,16 +144,16 @@ class TaskJournal:
         self.claims.over(begun, has_failed=has_failed)
 
     def stop(self) -> None:
-        """Those at work, and what they still begin, are to be cancelled: `over` does."""
+        """Have `join` cancel the pending calls, and those that they still begin."""
         self._is_stopped = True
 
     @property
     def pending(self) -> bool:
-        """Whether any is at work."""
+        """Whether calls are pending."""
         return any(not task.done() for task in self._running)
 
     async def join(self) -> None:
-        """Until none is at work."""
+        """Wait until all calls have finished."""
         while left := [task for task in self._running if not task.done()]:
             if self._is_stopped:
                 for task in left:
@@ -161,22 +161,22 @@ class TaskJournal:
             await asyncio.wait(left)
 
     def raise_unawaited_failure(self) -> None:
-        """Raise what the first of those raised that nobody awaited."""
+        """Raise the first unawaited task failure."""
         for task in self._running:
             if (error := task.failure()) is not None and not task.is_asked_for:
                 raise error
 
     def mark_unwinding(self) -> None:
-        """The code that made them is being unwound: of what has failed it was told, if it had asked."""
+        """Mark awaited task failures as reported: the node is being unwound."""
         for task in self._running:
             if task.done() and task.is_asked_for:
-                task.is_told = True
+                task.is_reported = True
 
     def failure_to_report(self, error: BaseException) -> BaseException:
-        """What the code that made them came to with `error`: what failed beside a question and was not told it."""
+        """The error to report for code that `error` ended: an unreported task failure replaces an interrupt."""
         for task in self._running:
             failure = task.failure()
-            if isinstance(failure, Exception) and failure is not error and not task.is_told:
+            if isinstance(failure, Exception) and failure is not error and not task.is_reported:
                 if isinstance(error, GraphInterrupt | Draining):
                     return failure
                 add_note(error, f"{task.get_name()}, failed as well: {shown(failure)}")
@@ -193,7 +193,7 @@ class TaskJournal:
             if definition.has_events:
                 await publish_call_started(inner, (given.args, given.kwargs))
             called = await self._cached(inner, definition, given)
-            # What was cancelled after it had come to a result is kept, or would be done again.
+            # The result of a call that was cancelled after it had finished is kept: otherwise the call would run again.
             record = self._record(begun, definition, called.result)
             standing = await finish(record, self._run.request.grace)
         except GraphInterrupt as asked:
@@ -323,7 +323,7 @@ class TaskJournal:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What a call was made with, and which parameters it is to be provided with: its caller left them out."""
+    """The arguments of a call, and the parameters that are injected because the caller left them out."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]

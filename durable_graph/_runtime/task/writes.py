@@ -1,4 +1,4 @@
-"""What user code hands over, as writes and arguments: checked, and encoded where there is a store.
+"""The results and inputs of user code as writes and arguments: checked, and encoded if there is a store.
 
 All of it happens here, while the node is still to blame: what cannot be merged, is refused by the state's model or
 cannot be stored fails the node that returned it, and nothing of it is recorded. Ids are drawn here as well, so that a
@@ -38,11 +38,11 @@ _Draft = tuple[str, Any, bool]
 """A write that is not encoded yet: its channel, its value, and whether it is an overwrite."""
 
 
-# What is written
+# Updates
 
 
 def updates_of(topology: Topology, node: Node, result: Any, values: Mapping[str, Any]) -> Pairs:
-    """What a node's result, or the update of its Command, says about the state, as (key, value) pairs.
+    """The updates in a node's result, or in the update of its Command, as (key, value) pairs.
     `values` are those that its superstep began with.
 
     It is a dict, such pairs, or an instance of the state's class, the node's input or the graph's input or output.
@@ -72,7 +72,7 @@ def pairs_in(topology: Topology, update: object) -> Pairs | None:
 
 
 def is_one_value(topology: Topology) -> bool:
-    """Whether what nodes return is the value of the state. What an entrypoint's does is put into keys before."""
+    """Whether a node's result is the value of the state. An entrypoint's result is put into keys before."""
     return topology.state.is_single and not is_workflow(topology)
 
 
@@ -104,8 +104,8 @@ def _emptied(
 def _is_start(topology: Topology, schema: Schema, key: str, value: Any) -> bool:
     """Whether this says no more than that a key with a reducer has the default that it began with.
 
-    A pydantic model knows which of its fields were set; of other instances nobody knows it, and merging the default
-    once more is what nobody means.
+    A pydantic model knows which of its fields were set. Other instances do not, and to merge the default once more is
+    never meant.
     """
     field = schema.fields.get(key)
     if schema.is_validated or field is None or field.default is None or topology.channels[key].replaces:
@@ -123,7 +123,7 @@ def node_writes(
     values: Mapping[str, Any],
     max_value_bytes: int | None,
 ) -> tuple[Write, ...]:
-    """What a node said by `updates_of`, given the `values` that its superstep began with.
+    """The writes of a node from the result of `updates_of`, given the `values` at the start of its superstep.
 
     Raises `UnknownStateKeyError`, `ManagedKeyError`, `UnmergeableUpdateError`, `InvalidStateValueError`,
     `UnstorableValueError`, `ValueTooLargeError`.
@@ -137,7 +137,7 @@ def node_writes(
 def input_writes(
     topology: Topology, value: Any, values: Mapping[str, Any], max_value_bytes: int | None
 ) -> tuple[Write, ...]:
-    """The input of a run, given the `values` that it comes to.
+    """The writes of a run's input, given the `values` of the thread.
 
     Raises `InvalidInputError`, and what `node_writes` does.
     """
@@ -155,7 +155,7 @@ def input_writes(
 def update_writes(
     topology: Topology, update: Any, values: Mapping[str, Any], where: str, max_value_bytes: int | None
 ) -> tuple[Write, ...]:
-    """What a Command that is a run's input writes. Raises what `input_writes` does."""
+    """The writes of a Command that is a run's input. Raises as `input_writes` does."""
     pairs = pairs_in(topology, update)
     if pairs is None and isinstance(update, Mapping) and not is_one_value(topology):
         pairs = tuple(update.items())
@@ -322,7 +322,7 @@ def _kept_of(codec: TypeCodec, value: Any, *made: Any) -> Any:
 
 
 def encode_argument(topology: Topology, value: Any, max_value_bytes: int | None) -> Argument:
-    """What a Send carries. The keys of a dict that are never stored go to the node in this process only."""
+    """The argument of a Send. Keys of a dict that are never stored reach the node in this process only."""
     if max_value_bytes is None:
         return Argument(topology.argument.convert(value, is_open=True), None)
     part = stored_part(topology, value)
@@ -349,7 +349,7 @@ def encode_anything(topology: Topology, value: Any, what: str, max_value_bytes: 
 
 
 def stored_part(topology: Topology, argument: Any) -> Any:
-    """What is stored of what a Send carries."""
+    """The stored part of a Send's argument."""
     if not topology.untracked or not isinstance(argument, dict) or topology.untracked.isdisjoint(argument):
         return argument
     return {key: value for key, value in argument.items() if key not in topology.untracked}
