@@ -1,4 +1,4 @@
-"""Values to bytes and back, by declared type."""
+"""Encoding values to bytes and decoding them, by declared type."""
 
 from durable_graph.codec.codec import Codec, Listed, TypeCodec
 from durable_graph.codec.registry import FindStored, Upcast

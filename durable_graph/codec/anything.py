@@ -1,4 +1,4 @@
-"""`Any`: every value says in its wire form what it is. Plain data is plain MessagePack."""
+"""`Any`: the wire form of every value determines its type. Plain data is plain MessagePack."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -31,7 +31,7 @@ class AnyPlan(Plan):
     plain = True
     direct = _SCALARS
     converts = False
-    # Without bytes: msgspec takes one text-like type in a union.
+    # No bytes: msgspec accepts only one of str and bytes in a union.
     native_if_flat = None | bool | int | float | str
 
     def __init__(self, registry: Registry) -> None:

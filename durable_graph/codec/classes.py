@@ -1,4 +1,4 @@
-"""Which shape a user's class gets, and what types its fields have."""
+"""The shape of a user's class, and the types of its fields."""
 
 import dataclasses
 from collections import abc
@@ -16,13 +16,13 @@ from durable_graph.codec.records import DataclassShape, NamedTupleShape, StructS
 from durable_graph.codec.registry import HEAP_TYPE, Registry, Shape, UnstorableType, storing_remedy
 
 FieldTypes = Callable[[tuple[Any, ...], Mapping[str, type]], dict[str, Any]]
-"""From the arguments of a generic class, and the classes known by name, to the types of its fields."""
+"""A function from the arguments of a generic class and the known classes by name to the types of its fields."""
 
 _CODE = frozenset({type, abc.Callable, abc.Iterator, abc.AsyncIterator, abc.Awaitable, abc.AsyncGenerator})
 
 
 def shape_for(cls: Any, registry: Registry, anything: Plan) -> tuple[Shape, FieldTypes] | None:
-    """The empty shape of a class and where the types of its fields come from; None if it has no kind that is stored."""
+    """The empty shape of a class and the function for its fields' types; None if classes of its kind are not stored."""
     if issubclass(cls, Enum):
         kind = FlagShape if issubclass(cls, Flag) else EnumShape
         return kind(cls, registry.add(cls)), _no_fields
@@ -41,7 +41,7 @@ def shape_for(cls: Any, registry: Registry, anything: Plan) -> tuple[Shape, Fiel
 
 
 def static_base(cls: type) -> type | None:
-    """The builtin class, other than object, whose contents an instance has besides its attributes."""
+    """The builtin base class, other than object, whose contents an instance has in addition to its attributes."""
     for base in cls.__mro__:
         if base is not object and not base.__flags__ & HEAP_TYPE:
             return base
@@ -49,7 +49,7 @@ def static_base(cls: type) -> type | None:
 
 
 def is_typed_dict(cls: type) -> bool:
-    # typing.is_typeddict does not know those of typing_extensions, which pydantic asks for.
+    # typing.is_typeddict does not recognise TypedDicts of typing_extensions, which pydantic requires.
     return issubclass(cls, dict) and hasattr(cls, "__total__") and hasattr(cls, "__required_keys__")
 
 
@@ -77,10 +77,10 @@ def _resolved(cls: type, arguments: tuple[Any, ...], known: Mapping[str, type]) 
             cls, f"its annotations mention {error.name!r}, which cannot be found", "define it in the class's module"
         ) from error
     except RecursionError:
-        # The codec says what is wrong with the type as a whole.
+        # The codec raises an error about the whole type.
         raise
     except Exception as error:
-        # Evaluating an annotation runs the user's expression: it may raise anything.
+        # An annotation is the user's expression, which may raise anything.
         raise UnstorableType(cls, f"its annotations cannot be resolved: {error}", "correct them") from error
 
 
@@ -98,7 +98,7 @@ def _of_model(cls: Any) -> FieldTypes:
 
 
 def unstorable_class(cls: type) -> UnstorableType:
-    """Why values of a class without a shape are not stored, and what to do."""
+    """The error for a class without a shape, with the reason and the remedy."""
     if cls in _CODE or issubclass(cls, abc.Iterator | abc.Awaitable | abc.Callable):
         return UnstorableType(cls, "they are callables, iterators or awaitables, not data", KEEP_OUT)
     remedy = remedy_for(cls)

@@ -1,4 +1,4 @@
-"""The codec that a graph is compiled with, and the one of each declared type."""
+"""The codec of a graph, and the codec of each declared type."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,31 +20,31 @@ from durable_graph.errors.shown import shown
 from durable_graph.errors.tree import bounded
 
 Listed = type | tuple[str, type] | StoredType[Any]
-"""A class that values of open types may have, the tag that one is stored under, or how instances of one are stored."""
+"""A class that values of open types may have: alone, with its tag, or with a `StoredType`."""
 
 _EXPLAINED = 1 << 16
-"""Bytes. Up to this size, what does not fit the declared type is read again without it, to say what it is."""
+"""Bytes. Up to this size, a value that does not fit the declared type is read again without it, for the error text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upcasts:
-    """What makes values of today's type from stored ones that are not: `of_type` for those that were written as a
-    declared type with this fingerprint, `otherwise` for all others that today's type does not read."""
+    """The upcasts of a declared type: `of_type` for values that were written as a declared type with this fingerprint,
+    `otherwise` for all other values that the current type cannot read."""
 
     of_type: Mapping[bytes, Upcast] = field(default_factory=dict)
     otherwise: Upcast | None = None
 
 
 class Codec:
-    """What all types of one graph have in common: the classes that values of open types (`Any`, `object`) may have.
+    """The common part of a graph's codecs: the classes that values of open types (`Any`, `object`) may have.
 
-    These are the classes given here, stored under their tag (their `__qualname__` unless given as `(tag, class)`),
-    and every class that a type given to `of` mentions. So `of` is called for all types before any value is encoded or
-    decoded. A class given under several tags is written with the first and read with all: that is how to rename one.
-    `upcasts` make instances of a class from stored fields that are not those of the class today. `find` gives the
-    `StoredType` of a class that has no other way in, if there is one.
+    These are the listed classes, stored under their tag (their `__qualname__` unless listed as `(tag, class)`), and
+    every class in a type passed to `of`. So `of` is called for all types before any value is encoded or decoded. A
+    class listed under several tags is written with the first and read with all of them: this is how to rename a class.
+    `upcasts` make instances of a class from stored fields that differ from its current fields. `find` looks up the
+    `StoredType` of a class that cannot be stored otherwise.
 
-    Raises `UnstorableTypeError` for a class that cannot be stored, and where two classes have one tag.
+    Raises `UnstorableTypeError` for a class that cannot be stored, and for two classes with the same tag.
     """
 
     def __init__(
@@ -80,19 +80,19 @@ class Codec:
         is_stamped: bool = False,
         upcasts: "Upcast | Mapping[Any, Upcast] | None" = None,
     ) -> "TypeCodec":
-        """How values of the type become bytes; `where` says in errors whose they are, like `channel 'messages'`.
+        """The codec of a declared type; `where` names its values in errors, such as `channel 'messages'`.
 
-        With `is_stamped`, the bytes begin with the fingerprint of the type. `upcasts` is a function for whatever the
-        type does not read, or functions by the declared types that values were written as.
+        With `is_stamped`, the bytes begin with the fingerprint of the type. `upcasts` is a function for all values that
+        the type cannot read, or functions by the declared types that values were written as.
 
-        Raises `UnstorableTypeError` for a type whose values can never be stored, naming it.
+        Raises `UnstorableTypeError`, which names the type, if its values can never be stored.
         """
         plan = self._plan(declared, where)
         fingerprint = self._describer.fingerprint(plan) if is_stamped else None
         return TypeCodec(declared, where, plan, fingerprint, self._upcasts(upcasts, where), self._compiler.build_own)
 
     def has(self, cls: type) -> bool:
-        """Whether the class is one that is listed or that a declared type mentions."""
+        """Whether the class is listed, or mentioned in a declared type."""
         return self._compiler.registry.shape_of(cls) is not None
 
     def _plan(self, declared: Any, where: str) -> Plan:
@@ -107,7 +107,7 @@ class Codec:
     def _upcasts(self, given: "Upcast | Mapping[Any, Upcast] | None", where: str) -> Upcasts:
         if not isinstance(given, Mapping):
             return Upcasts(otherwise=given)
-        # Classes that only older declarations mention are none that values of today may have.
+        # A separate codec: current values may not have classes that only older declarations mention.
         older = Codec(self._stored, find=self._find)
         of_type: dict[bytes, Upcast] = {}
         for declared, upcast in given.items():
@@ -118,17 +118,17 @@ class Codec:
         return Upcasts(of_type)
 
     def fingerprint(self, declared: Any, where: str) -> bytes:
-        """Four bytes that values of the type are stamped with. Raises `UnstorableTypeError`."""
+        """The fingerprint of a type, four bytes. Raises `UnstorableTypeError`."""
         return self._describer.fingerprint(self._plan(declared, where))
 
 
 class TypeCodec:
-    """Values of one declared type, to bytes and back. Made by `Codec.of`; may be used from several threads at once.
+    """The codec of one declared type. Made by `Codec.of`; several threads may use it at once.
 
-    `decode(encode(value))` is equal to `value` and of the same types throughout, in the same order where there is
-    one, or `encode` refuses. So is what the codec of another type decodes, or it refuses, too. Not kept is that two
-    places held one and the same object. Equal values have equal bytes in every process, where equal means: also of
-    equal types and order (`1` and `True` are not, nor `0.0` and `-0.0`).
+    `decode(encode(value))` is equal to `value`, with the same types and the same order in all parts, or `encode`
+    raises an error. The same holds if the codec of another type decodes the bytes. Identity is not kept: one object in
+    two places becomes two objects. Equal values have equal bytes in every process; equal values have equal types and
+    order (`1` and `True` are not equal, nor `0.0` and `-0.0`).
     """
 
     __slots__ = (
@@ -165,28 +165,28 @@ class TypeCodec:
         self._native: Decoder[Any] | None = None
         self._native_if_flat: Decoder[Any] | None = None
         if fingerprint is not None or not _mentions_float(plan.native):
-            # Bytes without a fingerprint may be those of an int, which msgspec's decoder of floats would round.
+            # Bytes without a fingerprint may be of an int, which msgspec's decoder of floats would round.
             self._native = Decoder(plan.native) if plan.native is not None else None
             self._native_if_flat = Decoder(plan.native_if_flat) if plan.native_if_flat is not None else None
         self._typed: Decoder[Any] | None = None
-        # Made at the first read of many values, because not all classes are known before.
+        # Made at the first read of many values, because not all classes are registered before.
         self._lone: ReadAll | None = None
         self._looked_for_lone = False
 
     @property
     def upcasts_itself(self) -> bool:
-        """Whether it was given an upcast for values that were written as its own type, which none is called for."""
+        """Whether an upcast is for values of the declared type itself: such an upcast is never called."""
         return self._fingerprint in self._upcasts.of_type
 
     def encode(self, value: Any) -> bytes:
-        """The bytes of a value. Raises `UnstorableValueError`, with the path to the part that would not come back."""
+        """The bytes of a value. Raises `UnstorableValueError`, with the path to the part that cannot be restored."""
         return self.take(value)[1]
 
     def take(self, value: Any) -> tuple[Any, bytes]:
         """The value as it will be restored, and its bytes.
 
         The first is the given value itself, or a converted copy if a part of it is of another class than declared and
-        converts without loss. Raises `UnstorableValueError`, with the path to the part that would not come back.
+        converts without loss. Raises `UnstorableValueError`, with the path to the part that cannot be restored.
         """
         try:
             return value, self._encoded(value)
@@ -197,7 +197,7 @@ class TypeCodec:
 
     @property
     def direct(self) -> frozenset[type]:
-        """The types whose values `convert` returns unchanged, whatever they are."""
+        """The types all of whose values `convert` returns unchanged."""
         return self._plan.direct
 
     def convert(self, value: Any, *, is_open: bool = False) -> Any:
@@ -221,7 +221,7 @@ class TypeCodec:
         try:
             return self._head + pack(self._plan.lower(value, MAX_DEPTH, SHORTCUTS))
         except (OverflowError, UnicodeEncodeError):
-            # An int of more than 64 bits or a lone surrogate in a plain part: these become extensions.
+            # A plain part has an int of more than 64 bits or a lone surrogate, which are stored as extensions.
             return self._head + pack(self._plan.lower(value, MAX_DEPTH, EVERYTHING))
 
     def _converted(self, value: Any) -> tuple[Any, bytes]:
@@ -237,16 +237,15 @@ class TypeCodec:
             raise self._refused(Refusal(value, f"it cannot be converted: {bounded(str(error), 100)}", remedy)) from None
 
     def decode(self, data: bytes) -> Any:
-        """The value of bytes that this codec made, or one of another type, where the value is one of this type, too.
+        """The value of bytes from this codec, or from the codec of another type if the value is also of this type.
 
-        Values that are not of this type go through the upcasts. Raises `DecodeError`, and nothing else, whatever the
-        bytes are.
+        Other values are passed to the upcasts. Raises `DecodeError`, and no other error for any bytes.
         """
         if self._native is not None and data.startswith(self._head):
             try:
                 return self._native.decode(memoryview(data)[len(self._head) :])
             except (MsgspecError, UnicodeDecodeError, RecursionError):
-                # Perhaps damaged, perhaps an extension that msgspec does not know for this type.
+                # The bytes are damaged, or have an extension that msgspec does not support for this type.
                 pass
         try:
             fingerprint, packed = split(data)
@@ -258,13 +257,13 @@ class TypeCodec:
         except DecodeError:
             raise
         except Exception as error:
-            # The bytes may be anything, and so may what the user's classes do with their parts.
+            # Every error, because the bytes may be arbitrary, and classes of the user may raise anything.
             raise DecodeError(self.where, f"{error}" or type(error).__name__) from error
 
     def decode_all(self, datas: Sequence[bytes]) -> list[Any]:
-        """The values of many, as `decode` gives them, looked at together where that is faster.
+        """As `decode` for many values, which are decoded together if that is faster.
 
-        Raises `DecodeError` for the first that cannot be read.
+        Raises `DecodeError` for the first value that cannot be read.
         """
         if len(datas) < 2:
             return [self.decode(data) for data in datas]
@@ -279,7 +278,7 @@ class TypeCodec:
                 try:
                     values = read_all(bodies)
                 except (MsgspecError, UnicodeDecodeError, RecursionError):
-                    # Perhaps damaged, perhaps values that this way does not know: another one, or one by one.
+                    # The bytes are damaged, or this method does not support the values: try the other, or one by one.
                     continue
                 if values is not None:
                     return values
@@ -290,25 +289,25 @@ class TypeCodec:
         return None if native is None else list(map(native.decode, bodies))
 
     def _read_plain(self, bodies: list[bytes]) -> list[Any] | None:
-        # What the type's own decoder refuses is not plain either.
+        # Values that the type's own decoder refuses are not plain.
         if not self._plan.plain or self._native is not None:
             return None
         wires = list(map(read, bodies))
         return wires if self._plan.is_plain(wires, MAX_DEPTH) else None
 
     def decode_plain(self, data: bytes) -> Any:
-        """The value as an upcast is given it: without the classes of its parts. Raises `DecodeError`."""
+        """The argument of an upcast: the value without the classes of its parts. Raises `DecodeError`."""
         try:
             return plain(read(split(data)[1]), self._build_own)
         except Exception as error:
             raise DecodeError(self.where, f"{error}" or type(error).__name__) from error
 
     def upcast_of(self, data: bytes) -> Upcast | None:
-        """The upcast for bytes that today's type does not read."""
+        """The upcast for bytes that the current type cannot read, None if there is none."""
         return self._upcasts.of_type.get(_fingerprint_of(data), self._upcasts.otherwise)
 
     def upcasted(self, upcast: Upcast, older: Any) -> Any:
-        """What the upcast makes of a value without classes. Raises `DecodeError` where it is not of today's type."""
+        """The upcast's result for a value without classes. Raises `DecodeError` if it is not of the current type."""
         try:
             return self._upcasted(upcast, older)
         except Mismatch as error:
@@ -321,9 +320,9 @@ class TypeCodec:
                 return self._plan.restore(wire, SHORTCUTS)
             except Exception:
                 if self._upcasts.otherwise is not None:
-                    # The upcast takes precedence: it says what an int means as a float.
+                    # The upcast takes precedence: it defines the meaning of an int as a float.
                     raise
-                # The value may have been written as another type, such as an int where a float is declared now.
+                # The value may have been written as another type, such as an int for a channel that is a float now.
                 return self._plan.restore(wire, CONVERTING)
         except Exception:
             if self._upcasts.otherwise is None:
@@ -331,8 +330,8 @@ class TypeCodec:
         return self._upcasted(self._upcasts.otherwise, plain(read(packed), self._build_own))
 
     def _wire(self, packed: memoryview) -> Any:
-        # Typed, so that what could never be a value of this type is refused at its first byte that could not: the
-        # objects that stand for a row of empty arrays take seventy times its size.
+        # Typed, so that bytes of another type are refused at the first wrong byte: the objects of a row of empty arrays
+        # take seventy times its size.
         if self._typed is None:
             self._typed = _decoder_of(self._plan)
         try:
@@ -363,7 +362,7 @@ class TypeCodec:
                 path, type_name = cycle[0], type(cycle[1]).__qualname__
                 why, remedy = "it contains itself", "store the parts, and combine them in the node"
             elif len(path) > 60:
-                # The path to something so deep says less than where it begins.
+                # Of a very long path, the beginning is the useful part.
                 path = path[:60] + "..."
         return UnstorableValueError(channel=self.where, path=path, type_name=type_name, why=why, remedy=remedy)
 
@@ -377,7 +376,7 @@ def _fingerprint_of(data: bytes) -> bytes:
 
 
 _TYPED_LEVELS = 5
-"""Of nested types, for which msgspec checks the wire form. A type that mentions itself has no end of them."""
+"""The number of levels of nested types that msgspec checks. A recursive type has any number of levels."""
 
 
 def _decoder_of(plan: Plan) -> "Decoder[Any]":

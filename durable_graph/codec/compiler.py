@@ -1,4 +1,4 @@
-"""Declared types become plans, once, when a graph is compiled."""
+"""Making plans of declared types, once, when a graph is compiled."""
 
 import typing
 from collections import Counter, OrderedDict, abc, defaultdict, deque
@@ -62,13 +62,13 @@ _ABSTRACT: dict[Any, tuple[type, ...]] = {
     abc.Container: (list, tuple, set, frozenset, deque, dict),
     abc.Iterable: (list, tuple, set, frozenset, deque, dict),
 }
-"""What a value of an abstract type may be. It comes back as the concrete type that it was."""
+"""The concrete types of each abstract type. A value is restored with its concrete type."""
 
 _QUALIFIERS = frozenset({"Annotated", "Required", "NotRequired", "ReadOnly", "Final", "ClassVar"})
 
 
 class Compiler:
-    """Makes plans, and remembers those of types that mention themselves."""
+    """Makes plans, and keeps the plans of named types, which may be recursive."""
 
     def __init__(self, upcasts: Mapping[type, Upcast], find: FindStored | None) -> None:
         self.registry: Registry = Registry()
@@ -89,7 +89,7 @@ class Compiler:
         )
 
     def store(self, stored: StoredType[Any]) -> Shape:
-        """Let values be of a class that has a `StoredType`. Raises `UnstorableType` where they may be already."""
+        """Register a class with a `StoredType`. Raises `UnstorableType` if its instances can be stored without it."""
         cls = stored.cls
         if any(cls in builtin for builtin in (_SIMPLE, _OF_ITEMS, _OF_PAIRS, _ABSTRACT)):
             raise UnstorableType(cls, "they are stored without a StoredType", "leave it out of types")
@@ -106,18 +106,18 @@ class Compiler:
         return shape
 
     def build_own(self, wire: Any) -> Any:
-        """An instance of one of the library's own classes."""
+        """The instance of one of the library's own classes."""
         return self._anything.build(wire, SHORTCUTS)
 
     def register(self, cls: Any, tag: str | None) -> None:
-        """Let `Any` hold a class. All of them are given a tag before the first of them is compiled."""
+        """Register a class for values of type `Any`. All classes get their tags before the first is compiled."""
         found = get_origin(cls) or cls
         if not isinstance(found, type):
             raise UnstorableType(cls, "only classes are listed", "list the classes themselves")
         if found in _SIMPLE or is_typed_dict(found):
             return
         if tag is None and not has_kind(found) and self._installed(found) is not None:
-            # It has the tag of its StoredType.
+            # The class has the tag of its StoredType.
             return
         self.registry.add(found, tag)
 
@@ -145,13 +145,13 @@ class Compiler:
         raise UnstorableType(declared, "values cannot be checked against it", "declare a class or Any")
 
     def _key(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments of a generic type as part of a dict's key. Not all can be hashed: `Annotated[int, {}]`."""
-        # Kept, so that no other object gets the id of one that is gone.
+        """The arguments of a generic type as part of a dict's key. `Annotated[int, {}]`, for one, is not hashable."""
+        # Kept alive, so that no other object gets the same id.
         self._kept.append(arguments)
         return tuple(argument if _is_hashable(argument) else id(argument) for argument in arguments)
 
     def _indirect(self, declared: Any) -> Plan | None:
-        """Types that only stand for another."""
+        """The plan of a type that stands for another type; None for any other type."""
         if declared is typing.Self and self._owner is not None:
             return self._class(self._owner, ())
         if isinstance(declared, TypeVar):
@@ -175,7 +175,7 @@ class Compiler:
         return None
 
     def _once(self, key: Any, declared: Any) -> Plan:
-        """The plan of a type that may mention itself: the mention gets a stand-in."""
+        """The plan of a type that may be recursive: inside itself it is a stand-in."""
         if key in self._named:
             return self._named[key]
         stand_in = self._named[key] = Deferred()
@@ -209,7 +209,7 @@ class Compiler:
             raise UnstorableType(declared, "its length depends on a type parameter", "declare tuple[<type>, ...]")
         if Ellipsis not in items:
             return FixedTuplePlan([self.plan(item) for item in items])
-        # Of `tuple[int, *tuple[str, ...]]` only what its items may be is looked at, and not where.
+        # For `tuple[int, *tuple[str, ...]]` only the types of the items are checked, not their places.
         kinds = [item for item in items if item is not Ellipsis]
         if not kinds:
             raise UnstorableType(declared, "it does not say what its items are", "declare tuple[<type>, ...]")
@@ -257,7 +257,7 @@ class Compiler:
             shape = UpcastShape(shape, self._upcasts[cls], self.build_own)
         self._shapes[key] = shape
         if arguments:
-            # Where the declared type leaves it open, the class is stored without arguments.
+            # In values of open types, the class is stored without arguments.
             self._shape(cls, ())
         else:
             self.registry.put(shape)
@@ -270,7 +270,7 @@ class Compiler:
         return shape
 
     def _installed(self, cls: type) -> Shape | None:
-        """The shape of a class whose instances an installed package says how to store."""
+        """The shape of a class with a `StoredType` of an installed package."""
         stored = self._find(cls) if self._find is not None else None
         return None if stored is None else self.store(stored)
 
@@ -316,15 +316,15 @@ def _alias_value(alias: Any) -> Any:
     except NameError as error:
         raise UnstorableType(alias, f"it mentions {error.name!r}, which cannot be found", "define it") from error
     except RecursionError:
-        # The codec says what is wrong with the type as a whole.
+        # The codec raises an error about the whole type.
         raise
     except Exception as error:
-        # Evaluating an annotation runs the user's expression: it may raise anything.
+        # An alias's value is the user's expression, which may raise anything.
         raise UnstorableType(alias, f"it cannot be resolved: {error}", "declare the type itself") from error
 
 
 def _is_hashable(declared: Any) -> bool:
-    # Asked of the object: `Annotated[int, {}]` has a `__hash__`, which fails.
+    # By calling `hash`: `Annotated[int, {}]` has a `__hash__`, which fails.
     try:
         hash(declared)
     except TypeError:
@@ -333,10 +333,10 @@ def _is_hashable(declared: Any) -> bool:
 
 
 def _flat(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The items of a tuple, with those of `*tuple[...]` among them in its place."""
+    """The items of a tuple, with each `*tuple[...]` replaced by its items."""
     flat: list[Any] = []
     for item in items:
-        # `*tuple[int]` has the arguments of the tuple, `Unpack[tuple[int]]` has the tuple.
+        # `*tuple[int]` has the tuple's arguments, `Unpack[tuple[int]]` has the tuple as its argument.
         inner = get_args(item) if getattr(item, "__unpacked__", False) else get_args((*get_args(item), None)[0])
         is_open = getattr(item, "__typing_is_unpacked_typevartuple__", False)
         flat.extend(_flat(inner) if is_unpacked(item) and not is_open else (item,))
@@ -348,7 +348,7 @@ def _arguments_for(kind: type, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return ()
     if kind is dict and len(arguments) == 1:
         return (arguments[0], Any)
-    # Mapping[K, V] as a Counter has values of V, whatever a Counter usually has.
+    # A Counter for Mapping[K, V] has values of V, and not only ints.
     return arguments
 
 

@@ -1,7 +1,7 @@
-"""Enums by the name of the member, flags by the names of their bits.
+"""Enums, stored as the member's name, and flags, stored as the names of their bits.
 
-A name keeps its meaning when members are added or values change (`auto()` renumbers them). Bits without a name, which
-an `IntFlag` may have, follow the names as a number.
+A name keeps its meaning when members are added or values change (`auto()` renumbers them). An `IntFlag` may have bits
+without a name, which follow the names as a number.
 """
 
 import reprlib
@@ -19,7 +19,7 @@ class _Members(Shape):
     flat = True
 
     def settle(self, plans: Mapping[str, Plan]) -> None:
-        """Members have no fields."""
+        """Does nothing: members have no fields."""
 
     def describe(self, of: Describe) -> str:
         return f"({','.join(sorted(self.cls.__members__))})"
@@ -48,7 +48,7 @@ class EnumShape(_Members):
 
 
 class FlagShape(_Members):
-    """A list of names, and last the number of the bits without a name, if there are any."""
+    """A list of names, and the number of the bits without a name as its last item, if there are any."""
 
     def __init__(self, cls: type[Flag], tag: str) -> None:
         super().__init__(cls, tag)
@@ -60,7 +60,7 @@ class FlagShape(_Members):
     def spell(self, value: Any, room: int, walk: int) -> Any:
         number = value.value
         if number < 0:
-            # ~flag of an IntFlag on Python 3.11 and 3.12 may have every bit but a few.
+            # On Python 3.11 and 3.12, ~flag of an IntFlag may have all bits except a few.
             return [INT.spell(number, room, walk)]
         names: list[Any] = []
         for name, bit in self._bits.items():
@@ -84,7 +84,7 @@ class FlagShape(_Members):
             else:
                 mismatch(part, f"a flag of {self.cls.__qualname__}")
         made: Flag = self.cls(number)
-        # A boundary of CONFORM drops unknown bits, and one of EJECT gives an int.
+        # With the boundary CONFORM the class drops unknown bits, with EJECT it makes an int.
         if type(made) is not self.cls or made.value != number:
             message = f"{self.cls.__qualname__} has no flags {number}"
             raise Mismatch(message)

@@ -1,4 +1,4 @@
-"""Instances of classes that users gave a `StoredType` for."""
+"""Instances of classes with a `StoredType`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from durable_graph.errors.shown import shown
 
 
 class StoredShape(Shape):
-    """The data that `encode` made, as `Any` would be stored."""
+    """The data from `encode`, stored like a value of type `Any`."""
 
     def __init__(self, stored: StoredType[Any], anything: Plan) -> None:
         super().__init__(stored.cls, stored.tag)
@@ -19,7 +19,7 @@ class StoredShape(Shape):
         self._anything = anything
 
     def settle(self, plans: Mapping[str, Plan]) -> None:
-        """What it makes of an instance has no declared type."""
+        """Does nothing: the data has no declared type."""
 
     def describe(self, of: Describe) -> str:
         return f"({of(self._anything)})"
@@ -27,11 +27,11 @@ class StoredShape(Shape):
     def spell(self, value: Any, room: int, walk: int) -> Any:
         if self.stored.is_proven:
             return self._wire_of(value, room, walk)
-        # Without shortcuts, so that a part that MessagePack cannot write is found here and not in the final encoding.
+        # No shortcuts, so that a part that MessagePack cannot write is found here and not in the final encoding.
         wire = self._wire_of(value, room, EVERYTHING)
         packed = pack(wire)
         try:
-            # From a copy: `decode` may keep what it is given, and what it is given when reading is new, too.
+            # `decode` gets a copy, because it may keep its argument. When a value is read, its argument is new as well.
             made = self.stored.decode(self._anything.restore(read(memoryview(packed)), SHORTCUTS))
         except Exception as error:
             raise self._refusal(value, f"decode raised {shown(error)} for what encode made") from error
@@ -56,7 +56,7 @@ class StoredShape(Shape):
         return made
 
     def build_all(self, wires: list[Any]) -> list[Any]:
-        # Most data is plain, and one check of all of it costs less than a check of each.
+        # Most data is plain, and one check of all data costs less than a check of each.
         is_plain = self._anything.is_plain(wires, MAX_DEPTH)
         datas = wires if is_plain else [self._anything.restore(wire, SHORTCUTS) for wire in wires]
         made = list(map(self.stored.decode, datas))
@@ -89,19 +89,19 @@ class StoredShape(Shape):
 
 
 def _differ(value: Any, made: Any) -> bool:
-    """Whether the class says so: one that compares by identity says nothing, nor does one whose values are not equal to
-    themselves, as not-a-number."""
+    """Whether the two instances are unequal. The comparison is ignored if the class compares by identity, or if the
+    value is not equal to itself, such as not-a-number."""
     if getattr(type(value), "__eq__", None) is object.__eq__:
         return False
     try:
         return not _is_true(value == made) and _is_true(value == value)
     except Exception:
-        # A class that cannot compare its own instances leaves it to the data.
+        # The class cannot compare its instances. The comparison of the data remains.
         return False
 
 
 def _is_true(answer: Any) -> bool:
-    # Arrays and tables answer item by item.
+    # Arrays and tables compare item by item.
     for _ in range(3):
         if isinstance(answer, bool):
             return answer

@@ -1,4 +1,4 @@
-"""What a class says about the types of its fields, with the arguments of generic classes put in their place."""
+"""The types of a class's fields, with the type parameters of generic classes replaced by their arguments."""
 
 import inspect
 import sys
@@ -7,13 +7,13 @@ from typing import Any, Final, TypeVar, TypeVarTuple, Unpack, get_args, get_orig
 
 Arguments = Mapping[Any, Any]
 
-# By name: `ReadOnly` is in typing from Python 3.13 on, and before that in typing_extensions.
+# By name, because `ReadOnly` is in typing since Python 3.13, and before that in typing_extensions.
 QUALIFIERS: Final = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
-"""The forms around a type that say something about its key."""
+"""The wrappers of a type that qualify its key."""
 
 
 def any_of(parameter: Any) -> Any:
-    """The argument of a type parameter that was given none."""
+    """The argument for a type parameter without one."""
     return Unpack[tuple[Any, ...]] if isinstance(parameter, TypeVarTuple) else Any
 
 
@@ -21,7 +21,7 @@ def field_types(cls: type, arguments: tuple[Any, ...], known: Mapping[str, type]
     """The annotated types of a class and its bases, by name. A parameter without argument is `Any`.
 
     `known` are classes by name, for annotations that mention a class defined inside a function.
-    Raises `NameError` for a name that is nowhere.
+    Raises `NameError` for an unknown name.
     """
     parameters = getattr(cls, "__parameters__", ())
     return placed(cls, _hints(cls, known), arguments or tuple(map(any_of, parameters)))
@@ -32,14 +32,14 @@ def placed(
 ) -> dict[str, Any]:
     """The resolved annotations of a class and its bases, with each class's type parameters replaced.
 
-    `arguments` are those of `cls` itself. What a parameter of a base is that is given none, `unbound` says.
+    `arguments` are the arguments of `cls` itself. `unbound` returns the argument for a base's parameter without one.
     """
     bound = _bound_by_field(cls, arguments, unbound)
     return {name: substitute(hints[name], bound[name]) for name in bound if name in hints}
 
 
 def _bound_by_field(cls: Any, arguments: tuple[Any, ...], unbound: Callable[[Any], Any]) -> dict[str, Arguments]:
-    """What the type parameters in each field's annotation stand for: those of the class that declares it."""
+    """The arguments of the type parameters in each field's annotation. They belong to the class that declares it."""
     if "__total__" in vars(cls):
         return _bound_by_key(cls, arguments, unbound)
     bound = _bindings(cls, arguments, unbound)
@@ -48,7 +48,8 @@ def _bound_by_field(cls: Any, arguments: tuple[Any, ...], unbound: Callable[[Any
 
 
 def _bound_by_key(cls: Any, arguments: tuple[Any, ...], unbound: Callable[[Any], Any]) -> dict[str, Arguments]:
-    # A TypedDict has its bases' annotations as its own, and not the bases. Python 3.11 knows those that have arguments.
+    # A TypedDict has its bases' annotations in its own, and not the bases. On Python 3.11 `__orig_bases__` has only
+    # bases with arguments.
     own = given_to(getattr(cls, "__parameters__", ()), arguments)
     found: dict[str, Arguments] = dict.fromkeys(cls.__annotations__, own)
     for base in getattr(cls, "__orig_bases__", ()):
@@ -83,9 +84,9 @@ def _hints(cls: type, known: Mapping[str, type]) -> dict[str, Any]:
 
 
 def resolved_hints(cls: type, scope: dict[str, Any] | None = None) -> dict[str, Any]:
-    """As `typing.get_type_hints`. What a TypedDict inherits means what it means in the module of the class that has it.
+    """As `typing.get_type_hints`, but names in inherited annotations of a TypedDict are resolved in the base's module.
 
-    Python looks there second, and first in the module of the class that inherits.
+    Python looks up these names first in the module of the subclass, and then in the module of the base.
     """
     if "__total__" not in vars(cls):
         return get_type_hints(cls, localns=scope, include_extras=True)
@@ -100,16 +101,16 @@ def resolved_hints(cls: type, scope: dict[str, Any] | None = None) -> dict[str, 
 
 
 def declaring_module(annotation: Any, owner: type) -> str:
-    """The module in which an annotation of the class was written. A TypedDict also has those of its bases."""
+    """The module in which an annotation of the class was written. A TypedDict also has annotations of its bases."""
     return getattr(annotation, "__forward_module__", None) or owner.__module__
 
 
 def required_keys(cls: Any, types: Mapping[str, Any]) -> frozenset[str]:
-    """The keys that a TypedDict requires, of those in `types`, its annotations with names resolved.
+    """The required keys of a TypedDict. `types` are its annotations with names resolved.
 
-    `__required_keys__` is computed while annotations may still be text, in which Python sees no `Required` and no
-    `NotRequired`: of such a key it only knows whether the class that declares it is `total`. A key that is in both sets
-    was declared again by a class of the other totality, and the last class counts.
+    Python computes `__required_keys__` while annotations may still be strings, in which it sees no `Required` and no
+    `NotRequired`: for such a key it uses only the `total` of the declaring class. A key that is in both sets was
+    declared again by a class with the other `total`, and the last class counts.
     """
     required: frozenset[str] = cls.__required_keys__
     optional: frozenset[str] = cls.__optional_keys__
@@ -124,7 +125,7 @@ def required_keys(cls: Any, types: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _says_required(declared: Any) -> bool | None:
-    """What the qualifiers around a type say; None if neither is among them. They may be inside of `Annotated`."""
+    """Whether a type's qualifiers require the key; None if neither is among them. They may be inside `Annotated`."""
     while True:
         name = getattr(get_origin(declared), "_name", None)
         if name in ("Required", "NotRequired"):
@@ -138,15 +139,15 @@ def _says_required(declared: Any) -> bool | None:
 
 
 def is_alias(declared: Any) -> bool:
-    """Whether it is a type alias (`type Log = ...`, or `TypeAliasType` of typing or typing_extensions), subscripted
+    """Whether the type is an alias (`type Log = ...`, or `TypeAliasType` of typing or typing_extensions), subscripted
     or not. An alias made by plain assignment is the type itself."""
     return type(get_origin(declared) or declared).__name__ == "TypeAliasType"
 
 
 def alias_value(declared: Any) -> Any:
-    """What a type alias stands for, with its arguments put in and the names resolved that it has in quotes.
+    """The value of a type alias, with its arguments inserted and its quoted names resolved.
 
-    Raises what evaluating the alias raises, such as `NameError`.
+    Raises any error of the evaluation, such as `NameError`.
     """
     alias = get_origin(declared) or declared
     holder = type("Holder", (), {"__annotations__": {"value": alias.__value__}, "__module__": alias.__module__})
@@ -161,11 +162,11 @@ def substitute(declared: Any, arguments: Arguments) -> Any:
         return arguments.get(declared, declared)
     parameters = getattr(declared, "__parameters__", ())
     if isinstance(declared, type) or not any(parameter in arguments for parameter in parameters):
-        # A generic class that was not given its arguments lists its parameters, too.
+        # A generic class without arguments also has `__parameters__`.
         return declared
     origin = get_origin(declared)
     if getattr(origin, "_name", None) in QUALIFIERS:
-        # Such a form takes no substitution itself.
+        # Qualifiers do not support substitution themselves.
         return origin[substitute(get_args(declared)[0], arguments)]
     given: list[Any] = []
     for parameter in parameters:
@@ -177,19 +178,19 @@ def substitute(declared: Any, arguments: Arguments) -> Any:
 
 
 def given_to(parameters: tuple[Any, ...], arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    """What each type parameter stands for: a `TypeVarTuple` for a tuple of what the others leave it."""
+    """The argument of each type parameter. A `TypeVarTuple` gets a tuple of the arguments that the others leave."""
     many = next((place for place, each in enumerate(parameters) if isinstance(each, TypeVarTuple)), None)
     if many is None:
         return dict(zip(parameters, arguments, strict=False))
     end = len(arguments) - (len(parameters) - many - 1)
-    # A class that is given its own parameters has this one as it is.
+    # If the arguments are the class's own parameters, the `TypeVarTuple` stays unpacked.
     taken = tuple(Unpack[each] if isinstance(each, TypeVarTuple) else each for each in arguments[many:end])
     ends = (*parameters[:many], *parameters[many + 1 :]), (*arguments[:many], *arguments[end:])
     return {**dict(zip(*ends, strict=False)), parameters[many]: taken}
 
 
 def is_unpacked(argument: Any) -> bool:
-    """Whether it is `*Ts` or `*tuple[...]`, however it is spelled."""
+    """Whether the argument is `*Ts` or `*tuple[...]`, in any spelling."""
     return bool(getattr(argument, "__unpacked__", False)) or get_origin(argument) is Unpack
 
 
