@@ -1,4 +1,4 @@
-"""Results that need not be computed again: the protocol of a cache, and one in memory."""
+"""Caches of results: the protocol, and a cache in memory."""
 
 from durable_graph.caching.memory import InMemoryCache
 from durable_graph.caching.protocol import Cache, CacheKey, CacheNamespace

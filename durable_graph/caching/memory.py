@@ -10,10 +10,10 @@ from durable_graph.errors import InvalidOptionError
 
 
 class InMemoryCache:
-    """At most `max_entries` results of this process; those that were not asked for longest are dropped first. Any event
-    loop of the process may use it.
+    """A cache with at most `max_entries` results; the least recently used are dropped first. Any event loop of the
+    process may use it.
 
-    Raises `InvalidOptionError` for a cache that could hold nothing.
+    Raises `InvalidOptionError` for a maximum that allows no entry.
     """
 
     def __init__(self, *, max_entries: int = 10_000) -> None:
@@ -22,7 +22,7 @@ class InMemoryCache:
             raise InvalidOptionError(option, max_entries, allowed="a whole number from 1")
         self._max_entries = max_entries
         self._entries: OrderedDict[CacheKey, tuple[bytes, float | None]] = OrderedDict()
-        # For event loops in several threads.
+        # Event loops may run in several threads.
         self._lock = threading.Lock()
 
     async def aget(self, keys: Iterable[CacheKey]) -> dict[CacheKey, bytes]:

@@ -1,4 +1,4 @@
-"""The protocol of a cache: bytes by key, for a time."""
+"""The protocol of a cache: bytes by key, with a lifetime."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -9,16 +9,16 @@ CacheKey = tuple[CacheNamespace, str]
 
 @runtime_checkable
 class Cache(Protocol):
-    """Where results are kept that need not be computed again. An entry may vanish at any time."""
+    """A cache of results. It may drop any entry at any time."""
 
     async def aget(self, keys: Iterable[CacheKey]) -> dict[CacheKey, bytes]:
-        """The entries that there are, and that have not expired."""
+        """The existing entries of these keys that have not expired."""
         ...
 
     async def aset(self, entries: Mapping[CacheKey, tuple[bytes, float | None]]) -> None:
-        """Keep entries, each for so many seconds, or until they are cleared if that is None."""
+        """Store entries, each with its lifetime in seconds; None keeps an entry until it is cleared."""
         ...
 
     async def aclear(self, namespaces: Sequence[CacheNamespace] | None = None) -> None:
-        """Forget what is in these namespaces, by default everything."""
+        """Delete the entries of these namespaces, by default all entries."""
         ...

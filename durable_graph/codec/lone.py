@@ -31,7 +31,7 @@ def _plain(levels: int) -> Any:
 
 
 ReadAll = Callable[[Sequence[bytes]], list[Any]]
-"""From the bytes of many values to the values."""
+"""A function from the bytes of many values to the values."""
 
 
 def lone_reader(plan: Plan, start: bytes, decode_one: Callable[[bytes], Any]) -> ReadAll | None:

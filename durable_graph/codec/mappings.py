@@ -1,4 +1,4 @@
-"""Dicts and their relatives. The order of insertion can be observed, so it is kept: equal means equal order, too."""
+"""Dicts and their relatives. The order of insertion is observable, so it is kept, and equality includes the order."""
 
 import reprlib
 from collections import Counter, OrderedDict, defaultdict
@@ -42,13 +42,13 @@ from durable_graph.codec.wire import (
 )
 
 FACTORIES: dict[str, type] = {kind.__name__: kind for kind in (list, dict, set, int, float, str, bytes, tuple, bool)}
-"""What a stored defaultdict may make its values with."""
+"""The factories of defaultdicts that can be stored, by name."""
 
 _NAMES = {kind: name for name, kind in FACTORIES.items()}
 
 
 class DictPlan(Plan):
-    """A dict: a MessagePack map, or an envelope of pairs where a key is nothing that MessagePack has as a key."""
+    """A dict: a MessagePack map, or an envelope of pairs if a key cannot be a key of a MessagePack map."""
 
     def __init__(self, key: Plan, item: Plan) -> None:
         super().__init__(frozenset({dict}), frozenset({dict, mark_of(PAIRS)}))
@@ -177,7 +177,7 @@ class DefaultDictPlan(Plan):
 
 
 class TypedDictPlan(Plan):
-    """A dict with a type for each key; a key too many or a required key too few is refused."""
+    """A dict with a type for each key. Unknown keys and missing required keys are refused."""
 
     def __init__(self, name: str, fields: Mapping[str, Plan], required: frozenset[str]) -> None:
         super().__init__(frozenset({dict}), frozenset({dict}))
@@ -308,13 +308,13 @@ def build_pairs(key_plan: Plan, item_plan: Plan, wire: list[Any], start: int, wa
 
 
 def step_of(key: object) -> str:
-    # Others may have a repr that fails or fills pages; that of an int is refused beyond 4,300 digits.
+    # Other keys may have a repr that fails or is very long; Python refuses an int's beyond 4,300 digits.
     is_shown = type(key) in PLAIN_KEYS and not (type(key) is int and key.bit_length() > 64)
     return f"[{reprlib.repr(key) if is_shown else f'<{type(key).__qualname__}>'}]"
 
 
 def refuse_attributes(value: Any) -> None:
-    # An empty __dict__ is the rule; attributes set on top of the items would be lost.
+    # Most instances have an empty __dict__; attributes in addition to the items would be lost.
     extra = vars(value).keys() - GENERIC_ALIAS
     if extra:
         raise Refusal(value, f"it has attributes of its own: {', '.join(sorted(extra))}", KEEP_OUT)

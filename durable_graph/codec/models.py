@@ -1,9 +1,9 @@
-"""Pydantic models and annotation classes, known by what they have and are called: pydantic is never imported here.
+"""Pydantic models and annotation classes, recognised by attributes and names: this module never imports pydantic.
 
-A model comes back without validation, as `model_construct` would make it: what validators accepted once they may
-change or refuse the second time, and values set after validation need not pass it. Kept are the fields, which of them
-were set, the extra ones that `extra="allow"` lets in, and private attributes; the latter two are stored as `Any`
-would be.
+A model is restored without validation, as by `model_construct`: validators may change or refuse a value that they
+accepted before, and values that were set after validation need not pass it. The stored parts are the fields, the names
+of the set fields, the extra fields of `extra="allow"`, and private attributes; the latter two are stored like values of
+type `Any`.
 """
 
 import inspect
@@ -15,7 +15,7 @@ from durable_graph.codec.records import FieldsShape
 from durable_graph.codec.wire import MODEL, joined, key_of
 
 _MORE: Final = ("__pydantic_extra__", "__pydantic_private__")
-"""Where an instance keeps what it has beside its fields."""
+"""The attributes in which an instance keeps its extra fields and private attributes."""
 
 
 def is_model(cls: type) -> bool:
@@ -28,24 +28,24 @@ HELD: Final[dict[str, Any]] = {
     "EmailStr": str,
     "Json": Any,
 }
-"""Classes of pydantic that stand in annotations only, by name, and what the values so annotated are."""
+"""Classes of pydantic for annotations only, by name, and the types of the annotated values."""
 
 OWN_OBJECTS: Final[dict[str, str]] = {
     **dict.fromkeys(("NameEmail", "IPvAnyAddress", "IPvAnyInterface", "IPvAnyNetwork", "ImportString"), "str"),
-    # The classes of all URLs and data sources, before and since pydantic 2.10.
+    # The base classes of all URLs and data sources, before and since pydantic 2.10.
     **dict.fromkeys(("_BaseUrl", "_BaseMultiHostUrl", "Url", "MultiHostUrl", "PaymentCardNumber"), "str"),
     "ByteSize": "int",
 }
-"""Classes of pydantic whose values are objects of their own, by name, and the plain type that says as much."""
+"""Classes of pydantic whose values are instances of pydantic's classes, by name, and the plain type to use instead."""
 
 
 def held_by(cls: type) -> Any | None:
-    """What a value is that pydantic's annotation class says more about, such as the datetime of `AwareDatetime`."""
+    """The type of the values of a pydantic annotation class, such as datetime for `AwareDatetime`."""
     return next((HELD[name] for name in _names_in_pydantic(cls) if name in HELD), None)
 
 
 def remedy_for(cls: type) -> str | None:
-    """What to declare instead of a class of pydantic whose values are not stored; None for any other class."""
+    """The type to declare instead of a class of pydantic whose values are not stored; None for any other class."""
     names = _names_in_pydantic(cls)
     if "_SecretBase" in names:
         return (
@@ -60,12 +60,12 @@ def _names_in_pydantic(cls: type) -> list[str]:
 
 
 class ModelShape(FieldsShape):
-    """A pydantic model: a map of its fields if all of them were set and there is nothing else, or else an envelope."""
+    """A pydantic model: a map of its fields if all of them were set and it has no other parts, else an envelope."""
 
     def __init__(self, cls: type[Any], tag: str, anything: Plan) -> None:
         super().__init__(cls, tag)
         self._anything = anything
-        # The class of a RootModel hides two of the slots, so that its instances keep private attributes in __dict__.
+        # A RootModel's class hides two of the slots, so its instances keep private attributes in __dict__.
         self._hidden = frozenset(name for name in _MORE if not inspect.isdatadescriptor(getattr(cls, name, None)))
         self._computed |= self._hidden
         for name, field in cls.__pydantic_fields__.items():

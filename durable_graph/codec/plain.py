@@ -1,4 +1,4 @@
-"""What a wire form says without any class: the older shape of a value, as an upcast is given it."""
+"""The value of a wire form without classes: the older shape of a value, which an upcast receives."""
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
@@ -28,13 +28,13 @@ from durable_graph.codec.wire import (
 )
 
 BuildOwn = Callable[[Any], Any]
-"""From the wire form of an instance of one of the library's own classes, which stays one, to the instance."""
+"""A function from a wire form to an instance of the library's own classes, which an upcast receives as instances."""
 
 
 def plain(wire: Any, own: BuildOwn, *, is_key: bool = False) -> Any:
     """The value with each instance as a dict of its fields, an enum's member as its name, flags as a list of names.
 
-    Where it has to be hashed, a dict of fields is a tuple of pairs and a list a tuple. Raises `Mismatch`.
+    In hashed places, a dict of fields becomes a tuple of pairs and a list a tuple. Raises `Mismatch`.
     """
     if type(wire) is Ext:
         return _leaf(wire)

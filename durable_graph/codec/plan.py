@@ -1,4 +1,4 @@
-"""What a plan is: how values of one declared type become wire form and come back."""
+"""Plans: how values of one declared type are converted to wire form and restored."""
 
 import re
 import reprlib
@@ -9,10 +9,10 @@ from typing import Any, Final, NoReturn
 from durable_graph.codec.wire import MAX_DEPTH, Key, key_of
 from durable_graph.errors.tree import bounded
 
-# How much of a value is looked at one by one, which `walk` says everywhere in this package.
-SHORTCUTS: Final = 0  # plain parts are recognised as a whole and left as they are
-REGION: Final = 1  # this part was found not to be plain: no use to ask again for what is inside it
-EVERYTHING: Final = 2  # a plain part had something that MessagePack cannot write: look for it everywhere
+# The values of `walk` in this package: which parts of a value are visited one by one.
+SHORTCUTS: Final = 0  # plain parts are recognised as a whole and left unchanged
+REGION: Final = 1  # this part is not plain: its inner parts are not checked again
+EVERYTHING: Final = 2  # MessagePack could not write a plain part: all parts are visited
 CONVERTING: Final = 3  # as EVERYTHING, and a scalar of another class is converted if that loses nothing
 
 NOTHING: Final[frozenset[type]] = frozenset()
@@ -24,7 +24,7 @@ KEEP_OUT = "keep it out of the state, or store what it can be rebuilt from"
 
 
 class Refusal(Exception):  # noqa: N818 - never leaves this package: TypeCodec makes it an UnstorableValueError.
-    """A value that would not come back. The path grows while it passes the containers around the value."""
+    """A value that could not be restored. The path grows while the error passes the containers around the value."""
 
     def __init__(self, value: object, why: str, remedy: str) -> None:
         super().__init__(why)
@@ -43,7 +43,7 @@ class Refusal(Exception):  # noqa: N818 - never leaves this package: TypeCodec m
         return "".join(reversed(self.steps))
 
     def cycle(self) -> tuple[str, object] | None:
-        """The path to the first container that is inside itself, and that container, if there is one."""
+        """The path to the first container that contains itself, and the container; None if there is none."""
         seen: set[int] = set()
         path = ""
         for step, container in zip(reversed(self.steps), reversed(self.around), strict=True):
@@ -55,7 +55,7 @@ class Refusal(Exception):  # noqa: N818 - never leaves this package: TypeCodec m
 
 
 class TooDeep(Refusal):
-    """The value nests deeper than MAX_DEPTH, perhaps because it holds itself."""
+    """The value nests deeper than MAX_DEPTH, perhaps because it contains itself."""
 
     def __init__(self, value: object) -> None:
         super().__init__(value, f"values may nest {MAX_DEPTH} levels deep", "flatten it")
@@ -72,50 +72,49 @@ WireType = Callable[["Plan"], Any]
 class Plan(ABC):
     """How values of one declared type are stored.
 
-    A plan is *plain* where the wire form of a value is the value itself, as long as `is_plain` says so: nothing is
-    copied.
+    With a *plain* plan, the wire form of a value for which `is_plain` is true is the value itself: it is not copied.
     """
 
     kinds: frozenset[type]
-    """The exact classes of the values that it takes."""
+    """The exact classes of the plan's values."""
 
     keys: frozenset[Key]
-    """How the wire forms of its values may begin."""
+    """The possible beginnings of the values' wire forms."""
 
     is_scalar = False
-    """Its wire forms say by themselves which type they are, whatever the declared type."""
+    """Whether the wire forms determine their type for any declared type."""
 
     plain = False
 
     direct: frozenset[type] = NOTHING
-    """Classes whose values are their own wire form, but for those that MessagePack cannot write (see EVERYTHING)."""
+    """Classes whose values are their own wire form, except those that MessagePack cannot write (see EVERYTHING)."""
 
     flat = False
-    """Whether its values are without parts that could be refused."""
+    """Whether the values have no parts that could be refused."""
 
     converts = True
-    """Whether a part of its values could be converted, because it is a number or string."""
+    """Whether a part of the values could be converted, because it is a number or string."""
 
     native: Any = None
-    """The type with which msgspec decodes the same wire form and checks it as strictly, if there is one."""
+    """The type with which msgspec decodes the same wire form with equally strict checks, if there is one."""
 
     native_if_flat: Any = None
-    """The same for those of its values whose open parts are scalars; msgspec refuses the others."""
+    """As `native`, for values whose open parts are scalars; msgspec refuses the others."""
 
     def __init__(self, kinds: frozenset[type], keys: frozenset[Key]) -> None:
         self.kinds = kinds
         self.keys = keys
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
-        """Whether all of these values are their own wire form. Looks at a level at once, so that the loops run in C."""
+        """Whether all of these values are their own wire form. Checks one level at a time, so that loops run in C."""
         return False
 
     def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
-        """The wire forms of many values, found faster than one by one; None if there is no way to."""
+        """The wire forms of many values, made faster than one by one; None if this is not possible."""
         return None
 
     def build_all(self, wires: list[Any]) -> list[Any] | None:
-        """The values of many wire forms, found faster than one by one; None if there is no way to."""
+        """The values of many wire forms, made faster than one by one; None if this is not possible."""
         return None
 
     @abstractmethod
@@ -124,15 +123,15 @@ class Plan(ABC):
 
     @abstractmethod
     def build(self, wire: Any, walk: int) -> Any:
-        """The value of a wire form. Raises `Mismatch`, or whatever the classes of the user raise."""
+        """The value of a wire form. Raises `Mismatch`, or any error of the user's classes."""
 
     def wire_type(self, of: WireType) -> Any:
-        """A type for msgspec that every wire form of its values is of, and few others; `of` gives that of a part."""
+        """A type for msgspec that accepts the wire forms of all values and few others; `of` returns that of a part."""
         return Any
 
     @abstractmethod
     def describe(self, of: Describe) -> str:
-        """The type in one spelling of all; `of` gives that of a type inside it. It is what fingerprints are made of."""
+        """The canonical text of the type, for fingerprints; `of` returns the text of an inner type."""
 
     def lower(self, value: Any, room: int, walk: int) -> Any:
         """`spell`, with the shortcut for plain values."""
@@ -159,7 +158,7 @@ class Plan(ABC):
 
 
 class Deferred(Plan):
-    """Stands for the plan of a type that is mentioned inside itself, until that plan is made."""
+    """Stands for the plan of a recursive type inside itself, until that plan is made."""
 
     def __init__(self, kinds: frozenset[type] = frozenset(), keys: frozenset[Key] = frozenset()) -> None:
         super().__init__(kinds, keys)
@@ -214,14 +213,14 @@ def is_code(value: object) -> bool:
 
 
 def refuse(value: object, expected: str, takes: type | None = None) -> NoReturn:
-    """Refuse a value of a class that its declared type does not take. `takes` is the class of the values that it takes,
-    where the name of the type does not say so."""
+    """Raise the `Refusal` for a value of another class than declared. `takes` is the class of the accepted values, if
+    the name of the type does not show it."""
     kind = type(value)
     closest = closest_builtin(kind)
     if closest is None and is_code(value):
         raise Refusal(value, "it is a callable, an iterator or an awaitable, not data", KEEP_OUT)
     declared_names = set(re.findall(r"\w+", expected))
-    # A class may have the name of the declared one: numpy's bool, or a class of a module that was loaded twice.
+    # Another class may have the same name: numpy's bool, or a class of a module that was loaded twice.
     name = f"{kind.__module__}.{kind.__qualname__}" if kind.__qualname__ in declared_names else kind.__qualname__
     remedy = "return a value of the declared type, or declare the type that it has"
     if closest is not None and (closest is takes or closest.__name__ in declared_names):
@@ -230,7 +229,7 @@ def refuse(value: object, expected: str, takes: type | None = None) -> NoReturn:
 
 
 def closest_builtin(kind: type) -> type | None:
-    """The builtin class of values that a class extends: text, a number, a container."""
+    """The builtin class that a class extends, of text, a number or a container; None if there is none."""
     return next((base for base in kind.__mro__[1:] if base in CONVERTERS), None)
 
 

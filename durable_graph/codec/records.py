@@ -1,10 +1,9 @@
 """Dataclasses, msgspec Structs and named tuples: a map of their fields.
 
-A dataclass comes back without its `__init__` or `__post_init__`: these may compute, count or change things, and what
-comes back is what went in, not what the class would make of it. So does a named tuple, without its `__new__`. A
-Struct can only be made by its class: its `__post_init__` does run, and where it would change a field, the value is
-refused when written. A stored field that the class no longer has is an error; one that it has since got takes its
-default.
+A dataclass is restored without its `__init__` and `__post_init__`, which may compute or change fields: the restored
+value has the stored fields. A named tuple is restored without its `__new__`. Only its class can make a Struct, so its
+`__post_init__` does run, and a value of which it would change a field is refused when written. A stored field that the
+class no longer has is an error; a field that was added to the class gets its default.
 """
 
 import dataclasses
@@ -35,9 +34,9 @@ from durable_graph.codec.wire import MAX_DEPTH, map_of
 
 
 def left_by_python(cls: type) -> frozenset[str]:
-    """The attributes that Python keeps in an instance of its own accord, which say nothing about its value.
+    """The attributes that Python itself adds to an instance, which are no part of its value.
 
-    They are what a cached property has computed, and the alias that the instance was made through: `Result[int](1)`.
+    They are the results of cached properties, and the alias by which the instance was made: `Result[int](1)`.
     """
     return GENERIC_ALIAS | {
         name for base in cls.__mro__ for name, found in vars(base).items() if isinstance(found, cached_property)
@@ -55,9 +54,9 @@ class FieldsShape(Shape):
         self._computed = left_by_python(cls)
 
     def settle(self, plans: Mapping[str, Plan]) -> None:
-        """Give it the plans of its fields, which may mention the class itself."""
+        """Set the plans of the fields, which may mention the class itself."""
         self._plans.update(plans)
-        # Others may refuse a part, and may mention the class itself: they are looked at instance by instance.
+        # Other plans may refuse a part, and may mention the class itself: their instances are handled one by one.
         if all(plan.plain or plan.flat for plan in plans.values()):
             self._columns = [itemgetter(name) for name in plans]
 
@@ -72,7 +71,7 @@ class FieldsShape(Shape):
         return self.spell_fields(value, room, walk)
 
     def instance_dicts(self, values: list[Any]) -> list[dict[str, Any]] | None:
-        """The fields of many instances, each a dict in their order; None if one of them is out of the ordinary."""
+        """The fields of many instances, each as a dict in declared order; None if an instance has a special form."""
         return None
 
     def spell_all(self, values: list[Any], room: int) -> list[Any] | None:
@@ -109,7 +108,7 @@ class FieldsShape(Shape):
                 built = True
             columns.append(column)
         if built:
-            # Into new dicts: where this was the wrong member of a union, the next one gets the same wire forms.
+            # New dicts, because the next member of a union gets the same wire forms if this is the wrong member.
             return [self.make(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
         return [self.make(wire) for wire in wires]
 
@@ -171,7 +170,7 @@ class DataclassShape(FieldsShape):
     def __init__(self, cls: type[Any], tag: str) -> None:
         super().__init__(cls, tag)
         fields = dataclasses.fields(cls)
-        # Pydantic's own kind of dataclass has an object of pydantic's in the place of a default.
+        # A pydantic dataclass has an object of pydantic in place of a default.
         validated: Mapping[str, Any] = getattr(cls, "__pydantic_fields__", {})
         for field in fields:
             info = validated.get(field.name)
@@ -182,7 +181,7 @@ class DataclassShape(FieldsShape):
                 self._defaults[field.name] = field.default_factory
             elif field.default is not dataclasses.MISSING:
                 self._defaults[field.name] = _constant(field.default)
-        # Fields with a descriptor (a slot, a property) are not kept in the instance's __dict__.
+        # Fields with a descriptor (a slot, a property) are not in the instance's __dict__.
         self._has_descriptors = any(
             inspect.isdatadescriptor(inspect.getattr_static(cls, field.name, None)) for field in fields
         )
@@ -205,15 +204,15 @@ class _WithFactory(Struct):
 
 
 _FACTORY = type(_WithFactory.__struct_defaults__[0])
-"""How msgspec keeps a default that is made anew for each instance."""
+"""The class with which msgspec marks a default factory."""
 
 
 def struct_defaults(cls: type[Struct]) -> dict[str, tuple[Any, Any]]:
-    """The default and the default factory of each field of a Struct, `NODEFAULT` for what it has not.
+    """The default and the default factory of each field of a Struct, `NODEFAULT` for a missing one.
 
-    `msgspec.structs.fields` resolves the annotations as well, where the names of a function are not to be found.
+    `msgspec.structs.fields` also resolves the annotations, and fails for local names of a function.
     """
-    # The defaults are those of the last fields; a keyword-only one among them may have none.
+    # `__struct_defaults__` belongs to the last fields; a keyword-only field among them may have `NODEFAULT`.
     without = (NODEFAULT,) * (len(cls.__struct_fields__) - len(cls.__struct_defaults__))
     defaults = (*without, *cls.__struct_defaults__)
     return {
@@ -223,7 +222,7 @@ def struct_defaults(cls: type[Struct]) -> dict[str, tuple[Any, Any]]:
 
 
 class StructShape(FieldsShape):
-    """A msgspec Struct, whatever its own settings for encoding are: those are for its own messages."""
+    """A msgspec Struct. Its own encoding options are ignored: they are for the user's messages."""
 
     def __init__(self, cls: type[Struct], tag: str) -> None:
         super().__init__(cls, tag)
@@ -268,7 +267,7 @@ class StructShape(FieldsShape):
 
 
 class NamedTupleShape(FieldsShape):
-    """A named tuple, by its fields' names: a place would mean another field once fields are moved."""
+    """A named tuple, stored by the names of its fields, because positions change when fields are moved."""
 
     def __init__(self, cls: type[Any], tag: str) -> None:
         super().__init__(cls, tag)

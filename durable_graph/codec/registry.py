@@ -1,6 +1,6 @@
-"""Which classes values may have where the declared type leaves it open, and the tags they are stored under.
+"""The classes that values of open types may have, and the tags under which they are stored.
 
-A stored tag is looked up here and nowhere else: nothing is imported, and no attribute fetched, by a name in the data.
+Stored tags are looked up only here: no module is imported and no attribute read by a name in the data.
 """
 
 import reprlib
@@ -17,18 +17,18 @@ from durable_graph.codec.wire import TAGGED, Key, fixed_array_of, joined, key_of
 from durable_graph.records import NO_TEXT, is_text
 
 Upcast = Callable[[Any], Any]
-"""From a value as it was stored, without the classes of its parts, to one of today's type."""
+"""A function from a stored value, without the classes of its parts, to a value of the current type."""
 
 FindStored = Callable[[type], StoredType[Any] | None]
-"""From a class to how an installed package stores its instances."""
+"""A function from a class to the `StoredType` of an installed package."""
 
 
 HEAP_TYPE: Final = 1 << 9
-"""Set in the flags of a class that Python code made."""
+"""The flag of classes that Python code made."""
 
 
 class UnstorableType(Exception):  # noqa: N818 - never leaves this package: Codec makes it an UnstorableTypeError.
-    """A declared type whose values could never be stored."""
+    """A declared type whose values can never be stored."""
 
     def __init__(self, declared: object, why: str, remedy: str) -> None:
         super().__init__(why)
@@ -42,10 +42,10 @@ class UnstorableType(Exception):  # noqa: N818 - never leaves this package: Code
 
 
 class Shape(ABC):
-    """How the instances of one class are stored, tag aside."""
+    """How the instances of one class are stored, without the tag."""
 
     flat = False
-    """Whether its instances are without parts that could be refused."""
+    """Whether the instances have no parts that could be refused."""
 
     def __init__(self, cls: type[Any], tag: str) -> None:
         self.cls = cls
@@ -53,7 +53,7 @@ class Shape(ABC):
 
     @abstractmethod
     def settle(self, plans: Mapping[str, Plan]) -> None:
-        """Give it the plans of its fields, which may mention the class itself."""
+        """Set the plans of the fields, which may mention the class itself."""
 
     @abstractmethod
     def spell(self, value: Any, room: int, walk: int) -> Any:
@@ -72,20 +72,20 @@ class Shape(ABC):
         """An instance of exactly this class."""
 
     def is_current(self, wire: Any) -> bool:
-        """Whether the instance was stored with the fields that the class has."""
+        """Whether the instance was stored with the current fields of the class."""
         return True
 
     def wire_type(self, of: WireType) -> Any:
-        """As `Plan.wire_type`, tag aside."""
+        """As `Plan.wire_type`, without the tag."""
         return Any
 
     @abstractmethod
     def describe(self, of: Describe) -> str:
-        """As `Plan.describe`, tag aside."""
+        """As `Plan.describe`, without the tag."""
 
 
 class Registry:
-    """Classes by tag and by class. Filled while types are compiled, before anything is encoded."""
+    """Shapes by tag and by class. Filled while types are compiled, before any value is encoded."""
 
     def __init__(self) -> None:
         self._classes: dict[str, type] = {}
@@ -94,7 +94,7 @@ class Registry:
         self._of_subclasses: dict[type, Shape] = {}
 
     def add(self, cls: type, tag: str | None = None) -> str:
-        """The tag that the class is written with: the first that it was given, its `__qualname__` if none was."""
+        """Register a class, and return the tag with which it is written: its first tag, by default `__qualname__`."""
         if tag is None:
             if cls in self._tags:
                 return self._tags[cls]
@@ -114,17 +114,17 @@ class Registry:
         self._shapes[shape.cls] = shape
 
     def put_stored(self, shape: Shape) -> None:
-        """Take the shape for all subclasses as well that have none of their own."""
+        """Register a shape for its class and for all subclasses without a shape of their own."""
         self._shapes[shape.cls] = self._of_subclasses[shape.cls] = shape
 
     def stored_of(self, cls: type) -> Shape | None:
-        """The shape of the class that was given a `StoredType`, or of the first of its bases that was."""
+        """The shape of the class's `StoredType`, or of that of the first base with one; None if there is none."""
         if not self._of_subclasses:
             return None
         return next((self._of_subclasses[base] for base in cls.__mro__ if base in self._of_subclasses), None)
 
     def drop(self, shape: Shape) -> None:
-        """Forget a shape that turned out to have no use."""
+        """Remove a shape whose fields could not be compiled."""
         if self._shapes.get(shape.cls) is shape:
             del self._shapes[shape.cls]
 
@@ -143,7 +143,7 @@ class Registry:
         return self._shapes[cls]
 
     def shapes_below(self, cls: type) -> list[Shape]:
-        """Those of the registered subclasses of a class."""
+        """The shapes of the registered subclasses of a class."""
         return [shape for known, shape in self._shapes.items() if known is not cls and issubclass(known, cls)]
 
     def has_subclass_of(self, cls: type) -> bool:
@@ -154,7 +154,7 @@ class Registry:
 
 
 def storing_remedy(cls: type) -> str:
-    """What to do about a class of no kind that is stored."""
+    """The remedy for a class of a kind that is not stored."""
     if cls is object:
         return KEEP_OUT
     stored = f"list StoredType({cls.__qualname__}, <tag>, <encode>, <decode>) in types=[...]"
@@ -165,7 +165,7 @@ def storing_remedy(cls: type) -> str:
 
 
 def has_kind(cls: type) -> bool:
-    """Whether it is a class of a kind that is stored: a dataclass, Struct, model, named tuple or enum."""
+    """Whether classes of this kind are stored: a dataclass, Struct, model, named tuple or enum."""
     return not set(dir(cls)).isdisjoint(
         {"__dataclass_fields__", "__struct_fields__", "__pydantic_fields__", "_fields", "__members__"}
     )
@@ -181,7 +181,7 @@ class ObjectPlan(Plan):
         super().__init__(frozenset({cls}), frozenset() if shape is None else frozenset({shape.tag}))
         self._cls = cls
         self._shape = shape
-        # The `StoredType` of a base may make instances of another of its subclasses.
+        # The `StoredType` of a base may make instances of other subclasses of the base.
         self._is_narrower = shape is not None and shape.cls is not cls
         self._registry = registry
         self.flat: bool = shape is not None and shape.flat

@@ -1,4 +1,4 @@
-"""Values without parts: numbers, text, bytes, UUIDs, paths, literals. Each says in its wire form what it is."""
+"""Values without parts: numbers, text, bytes, UUIDs, paths, literals. Their wire forms determine their types."""
 
 import re
 import sys
@@ -20,7 +20,7 @@ from durable_graph.errors.tree import bounded
 
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
-# Decimal() also takes spaces, underscores and digits of other scripts, which str() never writes.
+# Decimal() also accepts spaces, underscores and digits of other scripts, which str() never writes.
 _DECIMAL = re.compile(rb"-?(\d+(\.\d+)?(E[+-]\d+)?|INFINITY|S?NAN\d*)", re.ASCII)
 
 
@@ -35,7 +35,7 @@ _LARGEST_FLOAT = int(sys.float_info.max)
 
 
 class ScalarPlan(Plan):
-    """Types that MessagePack has, and for int and str the values that it lacks.
+    """Types of MessagePack, with extensions for the values of int and str that it cannot write.
 
     A value of another class is converted if that loses nothing: strings and numbers of a subclass, an int to a float.
     A bool is an int, as for a type checker, and is restored as the same bool.
@@ -155,7 +155,7 @@ def build_int(data: bytes) -> int:
 
 
 class LeafPlan(Plan):
-    """A class whose values become the bytes of one extension."""
+    """A class whose values are stored as the bytes of an extension."""
 
     is_scalar = True
     flat = True
@@ -182,12 +182,12 @@ class LeafPlan(Plan):
         return Ext
 
     def describe(self, of: Describe) -> str:
-        # The class of a path is another one on another platform.
+        # The class of a path depends on the platform.
         return f"leaf {self._code}"
 
 
 class LiteralPlan(Plan):
-    """One of a few values: strings, numbers, bytes, None, or members of enums (whose own plans write them)."""
+    """A `Literal` of strings, numbers, bytes, None, or members of enums (which their own plans write)."""
 
     def __init__(self, members: Sequence[Any], plan: Plan) -> None:
         super().__init__(frozenset(map(type, members)), plan.keys)
@@ -201,7 +201,7 @@ class LiteralPlan(Plan):
         values = list(batch)
         if not set(map(type, values)) <= self.kinds:
             return False
-        # With one class, equal means the same; with several, True would pass for 1.
+        # With a single class, equal values are the same; with several classes, True would be equal to 1.
         if len(self.kinds) == 1:
             return self._values.issuperset(values)
         return self._members.issuperset(zip(map(type, values), values, strict=True))
@@ -216,7 +216,7 @@ class LiteralPlan(Plan):
         return self._plan.spell(value, room, walk)
 
     def _of_base(self, value: Any) -> Any:
-        """The member that the value of a subclass converts to, None if there is none."""
+        """The member to which an instance of a subclass converts, None if there is none."""
         for kind, convert in _CONVERTED.items():
             if isinstance(value, kind) and not isinstance(value, bool) and kind in self.kinds:
                 base = convert(value)
@@ -247,7 +247,7 @@ class LiteralPlan(Plan):
 
 
 def _write_decimal(value: Decimal) -> bytes:
-    # Upper case, because a decimal context may ask str() for a small e.
+    # Upper case, because with some decimal contexts str() writes a small e.
     data = str(value).upper().encode()
     if len(data) > MAX_NUMBER_BYTES:
         raise Refusal(value, f"it has {len(data)} digits, and the limit is {MAX_NUMBER_BYTES}", "store it as a str")
@@ -259,7 +259,7 @@ def _read_decimal(data: bytes) -> Decimal:
         message = f"{data[:40]!r} is no Decimal"
         raise Mismatch(message)
     value = Decimal(data.decode())
-    # An exponent beyond the range of Decimal would become infinite or zero in silence.
+    # An exponent beyond the range of Decimal would silently become infinite or zero.
     if _write_decimal(value) != data:
         message = f"{data[:40]!r} is no Decimal as this release writes it"
         raise Mismatch(message)
@@ -281,7 +281,7 @@ def _write_path(value: Path) -> bytes:
 def _read_path(data: bytes) -> Path:
     text = data.decode("utf-8", "surrogatepass")
     path = Path(text)
-    # One that was written where paths are spelled otherwise would be another.
+    # A path from a platform with another syntax would become a different path.
     if str(path) != text:
         message = f"{data[:40]!r} is no path here"
         raise Mismatch(message)
@@ -302,7 +302,7 @@ FLOAT = ScalarPlan("float", frozenset({float}), float)
 STR = ScalarPlan("str", frozenset({str}), str)
 BYTES = ScalarPlan("bytes", frozenset({bytes}), bytes)
 
-# What Path() makes is of a class of the platform's, and is declared as Path.
+# Path() makes instances of the platform's class, which users declare as Path.
 PATHS = LeafPlan(type(Path()), PATH, _write_path, _read_path)
 
 LEAVES: tuple[LeafPlan, ...] = (

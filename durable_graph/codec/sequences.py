@@ -136,7 +136,7 @@ class FixedTuplePlan(Plan):
 
 
 class SetPlan(Plan):
-    """A set or frozenset: an envelope with the items in the order of their bytes, which every process has in common."""
+    """A set or frozenset: an envelope with the items sorted by their bytes, an order that all processes share."""
 
     def __init__(self, kind: type[set[Any]] | type[frozenset[Any]], item: Plan) -> None:
         self._mark = SET if kind is set else FROZENSET
@@ -234,7 +234,7 @@ def _spell_all(plan: Plan, values: list[Any], room: int) -> list[Any] | None:
     try:
         return plan.spell_all(values, room)
     except Refusal:
-        # One by one it is found which of them it was.
+        # The slow path finds the item.
         return None
 
 

@@ -1,4 +1,4 @@
-"""How instances of a class that is none of the user's own are stored."""
+"""Storing instances of classes that the codec does not support itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from durable_graph.errors import InvalidOptionError
 ValueT = TypeVar("ValueT")
 
 OWN_PREFIX: Final = "durable_graph."
-"""What the tags of the library's own classes begin with."""
+"""The prefix of the tags of the library's own classes."""
 
 _MAX_TAG: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
 class StoredType(Generic[ValueT]):
-    """A way to store instances of a class that the codec does not know, for `compile(types=[...])`.
+    """Defines how instances of a class that the codec does not support are stored, for `compile(types=[...])`.
 
-    `encode` makes plain data of an instance: numbers, strings, bytes, lists, dicts, or instances of other classes that
-    can be stored. `decode` makes the instance of that data. The data is stored under `tag`, which must never change,
-    and `decode` has to read all data that `encode` ever made. Instances of subclasses are stored in the same way where
-    they come back as what they were.
+    `encode` converts an instance to plain data: numbers, strings, bytes, lists, dicts, or instances of other classes
+    that can be stored. `decode` makes the instance of that data. The data is stored under `tag`, which must never
+    change, and `decode` has to read all data that `encode` ever made. Instances of subclasses are stored in the same
+    way if `decode` restores their class.
 
-    Each value is checked before it is stored: what `decode` makes of its data has to be of the same class, equal where
-    the class compares its instances, and `encode` has to make the same data of it again. With `is_proven` that check,
-    which costs more than storing itself, is left out: for a package whose own tests prove its functions.
+    Each value is checked before it is stored: the instance from `decode` must have the same class, must be equal if the
+    class compares its instances, and `encode` must make the same data of it. `is_proven` omits this check, which costs
+    more than the storing: for a package whose own tests prove its functions.
 
-    Raises `InvalidOptionError` for a `cls` that is no class, an empty tag or one of more than 255 bytes, and for a tag
-    that begins with `durable_graph.`.
+    Raises `InvalidOptionError` for a `cls` that is no class, for a tag that is empty, has more than 255 bytes or begins
+    with `durable_graph.`.
     """
 
     cls: type[ValueT]
@@ -49,7 +49,7 @@ class StoredType(Generic[ValueT]):
 
 
 def is_tag(tag: object) -> bool:
-    """Whether values of a user may be stored under this tag."""
+    """Whether a user's values may be stored under this tag."""
     if not isinstance(tag, str) or not tag or tag.startswith(OWN_PREFIX):
         return False
     try:

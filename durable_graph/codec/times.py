@@ -1,8 +1,8 @@
 """Dates, times and zones, in binary: fields of fixed size, then the zone.
 
-`fold` is kept in the highest bit of the microseconds. A zone is nothing (naive), `o` with the timedelta of a fixed
-offset (and `n` with its name, if it has one), `z` with the key of a `zoneinfo.ZoneInfo`, or `p` with the timedelta of
-the fixed offset that pydantic gives to a time it has parsed. Other tzinfo classes are refused.
+`fold` is the highest bit of the microseconds. A zone is empty (naive), `o` with the timedelta of a fixed offset (and
+`n` with its name, if it has one), `z` with the key of a `zoneinfo.ZoneInfo`, or `p` with the timedelta of pydantic's
+fixed offset in a parsed time. Other tzinfo classes are refused.
 """
 
 import re
@@ -34,11 +34,11 @@ def _packaged_zones() -> frozenset[str]:
     return frozenset(listed.split())
 
 
-# Read while this module is imported: neither decoding nor compiling a graph, perhaps in an event loop, may read files.
+# Read when this module is imported, because decoding and compiling may run in an event loop, and must not read files.
 _PACKAGED_ZONES = _packaged_zones()
 
 _zones: dict[str, zoneinfo.ZoneInfo] = {}
-"""Zones that a value had in this process. Only for others are there files to be read."""
+"""The zones of earlier values in this process. Only other zones need files to be read."""
 
 
 def _zone_of(key: str) -> zoneinfo.ZoneInfo | None:
@@ -50,7 +50,7 @@ def _zone_of(key: str) -> zoneinfo.ZoneInfo | None:
 
 
 def _exists(key: str) -> bool:
-    # ZoneInfo(key) would look for a package named by the key, so only keys of existing zones get there.
+    # ZoneInfo(key) would look for a package named by the key, so it is called only with keys of existing zones.
     if not _ZONE_KEY.fullmatch(key):
         return False
     return key in _PACKAGED_ZONES or any(Path(root, key).is_file() for root in zoneinfo.TZPATH)
@@ -75,12 +75,12 @@ def _write_zone(zone: tzinfo | None) -> bytes:
 
 
 def _zone_of_pydantic() -> Any:
-    """The class of the fixed offsets in what pydantic has parsed, if somebody has imported pydantic."""
+    """The class of pydantic's fixed offsets in parsed times, None if pydantic is not imported."""
     return getattr(sys.modules.get("pydantic_core"), "TzInfo", None)
 
 
 def _comes_back(zone: zoneinfo.ZoneInfo) -> bool:
-    # A zone made by from_file may have rules other than those that its key stands for, or no key.
+    # A zone made by from_file may have no key, or other rules than the zone with its key.
     key: str | None = zone.key
     if key is None:
         return False

@@ -1,4 +1,4 @@
-"""Unions: the class of a value chooses among the members, and the beginning of a wire form does."""
+"""Unions: the class of a value, or the beginning of a wire form, selects the member."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
@@ -22,8 +22,8 @@ from durable_graph.codec.wire import Key, joined, key_of
 
 
 class UnionPlan(Plan):
-    """Any of several types. Members whose wire forms begin alike are tried in turn: whichever takes a wire form, the
-    value is the same."""
+    """A value of one of several types. Members whose wire forms begin alike are tried in turn: every member that
+    accepts a wire form makes the same value of it."""
 
     def __init__(self, members: Sequence[Plan], name: str) -> None:
         super().__init__(
@@ -43,11 +43,11 @@ class UnionPlan(Plan):
             and len(owners) == len(set(owners))
             and not any(kind in member.kinds for member in members if member.is_scalar for kind in owners)
         )
-        # A literal takes some values of its class only: whether one is among them, the slow way finds out.
+        # A literal accepts only some values of its class, which only the slow path checks.
         self.plain = self.plain and all(not member.is_scalar or member.native is not None for member in members)
         if self.plain and all(member.native is not None for member in members):
             native = reduce(or_, (member.native for member in members))
-            # msgspec's own formats cannot tell these two apart, so it refuses them; MessagePack can.
+            # msgspec refuses a union of str and bytes, which some of its formats cannot distinguish. MessagePack can.
             self.native: Any = None if {str, bytes}.issubset(get_args(native)) else native
 
     def is_plain(self, batch: Iterable[Any], room: int) -> bool:
@@ -77,7 +77,7 @@ class UnionPlan(Plan):
             try:
                 return plan.lower(value, room, how)
             except Refusal as refusal:
-                # The one that got furthest into the value says most about it.
+                # The refusal at the deepest place is the most specific.
                 if best is None or len(refusal.steps) > len(best.steps):
                     best = refusal
         if best is None or not (candidates or best.steps):
@@ -85,7 +85,7 @@ class UnionPlan(Plan):
         raise best
 
     def _by_base(self, kind: type) -> list[Plan]:
-        """The members, ordered by how near a base class that they accept is to `kind`."""
+        """All members, ordered by the base classes of `kind` that they accept, nearest base first."""
         bases = [base for base in kind.__mro__ if any(base in member.kinds for member in self._members)]
         nearest = [member for base in bases for member in self._members if base in member.kinds]
         return list(dict.fromkeys((*nearest, *self._members)))
@@ -120,7 +120,7 @@ class UnionPlan(Plan):
         return f"<{'|'.join(sorted(set(map(of, self._leaves(set())))))}>"
 
     def _leaves(self, seen: set[int]) -> Iterator[Plan]:
-        # An alias may put a union into a union, also into itself.
+        # By an alias a union may be inside another union, or inside itself.
         seen.add(id(self))
         for member in self._members:
             plan = member.target if isinstance(member, Deferred) else member

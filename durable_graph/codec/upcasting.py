@@ -1,4 +1,4 @@
-"""Classes for which the graph was given an upcast."""
+"""Classes with an upcast."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from durable_graph.errors.shown import shown
 
 
 class UpcastShape(Shape):
-    """As the shape of the class. What that one does not read as it was stored, the upcast makes an instance of."""
+    """The shape of a class with an upcast, which makes an instance of data that the class's shape cannot read."""
 
     def __init__(self, shape: Shape, upcast: Upcast, build_own: BuildOwn) -> None:
         super().__init__(shape.cls, shape.tag)
@@ -37,7 +37,7 @@ class UpcastShape(Shape):
             try:
                 return self._shape.build(wire, walk)
             except Mismatch:
-                # A field of another type than today.
+                # A field had another type.
                 pass
         return self._upcasted(wire)
 

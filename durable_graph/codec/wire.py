@@ -1,13 +1,13 @@
-"""Format versions 1 and 2: the shapes that stored bytes may have.
+"""The stored bytes in the format versions 1 and 2.
 
-One version byte, then one MessagePack value, the *wire form*; with version 2 the fingerprint of the declared type that
-the value was written as is between them. The wire form says by itself which value it is: reading it as another declared
-type gives an equal value or fails. None, bool, int of 64 bits, float, str, bytes, list and
-dict with keys of these are themselves. Whatever MessagePack cannot say is an extension: user data can never hold one,
-so nothing in the data is mistaken for it. A *leaf* is an extension with its value as bytes. An *envelope* is an array
-that begins with the extension `MARK`, whose one byte says what the rest of the array is.
+The bytes are a version byte and a MessagePack value, the *wire form*; in version 2 the fingerprint of the declared type
+is between them. The wire form alone determines the value: reading it as another declared type makes an equal value or
+fails. None, bool, int of 64 bits, float, str, bytes, list and dict with keys of these types are stored unchanged. All
+other values are extensions: user data never contains one, so no data is mistaken for an extension. A *leaf* is an
+extension with its value as bytes. An *envelope* is an array that begins with the extension `MARK`, whose single byte
+is the kind of the array.
 
-Bits of a NaN are kept. UUIDs keep their 128 bits (not `is_safe`, which their equality ignores, too).
+The bits of a NaN are kept. UUIDs keep their 128 bits (not `is_safe`, which their equality ignores as well).
 """
 
 from collections.abc import Callable, Iterator
@@ -23,9 +23,9 @@ STAMPED: Final = b"\x02"
 FINGERPRINT_SIZE: Final = 4
 
 MAX_DEPTH: Final = 128
-"""How deep values may nest. Each level takes up to five Python frames, and the limit of CPython is 1,000."""
+"""The maximum depth of values. Each level takes up to five Python frames, and CPython's limit is 1,000."""
 
-# Codes of the leaves, and the one of envelopes.
+# The extension codes of leaves, and of envelopes.
 MARK: Final = 0
 BIG_INT: Final = 1
 LONE_SURROGATES: Final = 2
@@ -39,23 +39,23 @@ TIMEDELTA: Final = 9
 UNSET_: Final = 10
 PATH: Final = 11
 
-# First elements of envelopes, and what follows them.
+# The first elements of envelopes, and the elements after them.
 TUPLE: Final = Ext(MARK, b"t")  # its items
 SET: Final = Ext(MARK, b"s")  # its items, sorted by their bytes
 FROZENSET: Final = Ext(MARK, b"f")  # its items, sorted by their bytes
 DEQUE: Final = Ext(MARK, b"q")  # maxlen, its items
-PAIRS: Final = Ext(MARK, b"m")  # key, value, key, value...: a dict with other keys than MessagePack has
+PAIRS: Final = Ext(MARK, b"m")  # key, value, key, value...: a dict with keys that MessagePack does not support
 ORDERED_DICT: Final = Ext(MARK, b"O")  # key, value...
 DEFAULT_DICT: Final = Ext(MARK, b"D")  # the name of the factory, key, value...
 COUNTER: Final = Ext(MARK, b"C")  # key, value...
-MODEL: Final = Ext(MARK, b"p")  # fields, names of those set, extra ones, private ones
-TAGGED: Final = Ext(MARK, b"o")  # the tag of a class, what the class makes of the rest
+MODEL: Final = Ext(MARK, b"p")  # fields, names of set fields, extra fields, private attributes
+TAGGED: Final = Ext(MARK, b"o")  # the tag of a class, the wire form of its shape
 
 Key = type | int | bytes | str
-"""How a wire form begins: a Python type, the code of a leaf, the byte of an envelope, the tag of a class."""
+"""The beginning of a wire form: a Python type, the code of a leaf, the byte of an envelope, the tag of a class."""
 
 PLAIN_KEYS: Final = frozenset({str, int, float, bool, type(None), bytes})
-"""The types that may be keys of a MessagePack map here."""
+"""The types of keys that are stored in a MessagePack map."""
 
 _encoder = Encoder()
 _decoder = Decoder()
@@ -63,12 +63,12 @@ pack: Callable[[Any], bytes] = _encoder.encode
 
 
 def read(packed: memoryview | bytes) -> Any:
-    """The wire form in these bytes. Raises as msgspec does."""
+    """The wire form in these bytes. Raises msgspec's errors."""
     return _decoder.decode(packed)
 
 
 def split(data: bytes) -> tuple[bytes | None, memoryview]:
-    """The fingerprint, if there is one, and the wire form. Raises `DecodeError` of msgspec for another version."""
+    """The fingerprint, if there is one, and the wire form. Raises msgspec's `DecodeError` for an unknown version."""
     version = data[:1]
     if version == VERSION:
         return None, memoryview(data)[1:]
@@ -81,8 +81,8 @@ def split(data: bytes) -> tuple[bytes | None, memoryview]:
 
 
 def joined(*types: Any) -> Any:
-    """The type of wire forms that are of one of these types, for msgspec: it tells no two arrays apart, no two maps,
-    nor strings from bytes."""
+    """A type for msgspec that accepts the wire forms of all these types. Arrays are merged into one type, as are maps;
+    str and bytes together become `Any`: msgspec supports no unions of these."""
     distinct = list(dict.fromkeys(chain.from_iterable(map(_members, types))))
     if Any in distinct or {str, bytes} <= set(distinct):
         return Any
@@ -120,13 +120,13 @@ def map_of(*types: Any) -> Any:
 
 
 def mark_of(envelope: Ext) -> bytes:
-    """How the wire forms of an envelope begin, as `key_of` says it."""
+    """The `key_of` of an envelope's wire forms."""
     return bytes(envelope.data)
 
 
 def key_of(wire: Any) -> Key:
     kind = type(wire)
-    # msgspec makes a tuple of an array whose length the type says.
+    # msgspec makes a tuple of an array if the type has a fixed length.
     if kind is list or kind is tuple:
         first = wire[0] if wire else None
         if type(first) is Ext and first.code == MARK:
@@ -141,7 +141,7 @@ def key_of(wire: Any) -> Key:
 
 
 def items_of(lists: list[Any]) -> Iterator[Any]:
-    """Everything inside these lists, one level down."""
+    """The items of these lists, one level down."""
     return chain.from_iterable(once(lists))
 
 
@@ -150,8 +150,8 @@ def values_of(dicts: list[Any]) -> Iterator[Any]:
 
 
 def once(containers: list[Any]) -> list[Any]:
-    # A list that holds itself twice would double with every level. Looking at each object once costs more
-    # than it saves unless there is much to look at.
+    # The number of items would double at each level of a list that contains itself twice. Removing duplicates pays off
+    # only for many items.
     if sum(map(len, containers)) > 10_000:
         return list(dict(zip(map(id, containers), containers, strict=True)).values())
     return containers

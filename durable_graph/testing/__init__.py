@@ -1,4 +1,4 @@
-"""Shipped to users: what tests a saver, and what tests a graph on one."""
+"""Test tools for users: for testing a saver, and a graph with a saver."""
 
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points

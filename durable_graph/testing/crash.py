@@ -1,6 +1,6 @@
-"""A store that dies at a call of your choice, to see what your graph does when its process does.
+"""A saver that crashes at a chosen call, for testing a graph against crashes of its process.
 
-counting = CrashingSaver(MemorySaver())              # a run that nothing happens to
+counting = CrashingSaver(MemorySaver())              # a run without a crash
 await build(counting).ainvoke(...)
 for point in crash_points(counting.calls):
     inner = MemorySaver()
@@ -35,7 +35,7 @@ MOMENTS: tuple[Moment, ...] = ("before", "inside", "after")
 
 
 class SimulatedCrashError(DurableGraphError):
-    """The process is taken to have died at this call. Nothing that it does from here on reaches the store."""
+    """The process counts as dead since this call. None of its later calls reaches the store."""
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -43,9 +43,10 @@ class SimulatedCrashError(DurableGraphError):
 
 
 class CrashPoint(msgspec.Struct, frozen=True, gc=False):
-    """The `call`-th call of the store, counted from 1, and the moment in it.
+    """A moment of the `call`-th call of the store, counted from 1.
 
-    "before": it never arrives. "inside": it is applied and its reply is lost. "after": its reply is the last to arrive.
+    "before": the call never arrives. "inside": it is applied and its reply is lost. "after": its reply is the last to
+    arrive.
     """
 
     call: int
@@ -53,16 +54,16 @@ class CrashPoint(msgspec.Struct, frozen=True, gc=False):
 
 
 def crash_points(calls: int) -> Iterator[CrashPoint]:
-    """Every moment of every one of `calls` calls."""
+    """All moments of all `calls` calls."""
     for call in range(1, calls + 1):
         for moment in MOMENTS:
             yield CrashPoint(call, moment)
 
 
 class CrashingSaver:
-    """`inner` until the crash point. From then on every call is refused, as a dead process makes none.
+    """Passes calls to `inner` until the crash point, and refuses all later calls, which a dead process would not make.
 
-    Without a point it never crashes, and counts: `calls` is how many calls were made, `names` which.
+    Without a point it never crashes, and counts the calls: `calls` is their number, `names` their names.
     """
 
     def __init__(self, inner: Checkpointer, point: CrashPoint | None = None) -> None:
@@ -116,7 +117,7 @@ class CrashingSaver:
         return await self._call("prune", lambda: self.inner.prune(thread, keep_last=keep_last, before=before))
 
     async def aclose(self) -> None:
-        """Not a call of the run: a test closes what it opened, whatever happened."""
+        """Close `inner`, also after a crash. This is no call of the run: the test closes the saver that it opened."""
         await self.inner.aclose()
 
     async def __aenter__(self) -> Self:

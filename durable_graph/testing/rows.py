@@ -1,7 +1,7 @@
-"""Rows as a run would send them, for testing a saver without a graph.
+"""The rows that a run would send, for testing a saver without a graph.
 
-A `Writer` keeps what a run keeps: where its thread is, and what the store holds of it. A value is stored whole; what is
-*added* to a channel is stored as the engine stores updates, every 32nd row of a level standing for those before it.
+A `Writer` has the state of a run: its thread's row and the stored chains. A value is stored whole; data that is *added*
+to a channel is stored like updates of the engine, where every 32nd row of a level replaces the rows before it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ FAN = 32
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A row of a channel's chain, and how often its bytes have been merged."""
+    """A row of a channel's chain, and the number of times that its bytes were merged."""
 
     row: ValueRow
     level: int
@@ -46,14 +46,14 @@ Chains = Mapping[str, tuple[Link, ...]]
 
 
 class Namespace(msgspec.Struct, frozen=True):
-    """What the store holds of a namespace at one of its checkpoints."""
+    """The stored chains of a namespace at one of its checkpoints."""
 
     no: int = 0
     chains: Chains = {}
 
     @property
     def state(self) -> dict[str, bytes]:
-        """Every channel's value."""
+        """The values of all channels."""
         return {
             channel: b"".join(link.row.value for link in links)
             for channel, links in self.chains.items()
@@ -62,9 +62,9 @@ class Namespace(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A checkpoint to be made: what it sets (None: has no value any more), and what it adds to channels.
+    """A checkpoint to make: `values` sets channels (None removes a value), `added` adds to channels.
 
-    `gap` leaves numbers out before it. `born` is how far back its plan goes, by default to itself.
+    `gap` skips numbers before it. `born` is the oldest number of its plan's tasks, by default its own number.
     """
 
     values: Mapping[str, bytes | None] = {}
@@ -76,7 +76,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Writer:
-    """One run at work on one thread. `run` is what tells its commits from another run's."""
+    """A run of a thread. `run` distinguishes its commits from those of other runs."""
 
     def __init__(self, thread: ThreadRow, run: bytes = b"the-first-run---") -> None:
         self.thread: ThreadRow = thread
@@ -86,17 +86,17 @@ class Writer:
 
     @classmethod
     def of(cls, thread: str, run: bytes = b"the-first-run---") -> "Writer":
-        """A run on a thread that is new."""
+        """A run of a new thread."""
         return cls(ThreadRow(thread, 1, origin_of(thread, 1), 0, 0, 0, 0, 0, 0, "done", 0, b""), run)
 
     def rival(self, run: bytes = b"the-second-run--") -> "Writer":
-        """Another run that has read what this one has."""
+        """Another run that has read the same state."""
         other = Writer(self.thread, run)
         other.namespaces, other._seen = dict(self.namespaces), dict(self._seen)
         return other
 
     def reborn(self, tombstone: ThreadRow) -> "Writer":
-        """A run that begins the thread anew after it was deleted."""
+        """A run that creates the thread again after its deletion."""
         name, incarnation = self.thread.thread, self.thread.incarnation + 1
         row = ThreadRow(name, incarnation, origin_of(name, incarnation), 0, 0, 0, 0, 0, 0, "done", 0, b"")
         return Writer(msgspec.structs.replace(row, version=tombstone.version, epoch=tombstone.epoch), self.run)
@@ -109,7 +109,7 @@ class Writer:
         fork_of: int | None = None,
         at: int = 1,
     ) -> CommitUnit:
-        """The commit of these steps on top of where the run is. Nothing changes here: see `applied`."""
+        """The commit of these steps after the run's newest checkpoint. It does not change the writer: see `applied`."""
         spaces = dict(self.namespaces if fork_of is None else self._seen[fork_of])
         made, no = [], self.thread.version
         for step in steps or (Step(),):
@@ -134,7 +134,7 @@ class Writer:
         )
 
     def applied(self, unit: CommitUnit) -> None:
-        """Go on from the unit's last checkpoint."""
+        """Move the writer to the unit's last checkpoint."""
         spaces = dict(self.namespaces if unit.fork_of is None else self._seen[unit.fork_of])
         for new in unit.checkpoints:
             chains = dict(spaces.get(new.row.ns, Namespace()).chains)
@@ -158,7 +158,7 @@ class Writer:
         value: bytes = b"result",
         ns: str = "",
     ) -> TaskRecord:
-        """What a task came to, by default one that the newest checkpoint planned."""
+        """The record of a task, by default of a task that the newest checkpoint planned."""
         born = self.thread.version if born is None else born
         record = TaskRecord(ns, born, number, rank, revision, self.run, value, b"")
         return msgspec.structs.replace(record, digest=record_digest(self.thread.origin, record))
@@ -166,17 +166,17 @@ class Writer:
     def batch(
         self, *records: TaskRecord, status: Status | None = None, at: int = 2, if_unmoved: bool = False
     ) -> WritesBatch:
-        """These records, on top of where the run is; with `if_unmoved` only if nobody recorded anything meanwhile."""
+        """A batch of these records at the newest checkpoint; with `if_unmoved` it fails if another writer recorded."""
         thread = self.thread
         wseq = thread.wseq if if_unmoved else None
         return WritesBatch(thread.thread, thread.version, thread.epoch, at, records, status, wseq)
 
     def known(self) -> Iterable[int]:
-        """The numbers that the run has seen, 0 for the beginning: what it may fork."""
+        """The numbers of the checkpoints that the run may fork, with 0 for the beginning."""
         return self._seen.keys()
 
     def state(self, no: int | None = None, ns: str = "") -> dict[str, bytes]:
-        """The values of a namespace, now or when checkpoint `no` was the newest."""
+        """The values of a namespace, now or at the time when checkpoint `no` was the newest."""
         spaces = self.namespaces if no is None else self._seen[no]
         return spaces.get(ns, Namespace()).state
 
@@ -209,7 +209,7 @@ class Writer:
 
 
 def _merged(links: tuple[Link, ...], channel: str, no: int, value: bytes) -> ValueRow:
-    """The row that adds `value`: with all that it stands for, if it is the last of its level."""
+    """The row that adds `value`, with the merged bytes of the rows before it if it is the last of its level."""
     level = 0
     while len(links) >= FAN - 1 and all(
         link.level == level and link.row.kind == ValueKind.DELTA for link in links[-(FAN - 1) :]
@@ -228,12 +228,12 @@ def _chain_with(links: tuple[Link, ...], row: ValueRow) -> tuple[Link, ...]:
 
 
 def state_of(stored: StoredCheckpoint) -> dict[str, bytes]:
-    """Every channel's value, from the rows that a saver gave."""
+    """The values of all channels, from the rows that a saver returned."""
     return _values_of(stored.values, _last(stored.values))
 
 
 def states_of(page: HistoryPage) -> dict[int, dict[str, bytes]]:
-    """Every channel's value at each checkpoint of a page."""
+    """The values of all channels at each checkpoint of a page."""
     rows = {(row.channel, row.no): row for base in page.bases.values() for row in base}
     rows.update(((row.channel, row.no), row) for row in page.values)
     last: dict[int, dict[str, int]] = {0: {}}
