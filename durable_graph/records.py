@@ -1,7 +1,7 @@
-"""What is stored: the rows that cross the checkpointer's protocol, as plain values and bytes.
+"""The stored rows of the checkpointer's protocol, as plain values and bytes.
 
-Nothing here knows a user's type. Numbers (`no`) count the checkpoints of one thread, over all its namespaces;
-`0` stands for "none". Times are integers, microseconds since the epoch in UTC, and are shown, never compared.
+This module uses no type of the user. Numbers (`no`) count the checkpoints of one thread, over all its namespaces; `0`
+stands for "none". Times are integers, microseconds since the epoch in UTC, and are shown, never compared.
 """
 
 from collections.abc import Iterable
@@ -11,59 +11,59 @@ from typing import Literal
 import msgspec
 
 Status = Literal["running", "interrupted", "failed", "done", "cancelled", "deleted"]
-"""A thread's status. `running`: tasks are left, and no reason is recorded why none of them runs (a run executes them,
-or a crash or a cancelled call ended it). `interrupted`: it waits for an answer, or a breakpoint stopped it. `failed`: a
-node failed. `done`: nothing is left to run. `cancelled`: it was cancelled for good. `deleted`: the row that
-`delete_thread` leaves for a while, without the thread's id."""
+"""A thread's status. `running`: tasks are pending, and no reason for a stop is recorded (a run executes the tasks, or
+was ended by a crash or a cancelled call). `interrupted`: the thread waits for an answer, or a breakpoint stopped it.
+`failed`: a node failed. `done`: no task is pending. `cancelled`: it was cancelled permanently. `deleted`: the row that
+`delete_thread` keeps for a while, without the thread's id."""
 
 STATUSES: tuple[Status, ...] = ("running", "interrupted", "failed", "done", "cancelled", "deleted")
 
 ListedStatus = Literal["running", "interrupted", "failed", "done", "cancelled", "damaged"]
-"""A thread's status in a listing. `damaged`: its row does not match its digest, so nothing in it can be trusted."""
+"""A thread's status in a listing. `damaged`: its row does not match its digest, so none of its columns is reliable."""
 
 LISTED_STATUSES: tuple[ListedStatus, ...] = ("running", "interrupted", "failed", "done", "cancelled", "damaged")
 
 
 class ValueKind(IntEnum):
-    """What the bytes of a `ValueRow` are."""
+    """The kind of the bytes of a `ValueRow`."""
 
     FULL = 0
     """The channel's whole value. `prev` is 0."""
     DELTA = 1
-    """Updates to apply, in order, to the value that the row `prev` leads to (0: to the channel's empty value)."""
+    """Updates to apply, in order, to the value of the row `prev` (0: to the channel's empty value)."""
     ABSENT = 2
-    """The channel has no value from here on. `prev` is 0 and `value` is empty."""
+    """The channel has no value since this checkpoint. `prev` is 0 and `value` is empty."""
 
 
 class Rank(Enum):
-    """How far a task has come: which of two records of it stands is `checkpointing.rules.standing`'s to say.
+    """The progress of a task. `checkpointing.rules.standing` chooses between two records of a task.
 
-    The numbers are what stores hold. They are in no order, and so cannot be compared.
+    Stores hold the numbers. They have no order, so ranks cannot be compared.
     """
 
     FAILED = 0
     INTERRUPTED = 1
-    """It waits for an answer, or was stopped before it began."""
+    """The task waits for an answer, or was stopped before it started."""
     HANDLING = 4
-    """The node failed for good, and its error handler is to run."""
+    """The last attempt at the node failed, and its error handler is pending."""
     ROUTING_OPEN = 2
-    """The node is done and its writes stand; its routers have not chosen yet."""
+    """The node is done and its writes are final; its routers have not returned yet."""
     DONE = 3
 
 
 class ThreadRow(msgspec.Struct, frozen=True, gc=False):
-    """One thread: the row that every commit compares and swaps.
+    """A thread's row, which every commit compares and swaps.
 
-    `thread` is its id, empty once the thread is deleted. `version` is the last checkpoint number given, over all
-    namespaces; `head` the root namespace's newest checkpoint. `epoch` is the fence against writers that are to be shut
-    out; it is compared by each commit and is no part of the row's digest. `wseq` counts the batches of task records
-    saved since the last commit, `gen` the prunes. `incarnation` is drawn when the thread begins, anew after a deletion.
-    `origin` binds the digests of its rows and survives `copy_thread`. `floor` is the oldest root checkpoint that prune
-    left (0: nothing was pruned).
+    `thread` is its id, empty once the thread is deleted. `version` is the last assigned checkpoint number, over all
+    namespaces; `head` the root namespace's newest checkpoint. `epoch` fences off outdated writers; each commit compares
+    it, and it is no part of the row's digest. `wseq` counts the batches of task records since the last commit, `gen`
+    the prunes. `incarnation` is drawn when the thread is created, and again after a deletion. `origin` is part of the
+    digests of all its rows, and `copy_thread` keeps it. `floor` is the oldest root checkpoint that a prune kept (0: the
+    thread was not pruned).
 
-    The rest is for operators who read the table with SQL, and for listings: `graph` (None: it has no name) and a digest
-    of its nodes' names, the nodes that run next (see `next_nodes`), the run's metadata as a JSON object, and the error
-    of a failed thread. `extra` is room for later fields: a msgpack array that only grows, or nothing.
+    The other fields are for operators who read the table with SQL, and for listings: `graph` (None: it has no name) and
+    a digest of its nodes' names, the nodes that run next (see `next_nodes`), the run's metadata as a JSON object, and
+    the error of a failed thread. `extra` is reserved for later fields: a msgpack array that only grows, or empty.
     """
 
     thread: str
@@ -89,7 +89,7 @@ class ThreadRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Summary(msgspec.Struct, frozen=True, gc=False):
-    """What a commit makes a thread's row say of it, in plain columns. See `ThreadRow`."""
+    """The plain columns of a thread's row that a commit sets. See `ThreadRow`."""
 
     graph: str | None = None
     graph_digest: bytes = b""
@@ -101,15 +101,15 @@ MOST_NEXT_NODES = 100
 
 
 def next_nodes(nodes: Iterable[str]) -> tuple[str, ...]:
-    """The nodes of a plan as a thread's row has them: each name once, the first hundred names at most."""
+    """The nodes of a plan for a thread's row: each name once, at most the first hundred names."""
     return tuple(dict.fromkeys(nodes))[:MOST_NEXT_NODES]
 
 
 class CheckpointRow(msgspec.Struct, frozen=True, gc=False):
-    """One checkpoint of one namespace. `header` is the engine's own record (plan, step, metadata), encoded.
+    """A checkpoint of a namespace. `header` is the engine's encoded record (plan, step, metadata).
 
-    `parent` is the checkpoint of the same namespace that it was made from. `born` is the smallest number under which
-    a task of its plan is recorded. `state_digest` sums up every channel's last row, so that a vanished row is noticed.
+    `parent` is its parent checkpoint in the same namespace. `born` is the smallest number under which a task of its
+    plan is recorded. `state_digest` is the sum over the last row of every channel, which reveals missing rows.
     """
 
     ns: str
@@ -125,7 +125,7 @@ class CheckpointRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class ValueRow(msgspec.Struct, frozen=True, gc=False):
-    """What one superstep did to one channel."""
+    """The change of a channel by a superstep."""
 
     channel: str
     no: int
@@ -136,10 +136,10 @@ class ValueRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class TaskRecord(msgspec.Struct, frozen=True, gc=False):
-    """What one task came to. Keyed by (thread, ns, born, ord): of a task's records one stands. `value` is the engine's.
+    """The outcome of a task. Keyed by (thread, ns, born, ord): a task has one valid record. The engine encodes `value`.
 
-    `revision` says which record of the task it is, counting from 1: each is made by somebody who had seen the one
-    before it.
+    `revision` is the number of the record among those of the task, from 1: the writer of each record had read the
+    record before it.
     """
 
     ns: str
@@ -154,10 +154,10 @@ class TaskRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class RequestRow(msgspec.Struct, frozen=True, gc=False):
-    """A request that the thread took once, under the key that its caller gave it.
+    """A request that the thread accepted once, under its caller's key.
 
-    `input_digest` is that of the graph's name and of the input; `checkpoint` the one that the input became; `seq` the
-    run's (0: there is none).
+    `input_digest` is the digest of the graph's name and of the input; `checkpoint` the checkpoint of the input; `seq`
+    the run's number (0: there is none).
     """
 
     key: str
@@ -170,9 +170,9 @@ class RequestRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoredRequests(msgspec.Struct, frozen=True, gc=False):
-    """What a store knows of a request. Where it has none of the key, `digests` are those of all requests of the thread,
-    made anew from their rows, since any of them may have had the key. `requests_digest` is the sum that they should
-    have."""
+    """The result of looking up a request. If there is no request with the key, `digests` has the digests of all
+    requests of the thread, computed from their rows, because any of them may have had the key. `requests_digest` is
+    their expected sum."""
 
     thread: str
     origin: bytes
@@ -189,14 +189,14 @@ class NewCheckpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 class CommitUnit(msgspec.Struct, frozen=True, gc=False):
-    """Everything of one commit that has to become true together.
+    """The rows of a commit, which are applied atomically.
 
-    It applies only if the thread is at `expected` (0: it does not exist), with the same `epoch` and `wseq`, and, for a
-    fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend over all
-    namespaces; gaps may be. `fork_of` is the checkpoint, of any namespace, that a new line grows from; None follows
-    the head's line. Without a root checkpoint the head stays, in a fork that of `fork_of`'s time. `summary` is None
-    where the plain columns stay as they are, as they do without a root checkpoint. `request` is the request with a key
-    that this unit accepts. `version` is the thread's version once the unit is applied: it is computed, not given.
+    The unit applies only if the thread is at `expected` (0: it does not exist), with the same `epoch` and `wseq`, and,
+    for a fork, the same `gen`. Afterwards the thread is at the number of the last checkpoint. Numbers ascend over all
+    namespaces, possibly with gaps. `fork_of` is the checkpoint, of any namespace, at which a new branch starts; None
+    continues the head's branch. Without a root checkpoint the head stays, or in a fork becomes the head at the time of
+    `fork_of`. `summary` is None if the plain columns stay unchanged, as they do without a root checkpoint. `request` is
+    the request with a key that this unit accepts. `version` is the thread's version after the unit; it is computed.
     """
 
     thread: str
@@ -221,15 +221,15 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
 
 
 class Committed(msgspec.Struct, frozen=True, gc=False):
-    """The unit is applied, by this call or by an earlier one with the same unit."""
+    """The unit is applied, by this call or by an earlier call with the same unit."""
 
     version: int
 
 
 class WritesMoved(msgspec.Struct, frozen=True, gc=False):
-    """Not applied: the version is right, but another writer recorded tasks meanwhile. Load, adopt, try again.
+    """Not applied: the version matches, but another writer recorded tasks meanwhile. Load, adopt the records and retry.
 
-    `is_cancelled`: or the thread was cancelled, and there is no other try.
+    `is_cancelled`: the thread was cancelled, and the call must not be retried.
     """
 
     wseq: int
@@ -237,7 +237,7 @@ class WritesMoved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Conflict(msgspec.Struct, frozen=True, gc=False):
-    """Not applied: the thread is at another version, epoch or (for a fork) generation, or what it forks is pruned."""
+    """Not applied: the thread is at another version, epoch or (for a fork) generation, or its `fork_of` is pruned."""
 
     version: int
 
@@ -246,12 +246,13 @@ CommitResult = Committed | WritesMoved | Conflict
 
 
 class WritesBatch(msgspec.Struct, frozen=True, gc=False):
-    """Task records to save at once, on top of the checkpoint `expected`; `status` changes the thread's, if given.
+    """Task records to save together at the checkpoint `expected`; `status` changes the thread's status, if it is set.
 
-    It applies only if the thread is at `expected` with the same `epoch` and, where they are given, the same `wseq` and
-    the status `if_status`: nobody recorded anything, or changed the status, since its writer looked. All of it applies,
-    or nothing. `error` goes with a status: the text that the thread's row then has. A thread that is cancelled stays so
-    unless the status is "running", or `if_status` is "cancelled". `request` is as in `CommitUnit`.
+    The batch applies only if the thread is at `expected` with the same `epoch` and, if they are set, the same `wseq`
+    and the status `if_status`: no other writer recorded tasks or changed the status since the thread was read. The
+    batch is applied whole or not at all. `error` is the error text for the thread's row, together with a status. A
+    cancelled thread stays cancelled unless the status is "running", or `if_status` is "cancelled". `request` is as in
+    `CommitUnit`.
     """
 
     thread: str
@@ -267,10 +268,10 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False):
-    """The batch is durable. `standing` has, for each record given, the one that stands: another's, if that came first.
+    """The batch is durable. `standing` has the valid record for each of its records: another writer's may be first.
 
     `bumped` says whether this call changed `wseq`, which a repeated call does not. `is_cancelled`: the thread was
-    cancelled, and its run is to end.
+    cancelled, and its run has to end.
     """
 
     wseq: int
@@ -283,7 +284,7 @@ SaveResult = Saved | WritesMoved | Conflict
 
 
 class NestedRecord(msgspec.Struct, frozen=True, gc=False):
-    """Where the record of a nested task or of a call is, and its digest as it is stored."""
+    """The key and the stored digest of the record of a nested task or a call."""
 
     ns: str
     born: int
@@ -292,12 +293,12 @@ class NestedRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
-    """What `load` found: the thread, and a checkpoint with all that is needed to restore its state.
+    """The result of `load`: the thread, and a checkpoint with the rows of its state.
 
-    `checkpoint` is None where the thread is deleted, or has no such checkpoint. `values` holds, for every channel, its
-    last row and the rows that its `prev`s lead to. `records` are the task records from `checkpoint.born` to its `no`.
-    `writes_digest` is the sum that `records` should have, with those of nested tasks and calls since, where the thread
-    keeps one: at its head. `nested` tells of the latter; the records themselves are read from their own namespaces.
+    `checkpoint` is None if the thread is deleted, or has no such checkpoint. `values` has, for every channel, its last
+    row and the chain of rows before it (`prev`). `records` are the task records from `checkpoint.born` to its `no`.
+    `writes_digest` is the expected sum over `records` and the records of nested tasks and calls since then; the thread
+    keeps the sum for its head only. `nested` has the keys of the latter; their records are read from their namespaces.
     """
 
     thread: ThreadRow
@@ -309,15 +310,15 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 class HistoryPage(msgspec.Struct, frozen=True, gc=False):
-    """A page of a thread's checkpoints, newest first, with what is needed to restore each.
+    """A page of a thread's checkpoints, newest first, with the rows of each state.
 
-    `values` has the rows that the page's own checkpoints wrote. `bases` has, for each checkpoint outside the page that
-    is the parent of one inside it, the rows that a load of it would give; where the parent was pruned, at least those
-    that its child still needs. `older` is the number to ask the next page with, 0 at the end.
+    `values` has the rows that the page's checkpoints wrote. `bases` has, for each parent that is not on the page, the
+    rows that `load` would return for it; if the parent was pruned, at least the rows that its child still needs.
+    `older` is the `before` of the next page, 0 at the end.
 
-    `before` is the number that the page was asked with, None for the first one (0: whoever made it did not say). Of the
-    first page `values` has all rows since its oldest checkpoint, so that those of a vanished one are there. Where the
-    page has the thread's head, `head_records` are the task records that the head's sum `writes_digest` covers.
+    `before` is the number with which the page was requested, None for the first page (0: not set by its maker). On the
+    first page `values` has all rows since its oldest checkpoint, including those of missing checkpoints. If the page
+    has the thread's head, `head_records` are the task records that the head's sum `writes_digest` covers.
     """
 
     thread: ThreadRow
@@ -340,12 +341,13 @@ class StoredRecords(msgspec.Struct, frozen=True, gc=False):
 
 
 class ThreadInfo(msgspec.Struct, frozen=True, gc=False):
-    """A thread in a listing. `since` is when it took its status; times are in microseconds since 1970.
+    """A thread in a listing. `since` is the time when its status changed; times are in microseconds since 1970.
 
-    `graph` is the name of the graph that began it (None: it has none), `next` the nodes that run next (at most a
-    hundred names), `metadata` the newest run's, `error` what a failed thread failed with. The rest is as in its row.
+    `graph` is the name of the graph that created it (None: it has none), `next` the nodes that run next (at most a
+    hundred names), `metadata` the newest run's metadata, `error` the error of a failed thread. The other fields are as
+    in its row.
 
-    Of a thread whose row is `damaged`, nothing but the id and what is wrong (`damage`) is filled in.
+    For a `damaged` thread only the id and the description of the damage (`damage`) are set.
     """
 
     thread: str
@@ -368,20 +370,20 @@ _ID_DIGITS = 16
 
 
 def checkpoint_id(no: int) -> str:
-    """A checkpoint's number as callers see it: opaque, and sorted as text it is in order."""
+    """The checkpoint id for a number: opaque to callers, and its text order is the order of the numbers."""
     return f"{no:0{_ID_DIGITS}d}"
 
 
 NO_TEXT = "it has a lone surrogate, which no store can hold"
-"""Why a name is refused that is not `is_text`."""
+"""The reason in errors for names that are not `is_text`."""
 
 
 def is_text(text: str) -> bool:
-    """Whether every store can hold it: it has no halves of surrogate pairs, which UTF-8 cannot take."""
-    # What most names are is known to be fine at once.
+    """Whether every store can hold the text: it has no lone surrogates, which UTF-8 cannot encode."""
+    # Most names are ASCII, and need no loop over their characters.
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def checkpoint_no(text: str) -> int | None:
-    """The number behind a checkpoint id, or None if it is none of ours."""
+    """The number of a checkpoint id, None if the text is no checkpoint id."""
     return int(text) if len(text) == _ID_DIGITS and text.isascii() and text.isdigit() and int(text) > 0 else None

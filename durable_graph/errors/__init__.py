@@ -1,6 +1,6 @@
-"""Every exception a caller can meet, in one tree.
+"""All exceptions that callers can get, in one tree.
 
-An error says what happened and whose move it is, and carries its facts as attributes.
+An error's text says what happened and who has to act, and its attributes have the facts.
 """
 
 from durable_graph.errors.control import (

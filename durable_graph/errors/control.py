@@ -1,4 +1,4 @@
-"""Interrupts, commands and nested runs: what cannot be answered, followed or repeated as asked."""
+"""Errors of interrupts, commands, nested runs and repeated calls."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from durable_graph.errors.shown import start_of
 from durable_graph.errors.tree import DurableGraphError, names
 
 _LONG_PLACE = 80
-"""Up to so many characters the place of a task is spelled out in a message."""
+"""The maximum number of characters of a task's place in a message."""
 
 
 class OutsideOfRunError(DurableGraphError, RuntimeError):
@@ -50,10 +50,10 @@ class UnknownInterruptError(DurableGraphError, LookupError):
 
 
 class InterruptAnsweredError(DurableGraphError):
-    """Another answer to the question came first. Nothing of this call was recorded.
+    """Another answer to the question was recorded first. Nothing of this call was recorded.
 
-    `id` is the question and `answer` the answer that stands. `answers` has the standing answers by id, where the call
-    answered several questions, or where it named none and several were answered.
+    `id` is the question and `answer` its recorded answer. `answers` has the recorded answers by id, if the call
+    answered several questions, or if it named none and several were answered.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class InterruptAnsweredError(DurableGraphError):
 
 
 class AmbiguousResumeError(DurableGraphError, ValueError):
-    """A `Command(resume=...)` that does not say which question it answers. Nothing was recorded."""
+    """A `Command(resume=...)` that does not name the question that it answers. Nothing was recorded."""
 
     def __init__(self, thread_id: str, why: str, *, open_ids: Iterable[str]) -> None:
         self.thread_id = thread_id
@@ -127,10 +127,10 @@ class UnnamedMemoryError(DurableGraphError, ValueError):
 
 
 class UnfinishedChildError(DurableGraphError, RuntimeError):
-    """A node ran a graph in a thread of its own, and that run stopped before its end. The child thread keeps its state.
+    """A node ran a graph in a separate thread, and that run stopped before its end. The child thread keeps its state.
 
-    `thread_id` is the child's thread, `interrupts` the questions that it waits for answers to, `pending` the nodes that
-    it has left to run. Without questions it stopped at a breakpoint, or another run of the thread is active.
+    `thread_id` is the child's thread, `interrupts` are its open questions, `pending` its nodes that are left to run.
+    Without questions the run stopped at a breakpoint, or another run of the thread is active.
     """
 
     def __init__(
@@ -154,10 +154,11 @@ class UnfinishedChildError(DurableGraphError, RuntimeError):
 
 
 class ReplayMismatchError(DurableGraphError):
-    """Code that runs again calls something else than in an earlier attempt. It does not get the recorded results.
+    """Code that runs again makes another call than in an earlier attempt. It does not get the recorded results.
 
-    `recorded` and `called` are the calls of then and now. With `is_unclaimed` the code returned without repeating the
-    recorded call. The attempt records nothing. `task_id` names the task of the thread's plan.
+    `recorded` is the call of the earlier attempt, `called` the call of this attempt. With `is_unclaimed` the code
+    returned without repeating the recorded call. The attempt records nothing. `task_id` is the task of the thread's
+    plan.
     """
 
     def __init__(
@@ -234,7 +235,7 @@ class InterruptMismatchError(DurableGraphError):
 
 
 class NodeTimeoutError(DurableGraphError):
-    """An attempt at a node took too long, and was cancelled. `kind` is "run" or "idle"; times are in seconds."""
+    """An attempt at a node exceeded its timeout, and was cancelled. `kind` is "run" or "idle"; times are in seconds."""
 
     def __init__(self, node: str, elapsed: float, *, kind: str, limit: float) -> None:
         self.node = node
@@ -249,7 +250,7 @@ class NodeTimeoutError(DurableGraphError):
 
 
 class StepTimeoutError(DurableGraphError, TimeoutError):
-    """A superstep took too long. Its finished results are kept, and the thread can be resumed."""
+    """A superstep exceeded its timeout. Its finished results are kept, and the thread can be resumed."""
 
     def __init__(self, step: int, limit: float, nodes: Iterable[str]) -> None:
         self.step = step
@@ -270,11 +271,11 @@ class GraphDrained(DurableGraphError):  # noqa: N818  # LangGraph's name
 
 
 class StateMutatedError(DurableGraphError):
-    """Code changed, in place, the state or the argument that nodes were given. The store would not have the change.
+    """Code changed the state or the argument of nodes in place. The store would not have the change.
 
-    `channels` are the changed keys. `nodes` are the nodes that ran: one of them changed the keys, or its routers, a
-    graph or task that it calls, or code that keeps a reference did. Results that were not recorded before the change
-    was found are discarded. The thread can be resumed from its stored state; this process has dropped the changed one.
+    `channels` are the changed keys. `nodes` are the nodes that ran: the change was made by one of them, its routers, a
+    graph or task that it calls, or code that keeps a reference. Results that were not recorded before the change was
+    found are discarded. The thread can be resumed from its stored state; this process has dropped the changed state.
     """
 
     def __init__(self, nodes: Iterable[str], channels: Iterable[str]) -> None:
@@ -292,7 +293,7 @@ _LONGEST = 40
 
 
 def _first(given: tuple[str, ...]) -> str:
-    """The first few names, each of a limited length: a message is read, not scrolled."""
+    """The first few names, each of a limited length, to keep messages short."""
     shown = [repr(name if len(name) <= _LONGEST else name[: _LONGEST - 3] + "...") for name in given[:_SHOWN]]
     return ", ".join(shown) + (f" and {len(given) - _SHOWN} more" if len(given) > _SHOWN else "")
 

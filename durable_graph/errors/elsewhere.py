@@ -1,6 +1,7 @@
-"""LangGraph's names that are not here, and what takes the place of each.
+"""LangGraph's names that this library does not have, and the replacement of each.
 
-Whoever changes the imports of a LangGraph program meets these one by one; `docs/coming-from-langgraph.md` has them all.
+A user who changes the imports of a LangGraph program gets these texts one by one; `docs/coming-from-langgraph.md` lists
+all of them.
 """
 
 import sys
@@ -116,7 +117,7 @@ MODULE: Final = _table(
     ),
     ("__version__", 'use `importlib.metadata.version("durable-graph")`'),
 )
-"""What `from <package> import <name>` says instead, for each of our packages that lacks the name."""
+"""The error texts of `from <package> import <name>`, for each package of this library that lacks the name."""
 
 GRAPH: Final = _table(
     ("invoke", f"{_ASYNC}: `await graph.ainvoke(...)`, or `asyncio.run(graph.ainvoke(...))`"),
@@ -153,7 +154,7 @@ GRAPH: Final = _table(
         _RUNNABLE,
     ),
 )
-"""What an attribute of a compiled graph says instead."""
+"""The error texts for missing attributes of a compiled graph."""
 
 DRAWING: Final = _table(
     (
@@ -166,13 +167,13 @@ DRAWING: Final = _table(
         _VALUE,
     ),
 )
-"""What an attribute of a drawing says instead."""
+"""The error texts for missing attributes of a drawing."""
 
 RUNTIME: Final = _table(
     ("merge override patch_execution_info", "use `dataclasses.replace`"),
     ("drain_reason", "use `runtime.control.drain_reason`"),
 )
-"""What an attribute of a node's runtime says instead."""
+"""The error texts for missing attributes of a node's runtime."""
 
 OPTIONS: Final = _table(
     ("checkpoint_during", 'use durability="async" or durability="exit"'),
@@ -181,18 +182,18 @@ OPTIONS: Final = _table(
     ("stream_eager", "events are published as soon as they are durable"),
     ("serde", "values are encoded by their declared types"),
 )
-"""What a keyword argument that a call does not have says instead."""
+"""The error texts for keyword arguments that a call does not have."""
 
 
 def module_attribute(module: str) -> Callable[[str], Never]:
-    """The `__getattr__` of a package: an `ImportError` where the name is imported, else an `AttributeError`.
+    """The `__getattr__` of a package: raises an `ImportError` if the name is imported, else an `AttributeError`.
 
-    Python drops the message of an `AttributeError` that an import meets, and `hasattr` stands no other error.
+    Python drops the message of an `AttributeError` during an import, and `hasattr` accepts no other error.
     """
 
     def look_up(name: str) -> Never:
         text = _text(f"module {module!r}", name, MODULE)
-        caller = sys._getframe(1)  # there is no other way to see who asks
+        caller = sys._getframe(1)  # there is no other way to find the caller
         if name in MODULE and caller.f_code.co_code[caller.f_lasti] == opmap["IMPORT_FROM"]:
             raise ImportError(text, name=module)
         raise AttributeError(text, name=name)
@@ -201,7 +202,7 @@ def module_attribute(module: str) -> Callable[[str], Never]:
 
 
 class ClassAttribute:
-    """An attribute that LangGraph's class of the same name has and ours does not: reading it is an `AttributeError`."""
+    """An attribute that only LangGraph's class of the same name has. Reading it raises an `AttributeError`."""
 
     def __init__(self, replacement: str) -> None:
         self._replacement = replacement

@@ -1,10 +1,10 @@
-"""Calls that a thread refuses: it belongs to another graph, is finished or cancelled, or has the request already."""
+"""Calls that a thread refuses: it belongs to another graph, is finished or cancelled, or has another request."""
 
 from durable_graph.errors.tree import DurableGraphError
 
 
 class WrongGraphError(DurableGraphError):
-    """A thread that belongs to another graph than the one that was called. Nothing was read or written.
+    """A thread that belongs to another graph than the called graph. Nothing was read or written.
 
     `stored` is the name of the graph that the thread belongs to, `called` the name of the graph that was called, or
     None if it has no name.
@@ -23,7 +23,7 @@ class WrongGraphError(DurableGraphError):
 
 
 class ThreadFinishedError(DurableGraphError):
-    """New input for a thread that has nothing left to run, under `if_finished="reject"`. Nothing was stored."""
+    """New input for a thread without pending tasks, under `if_finished="reject"`. Nothing was stored."""
 
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
@@ -47,7 +47,7 @@ class ThreadCancelledError(DurableGraphError):
 class KeyReusedError(DurableGraphError, ValueError):
     """The thread has another request under this key: another input, or one for another graph.
 
-    `stored` and `given` are the digests of both requests, and `checkpoint_id` the checkpoint that the first one made.
+    `stored` and `given` are the digests of both requests, and `checkpoint_id` is the checkpoint of the first request.
     """
 
     def __init__(self, thread_id: str, key: str, *, stored: bytes, given: bytes, checkpoint_id: str) -> None:

@@ -76,7 +76,7 @@ class ConcurrentOverwriteError(ConcurrentUpdateError):
         self.channel = channel
         self.nodes: tuple[str, ...] = tuple(nodes)
         self.overwriting: tuple[str, ...] = tuple(overwriting)
-        # Its base says what to do about plain writes.
+        # The base's text has a remedy for plain writes, which does not apply here.
         InvalidUpdateError.__init__(
             self,
             f"channel {channel!r} takes an Overwrite only as the single write of a superstep and got {len(self.nodes)} "
@@ -95,7 +95,7 @@ class ManagedKeyError(InvalidUpdateError, KeyError):
 
 
 class UnmergeableUpdateError(InvalidUpdateError, ValueError):
-    """A write that its channel's rule cannot take, such as a message without id that none can be given."""
+    """A write that its channel's rule cannot accept, such as a message without an id on which no id can be set."""
 
     def __init__(self, channel: str, *, where: str, why: str) -> None:
         self.channel = channel
@@ -148,10 +148,11 @@ class NodeCancelledError(DurableGraphError):
 
 
 class ReducerError(DurableGraphError):
-    """A reducer raised. Nothing was committed, and the nodes' results are kept.
+    """A reducer raised an exception. Nothing was committed, and the nodes' results are kept.
 
-    It is also an instance of the class of the reducer's exception, with its attributes: `except ValueError` catches
-    both. `__cause__` is the exception itself. If its class cannot be extended, as pydantic's, it is only that.
+    The error is also an instance of the class of the reducer's exception, with its attributes: `except ValueError`
+    catches both. `__cause__` is the exception itself. If its class cannot be extended, such as pydantic's, the error is
+    only a `ReducerError`.
     """
 
     def __init__(self, channel: str, *, nodes: Iterable[str], why: str) -> None:
@@ -165,16 +166,17 @@ class ReducerError(DurableGraphError):
 
     @staticmethod
     def of(error: Exception, channel: str, *, nodes: Iterable[str]) -> "ReducerError":
-        """The error to raise for what a reducer raised."""
+        """The error to raise for a reducer's exception."""
         plain = ReducerError(channel, nodes=nodes, why=shown(error))
         if isinstance(error, StopIteration | StopAsyncIteration | DurableGraphError):
-            # The first two mean something else where a coroutine raises them; ours have facts of their own.
+            # The first two have another meaning when a coroutine raises them; the library's errors have their own
+            # facts.
             return plain
         return _as_raised(type(error), plain.args, {**getattr(error, "__dict__", {}), **plain.__dict__})
 
 
 class _AsRaised(ReducerError):  # noqa: N818  # the class made of it is named ReducerError
-    """A `ReducerError` that is of another class as well, which is made when it is needed."""
+    """A `ReducerError` that is of another class as well. The combined class is made when it is needed."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _as_raised, (type(self).__bases__[1], self.args, dict(self.__dict__))
@@ -185,13 +187,13 @@ def _as_raised(raised: type[Exception], args: tuple[Any, ...], facts: dict[str, 
         kind: Any = type("ReducerError", (_AsRaised, raised), {"__module__": __name__})
         made: ReducerError = kind._from_parts(args, facts)
     except TypeError:
-        # A class that cannot be extended, or one whose instances cannot be made without its own arguments.
+        # The class cannot be extended, or its instances cannot be made without its own arguments.
         return ReducerError._from_parts(args, facts)
     return made
 
 
 class UnknownNodeError(DurableGraphError, LookupError):
-    """A name that no node of the graph has."""
+    """A name for which the graph has no node."""
 
     def __init__(self, name: object, *, where: str, known: Iterable[str], whose: str = "the graph") -> None:
         self.name = name
@@ -201,15 +203,15 @@ class UnknownNodeError(DurableGraphError, LookupError):
 
 
 class UnknownRouteError(UnknownNodeError):
-    """A router chose something that is no node."""
+    """A router returned a name that is no node."""
 
 
 class UnknownSendTargetError(UnknownNodeError):
-    """A `Send` to something that is no node."""
+    """A `Send` to a name that is no node."""
 
 
 class StalePlanError(UnknownNodeError):
-    """The stored plan of a thread needs what this graph no longer has: a node, or its error handler.
+    """The stored plan of a thread needs a node or an error handler that this graph no longer has.
 
     The thread is untouched.
     """
@@ -241,7 +243,7 @@ class StaleResultError(DurableGraphError):
 
 
 class InvalidRouteError(DurableGraphError, TypeError):
-    """A router returned something that is neither a node's name, nor END, nor a Send, nor a list of them."""
+    """A router returned a value that is neither a node's name, nor END, nor a Send, nor a list of them."""
 
     def __init__(self, router: str, node: str, result: object) -> None:
         self.router = router
@@ -283,7 +285,7 @@ class UnknownConfigKeyError(DurableGraphError, ValueError):
 
 
 class InvalidOptionError(DurableGraphError, ValueError):
-    """An option with a value that it cannot take."""
+    """An option with an invalid value."""
 
     def __init__(self, option: str, value: object, *, allowed: str) -> None:
         self.option = option
@@ -307,7 +309,7 @@ class UnknownOptionError(DurableGraphError, TypeError):
 
     @classmethod
     def check(cls, call: str, given: Iterable[str], *, known: Collection[str]) -> None:
-        """Raise it for the first of the arguments that is not known."""
+        """Raise the error for the first unknown argument."""
         for option in given:
             if option not in known:
                 raise cls(call, option, known=known)

@@ -11,20 +11,20 @@ _short.maxlevel = 2
 _START = 80
 
 LONGEST = 10_000
-"""How many characters of an error's text are kept."""
+"""The maximum number of kept characters of an error's text."""
 
 
 def shown(error: BaseException) -> str:
-    """The error's repr, as `ValueError('text')`, as text that any store takes: lone surrogates are escaped.
+    """The error's repr, such as `ValueError('text')`, as text for any store: lone surrogates are escaped.
 
-    Where the repr does not have the error's message, the message is shown in its place. Of a text of more than LONGEST
-    characters the first are kept, and how many it had.
+    If the repr does not contain the error's message, the result has the class and the message. A text of more than
+    LONGEST characters is cut, and its length is added.
     """
     try:
         text, message = repr(error), str(error)
         if message not in text and repr(message)[1:-1] not in text:
             text = f"{type(error).__name__}({message!r})"
-    except Exception as broken:  # any class may have methods of its own, and the error matters more
+    except Exception as broken:  # the class may override the method, and the error itself matters more
         text = f"{type(error).__name__}, whose text cannot be made ({type(broken).__name__})"
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}... ({len(text)} characters)"
@@ -32,7 +32,7 @@ def shown(error: BaseException) -> str:
 
 
 def add_note(error: BaseException, text: str) -> None:
-    """Add a note to an error, as long as a message may be."""
+    """Add a note to an error. Its length is limited like that of a message."""
     error.add_note(bounded(text))
 
 
@@ -46,9 +46,9 @@ class _ReadBackError(RuntimeError):
 
 
 def read_back(text: str) -> RuntimeError:
-    """An error with the repr that `shown` kept of another, and with its message and class name where the repr has them.
+    """An error with a repr that `shown` returned, and with the message and class name of the repr, if it has them.
 
-    Code that asks about an error asks the same after a restart, or it would miss its answer.
+    The value of an interrupt may contain the error's text, and must be the same after a restart to match its answer.
     """
     name, _, rest = text.partition("(")
     arguments: tuple[object, ...] = (text,)
@@ -58,7 +58,7 @@ def read_back(text: str) -> RuntimeError:
         try:
             arguments = ast.literal_eval(f"({rest[:-1]},)") if rest != ")" else ()
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            name = RuntimeError.__name__  # a repr of the class's own, or of arguments that are no literals
+            name = RuntimeError.__name__  # the class's own repr, or arguments that are no literals
     if name == KeyError.__name__:
         arguments = (str(KeyError(*arguments)),)
     error: _ReadBackError = type(name, (_ReadBackError,), {"__module__": __name__})(*arguments)
@@ -67,10 +67,10 @@ def read_back(text: str) -> RuntimeError:
 
 
 def start_of(value: object) -> str:
-    """The start of how a value reads, at most 80 characters, as text that any store takes."""
+    """The first characters of a value's repr, at most 80, as text for any store."""
     try:
         text = _short.repr(value)
-    except Exception:  # any class may have a `__repr__` of its own, which is no reason to fail
+    except Exception:  # a class's own `__repr__` may fail, which is no reason to fail here
         text = f"a {type(value).__name__}"
     text = text if len(text) <= _START else text[: _START - 3] + "..."
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

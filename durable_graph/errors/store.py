@@ -1,4 +1,4 @@
-"""The store itself, and how a saver is used."""
+"""Errors of stores, and of wrong uses of savers."""
 
 from collections.abc import Iterable
 
@@ -23,9 +23,9 @@ class StoreFullError(StoreUnavailableError):
 
 
 class StoreLockedError(StoreUnavailableError):
-    """Another process held the store's file locked for longer than the call was to wait. The call wrote nothing.
+    """Another process held the lock of the store's file for longer than the call's limit. The call wrote nothing.
 
-    `waited` is in seconds. `holder` is the process's id, where the system tells it, and `is_stopped` whether that
+    `waited` is in seconds. `holder` is the process's id, if the system reports it, and `is_stopped` says whether that
     process is stopped: by SIGSTOP, in a debugger, in a frozen container.
     """
 
@@ -52,7 +52,7 @@ class BackupError(DurableGraphError):
 
 
 class StoreConfigurationError(DurableGraphError):
-    """The store refuses the saver's configuration: a password, a name, a privilege, a setting. Waiting is no remedy."""
+    """The store refuses the saver's configuration: a password, a name, a privilege, a setting. A retry is no remedy."""
 
     def __init__(self, store: str, why: str, *, remedy: str) -> None:
         self.store = store
@@ -71,10 +71,10 @@ class NotADatabaseError(DurableGraphError):
 
 
 class StoreFormatError(DurableGraphError):
-    """A store of a format that this version of the library does not read: a newer one, or one that was never released.
+    """A store in a format that this version of the library cannot read: a newer or an unreleased format.
 
-    `found` is the store's format; `supported` is the newest that is read, `oldest` the oldest.
-    The store stays as it is.
+    `found` is the store's format; `supported` is the newest supported format, `oldest` the oldest. The store is not
+    changed.
     """
 
     def __init__(self, store: str, *, found: int, supported: int, oldest: int = 1) -> None:

@@ -34,8 +34,8 @@ class UnknownCheckpointError(DurableGraphError, LookupError):
 
 
 class NothingToResumeError(DurableGraphError, ValueError):
-    """`ainvoke(None)` on a thread that has nothing left to run, an answer where no question is open, or a repeated
-    request whose result the thread does not have any more.
+    """`ainvoke(None)` on a thread without pending tasks, an answer without an open question, or a repeated request
+    whose result the thread no longer has.
     """
 
     def __init__(self, thread_id: str | None, why: str, *, remedy: str = "pass an input to start a run") -> None:
@@ -46,8 +46,8 @@ class NothingToResumeError(DurableGraphError, ValueError):
 
 
 class UnfinishedThreadError(DurableGraphError):
-    """New input for a thread that still has tasks to run, under `if_unfinished="reject"`; or, under "resume", for one
-    that stopped at a question or a breakpoint before its tasks were done (`is_stopped`).
+    """New input for a thread with pending tasks, under `if_unfinished="reject"`; or, under "resume", for a thread that
+    stopped at a question or a breakpoint before its tasks were done (`is_stopped`).
     """
 
     def __init__(self, thread_id: str, pending: Iterable[str], *, is_stopped: bool = False) -> None:
@@ -77,9 +77,9 @@ class ThreadBusyError(DurableGraphError):
 
 
 class CheckpointConflictError(DurableGraphError):
-    """Another writer extended the thread first, or deleted it. Nothing of the other writer's was lost.
+    """Another writer extended the thread first, or deleted it. The other writer's data is intact.
 
-    The call stopped there. These attributes say what it had stored before that:
+    The call stopped. These attributes name the data that it had stored before:
 
     `input_checkpoint_id`: the checkpoint that the call's input made, with the `update` and `goto` of a `Command`. None:
     the input was not stored. `newest_checkpoint_id`: the last checkpoint that the call committed; None: it committed
@@ -87,7 +87,7 @@ class CheckpointConflictError(DurableGraphError):
     results, and those of their `@task`s and nested graphs. `answered`: the ids of the questions that it answered.
 
     Updates of a thread's state (`aupdate_state`, `abulk_update_state`) are stored whole or not at all; after this
-    error, not at all. `is_deleted`: the thread was deleted, with everything that the call had stored. `expected` and
+    error, not at all. `is_deleted`: the thread was deleted, with all data that the call had stored. `expected` and
     `found` are versions of the thread, and `checkpoint_id` is the newest checkpoint that was found.
     """
 
@@ -124,7 +124,7 @@ class CheckpointConflictError(DurableGraphError):
         )
 
     def _stayed(self) -> list[str]:
-        """Which parts of the call are stored, and the remedy."""
+        """Texts about the stored parts of the call, and the remedy."""
         stayed = []
         if self.input_checkpoint_id is not None:
             stayed.append(f"its input is stored, as checkpoint {self.input_checkpoint_id!r}")
@@ -151,7 +151,7 @@ def _counted(what: tuple[str, ...], noun: str) -> str:
 
 
 class GraphRecursionError(DurableGraphError, RecursionError):
-    """`recursion_limit` supersteps ran and there are still tasks to run. The thread can be resumed."""
+    """`recursion_limit` supersteps ran, and tasks are still pending. The thread can be resumed."""
 
     def __init__(self, limit: int, pending: Iterable[str]) -> None:
         self.limit = limit
@@ -173,7 +173,7 @@ class AmbiguousUpdateError(InvalidUpdateError, ValueError):
 
 
 class UnknownTaskError(DurableGraphError, LookupError):
-    """A task id that no task of the thread's plan has, or no task of the given node."""
+    """A task id of no task in the thread's plan, or of no task of the given node."""
 
     def __init__(self, thread_id: str, task_id: object, *, node: str | None, known: Iterable[str]) -> None:
         self.thread_id = thread_id

@@ -1,7 +1,7 @@
-"""The root of the tree of exceptions, and what their messages share.
+"""The root of the tree of exceptions, and functions for their messages.
 
-An error says what happened and whose move it is, and carries its facts as attributes. The facts are whole; the message
-is for people, and never longer than `MAX_TEXT` characters.
+An error's text says what happened and who has to act, and its attributes have the facts. The facts are complete; the
+message is for people, and never longer than `MAX_TEXT` characters.
 """
 
 import reprlib
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Self
 
 MAX_TEXT: Final = 400
-"""The length of the longest error message, in characters."""
+"""The maximum length of an error message, in characters."""
 
 _CUT: Final = " [...] "
 _LONGEST_REMEDY: Final = 260
@@ -18,18 +18,18 @@ _LONGEST_NAME: Final = 40
 
 
 class DurableGraphError(Exception):
-    """Anything that durable_graph itself raises. Its message has at most 400 characters, its attributes are whole."""
+    """The base of all errors of durable_graph. Messages have at most 400 characters, attributes are complete."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(bounded(each) if isinstance(each, str) else each for each in args))
 
     def __str__(self) -> str:
-        # KeyError, which some of these are as well, shows the repr of its message.
+        # Some of these errors are also a KeyError, which shows the repr of its message.
         return Exception.__str__(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default rebuilds from the message alone and fails for errors whose constructor takes facts:
-        # one such failure inside a process pool hangs the pool.
+        # The default rebuilds from the message alone, and fails for errors whose constructor takes facts. Such a
+        # failure inside a process pool hangs the pool.
         return _rebuild, (type(self), self.args, dict(self.__dict__))
 
     @classmethod
@@ -45,12 +45,12 @@ def _rebuild(kind: type[DurableGraphError], args: tuple[Any, ...], facts: dict[s
 
 
 def bounded(text: str, limit: int = MAX_TEXT) -> str:
-    """The text in at most `limit` characters that any log takes: lone surrogates are escaped.
+    """The text in at most `limit` characters, for any log: lone surrogates are escaped.
 
-    A longer text loses its middle. The remedy, which is what follows the last semicolon, is kept.
+    A longer text is cut in the middle. The remedy, the part after the last semicolon, is kept.
     """
     if len(text) > 2 * limit:
-        # Escaping makes a text longer: of what is far too long it is enough to look at both ends.
+        # Escaping makes a text longer. For a very long text, both ends are enough.
         text = text[:limit] + _CUT + _ending(text, limit)
     safe = text.encode("utf-8", "backslashreplace").decode("utf-8")
     if len(safe) <= limit:
@@ -66,25 +66,25 @@ def _ending(text: str, limit: int) -> str:
 
 
 def quoted(value: object, limit: int = 80) -> str:
-    """The repr of any object, shortened. An object whose repr cannot be made is shown by its class."""
+    """The shortened repr of any object. An object whose repr fails is shown by its class."""
     shortener = reprlib.Repr()
     shortener.maxlevel = 3
     shortener.maxstring = shortener.maxother = shortener.maxlong = limit
     try:
         text = shortener.repr(value)
     except Exception:
-        # An int of thousands of digits has no repr, nor has a container that cannot be iterated.
+        # The repr fails for an int of thousands of digits, and for a container that cannot be iterated.
         text = f"<{type(value).__name__} instance>"
     return bounded(text, limit)
 
 
 def names(known: Iterable[object]) -> str:
-    """A sorted list for a message: `a, b, c`, or `(none)`; of a long one the first, and how many there are."""
+    """A sorted list for a message: `a, b, c`, or `(none)`; a long list is cut, and the number of items added."""
     return listed(sorted(str(name) for name in known))
 
 
 def listed(known: Iterable[object]) -> str:
-    """As `names`, in the order given."""
+    """As `names`, in the given order."""
     texts = [str(name) for name in known]
     shown: list[str] = []
     room = _LONGEST_LIST
@@ -107,7 +107,7 @@ _THEIRS = frozenset({"langchain", "langchain_core", "langgraph"})
 
 
 def kind_of(value: object) -> str:
-    """The class of a value, as `a dict`; of LangGraph's that has the name of one of ours, with where both are."""
+    """The class of a value, such as `a dict`; for a namesake of this library's class, with the modules of both."""
     cls = type(value)
     shown = with_article(bounded(cls.__name__, 80))
     if not is_namesake(value):
@@ -116,7 +116,7 @@ def kind_of(value: object) -> str:
 
 
 def is_namesake(value: object, name: str | None = None) -> bool:
-    """Whether its class is LangGraph's or LangChain's, and has the name of one of ours that nodes return."""
+    """Whether the value's class is LangGraph's or LangChain's, and has the name of a class that nodes return."""
     cls = type(value)
     is_meant = cls.__name__ in _OURS if name is None else cls.__name__ == name
     return is_meant and cls.__module__.partition(".")[0] in _THEIRS

@@ -5,11 +5,11 @@ from typing import Final
 from durable_graph.errors.tree import DurableGraphError, bounded, quoted, with_article
 
 _MOST_SHOWN: Final = 180
-"""Characters of a reason in a message."""
+"""The maximum number of characters of a reason in a message."""
 
 
 class UnstorableValueError(DurableGraphError, TypeError):
-    """A value that would not come back equal and of the same type, refused before anything was stored.
+    """A value that could not be restored equal and of the same type, refused before anything was stored.
 
     `channel` names the channel or argument, `path` the place inside the value (`""` for the value itself).
     """
@@ -39,7 +39,7 @@ class UnstorableNameError(DurableGraphError, ValueError):
 class ValueTooLargeError(DurableGraphError, ValueError):
     """A value over the checkpointer's size limit. Sizes are in bytes, encoded.
 
-    `is_stored`: the value is in the store, and was not read. Otherwise it was to be written.
+    `is_stored`: the value is in the store, and was not read. Otherwise the call would have written it.
     """
 
     def __init__(self, *, channel: str, size: int, limit: int, is_stored: bool = False) -> None:
@@ -81,7 +81,7 @@ class ChannelChangedError(DurableGraphError):
     def __init__(self, channel: str, *, why: str) -> None:
         self.channel = channel
         self.why = why
-        # Either may hold what the user wrote, of any length.
+        # Both may contain the user's text, of any length.
         name, reason = quoted(channel, 40), bounded(why, _MOST_SHOWN)
         super().__init__(
             f"the stored value of channel {name} does not fit its declaration: {reason}; "

@@ -26,7 +26,7 @@ from durable_graph_langchain.tool_call import ToolCallRequest
 from durable_graph_langchain.tool_node import ToolNode, tools_condition
 
 if not typing.TYPE_CHECKING:
-    # A checker that saw it would take every name for one that is there.
+    # With a visible `__getattr__`, type checkers would accept every name.
     from durable_graph.errors.elsewhere import module_attribute as _attribute_of
 
     __getattr__ = _attribute_of(__name__)

@@ -1,7 +1,7 @@
-"""LangChain's callbacks around the code of a graph: the entry point in `durable_graph.callbacks`.
+"""LangChain's callbacks for the code of a graph: the entry point in `durable_graph.callbacks`.
 
-Runs nest as under LangGraph: a graph, its nodes, the tasks that these call, models and tools. What code finds is in
-LangChain's own context variable, so a model that is called without a config has the callbacks as well.
+Runs nest as under LangGraph: a graph, its nodes, the tasks that these call, models and tools. The callbacks are in
+LangChain's context variable, so a model that is called without a config has them as well.
 """
 
 import sys
@@ -26,20 +26,20 @@ from durable_graph_langchain.messages import MessageHandler, Returned, ids_in
 from durable_graph_langchain.prebuilt import RUNTIME, PrebuiltRuntime
 
 _LANGGRAPH: Final = "langgraph"
-"""Where the program has imported it, its prebuilt parts may run in a node."""
+"""If the program has imported this package, its prebuilt parts may run in a node."""
 
 
 class LangChainCallbacks:
     """LangChain's callbacks, see `durable_graph._runtime.request.callbacks.CallbackLibrary`."""
 
     def takes(self, callbacks: object) -> bool:
-        """Whether it is a manager, or a list of handlers."""
+        """Whether the object is a callback manager, or a list of handlers."""
         if isinstance(callbacks, list | tuple):
             return all(isinstance(each, BaseCallbackHandler) for each in callbacks)
         return isinstance(callbacks, BaseCallbackManager)
 
     def joined(self, under: Any, over: Any) -> Any:
-        """The handlers of both; a manager of the second's own goes on as it is."""
+        """The handlers of both; if `over` is a manager, it is returned unchanged."""
         if under is None or isinstance(over, BaseCallbackManager):
             return over
         if over is None:
@@ -53,7 +53,7 @@ class LangChainCallbacks:
 
 
 class GraphRun:
-    """A run of a graph as a run of LangChain's."""
+    """A run of a graph as a LangChain run."""
 
     def __init__(self, name: str, given: Any, config: Mapping[str, Any], callbacks: Any, run_id: UUID | None) -> None:
         self._name = name
@@ -85,7 +85,7 @@ class GraphRun:
         around = (var_child_runnable_config.get() or {}).get("callbacks") if code.is_call else None
         if isinstance(around, BaseCallbackManager):
             return CodeRun(code, AsyncCallbackManager.configure(inheritable_callbacks=around), self._known)
-        assert self._run is not None  # noqa: S101  # code runs inside of the run
+        assert self._run is not None  # noqa: S101  # code runs inside the run
         if not self._run.inheritable_handlers:
             return CodeRun(code, _unheard(self._run, self._run.run_id), self._known)
         return CodeRun(code, self._run.get_child(f"graph:step:{code.step}"), self._known)
@@ -96,9 +96,9 @@ class GraphRun:
 
 
 class CodeRun:
-    """An attempt at a node or at a call of a task, as a run of LangChain's.
+    """An attempt at a node or at a call of a task, as a LangChain run.
 
-    `parent` is for this run alone. `known` are the ids of the messages that nodes of the graph had as their input.
+    `parent` is used by this run only. `known` are the ids of the messages in the inputs of the graph's nodes.
     """
 
     config: dict[str, Any]
@@ -136,13 +136,13 @@ class CodeRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-        # The code refers to the state, and to the scope that refers to this observer: the cycle would keep them alive
-        # until the next garbage collection.
+        # The code refers to the state, and to the context that refers to this observer. This cycle would keep them
+        # alive until the next garbage collection.
         self._code = None
         await _end(self._run, self._result, error or self._failure)
 
     def returned(self, result: Any) -> Any:
-        """What the code returned: LangGraph's Commands as ours; where messages are read, each with an id."""
+        """The code's result, with LangGraph's Commands converted; if messages are read, each has an id."""
         self._result = converted(result) if _LANGGRAPH in sys.modules else result
         if self._code.emit is not None:
             self._returned = Returned(self._result, f"{self._code.task_id} {self._code.number}")
@@ -150,11 +150,11 @@ class CodeRun:
         return self._result
 
     def failed(self, error: BaseException) -> None:
-        """The attempt did not succeed."""
+        """The attempt failed with this error."""
         self._failure = error
 
     def messages(self) -> Iterable[tuple[Any, Mapping[str, Any]]]:
-        """The whole messages in what the code returned, without those that nodes of this graph were given."""
+        """The whole messages in the code's result, except those in the inputs of this graph's nodes."""
         if self._returned is None:
             return
         metadata = _metadata_of(self._code.config)
@@ -163,7 +163,7 @@ class CodeRun:
                 yield message, metadata
 
     def _config_with(self, callbacks: BaseCallbackManager) -> dict[str, Any]:
-        # The name and the id are those of the graph's run. A handler must not see them again as those of a model's run.
+        # The name and the id belong to the graph's run, so handlers must not get them for a model's run.
         of_graph = ("run_id", "run_name") if callbacks.handlers else ()
         own = {key: value for key, value in self._code.config.items() if key not in of_graph}
         own["callbacks"] = callbacks
@@ -173,7 +173,7 @@ class CodeRun:
         return own
 
     def _follow_tracer(self, run: AsyncCallbackManagerForChainRun) -> None:
-        """What is traced by LangSmith's own decorator is a part of this run as well."""
+        """Make this run the parent of code that LangSmith's own decorator traces."""
         for handler in run.handlers:
             if isinstance(handler, LangChainTracer):
                 parent = handler.run_map.get(str(run.run_id))
@@ -190,7 +190,7 @@ def _metadata_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _drop_message_handlers(manager: BaseCallbackManager) -> None:
-    """A handler tells the messages of the code that it was made for, and of none that runs inside of it."""
+    """Remove message handlers: each emits the messages of its own code, and not of code that runs inside it."""
     for handler in [each for each in manager.handlers if isinstance(each, MessageHandler)]:
         manager.remove_handler(handler)
 
@@ -198,8 +198,8 @@ def _drop_message_handlers(manager: BaseCallbackManager) -> None:
 def _unheard(
     around: AsyncCallbackManager | AsyncCallbackManagerForChainRun, parent_run_id: UUID
 ) -> AsyncCallbackManager:
-    """The callbacks inside a run without handlers. Every node needs them, and `get_child`, whose callbacks are equal to
-    these, costs much more."""
+    """The callbacks inside a run without handlers. Every node needs them; `get_child` makes equal callbacks, but costs
+    much more."""
     return AsyncCallbackManager(
         handlers=[],
         parent_run_id=parent_run_id,
@@ -215,7 +215,7 @@ async def _begin(
 ) -> AsyncCallbackManagerForChainRun:
     if manager.handlers:
         return await manager.on_chain_start(None, given, name=name, run_id=run_id)
-    # Nobody is to be told. What runs inside has a parent all the same, as events of its own need one.
+    # Without handlers no callback is called. Inner runs still need a parent for their own events.
     return AsyncCallbackManagerForChainRun(
         run_id=run_id or uuid4(),
         handlers=[],
@@ -242,7 +242,7 @@ def _listed(callbacks: Any) -> Any:
 
 
 def _uuid(run_id: str | None) -> UUID | None:
-    """LangChain's runs have UUIDs; a run named otherwise gets one of its own there."""
+    """The id as a UUID, as LangChain requires. None for other ids: LangChain's run then gets a new UUID."""
     try:
         return None if run_id is None else UUID(run_id)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`Command` as what a tool returns: LangChain hands it on as it is, and the results of tool calls can be recorded."""
+"""`Command` as the result of a tool: LangChain passes it through unchanged, and results of tool calls are storable."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,10 +10,10 @@ from durable_graph.graph.control import ToolOutput
 
 
 def pass_commands_through_tools() -> None:
-    """Have LangChain hand on a `Command` that a tool returns, in place of a message with the text of it.
+    """Make LangChain pass through a `Command` that a tool returns, instead of a message with its text.
 
-    LangChain asks by `isinstance` for a class of its own. It is put among the bases of `Command` here, because the
-    library itself depends on no model library.
+    LangChain checks for its own class by `isinstance`. This function adds that class to the bases of `Command`, because
+    the library itself depends on no model library.
     """
     if not issubclass(ToolOutput, ToolOutputMixin):
         ToolOutput.__bases__ = (ToolOutputMixin,)
@@ -37,7 +37,7 @@ def _decoded_send(data: list[Any]) -> Send:
     return Send(node, arg, timeout=timeout[0] if timeout else None)
 
 
-# What a Command holds is checked as it is stored; its own fields come back as they were.
+# Proven types: the parts of a Command are checked when they are stored, and its own fields are restored unchanged.
 TYPES: Final[tuple[StoredType[Any], ...]] = (
     StoredType(Command, "langgraph.Command", _encoded_command, _decoded_command, is_proven=True),
     StoredType(Send, "langgraph.Send", _encoded_send, _decoded_send, is_proven=True),

@@ -1,4 +1,4 @@
-"""What goes wrong with tools and agents: errors for the model, which it can correct, and for the program."""
+"""Errors of tools and agents: errors for the model, which it can correct, and errors for the program."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ from durable_graph import DurableGraphError
 
 
 class ToolInvocationError(ToolException):
-    """The model called a tool with arguments that the tool does not take.
+    """The model called a tool with arguments that the tool does not accept.
 
-    `tool_kwargs` are the model's arguments, `source` is the error of pydantic. The text leaves out what the graph has
-    injected, which the model knows nothing of.
+    `tool_kwargs` are the model's arguments, `source` is pydantic's error. The text omits injected arguments, which the
+    model does not see.
     """
 
     def __init__(self, tool_name: str, source: ValidationError, tool_kwargs: Mapping[str, Any]) -> None:
@@ -32,15 +32,15 @@ class ToolInvocationError(ToolException):
 
 
 class InvalidToolError(DurableGraphError, ValueError):
-    """The tools that an agent or a `ToolNode` is made with do not fit together, or one of them is no tool."""
+    """The tools of an agent or a `ToolNode` do not fit together, or one of them is no tool."""
 
 
 class InvalidToolInputError(DurableGraphError, ValueError):
-    """A `ToolNode` was given no tool calls that it could run."""
+    """The input of a `ToolNode` has no tool calls that it can run."""
 
 
 class InvalidToolOutputError(DurableGraphError, ValueError):
-    """A tool returned what does not answer its call. The call is recorded by `tool_name` and `tool_call_id`."""
+    """A tool's result does not answer its call, which `tool_name` and `tool_call_id` name."""
 
     def __init__(self, tool_name: str, tool_call_id: str, why: str) -> None:
         self.tool_name = tool_name
@@ -49,7 +49,7 @@ class InvalidToolOutputError(DurableGraphError, ValueError):
 
 
 class ToolInjectionError(DurableGraphError, ValueError):
-    """A tool asks for a part of the state, or for a store, and there is none."""
+    """A tool requires a part of the state, or a store, and there is none."""
 
     def __init__(self, tool_name: str, parameter: str, why: str) -> None:
         self.tool_name = tool_name
@@ -58,7 +58,7 @@ class ToolInjectionError(DurableGraphError, ValueError):
 
 
 class UnansweredToolCallsError(DurableGraphError, ValueError):
-    """The messages for a model have tool calls that no `ToolMessage` answers: every provider refuses them."""
+    """The messages for a model have tool calls without a `ToolMessage`, which every provider refuses."""
 
     def __init__(self, calls: Mapping[str, str | None]) -> None:
         self.tool_call_ids: tuple[str, ...] = tuple(calls)
@@ -70,8 +70,8 @@ class UnansweredToolCallsError(DurableGraphError, ValueError):
 
 
 class InvalidAgentError(DurableGraphError, ValueError):
-    """An agent that cannot be made of what `create_react_agent` was given."""
+    """Arguments of `create_react_agent` of which no agent can be made."""
 
 
 class InvalidModelOutputError(DurableGraphError, TypeError):
-    """The model of an agent returned something else than an `AIMessage`."""
+    """The model of an agent returned a value that is no `AIMessage`."""

@@ -1,4 +1,4 @@
-"""The parameters of tools that the graph provides, and the model does not see: state, store, runtime."""
+"""The injected parameters of tools, which the graph provides and the model does not see: state, store, runtime."""
 
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, get_args, get_origin
 
 from langchain_core.tools import BaseTool, InjectedToolArg
 
-# LangChain has no public name for what its own documentation tells tools to annotate a runtime with.
+# LangChain has no public name for this class, although its documentation uses it for a tool's runtime.
 from langchain_core.tools.base import _DirectlyInjectedToolArg
 from pydantic import BaseModel
 from pydantic_core import core_schema
@@ -18,10 +18,10 @@ from durable_graph_langchain.errors import ToolInjectionError
 
 
 class InjectedState(InjectedToolArg):
-    """Annotates a parameter of a tool that is given the state: `Annotated[dict, InjectedState]`.
+    """Annotates a tool's parameter that receives the state: `Annotated[dict, InjectedState]`.
 
-    `Annotated[str, InjectedState("user")]` is given one key of it. Where the state does not have that key, a parameter
-    with a default keeps it.
+    `Annotated[str, InjectedState("user")]` receives one key of the state. If the state does not have the key, the
+    parameter's default is used.
     """
 
     def __init__(self, field: str | None = None) -> None:
@@ -29,16 +29,16 @@ class InjectedState(InjectedToolArg):
 
 
 class InjectedStore(InjectedToolArg):
-    """Annotates a parameter of a tool that is given the graph's store: `Annotated[Any, InjectedStore()]`."""
+    """Annotates a tool's parameter that receives the graph's store: `Annotated[Any, InjectedStore()]`."""
 
 
 @dataclass(frozen=True)
 class ToolRuntime(_DirectlyInjectedToolArg, Generic[ContextT, StateT]):
-    """Given to a tool for a parameter that is annotated with it: where the tool is called, and with what around it.
+    """The context of a tool call, for a parameter that is annotated with this class.
 
-    `execution_info.task_id` is that of this one call, the same on every attempt and after every crash: hand it to
-    outside services as the idempotency key. It is None outside of a run, as `context` and `store` are. `tools` are all
-    tools of the node.
+    `execution_info.task_id` belongs to this single call, and is the same on every attempt and after every crash: use it
+    as the idempotency key for external services. `execution_info`, `context` and `store` are None outside a run.
+    `tools` are all tools of the node.
     """
 
     state: StateT
@@ -53,17 +53,17 @@ class ToolRuntime(_DirectlyInjectedToolArg, Generic[ContextT, StateT]):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        # LangChain dumps the arguments of each call; that would copy the whole state.
+        # LangChain dumps the arguments of each call, which would copy the whole state.
         kept = core_schema.plain_serializer_function_ser_schema(lambda value: value)
         return core_schema.is_instance_schema(cls, serialization=kept)
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """Which parameters of a tool are injected. `fields` has the key of the state for each, None for all of it.
+    """The injected parameters of a tool. `fields` has the key of the state for each, None for the whole state.
 
-    Those in `hidden` are injected by somebody else, as `InjectedToolCallId` by LangChain. Those in `optional` have a
-    default.
+    Parameters in `hidden` are injected by other code, such as `InjectedToolCallId` by LangChain. Parameters in
+    `optional` have a default.
     """
 
     fields: Mapping[str, str | None]
@@ -78,7 +78,7 @@ class Injection:
         return frozenset((*self.fields, *self.stores, *self.runtimes, *self.hidden))
 
     def values(self, tool: str, runtime: ToolRuntime[Any, Any], messages_key: str) -> dict[str, Any]:
-        """The arguments for a call. A state that is a list is one of messages. Raises `ToolInjectionError`."""
+        """The injected arguments of a call. A state that is a list has messages. Raises `ToolInjectionError`."""
         given: dict[str, Any] = dict.fromkeys(self.runtimes, runtime)
         for name in self.stores:
             if runtime.store is not None:
@@ -105,7 +105,7 @@ def _read(state: Any, key: str) -> Any:
 
 
 def injection_of(tool: BaseTool) -> Injection:
-    """What a tool asks for, by the annotations of its function and of its arguments' schema."""
+    """The injected parameters of a tool, by the annotations of its function and of its arguments' schema."""
     fields: dict[str, str | None] = {}
     stores: list[str] = []
     runtimes: list[str] = []
@@ -152,8 +152,8 @@ def _hints_of(annotated: Any) -> dict[str, Any]:
     try:
         hints = typing.get_type_hints(annotated, include_extras=True)
     except Exception:
-        # A name that is imported for type checkers alone. LangChain has to read the annotations of a tool itself; those
-        # of a tool with a schema of its own are read by nobody else.
+        # A name may be imported for type checkers only. LangChain itself has to read the annotations of a tool, unless
+        # the tool has its own schema; then no other code reads them.
         return {}
     hints.pop("return", None)
     return hints

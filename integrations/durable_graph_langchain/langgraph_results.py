@@ -1,4 +1,4 @@
-"""LangGraph's Commands and Sends, as its prebuilt parts return them: made this library's, without importing its."""
+"""Converting the Commands and Sends of LangGraph's prebuilt parts to this library's, without importing LangGraph."""
 
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ _MODULE: Final = "langgraph.types"
 
 
 def converted(result: Any) -> Any:
-    """What a node returned, with LangGraph's Commands as Commands of durable_graph."""
+    """A node's result, with LangGraph's Commands converted to durable_graph's."""
     if isinstance(result, list | tuple) and any(_is_named("Command", each) for each in result):
         return [converted(each) for each in result]
     if not _is_named("Command", result):

@@ -1,4 +1,4 @@
-"""What a graph of durable_graph has to know of LangChain's messages: the entry point in `durable_graph.messages`."""
+"""LangChain's messages as a graph's message library: the entry point in `durable_graph.messages`."""
 
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ class LangChainMessages:
     types: Final[tuple[StoredType[Any], ...]] = (*TYPES, *COMMANDS)
 
     def message(self, given: Any) -> BaseMessage:
-        """A message of LangChain, made of one or of what LangChain makes one of. Chunks become whole messages."""
+        """A message of LangChain, made of any value that LangChain converts. Chunks become whole messages."""
         if isinstance(given, BaseMessage):
             return message_chunk_to_message(given) if isinstance(given, BaseMessageChunk) else given
         if isinstance(given, OwnRemoval) or (isinstance(given, dict) and _REMOVAL in _kinds_of(given)):
@@ -41,7 +41,7 @@ class LangChainMessages:
         try:
             (message,) = convert_to_messages([given])
         except Exception as error:
-            # LangChain raises one of many classes, pydantic's among them, for what it cannot convert.
+            # For values that it cannot convert, LangChain raises errors of many classes, including pydantic's.
             why = f"LangChain makes no message of {_short(given)}: {_short(error)}"
             raise UpdateRefused(f"{why}; compile(messages='dict') leaves messages as they are") from error
         return message
@@ -51,7 +51,7 @@ class LangChainMessages:
         return message.model_copy(update={"id": id_})
 
     def formatted(self, messages: list[BaseMessage], format_: str) -> list[BaseMessage]:
-        """The messages with contents as OpenAI's blocks. `RemoveMessage`s stay as they are."""
+        """The messages with contents as OpenAI's blocks. `RemoveMessage`s stay unchanged."""
         if format_ != _OPENAI:
             raise UpdateRefused(f"the format of messages is {_OPENAI!r}, not {_short(format_)}")
         return [each if isinstance(each, RemoveMessage) else _as_openai(each) for each in messages]

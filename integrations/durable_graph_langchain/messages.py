@@ -1,4 +1,4 @@
-"""Messages as they come: tokens and messages of chat models, and those that nodes return."""
+"""Message events: tokens and messages of chat models, and messages that nodes return."""
 
 import dataclasses
 import hashlib
@@ -17,17 +17,17 @@ T = TypeVar("T")
 Emit = Callable[[Any, Mapping[str, Any], Any], None]
 
 NO_STREAM: Final = "nostream"
-"""A model with this tag is not heard."""
+"""A model with this tag emits no message events."""
 
 
 class MessageHandler(BaseCallbackHandler):
-    """Tells what the chat models say that one piece of code calls.
+    """Emits the messages of the chat models that one node or task calls.
 
-    With it among their callbacks, models that can stream do, also where they are invoked.
+    With this handler among their callbacks, models that can stream do so, also for `invoke`.
     """
 
     run_inline = True
-    # A reader that is too far behind is an error of the code that tells so much.
+    # If the reader is too slow, the error is raised in the code that emits the messages.
     raise_error = True
 
     def __init__(self, emit: Emit) -> None:
@@ -46,10 +46,10 @@ class MessageHandler(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """A model is called."""
+        """A call of a model starts."""
         if tags and NO_STREAM in tags:
             return
-        # What marks the places in chains and graphs is no tag of the user's.
+        # Tags that mark places in chains and graphs are no tags of the user.
         own = [tag for tag in tags or () if not tag.startswith("seq:step")]
         self._metadata[run_id] = {**(metadata or {}), "tags": own} if own else dict(metadata or {})
 
@@ -63,7 +63,7 @@ class MessageHandler(BaseCallbackHandler):
         tags: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        """A model said a piece of its message."""
+        """A model streams a chunk of its message."""
         metadata = self._metadata.get(run_id)
         if metadata is not None and isinstance(chunk, ChatGenerationChunk):
             self._streaming.add(run_id)
@@ -72,7 +72,7 @@ class MessageHandler(BaseCallbackHandler):
     def on_llm_end(
         self, response: LLMResult, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
-        """A model has said it all."""
+        """A call of a model ends with its message."""
         metadata = self._metadata.pop(run_id, None)
         was_streamed = run_id in self._streaming
         self._streaming.discard(run_id)
@@ -85,25 +85,25 @@ class MessageHandler(BaseCallbackHandler):
     def on_llm_error(
         self, error: BaseException, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: Any
     ) -> None:
-        """A model failed."""
+        """A call of a model fails."""
         self._metadata.pop(run_id, None)
         self._streaming.discard(run_id)
 
-    # A handler that has these two is asked for streams: LangChain's models then stream what they are invoked for.
+    # LangChain's models stream on `invoke` if a handler has these two methods.
 
     def tap_output_aiter(self, run_id: UUID, output: AsyncIterator[T]) -> AsyncIterator[T]:
-        """The stream as it is."""
+        """The stream, unchanged."""
         return output
 
     def tap_output_iter(self, run_id: UUID, output: Iterator[T]) -> Iterator[T]:
-        """The stream as it is."""
+        """The stream, unchanged."""
         return output
 
 
 class Returned:
-    """What code returned, and the messages in it: `result` is what it returned, in which each message has an id.
+    """A result of code, and its messages: in `result` each message has an id.
 
-    The ids follow from `place`, so that what is told and what is stored have the same.
+    The ids are derived from `place`, so emitted and stored messages have the same ids.
     """
 
     def __init__(self, result: Any, place: str) -> None:
@@ -136,7 +136,7 @@ class Returned:
         return value
 
     def _same(self, given: Sequence[Any], items: list[Any]) -> Any:
-        """The sequence itself if its items are the same."""
+        """The given sequence if its items are unchanged, otherwise a new one."""
         if all(one is other for one, other in zip(given, items, strict=True)):
             return given
         return items if isinstance(given, list) else tuple(items)
@@ -146,7 +146,7 @@ class Returned:
         if known is not None:
             return known
         told = message if message.id is not None else message.model_copy(update={"id": self._new_id()})
-        # The message itself is kept by what was returned, so its address is not used again meanwhile.
+        # The result refers to the message, so no other object gets the same id.
         self._ids[id(message)] = told
         self.messages.append(told)
         return told

@@ -1,4 +1,4 @@
-"""What `langgraph.prebuilt` finds in a node's config: the runtime, under LangGraph's key and with its attributes."""
+"""The runtime in a node's config for `langgraph.prebuilt`, under LangGraph's key and with its attributes."""
 
 import dataclasses
 from typing import Any, Final
@@ -7,7 +7,7 @@ RUNTIME: Final = "__pregel_runtime"
 
 
 class PrebuiltRuntime:
-    """A node's runtime as LangGraph's parts look at it."""
+    """A node's runtime for LangGraph's parts."""
 
     def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
@@ -19,7 +19,7 @@ class PrebuiltRuntime:
         return repr(self._runtime)
 
     def merge(self, other: Any) -> Any:
-        """The runtime of a graph of LangGraph's that a node calls: its own, with what it lacks from the node's."""
+        """The runtime of a LangGraph graph that a node calls: its own, with a missing context or store added."""
         mine = {"context": self._runtime.context, "store": self._runtime.store}
         lacking = {name: value for name, value in mine.items() if not getattr(other, name)}
         return dataclasses.replace(other, **lacking)

@@ -1,4 +1,4 @@
-"""`create_react_agent`: a model that calls tools until it has an answer, as a graph."""
+"""`create_react_agent`: a graph of a model that calls tools until it has an answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -54,25 +54,27 @@ def create_react_agent(
     name: str | None = None,
     **unknown: Any,
 ) -> CompiledGraph[Any, Any, Any, Any]:
-    """A graph of a model and its tools: it runs the tools that the model calls, and asks it again, until it calls none.
+    """A graph of a model and its tools: it runs the tools that the model calls, and calls the model again, until the
+    model calls no tools.
 
-    `model` is a chat model, or a function of the state and the runtime, async or plain, that returns one with its tools
-    bound. `tools` are tools, functions, dicts for tools that the provider runs itself, or a `ToolNode`. `prompt` is a
-    text or a `SystemMessage` before the messages, or a function of the state that returns what the model is asked.
+    `model` is a chat model, or a function of the state and the runtime, async or plain, that returns a model with its
+    tools bound. `tools` are tools, functions, dicts for tools that the provider runs itself, or a `ToolNode`. `prompt`
+    is a text or a `SystemMessage` before the messages, or a function of the state that returns the model's input.
 
-    `response_format` is a schema, or a pair of a prompt and a schema: once the model calls no more tools, it is asked
-    for an instance, which becomes `structured_response`. `pre_model_hook` is a node before the model; what it returns
-    as `llm_input_messages` is given to the model in place of the messages, once. `post_model_hook` is a node after it.
+    `response_format` is a schema, or a pair of a prompt and a schema: after its last tool call, the model is asked for
+    an instance, which becomes `structured_response`. `pre_model_hook` is a node before the model; its result under
+    `llm_input_messages` replaces the messages in the next input of the model. `post_model_hook` is a node after it.
 
     The nodes are "agent", "tools", "pre_model_hook", "post_model_hook" and "generate_structured_response". In `version`
-    "v2" each tool call is a task of its own, by `Send`, with a call as its argument and not the state; in "v1" one task
-    runs all. A call that had finished is not made again in either. A tool with `return_direct` ends the run. Where the
-    recursion limit leaves no room for the tools and another answer, the model's calls are replaced by a text.
+    "v2" each tool call is a separate task, by a `Send` with the call as its argument and not the state; in "v1" one
+    task runs all calls. Finished calls are repeated in neither. A tool with `return_direct` ends the run. If the
+    recursion limit does not allow the tools and another answer, a text replaces the model's calls.
 
-    `name` is that of the graph, and of the agent's messages. The rest is as for `StateGraph` and `compile`.
+    `name` is the name of the graph, and of the agent's messages. The other options are as for `StateGraph` and
+    `compile`.
 
-    Raises `InvalidAgentError` and `InvalidToolError`, and when it runs `UnansweredToolCallsError` for a history with
-    tool calls that nothing answers, and `InvalidModelOutputError`.
+    Raises `InvalidAgentError` and `InvalidToolError`. The run raises `UnansweredToolCallsError` for a history with
+    unanswered tool calls, and `InvalidModelOutputError`.
     """
     options = renamed("create_react_agent()", unknown, {"context_schema": context_schema}, ("context_schema",))
     node = tools if isinstance(tools, ToolNode) else ToolNode([each for each in tools if not isinstance(each, dict)])
@@ -208,7 +210,7 @@ class _Agent:
         return {STRUCTURED: await structured.ainvoke([*before, *read(state, MESSAGES, [])], child_config(config))}
 
     def _has_too_few_steps(self, answer: AIMessage) -> bool:
-        """Whether the tools, and the model after them, would not fit into the recursion limit."""
+        """Whether the recursion limit does not allow the tools and the model after them."""
         if not answer.tool_calls:
             return False
         is_direct = all(call["name"] in self.direct for call in answer.tool_calls)
@@ -217,14 +219,14 @@ class _Agent:
     # Routers
 
     def after_model(self, state: Any) -> Any:
-        """To the tools, if the model calls any."""
+        """Route to the tools, if the model calls any."""
         last = read(state, MESSAGES)[-1]
         if not isinstance(last, AIMessage) or not last.tool_calls:
             return self.end
         return _TOOLS if self._version == "v1" else _sends(last.tool_calls)
 
     def after_hook(self, state: Any) -> Any:
-        """To the tools whose calls have no answer yet, and back to the model where the hook answered all."""
+        """Route to the tools with unanswered calls, or back to the model if the hook answered all calls."""
         messages = read(state, MESSAGES)
         pending = pending_calls(messages)
         if pending and self.node.tools_by_name:
@@ -232,7 +234,7 @@ class _Agent:
         return self.entry if isinstance(messages[-1], ToolMessage) else self.end
 
     def after_tools(self, state: Any) -> str:
-        """Back to the model, unless one of its calls was of a tool whose result is the agent's."""
+        """Route back to the model, unless one of its calls was of a tool with `return_direct`."""
         message = last_ai_message(read(state, MESSAGES))
         calls = [] if message is None else message.tool_calls
         return END if any(call["name"] in self.direct for call in calls) else self.entry

@@ -16,12 +16,12 @@ from durable_graph_langchain.errors import InvalidAgentError, InvalidModelOutput
 from durable_graph_langchain.react_state import MESSAGES, read
 
 Prompt: TypeAlias = str | SystemMessage | Runnable[Any, Any] | Callable[..., Any] | None
-"""What comes before the messages, or makes the model's input of the state."""
+"""A text or message before the messages, or a function from the state to the model's input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model and what it is asked with. `source` is the model, or a function of state and runtime that gives one."""
+    """A model with its tools and prompt. `source` is the model, or a function of state and runtime that returns one."""
 
     source: Any
     tools: Sequence[BaseTool]
@@ -31,7 +31,7 @@ class Model:
     async def ask(
         self, state: Any, messages: Sequence[Any], runtime: Runtime[Any], config: RunnableConfig
     ) -> AIMessage:
-        """The model's answer. Raises `InvalidModelOutputError`, and what the model raises."""
+        """The model's answer. Raises `InvalidModelOutputError`, and the model's errors."""
         model = await self.chosen(state, runtime)
         given = await self._prompted(state, messages, runtime, config)
         answer = await model.ainvoke(given, config)
@@ -40,7 +40,7 @@ class Model:
         return answer
 
     async def chosen(self, state: Any, runtime: Runtime[Any]) -> Runnable[Any, Any]:
-        """The model to ask. One that a function gives has its tools already."""
+        """The model to call. A model that a function returns already has its tools."""
         if isinstance(self.source, Runnable):
             return self.source
         chosen = self.source(state, runtime)
@@ -66,7 +66,7 @@ class Model:
 
 
 def model_of(model: Any, tools: Sequence[BaseTool], builtin: Sequence[dict[str, Any]], prompt: Prompt) -> Model:
-    """The model of an agent, bound to its tools unless it is so already. Raises `InvalidAgentError`."""
+    """The model of an agent, bound to its tools unless it already is. Raises `InvalidAgentError`."""
     if isinstance(model, str):
         raise InvalidAgentError(f"model={model!r}: give the object, such as init_chat_model({model!r}) of langchain")
     if not isinstance(model, Runnable) and not callable(model):
@@ -87,7 +87,7 @@ def model_of(model: Any, tools: Sequence[BaseTool], builtin: Sequence[dict[str, 
 
 
 def _bound(model: Any, tools: list[Any]) -> Any:
-    """The model with its tools. Raises `InvalidAgentError` for a model that takes none."""
+    """The model bound to its tools. Raises `InvalidAgentError` for a model that supports no tools."""
     bind_tools = getattr(model, "bind_tools", None)
     if bind_tools is not None:
         try:
@@ -103,7 +103,7 @@ def _takes_no_tools(model: object) -> str:
 
 
 def chat_model_in(model: Runnable[Any, Any]) -> Any:
-    """The chat model itself, which knows `with_structured_output`, of one that is bound or has steps around it."""
+    """The chat model, which has `with_structured_output`, inside a bound model or a sequence."""
     found: Any = model
     while not isinstance(found, BaseChatModel):
         if isinstance(found, RunnableSequence):
@@ -128,7 +128,7 @@ def _names_bound_to(model: Runnable[Any, Any]) -> set[str] | None:
 
 
 def _name_of(tool: Any) -> str | None:
-    """The name in whatever form a provider has for a tool."""
+    """The name of a tool in any provider's form."""
     if not isinstance(tool, Mapping):
         return tool if isinstance(tool, str) else getattr(tool, "name", None)
     inner = tool.get("function") or tool.get("toolSpec") or tool
@@ -136,7 +136,7 @@ def _name_of(tool: Any) -> str | None:
 
 
 def _with_messages(state: Any, messages: Sequence[Any]) -> Any:
-    """The state as the prompt sees it: with the messages that the model is to be given."""
+    """The state for the prompt, with the messages for the model."""
     if messages is read(state, MESSAGES):
         return state
     if isinstance(state, Mapping):
@@ -147,7 +147,7 @@ def _with_messages(state: Any, messages: Sequence[Any]) -> Any:
 
 
 async def _called(function: Callable[..., Any], state: Any, runtime: Runtime[Any], config: RunnableConfig) -> Any:
-    """A prompt's function, with what else it has parameters for. A plain one runs in a thread: it may read a store."""
+    """Call a prompt's function with its further parameters. A plain function runs in a thread, for it may block."""
     extra = {"runtime": runtime, "config": config, "store": runtime.store, "writer": runtime.stream_writer}
     names = inspect.signature(function).parameters
     given = {name: value for name, value in extra.items() if name in names}

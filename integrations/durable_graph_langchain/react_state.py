@@ -1,4 +1,4 @@
-"""The state of an agent: its messages, and what its nodes hand to each other."""
+"""The state of an agent: its messages, and the keys that its nodes use among themselves."""
 
 import typing
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ STRUCTURED: Final = "structured_response"
 
 
 class AgentState(TypedDict):
-    """The state of an agent, to be extended with keys of your own."""
+    """The state of an agent. Subclasses add keys."""
 
     messages: Annotated[list[BaseMessage], add_messages]
     remaining_steps: NotRequired[RemainingSteps]
@@ -27,7 +27,7 @@ _LlmInput: Any = Annotated[list[BaseMessage], EphemeralValue]
 
 
 def state_of(state_schema: Any, answer: Any) -> Any:
-    """The class of the state: the one given, or one with the answer that a response format asks for.
+    """The class of the state: the given class, or `AgentState`, with a key for the answer of a response format.
 
     Raises `InvalidAgentError` for a class that lacks a key.
     """
@@ -43,7 +43,7 @@ def state_of(state_schema: Any, answer: Any) -> Any:
 
 
 def with_llm_input(state: Any) -> Any:
-    """The input of the node that calls the model, with what `pre_model_hook` wrote for it and for nobody else.
+    """The input class of the node that calls the model, with the key that `pre_model_hook` writes for that node only.
 
     Raises `InvalidAgentError` for a state that cannot be extended.
     """
@@ -71,11 +71,11 @@ def _extended(schema: Any, keys: Mapping[str, Any]) -> Any:
 
 
 def read(state: Any, key: str, default: Any = None) -> Any:
-    """What a state has under a key, whatever class it is of."""
+    """The value of a state's key, for any class of state."""
     return state.get(key, default) if isinstance(state, Mapping) else getattr(state, key, default)
 
 
-# What messages say
+# Reading messages
 
 
 def last_ai_message(messages: Sequence[Any]) -> AIMessage | None:
@@ -84,14 +84,14 @@ def last_ai_message(messages: Sequence[Any]) -> AIMessage | None:
 
 
 def pending_calls(messages: Sequence[Any]) -> list[ToolCall]:
-    """The calls of the newest message of the model that have no answer yet."""
+    """The unanswered calls of the model's newest message."""
     message = last_ai_message(messages)
     answered = {each.tool_call_id for each in messages if isinstance(each, ToolMessage)}
     return [] if message is None else [call for call in message.tool_calls if call["id"] not in answered]
 
 
 def check_answered(messages: Sequence[Any]) -> None:
-    """Raise `UnansweredToolCallsError` where a call has no answer."""
+    """Raise `UnansweredToolCallsError` if a call has no answer."""
     answered = {each.tool_call_id for each in messages if isinstance(each, ToolMessage)}
     left = {
         str(call["id"]): message.id

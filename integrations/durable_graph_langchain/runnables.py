@@ -10,11 +10,11 @@ from langchain_core.runnables import Runnable
 
 
 def function_of(given: Any) -> Callable[..., Any] | None:
-    """The runnable as an async function of the state and the config, None for what is no runnable."""
+    """The runnable as an async function of the state and the config, None for any other object."""
     if not isinstance(given, Runnable):
         return None
     runnable: Runnable[Any, Any] = given
-    # A variable of the function, where the graphs that it calls are looked for.
+    # A closure variable of `run`, in which the search for subgraphs finds the graphs that the function calls.
     behind = getattr(given, "afunc", None) or getattr(given, "func", None)
 
     async def run(state: Any, *, config: Any) -> Any:
@@ -29,7 +29,7 @@ def function_of(given: Any) -> Callable[..., Any] | None:
 
 
 def _returns(behind: Any) -> Any:
-    """What the function in a `RunnableLambda` is annotated to return: a router's choices, a node's destinations."""
+    """The return annotation of a `RunnableLambda`'s function: a router's choices, a node's destinations."""
     try:
         return typing.get_type_hints(behind).get("return", Signature.empty)
     except (NameError, TypeError):

@@ -1,4 +1,4 @@
-"""How LangChain's messages and documents are stored: the fields that differ from their defaults, by name."""
+"""Storing LangChain's messages and documents: the fields that differ from their defaults, by name."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +34,7 @@ _EXTRA = "__extra__"
 
 
 def stored(cls: type[BaseModel]) -> StoredType[Any]:
-    """The class is stored under its name: a class of this name that moves inside of LangChain stays what it is."""
+    """The `StoredType` of a class, with its name as the tag, so that the class may move inside LangChain."""
     defaults = _defaults(cls)
     return StoredType(
         cls,
@@ -78,7 +78,7 @@ def _encoded(cls: type[BaseModel], defaults: dict[str, Any], value: Any) -> dict
 def _decoder(cls: type[BaseModel], defaults: dict[str, Any]) -> Callable[[Any], Any]:
     """A function from data to the instance. Each load of a thread calls it for every message. So the facts about the
     class are collected here, once, and the instance is made without pydantic's constructors, which do more work."""
-    # In the order of the class, because the repr and the dump of an instance have this order.
+    # The fields are in the order of the class, because the repr and the dump of an instance use this order.
     template = {name: defaults.get(name) for name in cls.model_fields}
     copied = [(name, default.copy) for name, default in defaults.items() if isinstance(default, list | dict)]
     names = template.keys()

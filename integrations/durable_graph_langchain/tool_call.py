@@ -1,4 +1,4 @@
-"""One tool call: its request, as wrappers see it, and how it is executed."""
+"""A tool call: its request for wrappers, and its execution."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from durable_graph_langchain.tool_errors import ErrorHandling, failed
 
 @dataclass(frozen=True)
 class ToolCallRequest:
-    """A tool call as `wrap_tool_call` gets it. `tool` is None where the model named one that is not there."""
+    """A tool call as the argument of `wrap_tool_call`. `tool` is None if the model named an unknown tool."""
 
     tool_call: ToolCall
     tool: BaseTool | None
@@ -26,7 +26,7 @@ class ToolCallRequest:
     runtime: ToolRuntime[Any, Any]
 
     def override(self, **changes: Any) -> "ToolCallRequest":
-        """A request with another `tool_call`, `tool` or `state`. The runtime has the new state as well."""
+        """A copy with another `tool_call`, `tool` or `state`. The runtime has the new state as well."""
         changed = replace(self, **changes)
         return (
             replace(changed, runtime=replace(changed.runtime, state=changed.state)) if "state" in changes else changed
@@ -37,12 +37,12 @@ _OF_CHILDREN: Final = ("tags", "metadata", "callbacks", "recursion_limit", "max_
 
 
 def child_config(config: Mapping[str, Any], tags: list[str] | None = None) -> RunnableConfig:
-    """The config for what a node calls. The name and the id of the run are left out: they belong to the graph."""
+    """The config for code that a node calls, without the name and the id of the run, which belong to the graph."""
     child: dict[str, Any] = {"tags": [], "metadata": {}, "callbacks": None, "configurable": {}}
     child.update({name: config[name] for name in _OF_CHILDREN if config.get(name)})
     if tags:
         child["tags"] = [*child["tags"], *tags]
-    made: RunnableConfig = RunnableConfig(**child)  # type: ignore[typeddict-item]  # its keys are among those
+    made: RunnableConfig = RunnableConfig(**child)  # type: ignore[typeddict-item]  # these are keys of RunnableConfig
     return made
 
 
@@ -56,7 +56,7 @@ class Toolbox:
         self._errors = errors
 
     def request(self, call: ToolCall, state: Any, config: RunnableConfig) -> ToolCallRequest:
-        """The request for a call. Made inside of the recorded call, so that the runtime is that of the call."""
+        """The request for a call. Made inside the recorded call, so that the runtime belongs to the call."""
         around = get_runtime() if is_inside_of_run() else None
         runtime: ToolRuntime[Any, Any] = ToolRuntime(
             state=state,
@@ -119,11 +119,11 @@ class Toolbox:
 
 
 def _discard(_: Any) -> None:
-    """The stream writer outside of a run."""
+    """The stream writer outside a run."""
 
 
 def is_plain(tool: BaseTool) -> bool:
-    """Whether the tool has no async form of its own: it then runs in a worker thread."""
+    """Whether the tool has no async form, and so runs in a worker thread."""
     if isinstance(tool, StructuredTool | Tool):
         return tool.coroutine is None
     return type(tool)._arun is BaseTool._arun

@@ -1,4 +1,4 @@
-"""What becomes of an error that a tool raises: a message to the model, or a failure of the node."""
+"""Handling errors of tools: each becomes a message to the model, or a failure of the node."""
 
 import inspect
 import typing
@@ -18,7 +18,7 @@ HandleToolErrors: TypeAlias = bool | str | type[Exception] | tuple[type[Exceptio
 
 
 _OF_THE_PROGRAM: Final = (ToolInjectionError, MissingCheckpointerError)
-"""Errors that no model can correct. They are raised whatever is handled."""
+"""Errors that no model can correct. They are always raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class ErrorHandling:
 
     @classmethod
     def of(cls, given: HandleToolErrors) -> "ErrorHandling":
-        """Raises `InvalidToolError` for what says nothing about errors."""
+        """Raises `InvalidToolError` for an invalid value."""
         match given:
             case bool():
                 return cls((Exception,) if given else (), described)
@@ -47,7 +47,7 @@ class ErrorHandling:
         )
 
     def message(self, error: Exception, call: ToolCall) -> ToolMessage:
-        """The answer to a call that raised `error`. Raises the error again where it is not handled."""
+        """The answer to a call that raised `error`. Raises the error again if it is not handled."""
         if isinstance(error, _OF_THE_PROGRAM) or not isinstance(error, self.classes):
             raise error
         return failed(call, self.content(error))
@@ -59,18 +59,18 @@ def failed(call: ToolCall, content: Content) -> ToolMessage:
 
 
 def described(error: Exception) -> str:
-    """The error in words for the model."""
+    """The text about an error for the model."""
     text = str(error) if isinstance(error, ToolInvocationError) else repr(error)
     return f"Error: {text}. Correct what is wrong and try again."
 
 
 def describe_bad_arguments(error: ToolInvocationError) -> str:
-    """The default of `handle_tool_errors`: arguments that do not fit are answered, other errors are raised."""
+    """The default of `handle_tool_errors`: errors about arguments are answered, other errors are raised."""
     return described(error)
 
 
 def _classes_taken_by(handler: Callable[..., Any]) -> tuple[type[Exception], ...]:
-    """The classes that its first parameter is annotated with; all if it says nothing."""
+    """The exception classes in the annotation of a handler's first parameter; all classes if there is none."""
     try:
         first = next(iter(inspect.signature(handler).parameters))
         function = handler if inspect.isroutine(handler) else type(handler).__call__

@@ -21,29 +21,29 @@ _WITH_CONTEXT = "tool_call_with_context"
 
 
 class ToolNode:
-    """Runs the tools that the last `AIMessage` calls, side by side, and answers each call with a `ToolMessage`.
+    """Runs the tools that the last `AIMessage` calls, concurrently, and answers each call with a `ToolMessage`.
 
     It is a node of a graph, `add_node("tools", ToolNode(tools))`, and may be called in a node, a task or an entrypoint:
-    `await tool_node.ainvoke(state)`. Its input is a state with messages under `messages_key`, a list of messages, or a
-    list of tool calls, which is what a `Send` carries; tools then see the state of the superstep.
+    `await tool_node.ainvoke(state)`. Its input is a state with messages under `messages_key`, a list of messages, or
+    the argument of a `Send`, a list of tool calls; tools then see the state of the superstep.
 
-    Each call is recorded on its own, as the call of a `@task` is: its result is durable before the node goes on. When
-    the node runs again, after a crash, an error or the answer to an `interrupt` in a tool, the calls that had finished
-    are not made again. A `Send` for each call would do as much in a graph, and nothing in a function; a record works in
+    Each call is recorded separately, like a call of a `@task`: its result is durable before the node continues. When
+    the node runs again, after a crash, an error or the answer to an `interrupt` in a tool, finished calls are not
+    repeated. A `Send` for each call would have the same effect in a graph, and none in a function; a record works in
     both, and leaves the graph, its stream and its history as they are in LangGraph. It costs a transaction for each
-    call. A call is recognised by its id, its name and its arguments; recorded is what its wrapper and its error
-    handling made of it. A call that raises is not recorded, and its error is raised once the other calls have ended.
+    call. A call is recognised by its id, its name and its arguments; the recorded result is the one after its wrapper
+    and its error handling. A call that raises is not recorded, and its error is raised once the other calls have ended.
 
-    `tools` are tools of LangChain or functions. `handle_tool_errors` says which errors become the answer: True for all,
-    False for none, a class or a tuple of classes, a text to answer with, or a function from the error to the answer,
-    whose annotation says what it takes. By default these are the errors about arguments that a tool does not take. The
-    name of a tool that is not there is always answered. `wrap_tool_call(request, execute)`, or `awrap_tool_call`, runs
+    `tools` are tools of LangChain or functions. `handle_tool_errors` selects the errors that become the answer: True
+    for all, False for none, a class or a tuple of classes, a text to answer with, or a function from the error to the
+    answer, whose annotation selects the errors. By default they are the errors about arguments that a tool does not
+    accept. A call of an unknown tool is always answered. `wrap_tool_call(request, execute)`, or `awrap_tool_call`, runs
     in place of each call, and may execute it never, once or several times, with this request or another.
 
     A tool may return a `Command`, whose `update` has to contain the `ToolMessage` unless it is for the parent graph.
 
-    Raises `InvalidToolError` where two tools have one name, and when it runs `InvalidToolInputError`,
-    `InvalidToolOutputError`, `ToolInjectionError` and what tools raise.
+    Raises `InvalidToolError` if two tools have the same name. The run raises `InvalidToolInputError`,
+    `InvalidToolOutputError`, `ToolInjectionError` and errors of tools.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ToolNode:
         wrap_tool_call: WrapToolCall | None = None,
         awrap_tool_call: AsyncWrapToolCall | None = None,
     ) -> None:
-        # What `add_node(ToolNode(tools))` calls it.
+        # The name of the node in `add_node(ToolNode(tools))`.
         self.name: str = name
         self.__name__: str = name
         self.tags: list[str] | None = tags
@@ -68,16 +68,16 @@ class ToolNode:
 
     @property
     def tools_by_name(self) -> dict[str, BaseTool]:
-        """The tools."""
+        """The tools by name."""
         return dict(self._execution.box.tools)
 
     async def __call__(self, state: Any) -> Any:
-        """As a node."""
+        """Run as a node: see `ainvoke`."""
         return await self.ainvoke(state)
 
     async def ainvoke(self, input: Any, config: Mapping[str, Any] | None = None) -> Any:  # noqa: A002  # LangChain's name
-        """The answers: `{messages_key: [...]}`, a list for a list of messages, and a list of such and of Commands where
-        tools returned some."""
+        """The answers: `{messages_key: [...]}`, or a list for a list of messages. If tools returned Commands, a list of
+        Commands and such answers."""
         given = self._read(input)
         if config is None:
             config = get_config() if is_inside_of_run() else {}
@@ -85,7 +85,7 @@ class ToolNode:
         return combined(outputs, self.messages_key, given.shape)
 
     def invoke(self, input: Any, config: Mapping[str, Any] | None = None) -> Any:  # noqa: A002  # LangChain's name
-        """As `ainvoke`, for a plain node, which runs in a thread of its own."""
+        """As `ainvoke`, for plain nodes, which run in a worker thread."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -111,7 +111,7 @@ class ToolNode:
 
 
 def tools_condition(state: Any, messages_key: str = "messages") -> Literal["tools", "__end__"]:
-    """As a router: "tools" if the last message has tool calls, END otherwise.
+    """A router: "tools" if the last message has tool calls, END otherwise.
 
     Raises `InvalidToolInputError` for a state without messages.
     """
@@ -122,13 +122,13 @@ def tools_condition(state: Any, messages_key: str = "messages") -> Literal["tool
 
 
 def tools_named(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, BaseTool]:
-    """Tools by name, made of functions where they are such. Raises `InvalidToolError`."""
+    """Tools by name. Functions are converted to tools. Raises `InvalidToolError`."""
     named: dict[str, BaseTool] = {}
     for given in tools:
         try:
             made = given if isinstance(given, BaseTool) else tool_of(given)
         except Exception as error:
-            # LangChain raises one of many for what it can make no tool of.
+            # For functions that it cannot convert, LangChain raises errors of many classes.
             raise InvalidToolError(f"{given!r} cannot be a tool: {error}") from error
         if named.setdefault(made.name, made) is not made:
             raise InvalidToolError(f"two tools are called {made.name!r}: the model could not tell them apart")

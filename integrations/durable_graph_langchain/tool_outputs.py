@@ -1,4 +1,4 @@
-"""What tools return, as what a node returns: checked call by call, then put together."""
+"""The results of tools as the result of a node: validated for each call, then combined."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,11 +11,11 @@ from durable_graph_langchain.errors import InvalidToolOutputError
 
 Output: TypeAlias = ToolMessage | Command[Any]
 Shape: TypeAlias = Literal["list", "dict"]
-"""Whether the state is a list of messages, or has them under a key."""
+"""The state is a list of messages, or has messages under a key."""
 
 
 def checked(output: Any, call: ToolCall, key: str, shape: Shape) -> list[Output]:
-    """The parts of what a tool returned for a call. Raises `InvalidToolOutputError`."""
+    """The parts of a tool's result for a call. Raises `InvalidToolOutputError`."""
     parts = output if isinstance(output, list) else [output]
     found: list[Output] = []
     for part in parts:
@@ -37,7 +37,7 @@ def _checked_command(
         expected = "a list of messages, as its input is one" if shape == "list" else f"a dict with the key {key!r}"
         raise _wrong(call, f"a Command with an update that is a {type(update).__name__}; write {expected}")
     if shape == "dict" and not isinstance(update, dict):
-        # None, pairs or an instance of the state's class: the graph checks what they say.
+        # The graph validates None, pairs and instances of the state's class.
         return command
     if update is None:
         return command
@@ -75,7 +75,7 @@ def _like(given: Any, messages: list[Any]) -> Any:
 
 
 def _removes_all(messages: Iterable[Any]) -> bool:
-    """Whether the tool writes the history anew, of which the call need be no part any more."""
+    """Whether the tool rewrites the history, which then need not contain the call."""
     return any(isinstance(each, RemoveMessage) and each.id == REMOVE_ALL_MESSAGES for each in messages)
 
 
@@ -91,7 +91,7 @@ def _wrong(call: ToolCall, why: str) -> InvalidToolOutputError:
 
 
 def combined(outputs: Sequence[Output], key: str, shape: Shape) -> Any:
-    """What the node returns for the outputs of all calls, in the order of the calls."""
+    """The node's result for the outputs of all calls, in the order of the calls."""
     commands = [each for each in outputs if isinstance(each, Command)]
     to_parent = [each for each in commands if each.graph == Command.PARENT]
     if to_parent:
@@ -103,10 +103,10 @@ def combined(outputs: Sequence[Output], key: str, shape: Shape) -> Any:
 
 
 def _handed_over(commands: Sequence[Command[Any]], messages: list[ToolMessage], key: str) -> Command[Any]:
-    """One Command to the parent graph, as this graph ends with it.
+    """A single Command to the parent graph, because this graph's run ends with it.
 
-    Where it takes the history along, the answers to the calls beside it go too: a history in which a call has no answer
-    is refused by every provider. Other updates of those calls are about this graph, whose run ends here.
+    If the Command has the history, the answers to the other calls are added: every provider refuses a history with an
+    unanswered call. Other updates of those calls are for this graph, and are dropped.
     """
     if len(commands) == 1 and not (messages and isinstance(commands[0].update, dict | list | tuple)):
         return commands[0]

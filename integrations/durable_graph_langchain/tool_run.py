@@ -30,7 +30,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a `ToolNode` runs calls. `name` is the name that the records of the calls have."""
+    """How a `ToolNode` runs calls. `name` is the name in the records of the calls."""
 
     name: str
     messages_key: str
@@ -40,10 +40,10 @@ class Execution:
     awrap: AsyncWrapToolCall | None
 
     async def outputs(self, given: Calls, config: RunnableConfig) -> list[Output]:
-        """What the tools returned, in the order of the calls.
+        """The results of the tools, in the order of the calls.
 
-        Each call is recorded before this returns. An error of one call is raised once all calls have ended: a call that
-        was cancelled in the middle would be made a second time when the run is resumed.
+        Each call is recorded before this returns. An error of a call is raised once all calls have ended: a cancelled
+        call would be repeated when the run is resumed.
         """
         if not given.calls:
             return []
@@ -71,9 +71,9 @@ class Execution:
 class _Run:
     """The calls of one input.
 
-    The core takes two equal calls of different functions for two calls that a race could exchange, and refuses them. So
-    all calls share two functions, one for the event loop and one for worker threads: a model that calls one tool twice
-    with the same arguments and id is no error.
+    The library refuses two equal calls of different functions, because a race could exchange them. So all calls share
+    two functions, one for the event loop and one for worker threads, and a model may call a tool twice with the same
+    arguments and id.
     """
 
     def __init__(self, execution: Execution, given: Calls, config: RunnableConfig) -> None:
@@ -93,7 +93,7 @@ class _Run:
         self._functions = arun, run
 
     def begin(self, call: ToolCall) -> "asyncio.Task[list[Output]]":
-        """Start a call. Outside of a run nothing is recorded."""
+        """Start a call. Outside a run it is not recorded."""
         arun, run = self._functions
         is_plain = self._execution.is_plain(call)
         if is_inside_of_run():
@@ -125,19 +125,19 @@ class _Run:
         return self._checked(output, call)
 
     def _execute(self, request: ToolCallRequest) -> Any:
-        """Execute a call for a wrapper in a worker thread: there, or in the event loop while the thread waits."""
+        """Execute a call in a worker thread. An async tool runs in the event loop while the thread waits."""
         box = self._execution.box
         if request.tool is None or is_plain(request.tool):
             return box.execute(request)
         running = asyncio.run_coroutine_threadsafe(box.aexecute(request), self._loop)
         self._inner.append(running)
         if self._is_cancelled:
-            # The cancellation came before the thread could list the future.
+            # The calls were cancelled before the thread could add the future.
             running.cancel()
         return running.result()
 
     def _handled(self, error: Exception, call: ToolCall) -> Any:
-        # The handling has already let pass what the tool raised, and does so again. A wrapper's own error is new to it.
+        # The error handling has already let a tool's error pass, and lets it pass again. A wrapper's error is new.
         return self._execution.errors.message(error, call)
 
     def _checked(self, output: Any, call: ToolCall) -> list[Output]:
@@ -145,7 +145,7 @@ class _Run:
 
 
 def _raise_first(calls: Sequence[ToolCall], running: Sequence["asyncio.Task[Any]"]) -> None:
-    """Raise the first error, else a question, else what ends the graph, such as a Command of a nested graph."""
+    """Raise the first error, else the first question, else another exit, such as a Command of a subgraph."""
     raised = [
         (error, call) for call, each in zip(calls, running, strict=True) if (error := _raised_by(each)) is not None
     ]

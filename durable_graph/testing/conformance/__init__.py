@@ -1,4 +1,4 @@
-"""The clauses that every saver keeps to, for a backend's own tests.
+"""The clauses that every saver has to satisfy, for a backend's own tests.
 
     class TestMySaver(CheckpointerConformance):
         async def open(self) -> Checkpointer:
@@ -32,7 +32,7 @@ class CheckpointerConformance(
     CancellationClauses,
     DamageClauses,
 ):
-    """Every clause. A subclass fills in `open`, and `damage`."""
+    """All clauses. A subclass implements `open`, and `damage`."""
 
 
 __all__ = ["CheckpointerConformance", "SaverUnderTest", "StoredRow"]

@@ -1,4 +1,4 @@
-"""Clauses of `save_writes` with a `wseq`: a question is answered once, and who was too late is told so."""
+"""Clauses of `save_writes` with a `wseq`: a question is answered once, and a late writer gets `WritesMoved`."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from durable_graph.testing.rows import Step, Writer
 
 
 class AnswerClauses(SaverUnderTest):
-    """What every saver does with a batch that compares and swaps."""
+    """Clauses of a batch that compares and swaps."""
 
     async def test_of_two_answers_one_is_recorded(self) -> None:
         async with self.saver() as saver:
@@ -77,7 +77,7 @@ class AnswerClauses(SaverUnderTest):
             late = writer.rival()
             await commit(saver, writer, Step({"count": b"4"}))
             assert await saver.save_writes(late.batch(_answer(late), if_unmoved=True)) == Conflict(4)
-            # The count begins anew with each commit: that it fits by chance is no proof.
+            # The count starts again with each commit, so an equal count is no proof.
             await save(saver, writer, writer.batch(writer.record()))
             assert await saver.save_writes(late.batch(_answer(late), if_unmoved=True)) == Conflict(4)
             other_epoch = msgspec.structs.replace(writer.batch(_answer(writer), if_unmoved=True), epoch=7)
@@ -96,7 +96,7 @@ class AnswerClauses(SaverUnderTest):
 
 
 async def _waiting_thread(saver: Checkpointer) -> Writer:
-    """A thread of which one task has asked."""
+    """A thread with a task that waits for an answer."""
     writer = await some_thread(saver)
     await save(saver, writer, writer.batch(writer.record(rank=Rank.INTERRUPTED), status="interrupted"))
     return writer

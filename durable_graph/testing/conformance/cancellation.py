@@ -1,4 +1,4 @@
-"""Clauses of cancellation and of misuse: a call that was begun ends, and a saver knows when it is not to be used."""
+"""Clauses of cancellation and of misuse: a started call ends, and a closed or misused saver raises an error."""
 
 import asyncio
 from contextlib import suppress
@@ -20,7 +20,7 @@ from durable_graph.testing.rows import Step, Writer, state_of
 
 
 class CancellationClauses(SaverUnderTest):
-    """However a call is cancelled, it is done whole or not at all, and the next one works."""
+    """Clauses of cancelled calls: each is applied whole or not at all, and the next call works."""
 
     async def test_a_cancelled_commit_is_whole_or_absent(self) -> None:
         async with self.saver() as saver:
@@ -95,7 +95,7 @@ class CancellationClauses(SaverUnderTest):
         for writer in writers:
             writer.applied(writer.unit(Step({"count": b"1"})))
         calls = [asyncio.ensure_future(saver.commit(writer.unit(Step({"count": b"2"})))) for writer in writers]
-        # Until every call has been begun: what happens to one that was not is that it is refused.
+        # Wait until all calls have started: the closed saver would refuse a call that has not.
         await asyncio.sleep(0)
         await asyncio.gather(saver.aclose(), saver.aclose())
         assert await asyncio.gather(*calls) == [Committed(2)] * 5
@@ -130,7 +130,7 @@ class CancellationClauses(SaverUnderTest):
             writer = await some_thread(saver)
 
             async def elsewhere() -> None:
-                # A saver without a connection has nothing that belongs to a loop.
+                # A saver without a connection belongs to no loop.
                 with suppress(CheckpointerLoopError):
                     assert await saver.load("thread") is not None
                 with suppress(CheckpointerLoopError):

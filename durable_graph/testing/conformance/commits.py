@@ -1,4 +1,4 @@
-"""Clauses of `commit`: one writer wins, a repeated call is told what the first was, and lines are kept apart."""
+"""Clauses of `commit`: one writer wins, a repeated call gets the first result, and branches are separate."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from durable_graph.testing.rows import Step, Writer, state_of, states_of
 
 
 class CommitClauses(SaverUnderTest):
-    """What every saver's `commit` does."""
+    """Clauses of `commit`."""
 
     async def test_what_is_committed_comes_back_as_it_was_given(self) -> None:
         async with self.saver() as saver:
@@ -56,7 +56,7 @@ class CommitClauses(SaverUnderTest):
         async with self.saver() as saver:
             writer = await some_thread(saver)
             unit = await commit(saver, writer, Step({"count": b"4"}, {"log": b"4,"}))
-            # The reply was lost: the caller sends the same again.
+            # The reply was lost, and the caller repeats the call.
             assert await saver.commit(unit) == Committed(unit.version)
             found = await loaded(saver, "thread")
             assert (found.thread, state_of(found)) == (writer.thread, writer.state())
@@ -145,7 +145,7 @@ class CommitClauses(SaverUnderTest):
             assert writer.state()["log"] == b"1,2,fork,"
             await commit(saver, writer, Step({}, {"log": b"more,"}))
             assert state_of(await loaded(saver, "thread")) == writer.state()
-            # What the child kept after checkpoint 2 belongs to the other line.
+            # The child's state after checkpoint 2 belongs to the other branch.
             child = await saver.load("thread", "child")
             assert child is not None
             assert child.checkpoint is None

@@ -1,4 +1,4 @@
-"""Clauses of damage: a row that was changed or that vanished is an error that says so, never another state."""
+"""Clauses of damage: a changed or missing row raises an error that names it, and never makes another state."""
 
 from durable_graph.checkpointing import Checkpointer, verify, verify_page
 from durable_graph.errors import CorruptCheckpointError
@@ -16,7 +16,7 @@ from durable_graph.testing.rows import Step, Writer, state_of
 
 
 class DamageClauses(SaverUnderTest):
-    """They need the `damage` hook."""
+    """Clauses of damaged rows. They need the `damage` hook."""
 
     async def test_a_damaged_value_is_noticed(self) -> None:
         async with self.saver() as saver:
@@ -144,7 +144,7 @@ class DamageClauses(SaverUnderTest):
                 await self.damage(saver, StoredRow("record", "thread", born, ns=ns), "remove")
                 with raises(CorruptCheckpointError):
                     await _check(saver, "thread")
-                # Nor does it pass unseen when the thread goes on under the same head.
+                # The damage is also noticed after later commits and records under the same head.
                 await commit(saver, writer, Step({"memory": b"n"}, ns="child"))
                 await save(saver, writer, writer.batch(writer.record(born=5, number=1)))
                 with raises(CorruptCheckpointError):
@@ -191,7 +191,7 @@ async def _check_history(saver: Checkpointer, limit: int = 2) -> None:
 
 
 async def _others_are_usable(saver: Checkpointer) -> None:
-    """The thread's older checkpoints, which do not need the damaged row, and other threads."""
+    """Check the thread's older checkpoints, which do not need the damaged row, and other threads."""
     older = await loaded(saver, "thread", no=4)
     assert state_of(older)["log"] == b"1,2,3,4,"
     assert state_of(await loaded(saver, "other"))["log"] == b"1,2,3,"

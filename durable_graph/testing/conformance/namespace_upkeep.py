@@ -1,4 +1,4 @@
-"""Clauses of what `delete_thread`, `copy_thread` and `prune` do to namespaces."""
+"""Clauses of `delete_thread`, `copy_thread` and `prune` for namespaces."""
 
 from durable_graph.checkpointing import Checkpointer, verify_page
 from durable_graph.records import Conflict, StoredRecords
@@ -14,7 +14,7 @@ from durable_graph.testing.rows import Step, Writer, state_of, states_of
 
 
 class NamespaceUpkeepClauses(SaverUnderTest):
-    """What every saver does to the namespaces of whole threads."""
+    """Clauses of the namespaces of whole threads."""
 
     async def test_deleting_takes_every_namespace(self) -> None:
         async with self.saver() as saver:
@@ -46,7 +46,7 @@ class NamespaceUpkeepClauses(SaverUnderTest):
             for ns in ("", "node:3.0", "node:3.0|call:3.1"):
                 records = await loaded_records(saver, "copy", ns)
                 assert records == await loaded_records(saver, "thread", ns) != ()
-            # It is gone on from as the source would have been.
+            # The copy accepts records and commits like the source.
             copy = writer.rival()
             copy.thread = (await loaded(saver, "copy")).thread
             await save(saver, copy, copy.batch(copy.record(ns="node:3.0")))
@@ -72,7 +72,7 @@ class NamespaceUpkeepClauses(SaverUnderTest):
             assert state_of(await loaded(saver, "thread", "node:7.0")) == {"inner": b"8"}
             assert len(await loaded_records(saver, "thread", "node:7.0")) == 1
             assert len(await loaded_records(saver, "thread", "node:7.1")) == 1
-            # What a graph remembers from call to call is of no one task.
+            # The memory of a graph belongs to no single task.
             assert state_of(await loaded(saver, "thread", "node")) == {"memory": b"6"}
 
     async def test_pruning_keeps_the_namespaces_of_tasks_that_are_left(self) -> None:
@@ -82,7 +82,7 @@ class NamespaceUpkeepClauses(SaverUnderTest):
             assert await saver.prune("thread") == 4
             assert state_of(await loaded(saver, "thread")) == writer.state()
             assert (await loaded(saver, "thread")).records == (writer.record(born=3),)
-            # Of what the graph in it recorded, what its newest checkpoint may plan; of the calls all.
+            # The subgraph keeps the records that its newest checkpoint may plan; the calls keep all records.
             left = await loaded_records(saver, "thread", "node:3.0")
             assert left == (writer.record(born=3, ns="node:3.0"), writer.record(born=5, ns="node:3.0"))
             assert len(await loaded_records(saver, "thread", "node:3.0|call:3.1")) == 1
@@ -98,7 +98,7 @@ class NamespaceUpkeepClauses(SaverUnderTest):
             await commit(saver, writer, Step({"count": b"7"}))
             await saver.prune("thread")
             writer.thread = (await loaded(saver, "thread")).thread
-            # What a graph remembered then is still there, and nothing of the root to go on from.
+            # The graph's memory of that time remains, but the root checkpoint to fork is pruned.
             unit = writer.unit(Step({"memory": b"fork"}, ns="node"), fork_of=6)
             assert state_of(await loaded(saver, "thread", "node", 6)) == {"memory": b"6"}
             assert await saver.commit(unit) == Conflict(7)
@@ -120,8 +120,8 @@ class NamespaceUpkeepClauses(SaverUnderTest):
 
 
 async def _nested_thread(saver: Checkpointer) -> Writer:
-    """A thread whose third checkpoint planned a task with a graph in it, which made checkpoints 4 and 5, and with
-    calls; and a graph with memory, which made checkpoint 6."""
+    """A thread whose third checkpoint planned a task with calls and a subgraph, which made checkpoints 4 and 5, and a
+    graph with memory, which made checkpoint 6."""
     writer = await some_thread(saver)
     await commit(saver, writer, Step({"inner": b"4"}, {"notes": b"4,"}, ns="node:3.0"))
     await save(saver, writer, writer.batch(writer.record(ns="node:3.0"), writer.record(number=1, ns="node:3.0")))

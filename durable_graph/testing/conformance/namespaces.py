@@ -1,4 +1,4 @@
-"""Clauses of namespaces: those of nested tasks, and of calls, which have records and no checkpoint."""
+"""Clauses of the namespaces of nested tasks, and of calls, which have records and no checkpoint."""
 
 from durable_graph.checkpointing import Checkpointer, verify_page, verify_records
 from durable_graph.records import Rank, StoredCheckpoint, TaskRecord
@@ -24,7 +24,7 @@ _NAMES = (
     "|",
     "%",
     "_",
-    # The same to a reader: composed, and with an accent of its own.
+    # Two names that look the same: with a composed character, and with a combining accent.
     "\u00e9",
     "e\u0301",
     "x" * 700,
@@ -32,7 +32,7 @@ _NAMES = (
 
 
 class NamespaceClauses(SaverUnderTest):
-    """What every saver does with the namespaces of one thread."""
+    """Clauses of the namespaces of a thread."""
 
     async def test_namespaces_are_told_apart(self) -> None:
         async with self.saver() as saver:
@@ -58,7 +58,7 @@ class NamespaceClauses(SaverUnderTest):
             assert state_of(found) == writer.state()
             (info,) = await saver.list_threads()
             assert (info.head, info.version) == (3, 5)
-            # Records of the root's tasks are saved on top of it.
+            # Records of the root's tasks can still be saved.
             record = writer.record(born=3)
             await save(saver, writer, writer.batch(record))
             assert (await loaded(saver, "thread")).records == (record,)
@@ -128,7 +128,7 @@ class NamespaceClauses(SaverUnderTest):
             await commit(saver, writer, Step({}, {"notes": b"3,"}, ns="child"))
             assert state_of(await loaded(saver, "thread", "child")) == writer.state(ns="child")
             assert writer.state(ns="child") == {"memory": b"early", "notes": b"1,3,"}
-            # By their numbers they are still to be had.
+            # Their checkpoints can still be loaded by number.
             assert state_of(await loaded(saver, "thread", "child", 6)) == {"memory": b"late", "notes": b"1,2,"}
             assert state_of(await loaded(saver, "thread", "other", 7)) == {"memory": b"other"}
 
@@ -163,14 +163,14 @@ class NamespaceClauses(SaverUnderTest):
             await saver.commit(unit)
             writer.applied(unit)
             await loaded(saver, "thread")
-            # Planned again: what was recorded under the old number still counts.
+            # The tasks are planned again, and records under the old number still count.
             await commit(saver, writer, Step({"count": b"7"}, born=3))
             await _saved_and_loaded(
                 saver, writer, writer.record(born=3, number=1), writer.record(born=3, number=1, ns="x")
             )
             await commit(saver, writer, Step({"count": b"8"}))
             await _saved_and_loaded(saver, writer, writer.record(), writer.record(ns="y"))
-            # A commit may record what stops the tasks that it plans.
+            # A commit may have interrupt records of the tasks that it plans.
             no = writer.thread.version + 1
             stops = writer.record(born=no, rank=Rank.INTERRUPTED), writer.record(born=no, ns="y")
             unit = writer.unit(Step({"count": b"9"}), records=stops)
@@ -185,5 +185,5 @@ async def _saved_and_loaded(saver: Checkpointer, writer: Writer, *records: TaskR
 
 
 def _is_bare(found: StoredCheckpoint | None) -> bool:
-    """Whether the thread is there, and no such checkpoint."""
+    """Whether the thread exists without such a checkpoint."""
     return found is not None and found.checkpoint is None and not found.values and not found.records

@@ -12,7 +12,7 @@ from durable_graph.testing.rows import Step, Writer, state_of, states_of
 
 
 class ReadClauses(SaverUnderTest):
-    """What every saver's reads do."""
+    """Clauses of reads."""
 
     async def test_what_never_existed_is_not_found(self) -> None:
         async with self.saver() as saver:
@@ -60,7 +60,7 @@ class ReadClauses(SaverUnderTest):
             writer = await some_thread(saver, length=9)
             seen: list[int] = []
             before: int | None = None
-            # Bounded: a saver that pages by counting would follow the writer for ever.
+            # The loop is bounded, because a saver that pages by counting would follow the writer forever.
             for _ in range(9):
                 page = await saver.history("thread", before=before, limit=2)
                 assert page is not None
@@ -163,7 +163,7 @@ class ReadClauses(SaverUnderTest):
                 ("pay", "ship"),
                 7,
             )
-            # Without a summary it stays as it is; a commit has no error.
+            # Without a summary the plain columns stay unchanged; a commit clears the error.
             await commit(saver, writer, Step({"count": b"2"}))
             (info,) = await saver.list_threads()
             assert (info.graph, info.next, info.error, info.created_at) == ("orders", ("pay", "ship"), None, 5)

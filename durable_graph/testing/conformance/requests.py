@@ -16,7 +16,7 @@ from durable_graph.testing.rows import Step, Writer, state_of
 
 
 class RequestClauses(SaverUnderTest):
-    """What every saver does with requests, and with the mark that cancels a thread."""
+    """Clauses of requests, and of the status "cancelled"."""
 
     async def test_a_request_is_found_by_its_key(self) -> None:
         async with self.saver() as saver:
@@ -63,13 +63,13 @@ class RequestClauses(SaverUnderTest):
             saved = await saver.save_writes(mark)
             assert isinstance(saved, Saved)
             assert (saved.bumped, saved.is_cancelled) == (True, True)
-            # A second call finds it done.
+            # A repeated call gets the same result.
             again = await saver.save_writes(mark)
             assert isinstance(again, Saved)
             assert (again.wseq, again.bumped, again.is_cancelled) == (saved.wseq, False, True)
             answer = await saver.commit(writer.unit(Step({"count": b"4"})))
             assert answer == WritesMoved(saved.wseq, is_cancelled=True)
-            # What had finished is recorded all the same.
+            # Finished results are still recorded.
             recorded = await saver.save_writes(writer.batch(writer.record(), status="failed"))
             assert isinstance(recorded, Saved)
             assert recorded.is_cancelled

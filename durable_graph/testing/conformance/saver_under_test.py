@@ -1,4 +1,4 @@
-"""What the clauses share: the hooks that a backend fills in, and how a clause says what it expects."""
+"""The common part of all clauses: the hooks that a backend implements, and functions with assertions."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,7 +14,7 @@ from durable_graph.testing.rows import Step, Writer
 
 
 class StoredRow(msgspec.Struct, frozen=True):
-    """Where a stored row is. `no` is a checkpoint's number, a line's first one, or the one that planned a task."""
+    """The place of a stored row. `no` is a checkpoint's number, a branch's first one, or that of a task's plan."""
 
     table: Literal["checkpoint", "value", "record", "line"]
     thread: str
@@ -25,14 +25,14 @@ class StoredRow(msgspec.Struct, frozen=True):
 
 
 class SaverUnderTest:
-    """The hooks: `open` has to be filled in, `damage` where the store's rows can be got at."""
+    """The hooks. A backend has to implement `open`, and `damage` if its rows are accessible."""
 
     async def open(self) -> Checkpointer:
         """A saver on an empty store."""
         raise NotImplementedError
 
     async def damage(self, saver: Checkpointer, row: StoredRow, how: Literal["flip", "remove"]) -> None:
-        """Flip a bit of the row's bytes behind the saver's back (a value's, a header's, a record's), or remove it."""
+        """Flip a bit of the row's bytes (of a value, a header or a record) without the saver, or remove the row."""
         raise NotImplementedError
 
     @asynccontextmanager
@@ -44,7 +44,7 @@ class SaverUnderTest:
 
 @contextmanager
 def raises(*kinds: type[Exception]) -> Iterator[None]:
-    """The block has to raise one of these."""
+    """Assert that the block raises one of these errors."""
     try:
         yield
     except kinds:
@@ -55,7 +55,7 @@ def raises(*kinds: type[Exception]) -> Iterator[None]:
 
 
 async def commit(saver: Checkpointer, writer: Writer, *steps: Step, fork_of: int | None = None) -> CommitUnit:
-    """Commit these steps, which has to succeed."""
+    """Commit these steps, and assert that the commit succeeds."""
     unit = writer.unit(*steps, fork_of=fork_of)
     answer = await saver.commit(unit)
     assert answer == Committed(unit.version), answer
@@ -64,7 +64,7 @@ async def commit(saver: Checkpointer, writer: Writer, *steps: Step, fork_of: int
 
 
 async def save(saver: Checkpointer, writer: Writer, batch: WritesBatch) -> tuple[TaskRecord, ...]:
-    """Save task records, which has to succeed. The ones that stand."""
+    """Save task records, assert that this succeeds, and return the valid records."""
     saved = await saver.save_writes(batch)
     assert isinstance(saved, Saved), saved
     writer.thread = msgspec.structs.replace(writer.thread, wseq=saved.wseq)
@@ -72,7 +72,7 @@ async def save(saver: Checkpointer, writer: Writer, batch: WritesBatch) -> tuple
 
 
 async def loaded(saver: Checkpointer, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint:
-    """What a load finds, which has to be there and whole."""
+    """Load a checkpoint, and assert that it exists and is undamaged."""
     found = await saver.load(thread, ns, no)
     assert found is not None, f"thread {thread!r} is not there"
     assert found.checkpoint is not None, f"thread {thread!r} has no such checkpoint"
@@ -81,14 +81,14 @@ async def loaded(saver: Checkpointer, thread: str, ns: str = "", no: int | None 
 
 
 async def loaded_records(saver: Checkpointer, thread: str, ns: str) -> tuple[TaskRecord, ...]:
-    """The records of a namespace of a thread that has to be there, each of them whole."""
+    """Load the records of a namespace, and assert that the thread exists and the records are undamaged."""
     found = await saver.load_records(thread, ns)
     assert found is not None, f"thread {thread!r} is not there"
     return verify_records(found)
 
 
 async def some_thread(saver: Checkpointer, thread: str = "thread", *, length: int = 3) -> Writer:
-    """A thread with a few checkpoints: `count` is set by each, `log` grows, `first` is as the first one left it."""
+    """A thread with a few checkpoints: each sets `count` and adds to `log`, and only the first sets `first`."""
     writer = Writer.of(thread)
     await commit(saver, writer, Step({"first": b"only", "count": b"1"}, {"log": b"1,"}))
     for number in range(2, length + 1):
@@ -97,9 +97,9 @@ async def some_thread(saver: Checkpointer, thread: str = "thread", *, length: in
 
 
 async def cancelled_after(turns: int, call: Callable[[], Awaitable[Any]]) -> None:
-    """Begin a call, let the loop turn a few times, cancel it and see it off. What it came to is not said.
+    """Start a call, cancel it after a few turns of the loop, and wait until it has ended. Its outcome is ignored.
 
-    It is cancelled by its scope, as a request is whose client has gone, and twice as a task: no shield is left.
+    It is cancelled by its scope, like a request of a disconnected client, and twice as a task, so no shield holds.
     """
     scope = anyio.CancelScope()
 
@@ -117,4 +117,4 @@ async def cancelled_after(turns: int, call: Callable[[], Awaitable[Any]]) -> Non
 
 
 TURNS = (0, 1, 2, 3, 5, 8, 13, 40)
-"""After how many turns of the loop a call is cancelled: before it began, on its way, and when it has long ended."""
+"""The turns of the loop after which a call is cancelled: before its start, while it runs, and long after its end."""

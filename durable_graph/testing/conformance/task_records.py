@@ -1,4 +1,4 @@
-"""Clauses of `save_writes`: what is recorded first stands, unless something more final comes."""
+"""Clauses of `save_writes`: the first record is valid, unless a more final record follows."""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from durable_graph.testing.rows import Step
 
 
 class TaskRecordClauses(SaverUnderTest):
-    """What every saver's `save_writes` does."""
+    """Clauses of `save_writes`."""
 
     async def test_what_is_recorded_comes_back_with_its_checkpoint(self) -> None:
         async with self.saver() as saver:
@@ -127,7 +127,7 @@ class TaskRecordClauses(SaverUnderTest):
             writer = await some_thread(saver)
             kept = writer.record(), writer.record(number=1, rank=Rank.FAILED)
             await save(saver, writer, writer.batch(*kept))
-            # An edit of the state: the tasks that checkpoint 3 planned are still to come.
+            # An update of the state: the tasks that checkpoint 3 planned are still pending.
             await commit(saver, writer, Step({"count": b"edited"}, born=3))
             assert (await loaded(saver, "thread")).records == kept
             done = writer.record(born=3, number=1)

@@ -17,7 +17,7 @@ from durable_graph.testing.rows import Step, Writer, state_of, states_of
 
 
 class UpkeepClauses(SaverUnderTest):
-    """What every saver does to whole threads."""
+    """Clauses of whole threads."""
 
     async def test_a_deleted_thread_leaves_a_tombstone(self) -> None:
         async with self.saver() as saver:
@@ -47,7 +47,7 @@ class UpkeepClauses(SaverUnderTest):
             assert await saver.commit(writer.unit(Step({"count": b"4"}))) == Conflict(0)
             assert await saver.save_writes(writer.batch(writer.record())) == Conflict(0)
             assert state_of(await loaded(saver, "other")) == other.state()
-            # Of what an earlier deletion left, too.
+            # The row of an earlier deletion is removed as well.
             await saver.delete_thread("other")
             await saver.delete_thread("other", purge=True)
             assert await saver.load("other") is None
@@ -98,7 +98,7 @@ class UpkeepClauses(SaverUnderTest):
             zombie = writer.rival(writer.run)
             await saver.delete_thread("thread")
             assert await saver.commit(zombie.unit(Step({"count": b"4"}))) == Conflict(4)
-            # It may have missed several numbers: that it happens to name the tombstone's version is no proof.
+            # The writer may have missed several numbers, so an equal version of the tombstone is no proof.
             zombie.thread = msgspec.structs.replace(zombie.thread, version=4, epoch=1)
             assert await saver.commit(zombie.unit(Step({"count": b"4"}))) == Conflict(4)
             assert await saver.save_writes(zombie.batch(zombie.record())) == Conflict(4)
@@ -130,7 +130,7 @@ class UpkeepClauses(SaverUnderTest):
             for _ in range(2):
                 await saver.copy_thread("thread", "copy")
             copy = await loaded(saver, "copy")
-            # Its tasks are not those of an earlier thread that had the id.
+            # The tasks of the copy differ from those of an earlier thread with the same id.
             assert copy.thread.incarnation != source.thread.incarnation
             thread = msgspec.structs.replace(source.thread, thread="copy", incarnation=copy.thread.incarnation)
             assert copy == msgspec.structs.replace(source, thread=thread)
@@ -203,7 +203,7 @@ class UpkeepClauses(SaverUnderTest):
     async def test_pruning_keeps_what_is_not_old_enough(self) -> None:
         async with self.saver() as saver:
             writer = Writer.of("thread")
-            # A clock may go back: what follows a checkpoint that stays, stays.
+            # A clock may go back: all checkpoints after a kept checkpoint are kept.
             for number, time in enumerate((10, 20, 30, 15, 40), 1):
                 unit = writer.unit(Step({"count": b"%d" % number}), at=time)
                 await saver.commit(unit)
@@ -226,7 +226,7 @@ class UpkeepClauses(SaverUnderTest):
             assert page is not None
             verify_page(page)
             assert states_of(page) == {no: writer.state(no) for no in (38, 39, 40)}
-            # The run that was under way has not heard of it.
+            # The running run has not read the thread since the prune.
             await commit(saver, writer, Step({"count": b"41"}, {"log": b"41,"}))
             writer.thread = (await loaded(saver, "thread")).thread
             await commit(saver, writer, Step({"count": b"f"}, {"log": b"f,"}), fork_of=39)
@@ -250,7 +250,7 @@ class UpkeepClauses(SaverUnderTest):
             await saver.prune("thread")
             assert await saver.commit(unit) == Conflict(5)
             assert state_of(await loaded(saver, "thread")) == writer.state()
-            # Of a line that is gone, and not older than what is kept.
+            # A checkpoint of a pruned branch that is not older than the kept checkpoints.
             other = await some_thread(saver, "other", length=5)
             await commit(saver, other, Step({"count": b"6"}), fork_of=3)
             unit = other.unit(Step({"count": b"fork"}), fork_of=5)
