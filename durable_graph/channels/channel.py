@@ -90,7 +90,7 @@ class Channel(ABC):
     def check(self, current: Any, update: Any) -> None:  # noqa: B027  # most rules accept every write
         """Raises `UpdateRefused` if the write does not fit the value that its node received.
 
-        Merging refuses nothing: a write that was valid when it was recorded stays valid, whatever its siblings write.
+        Merging refuses nothing: a write that was valid when it was recorded stays valid for all writes of its siblings.
         """
 
     @abstractmethod

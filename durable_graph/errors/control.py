@@ -28,7 +28,7 @@ class UnknownInterruptError(DurableGraphError, LookupError):
     def __init__(
         self,
         thread_id: str,
-        id: str,  # noqa: A002  # what it is called
+        id: str,  # noqa: A002  # the name of the attribute
         *,
         open_ids: Iterable[str],
         is_superseded: bool = False,
@@ -59,7 +59,7 @@ class InterruptAnsweredError(DurableGraphError):
     def __init__(
         self,
         thread_id: str,
-        id: str,  # noqa: A002  # what it is called
+        id: str,  # noqa: A002  # the name of the attribute
         answer: Any,
         *,
         answers: Mapping[str, Any] | None = None,

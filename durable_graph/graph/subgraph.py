@@ -84,7 +84,7 @@ def _variables(function: FunctionType) -> Iterator[Any]:
 
 
 def _names(code: CodeType) -> tuple[str, ...]:
-    """All names of globals and attributes in the code, including its inner functions and comprehensions."""
+    """The names of all globals and attributes in the code, including its inner functions and comprehensions."""
     inside = [name for part in code.co_consts if isinstance(part, CodeType) for name in _names(part)]
     return tuple(dict.fromkeys((*code.co_names, *inside)))
 
