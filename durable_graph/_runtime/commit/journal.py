@@ -70,15 +70,15 @@ _CUT_OFF = "a call ended without an outcome"
 
 @dataclass(slots=True)
 class Journal:
-    """Sends a run's commits and task records, in the order of the calls, and keeps what they lead to.
+    """Sends a run's commits and task records in the order of the calls, and holds the thread's row that results.
 
-    `commit_id` is drawn once per run: of two racing runs with the same commit it tells whose was applied. `failure` is
-    what the store failed with, if it did: the run is to end with it, whatever the code that it comes through makes of
-    it. `calls_in` are the namespaces in which calls are recorded, as far as this run knows. `stayed` is what the store
-    has of the call. `has_missed`: another writer has recorded something, an answer perhaps, since this run looked at
-    the outermost graph's records. `accepts` is the request with a key that the next commit of the outermost graph, or
-    its next answer, accepts. `is_cancelled`: the thread was cancelled while this run executes it; what it still commits
-    leaves the thread cancelled, and it is to begin no superstep.
+    `commit_id` is drawn once per run: if two racing runs send the same commit, it tells whose was applied. `failure` is
+    the store's failure, if there was one: the run ends with it, even if user code catches it. `calls_in` are the
+    namespaces in which calls are recorded, as far as this run knows. `stayed` are the stored parts of the call.
+    `has_missed`: another writer has recorded something, an answer perhaps, since this run read the records of the
+    outermost graph. `accepts` is the request with a key that the next commit of the outermost graph, or its next
+    answer, accepts. `is_cancelled`: the thread was cancelled while this run executes it; later commits leave the thread
+    cancelled, and the run starts no further superstep.
     """
 
     saver: Checkpointer
