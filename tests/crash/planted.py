@@ -12,12 +12,13 @@ import pytest
 from durable_graph._engine import apply as apply_module
 from durable_graph._engine.admit import replan
 from durable_graph._engine.build_commit import NextCheckpoint
-from durable_graph._runtime.commit.policy import Publication, Sync
+from durable_graph._runtime.commit.store import Stored
+from durable_graph._runtime.commit.writer import Writer
 from durable_graph._runtime.entry import resume, start
-from durable_graph._runtime.events.sink import NullSink
+from durable_graph._runtime.events.sink import NullSink, Publication
+from durable_graph._runtime.request.output import Start
 from durable_graph._runtime.request.run import Durability
 from durable_graph._runtime.superstep import publish
-from durable_graph._runtime.superstep.drive import drive
 from durable_graph._runtime.superstep.run_tasks import Outcomes, Superstep
 from durable_graph._runtime.task import run_context
 from durable_graph.errors import DurableGraphError
@@ -44,8 +45,8 @@ class Bug:
 def recorded_results_are_ignored(patch: pytest.MonkeyPatch) -> None:
     right = resume.resume
 
-    async def resumed(run: Any, state: Any, recorded: Any) -> Any:
-        return await right(run, state, {})
+    async def resumed(run: Any, store: Any, state: Any, recorded: Any) -> Any:
+        return await right(run, store, state, {})
 
     patch.setattr(start, "resume", resumed)
 
@@ -74,18 +75,18 @@ def task_ids_are_drawn(patch: pytest.MonkeyPatch) -> None:
 
 
 def records_are_sent_and_not_awaited(patch: pytest.MonkeyPatch) -> None:
-    sent: set[asyncio.Task[Any]] = set()
+    right, sent = Writer.save, set[asyncio.Task[Any]]()
 
     async def save(
-        self: Sync, ledger: Any, outcomes: Sequence[Any], publication_of: Any, status: Any = None
+        self: Writer, own: Any, outcomes: Sequence[Any], publication_of: Any, status: Any = None
     ) -> tuple[Any, ...]:
-        sending = asyncio.create_task(self._journal.save(ledger, outcomes, status))
+        sending = asyncio.create_task(right(self, own, outcomes, lambda _: Publication(NullSink()), status))
         sent.add(sending)
         sending.add_done_callback(lambda task: task.exception())
         await publication_of(outcomes).publish()
         return tuple(outcomes)
 
-    patch.setattr(Sync, "save", save)
+    patch.setattr(Writer, "save", save)
 
 
 def results_are_kept_until_the_commit(patch: pytest.MonkeyPatch) -> None:
@@ -96,25 +97,25 @@ def results_are_kept_until_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_checkpoint_is_told_before_it_is_committed(patch: pytest.MonkeyPatch) -> None:
-    right = Sync.commit
+    right = Writer.commit
 
-    async def commit(self: Sync, ledger: Any, step: Any, told: Publication) -> bool:
+    async def commit(self: Writer, own: Any, step: Any, told: Publication) -> bool:
         await told.publish()
-        return await right(self, ledger, step, Publication(told.sink, ()))
+        return await right(self, own, step, Publication(told.sink, (), told.on_accepted))
 
-    patch.setattr(Sync, "commit", commit)
+    patch.setattr(Writer, "commit", commit)
 
 
 def a_store_that_fails_is_ignored(patch: pytest.MonkeyPatch) -> None:
-    right = Sync.commit
+    right = Writer.commit
 
-    async def commit(self: Sync, ledger: Any, step: Any, told: Publication) -> bool:
+    async def commit(self: Writer, own: Any, step: Any, told: Publication) -> bool:
         try:
-            return await right(self, ledger, step, told)
+            return await right(self, own, step, told)
         except DurableGraphError:
             return True
 
-    patch.setattr(Sync, "commit", commit)
+    patch.setattr(Writer, "commit", commit)
 
 
 def half_filled_joins_are_not_stored(patch: pytest.MonkeyPatch) -> None:
@@ -127,25 +128,24 @@ def half_filled_joins_are_not_stored(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_input_is_committed_with_the_rest(patch: pytest.MonkeyPatch) -> None:
-    async def commit_now(run: Any, step: Any) -> bool:
-        accepted: bool = await run.shared.durability.commit(run.ledger, step, Publication(NullSink(), ()))
-        return accepted
+    async def accept(run: Any, store: Any, plan: Any, step: Any) -> Any:
+        return await store.commit(plan, step, Publication(NullSink()))
 
-    patch.setattr(start, "commit_now", commit_now)
+    patch.setattr(start, "accept", accept)
 
 
 def going_on_begins_with_a_checkpoint(patch: pytest.MonkeyPatch) -> None:
-    async def resume(run: Any, state: Any, recorded: Any) -> Any:
-        replanned = replan(state, run.reserve(state))
+    async def resume(run: Any, store: Any, state: Any, recorded: Any) -> Any:
+        replanned = replan(state, store.reserve(state))
         step = NextCheckpoint(replanned, {}, parent=state.no, source="loop")
-        await run.shared.journal.commit((run.ledger, step))
-        return await drive(run, replanned, {})
+        await store.writer.commit_now((store.own, step))
+        return Start(replanned)
 
     patch.setattr(start, "resume", resume)
 
 
 def checkpoints_are_numbered_by_a_clock(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(run_context.GraphRun, "reserve", lambda self, state: time.time_ns())
+    patch.setattr(Stored, "reserve", lambda self, state: time.time_ns())
 
 
 BUGS = (

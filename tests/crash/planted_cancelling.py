@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph._runtime.commit import policy
+from durable_graph._runtime.commit import writer
 from durable_graph._runtime.entry import resume, start
 from durable_graph._runtime.request.run import Durability
 from durable_graph._runtime.superstep.run_tasks import Superstep
@@ -42,7 +42,7 @@ def what_was_taken_on_is_not_settled(patch: pytest.MonkeyPatch) -> None:
 
 
 def calls_of_the_store_are_cancelled(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(policy, "finish", _only_wait)
+    patch.setattr(writer, "finish", _only_wait)
     patch.setattr(resume, "finish", _only_wait)
 
 

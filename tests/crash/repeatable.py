@@ -2,11 +2,11 @@
 
 import pytest
 
-from durable_graph._runtime.commit import open_thread
+from durable_graph._runtime.commit import thread
 from durable_graph.checkpointing import rules
 
 
 def draw_the_same(patch: pytest.MonkeyPatch) -> None:
     """What is drawn when a thread begins, or is copied, is the same in every run."""
     patch.setattr(rules, "drawn_incarnation", lambda: 77)
-    patch.setattr(open_thread, "drawn_incarnation", lambda: 77)
+    patch.setattr(thread, "drawn_incarnation", lambda: 77)

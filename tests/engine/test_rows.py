@@ -22,7 +22,7 @@ from durable_graph._engine.rows import (
     updates_of,
 )
 from durable_graph._engine.state import Absent, Change, Full, State, Updates
-from durable_graph._runtime.commit.open_thread import new_thread
+from durable_graph._runtime.commit.thread import new_thread
 from durable_graph.checkpointing.digests import EMPTY_STATE
 from durable_graph.checkpointing.pieces import PIECE_BYTES, at_once
 from durable_graph.errors import DecodeError, ValueTooLargeError

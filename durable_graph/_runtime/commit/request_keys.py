@@ -7,7 +7,7 @@ import msgspec
 from durable_graph._engine.digesting import digest_of
 from durable_graph._engine.header import decode_header
 from durable_graph._engine.restore import Restored
-from durable_graph._runtime.commit.open_thread import Opened, open_thread
+from durable_graph._runtime.commit.thread import Opened, open_thread
 from durable_graph.checkpointing import Checkpointer, verify_request
 from durable_graph.checkpointing.digests import request_digest
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since

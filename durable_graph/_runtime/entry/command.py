@@ -13,13 +13,13 @@ from durable_graph._engine.header import questions_in
 from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Outcome, Route, Write
-from durable_graph._runtime.commit.open_thread import open_thread
 from durable_graph._runtime.commit.requests import StatusChange
-from durable_graph._runtime.entry.resume import adopt, commit_now, publish_answered, publish_resumed
+from durable_graph._runtime.commit.store import Stored
+from durable_graph._runtime.commit.thread import KnownThread, open_thread
+from durable_graph._runtime.entry.resume import accept, publish_answered, publish_resumed
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
-from durable_graph._runtime.request.output import Ended, Recorded
-from durable_graph._runtime.superstep.drive import drive
+from durable_graph._runtime.request.output import Ended, Recorded, Start
 from durable_graph._runtime.task.read_result import goto_routes
 from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph._runtime.task.writes import encode_anything, update_writes
@@ -48,7 +48,7 @@ def command_parts(
         raise InvalidCommandError(
             f"{where} is for the parent graph, and the outermost graph has none; leave out graph=Command.PARENT"
         )
-    topology, limit = run.topology, run.max_value_bytes
+    topology, limit = run.topology, run.store.max_value_bytes
     writes = () if command.update is None else update_writes(topology, command.update, values, where, limit)
     return writes, goto_routes(topology, command, "the run was given a Command", limit)
 
@@ -60,36 +60,37 @@ def only_answers(given: object) -> TypeGuard[Command[Any]]:
     return given.update is None and not given.goto and given.graph is None
 
 
-async def apply_command(run: GraphRun, state: State, recorded: Recorded, command: Command[Any]) -> Ended:
-    """Record the whole command in one commit, and run the tasks that can run.
+async def apply_command(
+    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command[Any]
+) -> Start | Ended:
+    """Record the whole command in one commit. The run starts where the command leaves the thread.
 
-    Pending tasks keep their results and their ids. While another run executes the thread, that run uses the answers.
+    Pending tasks keep their results and their ids. While another run executes the thread, that run uses the answers,
+    and this call has ended.
     Raises `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`, `NothingToResumeError`,
     `InvalidCommandError`; then nothing was recorded.
     """
-    applied = await _record(run, state, recorded, command)
+    applied = await _record(run, store, state, recorded, command)
     if applied.is_handed_over:
         return await _hand_over(run, applied)
     state, recorded = applied.state, applied.recorded
     log.run_resumed(run.request.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
     await publish_resumed(run, state, recorded)
-    return await drive(run, state, recorded, passes_breakpoint=True)
+    return Start(state, recorded, passes_breakpoint=True)
 
 
 async def answer_beside(
-    run: GraphRun, state: State, recorded: Recorded, command: Command[Any]
+    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command[Any]
 ) -> tuple[Ended | None, Command[Any]]:
     """Record answers while another call of this process holds the thread.
 
     None, with the answers by id, if the thread's status is not "running": that call has not yet started its run, or
     its run has ended. Raises as `apply_command`.
     """
-    journal = run.shared.journal
-    assert journal is not None  # noqa: S101  # there is a thread
-    command = Command(resume=await by_id(run, state, recorded, command.resume))
-    if journal.thread.status != "running":
+    command = Command(resume=await by_id(run, store.thread, state, recorded, command.resume))
+    if store.thread.row.status != "running":
         return None, command
-    applied = await _record(run, state, recorded, command, only_while_running=True)
+    applied = await _record(run, store, state, recorded, command, only_while_running=True)
     return (await _hand_over(run, applied) if applied.is_handed_over else None), command
 
 
@@ -113,70 +114,73 @@ async def _hand_over(run: GraphRun, applied: _Applied) -> Ended:
 
 
 async def _record(
-    run: GraphRun, state: State, recorded: Recorded, command: Command[Any], *, only_while_running: bool = False
+    run: GraphRun,
+    store: Stored,
+    state: State,
+    recorded: Recorded,
+    command: Command[Any],
+    *,
+    only_while_running: bool = False,
 ) -> _Applied:
     """Record the command. With `only_while_running`, record nothing if no other run executes the thread any more."""
-    journal = run.shared.journal
-    assert journal is not None  # noqa: S101  # there is a thread
-    assert run.ledger is not None  # noqa: S101  # it comes with the journal
+    known, writer = store.thread, store.writer
     writes, routes = command_parts(run, command, state.values)
-    thread = journal.thread.thread
     answers: dict[str, Any] | None = None
     while True:
-        check_plan(run.topology, thread, state, recorded)
+        check_plan(run.topology, known.id, state, recorded)
         answered: tuple[Outcome, ...] = ()
         if command.resume is not UNSET:
-            answers = await by_id(run, state, recorded, command.resume if answers is None else answers)
-            answered = answer(thread, state.plan, recorded, answers, lambda value: _encoded(run, value))
-        status = journal.thread.status
+            answers = await by_id(run, known, state, recorded, command.resume if answers is None else answers)
+            answered = answer(known.id, state.plan, recorded, answers, lambda value: _encoded(run, value))
+        status = known.row.status
         is_handed_over = only_answers(command) and status == "running"
         if only_while_running and not is_handed_over:
             return _Applied(state, recorded)
         try:
             if only_answers(command):
                 change = None if is_handed_over else StatusChange("running")
-                saving = journal.save_unmoved(run.ledger, answered, change, status, is_answer=True)
-                after, is_applied = state, await finish(saving, run.request.grace) is not None
+                saving = writer.save_unmoved(store.own, answered, change, status, is_answer=True)
+                is_saved = await finish(saving, run.request.grace) is not None
+                after, adopted = state, None if is_saved else await writer.adopt(store.own, state.plan)
             else:
-                carried = carry(run.topology, state, writes, routes, run.reserve(state))
+                carried = carry(run.topology, state, writes, routes, store.reserve(state))
                 step = NextCheckpoint(
                     carried.state, carried.changes, parent=state.no, source="input", outcomes=answered
                 )
-                after, is_applied = carried.state, await commit_now(run, step)
-            if is_applied:
-                journal.stayed = journal.stayed.with_answers(answers or ())
-                known = {**recorded, **{outcome.task.key: outcome for outcome in answered}}
-                return _Applied(after, known, tuple(answers or ()), is_handed_over)
-            recorded = await adopt(run, state)
+                after, adopted = carried.state, await accept(run, store, state.plan, step)
+            if adopted is None:
+                known.stored = known.stored.with_answers(answers or ())
+                recorded = {**recorded, **{outcome.task.key: outcome for outcome in answered}}
+                return _Applied(after, recorded, tuple(answers or ()), is_handed_over)
+            recorded = adopted
         except CheckpointConflictError as error:
             if answers is None:
                 raise
             # Another caller may have answered first: then the error has to say so.
-            better = await error_for(run, answers, error)
+            better = await error_for(run, known, answers, error)
             if better is not error or not only_answers(command):
                 raise better from None
             # Either a graph in a sibling task has committed, or the interrupt is no longer pending.
-            state, recorded = await _reopened(run, error)
+            state, recorded = await _reopened(run, store, error)
 
 
-async def _reopened(run: GraphRun, error: CheckpointConflictError) -> tuple[State, Recorded]:
+async def _reopened(run: GraphRun, store: Stored, error: CheckpointConflictError) -> tuple[State, Recorded]:
     """The thread's current state and outcomes. Raises the error if the thread was deleted or created anew since."""
-    journal = run.shared.journal
-    assert journal is not None  # noqa: S101  # there is a thread
-    opened = await open_thread(journal.saver, run.topology, journal.thread.thread, None)
-    if opened.restored is None or opened.thread.incarnation != journal.thread.incarnation:
+    known = store.thread
+    opened = await open_thread(known.saver, run.topology, known.id, None)
+    if opened.restored is None or opened.thread.incarnation != known.row.incarnation:
         raise error
-    journal.reopen(opened)
-    run.ledger = journal.ledger(run.topology, "", opened.restored)
+    known.reopen(opened)
+    store.own = store.writer.namespace(run.topology, "", opened.restored)
     return opened.restored.state, opened.restored.recorded
 
 
 def _encoded(run: GraphRun, value: Any) -> bytes | None:
-    return encode_anything(run.topology, value, "the answer to an interrupt", run.max_value_bytes)
+    return encode_anything(run.topology, value, "the answer to an interrupt", run.store.max_value_bytes)
 
 
 async def by_id(
-    run: GraphRun, state: State, recorded: Mapping[tuple[int, int], Outcome], resume: Any
+    run: GraphRun, known: KnownThread, state: State, recorded: Mapping[tuple[int, int], Outcome], resume: Any
 ) -> dict[str, Any]:
     """The answers of `Command(resume=resume)` by interrupt id, for the interrupts of the thread as it was read.
 
@@ -188,18 +192,16 @@ async def by_id(
     try:
         return chosen_answers(thread, state.plan, recorded, resume)
     except (NothingToResumeError, UnknownInterruptError) as error:
-        raise await error_for(run, resume, error) from None
+        raise await error_for(run, known, resume, error) from None
 
 
-async def error_for(run: GraphRun, resume: Any, error: DurableGraphError) -> DurableGraphError:
+async def error_for(run: GraphRun, known: KnownThread, resume: Any, error: DurableGraphError) -> DurableGraphError:
     """The error for an answer that came too late: `InterruptAnsweredError` if its interrupt was answered before.
 
     Otherwise `error`, completed with facts from the thread's records.
     """
-    journal = run.shared.journal
-    assert journal is not None  # noqa: S101  # there is a thread
-    found = await journal.saver.load_records(journal.thread.thread, "")
-    if found is None or found.thread.incarnation != journal.thread.incarnation:
+    found = await known.saver.load_records(known.id, "")
+    if found is None or found.thread.incarnation != known.row.incarnation:
         return error
     questions = [_Questions.of(record) for record in await in_pieces(verified_records(found))]
     ids = tuple(resume) if names_questions(resume) else _last_asked(questions)

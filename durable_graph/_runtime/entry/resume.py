@@ -3,29 +3,28 @@
 from durable_graph._engine.admit import Admitted
 from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.state import State, state_of
-from durable_graph._engine.task import Done, Outcome, is_waiting
+from durable_graph._engine.task import Done, Task, is_waiting
 from durable_graph._runtime.commit.requests import StatusChange
+from durable_graph._runtime.commit.store import Stored
 from durable_graph._runtime.events.model import AnswersRecorded, RunResumed
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
-from durable_graph._runtime.request.output import Ended, Recorded
-from durable_graph._runtime.superstep.drive import drive
+from durable_graph._runtime.request.output import Recorded, Start
 from durable_graph._runtime.superstep.publish import committed_events
 from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph.records import TaskRecord, checkpoint_id
 
 
-async def resume(run: GraphRun, state: State, recorded: Recorded) -> Ended:
+async def resume(run: GraphRun, store: Stored, state: State, recorded: Recorded) -> Start:
     """Resume at the head, without a new checkpoint. The status of a failed or stopped thread becomes "running"."""
-    request, journal = run.request, run.shared.journal
-    assert journal is not None  # noqa: S101  # there is a thread to resume
-    passes_breakpoint = journal.thread.status != "running"
+    request = run.request
+    passes_breakpoint = store.thread.row.status != "running"
     can_go_on = any(not is_waiting(recorded.get(task.key)) for task in state.plan)
     if passes_breakpoint and can_go_on:
-        await finish(journal.save_status(StatusChange("running")), request.grace)
+        await finish(store.writer.save_status(StatusChange("running")), request.grace)
     log.run_resumed(request.thread_id, checkpoint_id(state.no), [task.node for task in state.plan])
     await publish_resumed(run, state, recorded)
-    return await drive(run, state, recorded, passes_breakpoint=passes_breakpoint)
+    return Start(state, recorded, passes_breakpoint)
 
 
 async def publish_resumed(run: GraphRun, state: State, recorded: Recorded) -> None:
@@ -53,26 +52,17 @@ async def publish_answered(run: GraphRun, state: State, ids: tuple[str, ...]) ->
         )
 
 
-async def commit_now(run: GraphRun, step: NextCheckpoint) -> bool:
-    """Commit an acceptance, at once under every durability. False if the commit was refused, and others' outcomes have
-    to be adopted first."""
-    journal, ledger = run.shared.journal, run.ledger
-    assert journal is not None  # noqa: S101  # there is a thread
-    assert ledger is not None  # noqa: S101  # it comes with the journal
+async def accept(run: GraphRun, store: Stored, plan: tuple[Task, ...], step: NextCheckpoint) -> Recorded | None:
+    """Commit an input on top of a checkpoint with this plan, at once under every durability.
+
+    If another writer recorded outcomes of the plan first, nothing is committed, and the result has them.
+    """
     run.take_lengths(step.state)
-    if not await finish(journal.commit((ledger, step)), run.request.grace):
-        return False
-    for event in committed_events(run, step):
-        await run.shared.sink.emit(event)
-    return True
-
-
-async def adopt(run: GraphRun, state: State) -> dict[tuple[int, int], Outcome]:
-    """Load the outcomes that other writers recorded for the tasks of the head's plan."""
-    journal, ledger = run.shared.journal, run.ledger
-    assert journal is not None  # noqa: S101  # there is a thread
-    assert ledger is not None  # noqa: S101  # it comes with the journal
-    return await journal.adopt(ledger, state.plan)
+    adopted = await store.accept(plan, step)
+    if adopted is None:
+        for event in committed_events(run, step):
+            await run.shared.sink.emit(event)
+    return adopted
 
 
 def input_step(

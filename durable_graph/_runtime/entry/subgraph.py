@@ -16,15 +16,15 @@ from durable_graph._engine.admit import admit
 from durable_graph._engine.header import decode_header
 from durable_graph._engine.restore import check_plan, restore
 from durable_graph._engine.state import State, initial_state
-from durable_graph._runtime.commit.journal import Journal
-from durable_graph._runtime.commit.policy import Publication, Unstored
-from durable_graph._runtime.commit.requests import Ledger
+from durable_graph._runtime.commit.requests import Namespace
+from durable_graph._runtime.commit.store import Store, Stored, Unstored
+from durable_graph._runtime.commit.thread import KnownThread
 from durable_graph._runtime.entry.options import Config, RunOptions, check_config, merged_config, read_run
-from durable_graph._runtime.entry.resume import adopt, input_step, publish_resumed
+from durable_graph._runtime.entry.resume import input_step, publish_resumed
 from durable_graph._runtime.entry.start import accept_unstored, input_parts
-from durable_graph._runtime.events.sink import EventSink, Tee
+from durable_graph._runtime.events.sink import EventSink, Publication, Tee
 from durable_graph._runtime.request.control_flow import GraphInterrupt
-from durable_graph._runtime.request.output import Ended, Recorded
+from durable_graph._runtime.request.output import Ended, Recorded, Start
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.superstep.drive import drive
 from durable_graph._runtime.superstep.publish import committed_events
@@ -121,7 +121,7 @@ def subgraph_call(
     configurable = check_config(config).get("configurable", {})
     thread = options.get("thread_id") or configurable.get("thread_id")
     is_other = thread is not None and str(thread) != outer.thread_id
-    if isinstance(checkpointer, Checkpointer) and (is_other or context.run.shared.journal is None):
+    if isinstance(checkpointer, Checkpointer) and (is_other or context.run.store.thread is None):
         return None
     if is_other:
         option = "thread_id"
@@ -158,7 +158,7 @@ def unfinished_child(place: Nested | Request, ended: Ended) -> UnfinishedChildEr
     if isinstance(place, Nested) or not ended.is_stopped or context is None or context.is_over:
         return None
     pending = [task.node for task in ended.state.plan]
-    can_wait = context.run.shared.journal is not None
+    can_wait = context.run.store.thread is not None
     return UnfinishedChildError(
         place.thread_id, context.node, interrupts=ended.interrupts, pending=pending, can_wait=can_wait
     )
@@ -224,23 +224,22 @@ async def _run_in(
     ns = called.caller
     if persistence == "thread":
         ns = memory_namespace(context, path, nested.topology, called, nested.call.memory)
+    store = _store_in(outer.store, nested.topology, ns, persistence)
     run = GraphRun(
         nested.topology,
         nested.request,
         _with_sink(outer.shared, sink),
+        store,
         ns=ns,
         path=path,
         parent=context,
         caller=called.caller,
         cache=cache or outer.cache,
     )
-    if outer.identity is not None:
-        run.identity = msgspec.structs.replace(outer.identity, ns=ns)
-    if outer.ledger is None or persistence == "none":
-        run.shared = _without_store(run.shared)
-        ended = await accept_unstored(run)
+    if isinstance(store, Stored):
+        ended = await _run_stored(run, store, context, called, is_memory=persistence == "thread")
     else:
-        ended = await _run_stored(run, context, called, is_memory=persistence == "thread")
+        ended = await drive(run, await accept_unstored(run))
     if ended.is_stopped:
         stopped = GraphInterrupt(ended.interrupts)
         context.stopped_by.append(stopped)
@@ -255,92 +254,97 @@ def _with_sink(shared: RunContext, sink: EventSink) -> RunContext:
     return replace(shared, sink=Tee(sink, shared.sink))
 
 
-def _without_store(shared: RunContext) -> RunContext:
-    if shared.journal is None:
-        return shared
-    # The journal stays: the task around this run records the interrupts that are raised here.
-    return replace(shared, durability=Unstored())
+def _store_in(outer: Store, topology: Topology, ns: str, persistence: Persistence) -> Store:
+    """The store of a run in the namespace `ns`, nested in a run on the store `outer`."""
+    if isinstance(outer, Stored) and persistence != "none":
+        return Stored.of(outer.writer, outer.writer.namespace(topology, ns, None))
+    # The task around this run records the interrupts that are raised in it, so it still belongs to the thread.
+    limit = outer.max_value_bytes if outer.thread is None else None
+    return Unstored(outer.thread, msgspec.structs.replace(outer.identity, ns=ns), limit)
 
 
-async def _run_stored(run: GraphRun, context: TaskContext, called: CalledGraph, *, is_memory: bool) -> Ended:
+async def _run_stored(
+    run: GraphRun, store: Stored, context: TaskContext, called: CalledGraph, *, is_memory: bool
+) -> Ended:
     shared = run.shared
     if run.ns in shared.active:
         raise SubgraphBusyError(run.topology.name, run.ns)
     shared.active.add(run.ns)
     try:
-        found = await _earlier(run, context, called, is_memory=is_memory)
+        found = await _earlier(run, store, context, called, is_memory=is_memory)
         if is_memory and found is not None and found.caller != run.caller:
             check_memory_named(run, context, found.caller)
-            if called.is_recorded and (end := await _end_of_turn(run)) is not None:
+            if called.is_recorded and (end := await _end_of_turn(run, store.thread)) is not None:
                 return end
             if is_of_node(context, found.caller):
                 # Commit the end of that earlier call as its own checkpoint: the next attempt finds its result there.
-                await shared.durability.flush()
-        ended = await _run_from(run, found, called)
+                await store.writer.flush()
+        start = await _start_from(run, store, found, called)
+        ended = start if isinstance(start, Ended) else await drive(run, start)
         if is_memory and not ended.is_stopped:
             shared.turns[run.caller] = ended.state
         return ended
     finally:
         shared.active.discard(run.ns)
         if run.at is not None:
-            shared.resting[run.ns] = ParkedRun(run.ledger, run.at, run.topology.name, run.caller)
+            shared.resting[run.ns] = ParkedRun(store.own, run.at, run.topology.name, run.caller)
 
 
-async def _end_of_turn(run: GraphRun) -> Ended | None:
+async def _end_of_turn(run: GraphRun, thread: KnownThread) -> Ended | None:
     """The result of a finished call of a graph with memory that a later call has followed; None if it had not
     finished."""
-    journal = run.shared.journal
-    assert journal is not None  # noqa: S101  # it is stored
     state = run.shared.turns.get(run.caller)
     if state is None:
-        stored = await end_of_turn(journal, run.ns, run.caller)
+        stored = await end_of_turn(thread, run.ns, run.caller)
         restored = None
         if stored is not None:
-            restored = await in_pieces(restore(run.topology, stored, journal.max_value_bytes))
+            restored = await in_pieces(restore(run.topology, stored, thread.max_value_bytes))
         state = None if restored is None else restored.state
     return None if state is None or state.plan else Ended(state, {}, state.values)
 
 
-async def _earlier(run: GraphRun, context: TaskContext, called: CalledGraph, *, is_memory: bool) -> ParkedRun | None:
+async def _earlier(
+    run: GraphRun, store: Stored, context: TaskContext, called: CalledGraph, *, is_memory: bool
+) -> ParkedRun | None:
     """The run that an earlier attempt of the caller, or an earlier call of a graph with memory, left in this
     namespace."""
-    shared, journal = run.shared, run.shared.journal
-    assert journal is not None  # noqa: S101  # it is stored
+    thread = store.thread
     is_known = called.is_recorded or (called.begun is None and not context.is_fresh)
     if not is_known and not is_memory and called.begun is not None:
         return None
-    rest = shared.resting.get(run.ns)
-    nodes: Collection[str] = rest.ledger.topology.nodes if rest is not None and rest.ledger is not None else ()
+    rest = run.shared.resting.get(run.ns)
+    nodes: Collection[str] = rest.own.topology.nodes if rest is not None else ()
     if rest is None and (is_known or is_memory):
-        stored = await journal.load(run.ns)
-        if stored is not None and stored.thread.incarnation == journal.thread.incarnation:
-            restored = await in_pieces(restore(run.topology, stored, journal.max_value_bytes))
+        stored = await thread.load(run.ns)
+        if stored is not None and stored.thread.incarnation == thread.row.incarnation:
+            restored = await in_pieces(restore(run.topology, stored, thread.max_value_bytes))
             if restored is not None:
-                ledger = Ledger(run.topology, run.ns, restored.stored)
+                own = Namespace(run.topology, run.ns, restored.stored)
                 at = Progress(restored.state, restored.recorded)
-                rest = ParkedRun(ledger, at, restored.header.graph, restored.header.caller)
+                rest = ParkedRun(own, at, restored.header.graph, restored.header.caller)
                 planned = {task.node for task in restored.state.plan if task.node != START}
                 nodes = sorted(planned.union(restored.header.writers))
     if rest is not None:
-        await _check_same_graph(run, context, rest, nodes)
+        await _check_same_graph(run, thread, context, rest, nodes)
     return rest
 
 
-async def _check_same_graph(run: GraphRun, context: TaskContext, rest: ParkedRun, nodes: Collection[str]) -> None:
+async def _check_same_graph(
+    run: GraphRun, thread: KnownThread, context: TaskContext, rest: ParkedRun, nodes: Collection[str]
+) -> None:
     """Raise `ReplayMismatchError` if another graph made the records.
 
     Graphs are identified by their names, and unnamed graphs by their nodes. A changed graph still has some of its
     earlier nodes, while a different graph mostly has none of them. A graph may have been renamed (`formerly`), or have
     been unnamed before."""
-    topology, journal = run.topology, run.shared.journal
-    assert journal is not None  # noqa: S101  # it is stored
+    topology = run.topology
     is_memory = rest.caller != run.caller
     is_unnamed = rest.graph == UNNAMED
     if rest.graph == topology.name or rest.graph in topology.formerly or is_unnamed:
         if not is_unnamed or not nodes or not topology.nodes.keys().isdisjoint(nodes):
             return
         # One checkpoint is too little to compare a graph with memory by: its last node may have been removed since.
-        if is_memory and not topology.nodes.keys().isdisjoint(await recent_writers(journal, run.ns)):
+        if is_memory and not topology.nodes.keys().isdisjoint(await recent_writers(thread, run.ns)):
             return
     raise ReplayMismatchError(
         f"node {context.node[:40]!r}",
@@ -350,37 +354,35 @@ async def _check_same_graph(run: GraphRun, context: TaskContext, rest: ParkedRun
     )
 
 
-async def _run_from(run: GraphRun, found: ParkedRun | None, called: CalledGraph) -> Ended:
-    journal = run.shared.journal
-    assert journal is not None  # noqa: S101  # it is stored
+async def _start_from(run: GraphRun, store: Stored, found: ParkedRun | None, called: CalledGraph) -> Start | Ended:
     if found is None:
-        run.ledger = journal.ledger(run.topology, run.ns, None)
-        return await _accept(run, initial_state(run.topology), {}, called)
-    run.ledger = found.ledger
+        return await _accept(run, store, initial_state(run.topology), {}, called)
+    store.own = found.own
     state, recorded = found.at.state, found.at.recorded
     if found.caller != run.caller:
         # Memory per thread: a new call starts from the state that the previous call left.
-        return await _accept(run, state, recorded, called)
+        return await _accept(run, store, state, recorded, called)
     run.at = found.at
     run.resumed_at = state.no
     if not state.plan:
         return Ended(state, {}, state.values)
-    check_plan(run.topology, journal.thread.thread, state, recorded)
+    check_plan(run.topology, store.thread.id, state, recorded)
     await publish_resumed(run, state, recorded)
     # Resuming the outer run also passes a breakpoint inside the nested run.
-    return await drive(run, state, recorded, passes_breakpoint=True)
+    return Start(state, recorded, passes_breakpoint=True)
 
 
-async def _accept(run: GraphRun, state: State, recorded: Recorded, called: CalledGraph) -> Ended:
+async def _accept(run: GraphRun, store: Stored, state: State, recorded: Recorded, called: CalledGraph) -> Start:
     writes, routes = input_parts(run, state.values)
     while True:
-        admitted = admit(run.topology, state, recorded, writes, run.reserve(state), routes)
-        step = input_step(run, admitted, state.no, calls=called.records())
+        admitted = admit(run.topology, state, recorded, writes, store.reserve(state), routes)
+        step = input_step(run, admitted, state.no, calls=called.records(store.thread))
         on_accepted = partial(_on_accepted, run, admitted.state, called)
         publication = Publication(run.shared.sink, committed_events(run, step), on_accepted)
-        if await run.shared.durability.commit(run.ledger, step, publication):
-            return await drive(run, admitted.state, {})
-        recorded = await adopt(run, state)
+        adopted = await store.commit(state.plan, step, publication)
+        if adopted is None:
+            return Start(admitted.state)
+        recorded = adopted
 
 
 def _on_accepted(run: GraphRun, state: State, called: CalledGraph) -> None:
@@ -391,28 +393,28 @@ def _on_accepted(run: GraphRun, state: State, called: CalledGraph) -> None:
 _PAGE = 50
 
 
-async def end_of_turn(journal: Journal, ns: str, caller: str) -> StoredCheckpoint | None:
+async def end_of_turn(thread: KnownThread, ns: str, caller: str) -> StoredCheckpoint | None:
     """The newest checkpoint of a namespace that the call `caller` made. Raises for damage in it or in newer ones."""
     before: int | None = None
     while True:
-        page = await journal.history(ns, before, _PAGE)
+        page = await thread.history(ns, before, _PAGE)
         if page is None:
             return None
-        with journal.reading():
+        with thread.reading():
             found = await in_pieces(damage_found(page))
             for row in page.checkpoints:
                 refuse_damage_since(row.no, found)
                 if decode_header(row.header).caller == caller:
-                    return await journal.load(ns, row.no)
+                    return await thread.load(ns, row.no)
             refuse_damage_since(0, found)
         if not page.older:
             return None
         before = page.older
 
 
-async def recent_writers(journal: Journal, ns: str) -> frozenset[str]:
+async def recent_writers(thread: KnownThread, ns: str) -> frozenset[str]:
     """The nodes that wrote the newest checkpoints of a namespace. Damaged checkpoints are skipped."""
-    page = await journal.history(ns, None, _PAGE)
+    page = await thread.history(ns, None, _PAGE)
     if page is None:
         return frozenset()
     found = await in_pieces(damage_found(page))

@@ -1,9 +1,14 @@
-"""The sinks of a run's events."""
+"""The sinks of a run's events, and how events reach them."""
 
-from collections.abc import Callable, Generator
+import asyncio
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Protocol
 
-from durable_graph._runtime.events.model import AnyEvent
+import msgspec
+
+from durable_graph._runtime.events.model import AnyEvent, CheckpointCommitted
+from durable_graph.records import checkpoint_id
 
 
 class EventSink(Protocol):
@@ -92,6 +97,44 @@ class NullSink:
 
     async def room(self) -> None:
         return None
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """Events for a sink, in order.
+
+    `on_accepted` is called once the commit that they report cannot be stopped any more. A cancellation of the call that
+    arrives later, while it waits, does not undo the commit.
+    """
+
+    sink: EventSink
+    events: Sequence[AnyEvent] = ()
+    on_accepted: Callable[[], object] = bool
+
+    async def publish(self, *, provisional: bool = False, parent: int | None = None) -> None:
+        """Emit the events and wait for the reader. `parent` is that of the checkpoint, where it will not be stored as
+        the step has it.
+
+        All events are emitted even if the caller is cancelled: they report what has happened.
+        """
+        events = deque(_as_published(event, provisional, parent) for event in self.events)
+        try:
+            while events:
+                await self.sink.emit(events.popleft())
+        except asyncio.CancelledError:
+            self.publish_nowait(events)
+            raise
+
+    def publish_nowait(self, events: Iterable[AnyEvent]) -> None:
+        """Emit these events without waiting for the reader."""
+        for event in events:
+            self.sink.emit_nowait(event)
+
+
+def _as_published(event: AnyEvent, provisional: bool, parent: int | None) -> AnyEvent:
+    published = msgspec.structs.replace(event, provisional=True) if provisional else event
+    if parent is not None and isinstance(published, CheckpointCommitted):
+        return msgspec.structs.replace(published, parent_checkpoint_id=checkpoint_id(parent) if parent else None)
+    return published
 
 
 class Room:

@@ -23,6 +23,17 @@ ANSWERED = "__answered__"
 Recorded = dict[tuple[int, int], Outcome]
 
 
+class Start(msgspec.Struct, frozen=True):
+    """Where a run starts: at `state`, with the outcomes that tasks of its plan already have.
+
+    `passes_breakpoint`: the run was stopped before the tasks of this plan, and is not to stop there again.
+    """
+
+    state: State
+    recorded: Recorded = msgspec.field(default_factory=dict)
+    passes_breakpoint: bool = False
+
+
 class Ended(msgspec.Struct, frozen=True):
     """The end of a run. It `is_stopped` if tasks are left to run: for answers to `interrupts`, or by a breakpoint.
 

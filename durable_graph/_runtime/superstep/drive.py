@@ -3,7 +3,7 @@
     plan      the tasks of state.plan, stored with the checkpoint that the state is
     run       them; each outcome is durable before it counts               run_tasks.py
     apply     outcomes in task order into the next state                    _engine/apply.py, pure
-    commit    the next state, as one unit; events follow it                 commit/policy.py, journal.py
+    commit    the next state, as one unit; events follow it                 commit/writer.py, sender.py
 
 Nothing else decides what runs next. A run that starts here with a stored state continues exactly as the run before it
 would have.
@@ -25,12 +25,11 @@ from durable_graph._engine.task import (
     next_revision,
     open_interrupts,
 )
-from durable_graph._runtime.commit.policy import Publication
-from durable_graph._runtime.commit.requests import StatusChange, failure
+from durable_graph._runtime.commit.requests import NO_EVENTS, StatusChange, failure
 from durable_graph._runtime.events.model import AnyEvent
-from durable_graph._runtime.events.sink import NullSink
+from durable_graph._runtime.events.sink import Publication
 from durable_graph._runtime.request.control_flow import Draining
-from durable_graph._runtime.request.output import Ended, Recorded
+from durable_graph._runtime.request.output import Ended, Recorded, Start
 from durable_graph._runtime.superstep.publish import committed_events, publish_stopped, task_events
 from durable_graph._runtime.superstep.run_tasks import Outcomes, Superstep
 from durable_graph._runtime.task.run_context import GraphRun, Progress
@@ -46,19 +45,19 @@ from durable_graph.errors.shown import add_note
 from durable_graph.graph import START
 
 
-async def drive(run: GraphRun, state: State, recorded: Recorded, *, passes_breakpoint: bool = False) -> Ended:
+async def drive(run: GraphRun, start: Start) -> Ended:
     """Run supersteps until none is left to run, or until one waits for answers or stops at a breakpoint.
 
-    `recorded` are outcomes that the first of them already has; `passes_breakpoint` says that it was stopped before.
-    Raises what a node raised, `GraphRecursionError`, and what the store raises. The thread can be resumed after each.
+    Raises the error of a node, `GraphRecursionError`, and errors of the store. The thread can be resumed after each.
     """
+    state, recorded = start.state, start.recorded
     run.at = Progress(state, recorded)
     run.take_lengths(state)
     limit = run.request.recursion_limit
     run.last_step = state.step + limit
     supersteps = 0
-    if not passes_breakpoint and (stops := _stops(run, state, recorded)):
-        await run.shared.durability.save(run.ledger, stops, _nothing, StatusChange("interrupted"))
+    if not start.passes_breakpoint and (stops := _stops(run, state, recorded)):
+        await run.store.save(stops, _nothing, StatusChange("interrupted"))
         return await _stopped(run, state, {**recorded, **{stop.task.key: stop for stop in stops}})
     while state.plan:
         _check_goes_on(run)
@@ -90,11 +89,11 @@ async def drive(run: GraphRun, state: State, recorded: Recorded, *, passes_break
 
 def _check_goes_on(run: GraphRun) -> None:
     """Raises `Draining` and `ThreadCancelledError` where no further superstep is to begin."""
-    journal = run.shared.journal
     if run.request.control is not None and run.request.control.drain_requested:
         raise Draining
-    if journal is not None and journal.is_cancelled:
-        raise ThreadCancelledError(journal.thread.thread)
+    thread = run.store.thread
+    if thread is not None and thread.is_cancelled:
+        raise ThreadCancelledError(thread.id)
 
 
 async def _stopped(run: GraphRun, state: State, recorded: Recorded) -> Ended:
@@ -109,8 +108,7 @@ async def _stopped(run: GraphRun, state: State, recorded: Recorded) -> Ended:
     values = with_recorded(run.topology, state, recorded)
     if run.shared.sink.is_active:
         # An interrupt is published once it is durable, and after all earlier events.
-        durability = run.shared.durability
-        await (durability.settle() if run.parent is None else durability.catch_up())
+        await (run.store.settle() if run.parent is None else run.store.catch_up())
     await publish_stopped(run, state, recorded, values, interrupts)
     return Ended(state, recorded, values, interrupts, is_stopped=True)
 
@@ -131,13 +129,12 @@ def _stops(run: GraphRun, state: State, recorded: Recorded) -> tuple[Outcome, ..
 
 async def _finish_superstep(run: GraphRun, state: State, superstep: Superstep, executed: Outcomes) -> NextCheckpoint:
     """Apply and commit; with another writer's outcomes where those were recorded first."""
-    durability, journal = run.shared.durability, run.shared.journal
     while True:
         try:
             step = _next_checkpoint(run, state, executed)
         except (ConcurrentUpdateError, ReducerError) as error:
             # The nodes are not to blame and do not run again: what they returned is kept for a corrected graph.
-            await durability.save(run.ledger, executed.uncommitted, superstep.publication_of, failure(error))
+            await run.store.save(executed.uncommitted, superstep.publication_of, failure(error))
             raise
         if run.lengths is not None and (
             changed := run.lengths.follow(run.topology, step.state, step.changes, executed.done)
@@ -148,27 +145,24 @@ async def _finish_superstep(run: GraphRun, state: State, superstep: Superstep, e
             events = [*task_events(run, state, executed.uncommitted), *committed_events(run, step)]
         on_accepted = partial(run.move, step.state, _recorded(step) if step.stops else {})
         try:
-            is_committed = await durability.commit(run.ledger, step, Publication(run.shared.sink, events, on_accepted))
+            adopted = await run.store.commit(state.plan, step, Publication(run.shared.sink, events, on_accepted))
         except (UnstorableValueError, ValueTooLargeError) as error:
             # The value that a reducer made cannot be stored. The writes can, and are.
-            await durability.save(run.ledger, executed.uncommitted, superstep.publication_of, failure(error))
+            await run.store.save(executed.uncommitted, superstep.publication_of, failure(error))
             add_note(error, "the nodes' results are kept: correct the reducer and resume")
             raise
-        if is_committed:
+        if adopted is None:
             return step
-        assert journal is not None  # noqa: S101  # without a store there is no other writer
-        assert run.ledger is not None  # noqa: S101  # it comes with the journal
         run.take_lengths(state)
-        adopted = await journal.adopt(run.ledger, state.plan)
-        check_results(journal.thread.thread, adopted.values())
+        check_results(run.request.thread_id or "", adopted.values())
         executed = _with(executed, adopted)
 
 
 def _next_checkpoint(run: GraphRun, state: State, executed: Outcomes) -> NextCheckpoint:
     """The checkpoint that the outcomes make. Raises `ConcurrentUpdateError` and `ReducerError`."""
-    after, changes = apply(run.topology, state, executed.done, run.reserve(state))
+    after, changes = apply(run.topology, state, executed.done, run.store.reserve(state))
     outcomes = executed.uncommitted
-    if run.ledger is not None and len(state.plan) == 1 and outcomes and is_read_back(run.topology, outcomes[0]):
+    if run.store.is_stored and len(state.plan) == 1 and outcomes and is_read_back(run.topology, outcomes[0]):
         # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. The value
         # that a user's reducer made of them does not show the writes.
         outcomes = ()
@@ -197,7 +191,7 @@ def _recorded(step: NextCheckpoint) -> Recorded:
 
 def _nothing(outcomes: object) -> Publication:
     """For records that the run's end tells of."""
-    return Publication(NullSink(), ())
+    return NO_EVENTS
 
 
 def _with(executed: Outcomes, adopted: Recorded) -> Outcomes:

@@ -10,7 +10,6 @@ from durable_graph._engine.task import (
     Failed,
     Finished,
     Handling,
-    Identity,
     Interrupted,
     Outcome,
     RoutingOpen,
@@ -45,7 +44,7 @@ RESULT = "__end__"
 
 def id_of(run: GraphRun, task: Task) -> str:
     """The task's id, as callers see it."""
-    return task_id(run.identity or Identity("", 0, run.ns), task)
+    return task_id(run.store.identity, task)
 
 
 def started_event(run: GraphRun, state: State, task: Task, previous: Outcome | None) -> AnyEvent:
@@ -135,7 +134,7 @@ def committed_events(run: GraphRun, step: NextCheckpoint) -> list[AnyEvent]:
     if not run.shared.sink.is_active:
         return []
     topology, state = run.topology, step.state
-    is_stored = run.ledger is not None
+    is_stored = run.store.is_stored
     return [
         CheckpointCommitted(
             thread_id=run.request.thread_id,
@@ -160,7 +159,7 @@ def _planned(run: GraphRun, plan: Sequence[Task]) -> tuple[PlannedTask, ...]:
     plain: set[str] = set()
     for task in plan:
         nested = None
-        if run.ledger is not None and task.node not in plain:
+        if run.store.is_stored and task.node not in plain:
             nested = namespace_of_task(run.topology, run.ns, run.path, task)
             if nested is None:
                 plain.add(task.node)

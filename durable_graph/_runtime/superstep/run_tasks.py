@@ -17,14 +17,13 @@ import msgspec
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is_waiting
-from durable_graph._runtime.commit.policy import Publication
 from durable_graph._runtime.commit.requests import StatusChange, failure
+from durable_graph._runtime.events.sink import Publication
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import cancellations, wind_up
 from durable_graph._runtime.request.control_flow import Draining
 from durable_graph._runtime.superstep.next_attempt import tried_again
 from durable_graph._runtime.superstep.publish import id_of, started_event, task_events
-from durable_graph._runtime.superstep.stopping import stop
 from durable_graph._runtime.task.attempt import (
     AttemptState,
     attempt,
@@ -159,7 +158,7 @@ class Superstep(msgspec.Struct):
         """Whether the run stops for answers. False where others recorded something meanwhile."""
         rest = self._unsaved()
         if self.run.is_outermost:
-            found = await stop(self.run, self.state, self.so_far(), rest, self.publication_of)
+            found = await self.run.store.interrupt(self.state.plan, self.so_far(), rest, self.publication_of)
             if found is not None:
                 self.recorded = {**self.recorded, **found}
                 self.attempted = {key: result for key, result in self.attempted.items() if key not in found}
@@ -350,7 +349,7 @@ class Superstep(msgspec.Struct):
 
     async def _save(self, outcomes: Sequence[Outcome], status: StatusChange | None = None) -> tuple[Outcome, ...]:
         self.saved.update((outcome.task.key, outcome) for outcome in outcomes)
-        standing = await self.run.shared.durability.save(self.run.ledger, outcomes, self.publication_of, status)
+        standing = await self.run.store.save(outcomes, self.publication_of, status)
         for mine, outcome in zip(outcomes, standing, strict=True):
             if outcome is not mine:
                 # Another writer recorded this task first: the outcome recorded first replaces this one.

@@ -104,8 +104,7 @@ async def attempt(run: GraphRun, state: State, task: Task, previous: Outcome | N
     finally:
         context.is_over = True
         current.reset(token)
-    if run.shared.journal is not None:
-        run.shared.raise_store_failure()
+    run.raise_store_failure()
     if previous is None:
         return attempted
     return TaskOutput(following(attempted.outcome, previous), attempted.error)
@@ -129,7 +128,7 @@ async def route_as(run: GraphRun, state: State, task: Task, values: Any, trial: 
     token = current.set(context)
     try:
         node = run.topology.nodes[task.node]
-        own = read_result(run.topology, node, values, state.values, run.max_value_bytes)
+        own = read_result(run.topology, node, values, state.values, run.store.max_value_bytes)
         given = Lengths(run.topology, state)
         attempted = await _choose(context, task, None, own)
         if changed := given.changed():
@@ -143,7 +142,7 @@ async def route_as(run: GraphRun, state: State, task: Task, values: Any, trial: 
 def _task_context(
     run: GraphRun, state: State, task: Task, previous: Outcome | None, trial: AttemptState
 ) -> TaskContext:
-    journal = run.shared.journal
+    thread = run.store.thread
     if run.parent is not None:
         answers = run.answered()
     elif previous is None:
@@ -152,7 +151,7 @@ def _task_context(
         answers = Answers(answers_of(previous), (ask.interrupt.id for ask in interrupts_of(previous)))
     number = attempt_number(previous)
     is_first = trial.is_first and previous is None and task.born > run.resumed_at
-    is_fresh = is_first and (journal is None or task.born > journal.opened_at)
+    is_fresh = is_first and (thread is None or task.born > thread.opened_at)
     trial.is_first = False
     return TaskContext(
         run=run,
@@ -190,7 +189,7 @@ async def _run_node(context: TaskContext, task: Task, previous: Outcome | None, 
         # A graph that the node ran hands this to it: it counts as what the node returned.
         called, private = Returned(Command(update=found.command.update, goto=found.command.goto), None), None
     try:
-        limit = run.max_value_bytes or (None if key is None else DEFAULT_MAX_VALUE_BYTES)
+        limit = run.store.max_value_bytes or (None if key is None else DEFAULT_MAX_VALUE_BYTES)
         keys = context.keys_of_nested
         own = read_result(run.topology, node, called.result, context.state.values, limit, keys)
         check_result(run, node, own, private, is_cached=key is not None)
@@ -299,7 +298,7 @@ def _asks(context: TaskContext, interrupts: tuple[Interrupt, ...]) -> tuple[Pend
     run = context.run
     return tuple(
         PendingInterrupt(
-            each, encode_anything(run.topology, each.value, "the value of an interrupt", run.max_value_bytes)
+            each, encode_anything(run.topology, each.value, "the value of an interrupt", run.store.max_value_bytes)
         )
         for each in interrupts
     )
@@ -380,7 +379,7 @@ async def _choose(
         place = run.place(context.state)
         fields = (key for router in routers for key in router.input.fields)
         with compared(run, task.node, context.state.values, fields):
-            limit = run.max_value_bytes
+            limit = run.store.max_value_bytes
             routes = await choose(run.topology, context.state, task, own.writes, extra, limit, place)
             if must_join(context):
                 await join_children(context)

@@ -20,7 +20,8 @@ from durable_graph._engine.matching import (
     new_place,
     places_in_the_way,
 )
-from durable_graph._runtime.commit.journal import Journal
+from durable_graph._runtime.commit.store import Stored
+from durable_graph._runtime.commit.thread import KnownThread
 from durable_graph._runtime.task.run_context import GraphRun, TaskContext
 from durable_graph.checkpointing.digests import record_digest
 from durable_graph.errors import DecodeError, OverlappingCallsError, ReplayMismatchError
@@ -129,8 +130,8 @@ class Claims:
         self._born = born
         self._recorded: dict[int, RecordedCall | KeptCall] = dict(run.shared.graphs.get(ns, {}))
         self._note, self._note_revision = Note(), 0
-        journal = run.shared.journal
-        self._is_loaded = run.ledger is None or journal is None or ns not in journal.calls_in
+        store = run.store
+        self._unread = store.thread if isinstance(store, Stored) and ns in store.thread.calls_in else None
         self._loading = asyncio.Lock()
         self._claimed: set[int] = set()
         self._begun: dict[tuple[str, str, bytes], list[Begun]] = {}
@@ -162,7 +163,7 @@ class Claims:
         for other in alike:
             is_ordered = begun.seen.is_in_sequence and other.seen.is_in_sequence
             if not is_ordered and other.mark.is_like(mark) and begun.is_another(other):
-                if self._run.ledger is not None:
+                if self._run.store.is_stored:
                     kinds = {type(part).__qualname__ for part in content.opaque}
                     raise OverlappingCallsError(_where(context), called=_named(mark), kinds=sorted(kinds))
                 # Where nothing is stored, neither is kept for the next attempt.
@@ -243,44 +244,38 @@ class Claims:
     async def settle_note(self) -> None:
         """An attempt ended that claimed what an earlier one was refused for: it is not to be discarded any more."""
         left = tuple(place for place in self._note.refused if place not in self._claimed)
-        if left != self._note.refused:
-            await self._save_note(msgspec.structs.replace(self._note, refused=left))
+        if left != self._note.refused and isinstance(self._run.store, Stored):
+            await self._save_note(self._run.store, msgspec.structs.replace(self._note, refused=left))
 
-    def record(self, place: int, recorded: RecordedCall) -> TaskRecord:
-        """A call's record, as the store keeps it. It is final: what a call came to is never changed."""
-        return _record(self._journal, self._ns, self._born, place, Rank.DONE, 1, _encoder.encode(recorded))
+    def record(self, thread: KnownThread, place: int, recorded: RecordedCall) -> TaskRecord:
+        """A call's record, as the store keeps it. It is final: the result of a call is never changed."""
+        return _record(thread, self._ns, self._born, place, Rank.DONE, 1, _encoder.encode(recorded))
 
     # Inside
-
-    @property
-    def _journal(self) -> Journal:
-        journal = self._run.shared.journal
-        assert journal is not None  # noqa: S101  # only what is stored has records
-        return journal
 
     def _unclaimed(self) -> dict[int, Mark]:
         gone = {*self._claimed, *self._note.discarded}
         return {place: each.mark for place, each in self._recorded.items() if place not in gone}
 
     async def _load(self) -> None:
-        if self._is_loaded:
+        if self._unread is None:
             return
         async with self._loading:
-            if self._is_loaded:
+            if self._unread is None:
                 return
-            for record in await self._journal.load_records(self._ns):
+            for record in await self._unread.load_records(self._ns):
                 if record.born != self._born:
                     continue
                 if record.ord == NOTE:
                     self._note, self._note_revision = decoded_note(record.value), record.revision
                 elif record.ord not in self._recorded:
                     self._recorded[record.ord] = decoded_call(record.value)
-            self._is_loaded = True
+            self._unread = None
 
     def _mismatch(
         self, context: TaskContext, *, recorded: str, called: str, is_unclaimed: bool = False
     ) -> ReplayMismatchError:
-        is_stored = self._run.ledger is not None
+        is_stored = self._run.store.is_stored
         return ReplayMismatchError(
             _where(context),
             recorded=recorded,
@@ -295,26 +290,26 @@ class Claims:
     ) -> ReplayMismatchError:
         """The error, once it is noted which records it is about: `adiscard_calls` drops those."""
         context.refuse(error)
-        if self._run.ledger is not None:
+        if isinstance(self._run.store, Stored):
             task = context.outermost().task_ns
-            await self._save_note(Note(tuple(places), self._note.discarded, task))
+            await self._save_note(self._run.store, Note(tuple(places), self._note.discarded, task))
         return error
 
-    async def _save_note(self, note: Note) -> None:
-        record = note_record(self._journal, self._ns, self._born, self._note_revision + 1, note)
-        await self._run.shared.durability.flush()
-        (standing,) = await self._journal.save_records((record,))
+    async def _save_note(self, store: Stored, note: Note) -> None:
+        record = note_record(store.thread, self._ns, self._born, self._note_revision + 1, note)
+        await store.writer.flush()
+        (standing,) = await store.writer.save_records((record,))
         self._note, self._note_revision = decoded_note(standing.value), standing.revision
 
 
-def note_record(journal: Journal, ns: str, born: int, revision: int, note: Note) -> TaskRecord:
+def note_record(thread: KnownThread, ns: str, born: int, revision: int, note: Note) -> TaskRecord:
     """The record of a note. One of a later revision takes its place."""
-    return _record(journal, ns, born, NOTE, Rank.FAILED, revision, _encoder.encode(note))
+    return _record(thread, ns, born, NOTE, Rank.FAILED, revision, _encoder.encode(note))
 
 
-def _record(journal: Journal, ns: str, born: int, place: int, rank: Rank, revision: int, value: bytes) -> TaskRecord:
-    record = TaskRecord(ns, born, place, rank, revision, journal.commit_id, value, b"")
-    return msgspec.structs.replace(record, digest=record_digest(journal.thread.origin, record))
+def _record(thread: KnownThread, ns: str, born: int, place: int, rank: Rank, revision: int, value: bytes) -> TaskRecord:
+    record = TaskRecord(ns, born, place, rank, revision, thread.commit_id, value, b"")
+    return msgspec.structs.replace(record, digest=record_digest(thread.row.origin, record))
 
 
 def decoded_call(data: bytes) -> RecordedCall:

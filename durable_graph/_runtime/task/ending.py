@@ -12,10 +12,10 @@ def must_join(context: TaskContext) -> bool:
     """Whether there is anything for `join_children` to do. Most nodes call no task, no graph, and ask nothing."""
     if context.begun_tasks is not None or context.child_runs is not None or context.stopped_by:
         return True
-    journal = context.run.shared.journal
     if context.mutation is not None or context.mismatch is not None:
         return True
-    return journal is not None and bool(journal.calls_in) and context.ns in journal.calls_in
+    thread = context.run.store.thread
+    return thread is not None and bool(thread.calls_in) and context.ns in thread.calls_in
 
 
 async def join_children(context: TaskContext) -> None:
@@ -34,8 +34,8 @@ async def join_children(context: TaskContext) -> None:
 
 async def check_all_claimed(context: TaskContext) -> None:
     """Raise `ReplayMismatchError` if the code ended without making a call that is recorded."""
-    journal = context.run.shared.journal
-    if context.begun_tasks is not None or (journal is not None and context.ns in journal.calls_in):
+    thread = context.run.store.thread
+    if context.begun_tasks is not None or (thread is not None and context.ns in thread.calls_in):
         await context.calls.claims.check_all_claimed(context)
 
 
@@ -55,7 +55,7 @@ async def resolve_exit(context: TaskContext, error: BaseException) -> BaseExcept
             await _stop(context)
             raise
     if context.begun_tasks is not None and isinstance(error, Exception | GraphInterrupt):
-        context.run.shared.raise_store_failure()
+        context.run.raise_store_failure()
         await context.begun_tasks.claims.settle_note()
     if context.mutation is not None and isinstance(error, Exception | GraphInterrupt):
         return context.mutation

@@ -9,6 +9,7 @@ import msgspec
 
 from durable_graph._engine.digesting import digest_of
 from durable_graph._engine.matching import Mark
+from durable_graph._runtime.commit.thread import KnownThread
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.claims import Begun, Claims, RecordedCall
 from durable_graph._runtime.task.run_context import GraphRun, TaskContext
@@ -42,11 +43,11 @@ class CalledGraph:
     is_main: bool = False
     is_recorded: bool = False
 
-    def records(self) -> tuple[TaskRecord, ...]:
+    def records(self, thread: KnownThread) -> tuple[TaskRecord, ...]:
         """The records of the call, committed together with its input."""
         if self.begun is None or self.claims is None:
             return ()
-        return (self.claims.record(self.begun.place, self._recorded(self.begun)),)
+        return (self.claims.record(thread, self.begun.place, self._recorded(self.begun)),)
 
     def keep(self) -> None:
         """It is recorded."""
@@ -107,7 +108,7 @@ async def claimed_call(context: TaskContext, begun: Begun, persistence: Persiste
             _caller(context, begun, is_main=recorded.is_main), begun, claims, recorded.is_main, is_recorded=True
         )
     # The first graph whose state is kept with the task has the task's own namespace, where snapshots look for it.
-    is_main = persistence == "inherit" and context.run.ledger is not None and claims.take_main(begun)
+    is_main = persistence == "inherit" and context.run.store.is_stored and claims.take_main(begun)
     if is_main and await _has_state(context):
         # Left by a node that was the graph itself, before it became a function that calls it.
         return CalledGraph(context.ns, None, is_recorded=True, is_main=True)
@@ -115,10 +116,10 @@ async def claimed_call(context: TaskContext, begun: Begun, persistence: Persiste
 
 
 async def _has_state(context: TaskContext) -> bool:
-    shared, journal = context.run.shared, context.run.shared.journal
-    if context.is_fresh or journal is None or context.ns in shared.resting:
-        return context.ns in shared.resting
-    stored = await journal.load(context.ns)
+    resting, thread = context.run.shared.resting, context.run.store.thread
+    if context.is_fresh or thread is None or context.ns in resting:
+        return context.ns in resting
+    stored = await thread.load(context.ns)
     return stored is not None and stored.checkpoint is not None
 
 

@@ -32,8 +32,8 @@ def interrupt(value: Any, *, key: str | None = None) -> Any:
         InvalidOptionError: the key is no text of 1 to 255 bytes.
     """
     context = context_of("interrupt()")
-    journal = context.run.shared.journal
-    if journal is None:
+    thread = context.run.store.thread
+    if thread is None:
         what = "interrupt()"
         raise MissingCheckpointerError(what)
     _check_key(key)
@@ -41,13 +41,13 @@ def interrupt(value: Any, *, key: str | None = None) -> Any:
     question = question_of(key, content.digest)
     nth = context.asked.get(question, 0)
     context.asked[question] = nth + 1
-    id_ = interrupt_id(journal.thread.origin, context.ns, context.phase, question, nth)
+    id_ = interrupt_id(thread.row.origin, context.ns, context.phase, question, nth)
     if id_ in context.answers:
         # A copy, for a node that changes it and is tried again.
         return copy_of(context.answers.claim(id_))
     outdated = None if key is not None else context.answers.outdated(id_)
     if outdated is not None:
-        error = InterruptMismatchError(journal.thread.thread, answered=outdated.question, asked=start_of(value))
+        error = InterruptMismatchError(thread.id, answered=outdated.question, asked=start_of(value))
         context.refuse(error)
         raise error
     asked = GraphInterrupt([Interrupt(value, id_, key)])

@@ -10,9 +10,8 @@ import msgspec
 
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
-from durable_graph._runtime.commit.journal import Journal
-from durable_graph._runtime.commit.policy import Durability
-from durable_graph._runtime.commit.requests import Ledger
+from durable_graph._runtime.commit.requests import Namespace
+from durable_graph._runtime.commit.store import Store
 from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request.callbacks import CodeObserver
 from durable_graph._runtime.request.control_flow import GraphInterrupt
@@ -21,7 +20,6 @@ from durable_graph._runtime.task.answers import Answers
 from durable_graph._runtime.task.children import ChildRuns
 from durable_graph._runtime.task.lengths import Lengths
 from durable_graph.caching import Cache
-from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import OutsideOfRunError, StateMutatedError
 from durable_graph.graph import Place, Topology
 
@@ -39,7 +37,7 @@ class Progress(msgspec.Struct):
 class ParkedRun:
     """Where a nested run stopped, for when its caller runs again in this process."""
 
-    ledger: Ledger | None
+    own: Namespace
     at: Progress
     graph: str
     caller: str
@@ -47,7 +45,7 @@ class ParkedRun:
 
 @dataclass(slots=True)
 class RunContext:
-    """The data that a run and the runs nested in it share. `journal` is None without a checkpointer.
+    """The data that a run and the runs nested in it share.
 
     `resting` has the nested runs that came to an end, by namespace, until their caller is done; `active` the namespaces
     in which one is at work. `turns` are the states that finished calls of graphs with memory left, by caller, and
@@ -55,18 +53,11 @@ class RunContext:
     know yet.
     """
 
-    journal: Journal | None
-    durability: Durability
     sink: EventSink
     resting: dict[str, ParkedRun] = field(default_factory=dict)
     active: set[str] = field(default_factory=set)
     turns: dict[str, State] = field(default_factory=dict)
     graphs: dict[str, dict[int, Any]] = field(default_factory=dict)
-
-    def raise_store_failure(self) -> None:
-        """Raise what the store failed with, if it did: it is no failure of the code that it came through."""
-        if self.journal is not None and self.journal.failure is not None:
-            raise self.journal.failure
 
 
 @dataclass(slots=True, eq=False)
@@ -80,10 +71,9 @@ class GraphRun:
     topology: Topology
     request: Request
     shared: RunContext
+    store: Store
     ns: str = ""
     path: tuple[str, ...] = ()
-    ledger: Ledger | None = None
-    identity: Identity | None = None
     parent: "TaskContext | None" = None
     caller: str = ""
     cache: Cache | None = None
@@ -111,6 +101,11 @@ class GraphRun:
             context.mutation = error
             context = context.around or context.run.parent
 
+    def raise_store_failure(self) -> None:
+        """Raise the store's failure, if there was one: the code that it came through has not failed."""
+        if self.store.thread is not None:
+            self.store.thread.raise_failure()
+
     def is_stopped(self) -> bool:
         """Whether what runs now is to end, whatever it makes of its cancellation: nothing is tried again any more."""
         return self.superstep_is_stopped() or (self.parent is not None and self.parent.run.is_stopped())
@@ -118,18 +113,7 @@ class GraphRun:
     @property
     def is_outermost(self) -> bool:
         """Whether it is the run of a thread, and not one nested in it."""
-        return self.parent is None and self.ledger is not None and not self.ledger.ns
-
-    @property
-    def max_value_bytes(self) -> int | None:
-        """The store's limit for one value; None where nothing is stored, nor encoded.
-
-        A debugged run without a store encodes as one with a store would: a test without one finds what that refuses.
-        """
-        journal = self.shared.journal
-        if journal is None:
-            return DEFAULT_MAX_VALUE_BYTES if self.request.is_checked else None
-        return journal.max_value_bytes if self.ledger is not None else None
+        return self.parent is None and self.store.is_stored and not self.ns
 
     @property
     def event_ns(self) -> tuple[str, ...]:
@@ -139,12 +123,6 @@ class GraphRun:
     def move(self, state: State, recorded: dict[Key, Outcome]) -> None:
         """It is at this state from here on, also for an attempt of its caller that comes after this one."""
         self.at = Progress(state, recorded)
-
-    def reserve(self, state: State) -> int:
-        """The number of the checkpoint that follows `state`: after it, and after all that the thread ever had."""
-        if self.ledger is None or self.shared.journal is None:
-            return state.no + 1
-        return self.shared.journal.reserve()
 
     def place(self, state: State) -> Place:
         """Which superstep of how many is being run, for the values that say so."""
@@ -227,8 +205,8 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
     def task_id(self) -> str:
         """The id of what it is an attempt at."""
         if self._task_id is None:
-            whose = self.run.identity or Identity("", 0)
-            self._task_id = task_id(Identity(whose.thread, whose.incarnation, self.within), self.task)
+            run = self.run.store.identity
+            self._task_id = task_id(Identity(run.thread, run.incarnation, self.within), self.task)
         return self._task_id
 
     @property
@@ -245,7 +223,7 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
     @property
     def is_stored(self) -> bool:
         """Whether its superstep began with a checkpoint that is stored, or will be."""
-        return self.run.ledger is not None and self.state.no > 0
+        return self.run.store.is_stored and self.state.no > 0
 
     def begin(self, phase: Phase, *, is_after_failure: bool) -> None:
         """Another piece of the task's code begins: its questions and calls are its own."""

@@ -17,6 +17,7 @@ from durable_graph._engine.matching import Mark
 from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Task
 from durable_graph._engine.values import check_stored_size
+from durable_graph._runtime.commit.store import Unstored
 from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.request.control_flow import Draining, GraphInterrupt
 from durable_graph._runtime.task.claims import Begun, Claims, KeptCall, RecordedCall, decoded_call, encoded_call
@@ -260,7 +261,7 @@ class TaskJournal:
                     try:
                         return await self._attempt(inner, definition, given)
                     except Exception as error:
-                        self._run.shared.raise_store_failure()
+                        self._run.raise_store_failure()
                         if inner.mismatch is not None:
                             raise
                         wait = retry_after(definition.retry, error, inner.number)
@@ -289,20 +290,18 @@ class TaskJournal:
 
     async def _record(self, begun: Begun, definition: TaskDefinition, value: Any) -> RecordedCall | None:
         """Record a result. Gives the one that stands if another process recorded its own first."""
-        run = self._run
-        journal = run.shared.journal
-        if run.ledger is None:
+        run, store = self._run, self._run.store
+        if isinstance(store, Unstored):
             # Nothing is stored, so nothing has to be storable: it is kept for the next attempt as it is.
             if not begun.is_indistinct:
                 self.claims.keep(begun.place, KeptCall(begun.seen, copy_of(value)))
             return None
-        assert journal is not None  # noqa: S101  # a ledger comes with one
         data, is_declared = _encoded(run.topology, definition, value)
-        check_size(_result_of(definition), data, journal.max_value_bytes)
-        await run.shared.durability.flush()
+        check_size(_result_of(definition), data, store.thread.max_value_bytes)
+        await store.writer.flush()
         while True:
-            record = self.claims.record(begun.place, begun.recorded(data, is_declared=is_declared))
-            (standing,) = await journal.save_records((record,))
+            record = self.claims.record(store.thread, begun.place, begun.recorded(data, is_declared=is_declared))
+            (standing,) = await store.writer.save_records((record,))
             stood = decoded_call(standing.value)
             self.claims.keep(begun.place, stood)
             if standing == record:
@@ -315,9 +314,9 @@ class TaskJournal:
     def _replayed(self, definition: TaskDefinition, recorded: RecordedCall | KeptCall) -> Any:
         if isinstance(recorded, KeptCall):
             return copy_of(recorded.value)
-        journal = self._run.shared.journal
-        if journal is not None:
-            check_stored_size(_result_of(definition), len(recorded.value), journal.max_value_bytes)
+        thread = self._run.store.thread
+        if thread is not None:
+            check_stored_size(_result_of(definition), len(recorded.value), thread.max_value_bytes)
         return _value_of(self._run.topology, definition, recorded)
 
 

@@ -5,7 +5,7 @@ import time
 from durable_graph._engine.restore import restore
 from durable_graph._engine.task import Done, is_waiting
 from durable_graph._runtime.commit.busy import cancel_call
-from durable_graph._runtime.commit.open_thread import check_graph
+from durable_graph._runtime.commit.thread import check_graph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import verified
 from durable_graph.checkpointing.pieces import in_pieces

@@ -1,7 +1,5 @@
 """Recovery from a replay mismatch: discard the call records that did not match, so that the calls run again."""
 
-import os
-import time
 from collections.abc import Mapping
 
 import msgspec
@@ -9,7 +7,8 @@ import msgspec
 from durable_graph._engine.header import decode_header
 from durable_graph._engine.matching import NOTE
 from durable_graph._engine.task import Argument, Identity, Task, namespace_of, task_id
-from durable_graph._runtime.commit.journal import Journal
+from durable_graph._runtime.commit.writer import SYNC, open_writer
+from durable_graph._runtime.request.run import GRACE
 from durable_graph._runtime.task.claims import decoded_note, note_record
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import verified
@@ -30,22 +29,22 @@ async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
     tasks = _planned(found)
     if not isinstance(id_, str) or id_ not in tasks:
         raise UnknownTaskError(thread, id_, node=None, known=tasks)
-    journal = Journal(saver, found.thread, os.urandom(16), {}, lambda: time.time_ns() // 1000)
+    writer = open_writer(saver, found.thread, SYNC, grace=GRACE)
     dropped: list[TaskRecord] = []
     count = 0
     for place in found.nested:
         if place.ord != NOTE:
             continue
-        for record in await journal.load_records(place.ns):
+        for record in await writer.thread.load_records(place.ns):
             if (record.born, record.ord) != (place.born, NOTE):
                 continue
             note = decoded_note(record.value)
             if note.task == namespace_of("", tasks[id_]) and note.refused:
                 count += len(note.refused)
                 after = msgspec.structs.replace(note, refused=(), discarded=(*note.discarded, *note.refused))
-                dropped.append(note_record(journal, record.ns, record.born, record.revision + 1, after))
+                dropped.append(note_record(writer.thread, record.ns, record.born, record.revision + 1, after))
     if dropped:
-        await journal.save_records(tuple(dropped))
+        await writer.save_records(tuple(dropped))
     return count
 
 

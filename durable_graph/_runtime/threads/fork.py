@@ -19,8 +19,9 @@ from durable_graph._engine.matching import NOTE
 from durable_graph._engine.restore import Page, Restored, restore
 from durable_graph._engine.state import Change, Full
 from durable_graph._engine.task import Task, namespace_of
-from durable_graph._runtime.commit.journal import Journal
-from durable_graph._runtime.commit.requests import Ledger
+from durable_graph._runtime.commit.requests import Namespace
+from durable_graph._runtime.commit.thread import KnownThread
+from durable_graph._runtime.commit.writer import Writer
 from durable_graph._runtime.request.namespaces import Place, caller_and_place, nested_graphs, topology_at
 from durable_graph._runtime.task.claims import decoded_call
 from durable_graph._runtime.task.run_context import ParkedRun, Progress
@@ -44,14 +45,14 @@ class Level:
 
     topology: Topology
     ns: str
-    ledger: Ledger
+    own: Namespace
     step: NextCheckpoint
     was: Restored
 
     @property
     def rest(self) -> ParkedRun:
         """The parked run that the calling task resumes."""
-        return ParkedRun(self.ledger, Progress(self.step.state), self.topology.name, self.step.caller)
+        return ParkedRun(self.own, Progress(self.step.state), self.topology.name, self.step.caller)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +86,23 @@ async def is_at_head(saver: Checkpointer, place: Place, head: int) -> bool:
     return any(first in (entry.node, f"{entry.node}:{head - entry.ago}.{entry.ord}") for entry in planned)
 
 
-async def levels_to(topology: Topology, journal: Journal, place: Place) -> tuple[Level, ...]:
+async def levels_to(topology: Topology, writer: Writer, place: Place) -> tuple[Level, ...]:
     """The checkpoints of the new branch, to be committed together, from the outermost graph's to the nested one's.
 
     Raises `UnknownCheckpointError` and `UnknownNamespaceError`.
     """
     levels: list[Level] = []
-    for found in await _chain(journal.saver, topology, place):
-        record = await _record_of(journal, found) if levels else None
-        levels.append(_level(journal, found, record, levels[-1] if levels else None, place.no))
+    thread = writer.thread
+    for found in await _chain(thread.saver, topology, place):
+        record = await _record_of(thread, found) if levels else None
+        levels.append(_level(writer, found, record, levels[-1] if levels else None, place.no))
     return tuple(levels)
 
 
-async def _record_of(journal: Journal, found: _Found) -> TaskRecord | None:
+async def _record_of(thread: KnownThread, found: _Found) -> TaskRecord | None:
     """The record of the call that started a nested run, None for a node that is the graph itself."""
     ns, place = caller_and_place(found.caller)
-    stored = await journal.load_records(ns)
+    stored = await thread.load_records(ns)
     of_task = [record for record in stored if record.born == found.born and record.ord != NOTE]
     if place is not None:
         return next((record for record in of_task if record.ord == place), None)
@@ -189,11 +191,9 @@ async def _holding(
     return None
 
 
-def _level(
-    journal: Journal, found: _Found, record: TaskRecord | None, outer: Level | None, fork_of: int | None
-) -> Level:
+def _level(writer: Writer, found: _Found, record: TaskRecord | None, outer: Level | None, fork_of: int | None) -> Level:
     restored = found.restored
-    state = replan(restored.state, journal.reserve())
+    state = replan(restored.state, writer.thread.reserve())
     ns = caller = ""
     calls: tuple[TaskRecord, ...] = ()
     if outer is not None:
@@ -203,7 +203,7 @@ def _level(
         ns = caller if found.ns == found.caller else found.ns
         if record is not None:
             # The new task makes the same call, and matches it by this record.
-            calls = (_moved(journal, record, caller_and_place(caller)[0], task.born),)
+            calls = (_moved(writer.thread, record, caller_and_place(caller)[0], task.born),)
     has_moved = ns != found.ns
     changes: dict[str, Change] = {}
     if has_moved:
@@ -219,10 +219,10 @@ def _level(
         is_stopped=True,
         calls=calls,
     )
-    ledger = journal.ledger(found.topology, ns, None if has_moved else restored)
-    return Level(found.topology, ns, ledger, step, restored)
+    own = writer.namespace(found.topology, ns, None if has_moved else restored)
+    return Level(found.topology, ns, own, step, restored)
 
 
-def _moved(journal: Journal, record: TaskRecord, ns: str, born: int) -> TaskRecord:
-    moved = msgspec.structs.replace(record, ns=ns, born=born, commit_id=journal.commit_id)
-    return msgspec.structs.replace(moved, digest=record_digest(journal.thread.origin, moved))
+def _moved(thread: KnownThread, record: TaskRecord, ns: str, born: int) -> TaskRecord:
+    moved = msgspec.structs.replace(record, ns=ns, born=born, commit_id=thread.commit_id)
+    return msgspec.structs.replace(moved, digest=record_digest(thread.row.origin, moved))

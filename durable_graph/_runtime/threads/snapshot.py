@@ -29,7 +29,7 @@ from durable_graph._engine.task import (
     task_id,
 )
 from durable_graph._engine.values import Values
-from durable_graph._runtime.commit.open_thread import check_graph
+from durable_graph._runtime.commit.thread import check_graph
 from durable_graph._runtime.request.namespaces import Place, names_in, namespace_of_task, topology_at
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since, verified

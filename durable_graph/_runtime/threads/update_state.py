@@ -1,8 +1,6 @@
 """Updates of a thread's state from outside of a run: each is a checkpoint, committed by compare-and-swap as all are."""
 
 import itertools
-import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,14 +12,13 @@ from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.editing import clear, edit, inferred_node
 from durable_graph._engine.restore import Restored, restore
 from durable_graph._engine.state import State, initial_state
-from durable_graph._engine.task import Done, Identity, Interrupted, Outcome, Task, following, is_waiting, task_id
-from durable_graph._runtime.commit.journal import Journal
-from durable_graph._runtime.commit.open_thread import open_thread
-from durable_graph._runtime.commit.policy import Sync
+from durable_graph._engine.task import Done, Interrupted, Outcome, Task, following, is_waiting, task_id
 from durable_graph._runtime.commit.request_keys import Acceptance, earlier_request
-from durable_graph._runtime.commit.requests import Ledger
+from durable_graph._runtime.commit.requests import NO_EVENTS
+from durable_graph._runtime.commit.store import Stored
+from durable_graph._runtime.commit.thread import open_thread
+from durable_graph._runtime.commit.writer import SYNC, Writer, open_writer
 from durable_graph._runtime.events.sink import NullSink
-from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.request.control_flow import ParentCommand
 from durable_graph._runtime.request.namespaces import Place, nested_graphs, topology_at
 from durable_graph._runtime.request.run import Request
@@ -108,9 +105,9 @@ async def _edit(
 ) -> Place:
     supersteps = [each for updates in supersteps for each in _spread(updates)]
     opened = await open_thread(saver, topology, place.thread_id, None)
-    journal = Journal(saver, opened.thread, os.urandom(16), request.metadata, lambda: time.time_ns() // 1000)
+    writer = open_writer(saver, opened.thread, SYNC, grace=request.grace, metadata=request.metadata)
     # An edit leaves a cancelled thread cancelled.
-    journal.is_cancelled, journal.accepts = opened.thread.status == "cancelled", keyed
+    writer.thread.is_cancelled, writer.sender.accepts = opened.thread.status == "cancelled", keyed
     own, restored = topology, opened.restored
     if place.ns:
         own = topology_at(topology, place.ns)
@@ -124,7 +121,7 @@ async def _edit(
         )
     if place.no is not None and place.no != newest:
         if place.ns:
-            return await _edit_inside(topology, journal, place, request, supersteps)
+            return await _edit_inside(topology, writer, place, request, supersteps)
         restored = await _restored(saver, own, place.thread_id, place.ns, place.no)
         if restored is None:
             raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no))
@@ -134,22 +131,21 @@ async def _edit(
     else:
         header = restored.header
         start = _Start(restored.state, restored.recorded, header.source, header.writers, header.caller)
-    ledger = journal.ledger(own, place.ns, restored)
+    store = Stored.of(writer, writer.namespace(own, place.ns, restored))
     if place.ns and await is_at_head(saver, _at(place, newest), opened.thread.head):
-        await _wake_callers(journal, saver, topology, _at(place, newest))
-    no = await _Editor(_graph_run(own, request, journal, ledger, place.ns), ledger).commit(start, supersteps)
+        await _wake_callers(writer, saver, topology, _at(place, newest))
+    no = await _Editor(own, request, store).commit(start, supersteps)
     return _at(place, no)
 
 
 async def _edit_inside(
-    topology: Topology, journal: Journal, place: Place, request: Request, supersteps: Sequence[Sequence[StateUpdate]]
+    topology: Topology, writer: Writer, place: Place, request: Request, supersteps: Sequence[Sequence[StateUpdate]]
 ) -> Place:
     """An edit of a nested graph's older checkpoint, on a new branch from it."""
-    levels = await levels_to(topology, journal, place)
+    levels = await levels_to(topology, writer, place)
     inner = levels[-1]
     start = _Start(inner.step.state, {}, inner.step.source, inner.step.writers, inner.step.caller)
-    run = _graph_run(inner.topology, request, journal, inner.ledger, inner.ns)
-    no = await _Editor(run, inner.ledger, levels).commit(start, supersteps)
+    no = await _Editor(inner.topology, request, Stored.of(writer, inner.own), levels).commit(start, supersteps)
     return Place(place.thread_id, inner.ns, no)
 
 
@@ -189,18 +185,14 @@ async def _restored(saver: Checkpointer, topology: Topology, thread: str, ns: st
     return await in_pieces(restore(topology, found, saver.max_value_bytes))
 
 
-def _graph_run(topology: Topology, request: Request, journal: Journal, ledger: Ledger, ns: str) -> GraphRun:
-    shared = RunContext(journal, Sync(journal, request.grace), NullSink())
-    return GraphRun(topology, request, shared, ns=ns, ledger=ledger, identity=journal.identity(ns))
-
-
-async def _wake_callers(journal: Journal, saver: Checkpointer, topology: Topology, place: Place) -> None:
+async def _wake_callers(writer: Writer, saver: Checkpointer, topology: Topology, place: Place) -> None:
     """Make the tasks run again that wait for an interrupt of this namespace: the edit may have removed it."""
     for at, restored, task in await callers_of(saver, topology, place):
         outcome = restored.recorded.get(task.key)
         if isinstance(outcome, Interrupted) and is_waiting(outcome):
             woken = following(Interrupted(task, outcome.attempt, (), outcome.answers, outcome.revision + 1), outcome)
-            await journal.save(journal.ledger(at, restored.stored.ns, restored), [woken])
+            own = writer.namespace(at, restored.stored.ns, restored)
+            await writer.save(own, [woken], lambda _: NO_EVENTS)
 
 
 class _Start(msgspec.Struct, frozen=True):
@@ -218,14 +210,13 @@ class _Start(msgspec.Struct, frozen=True):
 class _Editor:
     """Builds the checkpoints of one edit, each from the one before. `levels` precede them in the same commit."""
 
-    def __init__(self, run: GraphRun, ledger: Ledger, levels: Sequence[Level] = ()) -> None:
-        self._run = run
-        self._ledger = ledger
+    def __init__(self, topology: Topology, request: Request, store: Stored, levels: Sequence[Level] = ()) -> None:
+        self._run = GraphRun(topology, request, RunContext(NullSink()), store, ns=store.own.ns)
+        self._store = store
         self._levels = levels
 
     async def commit(self, start: _Start, supersteps: Sequence[Sequence[StateUpdate]]) -> int:
-        journal = self._run.shared.journal
-        assert journal is not None  # noqa: S101  # an edit is of a stored thread
+        writer, own = self._store.writer, self._store.own
         recorded = start.recorded
         while True:
             steps: list[NextCheckpoint] = []
@@ -237,14 +228,14 @@ class _Editor:
                 steps.append(step)
                 state, known, source, writers = step.state, {}, step.source, step.writers
             entries = [
-                *((level.ledger, level.step) for level in self._levels),
-                *((self._ledger, step) for step in steps),
+                *((level.own, level.step) for level in self._levels),
+                *((own, step) for step in steps),
             ]
-            if await finish(journal.commit(*entries), self._run.request.grace):
+            if await writer.commit_now(*entries):
                 return state.no
             at_head = start.fork_of is None and not self._levels
-            first = self._levels[0].ledger if self._levels else self._ledger
-            recorded = await journal.adopt(first, start.state.plan if at_head else ())
+            first = self._levels[0].own if self._levels else own
+            recorded = await writer.adopt(first, start.state.plan if at_head else ())
 
     async def _step(
         self,
@@ -265,28 +256,28 @@ class _Editor:
             if named is None or named in _ALONE:
                 _check_names_no_task(only, named)
             if named is None:
-                no = run.reserve(state)
+                no = run.store.reserve(state)
                 # The tasks that an older checkpoint planned belong to its branch: a fork plans them again.
                 kept = replan(state, no) if is_fork else State(no, state.step + 1, state.values, state.plan)
                 return NextCheckpoint(kept, {}, state.no, "update", tuple(writers), is_stopped=bool(state.plan))
             if named == COPY:
-                copied = replan(state, run.reserve(state))
+                copied = replan(state, run.store.reserve(state))
                 return NextCheckpoint(copied, {}, state.no, "fork", tuple(writers), is_stopped=bool(state.plan))
             if named == END:
                 if only.values is not None:
                     raise InvalidUpdateError("as_node=END removes the tasks left to run, and takes no values")
-                return _step_of(clear(topology, state, recorded, run.reserve(state)), state, "update")
+                return _step_of(clear(topology, state, recorded, run.store.reserve(state)), state, "update")
             if named in (START, INPUT):
                 if only.as_node == START and INPUT in writers:
                     raise InvalidUpdateError(_INPUT_TWICE)
                 values = with_recorded(topology, state, recorded)
-                writes = input_writes(topology, only.values, values, run.max_value_bytes)
-                admitted = admit(topology, state, recorded, writes, run.reserve(state))
+                writes = input_writes(topology, only.values, values, run.store.max_value_bytes)
+                admitted = admit(topology, state, recorded, writes, run.store.reserve(state))
                 admitted = msgspec.structs.replace(admitted, writers=(*admitted.writers, named))
                 return _step_of(admitted, state, "update" if named == START else "input")
             updates = [msgspec.structs.replace(only, as_node=named)]
         _check_names_each_task_once(updates)
-        no = run.reserve(state)
+        no = run.store.reserve(state)
         # Routers see the state that the caller saw: with the writes of finished tasks, which precede the update.
         seen = msgspec.structs.replace(state, values=with_recorded(topology, state, recorded))
         done = [await self._done(seen, no, ord_, update) for ord_, update in enumerate(updates)]
@@ -323,7 +314,7 @@ class _Editor:
         return topology.name if is_workflow(topology) else inferred_node(topology, source, writers)
 
     def _check_task(self, state: State, id_: str, node: str) -> None:
-        whose = self._run.identity or Identity("", 0)
+        whose = self._store.identity
         ids = [task_id(whose, task) for task in state.plan if task.node == node]
         if id_ not in ids:
             raise UnknownTaskError(whose.thread, id_, node=node, known=ids)

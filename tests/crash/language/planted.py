@@ -15,11 +15,11 @@ from durable_graph._engine.admit import carry, replan
 from durable_graph._engine.build_commit import records_of
 from durable_graph._engine.header import encode_header
 from durable_graph._engine.task import Failed, Handling
-from durable_graph._runtime.commit import journal
-from durable_graph._runtime.commit.journal import Journal
-from durable_graph._runtime.commit.policy import Publication
+from durable_graph._runtime.commit import writer
 from durable_graph._runtime.commit.requests import StatusChange
+from durable_graph._runtime.commit.writer import Writer
 from durable_graph._runtime.entry import command, start, subgraph
+from durable_graph._runtime.events.sink import Publication
 from durable_graph._runtime.request.run import Durability
 from durable_graph._runtime.superstep.run_tasks import Superstep
 from durable_graph._runtime.task import attempt
@@ -52,22 +52,22 @@ class LanguageBug:
 
 
 def answers_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
-    right = Journal.save_unmoved
+    right = Writer.save_unmoved
 
-    async def save_unmoved(self: Journal, ledger: Any, outcomes: Any, status: Any, *given: Any, **named: Any) -> Any:
+    async def save_unmoved(self: Writer, own: Any, outcomes: Any, status: Any, *given: Any, **named: Any) -> Any:
         if status == StatusChange("interrupted"):
-            return await right(self, ledger, outcomes, status, *given, **named)
+            return await right(self, own, outcomes, status, *given, **named)
         return tuple(outcomes)
 
-    patch.setattr(Journal, "save_unmoved", save_unmoved)
+    patch.setattr(Writer, "save_unmoved", save_unmoved)
 
 
 def answers_are_taken_twice(patch: pytest.MonkeyPatch) -> None:
     right = command._record
 
-    async def record(run: Any, state: Any, recorded: Any, command: Any) -> Any:
+    async def record(run: Any, store: Any, state: Any, recorded: Any, command: Any) -> Any:
         try:
-            return await right(run, state, recorded, command)
+            return await right(run, store, state, recorded, command)
         except InterruptAnsweredError as error:
             raise UnknownInterruptError(error.thread_id, error.id, open_ids=()) from error
 
@@ -121,19 +121,19 @@ def nested_records_go_to_the_graph_around(patch: pytest.MonkeyPatch) -> None:
         outer = stored.ns.rpartition("|")[0]
         return records_of(msgspec.structs.replace(stored, ns=outer), outcomes, commit_id)
 
-    patch.setattr(journal, "records_of", elsewhere)
+    patch.setattr(writer, "records_of", elsewhere)
 
 
 def finished_graphs_run_again(patch: pytest.MonkeyPatch) -> None:
-    right = subgraph._run_from
+    right = subgraph._start_from
 
-    async def go(run: Any, found: Any, called: Any) -> Any:
+    async def start_from(run: Any, store: Any, found: Any, called: Any) -> Any:
         if found is None or found.at.state.plan:
-            return await right(run, found, called)
-        run.ledger = found.ledger
-        return await subgraph._accept(run, found.at.state, {}, called)
+            return await right(run, store, found, called)
+        store.own = found.own
+        return await subgraph._accept(run, store, found.at.state, {}, called)
 
-    patch.setattr(subgraph, "_run_from", go)
+    patch.setattr(subgraph, "_start_from", start_from)
 
 
 def memory_does_not_know_its_caller(patch: pytest.MonkeyPatch) -> None:
@@ -186,11 +186,10 @@ def edits_expect_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def nodes_run_before_the_input_is_accepted(patch: pytest.MonkeyPatch) -> None:
-    async def commit_now(run: Any, step: Any) -> bool:
-        accepted: bool = await run.shared.durability.commit(run.ledger, step, Publication(run.shared.sink, ()))
-        return accepted
+    async def accept(run: Any, store: Any, plan: Any, step: Any) -> Any:
+        return await store.commit(plan, step, Publication(run.shared.sink))
 
-    patch.setattr(start, "commit_now", commit_now)
+    patch.setattr(start, "accept", accept)
 
 
 LANGUAGE_BUGS = (

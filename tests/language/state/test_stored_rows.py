@@ -23,7 +23,7 @@ from durable_graph._engine.restore import nothing_stored, restore
 from durable_graph._engine.rows import Stored, add_rows, encode_whole
 from durable_graph._engine.state import Changes, State, initial_state, merged
 from durable_graph._engine.task import Done, Task, Write
-from durable_graph._runtime.commit.open_thread import new_thread
+from durable_graph._runtime.commit.thread import new_thread
 from durable_graph._runtime.task.writes import node_writes
 from durable_graph.checkpointing.pieces import at_once
 from durable_graph.errors import InvalidUpdateError
