@@ -19,6 +19,7 @@ from durable_graph._runtime.request.callbacks import callbacks_in_use
 from durable_graph._runtime.request.output import Ended, GraphOutput, check_keys, check_version, result_of
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.graph_calls import check_memory
+from durable_graph._runtime.task.plan import StepPlan
 from durable_graph._runtime.task.result_cache import namespace_of_node
 from durable_graph.app.picture import GraphPicture
 from durable_graph.caching import Cache
@@ -67,6 +68,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     ) -> None:
         saver = None if isinstance(checkpointer, bool) else checkpointer
         super().__init__(topology, saver, defaults or Request(None), config)
+        self._plan = StepPlan(topology)
         self._given_checkpointer = checkpointer
         self._cache = cache
         self._step_timeout: float | None = None
@@ -334,7 +336,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             options = RunOptions(**options)
             options["context"] = context_of(self._topology.context, options["context"])
         check_memory(options.get("memory"), is_remembering=self.persistence == "thread" and is_inside_node())
-        nested = subgraph_call(self._topology, self._given_checkpointer, given, config, options, self._defaults)
+        nested = subgraph_call(self._plan, self._given_checkpointer, given, config, options, self._defaults)
         if nested is not None:
             return nested.limited(self.step_timeout)
         if self._given_checkpointer is True:
@@ -389,7 +391,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     def _unobserved(self, place: "Nested | Request", sink: EventSink) -> Awaitable[Ended]:
         if isinstance(place, Nested):
             return place.run(self.persistence, self._cache, sink)
-        return run_in_turn(self._topology, self._checkpointer, place, sink, self._cache)
+        return run_in_turn(self._plan, self._checkpointer, place, sink, self._cache)
 
 
 def check_savers(checkpointer: object, cache: object) -> None:

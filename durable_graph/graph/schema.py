@@ -23,6 +23,7 @@ from durable_graph.graph.state_kinds import (
     Kind,
     PydanticKind,
     SingleKind,
+    TypedDictKind,
     is_one_value,
     kind_of,
     not_a_state_class,
@@ -42,6 +43,7 @@ class Schema:
 
     `fields` are the keys that are channels; `managed` has the keys that are computed for each task. `is_single`: the
     state is one value, not a class with keys. `is_validated`: the class validates its values, as a pydantic model does.
+    `is_plain`: what `read` gives is a dict of the keys that have a value, and nothing else.
     """
 
     cls: Any
@@ -51,10 +53,13 @@ class Schema:
     managed: Mapping[str, type[ManagedValue]] = field(default_factory=dict)
     is_single: bool = field(init=False, repr=False)
     is_validated: bool = field(init=False, repr=False)
+    is_plain: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_single", self.cls is object)
         object.__setattr__(self, "is_validated", isinstance(self.kind, PydanticKind))
+        is_plain = isinstance(self.kind, TypedDictKind) and not self.managed and not self.required
+        object.__setattr__(self, "is_plain", is_plain)
 
     @classmethod
     def of(cls, state: Any) -> Self:

@@ -29,6 +29,7 @@ from durable_graph._runtime.request.output import Ended, Recorded, Start
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.superstep.drive import drive
 from durable_graph._runtime.superstep.publish import committed_events, publish_drained
+from durable_graph._runtime.task.plan import StepPlan
 from durable_graph._runtime.task.run_context import GraphRun, RunContext
 from durable_graph._runtime.task.writes import input_writes
 from durable_graph._runtime.threads.fork import is_at_head, levels_to
@@ -52,7 +53,7 @@ from durable_graph.records import RequestRow, ThreadRow, checkpoint_id
 
 
 async def run_in_turn(
-    topology: Topology, saver: Checkpointer | None, request: Request, sink: EventSink, cache: Cache | None = None
+    plan: StepPlan, saver: Checkpointer | None, request: Request, sink: EventSink, cache: Cache | None = None
 ) -> Ended:
     """Run the graph, and return how the run ended. All its commits are settled in the store when this returns.
 
@@ -64,8 +65,8 @@ async def run_in_turn(
     """
     thread_id = request.thread_id
     if saver is None or thread_id is None:
-        return await _run_unstored(topology, request, sink, cache)
-    call = _Call(topology, saver, request, thread_id, sink, cache)
+        return await _run_unstored(plan, request, sink, cache)
+    call = _Call(plan, saver, request, thread_id, sink, cache)
     if request.key is not None and (ended := await _repeated_while_held(call, request.key)) is not None:
         return ended
     while (
@@ -86,12 +87,16 @@ async def run_in_turn(
 class _Call(msgspec.Struct, frozen=True):
     """A call of a graph on a thread of its checkpointer."""
 
-    topology: Topology
+    plan: StepPlan
     saver: Checkpointer
     request: Request
     thread_id: str
     sink: EventSink
     cache: Cache | None
+
+    @property
+    def topology(self) -> Topology:
+        return self.plan.topology
 
     async def opened(self, no: int | None = None) -> Opened:
         return await open_thread(self.saver, self.topology, self.thread_id, no)
@@ -108,7 +113,8 @@ class _Call(msgspec.Struct, frozen=True):
             calls_in=opened.calls_in,
         )
         store = Stored.of(writer, writer.namespace(self.topology, "", opened.restored))
-        return GraphRun(self.topology, request, RunContext(self.sink), store, cache=self.cache), store
+        nodes = self.plan.for_run(request, has_cache=self.cache is not None)
+        return GraphRun(self.topology, request, RunContext(self.sink), store, nodes, cache=self.cache), store
 
 
 def _policy(request: Request) -> Policy:
@@ -228,7 +234,7 @@ async def _settle_after(run: GraphRun, store: Stored, error: BaseException) -> N
             add_note(error, f"the results of finished tasks could not be stored either: {shown(later)}")
 
 
-async def _run_unstored(topology: Topology, request: Request, sink: EventSink, cache: Cache | None) -> Ended:
+async def _run_unstored(plan: StepPlan, request: Request, sink: EventSink, cache: Cache | None) -> Ended:
     if request.input is None:
         raise NothingToResumeError(None, "there is no checkpointer that could hold an earlier run")
     if isinstance(request.input, Command) and request.input.resume is not UNSET:
@@ -237,7 +243,8 @@ async def _run_unstored(topology: Topology, request: Request, sink: EventSink, c
     # A debugged run encodes as one with a store does: a test without a store finds what a store would refuse.
     limit = DEFAULT_MAX_VALUE_BYTES if request.is_checked else None
     store = Unstored(None, Identity("", 0), limit)
-    run = GraphRun(topology, request, RunContext(sink), store, cache=cache)
+    nodes = plan.for_run(request, has_cache=cache is not None)
+    run = GraphRun(plan.topology, request, RunContext(sink), store, nodes, cache=cache)
     try:
         return await drive(run, await accept_unstored(run))
     except Draining as drained:

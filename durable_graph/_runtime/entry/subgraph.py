@@ -43,6 +43,7 @@ from durable_graph._runtime.task.graph_calls import (
     settings_of,
 )
 from durable_graph._runtime.task.lengths import copy_of
+from durable_graph._runtime.task.plan import StepPlan
 from durable_graph._runtime.task.run_context import GraphRun, ParkedRun, Progress, RunContext, TaskContext, current
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
@@ -69,9 +70,14 @@ class Nested(msgspec.Struct, frozen=True):
 
     context: TaskContext
     children: ChildRuns
-    topology: Topology
+    plan: StepPlan
     request: Request
     call: GraphCall
+
+    @property
+    def topology(self) -> Topology:
+        """The graph."""
+        return self.plan.topology
 
     def limited(self, step_timeout: float | None) -> "Nested":
         """The call with a limit on the seconds that each superstep of the graph may take."""
@@ -100,7 +106,7 @@ def is_inside_node() -> bool:
 
 
 def subgraph_call(
-    topology: Topology,
+    plan: StepPlan,
     checkpointer: Checkpointer | bool | None,
     given: Any,
     config: Config | None,
@@ -114,7 +120,7 @@ def subgraph_call(
 
     Raises as reading the arguments does, and `InvalidCommandError` for answers: they belong to the outer run.
     """
-    context = current.get()
+    context, topology = current.get(), plan.topology
     if context is None or context.is_over:
         return None
     outer = context.run.request
@@ -137,7 +143,7 @@ def subgraph_call(
     merged = merged_config(outer.config, None if config is None else check_config(config))
     within = _within(outer, request, options, plain, merged or {})
     call = GraphCall(asyncio.current_task(), options.get("memory"), settings_of(topology, outer, within))
-    return Nested(context, context.children, topology, within, call)
+    return Nested(context, context.children, plan, within, call)
 
 
 def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) -> Any:
@@ -230,6 +236,7 @@ async def _run_in(
         nested.request,
         _with_sink(outer.shared, sink),
         store,
+        nested.plan.for_run(nested.request, has_cache=(cache or outer.cache) is not None),
         ns=ns,
         path=path,
         parent=context,

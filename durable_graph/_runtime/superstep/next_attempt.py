@@ -6,8 +6,8 @@ import msgspec
 
 from durable_graph._engine.task import Failed, Handling, Outcome, Task, following
 from durable_graph._runtime.task.attempt import AttemptState
-from durable_graph._runtime.task.attempted import TaskOutput
 from durable_graph._runtime.task.retry import retry_after
+from durable_graph._runtime.task.run_context import TaskOutput
 from durable_graph.errors import StateMutatedError
 from durable_graph.graph import Node, Topology
 

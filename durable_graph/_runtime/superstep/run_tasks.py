@@ -24,17 +24,10 @@ from durable_graph._runtime.request.cancellation import cancellations, wind_up
 from durable_graph._runtime.request.control_flow import Draining
 from durable_graph._runtime.superstep.next_attempt import tried_again
 from durable_graph._runtime.superstep.publish import id_of, started_event, task_events
-from durable_graph._runtime.task.attempt import (
-    AttemptState,
-    attempt,
-    attempt_number,
-    failed_instead,
-    new_attempt_state,
-    own_cancellation,
-)
-from durable_graph._runtime.task.attempted import TaskOutput
+from durable_graph._runtime.task.attempt import AttemptState, attempt, attempt_number
 from durable_graph._runtime.task.mutation import Given
-from durable_graph._runtime.task.run_context import GraphRun, Key
+from durable_graph._runtime.task.outcomes import failed_instead, own_cancellation
+from durable_graph._runtime.task.run_context import GraphRun, Key, TaskOutput
 from durable_graph.errors import StateMutatedError, StepTimeoutError
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import START
@@ -305,7 +298,7 @@ class Superstep(msgspec.Struct):
 
     async def _attempt(self, task: Task) -> TaskOutput:
         """Attempt the task as often as its policies allow. Its outcome is in `attempted` when this returns."""
-        run, previous, trial = self.run, self.recorded.get(task.key), new_attempt_state()
+        run, previous, trial = self.run, self.recorded.get(task.key), AttemptState()
         gate = None if self.siblings is None else self.siblings.gate
         while True:
             if isinstance(previous, Failed) and previous.retry_at is not None:

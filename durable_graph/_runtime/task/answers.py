@@ -45,3 +45,7 @@ class Answers(Mapping[str, Any]):
             msgspec.structs.replace(each, is_claimed=True) if each.id in self._claimed else each
             for each in self._given.values()
         )
+
+
+NO_ANSWERS = Answers()
+"""Of an attempt that was given none: nothing can be claimed of them."""

@@ -13,27 +13,72 @@ import msgspec
 from durable_graph._engine.task import Limits, Task
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
+from durable_graph._runtime.task.lengths import PrivateLengths
 from durable_graph._runtime.task.run_context import TaskContext
+from durable_graph.channels import selected
 from durable_graph.errors import NodeTimeoutError
 from durable_graph.graph import Node
 from durable_graph.graph.policies import TimeoutPolicy
+from durable_graph.graph.topology import Handler
+
+Begin = Callable[[TaskContext, Callable[[], Any]], Awaitable[Any]]
+"""Calls a function, and gives an awaitable of its result."""
 
 
-class Returned(msgspec.Struct, frozen=True):
-    """A function's result. `cancelled` is a cancellation that arrived while a worker thread still ran the function."""
+def begin_with(policy: TimeoutPolicy | None, *, is_async: bool) -> Begin:
+    """How a function of this kind is called. Plain functions have no timeouts: they cannot be stopped."""
+    if not is_async:
+        return _begin_in_thread
+    return _begin_async if policy is None else _timed(_begin_async, policy)
 
-    result: Any
-    cancelled: asyncio.CancelledError | None = None
+
+class NodeFunction(msgspec.Struct, frozen=True):
+    """A node's function or its error handler, and how it is called. `injected` are its parameters besides the input."""
+
+    action: Callable[..., Any]
+    injected: Mapping[str, str]
+    is_async: bool
+    timeout: TimeoutPolicy | None
+    is_observed: bool
+    begin: Begin
+
+    @classmethod
+    def of(cls, code: Node | Handler, *, is_observed: bool) -> "NodeFunction":
+        """The function of a node or of an error handler."""
+        begin = begin_with(code.timeout, is_async=code.is_async)
+        if is_observed:
+            begin = _reported(begin)
+        return cls(code.action, code.injected, code.is_async, code.timeout, is_observed, begin)
+
+    def begin_within(self, limits: Limits) -> Begin:
+        """How it is called within the limits that a `Send` gave its task, which take the place of the node's."""
+        policy = TimeoutPolicy(
+            run_timeout=limits.run,
+            idle_timeout=limits.idle,
+            refresh_on="heartbeat" if limits.only_heartbeats else "auto",
+        )
+        begin = begin_with(policy, is_async=self.is_async)
+        return _reported(begin) if self.is_observed else begin
 
 
-async def invoke(
-    context: TaskContext, call: Callable[[], Any], is_async: bool, policy: TimeoutPolicy | None
-) -> Returned:
-    """The result of `call`, awaited. Raises `NodeTimeoutError` if it takes longer than its policy allows."""
-    if is_async:
-        if policy is None:
-            return Returned(await call())
-        return Returned(await _timed(context, call, policy))
+def _reported(begin: Begin) -> Begin:
+    """Hand the result to the callbacks of another library."""
+
+    async def run(context: TaskContext, call: Callable[[], Any]) -> Any:
+        result = await begin(context, call)
+        return result if context.observer is None else context.observer.returned(result)
+
+    return run
+
+
+def _begin_async(context: TaskContext, call: Callable[[], Any]) -> Awaitable[Any]:
+    # A plain function: each suspension of a node resumes all coroutines above it.
+    result: Awaitable[Any] = call()
+    return result
+
+
+async def _begin_in_thread(context: TaskContext, call: Callable[[], Any]) -> Any:
+    """The result of a plain function. A cancellation that arrived while it ran is left in the context."""
     result, cancelled = await _in_thread(call, context.run.request.grace)
     if inspect.isawaitable(result):
         # A plain function that returns a coroutine, such as a lambda around an async function.
@@ -41,30 +86,35 @@ async def invoke(
             if inspect.iscoroutine(result):
                 result.close()
             raise cancelled
-        result = await result
-    return Returned(result, cancelled)
-
-
-async def _timed(context: TaskContext, call: Callable[[], Awaitable[Any]], policy: TimeoutPolicy) -> Any:
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    run = asyncio.timeout(policy.run_timeout)
-    idle = asyncio.timeout(policy.idle_timeout)
-    context.loop, context.idle, context.idle_seconds = loop, idle, policy.idle_timeout
-    context.only_heartbeats = policy.refresh_on == "heartbeat"
-    try:
-        async with run, idle:
-            result = await call()
-    except TimeoutError as error:
-        if not (run.expired() or idle.expired()):
-            raise
-        raise _timeout_error(context, policy, loop.time() - started, is_idle=idle.expired()) from error
-    finally:
-        context.idle = None
-    if run.expired() or idle.expired():
-        # It caught its cancellation and returned all the same: too late is too late.
-        raise _timeout_error(context, policy, loop.time() - started, is_idle=idle.expired())
+        return await result
+    context.cancelled_late = cancelled
     return result
+
+
+def _timed(begin: Begin, policy: TimeoutPolicy) -> Begin:
+    async def run(context: TaskContext, call: Callable[[], Any]) -> Any:
+        """Raises `NodeTimeoutError` if it takes longer than the policy allows."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        whole = asyncio.timeout(policy.run_timeout)
+        idle = asyncio.timeout(policy.idle_timeout)
+        context.loop, context.idle, context.idle_seconds = loop, idle, policy.idle_timeout
+        context.only_heartbeats = policy.refresh_on == "heartbeat"
+        try:
+            async with whole, idle:
+                result = await begin(context, call)
+        except TimeoutError as error:
+            if not (whole.expired() or idle.expired()):
+                raise
+            raise _timeout_error(context, policy, loop.time() - started, is_idle=idle.expired()) from error
+        finally:
+            context.idle = None
+        if whole.expired() or idle.expired():
+            # It caught its cancellation and returned all the same: too late is too late.
+            raise _timeout_error(context, policy, loop.time() - started, is_idle=idle.expired())
+        return result
+
+    return run
 
 
 def _timeout_error(context: TaskContext, policy: TimeoutPolicy, elapsed: float, *, is_idle: bool) -> NodeTimeoutError:
@@ -98,14 +148,31 @@ async def _settled(running: "asyncio.Future[Any]") -> Any:
     return await running
 
 
+def reader_of(node: Node) -> Callable[[TaskContext], Any]:
+    """The function that makes the node's input of the state."""
+    schema, fields = node.input, node.input.fields
+
+    def read(context: TaskContext) -> Any:
+        return schema.read(context.state.values, context.run.place(context.state))
+
+    def read_instance(context: TaskContext) -> Any:
+        given = read(context)
+        if not isinstance(given, dict):
+            # The state is common to all tasks; an instance of its class has containers of its own.
+            context.private = PrivateLengths(node, given, context.state.values)
+        return given
+
+    if node.subgraph is not None and not node.subgraph.topology.input.is_single:
+        keys = node.subgraph.topology.input.keys
+        return lambda context: _shared(read(context), keys)
+    if schema.is_plain:
+        return lambda context: selected(context.state.values, fields)
+    return read if schema.is_single else read_instance
+
+
 def given_to(context: TaskContext, task: Task, node: Node) -> Any:
     """The input of the node."""
-    if task.argument is not None:
-        return task.argument.value
-    given = node.input.read(context.state.values, context.run.place(context.state))
-    if node.subgraph is None or node.subgraph.topology.input.is_single:
-        return given
-    return _shared(given, node.subgraph.topology.input.keys)
+    return reader_of(node)(context) if task.argument is None else task.argument.value
 
 
 def _shared(given: Any, keys: Iterable[str]) -> Any:
@@ -113,12 +180,3 @@ def _shared(given: Any, keys: Iterable[str]) -> Any:
     if isinstance(given, Mapping):
         return {key: given[key] for key in keys if key in given}
     return {key: getattr(given, key) for key in keys if hasattr(given, key)}
-
-
-def timeout_of(limits: Limits) -> TimeoutPolicy:
-    """The limits that a `Send` gave its task, which take the place of the node's."""
-    return TimeoutPolicy(
-        run_timeout=limits.run,
-        idle_timeout=limits.idle,
-        refresh_on="heartbeat" if limits.only_heartbeats else "auto",
-    )

@@ -1,17 +1,15 @@
 """Whether a node changed in place what it was given: visible to the nodes after it, and to no store."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from durable_graph._engine.task import Argument, Task
-from durable_graph._runtime.task.lengths import ARGUMENT, ArgumentLengths, PrivateLengths
-from durable_graph._runtime.task.read_result import Result
+from durable_graph._runtime.task.lengths import ARGUMENT, ArgumentLengths
 from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph._runtime.task.writes import stored_part
 from durable_graph.errors import StateMutatedError, UnstorableValueError
-from durable_graph.graph import Node, Topology
+from durable_graph.graph import Topology
 
 
 class Given:
@@ -53,44 +51,31 @@ def is_debugging() -> bool:
     return os.environ.get("DURABLE_GRAPH_DEBUG", "0") not in ("", "0")
 
 
-def compared(run: GraphRun, node: str, values: Mapping[str, Any], keys: Iterable[str]) -> AbstractContextManager[None]:
-    """Compare whole values around the code of a node, if the graph is debugged.
+class WholeValues:
+    """What code of a debugged graph is given, encoded before it runs."""
 
-    Raises `StateMutatedError` if the code returned and any of these keys is not what it was.
-    """
-    return _compared(run, node, values, keys) if run.request.is_checked else _UNCHECKED
+    def __init__(
+        self, topology: Topology, values: Mapping[str, Any], keys: Iterable[str], argument: Argument | None = None
+    ) -> None:
+        self._topology = topology
+        self._values = values
+        self._argument = argument
+        self._before = {key: _bytes(topology, key, values[key]) for key in keys if key in values}
 
-
-_UNCHECKED = nullcontext()
-
-
-@contextmanager
-def _compared(run: GraphRun, node: str, values: Mapping[str, Any], keys: Iterable[str]) -> Iterator[None]:
-    before = {key: _bytes(run.topology, key, values[key]) for key in keys if key in values}
-    yield
-    changed = [key for key, data in before.items() if _bytes(run.topology, key, values[key]) != data]
-    if changed:
-        raise StateMutatedError([node], changed)
-
-
-def check_result(run: GraphRun, node: Node, own: Result, private: PrivateLengths | None, *, is_cached: bool) -> None:
-    """Raise `StateMutatedError` for a change that the check of the superstep does not see, or would see too late."""
-    if private is None and not is_cached:
-        return
-    lost = [] if private is None else private.lost(write.channel for write in own.writes)
-    # A cache would hand the result to runs in which nothing was changed.
-    if changed := [*lost, *(run.changed_in_place() if is_cached else ())]:
-        raise StateMutatedError([node.name], changed)
+    def changed(self) -> list[str]:
+        """What of it is not what it was: keys, or the argument that a Send carried."""
+        values, topology = self._values, self._topology
+        changed = [key for key, data in self._before.items() if _bytes(topology, key, values[key]) != data]
+        if self._argument is not None and not _is_as_stored(topology, self._argument):
+            changed.append(ARGUMENT)
+        return changed
 
 
-def check_argument_unchanged(topology: Topology, node: str, argument: Argument) -> None:
-    """Raises `StateMutatedError` if what a Send carried is not what is stored of it for a later attempt."""
+def _is_as_stored(topology: Topology, argument: Argument) -> bool:
     try:
-        is_same = argument.data is None or _encoded(topology, argument) == argument.data
+        return argument.data is None or _encoded(topology, argument) == argument.data
     except UnstorableValueError:
-        is_same = False
-    if not is_same:
-        raise StateMutatedError([node], [ARGUMENT])
+        return False
 
 
 def _encoded(topology: Topology, argument: Argument) -> bytes:

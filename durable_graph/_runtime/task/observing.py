@@ -4,16 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from durable_graph._engine.task import Done
 from durable_graph._runtime.events.sink import StreamWriter
 from durable_graph._runtime.request.callbacks import CodeObserver, EmitMessage, GraphObserver, ObservedCode, Origin
 from durable_graph._runtime.request.control_flow import GraphInterrupt
-from durable_graph._runtime.task.attempted import TaskOutput
 from durable_graph._runtime.task.context import config_of, message_event, runtime_of
-from durable_graph._runtime.task.invoke import Returned, given_to
-from durable_graph._runtime.task.run_context import TaskContext
+from durable_graph._runtime.task.invoke import given_to
+from durable_graph._runtime.task.run_context import TaskContext, TaskOutput
 from durable_graph.errors import DurableGraphError
 from durable_graph.graph import START
 
@@ -35,19 +32,14 @@ async def observed_attempt(
 
 
 async def observed_call(
-    graph: GraphObserver, context: TaskContext, given: Any, perform: Callable[[], Awaitable[Returned]]
-) -> Returned:
+    graph: GraphObserver, context: TaskContext, given: Any, perform: Callable[[], Awaitable[Any]]
+) -> Any:
     """One attempt at a call of a task, observed."""
     async with graph.code(_code(context, lambda: given, is_call=True)) as observer:
         context.observer = observer
-        called = with_result(observer, await perform())
+        result = observer.returned(await perform())
         await _emit_returned(context, observer)
-        return called
-
-
-def with_result(observer: CodeObserver, called: Returned) -> Returned:
-    """A function's result, as the observer returns it."""
-    return msgspec.structs.replace(called, result=observer.returned(called.result))
+        return result
 
 
 def _code(context: TaskContext, given: Callable[[], Any], *, is_call: bool) -> ObservedCode:

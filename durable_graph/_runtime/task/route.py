@@ -10,24 +10,20 @@ from durable_graph._engine.task import Route, Task, Write
 from durable_graph._runtime.task.read_result import send_route
 from durable_graph.errors import InvalidRouteError, UnknownRouteError
 from durable_graph.errors.tree import is_namesake
-from durable_graph.graph import END, START, Place, Router, Send, Topology
-
-
-def routers_of(topology: Topology, task: Task) -> tuple[Router, ...]:
-    """The routers that run after this task's node."""
-    return topology.entry_routers if task.node == START else topology.nodes[task.node].routers
+from durable_graph.graph import END, Place, Router, Send, Topology
 
 
 async def choose(
     topology: Topology,
     state: State,
     task: Task,
+    routers: tuple[Router, ...],
     writes: tuple[Write, ...],
     extra: Mapping[str, Mapping[str, Any]],
     max_value_bytes: int | None,
     place: Place,
 ) -> tuple[Route, ...]:
-    """The routes that the task's routers choose, in the superstep at `place`.
+    """The routes that the routers choose after the task, in the superstep at `place`.
 
     `extra` has the parameters of each router besides the state, by its name.
 
@@ -37,7 +33,7 @@ async def choose(
     # A router sees the state as its own node leaves it, without what the siblings wrote.
     values, _ = merge_writes(topology, state.values, ((task.node, write) for write in writes))
     routes: list[Route] = []
-    for router in routers_of(topology, task):
+    for router in routers:
         chosen = router.path(router.input.read(values, place), **extra.get(router.name, {}))
         if inspect.isawaitable(chosen):
             chosen = await chosen

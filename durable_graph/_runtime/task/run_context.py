@@ -1,7 +1,7 @@
 """A running graph: the data that its supersteps share, and the position of user code in it."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from durable_graph._engine.state import State
-from durable_graph._engine.task import Done, Identity, Outcome, Task, namespace_of, task_id
+from durable_graph._engine.task import Done, Handling, Identity, Outcome, RoutingOpen, Task, namespace_of, task_id
 from durable_graph._runtime.commit.requests import Namespace
 from durable_graph._runtime.commit.store import Store
 from durable_graph._runtime.events.sink import EventSink
@@ -18,9 +18,9 @@ from durable_graph._runtime.request.control_flow import GraphInterrupt
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.answers import Answers
 from durable_graph._runtime.task.children import ChildRuns
-from durable_graph._runtime.task.lengths import Lengths
+from durable_graph._runtime.task.lengths import Lengths, PrivateLengths
 from durable_graph.caching import Cache
-from durable_graph.errors import OutsideOfRunError, StateMutatedError
+from durable_graph.errors import InterruptMismatchError, OutsideOfRunError, ReplayMismatchError, StateMutatedError
 from durable_graph.graph import Place, Topology
 
 Key = tuple[int, int]
@@ -60,6 +60,37 @@ class RunContext:
     graphs: dict[str, dict[int, Any]] = field(default_factory=dict)
 
 
+class TaskOutput(msgspec.Struct, frozen=True):
+    """The output of one attempt at a task: its outcome. `error` is to be raised once the outcome is recorded.
+
+    It is a cancellation where a plain function finished in its thread after its superstep was cancelled. Of an attempt
+    that contradicts what is recorded nothing is kept: it leaves the task as it was.
+    """
+
+    outcome: Outcome
+    error: BaseException | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the outcome is to be recorded."""
+        return not isinstance(self.error, ReplayMismatchError | InterruptMismatchError)
+
+
+class NodePlan(msgspec.Struct, frozen=True):
+    """The stages of a node's tasks: to `run` the node, or what is left of it once it is done (`route`) or has failed
+    for good (`handle`)."""
+
+    run: "Stage"
+    route: "Stage"
+    handle: "Stage"
+
+    def stage_after(self, previous: Outcome) -> "Stage":
+        """The stage of the attempt that follows this outcome."""
+        if isinstance(previous, RoutingOpen):
+            return self.route
+        return self.handle if isinstance(previous, Handling) else self.run
+
+
 @dataclass(slots=True, eq=False)
 class GraphRun:
     """One graph being run, in one namespace. `parent` is the code that called it, where it is nested.
@@ -72,6 +103,7 @@ class GraphRun:
     request: Request
     shared: RunContext
     store: Store
+    nodes: Mapping[str, NodePlan]
     ns: str = ""
     path: tuple[str, ...] = ()
     parent: "TaskContext | None" = None
@@ -187,6 +219,12 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
     """The keys of the graphs that it ran, which their results may have and the state around them may not."""
     mutation: StateMutatedError | None = None
     """A graph that it called failed with this. Its code may have caught it, and fails with it all the same."""
+    private: PrivateLengths | None = None
+    """The containers of the instance of the state's class that the node was given."""
+    node_error: BaseException | None = None
+    """The error of the node, where its error handler runs."""
+    cancelled_late: asyncio.CancelledError | None = None
+    """A cancellation that arrived while a worker thread ran the code, and was not raised in it."""
     runner: "asyncio.Task[object] | None" = msgspec.field(default_factory=asyncio.current_task)
     """The asyncio task that its code runs in."""
     observer: CodeObserver | None = None
@@ -330,6 +368,9 @@ def _start_over(loop: asyncio.AbstractEventLoop | None, idle: asyncio.Timeout, s
     elif here is not None and not idle.expired():
         idle.reschedule(here.time() + seconds)
 
+
+Stage = Callable[[TaskContext, Outcome | None], Awaitable[TaskOutput]]
+"""A stage of an attempt: from its context, and the task's previous outcome, to the attempt's output."""
 
 current: ContextVar[TaskContext | None] = ContextVar("durable_graph_context", default=None)
 """The innermost attempt that the running code is part of."""

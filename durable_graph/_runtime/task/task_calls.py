@@ -24,7 +24,7 @@ from durable_graph._runtime.task.claims import Begun, Claims, KeptCall, Recorded
 from durable_graph._runtime.task.context import injected
 from durable_graph._runtime.task.crossing import in_loop
 from durable_graph._runtime.task.ending import join_children, must_join, resolve_exit
-from durable_graph._runtime.task.invoke import Returned, invoke
+from durable_graph._runtime.task.invoke import begin_with
 from durable_graph._runtime.task.lengths import copy_of
 from durable_graph._runtime.task.observing import observed_call
 from durable_graph._runtime.task.publish_calls import publish_call_failed, publish_call_finished, publish_call_started
@@ -193,9 +193,9 @@ class TaskJournal:
         try:
             if definition.has_events:
                 await publish_call_started(inner, (given.args, given.kwargs))
-            called = await self._cached(inner, definition, given)
+            result = await self._cached(inner, definition, given)
             # The result of a call that was cancelled after it had finished is kept: otherwise the call would run again.
-            record = self._record(begun, definition, called.result)
+            record = self._record(begun, definition, result)
             standing = await finish(record, self._run.request.grace)
         except GraphInterrupt as asked:
             context.stopped_by.append(asked)
@@ -205,9 +205,9 @@ class TaskJournal:
             if definition.has_events:
                 await publish_call_failed(inner, error)
             raise
-        if called.cancelled is not None:
-            raise called.cancelled
-        value = called.result if standing is None else self._replayed(definition, standing)
+        if inner.cancelled_late is not None:
+            raise inner.cancelled_late
+        value = result if standing is None else self._replayed(definition, standing)
         if definition.has_events:
             await publish_call_finished(inner, value)
         return value
@@ -235,7 +235,7 @@ class TaskJournal:
         self._nested[place].begin()
         return self._nested[place]
 
-    async def _cached(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Returned:
+    async def _cached(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Any:
         cache, policy = self._run.cache, definition.cache
         if cache is None or policy is None:
             return await self._run_call(inner, definition, given)
@@ -246,14 +246,14 @@ class TaskJournal:
         key = key_of(topology, definition.name, definition.action, CachePolicy(ttl=policy.ttl), called)
         found = await get_cached(cache, key)
         if found is not None:
-            return Returned(_value_of(topology, definition, decoded_call(found)))
-        ended = await self._run_call(inner, definition, given)
-        data, is_declared = _encoded(topology, definition, ended.result)
+            return _value_of(topology, definition, decoded_call(found))
+        result = await self._run_call(inner, definition, given)
+        data, is_declared = _encoded(topology, definition, result)
         kept = encoded_call(RecordedCall(definition.name, b"", data, is_declared))
         await put_cached(cache, key, kept, policy.ttl)
-        return ended
+        return result
 
-    async def _run_call(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Returned:
+    async def _run_call(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Any:
         token = current.set(inner)
         try:
             async with self._gate(inner.depth):
@@ -275,7 +275,7 @@ class TaskJournal:
             inner.is_over = True
             current.reset(token)
 
-    async def _attempt(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Returned:
+    async def _attempt(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Any:
         once, observer = partial(_once, inner, definition, given), self._run.request.observer
         return await (once() if observer is None else observed_call(observer, inner, (given.args, given.kwargs), once))
 
@@ -352,11 +352,11 @@ def _value_of(topology: Topology, definition: TaskDefinition, recorded: Recorded
         return topology.argument.decode(recorded.value)
 
 
-async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -> Returned:
+async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -> Any:
     inner.forget_calls()
     call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
     try:
-        called = await invoke(inner, call, definition.is_async, definition.timeout)
+        result = await begin_with(definition.timeout, is_async=definition.is_async)(inner, call)
         if must_join(inner):
             await join_children(inner)
     except BaseException as error:
@@ -364,10 +364,8 @@ async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -
         if found is error:
             raise
         raise found from None
-    if definition.result is None:
-        return called
     # A replay returns the converted result, so the first call has to return it as well.
-    return msgspec.structs.replace(called, result=definition.result.convert(called.result))
+    return result if definition.result is None else definition.result.convert(result)
 
 
 def _encoded(topology: Topology, definition: TaskDefinition, value: Any) -> tuple[bytes, bool]:

@@ -22,7 +22,7 @@ from durable_graph._runtime.events.sink import NullSink
 from durable_graph._runtime.request.control_flow import ParentCommand
 from durable_graph._runtime.request.namespaces import Place, nested_graphs, topology_at
 from durable_graph._runtime.request.run import Request
-from durable_graph._runtime.task.attempt import new_attempt_state, route_as
+from durable_graph._runtime.task.attempt import AttemptState, route_as
 from durable_graph._runtime.task.run_context import GraphRun, RunContext
 from durable_graph._runtime.task.writes import input_writes
 from durable_graph._runtime.threads.fork import Level, callers_of, is_at_head, levels_to
@@ -211,7 +211,7 @@ class _Editor:
     """Builds the checkpoints of one edit, each from the one before. `levels` precede them in the same commit."""
 
     def __init__(self, topology: Topology, request: Request, store: Stored, levels: Sequence[Level] = ()) -> None:
-        self._run = GraphRun(topology, request, RunContext(NullSink()), store, ns=store.own.ns)
+        self._run = GraphRun(topology, request, RunContext(NullSink()), store, {}, ns=store.own.ns)
         self._store = store
         self._levels = levels
 
@@ -298,7 +298,7 @@ class _Editor:
         task = Task(update.as_node, no, ord_)
         values = returned(update.values) if is_workflow(topology) else update.values
         try:
-            attempted = await route_as(run, state, task, values, new_attempt_state())
+            attempted = await route_as(run, state, task, values, AttemptState())
         except ParentCommand:
             why = f"as_node={task.node!r} with a Command for the parent graph cannot be an update: no parent is running"
             raise InvalidUpdateError(f"{why} now; update it itself, as the node that runs this one") from None

@@ -22,9 +22,9 @@ from durable_graph._runtime.entry import command, start, subgraph
 from durable_graph._runtime.events.sink import Publication
 from durable_graph._runtime.request.run import Durability
 from durable_graph._runtime.superstep.run_tasks import Superstep
-from durable_graph._runtime.task import attempt
-from durable_graph._runtime.task.attempted import TaskOutput
+from durable_graph._runtime.task import outcomes
 from durable_graph._runtime.task.claims import Claims
+from durable_graph._runtime.task.run_context import TaskOutput
 from durable_graph._runtime.task.task_calls import TaskJournal
 from durable_graph._runtime.threads.update_state import edit_state
 from durable_graph.app import threads
@@ -75,13 +75,13 @@ def answers_are_taken_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_next_question_forgets_the_answers(patch: pytest.MonkeyPatch) -> None:
-    right = attempt._interrupted
+    right = outcomes._interrupted
 
     def interrupted(*given: Any) -> Any:
         attempted = right(*given)
         return TaskOutput(msgspec.structs.replace(attempted.outcome, answers=()), attempted.error)
 
-    patch.setattr(attempt, "_interrupted", interrupted)
+    patch.setattr(outcomes, "_interrupted", interrupted)
 
 
 def steering_plans_everything_anew(patch: pytest.MonkeyPatch) -> None:
