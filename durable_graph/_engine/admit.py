@@ -20,7 +20,7 @@ from durable_graph._engine.task import (
     Write,
     open_interrupts,
 )
-from durable_graph.channels import MISSING, Values, changed
+from durable_graph.channels import MISSING, changed
 from durable_graph.errors import ConcurrentUpdateError, ReducerError
 from durable_graph.graph import DEFERRED, START, Topology
 
@@ -88,7 +88,7 @@ def carry(topology: Topology, state: State, writes: Sequence[Write], routes: Seq
 
 def entry_plan(
     topology: Topology, values: Mapping[str, Any], no: int
-) -> tuple[Values, tuple[Task, ...], dict[str, Change]]:
+) -> tuple[Mapping[str, Any], tuple[Task, ...], dict[str, Change]]:
     """The first plan. Routers of START are user code and may wait or raise, so they run as a task."""
     if topology.entry_routers:
         return changed(values, {}), number([START], [], no), {}
@@ -144,7 +144,7 @@ def _entry(task: Task, outcome: str, error: str | None) -> Superseded:
     return Superseded(task.node, task.born, task.ord, task.argument is not None, outcome, error)
 
 
-def _clear_waiting(topology: Topology, values: Values) -> tuple[Values, dict[str, Change]]:
+def _clear_waiting(topology: Topology, values: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Change]]:
     """Clear the waiting deferred nodes, and the full joins, whose targets will not run. The next arrival at a join that
     stayed full would start its target at once."""
     gone = [join.channel for join in topology.joins if join.rule.is_full(values.get(join.channel, MISSING))]

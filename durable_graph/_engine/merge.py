@@ -5,7 +5,7 @@ from typing import Any
 
 from durable_graph._engine.state import Absent, Change, Changes, Full, Unstored, Updates
 from durable_graph._engine.task import Write
-from durable_graph.channels import MISSING, Values, changed
+from durable_graph.channels import MISSING, changed
 from durable_graph.errors import ConcurrentOverwriteError, ConcurrentUpdateError, ReducerError
 from durable_graph.graph import Topology
 from durable_graph.graph.topology import ChannelPlan
@@ -15,7 +15,7 @@ Authored = list[tuple[str, Write]]
 
 def merge_writes(
     topology: Topology, values: Mapping[str, Any], writes: Iterable[tuple[str, Write]]
-) -> tuple[Values, Changes]:
+) -> tuple[Mapping[str, Any], Changes]:
     """The values after `writes`, and their changes. The writes are in task order, each with its node.
 
     An overwrite replaces the previous value.
@@ -38,7 +38,9 @@ def merge_writes(
     return changed(values, merged), changes
 
 
-def clear_unwritten(topology: Topology, values: Mapping[str, Any], written: Container[str]) -> tuple[Values, Changes]:
+def clear_unwritten(
+    topology: Topology, values: Mapping[str, Any], written: Container[str]
+) -> tuple[Mapping[str, Any], Changes]:
     """The values without one-superstep channels that are not in `written`, and the changes that clear them.
 
     The cost grows with the number of one-superstep channels of the graph.
@@ -53,6 +55,8 @@ def _merge(channel: str, plan: ChannelPlan, current: Any, written: Authored) -> 
     if len(written) > 1:
         _check_together(channel, plan, written)
     last = written[-1][1]
+    if plan.replaces:
+        return last.value
     if last.is_overwrite and not plan.is_transient:
         current, updates = last.value, []
     else:

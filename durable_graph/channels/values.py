@@ -1,4 +1,4 @@
-"""The values of many channels, for cheap copies when a superstep changes few of them."""
+"""The values of a state's channels, for cheap copies when a superstep changes few of them: a dict, or `Values`."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -7,7 +7,8 @@ from durable_graph.channels.channel import MISSING
 
 T = TypeVar("T")
 
-# The upper dict is copied with each superstep. The base is copied once the upper dict has more entries than this.
+# Up to this many values are one dict, which is copied with each superstep. With more of them, only the upper dict of
+# `Values` is: the base is copied once the upper dict has more entries than this.
 LAYER = 64
 
 
@@ -70,15 +71,28 @@ class Values(Mapping[str, Any]):
         return over if len(over._over) <= LAYER else Values(over.flat(), {})
 
 
-def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> Values:
-    """`values` with these changes; MISSING removes a value. The cost is mostly proportional to the changes."""
-    if not isinstance(values, Values):
-        values = Values(dict(values), {})
-    return values.changed(changes)
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`values` with these changes; MISSING removes a value. The cost is mostly proportional to the changes.
+
+    Nobody may change what is returned, nor `values`: a state without changes shares them.
+    """
+    if not changes:
+        return values
+    if type(values) is Values:
+        return values.changed(changes)
+    together = {**values, **changes}
+    for key, value in changes.items():
+        if value is MISSING:
+            del together[key]
+    return together if len(together) <= LAYER else Values(together, {})
 
 
 def selected(values: Mapping[str, T], keys: Iterable[str]) -> dict[str, T]:
     """The values of these keys, without keys that have no value."""
-    if isinstance(values, Values):
+    if type(values) is Values:
         return values.select(keys)
-    return {key: values[key] for key in keys if key in values}
+    found: dict[str, T] = {}
+    for key in keys:  # no comprehension: that is one more Python call in each superstep
+        if key in values:
+            found[key] = values[key]
+    return found

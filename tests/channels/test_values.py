@@ -1,11 +1,13 @@
 """Values with changes laid over them are what a dict would be that was changed."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from durable_graph.channels.channel import MISSING
-from durable_graph.channels.values import LAYER, Values, changed, selected
+from durable_graph.channels.values import LAYER, changed, selected
 
 KEYS = [f"k{number}" for number in range(2 * LAYER)]
 CHANGES = st.dictionaries(st.sampled_from(KEYS), st.one_of(st.integers(), st.just(MISSING)), max_size=LAYER)
@@ -16,8 +18,8 @@ def test_changes_laid_over_values_read_like_a_changed_dict(
     start: dict[str, int], steps: list[dict[str, object]]
 ) -> None:
     expected: dict[str, object] = dict(start)
-    values: Values = changed(start, {})
-    before: list[tuple[Values, dict[str, object]]] = []
+    values: Mapping[str, object] = changed(start, {})
+    before: list[tuple[Mapping[str, object], dict[str, object]]] = []
 
     for changes in steps:
         before.append((values, dict(expected)))

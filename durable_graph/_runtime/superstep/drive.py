@@ -10,6 +10,7 @@ would have.
 """
 
 from functools import partial
+from operator import attrgetter
 
 from durable_graph._engine.apply import apply, with_recorded
 from durable_graph._engine.build_commit import NextCheckpoint
@@ -81,7 +82,9 @@ async def drive(run: GraphRun, start: Start) -> Ended:
             waiting = {outcome.task.key: outcome for outcome in executed.waiting}
             return await _stopped(run, state, {**superstep.so_far(), **waiting})
         state, recorded = step.state, _recorded(step) if step.stops else {}
-        run.forget_nested(executed.done)
+        shared = run.shared
+        if shared.resting or shared.turns or shared.graphs:
+            run.forget_nested(executed.done)
         if step.is_stopped:
             return await _stopped(run, state, recorded)
     return Ended(state, {}, state.values)
@@ -158,6 +161,9 @@ async def _finish_superstep(run: GraphRun, state: State, superstep: Superstep, e
         executed = _with(executed, adopted)
 
 
+_node_of = attrgetter("task.node")
+
+
 def _next_checkpoint(run: GraphRun, state: State, executed: Outcomes) -> NextCheckpoint:
     """The checkpoint that the outcomes make. Raises `ConcurrentUpdateError` and `ReducerError`."""
     after, changes = apply(run.topology, state, executed.done, run.store.reserve(state))
@@ -166,7 +172,7 @@ def _next_checkpoint(run: GraphRun, state: State, executed: Outcomes) -> NextChe
         # A lone task's writes are in the rows of the checkpoint; kept twice, they would double the store. The value
         # that a user's reducer made of them does not show the writes.
         outcomes = ()
-    writers = tuple(dict.fromkeys([outcome.task.node for outcome in executed.done]))
+    writers = tuple(dict.fromkeys(map(_node_of, executed.done)))
     request = run.request
     stops = _stops(run, after, {}) if request.stop_before is None or request.stop_before else ()
     is_stopped = bool(stops)

@@ -5,7 +5,6 @@ siblings run is recorded at once; the last one's outcome is left to the superste
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,8 +30,6 @@ from durable_graph._runtime.task.run_context import GraphRun, Key, TaskOutput
 from durable_graph.errors import StateMutatedError, StepTimeoutError
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import START
-
-_GROUPS_LEAVE_TRACES = sys.version_info < (3, 13)
 
 _LARGEST_BATCH = 512
 """How many outcomes of one superstep are recorded together: the first of thousands are to be durable soon."""
@@ -95,8 +92,15 @@ class Superstep(msgspec.Struct):
         every outcome is recorded, as it is when a cancellation is raised.
         """
         while True:
-            if open_tasks := self._can_go_on():
-                await self._run_open_tasks(open_tasks)
+            is_first = not self.recorded and not self.attempted
+            open_tasks = self.state.plan if is_first else self._can_go_on()
+            if open_tasks:
+                runner = asyncio.current_task()
+                being_cancelled = self._begin(open_tasks, runner)
+                limit = self.run.request.step_timeout
+                await (self._run_open(open_tasks) if limit is None else self._run_in_time(open_tasks, limit))
+                if not self._have_succeeded(open_tasks, runner, being_cancelled):
+                    await self._raise_first(open_tasks, is_cancelled=_is_cancelled(runner, being_cancelled))
             executed = self._executed()
             if not executed.waiting:
                 return executed
@@ -104,30 +108,26 @@ class Superstep(msgspec.Struct):
                 return self._executed()
 
     def _can_go_on(self) -> Sequence[Task]:
-        if not self.recorded and not self.attempted:
-            return self.state.plan
         answered = self.run.answered()
         outcomes = ((task, self.recorded.get(task.key)) for task in self.state.plan if task.key not in self.attempted)
         return [
             task for task, outcome in outcomes if not isinstance(outcome, Done) and not is_waiting(outcome, answered)
         ]
 
-    async def _run_open_tasks(self, open_tasks: Sequence[Task]) -> None:
+    def _begin(self, open_tasks: Sequence[Task], runner: "asyncio.Task[object] | None") -> int:
+        """Note what the tasks are given. Returns the number of cancellation requests that the run has already."""
         for task in self.state.plan:
             if task.argument is not None:
                 self.given = Given(self.run, self.state.plan)
                 break
-        runner = asyncio.current_task()
         being_cancelled = 0 if runner is None else runner.cancelling()
         # No reference to the superstep, which refers to the run: the cycle would keep the states of the run alive
         # until the next garbage collection.
         self.run.superstep_is_stopped = partial(_is_cancelled, runner, being_cancelled)
-        limit = self.run.request.step_timeout
-        await (self._run_open(open_tasks) if limit is None else self._run_in_time(open_tasks, limit))
-        self._fail_changed()
-        is_cancelled = runner is not None and runner.cancelling() > being_cancelled
-        if not is_cancelled and self._have_succeeded(open_tasks):
-            return
+        return being_cancelled
+
+    async def _raise_first(self, open_tasks: Sequence[Task], *, is_cancelled: bool) -> None:
+        """Record what is not recorded, and raise the cancellation of the run or its first error, if there is one."""
         if not is_cancelled:
             self._blame_for_cancellations(open_tasks)
         error = first_error(self.run, self.state, open_tasks, self.attempted)
@@ -162,7 +162,15 @@ class Superstep(msgspec.Struct):
             await self._save(rest)
         return True
 
-    def _have_succeeded(self, tasks: Sequence[Task]) -> bool:
+    def _have_succeeded(
+        self, tasks: Sequence[Task], runner: "asyncio.Task[object] | None", being_cancelled: int
+    ) -> bool:
+        """Whether all these tasks have a result, nobody has cancelled the run, and nothing was changed in place."""
+        lengths = self.run.lengths
+        if self.given is not None or (lengths is not None and lengths.changed()):
+            self._fail_changed()
+        if runner is not None and runner.cancelling() > being_cancelled:
+            return False
         for task in tasks:
             result = self.attempted.get(task.key)
             if result is None or result.error is not None:
@@ -192,7 +200,7 @@ class Superstep(msgspec.Struct):
         try:
             if len(tasks) > 1:
                 await self._run_group(tasks)
-            elif self._needs_a_task_of_its_own(tasks[0]):
+            elif self.run.nodes[tasks[0].node].needs_own_task:
                 await asyncio.create_task(self._attempt(tasks[0]))
             else:
                 # A node that never waits, and is not a task, would keep everything else from running.
@@ -208,14 +216,6 @@ class Superstep(msgspec.Struct):
             # A `BaseException` class of a node's own, which is not recorded as a failure.
             await self._save_rest()
             raise
-
-    def _needs_a_task_of_its_own(self, task: Task) -> bool:
-        """Whether the node could leave its asyncio task in a state that looks like a cancellation of the run.
-
-        Before Python 3.13 a `TaskGroup` whose child failed leaves its task cancelled, although nobody cancelled it, and
-        the node may have caught the group's error.
-        """
-        return _GROUPS_LEAVE_TRACES and (task.node == START or self.run.topology.nodes[task.node].is_async)
 
     async def _run_group(self, tasks: Sequence[Task]) -> None:
         limit = self.run.request.max_concurrency
@@ -404,11 +404,12 @@ class Superstep(msgspec.Struct):
         done: list[Done] = []
         waiting: list[Outcome] = []
         for task in self.state.plan:
-            outcome = self.outcome_of(task)
-            assert outcome is not None  # noqa: S101  # every task has run, or waits
+            result = self.attempted.get(task.key)
+            outcome = result.outcome if result is not None and result.error is None else self.outcome_of(task)
             if isinstance(outcome, Done):
                 done.append(outcome)
-            else:
+            elif outcome is not None:
+                # Every task has run, or waits.
                 waiting.append(outcome)
         uncommitted: list[Done] = []
         for outcome in done:

@@ -20,6 +20,7 @@ from durable_graph._engine.task import (
 )
 from durable_graph._runtime.request.cancellation import cancellations, take_back_cancellations
 from durable_graph._runtime.request.control_flow import GraphBubbleUp, GraphInterrupt, ParentCommand, unwrapped
+from durable_graph._runtime.task.answers import NO_ANSWERS
 from durable_graph._runtime.task.ending import check_all_claimed, resolve_exit
 from durable_graph._runtime.task.read_result import Result
 from durable_graph._runtime.task.run_context import TaskContext, TaskOutput
@@ -63,7 +64,7 @@ def done(
 ) -> Done:
     """The outcome of a node that returned."""
     revision = 1 if previous is None else previous.revision + 1
-    answers = answers_given(context)
+    answers = () if context.answers is NO_ANSWERS else answers_given(context)
     return Done(context.task, context.number, own.writes, own.routes, is_handled, answers, revision, is_cached)
 
 

@@ -11,6 +11,7 @@ They are composed in this order, the last one innermost. A stage that a node doe
 which stages are present, never by values: limits and listeners come with the run.
 """
 
+import sys
 from collections.abc import Mapping
 
 import msgspec
@@ -30,6 +31,10 @@ from durable_graph._runtime.task.stages import (
 )
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.graph import START, Node, Topology
+
+_GROUPS_LEAVE_TRACES = sys.version_info < (3, 13)
+"""Before Python 3.13 a `TaskGroup` whose child failed leaves its asyncio task cancelled, although nobody cancelled it,
+and a node may have caught the group's error. In the run's own task that would look like a cancellation of the run."""
 
 
 class Used(msgspec.Struct, frozen=True, eq=True):
@@ -59,7 +64,7 @@ class StepPlan:
 def _composed(topology: Topology, used: Used) -> dict[str, NodePlan]:
     plans = {name: _node_plan(topology, node, used) for name, node in topology.nodes.items()}
     entry = routed(topology, START, topology.entry_routers, None, is_checked=used.is_checked)
-    plans[START] = NodePlan(entry, entry, entry)
+    plans[START] = NodePlan(entry, entry, entry, _GROUPS_LEAVE_TRACES)
     return plans
 
 
@@ -74,9 +79,10 @@ def _node_plan(topology: Topology, node: Node, used: Used) -> NodePlan:
         run = routed(topology, node.name, node.routers, run, is_checked=used.is_checked)
     route = routed(topology, node.name, node.routers, None, is_checked=used.is_checked)
     handle = handled(node, _handler_code(topology, node, used))
+    needs_own_task = _GROUPS_LEAVE_TRACES and node.is_async
     if used.is_observed:
-        return NodePlan(observed(run), observed(route), observed(handle))
-    return NodePlan(run, route, handle)
+        return NodePlan(observed(run), observed(route), observed(handle), needs_own_task)
+    return NodePlan(run, route, handle, needs_own_task)
 
 
 def _handler_code(topology: Topology, node: Node, used: Used) -> CodeStage | None:

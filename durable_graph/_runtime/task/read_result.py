@@ -42,6 +42,9 @@ def read_result(
     `ManagedKeyError`, `UnmergeableUpdateError`, `InvalidStateValueError`, `UnknownRouteError`,
     `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
     """
+    if type(result) is dict and not topology.state.is_single and not keys_of_nested:
+        # What most nodes return: one update, whose keys are the state's.
+        return Result(node_writes(topology, node, result.items(), values, max_value_bytes), ())
     updates: list[tuple[str, Any]] = []
     routes: list[Route] = []
     parts = _parts(topology, result)

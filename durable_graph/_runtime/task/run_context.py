@@ -83,6 +83,8 @@ class NodePlan(msgspec.Struct, frozen=True):
     run: "Stage"
     route: "Stage"
     handle: "Stage"
+    needs_own_task: bool
+    """Whether even a lone task of the node runs in an asyncio task of its own."""
 
     def stage_after(self, previous: Outcome) -> "Stage":
         """The stage of the attempt that follows this outcome."""
@@ -163,8 +165,6 @@ class GraphRun:
     def forget_nested(self, done: Iterable[Done]) -> None:
         """Forget the runs inside these tasks, which are recorded."""
         kept: tuple[dict[str, Any], ...] = (self.shared.resting, self.shared.turns, self.shared.graphs)
-        if not any(kept):
-            return
         own = {namespace_of(self.ns, outcome.task) for outcome in done}
         depth = len(self.event_ns) + 1
         for by_ns in kept:

@@ -12,7 +12,7 @@ from typing import Any
 from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.rows import check_size
 from durable_graph._engine.task import Argument, Write
-from durable_graph._runtime.task.lengths import length_of
+from durable_graph._runtime.task.lengths import CONTAINERS, length_of
 from durable_graph.channels import MISSING, Overwrite, UpdateRefused, overwritten_by
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import (
@@ -119,7 +119,7 @@ def _is_start(topology: Topology, schema: Schema, key: str, value: Any) -> bool:
 def node_writes(
     topology: Topology,
     node: Node,
-    updates: Pairs,
+    updates: Iterable[tuple[str, Any]],
     values: Mapping[str, Any],
     max_value_bytes: int | None,
 ) -> tuple[Write, ...]:
@@ -130,7 +130,12 @@ def node_writes(
     """
     where = f"the result of node {node.name!r}"
     drafts = _drafts(topology, updates, topology.channels, where)
-    made = _check(topology, (topology.state,), values, drafts, node.name, where)
+    made: Mapping[str, Any] = {}
+    is_checked = topology.state.is_validated
+    for key, _, is_overwrite in drafts:
+        is_checked = is_checked or is_overwrite or topology.plans[key].is_checked is not None
+    if is_checked:
+        made = _check(topology, (topology.state,), values, drafts, node.name, where)
     return _encoded(topology, drafts, made, max_value_bytes)
 
 
@@ -284,7 +289,7 @@ def _encoded(
         plan = topology.plans[key]
         codec = plan.codec
         if codec is None or (max_value_bytes is None and not is_overwrite and type(value) in plan.direct):
-            writes.append(Write(key, value, None, is_overwrite, length_of(value)))
+            writes.append(Write(key, value, None, is_overwrite, len(value) if type(value) in CONTAINERS else None))
             continue
         chosen = codec.value if is_overwrite else codec.update
         if max_value_bytes is None:
@@ -303,7 +308,7 @@ def _encoded(
         if len(data) > max_value_bytes:
             # Compared here first, so that the text for the message is made only if it is needed.
             check_size(f"channel {key!r}", data, max_value_bytes)
-        writes.append(Write(key, kept, data, is_overwrite, length_of(kept)))
+        writes.append(Write(key, kept, data, is_overwrite, len(kept) if type(kept) in CONTAINERS else None))
     return tuple(writes)
 
 
