@@ -1,6 +1,7 @@
 """Supersteps as a unit, which the store applies whole or not at all."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -23,6 +24,7 @@ from durable_graph.records import (
 )
 
 _json = msgspec.json.Encoder()
+_node_of, _born_of = attrgetter("node"), attrgetter("born")
 
 
 class NextCheckpoint(msgspec.Struct, frozen=True):
@@ -112,7 +114,7 @@ def _summary(root: NamespaceStep, metadata: Metadata) -> Summary:
     return Summary(
         graph=root.topology.graph_name,
         graph_digest=root.topology.nodes_digest,
-        next=next_nodes([task.node for task in root.step.state.plan]),
+        next=next_nodes(map(_node_of, root.step.state.plan)),
         metadata=_json.encode(metadata).decode(),
     )
 
@@ -133,7 +135,7 @@ def _row(entry: NamespaceStep, after: Stored, commit_id: bytes, at: int, metadat
         ns=after.ns,
         no=state.no,
         parent=step.parent,
-        born=min([task.born for task in state.plan], default=state.no),
+        born=min(map(_born_of, state.plan), default=state.no),
         at=at,
         commit_id=commit_id,
         header=encode_header(header),

@@ -30,6 +30,9 @@ class _Claim:
 _lock = threading.Lock()
 """For event loops in several threads, which may share a saver in memory."""
 
+_waiting: "set[asyncio.Future[None]]" = set()
+"""All that wait for a call to store something: mostly none, and then a call that does need not look for its claim."""
+
 _claims: WeakKeyDictionary[Checkpointer, dict[str, list[_Claim]]] = WeakKeyDictionary()
 
 
@@ -86,6 +89,7 @@ def held(saver: Checkpointer | None, thread_id: str | None) -> "asyncio.Future[N
             return None
         moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         claims[0].waiting.append(moved)
+        _waiting.add(moved)
         return moved
 
 
@@ -97,6 +101,8 @@ def is_held(saver: Checkpointer, thread_id: str) -> bool:
 
 def has_written(saver: Checkpointer, thread_id: str) -> None:
     """A run of this process has stored something in the thread."""
+    if not _waiting:
+        return
     with _lock:
         claims = _claims.get(saver, {}).get(thread_id)
         if claims:
@@ -123,7 +129,9 @@ def _stop(claim: _Claim) -> None:
 def _living(saver: Checkpointer, thread_id: str) -> list[_Claim]:
     """The claims on the thread. A loop that was closed in the middle of a call has left its claim behind."""
     claims = _claims.setdefault(saver, {}).setdefault(thread_id, [])
-    claims[:] = [claim for claim in claims if not claim.loop.is_closed()]
+    for claim in [claim for claim in claims if claim.loop.is_closed()]:
+        claims.remove(claim)
+        _wake(claim)
     return claims
 
 
@@ -142,6 +150,7 @@ def _give_up(saver: Checkpointer, thread_id: str, claim: _Claim) -> None:
 
 def _wake(claim: _Claim) -> None:
     waiting, claim.waiting = claim.waiting, []
+    _waiting.difference_update(waiting)
     for moved in waiting:
         _set(moved)
 

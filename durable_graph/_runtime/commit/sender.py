@@ -67,7 +67,8 @@ class Sender:
 
     def send(self, request: Request) -> Request:
         """Send the request once all before it are done. Raises the store's failure, if there was one."""
-        self.thread.raise_failure()
+        if self.thread.failure is not None:
+            raise self.thread.failure
         self._queue.append(request)
         if not self._is_looping and not self._is_sending:
             self._send_next()
@@ -125,7 +126,8 @@ class Sender:
                     ended(handle)
             except BaseException as error:
                 self._break_off(requests, error)
-            self._send_next()
+            if self._queue:
+                self._send_next()
 
         try:
             handle = CommitHandle.of(call())
@@ -133,7 +135,10 @@ class Sender:
             self._is_sending = False
             self._break_off(requests, error)
         else:
-            handle.when_done(end)
+            if handle.is_done:
+                end()
+            else:
+                handle.when_done(end)
 
     def _break_off(self, requests: Requests, error: BaseException) -> None:
         """Answer the requests with an error of the saver's method, or of reading its result: no caller waits for ever.
@@ -181,21 +186,26 @@ class Sender:
 
     def _unit(self, requests: list[QueuedCommit]) -> tuple[CommitUnit, dict[str, StoredRows]]:
         thread = self.thread
-        entries = [entry for request in requests for entry in request.entries]
+        rows: dict[str, StoredRows] = {}
+        steps: list[NamespaceStep] = []
+        for request in requests:
+            for own, step in request.entries:
+                rows[own.ns] = own.rows
+                steps.append(NamespaceStep(own.topology, own.ns, step))
         unit, stored = build_unit(
             thread.row,
-            {own.ns: own.rows for own, _ in entries},
-            [NamespaceStep(own.topology, own.ns, step) for own, step in entries],
+            rows,
+            steps,
             commit_id=thread.commit_id,
             at=self.now(),
             metadata=self.metadata,
             max_value_bytes=thread.max_value_bytes,
         )
         if self.accepts is not None:
-            roots = [step.state.no for own, step in entries if not own.ns]
+            roots = [each.step.state.no for each in steps if not each.ns]
             if roots:
-                request = self.accepts.row(thread.row.origin, roots[-1], unit.at)
-                unit = msgspec.structs.replace(unit, request=request)
+                accepted = self.accepts.row(thread.row.origin, roots[-1], unit.at)
+                unit = msgspec.structs.replace(unit, request=accepted)
         return (self._still_cancelled(unit) if thread.is_cancelled else unit), stored
 
     def _still_cancelled(self, unit: CommitUnit) -> CommitUnit:

@@ -118,12 +118,14 @@ class Writer:
             await self._commit_behind(own, step, publication)
             return True
         answer = self._send_commit(QueuedCommit(((own, step),), publication))
-        try:
-            is_committed = await finish(answer, self.grace)
-        except asyncio.CancelledError:
-            if answer.is_done and answer.error is None and answer.result():
-                publication.publish_nowait(publication.events)
-            raise
+        if not answer.is_done:
+            try:
+                await finish(answer, self.grace)
+            except asyncio.CancelledError:
+                if answer.is_done and answer.error is None and answer.result():
+                    publication.publish_nowait(publication.events)
+                raise
+        is_committed = answer.result()
         if is_committed and publication.events:
             await publication.publish()
         return is_committed
