@@ -46,6 +46,11 @@ async def only_run(saver: Checkpointer | None, thread_id: str | None, if_busy: I
     if saver is None or thread_id is None:
         yield
         return
+    runner = asyncio.current_task()
+    if runner is None:
+        # Nothing could cancel the call, nor take a cancellation back.
+        message = "a run needs an asyncio task: await it in a coroutine that the event loop runs as a task"
+        raise RuntimeError(message)
     loop = asyncio.get_running_loop()
     claim = _Claim(loop, loop.create_future())
     with _lock:
@@ -54,8 +59,6 @@ async def only_run(saver: Checkpointer | None, thread_id: str | None, if_busy: I
             raise ThreadBusyError(thread_id, can_wait=if_busy is not None)
         claims.append(claim)
         is_first = claims[0] is claim
-    runner = asyncio.current_task()
-    assert runner is not None  # noqa: S101  # this is a coroutine
     cancellations = runner.cancelling()
     try:
         if not is_first:

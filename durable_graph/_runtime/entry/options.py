@@ -245,7 +245,8 @@ def read_thread_place(
 ) -> Place:
     """The thread, namespace and checkpoint of a call. A history has no checkpoint: it lists all of a namespace's."""
     thread, no = read_place(config, True, thread_id, checkpoint_id)  # noqa: FBT003  # callers have a checkpointer
-    assert thread is not None  # noqa: S101  # read_place raises without one
+    if thread is None:
+        raise MissingThreadIdError
     return Place(thread, _namespace(check_config(config)), None if is_history else no)
 
 

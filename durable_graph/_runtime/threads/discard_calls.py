@@ -14,7 +14,7 @@ from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import verified
 from durable_graph.checkpointing.pieces import in_pieces
 from durable_graph.errors import UnknownTaskError, UnknownThreadError
-from durable_graph.records import StoredCheckpoint, TaskRecord
+from durable_graph.records import CheckpointRow, TaskRecord, ThreadRow
 
 
 async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
@@ -23,10 +23,11 @@ async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
     Raises `UnknownThreadError`, `UnknownTaskError`, and `CheckpointConflictError` if another writer was first.
     """
     found = await saver.load(thread, "", None)
-    if found is None or found.thread.status == "deleted" or found.checkpoint is None:
+    checkpoint = None if found is None or found.thread.status == "deleted" else found.checkpoint
+    if found is None or checkpoint is None:
         raise UnknownThreadError(thread)
     await in_pieces(verified(found))
-    tasks = _planned(found)
+    tasks = _planned(found.thread, checkpoint)
     if not isinstance(id_, str) or id_ not in tasks:
         raise UnknownTaskError(thread, id_, node=None, known=tasks)
     writer = open_writer(saver, found.thread, SYNC, grace=GRACE)
@@ -48,11 +49,9 @@ async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
     return count
 
 
-def _planned(found: StoredCheckpoint) -> Mapping[str, Task]:
+def _planned(thread: ThreadRow, checkpoint: CheckpointRow) -> Mapping[str, Task]:
     """The tasks of the head's plan by their ids. A Send's argument is not decoded: its class may be unknown here."""
-    checkpoint = found.checkpoint
-    assert checkpoint is not None  # noqa: S101  # the caller saw to it
-    whose = Identity(found.thread.thread, found.thread.incarnation)
+    whose = Identity(thread.thread, thread.incarnation)
     tasks = [
         Task(entry.node, checkpoint.no - entry.ago, entry.ord, None if entry.argument is None else Argument(None, None))
         for entry in decode_header(checkpoint.header).plan

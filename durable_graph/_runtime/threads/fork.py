@@ -129,14 +129,14 @@ async def _chain(saver: Checkpointer, topology: Topology, place: Place) -> Seque
 
 async def _found(saver: Checkpointer, topology: Topology, place: Place) -> _Found:
     stored = await saver.load(place.thread_id, place.ns, place.no)
-    if stored is None or stored.checkpoint is None:
-        raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no or 0))
-    await in_pieces(verified(stored))
-    header = decode_header(stored.checkpoint.header)
-    own = topology_at(topology, place.ns, header.graph)
-    restored = await in_pieces(restore(own, stored, saver.max_value_bytes))
-    assert restored is not None  # noqa: S101  # it has a checkpoint
-    return _Found(own, place.ns, restored, header.caller or place.ns)
+    if stored is not None and stored.checkpoint is not None:
+        await in_pieces(verified(stored))
+        header = decode_header(stored.checkpoint.header)
+        own = topology_at(topology, place.ns, header.graph)
+        restored = await in_pieces(restore(own, stored, saver.max_value_bytes))
+        if restored is not None:
+            return _Found(own, place.ns, restored, header.caller or place.ns)
+    raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no or 0))
 
 
 async def _with_caller(
