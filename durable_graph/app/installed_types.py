@@ -1,13 +1,13 @@
 """Stored types of installed packages."""
 
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
 from threading import Lock
 from typing import Any
 
 from durable_graph.codec import StoredType
 from durable_graph.codec.registry import UnstorableType
 from durable_graph.errors.shown import shown
+from durable_graph.installed import EntryPoint, entry_points
 
 GROUP = "durable_graph.types"
 """The entry-point group. An entry's name is the class, as `numpy.ndarray`, its value a `StoredType` of that class."""
@@ -49,7 +49,7 @@ def _entries() -> Mapping[str, EntryPoint]:
     global _found  # noqa: PLW0603 - read once in a process, by the first look-up
     with _lock:
         if _found is None:
-            _found = {entry.name: entry for entry in entry_points(group=GROUP)}
+            _found = {entry.name: entry for entry in entry_points(GROUP)}
         return _found
 
 

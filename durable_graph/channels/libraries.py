@@ -7,11 +7,11 @@ needed.
 from contextvars import ContextVar
 from enum import Enum
 from functools import cache
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
 from durable_graph.codec import StoredType
+from durable_graph.installed import entry_points
 
 GROUP: Final = "durable_graph.messages"
 """The entry-point group. An entry's name is the module of the message classes, its value a `MessageLibrary`."""
@@ -80,7 +80,7 @@ def installed_library() -> MessageLibrary | None:
 @cache
 def brought_library() -> MessageLibrary | None:
     """As `installed_library`. Raises an `ImportError` that names the extra if `langchain_core` is not installed."""
-    for entry in entry_points(group=GROUP, name=LANGCHAIN):
+    for entry in entry_points(GROUP, name=LANGCHAIN):
         library: MessageLibrary = entry.load()
         return library
     return None

@@ -1,10 +1,10 @@
 """Opening a saver from a URL, with an installed backend."""
 
-from importlib.metadata import entry_points
 from urllib.parse import urlsplit
 
 from durable_graph.checkpointing.protocol import Checkpointer
 from durable_graph.errors import InvalidOptionError, MissingDriverError, UnknownBackendError
+from durable_graph.installed import entry_points
 
 GROUP = "durable_graph.backends"
 """The entry-point group. An entry's name is a URL scheme, its value a class with a class method `from_url(url)`."""
@@ -27,7 +27,7 @@ def open_checkpointer(url: str) -> Checkpointer:
     except ValueError:
         # The error does not repeat the URL, which may contain a password.
         raise InvalidOptionError("url", "...", allowed="a URL, such as sqlite:///runs.db") from None
-    backends = {entry.name: entry for entry in entry_points(group=GROUP)}
+    backends = {entry.name: entry for entry in entry_points(GROUP)}
     if scheme not in backends:
         raise UnknownBackendError(scheme, known=backends)
     try:

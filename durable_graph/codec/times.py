@@ -5,12 +5,12 @@
 fixed offset in a parsed time. Other tzinfo classes are refused.
 """
 
+import pkgutil
 import re
 import struct
 import sys
 import zoneinfo
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,11 @@ _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 def _packaged_zones() -> frozenset[str]:
     try:
-        listed = resources.files("tzdata").joinpath("zones").read_text("utf-8")
-    except ModuleNotFoundError:
-        return frozenset()
-    return frozenset(listed.split())
+        # `importlib.resources` would import 20 modules for this.
+        listed = pkgutil.get_data("tzdata", "zones")
+    except OSError:
+        listed = None
+    return frozenset((listed or b"").decode().split())
 
 
 # Read when this module is imported, because decoding and compiling may run in an event loop, and must not read files.

@@ -7,8 +7,9 @@ has imported the library.
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Final
+
+from durable_graph.installed import entry_points
 
 GROUP: Final = "durable_graph.runnables"
 """The entry-point group. An entry's name is the module of the runnables. Its value is a function that returns a
@@ -26,7 +27,7 @@ def as_function(given: Any) -> Any:
 
 @cache
 def _maker() -> Callable[[Any], Callable[..., Any] | None] | None:
-    for entry in entry_points(group=GROUP, name=_MODULE):
+    for entry in entry_points(GROUP, name=_MODULE):
         make: Callable[[Any], Callable[..., Any] | None] = entry.load()
         return make
     return None

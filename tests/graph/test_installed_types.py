@@ -48,9 +48,9 @@ from durable_graph import START, GraphValidationError, StateGraph
 from importlib import metadata
 reads = []
 found = metadata.entry_points
-def counted(**given):
-    reads.append(given)
-    return found(**given)
+def counted(group, name=None):
+    reads.append(group)
+    return found(group=group)
 from durable_graph.app import installed_types
 installed_types.entry_points = counted
 def compiled(declared, **options):

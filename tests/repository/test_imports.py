@@ -19,6 +19,7 @@ LOADS_CODE = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "runpy",
 # An entry point imports what an installed package names. The URL that chooses among them is the program's, not data.
 LOADS_BACKENDS = "durable_graph/checkpointing/opening.py"
 LOADS_TYPES = "durable_graph/app/installed_types.py"
+LOOKS_UP = "durable_graph/installed.py"
 LOADS_INTEGRATIONS = {
     "durable_graph/_runtime/request/callbacks.py",
     "durable_graph/channels/libraries.py",
@@ -110,7 +111,7 @@ def test_installed_packages_are_imported_by_name_in_few_places_only() -> None:
         if {"entry_points", "EntryPoint", "resolve_name"} & set(mentioned(ast.parse(path.read_text(encoding="utf-8"))))
     }
 
-    assert looked_up == {LOADS_BACKENDS, LOADS_TYPES, *LOADS_INTEGRATIONS}
+    assert looked_up == {LOADS_BACKENDS, LOADS_TYPES, LOOKS_UP, *LOADS_INTEGRATIONS}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
+
+from durable_graph.installed import entry_points
 
 GROUP: Final = "durable_graph.callbacks"
 """The entry-point group. An entry's name is a module, whose import enables the callbacks; its value is a
@@ -106,7 +107,7 @@ def callbacks_in_use() -> CallbackLibrary | None:
 
 @cache
 def _loaded_library() -> CallbackLibrary | None:
-    for entry in entry_points(group=GROUP, name=_MODULE):
+    for entry in entry_points(GROUP, name=_MODULE):
         library: CallbackLibrary = entry.load()
         return library
     return None
