@@ -55,6 +55,7 @@ class View:
         self._is_v2 = version == "v2"
         self._keys = output_keys
         self._own: tuple[str, ...] | None = None
+        self._shown: dict[tuple[type, bool], tuple[str, ...]] = {}
         self._retrying: set[str] = set()
         self._asked: set[tuple[tuple[str, ...], str]] = set()
         self.has_messages: bool = "messages" in self._modes
@@ -79,12 +80,20 @@ class View:
             # The outermost graph emits the first event of a run, for the accepted input or the checkpoint at which it
             # resumes. No nested graph runs before.
             self._own = event.ns
-        return any(isinstance(event, _EVENTS_OF[mode]) and self._is_shown(event, mode) for mode in self._modes)
+        return bool(self._modes_of(event))
 
-    def _is_shown(self, event: AnyEvent, mode: str) -> bool:
-        # Messages pushed by nodes are shown at any depth of nesting.
-        is_pushed = isinstance(event, MessageEvent) and event.origin == "pushed"
-        return self._with_subgraphs or event.ns == self._own or is_pushed
+    def _modes_of(self, event: AnyEvent) -> tuple[str, ...]:
+        """The modes in which the event may make an item: looked up, since a token is an event."""
+        kind = type(event)
+        is_shown = self._with_subgraphs or event.ns == self._own
+        if not is_shown and isinstance(event, MessageEvent):
+            # Messages pushed by nodes are shown at any depth of nesting.
+            is_shown = event.origin == "pushed"
+        modes = self._shown.get((kind, is_shown))
+        if modes is None:
+            modes = tuple(mode for mode in self._modes if is_shown and issubclass(kind, _EVENTS_OF[mode]))
+            self._shown[kind, is_shown] = modes
+        return modes
 
     def __call__(self, event: AnyEvent) -> list[Any]:
         """The items to yield for the event."""
@@ -92,10 +101,9 @@ class View:
             return [self._shaped(event, GAP, event)]
         if not self.wants(event):
             return []
-        skipped = self._is_another_attempt(event)
-        parts = []
-        for mode in self._modes:
-            if isinstance(event, _EVENTS_OF[mode]) and self._is_shown(event, mode) and not skipped:
+        parts: list[Any] = []
+        if not self._is_another_attempt(event):
+            for mode in self._modes_of(event):
                 payload = self._makers[mode](event)
                 if payload is not _NOTHING:
                     parts.append(self._shaped(event, mode, payload))

@@ -190,13 +190,16 @@ class EventStream:
         if self._loop is not None and threading.get_ident() != self._thread:
             self._push_from_thread(self._loop, event)
             return
-        if not self._drops and self._is_wanted(event):
+        if self._drops:
+            self.emit_nowait(event)
+        elif self._is_wanted(event):
             if len(self._events) >= PUSHED or self._pushed_bytes > PUSHED_BYTES:
                 raise StreamOverflowError(len(self._events))
             size = _size_of(event)
             self._pushed.append((event, size))
             self._pushed_bytes += size
-        self.emit_nowait(event)
+            self._events.append(event)
+            self._ready.set()
 
     async def room(self) -> None:
         """See `EventSink.room`."""

@@ -233,16 +233,11 @@ def _configurable(given: Mapping[str, Any], context: TaskContext) -> dict[str, A
 def writer_of(context: TaskContext) -> StreamWriter:
     """The stream writer of the code of `context`."""
     run = context.run
+    thread_id, ns, step, node = run.request.thread_id, run.event_ns, context.step, context.node
 
     def make(data: Any) -> AnyEvent:
-        return CustomEvent(
-            thread_id=run.request.thread_id,
-            ns=run.event_ns,
-            step=context.step,
-            task_id=context.task_id,
-            node=context.node,
-            data=data,
-        )
+        # A token may be an event: nothing is looked up for it that stays the same.
+        return CustomEvent(thread_id=thread_id, ns=ns, step=step, task_id=context.task_id, node=node, data=data)
 
     return StreamWriter(run.shared.sink, make, context.streamed)
 

@@ -117,6 +117,11 @@ class GraphRun:
     gates: dict[int, asyncio.Semaphore] = field(default_factory=dict)
     superstep_is_stopped: Callable[[], bool] = bool
     lengths: Lengths | None = None
+    event_ns: tuple[str, ...] = field(init=False, default=())
+    """The namespace as events have it."""
+
+    def __post_init__(self) -> None:
+        self.event_ns = tuple(self.ns.split("|")) if self.ns else ()
 
     def take_lengths(self, state: State) -> None:
         """From here on, what the state holds is not to be changed in place."""
@@ -148,11 +153,6 @@ class GraphRun:
     def is_outermost(self) -> bool:
         """Whether it is the run of a thread, and not one nested in it."""
         return self.parent is None and self.store.is_stored and not self.ns
-
-    @property
-    def event_ns(self) -> tuple[str, ...]:
-        """The namespace as events tell it."""
-        return tuple(self.ns.split("|")) if self.ns else ()
 
     def move(self, state: State, recorded: dict[Key, Outcome]) -> None:
         """It is at this state from here on, also for an attempt of its caller that comes after this one."""
@@ -350,11 +350,12 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
         self._sign(is_heartbeat=True)
 
     def _sign(self, *, is_heartbeat: bool) -> None:
-        if self.idle is not None and self.idle_seconds is not None and (is_heartbeat or not self.only_heartbeats):
-            _start_over(self.loop, self.idle, self.idle_seconds)
-        outer = self.outer()
-        if outer is not None:
-            outer._sign(is_heartbeat=is_heartbeat)
+        context: TaskContext | None = self
+        while context is not None:
+            idle, seconds = context.idle, context.idle_seconds
+            if idle is not None and seconds is not None and (is_heartbeat or not context.only_heartbeats):
+                _start_over(context.loop, idle, seconds)
+            context = context.around or context.run.parent
 
 
 def _start_over(loop: asyncio.AbstractEventLoop | None, idle: asyncio.Timeout, seconds: float) -> None:
