@@ -224,7 +224,8 @@ class Superstep(msgspec.Struct):
         is_cancelled = self.run.superstep_is_stopped
         self.run.superstep_is_stopped = lambda: siblings.is_stopped or is_cancelled()
         async with asyncio.TaskGroup() as group:
-            siblings.running.extend(group.create_task(self._run_among(group, siblings, task)) for task in tasks)
+            for task in tasks:
+                siblings.running.append(group.create_task(self._run_among(group, siblings, task)))
         if siblings.raised:
             error = siblings.raised[0]
             for task in tasks:

@@ -12,7 +12,7 @@ import copy
 import dataclasses
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -111,7 +111,8 @@ class ArgumentLengths:
         self._containers: list[Any] = []
         for task in plan:
             if task.argument is not None:
-                self._containers.extend(container for _, container in _held_by(task.argument.value))
+                for _, container in _held_by(task.argument.value):
+                    self._containers.append(container)
         self._lengths = list(map(len, self._containers))
 
     def changed(self, plan: Iterable[Task]) -> list[tuple[str, str]]:
@@ -150,20 +151,22 @@ class PrivateLengths:
         return [key for key, value, length in self._found if len(value) != length and key not in known]
 
 
-def _held_by(argument: Any) -> Iterator[tuple[Any, Any]]:
+def _held_by(argument: Any) -> list[tuple[Any, Any]]:
     """The containers of an argument with their keys, None for the argument itself."""
     kind = type(argument)
+    found: list[tuple[Any, Any]] = []
     if kind in CONTAINERS:
-        yield None, argument
+        found.append((None, argument))
     if kind in _MAPPINGS:
         for key, value in argument.items():
             if type(value) in CONTAINERS:
-                yield key, value
+                found.append((key, value))
     elif kind not in CONTAINERS:
         for name in _field_names(kind):
             value = getattr(argument, name, None)
             if type(value) in CONTAINERS:
-                yield name, value
+                found.append((name, value))
+    return found
 
 
 def _field_names(kind: type) -> Iterable[str]:

@@ -31,24 +31,26 @@ async def choose(
     `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
     """
     # A router sees the state as its own node leaves it, without what the siblings wrote.
-    values, _ = merge_writes(topology, state.values, ((task.node, write) for write in writes))
+    written: list[tuple[str, Write]] = []
+    for write in writes:  # no comprehensions here: each is one more Python call in a superstep with a router
+        written.append((task.node, write))
+    values, _ = merge_writes(topology, state.values, written)
     routes: list[Route] = []
     for router in routers:
         chosen = router.path(router.input.read(values, place), **extra.get(router.name, {}))
         if inspect.isawaitable(chosen):
             chosen = await chosen
         several = chosen if isinstance(chosen, list | tuple) else [chosen]
-        routes.extend(_route(topology, router, task.node, choice, max_value_bytes) for choice in several)
+        for choice in several:
+            routes.append(_route(topology, router, task.node, choice, max_value_bytes))
     return tuple(routes)
 
 
 def _route(topology: Topology, router: Router, node: str, choice: Any, max_value_bytes: int | None) -> Route:
     if isinstance(choice, Send):
         return send_route(topology, choice, f"router {router.name!r} of node {node!r} sent to", max_value_bytes)
-    if (
-        is_namesake(choice)
-        or not isinstance(choice, Hashable)
-        or (router.choices is None and not isinstance(choice, str))
+    if not isinstance(choice, str) and (
+        is_namesake(choice) or not isinstance(choice, Hashable) or router.choices is None
     ):
         raise InvalidRouteError(router.name, node, choice)
     target = choice if router.choices is None else router.choices.get(choice)
