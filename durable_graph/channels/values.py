@@ -47,6 +47,11 @@ class Values(Mapping[str, Any]):
 
     def select(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values of these keys, without keys that have no value."""
+        if isinstance(keys, dict) and len(keys) >= len(self._base):
+            # A node that reads every channel: one copy, without a loop over the keys.
+            together = self.flat()
+            if together.keys() <= keys.keys():
+                return together
         base, over = self._base, self._over
         found: dict[str, Any] = {}
         for key in keys:
