@@ -134,8 +134,9 @@ async def lived_through(
                 wire.proxy.refuse(0)
                 namespaces.update(said.spot.ns for said in lives[-1].said)
                 found.append(await look(story.build(wire.around), namespaces))
-        if wire.proxy.connections > _POOL_SIZE:
-            broken.append(f"{wire.proxy.connections} connections are open")
+        connections = await wire.proxy.connections(at_most=_POOL_SIZE)
+        if connections > _POOL_SIZE:
+            broken.append(f"{connections} connections are open")
     finally:
         await saver.aclose()
     await wire.proxy.until_quiet()

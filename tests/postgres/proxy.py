@@ -8,7 +8,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
@@ -74,6 +74,7 @@ class Proxy:
         self._links: set[_Link] = set()
         self._late: list[_Link] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._has_ended = asyncio.Event()
         self.trips: list[str] = []
 
     @property
@@ -82,9 +83,14 @@ class Proxy:
         user = f"{self._parts.username or ''}{f':{self._parts.password}' if self._parts.password else ''}"
         return self._parts._replace(netloc=f"{user}@127.0.0.1:{self._port}").geturl()
 
-    @property
-    def connections(self) -> int:
-        """How many are open."""
+    async def connections(self, at_most: int) -> int:
+        """How many are open, once at most so many are. A link ends some time after its client has left it: it is waited
+        for, up to ten seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while len(self._links) > at_most:
+                    self._has_ended.clear()
+                    await self._has_ended.wait()
         return len(self._links)
 
     @property
@@ -134,6 +140,7 @@ class Proxy:
             await link.serve()
         finally:
             self._links.discard(link)
+            self._has_ended.set()
 
     async def open(self) -> asyncio.Server:
         """Begin to listen."""
