@@ -45,7 +45,7 @@ from durable_graph.errors import (
     ThreadCancelledError,
     ThreadFinishedError,
     UnfinishedThreadError,
-    UnknownCheckpointError,
+    UnknownNameError,
 )
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import UNSET, Command, Topology
@@ -146,7 +146,7 @@ async def _run_stored(
     is_inside = bool(request.checkpoint_ns)
     opened = await open_thread(saver, topology, request.thread_id, None if is_inside else request.checkpoint)
     if request.checkpoint is not None and opened.restored is None:
-        raise UnknownCheckpointError(request.thread_id, checkpoint_id(request.checkpoint))
+        raise UnknownNameError.of_checkpoint(request.thread_id, checkpoint_id(request.checkpoint))
     run = _graph_run(topology, saver, request, sink, cache, opened)
     try:
         ended = await (_dispatch_nested(run, opened) if is_inside else _dispatch_once(run, opened))

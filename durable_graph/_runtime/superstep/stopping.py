@@ -22,7 +22,7 @@ async def stop(
     and the result has the outcomes that replace those in `so_far`. They may hold an answer: its writer saw a running
     run, and left the answer to it.
 
-    Raises `CheckpointConflictError` and `StaleResultError`.
+    Raises `CheckpointConflictError` and `GraphChangedError`.
     """
     journal, ledger = run.shared.journal, run.ledger
     assert journal is not None  # noqa: S101  # without one nothing can be asked

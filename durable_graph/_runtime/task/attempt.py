@@ -43,10 +43,10 @@ from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.caching import CacheKey
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import (
+    GraphChangedError,
+    InvalidNodeResultError,
     NodeCancelledError,
-    ParentCommandError,
     ReplayMismatchError,
-    StalePlanError,
     StateMutatedError,
 )
 from durable_graph.errors.shown import read_back, shown
@@ -194,9 +194,9 @@ async def _run_node(context: TaskContext, task: Task, previous: Outcome | None, 
         keys = context.keys_of_nested
         own = read_result(run.topology, node, called.result, context.state.values, limit, keys)
         check_result(run, node, own, private, is_cached=key is not None)
-    except ParentCommand:
+    except ParentCommand as left:
         if run.parent is None:
-            failure = ParentCommandError(task.node)
+            failure = InvalidNodeResultError.of_parent(task.node, left.command)
             return TaskOutput(_failed(context, task, previous, failure), failure)
         raise
     except Exception as error:
@@ -235,8 +235,13 @@ async def _call(
     if isinstance(previous, Handling):
         handler = node.error_handler
         if handler is None:
-            where = "an error handler has to run, and this graph has none for node"
-            raise StalePlanError(task.node, where=where, known=run.topology.nodes, lost="the error handler")
+            raise GraphChangedError.of_plan(
+                task.node,
+                why="an error handler has to run, and this graph has none for node",
+                known=run.topology.nodes,
+                thread_id=run.request.thread_id,
+                kind="handler",
+            )
         context.begin("handler", is_after_failure=previous.tries > 0)
         error = trial.error if trial.error is not None else read_back(previous.error)
         told = {"error": NodeError(task.node, error)}

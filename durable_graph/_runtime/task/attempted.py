@@ -3,7 +3,7 @@
 import msgspec
 
 from durable_graph._engine.task import Outcome
-from durable_graph.errors import InterruptMismatchError, ReplayMismatchError
+from durable_graph.errors import ReplayMismatchError
 
 
 class TaskOutput(msgspec.Struct, frozen=True):
@@ -19,4 +19,4 @@ class TaskOutput(msgspec.Struct, frozen=True):
     @property
     def is_kept(self) -> bool:
         """Whether the outcome is to be recorded."""
-        return not isinstance(self.error, ReplayMismatchError | InterruptMismatchError)
+        return not isinstance(self.error, ReplayMismatchError)
