@@ -259,6 +259,7 @@ def test_messages_that_nobody_could_have_written_are_an_error_that_names_the_cha
 
     for end in outcomes(with_bytes("messages", 0, lambda _: data), WHOLE):
         assert isinstance(end, GraphChangedError)
+        assert end.kind == "channel"
         assert end.name == "messages"
 
 

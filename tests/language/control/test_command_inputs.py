@@ -175,7 +175,7 @@ async def test_an_unknown_goto_is_refused_before_anything_is_recorded(saver: Che
     await graph.ainvoke({}, thread_id="t")
     before = [each async for each in graph.aget_state_history(thread_id="t")]
 
-    with pytest.raises(UnknownNameError, check=of_kind("node"), match=r"'nowhere'.*the graph has: ask"):
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match=r"'nowhere'.*the graph has: ask"):
         await graph.ainvoke(Command(resume="yes", goto="nowhere"), thread_id="t")
 
     assert [each async for each in graph.aget_state_history(thread_id="t")] == before

@@ -298,7 +298,7 @@ async def test_a_goto_to_an_unknown_node_is_an_error_that_names_it(saver: Checkp
     nodes = Nodes()
     graph = from_a(a, nodes, "b").compile(saver)
 
-    with pytest.raises(UnknownNameError, check=of_kind("node"), match=r"'nowhere'.*the graph has: a, b") as raised:
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match=r"'nowhere'.*the graph has: a, b") as raised:
         await graph.ainvoke({}, thread_id="t", durability=durability)
 
     assert raised.value.known == ("a", "b")
@@ -318,7 +318,7 @@ async def test_a_send_to_an_unknown_node_is_an_error_that_names_it(saver: Checkp
     nodes = Nodes()
     graph = from_a(a, nodes, "b").compile(saver)
 
-    with pytest.raises(UnknownNameError, check=of_kind("node"), match=r"'nowhere'.*the graph has: a, b"):
+    with pytest.raises(UnknownNameError, check=of_kind("send"), match=r"'nowhere'.*the graph has: a, b"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
 
     assert nodes.calls == {}
@@ -330,7 +330,7 @@ async def test_a_send_to_the_end_is_an_error(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto=Send(END, {}))
 
-    with pytest.raises(UnknownNameError, check=of_kind("node"), match="__end__"):
+    with pytest.raises(UnknownNameError, check=of_kind("send"), match="__end__"):
         await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t")
 
 

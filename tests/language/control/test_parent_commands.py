@@ -206,7 +206,7 @@ async def test_an_unknown_target_in_the_parent_is_an_error_that_names_it(saver: 
     """Reference P21."""
     graph = around(leaving(Command(graph=Command.PARENT, goto="first")), Nodes()).compile(saver)
 
-    with pytest.raises(UnknownNameError, check=of_kind("node"), match=r"'first'.*the graph has: after, inner"):
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match=r"'first'.*the graph has: after, inner"):
         await graph.ainvoke({}, thread_id="t")
 
     assert (await graph.aget_state(thread_id="t")).next == ("inner",)

@@ -291,7 +291,7 @@ async def test_a_command_that_an_older_checkpoint_cannot_take_begins_no_line(sav
     place = await before(graph, "ask")
     stored = await trail(graph)
 
-    with pytest.raises(UnknownNameError, check=of_kind("node"), match="'nowhere'"):
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match="'nowhere'"):
         await graph.ainvoke(Command(goto="nowhere"), place.config)
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="'lgo'"):
         await graph.ainvoke(Command(resume="new", update={"lgo": []}), place.config)

@@ -315,7 +315,7 @@ async def test_a_handler_that_goes_nowhere_is_told(saver: Checkpointer) -> None:
 
     graph = handled(Failing(), astray).compile(saver)
 
-    with pytest.raises(UnknownNameError, check=of_kind("node"), match="'nowhere'"):
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match="'nowhere'"):
         await graph.ainvoke({}, thread_id="t")
 
 

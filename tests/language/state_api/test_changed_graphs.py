@@ -143,7 +143,7 @@ async def test_an_error_handler_that_is_gone_in_flight_is_named(saver: Checkpoin
     await compiled(error_handler=handler).ainvoke({"value": []}, THREAD)
 
     with pytest.raises(
-        GraphChangedError, check=of_kind("node"), match=r"for node 'fails'.*add the error handler to the graph again"
+        GraphChangedError, check=of_kind("handler"), match=r"for node 'fails'.*add the error handler to the graph again"
     ):
         await compiled().ainvoke(Command(resume="go on"), THREAD)
 

@@ -234,7 +234,7 @@ async def test_a_node_that_the_outer_graph_has_not_is_named(saver: Checkpointer)
     graph = with_target(Calls(), commanding(Command(graph=TO_PARENT, goto="nowhere"))).compile(saver)
 
     with pytest.raises(
-        UnknownNameError, check=of_kind("node"), match=r"'inner' .* 'nowhere'; the graph has: inner, target"
+        UnknownNameError, check=of_kind("route"), match=r"'inner' .* 'nowhere'; the graph has: inner, target"
     ):
         await graph.ainvoke({"value": []}, THREAD)
 
