@@ -65,7 +65,7 @@ async def test_aliases_and_managed_keys_are_refused_with_extra_keys_ignored() ->
 
     with pytest.raises(StateKeyError, check=of_kind("managed")):
         await ignoring({"left": 3}).compile().ainvoke({})
-    with pytest.raises(StateKeyError, check=of_kind("unknown"), match="use 'topic'"):
+    with pytest.raises(StateKeyError, check=of_kind("alias"), match="use 'topic'"):
         await ignoring({"subject": "x"}, Model).compile().ainvoke({})
 
 
