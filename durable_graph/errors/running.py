@@ -89,7 +89,7 @@ class UnknownNameError(DurableGraphError, LookupError):
         self.kind: Literal["node", "route", "send", "namespace", "task", "checkpoint"] = kind
         self.name = name
         self.where = where
-        self.known: tuple[str, ...] = tuple(sorted(known))
+        self.known: tuple[str, ...] = tuple(known)
         self.thread_id = thread_id
         super().__init__(text)
 
@@ -104,7 +104,7 @@ class UnknownNameError(DurableGraphError, LookupError):
         kind: Literal["node", "route", "send"] = "node",
     ) -> Self:
         """A name that is no node of the graph, or not among the nodes that `whose` has."""
-        nodes = tuple(known)
+        nodes = tuple(sorted(known))
         text = f"{where} {quoted(name)}; {whose} has: {names(nodes)}"
         return cls(text, kind=kind, name=name, where=where, known=nodes)
 
