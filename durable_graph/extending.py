@@ -7,7 +7,7 @@ from typing import Any
 
 from durable_graph._runtime.task.run_context import context_of, current
 from durable_graph._runtime.task.task_calls import TaskDefinition
-from durable_graph.errors import GraphDescriptionError
+from durable_graph.errors import GraphValidationError
 from durable_graph.graph.validation import problems_of_name
 
 
@@ -23,12 +23,12 @@ def recorded_call(name: str, function: Callable[..., Any], *args: Any) -> "async
     Await it for its result, which is durable by then. When the calling code runs again, the recorded result is
     returned: the call is recognised by `name` and `args`. A plain function runs in a worker thread.
 
-    Raises `OutsideOfRunError`, and `GraphDescriptionError` for an invalid name. Awaiting the call raises the errors of
+    Raises `OutsideOfRunError`, and `GraphValidationError` for an invalid name. Awaiting the call raises the errors of
     a task's call.
     """
     context = context_of("recorded_call()")
     for why in problems_of_name(name):
-        raise GraphDescriptionError(f"{name!r} cannot be the name of a call: {why}")
+        raise GraphValidationError(f"{name!r} cannot be the name of a call: {why}")
     is_async = inspect.iscoroutinefunction(function)
     call: asyncio.Task[Any] = context.calls.start(
         context, TaskDefinition(name, function, is_async, has_events=False), args, {}

@@ -21,10 +21,9 @@ from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec, Listed, TypeCodec, Upcast
 from durable_graph.errors import (
-    GraphDescriptionError,
-    InvalidStateSchemaError,
+    GraphValidationError,
+    InvalidCallError,
     OutsideOfRunError,
-    PlainCallerError,
 )
 from durable_graph.errors.tree import quoted
 from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
@@ -74,7 +73,7 @@ class TaskFunction(Generic[P, ReturnT]):
     one by one run concurrently. When the caller runs again, a call with a recorded result is not repeated: it is
     recognised by its name and its arguments, and equal calls by their order.
 
-    Raises `OutsideOfRunError` outside of a run, and `OverlappingCallsError` for concurrent calls that differ only in
+    Raises `OutsideOfRunError` outside of a run, and `InvalidCallError` for concurrent calls that differ only in
     arguments that cannot be read. Awaiting a call raises `ReplayMismatchError` if a caller that runs again makes
     another call in place of a recorded one, `UnstorableValueError` for a result that cannot be stored, and the
     function's errors.
@@ -98,7 +97,7 @@ class TaskFunction(Generic[P, ReturnT]):
         if scope is None or scope.is_over:
             raise OutsideOfRunError(f"the task {self.name!r}")
         if not _is_in_loop():
-            raise PlainCallerError(self.name, scope.node)
+            raise InvalidCallError.of_plain_caller(self.name, scope.node)
         call: Awaiting[ReturnT] = scope.calls.start(scope, self._definition, args, kwargs)
         return call
 
@@ -146,7 +145,7 @@ def task(
     `TimeoutPolicy`; async functions only), `cache_policy` lets results come from the cache of the graph that runs the
     call. `name` is the name under which calls are recorded, by default the function's.
 
-    Raises `GraphDescriptionError` for a function that cannot be a task, `InvalidOptionError` and `UnknownOptionError`.
+    Raises `GraphValidationError` for a function that cannot be a task, `InvalidOptionError` and `UnknownOptionError`.
     """
     (retry_policy,) = renamed("task()", unknown, {"retry_policy": retry_policy}, _TASK_OPTIONS).values()
     decorator = TaskDecorator(name, retry_policy, cache_policy, timeout)
@@ -174,21 +173,21 @@ class TaskDecorator:
     def __call__(self, function: Callable[P, ReturnT], /) -> TaskFunction[P, ReturnT]: ...
     def __call__(self, function: Callable[..., Any], /) -> Any:
         if not callable(function):
-            raise GraphDescriptionError(f"a task is a function, not {quoted(function)}")
+            raise GraphValidationError(f"a task is a function, not {quoted(function)}")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise GraphDescriptionError(f"the task {quoted(function)} is a generator; it has to return its result")
+            raise GraphValidationError(f"the task {quoted(function)} is a generator; it has to return its result")
         if is_method(function):
-            raise GraphDescriptionError(
+            raise GraphValidationError(
                 f"the task {quoted(function)} is a method; make it a function or a @staticmethod"
             )
         is_async = inspect.iscoroutinefunction(_behind(function))
         name = self._name or getattr(_behind(function), "__name__", None)
         if not name or not isinstance(name, str) or name in ("<lambda>", "__call__"):
-            raise GraphDescriptionError(f"the task {quoted(function)} has no name; give it one: @task(name='...')")
+            raise GraphValidationError(f"the task {quoted(function)} has no name; give it one: @task(name='...')")
         for why in problems_of_name(name):
-            raise GraphDescriptionError(f"{name!r} cannot be a task's name: {why}")
+            raise GraphValidationError(f"{name!r} cannot be a task's name: {why}")
         if self._timeout is not None and not is_async:
-            raise GraphDescriptionError(f"the task {name!r} is a plain function, which no timeout can stop")
+            raise GraphValidationError(f"the task {name!r} is a plain function, which no timeout can stop")
         definition = TaskDefinition(
             name,
             function,
@@ -237,7 +236,7 @@ def _codec_of_result(function: Callable[..., Any]) -> TypeCodec | None:
         return None
     try:
         return Codec(()).of(hint, where="the result of a task")
-    except InvalidStateSchemaError:
+    except GraphValidationError:
         # The outer graph may still be able to store the values, with its own types.
         return None
 
@@ -294,7 +293,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
 
     `types` are classes of the workflow's values, in addition to those that the function's annotations name, and
     `upcasts` are functions by class, for instances that were stored with other fields. The other options are as for
-    `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphDescriptionError` for a function that cannot be an
+    `StateGraph.compile` and `StateGraph.add_node`. Raises `GraphValidationError` for a function that cannot be an
     entrypoint, and `InvalidOptionError`.
     """
 
@@ -354,13 +353,13 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         signature = signature_of(function)
         name = self._name or name_of(function)
         if not isinstance(name, str):
-            raise GraphDescriptionError(f"the entrypoint {quoted(function)} has no name; give it one: name='...'")
+            raise GraphValidationError(f"the entrypoint {quoted(function)} has no name; give it one: name='...'")
         for why in problems_of_name(name):
-            raise GraphDescriptionError(f"{name!r} cannot be an entrypoint's name: {why}")
+            raise GraphValidationError(f"{name!r} cannot be an entrypoint's name: {why}")
         if signature.problem:
-            raise GraphDescriptionError(f"the entrypoint {name!r} {signature.problem}")
+            raise GraphValidationError(f"the entrypoint {name!r} {signature.problem}")
         if self._timeout is not None and not signature.is_async:
-            raise GraphDescriptionError(f"the entrypoint {name!r} is a plain function, which no timeout can stop")
+            raise GraphValidationError(f"the entrypoint {name!r} is a plain function, which no timeout can stop")
         hints = (signature.takes, annotation_of(function, "return"))
         codec = self._storing.codec(hints)
         anything = codec.of(Any, where=f"a value of the entrypoint {name!r}")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from durable_graph.errors import StoreConfigurationError, StoreReadOnlyError
+from durable_graph.errors import StoreConfigurationError, StoreUnavailableError
 from durable_graph_postgres.failures import grants_on
 from durable_graph_postgres.statements import quoted
 
@@ -22,13 +22,13 @@ SELECT current_user, current_database(), n.oid IS NOT NULL,
 
 
 async def check_server(connection: Any, store: str, answer: float) -> None:
-    """Raises `StoreReadOnlyError` for a replica, `StoreConfigurationError` for a server that cannot store threads.
+    """Raises `StoreUnavailableError` for a replica, `StoreConfigurationError` for a server that cannot store threads.
 
     `answer` is the limit for the server's answer in seconds: a user's pool may have no limit of its own.
     """
     is_replica, encoding, version = await connection.fetchrow(_SERVER, timeout=answer)
     if is_replica:
-        raise StoreReadOnlyError(store, "it is a read replica; give the DSN of the primary")
+        raise StoreUnavailableError(store, "it is a read replica; give the DSN of the primary", kind="read_only")
     if version // 10_000 < _OLDEST:
         why = f"it is PostgreSQL {version // 10_000}"
         raise StoreConfigurationError(store, why, remedy=f"use PostgreSQL {_OLDEST} or newer")

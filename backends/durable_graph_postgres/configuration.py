@@ -90,7 +90,7 @@ def _remedy_of_privilege(message: str, detail: str) -> str | None:
         return _IN_DSN
     if "CONNECT" in detail:
         return "have its owner run: GRANT CONNECT ON DATABASE ... TO the role of the DSN"
-    # The role may only read, which is `StoreReadOnlyError`, or cannot create the tables: see `admission`.
+    # The role may only read, which is `StoreUnavailableError`, or cannot create the tables: see `admission`.
     return None
 
 

@@ -6,8 +6,6 @@ from durable_graph.errors import (
     CorruptCheckpointError,
     DurableGraphError,
     StoreConfigurationError,
-    StoreFullError,
-    StoreReadOnlyError,
     StoreUnavailableError,
 )
 from durable_graph_postgres.configuration import remedy_of
@@ -50,11 +48,13 @@ def translated(store: str, error: BaseException, thread: str | None = None, *, s
         return StoreConfigurationError(store, why, remedy=remedy)
     match error:
         case asyncpg.DiskFullError():
-            return StoreFullError(store, why)
+            return StoreUnavailableError(store, why, kind="full")
         case asyncpg.ReadOnlySQLTransactionError():
-            return StoreReadOnlyError(store, why)
+            return StoreUnavailableError(store, why, kind="read_only")
         case asyncpg.InsufficientPrivilegeError():
-            return StoreReadOnlyError(store, f"{why}; have its owner run: {grants_on(schema, 'the role of the DSN')}")
+            return StoreUnavailableError(
+                store, f"{why}; have its owner run: {grants_on(schema, 'the role of the DSN')}", kind="read_only"
+            )
         case asyncpg.IntegrityConstraintViolationError() if thread is not None:
             return CorruptCheckpointError(thread, row=f"a row in {store}", why=why)
         case _:

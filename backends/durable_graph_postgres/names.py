@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from durable_graph.errors import InvalidOptionError, UnstorableNameError
+from durable_graph.errors import InvalidOptionError
 from durable_graph.records import CommitUnit, WritesBatch
 
 _LONGEST_SCHEMA = 63
@@ -17,34 +17,34 @@ def check_schema(name: str) -> None:
 
 
 def check_thread(thread: str) -> None:
-    """Raises `UnstorableNameError`."""
+    """Raises `InvalidOptionError`."""
     _check("thread id", thread)
 
 
 def check_namespace(ns: str) -> None:
-    """Raises `UnstorableNameError`."""
+    """Raises `InvalidOptionError`."""
     _check("namespace", ns)
 
 
 def check_key(key: str) -> None:
-    """Raises `UnstorableNameError`."""
+    """Raises `InvalidOptionError`."""
     _check("request key", key)
 
 
 def check_names(written: CommitUnit | WritesBatch) -> None:
-    """Check all names in a write. Raises `UnstorableNameError`."""
+    """Check all names in a write. Raises `InvalidOptionError`."""
     for what, name in _names_in(written):
         _check(what, name)
 
 
-def too_long(thread: str, written: object) -> UnstorableNameError:
+def too_long(thread: str, written: object) -> InvalidOptionError:
     """The error for a name that does not fit into an index. It names the longest name of the write.
 
     The server compresses names, so only the server can tell which names fit.
     """
     names = _names_in(written) if isinstance(written, CommitUnit | WritesBatch) else [("thread id", thread)]
     what, name = max(names, key=lambda each: len(each[1].encode()))
-    return UnstorableNameError(what, name, "it is too long for an index of PostgreSQL")
+    return InvalidOptionError.of_unstorable(what, name, "it is too long for an index of PostgreSQL")
 
 
 def _names_in(written: CommitUnit | WritesBatch) -> Iterator[tuple[str, str]]:
@@ -63,7 +63,7 @@ def _names_in(written: CommitUnit | WritesBatch) -> Iterator[tuple[str, str]]:
 def _check(what: str, name: str) -> None:
     if not _is_text(name):
         why = "cannot hold NUL characters" if "\x00" in name else "cannot hold lone surrogates"
-        raise UnstorableNameError(what, name, f"PostgreSQL's text {why}")
+        raise InvalidOptionError.of_unstorable(what, name, f"PostgreSQL's text {why}")
 
 
 def _is_text(name: str) -> bool:

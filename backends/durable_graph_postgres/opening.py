@@ -37,7 +37,7 @@ async def open_database(
     """Open connections, and bring the tables to the current format. `given` are the parameters of a DSN, or a user's
     pool, which the user closes.
 
-    Raises `StoreFormatError` for tables of another version, `StoreReadOnlyError` for a replica,
+    Raises `StoreFormatError` for tables of another version, `StoreUnavailableError` for a replica,
     `StoreConfigurationError`, and `StoreUnavailableError`.
     """
     sql = statements_for(patience.schema)

@@ -106,7 +106,7 @@ class PostgresSaver:
         return cls(url)
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
-        """See `Checkpointer.load`. Raises `UnstorableNameError` for an invalid thread id, as all methods do."""
+        """See `Checkpointer.load`. Raises `InvalidOptionError` for an invalid thread id, as all methods do."""
         check_thread(thread)
         check_namespace(ns)
         opened = await self._opening.get()

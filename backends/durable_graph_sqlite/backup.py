@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from durable_graph.checkpointing.publishing import publish, sync
-from durable_graph.errors import BackupError, DurableGraphError, StoreFullError
+from durable_graph.errors import DurableGraphError, StoreUnavailableError, TransferError
 from durable_graph_sqlite.failures import code_of
 from durable_graph_sqlite.opening import THREADS, format_of
 from durable_graph_sqlite.patience import begin_reading, committing
@@ -31,7 +31,7 @@ def back_up(db: sqlite3.Connection, store: Path, target: Path, stop: threading.E
 
     The copy is read in one transaction: it does not have commits that other connections make meanwhile.
 
-    Raises `BackupError`, `StoreFullError`.
+    Raises `TransferError`, `StoreUnavailableError`.
     """
     target = Path(os.path.realpath(target))
     try:
@@ -60,17 +60,19 @@ def back_up(db: sqlite3.Connection, store: Path, target: Path, stop: threading.E
 def _check_target(store: Path, target: Path, *, overwrite: bool) -> None:
     own = [Path(os.path.realpath(store) + suffix) for suffix in ("", *_COMPANIONS)]
     if any(each.exists() and target.exists() and each.samefile(target) for each in own):
-        raise BackupError(str(target), "it is the store itself: choose another path")
+        raise TransferError(str(target), "it is the store itself: choose another path", kind="backup")
     if target.exists() and not (overwrite and target.is_file()):
-        raise BackupError(str(target), "a file exists there; choose another path, or pass overwrite=True")
+        raise TransferError(
+            str(target), "a file exists there; choose another path, or pass overwrite=True", kind="backup"
+        )
     if not target.parent.is_dir():
-        raise BackupError(str(target), f"there is no directory {target.parent}; create it first")
+        raise TransferError(str(target), f"there is no directory {target.parent}; create it first", kind="backup")
     for suffix in _COMPANIONS:
         companion = target.with_name(target.name + suffix)
         if companion.exists():
             # SQLite would apply the old log to the new file.
             why = f"{companion.name} exists: a process has that database open, or a crash left the file"
-            raise BackupError(str(target), f"{why}; close it, or remove the file")
+            raise TransferError(str(target), f"{why}; close it, or remove the file", kind="backup")
 
 
 def _copy(db: sqlite3.Connection, partial: Path, stop: threading.Event) -> None:
@@ -101,13 +103,13 @@ def _verify(partial: Path) -> None:
 
 def _failure(target: Path, error: sqlite3.Error) -> DurableGraphError:
     if code_of(error) == sqlite3.SQLITE_FULL:
-        return StoreFullError(str(target), str(error))
+        return StoreUnavailableError(str(target), str(error), kind="full")
     if code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, 0):
-        return BackupError(str(target), f"the store is damaged ({error}); keep an older backup")
-    return BackupError(str(target), str(error))
+        return TransferError(str(target), f"the store is damaged ({error}); keep an older backup", kind="backup")
+    return TransferError(str(target), str(error), kind="backup")
 
 
 def _failure_os(target: Path, error: OSError) -> DurableGraphError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreFullError(str(target), str(error))
-    return BackupError(str(target), str(error))
+        return StoreUnavailableError(str(target), str(error), kind="full")
+    return TransferError(str(target), str(error), kind="backup")

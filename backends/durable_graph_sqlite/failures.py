@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from durable_graph.errors import (
     CorruptCheckpointError,
     DurableGraphError,
-    NotADatabaseError,
-    StoreFullError,
-    StoreReadOnlyError,
+    InvalidOptionError,
+    StoreConfigurationError,
     StoreUnavailableError,
-    UnstorableNameError,
 )
 
 _PRIMARY = 0xFF
@@ -48,7 +46,7 @@ def of_text(path: str, error: UnicodeEncodeError | UnicodeDecodeError, thread: s
     if isinstance(error, UnicodeDecodeError):
         return translated(path, error, thread)
     what, why = "text", "SQLite's text cannot hold lone surrogates"
-    return UnstorableNameError(what, str(error.object), why)
+    return InvalidOptionError.of_unstorable(what, str(error.object), why)
 
 
 def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str | None = None) -> DurableGraphError:
@@ -56,23 +54,31 @@ def translated(path: str, error: sqlite3.Error | UnicodeDecodeError, thread: str
     if isinstance(error, UnicodeDecodeError):
         # SQLite's message quotes the damaged text, and Python decodes the message as UTF-8.
         why = "it is damaged, and SQLite's error message is not valid text"
-        return NotADatabaseError(path, why) if thread is None else CorruptCheckpointError(thread, row=path, why=why)
+        return (
+            StoreConfigurationError.of_foreign_file(path, why)
+            if thread is None
+            else CorruptCheckpointError(thread, row=path, why=why)
+        )
     if is_unreadable_text(error):
         why = "a text in it is damaged and no UTF-8"
-        return NotADatabaseError(path, why) if thread is None else CorruptCheckpointError(thread, row=path, why=why)
+        return (
+            StoreConfigurationError.of_foreign_file(path, why)
+            if thread is None
+            else CorruptCheckpointError(thread, row=path, why=why)
+        )
     why = f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_SHMSIZE:
         # The log's index file could not grow. SQLite has no other code for a full disk here.
-        return StoreFullError(path, why)
+        return StoreUnavailableError(path, why, kind="full")
     match code_of(error):
         case sqlite3.SQLITE_FULL:
-            return StoreFullError(path, why)
+            return StoreUnavailableError(path, why, kind="full")
         case sqlite3.SQLITE_READONLY:
-            return StoreReadOnlyError(path, why)
+            return StoreUnavailableError(path, why, kind="read_only")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_CONSTRAINT if thread is not None:
             return CorruptCheckpointError(thread, row=f"a row in {path}", why=why)
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-            return NotADatabaseError(path, why)
+            return StoreConfigurationError.of_foreign_file(path, why)
         case _:
             return StoreUnavailableError(path, why)
 
@@ -81,8 +87,8 @@ def translated_os(path: str, error: OSError) -> StoreUnavailableError:
     """The library's error for an error of the file system while creating the file."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return StoreFullError(path, str(error))
+            return StoreUnavailableError(path, str(error), kind="full")
         case errno.EACCES | errno.EPERM | errno.EROFS:
-            return StoreReadOnlyError(path, f"its directory cannot be written ({error})")
+            return StoreUnavailableError(path, f"its directory cannot be written ({error})", kind="read_only")
         case _:
             return StoreUnavailableError(path, str(error))

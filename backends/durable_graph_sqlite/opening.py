@@ -10,9 +10,8 @@ from typing import Literal
 
 from durable_graph.errors import (
     DurableGraphError,
-    NotADatabaseError,
+    StoreConfigurationError,
     StoreFormatError,
-    StoreReadOnlyError,
     StoreUnavailableError,
 )
 from durable_graph_sqlite.failures import code_of, translated, translated_os
@@ -60,7 +59,7 @@ def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> s
 
     Several processes may open a new file at once: one of them creates it.
 
-    Raises `NotADatabaseError`, `StoreFormatError`, `StoreUnavailableError`.
+    Raises `StoreConfigurationError`, `StoreFormatError`, `StoreUnavailableError`.
     """
     try:
         _refuse_foreign(path, patience, kind)
@@ -77,11 +76,11 @@ def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> s
 def _failure(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> DurableGraphError:
     """The library's error for SQLite's, which does not say why the file could not be opened."""
     if path.is_dir():
-        return NotADatabaseError(str(path), "it is a directory")
+        return StoreConfigurationError.of_foreign_file(str(path), "it is a directory")
     if isinstance(error, UnicodeDecodeError) or code_of(error) != sqlite3.SQLITE_CANTOPEN:
         return translated(str(path), error)
     if not os.access(path.parent, os.W_OK):
-        return StoreReadOnlyError(str(path), f"its directory cannot be written ({error})")
+        return StoreUnavailableError(str(path), f"its directory cannot be written ({error})", kind="read_only")
     return translated(str(path), error)
 
 
@@ -156,11 +155,13 @@ def prepare(path: Path, db: sqlite3.Connection, migrations: Mapping[int, str], k
 
 
 def format_of(path: Path, db: sqlite3.Connection, kind: FileKind, newest: int | None = None) -> int:
-    """The file's format. Raises `NotADatabaseError` for another application's file, `StoreFormatError` for an
+    """The file's format. Raises `StoreConfigurationError` for another application's file, `StoreFormatError` for an
     unsupported format."""
     (owner,) = db.execute("PRAGMA application_id").fetchone()
     if owner != kind.application_id:
-        raise NotADatabaseError(str(path), "it is a SQLite database of another application, or of another kind")
+        raise StoreConfigurationError.of_foreign_file(
+            str(path), "it is a SQLite database of another application, or of another kind"
+        )
     (found,) = db.execute("PRAGMA user_version").fetchone()
     supported = max(kind.migrations, default=kind.first_format) if newest is None else newest
     if not kind.first_format <= found <= supported:

@@ -155,8 +155,8 @@ class SqliteSaver:
         replaces an existing file. If the caller is cancelled, the copy is stopped and removed.
 
         Raises:
-            BackupError: a file exists at `path`, its directory does not exist, or the store is damaged.
-            StoreFullError: there is no room for the copy.
+            TransferError: a file exists at `path`, its directory does not exist, or the store is damaged.
+            StoreUnavailableError: there is no room for the copy.
             InvalidOptionError: `path` cannot be a file.
         """
         if not is_path(path):

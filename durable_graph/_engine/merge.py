@@ -6,7 +6,7 @@ from typing import Any
 from durable_graph._engine.state import Absent, Change, Changes, Full, Unstored, Updates
 from durable_graph._engine.task import Write
 from durable_graph.channels import MISSING, changed
-from durable_graph.errors import ConcurrentOverwriteError, ConcurrentUpdateError, ReducerError
+from durable_graph.errors import ConcurrentUpdateError, ReducerError
 from durable_graph.graph import Topology
 from durable_graph.graph.topology import ChannelPlan
 
@@ -21,8 +21,8 @@ def merge_writes(
     An overwrite replaces the previous value.
 
     Raises:
-        ConcurrentUpdateError: two writes to a channel that takes one write per superstep.
-        ConcurrentOverwriteError: an overwrite and another write to the same channel.
+        ConcurrentUpdateError: two writes to a channel that takes one write per superstep, or an overwrite and another
+            write to the same channel.
         ReducerError: a reducer raised; the error is also an instance of the class of that error.
     """
     by_channel: dict[str, Authored] = {}
@@ -76,7 +76,7 @@ def _check_together(channel: str, plan: ChannelPlan, written: Authored) -> None:
         raise ConcurrentUpdateError(channel, nodes=_authors(written))
     overwriting = [author for author, write in written if write.is_overwrite]
     if overwriting:
-        raise ConcurrentOverwriteError(channel, nodes=_authors(written), overwriting=overwriting)
+        raise ConcurrentUpdateError(channel, nodes=_authors(written), overwriting=overwriting)
 
 
 def _authors(written: Authored) -> list[str]:

@@ -23,7 +23,7 @@ from durable_graph._engine.values import PageValues, Values, check_stored_size, 
 from durable_graph.channels import MISSING
 from durable_graph.checkpointing.digests import EMPTY_STATE
 from durable_graph.checkpointing.pieces import Pace, Pieces
-from durable_graph.errors import DecodeError, StalePlanError, StaleResultError
+from durable_graph.errors import DecodeError, GraphChangedError
 from durable_graph.graph import DEFERRED, END, START, Topology
 from durable_graph.graph.schema import INTERNAL_PREFIX
 from durable_graph.records import CheckpointRow, HistoryPage, StoredCheckpoint, TaskRecord, ValueKind, ValueRow
@@ -47,7 +47,7 @@ def restore(topology: Topology, found: StoredCheckpoint, max_value_bytes: int) -
     """The decoded checkpoint that `load` found, or None if the thread has no checkpoint.
 
     Raises:
-        ChannelChangedError: a stored value does not fit the channel's type or rule any more.
+        GraphChangedError: a stored value does not fit the channel's type or rule any more.
         DecodeError: a header, a record or a row that this version cannot read.
         ValueTooLargeError: a stored value above the limit, which is not decoded.
     """
@@ -180,24 +180,23 @@ def check_plan(
     """Check that the graph can resume from this state and these outcomes.
 
     Raises:
-        StalePlanError: a planned task, a route of a finished task or a waiting deferred node names a node that the
-            graph does not have.
-        StaleResultError: a task's record cannot be read.
+        GraphChangedError: a planned task, a route of a finished task or a waiting deferred node names a node that the
+            graph does not have, or a task's record cannot be read.
     """
-    where = f"thread {thread!r} is to run next a node that this graph does not have:"
+    why = f"thread {thread!r} is to run next a node that this graph does not have:"
     finished = (outcome for outcome in recorded.values() if isinstance(outcome, Finished))
     routed = (route.node for outcome in finished for route in outcome.routes)
     for node in (*(task.node for task in state.plan), *routed, *state.values.get(DEFERRED, ())):
         if node not in (START, END) and node not in topology.nodes:
-            raise StalePlanError(node, where=where, known=topology.nodes)
+            raise GraphChangedError.of_plan(node, why=why, known=topology.nodes, thread_id=thread)
     check_results(thread, recorded.values())
 
 
 def check_results(thread: str, outcomes: Iterable[Outcome]) -> None:
-    """Raises `StaleResultError` for the first unreadable outcome."""
+    """Raises `GraphChangedError` for the first unreadable outcome."""
     for outcome in outcomes:
         if isinstance(outcome, Unreadable):
-            raise StaleResultError(thread, outcome.task.node, why=outcome.why)
+            raise GraphChangedError.of_result(thread, outcome.task.node, why=outcome.why)
 
 
 def _values(values: Values, chains: Mapping[str, tuple[ValueRow, ...]]) -> Pieces[dict[str, Any]]:

@@ -14,7 +14,7 @@ from durable_graph._engine.rows import newest_update
 from durable_graph._engine.task import Done, Outcome
 from durable_graph._engine.values import Values, check_stored_size
 from durable_graph.checkpointing.pieces import Pace, Pieces
-from durable_graph.errors import ChannelChangedError, DecodeError
+from durable_graph.errors import DecodeError, GraphChangedError
 from durable_graph.graph import Topology
 from durable_graph.records import HistoryPage, ValueKind, ValueRow
 
@@ -118,5 +118,5 @@ def _with(values: Values, row: ValueRow, shown: dict[str, Any] | None) -> Pieces
             return None
         check_stored_size(f"channel {row.channel!r}", len(newest), values.max_value_bytes)
         return {**shown, row.channel: codec.update.decode(newest)}
-    except (ChannelChangedError, DecodeError):
+    except (GraphChangedError, DecodeError):
         return None

@@ -10,7 +10,7 @@ from durable_graph._engine.rows import mark_of, updates_of
 from durable_graph.channels import MISSING, Channel, UpdateRefused, merged_by_mark
 from durable_graph.checkpointing.pieces import Pace, Pieces
 from durable_graph.codec import Upcast
-from durable_graph.errors import ChannelChangedError, DecodeError, ValueTooLargeError
+from durable_graph.errors import DecodeError, GraphChangedError, ValueTooLargeError
 from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 from durable_graph.records import ValueKind, ValueRow
@@ -27,7 +27,7 @@ class Values:
     """Decodes the channels' values of one load.
 
     All methods raise:
-        ChannelChangedError: a stored value does not fit the channel's type or rule any more.
+        GraphChangedError: a stored value does not fit the channel's type or rule any more.
         DecodeError: a row whose bytes this library did not write.
         ValueTooLargeError: a value above the limit, which is not decoded.
     """
@@ -53,7 +53,7 @@ class Values:
             with _collecting_later():
                 value = self.topology.codecs[channel].value.decode(row.value)
         except DecodeError as error:
-            raise ChannelChangedError(channel, why=error.why) from error
+            raise GraphChangedError.of_channel(channel, why=error.why) from error
         if self.pace.is_due(len(row.value)):
             yield
         return value
@@ -106,16 +106,16 @@ class Values:
         try:
             return self.topology.codecs[channel].update.decode_all(data)
         except DecodeError as error:
-            raise ChannelChangedError(channel, why=error.why) from error
+            raise GraphChangedError.of_channel(channel, why=error.why) from error
 
     def _rule(self, channel: str, rows: Sequence[ValueRow]) -> Channel:
         rule = self.topology.channels.get(channel)
         if rule is None or not rule.stores_updates:
-            raise ChannelChangedError(
+            raise GraphChangedError.of_channel(
                 channel, why="it was stored as updates, and the current reducer does not merge updates"
             )
         if any(mark_of(row) != rule.mark for row in rows):
-            raise ChannelChangedError(channel, why="it was stored as updates of another reducer")
+            raise GraphChangedError.of_channel(channel, why="it was stored as updates of another reducer")
         return rule
 
 
@@ -212,18 +212,18 @@ def _decoding(channel: str) -> Iterator[None]:
     try:
         yield
     except DecodeError as error:
-        raise ChannelChangedError(channel, why=error.why) from error
+        raise GraphChangedError.of_channel(channel, why=error.why) from error
     except UpdateRefused as error:
-        raise ChannelChangedError(channel, why=str(error)) from error
+        raise GraphChangedError.of_channel(channel, why=str(error)) from error
 
 
 @contextmanager
 def _fitting(channel: str) -> Iterator[None]:
-    """Turn an error of the rule into `ChannelChangedError`: the rule would never have stored such updates."""
+    """Turn an error of the rule into `GraphChangedError`: the rule would never have stored such updates."""
     try:
         yield
     except Exception as error:
-        raise ChannelChangedError(channel, why=shown(error)) from error
+        raise GraphChangedError.of_channel(channel, why=shown(error)) from error
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from durable_graph._runtime.task.result_cache import namespace_of_node
 from durable_graph.app.picture import GraphPicture
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNodeError
+from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNameError
 from durable_graph.errors.elsewhere import GRAPH, missing_attribute
 from durable_graph.graph import Command, Topology
 from durable_graph.graph.policies import time_limit
@@ -236,7 +236,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             KeyReusedError: the thread already has a different request under this key.
             GraphDrained: the run was asked to stop.
             StoreUnavailableError: the store cannot be written. No new node was started.
-            InvalidUpdateError, UnknownNodeError, UnstorableValueError: see there.
+            InvalidUpdateError, UnknownNameError, UnstorableValueError: see there.
         """
         place = self._place(input, config, options)
         check_version(version)
@@ -317,14 +317,14 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         return await self.ainvoke(given)
 
     async def aclear_cache(self, nodes: Iterable[str] | None = None) -> None:
-        """Delete the cached results of these nodes, by default of all of them. Raises `UnknownNodeError`."""
+        """Delete the cached results of these nodes, by default of all of them. Raises `UnknownNameError`."""
         if self._cache is None:
             what = "aclear_cache() needs a cache: compile(cache=...)"
             raise InvalidOptionError("cache", None, allowed=what)
         chosen = list(self._topology.nodes if nodes is None else nodes)
         for name in chosen:
             if name not in self._topology.nodes:
-                raise UnknownNodeError(name, where="aclear_cache() was given", known=self._topology.nodes)
+                raise UnknownNameError.of_node(name, where="aclear_cache() was given", known=self._topology.nodes)
         await self._cache.aclear([namespace_of_node(name, self._topology.nodes[name].action) for name in chosen])
 
     # Inside

@@ -22,7 +22,7 @@ from durable_graph._runtime.threads.discard_calls import discard_calls
 from durable_graph._runtime.threads.snapshot import StateSnapshot, read_history, read_snapshot
 from durable_graph._runtime.threads.update_state import StateUpdate, edit_state
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownCheckpointError
+from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNameError
 from durable_graph.graph import Topology
 from durable_graph.records import checkpoint_no
 
@@ -51,7 +51,7 @@ class GraphThreads:
         With `subgraphs`, each task has the state of the graph that it runs. A config with a `checkpoint_ns`, such as a
         task's `state`, returns the state of that subgraph.
 
-        Raises `UnknownCheckpointError`, `UnknownNamespaceError`, `CorruptCheckpointError`, `ChannelChangedError`.
+        Raises `UnknownNameError`, `CorruptCheckpointError`, `GraphChangedError`.
         """
         saver = self._needs_checkpointer("aget_state")
         read = call_config(self._config, config, {"thread_id": thread_id, "checkpoint_id": checkpoint_id})
@@ -107,7 +107,7 @@ class GraphThreads:
         unless that checkpoint is the newest. With a `key` the thread applies this update once: a repetition returns the
         same config, another update under the key raises `KeyReusedError`. A cancelled thread stays cancelled.
 
-        Raises `CheckpointConflictError`, `AmbiguousUpdateError`, `UnknownNodeError`, `UnknownTaskError`,
+        Raises `CheckpointConflictError`, `AmbiguousUpdateError`, `UnknownNameError`,
         `ThreadBusyError` and the errors of invalid values; then nothing was written.
         """
         update = StateUpdate(values, as_node, task_id)
@@ -179,7 +179,7 @@ class GraphThreads:
         This is a remedy for `ReplayMismatchError`, which names thread and task. When the thread is resumed, the task
         makes the calls again, with their side effects. All other results of the task are kept and used.
 
-        Raises `UnknownThreadError`, `UnknownTaskError`, `ThreadBusyError`, `CheckpointConflictError`.
+        Raises `UnknownThreadError`, `UnknownNameError`, `ThreadBusyError`, `CheckpointConflictError`.
         """
         saver = self._needs_checkpointer("adiscard_calls")
         place = read_thread_place(None, thread_id, None)
@@ -236,5 +236,5 @@ def _before(thread_id: str, before: Config | str | None) -> int | None:
         given = (before.get("configurable") or {}).get("checkpoint_id")
     no = checkpoint_no(given) if isinstance(given, str) else None
     if no is None:
-        raise UnknownCheckpointError(thread_id, given)
+        raise UnknownNameError.of_checkpoint(thread_id, given)
     return no

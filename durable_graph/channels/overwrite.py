@@ -8,7 +8,7 @@ from typing import Any
 class Overwrite:
     """A write to a channel that replaces the value from before this superstep with `value`.
 
-    Another write to the channel in the same superstep raises `ConcurrentOverwriteError`. For a channel without a
+    Another write to the channel in the same superstep raises `ConcurrentUpdateError`. For a channel without a
     reducer it is a plain write. For a channel with a reducer, the dicts `{"__overwrite__": value}` and
     `{"type": "__overwrite__", "value": value}`, which LangGraph's clients send as JSON, are an `Overwrite` as well.
     """

@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 
-from durable_graph.errors import CheckpointerClosedError, CheckpointerForkedError, CheckpointerLoopError
+from durable_graph.errors import CheckpointerMisuseError
 
 
 class Binding:
@@ -28,13 +28,12 @@ class Binding:
         """Bind to this process and the running loop, unless the saver belongs to them already.
 
         Raises:
-            CheckpointerClosedError: the saver was closed.
-            CheckpointerForkedError: a parent process used the saver first.
-            CheckpointerLoopError: the saver belongs to another event loop, which is not closed.
+            CheckpointerMisuseError: the saver was closed, a parent process used it first, or it belongs to another
+                event loop, which is not closed.
         """
         self.check_place()
         if self.closed:
-            raise CheckpointerClosedError(self._saver)
+            raise CheckpointerMisuseError(self._saver, kind="closed")
 
     def check_place(self) -> None:
         """As `check`, for a call that may also come after closing."""
@@ -43,7 +42,7 @@ class Binding:
         if self._pid is None:
             self._pid = os.getpid()
         if self.is_of_another_process():
-            raise CheckpointerForkedError(self._saver)
+            raise CheckpointerMisuseError(self._saver, kind="forked")
         if self._any_loop:
             return
         loop = asyncio.get_running_loop()
@@ -58,5 +57,5 @@ class Binding:
         # Two threads with a loop each may call at the same time: one of them becomes the owner.
         with self._lock:
             if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
-                raise CheckpointerLoopError(self._saver)
+                raise CheckpointerMisuseError(self._saver, kind="loop")
             self._loop = loop

@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from durable_graph.checkpointing.protocol import Checkpointer
-from durable_graph.errors import InvalidOptionError, MissingDriverError, UnknownBackendError
+from durable_graph.errors import InvalidOptionError, MissingBackendError
 from durable_graph.installed import entry_points
 
 GROUP = "durable_graph.backends"
@@ -18,8 +18,7 @@ def open_checkpointer(url: str) -> Checkpointer:
     packages' metadata from disk: make it at start-up, not in a handler.
 
     Raises:
-        UnknownBackendError: no installed backend has the scheme.
-        MissingDriverError: the backend needs a package that is not installed.
+        MissingBackendError: no installed backend has the scheme, or the backend needs a package that is not installed.
         InvalidOptionError: the backend cannot read the URL.
     """
     try:
@@ -29,11 +28,11 @@ def open_checkpointer(url: str) -> Checkpointer:
         raise InvalidOptionError("url", "...", allowed="a URL, such as sqlite:///runs.db") from None
     backends = {entry.name: entry for entry in entry_points(GROUP)}
     if scheme not in backends:
-        raise UnknownBackendError(scheme, known=backends)
+        raise MissingBackendError(scheme, known=backends)
     try:
         backend = backends[scheme].load()
     except ModuleNotFoundError as error:
-        raise MissingDriverError(scheme, error.name or str(error)) from error
+        raise MissingBackendError(scheme, known=backends, driver=error.name or str(error)) from error
     saver = backend.from_url(url)
     if not isinstance(saver, Checkpointer):
         raise InvalidOptionError(

@@ -28,10 +28,9 @@ class Checkpointer(Protocol):
     runs to its end: cancelling the caller neither stops nor splits it. No method holds a lock while the caller's code
     runs. Rows are returned as they were stored, digests included; the reader checks them.
 
-    All methods raise `CheckpointerClosedError`, `CheckpointerForkedError` or `CheckpointerLoopError` when used after
-    `aclose`, in a forked child or while another event loop owns the saver, and `StoreUnavailableError` when the store
-    cannot be reached. If the owning loop is closed, the next loop becomes the owner. `async with` opens a closed saver
-    again.
+    All methods raise `CheckpointerMisuseError` when used after `aclose`, in a forked child or while another event loop
+    owns the saver, and `StoreUnavailableError` when the store cannot be reached. If the owning loop is closed, the next
+    loop becomes the owner. `async with` opens a closed saver again.
     """
 
     max_value_bytes: int

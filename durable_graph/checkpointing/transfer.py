@@ -28,10 +28,10 @@ from durable_graph.checkpointing.publishing import publish
 from durable_graph.errors import (
     CorruptCheckpointError,
     DurableGraphError,
-    ExportFormatError,
     InvalidOptionError,
-    StoreFullError,
+    StoreUnavailableError,
     ThreadExistsError,
+    TransferError,
     UnknownThreadError,
 )
 from durable_graph.records import ThreadInfo
@@ -106,8 +106,8 @@ async def export_threads(
     The file appears under its name once it is complete, and only its owner may read it. One thread is in memory at a
     time.
 
-    Raises `UnknownThreadError` for an unknown id, `StoreFullError` for a full disk, and `InvalidOptionError` for a path
-    that exists or where no file can be created, and for a saver that cannot export.
+    Raises `UnknownThreadError` for an unknown id, `StoreUnavailableError` for a full disk, and `InvalidOptionError` for
+    a path that exists or where no file can be created, and for a saver that cannot export.
     """
     saver, target = _transferable(checkpointer), Path(path)
     partial = target.parent / f"{target.name}.partial-{os.urandom(4).hex()}"
@@ -142,7 +142,7 @@ async def import_threads(
     imported; with "skip" the call continues. Task ids stay the same, so user code that uses them as idempotency keys
     recognises its earlier side effects; do not continue one thread in both stores.
 
-    Raises `ExportFormatError` for a file that is damaged, incomplete or of another format, before anything is stored,
+    Raises `TransferError` for a file that is damaged, incomplete or of another format, before anything is stored,
     `ThreadExistsError`, and `InvalidOptionError` for a path that cannot be read and a saver that cannot import. A
     damaged thread that the store cannot hold is skipped, and `CorruptCheckpointError` is raised for it after all others
     are imported.
@@ -216,7 +216,7 @@ def _translating_errors(path: Path, allowed: str) -> Iterator[None]:
         raise _exists(path) from error
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFullError(str(path), str(error)) from error
+            raise StoreUnavailableError(str(path), str(error), kind="full") from error
         why = error.strerror if isinstance(error, OSError) else "it is not a valid path"
         raise InvalidOptionError("path", str(path), allowed=f"{allowed} ({why})") from error
 
@@ -257,7 +257,7 @@ def _discard(file: IO[bytes], partial: Path) -> None:
 
 
 def _check(source: Path) -> None:
-    """Raises `ExportFormatError` unless every frame of the file is complete and valid."""
+    """Raises `TransferError` unless every frame of the file is complete and valid."""
     for _ in _threads(source):
         pass
 
@@ -265,15 +265,17 @@ def _check(source: Path) -> None:
 def _threads(source: Path) -> Iterator[ExportedThread]:
     with _translating_errors(source, "the path of an export"), source.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
-            raise ExportFormatError(str(source), "it is not an export of threads, or its version is not supported")
+            raise TransferError(
+                str(source), "it is not an export of threads, or its version is not supported", kind="import"
+            )
         count = 0
         while "end" not in (content := _content(source, file)):
             yield _exported(source, content)
             count += 1
         if content["end"] != count:
-            raise ExportFormatError(str(source), f"it should have {content['end']} threads and has {count}")
+            raise TransferError(str(source), f"it should have {content['end']} threads and has {count}", kind="import")
         if file.read(1):
-            raise ExportFormatError(str(source), "data follows its end")
+            raise TransferError(str(source), "data follows its end", kind="import")
 
 
 def _content(source: Path, file: IO[bytes]) -> dict[str, Any]:
@@ -281,14 +283,14 @@ def _content(source: Path, file: IO[bytes]) -> dict[str, Any]:
     size = int.from_bytes(head[:_LENGTH], "big")
     remaining = os.fstat(file.fileno()).st_size - file.tell()
     if len(head) < _LENGTH + _DIGEST or size > remaining:
-        raise ExportFormatError(str(source), "it is incomplete")
+        raise TransferError(str(source), "it is incomplete", kind="import")
     data = file.read(size)
     if _digest(data) != head[_LENGTH:]:
-        raise ExportFormatError(str(source), "its bytes do not match their digest")
+        raise TransferError(str(source), "its bytes do not match their digest", kind="import")
     try:
         found = msgspec.msgpack.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ExportFormatError(str(source), f"a frame cannot be read ({error})") from error
+        raise TransferError(str(source), f"a frame cannot be read ({error})", kind="import") from error
     return found
 
 
@@ -296,14 +298,14 @@ def _exported(source: Path, content: dict[str, Any]) -> ExportedThread:
     try:
         exported = msgspec.convert(content, ExportedThread)
     except msgspec.ValidationError as error:
-        raise ExportFormatError(str(source), f"a thread cannot be read ({error})") from error
+        raise TransferError(str(source), f"a thread cannot be read ({error})", kind="import") from error
     widths = {table: {len(row) for row in rows} for table, rows in exported.tables.items()}
     expected = {table: len(columns) for table, columns in COLUMNS.items()}
     is_of_tables = widths.keys() == expected.keys() and len(exported.tables["threads"]) == 1
     if not is_of_tables or any(found - {expected[table]} for table, found in widths.items()):
-        raise ExportFormatError(str(source), f"thread {exported.thread!r} has other tables or columns")
+        raise TransferError(str(source), f"thread {exported.thread!r} has other tables or columns", kind="import")
     if not all(_is_value(value) for rows in exported.tables.values() for row in rows for value in row):
-        raise ExportFormatError(str(source), f"thread {exported.thread!r} has a value of another type")
+        raise TransferError(str(source), f"thread {exported.thread!r} has a value of another type", kind="import")
     return exported
 
 

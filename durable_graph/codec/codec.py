@@ -15,7 +15,7 @@ from durable_graph.codec.plan import CONVERTING, EVERYTHING, SHORTCUTS, Mismatch
 from durable_graph.codec.registry import FindStored, UnstorableType, Upcast
 from durable_graph.codec.stored_type import StoredType
 from durable_graph.codec.wire import MAX_DEPTH, STAMPED, VERSION, pack, read, split
-from durable_graph.errors import DecodeError, UnstorableTypeError, UnstorableValueError
+from durable_graph.errors import DecodeError, GraphValidationError, UnstorableValueError
 from durable_graph.errors.shown import shown
 from durable_graph.errors.tree import bounded
 
@@ -44,7 +44,7 @@ class Codec:
     `upcasts` make instances of a class from stored fields that differ from its current fields. `find` looks up the
     `StoredType` of a class that cannot be stored otherwise.
 
-    Raises `UnstorableTypeError` for a class that cannot be stored, and for two classes with the same tag.
+    Raises `GraphValidationError` for a class that cannot be stored, and for two classes with the same tag.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Codec:
         With `is_stamped`, the bytes begin with the fingerprint of the type. `upcasts` is a function for all values that
         the type cannot read, or functions by the declared types that values were written as.
 
-        Raises `UnstorableTypeError`, which names the type, if its values can never be stored.
+        Raises `GraphValidationError`, which names the type, if its values can never be stored.
         """
         plan = self._plan(declared, where)
         fingerprint = self._describer.fingerprint(plan) if is_stamped else None
@@ -118,7 +118,7 @@ class Codec:
         return Upcasts(of_type)
 
     def fingerprint(self, declared: Any, where: str) -> bytes:
-        """The fingerprint of a type, four bytes. Raises `UnstorableTypeError`."""
+        """The fingerprint of a type, four bytes. Raises `GraphValidationError`."""
         return self._describer.fingerprint(self._plan(declared, where))
 
 
@@ -393,6 +393,6 @@ def _decoder_of(plan: Plan) -> "Decoder[Any]":
     return Decoder(wire_type(plan, _TYPED_LEVELS))
 
 
-def _public(error: UnstorableType, where: str) -> UnstorableTypeError:
+def _public(error: UnstorableType, where: str) -> GraphValidationError:
     fields = "".join(f" ({field})" for field in reversed(error.fields))
-    return UnstorableTypeError(error.declared, where=where + fields, why=error.why, remedy=error.remedy)
+    return GraphValidationError.of_type(error.declared, where=where + fields, why=error.why, remedy=error.remedy)

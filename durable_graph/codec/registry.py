@@ -27,7 +27,7 @@ HEAP_TYPE: Final = 1 << 9
 """The flag of classes that Python code made."""
 
 
-class UnstorableType(Exception):  # noqa: N818 - never leaves this package: Codec makes it an UnstorableTypeError.
+class UnstorableType(Exception):  # noqa: N818 - never leaves this package: Codec makes it an GraphValidationError.
     """A declared type whose values can never be stored."""
 
     def __init__(self, declared: object, why: str, remedy: str) -> None:

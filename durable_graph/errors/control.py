@@ -1,7 +1,7 @@
 """Errors of interrupts, commands, nested runs and repeated calls."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal, Self
 
 from durable_graph.errors.shown import start_of
 from durable_graph.errors.tree import DurableGraphError, names
@@ -86,21 +86,6 @@ class AmbiguousResumeError(DurableGraphError, ValueError):
         )
 
 
-class InvalidCommandError(DurableGraphError, ValueError):
-    """A `Command` that has no meaning in this place, such as one without a field that is set."""
-
-
-class ParentCommandError(DurableGraphError, ValueError):
-    """A `Command(graph=Command.PARENT)` in a graph that no other graph runs."""
-
-    def __init__(self, node: str) -> None:
-        self.node = node
-        super().__init__(
-            f"node {node!r} returned a Command for the parent graph, and this graph has none; "
-            f"run this graph as a node of another graph, or leave out graph=Command.PARENT"
-        )
-
-
 class SubgraphBusyError(DurableGraphError):
     """Two concurrent calls of a graph with memory per thread, for the same memory. The second call was not made."""
 
@@ -111,18 +96,6 @@ class SubgraphBusyError(DurableGraphError):
             f"graph {graph!r} is already running in {ns!r}, and it keeps memory per thread (checkpointer=True); "
             f"make the calls in sequence, or from nodes of "
             f"different names, or for different memories: ainvoke(..., memory='...')"
-        )
-
-
-class UnnamedMemoryError(DurableGraphError, ValueError):
-    """A node called graphs with memory per thread twice without naming the memory. The second call was not made."""
-
-    def __init__(self, graph: str, node: str) -> None:
-        self.graph = graph
-        self.node = node
-        super().__init__(
-            f"node {node!r} calls the graph {graph!r}, which keeps memory per thread (checkpointer=True), for the "
-            f"second time without the name of the memory; name the memory in each call: ainvoke(..., memory='...')"
         )
 
 
@@ -154,11 +127,13 @@ class UnfinishedChildError(DurableGraphError, RuntimeError):
 
 
 class ReplayMismatchError(DurableGraphError):
-    """Code that runs again makes another call than in an earlier attempt. It does not get the recorded results.
+    """Code that runs again does not repeat what an earlier attempt recorded. The attempt records nothing.
 
-    `recorded` is the call of the earlier attempt, `called` the call of this attempt. With `is_unclaimed` the code
-    returned without repeating the recorded call. The attempt records nothing. `task_id` is the task of the thread's
-    plan.
+    `kind` is "call" if the code makes another call than the recorded one, whose result it does not get; "unclaimed" if
+    it returned without repeating the recorded call; "memory" if a graph with memory per thread has the memory of
+    another graph; "question" if a question has another value on each attempt, so that no answer reaches it (the answers
+    are kept). `recorded` is the call or the answered question of the earlier attempt, `called` the call or the question
+    of this attempt, "" if it made none. `task_id` is the task of the thread's plan.
     """
 
     def __init__(
@@ -167,27 +142,35 @@ class ReplayMismatchError(DurableGraphError):
         *,
         recorded: str,
         called: str,
+        kind: Literal["call", "unclaimed", "memory", "question"] = "call",
         thread_id: str | None = None,
         task_id: str | None = None,
-        is_unclaimed: bool = False,
-        is_memory: bool = False,
     ) -> None:
+        self.kind: Literal["call", "unclaimed", "memory", "question"] = kind
         self.where = where
         self.recorded = recorded
         self.called = called
         self.thread_id = thread_id
         self.task_id = task_id
-        self.is_unclaimed = is_unclaimed
-        self.is_memory = is_memory
-        super().__init__(f"{where}: {self._what()}; {self._remedy()}")
+        super().__init__(f"{where}{self._what()}; {self._remedy()}")
+
+    @classmethod
+    def of_question(cls, thread_id: str, *, answered: str, asked: str) -> Self:
+        """A question that has another value each time its code runs."""
+        where = f"thread {thread_id!r}"
+        return cls(where, recorded=answered, called=asked, kind="question", thread_id=thread_id)
 
     def _what(self) -> str:
-        if self.is_unclaimed:
-            return f"{self.recorded} is recorded, and the code returned without calling it again"
-        return f"{self.recorded} is recorded at this point, and the code now calls {self.called}"
+        if self.kind == "question":
+            return f" has an answer to {self.recorded}, and its code now asks {self.called}, for the second time"
+        if self.kind == "unclaimed":
+            return f": {self.recorded} is recorded, and the code returned without calling it again"
+        return f": {self.recorded} is recorded at this point, and the code now calls {self.called}"
 
     def _remedy(self) -> str:
-        if self.is_memory:
+        if self.kind == "question":
+            return "a question without a key is identified by its value, so give it a key: interrupt(value, key='...')"
+        if self.kind == "memory":
             return (
                 "this memory (checkpointer=True) belongs to another graph: give the graph its earlier name, "
                 "compile(name=...), or the call a memory of another name, ainvoke(..., memory='...')"
@@ -201,46 +184,13 @@ class ReplayMismatchError(DurableGraphError):
         return f"{remedy}, or drop the record: graph.adiscard_calls({place})"
 
 
-class OverlappingCallsError(DurableGraphError, ValueError):
-    """Two concurrent calls that differ only in their order: after a crash one could get the other's result. The
-    second call was not made."""
-
-    def __init__(self, where: str, *, called: str, kinds: Iterable[str]) -> None:
-        self.where = where
-        self.called = called
-        self.kinds: tuple[str, ...] = tuple(kinds)
-        why = "have the same name"
-        if self.kinds:
-            why = f"differ only in {names(self.kinds)[:_LONG_PLACE]}, whose content cannot be read"
-        super().__init__(
-            f"{where} makes two concurrent calls of {called}, and the calls {why}; pass an argument that differs "
-            f"(an id, a dataclass), give the functions names (@task(name=), compile(name=)), or await one call first"
-        )
-
-
-class InterruptMismatchError(DurableGraphError):
-    """A question has another value each time its code runs again, so no answer reaches it. The answers are kept.
-
-    `answered` is the value of the question that was answered last, `asked` the value of the question now.
-    """
-
-    def __init__(self, thread_id: str, *, answered: str, asked: str) -> None:
-        self.thread_id = thread_id
-        self.answered = answered
-        self.asked = asked
-        super().__init__(
-            f"thread {thread_id!r} has an answer to {answered}, and its code now asks {asked}, for the second time; a "
-            f"question without a key is identified by its value, so give it a key: interrupt(value, key='...')"
-        )
-
-
 class NodeTimeoutError(DurableGraphError):
     """An attempt at a node exceeded its timeout, and was cancelled. `kind` is "run" or "idle"; times are in seconds."""
 
-    def __init__(self, node: str, elapsed: float, *, kind: str, limit: float) -> None:
+    def __init__(self, node: str, elapsed: float, *, kind: Literal["run", "idle"], limit: float) -> None:
         self.node = node
         self.elapsed = elapsed
-        self.kind = kind
+        self.kind: Literal["run", "idle"] = kind
         self.limit = limit
         what, remedy = "ran", "give it a longer timeout"
         if kind == "idle":
@@ -309,16 +259,62 @@ class StreamOverflowError(DurableGraphError):
         )
 
 
-class StreamMisuseError(DurableGraphError, RuntimeError):
-    """A stream of events was read in the wrong place or at the wrong time."""
+class InvalidCallError(DurableGraphError, RuntimeError):
+    """A call in the wrong place or at the wrong time. It was not made.
 
+    `kind` is "overlapping" if nothing but the order of two concurrent calls distinguishes them, so that after a crash
+    one could get the other's result (`unreadable` are the classes of arguments whose content cannot be read);
+    "unnamed_memory" if a node calls graphs with memory per thread twice without naming the memory; "plain_caller" if a
+    plain function, which cannot await, called a task; "stream" if a stream was read in the wrong place or at the wrong
+    time. `where` is the caller and `called` what it called.
+    """
 
-class PlainCallerError(DurableGraphError, RuntimeError):
-    """A task was called by a plain function, which cannot await it."""
+    def __init__(
+        self,
+        text: str,
+        *,
+        kind: Literal["overlapping", "unnamed_memory", "plain_caller", "stream"],
+        where: str,
+        called: str,
+        unreadable: Iterable[str] = (),
+    ) -> None:
+        self.kind: Literal["overlapping", "unnamed_memory", "plain_caller", "stream"] = kind
+        self.where = where
+        self.called = called
+        self.unreadable: tuple[str, ...] = tuple(unreadable)
+        super().__init__(text)
 
-    def __init__(self, task: str, node: str) -> None:
-        self.task = task
-        self.node = node
-        super().__init__(
+    @classmethod
+    def of_overlapping(cls, where: str, *, called: str, unreadable: Iterable[str]) -> Self:
+        """Two concurrent calls that differ only in their order."""
+        classes = tuple(unreadable)
+        why = "have the same name"
+        if classes:
+            why = f"differ only in {names(classes)[:_LONG_PLACE]}, whose content cannot be read"
+        text = (
+            f"{where} makes two concurrent calls of {called}, and the calls {why}; pass an argument that differs "
+            f"(an id, a dataclass), give the functions names (@task(name=), compile(name=)), or await one call first"
+        )
+        return cls(text, kind="overlapping", where=where, called=called, unreadable=classes)
+
+    @classmethod
+    def of_unnamed_memory(cls, graph: str, node: str) -> Self:
+        """The second call of graphs with memory per thread, without the name of the memory."""
+        text = (
+            f"node {node!r} calls the graph {graph!r}, which keeps memory per thread (checkpointer=True), for the "
+            f"second time without the name of the memory; name the memory in each call: ainvoke(..., memory='...')"
+        )
+        return cls(text, kind="unnamed_memory", where=f"node {node!r}", called=graph)
+
+    @classmethod
+    def of_plain_caller(cls, task: str, node: str) -> Self:
+        """A task that a plain function called."""
+        text = (
             f"{node!r} is a plain function and called the task {task!r}, which has to be awaited; make {node!r} async"
         )
+        return cls(text, kind="plain_caller", where=f"node {node!r}", called=task)
+
+    @classmethod
+    def of_stream(cls, text: str) -> Self:
+        """A stream that was read in the wrong place or at the wrong time."""
+        return cls(text, kind="stream", where="the reader of a stream", called="graph.stream()")

@@ -62,9 +62,9 @@ MODULE: Final = _table(
         "catch `UnknownInterruptError`, `AmbiguousResumeError` and `InterruptAnsweredError`",
     ),
     ("EmptyInputError", "catch `InvalidInputError`, or `NothingToResumeError` for None"),
-    ("EmptyChannelError", "catch `MissingStateKeyError`"),
-    ("TaskNotFound", "catch `UnknownTaskError`"),
-    ("ErrorCode", "each error has its own class"),
+    ("EmptyChannelError", 'catch `StateKeyError`, whose kind is then "missing"'),
+    ("TaskNotFound", 'catch `UnknownNameError`, whose kind is then "task"'),
+    ("ErrorCode", "catch the class of the error, and read its `kind`"),
     ("BinaryOperatorAggregate BaseChannel", "annotate the key: `Annotated[<type>, <reducer>]`"),
     ("DeltaChannel", "reducers such as `operator.add` on a list are stored as deltas automatically"),
     (

@@ -1,25 +1,25 @@
 """Errors of stores, and of wrong uses of savers."""
 
 from collections.abc import Iterable
+from typing import Final, Literal, Self
 
 from durable_graph.errors.tree import DurableGraphError, names
 
 
 class StoreUnavailableError(DurableGraphError):
-    """The store cannot be written or read now. No new node was started; the thread stays resumable."""
+    """The store cannot be written or read now. No new node was started; the thread stays resumable.
 
-    def __init__(self, store: str, why: str) -> None:
+    `kind` is "unreachable" if it does not answer or fails, "read_only" if it can be read but not written, "full" if
+    there is no space left, and "locked" for a `StoreLockedError`.
+    """
+
+    def __init__(
+        self, store: str, why: str, *, kind: Literal["unreachable", "read_only", "full", "locked"] = "unreachable"
+    ) -> None:
+        self.kind: Literal["unreachable", "read_only", "full", "locked"] = kind
         self.store = store
         self.why = why
         super().__init__(f"{store} is not available: {why}")
-
-
-class StoreReadOnlyError(StoreUnavailableError):
-    """The store can be read but not written."""
-
-
-class StoreFullError(StoreUnavailableError):
-    """There is no space left for the store."""
 
 
 class StoreLockedError(StoreUnavailableError):
@@ -39,35 +39,35 @@ class StoreLockedError(StoreUnavailableError):
             remedy = f"that process is stopped: continue it (kill -CONT {holder}) or end it"
         else:
             remedy = "if that process is stopped or hangs in a write, continue or end it"
-        super().__init__(store, f"{why}; {remedy}, then make the call again")
-
-
-class BackupError(DurableGraphError):
-    """The backup was not made. A file that was at its path is unchanged."""
-
-    def __init__(self, path: str, why: str) -> None:
-        self.path = path
-        self.why = why
-        super().__init__(f"no backup was made at {path}: {why}")
+        super().__init__(store, f"{why}; {remedy}, then make the call again", kind="locked")
 
 
 class StoreConfigurationError(DurableGraphError):
-    """The store refuses the saver's configuration: a password, a name, a privilege, a setting. A retry is no remedy."""
+    """The saver's configuration does not lead to a store that it can use. A retry is no remedy.
 
-    def __init__(self, store: str, why: str, *, remedy: str) -> None:
+    `kind` is "settings" if the store refuses a password, a name, a privilege or a setting, and "foreign_file" if the
+    file is none that the saver created; it was not changed.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        why: str,
+        *,
+        remedy: str,
+        kind: Literal["settings", "foreign_file"] = "settings",
+    ) -> None:
+        self.kind: Literal["settings", "foreign_file"] = kind
         self.store = store
         self.why = why
         self.remedy = remedy
-        super().__init__(f"{store} cannot be used as it is configured: {why}; {remedy}")
+        what = "cannot be used as it is configured" if kind == "settings" else "cannot be used as a store"
+        super().__init__(f"{store} {what}: {why}; {remedy}")
 
-
-class NotADatabaseError(DurableGraphError):
-    """A file that the saver did not create and does not change."""
-
-    def __init__(self, path: str, why: str) -> None:
-        self.path = path
-        self.why = why
-        super().__init__(f"{path} cannot be used as a store: {why}; it was not changed: choose another path")
+    @classmethod
+    def of_foreign_file(cls, path: str, why: str) -> Self:
+        """A file that the saver did not create and does not change."""
+        return cls(path, why, remedy="it was not changed: choose another path", kind="foreign_file")
 
 
 class StoreFormatError(DurableGraphError):
@@ -92,70 +92,67 @@ class StoreFormatError(DurableGraphError):
         super().__init__(f"{store} has format {found} and {remedy}")
 
 
-class ExportFormatError(DurableGraphError):
-    """A file that `import_threads` cannot read: no export, of another version, incomplete or damaged.
+class TransferError(DurableGraphError):
+    """A backup or an import of threads was not made.
 
-    Nothing was imported.
+    `kind` is "backup" if the backup was not made: a file that was at `path` is unchanged. It is "import" if the file
+    cannot be read as an export: it is none, of another version, incomplete or damaged. Nothing was imported.
     """
 
-    def __init__(self, path: str, why: str) -> None:
+    def __init__(self, path: str, why: str, *, kind: Literal["backup", "import"]) -> None:
+        self.kind: Literal["backup", "import"] = kind
         self.path = path
         self.why = why
-        super().__init__(f"{path} cannot be imported: {why}; export the threads again")
-
-
-class UnknownBackendError(DurableGraphError, LookupError):
-    """A checkpointer URL with a scheme that no installed backend handles."""
-
-    def __init__(self, scheme: str, *, known: Iterable[str]) -> None:
-        self.scheme = scheme
-        self.known: tuple[str, ...] = tuple(sorted(known))
-        if not scheme:
-            problem = "a checkpointer's URL begins with a scheme"
-            remedy = "write sqlite:///runs.db, or SqliteSaver('runs.db')"
+        if kind == "backup":
+            text = f"no backup was made at {path}: {why}"
         else:
-            problem = f"no installed backend handles the scheme {scheme!r}"
-            remedy = f"install the backend with its extra, as in: pip install 'durable-graph[{scheme}]'"
-        super().__init__(f"{problem}; installed: {names(self.known)}; {remedy}")
+            text = f"{path} cannot be imported: {why}; export the threads again"
+        super().__init__(text)
 
 
-class MissingDriverError(DurableGraphError, ImportError):
-    """A backend that is installed without the driver that it needs."""
+class MissingBackendError(DurableGraphError, ImportError):
+    """A checkpointer URL whose backend is not installed.
 
-    def __init__(self, scheme: str, driver: str) -> None:
+    `kind` is "backend" if no installed backend handles the scheme, and "driver" if the backend is installed without its
+    driver, `driver`. `known` are the schemes of the installed backends.
+    """
+
+    def __init__(self, scheme: str, *, known: Iterable[str], driver: str | None = None) -> None:
+        self.kind: Literal["backend", "driver"] = "backend" if driver is None else "driver"
         self.scheme = scheme
         self.driver = driver
-        super().__init__(f"{scheme!r} needs {driver!r}, which is not installed: pip install {driver}")
+        self.known: tuple[str, ...] = tuple(sorted(known))
+        if driver is not None:
+            text = f"{scheme!r} needs {driver!r}, which is not installed: pip install {driver}"
+        elif scheme:
+            text = (
+                f"no installed backend handles the scheme {scheme!r}; installed: {names(self.known)}; "
+                f"install the backend with its extra, as in: pip install 'durable-graph[{scheme}]'"
+            )
+        else:
+            text = (
+                f"a checkpointer's URL begins with a scheme; installed: {names(self.known)}; "
+                f"write sqlite:///runs.db, or SqliteSaver('runs.db')"
+            )
+        super().__init__(text)
 
 
 class CheckpointerMisuseError(DurableGraphError, RuntimeError):
-    """A checkpointer was used in the wrong place or at the wrong time."""
+    """A checkpointer was used in the wrong place or at the wrong time.
 
+    `kind` is "closed" if it was closed; "forked" if the process forked after it was opened; "loop" if it belongs to
+    another event loop, which is not closed. `saver` is its name.
+    """
 
-class CheckpointerClosedError(CheckpointerMisuseError):
-    """The checkpointer was closed."""
-
-    def __init__(self, saver: str) -> None:
+    def __init__(self, saver: str, *, kind: Literal["closed", "forked", "loop"]) -> None:
+        self.kind: Literal["closed", "forked", "loop"] = kind
         self.saver = saver
-        super().__init__(f"{saver} was closed; keep the call inside its `async with`, which may be entered again")
+        super().__init__(f"{saver} {_MISUSES[kind]}")
 
 
-class CheckpointerForkedError(CheckpointerMisuseError):
-    """The process forked after the checkpointer was opened."""
-
-    def __init__(self, saver: str) -> None:
-        self.saver = saver
-        super().__init__(
-            f"{saver} was opened before a fork(), and its connection is the parent's; open a saver in each process"
-        )
-
-
-class CheckpointerLoopError(CheckpointerMisuseError):
-    """The checkpointer belongs to another event loop, which is not closed."""
-
-    def __init__(self, saver: str) -> None:
-        self.saver = saver
-        super().__init__(
-            f"{saver} is in use by another event loop, which is not closed; await the call in that loop, close that "
-            f"loop first, or open a separate saver for each loop"
-        )
+_MISUSES: Final = {
+    "closed": "was closed; keep the call inside its `async with`, which may be entered again",
+    "forked": "was opened before a fork(), and its connection is the parent's; open a saver in each process",
+    "loop": "is in use by another event loop, which is not closed; await the call in that loop, close that loop first, "
+    "or open a separate saver for each loop",
+}

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from durable_graph.errors.running import InvalidUpdateError
-from durable_graph.errors.tree import DurableGraphError, listed, names, quoted
+from durable_graph.errors.tree import DurableGraphError, listed
 
 
 class UnknownThreadError(DurableGraphError, LookupError):
@@ -20,17 +19,6 @@ class ThreadExistsError(DurableGraphError, ValueError):
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
         super().__init__(f"thread {thread_id!r} already exists; delete it first or choose another id")
-
-
-class UnknownCheckpointError(DurableGraphError, LookupError):
-    """A checkpoint id that the thread does not have."""
-
-    def __init__(self, thread_id: str, checkpoint_id: object) -> None:
-        self.thread_id = thread_id
-        self.checkpoint_id = checkpoint_id
-        super().__init__(
-            f"thread {thread_id!r} has no checkpoint {quoted(checkpoint_id)}; aget_state_history lists the ones it has"
-        )
 
 
 class NothingToResumeError(DurableGraphError, ValueError):
@@ -160,36 +148,3 @@ class GraphRecursionError(DurableGraphError, RecursionError):
             f"the run reached its recursion_limit of {limit} supersteps with {listed(self.pending)} still to run; "
             f"raise the limit and resume, or check that the graph ends"
         )
-
-
-class AmbiguousUpdateError(InvalidUpdateError, ValueError):
-    """An update of a thread's state without as_node, where more than one node is possible. Nothing was changed."""
-
-    def __init__(self, candidates: Iterable[str]) -> None:
-        self.candidates: tuple[str, ...] = tuple(candidates)
-        super().__init__(
-            f"the update is ambiguous without as_node; pass as_node with one of these nodes: {names(self.candidates)}"
-        )
-
-
-class UnknownTaskError(DurableGraphError, LookupError):
-    """A task id of no task in the thread's plan, or of no task of the given node."""
-
-    def __init__(self, thread_id: str, task_id: object, *, node: str | None, known: Iterable[str]) -> None:
-        self.thread_id = thread_id
-        self.task_id = task_id
-        self.node = node
-        self.known: tuple[str, ...] = tuple(known)
-        whose = "" if node is None else f" of node {node!r}"
-        super().__init__(
-            f"thread {thread_id!r} has no task {quoted(task_id)}{whose} to run; its tasks: {names(self.known)}"
-        )
-
-
-class UnknownNamespaceError(DurableGraphError, LookupError):
-    """A checkpoint namespace to which no graph belongs."""
-
-    def __init__(self, ns: str, *, known: Iterable[str]) -> None:
-        self.ns = ns
-        self.known: tuple[str, ...] = tuple(known)
-        super().__init__(f"no nested graph has the namespace {ns!r}; nodes with a nested graph: {names(self.known)}")

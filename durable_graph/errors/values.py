@@ -1,11 +1,6 @@
 """Values that cannot be stored, and stored bytes that cannot be read."""
 
-from typing import Final
-
-from durable_graph.errors.tree import DurableGraphError, bounded, quoted, with_article
-
-_MOST_SHOWN: Final = 180
-"""The maximum number of characters of a reason in a message."""
+from durable_graph.errors.tree import DurableGraphError, with_article
 
 
 class UnstorableValueError(DurableGraphError, TypeError):
@@ -21,19 +16,6 @@ class UnstorableValueError(DurableGraphError, TypeError):
         self.why = why
         self.remedy = remedy
         super().__init__(f"{channel}{path} is {with_article(type_name)} and cannot be stored: {why}; {remedy}")
-
-
-class UnstorableNameError(DurableGraphError, ValueError):
-    """A name that the store cannot hold, refused before anything was stored.
-
-    It is a thread id, a namespace, the key of a request or the name of a channel.
-    """
-
-    def __init__(self, what: str, name: str, why: str) -> None:
-        self.what = what
-        self.name = name
-        self.why = why
-        super().__init__(f"the {what} {quoted(name)} cannot be stored: {why}; choose another one")
 
 
 class ValueTooLargeError(DurableGraphError, ValueError):
@@ -73,17 +55,3 @@ class CorruptCheckpointError(DurableGraphError):
         at = f", checkpoint {checkpoint_id!r}" if checkpoint_id else ""
         way_out = "fork from an older checkpoint" if checkpoint_id else "delete the thread if no checkpoint can be read"
         super().__init__(f"thread {thread_id!r}{at}: {row} is damaged ({why}); restore it from a backup or {way_out}")
-
-
-class ChannelChangedError(DurableGraphError):
-    """A stored value of a channel does not fit the current declaration of the channel."""
-
-    def __init__(self, channel: str, *, why: str) -> None:
-        self.channel = channel
-        self.why = why
-        # Both may contain the user's text, of any length.
-        name, reason = quoted(channel, 40), bounded(why, _MOST_SHOWN)
-        super().__init__(
-            f"the stored value of channel {name} does not fit its declaration: {reason}; "
-            f"declare it as it was, give upcasts={{{name}: <function>}}, or give the new channel another name"
-        )

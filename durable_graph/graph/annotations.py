@@ -19,7 +19,7 @@ from durable_graph.codec.hints import (
     resolved_hints,
     substitute,
 )
-from durable_graph.errors import InvalidStateSchemaError
+from durable_graph.errors import GraphValidationError
 from durable_graph.graph.managed import ManagedValue
 from durable_graph.graph.stack_frames import defining_scope
 
@@ -201,7 +201,7 @@ def _misfit(reducer: Callable[..., Any]) -> str | None:
 def resolve_fields(cls: type) -> dict[str, Any]:
     """The annotations of a class and its bases, with names resolved and type variables replaced.
 
-    Raises `InvalidStateSchemaError` naming the field that cannot be resolved.
+    Raises `GraphValidationError` naming the field that cannot be resolved.
     """
     try:
         hints = resolved_hints(cls)
@@ -214,7 +214,9 @@ def resolve_fields(cls: type) -> dict[str, Any]:
             try:
                 hints[name] = resolve_one(annotation, module, scope)
             except Exception as error:
-                raise InvalidStateSchemaError(cls, f"the type of {name!r} cannot be resolved: {error}") from error
+                raise GraphValidationError.of_schema(
+                    cls, f"the type of {name!r} cannot be resolved: {error}"
+                ) from error
     return placed(cls, hints, getattr(cls, "__parameters__", ()), unbound=_widest)
 
 

@@ -7,7 +7,6 @@ from typing import Any, Generic, Self, TypeVar, Unpack, get_origin, overload
 
 from durable_graph.codec import FindStored, Listed
 from durable_graph.errors import (
-    GraphDescriptionError,
     GraphValidationError,
     InvalidOptionError,
     UnreachableNodeWarning,
@@ -70,7 +69,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
     input and output, if these are not the state. `extra_keys="ignore"` drops keys that the state does not have from
     inputs, results and updates; by default they are an error.
 
-    Raises `InvalidStateSchemaError` for a class that cannot be a state, `InvalidOptionError`, `UnknownOptionError`.
+    Raises `GraphValidationError` for a class that cannot be a state, `InvalidOptionError`, `UnknownOptionError`.
     """
 
     @overload
@@ -188,7 +187,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
                 `NodeError`, and chooses the next nodes itself.
             destinations: the nodes that its Commands go to; an annotation `Command[Literal[...]]` sets them as well.
 
-        Raises `GraphDescriptionError` for a node that is not callable or has no name, and `InvalidOptionError`.
+        Raises `GraphValidationError` for a node that is not callable or has no name, and `InvalidOptionError`.
         """
         options = renamed("add_node()", options, {"input_schema": input_schema}, _NODE_OPTIONS)  # type: ignore[assignment]
         input_schema = options.pop("input_schema")  # type: ignore[typeddict-item]
@@ -197,9 +196,9 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         subgraph = action if is_subgraph(action) else None
         action = as_function(action) if subgraph is None else subgraph.run_as_node
         if not isinstance(node, str):
-            raise GraphDescriptionError(f"a node's name is a string, not {quoted(node)}")
+            raise GraphValidationError(f"a node's name is a string, not {quoted(node)}")
         if not callable(action):
-            raise GraphDescriptionError(f"node {node!r} cannot be called: {quoted(action)} is no function")
+            raise GraphValidationError(f"node {node!r} cannot be called: {quoted(action)} is no function")
         handler = options.get("error_handler")
         described = DescribedNode(
             node,
@@ -226,7 +225,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         Retries and the timeout also apply to error handlers. A later call replaces the options that it names. Subgraphs
         have their own defaults.
 
-        Raises `InvalidOptionError`, and `GraphDescriptionError` for a handler that is not callable.
+        Raises `InvalidOptionError`, and `GraphValidationError` for a handler that is not callable.
         """
         so_far = self._description.defaults
         self._description.defaults = NodeOptions(
@@ -244,10 +243,10 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         A join starts again after it has fired. Its sources may finish in different supersteps.
         """
         if not isinstance(end, str):
-            raise GraphDescriptionError(f"an edge leads to a node's name, not to {quoted(end)}")
+            raise GraphValidationError(f"an edge leads to a node's name, not to {quoted(end)}")
         sources = (start,) if isinstance(start, str) else start
         if not isinstance(sources, Sequence) or not all(isinstance(source, str) for source in sources):
-            raise GraphDescriptionError(
+            raise GraphValidationError(
                 f"an edge leads out of a node's name or a list of names, not out of {quoted(start)}"
             )
         if len(sources) == 1:
@@ -267,13 +266,13 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         `path` is called with the state after `source`'s writes. `path_map` maps its results to names, or lists the
         names; a `Literal` as its return annotation lists them as well. Any other result is an error of the run.
 
-        Raises `GraphDescriptionError` for a `path` that is not callable.
+        Raises `GraphValidationError` for a `path` that is not callable.
         """
         if not isinstance(source, str):
-            raise GraphDescriptionError(f"a conditional edge leads out of a node's name, not out of {quoted(source)}")
+            raise GraphValidationError(f"a conditional edge leads out of a node's name, not out of {quoted(source)}")
         path = as_function(path)
         if not callable(path):
-            raise GraphDescriptionError(f"the router of {source!r} cannot be called: {quoted(path)} is no function")
+            raise GraphValidationError(f"the router of {source!r} cannot be called: {quoted(path)} is no function")
         router = DescribedRouter(
             source=source,
             name=name_of(path) or "condition",
@@ -351,7 +350,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
             *(() if codecs is None else unstorable_defaults(defaults, codecs)),
         )
         if problems or codecs is None:
-            raise GraphValidationError(problems)
+            raise GraphValidationError.of_problems(problems)
         unreachable = unreachable_nodes(description)
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())
@@ -380,10 +379,10 @@ def _own_name(action: Any) -> str:
         return str(action.topology.name)
     action = as_function(action)
     if not callable(action):
-        raise GraphDescriptionError(f"{quoted(action)} is neither a node nor the name of one")
+        raise GraphValidationError(f"{quoted(action)} is neither a node nor the name of one")
     name = name_of(action)
     if name is None:
-        raise GraphDescriptionError(f"{quoted(action)} has no name of its own; give it one: add_node('<name>', ...)")
+        raise GraphValidationError(f"{quoted(action)} has no name of its own; give it one: add_node('<name>', ...)")
     return name
 
 
@@ -394,5 +393,5 @@ def _choices(path: Callable[..., Any], path_map: Any) -> Mapping[Any, Any] | Non
         routes = routes_of(path)
         return None if routes is None else {choice: choice for choice in routes}
     if isinstance(path_map, str) or not isinstance(path_map, Sequence) or not all(isinstance(n, str) for n in path_map):
-        raise GraphDescriptionError(f"a path_map is a dict to nodes' names or a list of them, not {quoted(path_map)}")
+        raise GraphValidationError(f"a path_map is a dict to nodes' names or a list of them, not {quoted(path_map)}")
     return {name: name for name in path_map}

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 from durable_graph.channels import Channel, Messages, RemoveMessage
 from durable_graph.codec import Codec, FindStored, Listed, StoredType, TypeCodec, Upcast
 from durable_graph.codec.stored_type import is_tag
-from durable_graph.errors import GraphDescriptionError, InvalidOptionError, InvalidStateSchemaError
+from durable_graph.errors import GraphValidationError, InvalidOptionError
 from durable_graph.graph.description import DescribedNode, Description
 from durable_graph.graph.inputs import Inputs
 from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
@@ -65,7 +65,7 @@ class Storing:
     def codec(self, named: Iterable[Any]) -> Codec:
         """The codec of a graph without declared channels. Its values may be of the types that its annotations name.
 
-        Raises `GraphDescriptionError`.
+        Raises `GraphValidationError`.
         """
         codec = Codec(self.types, upcasts=self.of_classes(OpenTypes()), find=self.find)
         for hint in named:
@@ -73,7 +73,7 @@ class Storing:
             _register(codec, hint)
         problems = unknown_upcasts(codec, self, ())
         if problems:
-            raise GraphDescriptionError("; ".join(problems))
+            raise GraphValidationError("; ".join(problems))
         return codec
 
     def of_classes(self, inner: OpenTypes) -> dict[type, Upcast]:
@@ -97,7 +97,7 @@ def codecs_of(
     upcasts = storing.of_classes(named)
     try:
         codec = Codec(listed, upcasts=upcasts, find=storing.find)
-    except InvalidStateSchemaError as error:
+    except GraphValidationError as error:
         return None, (str(error),)
     of_channel, problems = _of_channels(codec, rules, storing)
     for hint in named.named:
@@ -129,7 +129,7 @@ def _of_channels(
         try:
             value = codec.of(rule.declared, where=where, is_stamped=is_stamped, upcasts=upcasts)
             update = codec.of(rule.update_type, where=where, is_stamped=is_stamped, upcasts=upcasts)
-        except InvalidStateSchemaError as error:
+        except GraphValidationError as error:
             problems.append(str(error))
         else:
             of_channel[name] = ChannelCodec(value, update)
@@ -199,6 +199,6 @@ def _hints(description: Description, state: Schema, inputs: Inputs) -> Iterator[
 def _register(codec: Codec, hint: Any) -> None:
     try:
         codec.of(hint, where="an annotation")
-    except InvalidStateSchemaError:
+    except GraphValidationError:
         # No channel declares the type, so it may never be stored. Writing a value of it raises an error.
         return

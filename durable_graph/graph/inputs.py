@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Union
 
 from durable_graph.channels import Channel
-from durable_graph.errors import InvalidStateSchemaError
+from durable_graph.errors import GraphValidationError
 from durable_graph.graph.annotations import Declaration, read_annotation, shown_type, union_members
 from durable_graph.graph.description import DescribedNode, DescribedRouter, Description
 from durable_graph.graph.schema import Schema, channel_of
@@ -75,7 +75,7 @@ def _add(inputs: Inputs, described: DescribedNode | DescribedRouter, state: Sche
     if cls is not None and cls is not state.cls:
         try:
             schema = Schema.of(cls)
-        except InvalidStateSchemaError as error:
+        except GraphValidationError as error:
             inputs.problems.append(f"the input of {described}: {error}")
         if schema.is_single and not state.is_single:
             inputs.problems.append(f"the input of {described}: {schema.name} is one value and {state.name} has keys")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import timedelta
 from typing import Any, Literal, TypedDict, get_args
 
-from durable_graph.errors import GraphDescriptionError, InvalidOptionError
+from durable_graph.errors import GraphValidationError, InvalidOptionError
 from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
@@ -107,9 +107,9 @@ def timeout_of(given: object, option: str = "timeout") -> TimeoutPolicy | None:
 
 
 def described_handler(where: str, action: Callable[..., Any]) -> DescribedHandler:
-    """An error handler; `where` is its name in error texts. Raises `GraphDescriptionError` if it is not callable."""
+    """An error handler; `where` is its name in error texts. Raises `GraphValidationError` if it is not callable."""
     action = as_function(action)
     if not callable(action):
-        raise GraphDescriptionError(f"{where} cannot be called: {quoted(action)} is no function")
+        raise GraphValidationError(f"{where} cannot be called: {quoted(action)} is no function")
     signature = signature_of(action, injectable=HANDLER_INJECTABLE)
     return DescribedHandler(where, action, signature, destinations_of(action))

@@ -15,7 +15,7 @@ from durable_graph.channels import (
     is_stored_as_updates,
     selected,
 )
-from durable_graph.errors import InvalidStateSchemaError, MissingStateKeyError
+from durable_graph.errors import GraphValidationError, StateKeyError
 from durable_graph.graph.annotations import hidden_reducer, read_annotation, shown_type, union_members
 from durable_graph.graph.managed import NOWHERE, ManagedValue, Place
 from durable_graph.graph.state_kinds import (
@@ -65,7 +65,7 @@ class Schema:
     def of(cls, state: Any) -> Self:
         """The schema of a TypedDict, dataclass, msgspec.Struct or pydantic model, subscripted or not; or of one value.
 
-        Raises `InvalidStateSchemaError` for anything else, and for an invalid key.
+        Raises `GraphValidationError` for anything else, and for an invalid key.
         """
         declaration = read_annotation(state)
         if declaration.says_how:
@@ -83,9 +83,9 @@ class Schema:
                 why = (
                     f"{key!r} cannot be a key: keys are strings, not empty, that do not begin with {INTERNAL_PREFIX!r}"
                 )
-                raise InvalidStateSchemaError(state, why)
+                raise GraphValidationError.of_schema(state, why)
             if not is_text(key):
-                raise InvalidStateSchemaError(state, f"{key!r} cannot be a key: {NO_TEXT}")
+                raise GraphValidationError.of_schema(state, f"{key!r} cannot be a key: {NO_TEXT}")
         # A parametrised pydantic model is a separate class; for the other kinds it is an alias of the class.
         built = get_origin(state) or state
         return cls(
@@ -127,7 +127,7 @@ class Schema:
     def read(self, values: Mapping[str, Any], place: Place | None = None) -> Any:
         """A node's input: for a TypedDict a new dict of the keys that have a value, otherwise an instance.
 
-        A missing key gets its default. Raises `MissingStateKeyError` if it has none, and the errors of validation.
+        A missing key gets its default. Raises `StateKeyError` if it has none, and the errors of validation.
         `place` is the place of the task; without it, only required managed keys are set, with `NOWHERE`.
         """
         present = selected(values, self.fields)
@@ -136,7 +136,7 @@ class Schema:
                 present[key] = managed.at(place or NOWHERE)
         for key in self.required:
             if key not in present:
-                raise MissingStateKeyError(key, schema=self.name, known=present)
+                raise StateKeyError.of_missing(key, schema=self.name, known=present)
         return self.kind.build(self.cls, present)
 
     def field_called(self, alias: object) -> str | None:

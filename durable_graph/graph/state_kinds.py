@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from durable_graph.channels import Declarable
 from durable_graph.codec.records import struct_defaults
-from durable_graph.errors import InvalidStateSchemaError
+from durable_graph.errors import GraphValidationError
 from durable_graph.graph.annotations import (
     Declaration,
     bind_type_variables,
@@ -65,7 +65,7 @@ class Kind(Protocol):
     """A kind of state class."""
 
     def fields(self, schema: Any) -> dict[str, Field]:
-        """The fields in the order of declaration. Raises `InvalidStateSchemaError`."""
+        """The fields in the order of declaration. Raises `GraphValidationError`."""
         ...
 
     def build(self, cls: type, present: dict[str, Any]) -> Any:
@@ -161,7 +161,7 @@ class DataclassKind:
         for parameter in inspect.signature(cls).parameters.values():
             if parameter.name not in fields.keys() | aliases and parameter.default is parameter.empty:
                 why = f"its constructor requires {parameter.name!r}, which is not a field and so not in the state"
-                raise InvalidStateSchemaError(schema, why)
+                raise GraphValidationError.of_schema(schema, why)
         return fields
 
     def _validated(self, declaration: Declaration, info: Any, cls: Any, name: str) -> Field:
@@ -170,7 +170,7 @@ class DataclassKind:
         aliases = _aliases_of(info) - {name}
         if aliases and not (config.get("populate_by_name") or config.get("validate_by_name")):
             why = f"its field {name!r} can only be given by the alias {min(aliases)!r}; set populate_by_name=True"
-            raise InvalidStateSchemaError(cls, why)
+            raise GraphValidationError.of_schema(cls, why)
         return Field(
             declaration,
             is_required=info.is_required(),
@@ -242,7 +242,7 @@ class PydanticKind:
             if taken:
                 # Models are built by names and by aliases, and pydantic would confuse the two fields.
                 why = f"{min(taken)!r} is the alias of {name!r} and the name of another field; rename one of them"
-                raise InvalidStateSchemaError(schema, why)
+                raise GraphValidationError.of_schema(schema, why)
         return fields
 
     def _default(self, model: Any, name: str) -> Callable[[], Any] | None:
@@ -267,7 +267,7 @@ class PydanticKind:
         if not model.model_rebuild(raise_errors=False, _types_namespace=scope_of_class(model)):
             # Raises an error that names the field.
             resolve_fields(model)
-            raise InvalidStateSchemaError(model, "pydantic could not complete it; call its model_rebuild()")
+            raise GraphValidationError.of_schema(model, "pydantic could not complete it; call its model_rebuild()")
 
     def build(self, cls: type, present: Mapping[str, Any]) -> Any:
         model: Any = cls
@@ -374,9 +374,9 @@ def is_one_value(schema: Any) -> bool:
     return not any(inspect.get_annotations(cls) for cls in bare.__mro__) and bare not in (msgspec.Struct, _base_model())
 
 
-def not_a_state_class(schema: Any) -> InvalidStateSchemaError:
+def not_a_state_class(schema: Any) -> GraphValidationError:
     """The error for a type that cannot be a state."""
-    return InvalidStateSchemaError(
+    return GraphValidationError.of_schema(
         schema,
         "a state is a TypedDict, a dataclass, a msgspec.Struct or a pydantic model, given as the class itself, "
         "or the type of one value, such as list[str]",

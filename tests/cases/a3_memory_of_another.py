@@ -3,7 +3,7 @@
 import operator
 from typing import Annotated, TypedDict
 
-from durable_graph import UnnamedMemoryError
+from durable_graph import InvalidCallError
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -34,8 +34,9 @@ async def case(store):
         await graph.ainvoke({"order": ["alice", "bob"]}, thread_id="named")
         named = await outcome(graph.ainvoke({"order": ["bob", "alice"]}, thread_id="named"))
     right = [f"{who} <- {[f'about {who}'] * 2}" for who in ("bob", "alice")]
-    is_right = isinstance(unnamed, UnnamedMemoryError) and isinstance(named, dict) and named["read"] == right
-    return f"UnnamedMemoryError; with names {right}", f"{shown(unnamed)}; with names {shown(named)}", is_right
+    is_refused = isinstance(unnamed, InvalidCallError) and unnamed.kind == "unnamed_memory"
+    is_right = is_refused and isinstance(named, dict) and named["read"] == right
+    return f"InvalidCallError; with names {right}", f"{shown(unnamed)}; with names {shown(named)}", is_right
 
 
 run(case)

@@ -4,7 +4,7 @@ import array
 import asyncio
 from typing import Any
 
-from durable_graph import OverlappingCallsError, entrypoint, task
+from durable_graph import InvalidCallError, entrypoint, task
 from tests.cases._case import outcome, run, shown
 
 
@@ -47,9 +47,9 @@ async def case(store):
             await outcome(flow.ainvoke(1, thread_id=name))
             ends[name] = await outcome(flow.ainvoke(None, thread_id=name))
     right = ["result of 1", "result of 2"]
-    is_right = isinstance(ends["object"], OverlappingCallsError) and ends["array"] == ends["text (control)"] == right
+    is_right = isinstance(ends["object"], InvalidCallError) and ends["array"] == ends["text (control)"] == right
     return (
-        f"OverlappingCallsError for the objects, otherwise {right}",
+        f"InvalidCallError for the objects, otherwise {right}",
         {name: shown(end, 60) for name, end in ends.items()},
         is_right,
     )

@@ -4,7 +4,7 @@ import dataclasses
 import enum
 from typing import Any, TypedDict
 
-from durable_graph import ChannelChangedError
+from durable_graph import GraphChangedError
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -32,9 +32,9 @@ async def case(store):
             await one_node(before, lambda s, value=value: {"v": value}).compile(saver).ainvoke({}, thread_id=name)
             snapshot = await outcome(one_node(after, lambda s: {}).compile(saver).aget_state(thread_id=name))
             end = snapshot if isinstance(snapshot, Exception) else snapshot.values["v"]
-            is_right = is_right and isinstance(end, ChannelChangedError)
+            is_right = is_right and isinstance(end, GraphChangedError) and end.kind == "channel"
             ends[name] = shown(end, 120)
-    return "ChannelChangedError each time", ends, is_right
+    return "GraphChangedError each time", ends, is_right
 
 
 run(case)

@@ -1,6 +1,6 @@
 """A pydantic alias as an input key is refused, and the error does not say that there are aliases."""
 
-from durable_graph import UnknownStateKeyError
+from durable_graph import StateKeyError
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -13,8 +13,8 @@ async def case(store):
     async with store.saver() as saver:
         graph = one_node(State, lambda s: {}).compile(saver)
         end = await outcome(graph.ainvoke({"userName": "amy"}, thread_id="t"))
-    is_right = isinstance(end, UnknownStateKeyError) and end.alias_of == "user_name"
-    return "UnknownStateKeyError, which says that it is the alias of user_name", shown(end, 400), is_right
+    is_right = isinstance(end, StateKeyError) and end.alias_of == "user_name"
+    return "StateKeyError, which says that it is the alias of user_name", shown(end, 400), is_right
 
 
 run(case, needs=("pydantic",))

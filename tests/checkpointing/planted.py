@@ -16,7 +16,7 @@ from durable_graph.checkpointing.digests import (
 )
 from durable_graph.checkpointing.memory_rows import Rows, StoredThread
 from durable_graph.errors import (
-    CheckpointerLoopError,
+    CheckpointerMisuseError,
     CorruptCheckpointError,
     StoreUnavailableError,
     UnknownThreadError,
@@ -386,7 +386,7 @@ class BelongsToItsFirstLoop(MemorySaver):
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         self.loop = self.loop or asyncio.get_running_loop()
         if self.loop is not asyncio.get_running_loop():
-            raise CheckpointerLoopError("a saver")
+            raise CheckpointerMisuseError("a saver", kind="loop")
         return await super().load(thread, ns, no)
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
@@ -398,7 +398,7 @@ class IsHarmedByAnotherLoop(BelongsToItsFirstLoop):
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         try:
             return await super().load(thread, ns, no)
-        except CheckpointerLoopError:
+        except CheckpointerMisuseError:
             self._threads.clear()
             raise
 

@@ -10,7 +10,8 @@ import pytest
 
 from durable_graph.checkpointing import opened_once
 from durable_graph.checkpointing.opened_once import OpenedOnce
-from durable_graph.errors import CheckpointerClosedError
+from durable_graph.errors import CheckpointerMisuseError
+from tests.errors.kinds import of_kind
 
 
 class Door:
@@ -170,7 +171,7 @@ def test_a_closing_that_was_cut_off_is_finished_by_the_next_loop(monkeypatch: py
     log.may_close = False
     asyncio.run(begin_to_close())
     log.may_close = True
-    with pytest.raises(CheckpointerClosedError):
+    with pytest.raises(CheckpointerMisuseError, check=of_kind("closed")):
         asyncio.run(store.get())
     asyncio.run(store.enter())
 
@@ -196,7 +197,7 @@ async def test_entering_a_closed_store_opens_it_again_and_any_other_call_does_no
     await store.get()
     await store.aclose()
 
-    with pytest.raises(CheckpointerClosedError):
+    with pytest.raises(CheckpointerMisuseError, check=of_kind("closed")):
         await store.get()
     assert await store.enter() == 2
     assert await store.get() == 2
@@ -229,4 +230,4 @@ def test_of_two_live_loops_that_come_at_once_one_owns_the_store() -> None:
         for thread in threads:
             thread.join()
 
-        assert sorted(type(answer).__name__ for answer in answers) == ["CheckpointerLoopError", "int"]
+        assert sorted(getattr(answer, "kind", "opened") for answer in answers) == ["loop", "opened"]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from durable_graph.checkpointing import Checkpointer, MemorySaver, open_checkpointer
-from durable_graph.errors import InvalidOptionError, MissingDriverError, UnknownBackendError
+from durable_graph.errors import InvalidOptionError, MissingBackendError
 from durable_graph_sqlite import SqliteSaver
+from tests.errors.kinds import of_kind
 
 _METADATA = "Metadata-Version: 2.1\nName: some-backends\nVersion: 1\n"
 _ENTRIES = """[durable_graph.backends]
@@ -48,11 +49,13 @@ def test_a_scheme_finds_its_backend(tmp_path: Path) -> None:
 
 
 def test_a_scheme_that_nobody_answers_to_is_refused() -> None:
-    with pytest.raises(UnknownBackendError, match="'mysql'") as caught:
+    with pytest.raises(MissingBackendError, check=of_kind("backend"), match="'mysql'") as caught:
         open_checkpointer("mysql://localhost/runs")
     assert {"ours", "file"} <= set(caught.value.known)
     for path in ("runs.db", ":memory:"):
-        with pytest.raises(UnknownBackendError, match=r"begins with a scheme.*sqlite:///runs\.db"):
+        with pytest.raises(
+            MissingBackendError, check=of_kind("backend"), match=r"begins with a scheme.*sqlite:///runs\.db"
+        ):
             open_checkpointer(path)
 
 
@@ -62,7 +65,7 @@ def test_a_backend_whose_driver_is_missing_says_what_to_install(monkeypatch: pyt
     # What is None there cannot be imported.
     monkeypatch.setitem(sys.modules, "asyncpg", None)
 
-    with pytest.raises(MissingDriverError, match="pip install asyncpg") as caught:
+    with pytest.raises(MissingBackendError, check=of_kind("driver"), match="pip install asyncpg") as caught:
         open_checkpointer("postgresql://localhost/runs")
 
     assert (caught.value.scheme, caught.value.driver) == ("postgresql", "asyncpg")

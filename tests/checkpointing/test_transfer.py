@@ -16,11 +16,11 @@ from durable_graph import (
     Checkpointer,
     Command,
     CorruptCheckpointError,
-    ExportFormatError,
     InvalidOptionError,
     StateGraph,
-    StoreFullError,
+    StoreUnavailableError,
     ThreadExistsError,
+    TransferError,
     UnknownThreadError,
     export_threads,
     import_threads,
@@ -29,6 +29,7 @@ from durable_graph import (
 from durable_graph.checkpointing import ExportedThread, MemorySaver, transfer
 from durable_graph.checkpointing.transfer import COLUMNS
 from durable_graph_sqlite import SqliteSaver
+from tests.errors.kinds import of_kind
 from tests.savers import SAVERS, saver_of
 from tests.sqlite.inside import database
 
@@ -165,13 +166,13 @@ async def test_every_damaged_byte_of_an_export_is_noticed_before_anything_is_imp
     target = MemorySaver()
     for at in range(0, len(whole), 7):
         broken.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(ExportFormatError):
+        with pytest.raises(TransferError, check=of_kind("import")):
             await import_threads(target, broken)
         broken.write_bytes(whole[:at])
-        with pytest.raises(ExportFormatError):
+        with pytest.raises(TransferError, check=of_kind("import")):
             await import_threads(target, broken)
     broken.write_bytes(whole + b"\0")
-    with pytest.raises(ExportFormatError):
+    with pytest.raises(TransferError, check=of_kind("import")):
         await import_threads(target, broken)
     assert await target.list_threads() == []
 
@@ -185,7 +186,7 @@ async def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
         await export_threads(saver, taken)
     with pytest.raises(InvalidOptionError):
         await import_threads(saver, taken, if_exists="overwrite")  # type: ignore[arg-type]  # it is what is tested
-    with pytest.raises(ExportFormatError):
+    with pytest.raises(TransferError, check=of_kind("import")):
         await import_threads(saver, taken)
     with pytest.raises(InvalidOptionError, match="export_thread"):
         await export_threads(object(), tmp_path / "new")  # type: ignore[arg-type]  # it is what is tested
@@ -210,7 +211,7 @@ async def test_a_full_disk_leaves_no_export(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StoreFullError):
+    with pytest.raises(StoreUnavailableError, check=of_kind("full")):
         await export_threads(saver, tmp_path / "threads")
     assert not any(each.is_file() for each in await asyncio.to_thread(lambda: [*tmp_path.iterdir()]))
 

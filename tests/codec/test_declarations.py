@@ -13,13 +13,13 @@ from typing_extensions import TypeAliasType
 from durable_graph.codec import Codec
 from durable_graph.errors import (
     DecodeError,
-    InvalidStateSchemaError,
-    UnstorableTypeError,
+    GraphValidationError,
     UnstorableValueError,
 )
 from tests.codec import postponed
 from tests.codec.identical import identical
 from tests.codec.samples import Box, Color, Message, Tree
+from tests.errors.kinds import of_kind
 
 T = TypeVar("T")
 
@@ -86,21 +86,25 @@ def test_a_type_whose_values_can_never_be_stored_is_refused(declared: Any, words
     codec = Codec()
     # Twice: a type that was refused is not half known afterwards.
     for _ in range(2):
-        with pytest.raises(UnstorableTypeError, match=f"(?s)channel 'x'.*{words}"):
+        with pytest.raises(GraphValidationError, check=of_kind("type"), match=f"(?s)channel 'x'.*{words}"):
             codec.of(declared, where="channel 'x'")
 
 
-def test_an_unstorable_type_is_an_invalid_schema() -> None:
-    assert issubclass(UnstorableTypeError, InvalidStateSchemaError)
+def test_an_unstorable_type_is_the_subject_of_a_type_error() -> None:
+    with pytest.raises(TypeError, match="cannot be stored") as caught:
+        Codec().of(Plain, where="channel 'x'")
+
+    assert isinstance(caught.value, GraphValidationError)
+    assert (caught.value.kind, caught.value.subject) == ("type", Plain)
 
 
 def test_a_class_that_cannot_be_stored_cannot_be_listed() -> None:
-    with pytest.raises(UnstorableTypeError, match=r"types.*Plain"):
+    with pytest.raises(GraphValidationError, check=of_kind("type"), match=r"types.*Plain"):
         Codec([Plain])
 
 
 def test_only_classes_are_listed() -> None:
-    with pytest.raises(UnstorableTypeError, match="only classes are listed"):
+    with pytest.raises(GraphValidationError, check=of_kind("type"), match="only classes are listed"):
         Codec([3])  # type: ignore[list-item]  # what the test is about
 
 
@@ -109,7 +113,7 @@ def test_a_name_in_quotes_that_python_has_resolved_is_understood() -> None:
         parts: "list[Tree]"
 
     resolved = ForwardRef("Tree")
-    with pytest.raises(UnstorableTypeError, match="the name is not defined there"):
+    with pytest.raises(GraphValidationError, check=of_kind("type"), match="the name is not defined there"):
         Codec().of(resolved, where="channel 'x'")
     made = Codec().of(Later, where="channel 'x'")
     assert identical(made.decode(made.encode({"parts": [Tree("a")]})), {"parts": [Tree("a")]})
@@ -124,9 +128,13 @@ def test_two_classes_with_one_tag_are_told_apart_by_tags_of_the_user() -> None:
         return Local
 
     one, other = another(), another()
-    with pytest.raises(UnstorableTypeError, match=r"the tag .*Local' already belongs to .*types=\[\('<another tag>'"):
+    with pytest.raises(
+        GraphValidationError,
+        check=of_kind("type"),
+        match=r"the tag .*Local' already belongs to .*types=\[\('<another tag>'",
+    ):
         Codec([one, other])
-    with pytest.raises(UnstorableTypeError, match="already belongs to"):
+    with pytest.raises(GraphValidationError, check=of_kind("type"), match="already belongs to"):
         Codec().of(GenericAlias(tuple, (one, other)), where="channel 'x'")
     made = Codec([("one", one), ("other", other)]).of(Any, where="channel 'x'")
     assert identical(made.decode(made.encode([one(1), other(1)])), [one(1), other(1)])

@@ -12,8 +12,9 @@ import pytest
 from typing_extensions import TypeAliasType
 
 from durable_graph.codec import Codec
-from durable_graph.errors import UnstorableTypeError
+from durable_graph.errors import GraphValidationError
 from tests.codec.samples import Box, Color, Message, Point, Tree
+from tests.errors.kinds import of_kind
 
 Name = NewType("Name", str)
 Names = TypeAliasType("Names", list[str])
@@ -153,5 +154,5 @@ def test_the_stamp_costs_four_bytes() -> None:
 def test_an_alias_that_stands_for_itself_is_refused(declared: Any) -> None:
     codec = Codec()
     for _ in range(2):
-        with pytest.raises(UnstorableTypeError, match="the alias refers to itself"):
+        with pytest.raises(GraphValidationError, check=of_kind("type"), match="the alias refers to itself"):
             codec.of(declared, where="channel 'x'", is_stamped=True)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from durable_graph.codec import Codec, StoredType
 from durable_graph.errors import (
     DecodeError,
+    GraphValidationError,
     InvalidOptionError,
-    UnstorableTypeError,
     UnstorableValueError,
 )
+from tests.errors.kinds import of_kind
 
 FRACTION = StoredType(
     Fraction, "fraction", lambda value: [value.numerator, value.denominator], lambda data: Fraction(*data)
@@ -253,7 +254,7 @@ def test_a_former_tag_is_read() -> None:
     ],
 )
 def test_types_that_contradict_each_other_are_refused(types: Any, words: str) -> None:
-    with pytest.raises(UnstorableTypeError, match=words):
+    with pytest.raises(GraphValidationError, check=of_kind("type"), match=words):
         Codec(types)
 
 
@@ -296,6 +297,6 @@ def test_the_error_for_a_foreign_class_names_a_remedy_that_works(value: Any) -> 
         Codec().of(Any, where="channel 'x'").encode(value)
     assert "make it" not in str(refused.value) or "numpy" in type(value).__module__
     assert len(str(refused.value)) <= 400
-    with pytest.raises(UnstorableTypeError, match="list StoredType") as undeclared:
+    with pytest.raises(GraphValidationError, check=of_kind("type"), match="list StoredType") as undeclared:
         Codec().of(type(value), where="channel 'x'")
     assert len(str(undeclared.value)) <= 400

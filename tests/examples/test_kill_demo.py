@@ -163,7 +163,7 @@ async def test_a_child_that_fails_by_itself_is_an_error_with_its_own_words(tmp_p
 
     async with SqliteSaver(tmp_path / "other.db") as saver, child(run) as process:
         graph = story.graph_of(run, saver)
-        with pytest.raises(ChildFailedError, match="NotADatabaseError"):
+        with pytest.raises(ChildFailedError, match="StoreConfigurationError"):
             await watch(process, graph, run, until=lambda seen: seen.is_midway, show=lambda seen: None)
 
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
-from durable_graph.errors import InvalidOptionError, UnknownNodeError
+from durable_graph.errors import InvalidOptionError, UnknownNameError
 from durable_graph.graph import END, START, GraphBuilder, Topology
 from durable_graph.graph.drawing import Drawing, drawing_of
 from durable_graph.graph.policies import NodeError
+from tests.errors.kinds import of_kind
 
 
 class State(TypedDict):
@@ -235,7 +236,11 @@ def test_a_star_is_a_breakpoint_at_every_node_and_not_at_start_or_end() -> None:
 
 @pytest.mark.parametrize("name", ["wirte", START, END, ""])
 def test_a_breakpoint_at_no_node_is_an_error_that_names_it(name: str) -> None:
-    with pytest.raises(UnknownNodeError, match=f"interrupt_before names '{name}'; the graph has: plan, review, write"):
+    with pytest.raises(
+        UnknownNameError,
+        check=of_kind("node"),
+        match=f"interrupt_before names '{name}'; the graph has: plan, review, write",
+    ):
         drawing_of(essay(), interrupt_before=[name])
 
 
@@ -315,7 +320,7 @@ def test_breakpoints_inside_of_a_subgraph_go_by_its_path() -> None:
     drawing = drawing_of(research(), xray=True, interrupt_before=["search:sources:web"])
 
     assert [node.id for node in drawing.nodes if node.interrupts] == ["search:sources:web"]
-    with pytest.raises(UnknownNodeError, match="search:sources:web"):
+    with pytest.raises(UnknownNameError, check=of_kind("node"), match="search:sources:web"):
         drawing_of(research(), interrupt_before=["search:sources:web"])
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from durable_graph.errors import InvalidOptionError, UnknownNodeError
+from durable_graph.errors import InvalidOptionError, UnknownNameError
 from durable_graph.graph import END, START
 from durable_graph.graph.drawing import Direction, Drawing, DrawnEdge, DrawnNode, NodeStatus, status_of
+from tests.errors.kinds import of_kind
 
 
 def drawing(*names: str, edges: tuple[DrawnEdge, ...] = ()) -> Drawing:
@@ -220,7 +221,9 @@ def test_the_status_passed_takes_the_place_of_the_drawings_own() -> None:
 
 
 def test_the_status_of_a_node_that_is_not_drawn_is_an_error_that_names_it() -> None:
-    with pytest.raises(UnknownNodeError, match=r"not in the drawing: 'wirte'.*the graph has: .*write"):
+    with pytest.raises(
+        UnknownNameError, check=of_kind("node"), match=r"not in the drawing: 'wirte'.*the graph has: .*write"
+    ):
         drawing("write").draw_mermaid({"wirte": "done"})
 
 

@@ -6,10 +6,11 @@ from typing import Any, Literal, TypedDict
 
 import pytest
 
-from durable_graph.errors import GraphDescriptionError, InvalidOptionError, UnreachableNodeWarning
+from durable_graph.errors import GraphValidationError, InvalidOptionError, UnreachableNodeWarning
 from durable_graph.graph import END, START, Command, GraphBuilder
 from durable_graph.graph.drawing import drawing_of
 from durable_graph.graph.policies import CachePolicy, NodeError, RetryPolicy, TimeoutPolicy
+from tests.errors.kinds import of_kind
 from tests.ids import without_address
 
 
@@ -120,9 +121,13 @@ def test_an_option_that_there_is_not_is_named() -> None:
 def test_a_handler_that_cannot_be_called_is_refused_at_once(handler: Any) -> None:
     builder: Any = GraphBuilder(State)
 
-    with pytest.raises(GraphDescriptionError, match="the error handler of node 'it' cannot be called"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("argument"), match="the error handler of node 'it' cannot be called"
+    ):
         builder.add_node("it", plan, error_handler=handler)
-    with pytest.raises(GraphDescriptionError, match="the error handler of all nodes cannot be called"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("argument"), match="the error handler of all nodes cannot be called"
+    ):
         builder.set_node_defaults(error_handler=handler)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from durable_graph.errors import DurableGraphError, GraphValidationError
 from durable_graph.graph import END, START, Command, GraphBuilder
+from tests.errors.kinds import of_kind
 
 
 class State(TypedDict):
@@ -28,7 +29,7 @@ def working() -> Any:
 
 
 def problems_of(builder: Any, **options: Any) -> tuple[str, ...]:
-    with pytest.raises(GraphValidationError) as caught:
+    with pytest.raises(GraphValidationError, check=of_kind("graph")) as caught:
         builder.topology(**options)
     assert isinstance(caught.value, DurableGraphError)
     assert isinstance(caught.value, ValueError)
@@ -360,7 +361,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 
 
 def test_the_error_lists_its_problems_one_a_line() -> None:
-    with pytest.raises(GraphValidationError) as caught:
+    with pytest.raises(GraphValidationError, check=of_kind("graph")) as caught:
         working().add_edge("a", "c").add_node("", plan).topology()
 
     assert str(caught.value) == (

@@ -21,6 +21,7 @@ from durable_graph.channels import (
 )
 from durable_graph.graph import Schema
 from durable_graph.graph.managed import RemainingSteps, RemainingStepsManager
+from tests.errors.kinds import of_kind
 from tests.graph import postponed, postponed_elsewhere
 from tests.graph.state_makers import KINDS, Kind, as_typed_dict
 
@@ -190,7 +191,7 @@ def test_a_reducer_that_nothing_would_apply_is_refused_by_name(kind: Kind, place
 
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
 def test_it_is_refused_in_the_graphs_own_input_and_output(option: str) -> None:
-    with pytest.raises(GraphValidationError, match=r"State\.log: add is declared for a part"):
+    with pytest.raises(GraphValidationError, check=of_kind("graph"), match=r"State\.log: add is declared for a part"):
         graph_of(as_typed_dict(list[str]), **{option: as_typed_dict(list[Log])}).compile()
 
 
@@ -209,7 +210,9 @@ def test_it_is_refused_in_the_input_of_a_node_and_of_a_router() -> None:
         graph_of(as_typed_dict(int, "x")).add_conditional_edges("node", router, ["node"]),
     )
     for builder in builders:
-        with pytest.raises(GraphValidationError, match=r"State\.log: add is declared for a part"):
+        with pytest.raises(
+            GraphValidationError, check=of_kind("graph"), match=r"State\.log: add is declared for a part"
+        ):
             builder.compile()
 
 
@@ -253,5 +256,5 @@ Hiding = TypeAliasType("Hiding", "list[Hiding] | Annotated[int, max]")
 
 def test_an_alias_that_mentions_itself_is_searched_once() -> None:
     assert graph_of(as_typed_dict(Tree)).compile()
-    with pytest.raises(GraphValidationError, match="max is declared for a part"):
+    with pytest.raises(GraphValidationError, check=of_kind("graph"), match="max is declared for a part"):
         graph_of(as_typed_dict(dict[str, Hiding])).compile()

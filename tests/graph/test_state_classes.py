@@ -14,9 +14,10 @@ import typing_extensions
 from typing_extensions import ReadOnly, TypeAliasType
 
 from durable_graph.channels import Accumulated, LastValue, Reduced
-from durable_graph.errors import DurableGraphError, InvalidStateSchemaError, MissingStateKeyError
+from durable_graph.errors import DurableGraphError, GraphValidationError, StateKeyError
 from durable_graph.graph import Schema
 from durable_graph.graph.state_kinds import context_of
+from tests.errors.kinds import of_kind
 
 T = TypeVar("T")
 
@@ -69,10 +70,10 @@ def test_a_node_receives_an_instance_in_which_absent_keys_have_their_defaults(st
 
 @pytest.mark.parametrize("state", WITH_INSTANCES)
 def test_a_key_without_value_or_default_is_named_with_its_class(state: type) -> None:
-    with pytest.raises(MissingStateKeyError) as caught:
+    with pytest.raises(StateKeyError, check=of_kind("missing")) as caught:
         Schema.of(state).read({"best": 1})
 
-    assert (caught.value.key, caught.value.schema, caught.value.known) == ("topic", state.__name__, ("best",))
+    assert (caught.value.key, caught.value.where, caught.value.known) == ("topic", state.__name__, ("best",))
     assert str(caught.value).startswith(f"{state.__name__} requires 'topic'")
 
 
@@ -258,7 +259,7 @@ def test_a_field_that_only_the_constructor_sees_is_refused() -> None:
         topic: str
         seed: InitVar[int]
 
-    with pytest.raises(InvalidStateSchemaError, match="'seed'"):
+    with pytest.raises(GraphValidationError, check=of_kind("schema"), match="'seed'"):
         Schema.of(State)
 
 
@@ -368,12 +369,10 @@ class UnresolvedModel(pydantic.BaseModel):
 
 @pytest.mark.parametrize("state", [UnresolvedDict, UnresolvedModel])
 def test_a_name_that_cannot_be_resolved_is_told_with_its_field(state: type) -> None:
-    with pytest.raises(
-        InvalidStateSchemaError, match="the type of 'draft' cannot be resolved: name 'Nowhere'"
-    ) as caught:
+    with pytest.raises(GraphValidationError, match="the type of 'draft' cannot be resolved: name 'Nowhere'") as caught:
         Schema.of(state)
 
-    assert caught.value.schema is state
+    assert (caught.value.kind, caught.value.subject) == ("schema", state)
 
 
 def test_a_class_of_a_function_that_has_returned_cannot_be_looked_up() -> None:
@@ -386,7 +385,9 @@ def test_a_class_of_a_function_that_has_returned_cannot_be_looked_up() -> None:
 
         return State
 
-    with pytest.raises(InvalidStateSchemaError, match="the type of 'draft' cannot be resolved: name 'Draft'"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("schema"), match="the type of 'draft' cannot be resolved: name 'Draft'"
+    ):
         Schema.of(make())
 
 
@@ -456,7 +457,9 @@ class Pair(NamedTuple):
     [None, Plain, Pair, "State", AsDataclass("tea"), msgspec.Struct, pydantic.BaseModel, Annotated[Plain, "a remark"]],
 )
 def test_what_is_no_state_class_is_refused(state: Any) -> None:
-    with pytest.raises(InvalidStateSchemaError, match="a state is a TypedDict, a dataclass") as caught:
+    with pytest.raises(
+        GraphValidationError, check=of_kind("schema"), match="a state is a TypedDict, a dataclass"
+    ) as caught:
         Schema.of(state)
 
     assert isinstance(caught.value, DurableGraphError)
@@ -466,7 +469,7 @@ def test_what_is_no_state_class_is_refused(state: Any) -> None:
 def test_a_key_that_our_own_channels_could_have_is_refused(key: str) -> None:
     state: Any = TypedDict("state", {key: int})  # type: ignore[misc]  # a checker wants literal keys
 
-    with pytest.raises(InvalidStateSchemaError, match=f"'{key}' cannot be a key"):
+    with pytest.raises(GraphValidationError, check=of_kind("schema"), match=f"'{key}' cannot be a key"):
         Schema.of(state)
 
 

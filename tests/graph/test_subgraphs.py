@@ -11,8 +11,9 @@ from unittest.mock import AsyncMock
 import pytest
 
 from durable_graph import START, CompiledGraph, StateGraph
-from durable_graph.errors import GraphDescriptionError
+from durable_graph.errors import GraphValidationError
 from durable_graph.graph.subgraph import Subgraph, subgraphs_in
+from tests.errors.kinds import of_kind
 from tests.ids import without_address
 
 
@@ -76,7 +77,7 @@ def test_a_mock_is_a_function_like_any_other() -> None:
 def test_a_description_is_no_graph_yet() -> None:
     builder: Any = StateGraph(State)
 
-    with pytest.raises(GraphDescriptionError):
+    with pytest.raises(GraphValidationError, check=of_kind("argument")):
         builder.add_node("inner", StateGraph(Inner))
 
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, TypedDict
 import pytest
 
 from durable_graph.channels import Joined
-from durable_graph.errors import DurableGraphError, GraphDescriptionError, UnreachableNodeWarning
+from durable_graph.errors import DurableGraphError, GraphValidationError, UnreachableNodeWarning
 from durable_graph.graph import END, START, GraphBuilder, Send
+from tests.errors.kinds import of_kind
 
 
 class State(TypedDict):
@@ -237,7 +238,7 @@ def test_a_router_that_may_choose_any_node_may_reach_every_node() -> None:
     ],
 )
 def test_a_call_that_describes_nothing_is_refused_at_once(call: Callable[[Any], object]) -> None:
-    with pytest.raises(GraphDescriptionError) as caught:
+    with pytest.raises(GraphValidationError, check=of_kind("argument")) as caught:
         call(GraphBuilder(State))
 
     assert isinstance(caught.value, DurableGraphError)

@@ -14,8 +14,9 @@ from langchain_core.tools import tool
 
 from durable_graph import END, START, Checkpointer, Command, StateGraph, entrypoint, get_config, interrupt, task
 from durable_graph._runtime.request.callbacks import CallbackLibrary
-from durable_graph.errors import UnknownConfigKeyError
+from durable_graph.errors import UnknownOptionError
 from durable_graph_langchain.callbacks import CALLBACKS
+from tests.errors.kinds import of_kind
 from tests.langchain.models import HELLO, Heard, State, model, one_node
 
 LIBRARY: CallbackLibrary = CALLBACKS
@@ -171,7 +172,7 @@ async def test_a_node_may_dispatch_events_of_its_own() -> None:
 
 async def test_what_is_no_handler_is_refused_as_before() -> None:
     for callbacks in ([print], print, [Heard(), "x"]):
-        with pytest.raises(UnknownConfigKeyError, match=r"graph\.stream"):
+        with pytest.raises(UnknownOptionError, check=of_kind("config"), match=r"graph\.stream"):
             await one_node(asks).ainvoke(HELLO, {"callbacks": callbacks})
 
 

@@ -9,16 +9,17 @@ from langchain_core.messages import RemoveMessage as LangChainsRemoval
 from durable_graph import (
     REMOVE_ALL_MESSAGES,
     START,
-    ChannelChangedError,
     Checkpointer,
+    GraphChangedError,
     InvalidOptionError,
+    InvalidStateValueError,
     MessagesState,
     Overwrite,
     RemoveMessage,
     StateGraph,
-    UnmergeableUpdateError,
     add_messages,
 )
+from tests.errors.kinds import of_kind
 from tests.langchain.conftest import Reopen
 
 
@@ -103,7 +104,9 @@ async def test_a_removal_of_nothing_is_refused_and_one_that_is_there_twice_remov
     given = [HumanMessage(id_, id=id_) for id_ in "abc"]
 
     assert said((await graph.ainvoke({"messages": given}, thread_id="t"))["messages"]) == [("HumanMessage", "c")]
-    with pytest.raises(UnmergeableUpdateError, match="'messages': there is no message with the id 'a' to remove"):
+    with pytest.raises(
+        InvalidStateValueError, check=of_kind("rule"), match="'messages': there is no message with the id 'a' to remove"
+    ):
         await graph.ainvoke({"messages": []}, thread_id="t")
     assert said((await graph.aget_state(thread_id="t")).values["messages"]) == [("HumanMessage", "c")]
     repaired = await graph.ainvoke({"messages": [HumanMessage("a", id="a"), HumanMessage("b", id="b")]}, thread_id="t")
@@ -138,7 +141,7 @@ async def test_an_overwrite_is_converted_as_well(saver: Checkpointer) -> None:
 async def test_what_is_no_message_is_refused_and_the_thread_stays_usable(saver: Checkpointer, wrong: Any) -> None:
     graph = writing([wrong], checkpointer=saver)
 
-    with pytest.raises(UnmergeableUpdateError, match="messages") as refused:
+    with pytest.raises(InvalidStateValueError, check=of_kind("rule"), match="messages") as refused:
         await graph.ainvoke({"messages": "hi"}, thread_id="t")
 
     assert len(str(refused.value)) <= 400
@@ -237,7 +240,7 @@ async def test_a_thread_keeps_the_messages_that_it_was_begun_with(
 
     other = writing([], checkpointer=await reopen(), messages=second)
     for call in (other.aget_state(thread_id="t"), other.ainvoke({"messages": [given]}, thread_id="t")):
-        with pytest.raises(ChannelChangedError, match="messages"):
+        with pytest.raises(GraphChangedError, check=of_kind("channel"), match="messages"):
             await call
 
     again = writing([], checkpointer=await reopen(), messages=first)

@@ -9,6 +9,7 @@ from langchain_core.tools import tool
 
 from durable_graph import END, START, Checkpointer, Command, StateGraph, interrupt
 from durable_graph.errors import InvalidNodeResultError
+from tests.errors.kinds import of_kind
 from tests.langchain.models import HELLO, State, model, one_node
 
 CONFIG = {"configurable": {"thread_id": "t", "user": "ada"}}
@@ -40,7 +41,7 @@ async def test_a_chain_is_a_node_and_its_result_is_stored(saver: Checkpointer) -
 
 
 async def test_what_a_model_gives_is_no_update_of_the_state() -> None:
-    with pytest.raises(InvalidNodeResultError):
+    with pytest.raises(InvalidNodeResultError, check=of_kind("update")):
         await one_node(RunnableLambda(lambda state: state["messages"]) | model()).ainvoke(HELLO)
 
 

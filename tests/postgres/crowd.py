@@ -15,7 +15,7 @@ import msgspec
 from durable_graph import (
     CheckpointCommitted,
     CheckpointConflictError,
-    CheckpointerForkedError,
+    CheckpointerMisuseError,
     CompiledGraph,
     NothingToResumeError,
 )
@@ -197,8 +197,8 @@ async def _fork(saver: PostgresSaver) -> Report:
         for call in (lambda: saver.load("t"), lambda: saver.delete_thread("t"), saver.aclose):
             try:
                 await call()
-            except CheckpointerForkedError:
-                refusals += 1
+            except CheckpointerMisuseError as error:
+                refusals += error.kind == "forked"
         os._exit(refusals)
     _, status = await asyncio.to_thread(os.waitpid, child, 0)
     await saver.load("t")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from durable_graph.errors import CheckpointerClosedError, StoreUnavailableError
+from durable_graph.errors import CheckpointerMisuseError, StoreUnavailableError
 from durable_graph.testing.conformance.saver_under_test import some_thread
 from durable_graph_postgres import PostgresSaver
 from tests.postgres.server import Server, started
@@ -35,7 +35,7 @@ async def test_those_who_read_on_and_on_do_not_keep_a_saver_open(postgres: str) 
             await saver.aclose()
 
         answers = await asyncio.gather(*readers, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [CheckpointerClosedError] * 8
+    assert [(type(each), getattr(each, "kind", None)) for each in answers] == [(CheckpointerMisuseError, "closed")] * 8
 
 
 async def test_a_read_that_was_begun_is_answered(postgres: str) -> None:

@@ -14,27 +14,23 @@ from durable_graph import (
     START,
     Checkpointer,
     ConcurrentUpdateError,
-    ContradictingOptionError,
     DurableGraphError,
     InvalidInputError,
     InvalidNodeResultError,
     InvalidOptionError,
-    InvalidRouteError,
     InvalidUpdateError,
     MemorySaver,
     MissingCheckpointerError,
-    MissingThreadIdError,
     NothingToResumeError,
     Send,
     StateGraph,
-    UnknownConfigKeyError,
-    UnknownNodeError,
-    UnknownRouteError,
-    UnknownSendTargetError,
-    UnknownStateKeyError,
+    StateKeyError,
+    UnknownNameError,
+    UnknownOptionError,
     UnstorableValueError,
     ValueTooLargeError,
 )
+from tests.errors.kinds import of_kind
 
 
 class State(TypedDict, total=False):
@@ -56,10 +52,12 @@ def one_node(result: Any, route: Callable[[State], Any] | None = None) -> StateG
     return builder
 
 
-async def refused(saver: Checkpointer, builder: StateGraph[State], error: type[DurableGraphError]) -> Any:
+async def refused(
+    saver: Checkpointer, builder: StateGraph[State], error: type[DurableGraphError], kind: str | None = None
+) -> Any:
     """The error of a run, which leaves the thread at its input, resumable and readable."""
     graph = builder.compile(saver)
-    with pytest.raises(error) as raised:
+    with pytest.raises(error, check=of_kind(kind)) as raised:
         await graph.ainvoke({"topic": "tea"}, thread_id="t")
     snapshot = await graph.aget_state(thread_id="t")
     assert snapshot.values["topic"] == "tea"
@@ -68,7 +66,7 @@ async def refused(saver: Checkpointer, builder: StateGraph[State], error: type[D
 
 
 async def test_an_unknown_key_in_a_nodes_result_is_named_with_the_keys_there_are(saver: Checkpointer) -> None:
-    error = await refused(saver, one_node({"topci": "x"}), UnknownStateKeyError)
+    error = await refused(saver, one_node({"topci": "x"}), StateKeyError, "unknown")
 
     assert (error.key, error.where) == ("topci", "the result of node 'a'")
     assert error.known == ("anything", "count", "log", "topic")
@@ -79,7 +77,7 @@ async def test_an_unknown_key_in_a_nodes_result_is_named_with_the_keys_there_are
 async def test_an_unknown_key_in_the_input_is_refused_and_nothing_is_stored(saver: Checkpointer) -> None:
     graph = one_node(None).compile(saver)
 
-    with pytest.raises(UnknownStateKeyError, match="the input has the key 'tpic'"):
+    with pytest.raises(StateKeyError, check=of_kind("unknown"), match="the input has the key 'tpic'"):
         await graph.ainvoke({"tpic": "x"}, thread_id="t")
 
     assert await saver.load("t") is None
@@ -110,7 +108,7 @@ async def test_two_writes_to_a_channel_without_reducer_name_both_nodes_and_the_r
 
 @pytest.mark.parametrize("result", [5, "text", [1], ("topic", "x"), object])
 async def test_a_result_of_the_wrong_kind_is_refused(saver: Checkpointer, result: Any) -> None:
-    error = await refused(saver, one_node(result), InvalidNodeResultError)
+    error = await refused(saver, one_node(result), InvalidNodeResultError, "update")
 
     assert "node 'a' returned" in str(error)
     assert "a dict of updates to State" in str(error)
@@ -193,7 +191,7 @@ async def test_a_value_over_the_limit_names_its_channel_and_both_sizes() -> None
 
 
 async def test_a_router_that_returns_an_unknown_name_is_told_which_there_are(saver: Checkpointer) -> None:
-    error = await refused(saver, one_node(None, lambda _: "wrte"), UnknownRouteError)
+    error = await refused(saver, one_node(None, lambda _: "wrte"), UnknownNameError, "route")
 
     assert error.name == "wrte"
     assert error.known == ("a",)
@@ -204,20 +202,20 @@ async def test_a_path_map_without_the_choice_is_told_what_it_has(saver: Checkpoi
     builder = one_node(None)
     builder.add_conditional_edges("a", lambda _: "maybe", {"yes": "a", "no": "__end__"})
 
-    error = await refused(saver, builder, UnknownRouteError)
+    error = await refused(saver, builder, UnknownNameError, "route")
 
     assert error.known == ("no", "yes")
 
 
 async def test_a_send_to_an_unknown_node_is_an_error(saver: Checkpointer) -> None:
-    error = await refused(saver, one_node(None, lambda _: [Send("wrk", 1)]), UnknownSendTargetError)
+    error = await refused(saver, one_node(None, lambda _: [Send("wrk", 1)]), UnknownNameError, "send")
 
     assert error.name == "wrk"
 
 
 @pytest.mark.parametrize("target", [["wrk"], {"node": "wrk"}, {"wrk"}])
 async def test_a_send_to_what_is_no_name_is_an_error(saver: Checkpointer, target: Any) -> None:
-    error = await refused(saver, one_node(None, lambda _: [Send(target, 1)]), UnknownSendTargetError)
+    error = await refused(saver, one_node(None, lambda _: [Send(target, 1)]), UnknownNameError, "send")
 
     assert error.name == target
 
@@ -227,7 +225,7 @@ async def test_an_update_as_what_is_no_name_is_an_error(saver: Checkpointer, tar
     graph = one_node(None).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
-    with pytest.raises(UnknownNodeError):
+    with pytest.raises(UnknownNameError, check=of_kind("node")):
         await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {}, as_node=target)
 
 
@@ -239,7 +237,7 @@ async def test_an_argument_that_cannot_be_stored_is_an_error_of_the_router(saver
 
 @pytest.mark.parametrize("choice", [None, 5, {"a": 1}, [["a"]]])
 async def test_a_router_that_returns_no_choice_at_all_is_an_error(saver: Checkpointer, choice: Any) -> None:
-    await refused(saver, one_node(None, lambda _: choice), InvalidRouteError)
+    await refused(saver, one_node(None, lambda _: choice), InvalidNodeResultError, "route")
 
 
 # The call
@@ -249,7 +247,7 @@ async def test_a_thread_id_is_asked_for_where_there_is_a_checkpointer(saver: Che
     graph = one_node(None).compile(saver)
 
     for call in (graph.ainvoke({}), graph.ainvoke({}, {"configurable": {}}), graph.aget_state({})):
-        with pytest.raises(MissingThreadIdError, match=r"thread_id='...'"):
+        with pytest.raises(InvalidOptionError, check=of_kind("missing"), match=r"thread_id='...'"):
             await call
 
 
@@ -275,7 +273,7 @@ async def test_without_checkpointer_there_is_nothing_to_resume_nor_to_fork() -> 
 async def test_an_unknown_config_key_is_refused_with_what_to_do(
     saver: Checkpointer, config: dict[str, Any], named: str
 ) -> None:
-    with pytest.raises(UnknownConfigKeyError, match=named):
+    with pytest.raises(UnknownOptionError, check=of_kind("config"), match=named):
         await one_node(None).compile(saver).ainvoke({}, config)
 
 
@@ -339,9 +337,11 @@ async def test_the_config_and_a_keyword_may_agree_but_not_differ(saver: Checkpoi
     config = {"configurable": {"thread_id": "t"}, "recursion_limit": 7}
 
     await graph.ainvoke({}, config, thread_id="t", recursion_limit=7)
-    with pytest.raises(ContradictingOptionError, match="thread_id is 'u' as keyword and 't' in the config"):
+    with pytest.raises(
+        InvalidOptionError, check=of_kind("contradiction"), match="thread_id is 'u' as keyword and 't' in the config"
+    ):
         await graph.ainvoke({}, config, thread_id="u")
-    with pytest.raises(ContradictingOptionError, match="recursion_limit"):
+    with pytest.raises(InvalidOptionError, check=of_kind("contradiction"), match="recursion_limit"):
         await graph.ainvoke({}, config, recursion_limit=8)
 
 
@@ -355,11 +355,11 @@ async def test_a_checkpointer_has_to_be_one() -> None:
 def test_every_error_survives_a_process_boundary() -> None:
     """A pool that cannot unpickle an error hangs."""
     errors = [
-        UnknownStateKeyError("k", where="the input", known=["a"]),
+        StateKeyError.of_unknown("k", where="the input", known=["a"]),
         ConcurrentUpdateError("c", nodes=["a", "b"]),
         UnstorableValueError(channel="c", path="[1]", type_name="set", why="w", remedy="r"),
-        ContradictingOptionError("o", keyword=1, config=2),
-        MissingThreadIdError(),
+        InvalidOptionError.of_contradiction("o", keyword=1, config=2),
+        InvalidOptionError.of_missing_thread_id(),
     ]
 
     for error in errors:

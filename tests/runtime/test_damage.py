@@ -11,15 +11,16 @@ import pytest
 from durable_graph import (
     END,
     START,
-    ChannelChangedError,
     Command,
     CorruptCheckpointError,
-    NotADatabaseError,
+    GraphChangedError,
     StateGraph,
+    StoreConfigurationError,
     StoreUnavailableError,
     interrupt,
 )
 from durable_graph_sqlite import SqliteSaver
+from tests.errors.kinds import of_kind
 
 
 class State(TypedDict, total=False):
@@ -134,7 +135,7 @@ async def test_a_value_that_no_longer_fits_its_declaration_is_another_error(tmp_
     await a_run(path)
 
     async with SqliteSaver(path) as saver:
-        with pytest.raises(ChannelChangedError, match=r"'topic'.*declare it as it was"):
+        with pytest.raises(GraphChangedError, check=of_kind("channel"), match=r"'topic'.*declare it as it was"):
             await chain(Numbered).compile(saver).aget_state(thread_id="t")
 
 
@@ -147,7 +148,7 @@ async def test_a_reducer_that_was_taken_away_is_noticed(tmp_path: Path) -> None:
     await a_run(path)
 
     async with SqliteSaver(path) as saver:
-        with pytest.raises(ChannelChangedError, match=r"'log'.*does not merge updates"):
+        with pytest.raises(GraphChangedError, check=of_kind("channel"), match=r"'log'.*does not merge updates"):
             await chain(Plain).compile(saver).aget_state(thread_id="t")
 
 
@@ -187,7 +188,7 @@ async def test_a_file_that_is_taken_away_acknowledges_nothing_more(tmp_path: Pat
 async def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match=r"there is no directory .*create it first"):
         await SqliteSaver(tmp_path / "missing" / "runs.db").load("t")
-    with pytest.raises(NotADatabaseError, match="it is a directory"):
+    with pytest.raises(StoreConfigurationError, check=of_kind("foreign_file"), match="it is a directory"):
         await SqliteSaver(tmp_path).load("t")
 
 

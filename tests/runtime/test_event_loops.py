@@ -16,14 +16,13 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
-    CheckpointerClosedError,
-    CheckpointerLoopError,
+    CheckpointerMisuseError,
     Command,
     CompiledGraph,
     InMemoryCache,
+    InvalidCallError,
     MemorySaver,
     StateGraph,
-    StreamMisuseError,
     ThreadBusyError,
     interrupt,
     task,
@@ -33,6 +32,7 @@ from durable_graph.testing.conformance.saver_under_test import commit, loaded, s
 from durable_graph.testing.rows import Step, state_of
 from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteSaver
+from tests.errors.kinds import of_kind
 from tests.savers import SAVERS, dropped
 
 SCHEMA = "event loops"
@@ -73,7 +73,7 @@ def test_one_graph_runs_in_one_event_loop_after_the_other(new_saver: NewSaver) -
     assert asyncio.run(graph.aget_state(thread_id="t")).values == {"log": ["ran"] * 3}
     asyncio.run(saver.aclose())
     asyncio.run(saver.aclose())
-    with pytest.raises(CheckpointerClosedError, match="may be entered again"):
+    with pytest.raises(CheckpointerMisuseError, check=of_kind("closed"), match="may be entered again"):
         asyncio.run(graph.ainvoke({}, thread_id="t"))
 
 
@@ -87,7 +87,7 @@ def test_async_with_may_be_entered_once_in_each_event_loop(new_saver: NewSaver) 
 
     for times in range(1, 4):
         assert asyncio.run(use()) == {"log": ["ran"] * times}
-    with pytest.raises(CheckpointerClosedError):
+    with pytest.raises(CheckpointerMisuseError, check=of_kind("closed")):
         asyncio.run(graph.ainvoke({}, thread_id="t"))
 
 
@@ -187,7 +187,9 @@ async def test_another_live_loop_is_refused_by_savers_that_have_connections(new_
         if isinstance(saver, MemorySaver):
             assert await elsewhere == {"log": ["ran", "ran"]}
         else:
-            with pytest.raises(CheckpointerLoopError, match="open a separate saver for each loop"):
+            with pytest.raises(
+                CheckpointerMisuseError, check=of_kind("loop"), match="open a separate saver for each loop"
+            ):
                 await elsewhere
             assert await graph.ainvoke({}, thread_id="t") == {"log": ["ran", "ran"]}
 
@@ -380,7 +382,7 @@ async def test_streaming_a_nested_graph_in_an_event_loop_of_a_plain_node_says_wh
     async def read() -> Number:
         return {"number": len([chunk async for chunk in child.astream({"number": 1})])}
 
-    with pytest.raises(StreamMisuseError, match="make the node `async def`"):
+    with pytest.raises(InvalidCallError, check=of_kind("stream"), match="make the node `async def`"):
         await around(lambda state: asyncio.run(read()), saver).ainvoke({}, thread_id="t")
 
     # The remedy.

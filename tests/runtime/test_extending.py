@@ -9,7 +9,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
-    GraphDescriptionError,
+    GraphValidationError,
     OutsideOfRunError,
     StateGraph,
     UnstorableValueError,
@@ -17,6 +17,7 @@ from durable_graph import (
     task,
 )
 from durable_graph.extending import is_inside_of_run, recorded_call, remaining_supersteps, superstep_state
+from tests.errors.kinds import of_kind
 
 
 class Count(TypedDict):
@@ -77,7 +78,9 @@ async def test_a_name_that_cannot_be_in_a_namespace_is_refused() -> None:
     async def node(state: Count) -> None:
         recorded_call("a|b", print)
 
-    with pytest.raises(GraphDescriptionError, match=r"'a\|b' cannot be the name of a call: it contains"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("argument"), match=r"'a\|b' cannot be the name of a call: it contains"
+    ):
         await graph_of(node).ainvoke({"n": 0})
 
 

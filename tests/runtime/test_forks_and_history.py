@@ -13,8 +13,9 @@ from durable_graph import (
     NothingToResumeError,
     Runtime,
     StateGraph,
-    UnknownCheckpointError,
+    UnknownNameError,
 )
+from tests.errors.kinds import of_kind
 
 
 class State(TypedDict, total=False):
@@ -189,7 +190,7 @@ async def test_an_unknown_checkpoint_id_is_an_error(saver: Checkpointer, unknown
         lambda **place: graph.ainvoke(None, **place),
         lambda **place: graph.ainvoke({}, **place),
     ):
-        with pytest.raises(UnknownCheckpointError, match="'t' has no checkpoint") as raised:
+        with pytest.raises(UnknownNameError, check=of_kind("checkpoint"), match="'t' has no checkpoint") as raised:
             await call(thread_id="t", checkpoint_id=unknown)
         assert raised.value.thread_id == "t"
     assert len(await history(graph)) == 4
@@ -213,7 +214,7 @@ async def test_a_deleted_thread_begins_anew_with_other_ids(saver: Checkpointer) 
 
     assert (await graph.aget_state(thread_id="t")).values == {}
     assert await history(graph) == []
-    with pytest.raises(UnknownCheckpointError):
+    with pytest.raises(UnknownNameError, check=of_kind("checkpoint")):
         await graph.aget_state(old.config)
     with pytest.raises(NothingToResumeError):
         await graph.ainvoke(None, thread_id="t")
@@ -246,7 +247,7 @@ async def test_a_pruned_thread_goes_on(saver: Checkpointer) -> None:
     assert await history(graph) == before[:3]
     result = await graph.ainvoke({"log": ["20"]}, thread_id="t")
     assert result["log"] == [*before[0].values["log"], "20", "a", "b", "c"]
-    with pytest.raises(UnknownCheckpointError):
+    with pytest.raises(UnknownNameError, check=of_kind("checkpoint")):
         await graph.aget_state(before[10].config)
 
 

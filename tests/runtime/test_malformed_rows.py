@@ -15,10 +15,10 @@ from msgspec.structs import replace
 from durable_graph import (
     END,
     START,
-    ChannelChangedError,
     CompiledGraph,
     DecodeError,
     DurableGraphError,
+    GraphChangedError,
     MemorySaver,
     Send,
     StateGraph,
@@ -258,8 +258,9 @@ def test_messages_that_nobody_could_have_written_are_an_error_that_names_the_cha
     data = bytes([2 << 4]) + frames(update)[1:]
 
     for end in outcomes(with_bytes("messages", 0, lambda _: data), WHOLE):
-        assert isinstance(end, ChannelChangedError)
-        assert end.channel == "messages"
+        assert isinstance(end, GraphChangedError)
+        assert end.kind == "channel"
+        assert end.name == "messages"
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00\xff", b"\x00\x00\x00\x00\x05ab"])

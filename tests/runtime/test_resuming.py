@@ -11,17 +11,18 @@ from durable_graph import (
     START,
     CheckpointConflictError,
     Checkpointer,
+    GraphChangedError,
     NothingToResumeError,
     ReducerError,
     Runtime,
     Send,
-    StalePlanError,
     StateGraph,
     UnfinishedThreadError,
-    UnknownRouteError,
+    UnknownNameError,
     UnstorableValueError,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.runtime.processes import as_another_process
 
 
@@ -165,7 +166,7 @@ async def test_a_router_that_raised_routes_again_without_its_node(saver: Checkpo
     builder.add_conditional_edges("a", lambda _: next(answers))
     graph = builder.compile(saver)
 
-    with pytest.raises(UnknownRouteError, match="'nowhere'; the graph has: a, b"):
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match="'nowhere'; the graph has: a, b"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["a"]}
     result = await graph.ainvoke(None, thread_id="t", durability=durability)
@@ -245,7 +246,7 @@ async def test_a_stored_plan_with_a_node_that_is_gone_is_an_error_and_loses_noth
     smaller.add_node("a", flaky.node("a"))
     smaller.add_edge(START, "a")
 
-    with pytest.raises(StalePlanError, match=r"'t'.*'b'.*the graph has: a") as raised:
+    with pytest.raises(GraphChangedError, check=of_kind("node"), match=r"'t'.*'b'.*the graph has: a") as raised:
         await smaller.compile(saver).ainvoke(None, thread_id="t")
 
     assert raised.value.known == ("a",)

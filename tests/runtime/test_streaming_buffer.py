@@ -12,14 +12,15 @@ import pytest
 from durable_graph import (
     CustomEvent,
     EventStream,
+    InvalidCallError,
     InvalidOptionError,
     ReaderGap,
-    StreamMisuseError,
     StreamOverflowError,
 )
 from durable_graph._runtime.events import stream as streams
 from durable_graph._runtime.events.sink import EventSink, NullSink, StreamWriter, Tee
 from durable_graph._runtime.events.stream import BUFFER, PUSHED
+from tests.errors.kinds import of_kind
 
 
 def event(number: int) -> CustomEvent:
@@ -300,7 +301,7 @@ async def test_a_second_reader_is_refused_and_the_first_reads_on() -> None:
     async with EventStream(run) as events:
         first = asyncio.ensure_future(anext(events))
         await until_nothing_moves()
-        with pytest.raises(StreamMisuseError, match="one reader"):
+        with pytest.raises(InvalidCallError, check=of_kind("stream"), match="one reader"):
             await anext(events)
         may_end.set()
         assert numbers([await first]) == [1]

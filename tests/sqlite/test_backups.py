@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from durable_graph.errors import (
-    BackupError,
-    CheckpointerClosedError,
+    CheckpointerMisuseError,
     InvalidOptionError,
-    StoreFullError,
     StoreUnavailableError,
+    TransferError,
 )
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_sqlite import SqliteSaver, backup
 from durable_graph_sqlite.patience import begin_reading
+from tests.errors.kinds import of_kind
 
 
 def names(folder: Path) -> list[str]:
@@ -124,7 +124,7 @@ async def test_what_is_there_is_not_replaced(tmp_path: Path, what: str) -> None:
             target.write_bytes(b"theirs")
         before = target.read_bytes() if target.is_file() else None
 
-        with pytest.raises(BackupError, match="a file exists there") as caught:
+        with pytest.raises(TransferError, check=of_kind("backup"), match="a file exists there") as caught:
             await saver.backup(target)
 
     assert caught.value.path == str(target)
@@ -143,7 +143,7 @@ async def test_what_comes_there_while_it_is_made_is_not_replaced(
         await asyncio.to_thread(pause.begun.wait)
         target.write_bytes(b"theirs")
         pause.may_go_on.set()
-        with pytest.raises(BackupError, match="File exists"):
+        with pytest.raises(TransferError, check=of_kind("backup"), match="File exists"):
             await copying
 
     assert target.read_bytes() == b"theirs"
@@ -159,7 +159,7 @@ async def test_with_overwrite_the_newer_backup_takes_the_place_of_the_older(tmp_
         await saver.backup(target, overwrite=True)
         assert await state_in(target) == writer.state()
         (tmp_path / "folder").mkdir()
-        with pytest.raises(BackupError, match="a file exists there"):
+        with pytest.raises(TransferError, check=of_kind("backup"), match="a file exists there"):
             await saver.backup(tmp_path / "folder", overwrite=True)
 
 
@@ -174,7 +174,7 @@ async def test_the_store_is_never_its_own_backup(tmp_path: Path, suffix: str, li
         if linked == "the target":
             (tmp_path / "link").symlink_to(target)
             target = tmp_path / "link"
-        with pytest.raises(BackupError, match="the store itself"):
+        with pytest.raises(TransferError, check=of_kind("backup"), match="the store itself"):
             await saver.backup(target, overwrite=True)
         assert state_of(await loaded(saver, "thread")) == writer.state()
 
@@ -187,7 +187,7 @@ async def test_a_log_that_an_older_database_left_there_is_not_taken_for_the_copy
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         await some_thread(saver)
         target.with_name("backup.db-wal").write_bytes(b"of an older one")
-        with pytest.raises(BackupError, match=r"backup\.db-wal"):
+        with pytest.raises(TransferError, check=of_kind("backup"), match=r"backup\.db-wal"):
             await saver.backup(target, overwrite=overwrite)
         # The remedy.
         target.with_name("backup.db-wal").unlink()
@@ -196,7 +196,9 @@ async def test_a_log_that_an_older_database_left_there_is_not_taken_for_the_copy
 
 async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
-        with pytest.raises(BackupError, match=r"there is no directory .*missing; create it first"):
+        with pytest.raises(
+            TransferError, check=of_kind("backup"), match=r"there is no directory .*missing; create it first"
+        ):
             await saver.backup(tmp_path / "missing" / "backup.db")
 
 
@@ -217,7 +219,7 @@ async def test_a_damaged_store_has_no_backup_that_looks_sound(tmp_path: Path) ->
     path.write_bytes(content)
 
     async with SqliteSaver(path) as saver:
-        with pytest.raises(BackupError, match="the store is damaged"):
+        with pytest.raises(TransferError, check=of_kind("backup"), match="the store is damaged"):
             await saver.backup(tmp_path / "backup.db")
     assert names(tmp_path) == ["runs.db"]
 
@@ -252,7 +254,7 @@ async def test_closing_waits_for_a_backup_that_was_begun(tmp_path: Path, monkeyp
 
     assert copying.done()
     assert await state_in(tmp_path / "backup.db") == writer.state()
-    with pytest.raises(CheckpointerClosedError):
+    with pytest.raises(CheckpointerMisuseError, check=of_kind("closed")):
         await saver.backup(tmp_path / "another.db")
 
 
@@ -292,7 +294,7 @@ async def test_a_store_that_was_taken_away_has_no_backup(tmp_path: Path) -> None
 
 _NO_ROOM = """
 import asyncio, resource, sys
-from durable_graph.errors import StoreFullError
+from durable_graph.errors import StoreUnavailableError
 from durable_graph_sqlite import SqliteSaver
 
 async def main(path, target):
@@ -317,7 +319,7 @@ async def test_a_copy_that_cannot_be_written_is_removed(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
 
-    assert done.stdout == "BackupError\n", done.stderr
+    assert done.stdout == "TransferError\n", done.stderr
     assert names(tmp_path) == ["runs.db"]
 
 
@@ -332,7 +334,7 @@ async def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.M
             return db
 
         monkeypatch.setattr(sqlite3, "connect", small)
-        with pytest.raises(StoreFullError, match="full") as caught:
+        with pytest.raises(StoreUnavailableError, check=of_kind("full"), match="full") as caught:
             await saver.backup(tmp_path / "backup.db")
     assert caught.value.store == str(tmp_path / "backup.db")
     assert names(tmp_path) == ["runs.db"]

@@ -15,16 +15,16 @@ import pytest
 from durable_graph.caching import CacheKey
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import (
-    CheckpointerClosedError,
-    CheckpointerLoopError,
+    CheckpointerMisuseError,
     InvalidOptionError,
-    NotADatabaseError,
+    StoreConfigurationError,
     StoreFormatError,
     StoreUnavailableError,
 )
 from durable_graph_sqlite import SqliteCache, SqliteSaver
 from durable_graph_sqlite.statements import RESULTS_SCHEMA, RESULTS_SQL, script
 from tests.caching.clock import Clock
+from tests.errors.kinds import of_kind
 from tests.sqlite.inside import count, database
 
 KEY: CacheKey = (("graph", "plan"), "a")
@@ -115,12 +115,12 @@ async def test_a_damaged_result_is_none(path: Path, column: str) -> None:
         assert await cache.aget(keys) == {KEY: b"two"}
 
 
-async def refused(path: Path, kind: type[Exception]) -> str:
+async def refused(path: Path, error: type[Exception], kind: str | None = None) -> str:
     before = path.read_bytes()
     cache = SqliteCache(path)
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error, check=of_kind(kind)) as caught:
         await cache.aget([KEY])
-    with pytest.raises(kind):
+    with pytest.raises(error, check=of_kind(kind)):
         await cache.aset({KEY: (b"one", None)})
     await cache.aclose()
     assert path.read_bytes() == before
@@ -130,14 +130,14 @@ async def refused(path: Path, kind: type[Exception]) -> str:
 async def test_a_file_that_is_no_database_is_left_alone(path: Path) -> None:
     path.write_bytes(b"not a database\n" * 500)
 
-    assert str(path) in await refused(path, NotADatabaseError)
+    assert str(path) in await refused(path, StoreConfigurationError, "foreign_file")
 
 
 async def test_another_applications_database_is_left_alone(path: Path) -> None:
     with database(path) as db:
         db.execute("CREATE TABLE results (namespace, key, until, digest, value)")
 
-    await refused(path, NotADatabaseError)
+    await refused(path, StoreConfigurationError, "foreign_file")
 
 
 async def test_a_savers_file_is_left_alone_and_a_caches_by_a_saver(path: Path, tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ async def test_a_savers_file_is_left_alone_and_a_caches_by_a_saver(path: Path, t
         await saver.list_threads()
     await kept(path)
 
-    await refused(threads, NotADatabaseError)
-    with pytest.raises(NotADatabaseError):
+    await refused(threads, StoreConfigurationError, "foreign_file")
+    with pytest.raises(StoreConfigurationError, check=of_kind("foreign_file")):
         await SqliteSaver(path).list_threads()
 
 
@@ -201,7 +201,7 @@ async def test_a_closed_cache_says_so(
         await cache.aget([KEY])
     await cache.aclose()
 
-    with pytest.raises(CheckpointerClosedError, match=r"SqliteCache\(.*cache\.db"):
+    with pytest.raises(CheckpointerMisuseError, check=of_kind("closed"), match=r"SqliteCache\(.*cache\.db"):
         await call(cache)
     await cache.aclose()
 
@@ -235,7 +235,7 @@ async def test_closing_waits_for_what_was_begun(path: Path) -> None:
 
 async def test_another_live_event_loop_is_refused(path: Path) -> None:
     async with SqliteCache(path) as cache:
-        with pytest.raises(CheckpointerLoopError, match="SqliteCache"):
+        with pytest.raises(CheckpointerMisuseError, check=of_kind("loop"), match="SqliteCache"):
             await asyncio.to_thread(lambda: asyncio.run(found_in(cache)))
 
 
@@ -262,7 +262,7 @@ async def found_in(cache: SqliteCache) -> bytes | None:
 
 _FORKS = """
 import asyncio, os, sys
-from durable_graph.errors import CheckpointerForkedError
+from durable_graph.errors import CheckpointerMisuseError
 from durable_graph_sqlite import SqliteCache
 
 async def main():
@@ -272,7 +272,7 @@ async def main():
     if child == 0:
         try:
             await cache.aget([])
-        except CheckpointerForkedError:
+        except CheckpointerMisuseError:
             os._exit(7)
         os._exit(0)
     _, status = os.waitpid(child, 0)

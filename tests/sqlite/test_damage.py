@@ -18,8 +18,8 @@ from durable_graph.checkpointing.transfer import COLUMNS
 from durable_graph.errors import (
     CorruptCheckpointError,
     DurableGraphError,
-    NotADatabaseError,
-    UnknownCheckpointError,
+    StoreConfigurationError,
+    UnknownNameError,
     UnknownThreadError,
 )
 from durable_graph.records import Conflict, HistoryPage, Rank, StoredCheckpoint, StoredRecords
@@ -69,7 +69,7 @@ async def _read(saver: SqliteSaver) -> Seen:
     if head is None or child is None or newest is None or page is None or calls is None:
         raise UnknownThreadError("thread")
     if child.checkpoint is None:
-        raise UnknownCheckpointError("thread", 4)
+        raise UnknownNameError.of_checkpoint("thread", 4)
     for stored in (head, child, newest):
         verify(stored)
     verify_page(page)
@@ -149,7 +149,7 @@ async def test_a_flipped_bit_of_a_key_never_shows_another_state(tmp_path: Path, 
                             continue
                         try:
                             seen = await _read(saver)
-                        except (CorruptCheckpointError, UnknownCheckpointError):
+                        except (CorruptCheckpointError, UnknownNameError):
                             noticed += 1
                         else:
                             assert state_of(seen[0]) == writer.state()
@@ -169,7 +169,7 @@ async def test_a_vanished_row_is_noticed(tmp_path: Path, table: str) -> None:
             for row in _rows(db, table):
                 where = " AND ".join(f"{key} = :{key}" for key in KEYS[table])
                 db.execute(f"DELETE FROM {table} WHERE {where}", row)
-                with pytest.raises((CorruptCheckpointError, UnknownCheckpointError)):
+                with pytest.raises((CorruptCheckpointError, UnknownNameError)):
                     await _read(saver)
                 names = ", ".join(row)
                 db.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{name}' for name in row)})", row)
@@ -358,7 +358,7 @@ async def test_a_flipped_bit_anywhere_in_the_file_raises_errors_of_ours_alone(tm
         damaged = bytearray(data)
         damaged[dice.choice(used)] ^= 1 << dice.randrange(8)
         path.write_bytes(damaged)
-        with suppress(NotADatabaseError):
+        with suppress(StoreConfigurationError):
             async with SqliteSaver(path) as saver:
                 for call in _public_calls(saver):
                     with suppress(DurableGraphError):

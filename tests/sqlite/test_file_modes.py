@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph.errors import StoreFullError, StoreUnavailableError
+from durable_graph.errors import StoreUnavailableError
 from durable_graph.testing.conformance.saver_under_test import commit, some_thread
 from durable_graph.testing.rows import Step
 from durable_graph_sqlite import SqliteCache, SqliteSaver, private
+from tests.errors.kinds import of_kind
 
 PRIVATE = 0o600
 
@@ -104,5 +105,5 @@ async def test_no_room_for_another_file_is_a_full_store(tmp_path: Path, monkeypa
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(os, "mknod", full)
-    with pytest.raises(StoreFullError, match="No space left"):
+    with pytest.raises(StoreUnavailableError, check=of_kind("full"), match="No space left"):
         await SqliteSaver(tmp_path / "runs.db").load("thread")

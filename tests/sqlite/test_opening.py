@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from durable_graph.errors import (
-    CheckpointerClosedError,
     CheckpointerMisuseError,
     InvalidOptionError,
-    NotADatabaseError,
+    StoreConfigurationError,
     StoreFormatError,
     StoreUnavailableError,
 )
@@ -20,15 +19,16 @@ from durable_graph.testing.conformance.saver_under_test import loaded, some_thre
 from durable_graph_sqlite import SqliteSaver
 from durable_graph_sqlite.opening import APPLICATION_ID
 from durable_graph_sqlite.statements import FORMAT
+from tests.errors.kinds import of_kind
 from tests.sqlite.inside import count, database
 
 
-async def _refused(path: Path, kind: type[Exception]) -> Exception:
+async def _refused(path: Path, error: type[Exception], kind: str | None = None) -> Exception:
     before = path.read_bytes()
     saver = SqliteSaver(path)
-    with pytest.raises(kind) as caught:
+    with pytest.raises(error, check=of_kind(kind)) as caught:
         await saver.load("thread")
-    with pytest.raises(kind):
+    with pytest.raises(error, check=of_kind(kind)):
         await some_thread(saver)
     await saver.aclose()
     assert path.read_bytes() == before
@@ -40,7 +40,7 @@ async def _refused(path: Path, kind: type[Exception]) -> Exception:
 async def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
-    assert str(path) in str(await _refused(path, NotADatabaseError))
+    assert str(path) in str(await _refused(path, StoreConfigurationError, "foreign_file"))
 
 
 @pytest.mark.parametrize("mode", ["DELETE", "WAL"])
@@ -50,7 +50,7 @@ async def test_another_applications_database_is_left_alone(tmp_path: Path, mode:
         db.execute(f"PRAGMA journal_mode = {mode}")
         db.execute("CREATE TABLE threads (tid INTEGER PRIMARY KEY)")
     before = path.read_bytes()
-    with pytest.raises(NotADatabaseError):
+    with pytest.raises(StoreConfigurationError, check=of_kind("foreign_file")):
         await SqliteSaver(path).load("thread")
     assert path.read_bytes() == before
 
@@ -61,7 +61,7 @@ async def test_an_empty_database_of_somebody_else_is_left_alone(tmp_path: Path) 
         db.execute("PRAGMA user_version = 0")
         db.execute("VACUUM")
     assert path.stat().st_size > 0
-    await _refused(path, NotADatabaseError)
+    await _refused(path, StoreConfigurationError, "foreign_file")
 
 
 async def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ async def test_what_another_application_left_in_a_crash_is_left_to_it(tmp_path: 
         db.execute("CREATE TABLE theirs (x)")
     _crash_while_writing(path, 0)
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
-    with pytest.raises(NotADatabaseError):
+    with pytest.raises(StoreConfigurationError, check=of_kind("foreign_file")):
         await SqliteSaver(path).load("thread")
     assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
@@ -144,7 +144,7 @@ async def test_a_missing_directory_is_not_made(tmp_path: Path) -> None:
 
 
 async def test_a_directory_is_no_store(tmp_path: Path) -> None:
-    with pytest.raises(NotADatabaseError):
+    with pytest.raises(StoreConfigurationError, check=of_kind("foreign_file")):
         await SqliteSaver(tmp_path).load("thread")
 
 
@@ -153,7 +153,7 @@ async def test_a_saver_opens_on_first_use(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     await saver.aclose()
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(CheckpointerClosedError) as raised:
+    with pytest.raises(CheckpointerMisuseError, check=of_kind("closed")) as raised:
         await saver.load("thread")
     assert isinstance(raised.value, CheckpointerMisuseError)
 
@@ -188,7 +188,7 @@ def test_a_url_that_says_anything_else_is_refused(url: str) -> None:
 _READ_ONLY = """
 import asyncio, os, sys
 from pathlib import Path
-from durable_graph.errors import StoreReadOnlyError
+from durable_graph.errors import StoreUnavailableError
 from durable_graph.testing.rows import Step, Writer
 from durable_graph_sqlite import SqliteSaver
 
@@ -196,7 +196,7 @@ async def main(path):
     saver = SqliteSaver(path)
     try:
         await saver.commit(Writer.of("new").unit(Step({"count": b"1"})))
-    except StoreReadOnlyError as error:
+    except StoreUnavailableError as error:
         print(type(error).__name__)
     await saver.aclose()
 
@@ -224,7 +224,7 @@ async def test_a_store_that_may_not_be_written_says_so(tmp_path: Path, what: str
         text=True,
         check=True,
     )
-    assert done.stdout == "StoreReadOnlyError\n", done.stderr
+    assert done.stdout == "StoreUnavailableError\n", done.stderr
     path.parent.chmod(0o755)
 
 

@@ -12,7 +12,7 @@ from tests.sqlite.inside import count
 
 _COMMON = """
 import asyncio, os, sys
-from durable_graph.errors import CheckpointerForkedError
+from durable_graph.errors import CheckpointerMisuseError
 from durable_graph.records import Committed
 from durable_graph.testing.conformance.saver_under_test import commit, some_thread
 from durable_graph.testing.rows import Step, Writer
@@ -46,8 +46,8 @@ async def main():
         for call in (lambda: saver.load(name), lambda: saver.commit(writer.unit()), saver.aclose):
             try:
                 await call()
-            except CheckpointerForkedError:
-                refused += 1
+            except CheckpointerMisuseError as error:
+                refused += error.kind == "forked"
         os._exit(refused)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     await commit(saver, writer, Step({"count": b"4"}))

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph.errors import CorruptCheckpointError, StoreFullError, StoreUnavailableError, UnstorableNameError
+from durable_graph.errors import CorruptCheckpointError, InvalidOptionError, StoreUnavailableError
 from durable_graph.records import Committed
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_sqlite import SqliteSaver
+from tests.errors.kinds import of_kind
 from tests.sqlite.inside import count, database, on_connection, traced
 
 
@@ -77,7 +78,8 @@ async def test_what_sqlite_cannot_store_fails_alone(tmp_path: Path) -> None:
         units[1] = Writer.of("half a character: \ud800").unit()
         answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)
         assert answers[0] == answers[2] == Committed(4)
-        assert isinstance(answers[1], UnstorableNameError)
+        assert isinstance(answers[1], InvalidOptionError)
+        assert answers[1].kind == "unstorable"
 
 
 async def test_a_write_that_raises_no_exception_is_answered_and_others_go_on(tmp_path: Path) -> None:
@@ -157,9 +159,9 @@ async def test_a_full_store_says_so_and_goes_on_when_there_is_room(tmp_path: Pat
         pages = await on_connection(saver, lambda db: db.execute("PRAGMA page_count").fetchone()[0])
         await on_connection(saver, lambda db: db.execute(f"PRAGMA max_page_count = {pages}").fetchone())
         unit = writer.unit(Step({"count": b"4", "large": bytes(50_000)}))
-        with pytest.raises(StoreFullError):
+        with pytest.raises(StoreUnavailableError, check=of_kind("full")):
             await saver.commit(unit)
-        with pytest.raises(StoreFullError):
+        with pytest.raises(StoreUnavailableError, check=of_kind("full")):
             await saver.save_writes(writer.batch(writer.record(value=bytes(50_000))))
         assert state_of(await loaded(saver, "thread")) == writer.state()
         await on_connection(saver, lambda db: db.execute("PRAGMA max_page_count = 1000000").fetchone())
@@ -168,7 +170,7 @@ async def test_a_full_store_says_so_and_goes_on_when_there_is_room(tmp_path: Pat
 
 _LITTLE_ROOM = """
 import asyncio, resource, sys
-from durable_graph.errors import StoreFullError
+from durable_graph.errors import StoreUnavailableError
 from durable_graph.testing.conformance.saver_under_test import loaded
 from durable_graph_sqlite import SqliteSaver
 
@@ -178,8 +180,8 @@ async def main():
     saver = SqliteSaver(sys.argv[1])
     try:
         await saver.load("thread")
-    except StoreFullError as error:
-        print(type(error).__name__)
+    except StoreUnavailableError as error:
+        print(type(error).__name__, error.kind)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print((await loaded(saver, "thread")).thread.version)
     await saver.aclose()
@@ -196,7 +198,7 @@ async def test_a_disk_without_room_for_the_index_of_the_log_is_full(tmp_path: Pa
     command = [sys.executable, "-c", _LITTLE_ROOM, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
 
-    assert done.stdout.split() == ["StoreFullError", "3"], done.stderr
+    assert done.stdout.split() == ["StoreUnavailableError", "full", "3"], done.stderr
 
 
 async def test_a_store_that_stays_locked_is_unavailable_and_then_goes_on(tmp_path: Path) -> None:

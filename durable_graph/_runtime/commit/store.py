@@ -74,7 +74,7 @@ class Stored:
         recorded, and the result has the outcomes that replace those in `so_far`. They may hold an answer: its writer
         saw a running run, and left the answer to it.
 
-        Raises `CheckpointConflictError` and `StaleResultError`.
+        Raises `CheckpointConflictError` and `GraphChangedError`.
         """
         if not rest and self.thread.row.status == "interrupted":
             return None

@@ -29,7 +29,7 @@ from durable_graph.errors import (
     CheckpointConflictError,
     DurableGraphError,
     InterruptAnsweredError,
-    InvalidCommandError,
+    InvalidUpdateError,
     NothingToResumeError,
     UnknownInterruptError,
 )
@@ -43,9 +43,9 @@ def command_parts(
     """The writes and routes of a Command, given these values. Raises for a Command that cannot be an input."""
     where = "the Command that is the input"
     if command.resume is UNSET and command.update is None and not command.goto:
-        raise InvalidCommandError(f"{where} is empty: pass update, goto or resume")
+        raise InvalidUpdateError(f"{where} is empty: pass update, goto or resume")
     if command.graph is not None:
-        raise InvalidCommandError(
+        raise InvalidUpdateError(
             f"{where} is for the parent graph, and the outermost graph has none; leave out graph=Command.PARENT"
         )
     topology, limit = run.topology, run.store.max_value_bytes
@@ -68,7 +68,7 @@ async def apply_command(
     Pending tasks keep their results and their ids. While another run executes the thread, that run uses the answers,
     and this call has ended.
     Raises `AmbiguousResumeError`, `UnknownInterruptError`, `InterruptAnsweredError`, `NothingToResumeError`,
-    `InvalidCommandError`; then nothing was recorded.
+    `InvalidUpdateError`; then nothing was recorded.
     """
     applied = await _record(run, store, state, recorded, command)
     if applied.is_handed_over:

@@ -20,12 +20,9 @@ from durable_graph._runtime.request.run import (
 )
 from durable_graph._runtime.task.context import RunControl, meant
 from durable_graph.errors import (
-    ContradictingOptionError,
     InvalidOptionError,
     MissingCheckpointerError,
-    MissingThreadIdError,
-    UnknownCheckpointError,
-    UnknownConfigKeyError,
+    UnknownNameError,
     UnknownOptionError,
 )
 from durable_graph.errors.tree import quoted
@@ -88,8 +85,7 @@ def read_run(
 ) -> Request:
     """Every argument of a call, checked. `defaults` are the settings that the graph was compiled with.
 
-    Raises `MissingThreadIdError`, `MissingCheckpointerError`, `UnknownConfigKeyError`, `InvalidOptionError`,
-    `ContradictingOptionError`, `UnknownCheckpointError`, `UnknownOptionError`.
+    Raises `InvalidOptionError`, `UnknownOptionError`, `MissingCheckpointerError`, `UnknownNameError`.
     """
     check_options(options)
     read = check_config(config)
@@ -228,7 +224,7 @@ def read_place(
     thread = _thread_id(_one("thread_id", thread_id, configurable.get("thread_id")))
     checkpoint = _one("checkpoint_id", checkpoint_id, configurable.get("checkpoint_id"))
     if has_checkpointer and thread is None:
-        raise MissingThreadIdError
+        raise InvalidOptionError.of_missing_thread_id()
     if checkpoint is None:
         return thread, None
     if not has_checkpointer or thread is None:
@@ -236,7 +232,7 @@ def read_place(
         raise MissingCheckpointerError(what)
     number = checkpoint_no(checkpoint) if isinstance(checkpoint, str) else None
     if number is None:
-        raise UnknownCheckpointError(thread, checkpoint)
+        raise UnknownNameError.of_checkpoint(thread, checkpoint)
     return thread, number
 
 
@@ -246,7 +242,7 @@ def read_thread_place(
     """The thread, namespace and checkpoint of a call. A history has no checkpoint: it lists all of a namespace's."""
     thread, no = read_place(config, True, thread_id, checkpoint_id)  # noqa: FBT003  # callers have a checkpointer
     if thread is None:
-        raise MissingThreadIdError
+        raise InvalidOptionError.of_missing_thread_id()
     return Place(thread, _namespace(check_config(config)), None if is_history else no)
 
 
@@ -272,7 +268,7 @@ def check_config(config: Config | None) -> dict[str, Any]:
         raise InvalidOptionError(option, config, allowed="a dict")
     for key, value in config.items():
         if key not in CONFIG_KEYS and not (key == "callbacks" and (_is_empty(value) or _are_taken(value))):
-            raise UnknownConfigKeyError(key, known=CONFIG_KEYS, remedy=_NOT_HERE.get(str(key), ""))
+            raise UnknownOptionError.of_config(key, known=CONFIG_KEYS, remedy=_NOT_HERE.get(str(key), ""))
     given = config.get("configurable")
     configurable = {} if given is None else given
     if not isinstance(configurable, Mapping):
@@ -283,7 +279,7 @@ def check_config(config: Config | None) -> dict[str, Any]:
             # A node may pass its own config to the call, which contains the reserved key.
             continue
         if not isinstance(key, str) or (key.startswith(("__", "checkpoint_")) and key not in _CHECKPOINT_KEYS):
-            raise UnknownConfigKeyError(key, known=("thread_id", *_CHECKPOINT_KEYS, "your own keys"))
+            raise UnknownOptionError.of_config(key, known=("thread_id", *_CHECKPOINT_KEYS, "your own keys"))
     _check_names(config)
     read = {**config, "configurable": {key: value for key, value in meant(configurable) if key != RESERVED}}
     return {key: value for key, value in read.items() if key in CONFIG_KEYS and value is not None}
@@ -324,7 +320,7 @@ def _check_names(config: Config) -> None:
 
 def _one(option: str, keyword: T | None, config: T | None) -> T | None:
     if keyword is not None and config is not None and str(keyword) != str(config):
-        raise ContradictingOptionError(option, keyword=keyword, config=config)
+        raise InvalidOptionError.of_contradiction(option, keyword=keyword, config=config)
     return config if keyword is None else keyword
 
 

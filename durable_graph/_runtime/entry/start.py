@@ -45,7 +45,7 @@ from durable_graph.errors import (
     ThreadCancelledError,
     ThreadFinishedError,
     UnfinishedThreadError,
-    UnknownCheckpointError,
+    UnknownNameError,
 )
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import UNSET, Command, Topology
@@ -157,7 +157,7 @@ async def _run_stored(call: _Call) -> Ended:
     request, keyed = call.request, None
     opened = await call.opened(None if request.checkpoint_ns else request.checkpoint)
     if request.checkpoint is not None and opened.restored is None:
-        raise UnknownCheckpointError(call.thread_id, checkpoint_id(request.checkpoint))
+        raise UnknownNameError.of_checkpoint(call.thread_id, checkpoint_id(request.checkpoint))
     if request.key is not None and not request.checkpoint_ns:
         keyed = acceptance(call.topology, request.key, request.input)
         earlier = await earlier_request(call.saver, call.thread_id, keyed) if opened.thread.version else None

@@ -50,10 +50,10 @@ from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since
 from durable_graph.checkpointing.pieces import in_pieces
 from durable_graph.errors import (
-    ContradictingOptionError,
-    InvalidCommandError,
+    InvalidCallError,
+    InvalidOptionError,
+    InvalidUpdateError,
     ReplayMismatchError,
-    StreamMisuseError,
     SubgraphBusyError,
     UnfinishedChildError,
 )
@@ -90,7 +90,7 @@ class Nested(msgspec.Struct, frozen=True):
         home = self.context.home
         if home is not asyncio.get_running_loop() and sink.is_active:
             message = "a graph cannot be streamed in an event loop of a plain node's own: make the node `async def`"
-            raise StreamMisuseError(message)
+            raise InvalidCallError.of_stream(message)
         # The journal and the saver belong to the run's event loop. The calling code may run in another loop.
         return await in_loop(home, lambda: self._run(persistence, cache, sink))
 
@@ -118,7 +118,7 @@ def subgraph_call(
     A call outside of a node is independent. So is a call of a graph with its own saver for another thread, or inside a
     run without a checkpointer.
 
-    Raises as reading the arguments does, and `InvalidCommandError` for answers: they belong to the outer run.
+    Raises as reading the arguments does, and `InvalidUpdateError` for answers: they belong to the outer run.
     """
     context, topology = current.get(), plan.topology
     if context is None or context.is_over:
@@ -131,9 +131,9 @@ def subgraph_call(
         return None
     if is_other:
         option = "thread_id"
-        raise ContradictingOptionError(option, keyword=thread, config=outer.thread_id)
+        raise InvalidOptionError.of_contradiction(option, keyword=thread, config=outer.thread_id)
     if isinstance(given, Command) and given.resume is not UNSET:
-        raise InvalidCommandError("a nested run cannot be given answers: resume the run that it is a part of")
+        raise InvalidUpdateError("a nested run cannot be given answers: resume the run that it is a part of")
     own = RunOptions(**options)
     own["thread_id"] = own["checkpoint_id"] = own["memory"] = None
     plain = {key: value for key, value in (config or {}).items() if key != "configurable"}
@@ -201,8 +201,8 @@ async def run_subgraph(nested: Nested, persistence: Persistence, cache: Cache | 
     """Run a nested graph, and return how its run ended.
 
     Raises the control flow that unwinds its caller too: `GraphInterrupt`, `ParentCommand`, `Draining`. Raises
-    `ReplayMismatchError` for a call that differs from the recorded call, and `OverlappingCallsError`,
-    `SubgraphBusyError` and `UnnamedMemoryError` for calls that cannot be distinguished.
+    `ReplayMismatchError` for a call that differs from the recorded call, and `SubgraphBusyError`
+    and `InvalidCallError` for calls that cannot be distinguished.
     """
     context, topology = nested.context, nested.topology
     if is_node_itself(context):
@@ -357,7 +357,7 @@ async def _check_same_graph(
         f"node {context.node[:40]!r}",
         recorded=described_graph(rest.graph, nodes),
         called=described_graph(topology.name, topology.nodes),
-        is_memory=is_memory,
+        kind="memory" if is_memory else "call",
     )
 
 

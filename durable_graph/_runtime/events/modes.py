@@ -298,7 +298,7 @@ def view_of(
     keys of the state, or one key's value. A `ReaderGap` replaces events that were dropped for a slow reader, in mode
     "gap".
 
-    Raises `InvalidOptionError` for an unknown mode or version, and `UnknownStateKeyError`.
+    Raises `InvalidOptionError` for an unknown mode or version, and `StateKeyError`.
     """
     wanted: list[Any] = list(modes) if isinstance(modes, Sequence) and not isinstance(modes, str) else [modes]
     known = get_args(StreamMode)

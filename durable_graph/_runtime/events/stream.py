@@ -13,7 +13,7 @@ from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.request.run import GRACE
-from durable_graph.errors import InvalidOptionError, StreamMisuseError, StreamOverflowError, UnfinishedChildError
+from durable_graph.errors import InvalidCallError, InvalidOptionError, StreamOverflowError, UnfinishedChildError
 
 Start = Callable[[EventSink], Awaitable[Any]]
 OnSlowReader = Literal["wait", "gap"]
@@ -43,7 +43,7 @@ class EventStream:
     the thread can be resumed. "continue" lets the run continue to its end without a reader, as long as the event loop
     runs; if the run fails, the logger `durable_graph` has a warning.
 
-    Raises `StreamMisuseError` if it is read outside of its block, a second time, or by two tasks at once.
+    Raises `InvalidCallError` if it is read outside of its block, a second time, or by two tasks at once.
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class EventStream:
     def output(self) -> Any:
         """The result that `ainvoke` would have returned.
 
-        Raises the error that `ainvoke` would have raised, and `StreamMisuseError` while the run has not ended, or if it
+        Raises the error that `ainvoke` would have raised, and `InvalidCallError` while the run has not ended, or if it
         was cancelled.
         """
         if self._run is None or not self._run.done():
             message = "the run has not ended: read its events to the end first"
-            raise StreamMisuseError(message)
+            raise InvalidCallError.of_stream(message)
         if self._run.cancelled():
             # No `CancelledError`: the task that reads the output was not cancelled.
             message = "the run was cancelled before its end, and has no output"
-            raise StreamMisuseError(message)
+            raise InvalidCallError.of_stream(message)
         result = self._run.result()
         if isinstance(result, UnfinishedChildError):
             raise result
@@ -108,7 +108,7 @@ class EventStream:
     async def __aenter__(self) -> Self:
         if self._run is not None:
             message = "this stream has been read: call graph.stream(...) again for another run"
-            raise StreamMisuseError(message)
+            raise InvalidCallError.of_stream(message)
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         # A separate task and no task group: a scope held open across a reader's yield would cancel the reader.
         self._run = asyncio.create_task(self._go())
@@ -152,14 +152,14 @@ class EventStream:
     async def __anext__(self) -> AnyEvent:
         if self._run is None:
             message = "the run was not started: read its events inside `async with graph.stream(...) as events`"
-            raise StreamMisuseError(message)
+            raise InvalidCallError.of_stream(message)
         if self._is_awaited:
             message = "another task is already reading this stream; a stream has one reader"
-            raise StreamMisuseError(message)
+            raise InvalidCallError.of_stream(message)
         while not self._events:
             if self._is_left:
                 message = "its block has ended: read the events inside `async with graph.stream(...) as events`"
-                raise StreamMisuseError(message)
+                raise InvalidCallError.of_stream(message)
             if self._run.done():
                 self._has_reported_end = True
                 self._run.result()

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.task import Task, namespace_of
-from durable_graph.errors import UnknownNamespaceError
+from durable_graph.errors import UnknownNameError
 from durable_graph.graph import START, Topology
 from durable_graph.graph.subgraph import Subgraph, subgraphs_in
 from durable_graph.records import checkpoint_id
@@ -57,7 +57,7 @@ def names_in(ns: str) -> list[str]:
 def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topology:
     """The graph whose state is stored in `ns`; `graph` is its name, if one node calls several.
 
-    Raises `UnknownNamespaceError`.
+    Raises `UnknownNameError`.
     """
     at = topology
     if not ns:
@@ -71,7 +71,7 @@ def topology_at(topology: Topology, ns: str, graph: str | None = None) -> Topolo
             each for each in inside if graph is None or graph in (each.topology.name, *each.topology.formerly)
         ] or list(inside)
         if not chosen:
-            raise UnknownNamespaceError(ns, known=nested_graphs(at))
+            raise UnknownNameError.of_namespace(ns, known=nested_graphs(at))
         at = chosen[0].topology
     return at
 

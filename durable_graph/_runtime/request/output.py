@@ -8,7 +8,7 @@ import msgspec
 
 from durable_graph._engine.state import State, output_of, state_keys, state_of
 from durable_graph._engine.task import Outcome
-from durable_graph.errors import DurableGraphError, InvalidOptionError, UnknownStateKeyError
+from durable_graph.errors import DurableGraphError, InvalidOptionError, StateKeyError
 from durable_graph.graph import Interrupt, Topology
 from durable_graph.graph.schema import Schema
 
@@ -99,11 +99,11 @@ def check_version(version: object) -> None:
 
 
 def check_keys(topology: Topology, keys: Keys) -> None:
-    """Raises `UnknownStateKeyError` for an output key that the graph's state does not have."""
+    """Raises `StateKeyError` for an output key that the graph's state does not have."""
     known = () if topology.state.is_single else state_keys(topology)
     for key in () if keys is None else (keys,) if isinstance(keys, str) else keys:
         if key not in known:
-            raise UnknownStateKeyError(key, where="output_keys", known=known, alias_of=topology.field_called(key))
+            raise StateKeyError.of_unknown(key, where="output_keys", known=known, alias_of=topology.field_called(key))
 
 
 def chosen(values: Mapping[str, Any], keys: Keys) -> Any:

@@ -6,7 +6,7 @@ The rules are those of `_engine/matching.py`; here are the records, and what is 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,7 +24,7 @@ from durable_graph._runtime.commit.store import Stored
 from durable_graph._runtime.commit.thread import KnownThread
 from durable_graph._runtime.task.run_context import GraphRun, TaskContext
 from durable_graph.checkpointing.digests import record_digest
-from durable_graph.errors import DecodeError, OverlappingCallsError, ReplayMismatchError
+from durable_graph.errors import DecodeError, InvalidCallError, ReplayMismatchError
 from durable_graph.graph import Topology
 from durable_graph.graph.topology import UNNAMED
 from durable_graph.records import Rank, TaskRecord
@@ -152,7 +152,7 @@ class Claims:
     ) -> Begun:
         """A call begins, made in the asyncio task `by`. `mark` says what is called.
 
-        Raises `OverlappingCallsError` where nothing but their order tells it from another one, and a race decides that.
+        Raises `InvalidCallError` where nothing but their order tells it from another one, and a race decides that.
         """
         point = Point(self._results, self._failures)
         is_in_sequence = not self._under_way and by is context.runner
@@ -165,7 +165,9 @@ class Claims:
             if not is_ordered and other.mark.is_like(mark) and begun.is_another(other):
                 if self._run.store.is_stored:
                     kinds = {type(part).__qualname__ for part in content.opaque}
-                    raise OverlappingCallsError(_where(context), called=_named(mark), kinds=sorted(kinds))
+                    raise InvalidCallError.of_overlapping(
+                        _where(context), called=_named(mark), unreadable=sorted(kinds)
+                    )
                 # Where nothing is stored, neither is kept for the next attempt.
                 begun.is_indistinct = other.is_indistinct = True
         alike.append(begun)
@@ -238,7 +240,7 @@ class Claims:
             named = sorted({_named(mark) for mark in unclaimed.values()})[:2]
             more = len(unclaimed) - len(named)
             recorded = ", ".join(named) + (f" and {more} more" if more else "")
-            error = self._mismatch(context, recorded=recorded, called="", is_unclaimed=True)
+            error = self._mismatch(context, recorded=recorded, called="", kind="unclaimed")
             raise await self._refused(context, sorted(unclaimed), error)
 
     async def settle_note(self) -> None:
@@ -273,7 +275,7 @@ class Claims:
             self._unread = None
 
     def _mismatch(
-        self, context: TaskContext, *, recorded: str, called: str, is_unclaimed: bool = False
+        self, context: TaskContext, *, recorded: str, called: str, kind: Literal["call", "unclaimed"] = "call"
     ) -> ReplayMismatchError:
         is_stored = self._run.store.is_stored
         return ReplayMismatchError(
@@ -282,7 +284,7 @@ class Claims:
             called=called,
             thread_id=context.run.request.thread_id,
             task_id=context.outermost().task_id if is_stored else None,
-            is_unclaimed=is_unclaimed,
+            kind=kind,
         )
 
     async def _refused(

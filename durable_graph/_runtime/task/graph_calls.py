@@ -13,7 +13,7 @@ from durable_graph._runtime.commit.thread import KnownThread
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.claims import Begun, Claims, RecordedCall
 from durable_graph._runtime.task.run_context import GraphRun, TaskContext
-from durable_graph.errors import InvalidOptionError, UnnamedMemoryError
+from durable_graph.errors import InvalidCallError, InvalidOptionError
 from durable_graph.graph import Topology
 from durable_graph.graph.subgraph import Persistence
 from durable_graph.graph.topology import UNNAMED
@@ -91,7 +91,7 @@ def _is_same(topology: Topology, one: object, other: object) -> bool:
 
 
 def begin_call(context: TaskContext, topology: Topology, given: Any, call: GraphCall) -> Begun:
-    """The call begins. Raises `OverlappingCallsError` where nothing tells it from one that is under way."""
+    """The call begins. Raises `InvalidCallError` where nothing tells it from one that is under way."""
     content = digest_of(topology.argument.encode, given, call.settings, call.memory)
     nodes = tuple(sorted(topology.nodes)) if topology.name == UNNAMED else ()
     mark = Mark("graph", topology.name, content.digest, nodes)
@@ -135,7 +135,7 @@ def memory_namespace(
 ) -> str:
     """Where a graph with memory per thread keeps it: by the path of the nodes, and by the memory's name if it has one.
 
-    Raises `UnnamedMemoryError` for a second call of one node without a name.
+    Raises `InvalidCallError` for a second call of one node without a name.
     """
     ns = "|".join(path)
     if memory is not None:
@@ -143,19 +143,19 @@ def memory_namespace(
         return f"{ns}|:{_escaped(memory)}"
     node = context.of_node()
     if node.memories.setdefault(ns, called.caller) != called.caller:
-        raise UnnamedMemoryError(topology.name, node.node)
+        raise InvalidCallError.of_unnamed_memory(topology.name, node.node)
     return ns
 
 
 def check_memory_named(run: GraphRun, context: TaskContext, last: str) -> None:
-    """Raises `UnnamedMemoryError` where the call `last` of an unnamed memory was made by other code of this very node:
+    """Raises `InvalidCallError` where the call `last` of an unnamed memory was made by other code of this very node:
     by a task whose result is recorded, by its error handler. So, too, where it was made side by side with this node, in
     another task of the same superstep: which of them has the memory first would be a matter of time."""
     is_named = run.ns != "|".join(run.path)
     is_own = last == context.ns or last.rpartition("|")[0] == context.ns
     is_unclear = (not is_own and is_of_node(context, last)) or _are_side_by_side(context.of_node().task_ns, last)
     if not is_named and is_unclear:
-        raise UnnamedMemoryError(run.topology.name, context.of_node().node)
+        raise InvalidCallError.of_unnamed_memory(run.topology.name, context.of_node().node)
 
 
 def _are_side_by_side(one: str, other: str) -> bool:

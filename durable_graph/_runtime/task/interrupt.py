@@ -7,7 +7,7 @@ from durable_graph._engine.questions import interrupt_id, question_of
 from durable_graph._runtime.request.control_flow import GraphInterrupt
 from durable_graph._runtime.task.lengths import copy_of
 from durable_graph._runtime.task.run_context import context_of
-from durable_graph.errors import InterruptMismatchError, InvalidOptionError, MissingCheckpointerError
+from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, ReplayMismatchError
 from durable_graph.errors.shown import start_of
 from durable_graph.graph import Interrupt
 
@@ -26,7 +26,7 @@ def interrupt(value: Any, *, key: str | None = None) -> Any:
     asked nevertheless.
 
     Raises:
-        InterruptMismatchError: a question without a name reads differently each time it is asked.
+        ReplayMismatchError: a question without a name reads differently each time it is asked.
         OutsideOfRunError: no node, router or task is running.
         MissingCheckpointerError: nothing could keep the question.
         InvalidOptionError: the key is no text of 1 to 255 bytes.
@@ -47,7 +47,7 @@ def interrupt(value: Any, *, key: str | None = None) -> Any:
         return copy_of(context.answers.claim(id_))
     outdated = None if key is not None else context.answers.outdated(id_)
     if outdated is not None:
-        error = InterruptMismatchError(thread.id, answered=outdated.question, asked=start_of(value))
+        error = ReplayMismatchError.of_question(thread.id, answered=outdated.question, asked=start_of(value))
         context.refuse(error)
         raise error
     asked = GraphInterrupt([Interrupt(value, id_, key)])

@@ -9,10 +9,9 @@ from durable_graph._engine.task import Limits, Route, Write
 from durable_graph._runtime.request.control_flow import ParentCommand
 from durable_graph._runtime.task.writes import encode_argument, node_writes, pairs_in, updates_of
 from durable_graph.errors import (
-    InvalidCommandError,
     InvalidOptionError,
-    UnknownRouteError,
-    UnknownSendTargetError,
+    InvalidUpdateError,
+    UnknownNameError,
 )
 from durable_graph.errors.tree import is_namesake, kind_of, quoted
 from durable_graph.graph import END, UNSET, Command, Node, Send, Topology
@@ -38,9 +37,8 @@ def read_result(
 
     Of what a graph inside the node returned, the keys that the state does not have are the inner graph's own.
 
-    Raises `ParentCommand` for a Command to the parent graph, `InvalidNodeResultError`, `UnknownStateKeyError`,
-    `ManagedKeyError`, `UnmergeableUpdateError`, `InvalidStateValueError`, `UnknownRouteError`,
-    `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
+    Raises `ParentCommand` for a Command to the parent graph, `InvalidUpdateError`, `UnknownNameError`,
+    `UnstorableValueError`, `ValueTooLargeError`.
     """
     if type(result) is dict and not topology.state.is_single and not keys_of_nested:
         # What most nodes return: one update, whose keys are the state's.
@@ -55,12 +53,12 @@ def read_result(
         where = f"node {node.name!r} returned a Command"
         if part.graph == Command.PARENT:
             if len(parts) > 1:
-                raise InvalidCommandError(f"{where} to the parent graph beside other results; return it alone")
+                raise InvalidUpdateError(f"{where} to the parent graph beside other results; return it alone")
             raise ParentCommand(part)
         if part.graph is not None:
-            raise InvalidCommandError(f"{where} to the graph {quoted(part.graph)}; use Command.PARENT")
+            raise InvalidUpdateError(f"{where} to the graph {quoted(part.graph)}; use Command.PARENT")
         if part.resume is not UNSET:
-            raise InvalidCommandError(f"{where} with resume=...; answers to interrupt() belong in the input of a run")
+            raise InvalidUpdateError(f"{where} with resume=...; answers to interrupt() belong in the input of a run")
         pairs = pairs_in(topology, part.update)
         updates.extend(updates_of(topology, node, part.update, values) if pairs is None else pairs)
         routes.extend(goto_routes(topology, part, where, max_value_bytes))
@@ -84,25 +82,27 @@ def goto_routes(
     """Where a Command goes. END leads nowhere and is left out."""
     given = command.goto
     if not isinstance(given, str | Send | list | tuple):
-        raise InvalidCommandError(f"{where} whose goto is {kind_of(given)}; it takes a node's name, a Send, or a list")
+        raise InvalidUpdateError(f"{where} whose goto is {kind_of(given)}; it takes a node's name, a Send, or a list")
     targets = [given] if isinstance(given, str | Send) else given
     routes = []
     for target in targets:
         if isinstance(target, Send):
             routes.append(send_route(topology, target, f"{where} that sends to", max_value_bytes))
         elif is_namesake(target):
-            raise InvalidCommandError(f"{where} that goes to {kind_of(target)}; import it from durable_graph")
+            raise InvalidUpdateError(f"{where} that goes to {kind_of(target)}; import it from durable_graph")
         elif target != END:
             if not isinstance(target, str) or target not in topology.nodes:
-                raise UnknownRouteError(target, where=f"{where} that goes to", known=topology.nodes)
+                raise UnknownNameError.of_node(
+                    target, where=f"{where} that goes to", known=topology.nodes, kind="route"
+                )
             routes.append(Route(target))
     return tuple(routes)
 
 
 def send_route(topology: Topology, send: Send, where: str, max_value_bytes: int | None) -> Route:
-    """A Send, checked. Raises `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`."""
+    """A Send, checked. Raises `UnknownNameError`, `UnstorableValueError`, `ValueTooLargeError`."""
     if not isinstance(send.node, str) or send.node not in topology.nodes:
-        raise UnknownSendTargetError(send.node, where=where, known=topology.nodes)
+        raise UnknownNameError.of_node(send.node, where=where, known=topology.nodes, kind="send")
     limits = None
     if send.timeout is not None:
         policy = TimeoutPolicy.of(send.timeout)

@@ -8,7 +8,7 @@ from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Route, Task, Write
 from durable_graph._runtime.task.read_result import send_route
-from durable_graph.errors import InvalidRouteError, UnknownRouteError
+from durable_graph.errors import InvalidNodeResultError, UnknownNameError
 from durable_graph.errors.tree import is_namesake
 from durable_graph.graph import END, Place, Router, Send, Topology
 
@@ -27,8 +27,8 @@ async def choose(
 
     `extra` has the parameters of each router besides the state, by its name.
 
-    Raises what they raise, and for what is no choice: `InvalidRouteError`, `UnknownRouteError`,
-    `UnknownSendTargetError`, `UnstorableValueError`, `ValueTooLargeError`.
+    Raises what they raise, and for what is no choice: `InvalidNodeResultError`, `UnknownNameError`,
+    `UnstorableValueError`, `ValueTooLargeError`.
     """
     # A router sees the state as its own node leaves it, without what the siblings wrote.
     written: list[tuple[str, Write]] = []
@@ -52,14 +52,14 @@ def _route(topology: Topology, router: Router, node: str, choice: Any, max_value
     if not isinstance(choice, str) and (
         is_namesake(choice) or not isinstance(choice, Hashable) or router.choices is None
     ):
-        raise InvalidRouteError(router.name, node, choice)
+        raise InvalidNodeResultError.of_route(router.name, node, choice)
     target = choice if router.choices is None else router.choices.get(choice)
     if target is None or (target != END and target not in topology.nodes):
         if choice is None:
-            raise InvalidRouteError(router.name, node, choice)
+            raise InvalidNodeResultError.of_route(router.name, node, choice)
         where = f"router {router.name!r} of node {node!r} chose"
         if router.choices is None:
-            raise UnknownRouteError(choice, where=where, known=topology.nodes)
+            raise UnknownNameError.of_node(choice, where=where, known=topology.nodes, kind="route")
         whose = "its path_map or annotation"
-        raise UnknownRouteError(choice, where=where, known=map(str, router.choices), whose=whose)
+        raise UnknownNameError.of_node(choice, where=where, known=map(str, router.choices), whose=whose, kind="route")
     return Route(str(target))

@@ -20,7 +20,7 @@ from durable_graph._runtime.task.answers import Answers
 from durable_graph._runtime.task.children import ChildRuns
 from durable_graph._runtime.task.lengths import Lengths, PrivateLengths
 from durable_graph.caching import Cache
-from durable_graph.errors import InterruptMismatchError, OutsideOfRunError, ReplayMismatchError, StateMutatedError
+from durable_graph.errors import OutsideOfRunError, ReplayMismatchError, StateMutatedError
 from durable_graph.graph import Place, Topology
 
 Key = tuple[int, int]
@@ -73,7 +73,7 @@ class TaskOutput(msgspec.Struct, frozen=True):
     @property
     def is_kept(self) -> bool:
         """Whether the outcome is to be recorded."""
-        return not isinstance(self.error, ReplayMismatchError | InterruptMismatchError)
+        return not isinstance(self.error, ReplayMismatchError)
 
 
 class NodePlan(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ from durable_graph._runtime.task.read_result import Result, read_result
 from durable_graph._runtime.task.result_cache import lookup, put
 from durable_graph._runtime.task.route import choose
 from durable_graph._runtime.task.run_context import Stage, TaskContext, TaskOutput
-from durable_graph.errors import ParentCommandError, StalePlanError, StateMutatedError
+from durable_graph.errors import GraphChangedError, InvalidNodeResultError, StateMutatedError
 from durable_graph.errors.shown import read_back, shown
 from durable_graph.graph import Command, Node, Router, Topology
 from durable_graph.graph.policies import NodeError
@@ -77,10 +77,10 @@ def code(
         try:
             limit = run.store.max_value_bytes or max_value_bytes
             own = read_result(topology, node, result, context.state.values, limit, context.keys_of_nested)
-        except ParentCommand:
+        except ParentCommand as left:
             if run.parent is not None:
                 raise
-            return failed(context, previous, ParentCommandError(task.node))
+            return failed(context, previous, InvalidNodeResultError.of_parent(task.node, left.command))
         except Exception as error:
             return failed(context, previous, error)
         return TaskOutput(done(context, previous, own, is_handled=is_handler), context.cancelled_late)
@@ -268,14 +268,17 @@ def handled(node: Node, handler_code: CodeStage | None) -> Stage:
 
     async def run_handler(context: TaskContext, previous: Outcome | None) -> TaskOutput:
         if handler_code is None or not isinstance(previous, Handling):
-            where = "an error handler has to run, and this graph has none for node"
-            known = context.run.topology.nodes
-            return failed(
-                context, previous, StalePlanError(node.name, where=where, known=known, lost="the error handler")
+            error = GraphChangedError.of_plan(
+                node.name,
+                why="an error handler has to run, and this graph has none for node",
+                known=context.run.topology.nodes,
+                thread_id=context.run.request.thread_id,
+                kind="handler",
             )
+            return failed(context, previous, error)
         context.begin("handler", is_after_failure=previous.tries > 0)
-        error = context.node_error if context.node_error is not None else read_back(previous.error)
-        return await handler_code(context, previous, {"error": NodeError(node.name, error)})
+        raised = context.node_error if context.node_error is not None else read_back(previous.error)
+        return await handler_code(context, previous, {"error": NodeError(node.name, raised)})
 
     return run_handler
 

@@ -121,7 +121,7 @@ class TaskJournal:
     def start(
         self, context: TaskContext, definition: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> TaskFuture:
-        """The call, begun. Raises `OverlappingCallsError` where nothing tells it from one that is under way."""
+        """The call, begun. Raises `InvalidCallError` where nothing tells it from one that is under way."""
         given = _given(definition, args, kwargs)
         encode = self._run.topology.argument.encode
         content = digest_of(encode, list(given.args), dict(given.kwargs), bound_parts(definition.action))

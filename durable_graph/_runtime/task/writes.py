@@ -16,14 +16,12 @@ from durable_graph._runtime.task.lengths import CONTAINERS, length_of
 from durable_graph.channels import MISSING, Overwrite, UpdateRefused, overwritten_by
 from durable_graph.codec import TypeCodec
 from durable_graph.errors import (
-    ConcurrentOverwriteError,
+    ConcurrentUpdateError,
     InvalidInputError,
     InvalidNodeResultError,
     InvalidStateValueError,
-    ManagedKeyError,
     ReducerError,
-    UnknownStateKeyError,
-    UnmergeableUpdateError,
+    StateKeyError,
     UnstorableValueError,
 )
 from durable_graph.errors.tree import is_namesake, kind_of
@@ -58,7 +56,7 @@ def updates_of(topology: Topology, node: Node, result: Any, values: Mapping[str,
     updates = _said_by(topology, result, values, topology.state, node.input, topology.output, topology.input)
     if updates is None:
         expected = f"a dict of updates to {topology.state.name}, an instance of it, (key, value) pairs, or None"
-        raise InvalidNodeResultError(node.name, result, expected=expected)
+        raise InvalidNodeResultError.of_update(node.name, result, expected=expected)
     return updates
 
 
@@ -125,8 +123,7 @@ def node_writes(
 ) -> tuple[Write, ...]:
     """The writes of a node from the result of `updates_of`, given the `values` at the start of its superstep.
 
-    Raises `UnknownStateKeyError`, `ManagedKeyError`, `UnmergeableUpdateError`, `InvalidStateValueError`,
-    `UnstorableValueError`, `ValueTooLargeError`.
+    Raises `StateKeyError`, `InvalidStateValueError`, `UnstorableValueError`, `ValueTooLargeError`.
     """
     where = f"the result of node {node.name!r}"
     drafts = _drafts(topology, updates, topology.channels, where)
@@ -181,11 +178,11 @@ def _drafts(
     for key, value in updates:
         if key not in known:
             if any(key in schema.managed for schema in _schemas(topology)):
-                raise ManagedKeyError(key, where=where)
+                raise StateKeyError.of_managed(key, where=where)
             alias_of = topology.field_called(key)
             if topology.ignores_extra_keys and alias_of not in known:
                 continue
-            raise UnknownStateKeyError(
+            raise StateKeyError.of_unknown(
                 key,
                 where=where,
                 known=known,
@@ -195,7 +192,9 @@ def _drafts(
             )
         plan = topology.plans[key]
         if type(value) not in plan.direct and is_namesake(value, "Overwrite"):
-            raise UnmergeableUpdateError(key, where=where, why=f"it is {kind_of(value)}; import it from durable_graph")
+            raise InvalidStateValueError.of_rule(
+                key, where=where, why=f"it is {kind_of(value)}; import it from durable_graph"
+            )
         try:
             if not plan.replaces and (overwrite := overwritten_by(value)) is not None:
                 drafts.append((key, plan.rule.prepare_whole(overwrite.value, _new_id), True))
@@ -203,7 +202,7 @@ def _drafts(
                 written = value.value if isinstance(value, Overwrite) else value
                 drafts.append((key, written if plan.prepare is None else plan.prepare(written, _new_id), False))
         except UpdateRefused as error:
-            raise UnmergeableUpdateError(key, where=where, why=str(error)) from error
+            raise InvalidStateValueError.of_rule(key, where=where, why=str(error)) from error
     return drafts
 
 
@@ -227,16 +226,14 @@ def _check(
     """Whether these writes alone make sense, and a state that pydantic models take; what those make of the keys that
     are written. Most graphs have neither such models nor writes that could make none.
 
-    Raises `ConcurrentOverwriteError`, `UnmergeableUpdateError`, `InvalidStateValueError`.
+    Raises `ConcurrentUpdateError`, `InvalidStateValueError`.
     """
     for overwritten, _, is_overwriting in drafts:
         if not is_overwriting:
             continue
         beside = [is_overwrite for key, _, is_overwrite in drafts if key == overwritten]
         if len(beside) > 1:
-            raise ConcurrentOverwriteError(
-                overwritten, nodes=[author] * len(beside), overwriting=[author] * sum(beside)
-            )
+            raise ConcurrentUpdateError(overwritten, nodes=[author] * len(beside), overwriting=[author] * sum(beside))
     for place, (key, value, is_overwrite) in enumerate(drafts):
         plan = topology.plans[key]
         if not is_overwrite and plan.is_checked is not None and plan.is_checked(value):
@@ -245,7 +242,7 @@ def _check(
             try:
                 plan.rule.check(before.get(key, MISSING), value)
             except UpdateRefused as error:
-                raise UnmergeableUpdateError(key, where=where, why=str(error)) from error
+                raise InvalidStateValueError.of_rule(key, where=where, why=str(error)) from error
     made: dict[str, Any] = {}
     for schema in schemas:
         if schema.is_validated and drafts:
@@ -263,7 +260,7 @@ def _made(
         return {}
     model, problems = schema.validated(merged)
     if problems:
-        raise InvalidStateValueError(schema.name, problems, where=where)
+        raise InvalidStateValueError.of_model(schema.name, problems, where=where)
     if model is None:
         return {}
     replaced = (key for key, _, _ in drafts if topology.channels[key].replaces)

@@ -13,14 +13,14 @@ from durable_graph._runtime.task.claims import decoded_note, note_record
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import verified
 from durable_graph.checkpointing.pieces import in_pieces
-from durable_graph.errors import UnknownTaskError, UnknownThreadError
+from durable_graph.errors import UnknownNameError, UnknownThreadError
 from durable_graph.records import CheckpointRow, TaskRecord, ThreadRow
 
 
 async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
     """Discard the records that did not match the last attempt of a task, and return their number.
 
-    Raises `UnknownThreadError`, `UnknownTaskError`, and `CheckpointConflictError` if another writer was first.
+    Raises `UnknownThreadError`, `UnknownNameError`, and `CheckpointConflictError` if another writer was first.
     """
     found = await saver.load(thread, "", None)
     checkpoint = None if found is None or found.thread.status == "deleted" else found.checkpoint
@@ -29,7 +29,7 @@ async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
     await in_pieces(verified(found))
     tasks = _planned(found.thread, checkpoint)
     if not isinstance(id_, str) or id_ not in tasks:
-        raise UnknownTaskError(thread, id_, node=None, known=tasks)
+        raise UnknownNameError.of_task(thread, id_, node=None, known=tasks)
     writer = open_writer(saver, found.thread, SYNC, grace=GRACE)
     dropped: list[TaskRecord] = []
     count = 0

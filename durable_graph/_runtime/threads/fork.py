@@ -29,7 +29,7 @@ from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.digests import record_digest
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since, verified
 from durable_graph.checkpointing.pieces import in_pieces
-from durable_graph.errors import UnknownCheckpointError, UnknownNamespaceError
+from durable_graph.errors import UnknownNameError
 from durable_graph.graph import Topology
 from durable_graph.records import TaskRecord, checkpoint_id
 
@@ -89,7 +89,7 @@ async def is_at_head(saver: Checkpointer, place: Place, head: int) -> bool:
 async def levels_to(topology: Topology, writer: Writer, place: Place) -> tuple[Level, ...]:
     """The checkpoints of the new branch, to be committed together, from the outermost graph's to the nested one's.
 
-    Raises `UnknownCheckpointError` and `UnknownNamespaceError`.
+    Raises `UnknownNameError`.
     """
     levels: list[Level] = []
     thread = writer.thread
@@ -136,7 +136,7 @@ async def _found(saver: Checkpointer, topology: Topology, place: Place) -> _Foun
         restored = await in_pieces(restore(own, stored, saver.max_value_bytes))
         if restored is not None:
             return _Found(own, place.ns, restored, header.caller or place.ns)
-    raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no or 0))
+    raise UnknownNameError.of_checkpoint(place.thread_id, checkpoint_id(place.no or 0))
 
 
 async def _with_caller(
@@ -157,7 +157,7 @@ async def _with_caller(
         inside = "|".join(("", *parts[at + 1 :]))
         inner = _Found(inner.topology, inner.ns, inner.restored, inner.caller, index, inside, key[0])
         return (outer, inner, *chain[1:])
-    raise UnknownNamespaceError(inner.ns, known=nested_graphs(topology))
+    raise UnknownNameError.of_namespace(inner.ns, known=nested_graphs(topology))
 
 
 async def _holding(
@@ -169,7 +169,7 @@ async def _holding(
     """
     try:
         own = topology_at(topology, ns)
-    except UnknownNamespaceError:
+    except UnknownNameError:
         # The namespace belongs to a call inside a node, not to a graph: the graph is further out.
         return None
     before = (place.no or 0) + 1

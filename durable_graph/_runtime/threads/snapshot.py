@@ -34,7 +34,7 @@ from durable_graph._runtime.request.namespaces import Place, names_in, namespace
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since, verified
 from durable_graph.checkpointing.pieces import PIECE_BYTES, in_pieces
-from durable_graph.errors import DecodeError, UnknownCheckpointError
+from durable_graph.errors import DecodeError, UnknownNameError
 from durable_graph.graph import Interrupt, Topology
 from durable_graph.graph.drawing import NodeStatus, status_of
 from durable_graph.records import CheckpointRow, HistoryPage, Status, StoredCheckpoint, checkpoint_id
@@ -109,7 +109,7 @@ async def read_snapshot(
     """A namespace's newest checkpoint, or its checkpoint `place.no`. A namespace without checkpoints has an empty
     snapshot.
 
-    Raises `UnknownCheckpointError`, `UnknownNamespaceError`, `CorruptCheckpointError`, `ChannelChangedError`.
+    Raises `UnknownNameError`, `CorruptCheckpointError`, `GraphChangedError`.
     """
     own = topology_at(topology, place.ns)
     found = await saver.load(place.thread_id, place.ns, place.no)
@@ -123,7 +123,7 @@ async def read_snapshot(
         incarnation = found.thread.incarnation
     if restored is None:
         if place.no is not None:
-            raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no))
+            raise UnknownNameError.of_checkpoint(place.thread_id, checkpoint_id(place.no))
         return StateSnapshot({}, (), place.config(None), None, None, None, ())
     identity = Identity(place.thread_id, incarnation, place.ns)
     made = None if place.no is None else await _made_after(own, saver, place, restored)

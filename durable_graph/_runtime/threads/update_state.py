@@ -32,10 +32,7 @@ from durable_graph.checkpointing.pieces import in_pieces
 from durable_graph.errors import (
     CheckpointConflictError,
     InvalidUpdateError,
-    UnknownCheckpointError,
-    UnknownNamespaceError,
-    UnknownNodeError,
-    UnknownTaskError,
+    UnknownNameError,
 )
 from durable_graph.graph import END, START, Topology
 from durable_graph.graph.entrypoints import is_workflow, returned
@@ -113,7 +110,7 @@ async def _edit(
         own = topology_at(topology, place.ns)
         restored = await _restored(saver, own, place.thread_id, place.ns, None)
         if restored is None:
-            raise UnknownNamespaceError(place.ns, known=nested_graphs(topology))
+            raise UnknownNameError.of_namespace(place.ns, known=nested_graphs(topology))
     newest = restored.state.no if restored is not None else 0
     if expected is not None and expected != newest:
         raise CheckpointConflictError(
@@ -124,7 +121,7 @@ async def _edit(
             return await _edit_inside(topology, writer, place, request, supersteps)
         restored = await _restored(saver, own, place.thread_id, place.ns, place.no)
         if restored is None:
-            raise UnknownCheckpointError(place.thread_id, checkpoint_id(place.no))
+            raise UnknownNameError.of_checkpoint(place.thread_id, checkpoint_id(place.no))
         start = _Start(restored.state, {}, restored.header.source, restored.header.writers, "", place.no)
     elif restored is None:
         start = _Start(initial_state(own), {}, None, (), "")
@@ -292,7 +289,7 @@ class _Editor:
             )
         if not isinstance(update.as_node, str) or update.as_node not in topology.nodes:
             where = "as_node is"
-            raise UnknownNodeError(update.as_node, where=where, known=topology.nodes)
+            raise UnknownNameError.of_node(update.as_node, where=where, known=topology.nodes)
         if update.task_id is not None:
             self._check_task(state, update.task_id, update.as_node)
         task = Task(update.as_node, no, ord_)
@@ -317,7 +314,7 @@ class _Editor:
         whose = self._store.identity
         ids = [task_id(whose, task) for task in state.plan if task.node == node]
         if id_ not in ids:
-            raise UnknownTaskError(whose.thread, id_, node=node, known=ids)
+            raise UnknownNameError.of_task(whose.thread, id_, node=node, known=ids)
 
 
 def _check_names_no_task(update: StateUpdate, as_node: str | None) -> None:

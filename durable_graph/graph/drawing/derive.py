@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
-from durable_graph.errors import InvalidOptionError, UnknownNodeError
+from durable_graph.errors import InvalidOptionError, UnknownNameError
 from durable_graph.graph.control import END, START
 from durable_graph.graph.drawing.drawing import Drawing
 from durable_graph.graph.drawing.elements import DrawnEdge, DrawnNode
@@ -27,7 +27,7 @@ def drawing_of(
     every node and END. `interrupt_before` and `interrupt_after` are ids of nodes, or "*" for all nodes outside
     subgraphs.
 
-    Raises `UnknownNodeError` for a breakpoint at an unknown node, `InvalidOptionError` for an `xray` below 0.
+    Raises `UnknownNameError` for a breakpoint at an unknown node, `InvalidOptionError` for an `xray` below 0.
     """
     if xray < 0:
         option = "xray"
@@ -142,7 +142,7 @@ def _breakpoints(option: str, given: Literal["*"] | Iterable[str], nodes: Iterab
         return frozenset(name for name, node in stops.items() if node.inside is None)
     wanted = frozenset([given] if isinstance(given, str) else given)
     for name in sorted(wanted - stops.keys()):
-        raise UnknownNodeError(name, where=f"{option} names", known=stops)
+        raise UnknownNameError.of_node(name, where=f"{option} names", known=stops)
     return wanted
 
 

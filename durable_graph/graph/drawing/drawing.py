@@ -36,7 +36,7 @@ class Drawing:
     def with_status(self, status: Mapping[str, NodeStatus]) -> "Drawing":
         """The same drawing with each node in the colour of its status.
 
-        Raises `UnknownNodeError` for a node that is not drawn, `InvalidOptionError` for an invalid status.
+        Raises `UnknownNameError` for a node that is not drawn, `InvalidOptionError` for an invalid status.
         """
         check_status(status, self.nodes)
         return replace(self, status=dict(status))

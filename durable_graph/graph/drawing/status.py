@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal, get_args
 
-from durable_graph.errors import InvalidOptionError, UnknownNodeError
+from durable_graph.errors import InvalidOptionError, UnknownNameError
 from durable_graph.graph.drawing.elements import DrawnNode
 
 NodeStatus = Literal["done", "next", "interrupted", "failed"]
@@ -29,10 +29,12 @@ def status_of(
 
 
 def check_status(status: Mapping[str, NodeStatus], nodes: Iterable[DrawnNode]) -> None:
-    """Raises `UnknownNodeError` for a node that is not drawn, `InvalidOptionError` for an invalid status."""
+    """Raises `UnknownNameError` for a node that is not drawn, `InvalidOptionError` for an invalid status."""
     drawn = {node.id for node in nodes}
     for name, given in status.items():
         if name not in drawn:
-            raise UnknownNodeError(name, where="the status is of a node that is not in the drawing:", known=drawn)
+            raise UnknownNameError.of_node(
+                name, where="the status is of a node that is not in the drawing:", known=drawn
+            )
         if given not in STATUSES:
             raise InvalidOptionError(f"status of node {name!r}", given, allowed=", ".join(STATUSES))

@@ -1,11 +1,9 @@
 """Clauses of cancellation and of misuse: a started call ends, and a closed or misused saver raises an error."""
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import CheckpointerClosedError, CheckpointerLoopError
 from durable_graph.records import Committed, Saved
 from durable_graph.testing.conformance.saver_under_test import (
     TURNS,
@@ -13,7 +11,8 @@ from durable_graph.testing.conformance.saver_under_test import (
     cancelled_after,
     commit,
     loaded,
-    raises,
+    may_be_refused_by_loop,
+    raises_misuse,
     some_thread,
 )
 from durable_graph.testing.rows import Step, Writer, state_of
@@ -106,23 +105,23 @@ class CancellationClauses(SaverUnderTest):
         writer = await some_thread(saver)
         await saver.aclose()
         await saver.aclose()
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.load("thread")
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.commit(writer.unit())
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.save_writes(writer.batch(status="done"))
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.load_records("thread", "")
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.history("thread", limit=1)
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.list_threads()
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.delete_thread("thread")
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.copy_thread("thread", "copy")
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.prune("thread")
 
     async def test_another_live_loop_may_use_a_saver_or_is_refused(self) -> None:
@@ -131,9 +130,9 @@ class CancellationClauses(SaverUnderTest):
 
             async def elsewhere() -> None:
                 # A saver without a connection belongs to no loop.
-                with suppress(CheckpointerLoopError):
+                with may_be_refused_by_loop():
                     assert await saver.load("thread") is not None
-                with suppress(CheckpointerLoopError):
+                with may_be_refused_by_loop():
                     assert len(await saver.list_threads()) == 1
 
             await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
@@ -148,7 +147,7 @@ class CancellationClauses(SaverUnderTest):
             assert state_of(asyncio.run(loaded(saver, "thread"))) == writer.state()
             asyncio.run(saver.aclose())
             asyncio.run(saver.aclose())
-            with raises(CheckpointerClosedError):
+            with raises_misuse("closed"):
                 asyncio.run(saver.load("thread"))
 
         await asyncio.to_thread(loop_after_loop)
@@ -164,7 +163,7 @@ class CancellationClauses(SaverUnderTest):
 
         saver = await self.open()
         writer = await used(saver, None)
-        with raises(CheckpointerClosedError):
+        with raises_misuse("closed"):
             await saver.load("thread")
         await used(saver, writer)
 

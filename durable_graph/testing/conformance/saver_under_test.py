@@ -9,6 +9,7 @@ import anyio
 import msgspec
 
 from durable_graph.checkpointing import Checkpointer, verify, verify_records
+from durable_graph.errors import CheckpointerMisuseError
 from durable_graph.records import Committed, CommitUnit, Saved, StoredCheckpoint, TaskRecord, WritesBatch
 from durable_graph.testing.rows import Step, Writer
 
@@ -43,15 +44,38 @@ class SaverUnderTest:
 
 
 @contextmanager
-def raises(*kinds: type[Exception]) -> Iterator[None]:
+def raises(*classes: type[Exception]) -> Iterator[None]:
     """Assert that the block raises one of these errors."""
     try:
         yield
-    except kinds:
+    except classes:
         return
-    listed = " or ".join(kind.__name__ for kind in kinds)
+    listed = " or ".join(cls.__name__ for cls in classes)
     message = f"expected {listed}, and nothing was raised"
     raise AssertionError(message)
+
+
+@contextmanager
+def raises_misuse(kind: Literal["closed", "forked", "loop"]) -> Iterator[None]:
+    """Assert that the block raises a `CheckpointerMisuseError` of this kind."""
+    try:
+        yield
+    except CheckpointerMisuseError as error:
+        if error.kind == kind:
+            return
+        raise
+    message = f"expected a CheckpointerMisuseError of the kind {kind!r}, and nothing was raised"
+    raise AssertionError(message)
+
+
+@contextmanager
+def may_be_refused_by_loop() -> Iterator[None]:
+    """The block may raise the `CheckpointerMisuseError` for a saver of another event loop, and no other error."""
+    try:
+        yield
+    except CheckpointerMisuseError as error:
+        if error.kind != "loop":
+            raise
 
 
 async def commit(saver: Checkpointer, writer: Writer, *steps: Step, fork_of: int | None = None) -> CommitUnit:

@@ -11,14 +11,15 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
-    InvalidCommandError,
     InvalidNodeResultError,
+    InvalidUpdateError,
     Send,
     StateGraph,
-    UnknownNodeError,
-    UnknownStateKeyError,
+    StateKeyError,
+    UnknownNameError,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.nodes import Nodes, State, in_a_row
 
 
@@ -297,7 +298,7 @@ async def test_a_goto_to_an_unknown_node_is_an_error_that_names_it(saver: Checkp
     nodes = Nodes()
     graph = from_a(a, nodes, "b").compile(saver)
 
-    with pytest.raises(UnknownNodeError, match=r"'nowhere'.*the graph has: a, b") as raised:
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match=r"'nowhere'.*the graph has: a, b") as raised:
         await graph.ainvoke({}, thread_id="t", durability=durability)
 
     assert raised.value.known == ("a", "b")
@@ -317,7 +318,7 @@ async def test_a_send_to_an_unknown_node_is_an_error_that_names_it(saver: Checkp
     nodes = Nodes()
     graph = from_a(a, nodes, "b").compile(saver)
 
-    with pytest.raises(UnknownNodeError, match=r"'nowhere'.*the graph has: a, b"):
+    with pytest.raises(UnknownNameError, check=of_kind("send"), match=r"'nowhere'.*the graph has: a, b"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
 
     assert nodes.calls == {}
@@ -329,7 +330,7 @@ async def test_a_send_to_the_end_is_an_error(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto=Send(END, {}))
 
-    with pytest.raises(UnknownNodeError, match="__end__"):
+    with pytest.raises(UnknownNameError, check=of_kind("send"), match="__end__"):
         await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t")
 
 
@@ -341,7 +342,7 @@ async def test_an_unknown_key_in_an_update_is_an_error_that_names_it(saver: Chec
 
     nodes = Nodes()
 
-    with pytest.raises(UnknownStateKeyError, match=r"'lgo'.*its keys: log"):
+    with pytest.raises(StateKeyError, check=of_kind("unknown"), match=r"'lgo'.*its keys: log"):
         await from_a(a, nodes, "b").compile(saver).ainvoke({}, thread_id="t")
 
     assert nodes.calls == {}
@@ -352,7 +353,7 @@ async def test_anything_else_is_no_result_of_a_node(saver: Checkpointer, result:
     async def a(state: State) -> Any:
         return result
 
-    with pytest.raises(InvalidNodeResultError, match="node 'a' returned"):
+    with pytest.raises(InvalidNodeResultError, check=of_kind("update"), match="node 'a' returned"):
         await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t")
 
 
@@ -361,7 +362,7 @@ async def test_a_goto_that_is_no_place_is_an_error(saver: Checkpointer, goto: An
     async def a(state: State) -> Command[Any]:
         return Command(goto=goto)
 
-    with pytest.raises((UnknownNodeError, InvalidCommandError), match=r"node 'a' returned a Command (that|whose)"):
+    with pytest.raises((UnknownNameError, InvalidUpdateError), match=r"node 'a' returned a Command (that|whose)"):
         await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t")
 
 
@@ -369,7 +370,7 @@ async def test_a_resume_from_a_node_answers_nobody_and_is_refused(saver: Checkpo
     async def a(state: State) -> Command[Any]:
         return Command(resume="yes")
 
-    with pytest.raises(InvalidCommandError, match="interrupt"):
+    with pytest.raises(InvalidUpdateError, match="interrupt"):
         await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t")
 
 
@@ -378,5 +379,5 @@ async def test_a_command_for_an_unknown_graph_is_refused(saver: Checkpointer) ->
         graph: Any = "somewhere"
         return Command(graph=graph, update={"log": ["a"]})
 
-    with pytest.raises(InvalidCommandError, match="somewhere"):
+    with pytest.raises(InvalidUpdateError, match="somewhere"):
         await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t")

@@ -10,14 +10,15 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
-    InvalidCommandError,
-    ParentCommandError,
+    InvalidNodeResultError,
+    InvalidUpdateError,
     RetryPolicy,
     Send,
     StateGraph,
-    UnknownNodeError,
+    UnknownNameError,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.nodes import Nodes, State, in_a_row
 
 Memory = Literal[True] | None
@@ -194,7 +195,7 @@ async def test_without_a_parent_it_is_an_error_that_says_so(saver: Checkpointer,
 
     graph = in_a_row(("leave", leave)).compile(saver)
 
-    with pytest.raises(ParentCommandError, match="'leave'") as raised:
+    with pytest.raises(InvalidNodeResultError, check=of_kind("parent"), match="'leave'") as raised:
         await graph.ainvoke({}, thread_id="t", durability=durability)
 
     assert raised.value.node == "leave"
@@ -205,7 +206,7 @@ async def test_an_unknown_target_in_the_parent_is_an_error_that_names_it(saver: 
     """Reference P21."""
     graph = around(leaving(Command(graph=Command.PARENT, goto="first")), Nodes()).compile(saver)
 
-    with pytest.raises(UnknownNodeError, match=r"'first'.*the graph has: after, inner"):
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match=r"'first'.*the graph has: after, inner"):
         await graph.ainvoke({}, thread_id="t")
 
     assert (await graph.aget_state(thread_id="t")).next == ("inner",)
@@ -219,5 +220,5 @@ async def test_a_command_for_the_parent_comes_alone(saver: Checkpointer) -> None
 
     graph = around(in_a_row(("leave", leave)).compile(), Nodes()).compile(saver)
 
-    with pytest.raises(InvalidCommandError, match="parent"):
+    with pytest.raises(InvalidUpdateError, match="parent"):
         await graph.ainvoke({}, thread_id="t")

@@ -10,13 +10,14 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
-    InvalidRouteError,
+    GraphChangedError,
+    InvalidNodeResultError,
     ReducerError,
-    StalePlanError,
     StateGraph,
-    UnknownRouteError,
+    UnknownNameError,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.nodes import Nodes, State, in_a_row
 
 
@@ -107,7 +108,7 @@ async def test_a_choice_that_is_no_node_is_an_error_that_names_it(saver: Checkpo
     nodes = Nodes()
     graph = routed(nodes, lambda _: choice).compile(saver)
 
-    with pytest.raises(UnknownRouteError, match=r"'nowhere'.*the graph has: a, b, c"):
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match=r"'nowhere'.*the graph has: a, b, c"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
     choice = "c"
 
@@ -120,13 +121,15 @@ async def test_a_choice_outside_of_the_path_map_is_an_error_that_names_it(saver:
     builder.add_node("b", Nodes().noting("b"))
     builder.add_conditional_edges("a", lambda _: "right", {"left": "b", "stop": END})
 
-    with pytest.raises(UnknownRouteError, match=r"'right'; its path_map or annotation has: left, stop"):
+    with pytest.raises(
+        UnknownNameError, check=of_kind("route"), match=r"'right'; its path_map or annotation has: left, stop"
+    ):
         await builder.compile(saver).ainvoke({}, thread_id="t")
 
 
 @pytest.mark.parametrize("choice", [None, {}, object()])
 async def test_a_choice_that_is_no_name_is_an_error(saver: Checkpointer, choice: object) -> None:
-    with pytest.raises((InvalidRouteError, UnknownRouteError), match="'a'"):
+    with pytest.raises((InvalidNodeResultError, UnknownNameError), match="'a'"):
         await routed(Nodes(), lambda _: choice).compile(saver).ainvoke({}, thread_id="t")
 
 
@@ -191,7 +194,7 @@ async def test_a_thread_whose_node_was_renamed_is_an_error_and_can_be_gone_on_wi
     await old.ainvoke({}, thread_id="t", durability=durability)
     new = in_a_row(("a", nodes.noting("a")), ("renamed", nodes.noting("renamed"))).compile(saver)
 
-    with pytest.raises(StalePlanError, match=r"'b'.*the graph has: a, renamed"):
+    with pytest.raises(GraphChangedError, check=of_kind("node"), match=r"'b'.*the graph has: a, renamed"):
         await new.ainvoke(None, thread_id="t", durability=durability)
 
     assert (await old.ainvoke(None, thread_id="t", durability=durability))["log"] == ["a", "b"]
@@ -204,7 +207,7 @@ async def test_an_open_question_of_a_node_that_is_gone_is_an_error_and_not_lost(
     await old.ainvoke({}, thread_id="t")
     new = in_a_row(("asks", nodes.asking("asks", "sure?"))).compile(saver)
 
-    with pytest.raises(StalePlanError, match=r"'ask'.*the graph has: asks"):
+    with pytest.raises(GraphChangedError, check=of_kind("node"), match=r"'ask'.*the graph has: asks"):
         await new.ainvoke(Command(resume="yes"), thread_id="t")
 
     assert await old.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes"]}

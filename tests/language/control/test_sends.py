@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, Send, StateGraph, UnknownSendTargetError, interrupt
+from durable_graph import END, START, Checkpointer, Command, Send, StateGraph, UnknownNameError, interrupt
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.nodes import Nodes, State, in_a_row
 
 
@@ -206,7 +207,7 @@ async def test_a_router_that_sends_nowhere_is_told_and_nothing_is_lost(
     builder.add_conditional_edges("a", lambda _: [Send("b", {}), Send(target, {})])
     graph = builder.compile(saver)
 
-    with pytest.raises(UnknownSendTargetError, match=r"'nowhere'.*the graph has: a, b"):
+    with pytest.raises(UnknownNameError, check=of_kind("send"), match=r"'nowhere'.*the graph has: a, b"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["a"]}
     target = "b"
@@ -219,5 +220,5 @@ async def test_a_router_may_send_to_the_end_by_name_only(saver: Checkpointer) ->
     builder = in_a_row(("a", Nodes().noting("a")))
     builder.add_conditional_edges("a", lambda _: [Send(END, {})])
 
-    with pytest.raises(UnknownSendTargetError, match="__end__"):
+    with pytest.raises(UnknownNameError, check=of_kind("send"), match="__end__"):
         await builder.compile(saver).ainvoke({}, thread_id="t")

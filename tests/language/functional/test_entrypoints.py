@@ -9,7 +9,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
-    GraphDescriptionError,
+    GraphValidationError,
     InvalidUpdateError,
     MissingCheckpointerError,
     Runtime,
@@ -20,6 +20,7 @@ from durable_graph import (
     task,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, history, questions
 
 
@@ -239,7 +240,7 @@ async def test_the_previous_of_a_run_that_failed_is_the_one_before(saver: Checkp
 
 
 async def test_a_generator_is_refused() -> None:
-    with pytest.raises(GraphDescriptionError, match="generator"):
+    with pytest.raises(GraphValidationError, check=of_kind("argument"), match="generator"):
 
         @entrypoint()
         async def generate(given: Any) -> Any:
@@ -250,7 +251,7 @@ async def test_a_function_without_an_input_is_refused() -> None:
     async def nothing() -> None: ...
 
     function: Any = nothing
-    with pytest.raises(GraphDescriptionError, match="takes no positional parameter"):
+    with pytest.raises(GraphValidationError, check=of_kind("argument"), match="takes no positional parameter"):
         entrypoint()(function)
 
 

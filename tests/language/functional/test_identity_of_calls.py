@@ -9,11 +9,11 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
-    OverlappingCallsError,
+    InvalidCallError,
     ReplayMismatchError,
     RetryPolicy,
     ThreadBusyError,
-    UnknownTaskError,
+    UnknownNameError,
     UnknownThreadError,
     entrypoint,
     interrupt,
@@ -21,6 +21,7 @@ from durable_graph import (
 )
 from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, Calls
 
 
@@ -162,9 +163,9 @@ async def test_calls_in_a_race_that_differ_only_in_what_nobody_can_read_are_refu
     first_is_over = asyncio.Event()
     shop.body = lambda: asyncio.gather(one("amy", is_late=False), one("bob", is_late=True))
 
-    with pytest.raises(OverlappingCallsError, match="differ only in Plain") as raised:
+    with pytest.raises(InvalidCallError, check=of_kind("overlapping"), match="differ only in Plain") as raised:
         await shop.flow.ainvoke(1, THREAD)
-    assert raised.value.kinds == ("Plain",)
+    assert raised.value.unreadable == ("Plain",)
     assert shop.calls.taken() == ["pay amy"]
 
 
@@ -435,7 +436,7 @@ async def test_of_a_thread_or_a_task_that_there_is_not_nothing_is_dropped(shop: 
 
     with pytest.raises(UnknownThreadError):
         await shop.flow.adiscard_calls("other", "0" * 32)
-    with pytest.raises(UnknownTaskError, match=r"its tasks: [0-9a-f]{32}"):
+    with pytest.raises(UnknownNameError, check=of_kind("task"), match=r"its tasks: [0-9a-f]{32}"):
         await shop.flow.adiscard_calls("t", "0" * 32)
 
 
@@ -523,7 +524,7 @@ async def test_calls_of_what_is_no_task_are_not_discarded(saver: Checkpointer) -
     await ask.ainvoke("x", thread_id="t")
     given: list[Any] = ["", "0" * 32, None, 5, ["a"], {}]
     for task_id in given:
-        with pytest.raises(UnknownTaskError):
+        with pytest.raises(UnknownNameError, check=of_kind("task")):
             await ask.adiscard_calls("t", task_id)
 
 

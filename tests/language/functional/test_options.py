@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph import GraphDescriptionError, InvalidOptionError, entrypoint, task
+from durable_graph import GraphValidationError, InvalidOptionError, entrypoint, task
+from tests.errors.kinds import of_kind
 
 WRONG_POLICIES = [
     {"retry_policy": [3]},
@@ -46,7 +47,7 @@ def test_names_that_nodes_cannot_have_are_none_of_entrypoints_and_tasks_either(n
     async def function(given: str) -> str:
         return given
 
-    with pytest.raises(GraphDescriptionError, match="cannot be an entrypoint's name"):
+    with pytest.raises(GraphValidationError, check=of_kind("argument"), match="cannot be an entrypoint's name"):
         entrypoint(name=name)(function)
-    with pytest.raises(GraphDescriptionError, match="cannot be a task's name"):
+    with pytest.raises(GraphValidationError, check=of_kind("argument"), match="cannot be a task's name"):
         task(name=name)(function)

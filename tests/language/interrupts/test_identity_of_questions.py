@@ -9,9 +9,9 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
-    InterruptMismatchError,
     InvalidOptionError,
     NodeError,
+    ReplayMismatchError,
     Send,
     StateGraph,
     UnknownInterruptError,
@@ -20,6 +20,7 @@ from durable_graph import (
     task,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.nodes import State, asked, ids, in_a_row
 
 
@@ -129,10 +130,12 @@ async def test_a_question_that_changes_each_time_is_found_out(asking: Asking, du
     assert asked(await asking.run(body, Command(resume="yes"), durability=durability)) == ["approve, at 2?"]
 
     for given in (Command(resume="yes!"), None, None):
-        with pytest.raises(InterruptMismatchError, match=r"at 2.*at \d.*key='\.\.\.'") as raised:
+        with pytest.raises(
+            ReplayMismatchError, check=of_kind("question"), match=r"at 2.*at \d.*key='\.\.\.'"
+        ) as raised:
             await asking.run(body, given, durability=durability)
-        assert "approve, at 2?" in raised.value.answered
-        assert f"approve, at {len(attempts)}?" in raised.value.asked
+        assert "approve, at 2?" in raised.value.recorded
+        assert f"approve, at {len(attempts)}?" in raised.value.called
     assert len(f"{raised.value}") <= 400
 
     # The remedy, as a deployment brings it.
@@ -157,7 +160,7 @@ async def test_a_question_that_changes_in_a_race_is_found_out(asking: Asking) ->
     second = await asking.run(body, Command(resume=dict.fromkeys(ids(first).values(), "yes")))
     assert asked(second) == ["a, at 2?", "b, at 2?"]
 
-    with pytest.raises(InterruptMismatchError):
+    with pytest.raises(ReplayMismatchError, check=of_kind("question")):
         await asking.run(body, Command(resume=dict.fromkeys(ids(second).values(), "yes")))
 
 
@@ -168,13 +171,13 @@ async def test_a_mismatch_that_the_code_catches_is_raised_all_the_same(asking: A
         attempts.append(1)
         try:
             return [interrupt(len(attempts))]
-        except InterruptMismatchError:
+        except ReplayMismatchError:
             return ["never mind"]
 
     await asking.run(body, {})
     await asking.run(body, Command(resume=1))
 
-    with pytest.raises(InterruptMismatchError):
+    with pytest.raises(ReplayMismatchError, check=of_kind("question")):
         await asking.run(body, Command(resume=2))
 
 

@@ -5,8 +5,9 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from durable_graph import START, Checkpointer, Command, StateGraph, UnstorableValueError, UntrackedValue, interrupt
-from durable_graph.errors import PlainCallerError
+from durable_graph.errors import InvalidCallError
 from durable_graph.functional import task
+from tests.errors.kinds import of_kind
 
 
 class State(TypedDict, total=False):
@@ -57,5 +58,7 @@ async def test_a_plain_function_cannot_call_a_task_and_is_told_so(saver: Checkpo
 
     graph = StateGraph(State).add_node(plain).add_edge(START, "plain").compile(saver)
 
-    with pytest.raises(PlainCallerError, match="'plain' is a plain function and called the task 'look'"):
+    with pytest.raises(
+        InvalidCallError, check=of_kind("plain_caller"), match="'plain' is a plain function and called the task 'look'"
+    ):
         await graph.ainvoke({}, thread_id="t")

@@ -11,21 +11,21 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
-    GraphDescriptionError,
     GraphOutput,
-    InvalidCommandError,
+    GraphValidationError,
     InvalidInputError,
     InvalidNodeResultError,
     InvalidOptionError,
-    InvalidRouteError,
+    InvalidStateValueError,
+    InvalidUpdateError,
     MissingCheckpointerError,
     Send,
     StateGraph,
-    UnmergeableUpdateError,
     entrypoint,
     interrupt,
     task,
 )
+from tests.errors.kinds import of_kind
 
 
 class State(TypedDict, total=False):
@@ -178,7 +178,11 @@ async def run(node: Any, router: Any = None) -> Any:
 async def test_a_command_of_langgraph_is_told_from_ours() -> None:
     command = of_langgraph("Command")
 
-    with pytest.raises(InvalidNodeResultError, match=r"a Command of langgraph\.types, not durable_graph's Command"):
+    with pytest.raises(
+        InvalidNodeResultError,
+        check=of_kind("update"),
+        match=r"a Command of langgraph\.types, not durable_graph's Command",
+    ):
         await run(lambda _: command)
     with pytest.raises(InvalidInputError, match=r"a Command of langgraph\.types, not durable_graph's Command"):
         await one_node(lambda _: {}).compile().ainvoke(command)
@@ -187,11 +191,13 @@ async def test_a_command_of_langgraph_is_told_from_ours() -> None:
 async def test_a_send_of_langgraph_is_told_from_ours() -> None:
     send = of_langgraph("Send")
 
-    with pytest.raises(InvalidRouteError, match=r"a Send of langgraph\.types, not durable_graph's Send"):
+    with pytest.raises(
+        InvalidNodeResultError, check=of_kind("route"), match=r"a Send of langgraph\.types, not durable_graph's Send"
+    ):
         await run(lambda _: {}, lambda _: [send])
-    with pytest.raises(InvalidCommandError, match=r"a Send of langgraph\.types, not durable_graph's Send"):
+    with pytest.raises(InvalidUpdateError, match=r"a Send of langgraph\.types, not durable_graph's Send"):
         await run(lambda _: Command(goto=[send]))
-    with pytest.raises(InvalidCommandError, match=r"a Send of langgraph\.types, not durable_graph's Send"):
+    with pytest.raises(InvalidUpdateError, match=r"a Send of langgraph\.types, not durable_graph's Send"):
         await run(lambda _: Command(goto=send))
 
 
@@ -199,7 +205,11 @@ async def test_an_overwrite_of_langgraph_is_told_from_ours() -> None:
     overwrite = of_langgraph("Overwrite")
 
     for key in ("k", "log"):
-        with pytest.raises(UnmergeableUpdateError, match=r"an Overwrite of langgraph\.types, not durable_graph's"):
+        with pytest.raises(
+            InvalidStateValueError,
+            check=of_kind("rule"),
+            match=r"an Overwrite of langgraph\.types, not durable_graph's",
+        ):
             await run(lambda _, key=key: {key: overwrite})
 
 
@@ -230,12 +240,18 @@ def test_a_generator_is_no_entrypoint() -> None:
         yield given
 
     for function in (generator, async_generator):
-        with pytest.raises(GraphDescriptionError, match="is a generator; it has to return its result, not yield it"):
+        with pytest.raises(
+            GraphValidationError,
+            check=of_kind("argument"),
+            match="is a generator; it has to return its result, not yield it",
+        ):
             entrypoint()(function)
 
 
 def test_a_method_is_no_task() -> None:
-    with pytest.raises(GraphDescriptionError, match="is a method; make it a function or a @staticmethod"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("argument"), match="is a method; make it a function or a @staticmethod"
+    ):
 
         class Tools:
             @task

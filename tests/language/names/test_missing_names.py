@@ -22,12 +22,12 @@ from durable_graph import (
     RetryPolicy,
     Runtime,
     StateGraph,
-    UnknownConfigKeyError,
     UnknownOptionError,
     entrypoint,
     task,
 )
 from durable_graph.errors.elsewhere import DRAWING, GRAPH, MODULE, RUNTIME
+from tests.errors.kinds import of_kind
 from tests.repository.test_migration_guide import names_of, rows
 
 
@@ -203,7 +203,7 @@ def as_entrypoint(**options: Any) -> Any:
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_a_keyword_of_langgraph_says_what_takes_its_place(call: Any, option: str, remedy: str) -> None:
-    with pytest.raises(UnknownOptionError, match="unexpected keyword argument") as raised:
+    with pytest.raises(UnknownOptionError, check=of_kind("argument"), match="unexpected keyword argument") as raised:
         call(**{option: None})
 
     assert remedy in str(raised.value)
@@ -272,7 +272,7 @@ async def test_a_deprecated_keyword_means_what_the_current_one_means() -> None:
 
 @pytest.mark.parametrize("option", ["print_mode", "checkpoint_during", "callbacks", "retries"])
 async def test_a_keyword_of_a_run_says_what_takes_its_place(option: str) -> None:
-    with pytest.raises(UnknownOptionError, match="unexpected keyword argument"):
+    with pytest.raises(UnknownOptionError, check=of_kind("argument"), match="unexpected keyword argument"):
         await graph().ainvoke({}, **{option: None})
 
 
@@ -280,5 +280,7 @@ async def test_callbacks_that_call_nobody_are_taken() -> None:
     nobody: list[Any] = [[], (), None]
     for empty in nobody:
         assert await graph().ainvoke({}, {"callbacks": empty}) == {"k": "a"}
-    with pytest.raises(UnknownConfigKeyError, match=r"read the typed events of graph\.stream\(\)"):
+    with pytest.raises(
+        UnknownOptionError, check=of_kind("config"), match=r"read the typed events of graph\.stream\(\)"
+    ):
         await graph().ainvoke({}, {"callbacks": [print]})

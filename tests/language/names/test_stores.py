@@ -7,7 +7,7 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
-    GraphDescriptionError,
+    GraphValidationError,
     InvalidOptionError,
     OutsideOfRunError,
     Runtime,
@@ -16,6 +16,7 @@ from durable_graph import (
     get_store,
     task,
 )
+from tests.errors.kinds import of_kind
 
 
 class State(TypedDict, total=False):
@@ -149,7 +150,7 @@ def test_outside_of_a_run_there_is_no_store() -> None:
 
 
 def test_an_entrypoint_that_asks_for_something_else_is_still_refused() -> None:
-    with pytest.raises(GraphDescriptionError, match="requires the parameter 'stores'"):
+    with pytest.raises(GraphValidationError, check=of_kind("argument"), match="requires the parameter 'stores'"):
 
         @entrypoint()
         async def flow(key: str, *, stores: Any) -> None: ...

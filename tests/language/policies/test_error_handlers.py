@@ -13,10 +13,11 @@ from durable_graph import (
     NodeError,
     RetryPolicy,
     StateGraph,
-    UnknownNodeError,
+    UnknownNameError,
 )
 from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError
+from tests.errors.kinds import of_kind
 from tests.language.nodes import Nodes, State, in_a_row
 
 TWICE = RetryPolicy(initial_interval=0, jitter=False, max_attempts=2, retry_on=ValueError)
@@ -314,7 +315,7 @@ async def test_a_handler_that_goes_nowhere_is_told(saver: Checkpointer) -> None:
 
     graph = handled(Failing(), astray).compile(saver)
 
-    with pytest.raises(UnknownNodeError, match="'nowhere'"):
+    with pytest.raises(UnknownNameError, check=of_kind("route"), match="'nowhere'"):
         await graph.ainvoke({}, thread_id="t")
 
 

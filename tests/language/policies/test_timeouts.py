@@ -23,6 +23,7 @@ from durable_graph import (
     task,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.nodes import State, asked, in_a_row
 from tests.language.policies.clock import in_no_time, now
 
@@ -334,7 +335,7 @@ def test_a_plain_function_cannot_be_stopped_so_a_timeout_for_one_is_refused() ->
     def slow(state: State) -> State:
         return {}
 
-    with pytest.raises(GraphValidationError, match=r"'slow'.*async"):
+    with pytest.raises(GraphValidationError, check=of_kind("graph"), match=r"'slow'.*async"):
         timed(slow, 1).compile()
 
 

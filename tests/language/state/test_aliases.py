@@ -12,11 +12,12 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 from durable_graph import (
     Checkpointer,
     Command,
-    InvalidStateSchemaError,
+    GraphValidationError,
     InvalidStateValueError,
     StateGraph,
-    UnknownStateKeyError,
+    StateKeyError,
 )
+from tests.errors.kinds import of_kind
 from tests.language.state.graphs import Seen, in_a_row
 
 
@@ -69,7 +70,7 @@ async def test_an_alias_is_refused_with_the_name_of_its_field_wherever_a_key_is_
         graph.aupdate_state({"configurable": {"thread_id": "edited"}}, {"userName": "amy"}, as_node="a"),
     )
     for call in calls:
-        with pytest.raises(UnknownStateKeyError, match=r"an alias; .* use 'user_name'") as caught:
+        with pytest.raises(StateKeyError, check=of_kind("alias"), match=r"an alias; .* use 'user_name'") as caught:
             await call
         assert (caught.value.key, caught.value.alias_of) == ("userName", "user_name")
 
@@ -77,14 +78,14 @@ async def test_an_alias_is_refused_with_the_name_of_its_field_wherever_a_key_is_
 async def test_an_alias_in_the_graphs_own_input_or_output_is_named_as_well(saver: Checkpointer) -> None:
     for schemas in ({"input_schema": ByField}, {"output_schema": ByField}):
         builder: StateGraph[Any] = in_a_row(ByName, Seen(), ("a", {"userName": "amy"}), **schemas)
-        with pytest.raises(UnknownStateKeyError, match="use 'user_name'"):
+        with pytest.raises(StateKeyError, check=of_kind("alias"), match="use 'user_name'"):
             await builder.compile(saver).ainvoke({}, thread_id="t")
 
 
 async def test_a_key_that_is_no_alias_is_told_with_those_that_there_are(saver: Checkpointer) -> None:
     graph = in_a_row(ByField, Seen(), ("a", {})).compile(saver)
 
-    with pytest.raises(UnknownStateKeyError, match="its keys: user_name") as caught:
+    with pytest.raises(StateKeyError, check=of_kind("unknown"), match="its keys: user_name") as caught:
         await graph.ainvoke({"username": "amy"}, thread_id="t")
 
     assert caught.value.alias_of is None
@@ -96,7 +97,7 @@ async def test_what_a_model_says_of_a_value_names_the_field(saver: Checkpointer)
 
     graph = in_a_row(Strict, Seen(), ("a", {})).compile(saver)
 
-    with pytest.raises(InvalidStateValueError) as caught:
+    with pytest.raises(InvalidStateValueError, check=of_kind("model")) as caught:
         await graph.ainvoke({"user_names": [1, "amy"]}, thread_id="t")
 
     assert [place for place, _ in caught.value.problems] == ["user_names.1"]
@@ -108,7 +109,9 @@ def test_an_alias_that_is_another_fields_name_is_refused() -> None:
         first: str = Field(default="", alias="second")
         second: str = ""
 
-    with pytest.raises(InvalidStateSchemaError, match="'second' is the alias of 'first' and the name of another"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("schema"), match="'second' is the alias of 'first' and the name of another"
+    ):
         StateGraph(Crossed)
 
 
@@ -117,5 +120,9 @@ def test_a_dataclass_that_only_takes_aliases_is_refused_with_what_to_set() -> No
     class OnlyByAlias:
         user_name: str = Field(default="", alias="userName")
 
-    with pytest.raises(InvalidStateSchemaError, match="'user_name' can only be given by the alias 'userName'; set"):
+    with pytest.raises(
+        GraphValidationError,
+        check=of_kind("schema"),
+        match="'user_name' can only be given by the alias 'userName'; set",
+    ):
         StateGraph(OnlyByAlias)

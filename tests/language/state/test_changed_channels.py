@@ -7,10 +7,10 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from durable_graph import (
-    ChannelChangedError,
     Checkpointer,
     Command,
     EphemeralValue,
+    GraphChangedError,
     LastValue,
     Overwrite,
     RemainingSteps,
@@ -20,6 +20,7 @@ from durable_graph import (
     interrupt,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import Seen, in_a_row
 
@@ -73,10 +74,12 @@ Merged, Collected = (
 async def test_what_would_be_read_as_something_else_is_refused_and_nothing_is_lost(
     saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any
 ) -> None:
-    with pytest.raises(ChannelChangedError, match=r"'value'.*declare it as it was.* or give .* another name") as raised:
+    with pytest.raises(
+        GraphChangedError, check=of_kind("channel"), match=r"'value'.*declare it as it was.* or give .* another name"
+    ) as raised:
         await changed(saver, reopen, before, given, after)
 
-    assert raised.value.channel == "value"
+    assert raised.value.name == "value"
     again = asking(with_key(before), Seen()).compile(saver)
     result = await again.ainvoke(Command(resume="yes"), thread_id="t")
     assert (result["log"], result["value"]) == (["yes"], given)

@@ -15,12 +15,13 @@ from durable_graph import (
     GraphRecursionError,
     GraphValidationError,
     IsLastStep,
-    ManagedKeyError,
     RemainingSteps,
     StateGraph,
+    StateKeyError,
     interrupt,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.state.graphs import Seen, in_a_row
 
 
@@ -119,7 +120,9 @@ async def test_an_instance_has_them_and_does_not_write_them(saver: Checkpointer,
 async def test_a_node_that_writes_one_is_told_so(saver: Checkpointer, result: Any) -> None:
     graph = in_a_row(State, Seen(), ("a", result)).compile(saver)
 
-    with pytest.raises(ManagedKeyError, match="node 'a' writes 'remaining', which is computed") as raised:
+    with pytest.raises(
+        StateKeyError, check=of_kind("managed"), match="node 'a' writes 'remaining', which is computed"
+    ) as raised:
         await graph.ainvoke({"log": []}, thread_id="t")
 
     assert raised.value.key == "remaining"
@@ -128,7 +131,7 @@ async def test_a_node_that_writes_one_is_told_so(saver: Checkpointer, result: An
 async def test_an_input_that_writes_one_is_told_so(saver: Checkpointer) -> None:
     graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
 
-    with pytest.raises(ManagedKeyError, match="the input writes 'is_last'"):
+    with pytest.raises(StateKeyError, check=of_kind("managed"), match="the input writes 'is_last'"):
         await graph.ainvoke({"is_last": True}, thread_id="t")
 
 
@@ -141,7 +144,9 @@ class WithManaged(TypedDict, total=False):
 def test_they_cannot_be_part_of_the_input_or_the_output(option: str) -> None:
     what = option.removesuffix("_schema")
 
-    with pytest.raises(GraphValidationError, match=rf"the graph's {what}: WithManaged\.remaining is computed"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("graph"), match=rf"the graph's {what}: WithManaged\.remaining is computed"
+    ):
         in_a_row(State, Seen(), ("a", {}), **{option: WithManaged}).compile()
 
     assert in_a_row(State, Seen(), ("a", {}), **{option: State}).compile().topology.output.managed

@@ -22,6 +22,7 @@ from durable_graph import (
     interrupt,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import Seen, in_a_row
 
@@ -253,7 +254,9 @@ async def test_a_state_without_a_default_has_that_of_its_input_or_output(option:
 
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
 def test_two_defaults_of_one_key_are_refused(option: str) -> None:
-    with pytest.raises(GraphValidationError, match=r"BeginsOtherwise\.log has another default than Begins\.log"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("graph"), match=r"BeginsOtherwise\.log has another default than Begins\.log"
+    ):
         compiled(Begins, **{option: BeginsOtherwise})
     assert compiled(Begins, **{option: Merged})
 
@@ -283,7 +286,7 @@ def failing() -> list[str]:
     ],
 )
 def test_a_default_that_cannot_be_a_first_value_is_refused(state: Any, words: str) -> None:
-    with pytest.raises(GraphValidationError, match=words):
+    with pytest.raises(GraphValidationError, check=of_kind("graph"), match=words):
         compiled(state)
 
 

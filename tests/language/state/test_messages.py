@@ -14,14 +14,15 @@ from durable_graph import (
     Checkpointer,
     Command,
     GraphValidationError,
+    InvalidStateValueError,
     MessagesState,
     Overwrite,
     RemoveMessage,
-    UnmergeableUpdateError,
     add_messages,
 )
 from durable_graph._runtime.request.run import Durability
 from durable_graph.records import ValueKind
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
@@ -112,9 +113,13 @@ async def test_each_superstep_stores_only_what_it_wrote(saver: Checkpointer) -> 
 async def test_what_is_no_message_fails_the_node_that_wrote_it(saver: Checkpointer, update: Any) -> None:
     graph = in_a_row(MessagesState, Seen(), ("a", {"messages": update})).compile(saver, messages="dict")
 
-    with pytest.raises(UnmergeableUpdateError, match=r"node 'a' cannot be written.*'messages'.*write a dict like"):
+    with pytest.raises(
+        InvalidStateValueError,
+        check=of_kind("rule"),
+        match=r"node 'a' cannot be written.*'messages'.*write a dict like",
+    ):
         await graph.ainvoke({"messages": []}, thread_id="t")
-    with pytest.raises(UnmergeableUpdateError, match="the input cannot be written"):
+    with pytest.raises(InvalidStateValueError, check=of_kind("rule"), match="the input cannot be written"):
         await graph.ainvoke({"messages": update}, thread_id="u")
 
 
@@ -124,10 +129,12 @@ async def test_removing_what_is_not_there_fails_the_node_and_the_thread_stays_us
         saver, messages="dict"
     )
 
-    with pytest.raises(UnmergeableUpdateError, match="no message with the id 'x' to remove") as raised:
+    with pytest.raises(
+        InvalidStateValueError, check=of_kind("rule"), match="no message with the id 'x' to remove"
+    ) as raised:
         await graph.ainvoke({"messages": [A, B]}, thread_id="t")
 
-    assert (raised.value.channel, raised.value.where) == ("messages", "the result of node 'a'")
+    assert (raised.value.key, raised.value.where) == ("messages", "the result of node 'a'")
     assert await graph.ainvoke(None, thread_id="t") == {"messages": [B]}
 
 
@@ -163,7 +170,7 @@ async def test_an_overwrite_that_removes_what_is_not_in_it_is_refused(saver: Che
         saver, messages="dict"
     )
 
-    with pytest.raises(UnmergeableUpdateError, match="no message with the id 'a'"):
+    with pytest.raises(InvalidStateValueError, check=of_kind("rule"), match="no message with the id 'a'"):
         await graph.ainvoke({"messages": [A]}, thread_id="t")
 
 
@@ -250,7 +257,9 @@ def test_messages_that_are_no_list_are_told_when_the_graph_is_compiled() -> None
     class Wrong(TypedDict, total=False):
         messages: Annotated[dict[str, Any], add_messages]
 
-    with pytest.raises(GraphValidationError, match=r"Wrong\.messages: add_messages merges a list"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("graph"), match=r"Wrong\.messages: add_messages merges a list"
+    ):
         in_a_row(Wrong, Seen(), ("a", {})).compile()
 
 

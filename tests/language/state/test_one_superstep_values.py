@@ -22,6 +22,7 @@ from durable_graph import (
 )
 from durable_graph._runtime.request.run import Durability
 from durable_graph.records import ValueKind
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
@@ -164,7 +165,7 @@ def test_a_topic_that_is_no_list_is_told_when_the_graph_is_compiled() -> None:
     class Wrong(TypedDict, total=False):
         topic: Annotated[dict[str, str], Topic]
 
-    with pytest.raises(GraphValidationError, match=r"Wrong\.topic: a Topic holds a list"):
+    with pytest.raises(GraphValidationError, check=of_kind("graph"), match=r"Wrong\.topic: a Topic holds a list"):
         in_a_row(Wrong, Seen(), ("a", {})).compile()
 
 

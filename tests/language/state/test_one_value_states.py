@@ -19,6 +19,7 @@ from durable_graph import (
     interrupt,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
@@ -144,7 +145,7 @@ class Keys(TypedDict):
 @pytest.mark.parametrize(("state", "own"), [(Log, Keys), (Keys, Log)])
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
 def test_input_and_output_are_of_one_value_where_the_state_is(state: Any, own: Any, option: str) -> None:
-    with pytest.raises(GraphValidationError, match=r"is one value and Keys has keys"):
+    with pytest.raises(GraphValidationError, check=of_kind("graph"), match=r"is one value and Keys has keys"):
         in_a_row(state, Seen(), ("a", None), **{option: own}).compile()
 
 
@@ -152,5 +153,7 @@ def test_what_can_never_be_stored_is_told_when_the_graph_is_compiled() -> None:
     class Handle:
         """Nothing to store."""
 
-    with pytest.raises(GraphValidationError, match=r"channel '__root__': .*Handle cannot be stored"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("graph"), match=r"channel '__root__': .*Handle cannot be stored"
+    ):
         in_a_row(Handle, Seen(), ("a", None)).compile()

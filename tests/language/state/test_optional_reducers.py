@@ -5,7 +5,8 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import Checkpointer, Command, Overwrite, UnmergeableUpdateError, interrupt
+from durable_graph import Checkpointer, Command, InvalidStateValueError, Overwrite, interrupt
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import Seen, in_a_row, side_by_side
 
@@ -59,7 +60,7 @@ async def test_none_in_place_of_a_value_is_refused_with_the_way_to_drop_it(saver
     refused = in_a_row(state, Seen(), ("a", {"log": None})).compile(saver)
     dropped = in_a_row(state, Seen(), ("a", {"log": Overwrite(None)}), ("b", {"log": ["b"]})).compile(saver)
 
-    with pytest.raises(UnmergeableUpdateError, match=r"write Overwrite\(None\) to replace"):
+    with pytest.raises(InvalidStateValueError, check=of_kind("rule"), match=r"write Overwrite\(None\) to replace"):
         await refused.ainvoke({"log": ["input"]}, thread_id="t")
 
     assert await dropped.ainvoke({"log": ["input"]}, thread_id="other") == {"log": ["b"]}

@@ -9,11 +9,12 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
-    ConcurrentOverwriteError,
+    ConcurrentUpdateError,
     InvalidUpdateError,
     Overwrite,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
@@ -44,7 +45,7 @@ async def test_another_write_of_the_superstep_is_an_error_that_names_all_its_nod
     nodes = [(name, {"log": Overwrite([name]) if name == overwrites else [name]}) for name in ("a", "b", "c")]
     graph = side_by_side(State, Seen(), *nodes, then=("end", {})).compile(saver)
 
-    with pytest.raises(ConcurrentOverwriteError) as raised:
+    with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")) as raised:
         await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
     error = raised.value
@@ -56,7 +57,7 @@ async def test_another_write_of_the_superstep_is_an_error_that_names_all_its_nod
 async def test_without_a_checkpointer_another_write_is_an_error_as_well() -> None:
     nodes = ("a", {"log": ["a"]}), ("b", {"log": Overwrite(["b"])})
 
-    with pytest.raises(ConcurrentOverwriteError):
+    with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")):
         await side_by_side(State, Seen(), *nodes, then=("end", {})).compile().ainvoke({"log": ["in"]})
 
 
@@ -66,7 +67,7 @@ async def test_two_overwrites_of_one_channel_are_an_error_and_the_thread_stays_u
 
     graph = side_by_side(State, Seen(), ("a", overwrites), ("b", overwrites), then=("end", {})).compile(saver)
 
-    with pytest.raises(ConcurrentOverwriteError) as raised:
+    with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")) as raised:
         await graph.ainvoke({"topic": "all"}, thread_id="t")
 
     assert (raised.value.channel, raised.value.nodes, raised.value.overwriting) == ("log", ("a", "b"), ("a", "b"))
@@ -82,9 +83,9 @@ async def test_a_node_that_overwrites_and_adds_is_refused_and_runs_again(saver: 
     seen = Seen()
     graph = in_a_row(State, seen, ("a", both)).compile(saver)
 
-    with pytest.raises(ConcurrentOverwriteError) as raised:
+    with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")) as raised:
         await graph.ainvoke({"log": ["old"]}, thread_id="t")
-    with pytest.raises(ConcurrentOverwriteError):
+    with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")):
         await graph.ainvoke(None, thread_id="t")
 
     assert (raised.value.nodes, raised.value.overwriting) == (("a", "a"), ("a",))

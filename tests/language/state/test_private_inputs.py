@@ -20,6 +20,7 @@ from durable_graph import (
     interrupt,
 )
 from durable_graph.channels import LastValue
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 
 
@@ -139,5 +140,7 @@ def test_it_may_not_have_another_rule() -> None:
     async def node(given: Merged) -> None:
         """Write nothing."""
 
-    with pytest.raises(GraphValidationError, match=r"Merged\.query does not agree with State\.query"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("graph"), match=r"Merged\.query does not agree with State\.query"
+    ):
         StateGraph(State).add_node("node", node, input_schema=Merged).add_edge(START, "node").compile()

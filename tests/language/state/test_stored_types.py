@@ -11,7 +11,6 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
-    GraphDescriptionError,
     GraphValidationError,
     InvalidOptionError,
     Send,
@@ -23,6 +22,7 @@ from durable_graph import (
     task,
 )
 from tests.codec.test_stored_types import ALL, ARRAY, FRACTION
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 
 
@@ -123,7 +123,9 @@ async def test_what_does_not_come_back_is_refused_before_it_is_stored(saver: Che
 
 
 def test_a_foreign_class_without_a_stored_type_names_the_remedy() -> None:
-    with pytest.raises(GraphValidationError, match=r"list StoredType\(Fraction, <tag>, <encode>, <decode>\)"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("graph"), match=r"list StoredType\(Fraction, <tag>, <encode>, <decode>\)"
+    ):
         asking().compile(types=[ARRAY])
     assert asking().compile(types=[ARRAY, FRACTION]) is not None
 
@@ -135,5 +137,7 @@ def test_an_entrypoint_has_upcasts_of_classes_only() -> None:
     async def main(given: int) -> int:
         return given
 
-    with pytest.raises(GraphDescriptionError, match="no declared type names the class Fraction"):
+    with pytest.raises(
+        GraphValidationError, check=of_kind("argument"), match="no declared type names the class Fraction"
+    ):
         entrypoint(upcasts={Fraction: Fraction})(main)

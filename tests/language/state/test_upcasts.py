@@ -9,9 +9,9 @@ import pytest
 
 from durable_graph import (
     START,
-    ChannelChangedError,
     Checkpointer,
     Command,
+    GraphChangedError,
     GraphValidationError,
     InvalidOptionError,
     StateGraph,
@@ -23,6 +23,7 @@ from durable_graph import (
     task,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
@@ -294,7 +295,7 @@ async def test_a_class_that_was_renamed_is_read_under_its_former_tag(saver: Chec
     await builder(before).compile(saver).ainvoke({"value": before("5")}, thread_id="t")
     after.__qualname__ = "Purchase"
 
-    with pytest.raises(ChannelChangedError, match=r"if it was renamed"):
+    with pytest.raises(GraphChangedError, check=of_kind("channel"), match=r"if it was renamed"):
         await builder(after).compile(await reopen()).aget_state(THREAD)
     graph = builder(after).compile(await reopen(), types=[("Order", after)], upcasts={after: priced(after)})
     assert (await graph.aget_state(THREAD)).values["value"] == after(500, "EUR")
@@ -377,7 +378,7 @@ def fail(older: Any) -> Any:
 async def test_an_upcast_that_fails_refuses_the_value_and_loses_nothing(
     saver: Checkpointer, reopen: Reopen, upcast: Any, words: str
 ) -> None:
-    with pytest.raises(ChannelChangedError, match=words) as refused:
+    with pytest.raises(GraphChangedError, check=of_kind("channel"), match=words) as refused:
         await resumed(saver, reopen, int, 5, str, {"value": upcast})
 
     assert len(str(refused.value)) <= 400
@@ -395,10 +396,10 @@ async def test_an_upcast_of_a_class_that_fails_refuses_the_value(saver: Checkpoi
     before, after = orders()
     await builder(before).compile(saver).ainvoke({"value": before("5")}, thread_id="t")
 
-    with pytest.raises(ChannelChangedError, match=words):
+    with pytest.raises(GraphChangedError, check=of_kind("channel"), match=words):
         await builder(after).compile(saver, upcasts={after: upcast}).aget_state(THREAD)
     wrong = {after: lambda older: after(older["price"], "EUR")}
-    with pytest.raises(ChannelChangedError, match=r"has at \.cents str: int is declared"):
+    with pytest.raises(GraphChangedError, check=of_kind("channel"), match=r"has at \.cents str: int is declared"):
         await builder(after).compile(saver, upcasts=wrong).aget_state(THREAD)
 
 
@@ -412,7 +413,7 @@ async def test_an_upcast_of_a_class_that_fails_refuses_the_value(saver: Checkpoi
     ],
 )
 def test_upcasts_for_what_the_graph_has_not_are_refused(upcasts: Any, words: str) -> None:
-    with pytest.raises(GraphValidationError, match=words):
+    with pytest.raises(GraphValidationError, check=of_kind("graph"), match=words):
         builder(int).compile(upcasts=upcasts)
 
 

@@ -16,6 +16,7 @@ from durable_graph import (
     UnstorableValueError,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import Seen, in_a_row, side_by_side
 
@@ -56,7 +57,9 @@ async def test_an_update_that_the_model_refuses_fails_its_node_and_is_not_record
     results = iter([update, {"score": 1}])
     graph = in_a_row(State, Seen(), ("a", lambda _: next(results))).compile(saver)
 
-    with pytest.raises(InvalidStateValueError, match=rf"the result of node 'a' makes.*State.*{said}") as raised:
+    with pytest.raises(
+        InvalidStateValueError, check=of_kind("model"), match=rf"the result of node 'a' makes.*State.*{said}"
+    ) as raised:
         await graph.ainvoke({"topic": "tea", "log": ["in"]}, thread_id="t", durability=durability)
 
     assert (raised.value.key, raised.value.schema) == (key, "State")
@@ -73,7 +76,7 @@ async def test_an_input_that_the_model_refuses_is_refused(
     graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
     before = await graph.ainvoke({"topic": "tea", "log": ["in"]}, thread_id="t")
 
-    with pytest.raises(InvalidStateValueError, match=f"the input makes.*{said}") as raised:
+    with pytest.raises(InvalidStateValueError, check=of_kind("model"), match=f"the input makes.*{said}") as raised:
         await graph.ainvoke(update, thread_id="t")
 
     assert raised.value.key == key
@@ -81,7 +84,7 @@ async def test_an_input_that_the_model_refuses_is_refused(
 
 
 async def test_without_a_store_it_is_the_same(saver: Checkpointer) -> None:
-    with pytest.raises(InvalidStateValueError, match="score"):
+    with pytest.raises(InvalidStateValueError, check=of_kind("model"), match="score"):
         await in_a_row(State, Seen(), ("a", {"score": -1})).compile().ainvoke({"topic": "tea"})
 
 
@@ -105,7 +108,7 @@ async def test_a_key_without_value_is_no_fault_of_an_update(saver: Checkpointer)
 async def test_the_parts_of_a_missing_key_s_value_are_a_fault(saver: Checkpointer) -> None:
     graph = in_a_row(State, Seen(), ("a", {"user": {}})).compile(saver)
 
-    with pytest.raises(InvalidStateValueError, match=r"user\.name: Field required"):
+    with pytest.raises(InvalidStateValueError, check=of_kind("model"), match=r"user\.name: Field required"):
         await graph.ainvoke({"topic": "tea"}, thread_id="t")
 
 
@@ -113,7 +116,7 @@ async def test_all_parts_of_a_result_count_together(saver: Checkpointer) -> None
     parts = [Command(update={"topic": "none"}), Command(update={"score": 3})]
     graph = in_a_row(State, Seen(), ("a", parts)).compile(saver)
 
-    with pytest.raises(InvalidStateValueError, match="no score without a topic"):
+    with pytest.raises(InvalidStateValueError, check=of_kind("model"), match="no score without a topic"):
         await graph.ainvoke({"topic": "tea"}, thread_id="t")
 
 
@@ -121,9 +124,9 @@ async def test_a_command_as_an_input_and_an_edit_are_validated(saver: Checkpoint
     graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
     await graph.ainvoke({"topic": "tea"}, thread_id="t")
 
-    with pytest.raises(InvalidStateValueError):
+    with pytest.raises(InvalidStateValueError, check=of_kind("model")):
         await graph.ainvoke(Command(update={"score": -1}, goto="a"), thread_id="t")
-    with pytest.raises(InvalidStateValueError):
+    with pytest.raises(InvalidStateValueError, check=of_kind("model")):
         await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"score": -1}, as_node="a")
 
     assert (await graph.aget_state(thread_id="t")).values == {"topic": "tea", "log": [], "users": []}
@@ -187,7 +190,9 @@ class Plain(TypedDict, total=False):
 async def test_an_input_schema_that_is_a_model_validates_the_input_only(saver: Checkpointer) -> None:
     graph = in_a_row(Plain, Seen(), ("a", {"score": 1}), input_schema=Narrow).compile(saver)
 
-    with pytest.raises(InvalidStateValueError, match="the input makes the state an invalid Narrow: score"):
+    with pytest.raises(
+        InvalidStateValueError, check=of_kind("model"), match="the input makes the state an invalid Narrow: score"
+    ):
         await graph.ainvoke({"score": 9}, thread_id="t")
 
     assert await graph.ainvoke({"score": 10}, thread_id="t") == {"score": 1}
@@ -199,7 +204,7 @@ async def test_an_alias_is_what_the_model_calls_it_and_the_key_is_the_fields(sav
 
     graph = in_a_row(Aliased, Seen(), ("a", {"first_topic": "long"})).compile(saver)
 
-    with pytest.raises(InvalidStateValueError, match="at most 3 characters"):
+    with pytest.raises(InvalidStateValueError, check=of_kind("model"), match="at most 3 characters"):
         await graph.ainvoke({"first_topic": "tea"}, thread_id="t")
 
 

@@ -17,8 +17,9 @@ from durable_graph import (
     Send,
     StateGraph,
     StateUpdate,
-    UnknownNodeError,
+    UnknownNameError,
 )
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, Calls, history, nested_state, newest_before, shape
 
 
@@ -225,7 +226,7 @@ async def test_a_mistake_in_a_later_superstep_leaves_the_thread_as_it_was(saver:
     await graph.ainvoke({"foo": "in"}, THREAD)
     before = await history(graph)
 
-    with pytest.raises(UnknownNodeError, match="'c'"):
+    with pytest.raises(UnknownNameError, check=of_kind("node"), match="'c'"):
         await graph.abulk_update_state(THREAD, [[StateUpdate({"foo": "x"}, "a")], [StateUpdate({"foo": "y"}, "c")]])
     assert await history(graph) == before
 
@@ -307,7 +308,7 @@ async def test_a_mistake_in_a_nested_superstep_leaves_both_graphs_as_they_were(s
     await graph.ainvoke(Command(resume="yes"), THREAD)
     before = await history(graph), await history(graph, asked)
 
-    with pytest.raises(UnknownNodeError, match="'nowhere'"):
+    with pytest.raises(UnknownNameError, check=of_kind("node"), match="'nowhere'"):
         await graph.abulk_update_state(asked, [*BY_HAND, [StateUpdate({"value": ["3"]}, "nowhere")]])
 
     assert (await history(graph), await history(graph, asked)) == before

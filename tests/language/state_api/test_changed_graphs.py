@@ -7,16 +7,16 @@ import pytest
 
 from durable_graph import (
     START,
-    ChannelChangedError,
     Checkpointer,
     Command,
     DurableGraphError,
-    StalePlanError,
+    GraphChangedError,
     StateGraph,
     UnfinishedThreadError,
     interrupt,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, Calls, Trail, asked, history
 
 
@@ -36,7 +36,7 @@ async def test_a_node_that_was_renamed_in_flight_is_named(
     await in_flight(saver, calls, durability)
     renamed = calls.chain("a", ("asks", calls.asks("asks")), "b").compile(saver)
 
-    with pytest.raises(StalePlanError, match="'ask'") as raised:
+    with pytest.raises(GraphChangedError, check=of_kind("node"), match="'ask'") as raised:
         await renamed.ainvoke(how, THREAD, durability=durability)
 
     assert raised.value.name == "ask"
@@ -94,7 +94,7 @@ async def test_the_graph_as_it_was_goes_on_with_the_thread(saver: Checkpointer) 
     """P12."""
     calls = Calls()
     await in_flight(saver, calls)
-    with pytest.raises(StalePlanError):
+    with pytest.raises(GraphChangedError, check=of_kind("node")):
         await calls.chain("a", "b").compile(saver).ainvoke(None, THREAD)
 
     graph = calls.chain("a", "ask?", "b").compile(saver)
@@ -109,7 +109,7 @@ async def test_a_nested_node_that_was_renamed_in_flight_is_named(saver: Checkpoi
     await calls.chain(("sub", nested)).compile(saver).ainvoke({"value": []}, THREAD)
     renamed = calls.chain(("sub", calls.chain("n", "asks?").compile())).compile(saver)
 
-    with pytest.raises(StalePlanError, match="'ask'"):
+    with pytest.raises(GraphChangedError, check=of_kind("node"), match="'ask'"):
         await renamed.ainvoke(Command(resume="yes"), THREAD)
 
 
@@ -142,7 +142,9 @@ async def test_an_error_handler_that_is_gone_in_flight_is_named(saver: Checkpoin
 
     await compiled(error_handler=handler).ainvoke({"value": []}, THREAD)
 
-    with pytest.raises(StalePlanError, match=r"for node 'fails'.*add the error handler to the graph again"):
+    with pytest.raises(
+        GraphChangedError, check=of_kind("handler"), match=r"for node 'fails'.*add the error handler to the graph again"
+    ):
         await compiled().ainvoke(Command(resume="go on"), THREAD)
 
     assert await compiled(error_handler=handler).ainvoke(None, THREAD) == {"value": ["go on"]}
@@ -204,9 +206,9 @@ async def test_a_channel_whose_type_changed_is_named(saver: Checkpointer) -> Non
     seen: list[Any] = []
     await asking(Narrow, saver, seen).ainvoke({"topic": "tea"}, THREAD)
 
-    with pytest.raises(ChannelChangedError, match="'topic'") as raised:
+    with pytest.raises(GraphChangedError, check=of_kind("channel"), match="'topic'") as raised:
         await asking(Retyped, saver, seen).ainvoke(Command(resume="yes"), THREAD)
-    assert raised.value.channel == "topic"
+    assert raised.value.name == "topic"
     assert (await asking(Narrow, saver, seen).ainvoke(Command(resume="yes"), THREAD))["value"] == ["yes"]
 
 

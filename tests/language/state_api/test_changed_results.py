@@ -11,12 +11,12 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
-    StalePlanError,
-    StaleResultError,
+    GraphChangedError,
     StateGraph,
     interrupt,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, history
 
 
@@ -73,10 +73,10 @@ async def changed(request: pytest.FixtureRequest, saver: Checkpointer, durabilit
 async def test_a_result_that_cannot_be_read_is_named_and_nothing_is_lost(
     changed: Any, saver: Checkpointer, how: Any
 ) -> None:
-    with pytest.raises(StaleResultError, match=r"node 'a'.*'topic'.*aupdate_state") as raised:
+    with pytest.raises(GraphChangedError, check=of_kind("result"), match=r"node 'a'.*'topic'.*aupdate_state") as raised:
         await changed.ainvoke(how, THREAD)
 
-    assert (raised.value.thread_id, raised.value.node) == ("t", "a")
+    assert (raised.value.thread_id, raised.value.name) == ("t", "a")
     was = beside_a_question(Wide, saver, a=names_a_topic)
     assert await was.ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "yes"], "topic": "tea"}
 
@@ -114,7 +114,7 @@ async def test_such_a_result_of_a_nested_graph_is_named(saver: Checkpointer) -> 
 
     await around(Wide, names_a_topic).ainvoke({"value": []}, THREAD)
 
-    with pytest.raises(StaleResultError, match="node 'a'"):
+    with pytest.raises(GraphChangedError, check=of_kind("result"), match="node 'a'"):
         await around(Narrow, names_none).ainvoke(Command(resume="yes"), THREAD)
     was = around(Wide, names_a_topic)
     assert (await was.ainvoke(None, THREAD))["value"] == ["a", "yes"]
@@ -135,7 +135,7 @@ async def test_a_node_that_a_finished_one_goes_to_and_that_is_gone_is_named(save
     await graph(goes, "next").ainvoke({"value": []}, THREAD)
     head = await graph(goes, "next").aget_state(THREAD)
 
-    with pytest.raises(StalePlanError, match=r"'next'.*a, ask, other") as raised:
+    with pytest.raises(GraphChangedError, check=of_kind("node"), match=r"'next'.*a, ask, other") as raised:
         await graph(goes_nowhere, "other").ainvoke(Command(resume="yes"), THREAD)
 
     assert raised.value.name == "next"
@@ -169,7 +169,7 @@ def waiting(saver: Checkpointer, name: str | None, *, defer: bool = True) -> Any
 async def test_a_deferred_node_that_is_gone_while_it_waits_is_named(saver: Checkpointer, name: str | None) -> None:
     await waiting(saver, "late").ainvoke({"value": []}, THREAD)
 
-    with pytest.raises(StalePlanError, match="'late'"):
+    with pytest.raises(GraphChangedError, check=of_kind("node"), match="'late'"):
         await waiting(saver, name).ainvoke(Command(resume="yes"), THREAD)
 
     assert await waiting(saver, "late").ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "yes", "left"]}
@@ -221,6 +221,6 @@ async def test_a_failed_sibling_leaves_it_to_the_graph_as_it_was(saver: Checkpoi
         await graph(Wide).ainvoke({"value": []}, THREAD)
     is_failing = False
 
-    with pytest.raises(StaleResultError, match="node 'a'"):
+    with pytest.raises(GraphChangedError, check=of_kind("result"), match="node 'a'"):
         await graph(Narrow).ainvoke(None, THREAD)
     assert await graph(Wide).ainvoke(None, THREAD) == {"value": ["a", "b"], "topic": "tea"}

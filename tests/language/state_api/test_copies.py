@@ -15,12 +15,13 @@ from durable_graph import (
     StateUpdate,
     ThreadBusyError,
     ThreadExistsError,
-    UnknownCheckpointError,
+    UnknownNameError,
     UnknownThreadError,
     entrypoint,
     interrupt,
     task,
 )
+from tests.errors.kinds import of_kind
 from tests.language.trails import (
     THREAD,
     Calls,
@@ -293,7 +294,7 @@ async def test_a_deleted_thread_neither_asks_nor_remembers(saver: Checkpointer) 
 
     with pytest.raises(NothingToResumeError):
         await graph.ainvoke(Command(resume="yes"), THREAD)
-    with pytest.raises(UnknownCheckpointError):
+    with pytest.raises(UnknownNameError, check=of_kind("checkpoint")):
         await graph.aget_state(asked)
     await graph.ainvoke({"value": []}, THREAD)
     assert (await nested_state(graph)).values == {"value": ["n"]}

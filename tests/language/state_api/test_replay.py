@@ -15,9 +15,10 @@ from durable_graph import (
     Runtime,
     Send,
     StateGraph,
-    UnknownCheckpointError,
+    UnknownNameError,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, id_of, newest_before, shape
 
 
@@ -266,7 +267,7 @@ async def test_a_checkpoint_of_another_thread_is_unknown(saver: Checkpointer) ->
     await graph.ainvoke({"value": []}, thread_id="other")
     await saver.prune("other", keep_last=1)
 
-    with pytest.raises(UnknownCheckpointError):
+    with pytest.raises(UnknownNameError, check=of_kind("checkpoint")):
         await graph.ainvoke(None, thread_id="third", checkpoint_id=late)
 
 

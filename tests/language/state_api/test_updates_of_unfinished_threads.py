@@ -16,10 +16,11 @@ from durable_graph import (
     Send,
     StateGraph,
     StateUpdate,
-    UnknownTaskError,
+    UnknownNameError,
     add_messages,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, Calls, Trail, history, questions
 
 
@@ -277,10 +278,10 @@ async def test_an_id_of_no_task_of_the_node_is_an_error_that_names_those_there_a
     head = await graph.aget_state(THREAD)
     ids = [task.id for task in head.tasks]
 
-    with pytest.raises(UnknownTaskError, match="'nothing' of node 'each'") as raised:
+    with pytest.raises(UnknownNameError, check=of_kind("task"), match="'nothing' of node 'each'") as raised:
         await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each", task_id="nothing")
-    assert (raised.value.task_id, raised.value.node, raised.value.known) == ("nothing", "each", tuple(ids))
-    with pytest.raises(UnknownTaskError, match=r"of node 'a' to run; its tasks: \(none\)"):
+    assert (raised.value.name, raised.value.where, raised.value.known) == ("nothing", "node 'each'", tuple(ids))
+    with pytest.raises(UnknownNameError, check=of_kind("task"), match=r"of node 'a' to run; its tasks: \(none\)"):
         await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a", task_id=ids[0])
     assert await graph.aget_state(THREAD) == head
 

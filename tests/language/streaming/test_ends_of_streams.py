@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, StreamMisuseError, StreamWriter
+from durable_graph import Checkpointer, InvalidCallError, StreamWriter
 from durable_graph._runtime.events.stream import BUFFER, OnDisconnect
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.nodes import State, in_a_row
 from tests.language.streaming.parts import parts
 
@@ -94,7 +95,7 @@ async def test_events_are_read_inside_of_the_block_only(
             if not is_read_to_its_end:
                 break
 
-    with pytest.raises(StreamMisuseError, match="its block has ended"):
+    with pytest.raises(InvalidCallError, check=of_kind("stream"), match="its block has ended"):
         await anext(events)
 
 
@@ -118,7 +119,7 @@ async def test_who_still_waits_for_an_event_is_told_that_the_block_was_left(
             reader = asyncio.create_task(read_all(events))
             while not events._is_awaited:  # noqa: ASYNC110  # there is no event for it
                 await asyncio.sleep(0)
-        with pytest.raises(StreamMisuseError, match="its block has ended"):
+        with pytest.raises(InvalidCallError, check=of_kind("stream"), match="its block has ended"):
             await reader
         goes_on.set()
         if on_disconnect == "continue":
@@ -133,5 +134,5 @@ async def test_a_run_that_was_cancelled_has_no_output_and_cancels_nobody_who_ask
         async for _ in events:
             break
 
-    with pytest.raises(StreamMisuseError, match="was cancelled"):
+    with pytest.raises(InvalidCallError, check=of_kind("stream"), match="was cancelled"):
         _ = events.output

@@ -229,7 +229,7 @@ async def test_another_one_in_the_place_of_one_is_an_error_once_all_are_over(sav
 
     with pytest.raises(ReplayMismatchError, match="with x") as raised:
         await graph.ainvoke(Command(resume="yes"), THREAD)
-    assert raised.value.is_unclaimed
+    assert raised.value.kind == "unclaimed"
 
 
 async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_work(saver: Checkpointer) -> None:

@@ -10,18 +10,18 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    InvalidCallError,
     InvalidOptionError,
-    OverlappingCallsError,
     ReplayMismatchError,
     RetryPolicy,
     StateGraph,
     SubgraphBusyError,
-    UnnamedMemoryError,
     get_runtime,
     interrupt,
     task,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, Calls, Trail, questions
 
 
@@ -429,7 +429,7 @@ async def test_two_unnamed_graphs_that_look_alike_are_refused_in_a_race_and_name
         return [each["value"][0] for each in found]
 
     one, two = leaving("1"), leaving("2")
-    with pytest.raises(OverlappingCallsError, match="compile\\(name="):
+    with pytest.raises(InvalidCallError, check=of_kind("overlapping"), match="compile\\(name="):
         await caller.first(lambda: in_order(one, two))
 
     first, second = leaving("1", name="first"), leaving("2", name="second")
@@ -538,7 +538,7 @@ async def test_a_second_call_of_a_node_without_a_name_is_refused(caller: Caller)
     agent, other = remembering(), remembering()
 
     for second in (agent, other):
-        with pytest.raises(UnnamedMemoryError, match=r"memory='\.\.\.'"):
+        with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory"), match=r"memory='\.\.\.'"):
             await caller.first(lambda second=second: _each(agent, second))
 
 
@@ -560,9 +560,9 @@ async def test_a_second_call_without_a_name_is_refused_also_where_a_task_that_is
     async def both() -> Any:
         return [*await tell("alice"), *await tell("bob")]
 
-    with pytest.raises(UnnamedMemoryError):
+    with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory")):
         await caller.first(both)
-    with pytest.raises(UnnamedMemoryError):
+    with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory")):
         await caller.again(both)
 
 

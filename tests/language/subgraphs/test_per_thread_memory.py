@@ -10,14 +10,15 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    InvalidCallError,
     ReplayMismatchError,
     Send,
     StateGraph,
     SubgraphBusyError,
-    UnnamedMemoryError,
     interrupt,
 )
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, Calls, Trail, history, nested_state, questions
 
 OTHER = {"configurable": {"thread_id": "other"}}
@@ -312,7 +313,7 @@ async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> 
         await graph.ainvoke({"value": []}, THREAD)
 
     # Also one after the other: the second one would read what the first one was told.
-    with pytest.raises(UnnamedMemoryError, match="'talker'"):
+    with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory"), match="'talker'"):
         await graph.ainvoke(None, THREAD, max_concurrency=1)
 
 
@@ -337,10 +338,10 @@ async def test_a_memory_without_a_name_is_not_passed_on_to_a_send_that_comes_lat
 
     builder = StateGraph(Trail).add_node("tell", told.compile() if is_nested else tell)
     graph = builder.add_conditional_edges(START, fan, ["tell"]).compile(saver)
-    with pytest.raises(UnnamedMemoryError):
+    with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory")):
         await graph.ainvoke({"value": []}, THREAD)
     for _ in range(2):
-        with pytest.raises(UnnamedMemoryError):
+        with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory")):
             await graph.ainvoke(None, THREAD)
 
 
@@ -356,7 +357,7 @@ async def test_a_memory_without_a_name_is_not_passed_on_between_two_graphs_that_
         return {}
 
     graph = Calls().chain(("call", call)).compile(saver)
-    with pytest.raises(UnnamedMemoryError):
+    with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory")):
         await graph.ainvoke({"value": ["alice", "bob"]}, THREAD)
 
 

@@ -4,8 +4,9 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, StateGraph, StateSnapshot, UnknownNamespaceError
+from durable_graph import END, START, Checkpointer, Command, StateGraph, StateSnapshot, UnknownNameError
 from durable_graph._runtime.request.run import Durability
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, Calls, Trail, asked, checkpoint_before, history, nested_state, questions
 
 
@@ -241,7 +242,7 @@ async def test_a_graph_that_nothing_names_runs_and_is_not_read_from_outside(save
     (waiting,) = (await graph.aget_state(THREAD)).tasks
 
     assert waiting.state is None
-    with pytest.raises(UnknownNamespaceError, match=r"'tools:1\.0'"):
+    with pytest.raises(UnknownNameError, check=of_kind("namespace"), match=r"'tools:1\.0'"):
         await graph.aget_state({"configurable": {"thread_id": "t", "checkpoint_ns": "tools:1.0"}})
     assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"value": ["apples", "research", "ask=yes"]}
 
@@ -252,7 +253,7 @@ async def test_a_namespace_that_leads_to_no_graph_is_an_error_that_names_it(save
     nowhere = {"configurable": {"thread_id": "t", "checkpoint_ns": "a:1.0|b:2.0"}}
 
     for call in (graph.aget_state(nowhere), graph.aupdate_state(nowhere, {"value": ["edit"]})):
-        with pytest.raises(UnknownNamespaceError, match=r"'a:1\.0\|b:2\.0'.*inner"):
+        with pytest.raises(UnknownNameError, check=of_kind("namespace"), match=r"'a:1\.0\|b:2\.0'.*inner"):
             await call
 
 
@@ -262,7 +263,7 @@ async def test_a_graph_that_has_not_begun_has_an_empty_state_and_cannot_be_edite
     (waiting,) = (await graph.aget_state(THREAD)).tasks
 
     assert (await graph.aget_state(waiting.state)).values == {}
-    with pytest.raises(UnknownNamespaceError):
+    with pytest.raises(UnknownNameError, check=of_kind("namespace")):
         await graph.aupdate_state(waiting.state, {"value": ["edit"]})
 
 

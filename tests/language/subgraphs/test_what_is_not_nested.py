@@ -9,11 +9,12 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
-    ContradictingOptionError,
-    InvalidCommandError,
+    InvalidOptionError,
+    InvalidUpdateError,
     MemorySaver,
     StateGraph,
 )
+from tests.errors.kinds import of_kind
 from tests.language.trails import THREAD, Calls, Trail, history
 
 
@@ -38,7 +39,9 @@ async def test_a_nested_graph_is_of_the_thread_around_it(saver: Checkpointer, in
     graph = inner.compile()
     outer = _calling(lambda: graph.ainvoke({}, thread_id="u")).compile(saver)
 
-    with pytest.raises(ContradictingOptionError, match="thread_id is 'u' as keyword and 't' in the config"):
+    with pytest.raises(
+        InvalidOptionError, check=of_kind("contradiction"), match="thread_id is 'u' as keyword and 't' in the config"
+    ):
         await outer.ainvoke({}, THREAD)
     assert await saver.load("u") is None
 
@@ -55,7 +58,7 @@ async def test_answers_belong_to_the_run_around_it(saver: Checkpointer, inner: S
     graph = inner.compile()
     outer = _calling(lambda: graph.ainvoke(Command(resume="yes"))).compile(saver)
 
-    with pytest.raises(InvalidCommandError, match="resume the run that it is a part of"):
+    with pytest.raises(InvalidUpdateError, match="resume the run that it is a part of"):
         await outer.ainvoke({}, THREAD)
 
 

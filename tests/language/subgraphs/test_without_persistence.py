@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, DurableGraphError, MemorySaver, MissingCheckpointerError
+from durable_graph import (
+    Checkpointer,
+    Command,
+    DurableGraphError,
+    MemorySaver,
+    MissingCheckpointerError,
+)
 from tests.language.trails import THREAD, Calls, Trail, history, questions
 
 
