@@ -240,14 +240,12 @@ def read_place(
     return thread, number
 
 
-def read_thread_place(
-    config: Config | None, thread_id: ThreadId | None, checkpoint_id: str | None, *, is_history: bool = False
-) -> Place:
-    """The thread, namespace and checkpoint of a call. A history has no checkpoint: it lists all of a namespace's."""
+def read_thread_place(config: Config | None, thread_id: ThreadId | None, checkpoint_id: str | None) -> Place:
+    """The thread, namespace and checkpoint of a call."""
     thread, no = read_place(config, True, thread_id, checkpoint_id)  # noqa: FBT003  # callers have a checkpointer
     if thread is None:
         raise MissingThreadIdError
-    return Place(thread, _namespace(check_config(config)), None if is_history else no)
+    return Place(thread, _namespace(check_config(config)), no)
 
 
 def _namespace(config: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """A thread's state as callers see it."""
 
-from collections.abc import AsyncIterator, Callable, Container, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -234,7 +234,7 @@ async def read_history(
     place: Place,
     limit: int | None,
     wanted: Mapping[str, Any] | None = None,
-) -> AsyncIterator[StateSnapshot]:
+) -> AsyncGenerator[StateSnapshot, None]:
     """A namespace's checkpoints before `place.no`, newest first, of all its branches; only those whose metadata
     contains `wanted`. They are read in pages, each consistent in itself."""
     own = topology_at(topology, place.ns)
