@@ -7,7 +7,7 @@ from typing import Any, Generic, Literal, Never, Self, Unpack, overload
 import msgspec
 
 from durable_graph._runtime.entry.observed_run import observed_run
-from durable_graph._runtime.entry.options import Config, RunOptions, ThreadId, check_bound, merged_config
+from durable_graph._runtime.entry.options import Config, RunOptions, ThreadId, check_bound, check_savers, merged_config
 from durable_graph._runtime.entry.start import run_in_turn
 from durable_graph._runtime.entry.subgraph import GraphSetup, Nested, place_of, unfinished_child
 from durable_graph._runtime.events.modes import StreamMode, view_of
@@ -22,10 +22,8 @@ from durable_graph._runtime.task.result_cache import clear_results
 from durable_graph._runtime.threads.snapshot import StateSnapshot
 from durable_graph._runtime.threads.update_state import StateUpdate
 from durable_graph.app.drawing import GraphDrawing
-from durable_graph.app.output_types import RecordT
-from durable_graph.app.savers import check_savers, saver_of
 from durable_graph.app.streaming import stream_of
-from durable_graph.app.threads import GraphThreads
+from durable_graph.app.threads import GraphThreads, saver_of
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import InvalidOptionError
@@ -35,7 +33,7 @@ from durable_graph.graph.drawing import Drawing
 from durable_graph.graph.jsonschema import JsonSchema
 from durable_graph.graph.policies import time_limit
 from durable_graph.graph.subgraph import Persistence
-from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
+from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RecordT, StateT
 
 Version = Literal["v1", "v2"]
 

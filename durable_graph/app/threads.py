@@ -126,6 +126,11 @@ class GraphThreads(msgspec.Struct, frozen=True):
         return self.checkpointer
 
 
+def saver_of(checkpointer: Checkpointer | bool | None) -> Checkpointer | None:
+    """The saver of a graph's own threads. A subgraph that was compiled with True or False has none."""
+    return None if isinstance(checkpointer, bool) else checkpointer
+
+
 def _parts(update: StateUpdate) -> tuple[Any, ...]:
     return update.as_node, update.task_id, update.values
 

@@ -125,7 +125,7 @@ async def _record(
     """Record the command. With `only_while_running`, record nothing if no other run executes the thread any more."""
     known, writer = store.thread, store.writer
     writes, routes = command_parts(run, command, state.values)
-    answers: dict[str, Any] | None = None
+    answers: dict[str, object] | None = None
     while True:
         check_plan(run.topology, known.id, state, recorded)
         answered: tuple[Outcome, ...] = ()
@@ -175,13 +175,13 @@ async def _reopened(run: GraphRun, store: Stored, error: CheckpointConflictError
     return opened.restored.state, opened.restored.recorded
 
 
-def _encoded(run: GraphRun, value: Any) -> bytes | None:
+def _encoded(run: GraphRun, value: object) -> bytes | None:
     return encode_anything(run.topology, value, "the answer to an interrupt", run.store.max_value_bytes)
 
 
 async def by_id(
-    run: GraphRun, known: KnownThread, state: State, recorded: Mapping[tuple[int, int], Outcome], resume: Any
-) -> dict[str, Any]:
+    run: GraphRun, known: KnownThread, state: State, recorded: Mapping[tuple[int, int], Outcome], resume: object
+) -> dict[str, object]:
     """The answers of `Command(resume=resume)` by interrupt id, for the interrupts of the thread as it was read.
 
     The ids are resolved once, so an answer without an id cannot reach an interrupt that is raised later.
@@ -195,7 +195,7 @@ async def by_id(
         raise await error_for(run, known, resume, error) from None
 
 
-async def error_for(run: GraphRun, known: KnownThread, resume: Any, error: DurableGraphError) -> DurableGraphError:
+async def error_for(run: GraphRun, known: KnownThread, resume: object, error: DurableGraphError) -> DurableGraphError:
     """The error for an answer that came too late: `InterruptAnsweredError` if its interrupt was answered before.
 
     Otherwise `error`, completed with facts from the thread's records.

@@ -266,7 +266,7 @@ async def accept_unstored(run: GraphRun) -> Start:
     return Start(admitted.state)
 
 
-def input_parts(run: GraphRun, values: Mapping[str, Any]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
+def input_parts(run: GraphRun, values: Mapping[str, object]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
     """The input as writes, given these values, and as routes if it is a Command."""
     given = run.request.input
     if isinstance(given, Command):

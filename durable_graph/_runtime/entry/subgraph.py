@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -157,7 +157,7 @@ def is_inside_node() -> bool:
 def subgraph_call(
     plan: StepPlan,
     checkpointer: Checkpointer | bool | None,
-    given: Any,
+    given: object,
     config: Config | None,
     options: RunOptions,
     defaults: Request,
@@ -195,7 +195,7 @@ def subgraph_call(
     return Nested(context, context.children, plan, within, call)
 
 
-def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) -> Any:
+def _without_keys_of_caller(given: object, topology: Topology, caller: Topology) -> object:
     """The input without the keys that only the caller's state has: a node may pass its whole state to the graph, as a
     node that is a graph does."""
     if not isinstance(given, Mapping) or topology.input.is_single or caller.state.is_single:
@@ -242,7 +242,7 @@ def _within(outer: Request, request: Request, options: RunOptions, config: Confi
     )
 
 
-def _own_or(name: str, options: Mapping[str, Any], config: Mapping[str, Any], own: T, outer: T) -> T:
+def _own_or(name: str, options: Mapping[str, object], config: Mapping[str, object], own: T, outer: T) -> T:
     return outer if options.get(name) is None and config.get(name) is None else own
 
 

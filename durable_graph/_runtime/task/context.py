@@ -12,6 +12,7 @@ import msgspec
 from durable_graph._runtime.events.model import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.events.sink import Room, StreamWriter
 from durable_graph._runtime.request.callbacks import Origin
+from durable_graph._runtime.request.run import RunControl
 from durable_graph._runtime.task.run_context import TaskContext, context_of
 from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import RUNTIME, missing_attribute
@@ -37,29 +38,6 @@ class ExecutionInfo(msgspec.Struct, frozen=True, gc=False):
     node_attempt: int
     node_first_attempt_time: float | None = None
     run_id: str | None = None
-
-
-class RunControl:
-    """Asks a run to stop in good order, from any task of the same event loop."""
-
-    __slots__ = ("_reason",)
-
-    def __init__(self) -> None:
-        self._reason: str | None = None
-
-    def request_drain(self, reason: str = "shutdown") -> None:
-        """Stop the run before its next superstep. It then raises `GraphDrained`, and can be resumed with None."""
-        self._reason = reason
-
-    @property
-    def drain_requested(self) -> bool:
-        """Whether the run was asked to stop."""
-        return self._reason is not None
-
-    @property
-    def drain_reason(self) -> str | None:
-        """The reason that was given."""
-        return self._reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +95,7 @@ def get_store() -> Any:
     return store_of(context_of("get_store()"))
 
 
-def store_of(context: TaskContext) -> Any:
+def store_of(context: TaskContext) -> object:
     """The store of the run. Raises `InvalidOptionError` where it has none."""
     store = context.run.request.store
     if store is None:
@@ -139,7 +117,7 @@ def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> 
     context = context_of("push_message()")
     run = context.run
 
-    def make(data: Any) -> AnyEvent:
+    def make(data: object) -> AnyEvent:
         given = metadata or {}
         tags = [*run.request.tags, *context.metadata.get("tags", ()), *given.get("tags", ())]
         known = {**config_of(context)["metadata"], **given, "tags": list(dict.fromkeys(tags))}
@@ -148,7 +126,9 @@ def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> 
     return StreamWriter(run.shared.sink, make, context.streamed)(message)
 
 
-def message_event(context: TaskContext, message: Any, metadata: Mapping[str, Any], origin: Origin) -> MessageEvent:
+def message_event(
+    context: TaskContext, message: object, metadata: Mapping[str, object], origin: Origin
+) -> MessageEvent:
     """A message of the code of `context`."""
     run = context.run
     return MessageEvent(
@@ -182,7 +162,7 @@ def runtime_of(context: TaskContext) -> Runtime[Any]:
     )
 
 
-def previous_of(context: TaskContext) -> Any:
+def previous_of(context: TaskContext) -> object:
     """The value that an entrypoint saved last; None in any other graph."""
     return context.state.values.get(SAVED)
 
@@ -234,7 +214,7 @@ def writer_of(context: TaskContext) -> StreamWriter:
     """The stream writer of the code of `context`."""
     run = context.run
 
-    def make(data: Any) -> AnyEvent:
+    def make(data: object) -> AnyEvent:
         return CustomEvent(
             thread_id=run.request.thread_id,
             ns=run.event_ns,
@@ -278,7 +258,7 @@ class OwnPlace(str):
         return str, (str(self),)
 
 
-def meant(configurable: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def meant(configurable: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """The keys of `configurable` without the place of running code that passes on its own config."""
     for key, value in configurable.items():
         if not isinstance(value, OwnPlace):
@@ -287,11 +267,13 @@ def meant(configurable: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, str(value)
 
 
-def injected(context: TaskContext, wanted: Mapping[str, str], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def injected(
+    context: TaskContext, wanted: Mapping[str, str], told: Mapping[str, object] | None = None
+) -> dict[str, object]:
     """The values of a function's parameters besides its input: `wanted` names the kind of each."""
     if not wanted:
         return {}
-    made: dict[str, Callable[[], Any]] = {
+    made: dict[str, Callable[[], object]] = {
         "runtime": lambda: runtime_of(context),
         "config": lambda: config_of(context),
         "writer": lambda: writer_of(context),

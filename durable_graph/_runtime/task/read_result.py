@@ -29,8 +29,8 @@ class Result(msgspec.Struct, frozen=True):
 def read_result(
     topology: Topology,
     node: Node,
-    result: Any,
-    values: Mapping[str, Any],
+    result: object,
+    values: Mapping[str, object],
     max_value_bytes: int | None,
     keys_of_nested: Collection[str] = (),
 ) -> Result:
@@ -45,7 +45,7 @@ def read_result(
     if type(result) is dict and not topology.state.is_single and not keys_of_nested:
         # What most nodes return: one update, whose keys are the state's.
         return Result(node_writes(topology, node, result.items(), values, max_value_bytes), ())
-    updates: list[tuple[str, Any]] = []
+    updates: list[tuple[str, object]] = []
     routes: list[Route] = []
     parts = _parts(topology, result)
     for part in parts:
@@ -70,7 +70,7 @@ def read_result(
     return Result(node_writes(topology, node, updates, values, max_value_bytes), tuple(routes))
 
 
-def _parts(topology: Topology, result: Any) -> list[Any]:
+def _parts(topology: Topology, result: Any) -> list[object]:
     if isinstance(result, list | tuple) and any(isinstance(part, Command) for part in result):
         return list(result)
     # Where the state is one value, a list is that value.

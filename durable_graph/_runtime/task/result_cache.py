@@ -20,7 +20,7 @@ from durable_graph.records import Rank
 NAMESPACE = "durable_graph"
 
 
-async def lookup(run: GraphRun, node: Node, task: Task, given: Any) -> tuple[CacheKey | None, Result | None]:
+async def lookup(run: GraphRun, node: Node, task: Task, given: object) -> tuple[CacheKey | None, Result | None]:
     """The key that the node's result goes by, and the result if the cache has it. No key where there is no caching."""
     if node.cache is None or run.cache is None:
         return None, None
