@@ -1,7 +1,7 @@
 """A `Command` as the input of a run: answers to interrupts, an update, and routes."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import msgspec
 
@@ -38,7 +38,7 @@ from durable_graph.records import TaskRecord, checkpoint_id
 
 
 def command_parts(
-    run: GraphRun, command: Command[Any], values: Mapping[str, Any]
+    run: GraphRun, command: Command, values: Mapping[str, object]
 ) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
     """The writes and routes of a Command, given these values. Raises for a Command that cannot be an input."""
     where = "the Command that is the input"
@@ -53,7 +53,7 @@ def command_parts(
     return writes, goto_routes(topology, command, "the run was given a Command", limit)
 
 
-def only_answers(given: object) -> TypeGuard[Command[Any]]:
+def only_answers(given: object) -> TypeGuard[Command]:
     """Whether an input contains answers and nothing else."""
     if not isinstance(given, Command) or given.resume is UNSET:
         return False
@@ -61,7 +61,7 @@ def only_answers(given: object) -> TypeGuard[Command[Any]]:
 
 
 async def apply_command(
-    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command[Any]
+    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command
 ) -> Start | Ended:
     """Record the whole command in one commit. The run starts where the command leaves the thread.
 
@@ -80,8 +80,8 @@ async def apply_command(
 
 
 async def answer_beside(
-    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command[Any]
-) -> tuple[Ended | None, Command[Any]]:
+    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command
+) -> tuple[Ended | None, Command]:
     """Record answers while another call of this process holds the thread.
 
     None, with the answers by id, if the thread's status is not "running": that call has not yet started its run, or
@@ -118,7 +118,7 @@ async def _record(
     store: Stored,
     state: State,
     recorded: Recorded,
-    command: Command[Any],
+    command: Command,
     *,
     only_while_running: bool = False,
 ) -> _Applied:

@@ -106,7 +106,7 @@ def store_of(context: TaskContext) -> object:
     return store
 
 
-def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> Room:
+def push_message(message: object, *, metadata: Mapping[str, Any] | None = None) -> Room:
     """Tell the run's reader a message, or a piece of one, in stream mode "messages", with what is known of the node.
 
     Await what it gives to wait until the reader has room. The state is written only by what the node returns. A message
@@ -148,7 +148,7 @@ def get_config() -> Mapping[str, Any]:
     return config_of(context_of("get_config()"))
 
 
-def runtime_of(context: TaskContext) -> Runtime[Any]:
+def runtime_of(context: TaskContext) -> Runtime:
     """The runtime as the code of `context` gets it."""
     request = context.run.request
     return Runtime(
@@ -200,9 +200,9 @@ def config_of(context: TaskContext) -> Mapping[str, Any]:
     return own
 
 
-def _configurable(given: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+def _configurable(given: Mapping[str, Any], context: TaskContext) -> dict[str, object]:
     """The keys that the call passed, with the namespace of the node's graph and the checkpoint of its superstep."""
-    own: dict[str, Any] = {**given.get("configurable", {}), "checkpoint_ns": OwnPlace(context.run.ns, context)}
+    own: dict[str, object] = {**given.get("configurable", {}), "checkpoint_ns": OwnPlace(context.run.ns, context)}
     # Dropped: the id that the call passed is of an outer graph, or of the checkpoint that the run continued from.
     own.pop("checkpoint_id", None)
     if context.is_stored:

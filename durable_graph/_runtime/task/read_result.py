@@ -78,9 +78,7 @@ def _parts(topology: Topology, result: Any) -> list[object]:
     return [result] if is_value or not all(isinstance(part, dict) for part in result) else list(result)
 
 
-def goto_routes(
-    topology: Topology, command: Command[Any], where: str, max_value_bytes: int | None
-) -> tuple[Route, ...]:
+def goto_routes(topology: Topology, command: Command, where: str, max_value_bytes: int | None) -> tuple[Route, ...]:
     """Where a Command goes. END leads nowhere and is left out."""
     given = command.goto
     if not isinstance(given, str | Send | list | tuple):

@@ -140,7 +140,7 @@ def node_writes(
 
 
 def input_writes(
-    topology: Topology, value: Any, values: Mapping[str, Any], max_value_bytes: int | None
+    topology: Topology, value: Any, values: Mapping[str, object], max_value_bytes: int | None
 ) -> tuple[Write, ...]:
     """The writes of a run's input, given the `values` of the thread.
 
