@@ -37,10 +37,10 @@ from durable_graph._runtime.request.output import (
 )
 from durable_graph._runtime.request.run import (
     Durability,
+    RunControl,
 )
 from durable_graph._runtime.task.context import (
     ExecutionInfo,
-    RunControl,
     Runtime,
     get_config,
     get_runtime,

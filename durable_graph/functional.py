@@ -7,14 +7,14 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, S
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from durable_graph._runtime.entry.options import Config, RunOptions
+from durable_graph._runtime.entry.options import Config, RunOptions, check_savers
 from durable_graph._runtime.events.modes import StreamMode
 from durable_graph._runtime.request.output import GraphOutput
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.result_cache import namespace_of_node
 from durable_graph._runtime.task.run_context import current
 from durable_graph._runtime.task.task_calls import TaskDefinition
-from durable_graph.app import CompiledGraph, check_savers
+from durable_graph.app import CompiledGraph
 from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache
 from durable_graph.channels import LastValue

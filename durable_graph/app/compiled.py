@@ -1,16 +1,15 @@
-"""The graph that callers run: arguments in, a frozen `Run` to the runtime, results out."""
+"""The graph that callers run: arguments in, a frozen `Request` to the runtime, results out."""
 
 import typing
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, Never, Protocol, Self, TypeVar, Unpack, overload
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, Never, Self, Unpack, overload
 
 import msgspec
 
 from durable_graph._runtime.entry.observed_run import observed_run
-from durable_graph._runtime.entry.options import Config, RunOptions, call_config, check_bound, merged_config, read_run
+from durable_graph._runtime.entry.options import Config, RunOptions, ThreadId, check_bound, check_savers, merged_config
 from durable_graph._runtime.entry.start import run_in_turn
-from durable_graph._runtime.entry.subgraph import Nested, is_inside_node, subgraph_call, unfinished_child
-from durable_graph._runtime.events.model import AnyEvent
+from durable_graph._runtime.entry.subgraph import GraphSetup, Nested, place_of, unfinished_child
 from durable_graph._runtime.events.modes import StreamMode, view_of
 from durable_graph._runtime.events.sink import EventSink, NullSink
 from durable_graph._runtime.events.stream import EventStream, OnDisconnect, OnSlowReader
@@ -18,40 +17,28 @@ from durable_graph._runtime.request import log
 from durable_graph._runtime.request.callbacks import callbacks_in_use
 from durable_graph._runtime.request.output import Ended, GraphOutput, check_keys, check_version, result_of
 from durable_graph._runtime.request.run import Request
-from durable_graph._runtime.task.graph_calls import check_memory
 from durable_graph._runtime.task.plan import StepPlan
-from durable_graph._runtime.task.result_cache import namespace_of_node
-from durable_graph.app.picture import GraphPicture
+from durable_graph._runtime.task.result_cache import clear_results
+from durable_graph._runtime.threads.snapshot import StateSnapshot
+from durable_graph._runtime.threads.update_state import StateUpdate
+from durable_graph.app.drawing import GraphDrawing
+from durable_graph.app.streaming import stream_of
+from durable_graph.app.threads import GraphThreads, saver_of
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNameError
+from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import GRAPH, missing_attribute
 from durable_graph.graph import Command, Topology
+from durable_graph.graph.drawing import Drawing
+from durable_graph.graph.jsonschema import JsonSchema
 from durable_graph.graph.policies import time_limit
-from durable_graph.graph.state_kinds import context_of
 from durable_graph.graph.subgraph import Persistence
-from durable_graph.graph.type_variables import ContextT, InputT, OutputT, StateT
+from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RecordT, StateT
 
 Version = Literal["v1", "v2"]
 
 
-class _Dataclass(Protocol):
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-
-class _Struct(Protocol):
-    __struct_fields__: ClassVar[tuple[str, ...]]
-
-
-class _Model(Protocol):
-    __pydantic_fields__: ClassVar[dict[str, Any]]
-
-
-RecordT = TypeVar("RecordT", bound=_Dataclass | _Struct | _Model)
-"""An output class with fields: `ainvoke` returns a dict of the fields, not an instance."""
-
-
-class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
+class CompiledGraph(Generic[StateT, ContextT, InputT, OutputT]):
     """A graph that is ready to run. Any number of tasks of one event loop may use it at once.
 
     Every method takes LangGraph's config dict, keyword arguments, or both if they agree. A call inside a node of
@@ -66,12 +53,11 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         defaults: Request | None = None,
         config: Config | None = None,
     ) -> None:
-        saver = None if isinstance(checkpointer, bool) else checkpointer
-        super().__init__(topology, saver, defaults or Request(None), config)
-        self._plan = StepPlan(topology)
-        self._given_checkpointer = checkpointer
-        self._cache = cache
-        self._step_timeout: float | None = None
+        own = defaults or Request(None)
+        self._topology = topology
+        self._setup = GraphSetup(StepPlan(topology), checkpointer, cache, own, config)
+        self._threads = GraphThreads(topology, saver_of(checkpointer), own, config)
+        self._drawing = GraphDrawing(topology, own)
         self._has_warned_of_messages = False
         # Loading blocks, and most graphs are compiled before an event loop runs.
         callbacks_in_use()
@@ -92,13 +78,13 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
         Raises `InvalidOptionError` when it is set to a value that is no checkpointer.
         """
-        return self._checkpointer
+        return self._threads.checkpointer
 
     @checkpointer.setter
     def checkpointer(self, checkpointer: Checkpointer | bool | None) -> None:
         check_savers(checkpointer, None)
-        self._given_checkpointer = checkpointer
-        self._checkpointer = None if isinstance(checkpointer, bool) else checkpointer
+        self._setup = msgspec.structs.replace(self._setup, checkpointer=checkpointer)
+        self._threads = msgspec.structs.replace(self._threads, checkpointer=saver_of(checkpointer))
 
     @property
     def step_timeout(self) -> float | None:
@@ -106,11 +92,11 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
         Raises `InvalidOptionError` when it is set to an invalid time.
         """
-        return self._step_timeout
+        return self._setup.step_timeout
 
     @step_timeout.setter
     def step_timeout(self, seconds: float | None) -> None:
-        self._step_timeout = time_limit("step_timeout", seconds)
+        self._setup = msgspec.structs.replace(self._setup, step_timeout=time_limit("step_timeout", seconds))
 
     @property
     def topology(self) -> Topology:
@@ -120,19 +106,15 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
     @property
     def persistence(self) -> Persistence:
         """How long this graph's state is kept when another graph runs it."""
-        match self._given_checkpointer:
-            case True:
-                return "thread"
-            case False:
-                return "none"
-        return "inherit"
+        return self._setup.persistence
 
     def with_config(self, config: Config | None = None, **keys: Any) -> Self:
         """The same graph with a default config, which the config of each call overrides."""
-        bound = merged_config(self._config, merged_config(config, keys))
+        own = self._setup
+        bound = merged_config(own.config, merged_config(config, keys))
         check_bound(bound)
-        copy = type(self)(self._topology, self._given_checkpointer, self._cache, self._defaults, bound)
-        copy.step_timeout = self.step_timeout
+        copy = type(self)(self._topology, own.checkpointer, own.cache, own.defaults, bound)
+        copy.step_timeout = own.step_timeout
         return copy
 
     # Of all output types, only `Any` matches `Never`.
@@ -238,7 +220,7 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
             StoreUnavailableError: the store cannot be written. No new node was started.
             InvalidUpdateError, UnknownNameError, UnstorableValueError: see there.
         """
-        place = self._place(input, config, options)
+        place = place_of(self._setup, input, config, options)
         check_version(version)
         check_keys(self._topology, output_keys)
         if stream_mode not in (None, "values"):
@@ -271,7 +253,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         Input, options and errors as for `ainvoke`. `on_slow_reader` and `on_disconnect`: see `EventStream`. Inside a
         node of another graph the run ends with the node, so "continue" is an error.
         """
-        return self._stream(self._place(input, config, options), on_slow_reader, on_disconnect)
+        place = place_of(self._setup, input, config, options)
+        return stream_of(self._topology, place, self._run, on_slow_reader, on_disconnect)
 
     async def astream(
         self,
@@ -302,9 +285,8 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
         """
         modes = "updates" if stream_mode is None else stream_mode
         view = view_of(modes, topology=self._topology, subgraphs=subgraphs, version=version, output_keys=output_keys)
-        place = self._place(input, config, options)
-        stream = self._stream(place, on_slow_reader, on_disconnect, wants=view.wants, takes_messages=view.has_messages)
-        async with stream as events:
+        place = place_of(self._setup, input, config, options)
+        async with stream_of(self._topology, place, self._run, on_slow_reader, on_disconnect, view) as events:
             async for event in events:
                 for payload in view(event):
                     yield payload
@@ -318,87 +300,196 @@ class CompiledGraph(GraphPicture, Generic[StateT, ContextT, InputT, OutputT]):
 
     async def aclear_cache(self, nodes: Iterable[str] | None = None) -> None:
         """Delete the cached results of these nodes, by default of all of them. Raises `UnknownNameError`."""
-        if self._cache is None:
+        cache = self._setup.cache
+        if cache is None:
             what = "aclear_cache() needs a cache: compile(cache=...)"
             raise InvalidOptionError("cache", None, allowed=what)
-        chosen = list(self._topology.nodes if nodes is None else nodes)
-        for name in chosen:
-            if name not in self._topology.nodes:
-                raise UnknownNameError.of_node(name, where="aclear_cache() was given", known=self._topology.nodes)
-        await self._cache.aclear([namespace_of_node(name, self._topology.nodes[name].action) for name in chosen])
+        await clear_results(cache, self._topology, nodes)
 
-    # Inside
+    # Its threads
 
-    def _place(self, given: Any, config: Config | None, options: RunOptions) -> "Nested | Request":
-        """A request for a run of its own, or a nested run if a node makes the call."""
-        config = call_config(self._config, config, options)
-        if "context" in options:
-            options = RunOptions(**options)
-            options["context"] = context_of(self._topology.context, options["context"])
-        check_memory(options.get("memory"), is_remembering=self.persistence == "thread" and is_inside_node())
-        nested = subgraph_call(self._plan, self._given_checkpointer, given, config, options, self._defaults)
-        if nested is not None:
-            return nested.limited(self.step_timeout)
-        if self._given_checkpointer is True:
-            what = "checkpointer=True"
-            raise MissingCheckpointerError(what)
-        run = read_run(
-            config,
-            options,
-            input=given,
-            has_checkpointer=self._checkpointer is not None,
-            nodes=self._topology.nodes,
-            defaults=self._defaults,
-        )
-        return msgspec.structs.replace(run, step_timeout=self.step_timeout)
-
-    def _stream(
+    async def aget_state(
         self,
-        place: "Nested | Request",
-        on_slow_reader: OnSlowReader,
-        on_disconnect: OnDisconnect,
+        config: Config | None = None,
         *,
-        wants: Callable[[AnyEvent], bool] | None = None,
-        takes_messages: bool = True,
-    ) -> EventStream:
-        if isinstance(place, Nested) and on_disconnect == "continue":
-            option = "on_disconnect"
-            raise InvalidOptionError(
-                option, on_disconnect, allowed="'cancel' inside a node, because a nested run ends with its node"
-            )
+        thread_id: ThreadId | None = None,
+        checkpoint_id: str | None = None,
+        subgraphs: bool = False,
+    ) -> StateSnapshot:
+        """The thread's state now, or at `checkpoint_id`. A thread that was never used has an empty state.
 
-        async def run(sink: EventSink) -> Any:
-            ended = await self._run(place, sink)
-            # Returned and not raised: the events already reported the stop, so only `output` raises this error.
-            return unfinished_child(place, ended) or result_of(self._topology, ended, None, "v1")
+        With `subgraphs`, each task has the state of the graph that it runs. A config with a `checkpoint_ns`, such as a
+        task's `state`, returns the state of that subgraph.
 
-        return EventStream(
-            run,
-            on_slow_reader=on_slow_reader,
-            on_disconnect=on_disconnect,
-            wants=wants,
-            takes_messages=takes_messages,
-        )
+        Raises `UnknownNameError`, `CorruptCheckpointError`, `GraphChangedError`.
+        """
+        thread = self._threads.at("aget_state", config, thread_id, checkpoint_id)
+        return await thread.snapshot(subgraphs=subgraphs)
 
-    # Plain functions: each suspension of a node resumes all coroutines above it.
+    async def aget_state_history(
+        self,
+        config: Config | None = None,
+        *,
+        thread_id: ThreadId | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002  # LangGraph's name
+        before: Config | str | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[StateSnapshot, None]:
+        """The thread's checkpoints, newest first, including those of all forks.
 
-    def _run(self, place: "Nested | Request", sink: EventSink) -> Awaitable[Ended]:
+        `filter` is a part of their metadata; `before` a checkpoint id, or a config that holds one; `limit` the maximum
+        number. The thread may run meanwhile.
+
+        Raises `CorruptCheckpointError` at a damaged checkpoint; pass its id as `before` to continue.
+        """
+        thread = self._threads.at("aget_state_history", config, thread_id)
+        async for snapshot in thread.history(filter, before, limit):
+            yield snapshot
+
+    async def aupdate_state(
+        self,
+        config: Config | None = None,
+        values: Any = None,
+        as_node: str | None = None,
+        task_id: str | None = None,
+        *,
+        thread_id: ThreadId | None = None,
+        checkpoint_id: str | None = None,
+        expected_checkpoint_id: str | None = None,
+        key: str | None = None,
+    ) -> dict[str, Any]:
+        """Write `values` as if `as_node` had returned them. This makes a checkpoint, whose config is returned.
+
+        The successors of that node run when the thread is resumed; pending tasks are recorded as superseded. `as_node`
+        may be omitted if a single node wrote the newest checkpoint. `START` stands for new input; `END`, without
+        values, ends the pending tasks. An older checkpoint is forked. With `expected_checkpoint_id` nothing is written
+        unless that checkpoint is the newest. With a `key` the thread applies this update once: a repetition returns the
+        same config, another update under the key raises `KeyReusedError`. A cancelled thread stays cancelled.
+
+        Raises `CheckpointConflictError`, `AmbiguousUpdateError`, `UnknownNameError`,
+        `ThreadBusyError` and the errors of invalid values; then nothing was written.
+        """
+        thread = self._threads.at("aupdate_state", config, thread_id, checkpoint_id)
+        return await thread.update([[StateUpdate(values, as_node, task_id)]], expected_checkpoint_id, key)
+
+    async def abulk_update_state(
+        self,
+        config: Config | None,
+        supersteps: Sequence[Sequence[StateUpdate]],
+        *,
+        thread_id: ThreadId | None = None,
+        expected_checkpoint_id: str | None = None,
+        key: str | None = None,
+    ) -> dict[str, Any]:
+        """Apply several updates, each sequence as one superstep: all of them, or none. As `aupdate_state`."""
+        thread = self._threads.at("abulk_update_state", config, thread_id)
+        return await thread.update(supersteps, expected_checkpoint_id, key)
+
+    async def adelete_thread(self, thread_id: ThreadId, *, purge: bool = False) -> None:
+        """Delete all data of the thread. Its id may be used again for a new thread.
+
+        For a day a row without the id stops processes that still write the thread; then `sweep_threads` removes the
+        row. With `purge` no row remains, and a process that was stopped during the thread's first commit may create the
+        thread again.
+        """
+        await self._threads.named("adelete_thread", thread_id).delete(purge=purge)
+
+    async def acancel(self, thread_id: ThreadId) -> bool:
+        """Cancel the thread permanently, whether another process, a call of this process or nobody executes it.
+
+        Returns True if the thread is cancelled, False if no task was pending; the cancellation is stored by then. A
+        call of this process is stopped at once. A run of another process notices at its next store call: it records
+        the finished results, starts no superstep, and raises `ThreadCancelledError`. Resuming and answering raise
+        `ThreadCancelledError` until `areopen`; new input is accepted as on any unfinished thread. Recovery ignores
+        cancelled threads: `list_threads(status="running")` does not list them.
+
+        Raises `UnknownThreadError`, `WrongGraphError`.
+        """
+        return await self._threads.named("acancel", thread_id).cancel()
+
+    async def areopen(self, thread_id: ThreadId) -> bool:
+        """Make a cancelled thread resumable at the point where it stopped. Returns whether it was cancelled.
+
+        Raises `UnknownThreadError`, `WrongGraphError`.
+        """
+        return await self._threads.named("areopen", thread_id).reopen()
+
+    async def acopy_thread(self, source: ThreadId, target: ThreadId) -> None:
+        """Copy a thread with its history to another id. The copy runs independently.
+
+        Raises `UnknownThreadError` for the source, `ThreadExistsError` for the target.
+        """
+        await self._threads.named("acopy_thread", source).copy_to(target)
+
+    async def adiscard_calls(self, thread_id: ThreadId, task_id: str) -> int:
+        """Delete the recorded calls that the last attempt at a task did not match. Returns their number.
+
+        This is a remedy for `ReplayMismatchError`, which names thread and task. When the thread is resumed, the task
+        makes the calls again, with their side effects. All other results of the task are kept and used.
+
+        Raises `UnknownThreadError`, `UnknownNameError`, `ThreadBusyError`, `CheckpointConflictError`.
+        """
+        return await self._threads.named("adiscard_calls", thread_id).discard_calls(task_id)
+
+    # Its drawing, its subgraphs and its schemas
+
+    def get_graph(
+        self, config: Config | None = None, *, xray: bool | int = False, status: StateSnapshot | None = None
+    ) -> Drawing:
+        """The graph as a drawing: text for Mermaid and Graphviz, shown as a picture by notebooks.
+
+        With `xray` the drawing has the nodes of subgraphs as well, to that depth if it is a number. `status` marks the
+        nodes that are done, next, interrupted and failed in that snapshot.
+        """
+        return self._drawing.graph(xray=xray, status=status)
+
+    async def aget_graph(
+        self, config: Config | None = None, *, xray: bool | int = False, thread_id: ThreadId | None = None
+    ) -> Drawing:
+        """As `get_graph`; with `thread_id`, or a config that names a thread, with that thread's status."""
+        merged = merged_config(self._setup.config, config)
+        if thread_id is None and not (merged or {}).get("configurable", {}).get("thread_id"):
+            return self.get_graph(xray=xray)
+        return self.get_graph(xray=xray, status=await self.aget_state(config, thread_id=thread_id))
+
+    async def aget_subgraphs(
+        self, *, namespace: str | None = None, recurse: bool = False
+    ) -> AsyncGenerator[tuple[str, Any], None]:
+        """The graphs inside this one's nodes, as (namespace, graph): nodes that are graphs, or whose functions name
+        one. `namespace` chooses one graph, `recurse` includes the graphs inside these, with names joined by "|"."""
+        for name, graph in self._drawing.subgraphs(namespace, recurse=recurse):
+            yield name, graph
+
+    def get_input_jsonschema(self, config: Config | None = None) -> JsonSchema:
+        """A JSON schema of the graph's input: its keys by name, and the required keys of its class.
+
+        For a pydantic model it is the model's own schema. A class that neither msgspec nor pydantic knows accepts any
+        value, and the schema has only its name. For an entrypoint it is the schema of the annotation of the function's
+        first parameter.
+        """
+        return self._drawing.input_schema()
+
+    def get_output_jsonschema(self, config: Config | None = None) -> JsonSchema:
+        """A JSON schema of the graph's output, by the rules of `get_input_jsonschema`."""
+        return self._drawing.output_schema()
+
+    def get_context_jsonschema(self) -> JsonSchema | None:
+        """A JSON schema of the graph's context, None if the graph declares no context."""
+        return self._drawing.context_schema()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.get_graph()._repr_mimebundle_(include, exclude)
+
+    # Inside. Plain functions: each suspension of a node resumes all coroutines above it.
+
+    def _run(self, place: Nested | Request, sink: EventSink) -> Awaitable[Ended]:
         library = callbacks_in_use()
         if library is None:
             return self._unobserved(place, sink)
         return observed_run(library, self._topology, place, lambda observed: self._unobserved(observed, sink))
 
-    def _unobserved(self, place: "Nested | Request", sink: EventSink) -> Awaitable[Ended]:
+    def _unobserved(self, place: Nested | Request, sink: EventSink) -> Awaitable[Ended]:
+        own = self._setup
         if isinstance(place, Nested):
-            return place.run(self.persistence, self._cache, sink)
-        return run_in_turn(self._plan, self._checkpointer, place, sink, self._cache)
-
-
-def check_savers(checkpointer: object, cache: object) -> None:
-    """Raises `InvalidOptionError` for a checkpointer or a cache that is none."""
-    if checkpointer is not None and not isinstance(checkpointer, bool | Checkpointer):
-        option = "checkpointer"
-        raise InvalidOptionError(option, checkpointer, allowed="a saver, such as SqliteSaver('runs.db'), or None")
-    if cache is not None and not isinstance(cache, Cache):
-        option = "cache"
-        raise InvalidOptionError(option, cache, allowed="a cache, such as InMemoryCache(), or None")
+            return place.run(own.persistence, own.cache, sink)
+        return run_in_turn(own.plan, self._threads.checkpointer, place, sink, own.cache)

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Never
 
-from durable_graph._runtime.entry.options import Breakpoints, breakpoints
+from durable_graph._runtime.entry.options import Breakpoints, breakpoints, check_savers
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.context import Runtime
 from durable_graph._runtime.task.mutation import is_debugging
-from durable_graph.app.compiled import CompiledGraph, check_savers
+from durable_graph.app.compiled import CompiledGraph
 from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer

@@ -1,7 +1,7 @@
 """The type variables of graphs. Those with defaults may be omitted: `StateGraph[State]`."""
 
 import sys
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 if sys.version_info >= (3, 13):
     from typing import TypeVar
@@ -18,4 +18,20 @@ OutputT = TypeVar("OutputT", default=StateT)
 RuntimeT = TypeVar("RuntimeT", default=Any)
 NodeNameT = TypeVar("NodeNameT", bound=str, default=str)
 
-__all__ = ["ContextT", "ContextT_co", "InputT", "NodeNameT", "OutputT", "RuntimeT", "StateT"]
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class _Struct(Protocol):
+    __struct_fields__: ClassVar[tuple[str, ...]]
+
+
+class _Model(Protocol):
+    __pydantic_fields__: ClassVar[dict[str, Any]]
+
+
+RecordT = TypeVar("RecordT", bound=_Dataclass | _Struct | _Model)
+"""An output class with fields: `ainvoke` returns a dict of the fields, not an instance."""
+
+__all__ = ["ContextT", "ContextT_co", "InputT", "NodeNameT", "OutputT", "RecordT", "RuntimeT", "StateT"]

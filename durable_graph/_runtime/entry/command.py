@@ -1,7 +1,7 @@
 """A `Command` as the input of a run: answers to interrupts, an update, and routes."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import msgspec
 
@@ -38,7 +38,7 @@ from durable_graph.records import TaskRecord, checkpoint_id
 
 
 def command_parts(
-    run: GraphRun, command: Command[Any], values: Mapping[str, Any]
+    run: GraphRun, command: Command, values: Mapping[str, object]
 ) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
     """The writes and routes of a Command, given these values. Raises for a Command that cannot be an input."""
     where = "the Command that is the input"
@@ -53,7 +53,7 @@ def command_parts(
     return writes, goto_routes(topology, command, "the run was given a Command", limit)
 
 
-def only_answers(given: object) -> TypeGuard[Command[Any]]:
+def only_answers(given: object) -> TypeGuard[Command]:
     """Whether an input contains answers and nothing else."""
     if not isinstance(given, Command) or given.resume is UNSET:
         return False
@@ -61,7 +61,7 @@ def only_answers(given: object) -> TypeGuard[Command[Any]]:
 
 
 async def apply_command(
-    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command[Any]
+    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command
 ) -> Start | Ended:
     """Record the whole command in one commit. The run starts where the command leaves the thread.
 
@@ -80,8 +80,8 @@ async def apply_command(
 
 
 async def answer_beside(
-    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command[Any]
-) -> tuple[Ended | None, Command[Any]]:
+    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command
+) -> tuple[Ended | None, Command]:
     """Record answers while another call of this process holds the thread.
 
     None, with the answers by id, if the thread's status is not "running": that call has not yet started its run, or
@@ -118,14 +118,14 @@ async def _record(
     store: Stored,
     state: State,
     recorded: Recorded,
-    command: Command[Any],
+    command: Command,
     *,
     only_while_running: bool = False,
 ) -> _Applied:
     """Record the command. With `only_while_running`, record nothing if no other run executes the thread any more."""
     known, writer = store.thread, store.writer
     writes, routes = command_parts(run, command, state.values)
-    answers: dict[str, Any] | None = None
+    answers: dict[str, object] | None = None
     while True:
         check_plan(run.topology, known.id, state, recorded)
         answered: tuple[Outcome, ...] = ()
@@ -175,13 +175,13 @@ async def _reopened(run: GraphRun, store: Stored, error: CheckpointConflictError
     return opened.restored.state, opened.restored.recorded
 
 
-def _encoded(run: GraphRun, value: Any) -> bytes | None:
+def _encoded(run: GraphRun, value: object) -> bytes | None:
     return encode_anything(run.topology, value, "the answer to an interrupt", run.store.max_value_bytes)
 
 
 async def by_id(
-    run: GraphRun, known: KnownThread, state: State, recorded: Mapping[tuple[int, int], Outcome], resume: Any
-) -> dict[str, Any]:
+    run: GraphRun, known: KnownThread, state: State, recorded: Mapping[tuple[int, int], Outcome], resume: object
+) -> dict[str, object]:
     """The answers of `Command(resume=resume)` by interrupt id, for the interrupts of the thread as it was read.
 
     The ids are resolved once, so an answer without an id cannot reach an interrupt that is raised later.
@@ -195,7 +195,7 @@ async def by_id(
         raise await error_for(run, known, resume, error) from None
 
 
-async def error_for(run: GraphRun, known: KnownThread, resume: Any, error: DurableGraphError) -> DurableGraphError:
+async def error_for(run: GraphRun, known: KnownThread, resume: object, error: DurableGraphError) -> DurableGraphError:
     """The error for an answer that came too late: `InterruptAnsweredError` if its interrupt was answered before.
 
     Otherwise `error`, completed with facts from the thread's records.

@@ -1,7 +1,6 @@
 """Running from an older checkpoint: a new branch, on which the pending tasks are planned again as new tasks."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from durable_graph._engine.admit import replan
 from durable_graph._engine.answering import chosen_answers, names_questions, on_new_line
@@ -50,7 +49,7 @@ async def fork_inside(run: GraphRun, store: Stored, levels: Sequence[Level]) -> 
 
 
 async def apply_command_to_fork(
-    run: GraphRun, store: Stored, restored: Restored, command: Command[Any], fork: Callable[[], Awaitable[Start]]
+    run: GraphRun, store: Stored, restored: Restored, command: Command, fork: Callable[[], Awaitable[Start]]
 ) -> Start | Ended:
     """Apply a Command on the new branch that `fork` begins from an older checkpoint. An invalid Command is refused
     before the branch exists.

@@ -17,8 +17,11 @@ from durable_graph._runtime.request.run import (
     IfFinished,
     IfUnfinished,
     Request,
+    RunControl,
 )
-from durable_graph._runtime.task.context import RunControl, meant
+from durable_graph._runtime.task.context import meant
+from durable_graph.caching import Cache
+from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import (
     InvalidOptionError,
     MissingCheckpointerError,
@@ -63,7 +66,7 @@ class RunOptions(TypedDict, total=False):
     if_finished: IfFinished
     if_busy: IfBusy
     key: str | None
-    context: Any
+    context: object
     interrupt_before: Breakpoints | None
     interrupt_after: Breakpoints | None
     control: RunControl | None
@@ -78,7 +81,7 @@ def read_run(
     config: Config | None,
     options: RunOptions,
     *,
-    input: Any,  # noqa: A002  # the name of the argument that callers know
+    input: object,  # noqa: A002  # the name of the argument that callers know
     has_checkpointer: bool,
     nodes: Collection[str],
     defaults: Request,
@@ -150,12 +153,12 @@ def merged_config(under: Config | None, over: Config | None) -> Config | None:
     return together
 
 
-def _configurable(read: Mapping[str, Any], thread: str | None) -> dict[str, Any]:
+def _configurable(read: Config, thread: str | None) -> dict[str, object]:
     given = {key: value for key, value in read.get("configurable", {}).items() if key != "thread_id"}
     return given if thread is None else {"thread_id": thread, **given}
 
 
-def call_config(bound: Config | None, config: Config | None, keywords: Mapping[str, Any]) -> Config | None:
+def call_config(bound: Config | None, config: Config | None, keywords: Mapping[str, object]) -> Config | None:
     """The config of a call merged over the graph's bound config, whose values the call's keywords override."""
     if not bound:
         return config
@@ -177,9 +180,19 @@ def check_bound(config: Config | None) -> None:
             _positive(limit, read[limit])
 
 
-def check_options(options: Mapping[str, Any]) -> None:
+def check_options(options: Mapping[str, object]) -> None:
     """Raises `UnknownOptionError` for an unknown keyword argument."""
     UnknownOptionError.check("a run", options, known=RUN_OPTIONS)
+
+
+def check_savers(checkpointer: object, cache: object) -> None:
+    """Raises `InvalidOptionError` for a checkpointer or a cache that is none."""
+    if checkpointer is not None and not isinstance(checkpointer, bool | Checkpointer):
+        option = "checkpointer"
+        raise InvalidOptionError(option, checkpointer, allowed="a saver, such as SqliteSaver('runs.db'), or None")
+    if cache is not None and not isinstance(cache, Cache):
+        option = "cache"
+        raise InvalidOptionError(option, cache, allowed="a cache, such as InMemoryCache(), or None")
 
 
 def breakpoints(
@@ -206,7 +219,7 @@ def _control(given: object) -> RunControl | None:
     return given
 
 
-def _run_metadata(read: Mapping[str, Any]) -> Metadata:
+def _run_metadata(read: Config) -> Metadata:
     """The metadata that every checkpoint of the run stores: the call's own metadata, `run_id` and `run_name`."""
     metadata = _metadata(read.get("metadata"))
     for key in ("run_id", "run_name"):
@@ -236,17 +249,15 @@ def read_place(
     return thread, number
 
 
-def read_thread_place(
-    config: Config | None, thread_id: ThreadId | None, checkpoint_id: str | None, *, is_history: bool = False
-) -> Place:
-    """The thread, namespace and checkpoint of a call. A history has no checkpoint: it lists all of a namespace's."""
+def read_thread_place(config: Config | None, thread_id: ThreadId | None, checkpoint_id: str | None) -> Place:
+    """The thread, namespace and checkpoint of a call."""
     thread, no = read_place(config, True, thread_id, checkpoint_id)  # noqa: FBT003  # callers have a checkpointer
     if thread is None:
         raise InvalidOptionError.of_missing_thread_id()
-    return Place(thread, _namespace(check_config(config)), None if is_history else no)
+    return Place(thread, _namespace(check_config(config)), no)
 
 
-def _namespace(config: Mapping[str, Any]) -> str:
+def _namespace(config: Config) -> str:
     ns = config.get("configurable", {}).get("checkpoint_ns") or ""
     if not isinstance(ns, str) or not is_text(ns):
         option = "checkpoint_ns"
@@ -338,7 +349,7 @@ def _thread_id(value: object) -> str | None:
     return text
 
 
-def _member(option: str, value: T, allowed: tuple[Any, ...]) -> T:
+def _member(option: str, value: T, allowed: tuple[object, ...]) -> T:
     if value not in allowed:
         raise InvalidOptionError(option, value, allowed=" or ".join(repr(each) for each in allowed))
     return value

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -143,7 +142,7 @@ async def _repeated_while_held(call: _Call, key: str) -> Ended | None:
     return _ended_with(run_of_it.restored.state) if run_of_it.has_ended else None
 
 
-async def _answer_while_held(call: _Call) -> tuple[Ended | None, Command[Any]]:
+async def _answer_while_held(call: _Call) -> tuple[Ended | None, Command]:
     opened = await call.opened()
     if opened.restored is None:
         raise NothingToResumeError(call.thread_id, "it has no checkpoint")
@@ -266,7 +265,7 @@ async def accept_unstored(run: GraphRun) -> Start:
     return Start(admitted.state)
 
 
-def input_parts(run: GraphRun, values: Mapping[str, Any]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
+def input_parts(run: GraphRun, values: Mapping[str, object]) -> tuple[tuple[Write, ...], tuple[Route, ...]]:
     """The input as writes, given these values, and as routes if it is a Command."""
     given = run.request.input
     if isinstance(given, Command):

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from durable_graph._engine.state import State, initial_state
 from durable_graph._runtime.commit.requests import Namespace
 from durable_graph._runtime.commit.store import Store, Stored, Unstored
 from durable_graph._runtime.commit.thread import KnownThread
-from durable_graph._runtime.entry.options import Config, RunOptions, check_config, merged_config, read_run
+from durable_graph._runtime.entry.options import Config, RunOptions, call_config, check_config, merged_config, read_run
 from durable_graph._runtime.entry.resume import input_step, publish_resumed
 from durable_graph._runtime.entry.start import accept_unstored, input_parts
 from durable_graph._runtime.events.sink import EventSink, Publication, Tee
@@ -34,6 +34,7 @@ from durable_graph._runtime.task.graph_calls import (
     CalledGraph,
     GraphCall,
     begin_call,
+    check_memory,
     check_memory_named,
     claimed_call,
     described_graph,
@@ -53,11 +54,13 @@ from durable_graph.errors import (
     InvalidCallError,
     InvalidOptionError,
     InvalidUpdateError,
+    MissingCheckpointerError,
     ReplayMismatchError,
     SubgraphBusyError,
     UnfinishedChildError,
 )
 from durable_graph.graph import START, UNSET, Command, Topology
+from durable_graph.graph.state_kinds import context_of
 from durable_graph.graph.subgraph import Persistence
 from durable_graph.graph.topology import UNNAMED
 from durable_graph.records import StoredCheckpoint
@@ -99,6 +102,52 @@ class Nested(msgspec.Struct, frozen=True):
             return await run_subgraph(self, persistence, cache, sink)
 
 
+class GraphSetup(msgspec.Struct, frozen=True):
+    """A compiled graph, as its calls need it: its plan and what it was compiled with."""
+
+    plan: StepPlan
+    checkpointer: Checkpointer | bool | None
+    cache: Cache | None
+    defaults: Request
+    config: Config | None
+    step_timeout: float | None = None
+
+    @property
+    def persistence(self) -> Persistence:
+        """How long the graph's state is kept when another graph runs it."""
+        match self.checkpointer:
+            case True:
+                return "thread"
+            case False:
+                return "none"
+        return "inherit"
+
+
+def place_of(setup: GraphSetup, given: object, config: Config | None, options: RunOptions) -> Nested | Request:
+    """A nested run if a node makes the call, else a request for a run of its own."""
+    config = call_config(setup.config, config, options)
+    topology = setup.plan.topology
+    if "context" in options:
+        options = RunOptions(**options)
+        options["context"] = context_of(topology.context, options["context"])
+    check_memory(options.get("memory"), is_remembering=setup.persistence == "thread" and is_inside_node())
+    nested = subgraph_call(setup.plan, setup.checkpointer, given, config, options, setup.defaults)
+    if nested is not None:
+        return nested.limited(setup.step_timeout)
+    if setup.checkpointer is True:
+        what = "checkpointer=True"
+        raise MissingCheckpointerError(what)
+    run = read_run(
+        config,
+        options,
+        input=given,
+        has_checkpointer=setup.checkpointer is not None and setup.checkpointer is not False,
+        nodes=topology.nodes,
+        defaults=setup.defaults,
+    )
+    return msgspec.structs.replace(run, step_timeout=setup.step_timeout)
+
+
 def is_inside_node() -> bool:
     """Whether the calling code runs inside a node, so that a graph called by it would be nested."""
     context = current.get()
@@ -108,7 +157,7 @@ def is_inside_node() -> bool:
 def subgraph_call(
     plan: StepPlan,
     checkpointer: Checkpointer | bool | None,
-    given: Any,
+    given: object,
     config: Config | None,
     options: RunOptions,
     defaults: Request,
@@ -146,7 +195,7 @@ def subgraph_call(
     return Nested(context, context.children, plan, within, call)
 
 
-def _without_keys_of_caller(given: Any, topology: Topology, caller: Topology) -> Any:
+def _without_keys_of_caller(given: object, topology: Topology, caller: Topology) -> object:
     """The input without the keys that only the caller's state has: a node may pass its whole state to the graph, as a
     node that is a graph does."""
     if not isinstance(given, Mapping) or topology.input.is_single or caller.state.is_single:
@@ -193,7 +242,7 @@ def _within(outer: Request, request: Request, options: RunOptions, config: Confi
     )
 
 
-def _own_or(name: str, options: Mapping[str, Any], config: Mapping[str, Any], own: T, outer: T) -> T:
+def _own_or(name: str, options: Mapping[str, object], config: Mapping[str, object], own: T, outer: T) -> T:
     return outer if options.get(name) is None and config.get(name) is None else own
 
 

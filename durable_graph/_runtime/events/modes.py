@@ -62,9 +62,9 @@ class View:
         """Whether the reader wants messages."""
         self.lacks_messages: bool = self.has_messages
         """Whether the reader wants messages, and the run has emitted none so far."""
-        self._emitted_messages: set[Any] = set()
+        self._emitted_messages: set[object] = set()
         self._committed: tuple[tuple[str, ...], str | None] | None = None
-        self._makers: dict[str, Callable[[AnyEvent], Any]] = {
+        self._makers: dict[str, Callable[[AnyEvent], object]] = {
             "values": self._values,
             "updates": self._updates,
             "custom": _custom,
@@ -95,7 +95,7 @@ class View:
             self._shown[kind, is_shown] = modes
         return modes
 
-    def __call__(self, event: AnyEvent) -> list[Any]:
+    def __call__(self, event: AnyEvent) -> list[object]:
         """The items to yield for the event."""
         if isinstance(event, ReaderGap):
             return [self._shaped(event, GAP, event)]
@@ -110,7 +110,7 @@ class View:
         self._note(event)
         return parts
 
-    def _shaped(self, event: AnyEvent, mode: str, payload: Any) -> Any:
+    def _shaped(self, event: AnyEvent, mode: str, payload: object) -> object:
         if self._is_v2:
             return _part(event, mode, payload)
         named = (payload,) if self._is_bare else (mode, payload)
@@ -140,7 +140,7 @@ class View:
 
     # Modes
 
-    def _values(self, event: AnyEvent) -> Any:
+    def _values(self, event: AnyEvent) -> object:
         """The state: at the start of the run, after every superstep that wrote to it, when the run stops for answers,
         and at a breakpoint if tasks of the same superstep wrote to the state."""
         match event:
@@ -184,7 +184,7 @@ class View:
         """The graph whose output class version 2 makes of the values; None if they stay a dict."""
         return self._topology if self._is_v2 and event.ns == self._own else None
 
-    def _message(self, event: AnyEvent) -> Any:
+    def _message(self, event: AnyEvent) -> object:
         """`(message, metadata)` for every message, unless it is tagged "nostream", or returned and emitted before."""
         if not isinstance(event, MessageEvent) or NO_STREAM in (event.metadata.get("tags") or ()):
             return _NOTHING
@@ -193,7 +193,7 @@ class View:
             return _NOTHING
         return event.message, dict(event.metadata)
 
-    def _updates(self, event: AnyEvent) -> Any:
+    def _updates(self, event: AnyEvent) -> object:
         """`{node: update}` for every finished task, with None for a task without writes; and interrupts."""
         match event:
             case TaskFinished():
@@ -211,7 +211,7 @@ class View:
                 return {ANSWERED: event.answered}
         return _NOTHING
 
-    def _update(self, update: Any) -> Any:
+    def _update(self, update: object) -> object:
         if self._keys is None or not isinstance(update, Mapping | list):
             return update
         if isinstance(update, Mapping):
@@ -220,7 +220,7 @@ class View:
         parts = [part for part in map(self._update, update) if part is not None]
         return parts or None
 
-    def _task(self, event: AnyEvent) -> Any:
+    def _task(self, event: AnyEvent) -> object:
         """A dict at the start of a task, and another at its end."""
         match event:
             case TaskStarted():
@@ -234,7 +234,7 @@ class View:
                 return _ended(event, error=event.error)
         return _NOTHING
 
-    def _checkpoint(self, event: AnyEvent) -> Any:
+    def _checkpoint(self, event: AnyEvent) -> object:
         """A dict for every checkpoint, once it is durable."""
         if not isinstance(event, CheckpointCommitted) or event.checkpoint_id is None:
             return _NOTHING
@@ -258,7 +258,7 @@ class View:
         # A provisional checkpoint cannot be read until the run has ended.
         return {**payload, "provisional": True} if event.provisional else payload
 
-    def _debug(self, event: AnyEvent) -> Any:
+    def _debug(self, event: AnyEvent) -> object:
         """The payloads of "checkpoints" and "tasks", with the superstep and the time."""
         is_checkpoint = isinstance(event, CheckpointCommitted)
         payload = self._checkpoint(event) if is_checkpoint else self._task(event)
@@ -269,7 +269,7 @@ class View:
         return {"step": event.step, "timestamp": when, "type": kind, "payload": payload}
 
 
-_NOTHING: Any = object()
+_NOTHING: object = object()
 _TASKS = (TaskStarted, TaskFinished, TaskInterrupted, TaskFailed)
 _EVENTS_OF: Mapping[str, tuple[type[AnyEvent], ...]] = {
     "values": (CheckpointCommitted, RunResumed, RunInterrupted, AnswersRecorded),
@@ -300,7 +300,7 @@ def view_of(
 
     Raises `InvalidOptionError` for an unknown mode or version, and `StateKeyError`.
     """
-    wanted: list[Any] = list(modes) if isinstance(modes, Sequence) and not isinstance(modes, str) else [modes]
+    wanted: list[object] = list(modes) if isinstance(modes, Sequence) and not isinstance(modes, str) else [modes]
     known = get_args(StreamMode)
     if not wanted or any(mode not in known for mode in wanted):
         option = "stream_mode"
@@ -312,30 +312,30 @@ def view_of(
     return View(topology, modes, subgraphs=subgraphs, version=version, output_keys=output_keys)
 
 
-def _part(event: AnyEvent, mode: str, payload: Any) -> dict[str, Any]:
+def _part(event: AnyEvent, mode: str, payload: object) -> dict[str, object]:
     part = {"type": mode, "ns": event.ns, "data": payload}
     if mode != "values":
         return part
     return {**part, "interrupts": event.interrupts if isinstance(event, RunInterrupted) else ()}
 
 
-def _custom(event: AnyEvent) -> Any:
+def _custom(event: AnyEvent) -> object:
     """The data that nodes wrote with their `StreamWriter`."""
     return event.data if isinstance(event, CustomEvent) else _NOTHING
 
 
-def _id_of(message: Any) -> Any:
+def _id_of(message: object) -> object:
     id_ = message.get("id") if isinstance(message, dict) else getattr(message, "id", None)
     return id_ if isinstance(id_, str | int) else None
 
 
-def _ended(event: _Ended, **fields: Any) -> dict[str, Any]:
+def _ended(event: _Ended, **fields: object) -> dict[str, object]:
     return {"id": event.task_id, "name": event.node, "error": None, "result": {}, "interrupts": [], **fields}
 
 
-def _config(event: CheckpointCommitted, checkpoint_id: str) -> dict[str, Any]:
+def _config(event: CheckpointCommitted, checkpoint_id: str) -> dict[str, object]:
     return _place(event, "|".join(event.ns), checkpoint_id=checkpoint_id)
 
 
-def _place(event: CheckpointCommitted, ns: str, **more: str) -> dict[str, Any]:
+def _place(event: CheckpointCommitted, ns: str, **more: str) -> dict[str, object]:
     return {"configurable": {"thread_id": event.thread_id, "checkpoint_ns": ns, **more}}

@@ -166,7 +166,7 @@ class StreamWriter:
         self._make = make
         self._beat = beat
 
-    def __call__(self, data: Any) -> Room:
+    def __call__(self, data: object) -> Room:
         self._beat()
         if self._sink.is_active:
             self._sink.push(self._make(data))

@@ -15,7 +15,7 @@ from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.request.run import GRACE
 from durable_graph.errors import InvalidCallError, InvalidOptionError, StreamOverflowError, UnfinishedChildError
 
-Start = Callable[[EventSink], Awaitable[Any]]
+Start = Callable[[EventSink], Awaitable[object]]
 OnSlowReader = Literal["wait", "gap"]
 OnDisconnect = Literal["cancel", "continue"]
 
@@ -24,7 +24,7 @@ PUSHED = 10_000
 PUSHED_BYTES = 64 * 1024 * 1024
 _MOST_PARTS = 1000
 
-_going_on: set["asyncio.Task[Any]"] = set()
+_going_on: set["asyncio.Task[object]"] = set()
 """Runs that continue without a reader. The event loop holds only weak references to tasks."""
 
 
@@ -68,7 +68,7 @@ class EventStream:
         self._pushed_bytes = 0
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
-        self._run: asyncio.Task[Any] | None = None
+        self._run: asyncio.Task[object] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         self._has_reported_end = False
@@ -231,7 +231,7 @@ class EventStream:
             self._events.append(event)
         self._ready.set()
 
-    def _ended(self, _: "asyncio.Task[Any]") -> None:
+    def _ended(self, _: "asyncio.Task[object]") -> None:
         self._close()
 
     def _close(self) -> None:
@@ -241,7 +241,7 @@ class EventStream:
         self._room.set()
         self._ready.set()
 
-    async def _go(self) -> Any:
+    async def _go(self) -> object:
         return await self._start(self)
 
 
@@ -271,16 +271,16 @@ def _check(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InvalidOptionError(option, value, allowed=" or ".join(map(repr, allowed)))
 
 
-def _continue_unread(run: "asyncio.Task[Any]") -> None:
+def _continue_unread(run: "asyncio.Task[object]") -> None:
     _going_on.add(run)
     run.add_done_callback(_ended_unread)
 
 
-def _ended_unread(run: "asyncio.Task[Any]") -> None:
+def _ended_unread(run: "asyncio.Task[object]") -> None:
     _going_on.discard(run)
     if not run.cancelled() and (failure := run.exception()) is not None:
         log.error_unread(failure)
 
 
-async def _end_of(run: "asyncio.Task[Any]") -> None:
+async def _end_of(run: "asyncio.Task[object]") -> None:
     await asyncio.wait({run})

@@ -26,7 +26,7 @@ RESERVED: Final = "__pregel_runtime"
 
 Origin = Literal["pushed", "streamed", "returned"]
 
-EmitMessage = Callable[[Any, Mapping[str, Any], Origin], None]
+EmitMessage = Callable[[object, Mapping[str, object], Origin], None]
 """Emits a message with its metadata. It may be called from any thread, see `EventSink.push`."""
 
 
@@ -42,9 +42,9 @@ class ObservedCode(msgspec.Struct, frozen=True):
     step: int
     task_id: str
     number: int
-    given: Callable[[], Any]
-    config: Mapping[str, Any]
-    runtime: Any
+    given: Callable[[], object]
+    config: Mapping[str, object]
+    runtime: object
     emit: EmitMessage | None
     is_call: bool
 
@@ -57,7 +57,7 @@ class CodeObserver(Protocol):
         """The code's config, with callbacks."""
         ...
 
-    def returned(self, result: Any) -> Any:
+    def returned(self, result: object) -> object:
         """The code returned `result`. The return value of this method replaces it."""
         ...
 
@@ -65,7 +65,7 @@ class CodeObserver(Protocol):
         """The attempt failed with an error that does not leave the context manager."""
         ...
 
-    def messages(self) -> Iterable[tuple[Any, Mapping[str, Any]]]:
+    def messages(self) -> Iterable[tuple[object, Mapping[str, object]]]:
         """The whole messages in the code's result, with their metadata, except messages of its input."""
         ...
 
@@ -77,7 +77,7 @@ class GraphObserver(Protocol):
         """Observe one attempt: while the context is open, models and tools use the callbacks."""
         ...
 
-    def ended(self, output: Any) -> None:
+    def ended(self, output: object) -> None:
         """The run ended, with this output."""
         ...
 
@@ -89,12 +89,12 @@ class CallbackLibrary(Protocol):
         """Whether the package accepts the object as callbacks."""
         ...
 
-    def joined(self, under: Any, over: Any) -> Any:
+    def joined(self, under: object, over: object) -> object:
         """The callbacks of two configs, merged."""
         ...
 
     def graph(
-        self, name: str, given: Any, config: Mapping[str, Any], callbacks: Any, run_id: str | None
+        self, name: str, given: object, config: Mapping[str, object], callbacks: object, run_id: str | None
     ) -> AbstractAsyncContextManager[GraphObserver]:
         """Observe a run of the graph with `callbacks` of the call, and with callbacks of the code around the call."""
         ...

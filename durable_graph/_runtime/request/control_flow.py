@@ -1,7 +1,6 @@
 """Control flow that unwinds a node without a failure. A node's `except Exception` must not catch these classes."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from durable_graph.graph import Command, Interrupt
 
@@ -21,8 +20,8 @@ class GraphInterrupt(GraphBubbleUp):
 class ParentCommand(GraphBubbleUp):
     """A nested run passes a `Command` to the graph that called it."""
 
-    def __init__(self, command: Command[Any]) -> None:
-        self.command: Command[Any] = command
+    def __init__(self, command: Command) -> None:
+        self.command: Command = command
         super().__init__(command)
 
 

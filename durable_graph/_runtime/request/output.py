@@ -45,7 +45,7 @@ class Ended(msgspec.Struct, frozen=True):
 
     state: State
     recorded: Recorded
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     interrupts: tuple[Interrupt, ...] = ()
     is_stopped: bool = False
     was_applied: bool = True
@@ -81,7 +81,7 @@ class GraphOutput(msgspec.Struct, Generic[ValueT], frozen=True):
     # Python would iterate over a class with `__getitem__` by calling it with 0, 1, and so on.
     __iter__: ClassVar[None] = None
 
-    def _values(self) -> Mapping[str, Any]:
+    def _values(self) -> Mapping[str, object]:
         value: Any = self.value
         if isinstance(value, Mapping):
             return value
@@ -115,7 +115,7 @@ def chosen(values: Mapping[str, Any], keys: Keys) -> Any:
     return {key: values[key] for key in keys if key in values}
 
 
-def as_output(schema: Schema | None, values: Any, keys: Keys) -> Any:
+def as_output(schema: Schema | None, values: object, keys: Keys) -> object:
     """The output as callers get it: of the class of `schema`, if the class can be made of all the values."""
     if not isinstance(values, Mapping):
         return values
@@ -128,7 +128,7 @@ def as_output(schema: Schema | None, values: Any, keys: Keys) -> Any:
         return dict(values)
 
 
-def result_of(topology: Topology, ended: Ended, output_keys: Keys, version: str) -> Any:
+def result_of(topology: Topology, ended: Ended, output_keys: Keys, version: str) -> object:
     """The result of `ainvoke` for the end of a run."""
     values = (output_of if output_keys is None else state_of)(topology, ended.values)
     if version == "v2":
@@ -136,7 +136,7 @@ def result_of(topology: Topology, ended: Ended, output_keys: Keys, version: str)
         return GraphOutput(value, ended.interrupts, ended.is_stopped, ended.left_answers, ended.was_applied)
     # An output that is a single value may be a dict, whose keys are not the state's.
     shown = values if topology.output.is_single else chosen(values, output_keys)
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
     if ended.interrupts:
         extra[INTERRUPT] = list(ended.interrupts)
     if ended.left_answers:

@@ -18,6 +18,29 @@ DEFAULT_RECURSION_LIMIT = 10_000
 GRACE = 5.0
 
 
+class RunControl:
+    """Asks a run to stop in good order, from any task of the same event loop."""
+
+    __slots__ = ("_reason",)
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+
+    def request_drain(self, reason: str = "shutdown") -> None:
+        """Stop the run before its next superstep. It then raises `GraphDrained`, and can be resumed with None."""
+        self._reason = reason
+
+    @property
+    def drain_requested(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._reason is not None
+
+    @property
+    def drain_reason(self) -> str | None:
+        """The reason that was given."""
+        return self._reason
+
+
 class Request(msgspec.Struct, frozen=True):
     """The arguments of a call.
 
@@ -43,14 +66,14 @@ class Request(msgspec.Struct, frozen=True):
     key: str | None = None
     metadata: Metadata = msgspec.field(default_factory=dict)
     config: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    context: Any = None
-    store: Any = None
+    context: object = None
+    store: object = None
     run_id: str | None = None
     name: str | None = None
-    callbacks: Any = None
+    callbacks: object = None
     observer: GraphObserver | None = None
     tags: tuple[str, ...] = ()
-    control: Any = None
+    control: RunControl | None = None
     stop_before: frozenset[str] | None = frozenset()
     stop_after: frozenset[str] | None = frozenset()
     is_checked: bool = False
@@ -58,7 +81,7 @@ class Request(msgspec.Struct, frozen=True):
     grace: float = GRACE
     backlog: int = 8
 
-    def metadata_of(self, own: Mapping[str, Any]) -> Mapping[str, Any]:
+    def metadata_of(self, own: Mapping[str, Any]) -> Mapping[str, object]:
         """The metadata in a task's events: the call's metadata, the task's `own`, and the tags of both, if any."""
         metadata = {**(self.config.get("metadata") or {}), **own}
         tags = list(dict.fromkeys((*self.tags, *own.get("tags", ()))))

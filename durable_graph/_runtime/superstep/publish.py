@@ -57,7 +57,7 @@ def started_event(run: GraphRun, state: State, task: Task, previous: Outcome | N
     )
 
 
-def _input_of(run: GraphRun, state: State, task: Task) -> Any:
+def _input_of(run: GraphRun, state: State, task: Task) -> object:
     if task.argument is not None:
         return task.argument.value
     try:
@@ -106,7 +106,7 @@ def _about(run: GraphRun, state: State, task: Task, attempt: int) -> AboutTask:
     }
 
 
-def _update_of(topology: Topology, outcome: Done) -> Any:
+def _update_of(topology: Topology, outcome: Done) -> object:
     """A node's writes: a dict, or a list of dicts if it wrote a key more than once; None if it wrote nothing."""
     written = _result_of(topology, outcome)
     updates: list[Any] = []
@@ -122,7 +122,7 @@ def _update_of(topology: Topology, outcome: Done) -> Any:
     return updates[0] if len(updates) == 1 else updates
 
 
-def _result_of(topology: Topology, outcome: Done) -> list[tuple[str, Any]]:
+def _result_of(topology: Topology, outcome: Done) -> list[tuple[str, object]]:
     keys: Mapping[str, str] = {key: key for key in topology.channels}
     if is_workflow(topology):
         keys = dict.fromkeys(topology.state.keys, RESULT)
@@ -167,7 +167,7 @@ def _planned(run: GraphRun, plan: Sequence[Task]) -> tuple[PlannedTask, ...]:
     return tuple(planned)
 
 
-def _metadata(run: GraphRun, step: NextCheckpoint) -> Mapping[str, Any]:
+def _metadata(run: GraphRun, step: NextCheckpoint) -> Mapping[str, object]:
     return {
         **run.request.metadata,
         "source": step.source,
@@ -180,7 +180,7 @@ async def publish_stopped(
     run: GraphRun,
     state: State,
     recorded: Mapping[tuple[int, int], Outcome],
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     interrupts: tuple[Interrupt, ...],
 ) -> None:
     """The run stops although something is left to run. `values` has the writes of the finished tasks in `recorded`."""

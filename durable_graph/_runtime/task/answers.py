@@ -1,7 +1,6 @@
 """The answers that a task was given, while its code runs again."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import msgspec
 
@@ -9,7 +8,7 @@ from durable_graph._engine.questions import outdated_answer
 from durable_graph._engine.task import Answer
 
 
-class Answers(Mapping[str, Any]):
+class Answers(Mapping[str, object]):
     """The answers that a task of the thread's plan was given, by interrupt id, and what this attempt made of them.
 
     `asked` are the ids that it waited for answers to. All the code that is part of the task has these in common.
@@ -20,7 +19,7 @@ class Answers(Mapping[str, Any]):
         self.asked: frozenset[str] = frozenset(asked)
         self._claimed: set[str] = set()
 
-    def __getitem__(self, id_: str) -> Any:
+    def __getitem__(self, id_: str) -> object:
         return self._given[id_].value
 
     def __iter__(self) -> Iterator[str]:
@@ -29,7 +28,7 @@ class Answers(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._given)
 
-    def claim(self, id_: str) -> Any:
+    def claim(self, id_: str) -> object:
         """The answer to a question that was asked again."""
         self._claimed.add(id_)
         return self._given[id_].value

@@ -6,7 +6,7 @@ The rules are those of `_engine/matching.py`; here are the records, and what is 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -61,7 +61,7 @@ class KeptCall(msgspec.Struct, frozen=True):
     """A call of a run of which nothing is stored, for when its caller is tried again."""
 
     mark: Mark
-    value: Any
+    value: object
 
 
 class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -12,6 +12,7 @@ import msgspec
 from durable_graph._runtime.events.model import AnyEvent, CustomEvent, MessageEvent
 from durable_graph._runtime.events.sink import Room, StreamWriter
 from durable_graph._runtime.request.callbacks import Origin
+from durable_graph._runtime.request.run import RunControl
 from durable_graph._runtime.task.run_context import TaskContext, context_of
 from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import RUNTIME, missing_attribute
@@ -37,29 +38,6 @@ class ExecutionInfo(msgspec.Struct, frozen=True, gc=False):
     node_attempt: int
     node_first_attempt_time: float | None = None
     run_id: str | None = None
-
-
-class RunControl:
-    """Asks a run to stop in good order, from any task of the same event loop."""
-
-    __slots__ = ("_reason",)
-
-    def __init__(self) -> None:
-        self._reason: str | None = None
-
-    def request_drain(self, reason: str = "shutdown") -> None:
-        """Stop the run before its next superstep. It then raises `GraphDrained`, and can be resumed with None."""
-        self._reason = reason
-
-    @property
-    def drain_requested(self) -> bool:
-        """Whether the run was asked to stop."""
-        return self._reason is not None
-
-    @property
-    def drain_reason(self) -> str | None:
-        """The reason that was given."""
-        return self._reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +95,7 @@ def get_store() -> Any:
     return store_of(context_of("get_store()"))
 
 
-def store_of(context: TaskContext) -> Any:
+def store_of(context: TaskContext) -> object:
     """The store of the run. Raises `InvalidOptionError` where it has none."""
     store = context.run.request.store
     if store is None:
@@ -128,7 +106,7 @@ def store_of(context: TaskContext) -> Any:
     return store
 
 
-def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> Room:
+def push_message(message: object, *, metadata: Mapping[str, Any] | None = None) -> Room:
     """Tell the run's reader a message, or a piece of one, in stream mode "messages", with what is known of the node.
 
     Await what it gives to wait until the reader has room. The state is written only by what the node returns. A message
@@ -139,7 +117,7 @@ def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> 
     context = context_of("push_message()")
     run = context.run
 
-    def make(data: Any) -> AnyEvent:
+    def make(data: object) -> AnyEvent:
         given = metadata or {}
         tags = [*run.request.tags, *context.metadata.get("tags", ()), *given.get("tags", ())]
         known = {**config_of(context)["metadata"], **given, "tags": list(dict.fromkeys(tags))}
@@ -148,7 +126,9 @@ def push_message(message: Any, *, metadata: Mapping[str, Any] | None = None) -> 
     return StreamWriter(run.shared.sink, make, context.streamed)(message)
 
 
-def message_event(context: TaskContext, message: Any, metadata: Mapping[str, Any], origin: Origin) -> MessageEvent:
+def message_event(
+    context: TaskContext, message: object, metadata: Mapping[str, object], origin: Origin
+) -> MessageEvent:
     """A message of the code of `context`."""
     run = context.run
     return MessageEvent(
@@ -168,7 +148,7 @@ def get_config() -> Mapping[str, Any]:
     return config_of(context_of("get_config()"))
 
 
-def runtime_of(context: TaskContext) -> Runtime[Any]:
+def runtime_of(context: TaskContext) -> Runtime:
     """The runtime as the code of `context` gets it."""
     request = context.run.request
     return Runtime(
@@ -182,7 +162,7 @@ def runtime_of(context: TaskContext) -> Runtime[Any]:
     )
 
 
-def previous_of(context: TaskContext) -> Any:
+def previous_of(context: TaskContext) -> object:
     """The value that an entrypoint saved last; None in any other graph."""
     return context.state.values.get(SAVED)
 
@@ -220,9 +200,9 @@ def config_of(context: TaskContext) -> Mapping[str, Any]:
     return own
 
 
-def _configurable(given: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+def _configurable(given: Mapping[str, Any], context: TaskContext) -> dict[str, object]:
     """The keys that the call passed, with the namespace of the node's graph and the checkpoint of its superstep."""
-    own: dict[str, Any] = {**given.get("configurable", {}), "checkpoint_ns": OwnPlace(context.run.ns, context)}
+    own: dict[str, object] = {**given.get("configurable", {}), "checkpoint_ns": OwnPlace(context.run.ns, context)}
     # Dropped: the id that the call passed is of an outer graph, or of the checkpoint that the run continued from.
     own.pop("checkpoint_id", None)
     if context.is_stored:
@@ -235,7 +215,7 @@ def writer_of(context: TaskContext) -> StreamWriter:
     run = context.run
     thread_id, ns, step, node = run.request.thread_id, run.event_ns, context.step, context.node
 
-    def make(data: Any) -> AnyEvent:
+    def make(data: object) -> AnyEvent:
         # A token may be an event: nothing is looked up for it that stays the same.
         return CustomEvent(thread_id=thread_id, ns=ns, step=step, task_id=context.task_id, node=node, data=data)
 
@@ -273,7 +253,7 @@ class OwnPlace(str):
         return str, (str(self),)
 
 
-def meant(configurable: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def meant(configurable: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     """The keys of `configurable` without the place of running code that passes on its own config."""
     for key, value in configurable.items():
         if not isinstance(value, OwnPlace):
@@ -282,11 +262,13 @@ def meant(configurable: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, str(value)
 
 
-def injected(context: TaskContext, wanted: Mapping[str, str], told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def injected(
+    context: TaskContext, wanted: Mapping[str, str], told: Mapping[str, object] | None = None
+) -> dict[str, object]:
     """The values of a function's parameters besides its input: `wanted` names the kind of each."""
     if not wanted:
         return {}
-    made: dict[str, Callable[[], Any]] = {
+    made: dict[str, Callable[[], object]] = {
         "runtime": lambda: runtime_of(context),
         "config": lambda: config_of(context),
         "writer": lambda: writer_of(context),

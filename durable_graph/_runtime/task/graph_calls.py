@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -28,7 +27,7 @@ class GraphCall(msgspec.Struct, frozen=True):
 
     by: "asyncio.Task[object] | None"
     memory: str | None
-    settings: Any
+    settings: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def is_node_itself(context: TaskContext) -> bool:
     return node is not None and node.subgraph is not None
 
 
-def settings_of(topology: Topology, outer: Request, request: Request) -> Any:
+def settings_of(topology: Topology, outer: Request, request: Request) -> object:
     """The settings of a call besides its input that are not the outer run's, which may differ on resume."""
     own = {key: value for key, value in _configurable(request).items() if key not in _PLACES}
     around = _configurable(outer)
@@ -77,8 +76,8 @@ def settings_of(topology: Topology, outer: Request, request: Request) -> Any:
     return [differing, context] if differing or context is not None else None
 
 
-def _configurable(request: Request) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = request.config.get("configurable") or {}
+def _configurable(request: Request) -> Mapping[str, object]:
+    found: Mapping[str, object] = request.config.get("configurable") or {}
     return found
 
 
@@ -90,7 +89,7 @@ def _is_same(topology: Topology, one: object, other: object) -> bool:
     return mine.digest == theirs.digest and not mine.differs_unseen(theirs)
 
 
-def begin_call(context: TaskContext, topology: Topology, given: Any, call: GraphCall) -> Begun:
+def begin_call(context: TaskContext, topology: Topology, given: object, call: GraphCall) -> Begun:
     """The call begins. Raises `InvalidCallError` where nothing tells it from one that is under way."""
     content = digest_of(topology.argument.encode, given, call.settings, call.memory)
     nodes = tuple(sorted(topology.nodes)) if topology.name == UNNAMED else ()

@@ -12,7 +12,7 @@ import copy
 import dataclasses
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any, TypeVar
 
 import msgspec
@@ -47,7 +47,7 @@ class Lengths:
     def __init__(self, topology: Topology, state: State) -> None:
         self.state: State = state
         self._places: dict[str, int] = {}
-        self._containers: list[Any] = []
+        self._containers: list[Sized] = []
         self._lengths: list[int] = []
         for key, rule in topology.channels.items():
             # Nothing of an untracked value is stored: it may be changed at will.
@@ -108,7 +108,7 @@ class ArgumentLengths:
     __slots__ = ("_containers", "_lengths")
 
     def __init__(self, plan: Iterable[Task]) -> None:
-        self._containers: list[Any] = []
+        self._containers: list[Sized] = []
         for task in plan:
             if task.argument is not None:
                 for _, container in _held_by(task.argument.value):
@@ -138,7 +138,7 @@ class PrivateLengths:
 
     __slots__ = ("_found",)
 
-    def __init__(self, node: Node, given: Any, values: Mapping[str, Any]) -> None:
+    def __init__(self, node: Node, given: object, values: Mapping[str, object]) -> None:
         self._found: list[tuple[str, Any, int]] = []
         for key in node.input.fields:
             value = getattr(given, key, None)
@@ -151,10 +151,10 @@ class PrivateLengths:
         return [key for key, value, length in self._found if len(value) != length and key not in known]
 
 
-def _held_by(argument: Any) -> list[tuple[Any, Any]]:
+def _held_by(argument: Any) -> list[tuple[object, Any]]:
     """The containers of an argument with their keys, None for the argument itself."""
     kind = type(argument)
-    found: list[tuple[Any, Any]] = []
+    found: list[tuple[object, Any]] = []
     if kind in CONTAINERS:
         found.append((None, argument))
     if kind in _MAPPINGS:
@@ -177,6 +177,6 @@ def _field_names(kind: type) -> Iterable[str]:
     # Whoever has a model has imported pydantic.
     model = getattr(sys.modules.get("pydantic"), "BaseModel", None)
     if model is not None and issubclass(kind, model):
-        fields: Mapping[str, Any] = kind.model_fields  # type: ignore[attr-defined]  # it is a model
+        fields: Mapping[str, object] = kind.model_fields  # type: ignore[attr-defined]  # it is a model
         return fields
     return ()

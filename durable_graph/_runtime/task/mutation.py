@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 from durable_graph._engine.task import Argument, Task
 from durable_graph._runtime.task.lengths import ARGUMENT, ArgumentLengths
@@ -55,7 +54,7 @@ class WholeValues:
     """What code of a debugged graph is given, encoded before it runs."""
 
     def __init__(
-        self, topology: Topology, values: Mapping[str, Any], keys: Iterable[str], argument: Argument | None = None
+        self, topology: Topology, values: Mapping[str, object], keys: Iterable[str], argument: Argument | None = None
     ) -> None:
         self._topology = topology
         self._values = values
@@ -82,7 +81,7 @@ def _encoded(topology: Topology, argument: Argument) -> bytes:
     return topology.argument.encode(stored_part(topology, argument.value))
 
 
-def _bytes(topology: Topology, key: str, value: Any) -> bytes | None:
+def _bytes(topology: Topology, key: str, value: object) -> bytes | None:
     codec = topology.codecs.get(key)
     if codec is None:
         return None

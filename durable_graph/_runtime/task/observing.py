@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
 
 from durable_graph._engine.task import Done
 from durable_graph._runtime.events.sink import StreamWriter
@@ -32,8 +31,8 @@ async def observed_attempt(
 
 
 async def observed_call(
-    graph: GraphObserver, context: TaskContext, given: Any, perform: Callable[[], Awaitable[Any]]
-) -> Any:
+    graph: GraphObserver, context: TaskContext, given: object, perform: Callable[[], Awaitable[object]]
+) -> object:
     """One attempt at a call of a task, observed."""
     async with graph.code(_code(context, lambda: given, is_call=True)) as observer:
         context.observer = observer
@@ -42,7 +41,7 @@ async def observed_call(
         return result
 
 
-def _code(context: TaskContext, given: Callable[[], Any], *, is_call: bool) -> ObservedCode:
+def _code(context: TaskContext, given: Callable[[], object], *, is_call: bool) -> ObservedCode:
     context.observer = None
     return ObservedCode(
         name=context.node,
@@ -57,7 +56,7 @@ def _code(context: TaskContext, given: Callable[[], Any], *, is_call: bool) -> O
     )
 
 
-def _input_of(context: TaskContext) -> Any:
+def _input_of(context: TaskContext) -> object:
     task = context.task
     if task.node == START:
         return None
@@ -73,7 +72,7 @@ def _emitter(context: TaskContext) -> EmitMessage | None:
     if not (sink.is_active and sink.takes_messages):
         return None
 
-    def emit(message: Any, metadata: Mapping[str, Any], origin: Origin) -> None:
+    def emit(message: object, metadata: Mapping[str, object], origin: Origin) -> None:
         StreamWriter(sink, lambda data: message_event(context, data, metadata, origin), context.streamed)(message)
 
     return emit

@@ -1,7 +1,5 @@
 """The events of calls inside a node: they look like those of nodes, and name the function that was called."""
 
-from typing import Any
-
 from durable_graph._runtime.events.model import AboutTask, TaskFailed, TaskFinished, TaskStarted
 from durable_graph._runtime.task.run_context import TaskContext
 from durable_graph.errors.shown import shown
@@ -10,7 +8,7 @@ RETURNED = "__return__"
 """The key of a call's result in events: the result itself has no key."""
 
 
-async def publish_call_started(context: TaskContext, given: Any) -> None:
+async def publish_call_started(context: TaskContext, given: object) -> None:
     """A call is about to run, with these arguments."""
     sink = context.run.shared.sink
     if sink.is_active:
@@ -18,7 +16,7 @@ async def publish_call_started(context: TaskContext, given: Any) -> None:
         await sink.emit(TaskStarted(**_about(context), input=given, metadata=metadata))
 
 
-async def publish_call_finished(context: TaskContext, value: Any) -> None:
+async def publish_call_finished(context: TaskContext, value: object) -> None:
     """A call returned, and what it returned is recorded."""
     sink = context.run.shared.sink
     if sink.is_active:

@@ -28,8 +28,8 @@ class Result(msgspec.Struct, frozen=True):
 def read_result(
     topology: Topology,
     node: Node,
-    result: Any,
-    values: Mapping[str, Any],
+    result: object,
+    values: Mapping[str, object],
     max_value_bytes: int | None,
     keys_of_nested: Collection[str] = (),
 ) -> Result:
@@ -43,7 +43,7 @@ def read_result(
     if type(result) is dict and not topology.state.is_single and not keys_of_nested:
         # What most nodes return: one update, whose keys are the state's.
         return Result(node_writes(topology, node, result.items(), values, max_value_bytes), ())
-    updates: list[tuple[str, Any]] = []
+    updates: list[tuple[str, object]] = []
     routes: list[Route] = []
     parts = _parts(topology, result)
     for part in parts:
@@ -68,7 +68,7 @@ def read_result(
     return Result(node_writes(topology, node, updates, values, max_value_bytes), tuple(routes))
 
 
-def _parts(topology: Topology, result: Any) -> list[Any]:
+def _parts(topology: Topology, result: Any) -> list[object]:
     if isinstance(result, list | tuple) and any(isinstance(part, Command) for part in result):
         return list(result)
     # Where the state is one value, a list is that value.
@@ -76,9 +76,7 @@ def _parts(topology: Topology, result: Any) -> list[Any]:
     return [result] if is_value or not all(isinstance(part, dict) for part in result) else list(result)
 
 
-def goto_routes(
-    topology: Topology, command: Command[Any], where: str, max_value_bytes: int | None
-) -> tuple[Route, ...]:
+def goto_routes(topology: Topology, command: Command, where: str, max_value_bytes: int | None) -> tuple[Route, ...]:
     """Where a Command goes. END leads nowhere and is left out."""
     given = command.goto
     if not isinstance(given, str | Send | list | tuple):

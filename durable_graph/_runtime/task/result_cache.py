@@ -1,7 +1,7 @@
 """Results of nodes and tasks out of a cache, and into it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from durable_graph._engine.digesting import bound_parts, digest_of
@@ -11,7 +11,7 @@ from durable_graph._runtime.request import log
 from durable_graph._runtime.task.read_result import Result
 from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph.caching import Cache, CacheKey
-from durable_graph.errors import DecodeError, UnstorableValueError
+from durable_graph.errors import DecodeError, UnknownNameError, UnstorableValueError
 from durable_graph.errors.shown import add_note
 from durable_graph.graph import Node, Topology
 from durable_graph.graph.policies import CachePolicy
@@ -20,7 +20,7 @@ from durable_graph.records import Rank
 NAMESPACE = "durable_graph"
 
 
-async def lookup(run: GraphRun, node: Node, task: Task, given: Any) -> tuple[CacheKey | None, Result | None]:
+async def lookup(run: GraphRun, node: Node, task: Task, given: object) -> tuple[CacheKey | None, Result | None]:
     """The key that the node's result goes by, and the result if the cache has it. No key where there is no caching."""
     if node.cache is None or run.cache is None:
         return None, None
@@ -87,6 +87,15 @@ def key_of(topology: Topology, name: str, action: Callable[..., Any], policy: Ca
     # Methods of different objects, and partials of different arguments, are different functions.
     bound = digest_of(encode, bound_parts(action))
     return namespace_of_node(name, action), digest_of(encode, content.digest, bound.digest).digest.hex()
+
+
+async def clear_results(cache: Cache, topology: Topology, nodes: Iterable[str] | None) -> None:
+    """Delete the cached results of these nodes, None for all of them. Raises `UnknownNameError`."""
+    chosen = list(topology.nodes if nodes is None else nodes)
+    for name in chosen:
+        if name not in topology.nodes:
+            raise UnknownNameError.of_node(name, where="aclear_cache() was given", known=topology.nodes)
+    await cache.aclear([namespace_of_node(name, topology.nodes[name].action) for name in chosen])
 
 
 def namespace_of_node(name: str, action: Callable[..., Any]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Hashable, Mapping
-from typing import Any
 
 from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.state import State
@@ -19,7 +18,7 @@ async def choose(
     task: Task,
     routers: tuple[Router, ...],
     writes: tuple[Write, ...],
-    extra: Mapping[str, Mapping[str, Any]],
+    extra: Mapping[str, Mapping[str, object]],
     max_value_bytes: int | None,
     place: Place,
 ) -> tuple[Route, ...]:
@@ -46,7 +45,7 @@ async def choose(
     return tuple(routes)
 
 
-def _route(topology: Topology, router: Router, node: str, choice: Any, max_value_bytes: int | None) -> Route:
+def _route(topology: Topology, router: Router, node: str, choice: object, max_value_bytes: int | None) -> Route:
     if isinstance(choice, Send):
         return send_route(topology, choice, f"router {router.name!r} of node {node!r} sent to", max_value_bytes)
     if not isinstance(choice, str) and (

@@ -119,7 +119,7 @@ class TaskJournal:
         self._is_stopped = False
 
     def start(
-        self, context: TaskContext, definition: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, context: TaskContext, definition: TaskDefinition, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> TaskFuture:
         """The call, begun. Raises `InvalidCallError` where nothing tells it from one that is under way."""
         given = _given(definition, args, kwargs)
@@ -140,7 +140,7 @@ class TaskJournal:
             running.cancel()
         return running
 
-    def _over(self, begun: Begun, running: "asyncio.Future[Any]") -> None:
+    def _over(self, begun: Begun, running: "asyncio.Future[object]") -> None:
         has_failed = running.cancelled() or (isinstance(running, TaskFuture) and running.failure() is not None)
         self.claims.over(begun, has_failed=has_failed)
 
@@ -185,7 +185,7 @@ class TaskJournal:
 
     async def _perform(
         self, context: TaskContext, begun: Begun, number: int, definition: TaskDefinition, given: "_Given"
-    ) -> Any:
+    ) -> object:
         recorded = await self.claims.claim(context, begun)
         if recorded is not None:
             return self._replayed(definition, recorded)
@@ -235,12 +235,12 @@ class TaskJournal:
         self._nested[place].begin()
         return self._nested[place]
 
-    async def _cached(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Any:
+    async def _cached(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> object:
         cache, policy = self._run.cache, definition.cache
         if cache is None or policy is None:
             return await self._run_call(inner, definition, given)
         topology = self._run.topology
-        called: Any = {"args": list(given.args), "kwargs": given.kwargs}
+        called: object = {"args": list(given.args), "kwargs": given.kwargs}
         if policy.key_func is not None:
             called = policy.key_func(*given.args, **given.kwargs)
         key = key_of(topology, definition.name, definition.action, CachePolicy(ttl=policy.ttl), called)
@@ -253,7 +253,7 @@ class TaskJournal:
         await put_cached(cache, key, kept, policy.ttl)
         return result
 
-    async def _run_call(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Any:
+    async def _run_call(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> object:
         token = current.set(inner)
         try:
             async with self._gate(inner.depth):
@@ -275,7 +275,7 @@ class TaskJournal:
             inner.is_over = True
             current.reset(token)
 
-    async def _attempt(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> Any:
+    async def _attempt(self, inner: TaskContext, definition: TaskDefinition, given: "_Given") -> object:
         once, observer = partial(_once, inner, definition, given), self._run.request.observer
         return await (once() if observer is None else observed_call(observer, inner, (given.args, given.kwargs), once))
 
@@ -288,7 +288,7 @@ class TaskJournal:
 
     # Records
 
-    async def _record(self, begun: Begun, definition: TaskDefinition, value: Any) -> RecordedCall | None:
+    async def _record(self, begun: Begun, definition: TaskDefinition, value: object) -> RecordedCall | None:
         """Record a result. Gives the one that stands if another process recorded its own first."""
         run, store = self._run, self._run.store
         if isinstance(store, Unstored):
@@ -311,7 +311,7 @@ class TaskJournal:
             # Two different calls of one place, as good as impossible: the first has it.
             self.claims.move(begun)
 
-    def _replayed(self, definition: TaskDefinition, recorded: RecordedCall | KeptCall) -> Any:
+    def _replayed(self, definition: TaskDefinition, recorded: RecordedCall | KeptCall) -> object:
         if isinstance(recorded, KeptCall):
             return copy_of(recorded.value)
         thread = self._run.store.thread
@@ -324,12 +324,12 @@ class TaskJournal:
 class _Given:
     """The arguments of a call, and the parameters that are injected because the caller left them out."""
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
     wanted: Mapping[str, str]
 
 
-def _given(definition: TaskDefinition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Given:
+def _given(definition: TaskDefinition, args: tuple[object, ...], kwargs: dict[str, object]) -> _Given:
     """The arguments, the same however the call is written. Raises `TypeError` for those that the function has not."""
     if definition.signature is None:
         return _Given(args, kwargs, {})
@@ -342,7 +342,7 @@ def _result_of(definition: TaskDefinition) -> str:
     return f"the result of task {definition.name!r}"
 
 
-def _value_of(topology: Topology, definition: TaskDefinition, recorded: RecordedCall) -> Any:
+def _value_of(topology: Topology, definition: TaskDefinition, recorded: RecordedCall) -> object:
     if definition.result is None or not recorded.is_declared:
         return topology.argument.decode(recorded.value)
     try:
@@ -352,7 +352,7 @@ def _value_of(topology: Topology, definition: TaskDefinition, recorded: Recorded
         return topology.argument.decode(recorded.value)
 
 
-async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -> Any:
+async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -> object:
     inner.forget_calls()
     call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
     try:
@@ -368,7 +368,7 @@ async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -
     return result if definition.result is None else definition.result.convert(result)
 
 
-def _encoded(topology: Topology, definition: TaskDefinition, value: Any) -> tuple[bytes, bool]:
+def _encoded(topology: Topology, definition: TaskDefinition, value: object) -> tuple[bytes, bool]:
     if definition.result is not None:
         try:
             return definition.result.encode(value), True

@@ -29,7 +29,7 @@ from durable_graph.graph import START, Node, Schema, Topology
 from durable_graph.graph.defaults import is_same
 from durable_graph.graph.entrypoints import is_workflow
 
-Pairs = Sequence[tuple[str, Any]]
+Pairs = Sequence[tuple[str, object]]
 _PAIR = 2
 
 _Draft = tuple[str, Any, bool]
@@ -39,7 +39,7 @@ _Draft = tuple[str, Any, bool]
 # Updates
 
 
-def updates_of(topology: Topology, node: Node, result: Any, values: Mapping[str, Any]) -> Pairs:
+def updates_of(topology: Topology, node: Node, result: object, values: Mapping[str, object]) -> Pairs:
     """The updates in a node's result, or in the update of its Command, as (key, value) pairs.
     `values` are those that its superstep began with.
 
@@ -74,7 +74,7 @@ def is_one_value(topology: Topology) -> bool:
     return topology.state.is_single and not is_workflow(topology)
 
 
-def _said_by(topology: Topology, result: Any, values: Mapping[str, Any], *schemas: Schema) -> Pairs | None:
+def _said_by(topology: Topology, result: object, values: Mapping[str, object], *schemas: Schema) -> Pairs | None:
     for schema in schemas:
         updates = schema.updates(result)
         if updates is not None:
@@ -84,7 +84,7 @@ def _said_by(topology: Topology, result: Any, values: Mapping[str, Any], *schema
 
 
 def _emptied(
-    topology: Topology, schema: Schema, updates: Mapping[str, Any], values: Mapping[str, Any]
+    topology: Topology, schema: Schema, updates: Mapping[str, object], values: Mapping[str, object]
 ) -> Iterator[str]:
     """The keys that have a value, and that an instance has as None, their default, which `updates` leaves out.
 
@@ -99,7 +99,7 @@ def _emptied(
                 yield key
 
 
-def _is_start(topology: Topology, schema: Schema, key: str, value: Any) -> bool:
+def _is_start(topology: Topology, schema: Schema, key: str, value: object) -> bool:
     """Whether this says no more than that a key with a reducer has the default that it began with.
 
     A pydantic model knows which of its fields were set. Other instances do not, and to merge the default once more is
@@ -117,8 +117,8 @@ def _is_start(topology: Topology, schema: Schema, key: str, value: Any) -> bool:
 def node_writes(
     topology: Topology,
     node: Node,
-    updates: Iterable[tuple[str, Any]],
-    values: Mapping[str, Any],
+    updates: Iterable[tuple[str, object]],
+    values: Mapping[str, object],
     max_value_bytes: int | None,
 ) -> tuple[Write, ...]:
     """The writes of a node from the result of `updates_of`, given the `values` at the start of its superstep.
@@ -127,7 +127,7 @@ def node_writes(
     """
     where = f"the result of node {node.name!r}"
     drafts = _drafts(topology, updates, topology.channels, where)
-    made: Mapping[str, Any] = {}
+    made: Mapping[str, object] = {}
     is_checked = topology.state.is_validated
     for key, _, is_overwrite in drafts:
         is_checked = is_checked or is_overwrite or topology.plans[key].is_checked is not None
@@ -137,7 +137,7 @@ def node_writes(
 
 
 def input_writes(
-    topology: Topology, value: Any, values: Mapping[str, Any], max_value_bytes: int | None
+    topology: Topology, value: Any, values: Mapping[str, object], max_value_bytes: int | None
 ) -> tuple[Write, ...]:
     """The writes of a run's input, given the `values` of the thread.
 
@@ -155,7 +155,7 @@ def input_writes(
 
 
 def update_writes(
-    topology: Topology, update: Any, values: Mapping[str, Any], where: str, max_value_bytes: int | None
+    topology: Topology, update: object, values: Mapping[str, object], where: str, max_value_bytes: int | None
 ) -> tuple[Write, ...]:
     """The writes of a Command that is a run's input. Raises as `input_writes` does."""
     pairs = pairs_in(topology, update)
@@ -172,7 +172,11 @@ def update_writes(
 
 
 def _drafts(
-    topology: Topology, updates: Iterable[tuple[str, Any]], known: Collection[str], where: str, whose: str = "the state"
+    topology: Topology,
+    updates: Iterable[tuple[str, object]],
+    known: Collection[str],
+    where: str,
+    whose: str = "the state",
 ) -> list[_Draft]:
     drafts: list[_Draft] = []
     for key, value in updates:
@@ -218,11 +222,11 @@ def _schemas(topology: Topology) -> Iterable[Schema]:
 def _check(
     topology: Topology,
     schemas: tuple[Schema, ...],
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     drafts: list[_Draft],
     author: str,
     where: str,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Whether these writes alone make sense, and a state that pydantic models take; what those make of the keys that
     are written. Most graphs have neither such models nor writes that could make none.
 
@@ -243,7 +247,7 @@ def _check(
                 plan.rule.check(before.get(key, MISSING), value)
             except UpdateRefused as error:
                 raise InvalidStateValueError.of_rule(key, where=where, why=str(error)) from error
-    made: dict[str, Any] = {}
+    made: dict[str, object] = {}
     for schema in schemas:
         if schema.is_validated and drafts:
             made.update(_made(topology, schema, values, drafts, author, where))
@@ -251,8 +255,8 @@ def _check(
 
 
 def _made(
-    topology: Topology, schema: Schema, values: Mapping[str, Any], drafts: list[_Draft], author: str, where: str
-) -> dict[str, Any]:
+    topology: Topology, schema: Schema, values: Mapping[str, object], drafts: list[_Draft], author: str, where: str
+) -> dict[str, object]:
     try:
         merged = _merged(topology, values, drafts, author)
     except ReducerError:
@@ -267,14 +271,16 @@ def _made(
     return {key: getattr(model, key) for key in replaced if key in schema.fields}
 
 
-def _merged(topology: Topology, values: Mapping[str, Any], drafts: list[_Draft], author: str) -> Mapping[str, Any]:
+def _merged(
+    topology: Topology, values: Mapping[str, object], drafts: list[_Draft], author: str
+) -> Mapping[str, object]:
     writes = [(author, Write(key, value, None, is_overwrite)) for key, value, is_overwrite in drafts]
     merged, _ = merge_writes(topology, values, writes)
     return merged
 
 
 def _encoded(
-    topology: Topology, drafts: list[_Draft], made: Mapping[str, Any], max_value_bytes: int | None
+    topology: Topology, drafts: list[_Draft], made: Mapping[str, object], max_value_bytes: int | None
 ) -> tuple[Write, ...]:
     """As writes, with their bytes unless `max_value_bytes` is None: then nothing is stored.
 
@@ -309,7 +315,7 @@ def _encoded(
     return tuple(writes)
 
 
-def _kept_of(codec: TypeCodec, value: Any, *made: Any) -> Any:
+def _kept_of(codec: TypeCodec, value: object, *made: object) -> object:
     """The value that a run without a store keeps, the same as a run with a store: the value, or what the state's model
     made of it. If neither can be stored, it is the value as it was returned."""
     for each in (value, *made):
@@ -323,7 +329,7 @@ def _kept_of(codec: TypeCodec, value: Any, *made: Any) -> Any:
 # Arguments
 
 
-def encode_argument(topology: Topology, value: Any, max_value_bytes: int | None) -> Argument:
+def encode_argument(topology: Topology, value: object, max_value_bytes: int | None) -> Argument:
     """The argument of a Send. Keys of a dict that are never stored reach the node in this process only."""
     if max_value_bytes is None:
         return Argument(topology.argument.convert(value, is_open=True), None)
@@ -333,7 +339,7 @@ def encode_argument(topology: Topology, value: Any, max_value_bytes: int | None)
     return Argument(kept if part is value else value, data)
 
 
-def encode_anything(topology: Topology, value: Any, what: str, max_value_bytes: int | None) -> bytes | None:
+def encode_anything(topology: Topology, value: object, what: str, max_value_bytes: int | None) -> bytes | None:
     """The bytes of a value that no channel declares; None where nothing is stored. `what` it is, in errors.
 
     Raises `UnstorableValueError`, `ValueTooLargeError`.
@@ -350,7 +356,7 @@ def encode_anything(topology: Topology, value: Any, what: str, max_value_bytes: 
     return data
 
 
-def stored_part(topology: Topology, argument: Any) -> Any:
+def stored_part(topology: Topology, argument: object) -> object:
     """The stored part of a Send's argument."""
     if not topology.untracked or not isinstance(argument, dict) or topology.untracked.isdisjoint(argument):
         return argument

@@ -1,6 +1,6 @@
 """A thread's state as callers see it."""
 
-from collections.abc import AsyncIterator, Callable, Container, Mapping
+from collections.abc import AsyncGenerator, Callable, Container, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -233,8 +233,8 @@ async def read_history(
     saver: Checkpointer,
     place: Place,
     limit: int | None,
-    wanted: Mapping[str, Any] | None = None,
-) -> AsyncIterator[StateSnapshot]:
+    wanted: Mapping[str, object] | None = None,
+) -> AsyncGenerator[StateSnapshot, None]:
     """A namespace's checkpoints before `place.no`, newest first, of all its branches; only those whose metadata
     contains `wanted`. They are read in pages, each consistent in itself."""
     own = topology_at(topology, place.ns)
@@ -281,14 +281,14 @@ def _next_size(size: int, page: HistoryPage) -> int:
     return min(2 * size, _LONGEST_PAGE) if stored < PIECE_BYTES else PAGE
 
 
-def _matches(header: Header, wanted: Mapping[str, Any] | None) -> bool:
+def _matches(header: Header, wanted: Mapping[str, object] | None) -> bool:
     if not wanted:
         return True
     metadata = _metadata(header)
     return all(key in metadata and metadata[key] == value for key, value in wanted.items())
 
 
-def _metadata(header: Header) -> dict[str, Any]:
+def _metadata(header: Header) -> dict[str, object]:
     return {**header.metadata, "source": header.source, "step": header.step, "writers": list(header.writers)}
 
 
@@ -373,7 +373,7 @@ def _error_of(outcome: Outcome | None) -> str | None:
     return None
 
 
-def _shown(topology: Topology, written: Mapping[str, Any]) -> Any:
+def _shown(topology: Topology, written: Mapping[str, object]) -> object:
     """A task's writes in the form of the state: a dict, or the value itself if the state is a single value."""
     if not topology.state.is_single:
         return written

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -55,7 +54,7 @@ class StateUpdate(msgspec.Struct, frozen=True):
     state and plan on a new branch). `task_id` names the task whose result the update is.
     """
 
-    values: Any = None
+    values: object = None
     as_node: str | None = None
     task_id: str | None = None
 
