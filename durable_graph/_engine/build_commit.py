@@ -16,6 +16,7 @@ from durable_graph.records import (
     CommitUnit,
     NewCheckpoint,
     Status,
+    StoredThread,
     Summary,
     TaskRecord,
     ThreadRow,
@@ -71,10 +72,11 @@ def build_unit(
     at: int,
     metadata: Metadata,
     max_value_bytes: int,
+    base: StoredThread | None = None,
 ) -> tuple[CommitUnit, dict[str, Stored]]:
     """The unit that commits `entries`, each a checkpoint, to `thread`, and the stored rows once the unit is applied.
 
-    `stored` has the rows stored before, for each namespace.
+    `stored` has the rows stored before, for each namespace; `base` is the thread as the saver returned it.
     """
     checkpoints: list[NewCheckpoint] = []
     records: list[TaskRecord] = []
@@ -103,6 +105,7 @@ def build_unit(
         records=tuple(records),
         fork_of=entries[0].step.fork_of,
         summary=None if root is None else _summary(root, metadata),
+        base=base,
     )
     return unit, after
 

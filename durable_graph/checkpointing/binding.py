@@ -32,6 +32,13 @@ class Binding:
             CheckpointerForkedError: a parent process used the saver first.
             CheckpointerLoopError: the saver belongs to another event loop, which is not closed.
         """
+        if (
+            self._pid == os.getpid()
+            and (self._any_loop or self._loop is asyncio.get_running_loop())
+            and not self.closed
+        ):
+            # As usual. Each commit comes here, so the checks below are not called.
+            return
         self.check_place()
         if self.closed:
             raise CheckpointerClosedError(self._saver)

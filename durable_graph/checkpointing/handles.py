@@ -19,21 +19,23 @@ class CommitHandle(Generic[T]):
     `await handle` waits for the result and returns it, or raises the call's error. To cancel the waiting does not
     touch the call. A saver that has done the work when its method returns gives `CommitHandle.done(result)`, which
     costs no asyncio task and no turn of the event loop; one that wraps a coroutine gives `CommitHandle.of(coroutine)`.
+
+    `is_done` says whether the call has ended, and `error` is the error that it ended with, if it did.
     """
 
-    __slots__ = ("_callbacks", "_error", "_is_done", "_result")
+    __slots__ = ("_callbacks", "_result", "error", "is_done")
 
     def __init__(self) -> None:
-        self._is_done = False
+        self.is_done: bool = False
+        self.error: BaseException | None = None
         self._result: Any = None
-        self._error: BaseException | None = None
         self._callbacks: list[Callable[[], object]] = []
 
     @classmethod
     def done(cls, result: T) -> "CommitHandle[T]":
         """A call that has ended with this result."""
         handle = cls()
-        handle.set_result(result)
+        handle._result, handle.is_done = result, True
         return handle
 
     @classmethod
@@ -50,42 +52,34 @@ class CommitHandle(Generic[T]):
             task.add_done_callback(handle._take_over)
         return handle
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the call has ended."""
-        return self._is_done
-
-    @property
-    def error(self) -> BaseException | None:
-        """The error that the call ended with, if it did."""
-        return self._error
-
     def result(self) -> T:
         """The result of a call that has ended. Raises its error."""
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         result: T = self._result
         return result
 
-    def set_result(self, result: T) -> None:
+    def set_result(self, result: T | None) -> None:
         """End the call with a result."""
-        self._result = result
-        self._end()
+        self._result, self.is_done = result, True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
     def set_error(self, error: BaseException) -> None:
         """End the call with an error."""
-        self._error = error
-        self._end()
+        self.error = error
+        self.set_result(None)
 
     def when_done(self, callback: Callable[[], object]) -> None:
         """Call back once the call has ended, in the context variables of now: at once if it has."""
-        if self._is_done:
+        if self.is_done:
             callback()
         else:
             self._callbacks.append(partial(copy_context().run, callback))
 
     def __await__(self) -> Generator[Any, None, T]:
-        if not self._is_done:
+        if not self.is_done:
             # A future of the waiter's own: cancelling it leaves the call alone.
             waiter = asyncio.get_running_loop().create_future()
             self.when_done(lambda: None if waiter.done() else waiter.set_result(None))
@@ -100,12 +94,6 @@ class CommitHandle(Generic[T]):
             self.set_error(error)
         else:
             self.set_result(task.result())
-
-    def _end(self) -> None:
-        self._is_done = True
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
 
 
 def _started(call: Awaitable[T]) -> "asyncio.Future[T]":

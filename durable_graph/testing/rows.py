@@ -1,7 +1,8 @@
 """The rows that a run would send, for testing a saver without a graph.
 
-A `Writer` has the state of a run: its thread's row and the stored chains. A value is stored whole; data that is *added*
-to a channel is stored like updates of the engine, where every 32nd row of a level replaces the rows before it.
+A `Writer` has the state of a run: its thread's row, as it expects it and as the saver returned it, and the stored
+chains. A value is stored whole; data that is *added* to a channel is stored like updates of the engine, where every
+32nd row of a level replaces the rows before it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from durable_graph.checkpointing.digests import (
     value_digest,
 )
 from durable_graph.checkpointing.rules import needs_forked_head, thread_after_commit
+from durable_graph.checkpointing.transactions import prepare
 from durable_graph.records import (
     CheckpointRow,
     CommitUnit,
@@ -25,6 +27,7 @@ from durable_graph.records import (
     Rank,
     Status,
     StoredCheckpoint,
+    StoredThread,
     TaskRecord,
     ThreadRow,
     ValueKind,
@@ -80,6 +83,7 @@ class Writer:
 
     def __init__(self, thread: ThreadRow, run: bytes = b"the-first-run---") -> None:
         self.thread: ThreadRow = thread
+        self.base: StoredThread | None = None
         self.run = run
         self.namespaces: dict[str, Namespace] = {}
         self._seen: dict[int, dict[str, Namespace]] = {0: {}}
@@ -92,6 +96,7 @@ class Writer:
     def rival(self, run: bytes = b"the-second-run--") -> "Writer":
         """Another run that has read the same state."""
         other = Writer(self.thread, run)
+        other.base = self.base
         other.namespaces, other._seen = dict(self.namespaces), dict(self._seen)
         return other
 
@@ -131,10 +136,11 @@ class Writer:
             checkpoints=tuple(made),
             records=tuple(records),
             fork_of=fork_of,
+            base=self.base,
         )
 
-    def applied(self, unit: CommitUnit) -> None:
-        """Move the writer to the unit's last checkpoint."""
+    def applied(self, unit: CommitUnit, base: StoredThread | None = None) -> None:
+        """Move the writer to the unit's last checkpoint. `base` is the thread as the saver returned it."""
         spaces = dict(self.namespaces if unit.fork_of is None else self._seen[unit.fork_of])
         for new in unit.checkpoints:
             chains = dict(spaces.get(new.row.ns, Namespace()).chains)
@@ -143,6 +149,8 @@ class Writer:
             spaces[new.row.ns] = Namespace(new.row.no, chains)
             self._seen[new.row.no] = dict(spaces)
         self.namespaces = spaces
+        prepared = prepare(unit)
+        self.base = prepared.after if base is None and prepared is not None else base
         forked_head = self._seen[unit.fork_of].get("", Namespace()).no if unit.fork_of is not None else None
         self.thread = thread_after_commit(
             unit, self.thread if self.thread.version else None, forked_head if needs_forked_head(unit) else None
@@ -169,7 +177,7 @@ class Writer:
         """A batch of these records at the newest checkpoint; with `if_unmoved` it fails if another writer recorded."""
         thread = self.thread
         wseq = thread.wseq if if_unmoved else None
-        return WritesBatch(thread.thread, thread.version, thread.epoch, at, records, status, wseq)
+        return WritesBatch(thread.thread, thread.version, thread.epoch, at, records, status, wseq, base=self.base)
 
     def known(self) -> Iterable[int]:
         """The numbers of the checkpoints that the run may fork, with 0 for the beginning."""

@@ -54,6 +54,7 @@ from durable_graph.records import (
     SaveResult,
     Status,
     StoredCheckpoint,
+    StoredThread,
     TaskRecord,
     ThreadRow,
     WritesBatch,
@@ -78,7 +79,7 @@ class Journal:
     `has_missed`: another writer has recorded something, an answer perhaps, since this run read the records of the
     outermost graph. `accepts` is the request with a key that the next commit of the outermost graph, or its next
     answer, accepts. `is_cancelled`: the thread was cancelled while this run executes it; later commits leave the thread
-    cancelled, and the run starts no further superstep.
+    cancelled, and the run starts no further superstep. `base` is the thread's row as the saver returned it last.
     """
 
     saver: Checkpointer
@@ -93,6 +94,7 @@ class Journal:
     has_missed: bool = False
     accepts: Acceptance | None = None
     is_cancelled: bool = False
+    base: StoredThread | None = None
     _reserved: int = 0
     _queue: deque[QueuedCommit | QueuedSave] = field(default_factory=deque)
     _is_sending: bool = False
@@ -209,7 +211,7 @@ class Journal:
             self.failure = conflict(self.thread, None if found is None else found.thread, self.stayed)
             raise self.failure
         self.thread = msgspec.structs.replace(self.thread, wseq=found.thread.wseq, status=found.thread.status)
-        self.has_missed = has_missed
+        self.base, self.has_missed = found.base, has_missed
         self.is_cancelled = self.is_cancelled or found.thread.status == "cancelled"
         with self.reading():
             await in_pieces(verified(found))
@@ -217,7 +219,7 @@ class Journal:
 
     def reopen(self, opened: Opened) -> None:
         """Begin again from the thread as it is now. Nothing may have been sent, and be on its way."""
-        self.thread, self.failure, self.has_missed = opened.thread, None, False
+        self.thread, self.base, self.failure, self.has_missed = opened.thread, opened.base, None, False
         self.opened_at = self._reserved = opened.thread.version
 
     async def load(self, ns: str, no: int | None = None) -> StoredCheckpoint | None:
@@ -355,7 +357,7 @@ class Journal:
                 again = self._as_it_is_now(msgspec.structs.replace(unit, wseq=unit.wseq + 1))
                 self._send_unit(requests, again, stored, is_again=True)
             elif isinstance(result, Committed):
-                self._committed(requests, unit, stored)
+                self._committed(requests, unit, stored, result.base)
             elif isinstance(result, WritesMoved):
                 for request in requests:
                     request.answer.set_result(False)
@@ -364,10 +366,17 @@ class Journal:
 
         self._call(requests, partial(self.saver.commit, unit), ended)
 
-    def _committed(self, requests: "list[QueuedCommit]", unit: CommitUnit, stored: dict[str, Stored]) -> None:
+    def _committed(
+        self,
+        requests: "list[QueuedCommit]",
+        unit: CommitUnit,
+        stored: dict[str, Stored],
+        base: StoredThread | None,
+    ) -> None:
         if unit.request is not None:
             self.accepts = None
-        self.thread = thread_after_commit(unit, self.thread if self.thread.version else None)
+        before = self.thread if self.thread.version else None
+        self.base, self.thread = base, thread_after_commit(unit, before) if base is None else base.row
         for request in requests:
             for ledger, step in request.entries:
                 ledger.stored = stored[ledger.ns]
@@ -387,6 +396,7 @@ class Journal:
             at=self.now(),
             metadata=self.metadata,
             max_value_bytes=self.max_value_bytes,
+            base=self.base,
         )
         roots = [step.state.no for ledger, step in entries if not ledger.ns]
         if self.accepts is not None and roots:
@@ -420,6 +430,7 @@ class Journal:
             error=None if status is None else status.error,
             if_status=first.if_status,
             request=None if accepts is None else accepts.row(known.origin, known.head, at),
+            base=self.base,
         )
         self._call(requests, partial(self.saver.save_writes, batch), partial(self._saved, requests, batch))
 
@@ -435,7 +446,7 @@ class Journal:
                 for request in requests:
                     request.answer.set_result(None)
             case _:
-                self.is_cancelled = self.is_cancelled or saved.is_cancelled
+                self.base, self.is_cancelled = saved.base, self.is_cancelled or saved.is_cancelled
                 if batch.request is not None:
                     self.accepts = None
                 # Counted, not copied from the answer: a number that another writer moved has to differ at the next

@@ -11,16 +11,18 @@ from durable_graph.checkpointing.pieces import in_pieces
 from durable_graph.checkpointing.rules import drawn_incarnation
 from durable_graph.errors import WrongGraphError
 from durable_graph.graph import Topology
-from durable_graph.records import ThreadRow
+from durable_graph.records import StoredThread, ThreadRow
 
 
 class Opened(msgspec.Struct, frozen=True):
     """A thread as it was found: its row (made up for a new one), and the checkpoint to start from, if there is one.
-    `calls_in` are the namespaces in which calls are recorded that the tasks of the head's plan made."""
+    `calls_in` are the namespaces in which calls are recorded that the tasks of the head's plan made. `base` is the row
+    as the saver returned it."""
 
     thread: ThreadRow
     restored: Restored | None
     calls_in: frozenset[str] = frozenset()
+    base: StoredThread | None = None
 
 
 async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, no: int | None) -> Opened:
@@ -33,7 +35,7 @@ async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, n
     if found.thread.status == "deleted":
         return Opened(reborn(thread_id, found.thread), None)
     restored, calls_in = restore(topology, found, saver.max_value_bytes), {record.ns for record in found.nested}
-    return Opened(found.thread, await in_pieces(restored), frozenset(calls_in))
+    return Opened(found.thread, await in_pieces(restored), frozenset(calls_in), found.base)
 
 
 def new_thread(thread_id: str) -> ThreadRow:

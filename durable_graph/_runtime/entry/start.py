@@ -128,7 +128,7 @@ def _graph_run(
     topology: Topology, saver: Checkpointer, request: Request, sink: EventSink, cache: Cache | None, opened: Opened
 ) -> GraphRun:
     now, calls_in = lambda: time.time_ns() // 1000, set(opened.calls_in)
-    journal = Journal(saver, opened.thread, os.urandom(16), request.metadata, now, calls_in)
+    journal = Journal(saver, opened.thread, os.urandom(16), request.metadata, now, calls_in, base=opened.base)
     return GraphRun(
         topology,
         request,

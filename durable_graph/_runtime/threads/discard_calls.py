@@ -30,7 +30,7 @@ async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
     tasks = _planned(found)
     if not isinstance(id_, str) or id_ not in tasks:
         raise UnknownTaskError(thread, id_, node=None, known=tasks)
-    journal = Journal(saver, found.thread, os.urandom(16), {}, lambda: time.time_ns() // 1000)
+    journal = Journal(saver, found.thread, os.urandom(16), {}, lambda: time.time_ns() // 1000, base=found.base)
     dropped: list[TaskRecord] = []
     count = 0
     for place in found.nested:

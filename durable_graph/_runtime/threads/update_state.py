@@ -108,7 +108,9 @@ async def _edit(
 ) -> Place:
     supersteps = [each for updates in supersteps for each in _spread(updates)]
     opened = await open_thread(saver, topology, place.thread_id, None)
-    journal = Journal(saver, opened.thread, os.urandom(16), request.metadata, lambda: time.time_ns() // 1000)
+    journal = Journal(
+        saver, opened.thread, os.urandom(16), request.metadata, lambda: time.time_ns() // 1000, base=opened.base
+    )
     # An edit leaves a cancelled thread cancelled.
     journal.is_cancelled, journal.accepts = opened.thread.status == "cancelled", keyed
     own, restored = topology, opened.restored

@@ -59,7 +59,7 @@ async def commit(saver: Checkpointer, writer: Writer, *steps: Step, fork_of: int
     unit = writer.unit(*steps, fork_of=fork_of)
     answer = await saver.commit(unit)
     assert answer == Committed(unit.version), answer
-    writer.applied(unit)
+    writer.applied(unit, answer.base if isinstance(answer, Committed) else None)
     return unit
 
 
@@ -67,7 +67,7 @@ async def save(saver: Checkpointer, writer: Writer, batch: WritesBatch) -> tuple
     """Save task records, assert that this succeeds, and return the valid records."""
     saved = await saver.save_writes(batch)
     assert isinstance(saved, Saved), saved
-    writer.thread = msgspec.structs.replace(writer.thread, wseq=saved.wseq)
+    writer.thread, writer.base = msgspec.structs.replace(writer.thread, wseq=saved.wseq), saved.base
     return saved.standing
 
 

@@ -133,7 +133,7 @@ class UpkeepClauses(SaverUnderTest):
             # The tasks of the copy differ from those of an earlier thread with the same id.
             assert copy.thread.incarnation != source.thread.incarnation
             thread = msgspec.structs.replace(source.thread, thread="copy", incarnation=copy.thread.incarnation)
-            assert copy == msgspec.structs.replace(source, thread=thread)
+            assert copy == msgspec.structs.replace(source, thread=thread, base=copy.base)
             assert state_of(await loaded(saver, "copy", "child", 6)) == {"memory": b"child's"}
             page = await saver.history("copy", limit=20)
             assert page is not None
