@@ -6,9 +6,10 @@ import msgspec
 
 from durable_graph._engine.admit import Superseded
 from durable_graph._engine.header import Header, Metadata, encode_header, encode_plan, encode_result
-from durable_graph._engine.rows import Stored, add_rows, encode_whole
+from durable_graph._engine.rows import add_rows, encode_whole
 from durable_graph._engine.state import Changes, Full, State, Updates, merged
 from durable_graph._engine.task import Finished, Outcome
+from durable_graph.checkpointing.chains import Stored
 from durable_graph.checkpointing.digests import checkpoint_digest, record_digest
 from durable_graph.graph import Topology
 from durable_graph.records import (

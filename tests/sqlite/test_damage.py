@@ -193,9 +193,10 @@ async def test_a_vanished_thread_cannot_be_begun_anew(tmp_path: Path) -> None:
         assert await saver.load("other") is not None
 
 
-async def test_a_damaged_thread_takes_no_commit(tmp_path: Path) -> None:
+async def test_a_damaged_thread_takes_no_commit_of_a_writer_without_its_row(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     writer = await _small_database(path)
+    writer.base = None
     async with SqliteSaver(path) as saver:
         with database(path) as db:
             db.execute("UPDATE threads SET head = 1 WHERE thread_id = 'thread'")
@@ -209,6 +210,48 @@ async def test_a_damaged_thread_takes_no_commit(tmp_path: Path) -> None:
             with pytest.raises(CorruptCheckpointError):
                 await call()
         assert [info.thread for info in await saver.list_threads()] == ["other", "thread"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "is_replaced"),
+    [
+        ("head = 1", True),
+        ("version = -5", True),
+        ("requests_digest = zeroblob(16)", True),
+        ("status = 'failed'", False),
+        ("thread_id = 'another'", False),
+    ],
+)
+async def test_the_commit_of_a_writer_with_the_row_replaces_a_damaged_column_or_leaves_the_damage_visible(
+    tmp_path: Path, damage: str, is_replaced: bool
+) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        # The columns of the status are written only when it changes.
+        await commit(saver, writer, Step({"count": b"running"}))
+        with database(path) as db:
+            db.execute(f"UPDATE threads SET {damage} WHERE thread_id = 'thread'")
+
+        await commit(saver, writer, Step({"count": b"next"}))
+
+        if is_replaced:
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+        else:
+            with pytest.raises(CorruptCheckpointError):
+                await saver.load("thread")
+
+
+@pytest.mark.parametrize("column", ["digest = zeroblob(16)", "digest = x''"])
+async def test_no_commit_replaces_a_row_whose_digest_is_damaged(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute(f"UPDATE threads SET {column} WHERE thread_id = 'thread'")
+        for call in (lambda: saver.commit(writer.unit()), lambda: saver.save_writes(writer.batch(writer.record()))):
+            with pytest.raises(CorruptCheckpointError):
+                await call()
 
 
 @pytest.mark.parametrize("purge", [False, True], ids=["deleted", "purged"])

@@ -23,7 +23,6 @@ from durable_graph._engine.build_commit import (
 )
 from durable_graph._engine.header import Metadata
 from durable_graph._engine.restore import Restored, check_results, nothing_stored, recorded_outcomes
-from durable_graph._engine.rows import Stored
 from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._runtime.commit.busy import has_written
 from durable_graph._runtime.commit.conflicts import StoredSoFar, conflict
@@ -39,6 +38,7 @@ from durable_graph._runtime.commit.requests import (
     taken_saves,
 )
 from durable_graph.checkpointing import Checkpointer, CommitHandle
+from durable_graph.checkpointing.chains import Stored
 from durable_graph.checkpointing.integrity import verified, verified_records
 from durable_graph.checkpointing.pieces import Pieces, in_pieces
 from durable_graph.checkpointing.rules import thread_after_commit

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from durable_graph._engine.build_commit import NextCheckpoint
-from durable_graph._engine.rows import Stored
 from durable_graph.checkpointing import CommitHandle
+from durable_graph.checkpointing.chains import Stored
 from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 from durable_graph.records import Status, TaskRecord
