@@ -133,9 +133,9 @@ class GraphThreads:
     async def adelete_thread(self, thread_id: ThreadId, *, purge: bool = False) -> None:
         """Delete all data of the thread. Its id may be used again for a new thread.
 
-        For a day a row without the id stops processes that still write the thread; then `sweep_threads` removes the
-        row. With `purge` no row remains, and a process that was stopped during the thread's first commit may create the
-        thread again.
+        For a day a row without the id stops processes that still write the thread; then `delete_expired_threads`
+        removes the row. With `purge` no row remains, and a process that was stopped during the thread's first commit
+        may create the thread again.
         """
         saver = self._needs_checkpointer("adelete_thread")
         place = read_thread_place(None, thread_id, None)

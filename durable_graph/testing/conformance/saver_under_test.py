@@ -16,7 +16,7 @@ from durable_graph.testing.rows import Step, Writer
 class StoredRow(msgspec.Struct, frozen=True):
     """The place of a stored row. `no` is a checkpoint's number, a branch's first one, or that of a task's plan."""
 
-    table: Literal["checkpoint", "value", "record", "line"]
+    table: Literal["checkpoint", "value", "record", "branch"]
     thread: str
     no: int
     ns: str = ""

@@ -232,7 +232,7 @@ class UpkeepClauses(SaverUnderTest):
             await commit(saver, writer, Step({"count": b"f"}, {"log": b"f,"}), fork_of=39)
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
-    async def test_pruning_removes_other_lines(self) -> None:
+    async def test_pruning_removes_other_branches(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=6)
             await commit(saver, writer, Step({}, {"log": b"f,"}), fork_of=3)
