@@ -78,17 +78,17 @@ from durable_graph.channels import (
 )
 from durable_graph.checkpointing import (
     Checkpointer,
+    DeletedThreads,
     Exported,
     ExportedThread,
     Imported,
     InMemorySaver,
     MemorySaver,
-    Swept,
     Transferable,
+    delete_expired_threads,
     export_threads,
     import_threads,
     open_checkpointer,
-    sweep_threads,
 )
 from durable_graph.codec import StoredType
 from durable_graph.errors import (
@@ -207,6 +207,7 @@ __all__ = [
     "CorruptCheckpointError",
     "CustomEvent",
     "DecodeError",
+    "DeletedThreads",
     "Drawing",
     "DrawnEdge",
     "DrawnNode",
@@ -281,7 +282,6 @@ __all__ = [
     "StreamWriter",
     "SubgraphBusyError",
     "SupersededTask",
-    "Swept",
     "TaskFailed",
     "TaskFinished",
     "TaskFunction",
@@ -310,6 +310,7 @@ __all__ = [
     "WrongGraphError",
     "add_messages",
     "default_retry_on",
+    "delete_expired_threads",
     "entrypoint",
     "export_threads",
     "get_config",
@@ -320,6 +321,5 @@ __all__ = [
     "interrupt",
     "open_checkpointer",
     "push_message",
-    "sweep_threads",
     "task",
 ]

@@ -88,6 +88,36 @@ class ThreadRow(msgspec.Struct, frozen=True, gc=False):
     extra: bytes = b""
 
 
+EMPTY_SUM = bytes(16)
+"""A sum of digests over no rows."""
+
+
+class Sums(msgspec.Struct, frozen=True, gc=False):
+    """The digests in a thread's row of other rows: the task records of its head, the branches in the lineage of its
+    version, and all accepted requests."""
+
+    writes: bytes = EMPTY_SUM
+    branches: bytes = EMPTY_SUM
+    requests: bytes = EMPTY_SUM
+
+
+class StoredThread(msgspec.Struct, frozen=True, gc=False):
+    """A thread's row as the store has it, with the sums and the digest that the store keeps in it.
+
+    A saver returns it, and the caller passes it on with its next unit or batch, as `base`: the saver then computes the
+    next row without reading the thread, and its compare-and-swap is one comparison of the digest. `born` is the
+    smallest number under which a task of the head's plan is recorded.
+
+    It is a copy, and decides nothing: if the stored row has another digest, the saver reads it. The digest is empty if
+    the saver has no use for it.
+    """
+
+    row: ThreadRow
+    sums: Sums = Sums()
+    born: int = 0
+    digest: bytes = b""
+
+
 class Summary(msgspec.Struct, frozen=True, gc=False):
     """The plain columns of a thread's row that a commit sets. See `ThreadRow`."""
 
@@ -196,7 +226,9 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     namespaces, possibly with gaps. `fork_of` is the checkpoint, of any namespace, at which a new branch starts; None
     continues the head's branch. Without a root checkpoint the head stays, or in a fork becomes the head at the time of
     `fork_of`. `summary` is None if the plain columns stay unchanged, as they do without a root checkpoint. `request` is
-    the request with a key that this unit accepts. `version` is the thread's version after the unit; it is computed.
+    the request with a key that this unit accepts. `base` is the thread as the saver returned it last, None if the
+    caller has none: it saves the saver a query, and changes no result. `version` is the thread's version after the
+    unit; it is computed.
     """
 
     thread: str
@@ -214,16 +246,32 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     fork_of: int | None = None
     summary: Summary | None = None
     request: RequestRow | None = None
+    base: StoredThread | None = None
     version: int = 0
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "version", self.checkpoints[-1].row.no)
 
 
-class Committed(msgspec.Struct, frozen=True, gc=False):
-    """The unit is applied, by this call or by an earlier call with the same unit."""
+class Committed(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """The unit is applied, by this call or by an earlier call with the same unit.
+
+    `base` is the thread's row that results, for the caller's next unit. None: the saver does not return it, or the
+    thread has changed since the unit was applied. It does not count in comparisons.
+    """
 
     version: int
+    base: StoredThread | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Committed) and self.version == other.version
+
+    def __ne__(self, other: object) -> bool:
+        # The base class has its own.
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.version)
 
 
 class WritesMoved(msgspec.Struct, frozen=True, gc=False):
@@ -251,8 +299,8 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     The batch applies only if the thread is at `expected` with the same `epoch` and, if they are set, the same `wseq`
     and the status `if_status`: no other writer recorded tasks or changed the status since the thread was read. The
     batch is applied whole or not at all. `error` is the error text for the thread's row, together with a status. A
-    cancelled thread stays cancelled unless the status is "running", or `if_status` is "cancelled". `request` is as in
-    `CommitUnit`.
+    cancelled thread stays cancelled unless the status is "running", or `if_status` is "cancelled". `request` and `base`
+    are as in `CommitUnit`.
     """
 
     thread: str
@@ -265,19 +313,34 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     error: str | None = None
     request: RequestRow | None = None
     if_status: Status | None = None
+    base: StoredThread | None = None
 
 
-class Saved(msgspec.Struct, frozen=True, gc=False):
+class Saved(msgspec.Struct, frozen=True, gc=False, eq=False):
     """The batch is durable. `standing` has the valid record for each of its records: another writer's may be first.
 
     `bumped` says whether this call changed `wseq`, which a repeated call does not. `is_cancelled`: the thread was
-    cancelled, and its run has to end.
+    cancelled, and its run has to end. `base` is as in `Committed`.
     """
 
     wseq: int
     bumped: bool
     standing: tuple[TaskRecord, ...]
     is_cancelled: bool = False
+    base: StoredThread | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Saved) and self._facts() == other._facts()
+
+    def __ne__(self, other: object) -> bool:
+        # The base class has its own.
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def _facts(self) -> tuple[int, bool, tuple[TaskRecord, ...], bool]:
+        return self.wseq, self.bumped, self.standing, self.is_cancelled
 
 
 SaveResult = Saved | WritesMoved | Conflict
@@ -299,6 +362,8 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     row and the chain of rows before it (`prev`). `records` are the task records from `checkpoint.born` to its `no`.
     `writes_digest` is the expected sum over `records` and the records of nested tasks and calls since then; the thread
     keeps the sum for its head only. `nested` has the keys of the latter; their records are read from their namespaces.
+    `base` is the thread for the caller's next unit, if the checkpoint is the head of the outermost graph and the saver
+    returns it.
     """
 
     thread: ThreadRow
@@ -307,6 +372,7 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     records: tuple[TaskRecord, ...] = ()
     writes_digest: bytes | None = None
     nested: tuple[NestedRecord, ...] = ()
+    base: StoredThread | None = None
 
 
 class HistoryPage(msgspec.Struct, frozen=True, gc=False):

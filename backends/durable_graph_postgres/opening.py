@@ -15,7 +15,7 @@ from durable_graph_postgres.database import Database
 from durable_graph_postgres.failures import misconfigured
 from durable_graph_postgres.links import Links
 from durable_graph_postgres.parameters import Parameters
-from durable_graph_postgres.patience import Patience
+from durable_graph_postgres.retry import Retry
 from durable_graph_postgres.session import bound_on_silence
 from durable_graph_postgres.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, quoted, statements_for
 
@@ -32,7 +32,7 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n 
 
 
 async def open_database(
-    given: "Parameters | asyncpg.Pool[asyncpg.Record]", patience: Patience, *, pool_size: int, prepares: bool
+    given: "Parameters | asyncpg.Pool[asyncpg.Record]", retry: Retry, *, pool_size: int, prepares: bool
 ) -> Database:
     """Open connections, and bring the tables to the current format. `given` are the parameters of a DSN, or a user's
     pool, which the user closes.
@@ -40,13 +40,13 @@ async def open_database(
     Raises `StoreFormatError` for tables of another version, `StoreUnavailableError` for a replica,
     `StoreConfigurationError`, and `StoreUnavailableError`.
     """
-    sql = statements_for(patience.schema)
+    sql = statements_for(retry.schema)
     if not isinstance(given, Parameters):
         _check_loop(given)
-        await patience.until_there(lambda: _prepare_if_allowed(given, patience))
-        return Database(given, sql, patience, None)
+        await retry.until_there(lambda: _prepare_if_allowed(given, retry))
+        return Database(given, sql, retry, None, prepares=False)
 
-    await asyncio.to_thread(_check_files, given, patience.store)
+    await asyncio.to_thread(_check_files, given, retry.store)
     links = Links(given.sockets)
 
     async def connect() -> Any:
@@ -63,21 +63,21 @@ async def open_database(
             # Poolers refuse such settings.
             server_settings={"jit": "off"} if prepares and "jit" not in given.settings else {},
             # `timeout` limits connecting, `command_timeout` each statement.
-            timeout=min(patience.answer, given.connect_timeout or patience.answer),
-            command_timeout=patience.answer,
+            timeout=min(retry.answer, given.connect_timeout or retry.answer),
+            command_timeout=retry.answer,
             **given.driver,
         )
         try:
-            await _prepare_if_allowed(pool, patience)
+            await _prepare_if_allowed(pool, retry)
         except BaseException as error:
             pool.terminate()
             if (remedy := remedy_of_address(error)) is not None:
-                raise misconfigured(patience.store, error, remedy) from error
+                raise misconfigured(retry.store, error, remedy) from error
             raise
         return pool
 
-    pool = await patience.until_there(connect)
-    return Database(pool, sql, patience, links)
+    pool = await retry.until_there(connect)
+    return Database(pool, sql, retry, links, prepares=prepares)
 
 
 def _check_files(given: Parameters, store: str) -> None:
@@ -89,14 +89,14 @@ def _check_files(given: Parameters, store: str) -> None:
             raise misconfigured(store, error, f"correct {name} in the DSN") from error
 
 
-async def _prepare_if_allowed(pool: Any, patience: Patience) -> None:
+async def _prepare_if_allowed(pool: Any, retry: Retry) -> None:
     try:
-        await _prepare(pool, patience.schema, patience)
+        await _prepare(pool, retry.schema, retry)
     except asyncpg.InsufficientPrivilegeError as error:
         if remedy_of(error) is not None:
             raise
-        async with pool.acquire(timeout=patience.answer) as connection:
-            raise await missing_privilege(connection, patience.store, patience.schema, str(error)) from error
+        async with pool.acquire(timeout=retry.answer) as connection:
+            raise await missing_privilege(connection, retry.store, retry.schema, str(error)) from error
 
 
 def _check_loop(pool: Any) -> None:
@@ -116,16 +116,16 @@ async def _reset(connection: Any) -> None:
         await connection.reset()
 
 
-async def _prepare(pool: Any, schema: str, patience: Patience) -> None:
-    store = patience.store
-    async with pool.acquire(timeout=patience.answer) as connection:
-        await check_server(connection, store, patience.answer)
+async def _prepare(pool: Any, schema: str, retry: Retry) -> None:
+    store = retry.store
+    async with pool.acquire(timeout=retry.answer) as connection:
+        await check_server(connection, store, retry.answer)
         if await _is_current(connection, schema, store):
             return
         # Another process may have been faster, so the tables are checked again under the lock. A stricter isolation,
         # which may be the database's default, would still use the snapshot from before the lock.
         async with connection.transaction(isolation="read_committed"):
-            await connection.execute(bound_on_silence(), timeout=patience.answer)
+            await connection.execute(bound_on_silence(), timeout=retry.answer)
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _lock_of(schema), timeout=_LONG)
             if await _is_current(connection, schema, store):
                 return

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import asyncpg
 
+from durable_graph.checkpointing import queries, transactions
 from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.pruning import check_keep_last
+from durable_graph.checkpointing.queries import Steps
 from durable_graph.checkpointing.rules import Cursor, check_limit, check_listing
+from durable_graph.checkpointing.transactions import Wanted
 from durable_graph.checkpointing.transfer import ExportedThread
 from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import ClassAttribute
@@ -28,17 +31,20 @@ from durable_graph.records import (
     ThreadInfo,
     WritesBatch,
 )
-from durable_graph_postgres import reading, writing
+from durable_graph_postgres import reading
 from durable_graph_postgres.address import address_of
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.group import GroupCommit
-from durable_graph_postgres.knowledge import Knowledge
-from durable_graph_postgres.moves import digest_of
-from durable_graph_postgres.names import check_key, check_names, check_namespace, check_schema, check_thread
+from durable_graph_postgres.identifiers import (
+    check_identifiers,
+    check_key,
+    check_namespace,
+    check_schema,
+    check_thread,
+)
 from durable_graph_postgres.opening import open_database
 from durable_graph_postgres.parameters import parameters_of
-from durable_graph_postgres.patience import Patience
-from durable_graph_postgres.session import Session
+from durable_graph_postgres.retry import Retry
 
 T = TypeVar("T")
 
@@ -47,7 +53,6 @@ class _Opened(NamedTuple):
     loop: asyncio.AbstractEventLoop
     database: Database
     writes: GroupCommit
-    knowledge: Knowledge
     reading: set[asyncio.Task[Any]]
 
 
@@ -84,13 +89,12 @@ class PostgresSaver:
         if not patience >= 0:
             raise InvalidOptionError("patience", patience, allowed="seconds, at least 0")
         self.max_value_bytes = max_value_bytes
-        waiting = Patience(name, patience, schema)
+        waiting = Retry(name, patience, schema)
 
         async def opened() -> _Opened:
             found = await open_database(given, waiting, pool_size=pool_size, prepares=prepared_statements)
             await found.wait_for_end_of(self._former_sessions)
-            knowledge = Knowledge()
-            return _Opened(asyncio.get_running_loop(), found, GroupCommit(found, knowledge), knowledge, set())
+            return _Opened(asyncio.get_running_loop(), found, GroupCommit(found), set())
 
         self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, self._close)
         # The server's ids of sessions whose event loop was closed.
@@ -109,40 +113,36 @@ class PostgresSaver:
         """See `Checkpointer.load`. Raises `InvalidOptionError` for an invalid thread id, as all methods do."""
         check_thread(thread)
         check_namespace(ns)
-        opened = await self._opening.get()
-        loaded = await self._read(lambda db: reading.load(db, thread, ns, no, self.max_value_bytes))
-        if loaded.known is not None:
-            opened.knowledge.learn(thread, loaded.known, digest_of(loaded.known), loaded.places)
-        return loaded.found
+        return await self._read(lambda: reading.load(thread, ns, no, self.max_value_bytes))
 
     def commit(self, unit: CommitUnit) -> Awaitable[CommitResult]:
         """See `Checkpointer.commit`."""
-        check_names(unit)
+        check_identifiers(unit)
         return self._write(unit.thread, unit)
 
     def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
         """See `Checkpointer.save_writes`."""
-        check_names(batch)
+        check_identifiers(batch)
         return self._write(batch.thread, batch)
 
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         """See `Checkpointer.load_records`."""
         check_thread(thread)
         check_namespace(ns)
-        return await self._read(lambda db: reading.load_records(db, thread, ns))
+        return await self._read(lambda: queries.load_records(thread, ns))
 
     async def find_request(self, thread: str, key: str) -> StoredRequests | None:
         """See `Checkpointer.find_request`."""
         check_thread(thread)
         check_key(key)
-        return await self._read(lambda db: reading.find_request(db, thread, key), statements=3)
+        return await self._read(lambda: queries.find_request(thread, key), statements=3)
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""
         check_thread(thread)
         check_namespace(ns)
         check_limit(limit)
-        return await self._read(lambda db: reading.history(db, thread, ns, before, limit), statements=4)
+        return await self._read(lambda: queries.history(thread, ns, before, limit), statements=4)
 
     async def list_threads(
         self,
@@ -155,43 +155,43 @@ class PostgresSaver:
         """See `Checkpointer.list_threads`."""
         check_listing(status, limit, after, before)
         check_thread(Cursor.of(after).thread)
-        return await self._read(lambda db: reading.list_threads(db, status, limit, after, before))
+        return await self._read(lambda: queries.list_threads(status, limit, after, before))
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         """See `Checkpointer.delete_thread`."""
         check_thread(thread)
         at = time.time_ns() // 1000
-        gone: bool = await self._write(thread, lambda db: writing.delete_thread(db, thread, seen, at, purge=purge))
+        gone: bool = await self._write(thread, lambda: transactions.delete_thread(thread, seen, at, purge=purge))
         return gone
 
     async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
         """See `Checkpointer.forget_deleted`."""
         check_limit(limit)
         # The write belongs to no thread: the empty id is no thread's.
-        forgotten: int = await self._write("", lambda db: writing.forget_deleted(db, before, limit))
+        forgotten: int = await self._write("", lambda: transactions.forget_deleted(before, limit))
         return forgotten
 
     async def export_thread(self, thread: str) -> ExportedThread | None:
         """See `Transferable.export_thread`."""
         check_thread(thread)
-        return await self._read(lambda db: reading.export_thread(db, thread), statements=7)
+        return await self._read(lambda: queries.export_thread(thread), statements=7)
 
     async def import_thread(self, exported: ExportedThread) -> None:
         """See `Transferable.import_thread`."""
         check_thread(exported.thread)
-        await self._write(exported.thread, lambda db: writing.import_thread(db, exported))
+        await self._write(exported.thread, lambda: transactions.import_thread(exported))
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""
         check_thread(source)
         check_thread(target)
-        await self._write(target, lambda db: writing.copy_thread(db, source, target))
+        await self._write(target, lambda: transactions.copy_thread(source, target))
 
     async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""
         check_thread(thread)
         check_keep_last(keep_last)
-        removed: int = await self._write(thread, lambda db: writing.prune(db, thread, keep_last, before))
+        removed: int = await self._write(thread, lambda: transactions.prune(thread, keep_last, before))
         return removed
 
     async def aclose(self) -> None:
@@ -207,20 +207,20 @@ class PostgresSaver:
     ) -> None:
         await self.aclose()
 
-    async def _read(self, function: Callable[[Session], Awaitable[T]], *, statements: int = 1) -> T:
+    async def _read(self, begun: Callable[[], Steps[T]], *, statements: int = 1) -> T:
         opened = await self._opening.get()
         # The read ends even if its caller is cancelled: a connection must be released in a clean state.
-        reading = opened.database.read(function, statements=statements)
+        reading = opened.database.read(lambda db: db.run(begun()), statements=statements)
         task = opened.loop.create_task(reading, context=Context())
         opened.reading.add(task)
         task.add_done_callback(opened.reading.discard)
         return await asyncio.shield(task)
 
-    def _write(self, thread: str, wanted: Any) -> Awaitable[Any]:
+    def _write(self, thread: str, wanted: Wanted) -> Awaitable[Any]:
         opened = self._opening.now()
         return self._write_once_open(thread, wanted) if opened is None else opened.writes.begin(thread, wanted)
 
-    async def _write_once_open(self, thread: str, wanted: Any) -> Any:
+    async def _write_once_open(self, thread: str, wanted: Wanted) -> Any:
         opened = await self._opening.get()
         return await opened.writes.begin(thread, wanted)
 

@@ -1,14 +1,19 @@
 """A connection for the functions that read and write: it runs statements by name."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
 from durable_graph.checkpointing.columns import Columns
+from durable_graph.checkpointing.queries import Query
+from durable_graph.checkpointing.transactions import Batch
 from durable_graph_postgres.failures import FAILURES
+from durable_graph_postgres.statements import PARAMETERS
+
+T = TypeVar("T")
 
 LONGEST_SILENCE = "30s"
 """A process that is suspended during a transaction blocks its thread for all other processes. After this time the
@@ -38,20 +43,35 @@ class Session:
         found: list[asyncpg.Record] = await self.connection.fetch(self.sql[name], *sought, timeout=self.answer)
         return [tuple(each) for each in found]
 
-    async def row(self, name: str, *sought: object) -> Columns | None:
-        """The row of a query that has at most one, else None."""
-        found = await self.rows(name, *sought)
-        return found[0] if found else None
+    async def run(self, steps: Generator[Query | Batch, Sequence[Columns], T]) -> T:
+        """Run the statements of a read or a transaction, and return its result."""
+        try:
+            asked = next(steps)
+            while True:
+                try:
+                    found = await self._found(asked)
+                except Exception as error:
+                    asked = steps.throw(error)
+                else:
+                    asked = steps.send(found)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
-    async def run(self, name: str, *values: object) -> None:
-        """Run a statement without a result."""
-        await self.connection.execute(self.sql[name], *values, timeout=self.answer)
-
-    async def run_each(self, name: str, rows: Iterable[Columns]) -> None:
-        """Run a statement once for each row, in one batch."""
-        given = list(rows)
-        if given:
-            await self.connection.executemany(self.sql[name], given, timeout=self.answer)
+    async def _found(self, asked: Query | Batch) -> Sequence[Columns]:
+        if isinstance(asked, Query):
+            return await self.rows(asked.name, *(asked.sought[name] for name in PARAMETERS[asked.name]))
+        try:
+            if len(asked.rows) == 1:
+                await self.connection.execute(self.sql[asked.name], *asked.rows[0], timeout=self.answer)
+            elif asked.rows:
+                await self.connection.executemany(self.sql[asked.name], asked.rows, timeout=self.answer)
+        except asyncpg.DataError as error:
+            if not asked.name.startswith("import_"):
+                raise
+            # A file may hold values that no column of this database can.
+            raise ValueError(str(error)) from error
+        return ()
 
     @asynccontextmanager
     async def transaction(self, begin: str) -> AsyncGenerator[None]:

@@ -1,4 +1,8 @@
-"""The SQL statements, read from the package's .sql files at import, one for each `-- name:`."""
+"""The SQL statements, read from the package's .sql files at import, one for each `-- name:`.
+
+The files name the parameters of queries (`:thread_key`), which PostgreSQL numbers. Statements with many parameters, and
+those that run once for each of many rows, have numbers in the files as well.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +11,8 @@ from importlib.resources import files
 _HERE = files("durable_graph_postgres")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _TOPICS = ("read", "write", "copy", "remove", "transfer")
+# Two colons are a cast.
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 
 
 def quoted(name: str) -> str:
@@ -21,7 +27,16 @@ def _named(text: str) -> dict[str, str]:
 
 def statements_for(schema: str) -> Mapping[str, str]:
     """The statements by name, for the tables of a schema. They include its name, so no session setting is needed."""
-    return {name: body.replace("{schema}", quoted(schema)) for name, body in _TEXTS.items()}
+    return {name: _numbered(body).replace("{schema}", quoted(schema)) for name, body in _TEXTS.items()}
+
+
+def _parameters(body: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_PARAMETER.findall(body)))
+
+
+def _numbered(body: str) -> str:
+    numbers = {name: number for number, name in enumerate(_parameters(body), 1)}
+    return _PARAMETER.sub(lambda found: f"${numbers[found[1]]}", body)
 
 
 def _migrations() -> dict[int, str]:
@@ -34,6 +49,9 @@ _TEXTS: Mapping[str, str] = {
     for topic in _TOPICS
     for name, body in _named((_HERE / "sql" / f"{topic}.sql").read_text("utf-8")).items()
 }
+PARAMETERS: Mapping[str, tuple[str, ...]] = {name: _parameters(body) for name, body in _TEXTS.items()}
+"""The named parameters of each statement, in the order of their numbers."""
+
 SCHEMA = (_HERE / "schema.sql").read_text("utf-8")
 MIGRATIONS: Mapping[int, str] = _migrations()
 """The migrations, by the number of the format that each results in."""

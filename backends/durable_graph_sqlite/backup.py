@@ -12,8 +12,8 @@ from durable_graph.checkpointing.publishing import publish, sync
 from durable_graph.errors import DurableGraphError, StoreUnavailableError, TransferError
 from durable_graph_sqlite.failures import code_of
 from durable_graph_sqlite.opening import THREADS, format_of
-from durable_graph_sqlite.patience import begin_reading, committing
 from durable_graph_sqlite.private import create_private
+from durable_graph_sqlite.retry import begin_reading, committing
 
 _PAGES = 1024
 """The pages that are copied between two checks of `stop`: 4 MB."""

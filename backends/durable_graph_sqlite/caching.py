@@ -14,7 +14,7 @@ from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.errors import InvalidOptionError
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.opening import FileKind, is_path
-from durable_graph_sqlite.patience import Patience
+from durable_graph_sqlite.retry import Retry
 from durable_graph_sqlite.statements import RESULTS_SCHEMA, RESULTS_SQL
 
 # The application id is "duGc". A result lost by a loss of power is computed again, so "NORMAL" is enough.
@@ -35,9 +35,9 @@ class SqliteCache:
         if str(path) in ("", ":memory:") or not is_path(path):
             allowed = "the path of a file; InMemoryCache() keeps results in memory"
             raise InvalidOptionError("path", str(path), allowed=allowed)
-        file, patience = Path(path), Patience(str(path), busy_timeout)
+        file, retry = Path(path), Retry(str(path), busy_timeout)
         self._file = OpenedOnce(
-            f"SqliteCache({str(path)!r})", lambda: Connection.opened(file, patience, RESULTS), Connection.close
+            f"SqliteCache({str(path)!r})", lambda: Connection.opened(file, retry, RESULTS), Connection.close
         )
 
     async def aget(self, keys: Iterable[CacheKey]) -> dict[CacheKey, bytes]:

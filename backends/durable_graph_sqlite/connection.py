@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,33 +10,33 @@ from durable_graph.checkpointing import CommitHandle
 from durable_graph.errors import DurableGraphError, StoreUnavailableError
 from durable_graph_sqlite.failures import translated
 from durable_graph_sqlite.opening import THREADS, FileKind, open_database
-from durable_graph_sqlite.patience import Patience, begin, begin_reading, committing
+from durable_graph_sqlite.retry import Retry, begin, begin_reading, committing
 from durable_graph_sqlite.worker import Worker
 
 T = TypeVar("T")
 
 
 class Connection:
-    """An open file, made by `await Connection.opened(path, patience)`. Any event loop may use it."""
+    """An open file, made by `await Connection.opened(path, retry)`. Any event loop may use it."""
 
-    __slots__ = ("_db", "_identity", "_worker", "path", "patience")
+    __slots__ = ("_db", "_identity", "_worker", "path", "retry")
 
     def __init__(
-        self, path: Path, patience: Patience, worker: Worker, db: sqlite3.Connection, identity: tuple[int, int]
+        self, path: Path, retry: Retry, worker: Worker, db: sqlite3.Connection, identity: tuple[int, int]
     ) -> None:
         self.path: Path = path
-        self.patience: Patience = patience
+        self.retry: Retry = retry
         self._worker = worker
         self._db = db
         self._identity = identity
 
     @classmethod
-    async def opened(cls, path: Path, patience: Patience, kind: FileKind = THREADS) -> "Connection":
+    async def opened(cls, path: Path, retry: Retry, kind: FileKind = THREADS) -> "Connection":
         """Open the file on a new thread. Raises as `open_database` does."""
         made: list[sqlite3.Connection] = []
 
         def connect() -> tuple[sqlite3.Connection, tuple[int, int]]:
-            made.append(open_database(path, patience, kind))
+            made.append(open_database(path, retry, kind))
             return made[0], identity_of(path)
 
         def close() -> None:
@@ -49,7 +50,7 @@ class Connection:
             # If the caller is cancelled or its loop is closed, the thread closes the file.
             worker.end(close)
             raise
-        return cls(path, patience, worker, db, identity)
+        return cls(path, retry, worker, db, identity)
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """What the function returns, run on the connection's thread. Once begun it ends, whoever is cancelled."""
@@ -58,6 +59,10 @@ class Connection:
     def begin(self, function: Callable[[sqlite3.Connection], T]) -> CommitHandle[T]:
         """Begin such a call."""
         return self._worker.begin(lambda: function(self._db))
+
+    def put(self, function: Callable[[sqlite3.Connection], None]) -> None:
+        """Run a function on the connection's thread that reports its end itself. It may not raise."""
+        self._worker.put(partial(function, self._db))
 
     async def read(self, function: Callable[[sqlite3.Connection], T], thread: str | None = None) -> T:
         """Run the function in a read transaction, on one snapshot of the file, and return its result."""
@@ -77,7 +82,7 @@ class Connection:
 
         def run(db: sqlite3.Connection) -> T:
             try:
-                return self.patience.until_free(lambda: attempt(db))
+                return self.retry.until_free(lambda: attempt(db))
             except sqlite3.Error as error:
                 raise self.failure(error, thread) from error
 

@@ -2,30 +2,33 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from durable_graph.checkpointing import CommitHandle
+from durable_graph.checkpointing.transactions import Wanted, begun, prepare
 from durable_graph.errors import StoreUnavailableError
+from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.failures import of_text
-from durable_graph_sqlite.patience import begin, committing
-
-T = TypeVar("T")
+from durable_graph_sqlite.prepared_writes import make
+from durable_graph_sqlite.retry import begin, committing
+from durable_graph_sqlite.statements import run
 
 _LARGEST_GROUP = 256
 
 
 class Request:
-    """A write that was asked for: a function of a connection inside a transaction, and its result."""
+    """A write that was asked for, and its result."""
 
-    __slots__ = ("answer", "apply", "thread")
+    __slots__ = ("answer", "thread", "wanted")
 
-    def __init__(self, thread: str, apply: Callable[[sqlite3.Connection], Any]) -> None:
+    def __init__(self, thread: str, wanted: Wanted) -> None:
         self.thread: str = thread
-        self.apply: Callable[[sqlite3.Connection], Any] = apply
+        self.wanted: Wanted = wanted
         self.answer: CommitHandle[Any] = CommitHandle()
 
 
@@ -43,9 +46,9 @@ class GroupCommit:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settling: list[asyncio.Future[None]] = []
 
-    def begin(self, thread: str, apply: Callable[[sqlite3.Connection], T]) -> CommitHandle[T]:
-        """What `apply` returns, once that is durable. Cancelling the caller neither stops nor tears it."""
-        request = Request(thread, apply)
+    def begin(self, thread: str, wanted: Wanted) -> CommitHandle[Any]:
+        """The result of the write, once it is durable. Cancelling the caller neither stops nor tears it."""
+        request = Request(thread, wanted)
         self._waiting.append(request)
         if not self._is_at_work:
             self._is_at_work = True
@@ -65,47 +68,52 @@ class GroupCommit:
 
     def _begin_next(self) -> None:
         group, self._waiting = self._waiting[:_LARGEST_GROUP], self._waiting[_LARGEST_GROUP:]
-        call = self._connection.begin(lambda db: self._on_thread(db, group))
-        call.when_done(partial(self._ended, group, call))
+        self._connection.put(partial(self._on_thread, asyncio.get_running_loop(), group))
 
-    def _ended(self, group: Sequence[Request], call: CommitHandle[Sequence[Any]]) -> None:
+    def _ended(self, group: Sequence[Request], outcomes: Sequence[Any]) -> None:
         if self._waiting:
             self._begin_next()
         else:
             self._is_at_work = False
-        outcomes = call.result() if call.error is None else [call.error] * len(group)
         for request, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 request.answer.set_error(outcome)
             else:
                 request.answer.set_result(outcome)
-        if not self._is_at_work:
+        if not self._is_at_work and self._settling:
             settling, self._settling = self._settling, []
             for settled in settling:
                 if not settled.done():
                     settled.set_result(None)
 
-    def _on_thread(self, db: sqlite3.Connection, group: Sequence[Request]) -> Sequence[Any]:
+    def _on_thread(self, loop: asyncio.AbstractEventLoop, group: Sequence[Request], db: sqlite3.Connection) -> None:
+        outcomes: Sequence[Any]
         try:
-            return self._together(db, group)
+            outcomes = self._together(db, group)
         except Exception as error:
-            return [self._failure(error, request) for request in group]
+            outcomes = [self._failure(error, request) for request in group]
+        except BaseException as error:
+            outcomes = [error] * len(group)
+        # Nobody is left to hear of it in a loop that was closed.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._ended, group, outcomes)
 
     def _together(self, db: sqlite3.Connection, group: Sequence[Request]) -> Sequence[Any]:
         try:
-            return self._transaction(db, group)
+            return self._transaction(db, group, prepares=True)
         except StoreUnavailableError:
             # The file was locked for the whole time limit: waiting again for each request would only take longer.
             raise
-        except Exception:
-            if len(group) == 1:
+        except Exception as error:
+            # A single write is made again only for a row that is stored already: then it should not have been prepared.
+            if len(group) == 1 and not isinstance(error, sqlite3.IntegrityError):
                 raise
         # The error of one request rolled all of them back. In separate transactions, only that request fails.
         return [self._alone(db, request) for request in group]
 
     def _alone(self, db: sqlite3.Connection, request: Request) -> Any:
         try:
-            return self._transaction(db, [request])[0]
+            return self._transaction(db, [request], prepares=False)[0]
         except Exception as error:
             return self._failure(error, request)
 
@@ -119,10 +127,19 @@ class GroupCommit:
         failure.__cause__ = error
         return failure
 
-    def _transaction(self, db: sqlite3.Connection, group: Sequence[Request]) -> list[Any]:
+    def _transaction(self, db: sqlite3.Connection, group: Sequence[Request], *, prepares: bool) -> list[Any]:
         def attempt() -> list[Any]:
             with committing(db, begin):
                 self._connection.check_still_there()
-                return [request.apply(db) for request in group]
+                return [_result(db, request.wanted, prepares=prepares) for request in group]
 
-        return self._connection.patience.until_free(attempt)
+        return self._connection.retry.until_free(attempt)
+
+
+def _result(db: sqlite3.Connection, wanted: Wanted, *, prepares: bool) -> Any:
+    """Make a write and return its result: the prepared write, if there is one and the thread is as it expects."""
+    if prepares and isinstance(wanted, CommitUnit | WritesBatch):
+        write = prepare(wanted)
+        if write is not None and make(db, write):
+            return write.result
+    return run(db, begun(wanted)).result

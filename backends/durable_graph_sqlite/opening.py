@@ -15,8 +15,8 @@ from durable_graph.errors import (
     StoreUnavailableError,
 )
 from durable_graph_sqlite.failures import code_of, translated, translated_os
-from durable_graph_sqlite.patience import Patience, begin, committing
 from durable_graph_sqlite.private import create_private
+from durable_graph_sqlite.retry import Retry, begin, committing
 from durable_graph_sqlite.statements import FIRST_FORMAT, MIGRATIONS, SCHEMA, script
 
 APPLICATION_ID = 0x64754772
@@ -54,7 +54,7 @@ def is_path(path: str | Path) -> bool:
         return False
 
 
-def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> sqlite3.Connection:
+def open_database(path: Path, retry: Retry, kind: FileKind = THREADS) -> sqlite3.Connection:
     """A connection to the file, which is created or migrated to the kind's current format. Blocks.
 
     Several processes may open a new file at once: one of them creates it.
@@ -62,9 +62,9 @@ def open_database(path: Path, patience: Patience, kind: FileKind = THREADS) -> s
     Raises `StoreConfigurationError`, `StoreFormatError`, `StoreUnavailableError`.
     """
     try:
-        _refuse_foreign(path, patience, kind)
+        _refuse_foreign(path, retry, kind)
         create_private(path)
-        return _connect(path, patience, kind)
+        return _connect(path, retry, kind)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _failure(path, error) from error
     except FileNotFoundError as error:
@@ -88,7 +88,7 @@ def _no_directory(path: Path) -> str:
     return f"there is no directory {Path(os.path.realpath(path)).parent}; create it first"
 
 
-def _refuse_foreign(path: Path, patience: Patience, kind: FileKind) -> None:
+def _refuse_foreign(path: Path, retry: Retry, kind: FileKind) -> None:
     """Raise for a file of another kind or of an unsupported format, before any connection can write to it.
 
     The check uses SQLite: closing a file that was opened otherwise drops all locks that the process holds on it.
@@ -97,7 +97,7 @@ def _refuse_foreign(path: Path, patience: Patience, kind: FileKind) -> None:
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=0)) as db:
-            patience.until_free(lambda: format_of(path, db, kind))
+            retry.until_free(lambda: format_of(path, db, kind))
     except sqlite3.OperationalError as error:
         if code_of(error) not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
@@ -119,13 +119,13 @@ def _refuse_foreign_after_crash(path: Path, kind: FileKind) -> None:
             raise
 
 
-def _connect(path: Path, patience: Patience, kind: FileKind) -> sqlite3.Connection:
-    # timeout=0, because `Patience` waits for other processes: SQLite's own waiting does not cover every case.
+def _connect(path: Path, retry: Retry, kind: FileKind) -> sqlite3.Connection:
+    # timeout=0, because `Retry` waits for other processes: SQLite's own waiting does not cover every case.
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
     try:
-        patience.until_free(lambda: prepare(path, db, kind.migrations, kind))
+        retry.until_free(lambda: prepare(path, db, kind.migrations, kind))
         # With a write-ahead log, readers need not wait for writers, and a commit is one flush.
-        patience.until_free(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
+        retry.until_free(lambda: db.execute("PRAGMA journal_mode = WAL").fetchone())
         db.execute(f"PRAGMA synchronous = {kind.synchronous}")
         db.execute("PRAGMA trusted_schema = OFF")
     except BaseException:

@@ -1,19 +1,21 @@
 """`SqliteSaver`: threads in one file, which any number of processes of one machine may share."""
 
 import asyncio
-import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from durable_graph.checkpointing import queries, transactions
 from durable_graph.checkpointing.opened_once import OpenedOnce
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.pruning import check_keep_last
+from durable_graph.checkpointing.queries import Steps
 from durable_graph.checkpointing.rules import check_limit, check_listing
+from durable_graph.checkpointing.transactions import Wanted
 from durable_graph.checkpointing.transfer import ExportedThread
 from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import ClassAttribute
@@ -29,13 +31,14 @@ from durable_graph.records import (
     ThreadInfo,
     WritesBatch,
 )
-from durable_graph_sqlite import reading, writing
+from durable_graph_sqlite import reading
 from durable_graph_sqlite.backup import back_up
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.group import GroupCommit
 from durable_graph_sqlite.opening import is_path
-from durable_graph_sqlite.patience import Patience
+from durable_graph_sqlite.retry import Retry
+from durable_graph_sqlite.statements import run
 
 T = TypeVar("T")
 
@@ -61,7 +64,7 @@ class SqliteSaver:
                 "path", str(path), allowed="the path of a file; MemorySaver() keeps threads in memory"
             )
         self.max_value_bytes = max_value_bytes
-        self._path, self._patience = Path(path), Patience(str(path), busy_timeout)
+        self._path, self._retry = Path(path), Retry(str(path), busy_timeout)
         self._file = OpenedOnce(f"SqliteSaver({str(path)!r})", self._open, self._close)
         self._backups: set[asyncio.Task[None]] = set()
 
@@ -84,28 +87,28 @@ class SqliteSaver:
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         """See `Checkpointer.load`."""
-        return await self._read(lambda db: reading.load(db, thread, ns, no, self.max_value_bytes), thread)
+        return await self._read(lambda: reading.load(thread, ns, no, self.max_value_bytes), thread)
 
     def commit(self, unit: CommitUnit) -> Awaitable[CommitResult]:
         """See `Checkpointer.commit`."""
-        return self._write(unit.thread, lambda db: writing.commit(db, unit))
+        return self._write(unit.thread, unit)
 
     def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
         """See `Checkpointer.save_writes`."""
-        return self._write(batch.thread, lambda db: writing.save_writes(db, batch))
+        return self._write(batch.thread, batch)
 
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         """See `Checkpointer.load_records`."""
-        return await self._read(lambda db: reading.load_records(db, thread, ns), thread)
+        return await self._read(lambda: queries.load_records(thread, ns), thread)
 
     async def find_request(self, thread: str, key: str) -> StoredRequests | None:
         """See `Checkpointer.find_request`."""
-        return await self._read(lambda db: reading.find_request(db, thread, key), thread)
+        return await self._read(lambda: queries.find_request(thread, key), thread)
 
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""
         check_limit(limit)
-        return await self._read(lambda db: reading.history(db, thread, ns, before, limit), thread)
+        return await self._read(lambda: queries.history(thread, ns, before, limit), thread)
 
     async def list_threads(
         self,
@@ -117,35 +120,38 @@ class SqliteSaver:
     ) -> list[ThreadInfo]:
         """See `Checkpointer.list_threads`."""
         check_listing(status, limit, after, before)
-        return await self._read(lambda db: reading.list_threads(db, status, limit, after, before), None)
+        return await self._read(lambda: queries.list_threads(status, limit, after, before), None)
 
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         """See `Checkpointer.delete_thread`."""
         at = time.time_ns() // 1000
-        return await self._write(thread, lambda db: writing.delete_thread(db, thread, seen, at, purge=purge))
+        is_gone: bool = await self._write(thread, lambda: transactions.delete_thread(thread, seen, at, purge=purge))
+        return is_gone
 
     async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
         """See `Checkpointer.forget_deleted`."""
         check_limit(limit)
         # The write belongs to no thread: the empty id is no thread's.
-        return await self._write("", lambda db: writing.forget_deleted(db, before, limit))
+        forgotten: int = await self._write("", lambda: transactions.forget_deleted(before, limit))
+        return forgotten
 
     async def export_thread(self, thread: str) -> ExportedThread | None:
         """See `Transferable.export_thread`."""
-        return await self._read(lambda db: reading.export_thread(db, thread), thread)
+        return await self._read(lambda: queries.export_thread(thread), thread)
 
     async def import_thread(self, exported: ExportedThread) -> None:
         """See `Transferable.import_thread`."""
-        await self._write(exported.thread, lambda db: writing.import_thread(db, exported))
+        await self._write(exported.thread, lambda: transactions.import_thread(exported))
 
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""
-        await self._write(source, lambda db: writing.copy_thread(db, source, target))
+        await self._write(source, lambda: transactions.copy_thread(source, target))
 
     async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""
         check_keep_last(keep_last)
-        return await self._write(thread, lambda db: writing.prune(db, thread, keep_last, before))
+        removed: int = await self._write(thread, lambda: transactions.prune(thread, keep_last, before))
+        return removed
 
     async def backup(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Copy the store, consistently, to a new file at `path`, which only its owner can read.
@@ -178,7 +184,7 @@ class SqliteSaver:
 
     async def _back_up(self, target: Path, stop: threading.Event, *, overwrite: bool) -> None:
         # With a separate connection, commits need not wait for the copy.
-        connection = await Connection.opened(self._path, self._patience)
+        connection = await Connection.opened(self._path, self._retry)
         try:
             await connection.call(lambda db: back_up(db, self._path, target, stop, overwrite=overwrite))
         finally:
@@ -198,24 +204,24 @@ class SqliteSaver:
     ) -> None:
         await self.aclose()
 
-    async def _read(self, function: Callable[[sqlite3.Connection], T], thread: str | None) -> T:
+    async def _read(self, begun: Callable[[], Steps[T]], thread: str | None) -> T:
         connection, _ = await self._opened()
         with told_in_ours(str(connection.path), thread):
-            return await connection.read(function, thread)
+            return await connection.read(lambda db: run(db, begun()), thread)
 
-    def _write(self, thread: str, function: Callable[[sqlite3.Connection], T]) -> Awaitable[T]:
+    def _write(self, thread: str, wanted: Wanted) -> Awaitable[Any]:
         opened = self._file.now()
-        return self._write_once_open(thread, function) if opened is None else opened[1].begin(thread, function)
+        return self._write_once_open(thread, wanted) if opened is None else opened[1].begin(thread, wanted)
 
-    async def _write_once_open(self, thread: str, function: Callable[[sqlite3.Connection], T]) -> T:
+    async def _write_once_open(self, thread: str, wanted: Wanted) -> Any:
         _, writes = await self._opened()
-        return await writes.begin(thread, function)
+        return await writes.begin(thread, wanted)
 
     async def _opened(self) -> tuple[Connection, GroupCommit]:
         return await self._file.get()
 
     async def _open(self) -> tuple[Connection, GroupCommit]:
-        connection = await Connection.opened(self._path, self._patience)
+        connection = await Connection.opened(self._path, self._retry)
         return connection, GroupCommit(connection)
 
     async def _close(self, opened: tuple[Connection, GroupCommit]) -> None:

@@ -2,12 +2,16 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from durable_graph.checkpointing.columns import Columns
+from durable_graph.checkpointing.queries import Query
+from durable_graph.checkpointing.transactions import Batch
 from durable_graph_sqlite.failures import is_unreadable_text
+
+T = TypeVar("T")
 
 _HERE = files("durable_graph_sqlite")
 ESCAPED = "surrogateescape"
@@ -32,16 +36,47 @@ def script(text: str) -> Iterator[str]:
             statement = ""
 
 
+def run(db: sqlite3.Connection, steps: Generator[Query | Batch, Sequence[Columns], T]) -> T:
+    """Run the statements of a read or a transaction, and return its result."""
+    try:
+        asked = next(steps)
+        while True:
+            asked = steps.send(_found(db, asked))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _found(db: sqlite3.Connection, asked: Query | Batch) -> Sequence[Columns]:
+    if isinstance(asked, Batch):
+        db.executemany(SQL[asked.name], asked.rows)
+        return ()
+    if asked.name in _BY_ID:
+        # As bytes, because a damaged id may be invalid text.
+        sought = {name: _escaped(value) if name in _IDS else value for name, value in asked.sought.items()}
+        return rows_as_they_are(db, asked.name, sought)
+    if asked.name in _WITH_A_THREAD:
+        return rows_as_they_are(db, asked.name, asked.sought)
+    if asked.name.startswith("export_"):
+        # An export has only valid text. A damaged text is changed, and stays detectable by its digest.
+        return rows_as_they_are(db, asked.name, asked.sought, errors="replace")
+    return rows(db, asked.name, asked.sought)
+
+
+_IDS = ("after", "thread")
+_BY_ID = frozenset({"list_threads", "list_threads_of_status", "find_key"})
+_WITH_A_THREAD = frozenset({"lock_thread", "find_thread", "find_records", "find_checkpoint", "find_newest_checkpoint"})
+"""The queries that find rows of `threads`, whose texts are checked by the row's digest."""
+
+
+def _escaped(text: str) -> bytes:
+    return text.encode("utf-8", ESCAPED)
+
+
 def rows(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> list[Columns]:
     """All rows of a query. They are fetched at once: a cursor with unread rows, kept alive by an error's traceback,
     would keep the transaction open, and the connection would continue to read an old snapshot."""
     return db.execute(SQL[name], sought).fetchall()
-
-
-def row(db: sqlite3.Connection, name: str, sought: Mapping[str, Any]) -> Columns | None:
-    """The row of a query that has at most one, else None."""
-    found = rows(db, name, sought)
-    return found[0] if found else None
 
 
 def rows_as_they_are(

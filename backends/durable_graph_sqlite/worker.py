@@ -20,7 +20,7 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self.is_ended: bool = False
-        self._functions: SimpleQueue[Callable[[], bool]] = SimpleQueue()
+        self._functions: SimpleQueue[Callable[[], None]] = SimpleQueue()
         # A daemon thread does not keep a program from ending that forgot to close its saver.
         threading.Thread(target=_work, args=(self._functions,), name=name, daemon=True).start()
 
@@ -29,7 +29,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         handle: CommitHandle[T] = CommitHandle()
 
-        def run() -> bool:
+        def run() -> None:
             end: Callable[[], None]
             try:
                 result = function()
@@ -40,23 +40,31 @@ class Worker:
             # Nobody is left to hear of it in a loop that was closed.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(end)
-            return True
 
-        self._functions.put(run)
+        self.put(run)
         return handle
+
+    def put(self, function: Callable[[], None]) -> None:
+        """Run a function that reports its end itself. It may not raise."""
+        self._functions.put(function)
 
     def end(self, last: Callable[[], object]) -> None:
         """Run a last function, then end the thread. To be called once."""
         self.is_ended = True
 
-        def run() -> bool:
+        def run() -> None:
             last()
-            return False
+            raise _Ended
 
         self._functions.put(run)
 
 
-def _work(functions: "SimpleQueue[Callable[[], bool]]") -> None:
+class _Ended(Exception):  # noqa: N818  # it is no error
+    """The last function has run."""
+
+
+def _work(functions: "SimpleQueue[Callable[[], None]]") -> None:
     # No variable keeps a finished function alive, because it may refer to large values.
-    while functions.get()():
-        pass
+    with suppress(_Ended):
+        while True:
+            functions.get()()

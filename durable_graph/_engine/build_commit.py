@@ -7,9 +7,10 @@ import msgspec
 
 from durable_graph._engine.admit import Superseded
 from durable_graph._engine.header import Header, Metadata, encode_header, encode_plan, encode_result
-from durable_graph._engine.rows import Stored, add_rows, encode_whole
+from durable_graph._engine.rows import add_rows, encode_whole
 from durable_graph._engine.state import Changes, Full, State, Updates, merged
 from durable_graph._engine.task import Finished, Outcome
+from durable_graph.checkpointing.chains import Stored
 from durable_graph.checkpointing.digests import checkpoint_digest, record_digest
 from durable_graph.graph import Topology
 from durable_graph.records import (
@@ -17,6 +18,7 @@ from durable_graph.records import (
     CommitUnit,
     NewCheckpoint,
     Status,
+    StoredThread,
     Summary,
     TaskRecord,
     ThreadRow,
@@ -73,10 +75,11 @@ def build_unit(
     at: int,
     metadata: Metadata,
     max_value_bytes: int,
+    base: StoredThread | None = None,
 ) -> tuple[CommitUnit, dict[str, Stored]]:
     """The unit that commits `entries`, each a checkpoint, to `thread`, and the stored rows once the unit is applied.
 
-    `stored` has the rows stored before, for each namespace.
+    `stored` has the rows stored before, for each namespace; `base` is the thread as the saver returned it.
     """
     checkpoints: list[NewCheckpoint] = []
     records: list[TaskRecord] = []
@@ -105,6 +108,7 @@ def build_unit(
         records=tuple(records),
         fork_of=entries[0].step.fork_of,
         summary=None if root is None else _summary(root, metadata),
+        base=base,
     )
     return unit, after
 

@@ -16,11 +16,11 @@ from durable_graph._engine.header import (
     decode_plan,
     decode_result,
 )
-from durable_graph._engine.rows import Stored, chain_to, chains_of, channel_rows
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Finished, Outcome, Task, Unreadable
 from durable_graph._engine.values import PageValues, Values, check_stored_size, former_mark
 from durable_graph.channels import MISSING
+from durable_graph.checkpointing.chains import Stored, chain_to, chains_of, channel_rows
 from durable_graph.checkpointing.digests import EMPTY_STATE
 from durable_graph.checkpointing.pieces import Pace, Pieces
 from durable_graph.errors import DecodeError, GraphChangedError

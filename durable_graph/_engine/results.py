@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.header import RECORD_COST, Header, decode_header
-from durable_graph._engine.rows import newest_update
 from durable_graph._engine.task import Done, Outcome
 from durable_graph._engine.values import Values, check_stored_size
+from durable_graph.checkpointing.chains import newest_update
 from durable_graph.checkpointing.pieces import Pace, Pieces
 from durable_graph.errors import DecodeError, GraphChangedError
 from durable_graph.graph import Topology

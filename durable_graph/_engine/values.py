@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from durable_graph._engine.rows import mark_of, updates_of
 from durable_graph.channels import MISSING, Channel, UpdateRefused, merged_by_mark
+from durable_graph.checkpointing.chains import mark_of, updates_of
 from durable_graph.checkpointing.pieces import Pace, Pieces
 from durable_graph.codec import Upcast
 from durable_graph.errors import DecodeError, GraphChangedError, ValueTooLargeError

@@ -388,9 +388,9 @@ class CompiledGraph(Generic[StateT, ContextT, InputT, OutputT]):
     async def adelete_thread(self, thread_id: ThreadId, *, purge: bool = False) -> None:
         """Delete all data of the thread. Its id may be used again for a new thread.
 
-        For a day a row without the id stops processes that still write the thread; then `sweep_threads` removes the
-        row. With `purge` no row remains, and a process that was stopped during the thread's first commit may create the
-        thread again.
+        For a day a row without the id stops processes that still write the thread; then `delete_expired_threads`
+        removes the row. With `purge` no row remains, and a process that was stopped during the thread's first commit
+        may create the thread again.
         """
         await self._threads.named("adelete_thread", thread_id).delete(purge=purge)
 

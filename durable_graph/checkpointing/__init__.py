@@ -5,7 +5,7 @@ from durable_graph.checkpointing.integrity import damaged, verify, verify_page, 
 from durable_graph.checkpointing.memory import InMemorySaver, MemorySaver
 from durable_graph.checkpointing.opening import open_checkpointer
 from durable_graph.checkpointing.protocol import Checkpointer
-from durable_graph.checkpointing.retention import Swept, sweep_threads
+from durable_graph.checkpointing.retention import DeletedThreads, delete_expired_threads
 from durable_graph.checkpointing.transfer import (
     Exported,
     ExportedThread,
@@ -18,18 +18,18 @@ from durable_graph.checkpointing.transfer import (
 __all__ = [
     "Checkpointer",
     "CommitHandle",
+    "DeletedThreads",
     "Exported",
     "ExportedThread",
     "Imported",
     "InMemorySaver",
     "MemorySaver",
-    "Swept",
     "Transferable",
     "damaged",
+    "delete_expired_threads",
     "export_threads",
     "import_threads",
     "open_checkpointer",
-    "sweep_threads",
     "verify",
     "verify_page",
     "verify_records",

@@ -31,6 +31,13 @@ class Binding:
             CheckpointerMisuseError: the saver was closed, a parent process used it first, or it belongs to another
                 event loop, which is not closed.
         """
+        if (
+            self._pid == os.getpid()
+            and (self._any_loop or self._loop is asyncio.get_running_loop())
+            and not self.closed
+        ):
+            # As usual. Each commit comes here, so the checks below are not called.
+            return
         self.check_place()
         if self.closed:
             raise CheckpointerMisuseError(self._saver, kind="closed")

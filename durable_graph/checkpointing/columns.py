@@ -3,11 +3,11 @@
 import struct
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, thread_digest
+from durable_graph.checkpointing.digests import branch_digest, thread_digest
 from durable_graph.checkpointing.rules import thread_info
 from durable_graph.errors import CorruptCheckpointError, ValueTooLargeError
 from durable_graph.records import (
@@ -16,6 +16,8 @@ from durable_graph.records import (
     NestedRecord,
     Rank,
     RequestRow,
+    StoredThread,
+    Sums,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
@@ -36,35 +38,15 @@ _json = msgspec.json.Encoder()
 _next_decoder = msgspec.json.Decoder(tuple[str, ...])
 
 
-class Sums(NamedTuple):
-    """The digests in a thread's row of other rows: the task records of its head, the branches in the lineage of its
-    version, and all accepted requests."""
-
-    writes: bytes = EMPTY_STATE
-    lines: bytes = EMPTY_STATE
-    requests: bytes = EMPTY_STATE
-
-    def with_request(self, request: RequestRow | None) -> "Sums":
-        return self if request is None else self._replace(requests=add(self.requests, request.digest))
-
-
-class LockedThread(NamedTuple):
-    """A thread as read by a transaction. `born` is the smallest number under which a task of the head's plan is
-    recorded."""
-
-    row: ThreadRow
-    sums: Sums
-    born: int
-
-
 @lru_cache(maxsize=4096)
 def key_of(thread: str) -> int:
     """The key of a thread's rows: 63 bits of a hash of its id."""
     return int.from_bytes(blake2b(thread.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
 
 
-def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
-    """The thread's row and the sums in it. `thread` is the id of the lookup, None in a listing.
+def thread_from(thread: str | None, columns: Columns, born: int = 0) -> StoredThread:
+    """The thread's row, with the sums and the digest in it. `thread` is the id of the lookup, None in a listing; `born`
+    is the smallest number of a task in the head's plan, if it was read.
 
     Raises `CorruptCheckpointError` for a damaged row.
     """
@@ -72,7 +54,7 @@ def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
     if row is None:
         raise _damaged(thread, f"{columns[STATUS]!r} is not a status, or another column cannot be read")
     try:
-        is_as_stored = thread_digest(row, *sums) == digest
+        is_as_stored = thread_digest(row, sums) == digest
     except (TypeError, AttributeError, struct.error) as error:
         # SQLite stores the type of each value, and damage may have changed it.
         raise _damaged(thread, "a column has a value of another type") from error
@@ -80,7 +62,7 @@ def thread_from(thread: str | None, columns: Columns) -> tuple[ThreadRow, Sums]:
         raise _damaged(thread, "its bytes do not match its digest")
     if thread is not None and row.status != "deleted" and row.thread != thread:
         raise _damaged(thread, f"its key belongs to thread {row.thread!r}")
-    return row, sums
+    return StoredThread(row, sums, born, digest)
 
 
 def _thread(columns: Columns) -> tuple[ThreadRow | None, Sums, bytes]:
@@ -128,7 +110,7 @@ def thread_info_from(columns: Columns) -> ThreadInfo:
     The row's key follows its other columns.
     """
     try:
-        row, _ = thread_from(None, columns)
+        row = thread_from(None, columns).row
         if columns[THREAD_WIDTH] != key_of(row.thread):
             raise _damaged(row.thread, "its key belongs to another thread")
     except CorruptCheckpointError as error:
@@ -136,8 +118,14 @@ def thread_info_from(columns: Columns) -> ThreadInfo:
     return thread_info(row)
 
 
-def thread_columns(row: ThreadRow, sums: Sums, thread: str) -> dict[str, Any]:
+def signed(row: ThreadRow, sums: Sums, born: int) -> StoredThread:
+    """The row as a store keeps it, with its digest."""
+    return StoredThread(row, sums, born, thread_digest(row, sums))
+
+
+def thread_columns(stored: StoredThread, thread: str) -> dict[str, Any]:
     """The columns of the row of `thread`. A deleted thread's row has no id of its own."""
+    row, sums = stored.row, stored.sums
     return {
         "thread_key": key_of(thread),
         "thread_id": row.thread or None,
@@ -156,22 +144,27 @@ def thread_columns(row: ThreadRow, sums: Sums, thread: str) -> dict[str, Any]:
         "created_at": row.created_at,
         "updated_at": row.updated_at,
         "commit_id": row.commit_id,
-        "next": _json.encode(row.next).decode(),
+        "next": next_column(row),
         "metadata": row.metadata,
         "error": row.error,
         "extra": row.extra,
         "writes_digest": sums.writes,
-        "branches_digest": sums.lines,
+        "branches_digest": sums.branches,
         "requests_digest": sums.requests,
-        "digest": thread_digest(row, *sums),
+        "digest": stored.digest,
     }
+
+
+def next_column(row: ThreadRow) -> str:
+    """The column `next`: the names of the nodes as a JSON array."""
+    return _json.encode(row.next).decode()
 
 
 _CHECKPOINT = (str, int, int, int, int, bytes, bytes, bytes, bytes, bytes)
 _VALUE = (str, int, int, int, bytes, bytes)
 _RECORD = (str, int, int, int, int, bytes, bytes, bytes, bytes)
 _NESTED = (str, int, int, bytes)
-_LINE = (int, int, bytes, bytes)
+_BRANCH = (int, int, bytes, bytes)
 _REQUEST = (str, bytes, int, int, int, bytes, bytes)
 VALUE_KEY = (str, str, int, int)
 """The types of a row's columns. SQLite stores the type of each value, and damage may have changed it."""
@@ -195,8 +188,8 @@ def nested_from(thread: str, columns: Columns) -> NestedRecord:
     return NestedRecord(*columns)
 
 
-def checkpoint_columns(tid: int, row: CheckpointRow) -> Columns:
-    place = (tid, row.ns, row.no, row.parent, row.born, row.at)
+def checkpoint_columns(key: int, row: CheckpointRow) -> Columns:
+    place = (key, row.ns, row.no, row.parent, row.born, row.at)
     return (*place, row.commit_id, row.state_digest, row.digest, row.extra, row.header)
 
 
@@ -214,8 +207,8 @@ def above_limit(channel: str, size: int, max_value_bytes: int) -> ValueTooLargeE
     return ValueTooLargeError(channel=f"channel {channel!r}", size=size, limit=max_value_bytes, is_stored=True)
 
 
-def value_columns(tid: int, ns: str, row: ValueRow) -> Columns:
-    return (tid, ns, row.channel, row.no, row.prev, int(row.kind), row.digest, row.value)
+def value_columns(key: int, ns: str, row: ValueRow) -> Columns:
+    return (key, ns, row.channel, row.no, row.prev, int(row.kind), row.digest, row.value)
 
 
 def record_from(thread: str, columns: Columns) -> TaskRecord:
@@ -228,14 +221,14 @@ def record_from(thread: str, columns: Columns) -> TaskRecord:
     return TaskRecord(ns, born, ordinal, Rank(rank), *rest)
 
 
-def record_columns(tid: int, record: TaskRecord) -> Columns:
-    place = (tid, record.ns, record.born, record.ord, record.rank.value, record.revision)
+def record_columns(key: int, record: TaskRecord) -> Columns:
+    place = (key, record.ns, record.born, record.ord, record.rank.value, record.revision)
     return (*place, record.commit_id, record.digest, record.extra, record.value)
 
 
-def check_line(thread: ThreadRow, lo: int, parent: int, digest: bytes, extra: bytes = b"") -> None:
+def check_branch(thread: ThreadRow, lo: int, parent: int, digest: bytes, extra: bytes = b"") -> None:
     """Raises `CorruptCheckpointError` for a damaged row of a branch."""
-    check_types(thread.thread, "a branch", (lo, parent, digest, extra), _LINE)
+    check_types(thread.thread, "a branch", (lo, parent, digest, extra), _BRANCH)
     if branch_digest(thread.origin, lo, parent, extra) != digest:
         what = f"the row of the branch that begins at {lo}"
         raise CorruptCheckpointError(thread.thread, row=what, why="its bytes do not match its digest")
@@ -248,8 +241,8 @@ def request_from(thread: str, columns: Columns) -> RequestRow:
     return RequestRow(key, input_digest, seq, checkpoint, made_at, digest, extra)
 
 
-def request_columns(tid: int, row: RequestRow) -> Columns:
-    return (tid, row.key, row.input_digest, row.seq, row.checkpoint, row.made_at, row.extra, row.digest)
+def request_columns(key: int, row: RequestRow) -> Columns:
+    return (key, row.key, row.input_digest, row.seq, row.checkpoint, row.made_at, row.extra, row.digest)
 
 
 def orphaned(thread: str, what: str, row: str = "the thread's row") -> CorruptCheckpointError:

@@ -12,7 +12,16 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from durable_graph.checkpointing.pieces import PIECE_BYTES, Pieces, at_once
-from durable_graph.records import CheckpointRow, NestedRecord, RequestRow, TaskRecord, ThreadRow, ValueRow
+from durable_graph.records import (
+    EMPTY_SUM,
+    CheckpointRow,
+    NestedRecord,
+    RequestRow,
+    Sums,
+    TaskRecord,
+    ThreadRow,
+    ValueRow,
+)
 
 SIZE = 16
 _FORMAT = b"\x01"
@@ -26,7 +35,7 @@ _INTS_5 = struct.Struct(">QqQqQqQqQq").pack
 _LONG = 1 << 16
 _MODULUS = 1 << 128
 
-EMPTY_STATE = bytes(SIZE)
+EMPTY_STATE = EMPTY_SUM
 
 
 def origin_of(thread: str, incarnation: int) -> bytes:
@@ -89,31 +98,44 @@ def record_digest(origin: bytes, record: TaskRecord) -> bytes:
     )
 
 
-def thread_digest(row: ThreadRow, *sums: bytes) -> bytes:
-    """The digest of a thread's row; `sums` are the sums over other rows that it contains.
+def thread_digest(row: ThreadRow, sums: Sums) -> bytes:
+    """The digest of a thread's row, with the sums over other rows that it contains.
 
     The digest omits the epoch: operators change the epoch in SQL to refuse writers, and databases lack this hash.
     """
-    return _digest(
-        b"dg-thread",
-        _text(row.thread),
-        _INT(8, row.incarnation),
-        _LENGTH(len(row.origin)),
-        row.origin,
+    # Each commit computes it, so that it calls few functions of Python.
+    metadata = row.metadata.encode("utf-8", "surrogatepass")
+    fields = (
+        _before_version(row.thread, row.incarnation, row.origin),
         _INTS_5(8, row.version, 8, row.head, 8, row.wseq, 8, row.gen, 8, row.floor),
         _text(row.status),
         _INTS_3(8, row.status_since, 8, row.created_at, 8, row.updated_at),
         _LENGTH(len(row.commit_id)),
         row.commit_id,
-        _optional(row.graph),
-        _field(row.graph_digest),
+        b"\x00" if row.graph is None else b"\x01" + _text(row.graph),
+        _LENGTH(len(row.graph_digest)),
+        row.graph_digest,
         _INT(8, len(row.next)),
         *map(_text, row.next),
-        _field(row.metadata.encode("utf-8", "surrogatepass")),
-        _optional(row.error),
-        _field(row.extra),
-        *map(_field, sums),
+        _LENGTH(len(metadata)),
+        metadata,
+        b"\x00" if row.error is None else b"\x01" + _field(row.error.encode("utf-8", "surrogatepass")),
+        _LENGTH(len(row.extra)),
+        row.extra,
+        _LENGTH(len(sums.writes)),
+        sums.writes,
+        _LENGTH(len(sums.branches)),
+        sums.branches,
+        _LENGTH(len(sums.requests)),
+        sums.requests,
     )
+    return blake2b(b"".join(fields), digest_size=SIZE, person=b"dg-thread").digest()
+
+
+@lru_cache(maxsize=1024)
+def _before_version(thread: str, incarnation: int, origin: bytes) -> bytes:
+    """The fields that no commit of a thread changes."""
+    return _FORMAT + _text(thread) + _INT(8, incarnation) + _field(origin)
 
 
 def branch_digest(origin: bytes, first: int, parent: int, extra: bytes = b"") -> bytes:
@@ -179,11 +201,6 @@ def _field(data: bytes) -> bytes:
 def _text(text: str) -> bytes:
     """A field of text, cached: the same few names are repeated often."""
     return _field(text.encode("utf-8", "surrogatepass"))
-
-
-def _optional(text: str | None) -> bytes:
-    """A field of text or None, which differs from empty text."""
-    return b"\x00" if text is None else b"\x01" + _field(text.encode("utf-8", "surrogatepass"))
 
 
 def _digest(kind: bytes, *parts: bytes) -> bytes:

@@ -20,7 +20,7 @@ class CommitHandle(Generic[T]):
     touch the call. A saver that has done the work when its method returns gives `CommitHandle.done(result)`, which
     costs no asyncio task and no turn of the event loop; one that wraps a coroutine gives `CommitHandle.of(coroutine)`.
 
-    `is_done`: the call has ended. `error` is the error that it ended with, if it did.
+    `is_done` says whether the call has ended, and `error` is the error that it ended with, if it did.
     """
 
     __slots__ = ("_callbacks", "_result", "error", "is_done")
@@ -35,7 +35,7 @@ class CommitHandle(Generic[T]):
     def done(cls, result: T) -> "CommitHandle[T]":
         """A call that has ended with this result."""
         handle = cls()
-        handle.set_result(result)
+        handle._result, handle.is_done = result, True
         return handle
 
     @classmethod
@@ -59,15 +59,17 @@ class CommitHandle(Generic[T]):
         result: T = self._result
         return result
 
-    def set_result(self, result: T) -> None:
+    def set_result(self, result: T | None) -> None:
         """End the call with a result."""
-        self._result = result
-        self._end()
+        self._result, self.is_done = result, True
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
     def set_error(self, error: BaseException) -> None:
         """End the call with an error."""
         self.error = error
-        self._end()
+        self.set_result(None)
 
     def when_done(self, callback: Callable[[], object]) -> None:
         """Call back once the call has ended, in the context variables of now: at once if it has."""
@@ -92,12 +94,6 @@ class CommitHandle(Generic[T]):
             self.set_error(error)
         else:
             self.set_result(task.result())
-
-    def _end(self) -> None:
-        self.is_done = True
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
 
 
 def _started(call: Awaitable[T]) -> "asyncio.Future[T]":

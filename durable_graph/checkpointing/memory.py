@@ -12,7 +12,7 @@ from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, orphaned
 from durable_graph.checkpointing.digests import EMPTY_STATE, request_digest, writes_digest
 from durable_graph.checkpointing.handles import CommitHandle
-from durable_graph.checkpointing.memory_rows import Rows, StoredThread
+from durable_graph.checkpointing.memory_rows import Rows, ThreadRows
 from durable_graph.checkpointing.memory_transfer import exported_from, stored_from
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.transfer import ExportedThread
@@ -36,6 +36,7 @@ from durable_graph.records import (
     StoredCheckpoint,
     StoredRecords,
     StoredRequests,
+    StoredThread,
     TaskRecord,
     ThreadInfo,
     ThreadRow,
@@ -77,7 +78,7 @@ class MemorySaver:
     def __init__(self, *, max_value_bytes: int = DEFAULT_MAX_VALUE_BYTES) -> None:
         self.max_value_bytes = max_value_bytes
         # The keys are hashes of ids: a deleted thread's id is not kept.
-        self._threads: dict[int, StoredThread] = {}
+        self._threads: dict[int, ThreadRows] = {}
         self._binding = Binding("MemorySaver()", any_loop=True)
         self._lock = threading.RLock()
 
@@ -137,8 +138,8 @@ class MemorySaver:
         forked_head = found.newest("", unit.fork_of or 0) if found and rules.needs_forked_head(unit) else None
         row = rules.thread_after_commit(unit, before, forked_head)
         if found is None or rules.begins_thread(before):
-            found = self._threads[key_of(unit.thread)] = StoredThread(row)
-        branch = rules.new_line(unit, before)
+            found = self._threads[key_of(unit.thread)] = ThreadRows(row)
+        branch = rules.new_branch(unit, before)
         if branch is not None:
             found.parents[branch[0]] = branch[1]
         for new in unit.checkpoints:
@@ -155,7 +156,7 @@ class MemorySaver:
         self._record_with(found, unit, row)
         if unit.request is not None:
             found.requests[unit.request.key] = unit.request
-        return Committed(unit.version)
+        return Committed(unit.version, StoredThread(row))
 
     def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
         """See `Checkpointer.save_writes`. The records are saved when this returns."""
@@ -176,7 +177,8 @@ class MemorySaver:
         found.row = rules.thread_after_save(batch, found.row, stood, bumped=is_bumped)
         if batch.request is not None:
             found.requests[batch.request.key] = batch.request
-        return Saved(found.row.wseq, is_bumped, stood, found.row.status == "cancelled")
+        is_cancelled = found.row.status == "cancelled"
+        return Saved(found.row.wseq, is_bumped, stood, is_cancelled, StoredThread(found.row))
 
     @_alone
     async def find_request(self, thread: str, key: str) -> StoredRequests | None:
@@ -243,7 +245,7 @@ class MemorySaver:
         """See `Checkpointer.delete_thread`."""
         found = self._threads.get(key_of(thread))
         if found is not None and rules.is_to_be_deleted(found.row, seen):
-            found = self._threads[key_of(thread)] = StoredThread(rules.tombstone(found.row, time.time_ns() // 1000))
+            found = self._threads[key_of(thread)] = ThreadRows(rules.tombstone(found.row, time.time_ns() // 1000))
         if found is not None and found.row.status != "deleted":
             return False
         if purge:
@@ -316,7 +318,7 @@ class MemorySaver:
         gone = places - kept.checkpoints
         for ns, rows in found.checkpoints.items():
             rows.remove_all([no for no in rows.order if (ns, no) in gone])
-        found.parents = {lo: parent for lo, parent in found.parents.items() if lo in kept.lines}
+        found.parents = {lo: parent for lo, parent in found.parents.items() if lo in kept.branches}
         self._forget(found, kept)
         found.row = pruning.thread_after_prune(found.row, kept.floor)
         return len(gone)
@@ -336,14 +338,14 @@ class MemorySaver:
     ) -> None:
         await self.aclose()
 
-    def _read_back(self, unit: CommitUnit, found: StoredThread | None) -> bytes | None:
+    def _read_back(self, unit: CommitUnit, found: ThreadRows | None) -> bytes | None:
         if found is None or not rules.needs_read_back(unit, found.row):
             return None
         last = unit.checkpoints[-1].row
         row = found.checkpoint(last.ns, last.no)
         return row.commit_id if row else None
 
-    def _record_with(self, found: StoredThread, unit: CommitUnit, row: ThreadRow) -> None:
+    def _record_with(self, found: ThreadRows, unit: CommitUnit, row: ThreadRow) -> None:
         """Store the unit's records and the thread's new `row`, and update the sum over the records of its head."""
         replaced, _ = self._record(found, unit.records)
         is_same_head, found.row = row.head == found.row.head, row
@@ -356,7 +358,7 @@ class MemorySaver:
             found.writes = writes_digest(found.records_of_head(born))
 
     def _record(
-        self, found: StoredThread, records: Iterable[TaskRecord]
+        self, found: ThreadRows, records: Iterable[TaskRecord]
     ) -> tuple[list[rules.Replacement], tuple[TaskRecord, ...]]:
         """Store each record unless an earlier record wins. Returns the replacements, and for each record the winner."""
         replaced: list[rules.Replacement] = []
@@ -370,7 +372,7 @@ class MemorySaver:
                 replaced.append((before, stands))
         return replaced, tuple(stood)
 
-    def _forget(self, found: StoredThread, kept: pruning.Kept) -> None:
+    def _forget(self, found: ThreadRows, kept: pruning.Kept) -> None:
         gone = [
             record
             for ns, rows in found.records.items()
@@ -381,7 +383,7 @@ class MemorySaver:
         for ns, rows in found.records.items():
             rows.remove_all([(record.born, record.ord) for record in gone if record.ns == ns])
 
-    def _bases(self, found: StoredThread, ns: str, page: list[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
+    def _bases(self, found: ThreadRows, ns: str, page: list[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
         oldest = page[-1].no
         bases: dict[int, tuple[ValueRow, ...]] = {}
         for row in page:

@@ -71,7 +71,7 @@ def chain(rows: Numbered[ValueRow], no: int) -> Iterator[ValueRow]:
 
 
 @dataclass(slots=True)
-class StoredThread:
+class ThreadRows:
     """A thread with all of its rows, by namespace. `parents` has the parent of each branch, by its first number.
 
     `writes` is the sum over the task records of the head.
@@ -89,9 +89,9 @@ class StoredThread:
     def requests_digest(self) -> bytes:
         return add(EMPTY_STATE, *(request.digest for request in self.requests.values()))
 
-    def copied(self, row: ThreadRow) -> "StoredThread":
+    def copied(self, row: ThreadRow) -> "ThreadRows":
         """A copy of these rows, with another thread's row."""
-        return StoredThread(
+        return ThreadRows(
             row=row,
             writes=self.writes,
             parents=dict(self.parents),

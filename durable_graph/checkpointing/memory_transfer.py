@@ -6,30 +6,30 @@ from typing import Any
 from durable_graph.checkpointing import rules
 from durable_graph.checkpointing.columns import (
     Columns,
-    Sums,
     checkpoint_columns,
     record_columns,
     record_from,
     request_columns,
     request_from,
+    signed,
     thread_columns,
     thread_from,
     value_columns,
     value_from,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest
-from durable_graph.checkpointing.memory_rows import Rows, StoredThread
+from durable_graph.checkpointing.memory_rows import Rows, ThreadRows
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread
-from durable_graph.records import CheckpointRow
+from durable_graph.records import CheckpointRow, Sums
 
 
-def exported_from(found: StoredThread) -> ExportedThread:
+def exported_from(found: ThreadRows) -> ExportedThread:
     """The thread's rows in the export format."""
     row = found.row
     branches = {first: branch_digest(row.origin, first, parent) for first, parent in found.parents.items()}
     in_lineage = (branches[first] for first, _ in rules.lineage(found.parents, row.version))
     sums = Sums(found.writes, add(EMPTY_STATE, *in_lineage), found.requests_digest)
-    columns = {**thread_columns(row, sums, row.thread), "run_seq": 0}
+    columns = {**thread_columns(signed(row, sums, found.head_born()), row.thread), "run_seq": 0}
     checkpoints = (each for rows in found.checkpoints.values() for each in rows.by_key.values())
     values = (
         (ns, each)
@@ -49,11 +49,11 @@ def exported_from(found: StoredThread) -> ExportedThread:
     return ExportedThread(row.thread, {table: sorted(rows, key=repr) for table, rows in tables.items()})
 
 
-def stored_from(exported: ExportedThread) -> StoredThread:
+def stored_from(exported: ExportedThread) -> ThreadRows:
     """The thread of these rows. Raises `CorruptCheckpointError` if the thread's own row is damaged."""
     (columns,) = _named(exported, "threads")
-    row, sums = thread_from(exported.thread, tuple(columns[name] for name in COLUMNS["threads"] if name != "run_seq"))
-    stored = StoredThread(row, sums.writes)
+    found = thread_from(exported.thread, tuple(columns[name] for name in COLUMNS["threads"] if name != "run_seq"))
+    stored = ThreadRows(found.row, found.sums.writes)
     stored.parents = {each["first"]: each["parent"] for each in _named(exported, "branches")}
     for each in _named(exported, "checkpoints"):
         checkpoint = CheckpointRow(

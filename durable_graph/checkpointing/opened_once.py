@@ -52,8 +52,10 @@ class OpenedOnce(Generic[T]):
     def now(self) -> T | None:
         """The store, if it is open. Raises as `Binding.check` does."""
         self._binding.check()
-        self._leave_closed_loop()
         opening = self._opening
+        if opening is None or opening.get_loop() is not asyncio.get_running_loop():
+            self._leave_closed_loop()
+            opening = self._opening
         if opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None:
             return opening.result()
         return None

@@ -49,7 +49,7 @@ class Kept(NamedTuple):
     """
 
     checkpoints: frozenset[tuple[str, int]]
-    lines: frozenset[int]
+    branches: frozenset[int]
     oldest: Mapping[str, int]
     born: Mapping[str, int]
     intervals: tuple[rules.Interval, ...]
@@ -110,7 +110,7 @@ def kept(
             stay[ns] = rows[max(bisect_right([row.no for row in rows], root[0].no) - 1, 0) :]
     return Kept(
         checkpoints=frozenset((ns, row.no) for ns, rows in stay.items() for row in rows),
-        lines=frozenset(lo for lo, _ in intervals),
+        branches=frozenset(lo for lo, _ in intervals),
         oldest={ns: rows[0].no for ns, rows in stay.items()},
         born={ns: min(row.born for row in rows) for ns, rows in stay.items()},
         intervals=intervals,

@@ -13,7 +13,7 @@ from durable_graph.records import LISTED_STATUSES, ListedStatus, ThreadInfo
 _PAGE = 500
 
 
-class Swept(msgspec.Struct, frozen=True):
+class DeletedThreads(msgspec.Struct, frozen=True):
     """The numbers of removed threads, of removed checkpoints in pruned threads, and of removed tombstones
     (`deletions`).
 
@@ -30,23 +30,23 @@ PROTECTION = timedelta(days=1)
 """How long a tombstone refuses the writers of a deleted thread."""
 
 
-async def sweep_threads(
+async def delete_expired_threads(
     checkpointer: Checkpointer,
     *,
     older_than: timedelta,
     status: ListedStatus | Iterable[ListedStatus] = "done",
     keep_last: int = 0,
     protect: timedelta = PROTECTION,
-) -> Swept:
+) -> DeletedThreads:
     """Delete the threads that have been in one of these statuses for longer than `older_than`.
 
     With `keep_last` they stay, and are pruned to that number of checkpoints. Each deletion leaves a row without the
     thread's id, which stops late writers of the thread; rows older than `protect` are removed as well.
 
     Call it regularly, from one process or several: each thread is a separate transaction, a thread that continues
-    meanwhile is left alone, and the next sweep completes an interrupted one. A damaged thread does not stop the sweep:
+    meanwhile is left alone, and the next call completes an interrupted one. A damaged thread does not stop the call:
     it is skipped, and `status="damaged"` deletes it. Times are those of this process's clock. If two
-    sweeps run at the same time, both may count one deletion: a deletion that is repeated succeeds.
+    calls run at the same time, both may count one deletion: a deletion that is repeated succeeds.
 
     Raises `InvalidOptionError`, before anything is removed.
     """
@@ -62,17 +62,17 @@ async def sweep_threads(
     if keep_last < 0:
         raise InvalidOptionError("keep_last", keep_last, allowed="a number of at least 0")
     now = time.time_ns() // 1000
-    sweep = _Sweep(checkpointer, now - older_than // timedelta(microseconds=1), keep_last)
+    expiry = _Expiry(checkpointer, now - older_than // timedelta(microseconds=1), keep_last)
     for each in statuses:
-        await sweep.through(each)
+        await expiry.delete_of(each)
     before = now - protect // timedelta(microseconds=1)
     deletions = 0
     while forgotten := await checkpointer.forget_deleted(before=before, limit=_PAGE):
         deletions += forgotten
-    return Swept(sweep.threads, sweep.checkpoints, deletions, tuple(sweep.damaged))
+    return DeletedThreads(expiry.threads, expiry.checkpoints, deletions, tuple(expiry.damaged))
 
 
-class _Sweep:
+class _Expiry:
     def __init__(self, checkpointer: Checkpointer, before: int, keep_last: int) -> None:
         self._checkpointer = checkpointer
         self._before = before
@@ -80,16 +80,16 @@ class _Sweep:
         self.threads = self.checkpoints = 0
         self.damaged: list[str] = []
 
-    async def through(self, status: ListedStatus) -> None:
+    async def delete_of(self, status: ListedStatus) -> None:
         after: ThreadInfo | None = None
         while page := await self._checkpointer.list_threads(
             status=status, before=self._before, after=after, limit=_PAGE
         ):
             for info in page:
-                await self._sweep(info)
+                await self._delete(info)
             after = page[-1]
 
-    async def _sweep(self, info: ThreadInfo) -> None:
+    async def _delete(self, info: ThreadInfo) -> None:
         if not self._keep_last:
             self.threads += await self._checkpointer.delete_thread(info.thread, seen=info)
             return

@@ -117,7 +117,7 @@ def _summary(thread: ThreadRow) -> Summary:
     return Summary(thread.graph, thread.graph_digest, thread.next, thread.metadata)
 
 
-def new_line(unit: CommitUnit, thread: ThreadRow | None) -> tuple[int, int] | None:
+def new_branch(unit: CommitUnit, thread: ThreadRow | None) -> tuple[int, int] | None:
     """The branch (`lo`, `parent`) that the unit starts, None if it extends the current branch."""
     first = unit.checkpoints[0].row.no
     if begins_thread(thread):

@@ -1,22 +1,28 @@
 """The rows that a run would send, for testing a saver without a graph.
 
-A `Writer` has the state of a run: its thread's row and the stored chains. A value is stored whole; data that is *added*
-to a channel is stored like updates of the engine, where every 32nd row of a level replaces the rows before it.
+A `Writer` has the state of a run: its thread's row, as it expects it and as the saver returned it, and the stored
+chains. A value is stored whole; data that is *added* to a channel is stored like updates of the engine, where every
+32nd row of a level replaces the rows before it.
 """
 
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from durable_graph.checkpointing.digests import (
-    EMPTY_STATE,
-    add,
-    checkpoint_digest,
-    origin_of,
-    record_digest,
-    value_digest,
+from durable_graph.checkpointing.chains import (
+    Stored,
+    absent_row,
+    chain_to,
+    chains_of,
+    channel_rows,
+    delta_row,
+    extended,
+    updates_of,
+    whole_row,
 )
+from durable_graph.checkpointing.digests import EMPTY_STATE, checkpoint_digest, origin_of, record_digest, state_digest
 from durable_graph.checkpointing.rules import needs_forked_head, thread_after_commit
+from durable_graph.checkpointing.transactions import prepare
 from durable_graph.records import (
     CheckpointRow,
     CommitUnit,
@@ -25,6 +31,7 @@ from durable_graph.records import (
     Rank,
     Status,
     StoredCheckpoint,
+    StoredThread,
     TaskRecord,
     ThreadRow,
     ValueKind,
@@ -32,33 +39,19 @@ from durable_graph.records import (
     WritesBatch,
 )
 
-FAN = 32
-
-
-class Link(msgspec.Struct, frozen=True):
-    """A row of a channel's chain, and the number of times that its bytes were merged."""
-
-    row: ValueRow
-    level: int
-
-
-Chains = Mapping[str, tuple[Link, ...]]
+_UNLIMITED = 1 << 62
 
 
 class Namespace(msgspec.Struct, frozen=True):
-    """The stored chains of a namespace at one of its checkpoints."""
+    """The stored rows of a namespace at one of its checkpoints."""
 
     no: int = 0
-    chains: Chains = {}
+    rows: tuple[ValueRow, ...] = ()
 
     @property
     def state(self) -> dict[str, bytes]:
         """The values of all channels."""
-        return {
-            channel: b"".join(link.row.value for link in links)
-            for channel, links in self.chains.items()
-            if links[-1].row.kind != ValueKind.ABSENT
-        }
+        return _state_of(chains_of(self.rows))
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -80,6 +73,7 @@ class Writer:
 
     def __init__(self, thread: ThreadRow, run: bytes = b"the-first-run---") -> None:
         self.thread: ThreadRow = thread
+        self.base: StoredThread | None = None
         self.run = run
         self.namespaces: dict[str, Namespace] = {}
         self._seen: dict[int, dict[str, Namespace]] = {0: {}}
@@ -92,6 +86,7 @@ class Writer:
     def rival(self, run: bytes = b"the-second-run--") -> "Writer":
         """Another run that has read the same state."""
         other = Writer(self.thread, run)
+        other.base = self.base
         other.namespaces, other._seen = dict(self.namespaces), dict(self._seen)
         return other
 
@@ -131,18 +126,19 @@ class Writer:
             checkpoints=tuple(made),
             records=tuple(records),
             fork_of=fork_of,
+            base=self.base,
         )
 
-    def applied(self, unit: CommitUnit) -> None:
-        """Move the writer to the unit's last checkpoint."""
+    def applied(self, unit: CommitUnit, base: StoredThread | None = None) -> None:
+        """Move the writer to the unit's last checkpoint. `base` is the thread as the saver returned it."""
         spaces = dict(self.namespaces if unit.fork_of is None else self._seen[unit.fork_of])
         for new in unit.checkpoints:
-            chains = dict(spaces.get(new.row.ns, Namespace()).chains)
-            for row in new.values:
-                chains[row.channel] = _chain_with(chains.get(row.channel, ()), row)
-            spaces[new.row.ns] = Namespace(new.row.no, chains)
+            rows = spaces.get(new.row.ns, Namespace()).rows
+            spaces[new.row.ns] = Namespace(new.row.no, (*rows, *new.values))
             self._seen[new.row.no] = dict(spaces)
         self.namespaces = spaces
+        prepared = prepare(unit)
+        self.base = prepared.after if base is None and prepared is not None else base
         forked_head = self._seen[unit.fork_of].get("", Namespace()).no if unit.fork_of is not None else None
         self.thread = thread_after_commit(
             unit, self.thread if self.thread.version else None, forked_head if needs_forked_head(unit) else None
@@ -169,7 +165,7 @@ class Writer:
         """A batch of these records at the newest checkpoint; with `if_unmoved` it fails if another writer recorded."""
         thread = self.thread
         wseq = thread.wseq if if_unmoved else None
-        return WritesBatch(thread.thread, thread.version, thread.epoch, at, records, status, wseq)
+        return WritesBatch(thread.thread, thread.version, thread.epoch, at, records, status, wseq, base=self.base)
 
     def known(self) -> Iterable[int]:
         """The numbers of the checkpoints that the run may fork, with 0 for the beginning."""
@@ -181,15 +177,16 @@ class Writer:
         return spaces.get(ns, Namespace()).state
 
     def _checkpoint(self, step: Step, no: int, before: Namespace, at: int) -> tuple[NewCheckpoint, Namespace]:
-        chains = dict(before.chains)
+        stored = Stored(self.thread.origin, step.ns, {}, EMPTY_STATE)
         rows: list[ValueRow] = []
         for channel, value in step.values.items():
-            kind = ValueKind.ABSENT if value is None else ValueKind.FULL
-            rows.append(self._signed(step.ns, ValueRow(channel, no, 0, kind, value or b"", b"")))
+            made = absent_row(stored, channel, no) if value is None else whole_row(stored, channel, no, value)
+            rows.append(made[0])
+        chains = {channel: channel_rows(chain) for channel, chain in chains_of((*before.rows, *rows)).items()}
         for channel, value in step.added.items():
-            rows.append(self._signed(step.ns, _merged(chains.get(channel, ()), channel, no, value)))
-        for row in rows:
-            chains[row.channel] = _chain_with(chains.get(row.channel, ()), row)
+            links = chains[channel].links if channel in chains else ()
+            rows.append(delta_row(stored, channel, extended(links, no, (value,), _UNLIMITED), mark=0))
+        after = Namespace(no, (*before.rows, *rows))
         header = CheckpointRow(
             ns=step.ns,
             no=no,
@@ -198,38 +195,16 @@ class Writer:
             at=at,
             commit_id=self.run,
             header=step.header,
-            state_digest=add(EMPTY_STATE, *(links[-1].row.digest for links in chains.values())),
+            state_digest=state_digest(chain[-1] for chain in chains_of(after.rows).values()),
             digest=b"",
         )
         header = msgspec.structs.replace(header, digest=checkpoint_digest(self.thread.origin, header))
-        return NewCheckpoint(header, tuple(rows)), Namespace(no, chains)
-
-    def _signed(self, ns: str, row: ValueRow) -> ValueRow:
-        return msgspec.structs.replace(row, digest=value_digest(self.thread.origin, ns, row))
-
-
-def _merged(links: tuple[Link, ...], channel: str, no: int, value: bytes) -> ValueRow:
-    """The row that adds `value`, with the merged bytes of the rows before it if it is the last of its level."""
-    level = 0
-    while len(links) >= FAN - 1 and all(
-        link.level == level and link.row.kind == ValueKind.DELTA for link in links[-(FAN - 1) :]
-    ):
-        value = b"".join(link.row.value for link in links[-(FAN - 1) :]) + value
-        links, level = links[: -(FAN - 1)], level + 1
-    return ValueRow(channel, no, links[-1].row.no if links else 0, ValueKind.DELTA, value, b"")
-
-
-def _chain_with(links: tuple[Link, ...], row: ValueRow) -> tuple[Link, ...]:
-    if row.kind != ValueKind.DELTA:
-        return (Link(row, -1),)
-    kept = tuple(link for link in links if link.row.no <= row.prev)
-    covered = links[len(kept) :]
-    return (*kept, Link(row, covered[0].level + 1 if covered else 0))
+        return NewCheckpoint(header, tuple(rows)), after
 
 
 def state_of(stored: StoredCheckpoint) -> dict[str, bytes]:
     """The values of all channels, from the rows that a saver returned."""
-    return _values_of(stored.values, _last(stored.values))
+    return _state_of(chains_of(stored.values))
 
 
 def states_of(page: HistoryPage) -> dict[int, dict[str, bytes]]:
@@ -238,27 +213,21 @@ def states_of(page: HistoryPage) -> dict[int, dict[str, bytes]]:
     rows.update(((row.channel, row.no), row) for row in page.values)
     last: dict[int, dict[str, int]] = {0: {}}
     for no, base in page.bases.items():
-        last[no] = _last(base)
+        last[no] = {channel: chain[-1].no for channel, chain in chains_of(base).items()}
+    states = {}
     for checkpoint in reversed(page.checkpoints):
         written = {row.channel: row.no for row in page.values if row.no == checkpoint.no}
-        last[checkpoint.no] = {**last[checkpoint.parent], **written}
-    return {checkpoint.no: _values_of(rows.values(), last[checkpoint.no]) for checkpoint in page.checkpoints}
+        newest = last[checkpoint.no] = {**last[checkpoint.parent], **written}
+        states[checkpoint.no] = _state_of({channel: chain_to(rows, channel, no) for channel, no in newest.items()})
+    return states
 
 
-def _values_of(values: Iterable[ValueRow], last: Mapping[str, int]) -> dict[str, bytes]:
-    rows = {(row.channel, row.no): row for row in values}
-    state: dict[str, bytes] = {}
-    for channel, newest in last.items():
-        value, no = b"", newest
-        while no:
-            value, no = rows[channel, no].value + value, rows[channel, no].prev
-        if rows[channel, newest].kind != ValueKind.ABSENT:
-            state[channel] = value
-    return state
+def _state_of(chains: Mapping[str, tuple[ValueRow, ...]]) -> dict[str, bytes]:
+    present = {channel: chain for channel, chain in chains.items() if chain[-1].kind != ValueKind.ABSENT}
+    return {channel: b"".join(map(_bytes_of, chain)) for channel, chain in present.items()}
 
 
-def _last(values: Iterable[ValueRow]) -> dict[str, int]:
-    last: dict[str, int] = {}
-    for row in values:
-        last[row.channel] = max(row.no, last.get(row.channel, 0))
-    return last
+def _bytes_of(row: ValueRow) -> bytes:
+    if row.kind != ValueKind.DELTA:
+        return row.value
+    return b"".join(data for updates in updates_of([row], _UNLIMITED) for data in updates)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import TypedDict
 
-from durable_graph import sweep_threads
+from durable_graph import delete_expired_threads
 from tests.cases._case import one_node, outcome, run, shown
 
 
@@ -18,7 +18,7 @@ async def case(store):
             await graph.ainvoke({}, thread_id=thread)
     store.flip("threads", "thread_id = 't1'")
     async with store.saver() as saver:
-        swept = await outcome(sweep_threads(saver, older_than=timedelta(0)))
+        swept = await outcome(delete_expired_threads(saver, older_than=timedelta(0)))
         left = [each.thread for each in await saver.list_threads()]
         deleted = await outcome(one_node(State, lambda s: {}).compile(saver).adelete_thread("t1"))
     is_right = left == ["t1"] and not isinstance(deleted, Exception)

@@ -216,7 +216,8 @@ def _in_order(answer: Any) -> Any:
     match answer:
         case StoredCheckpoint():
             nested = tuple(sorted(answer.nested, key=repr))
-            return msgspec.structs.replace(answer, values=_sorted(answer.values), nested=nested)
+            # What a saver wants to be handed in again is its own.
+            return msgspec.structs.replace(answer, values=_sorted(answer.values), nested=nested, base=None)
         case HistoryPage():
             bases = {no: _sorted(values) for no, values in answer.bases.items()}
             of_head = tuple(sorted(answer.head_records, key=repr))

@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from durable_graph.checkpointing import MemorySaver, digests, rules
-from durable_graph.checkpointing.memory_rows import StoredThread, last_within
+from durable_graph.checkpointing.memory_rows import ThreadRows, last_within
 from durable_graph.records import CheckpointRow, TaskRecord, ValueRow
 
 R = TypeVar("R", CheckpointRow, TaskRecord, ValueRow)
@@ -42,13 +42,13 @@ def forge_value(saver: MemorySaver, channel: str, which: int, change: Change[Val
     _sign(stored)
 
 
-def _only(saver: MemorySaver) -> StoredThread:
+def _only(saver: MemorySaver) -> ThreadRows:
     # The rows of a saver in memory can be got at in no other way, and are nobody's business but a test's.
     (stored,) = saver._threads.values()
     return stored
 
 
-def _sign(stored: StoredThread) -> None:
+def _sign(stored: ThreadRows) -> None:
     for ns, checkpoints in stored.checkpoints.items():
         for no in checkpoints.order:
             row = checkpoints.by_key[no]

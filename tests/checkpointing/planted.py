@@ -14,7 +14,7 @@ from durable_graph.checkpointing.digests import (
     state_digest,
     value_digest,
 )
-from durable_graph.checkpointing.memory_rows import Rows, StoredThread
+from durable_graph.checkpointing.memory_rows import Rows, ThreadRows
 from durable_graph.errors import (
     CheckpointerMisuseError,
     CorruptCheckpointError,
@@ -433,7 +433,7 @@ class TearsSaves(MemorySaver):
 
 class TearsCopies(MemorySaver):
     async def copy_thread(self, source: str, target: str) -> None:
-        self._threads[key_of(target)] = StoredThread(replace(self._threads[key_of(source)].row, thread=target))
+        self._threads[key_of(target)] = ThreadRows(replace(self._threads[key_of(source)].row, thread=target))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         del self._threads[key_of(target)]

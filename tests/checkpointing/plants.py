@@ -69,8 +69,8 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_conflict_does_not_fail_its_neighbours": (made(planted.FailsNeighbours),),
     "numbers_may_have_gaps": (made(planted.RefusesGaps),),
     "one_unit_may_hold_several_checkpoints_of_several_namespaces": (made(planted.TakesTheFirstCheckpointOnly),),
-    "a_fork_reads_the_values_of_its_own_line": (ruled("lineage", lambda right, parents, no: [(1, no)]),),
-    "a_fork_leaves_the_old_line_readable": (made(planted.ForkOverwrites),),
+    "a_fork_reads_the_values_of_its_own_branch": (ruled("lineage", lambda right, parents, no: [(1, no)]),),
+    "a_fork_leaves_the_old_branch_readable": (made(planted.ForkOverwrites),),
     "a_long_chain_of_updates_is_read_in_few_rows": (made(planted.ReadsEverything),),
     "what_is_recorded_comes_back_with_its_checkpoint": (made(planted.ReadsEverything),),
     "the_first_recorded_result_stands": (ruled("standing", lambda right, before, offered: offered),),
@@ -174,7 +174,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("needed_values", prunes_needed_rows),
         ruled("thread_after_prune", lambda right, thread, floor: replace(thread, gen=thread.gen + 1)),
     ),
-    "pruning_removes_other_lines": (ruled("is_within", lambda right, intervals, no: True),),
+    "pruning_removes_other_branches": (ruled("is_within", lambda right, intervals, no: True),),
     "a_fork_from_what_was_pruned_meanwhile_is_a_conflict": (
         ruled("thread_after_prune", lambda right, thread, floor: replace(thread, floor=floor)),
     ),
@@ -204,7 +204,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "what_the_root_has_left_behind_cannot_be_forked": (
         ruled("decide", lambda right, unit, thread, *rest: right(unit, thread and replace(thread, floor=0), *rest)),
     ),
-    "pruning_removes_the_namespaces_of_other_lines": (ruled("is_within", lambda right, intervals, no: True),),
+    "pruning_removes_the_namespaces_of_other_branches": (ruled("is_within", lambda right, intervals, no: True),),
     "a_cancelled_commit_is_whole_or_absent": (made(planted.TearsCommits),),
     "a_cancelled_save_is_whole_or_absent": (made(planted.TearsSaves),),
     "cancelled_upkeep_is_whole_or_absent": (made(planted.TearsCopies),),

@@ -32,7 +32,7 @@ def tamper(saver: MemorySaver, row: StoredRow, how: Literal["flip", "remove"]) -
             record = thread.records[row.ns].by_key[row.no, row.ord]
             changed_record = msgspec.structs.replace(record, value=flipped(record.value))
             thread.records[row.ns].put((row.no, row.ord), changed_record)
-        case "line", _:
+        case "branch", _:
             del thread.parents[row.no]
 
 

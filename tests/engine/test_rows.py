@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from durable_graph._engine.apply import number
 from durable_graph._engine.build_commit import NamespaceStep, NextCheckpoint, build_unit
 from durable_graph._engine.restore import nothing_stored, restore
-from durable_graph._engine.rows import (
+from durable_graph._engine.rows import add_rows
+from durable_graph._engine.state import Absent, Change, Full, State, Updates
+from durable_graph._runtime.commit.thread import new_thread
+from durable_graph.checkpointing.chains import (
     FAN,
     PIECE_UPDATES,
-    add_rows,
     chains_of,
     channel_rows,
     frames_of,
     newest_update,
     updates_of,
 )
-from durable_graph._engine.state import Absent, Change, Full, State, Updates
-from durable_graph._runtime.commit.thread import new_thread
 from durable_graph.checkpointing.digests import EMPTY_STATE
 from durable_graph.checkpointing.pieces import PIECE_BYTES, at_once
 from durable_graph.errors import DecodeError, ValueTooLargeError

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import asyncpg
 import pytest
 
-from durable_graph import Exported, Swept, export_threads, sweep_threads
+from durable_graph import DeletedThreads, Exported, delete_expired_threads, export_threads
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
@@ -21,7 +21,7 @@ _WHERE = {
     "checkpoint": ("checkpoints", "header", "namespace = $2 AND number = $3"),
     "value": ("channel_rows", "value", "namespace = $2 AND number = $3 AND channel = $4"),
     "record": ("tasks", "value", "namespace = $2 AND planned_at = $3 AND position = $4"),
-    "line": ("branches", "digest", "first = $2"),
+    "branch": ("branches", "digest", "first = $2"),
 }
 
 
@@ -44,7 +44,7 @@ class TestPostgresSaver(CheckpointerConformance):
     async def damage(self, saver: Checkpointer, row: StoredRow, how: Literal["flip", "remove"]) -> None:
         table, column, where = _WHERE[row.table]
         place: list[Any] = [key_of(row.thread), row.ns, row.no, row.ord if row.table == "record" else row.channel]
-        if row.table == "line":
+        if row.table == "branch":
             place = [key_of(row.thread), row.no]
         place = place[: where.count("$") + 1]
         found = f"FROM {self.schema}.{table} WHERE thread_key = $1 AND {where}"
@@ -83,7 +83,7 @@ async def test_task_records_come_in_their_order_however_the_server_finds_them(po
 
 
 @pytest.mark.parametrize("damage", ["thread_id = 'threac'", "thread_key = thread_key - 1"])
-async def test_a_thread_whose_id_or_key_was_damaged_is_listed_exported_and_swept(
+async def test_a_thread_whose_id_or_key_was_damaged_is_listed_exported_and_deleted(
     postgres: str, tmp_path: Path, damage: str
 ) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
@@ -95,5 +95,5 @@ async def test_a_thread_whose_id_or_key_was_damaged_is_listed_exported_and_swept
 
         assert [info.status for info in await saver.list_threads()] == ["running", "damaged"]
         assert await export_threads(saver, tmp_path / "threads") == Exported(2)
-        assert await sweep_threads(saver, older_than=timedelta(0), status="damaged") == Swept(1, 0)
+        assert await delete_expired_threads(saver, older_than=timedelta(0), status="damaged") == DeletedThreads(1, 0)
         assert [info.thread for info in await saver.list_threads()] == ["other"]

@@ -12,7 +12,7 @@ from durable_graph.records import Committed, Conflict, Rank
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_postgres import PostgresSaver
-from durable_graph_postgres.session import Session
+from durable_graph_postgres.database import Database
 from tests.postgres.proxy import Proxy, proxied
 from tests.postgres.test_round_trips import chain
 from tests.postgres.trips import named
@@ -115,16 +115,16 @@ async def test_two_processes_that_write_the_same_threads_do_not_wait_for_each_ot
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """How many threads, and how many bytes, each statement that makes moves has."""
+    """How many threads, and how many bytes, each statement that makes prepared writes has."""
     noted: list[tuple[int, int]] = []
-    rows = Session.rows
+    make = Database.make
 
-    async def note(db: Session, name: str, *given: Any) -> Any:
+    async def note(database: Database, name: str, given: Any) -> Any:
         if name == "apply":
             noted.append((len(given[0]), sum(len(value) for value in given[-11])))
-        return await rows(db, name, *given)
+        return await make(database, name, given)
 
-    monkeypatch.setattr(Session, "rows", note)
+    monkeypatch.setattr(Database, "make", note)
     return noted
 
 
@@ -162,14 +162,14 @@ async def test_an_error_that_nobody_foresaw_is_told_to_its_own_caller_and_keeps_
 ) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         writers = [await some_thread(saver, f"t {number}", length=1) for number in range(300)]
-        rows, failures = Session.rows, [RuntimeError("the handler is closed"), None]
+        make, failures = Database.make, [RuntimeError("the handler is closed"), None]
 
-        async def failing(db: Session, name: str, *given: Any) -> Any:
+        async def failing(database: Database, name: str, given: Any) -> Any:
             if name == "apply" and (failure := failures.pop(0) if failures else None):
                 raise failure
-            return await rows(db, name, *given)
+            return await make(database, name, given)
 
-        monkeypatch.setattr(Session, "rows", failing)
+        monkeypatch.setattr(Database, "make", failing)
         units = [writer.unit(Step({"count": b"next"})) for writer in writers]
         msgspec.structs.force_setattr(units[7], "checkpoints", ())
 

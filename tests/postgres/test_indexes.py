@@ -9,22 +9,20 @@ import pytest
 
 from durable_graph.checkpointing.columns import key_of
 from durable_graph_postgres import PostgresSaver
-from durable_graph_postgres.statements import statements_for
+from durable_graph_postgres.statements import PARAMETERS, statements_for
 from tests.savers import schema_of_its_own
 
-TID = key_of("t")
-
-READS: dict[str, tuple[Any, ...]] = {
-    "load": (TID, "", None, 1 << 26),
-    "find_records": (TID, "ns"),
-    "find_state": (TID, "", 9),
-    "page_of_checkpoints": (TID, "", 99, 10),
-    "page_of_values": (TID, "", 1, 9),
-    "page_of_records": (TID, "", 1, 9),
-    "list_threads": ("", 100, 1 << 62),
-    "list_threads_of_status": ("done", 5, "t", 1 << 62, 100),
-    "lock_thread": (TID,),
-    "find_records_of_head": (TID, 1, 9),
+READS: dict[str, dict[str, Any]] = {
+    "load": {"ns": "", "no": None, "most": 1 << 26},
+    "find_records": {"ns": "ns"},
+    "read_state": {"ns": "", "at": 9},
+    "page_of_checkpoints": {"ns": "", "before": 99, "limit": 10},
+    "page_of_values": {"ns": "", "lo": 1, "hi": 9},
+    "page_of_records": {"ns": "", "born": 1, "hi": 9},
+    "list_threads": {"after": "", "limit": 100, "before": 1 << 62},
+    "list_threads_of_status": {"status": "done", "since": 5, "after": "t", "before": 1 << 62, "limit": 100},
+    "lock_thread": {},
+    "find_records_of_head": {"born": 1, "head": 9},
 }
 
 
@@ -43,7 +41,9 @@ async def plan_of(dsn: str, statement: str) -> list[dict[str, Any]]:
             # Of tables that are empty, reading all is the quickest.
             await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
             sql = statements_for(schema)[statement]
-            explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *READS[statement])
+            sought = {"thread_key": key_of("t"), **READS[statement]}
+            given = [sought[name] for name in PARAMETERS[statement]]
+            explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON, VERBOSE) {sql}", *given)
         finally:
             await connection.close()
     return list(parts(json.loads(explained)[0]["Plan"]))

@@ -7,7 +7,8 @@ import pytest
 
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
-from durable_graph_postgres import writing
+from durable_graph_postgres.database import Database
+from durable_graph_postgres.session import Session
 from tests.postgres.cutting import Wire, wired
 from tests.postgres.proxy import Cut
 from tests.postgres.trips import named
@@ -25,14 +26,19 @@ async def wire(postgres: str) -> AsyncIterator[Wire]:
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Doings]:
     """What others do when a call has not heard what became of it and is about to look."""
     waiting: list[Doings] = []
-    is_at = writing.is_at
+    write = Database.write
 
-    async def looked(db: Any, thread: str, known: Any) -> bool:
-        while waiting:
-            await waiting.pop()()
-        return await is_at(db, thread, known)
+    async def looking(db: Database, function: Callable[[Session], Awaitable[Any]], thread: str) -> Any:
+        async def attempt(session: Session) -> Any:
+            while waiting and has_tried:
+                await waiting.pop()()
+            has_tried.append(True)
+            return await function(session)
 
-    monkeypatch.setattr(writing, "is_at", looked)
+        has_tried: list[bool] = []
+        return await write(db, attempt, thread)
+
+    monkeypatch.setattr(Database, "write", looking)
     return waiting
 
 

@@ -34,14 +34,14 @@ async def other(postgres: str, schema: str) -> AsyncIterator[PostgresSaver]:
 def begun_meanwhile(other: PostgresSaver, monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
     """The other one begins the thread when this one has not found it and is about to look for its remains."""
     begun: list[Writer] = []
-    row = Session.row
+    rows = Session.rows
 
     async def found(db: Session, name: str, *sought: Any) -> Any:
         if name == "find_orphan" and not begun:
             begun.append(await some_thread(other))
-        return await row(db, name, *sought)
+        return await rows(db, name, *sought)
 
-    monkeypatch.setattr(Session, "row", found)
+    monkeypatch.setattr(Session, "rows", found)
     return begun
 
 

@@ -78,7 +78,7 @@ async def test_a_chain_waits_once_for_each_node_once_for_its_input_and_once_to_l
 
         trips = await used.trips_of(graph.ainvoke({"log": ["in"]}, thread_id="t", durability="sync"))
 
-    assert trips == ["load", "apply", *["apply_plain"] * nodes]
+    assert trips == ["load", "apply", *["apply_one_value"] * nodes]
 
 
 async def test_the_next_input_of_a_thread_costs_as_much(postgres: str) -> None:
@@ -88,7 +88,7 @@ async def test_the_next_input_of_a_thread_costs_as_much(postgres: str) -> None:
 
         trips = await used.trips_of(graph.ainvoke({"log": ["again"]}, thread_id="t"))
 
-    assert trips == ["load", *["apply_plain"] * 6]
+    assert trips == ["load", *["apply_one_value"] * 6]
 
 
 async def test_a_run_that_keeps_only_its_end_waits_three_times(postgres: str) -> None:
@@ -97,7 +97,7 @@ async def test_a_run_that_keeps_only_its_end_waits_three_times(postgres: str) ->
 
         trips = await used.trips_of(graph.ainvoke({"log": ["in"]}, thread_id="t", durability="exit"))
 
-    assert trips == ["load", "apply", "apply_plain"]
+    assert trips == ["load", "apply", "apply_one_value"]
 
 
 async def test_async_durability_waits_no_more_often_than_sync(postgres: str) -> None:
@@ -188,7 +188,7 @@ async def test_a_question_costs_what_a_node_costs_and_its_answer_is_looked_at_un
 
     assert asked == ["load", "apply", "apply"]
     replacing = ["BEGIN", "lock_thread", "find_born", "find_record", "put_record", "change_thread", "COMMIT"]
-    assert answered == ["load", *replacing, "apply_plain"]
+    assert answered == ["load", *replacing, "apply_one_value"]
 
 
 async def test_without_prepared_statements_each_is_described_first(postgres: str) -> None:
@@ -197,7 +197,7 @@ async def test_without_prepared_statements_each_is_described_first(postgres: str
 
         trips = await used.trips_of(graph.ainvoke({"log": ["in"]}, thread_id="t"))
 
-    each = [[f"prepare {name}", name] for name in ["load", "apply", *["apply_plain"] * 5]]
+    each = [[f"prepare {name}", name] for name in ["load", "apply", *["apply_one_value"] * 5]]
     assert trips == [trip for pair in each for trip in pair]
 
 
@@ -207,4 +207,4 @@ async def test_a_pool_of_one_connection_costs_no_more(postgres: str) -> None:
 
         trips = await used.trips_of(graph.ainvoke({"log": ["in"]}, thread_id="t"))
 
-    assert trips == ["load", "apply", *["apply_plain"] * 5]
+    assert trips == ["load", "apply", *["apply_one_value"] * 5]

@@ -97,20 +97,20 @@ def stop():
         has_stopped = True
         os.kill(os.getpid(), signal.SIGSTOP)
 
-run = session.Session.run
+rows = session.Session.rows
 migrate = opening._migrate
 
-async def run_and_stop(self, name, *given):
+async def stop_and_find(self, name, *given):
     if where == "delete" and name == "delete_tasks":
         stop()
-    await run(self, name, *given)
+    return await rows(self, name, *given)
 
 async def stop_and_migrate(*given):
     if where == "create":
         stop()
     await migrate(*given)
 
-session.Session.run = run_and_stop
+session.Session.rows = stop_and_find
 opening._migrate = stop_and_migrate
 
 async def main():

@@ -18,13 +18,13 @@ from durable_graph import (
     Send,
     StateGraph,
     StateUpdate,
+    delete_expired_threads,
     entrypoint,
     export_threads,
     import_threads,
     interrupt,
     open_checkpointer,
     push_message,
-    sweep_threads,
     task,
 )
 from durable_graph.records import ThreadInfo
@@ -312,7 +312,7 @@ async def prune(given: Given) -> Any:
 
 @call
 async def sweep(given: Given) -> Any:
-    return await sweep_threads(
+    return await delete_expired_threads(
         given.saver,
         older_than=timedelta(days=1),
         status=given.text,  # type: ignore[arg-type]  # perhaps none

@@ -26,7 +26,7 @@ from durable_graph import (
     interrupt,
 )
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.checkpointing.memory_rows import StoredThread
+from durable_graph.checkpointing.memory_rows import ThreadRows
 from durable_graph.graph import Topology
 from durable_graph.records import Rank, ValueKind
 from tests.checkpointing.forging import forge_checkpoint, forge_record, forge_value
@@ -124,7 +124,7 @@ ROWS = ["header", "record", "topic", "log", "messages", "seen", "total"]
 
 
 @cache
-def interrupted() -> StoredThread:
+def interrupted() -> ThreadRows:
     """The rows of a thread that two nodes have asked questions in."""
     saver = MemorySaver()
     asyncio.run(compiled(saver).ainvoke({"log": ["input"]}, thread_id="t"))

@@ -10,11 +10,11 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    DeletedThreads,
     InvalidOptionError,
     StateGraph,
-    Swept,
+    delete_expired_threads,
     interrupt,
-    sweep_threads,
 )
 
 NO_TIME = timedelta(0)
@@ -47,13 +47,13 @@ async def test_threads_that_are_done_are_deleted_and_others_stay(saver: Checkpoi
     for name in ("a", "b", "c"):
         await graph.ainvoke({"log": ["go"]}, thread_id=name)
 
-    assert await sweep_threads(saver, older_than=timedelta(days=1)) == Swept(0, 0)
-    assert await sweep_threads(saver, older_than=NO_TIME) == Swept(3, 0)
+    assert await delete_expired_threads(saver, older_than=timedelta(days=1)) == DeletedThreads(0, 0)
+    assert await delete_expired_threads(saver, older_than=NO_TIME) == DeletedThreads(3, 0)
 
     assert await listed(saver) == ["waits"]
     answered = await graph.ainvoke(Command(resume="yes"), thread_id="waits")
     assert answered == {"log": ["ask", "first", "yes"]}
-    assert await sweep_threads(saver, older_than=NO_TIME, status=["done", "failed"]) == Swept(1, 0)
+    assert await delete_expired_threads(saver, older_than=NO_TIME, status=["done", "failed"]) == DeletedThreads(1, 0)
 
 
 async def test_threads_that_stay_are_pruned(saver: Checkpointer) -> None:
@@ -61,8 +61,8 @@ async def test_threads_that_stay_are_pruned(saver: Checkpointer) -> None:
     for name in ("a", "b"):
         await graph.ainvoke({"log": ["go"]}, thread_id=name)
 
-    assert await sweep_threads(saver, older_than=NO_TIME, keep_last=1) == Swept(0, 4)
-    assert await sweep_threads(saver, older_than=NO_TIME, keep_last=1) == Swept(0, 0)
+    assert await delete_expired_threads(saver, older_than=NO_TIME, keep_last=1) == DeletedThreads(0, 4)
+    assert await delete_expired_threads(saver, older_than=NO_TIME, keep_last=1) == DeletedThreads(0, 0)
 
     assert (await graph.aget_state(thread_id="a")).values == {"log": ["go", "first", "second"]}
     assert await graph.ainvoke({"log": ["more"]}, thread_id="a") == {
@@ -76,9 +76,9 @@ async def test_what_deletions_left_is_removed_after_the_time_of_their_protection
         await graph.ainvoke({"log": ["go"]}, thread_id=name)
         await graph.adelete_thread(name)
 
-    assert await sweep_threads(saver, older_than=NO_TIME) == Swept(0, 0)
+    assert await delete_expired_threads(saver, older_than=NO_TIME) == DeletedThreads(0, 0)
     assert await saver.load("a") is not None
-    assert await sweep_threads(saver, older_than=NO_TIME, protect=NO_TIME) == Swept(0, 0, deletions=2)
+    assert await delete_expired_threads(saver, older_than=NO_TIME, protect=NO_TIME) == DeletedThreads(0, 0, deletions=2)
     assert await saver.load("a") is None
 
 
@@ -90,7 +90,7 @@ async def test_a_purged_thread_is_gone_at_once(saver: Checkpointer) -> None:
     assert await saver.load("a") is None
 
 
-async def test_a_question_that_is_answered_meanwhile_is_not_swept_away(
+async def test_a_question_that_is_answered_meanwhile_is_not_deleted(
     saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = graph_on(saver)
@@ -103,11 +103,11 @@ async def test_a_question_that_is_answered_meanwhile_is_not_swept_away(
 
     monkeypatch.setattr(saver, "delete_thread", after_an_answer)
 
-    assert await sweep_threads(saver, older_than=NO_TIME, status="interrupted") == Swept(0, 0)
+    assert await delete_expired_threads(saver, older_than=NO_TIME, status="interrupted") == DeletedThreads(0, 0)
     assert (await graph.aget_state(thread_id="waits")).values == {"log": ["ask", "first", "yes"]}
 
 
-async def test_a_thread_that_is_purged_meanwhile_stops_no_sweep(
+async def test_a_thread_that_is_purged_meanwhile_does_not_stop_the_deletion_of_others(
     saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = graph_on(saver)
@@ -121,7 +121,7 @@ async def test_a_thread_that_is_purged_meanwhile_stops_no_sweep(
 
     monkeypatch.setattr(saver, "prune", after_a_purge)
 
-    assert await sweep_threads(saver, older_than=NO_TIME, keep_last=1) == Swept(0, 2)
+    assert await delete_expired_threads(saver, older_than=NO_TIME, keep_last=1) == DeletedThreads(0, 2)
     assert await listed(saver) == ["b"]
 
 
@@ -143,6 +143,6 @@ async def test_what_makes_no_sense_is_refused_before_anything_is_removed(
     await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="a")
 
     with pytest.raises(InvalidOptionError):
-        await sweep_threads(saver, **{"older_than": NO_TIME, **wrong})
+        await delete_expired_threads(saver, **{"older_than": NO_TIME, **wrong})
 
     assert await listed(saver) == ["a"]

@@ -19,7 +19,7 @@ from durable_graph.errors import (
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_sqlite import SqliteSaver, backup
-from durable_graph_sqlite.patience import begin_reading
+from durable_graph_sqlite.retry import begin_reading
 from tests.errors.kinds import of_kind
 
 

@@ -17,7 +17,7 @@ _WHERE = {
     "checkpoint": ("checkpoints", "header", "thread_key = :tid AND namespace = :ns AND number = :no"),
     "value": ("channel_rows", "value", "thread_key = :tid AND namespace = :ns AND channel = :channel AND number = :no"),
     "record": ("tasks", "value", "thread_key = :tid AND namespace = :ns AND planned_at = :no AND position = :ord"),
-    "line": ("branches", "digest", "thread_key = :tid AND first = :no"),
+    "branch": ("branches", "digest", "thread_key = :tid AND first = :no"),
 }
 
 

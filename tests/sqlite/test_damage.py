@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from durable_graph import Exported, Swept, export_threads, sweep_threads
+from durable_graph import DeletedThreads, Exported, delete_expired_threads, export_threads
 from durable_graph.checkpointing import verify, verify_page, verify_records
 from durable_graph.checkpointing.columns import key_of, thread_info_from
 from durable_graph.checkpointing.transfer import COLUMNS
@@ -193,9 +193,10 @@ async def test_a_vanished_thread_cannot_be_begun_anew(tmp_path: Path) -> None:
         assert await saver.load("other") is not None
 
 
-async def test_a_damaged_thread_takes_no_commit(tmp_path: Path) -> None:
+async def test_a_damaged_thread_takes_no_commit_of_a_writer_without_its_row(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     writer = await _small_database(path)
+    writer.base = None
     async with SqliteSaver(path) as saver:
         with database(path) as db:
             db.execute("UPDATE threads SET head = 1 WHERE thread_id = 'thread'")
@@ -209,6 +210,48 @@ async def test_a_damaged_thread_takes_no_commit(tmp_path: Path) -> None:
             with pytest.raises(CorruptCheckpointError):
                 await call()
         assert [info.thread for info in await saver.list_threads()] == ["other", "thread"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "is_replaced"),
+    [
+        ("head = 1", True),
+        ("version = -5", True),
+        ("requests_digest = zeroblob(16)", True),
+        ("status = 'failed'", False),
+        ("thread_id = 'another'", False),
+    ],
+)
+async def test_the_commit_of_a_writer_with_the_row_replaces_a_damaged_column_or_leaves_the_damage_visible(
+    tmp_path: Path, damage: str, is_replaced: bool
+) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        # The columns of the status are written only when it changes.
+        await commit(saver, writer, Step({"count": b"running"}))
+        with database(path) as db:
+            db.execute(f"UPDATE threads SET {damage} WHERE thread_id = 'thread'")
+
+        await commit(saver, writer, Step({"count": b"next"}))
+
+        if is_replaced:
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+        else:
+            with pytest.raises(CorruptCheckpointError):
+                await saver.load("thread")
+
+
+@pytest.mark.parametrize("column", ["digest = zeroblob(16)", "digest = x''"])
+async def test_no_commit_replaces_a_row_whose_digest_is_damaged(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "runs.db"
+    writer = await _small_database(path)
+    async with SqliteSaver(path) as saver:
+        with database(path) as db:
+            db.execute(f"UPDATE threads SET {column} WHERE thread_id = 'thread'")
+        for call in (lambda: saver.commit(writer.unit()), lambda: saver.save_writes(writer.batch(writer.record()))):
+            with pytest.raises(CorruptCheckpointError):
+                await call()
 
 
 @pytest.mark.parametrize("purge", [False, True], ids=["deleted", "purged"])
@@ -317,8 +360,8 @@ async def test_a_text_that_is_no_utf_8_hides_no_other_thread(tmp_path: Path, col
         exported = await saver.export_thread(damaged.thread)
         assert exported is not None
 
-        swept = await sweep_threads(saver, older_than=timedelta(0), status="damaged")
-        assert swept == Swept(1, 0)
+        swept = await delete_expired_threads(saver, older_than=timedelta(0), status="damaged")
+        assert swept == DeletedThreads(1, 0)
         assert [info.thread for info in await saver.list_threads()] == ["other"]
         found = await saver.load("thread")
         assert found is None or found.thread.status == "deleted"
@@ -373,7 +416,7 @@ def _public_calls(saver: SqliteSaver) -> list[Callable[[], Awaitable[Any]]]:
         lambda: saver.export_thread("thread"),
         lambda: saver.copy_thread("thread", "copy"),
         lambda: saver.prune("thread", keep_last=1),
-        lambda: sweep_threads(saver, older_than=timedelta(0), keep_last=1),
+        lambda: delete_expired_threads(saver, older_than=timedelta(0), keep_last=1),
         lambda: saver.delete_thread("thread"),
     ]
 
@@ -398,7 +441,7 @@ async def test_a_name_that_is_no_utf_8_is_damage_of_its_thread(
         assert await saver.delete_thread("thread")
 
 
-async def test_a_thread_under_another_key_is_listed_as_damaged_and_swept(tmp_path: Path) -> None:
+async def test_a_thread_under_another_key_is_listed_as_damaged_and_deleted(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     writer = await _small_database(path)
     async with SqliteSaver(path) as saver:
@@ -409,7 +452,7 @@ async def test_a_thread_under_another_key_is_listed_as_damaged_and_swept(tmp_pat
         with pytest.raises(CorruptCheckpointError):
             await saver.load("thread")
         exported = await saver.export_thread("thread")
-        assert await sweep_threads(saver, older_than=timedelta(0), status="damaged") == Swept(1, 0)
+        assert await delete_expired_threads(saver, older_than=timedelta(0), status="damaged") == DeletedThreads(1, 0)
 
         assert [info.thread for info in await saver.list_threads()] == ["other"]
         assert await saver.load("thread") is None
@@ -420,7 +463,7 @@ async def test_a_thread_under_another_key_is_listed_as_damaged_and_swept(tmp_pat
         assert state_of(await loaded(saver, "thread")) == writer.state()
 
 
-async def test_a_thread_with_a_damaged_id_is_exported_and_swept_under_the_id_that_it_is_listed_by(
+async def test_a_thread_with_a_damaged_id_is_exported_and_deleted_under_the_id_that_it_is_listed_by(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "runs.db"
@@ -430,7 +473,7 @@ async def test_a_thread_with_a_damaged_id_is_exported_and_swept_under_the_id_tha
             db.execute("UPDATE threads SET thread_id = 'threac' WHERE thread_id = 'thread'")
 
         assert await export_threads(saver, tmp_path / "threads") == Exported(2)
-        assert await sweep_threads(saver, older_than=timedelta(0), status="damaged") == Swept(1, 0)
+        assert await delete_expired_threads(saver, older_than=timedelta(0), status="damaged") == DeletedThreads(1, 0)
 
         assert [info.thread for info in await saver.list_threads()] == ["other"]
         assert await saver.load("thread") is None

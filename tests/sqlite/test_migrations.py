@@ -116,7 +116,6 @@ def test_every_statement_is_sound(path: Path, db: sqlite3.Connection, name: str)
     prepare(path, db, MIGRATIONS)
     width = SQL[name].count("?")
     names = {
-        "tid",
         "source",
         "target",
         "ns",

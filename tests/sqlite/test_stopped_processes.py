@@ -26,9 +26,9 @@ _STOPS_INSIDE = """
 import asyncio, os, signal, sys
 from durable_graph.testing.conformance.saver_under_test import commit, some_thread
 from durable_graph.testing.rows import Step
-from durable_graph_sqlite import SqliteSaver, group, patience
+from durable_graph_sqlite import SqliteSaver, group, retry
 
-begin = patience.begin
+begin = retry.begin
 
 def begin_and_stop(db):
     begin(db)

@@ -2,21 +2,21 @@
 
 -- name: copy_branches
 INSERT INTO {schema}.branches (thread_key, first, parent, digest, extra)
-  SELECT $2::bigint, first, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1;
+  SELECT :target::bigint, first, parent, digest, extra FROM {schema}.branches WHERE thread_key = :source;
 
 -- name: copy_checkpoints
 INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
   state_digest, digest, extra, header)
-SELECT $2::bigint, namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest, extra, header
-  FROM {schema}.checkpoints WHERE thread_key = $1;
+SELECT :target::bigint, namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest, extra, header
+  FROM {schema}.checkpoints WHERE thread_key = :source;
 
 -- name: copy_channel_rows
 INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
-SELECT $2::bigint, namespace, channel, number, previous, kind, digest, value FROM {schema}.channel_rows
-  WHERE thread_key = $1;
+SELECT :target::bigint, namespace, channel, number, previous, kind, digest, value FROM {schema}.channel_rows
+  WHERE thread_key = :source;
 
 -- name: copy_tasks
 INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra,
   value)
-SELECT $2::bigint, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value
-  FROM {schema}.tasks WHERE thread_key = $1;
+SELECT :target::bigint, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value
+  FROM {schema}.tasks WHERE thread_key = :source;

@@ -1,6 +1,6 @@
 -- name: load
--- One statement, so one snapshot: a checkpoint of thread $1, and the rows of its state. $2 is its namespace; $3 its
--- number, by default the newest in the branch of the thread's head. For a whole value above $4 bytes its size is read
+-- One statement, so one snapshot: a checkpoint of a thread, and the rows of its state. `no` is its number,
+-- by default the newest in the branch of the thread's head. For a whole value above `most` bytes its size is read
 -- instead. Eight kinds of rows:
 --   9  the kind of rows that exist for a thread whose own row is missing
 --   0  the thread    1  the checkpoint    2  a branch of its lineage    3  a row of a channel's value
@@ -10,31 +10,31 @@
 -- The thread's columns are returned as text: for an array of another type the driver would have to query the server
 -- first. The numbers of chains and branches have to decrease, so that damaged ones are not walked for ever.
 WITH RECURSIVE
-  t AS MATERIALIZED (SELECT * FROM {schema}.threads WHERE thread_key = $1),
+  t AS MATERIALIZED (SELECT * FROM {schema}.threads WHERE thread_key = :thread_key),
   -- The lineage of the thread's version, or of the given number, newest interval first.
   seg (first, hi, parent, digest, extra) AS (
-    (SELECT l.first, coalesce($3, t.version), l.parent, l.digest, l.extra FROM t
-      CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= coalesce($3, t.version)
+    (SELECT l.first, coalesce(:no, t.version), l.parent, l.digest, l.extra FROM t
+      CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = :thread_key AND first <= coalesce(:no, t.version)
                            ORDER BY first DESC LIMIT 1) l)
     UNION ALL
     SELECT l.first, s.parent, l.parent, l.digest, l.extra FROM seg s
-     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= s.parent
+     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = :thread_key AND first <= s.parent
                           ORDER BY first DESC LIMIT 1) l
      WHERE s.parent BETWEEN 1 AND s.first - 1),
   c AS MATERIALIZED (
     SELECT c.* FROM t CROSS JOIN {schema}.checkpoints c
-     WHERE c.thread_key = $1 AND c.namespace = $2 AND c.number = CASE
-       WHEN $3::bigint IS NOT NULL THEN $3
-       WHEN $2 = '' THEN t.head
+     WHERE c.thread_key = :thread_key AND c.namespace = :ns AND c.number = CASE
+       WHEN :no::bigint IS NOT NULL THEN :no
+       WHEN :ns = '' THEN t.head
        ELSE (SELECT max(m.number) FROM seg s CROSS JOIN LATERAL (
                SELECT number FROM {schema}.checkpoints
-                WHERE thread_key = $1 AND namespace = $2 AND number BETWEEN s.first AND s.hi
+                WHERE thread_key = :thread_key AND namespace = :ns AND number BETWEEN s.first AND s.hi
                   ORDER BY number DESC LIMIT 1) m) END),
   -- The channels, by index skips from one to the next: no row lists them.
   ch (channel) AS (
-    SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = $1 AND namespace = $2 AND EXISTS (SELECT FROM c)
+    SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = :thread_key AND namespace = :ns AND EXISTS (SELECT FROM c)
     UNION ALL
-    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = $1 AND v.namespace = $2
+    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = :thread_key AND v.namespace = :ns
       AND v.channel > ch.channel)
       FROM ch WHERE ch.channel IS NOT NULL),
   -- Each channel's last row in those intervals, and its predecessors in the chain.
@@ -43,17 +43,17 @@ WITH RECURSIVE
      CROSS JOIN LATERAL (
        SELECT max(m.number) AS number FROM seg s CROSS JOIN LATERAL (
          SELECT number FROM {schema}.channel_rows
-          WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number BETWEEN s.first AND s.hi
+          WHERE thread_key = :thread_key AND namespace = :ns AND channel = ch.channel AND number BETWEEN s.first AND s.hi
           ORDER BY number DESC LIMIT 1) m) last
      CROSS JOIN LATERAL (
        SELECT * FROM {schema}.channel_rows
-        WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number = last.number OFFSET 0) v
+        WHERE thread_key = :thread_key AND namespace = :ns AND channel = ch.channel AND number = last.number OFFSET 0) v
      WHERE ch.channel IS NOT NULL
     UNION ALL
     SELECT v.channel, v.number, v.previous, v.kind, v.digest, v.value FROM walk w
      CROSS JOIN LATERAL (
        SELECT * FROM {schema}.channel_rows
-        WHERE thread_key = $1 AND namespace = $2 AND channel = w.channel AND number = w.previous OFFSET 0) v
+        WHERE thread_key = :thread_key AND namespace = :ns AND channel = w.channel AND number = w.previous OFFSET 0) v
      WHERE w.previous BETWEEN 1 AND w.number - 1)
 SELECT 0 AS arm, NULL AS text, NULL::bigint AS i1, NULL::bigint AS i2, NULL::bigint AS i3, NULL::bigint AS i4,
        NULL::bytea AS b1, NULL::bytea AS b2, NULL::bytea AS b3, NULL::bytea AS b4, NULL::bytea AS b5,
@@ -69,29 +69,29 @@ SELECT 1, namespace, number, parent, planned_at, made_at, commit_id, header, sta
 UNION ALL
 SELECT 2, NULL, first, parent, NULL, NULL, digest, extra, NULL, NULL, NULL, NULL FROM seg
 UNION ALL
-SELECT 3, channel, number, previous, kind, CASE WHEN kind = 0 AND length(value) > $4::bigint THEN length(value) END,
-       CASE WHEN kind = 0 AND length(value) > $4::bigint THEN NULL ELSE value END, digest, NULL, NULL, NULL, NULL FROM walk
+SELECT 3, channel, number, previous, kind, CASE WHEN kind = 0 AND length(value) > :most::bigint THEN length(value) END,
+       CASE WHEN kind = 0 AND length(value) > :most::bigint THEN NULL ELSE value END, digest, NULL, NULL, NULL, NULL FROM walk
 UNION ALL
 SELECT 4, k.namespace, k.planned_at, k.position, k.rank, k.revision, k.commit_id, k.value, k.digest, k.extra, NULL,
        NULL
   FROM c CROSS JOIN LATERAL (
     SELECT * FROM {schema}.tasks
-     WHERE thread_key = $1 AND namespace = $2 AND planned_at BETWEEN c.planned_at AND c.number OFFSET 0) k
+     WHERE thread_key = :thread_key AND namespace = :ns AND planned_at BETWEEN c.planned_at AND c.number OFFSET 0) k
 UNION ALL
 SELECT 5, k.namespace, k.planned_at, k.position, NULL, NULL, k.digest, NULL, NULL, NULL, NULL, NULL
   FROM t CROSS JOIN c CROSS JOIN LATERAL (
-    SELECT * FROM {schema}.tasks WHERE thread_key = $1 AND namespace <> '' AND planned_at >= c.planned_at OFFSET 0) k
- WHERE $2 = '' AND c.number = t.head
+    SELECT * FROM {schema}.tasks WHERE thread_key = :thread_key AND namespace <> '' AND planned_at >= c.planned_at OFFSET 0) k
+ WHERE :ns = '' AND c.number = t.head
 UNION ALL
 SELECT 6, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
- WHERE $2 <> '' AND $3 IS NULL AND NOT EXISTS (SELECT FROM c) AND EXISTS (
+ WHERE :ns <> '' AND :no IS NULL AND NOT EXISTS (SELECT FROM c) AND EXISTS (
    SELECT FROM seg s CROSS JOIN {schema}.channel_rows v
-    WHERE v.thread_key = $1 AND v.namespace = $2 AND v.number BETWEEN s.first AND s.hi)
+    WHERE v.thread_key = :thread_key AND v.namespace = :ns AND v.number BETWEEN s.first AND s.hi)
 UNION ALL
-SELECT 9, CASE WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = $1) THEN 'checkpoints'
-               WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE thread_key = $1) THEN 'values'
-               WHEN EXISTS (SELECT FROM {schema}.tasks WHERE thread_key = $1) THEN 'task records'
-               WHEN EXISTS (SELECT FROM {schema}.branches WHERE thread_key = $1) THEN 'branches' END,
+SELECT 9, CASE WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = :thread_key) THEN 'checkpoints'
+               WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE thread_key = :thread_key) THEN 'values'
+               WHEN EXISTS (SELECT FROM {schema}.tasks WHERE thread_key = :thread_key) THEN 'task records'
+               WHEN EXISTS (SELECT FROM {schema}.branches WHERE thread_key = :thread_key) THEN 'branches' END,
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
  WHERE NOT EXISTS (SELECT FROM t);
 
@@ -99,16 +99,16 @@ SELECT 9, CASE WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = 
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
        oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
        writes_digest, branches_digest, requests_digest, digest
-  FROM {schema}.threads WHERE thread_key = $1;
+  FROM {schema}.threads WHERE thread_key = :thread_key;
 
 -- name: find_orphan
 -- The kind of rows that exist for a thread whose own row is missing. The thread may have been created since the caller
 -- looked for it.
-SELECT CASE WHEN EXISTS (SELECT FROM {schema}.threads WHERE thread_key = $1) THEN NULL
-            WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = $1) THEN 'checkpoints'
-            WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE thread_key = $1) THEN 'values'
-            WHEN EXISTS (SELECT FROM {schema}.tasks WHERE thread_key = $1) THEN 'task records'
-            WHEN EXISTS (SELECT FROM {schema}.branches WHERE thread_key = $1) THEN 'branches' END;
+SELECT CASE WHEN EXISTS (SELECT FROM {schema}.threads WHERE thread_key = :thread_key) THEN NULL
+            WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = :thread_key) THEN 'checkpoints'
+            WHEN EXISTS (SELECT FROM {schema}.channel_rows WHERE thread_key = :thread_key) THEN 'values'
+            WHEN EXISTS (SELECT FROM {schema}.tasks WHERE thread_key = :thread_key) THEN 'task records'
+            WHEN EXISTS (SELECT FROM {schema}.branches WHERE thread_key = :thread_key) THEN 'branches' END;
 
 -- name: find_records
 -- The thread, and every task record of one namespace; one row without a record if there is none.
@@ -116,24 +116,24 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
        t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
        k.namespace, k.planned_at, k.position, k.rank, k.revision, k.commit_id, k.value, k.digest, k.extra
-  FROM {schema}.threads t LEFT JOIN {schema}.tasks k ON k.thread_key = t.thread_key AND k.namespace = $2
- WHERE t.thread_key = $1 ORDER BY k.planned_at, k.position;
+  FROM {schema}.threads t LEFT JOIN {schema}.tasks k ON k.thread_key = t.thread_key AND k.namespace = :ns
+ WHERE t.thread_key = :thread_key ORDER BY k.planned_at, k.position;
 
--- name: find_state
--- The rows of a channel's value, for all channels of namespace $2, in the lineage of number $3; and the branches of the lineage.
+-- name: read_state
+-- Two kinds of rows: 0 a branch in the lineage of number `at`, 1 a row of a channel's value there.
 WITH RECURSIVE
   seg (first, hi, parent, digest, extra) AS (
-    (SELECT first, $3::bigint, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1
-      AND first <= $3 ORDER BY first DESC LIMIT 1)
+    (SELECT first, :at::bigint, parent, digest, extra FROM {schema}.branches WHERE thread_key = :thread_key
+      AND first <= :at ORDER BY first DESC LIMIT 1)
     UNION ALL
     SELECT l.first, s.parent, l.parent, l.digest, l.extra FROM seg s
-     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= s.parent
+     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = :thread_key AND first <= s.parent
                           ORDER BY first DESC LIMIT 1) l
      WHERE s.parent BETWEEN 1 AND s.first - 1),
   ch (channel) AS (
-    SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = $1 AND namespace = $2
+    SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = :thread_key AND namespace = :ns
     UNION ALL
-    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = $1 AND v.namespace = $2
+    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = :thread_key AND v.namespace = :ns
       AND v.channel > ch.channel)
       FROM ch WHERE ch.channel IS NOT NULL),
   walk (channel, number, previous, kind, digest, value) AS (
@@ -141,41 +141,41 @@ WITH RECURSIVE
      CROSS JOIN LATERAL (
        SELECT max(m.number) AS number FROM seg s CROSS JOIN LATERAL (
          SELECT number FROM {schema}.channel_rows
-          WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number BETWEEN s.first AND s.hi
+          WHERE thread_key = :thread_key AND namespace = :ns AND channel = ch.channel AND number BETWEEN s.first AND s.hi
           ORDER BY number DESC LIMIT 1) m) last
      CROSS JOIN LATERAL (
        SELECT * FROM {schema}.channel_rows
-        WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number = last.number OFFSET 0) v
+        WHERE thread_key = :thread_key AND namespace = :ns AND channel = ch.channel AND number = last.number OFFSET 0) v
      WHERE ch.channel IS NOT NULL
     UNION ALL
     SELECT v.channel, v.number, v.previous, v.kind, v.digest, v.value FROM walk w
      CROSS JOIN LATERAL (
        SELECT * FROM {schema}.channel_rows
-        WHERE thread_key = $1 AND namespace = $2 AND channel = w.channel AND number = w.previous OFFSET 0) v
+        WHERE thread_key = :thread_key AND namespace = :ns AND channel = w.channel AND number = w.previous OFFSET 0) v
      WHERE w.previous BETWEEN 1 AND w.number - 1)
-SELECT 2 AS arm, NULL AS channel, first AS number, parent AS previous, NULL AS kind, extra AS value, digest FROM seg
+SELECT 0, NULL, first, parent, NULL::smallint, NULL, digest, NULL::bytea, extra FROM seg
 UNION ALL
-SELECT 3, channel, number, previous, kind, value, digest FROM walk;
+SELECT 1, channel, number, previous, kind, NULL, digest, value, NULL FROM walk;
 
 -- name: page_of_checkpoints
 SELECT namespace, number, parent, planned_at, made_at, commit_id, header, state_digest, digest, extra
-  FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = $2 AND number < $3 ORDER BY number DESC LIMIT $4;
+  FROM {schema}.checkpoints WHERE thread_key = :thread_key AND namespace = :ns AND number < :before ORDER BY number DESC LIMIT :limit;
 
 -- name: page_of_values
--- The rows of the checkpoints from number $3 to $4, channel by channel.
+-- The rows of the checkpoints from `lo` to `hi`, channel by channel.
 WITH RECURSIVE ch (channel) AS (
-    SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = $1 AND namespace = $2
+    SELECT min(channel) FROM {schema}.channel_rows WHERE thread_key = :thread_key AND namespace = :ns
     UNION ALL
-    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = $1 AND v.namespace = $2
+    SELECT (SELECT min(v.channel) FROM {schema}.channel_rows v WHERE v.thread_key = :thread_key AND v.namespace = :ns
       AND v.channel > ch.channel)
       FROM ch WHERE ch.channel IS NOT NULL)
 SELECT v.channel, v.number, v.previous, v.kind, v.value, v.digest FROM ch CROSS JOIN LATERAL (
   SELECT * FROM {schema}.channel_rows
-   WHERE thread_key = $1 AND namespace = $2 AND channel = ch.channel AND number BETWEEN $3 AND $4 ORDER BY number) v;
+   WHERE thread_key = :thread_key AND namespace = :ns AND channel = ch.channel AND number BETWEEN :lo AND :hi ORDER BY number) v;
 
 -- name: page_of_records
 SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest, extra
-  FROM {schema}.tasks WHERE thread_key = $1 AND namespace = $2 AND planned_at BETWEEN $3 AND $4
+  FROM {schema}.tasks WHERE thread_key = :thread_key AND namespace = :ns AND planned_at BETWEEN :born AND :hi
     ORDER BY planned_at, position;
 
 -- name: list_threads
@@ -183,30 +183,30 @@ SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
        branches_digest, requests_digest, digest, thread_key
-  FROM {schema}.threads WHERE thread_id > $1 AND status <> 'deleted' AND status_since < $3
- ORDER BY thread_id LIMIT $2;
+  FROM {schema}.threads WHERE thread_id > :after AND status <> 'deleted' AND status_since < :before
+ ORDER BY thread_id LIMIT :limit;
 
 -- name: list_threads_of_status
 -- A page of one status, by the time of the status.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
        branches_digest, requests_digest, digest, thread_key
-  FROM {schema}.threads WHERE status = $1 AND status_since < $4 AND (status_since, thread_id) > ($2, $3)
- ORDER BY status_since, thread_id LIMIT $5;
+  FROM {schema}.threads WHERE status = :status AND status_since < :before AND (status_since, thread_id) > (:since, :after)
+ ORDER BY status_since, thread_id LIMIT :limit;
 
 -- name: is_there
-SELECT 1 FROM {schema}.threads WHERE thread_key = $1;
+SELECT 1 FROM {schema}.threads WHERE thread_key = :thread_key;
 
 -- name: find_key
 -- The key of the row with an id. It does not match the id if one of them is damaged.
-SELECT thread_key FROM {schema}.threads WHERE thread_id = $1;
+SELECT thread_key FROM {schema}.threads WHERE thread_id = :thread;
 
 -- name: find_request
 SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
-  FROM {schema}.requests WHERE thread_key = $1 AND key = $2;
+  FROM {schema}.requests WHERE thread_key = :thread_key AND key = :key;
 
 -- name: find_requests
-SELECT key, input_digest, seq, checkpoint, made_at, extra, digest FROM {schema}.requests WHERE thread_key = $1;
+SELECT key, input_digest, seq, checkpoint, made_at, extra, digest FROM {schema}.requests WHERE thread_key = :thread_key;
 
 -- name: find_sessions
 SELECT pid FROM pg_catalog.pg_stat_activity WHERE pid = ANY ($1::int[])

@@ -4,7 +4,7 @@
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        run_seq, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
        branches_digest, requests_digest, digest
-  FROM {schema}.threads WHERE thread_key = $1;
+  FROM {schema}.threads WHERE thread_key = :thread_key;
 
 -- name: import_threads
 INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
@@ -16,7 +16,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 
 -- name: export_branches
 SELECT first, parent, digest, extra
-  FROM {schema}.branches WHERE thread_key = $1 ORDER BY first;
+  FROM {schema}.branches WHERE thread_key = :thread_key ORDER BY first;
 
 -- name: import_branches
 INSERT INTO {schema}.branches (thread_key, first, parent, digest, extra)
@@ -24,7 +24,7 @@ VALUES ($1, $2, $3, $4, $5);
 
 -- name: export_checkpoints
 SELECT namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest, extra, header
-  FROM {schema}.checkpoints WHERE thread_key = $1 ORDER BY namespace, number;
+  FROM {schema}.checkpoints WHERE thread_key = :thread_key ORDER BY namespace, number;
 
 -- name: import_checkpoints
 INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id, state_digest,
@@ -33,7 +33,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
 -- name: export_channel_rows
 SELECT namespace, channel, number, previous, kind, digest, value
-  FROM {schema}.channel_rows WHERE thread_key = $1 ORDER BY namespace, channel, number;
+  FROM {schema}.channel_rows WHERE thread_key = :thread_key ORDER BY namespace, channel, number;
 
 -- name: import_channel_rows
 INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
@@ -41,7 +41,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: export_tasks
 SELECT namespace, planned_at, position, rank, revision, commit_id, digest, extra, value
-  FROM {schema}.tasks WHERE thread_key = $1 ORDER BY namespace, planned_at, position;
+  FROM {schema}.tasks WHERE thread_key = :thread_key ORDER BY namespace, planned_at, position;
 
 -- name: import_tasks
 INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra,
@@ -50,7 +50,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
 
 -- name: export_requests
 SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
-  FROM {schema}.requests WHERE thread_key = $1 ORDER BY key;
+  FROM {schema}.requests WHERE thread_key = :thread_key ORDER BY key;
 
 -- name: import_requests
 INSERT INTO {schema}.requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)

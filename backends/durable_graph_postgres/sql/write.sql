@@ -93,39 +93,63 @@ WITH
                         AS x (channel, previous, kind, digest, value))
 SELECT thread_key FROM done;
 
+-- name: apply_one_value
+-- As `apply_plain`, for a checkpoint that changes one channel, as most do: $27-$31 are its row. Arrays cost more.
+WITH
+  done AS (
+    UPDATE {schema}.threads
+       SET writes_seq = 0, version = $4, head = $5, graph = $6, graph_digest = $7, status = $8, status_since = $9,
+           updated_at = $10, commit_id = $11, next = $12, metadata = $13, error = $14,
+           writes_digest = $15, digest = $16
+     WHERE thread_key = $1 AND digest = $2 AND epoch = $3 RETURNING thread_key),
+  new_checkpoint AS (
+    INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
+                                     state_digest, digest, extra, header)
+    SELECT thread_key, $17::text, $18::bigint, $19::bigint, $20::bigint, $21::bigint, $22::bytea, $23::bytea,
+           $24::bytea, $25::bytea, $26::bytea
+      FROM done),
+  new_value AS (
+    INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
+    SELECT thread_key, $17, $27::text, $18, $28::bigint, $29::smallint, $30::bytea, $31::bytea
+      FROM done)
+SELECT thread_key FROM done;
+
 -- name: lock_thread
 -- The thread, which no other transaction can write until this one ends.
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
        oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
        writes_digest, branches_digest, requests_digest, digest
-  FROM {schema}.threads WHERE thread_key = $1 FOR NO KEY UPDATE;
+  FROM {schema}.threads WHERE thread_key = :thread_key FOR NO KEY UPDATE;
 
 -- name: find_born
 -- The smallest number of a task in the head's plan. A separate statement, because a statement that waits for a lock
 -- reads other rows from its older snapshot.
-SELECT planned_at FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = '' AND number = $2;
+SELECT planned_at FROM {schema}.checkpoints WHERE thread_key = :thread_key AND namespace = '' AND number = :head;
 
 -- name: add_thread
 INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
                                writes_seq, prunes, oldest_kept, status, status_since, created_at, updated_at,
                                commit_id, next, metadata, error, extra, writes_digest, branches_digest,
                                requests_digest, digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-        $25);
+VALUES (:thread_key, :thread_id, :incarnation, :origin, :graph, :graph_digest, :version, :head, :epoch, :writes_seq,
+        :prunes, :oldest_kept, :status, :status_since, :created_at, :updated_at, :commit_id, :next, :metadata, :error,
+        :extra, :writes_digest, :branches_digest, :requests_digest, :digest);
 
 -- name: change_thread
 UPDATE {schema}.threads
-   SET thread_id = $2, incarnation = $3, origin = $4, graph = $5, graph_digest = $6, version = $7, head = $8,
-       epoch = $9, writes_seq = $10, prunes = $11, oldest_kept = $12, status = $13, status_since = $14,
-       created_at = $15, updated_at = $16, commit_id = $17, next = $18, metadata = $19, error = $20, extra = $21,
-       writes_digest = $22, branches_digest = $23, requests_digest = $24, digest = $25
- WHERE thread_key = $1;
+   SET thread_id = :thread_id, incarnation = :incarnation, origin = :origin, graph = :graph,
+       graph_digest = :graph_digest, version = :version, head = :head, epoch = :epoch, writes_seq = :writes_seq,
+       prunes = :prunes, oldest_kept = :oldest_kept, status = :status, status_since = :status_since,
+       created_at = :created_at, updated_at = :updated_at, commit_id = :commit_id, next = :next, metadata = :metadata,
+       error = :error, extra = :extra, writes_digest = :writes_digest, branches_digest = :branches_digest,
+       requests_digest = :requests_digest, digest = :digest
+ WHERE thread_key = :thread_key;
 
 -- name: find_commit_id
-SELECT commit_id FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = $2 AND number = $3;
+SELECT commit_id FROM {schema}.checkpoints WHERE thread_key = :thread_key AND namespace = :ns AND number = :no;
 
 -- name: add_branch
-INSERT INTO {schema}.branches (thread_key, first, parent, digest, extra) VALUES ($1, $2, $3, $4, '');
+INSERT INTO {schema}.branches (thread_key, first, parent, digest, extra) VALUES ($1, $2, $3, $4, $5);
 
 -- name: add_checkpoint
 INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
@@ -138,7 +162,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: find_record
 SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest, extra
-  FROM {schema}.tasks WHERE thread_key = $1 AND namespace = $2 AND planned_at = $3 AND position = $4;
+  FROM {schema}.tasks WHERE thread_key = :thread_key AND namespace = :ns AND planned_at = :born AND position = :ord;
 
 -- name: put_record
 -- The winning record was determined before, in the same transaction.
@@ -151,20 +175,20 @@ SET rank = excluded.rank, revision = excluded.revision, commit_id = excluded.com
 
 -- name: find_records_of_head
 -- The records in the head's sum: those of its tasks, and those of other namespaces since.
-SELECT namespace, planned_at, position, digest FROM {schema}.tasks WHERE thread_key = $1 AND namespace = ''
-  AND planned_at BETWEEN $2 AND $3
+SELECT namespace, planned_at, position, digest FROM {schema}.tasks WHERE thread_key = :thread_key AND namespace = ''
+  AND planned_at BETWEEN :born AND :head
 UNION ALL
-SELECT namespace, planned_at, position, digest FROM {schema}.tasks WHERE thread_key = $1 AND namespace <> ''
-  AND planned_at >= $2;
+SELECT namespace, planned_at, position, digest FROM {schema}.tasks WHERE thread_key = :thread_key AND namespace <> ''
+  AND planned_at >= :born;
 
 -- name: find_lineage
 -- The branches in the lineage of a number, newest first.
 WITH RECURSIVE seg (first, hi, parent, digest, extra) AS (
-    (SELECT first, $2::bigint, parent, digest, extra FROM {schema}.branches WHERE thread_key = $1
-      AND first <= $2 ORDER BY first DESC LIMIT 1)
+    (SELECT first, :at::bigint, parent, digest, extra FROM {schema}.branches WHERE thread_key = :thread_key
+      AND first <= :at ORDER BY first DESC LIMIT 1)
     UNION ALL
     SELECT l.first, s.parent, l.parent, l.digest, l.extra FROM seg s
-     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= s.parent
+     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = :thread_key AND first <= s.parent
                           ORDER BY first DESC LIMIT 1) l
      WHERE s.parent BETWEEN 1 AND s.first - 1)
 SELECT first, parent, digest, extra FROM seg;
@@ -172,15 +196,15 @@ SELECT first, parent, digest, extra FROM seg;
 -- name: find_newest_root
 -- The newest checkpoint of the root in the lineage of a number.
 WITH RECURSIVE seg (first, hi, parent) AS (
-    (SELECT first, $2::bigint, parent FROM {schema}.branches WHERE thread_key = $1 AND first <= $2
+    (SELECT first, :at::bigint, parent FROM {schema}.branches WHERE thread_key = :thread_key AND first <= :at
       ORDER BY first DESC LIMIT 1)
     UNION ALL
     SELECT l.first, s.parent, l.parent FROM seg s
-     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = $1 AND first <= s.parent
+     CROSS JOIN LATERAL (SELECT * FROM {schema}.branches WHERE thread_key = :thread_key AND first <= s.parent
                           ORDER BY first DESC LIMIT 1) l
      WHERE s.parent BETWEEN 1 AND s.first - 1)
 SELECT coalesce(max(m.number), 0) FROM seg s CROSS JOIN LATERAL (
-  SELECT number FROM {schema}.checkpoints WHERE thread_key = $1 AND namespace = '' AND number BETWEEN s.first AND s.hi
+  SELECT number FROM {schema}.checkpoints WHERE thread_key = :thread_key AND namespace = '' AND number BETWEEN s.first AND s.hi
    ORDER BY number DESC LIMIT 1) m;
 
 -- name: add_request

@@ -4,7 +4,7 @@
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes, oldest_kept,
        run_seq, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra, writes_digest,
        branches_digest, requests_digest, digest
-  FROM threads WHERE thread_key = :tid;
+  FROM threads WHERE thread_key = :thread_key;
 
 -- name: import_threads
 INSERT INTO threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
@@ -14,7 +14,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 
 -- name: export_branches
 SELECT first, parent, digest, extra
-  FROM branches WHERE thread_key = :tid ORDER BY first;
+  FROM branches WHERE thread_key = :thread_key ORDER BY first;
 
 -- name: import_branches
 INSERT INTO branches (thread_key, first, parent, digest, extra)
@@ -22,7 +22,7 @@ VALUES (?, ?, ?, ?, ?);
 
 -- name: export_checkpoints
 SELECT namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest, extra, header
-  FROM checkpoints WHERE thread_key = :tid ORDER BY namespace, number;
+  FROM checkpoints WHERE thread_key = :thread_key ORDER BY namespace, number;
 
 -- name: import_checkpoints
 INSERT INTO checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id, state_digest, digest,
@@ -31,7 +31,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: export_channel_rows
 SELECT namespace, channel, number, previous, kind, digest, value
-  FROM channel_rows WHERE thread_key = :tid ORDER BY namespace, channel, number;
+  FROM channel_rows WHERE thread_key = :thread_key ORDER BY namespace, channel, number;
 
 -- name: import_channel_rows
 INSERT INTO channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
@@ -39,7 +39,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: export_tasks
 SELECT namespace, planned_at, position, rank, revision, commit_id, digest, extra, value
-  FROM tasks WHERE thread_key = :tid ORDER BY namespace, planned_at, position;
+  FROM tasks WHERE thread_key = :thread_key ORDER BY namespace, planned_at, position;
 
 -- name: import_tasks
 INSERT INTO tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value)
@@ -47,7 +47,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: export_requests
 SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
-  FROM requests WHERE thread_key = :tid ORDER BY key;
+  FROM requests WHERE thread_key = :thread_key ORDER BY key;
 
 -- name: import_requests
 INSERT INTO requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)

@@ -1,12 +1,24 @@
+-- name: swap_thread
+-- The thread's next row, if its row is still the one that the writer knows: its digest covers everything but the epoch.
+-- Without the id and the status: an UPDATE that names an indexed column rewrites the index, even for equal values.
+UPDATE threads
+   SET incarnation = :incarnation, origin = :origin, graph = :graph, graph_digest = :graph_digest, version = :version,
+       head = :head, writes_seq = :writes_seq, prunes = :prunes, oldest_kept = :oldest_kept,
+       created_at = :created_at, updated_at = :updated_at, commit_id = :commit_id, next = :next, metadata = :metadata,
+       error = :error, extra = :extra, writes_digest = :writes_digest, branches_digest = :branches_digest,
+       requests_digest = :requests_digest, digest = :digest
+ WHERE thread_key = :thread_key AND digest = :before AND epoch = :epoch;
+
+-- name: swap_status
+UPDATE threads SET thread_id = :thread_id, status = :status, status_since = :status_since
+ WHERE thread_key = :thread_key;
+
 -- name: lock_thread
--- The thread, and the smallest number of a task in its head's plan. The transaction is a write transaction, so no other
--- connection writes.
-SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
-       t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
-       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
-       coalesce(c.planned_at, 0)
-  FROM threads t LEFT JOIN checkpoints c ON c.thread_key = t.thread_key AND c.namespace = '' AND c.number = t.head
- WHERE t.thread_key = :tid;
+-- The transaction is a write transaction, so no other connection writes.
+SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
+       oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
+       writes_digest, branches_digest, requests_digest, digest
+  FROM threads WHERE thread_key = :thread_key;
 
 -- name: add_thread
 INSERT INTO threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch,
@@ -17,25 +29,20 @@ VALUES (:thread_key, :thread_id, :incarnation, :origin, :graph, :graph_digest, :
         :extra, :writes_digest, :branches_digest, :requests_digest, :digest);
 
 -- name: change_thread
--- Without the id and the status: an UPDATE that names an indexed column rewrites the index, even for equal values.
 UPDATE threads
-   SET incarnation = :incarnation, origin = :origin, graph = :graph, graph_digest = :graph_digest, version = :version,
-       head = :head, epoch = :epoch, writes_seq = :writes_seq, prunes = :prunes, oldest_kept = :oldest_kept,
+   SET thread_id = :thread_id, incarnation = :incarnation, origin = :origin, graph = :graph,
+       graph_digest = :graph_digest, version = :version, head = :head, epoch = :epoch, writes_seq = :writes_seq,
+       prunes = :prunes, oldest_kept = :oldest_kept, status = :status, status_since = :status_since,
        created_at = :created_at, updated_at = :updated_at, commit_id = :commit_id, next = :next, metadata = :metadata,
        error = :error, extra = :extra, writes_digest = :writes_digest, branches_digest = :branches_digest,
-       requests_digest = :requests_digest,
-       digest = :digest
+       requests_digest = :requests_digest, digest = :digest
  WHERE thread_key = :thread_key;
 
--- name: change_status
-UPDATE threads SET thread_id = :thread_id, status = :status, status_since = :status_since
-  WHERE thread_key = :thread_key;
-
 -- name: find_commit_id
-SELECT commit_id FROM checkpoints WHERE thread_key = :tid AND namespace = :ns AND number = :no;
+SELECT commit_id FROM checkpoints WHERE thread_key = :thread_key AND namespace = :ns AND number = :no;
 
 -- name: add_branch
-INSERT INTO branches (thread_key, first, parent, digest, extra) VALUES (:tid, :lo, :parent, :digest, x'');
+INSERT INTO branches (thread_key, first, parent, digest, extra) VALUES (?, ?, ?, ?, ?);
 
 -- name: add_checkpoint
 INSERT INTO checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id, state_digest,
@@ -48,7 +55,12 @@ INSERT INTO channel_rows (thread_key, namespace, channel, number, previous, kind
 
 -- name: find_record
 SELECT namespace, planned_at, position, rank, revision, commit_id, value, digest, extra
-  FROM tasks WHERE thread_key = :tid AND namespace = :ns AND planned_at = :born AND position = :ord;
+  FROM tasks WHERE thread_key = :thread_key AND namespace = :ns AND planned_at = :born AND position = :ord;
+
+-- name: add_record
+-- A prepared record: its task has none yet.
+INSERT INTO tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: put_record
 -- The winning record was determined before, in the same transaction.
@@ -58,38 +70,38 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: find_records_of_head
 -- The records in the head's sum: those of its tasks, and those of other namespaces since.
-SELECT namespace, planned_at, position, digest FROM tasks WHERE thread_key = :tid AND namespace = ''
+SELECT namespace, planned_at, position, digest FROM tasks WHERE thread_key = :thread_key AND namespace = ''
   AND planned_at BETWEEN :born AND :head
 UNION ALL
-SELECT namespace, planned_at, position, digest FROM tasks WHERE thread_key = :tid AND namespace <> ''
+SELECT namespace, planned_at, position, digest FROM tasks WHERE thread_key = :thread_key AND namespace <> ''
   AND planned_at >= :born;
 
 -- name: find_newest_root
 -- The newest checkpoint of the root in the lineage of number `at`.
 WITH RECURSIVE
   seg (first, hi, parent) AS MATERIALIZED (
-    SELECT * FROM (SELECT first, :at, parent FROM branches WHERE thread_key = :tid AND first <= :at
+    SELECT * FROM (SELECT first, :at, parent FROM branches WHERE thread_key = :thread_key AND first <= :at
       ORDER BY first DESC LIMIT 1)
     UNION ALL
     SELECT l.first, s.parent, l.parent FROM seg s CROSS JOIN branches l
-        ON l.thread_key = :tid AND l.first = (SELECT max(first) FROM branches WHERE thread_key = :tid
+        ON l.thread_key = :thread_key AND l.first = (SELECT max(first) FROM branches WHERE thread_key = :thread_key
           AND first <= s.parent)
      WHERE s.parent BETWEEN 1 AND s.first - 1)
 SELECT coalesce(max(m), 0)
-  FROM (SELECT (SELECT max(number) FROM checkpoints WHERE thread_key = :tid AND namespace = ''
+  FROM (SELECT (SELECT max(number) FROM checkpoints WHERE thread_key = :thread_key AND namespace = ''
     AND number BETWEEN s.first AND s.hi) AS m
           FROM seg s);
 
 -- name: find_born
-SELECT coalesce((SELECT planned_at FROM checkpoints WHERE thread_key = :tid AND namespace = ''
+SELECT coalesce((SELECT planned_at FROM checkpoints WHERE thread_key = :thread_key AND namespace = ''
   AND number = :head), 0);
 
 -- name: find_orphan
 -- The kind of rows that exist for a thread whose own row is missing.
-SELECT CASE WHEN EXISTS (SELECT 1 FROM checkpoints WHERE thread_key = :tid) THEN 'checkpoints'
-            WHEN EXISTS (SELECT 1 FROM channel_rows WHERE thread_key = :tid) THEN 'values'
-            WHEN EXISTS (SELECT 1 FROM tasks WHERE thread_key = :tid) THEN 'task records'
-            WHEN EXISTS (SELECT 1 FROM branches WHERE thread_key = :tid) THEN 'branches' END;
+SELECT CASE WHEN EXISTS (SELECT 1 FROM checkpoints WHERE thread_key = :thread_key) THEN 'checkpoints'
+            WHEN EXISTS (SELECT 1 FROM channel_rows WHERE thread_key = :thread_key) THEN 'values'
+            WHEN EXISTS (SELECT 1 FROM tasks WHERE thread_key = :thread_key) THEN 'task records'
+            WHEN EXISTS (SELECT 1 FROM branches WHERE thread_key = :thread_key) THEN 'branches' END;
 
 -- name: add_request
 INSERT INTO requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from durable_graph._engine.build_commit import NextCheckpoint
-from durable_graph._engine.rows import Stored as StoredRows
 from durable_graph._runtime.events.sink import NullSink, Publication
 from durable_graph.checkpointing import CommitHandle
+from durable_graph.checkpointing.chains import Stored as StoredRows
 from durable_graph.errors.shown import shown
 from durable_graph.graph import Topology
 from durable_graph.records import Status, TaskRecord

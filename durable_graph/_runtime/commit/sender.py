@@ -15,12 +15,12 @@ import msgspec
 
 from durable_graph._engine.build_commit import NamespaceStep, build_unit
 from durable_graph._engine.header import Metadata
-from durable_graph._engine.rows import Stored as StoredRows
 from durable_graph._runtime.commit.busy import has_written
 from durable_graph._runtime.commit.request_keys import Acceptance
 from durable_graph._runtime.commit.requests import QueuedCommit, QueuedSave
 from durable_graph._runtime.commit.thread import KnownThread
 from durable_graph.checkpointing import CommitHandle
+from durable_graph.checkpointing.chains import Stored as StoredRows
 from durable_graph.checkpointing.rules import thread_after_commit
 from durable_graph.errors import StoreUnavailableError
 from durable_graph.records import (
@@ -30,6 +30,7 @@ from durable_graph.records import (
     Conflict,
     SaveResult,
     StoredCheckpoint,
+    StoredThread,
     WritesBatch,
     WritesMoved,
 )
@@ -200,6 +201,7 @@ class Sender:
             at=self.now(),
             metadata=self.metadata,
             max_value_bytes=thread.max_value_bytes,
+            base=thread.base,
         )
         if self.accepts is not None:
             roots = [each.step.state.no for each in steps if not each.ns]
@@ -218,7 +220,7 @@ class Sender:
         def ended(call: "CommitHandle[CommitResult]") -> None:
             result = call.result()
             if isinstance(result, Committed):
-                self._committed(requests, unit, stored)
+                self._committed(requests, unit, stored, result.base)
             elif not isinstance(result, WritesMoved):
                 self._end_in_conflict(requests)
             elif not is_again and result.is_cancelled and result.wseq == self.thread.row.wseq + 1:
@@ -244,11 +246,14 @@ class Sender:
 
         self._call(requests, check, lambda _: self._send_commits(requests))
 
-    def _committed(self, requests: list[QueuedCommit], unit: CommitUnit, stored: dict[str, StoredRows]) -> None:
+    def _committed(
+        self, requests: list[QueuedCommit], unit: CommitUnit, stored: dict[str, StoredRows], base: StoredThread | None
+    ) -> None:
         thread = self.thread
         if unit.request is not None:
             self.accepts = None
-        thread.row = thread_after_commit(unit, thread.row if thread.row.version else None)
+        before = thread.row if thread.row.version else None
+        thread.base, thread.row = base, thread_after_commit(unit, before) if base is None else base.row
         for request in requests:
             for own, step in request.entries:
                 own.rows = stored[own.ns]
@@ -279,6 +284,7 @@ class Sender:
             error=None if status is None else status.error,
             if_status=first.if_status,
             request=None if accepts is None else accepts.row(known.origin, known.head, at),
+            base=self.thread.base,
         )
         saver = self.thread.saver
         self._call(requests, partial(saver.save_writes, batch), partial(self._saved, requests, batch))
@@ -292,7 +298,7 @@ class Sender:
             for request in requests:
                 request.answer.set_result(None)
             return
-        thread.is_cancelled = thread.is_cancelled or saved.is_cancelled
+        thread.base, thread.is_cancelled = saved.base, thread.is_cancelled or saved.is_cancelled
         if batch.request is not None:
             self.accepts = None
         # Counted, not copied from the answer: a number that another writer moved has to differ at the next commit.

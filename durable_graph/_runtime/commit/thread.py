@@ -17,18 +17,28 @@ from durable_graph.checkpointing.pieces import in_pieces
 from durable_graph.checkpointing.rules import drawn_incarnation
 from durable_graph.errors import CheckpointConflictError, WrongGraphError
 from durable_graph.graph import Topology
-from durable_graph.records import HistoryPage, Rank, StoredCheckpoint, TaskRecord, ThreadRow, checkpoint_id
+from durable_graph.records import (
+    HistoryPage,
+    Rank,
+    StoredCheckpoint,
+    StoredThread,
+    TaskRecord,
+    ThreadRow,
+    checkpoint_id,
+)
 
 _RESULTS = (Rank.DONE, Rank.ROUTING_OPEN)
 
 
 class Opened(msgspec.Struct, frozen=True):
     """A thread as it was found: its row (made up for a new one), and the checkpoint to start from, if there is one.
-    `calls_in` are the namespaces in which calls are recorded that the tasks of the head's plan made."""
+    `calls_in` are the namespaces in which calls are recorded that the tasks of the head's plan made. `base` is the row
+    as the saver returned it."""
 
     thread: ThreadRow
     restored: Restored | None
     calls_in: frozenset[str] = frozenset()
+    base: StoredThread | None = None
 
 
 async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, no: int | None) -> Opened:
@@ -41,7 +51,7 @@ async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, n
     if found.thread.status == "deleted":
         return Opened(reborn(thread_id, found.thread), None)
     restored, calls_in = restore(topology, found, saver.max_value_bytes), {record.ns for record in found.nested}
-    return Opened(found.thread, await in_pieces(restored), frozenset(calls_in))
+    return Opened(found.thread, await in_pieces(restored), frozenset(calls_in), found.base)
 
 
 def new_thread(thread_id: str) -> ThreadRow:
@@ -103,7 +113,8 @@ class KnownThread:
     """A thread as a run knows it: the row that its own commits and saves have made, and reads that are checked.
 
     `commit_id` is drawn once per run: if two racing runs send the same commit, it tells whose was applied. `calls_in`
-    are the namespaces in which calls are recorded, as far as this run knows. `failure` is the store's failure, if there
+    are the namespaces in which calls are recorded, as far as this run knows. `base` is the thread's row as the saver
+    returned it last. `failure` is the store's failure, if there
     was one: the run ends with it, even if user code catches it. `stored` are the parts of the call that are stored.
     `has_missed`: another writer has recorded something, an answer perhaps, since this run read the records of the
     outermost graph. `is_cancelled`: the thread was cancelled while this run executes it; later commits leave the thread
@@ -114,6 +125,7 @@ class KnownThread:
     row: ThreadRow
     commit_id: bytes
     calls_in: set[str] = field(default_factory=set)
+    base: StoredThread | None = None
     failure: Exception | None = None
     stored: StoredSoFar = field(default_factory=StoredSoFar)
     has_missed: bool = False
@@ -142,7 +154,7 @@ class KnownThread:
 
     def reopen(self, opened: Opened) -> None:
         """Begin again from the thread as it is now. No request may be under way."""
-        self.row, self.failure, self.has_missed = opened.thread, None, False
+        self.row, self.base, self.failure, self.has_missed = opened.thread, opened.base, None, False
         self.opened_at = self._reserved = opened.thread.version
 
     def raise_failure(self) -> None:
@@ -217,7 +229,7 @@ class KnownThread:
             self.failure = self.conflict(None if found is None else found.thread)
             raise self.failure
         self.row = msgspec.structs.replace(self.row, wseq=found.thread.wseq, status=found.thread.status)
-        self.has_missed = has_missed
+        self.base, self.has_missed = found.base, has_missed
         self.is_cancelled = self.is_cancelled or found.thread.status == "cancelled"
         with self.reading():
             await in_pieces(verified(found))

@@ -41,7 +41,7 @@ from durable_graph._runtime.request.cancellation import finish
 from durable_graph.checkpointing import Checkpointer, CommitHandle
 from durable_graph.checkpointing.pieces import Pieces, at_once, in_pieces
 from durable_graph.graph import Topology
-from durable_graph.records import Status, TaskRecord, ThreadRow
+from durable_graph.records import Status, StoredThread, TaskRecord, ThreadRow
 
 Key = tuple[int, int]
 PublicationOf = Callable[[Sequence[Outcome]], Publication]
@@ -71,9 +71,11 @@ def open_writer(
     grace: float,
     metadata: Metadata | None = None,
     calls_in: Iterable[str] = (),
+    base: StoredThread | None = None,
 ) -> "Writer":
-    """A writer of the thread that was found with this row, with a commit id of its own."""
-    thread = KnownThread(saver, row, os.urandom(16), set(calls_in))
+    """A writer of the thread that was found with this row, with a commit id of its own. `base` is the row as the saver
+    returned it."""
+    thread = KnownThread(saver, row, os.urandom(16), set(calls_in), base)
     return Writer(thread, Sender(thread, metadata or {}, _now), policy, grace)
 
 

@@ -110,6 +110,7 @@ class _Call(msgspec.Struct, frozen=True):
             grace=request.grace,
             metadata=request.metadata,
             calls_in=opened.calls_in,
+            base=opened.base,
         )
         store = Stored.of(writer, writer.namespace(self.topology, "", opened.restored))
         nodes = self.plan.for_run(request, has_cache=self.cache is not None)

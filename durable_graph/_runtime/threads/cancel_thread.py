@@ -62,5 +62,7 @@ async def _try_to_set(saver: Checkpointer, found: StoredCheckpoint, status: Stat
     """Set the thread's status, unless the thread has changed since it was loaded: then the caller loads it again."""
     thread = found.thread
     at = time.time_ns() // 1000
-    batch = WritesBatch(thread.thread, thread.version, thread.epoch, at, (), status, if_status=thread.status)
+    batch = WritesBatch(
+        thread.thread, thread.version, thread.epoch, at, (), status, if_status=thread.status, base=found.base
+    )
     return isinstance(await saver.save_writes(batch), Saved)

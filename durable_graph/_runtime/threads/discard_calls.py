@@ -30,7 +30,7 @@ async def discard_calls(saver: Checkpointer, thread: str, id_: str) -> int:
     tasks = _planned(found.thread, checkpoint)
     if not isinstance(id_, str) or id_ not in tasks:
         raise UnknownNameError.of_task(thread, id_, node=None, known=tasks)
-    writer = open_writer(saver, found.thread, SYNC, grace=GRACE)
+    writer = open_writer(saver, found.thread, SYNC, grace=GRACE, base=found.base)
     dropped: list[TaskRecord] = []
     count = 0
     for place in found.nested:

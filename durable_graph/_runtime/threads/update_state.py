@@ -101,7 +101,7 @@ async def _edit(
 ) -> Place:
     supersteps = [each for updates in supersteps for each in _spread(updates)]
     opened = await open_thread(saver, topology, place.thread_id, None)
-    writer = open_writer(saver, opened.thread, SYNC, grace=request.grace, metadata=request.metadata)
+    writer = open_writer(saver, opened.thread, SYNC, grace=request.grace, metadata=request.metadata, base=opened.base)
     # An edit leaves a cancelled thread cancelled.
     writer.thread.is_cancelled, writer.sender.accepts = opened.thread.status == "cancelled", keyed
     own, restored = topology, opened.restored

@@ -30,7 +30,7 @@ class CommitClauses(SaverUnderTest):
             units = writer.unit(Step({"count": b"mine"})), rival.unit(Step({"count": b"theirs"}))
             answers = await asyncio.gather(*(saver.commit(unit) for unit in units))
             version = units[0].version
-            assert sorted(map(repr, answers)) == sorted(map(repr, (Committed(version), Conflict(version))))
+            assert set(answers) == {Committed(version), Conflict(version)}
             writer.applied(units[answers.index(Committed(version))])
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
@@ -136,7 +136,7 @@ class CommitClauses(SaverUnderTest):
                 assert state_of(await loaded(saver, "thread", ns)) == writer.state(ns=ns)
             assert state_of(await loaded(saver, "thread", "child", 4)) == {"memory": b"a"}
 
-    async def test_a_fork_reads_the_values_of_its_own_line(self) -> None:
+    async def test_a_fork_reads_the_values_of_its_own_branch(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=5)
             await commit(saver, writer, Step({"memory": b"old line"}, ns="child"))
@@ -150,7 +150,7 @@ class CommitClauses(SaverUnderTest):
             assert child is not None
             assert child.checkpoint is None
 
-    async def test_a_fork_leaves_the_old_line_readable(self) -> None:
+    async def test_a_fork_leaves_the_old_branch_readable(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=5)
             for base in (2, 4, 6, 3):

@@ -165,7 +165,7 @@ class DamageClauses(SaverUnderTest):
         async with self.saver() as saver:
             writer = await _threads(saver)
             await commit(saver, writer, Step({}, {"log": b"f,"}), fork_of=2)
-            await self.damage(saver, StoredRow("line", "thread", 6), "remove")
+            await self.damage(saver, StoredRow("branch", "thread", 6), "remove")
             with raises(CorruptCheckpointError):
                 await _check(saver, "thread")
 

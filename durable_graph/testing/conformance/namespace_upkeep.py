@@ -104,7 +104,7 @@ class NamespaceUpkeepClauses(SaverUnderTest):
             assert await saver.commit(unit) == Conflict(7)
             assert (await loaded(saver, "thread")).thread == writer.thread
 
-    async def test_pruning_removes_the_namespaces_of_other_lines(self) -> None:
+    async def test_pruning_removes_the_namespaces_of_other_branches(self) -> None:
         async with self.saver() as saver:
             writer = await _nested_thread(saver)
             await commit(saver, writer, Step({"count": b"fork"}), fork_of=2)

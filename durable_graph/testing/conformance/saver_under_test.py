@@ -17,7 +17,7 @@ from durable_graph.testing.rows import Step, Writer
 class StoredRow(msgspec.Struct, frozen=True):
     """The place of a stored row. `no` is a checkpoint's number, a branch's first one, or that of a task's plan."""
 
-    table: Literal["checkpoint", "value", "record", "line"]
+    table: Literal["checkpoint", "value", "record", "branch"]
     thread: str
     no: int
     ns: str = ""
@@ -83,7 +83,7 @@ async def commit(saver: Checkpointer, writer: Writer, *steps: Step, fork_of: int
     unit = writer.unit(*steps, fork_of=fork_of)
     answer = await saver.commit(unit)
     assert answer == Committed(unit.version), answer
-    writer.applied(unit)
+    writer.applied(unit, answer.base if isinstance(answer, Committed) else None)
     return unit
 
 
@@ -91,7 +91,7 @@ async def save(saver: Checkpointer, writer: Writer, batch: WritesBatch) -> tuple
     """Save task records, assert that this succeeds, and return the valid records."""
     saved = await saver.save_writes(batch)
     assert isinstance(saved, Saved), saved
-    writer.thread = msgspec.structs.replace(writer.thread, wseq=saved.wseq)
+    writer.thread, writer.base = msgspec.structs.replace(writer.thread, wseq=saved.wseq), saved.base
     return saved.standing
 
 

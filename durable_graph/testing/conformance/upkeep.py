@@ -133,7 +133,7 @@ class UpkeepClauses(SaverUnderTest):
             # The tasks of the copy differ from those of an earlier thread with the same id.
             assert copy.thread.incarnation != source.thread.incarnation
             thread = msgspec.structs.replace(source.thread, thread="copy", incarnation=copy.thread.incarnation)
-            assert copy == msgspec.structs.replace(source, thread=thread)
+            assert copy == msgspec.structs.replace(source, thread=thread, base=copy.base)
             assert state_of(await loaded(saver, "copy", "child", 6)) == {"memory": b"child's"}
             page = await saver.history("copy", limit=20)
             assert page is not None
@@ -232,7 +232,7 @@ class UpkeepClauses(SaverUnderTest):
             await commit(saver, writer, Step({"count": b"f"}, {"log": b"f,"}), fork_of=39)
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
-    async def test_pruning_removes_other_lines(self) -> None:
+    async def test_pruning_removes_other_branches(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=6)
             await commit(saver, writer, Step({}, {"log": b"f,"}), fork_of=3)

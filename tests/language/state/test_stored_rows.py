@@ -20,11 +20,12 @@ from durable_graph import (
 from durable_graph._engine.apply import apply
 from durable_graph._engine.build_commit import NamespaceStep, NextCheckpoint, build_unit
 from durable_graph._engine.restore import nothing_stored, restore
-from durable_graph._engine.rows import Stored, add_rows, encode_whole
+from durable_graph._engine.rows import add_rows, encode_whole
 from durable_graph._engine.state import Changes, State, initial_state, merged
 from durable_graph._engine.task import Done, Task, Write
 from durable_graph._runtime.commit.thread import new_thread
 from durable_graph._runtime.task.writes import node_writes
+from durable_graph.checkpointing.chains import Stored
 from durable_graph.checkpointing.pieces import at_once
 from durable_graph.errors import InvalidUpdateError
 from durable_graph.graph import Topology

@@ -1,6 +1,7 @@
 """Checks of names that PostgreSQL cannot store: its text has neither NUL characters nor lone surrogates."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import CommitUnit, WritesBatch
@@ -31,10 +32,18 @@ def check_key(key: str) -> None:
     _check("request key", key)
 
 
-def check_names(written: CommitUnit | WritesBatch) -> None:
-    """Check all names in a write. Raises `InvalidOptionError`."""
-    for what, name in _names_in(written):
-        _check(what, name)
+def check_identifiers(written: CommitUnit | WritesBatch) -> None:
+    """Check all identifiers in a write. Raises `InvalidOptionError`."""
+    _check("thread id", written.thread)
+    if written.request is not None:
+        _check("request key", written.request.key)
+    for record in written.records:
+        _check("namespace", record.ns)
+    if isinstance(written, CommitUnit):
+        for new in written.checkpoints:
+            _check("namespace", new.row.ns)
+            for value in new.values:
+                _check("channel", value.channel)
 
 
 def too_long(thread: str, written: object) -> InvalidOptionError:
@@ -42,12 +51,12 @@ def too_long(thread: str, written: object) -> InvalidOptionError:
 
     The server compresses names, so only the server can tell which names fit.
     """
-    names = _names_in(written) if isinstance(written, CommitUnit | WritesBatch) else [("thread id", thread)]
+    names = _identifiers_in(written) if isinstance(written, CommitUnit | WritesBatch) else [("thread id", thread)]
     what, name = max(names, key=lambda each: len(each[1].encode()))
     return InvalidOptionError.of_unstorable(what, name, "it is too long for an index of PostgreSQL")
 
 
-def _names_in(written: CommitUnit | WritesBatch) -> Iterator[tuple[str, str]]:
+def _identifiers_in(written: CommitUnit | WritesBatch) -> Iterator[tuple[str, str]]:
     yield "thread id", written.thread
     if written.request is not None:
         yield "request key", written.request.key
@@ -60,6 +69,8 @@ def _names_in(written: CommitUnit | WritesBatch) -> Iterator[tuple[str, str]]:
                 yield "channel", value.channel
 
 
+# Cached, because a run repeats few names in all of its commits.
+@lru_cache(maxsize=4096)
 def _check(what: str, name: str) -> None:
     if not _is_text(name):
         why = "cannot hold NUL characters" if "\x00" in name else "cannot hold lone surrogates"

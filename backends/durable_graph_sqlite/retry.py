@@ -18,7 +18,7 @@ _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
 
 
-class Patience:
+class Retry:
     """The number of seconds to wait for a file that other processes have locked."""
 
     __slots__ = ("_path", "_seconds")

@@ -15,7 +15,7 @@ _LONGEST_PAUSE = 1.0
 _SHORTEST_WAIT_FOR_AN_ANSWER = 2.0
 
 
-class Patience:
+class Retry:
     """The number of seconds for which a call is retried while the server is unavailable. Errors name `store` and
     `schema`."""
 
@@ -24,7 +24,7 @@ class Patience:
         self.schema: str = schema
         self.seconds: float = seconds
         # If the server hangs, or the network drops packets, no answer and no error ever arrives: after this time
-        # without an answer, the connection is closed. A server under load needs the minimum, even with less patience.
+        # without an answer, the connection is closed. A server under load needs the minimum, even with few retries.
         self.answer: float = max(seconds, _SHORTEST_WAIT_FOR_AN_ANSWER)
 
     async def until_there(self, attempt: Callable[[], Awaitable[T]], thread: str | None = None) -> T:
