@@ -1,10 +1,12 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash pgbouncer peers check lint types imports changelog bench
+.PHONY: help demo quick test long crash pgbouncer peers check lint types imports changelog bench
 MAKEFLAGS += --no-print-directory
 
 run := .venv/bin/python -m
+# The folders of `make quick`: their tests start no server and few processes.
+in_memory := $(addprefix tests/,caching channels checkpointing codec engine errors graph langchain language runtime)
 # It finds packages through the `python` of the search path.
 complete := PATH="$(CURDIR)/.venv/bin:$$PATH" basedpyright --ignoreexternal --verifytypes
 
@@ -15,9 +17,17 @@ demo:  ## kill a run in the middle, go on, and prove that nothing was lost (FOLD
 	@.ci/venv demo
 	@$(run) examples.kill_demo $(if $(FOLDER),"$(FOLDER)")
 
-test:  ## run all tests (ARGS="tests/engine -x" chooses)
+quick:  ## values, and whole graphs on MemorySaver: what to run while editing
 	@.ci/venv dev
-	$(run) pytest --numprocesses=auto $(ARGS)
+	$(run) pytest --forms=memory --numprocesses=auto --durations=10 $(in_memory) $(ARGS)
+
+test:  ## run the tests (ARGS="tests/engine -x" chooses)
+	@.ci/venv dev
+	$(run) pytest --numprocesses=auto --durations=25 $(ARGS)
+
+long:  ## run the tests in every form: each whole graph on each store in each durability mode
+	@.ci/venv dev
+	$(run) pytest --forms=all --numprocesses=auto --durations=25 $(ARGS)
 
 crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 	@.ci/venv dev

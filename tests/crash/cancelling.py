@@ -8,8 +8,7 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
-from durable_graph import END, START, Checkpointer, CompiledGraph, ExecutionInfo, StateGraph
-from durable_graph._runtime.request.run import Durability
+from durable_graph import END, START, Checkpointer, CompiledGraph, Durability, ExecutionInfo, StateGraph
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.crash.graphs import THREAD, Shape, State, node, plain_node, watched_by

@@ -15,12 +15,12 @@ from durable_graph import (
     START,
     CheckpointCommitted,
     Checkpointer,
+    Durability,
     ExecutionInfo,
     Runtime,
     StateGraph,
     TaskFinished,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver, group
 from tests.crash.graphs import THREAD, Shape, State, tell_witness, watched_by

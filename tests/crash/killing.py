@@ -13,8 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from durable_graph import Checkpointer
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Durability
 from tests.crash.child import TEN_BY_TWO, Job, Kill
 from tests.crash.fork_server import AnyJob, Ended
 from tests.crash.stored import NOTHING, Stored, read

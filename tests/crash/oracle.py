@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.stored import Stored
 from tests.crash.survival import Life, Survival
 

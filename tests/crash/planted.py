@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import pytest
 
+from durable_graph import Durability
 from durable_graph._engine import apply as apply_module
 from durable_graph._engine.admit import replan
 from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._runtime.commit.policy import Publication, Sync
 from durable_graph._runtime.entry import resume, start
 from durable_graph._runtime.events.sink import NullSink
-from durable_graph._runtime.request.run import Durability
 from durable_graph._runtime.superstep import publish
 from durable_graph._runtime.superstep.drive import drive
 from durable_graph._runtime.superstep.run_tasks import Outcomes, Superstep

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from durable_graph import Durability
 from durable_graph._runtime.commit import policy
 from durable_graph._runtime.entry import resume, start
-from durable_graph._runtime.request.run import Durability
 from durable_graph._runtime.superstep.run_tasks import Superstep
 from durable_graph._runtime.task import invoke
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from durable_graph import CheckpointCommitted, CompiledGraph, ExecutionInfo, TaskFinished
-from durable_graph._runtime.request.run import Durability
+from durable_graph import CheckpointCommitted, CompiledGraph, Durability, ExecutionInfo, TaskFinished
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
 from tests.crash.graphs import THREAD, Shape, State, Witness, watched_by
 from tests.crash.places import Place

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.cancelling import HOWS, NEVER, How, Moment, cancelled
 from tests.crash.conftest import IS_LONG, Tell
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.conftest import IS_LONG, Tell
 from tests.crash.exploring import one_crash, two_crashes
 from tests.crash.graphs import SHAPES, Shape

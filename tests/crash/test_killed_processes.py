@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph import DurableGraphError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability, DurableGraphError
 from durable_graph.testing.crash import MOMENTS
 from tests.crash.child import Kill
 from tests.crash.conftest import IS_LONG, Tell

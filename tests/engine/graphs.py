@@ -4,8 +4,8 @@ import operator
 import warnings
 from typing import Annotated, Any, TypedDict
 
+from durable_graph import StateGraph
 from durable_graph._engine.task import Argument, Done, Route, Task, Write
-from durable_graph.app import StateGraph
 from durable_graph.errors import UnreachableNodeWarning
 from durable_graph.graph import START, Topology
 

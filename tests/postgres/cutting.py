@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from durable_graph import START, StateGraph, StoreUnavailableError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Durability, StateGraph, StoreUnavailableError
 from durable_graph_postgres import PostgresSaver
 from tests.crash.language.client import Client
 from tests.crash.language.kept import look

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.conftest import IS_LONG
 from tests.crash.language.all_stories import SHORT_STORIES
 from tests.crash.language.nested import NESTED

@@ -6,8 +6,7 @@ from typing import Literal
 
 import pytest
 
-from durable_graph import START, Runtime, StateGraph, StoreUnavailableError, TaskFinished
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Durability, Runtime, StateGraph, StoreUnavailableError, TaskFinished
 from durable_graph.records import Committed
 from durable_graph.testing.conformance.saver_under_test import some_thread
 from durable_graph.testing.rows import Step

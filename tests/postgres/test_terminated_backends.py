@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from durable_graph_postgres import PostgresSaver
 from tests.crash.cancelling import HOWS, NEVER, How, Moment, cancelled_on
 from tests.crash.conftest import IS_LONG

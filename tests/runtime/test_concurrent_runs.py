@@ -7,8 +7,15 @@ from typing import Annotated, TypedDict
 
 import pytest
 
-from durable_graph import START, CheckpointConflictError, Checkpointer, MemorySaver, StateGraph, ThreadBusyError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    START,
+    CheckpointConflictError,
+    Checkpointer,
+    Durability,
+    MemorySaver,
+    StateGraph,
+    ThreadBusyError,
+)
 from durable_graph_sqlite import SqliteSaver
 from tests.runtime.processes import as_another_process
 

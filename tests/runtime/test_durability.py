@@ -14,13 +14,13 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     MemorySaver,
     StateGraph,
     UnstorableValueError,
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 

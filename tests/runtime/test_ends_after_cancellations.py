@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, RetryPolicy, Runtime, StateGraph, entrypoint, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Durability, RetryPolicy, Runtime, StateGraph, entrypoint, task
 from tests.language.trails import THREAD, Calls, Trail
 
 AGAIN = RetryPolicy(initial_interval=0.0, jitter=False)

@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypedDict
 import anyio
 import pytest
 
-from durable_graph import START, Checkpointer, MemorySaver, NodeCancelledError, StateGraph
+from durable_graph import START, Checkpointer, Durability, MemorySaver, NodeCancelledError, StateGraph
 from durable_graph._runtime.entry import options
-from durable_graph._runtime.request.run import Durability, Request
+from durable_graph._runtime.request.run import Request
 from durable_graph.records import CommitResult, CommitUnit, SaveResult, WritesBatch
 from durable_graph.testing.crash import CrashingSaver
 

@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     CheckpointConflictError,
     Checkpointer,
+    Durability,
     NothingToResumeError,
     ReducerError,
     Runtime,
@@ -21,7 +22,6 @@ from durable_graph import (
     UnknownRouteError,
     UnstorableValueError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.runtime.processes import as_another_process
 
 

@@ -14,6 +14,7 @@ from durable_graph import (
     END,
     START,
     Checkpointer,
+    Durability,
     GraphRecursionError,
     MemorySaver,
     Runtime,
@@ -21,7 +22,6 @@ from durable_graph import (
     StateGraph,
     UnstorableValueError,
 )
-from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):

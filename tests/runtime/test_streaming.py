@@ -13,6 +13,7 @@ from durable_graph import (
     START,
     CheckpointCommitted,
     Checkpointer,
+    Durability,
     EventStream,
     InvalidOptionError,
     RunResumed,
@@ -22,7 +23,6 @@ from durable_graph import (
     TaskStarted,
 )
 from durable_graph._runtime.events.stream import BUFFER
-from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):

@@ -16,9 +16,10 @@ from durable_graph import (
     ReaderGap,
     StreamMisuseError,
     StreamOverflowError,
+    StreamWriter,
 )
 from durable_graph._runtime.events import stream as streams
-from durable_graph._runtime.events.sink import EventSink, NullSink, StreamWriter, Tee
+from durable_graph._runtime.events.sink import EventSink, NullSink, Tee
 from durable_graph._runtime.events.stream import BUFFER, PUSHED
 
 

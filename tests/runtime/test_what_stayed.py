@@ -16,11 +16,11 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     StateGraph,
     StateUpdate,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.language.nodes import ids

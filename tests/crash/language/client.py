@@ -7,10 +7,10 @@ from typing import Any
 from durable_graph import (
     CheckpointConflictError,
     CompiledGraph,
+    Durability,
     InterruptAnsweredError,
     StateSnapshot,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.crash.graphs import THREAD
 from tests.crash.language.lines import Line, told_by
 from tests.crash.language.stories import Answer, Call, Edit, Give, Progress, Resume, Story

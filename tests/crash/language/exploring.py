@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import count
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from durable_graph.testing import CrashPoint
 from durable_graph.testing.crash import MOMENTS
 from tests.crash.language.lives import Survival, live_through

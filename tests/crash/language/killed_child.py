@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.child import Kill, KillingSaver
 from tests.crash.language.client import Client
 from tests.crash.language.everything import EVERYTHING

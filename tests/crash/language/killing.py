@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.child import Kill
 from tests.crash.killing import ForkServer, looked_at
 from tests.crash.language.everything import EVERYTHING

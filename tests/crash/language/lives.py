@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
 from tests.crash.language.client import Client
 from tests.crash.language.kept import Kept, look

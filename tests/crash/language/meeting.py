@@ -12,6 +12,7 @@ from durable_graph import (
     CheckpointConflictError,
     Checkpointer,
     Command,
+    Durability,
     InterruptAnsweredError,
     MemorySaver,
     NothingToResumeError,
@@ -19,7 +20,6 @@ from durable_graph import (
     UnknownInterruptError,
     UnknownThreadError,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
 from durable_graph.testing.crash import Moment
 from tests.crash.language.plots import Plot

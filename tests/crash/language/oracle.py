@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.language.kept import Kept
 from tests.crash.language.lives import Life, Survival
 from tests.crash.language.saying import Said, Spot, label_of

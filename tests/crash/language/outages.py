@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 from typing import TypeVar
 
-from durable_graph import StoreUnavailableError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability, StoreUnavailableError
 from durable_graph.testing import CrashingSaver, CrashPoint
 from tests.crash.language.client import Client
 from tests.crash.language.exploring import undisturbed

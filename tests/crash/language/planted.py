@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from durable_graph import Durability
 from durable_graph._engine import admit as admit_module
 from durable_graph._engine import apply as apply_module
 from durable_graph._engine import build_commit
@@ -20,7 +21,6 @@ from durable_graph._runtime.commit.journal import Journal
 from durable_graph._runtime.commit.policy import Publication
 from durable_graph._runtime.commit.requests import StatusChange
 from durable_graph._runtime.entry import command, start, subgraph
-from durable_graph._runtime.request.run import Durability
 from durable_graph._runtime.superstep.run_tasks import Superstep
 from durable_graph._runtime.task import attempt
 from durable_graph._runtime.task.attempted import TaskOutput

@@ -2,7 +2,7 @@
 
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.conftest import IS_LONG, Tell
 from tests.crash.language.all_stories import SHORT_STORIES, STORIES
 from tests.crash.language.outages import one_outage

@@ -5,7 +5,7 @@ With real processes: `tests/runtime/test_processes.py`.
 
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.conftest import IS_LONG, Tell
 from tests.crash.language.meeting import Act, copy, delete, edit, go_on, meet, meetings, prune, supersede
 from tests.crash.language.plots import PLOTS, Plot

@@ -7,6 +7,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     NodeError,
     RetryPolicy,
     Send,
@@ -14,7 +15,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import State, ids, in_a_row
 
 Kind = Literal["node", "task", "graph", "graphs", "handler"]

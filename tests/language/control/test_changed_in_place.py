@@ -19,6 +19,7 @@ from durable_graph import (
     CachePolicy,
     Checkpointer,
     Command,
+    Durability,
     InMemoryCache,
     MemorySaver,
     Overwrite,
@@ -31,7 +32,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):

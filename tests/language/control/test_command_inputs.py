@@ -9,13 +9,13 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidCommandError,
     Send,
     StateGraph,
     UnknownNodeError,
     UnknownStateKeyError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
 
 

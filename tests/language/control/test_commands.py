@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidCommandError,
     InvalidNodeResultError,
     Send,
@@ -18,7 +19,6 @@ from durable_graph import (
     UnknownNodeError,
     UnknownStateKeyError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row
 
 

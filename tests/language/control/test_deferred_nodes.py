@@ -5,8 +5,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, Send, StateGraph
-from durable_graph._runtime.request.run import Durability
+from durable_graph import END, START, Checkpointer, Command, Durability, Send, StateGraph
 from tests.language.nodes import Nodes, State, asked, in_a_row
 
 

@@ -9,11 +9,12 @@ from durable_graph import (
     END,
     START,
     Command,
+    Durability,
     InterruptAnsweredError,
     MemorySaver,
     StateGraph,
 )
-from durable_graph._runtime.request.run import Durability, Request
+from durable_graph._runtime.request.run import Request
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 from tests.language.control.talks import KINDS, WHOLE, Kind, Talk, carry_through

@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphRecursionError,
     InvalidOptionError,
     MemorySaver,
@@ -18,7 +19,6 @@ from durable_graph import (
     StateGraph,
     StepTimeoutError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, in_a_row, side_by_side
 
 

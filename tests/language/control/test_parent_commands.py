@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidCommandError,
     ParentCommandError,
     RetryPolicy,
@@ -17,7 +18,6 @@ from durable_graph import (
     StateGraph,
     UnknownNodeError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row
 
 Memory = Literal[True] | None

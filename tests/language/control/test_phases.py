@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     NodeError,
     RetryPolicy,
     StateGraph,
@@ -18,7 +19,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row
 
 

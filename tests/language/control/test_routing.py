@@ -10,13 +10,13 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidRouteError,
     ReducerError,
     StalePlanError,
     StateGraph,
     UnknownRouteError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row
 
 

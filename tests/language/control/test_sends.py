@@ -5,8 +5,17 @@ from typing import Any
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, Send, StateGraph, UnknownSendTargetError, interrupt
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    Durability,
+    Send,
+    StateGraph,
+    UnknownSendTargetError,
+    interrupt,
+)
 from tests.language.nodes import Nodes, State, in_a_row
 
 

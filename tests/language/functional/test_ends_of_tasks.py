@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, entrypoint, interrupt, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Durability, entrypoint, interrupt, task
 from tests.language.trails import THREAD, Calls
 
 

@@ -9,6 +9,7 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     OverlappingCallsError,
     ReplayMismatchError,
     RetryPolicy,
@@ -19,7 +20,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver
 from tests.language.trails import THREAD, Calls
 

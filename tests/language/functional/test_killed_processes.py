@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.language.functional.flow_process import CALLS
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, StateGraph, entrypoint, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Durability, StateGraph, entrypoint, task
 from tests.language.trails import THREAD, Calls, Trail
 
 

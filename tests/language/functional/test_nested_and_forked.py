@@ -9,6 +9,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     ReplayMismatchError,
     RetryPolicy,
     StateGraph,
@@ -16,7 +17,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import (
     THREAD,
     Calls,

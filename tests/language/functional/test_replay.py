@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, ReplayMismatchError, entrypoint, interrupt, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Command, Durability, ReplayMismatchError, entrypoint, interrupt, task
 from tests.language.trails import THREAD, Calls, history, questions
 
 

@@ -7,6 +7,7 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     NodeTimeoutError,
     ReplayMismatchError,
     RetryPolicy,
@@ -15,7 +16,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, questions
 
 AT_ONCE = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False)

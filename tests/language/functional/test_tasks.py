@@ -9,6 +9,7 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     OutsideOfRunError,
     Runtime,
     UnstorableValueError,
@@ -17,7 +18,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, questions
 
 

@@ -5,8 +5,7 @@ from typing import Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, StateGraph, entrypoint, interrupt, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Command, Durability, StateGraph, entrypoint, interrupt, task
 from tests.language.trails import THREAD, Calls, Trail, asked, questions
 
 

@@ -10,13 +10,13 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     InterruptAnsweredError,
     NothingToResumeError,
     StateGraph,
     UnknownInterruptError,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing import CrashingSaver
 from tests.language.interrupts.meeting import BothRead, Preceded
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side

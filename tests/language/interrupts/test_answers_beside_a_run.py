@@ -14,6 +14,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     GraphOutput,
     Interrupt,
     RunInterrupted,
@@ -21,7 +22,6 @@ from durable_graph import (
     TaskInterrupted,
     ThreadBusyError,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.records import SaveResult, WritesBatch
 from durable_graph.testing import CrashingSaver, SimulatedCrashError
 from tests.language.interrupts.meeting import Preceded

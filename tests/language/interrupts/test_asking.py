@@ -2,8 +2,7 @@
 
 from typing import Any, TypedDict
 
-from durable_graph import END, START, Checkpointer, Command, Interrupt, Send, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
+from durable_graph import END, START, Checkpointer, Command, Durability, Interrupt, Send, StateGraph, interrupt
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
 
 

@@ -9,6 +9,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     InvalidOptionError,
     MissingCheckpointerError,
@@ -16,7 +17,6 @@ from durable_graph import (
     Send,
     StateGraph,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, in_a_row, side_by_side
 
 

@@ -10,6 +10,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     InterruptAnsweredError,
     NodeError,
     RetryPolicy,
@@ -20,7 +21,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import ids
 from tests.language.trails import THREAD, Calls, Trail, asked, nested_state, questions
 

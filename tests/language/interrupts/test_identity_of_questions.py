@@ -9,6 +9,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InterruptMismatchError,
     InvalidOptionError,
     NodeError,
@@ -19,7 +20,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import State, asked, ids, in_a_row
 
 

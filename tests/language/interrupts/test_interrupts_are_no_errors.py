@@ -12,6 +12,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     MissingCheckpointerError,
     NodeError,
     OutsideOfRunError,
@@ -21,7 +22,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
 
 AT_ONCE = RetryPolicy(initial_interval=0, jitter=False)

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, Send, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Command, Durability, Send, StateGraph, interrupt
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
 
 

@@ -9,13 +9,13 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InterruptAnsweredError,
     RetryPolicy,
     StateGraph,
     StateSnapshot,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
 
 

@@ -9,11 +9,11 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     InterruptAnsweredError,
     NothingToResumeError,
     UnknownInterruptError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
 
 UNKNOWN = "0" * 32

@@ -10,11 +10,11 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     InterruptAnsweredError,
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.language.interrupts.answering_process import asking

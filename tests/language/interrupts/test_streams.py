@@ -2,8 +2,17 @@
 
 from typing import Any, TypedDict
 
-from durable_graph import START, Checkpointer, Command, CompiledGraph, Interrupt, Send, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    CompiledGraph,
+    Durability,
+    Interrupt,
+    Send,
+    StateGraph,
+    interrupt,
+)
 from tests.language.nodes import Nodes, State, in_a_row, side_by_side
 
 

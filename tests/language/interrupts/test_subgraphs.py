@@ -11,6 +11,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     GraphBubbleUp,
     GraphInterrupt,
     InterruptAnsweredError,
@@ -18,7 +19,6 @@ from durable_graph import (
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
 
 

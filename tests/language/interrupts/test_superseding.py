@@ -5,11 +5,11 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     NothingToResumeError,
     UnfinishedThreadError,
     UnknownInterruptError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, asked, ids, in_a_row, side_by_side
 
 

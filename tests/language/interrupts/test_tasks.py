@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, InterruptAnsweredError, entrypoint, interrupt, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Command, Durability, InterruptAnsweredError, entrypoint, interrupt, task
 from tests.language.nodes import State, asked, ids, in_a_row
 
 

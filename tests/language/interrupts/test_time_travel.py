@@ -9,6 +9,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     InterruptAnsweredError,
     InvalidCommandError,
     NothingToResumeError,
@@ -18,7 +19,6 @@ from durable_graph import (
     UnknownStateKeyError,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
 
 

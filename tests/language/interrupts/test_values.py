@@ -8,8 +8,7 @@ from typing import Any, TypedDict
 import msgspec
 import pytest
 
-from durable_graph import START, Checkpointer, Command, StateGraph, UnstorableValueError, interrupt
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Command, Durability, StateGraph, UnstorableValueError, interrupt
 from tests.language.nodes import Nodes, asked, in_a_row, questions
 
 

@@ -4,9 +4,17 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, StateGraph, UnstorableValueError, UntrackedValue, interrupt
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    StateGraph,
+    UnstorableValueError,
+    UntrackedValue,
+    interrupt,
+    task,
+)
 from durable_graph.errors import PlainCallerError
-from durable_graph.functional import task
 
 
 class State(TypedDict, total=False):

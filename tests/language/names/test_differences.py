@@ -8,6 +8,7 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    Durability,
     InMemorySaver,
     MemorySaver,
     ReducerError,
@@ -18,7 +19,6 @@ from durable_graph import (
     entrypoint,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, history
 
 

@@ -13,12 +13,12 @@ from durable_graph import (
     CachePolicy,
     Checkpointer,
     Command,
+    Durability,
     InMemoryCache,
     Send,
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.caching import CacheKey
 from durable_graph_sqlite import SqliteCache
 from tests.language.nodes import Nodes, State, asked

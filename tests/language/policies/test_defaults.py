@@ -9,6 +9,7 @@ from durable_graph import (
     START,
     CachePolicy,
     Checkpointer,
+    Durability,
     InMemoryCache,
     NodeError,
     NodeTimeoutError,
@@ -16,7 +17,6 @@ from durable_graph import (
     StateGraph,
     TimeoutPolicy,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row
 from tests.language.policies.clock import in_no_time, now
 

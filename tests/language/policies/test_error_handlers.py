@@ -10,12 +10,12 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     NodeError,
     RetryPolicy,
     StateGraph,
     UnknownNodeError,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError
 from tests.language.nodes import Nodes, State, in_a_row
 

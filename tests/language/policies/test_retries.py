@@ -11,13 +11,13 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    Durability,
     MemorySaver,
     RetryPolicy,
     Runtime,
     Send,
     StateGraph,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row
 from tests.language.policies.clock import in_no_time, now
 

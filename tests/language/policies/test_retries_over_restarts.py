@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, MemorySaver, RetryPolicy, Runtime, StateGraph
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Durability, MemorySaver, RetryPolicy, Runtime, StateGraph
 from tests.language.nodes import State
 from tests.language.policies.clock import in_no_time, now
 

@@ -4,8 +4,17 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, NodeError, ReducerError, RetryPolicy, StateGraph, entrypoint, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    START,
+    Checkpointer,
+    Durability,
+    NodeError,
+    ReducerError,
+    RetryPolicy,
+    StateGraph,
+    entrypoint,
+    task,
+)
 from tests.language.nodes import Nodes, State, in_a_row, side_by_side
 
 

@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     MemorySaver,
     NodeTimeoutError,
@@ -22,7 +23,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import State, asked, in_a_row
 from tests.language.policies.clock import in_no_time, now
 

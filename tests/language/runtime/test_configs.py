@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidOptionError,
     NodeError,
     OutsideOfRunError,
@@ -22,7 +23,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import Calls, Trail, history, id_of
 
 Config = dict[str, Any]

@@ -5,8 +5,7 @@ import copy
 import pickle
 from typing import Any
 
-from durable_graph import START, Checkpointer, MemorySaver, StateGraph, entrypoint, get_config, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Durability, MemorySaver, StateGraph, entrypoint, get_config, task
 from tests.language.trails import Calls, Trail, history, id_of
 
 Config = dict[str, Any]

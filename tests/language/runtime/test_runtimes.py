@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     NodeError,
     OutsideOfRunError,
     RetryPolicy,
@@ -24,7 +25,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, checkpoint_before
 
 

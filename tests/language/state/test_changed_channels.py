@@ -10,6 +10,7 @@ from durable_graph import (
     ChannelChangedError,
     Checkpointer,
     Command,
+    Durability,
     EphemeralValue,
     LastValue,
     Overwrite,
@@ -19,7 +20,6 @@ from durable_graph import (
     add_messages,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import Seen, in_a_row
 

@@ -12,6 +12,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphRecursionError,
     GraphValidationError,
     IsLastStep,
@@ -20,7 +21,6 @@ from durable_graph import (
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.state.graphs import Seen, in_a_row
 
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import Checkpointer, Send, StateGraph, UnstorableValueError, entrypoint, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Durability, Send, StateGraph, UnstorableValueError, entrypoint, task
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 

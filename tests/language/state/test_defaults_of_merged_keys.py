@@ -14,6 +14,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     Overwrite,
     StateGraph,
@@ -21,7 +22,6 @@ from durable_graph import (
     add_messages,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import Seen, in_a_row
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any, TypedDict
 import pydantic
 import pytest
 
-from durable_graph import Checkpointer, GraphValidationError, InvalidInputError, Topic, UnknownStateKeyError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Durability, GraphValidationError, InvalidInputError, Topic, UnknownStateKeyError
 from tests.language.state.graphs import Seen, in_a_row
 
 

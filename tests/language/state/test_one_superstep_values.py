@@ -12,6 +12,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     ConcurrentUpdateError,
+    Durability,
     EphemeralValue,
     GraphValidationError,
     LastValue,
@@ -20,7 +21,6 @@ from durable_graph import (
     Topic,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.records import ValueKind
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side

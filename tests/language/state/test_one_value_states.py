@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     Overwrite,
     Send,
@@ -18,7 +19,6 @@ from durable_graph import (
     add_messages,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 

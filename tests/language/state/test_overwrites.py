@@ -10,10 +10,10 @@ from durable_graph import (
     Checkpointer,
     Command,
     ConcurrentOverwriteError,
+    Durability,
     InvalidUpdateError,
     Overwrite,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 

@@ -5,8 +5,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, StateGraph
-from durable_graph._runtime.request.run import Durability
+from durable_graph import END, START, Checkpointer, Durability, StateGraph
 
 
 def appended(value: dict[str, Any], write: dict[str, Any]) -> dict[str, Any]:

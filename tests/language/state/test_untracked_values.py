@@ -10,12 +10,12 @@ from durable_graph import (
     CachePolicy,
     Checkpointer,
     ConcurrentUpdateError,
+    Durability,
     InMemoryCache,
     Send,
     StateGraph,
     UntrackedValue,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.errors import GraphValidationError
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side

@@ -12,6 +12,7 @@ from durable_graph import (
     ChannelChangedError,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     InvalidOptionError,
     StateGraph,
@@ -22,7 +23,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.state.conftest import Reopen
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}

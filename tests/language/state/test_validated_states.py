@@ -11,11 +11,11 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     InvalidStateValueError,
     InvalidUpdateError,
     UnstorableValueError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.state.conftest import Reopen
 from tests.language.state.graphs import Seen, in_a_row, side_by_side
 

@@ -10,13 +10,13 @@ from durable_graph import (
     ChannelChangedError,
     Checkpointer,
     Command,
+    Durability,
     DurableGraphError,
     StalePlanError,
     StateGraph,
     UnfinishedThreadError,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, asked, history
 
 

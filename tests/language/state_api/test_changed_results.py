@@ -11,12 +11,12 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     StalePlanError,
     StaleResultError,
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, history
 
 

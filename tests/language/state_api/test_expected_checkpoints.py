@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from durable_graph import CheckpointConflictError, Checkpointer, StateUpdate, ThreadBusyError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import CheckpointConflictError, Checkpointer, Durability, StateUpdate, ThreadBusyError
 from tests.language.trails import THREAD, Calls, Trail, history, id_of
 from tests.runtime.processes import as_another_process
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, InvalidOptionError, MissingCheckpointerError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Durability, InvalidOptionError, MissingCheckpointerError
 from tests.language.trails import THREAD, Calls, history, id_of
 
 

@@ -11,13 +11,13 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     NothingToResumeError,
     Runtime,
     Send,
     StateGraph,
     UnknownCheckpointError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, id_of, newest_before, shape
 
 

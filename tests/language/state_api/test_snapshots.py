@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     Overwrite,
     Send,
     SnapshotTask,
@@ -18,7 +19,6 @@ from durable_graph import (
     Topic,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, asked, checkpoint_before, history, questions
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, CompiledGraph
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Command, CompiledGraph, Durability
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
 from tests.language.nodes import Nodes, State, in_a_row
 from tests.repository.tree import ROOT

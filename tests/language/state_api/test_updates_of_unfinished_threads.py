@@ -9,6 +9,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     DurableGraphError,
     InvalidUpdateError,
     NothingToResumeError,
@@ -19,7 +20,6 @@ from durable_graph import (
     UnknownTaskError,
     add_messages,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, history, questions
 
 

@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     CustomEvent,
+    Durability,
     MessageEvent,
     OutsideOfRunError,
     Runtime,
@@ -23,7 +24,6 @@ from durable_graph import (
     push_message,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import State, in_a_row
 from tests.language.streaming.parts import names, parts
 

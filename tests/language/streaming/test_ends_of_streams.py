@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, StreamMisuseError, StreamWriter
+from durable_graph import Checkpointer, Durability, StreamMisuseError, StreamWriter
 from durable_graph._runtime.events.stream import BUFFER, OnDisconnect
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import State, in_a_row
 from tests.language.streaming.parts import parts
 

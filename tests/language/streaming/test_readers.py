@@ -11,6 +11,7 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    Durability,
     InvalidOptionError,
     ReaderGap,
     StateGraph,
@@ -18,7 +19,6 @@ from durable_graph import (
     TaskFinished,
     ThreadBusyError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row
 from tests.language.streaming.parts import names, parts
 from tests.language.trails import Calls, Trail

@@ -11,13 +11,13 @@ from durable_graph import (
     AnyValue,
     Checkpointer,
     Command,
+    Durability,
     MemorySaver,
     NodeCancelledError,
     Overwrite,
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver
 

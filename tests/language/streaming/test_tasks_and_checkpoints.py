@@ -11,6 +11,7 @@ from durable_graph import (
     CheckpointCommitted,
     Checkpointer,
     Command,
+    Durability,
     GraphDrained,
     RunControl,
     RunDrained,
@@ -20,7 +21,6 @@ from durable_graph import (
     entrypoint,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.graph.policies import RetryPolicy
 from tests.language.nodes import Nodes, State, in_a_row, side_by_side
 from tests.language.streaming.parts import names, parts

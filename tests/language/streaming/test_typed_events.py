@@ -11,6 +11,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CustomEvent,
+    Durability,
     Event,
     InMemoryCache,
     MessageEvent,
@@ -29,7 +30,6 @@ from durable_graph import (
     push_message,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row, side_by_side
 from tests.language.streaming.parts import names
 

@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphOutput,
     InvalidOptionError,
     Send,
@@ -19,7 +20,6 @@ from durable_graph import (
     entrypoint,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.nodes import Nodes, State, in_a_row, side_by_side
 from tests.language.streaming.parts import names, parts
 

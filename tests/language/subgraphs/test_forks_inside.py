@@ -4,8 +4,16 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, InvalidOptionError, NothingToResumeError, StateGraph, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    Durability,
+    InvalidOptionError,
+    NothingToResumeError,
+    StateGraph,
+    task,
+)
 from tests.language.trails import THREAD, Calls, Trail, history, nested_state, questions, shape
 
 

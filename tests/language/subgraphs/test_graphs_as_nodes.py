@@ -6,8 +6,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, NodeError, Runtime, Send, StateGraph
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Durability, NodeError, Runtime, Send, StateGraph
 from tests.language.trails import THREAD, Calls, Trail, history
 
 

@@ -9,11 +9,11 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     ReplayMismatchError,
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.subgraphs.at_once import LONG, calling
 from tests.language.trails import THREAD, Calls, Trail, asked, questions
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Command, Durability, task
 from tests.language.subgraphs.at_once import LONG, calling
 from tests.language.trails import THREAD, Calls, Trail, questions
 

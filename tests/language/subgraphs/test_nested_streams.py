@@ -3,8 +3,7 @@
 import asyncio
 from typing import Any
 
-from durable_graph import START, Checkpointer, Command, StateGraph
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Command, Durability, StateGraph
 from tests.language.trails import THREAD, Calls, Trail
 
 

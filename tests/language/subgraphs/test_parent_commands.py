@@ -8,6 +8,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidCommandError,
     NodeError,
     ParentCommand,
@@ -18,7 +19,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, history, questions
 
 TO_PARENT = Command.PARENT

@@ -5,8 +5,16 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, ReplayMismatchError, RetryPolicy, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    Durability,
+    ReplayMismatchError,
+    RetryPolicy,
+    StateGraph,
+    interrupt,
+)
 from tests.language.trails import THREAD, Calls, Trail, questions
 
 

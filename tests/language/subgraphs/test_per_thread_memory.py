@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     ReplayMismatchError,
     Send,
     StateGraph,
@@ -17,7 +18,6 @@ from durable_graph import (
     UnnamedMemoryError,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.language.trails import THREAD, Calls, Trail, history, nested_state, questions
 
 OTHER = {"configurable": {"thread_id": "other"}}

@@ -4,8 +4,16 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, StateGraph, StateSnapshot, UnknownNamespaceError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    Durability,
+    StateGraph,
+    StateSnapshot,
+    UnknownNamespaceError,
+)
 from tests.language.trails import THREAD, Calls, Trail, asked, checkpoint_before, history, nested_state, questions
 
 

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from durable_graph import START, Checkpointer, Command, RetryPolicy, Runtime, StateGraph, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Command, Durability, RetryPolicy, Runtime, StateGraph, task
 from tests.language.subgraphs.at_once import LONG, calling
 from tests.language.trails import THREAD, Calls, Trail
 

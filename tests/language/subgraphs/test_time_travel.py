@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, StateSnapshot
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Command, Durability, StateSnapshot
 from tests.language.trails import (
     THREAD,
     Calls,
