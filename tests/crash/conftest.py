@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.crash.repeatable import draw_the_same
+from tests.crash.engine.repeatable_ids import draw_the_same
 
-Tell = Callable[[str], None]
+Echo = Callable[[str], None]
 
 IS_LONG = os.environ.get("DURABLE_GRAPH_CRASH") == "long"
 
@@ -18,14 +18,14 @@ def _runs_are_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+def echo(capsys: pytest.CaptureFixture[str]) -> Echo:
     """Prints what was counted: on the terminal in a long run, and otherwise with the test's own output."""
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         if not IS_LONG:
             print(line)
             return
         with capsys.disabled():
             print(f"\n  {line}", end="")
 
-    return say
+    return report

@@ -12,7 +12,7 @@ from durable_graph.testing.conformance.saver_under_test import some_thread
 from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver
 from tests.crash.conftest import IS_LONG
-from tests.crash.graphs import State, node, tell_witness, watched_by
+from tests.crash.scenarios.graph_shapes import State, node, tell_witness, watched_by
 from tests.postgres.crowd import Updating, crowd, told_by
 from tests.postgres.fleet import Fleet, Writers
 from tests.postgres.server import Server, started
