@@ -63,7 +63,7 @@ def _chosen(items: Iterable[pytest.Item]) -> set[pytest.Item]:
     forms: dict[tuple[Any, ...], list[pytest.Item]] = {}
     for item in items:
         store, mode = _pair(item)
-        if store in _MODES:
+        if store is not None:
             in_its_mode = mode in {None, _MODES[store]}
             forms.setdefault((*_function(item), store, in_its_mode), []).append(item)
     preferred = {key[:-1]: found for key, found in sorted(forms.items())}
@@ -78,4 +78,6 @@ def _pair(item: pytest.Item) -> tuple[Any, Any]:
     """The kind of its store and its durability mode."""
     callspec = getattr(item, "callspec", None)
     params: Mapping[str, Any] = callspec.params if callspec is not None else {}
-    return params.get("saver"), params.get("durability")
+    saver = params.get("saver")
+    # A fixture of the same name in a module may have other parameters.
+    return saver if saver in _MODES else None, params.get("durability")
