@@ -373,7 +373,7 @@ async def test_any_other_name_is_held(postgres: str) -> None:
             assert state_of(await loaded(saver, name)) == {name[:1000]: b"1"}
 
 
-async def test_a_closed_saver_says_so(postgres: str) -> None:
+async def test_a_closed_saver_raises_saver_closed(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema:
         async with PostgresSaver(postgres, schema=schema) as saver:
             writer = await some_thread(saver, "t")
