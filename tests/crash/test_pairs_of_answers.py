@@ -15,7 +15,7 @@ from durable_graph import CompiledGraph
 from tests.crash.conftest import IS_LONG, Echo
 from tests.crash.engine.answering_process import AnswerResult, Job, State, asking, give
 from tests.crash.engine.stores import store_of
-from tests.language.nodes import ids
+from tests.graphs import interrupt_ids
 from tests.postgres.server import started
 
 PAIRS = 1_000 if IS_LONG else 25
@@ -86,7 +86,7 @@ async def _process(folder: Path, dsn: str) -> AsyncIterator[Give]:
 async def pair(graph: CompiledGraph[State], ways: tuple[Give, Give], number: int, *, is_by_id: bool) -> str:
     """What became of one pair; "told" if everything is as it should be."""
     thread = f"{number}"
-    question = ids(await graph.ainvoke({}, thread_id=thread))["which colour?"]
+    question = interrupt_ids(await graph.ainvoke({}, thread_id=thread))["which colour?"]
     drawn = random.Random(number)
     jobs = [
         Job(thread, answer, delay, question if is_by_id else None)

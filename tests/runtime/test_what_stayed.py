@@ -23,7 +23,7 @@ from durable_graph import (
 )
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
-from tests.language.nodes import ids
+from tests.graphs import interrupt_ids
 
 FIRST = "0000000000000001"
 
@@ -175,7 +175,7 @@ async def test_an_answer_with_an_update_says_that_both_stay(saver: Checkpointer)
 
     builder = StateGraph(State).add_node("slow", ask).add_edge(START, "slow")
     graph = builder.compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     command = Command[Any](resume={question: "yes"}, update={"log": ["update"]})
     running = asyncio.create_task(graph.ainvoke(command, thread_id="t"))
     await held.entered.wait()

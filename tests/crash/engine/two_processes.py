@@ -23,7 +23,7 @@ from durable_graph import (
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
 from durable_graph.testing.crash import Moment
 from tests.crash.scenarios.order_free_graphs import GraphCase
-from tests.language.trails import THREAD, Trail
+from tests.graphs import THREAD, State
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class _InterposedSaver(CrashingSaver):
 
 async def begin(graph: Any, mode: Durability) -> Any:
     """Start it, and see it through. The result, or None where somebody else gave the last answer."""
-    result = await graph.ainvoke({"value": []}, THREAD, durability=mode)
+    result = await graph.ainvoke({"log": []}, THREAD, durability=mode)
     return await _through(graph, THREAD, mode, None if "__interrupt__" in result else result)
 
 
@@ -82,12 +82,12 @@ async def resume(graph: Any, saver: Checkpointer, mode: Durability) -> None:
 
 async def edit(graph: Any, saver: Checkpointer, mode: Durability) -> None:
     """Say what "side" came to."""
-    await graph.aupdate_state(THREAD, {"value": ["edit"]}, as_node="side")
+    await graph.aupdate_state(THREAD, {"log": ["edit"]}, as_node="side")
 
 
 async def supersede(graph: Any, saver: Checkpointer, mode: Durability) -> None:
     """Come with another input."""
-    await graph.ainvoke({"value": ["input"]}, THREAD, durability=mode)
+    await graph.ainvoke({"log": ["input"]}, THREAD, durability=mode)
 
 
 async def copy(graph: Any, saver: Checkpointer, mode: Durability) -> None:
@@ -118,7 +118,7 @@ async def _end(graph: Any, config: Any, mode: Durability = "sync") -> list[str]:
         if not snapshot.interrupts:
             await graph.ainvoke(None, config, durability=mode)
         await _through(graph, config, mode, None)
-    words: list[str] = snapshot.values.get("value", [])
+    words: list[str] = snapshot.values.get("log", [])
     return words
 
 
@@ -152,7 +152,7 @@ async def interleave(case: GraphCase, mode: Durability, interleaving: Interleavi
     broken = await _broken(builder, store, case, act, is_done=is_done)
     # Answers may have been left to the second process, whose death the first cannot know of. Then the result is no end.
     has_ended = result is not None and "__answered__" not in result
-    if has_ended and not set(_own(case, act)) <= set(result["value"]):
+    if has_ended and not set(_own(case, act)) <= set(result["log"]):
         broken.append(f"the first process was told of {result}")
     return broken
 
@@ -163,7 +163,7 @@ def _own(case: GraphCase, act: Act) -> list[str]:
 
 
 async def _broken(
-    builder: StateGraph[Trail], store: Checkpointer, case: GraphCase, act: Act, *, is_done: bool
+    builder: StateGraph[State], store: Checkpointer, case: GraphCase, act: Act, *, is_done: bool
 ) -> list[str]:
     graph = builder.compile(store)
     final = await _end(graph, THREAD)

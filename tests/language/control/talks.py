@@ -15,7 +15,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from tests.language.nodes import State, ids, in_a_row
+from tests.graphs import State, chain, interrupt_ids
 
 Kind = Literal["node", "task", "graph", "graphs", "handler"]
 KINDS: Final[tuple[Kind, ...]] = ("node", "task", "graph", "graphs", "handler")
@@ -67,7 +67,7 @@ class Talk:
             case "graph":
                 builder.add_node("ask", _calling(self._inner()))
             case "graphs":
-                builder.add_node("ask", _calling(in_a_row(("middle", _calling(self._inner()))).compile()))
+                builder.add_node("ask", _calling(chain(("middle", _calling(self._inner()))).compile()))
             case "handler":
                 policy = RetryPolicy(initial_interval=0, jitter=False, max_attempts=2)
                 builder.add_node("ask", self._fail, error_handler=self._handle, retry_policy=policy)
@@ -94,7 +94,7 @@ class Talk:
             self.started.append("before")
             return {}
 
-        return in_a_row(("before", before), ("asks", self._ask)).compile()
+        return chain(("before", before), ("asks", self._ask)).compile()
 
     async def _fail(self, state: State) -> State:
         self.started.append("fail")
@@ -119,6 +119,6 @@ async def carry_through(graph: CompiledGraph[State], durability: Durability) -> 
         return dict(snapshot.values)
     result: Any = await graph.ainvoke(given, thread_id="t", durability=durability)
     while "__interrupt__" in result:
-        answers = {id_: _ANSWERS[question] for question, id_ in ids(result).items()}
+        answers = {id_: _ANSWERS[question] for question, id_ in interrupt_ids(result).items()}
         result = await graph.ainvoke(Command(resume=answers), thread_id="t", durability=durability)
     return result

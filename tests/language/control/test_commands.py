@@ -19,7 +19,7 @@ from durable_graph import (
     UnknownNodeError,
     UnknownStateKeyError,
 )
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 
 
 def from_a(action: Any, nodes: Nodes, *targets: str) -> StateGraph[State]:
@@ -61,7 +61,7 @@ async def test_a_command_without_a_goto_follows_the_edges(saver: Checkpointer) -
     async def a(state: State) -> Command[Any]:
         return Command(update={"log": ["a"]})
 
-    graph = in_a_row(("a", a), ("b", Nodes().noting("b"))).compile(saver)
+    graph = chain(("a", a), ("b", Nodes().noting("b"))).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["a", "b"]}
 
@@ -70,7 +70,7 @@ async def test_an_empty_command_is_like_nothing(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command()
 
-    graph = in_a_row(("a", a), ("b", Nodes().noting("b"))).compile(saver)
+    graph = chain(("a", a), ("b", Nodes().noting("b"))).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["b"]}
 
@@ -124,7 +124,7 @@ async def test_a_goto_to_where_an_edge_leads_runs_it_once(saver: Checkpointer) -
         return Command(goto="b")
 
     nodes = Nodes()
-    graph = in_a_row(("a", a), ("b", nodes.noting("b"))).compile(saver)
+    graph = chain(("a", a), ("b", nodes.noting("b"))).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["b"]}
 
@@ -233,7 +233,7 @@ async def test_a_list_of_commands_is_applied_in_order(saver: Checkpointer, durab
     async def a(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["a1"]}), Command(update={"log": ["a2"]})]
 
-    graph = in_a_row(("a", a), ("b", Nodes().noting("b"))).compile(saver)
+    graph = chain(("a", a), ("b", Nodes().noting("b"))).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t", durability=durability) == {"log": ["a1", "a2", "b"]}
 
@@ -261,7 +261,7 @@ async def test_an_update_may_be_pairs(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update=[("log", ["first"]), ("log", ["second"])])
 
-    assert await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["first", "second"]}
+    assert await chain(("a", a)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["first", "second"]}
 
 
 async def test_an_update_may_be_an_instance_of_the_state(saver: Checkpointer) -> None:
@@ -353,7 +353,7 @@ async def test_anything_else_is_no_result_of_a_node(saver: Checkpointer, result:
         return result
 
     with pytest.raises(InvalidNodeResultError, match="node 'a' returned"):
-        await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t")
+        await chain(("a", a)).compile(saver).ainvoke({}, thread_id="t")
 
 
 @pytest.mark.parametrize("goto", [42, [42], [None], {"b": 1}, {"b"}])
@@ -370,7 +370,7 @@ async def test_a_resume_from_a_node_answers_nobody_and_is_refused(saver: Checkpo
         return Command(resume="yes")
 
     with pytest.raises(InvalidCommandError, match="interrupt"):
-        await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t")
+        await chain(("a", a)).compile(saver).ainvoke({}, thread_id="t")
 
 
 async def test_a_command_for_an_unknown_graph_is_refused(saver: Checkpointer) -> None:
@@ -379,4 +379,4 @@ async def test_a_command_for_an_unknown_graph_is_refused(saver: Checkpointer) ->
         return Command(graph=graph, update={"log": ["a"]})
 
     with pytest.raises(InvalidCommandError, match="somewhere"):
-        await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t")
+        await chain(("a", a)).compile(saver).ainvoke({}, thread_id="t")

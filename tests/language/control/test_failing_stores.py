@@ -17,8 +17,8 @@ from durable_graph import (
 from durable_graph._runtime.request.run import Request
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
+from tests.graphs import State, interrupt_ids, questions_of
 from tests.language.control.talks import KINDS, WHOLE, Kind, Talk, carry_through
-from tests.language.nodes import State, asked, ids
 
 
 async def calls_of_a_talk(durability: Durability, kind: Kind = "node") -> int:
@@ -70,7 +70,7 @@ async def test_an_answer_that_was_acknowledged_is_never_asked_for_again(durabili
         acknowledged: str | None = None
         try:
             result = await dying.ainvoke({}, thread_id="t", durability=durability)
-            question = ids(result)["first?"]
+            question = interrupt_ids(result)["first?"]
             await dying.ainvoke(Command(resume={question: "1"}), thread_id="t", durability=durability)
             acknowledged = question
         except SimulatedCrashError:
@@ -79,7 +79,7 @@ async def test_an_answer_that_was_acknowledged_is_never_asked_for_again(durabili
         graph = Talk(kind).graph(store)
         with pytest.raises(InterruptAnsweredError):
             await graph.ainvoke(Command(resume={acknowledged: "again"}), thread_id="t")
-        assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["second?"]
+        assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["second?"]
 
 
 async def test_a_store_that_cannot_be_written_starts_no_new_node(durability: Durability) -> None:
@@ -153,4 +153,4 @@ async def test_a_question_is_told_only_when_it_is_durable(durability: Durability
             continue
 
         snapshot = await Talk(kind).graph(store).aget_state(thread_id="t")
-        assert ids(snapshot.interrupts) == ids(result)
+        assert interrupt_ids(snapshot.interrupts) == interrupt_ids(result)

@@ -18,7 +18,7 @@ from durable_graph import (
     StateGraph,
     UnknownNodeError,
 )
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 
 Memory = Literal[True] | None
 MEMORIES = pytest.mark.parametrize("memory", [None, True], ids=["per call", "per thread"])
@@ -39,7 +39,7 @@ def leaving(command: Command[Any], *, memory: Memory = None) -> Any:
     async def leave(state: State) -> Command[Any]:
         return command
 
-    return in_a_row(("first", Nodes().noting("first")), ("leave", leave)).compile(checkpointer=memory)
+    return chain(("first", Nodes().noting("first")), ("leave", leave)).compile(checkpointer=memory)
 
 
 @MEMORIES
@@ -140,7 +140,7 @@ async def test_the_second_of_two_calls_may_leave_as_well_as_the_first(saver: Che
     async def maybe(state: State) -> Command[Any] | State:
         return Command(graph=Command.PARENT, goto="after") if state["log"] == ["jump"] else {"log": ["stayed"]}
 
-    inner = in_a_row(("maybe", maybe)).compile()
+    inner = chain(("maybe", maybe)).compile()
     reached: list[int] = []
 
     async def call(state: State) -> State:
@@ -163,7 +163,7 @@ async def test_a_parent_command_reaches_the_next_graph_up_and_no_further(saver: 
     async def outer(state: State) -> State:
         return {"log": [f"outer({','.join((await middle.ainvoke({}))['log'])})"]}
 
-    graph = in_a_row(("outer", outer)).compile(saver)
+    graph = chain(("outer", outer)).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["outer(left,after)"]}
 
@@ -192,7 +192,7 @@ async def test_without_a_parent_it_is_an_error_that_says_so(saver: Checkpointer,
     async def leave(state: State) -> Command[Any]:
         return Command(graph=Command.PARENT, goto="after")
 
-    graph = in_a_row(("leave", leave)).compile(saver)
+    graph = chain(("leave", leave)).compile(saver)
 
     with pytest.raises(ParentCommandError, match="'leave'") as raised:
         await graph.ainvoke({}, thread_id="t", durability=durability)
@@ -217,7 +217,7 @@ async def test_a_command_for_the_parent_comes_alone(saver: Checkpointer) -> None
     async def leave(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["here"]}), Command(graph=Command.PARENT, goto="after")]
 
-    graph = around(in_a_row(("leave", leave)).compile(), Nodes()).compile(saver)
+    graph = around(chain(("leave", leave)).compile(), Nodes()).compile(saver)
 
     with pytest.raises(InvalidCommandError, match="parent"):
         await graph.ainvoke({}, thread_id="t")

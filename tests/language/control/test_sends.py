@@ -16,7 +16,7 @@ from durable_graph import (
     UnknownSendTargetError,
     interrupt,
 )
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 
 
 class Sending:
@@ -210,7 +210,7 @@ async def test_a_router_that_sends_nowhere_is_told_and_nothing_is_lost(
     """Reference P21: the Send was dropped and the run "succeeded"."""
     target = "nowhere"
     nodes = Nodes()
-    builder = in_a_row(("a", nodes.noting("a")))
+    builder = chain(("a", nodes.noting("a")))
     builder.add_node("b", nodes.noting("b"))
     builder.add_conditional_edges("a", lambda _: [Send("b", {}), Send(target, {})])
     graph = builder.compile(saver)
@@ -225,7 +225,7 @@ async def test_a_router_that_sends_nowhere_is_told_and_nothing_is_lost(
 
 
 async def test_a_router_may_send_to_the_end_by_name_only(saver: Checkpointer) -> None:
-    builder = in_a_row(("a", Nodes().noting("a")))
+    builder = chain(("a", Nodes().noting("a")))
     builder.add_conditional_edges("a", lambda _: [Send(END, {})])
 
     with pytest.raises(UnknownSendTargetError, match="__end__"):

@@ -14,7 +14,7 @@ from typing import get_args
 
 from durable_graph import Durability, entrypoint, task
 from durable_graph_sqlite import SqliteSaver
-from tests.language.trails import THREAD
+from tests.graphs import THREAD
 
 CALLS = 10
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from durable_graph import Checkpointer, Durability, entrypoint, interrupt, task
-from tests.language.trails import THREAD, Calls
+from tests.graphs import THREAD, Nodes
 
 
 async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_work(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_working, has_asked = asyncio.Event(), asyncio.Event()
 
     @task
@@ -46,7 +46,7 @@ async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_wor
 
 
 async def test_one_that_cleans_up_is_waited_for_however_often_its_run_is_cancelled(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_working, is_cleaning = asyncio.Event(), asyncio.Event()
 
     @task

@@ -20,7 +20,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from tests.language.trails import THREAD, history, questions
+from tests.graphs import THREAD, history, questions_of
 
 
 async def test_it_is_run_like_a_graph(saver: Checkpointer, durability: Durability) -> None:
@@ -197,7 +197,7 @@ async def test_it_asks_and_goes_on(saver: Checkpointer, durability: Durability) 
         return f"{given}:{interrupt('well?')}"
 
     result = await ask.ainvoke("in", THREAD, durability=durability)
-    assert questions(result) == ["well?"]
+    assert questions_of(result) == ["well?"]
     assert [each.value for each in (await ask.aget_state(THREAD)).interrupts] == ["well?"]
 
     assert await ask.ainvoke(Command(resume="yes"), THREAD, durability=durability) == "in:yes"

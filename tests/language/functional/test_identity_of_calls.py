@@ -21,7 +21,7 @@ from durable_graph import (
     task,
 )
 from durable_graph.testing.crash import CrashingSaver
-from tests.language.trails import THREAD, Calls
+from tests.graphs import THREAD, Nodes
 
 
 class Plain:
@@ -35,7 +35,7 @@ class Shop:
     """Tasks that note their calls, in an entrypoint whose body a test gives anew for each attempt."""
 
     def __init__(self, saver: Checkpointer) -> None:
-        self.calls = Calls()
+        self.calls = Nodes()
         self.body: Any = None
         note = self.calls.note
 
@@ -218,7 +218,7 @@ async def test_methods_of_two_objects_are_two_functions(saver: Checkpointer) -> 
 
 
 async def test_tasks_inside_tasks_are_found_whatever_order_their_callers_are_in(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     attempts: list[int] = []
 
     @task
@@ -346,7 +346,7 @@ async def test_an_attempt_after_a_failure_may_call_less(saver: Checkpointer) -> 
 
 
 async def test_without_a_saver_results_are_kept_for_the_next_attempt_by_the_same_rules() -> None:
-    calls = Calls()
+    calls = Nodes()
     attempts: list[int] = []
 
     @task

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from durable_graph import Checkpointer, Command, Durability, ReplayMismatchError, entrypoint, interrupt, task
-from tests.language.trails import THREAD, Calls, history, questions
+from tests.graphs import THREAD, Nodes, history, questions_of
 
 
 class Account:
     """Tasks that note their calls, and an entrypoint that calls them in the order it is told."""
 
     def __init__(self, saver: Checkpointer) -> None:
-        self.calls = Calls()
+        self.calls = Nodes()
         self.order: list[Any] = []
 
         @task
@@ -41,7 +41,7 @@ class Account:
     async def until_asked(self, *order: Any, durability: Durability = "sync") -> None:
         """Run up to the question, with these calls."""
         self.order = [*order]
-        assert questions(await self.transfer.ainvoke(1, THREAD, durability=durability)) == ["go on?"]
+        assert questions_of(await self.transfer.ainvoke(1, THREAD, durability=durability)) == ["go on?"]
         self.calls.taken()
 
     async def go_on(self, *order: Any) -> Any:
@@ -152,7 +152,7 @@ async def test_new_input_runs_all_calls_anew(account: Account) -> None:
 
 
 async def test_keyword_and_positional_arguments_are_the_same_arguments(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     by_keyword = False
 
     @task
@@ -222,7 +222,7 @@ async def test_the_input_is_durable_before_the_first_call(saver: Checkpointer, d
 
 async def test_calls_at_once_get_their_results_whatever_order_they_end_in(saver: Checkpointer) -> None:
     first_may_end = asyncio.Event()
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def work(number: int) -> int:
@@ -247,7 +247,7 @@ async def test_calls_at_once_get_their_results_whatever_order_they_end_in(saver:
 
 
 async def test_what_had_ended_of_calls_at_once_does_not_run_again(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_failing = True
     others_ended = asyncio.Barrier(2)
 

@@ -19,12 +19,12 @@ from durable_graph import (
     UnknownStateKeyError,
     interrupt,
 )
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 
 
 def talk(saver: Checkpointer, nodes: Nodes) -> CompiledGraph[State]:
     """a, then one who asks, then b."""
-    return in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "what?")), ("b", nodes.noting("b"))).compile(
+    return chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "what?")), ("b", nodes.noting("b"))).compile(
         saver
     )
 
@@ -44,7 +44,7 @@ async def test_a_replay_asks_again_and_repeats_nothing_from_before(saver: Checkp
 
     result = await graph.ainvoke(None, place.config, durability=durability)
 
-    assert (result["log"], asked(result)) == (["a"], ["what?"])
+    assert (result["log"], questions_of(result)) == (["a"], ["what?"])
     assert nodes.calls == {"a": 1, "ask": 3, "b": 1}
 
 
@@ -64,20 +64,20 @@ async def test_a_replay_is_answered_anew_and_the_old_line_stays(saver: Checkpoin
 
 async def test_every_replay_asks_under_an_id_of_its_own(saver: Checkpointer) -> None:
     graph = talk(saver, Nodes())
-    first = ids(await graph.ainvoke({}, thread_id="t"))
+    first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume="old"), thread_id="t")
     place = await before(graph, "ask")
 
     results = [await graph.ainvoke(None, place.config) for _ in range(3)]
 
-    seen = [first["what?"], *(ids(result)["what?"] for result in results)]
+    seen = [first["what?"], *(interrupt_ids(result)["what?"] for result in results)]
     assert len(set(seen)) == 4
     assert all(result["log"] == ["a"] for result in results)
 
 
 async def test_an_id_of_a_line_that_was_left_is_unknown(saver: Checkpointer) -> None:
     graph = talk(saver, Nodes())
-    left = ids(await graph.ainvoke({}, thread_id="t"))["what?"]
+    left = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["what?"]
     await graph.ainvoke(None, (await before(graph, "a")).config)
 
     with pytest.raises(UnknownInterruptError, match=left):
@@ -86,25 +86,25 @@ async def test_an_id_of_a_line_that_was_left_is_unknown(saver: Checkpointer) -> 
 
 async def test_a_replay_of_a_node_that_asks_twice_begins_with_the_first_question(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume=1), thread_id="t")
     await graph.ainvoke(Command(resume=2), thread_id="t")
 
     result = await graph.ainvoke(None, (await before(graph, "ask")).config)
 
-    assert asked(result) == ["first?"]
+    assert questions_of(result) == ["first?"]
 
 
 async def test_a_replay_between_two_questions_keeps_the_first_answer(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("one", nodes.asking("one", "1?")), ("two", nodes.asking("two", "2?"))).compile(saver)
+    graph = chain(("one", nodes.asking("one", "1?")), ("two", nodes.asking("two", "2?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="a"), thread_id="t")
     await graph.ainvoke(Command(resume="b"), thread_id="t")
 
     result = await graph.ainvoke(None, (await before(graph, "two")).config)
-    assert asked(result) == ["2?"]
+    assert questions_of(result) == ["2?"]
     result = await graph.ainvoke(Command(resume="c"), thread_id="t")
 
     assert result == {"log": ["one:a", "two:c"]}
@@ -117,7 +117,7 @@ async def test_naming_the_head_goes_on_with_it(saver: Checkpointer) -> None:
     await graph.ainvoke({}, thread_id="t")
     head = await graph.aget_state(thread_id="t")
 
-    result = await graph.ainvoke(Command(resume={ids(head.interrupts)["what?"]: "yes"}), head.config)
+    result = await graph.ainvoke(Command(resume={interrupt_ids(head.interrupts)["what?"]: "yes"}), head.config)
 
     assert result == {"log": ["a", "ask:yes", "b"]}
     assert nodes.calls == {"a": 1, "ask": 2, "b": 1}
@@ -136,14 +136,14 @@ async def test_a_fork_with_another_state_asks_with_that_state(saver: Checkpointe
     async def ask(state: State) -> State:
         return {"log": [interrupt(f"after {state['log'][-1]}?")]}
 
-    graph = in_a_row(("a", Nodes().noting("a")), ("ask", ask)).compile(saver)
+    graph = chain(("a", Nodes().noting("a")), ("ask", ask)).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="old"), thread_id="t")
     place = await before(graph, "ask")
 
     forked = await graph.aupdate_state(place.config, {"log": ["forked"]})
     result = await graph.ainvoke(None, forked)
-    assert asked(result) == ["after forked?"]
+    assert questions_of(result) == ["after forked?"]
     result = await graph.ainvoke(Command(resume="new"), thread_id="t")
 
     assert result == {"log": ["a", "forked", "new"]}
@@ -156,7 +156,7 @@ async def test_an_update_at_an_open_question_leaves_it_to_be_asked_again(saver: 
     await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["edited"]})
     result = await graph.ainvoke(None, thread_id="t")
 
-    assert (result["log"], asked(result)) == (["a", "edited"], ["what?"])
+    assert (result["log"], questions_of(result)) == (["a", "edited"], ["what?"])
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["a", "edited", "ask:yes", "b"]}
 
 
@@ -174,7 +174,7 @@ async def test_an_update_as_the_end_clears_the_question(saver: Checkpointer) -> 
 
 async def test_an_update_as_the_end_keeps_what_siblings_have_finished(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = fan_out(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     await graph.aupdate_state({"configurable": {"thread_id": "t"}}, None, as_node=END)
@@ -187,9 +187,9 @@ async def test_an_answer_to_an_older_checkpoint_that_asks_nothing_now_says_that_
     saver: Checkpointer,
 ) -> None:
     config = {"configurable": {"thread_id": "t"}}
-    await in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver).ainvoke({}, config)
-    before = (await in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver).aget_state(config)).config
-    graph = in_a_row(("ask", Nodes().noting("noted"))).compile(saver)
+    await chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver).ainvoke({}, config)
+    before = (await chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver).aget_state(config)).config
+    graph = chain(("ask", Nodes().noting("noted"))).compile(saver)
     await graph.aupdate_state(config, {"log": ["edit"]}, as_node="ask")
 
     with pytest.raises(NothingToResumeError) as refused:
@@ -221,7 +221,7 @@ async def test_an_interrupted_thread_can_be_copied_and_answered_in_both_places(s
 
     await saver.copy_thread("t", "copy")
 
-    assert asked((await graph.aget_state(thread_id="copy")).interrupts) == ["what?"]
+    assert questions_of((await graph.aget_state(thread_id="copy")).interrupts) == ["what?"]
     assert await graph.ainvoke(Command(resume="here"), thread_id="t") == {"log": ["a", "ask:here", "b"]}
     assert await graph.ainvoke(Command(resume="there"), thread_id="copy") == {"log": ["a", "ask:there", "b"]}
 
@@ -254,8 +254,8 @@ async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_line_of
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({"log": ["one"]}, thread_id="t", durability=durability))
+    graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({"log": ["one"]}, thread_id="t", durability=durability))
     left = await graph.aget_state(thread_id="t")
     await graph.ainvoke({"log": ["two"]}, thread_id="t", durability=durability)
 
@@ -268,7 +268,7 @@ async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_line_of
 async def test_an_answer_that_an_older_checkpoint_does_not_wait_for_begins_no_line(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     place = await graph.aget_state(thread_id="t")
     await graph.ainvoke(Command(resume="old"), thread_id="t")
     stored = await trail(graph)
@@ -309,13 +309,13 @@ async def test_an_update_at_an_older_checkpoint_is_the_first_of_a_new_line(saver
 
     result = await graph.ainvoke(Command(update={"log": ["edited"]}), place.config)
 
-    assert (result["log"], asked(result)) == (["a", "edited"], ["what?"])
+    assert (result["log"], questions_of(result)) == (["a", "edited"], ["what?"])
     assert await graph.ainvoke(Command(resume="new"), thread_id="t") == {"log": ["a", "edited", "ask:new", "b"]}
 
 
 async def test_a_goto_at_an_older_checkpoint_runs_beside_what_was_left_there(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(*((name, nodes.noting(name)) for name in "abc")).compile(saver)
+    graph = chain(*((name, nodes.noting(name)) for name in "abc")).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     result = await graph.ainvoke(Command(goto="c"), (await before(graph, "b")).config)

@@ -17,7 +17,7 @@ from durable_graph import (
     UnknownNodeError,
 )
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 
 TWICE = RetryPolicy(initial_interval=0, jitter=False, max_attempts=2, retry_on=ValueError)
 
@@ -264,7 +264,7 @@ async def test_no_handler_runs_when_its_failure_cannot_be_recorded(saver: Checkp
 async def test_a_failure_inside_a_nested_graph_is_the_callers_to_handle(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    inner = in_a_row(("deep", Failing("from the deep"))).compile()
+    inner = chain(("deep", Failing("from the deep"))).compile()
 
     async def told(state: State, error: NodeError) -> State:
         return {"log": [f"{error.node}: {error.error}"]}

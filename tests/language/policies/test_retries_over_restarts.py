@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from durable_graph import START, Checkpointer, Durability, MemorySaver, RetryPolicy, Runtime, StateGraph
-from tests.language.nodes import State
+from tests.graphs import State
 from tests.language.policies.clock import in_no_time, now
 
 

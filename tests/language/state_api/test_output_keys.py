@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 import pytest
 
 from durable_graph import START, Checkpointer, GraphOutput, StateGraph, UnknownStateKeyError
-from tests.language.trails import THREAD, Calls, questions
+from tests.graphs import THREAD, Nodes, questions_of
 
 
 class State(TypedDict, total=False):
@@ -31,14 +31,14 @@ async def test_one_key_gives_back_its_value(saver: Checkpointer) -> None:
 
 async def test_a_question_is_given_back_beside_them(saver: Checkpointer) -> None:
     """The one key's value has no place for it, so that it comes alone."""
-    graph = Calls().chain("a", "ask?").compile(saver)
+    graph = Nodes().chain("a", "ask?").compile(saver)
 
-    listed = await graph.ainvoke({"value": []}, THREAD, output_keys=["value"])
-    single = await graph.ainvoke(None, THREAD, output_keys="value")
-    apart: GraphOutput[Any] = await graph.ainvoke(None, THREAD, output_keys="value", version="v2")
+    listed = await graph.ainvoke({"log": []}, THREAD, output_keys=["log"])
+    single = await graph.ainvoke(None, THREAD, output_keys="log")
+    apart: GraphOutput[Any] = await graph.ainvoke(None, THREAD, output_keys="log", version="v2")
 
-    assert (listed["value"], questions(listed)) == (["a"], ["ask?"])
-    assert (single.keys(), questions(single)) == ({"__interrupt__"}, ["ask?"])
+    assert (listed["log"], questions_of(listed)) == (["a"], ["ask?"])
+    assert (single.keys(), questions_of(single)) == ({"__interrupt__"}, ["ask?"])
     assert (apart.value, [each.value for each in apart.interrupts]) == (["a"], ["ask?"])
 
 
