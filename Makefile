@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo quick test long crash pgbouncer peers check lint types imports changelog bench
 MAKEFLAGS += --no-print-directory
+# Tests start many processes that import the same modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 run := .venv/bin/python -m
 # The folders of `make quick`: their tests start no server and few processes.

@@ -4,7 +4,7 @@ A whole-graph test takes the fixture `saver`, and often `durability`: its forms 
 durability modes and its own parameters. `--forms` chooses among them:
 
 - `memory` (`make quick`): every combination of the test's own parameters, on MemorySaver in the mode "sync". Tests that
-  need a server or a database file are left out.
+  need a server or a process of their own, and those with the mark `slow`, are left out.
 - `usual` (`make test`): those, and of each test function one form on SQLite in the mode "exit" and one on PostgreSQL in
   the mode "async". So each function runs on each store and in each mode. Tests with the mark `every_store`, whose
   subject is what is stored, run on every store in all modes, with the exception of two pairs (`_LEFT_OUT`).
@@ -41,6 +41,8 @@ def selected(items: Iterable[pytest.Item], forms: str) -> list[pytest.Item]:
 
 
 def _is_in_memory(item: pytest.Item) -> bool:
+    if item.get_closest_marker("slow") is not None:
+        return False
     store, mode = _pair(item)
     if store is not None:
         return (store, mode) in {("memory", None), ("memory", "sync")}

@@ -31,4 +31,6 @@ def test_nothing_wrong_comes_back(case: str, server: ForkServer) -> None:
 
 def program_of(case: str, kind: str) -> str:
     """A program that runs a case on a kind of store, as `python -m tests.cases.<case> <kind>` does."""
-    return f"import runpy, sys\nsys.argv[1:] = [{kind!r}]\nrunpy.run_module('tests.cases.{case}', run_name='__main__')\n"
+    return (
+        f"import runpy, sys\nsys.argv[1:] = [{kind!r}]\nrunpy.run_module('tests.cases.{case}', run_name='__main__')\n"
+    )

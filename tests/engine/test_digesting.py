@@ -317,6 +317,7 @@ print(digest(*DIFFERENT).hex(), digest({"amy", "bob", "eve", "kim"}, frozenset("
 """
 
 
+@pytest.mark.slow
 def test_another_process_with_another_hash_seed_makes_the_same_digests() -> None:
     found = {
         subprocess.run(

@@ -1,4 +1,4 @@
-"""A thread that takes every turn there is: Commands, Sends, questions, answers, nested runs, tasks, error handlers."""
+"""A conversation of Commands, Sends, questions, answers, nested runs, tasks and error handlers."""
 
 from typing import Any, Final, Literal
 
@@ -24,7 +24,7 @@ WHOLE: Final = ["plan", "asked:1,2", "work x", "work y", "last"]
 _ANSWERS: Final = {"first?": "1", "second?": "2"}
 
 
-class Talk:
+class Conversation:
     """plan goes to ask and sends two jobs; ask asks twice; last runs after it. `started` has what ran, in order.
 
     What asks is a node, a task that a node calls, a graph or a graph in a graph, or an error handler.
@@ -111,7 +111,7 @@ def _calling(inner: CompiledGraph[State]) -> Any:
     return call
 
 
-async def carry_through(graph: CompiledGraph[State], durability: Durability) -> Any:
+async def run_to_end(graph: CompiledGraph[State], durability: Durability) -> Any:
     """What a caller does who knows nothing of a crash: begin or go on, and answer what is asked."""
     snapshot = await graph.aget_state(thread_id="t")
     given: Any = None if snapshot.next else {}

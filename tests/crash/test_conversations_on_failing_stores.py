@@ -17,56 +17,63 @@ from durable_graph import (
 from durable_graph._runtime.request.run import Request
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
+from tests.crash.conftest import IS_LONG
+from tests.crash.scenarios.conversation import KINDS, WHOLE, Conversation, Kind, run_to_end
 from tests.graphs import State, interrupt_ids, questions_of
-from tests.language.control.talks import KINDS, WHOLE, Kind, Talk, carry_through
+
+MODES: tuple[Durability, ...] = ("sync", "async", "exit")
+KINDS_IN_MODES = [
+    pytest.param(mode, kind, id=f"{mode}-{kind}")
+    for number, kind in enumerate(KINDS)
+    for mode in (MODES if IS_LONG else [MODES[number % len(MODES)]])
+]
+"""Each kind in one mode, or in a long run in all of them."""
 
 
-async def calls_of_a_talk(durability: Durability, kind: Kind = "node") -> int:
+async def store_calls_of(durability: Durability, kind: Kind = "node") -> int:
     counting = CrashingSaver(MemorySaver())
-    result = await carry_through(Talk(kind).graph(counting), durability)
+    result = await run_to_end(Conversation(kind).graph(counting), durability)
     assert result["log"] == WHOLE
     return counting.calls
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_process_may_die_at_any_call_of_the_store_and_the_talk_goes_on(
-    durability: Durability, kind: Kind
-) -> None:
-    for point in crash_points(await calls_of_a_talk(durability, kind)):
+@pytest.mark.parametrize(("durability", "kind"), KINDS_IN_MODES)
+async def test_a_conversation_resumes_after_a_crash_at_any_store_call(durability: Durability, kind: Kind) -> None:
+    for point in crash_points(await store_calls_of(durability, kind)):
         store = MemorySaver()
         with pytest.raises(SimulatedCrashError):  # noqa: PT012  # after the last reply, only the next call notices
-            dying = Talk(kind).graph(CrashingSaver(store, point))
-            await carry_through(dying, durability)
+            dying = Conversation(kind).graph(CrashingSaver(store, point))
+            await run_to_end(dying, durability)
             await dying.aget_state(thread_id="t")
 
-        result = await carry_through(Talk(kind).graph(store), durability)
+        result = await run_to_end(Conversation(kind).graph(store), durability)
 
         assert result["log"] == WHOLE, point
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_nothing_that_was_recorded_before_the_process_died_runs_again(kind: Kind) -> None:
-    for point in crash_points(await calls_of_a_talk("sync", kind)):
+@pytest.mark.parametrize("kind", KINDS if IS_LONG else KINDS[1::2])
+async def test_recorded_nodes_do_not_run_again_after_a_crash(kind: Kind) -> None:
+    for point in crash_points(await store_calls_of("sync", kind)):
         store = MemorySaver()
-        first, second = Talk(kind), Talk(kind)
+        first, second = Conversation(kind), Conversation(kind)
         with pytest.raises(SimulatedCrashError):  # noqa: PT012  # after the last reply, only the next call notices
             dying = first.graph(CrashingSaver(store, point))
-            await carry_through(dying, "sync")
+            await run_to_end(dying, "sync")
             await dying.aget_state(thread_id="t")
         snapshot = await second.graph(store).aget_state(thread_id="t")
         recorded = set(snapshot.values.get("log", []))
 
-        await carry_through(second.graph(store), "sync")
+        await run_to_end(second.graph(store), "sync")
 
         assert not recorded & set(second.started), point
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_an_answer_that_was_acknowledged_is_never_asked_for_again(durability: Durability, kind: Kind) -> None:
+@pytest.mark.parametrize(("durability", "kind"), KINDS_IN_MODES)
+async def test_an_acknowledged_answer_is_never_asked_for_again(durability: Durability, kind: Kind) -> None:
     """An answer is durable before the node that asked runs on."""
-    for point in crash_points(await calls_of_a_talk(durability, kind)):
+    for point in crash_points(await store_calls_of(durability, kind)):
         store = MemorySaver()
-        dying = Talk(kind).graph(CrashingSaver(store, point))
+        dying = Conversation(kind).graph(CrashingSaver(store, point))
         acknowledged: str | None = None
         try:
             result = await dying.ainvoke({}, thread_id="t", durability=durability)
@@ -76,18 +83,18 @@ async def test_an_answer_that_was_acknowledged_is_never_asked_for_again(durabili
         except SimulatedCrashError:
             continue
 
-        graph = Talk(kind).graph(store)
+        graph = Conversation(kind).graph(store)
         with pytest.raises(InterruptAnsweredError):
             await graph.ainvoke(Command(resume={acknowledged: "again"}), thread_id="t")
         assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["second?"]
 
 
-async def test_a_store_that_cannot_be_written_starts_no_new_node(durability: Durability) -> None:
+async def test_a_failed_store_starts_no_new_node(durability: Durability) -> None:
     """Reference P5 and P6: every node ran, and the error came at the end."""
-    for call in range(1, await calls_of_a_talk(durability) + 1):
+    for call in range(1, await store_calls_of(durability) + 1):
         failing = CrashingSaver(MemorySaver(), CrashPoint(call, "before"))
-        talk = Talk()
-        graph = talk.graph(failing)
+        conversation = Conversation()
+        graph = conversation.graph(failing)
         started_before: list[int] = []
 
         class Noticing(list[str]):
@@ -98,9 +105,9 @@ async def test_a_store_that_cannot_be_written_starts_no_new_node(durability: Dur
                     before.append(len(self))
                 super().append(name)
 
-        talk.started = Noticing()
+        conversation.started = Noticing()
         with pytest.raises(SimulatedCrashError):
-            await carry_through(graph, durability)
+            await run_to_end(graph, durability)
 
         # With "async" nodes may be starting in the very moment in which the store fails behind them.
         assert len(started_before) <= (3 if durability == "async" else 0), call
@@ -119,7 +126,7 @@ class SlowSaver(CrashingSaver):
         return await super().commit(unit)
 
 
-async def test_a_loop_of_commands_is_ahead_of_a_slow_store_by_a_bounded_number() -> None:
+async def test_the_backlog_of_a_slow_store_is_bounded() -> None:
     """Reference P7: 196 of 200 checkpoints were waiting in memory."""
     ran = 0
     saver = SlowSaver()
@@ -144,13 +151,13 @@ async def test_a_loop_of_commands_is_ahead_of_a_slow_store_by_a_bounded_number()
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_question_is_told_only_when_it_is_durable(durability: Durability, kind: Kind) -> None:
-    for call in range(1, await calls_of_a_talk(durability, kind) + 1):
+    for call in range(1, await store_calls_of(durability, kind) + 1):
         store = MemorySaver()
-        dying = Talk(kind).graph(CrashingSaver(store, CrashPoint(call, "before")))
+        dying = Conversation(kind).graph(CrashingSaver(store, CrashPoint(call, "before")))
         try:
             result = await dying.ainvoke({}, thread_id="t", durability=durability)
         except SimulatedCrashError:
             continue
 
-        snapshot = await Talk(kind).graph(store).aget_state(thread_id="t")
+        snapshot = await Conversation(kind).graph(store).aget_state(thread_id="t")
         assert interrupt_ids(snapshot.interrupts) == interrupt_ids(result)
