@@ -25,6 +25,8 @@ each mode on at least one database."""
 _MODES: Final = {"memory": "sync", "sqlite": "exit", "postgres": "async"}
 """The mode in which a test without the mark runs on each store."""
 
+_DATABASES: Final = ("sqlite", "postgres")
+
 _NEEDS_A_DATABASE: Final = {"postgres", "server", "run_example"}
 """Fixtures that start a server or another process."""
 
@@ -43,10 +45,11 @@ def selected(items: Iterable[pytest.Item], forms: str) -> list[pytest.Item]:
 def _is_in_memory(item: pytest.Item) -> bool:
     if item.get_closest_marker("slow") is not None:
         return False
-    store, mode = _pair(item)
-    if store is not None:
-        return (store, mode) in {("memory", None), ("memory", "sync")}
-    return mode in {None, "sync"} and not _NEEDS_A_DATABASE & set(getattr(item, "fixturenames", ()))
+    params = _params(item)
+    if any(value in _DATABASES for value in params.values() if isinstance(value, str)):
+        return False
+    is_sync = params.get("durability") in {None, "sync"}
+    return is_sync and not _NEEDS_A_DATABASE & set(getattr(item, "fixturenames", ()))
 
 
 def _is_usual(item: pytest.Item, chosen: set[pytest.Item]) -> bool:
@@ -78,8 +81,12 @@ def _function(item: pytest.Item) -> tuple[str, str]:
 
 def _pair(item: pytest.Item) -> tuple[Any, Any]:
     """The kind of its store and its durability mode."""
-    callspec = getattr(item, "callspec", None)
-    params: Mapping[str, Any] = callspec.params if callspec is not None else {}
+    params = _params(item)
     saver = params.get("saver")
     # A fixture of the same name in a module may have other parameters.
     return saver if saver in _MODES else None, params.get("durability")
+
+
+def _params(item: pytest.Item) -> Mapping[str, Any]:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params if callspec is not None else {}

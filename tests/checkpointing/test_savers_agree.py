@@ -17,6 +17,8 @@ from tests.checkpointing.agreeing import Disagreement, Walk
 from tests.postgres.server import VERSIONS, started
 from tests.savers import schema_of_its_own
 
+pytestmark = pytest.mark.slow
+
 WALKS = 60
 CALLS = 60
 

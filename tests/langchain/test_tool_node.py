@@ -975,6 +975,7 @@ async def test_calls_are_no_events_of_the_run() -> None:
 # Dying
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"])
 async def test_a_process_that_dies_at_any_call_of_the_store_makes_no_recorded_call_again(mode: Any) -> None:
     calls = call("note", "1", text="a"), call("jot", "2", text="b"), call("move", "3", to=END)

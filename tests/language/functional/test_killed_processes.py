@@ -10,6 +10,8 @@ import pytest
 from durable_graph import Durability
 from tests.language.functional.flow_process import CALLS
 
+pytestmark = pytest.mark.slow
+
 
 def live(folder: Path, mode: Durability, kill_after: int) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-W", "error", "-m", "tests.language.functional.flow_process"]
