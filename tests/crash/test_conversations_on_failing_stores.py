@@ -17,17 +17,9 @@ from durable_graph import (
 from durable_graph._runtime.request.run import Request
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
-from tests.crash.conftest import IS_LONG
+from tests.crash.conftest import IS_LONG, in_modes
 from tests.crash.scenarios.conversation import KINDS, WHOLE, Conversation, Kind, run_to_end
 from tests.graphs import State, interrupt_ids, questions_of
-
-MODES: tuple[Durability, ...] = ("sync", "async", "exit")
-KINDS_IN_MODES = [
-    pytest.param(mode, kind, id=f"{mode}-{kind}")
-    for number, kind in enumerate(KINDS)
-    for mode in (MODES if IS_LONG else [MODES[number % len(MODES)]])
-]
-"""Each kind in one mode, or in a long run in all of them."""
 
 
 async def store_calls_of(durability: Durability, kind: Kind = "node") -> int:
@@ -37,7 +29,7 @@ async def store_calls_of(durability: Durability, kind: Kind = "node") -> int:
     return counting.calls
 
 
-@pytest.mark.parametrize(("durability", "kind"), KINDS_IN_MODES)
+@pytest.mark.parametrize(("kind", "durability"), in_modes(KINDS))
 async def test_a_conversation_resumes_after_a_crash_at_any_store_call(durability: Durability, kind: Kind) -> None:
     for point in crash_points(await store_calls_of(durability, kind)):
         store = MemorySaver()
@@ -68,7 +60,7 @@ async def test_recorded_nodes_do_not_run_again_after_a_crash(kind: Kind) -> None
         assert not recorded & set(second.started), point
 
 
-@pytest.mark.parametrize(("durability", "kind"), KINDS_IN_MODES)
+@pytest.mark.parametrize(("kind", "durability"), in_modes(KINDS))
 async def test_an_acknowledged_answer_is_never_asked_for_again(durability: Durability, kind: Kind) -> None:
     """An answer is durable before the node that asked runs on."""
     for point in crash_points(await store_calls_of(durability, kind)):

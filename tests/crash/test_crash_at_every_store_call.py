@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from durable_graph import Durability
-from tests.crash.conftest import IS_LONG, Echo
+from tests.crash.conftest import IS_LONG, MODES, Echo, in_modes, name_of
 from tests.crash.engine.crash_points import one_crash, two_crashes
 from tests.crash.engine.stores import CrashStore, InMemory, OnDisk, on_server
 from tests.crash.scenarios.graph_shapes import SHAPES, Shape
 from tests.savers import SAVERS
-
-MODES: tuple[Durability, ...] = ("sync", "async", "exit")
 
 
 @pytest.fixture(params=SAVERS)
@@ -30,8 +28,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                 yield made
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+@pytest.mark.parametrize(("shape", "mode"), in_modes(SHAPES), ids=name_of)
 async def test_the_next_process_ends_as_if_nothing_had_happened(
     shape: Shape, store: Callable[[], CrashStore], mode: Durability, echo: Echo
 ) -> None:

@@ -10,32 +10,25 @@ from pathlib import Path
 import pytest
 
 from durable_graph import Durability
-from tests.crash.conftest import IS_LONG, Echo
+from tests.crash.conftest import IS_LONG, MODES, Echo, in_modes, name_of
 from tests.crash.engine.scenario_crash_points import one_crash, two_crashes
 from tests.crash.engine.stores import CrashStore, InMemory, OnDisk, on_server
 from tests.crash.scenarios.all_scenarios import SCENARIOS, SHORT_SCENARIOS
 from tests.crash.scenarios.everything import EVERYTHING
 from tests.crash.scenarios.scenario import Scenario
 
-MODES: tuple[Durability, ...] = ("sync", "async", "exit")
-
 # Of how many moments one is tried, where not all are. None of the numbers has the factor 3: a call has three moments,
 # and each of them has its turn.
-MANY, SOME, FEW = (1, 1, 1) if IS_LONG else (4, 11, 41)
-TAKING_TIME = [
-    (scenario, mode)
-    for store, scenario in enumerate(SCENARIOS)
-    for mode in (MODES if IS_LONG else [MODES[store % len(MODES)]])
-]
+SOME, FEW = (1, 1) if IS_LONG else (11, 41)
+TAKING_TIME = in_modes(SCENARIOS)
 OF_PAIRS = 4 if IS_LONG else 19
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("scenario", SHORT_SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(("scenario", "mode"), in_modes(SHORT_SCENARIOS), ids=name_of)
 async def test_a_client_comes_to_the_same_end_whenever_a_process_dies(
     scenario: Scenario, mode: Durability, echo: Echo
 ) -> None:
-    tried = [each async for each in one_crash(scenario, InMemory, mode, 1 if mode == "sync" else MANY)]
+    tried = [each async for each in one_crash(scenario, InMemory, mode)]
 
     assert [each for each in tried if each[1]] == []
     assert len(tried) > 5

@@ -3,15 +3,18 @@
 import pytest
 
 from durable_graph import Durability
-from tests.crash.conftest import IS_LONG, Echo
+from tests.crash.conftest import IS_LONG, Echo, in_modes, name_of
 from tests.crash.engine.outages import one_outage
 from tests.crash.engine.stores import InMemory
 from tests.crash.scenarios.all_scenarios import SCENARIOS, SHORT_SCENARIOS
 from tests.crash.scenarios.scenario import Scenario
 
 
-@pytest.mark.parametrize("mode", ["sync", "async", "exit"])
-@pytest.mark.parametrize("scenario", SCENARIOS if IS_LONG else SHORT_SCENARIOS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(
+    ("scenario", "mode"),
+    in_modes(SCENARIOS if IS_LONG else SHORT_SCENARIOS),
+    ids=name_of,
+)
 async def test_a_client_that_tries_again_comes_to_the_same_end(
     scenario: Scenario, mode: Durability, echo: Echo
 ) -> None:

@@ -6,7 +6,7 @@ With real processes: `tests/runtime/test_processes.py`.
 import pytest
 
 from durable_graph import Durability
-from tests.crash.conftest import IS_LONG, Echo
+from tests.crash.conftest import IS_LONG, Echo, in_modes, name_of
 from tests.crash.engine.two_processes import (
     Act,
     copy,
@@ -20,14 +20,11 @@ from tests.crash.engine.two_processes import (
 )
 from tests.crash.scenarios.order_free_graphs import GRAPH_CASES, GraphCase
 
-MODES: tuple[Durability, ...] = ("sync", "async", "exit")
-
 # A prime, so that what comes before and what comes after a call have their turns.
 SOME = 1 if IS_LONG else 7
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("case", GRAPH_CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize(("case", "mode"), in_modes(GRAPH_CASES), ids=name_of)
 async def test_two_processes_that_see_one_thread_through(case: GraphCase, mode: Durability, echo: Echo) -> None:
     tried = await interleavings(case, mode, ("before", "inside", "after") if IS_LONG else ("after",))
 
@@ -40,8 +37,11 @@ async def test_two_processes_that_see_one_thread_through(case: GraphCase, mode: 
     echo(f"{case.name}, {mode}: met by a second process {len(tried)} times, 0 violations")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("act", [edit, supersede, copy, delete, prune], ids=lambda act: act.__name__)
+@pytest.mark.parametrize(
+    ("act", "mode"),
+    in_modes([edit, supersede, copy, delete, prune]),
+    ids=name_of,
+)
 async def test_a_process_that_does_something_else_to_the_thread(act: Act, mode: Durability, echo: Echo) -> None:
     tried = [(case, each) for case in GRAPH_CASES for each in await interleavings(case, mode, ("inside", "after"))][
         ::SOME
