@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 unexport PYTHONDONTWRITEBYTECODE
 
 run := .venv/bin/python -m
+# Each worker gets a part of the tests in their order, so most fixtures of a module are made in one worker.
+parallel := $(run) pytest --numprocesses=auto --dist=worksteal
 # The folders of `make quick`: their tests start no server and few processes.
 in_memory := $(addprefix tests/,caching channels checkpointing codec engine errors graph langchain language runtime)
 # It finds packages through the `python` of the search path.
@@ -21,15 +23,15 @@ demo:  ## kill a run in the middle, go on, and prove that nothing was lost (FOLD
 
 quick:  ## values, and whole graphs on MemorySaver: what to run while editing
 	@.ci/venv dev
-	$(run) pytest --forms=memory --numprocesses=auto --durations=10 $(in_memory) $(ARGS)
+	$(parallel) --forms=memory --durations=10 $(in_memory) $(ARGS)
 
 test:  ## run the tests (ARGS="tests/engine -x" chooses)
 	@.ci/venv dev
-	$(run) pytest --numprocesses=auto --durations=25 $(ARGS)
+	$(parallel) --durations=25 $(ARGS)
 
 long:  ## run the tests in every form: each whole graph on each store in each durability mode
 	@.ci/venv dev
-	$(run) pytest --forms=all --numprocesses=auto --durations=25 $(ARGS)
+	$(parallel) --forms=all --durations=25 $(ARGS)
 
 crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 	@.ci/venv dev

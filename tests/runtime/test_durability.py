@@ -24,6 +24,8 @@ from durable_graph import (
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 
+pytestmark = pytest.mark.every_store
+
 
 class State(TypedDict, total=False):
     log: Annotated[list[str], operator.add]

@@ -10,6 +10,8 @@ import pytest
 from durable_graph import START, Checkpointer, Durability, RetryPolicy, Runtime, StateGraph, entrypoint, task
 from tests.graphs import THREAD, Nodes, State
 
+pytestmark = pytest.mark.every_store
+
 AGAIN = RetryPolicy(initial_interval=0.0, jitter=False)
 
 

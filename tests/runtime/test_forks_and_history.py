@@ -16,6 +16,8 @@ from durable_graph import (
     UnknownCheckpointError,
 )
 
+pytestmark = pytest.mark.every_store
+
 
 class State(TypedDict, total=False):
     topic: str

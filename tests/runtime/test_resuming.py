@@ -24,6 +24,8 @@ from durable_graph import (
 )
 from tests.runtime.processes import as_another_process
 
+pytestmark = pytest.mark.every_store
+
 
 class State(TypedDict, total=False):
     log: Annotated[list[str], operator.add]

@@ -25,6 +25,8 @@ from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.graphs import interrupt_ids
 
+pytestmark = pytest.mark.every_store
+
 FIRST = "0000000000000001"
 
 

@@ -10,6 +10,8 @@ import pytest
 from durable_graph import Checkpointer, Command, Durability, ReplayMismatchError, entrypoint, interrupt, task
 from tests.graphs import THREAD, Nodes, history, questions_of
 
+pytestmark = pytest.mark.every_store
+
 
 class Account:
     """Tasks that note their calls, and an entrypoint that calls them in the order it is told."""

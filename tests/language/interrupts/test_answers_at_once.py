@@ -21,6 +21,8 @@ from durable_graph.testing import CrashingSaver
 from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 from tests.language.interrupts.meeting import BothRead, Preceded
 
+pytestmark = pytest.mark.every_store
+
 by_id_or_not = pytest.mark.parametrize("is_by_id", [True, False], ids=["by_id", "without"])
 
 

@@ -28,6 +28,8 @@ from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_
 from tests.language.interrupts.meeting import Preceded
 from tests.language.interrupts.test_answers_at_once import by_id_or_not
 
+pytestmark = pytest.mark.every_store
+
 SAME, OTHER = "same process", "another process"
 from_where = pytest.mark.parametrize("where", [SAME, OTHER])
 

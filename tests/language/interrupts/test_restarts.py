@@ -20,7 +20,7 @@ from durable_graph_sqlite import SqliteSaver
 from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 from tests.language.interrupts.answering_process import asking
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.every_store, pytest.mark.slow]
 
 
 async def test_a_file_that_is_opened_again_still_has_the_question(tmp_path: Path, durability: Durability) -> None:

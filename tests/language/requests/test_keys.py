@@ -20,6 +20,8 @@ from durable_graph import (
     interrupt,
 )
 
+pytestmark = pytest.mark.every_store
+
 
 class State(TypedDict, total=False):
     log: Annotated[list[str], operator.add]

@@ -8,6 +8,8 @@ from durable_graph import CheckpointConflictError, Checkpointer, Durability, Sta
 from tests.graphs import THREAD, Nodes, State, checkpoint_id_of, history
 from tests.runtime.processes import as_another_process
 
+pytestmark = pytest.mark.every_store
+
 
 async def test_an_update_that_expects_the_head_is_made(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)

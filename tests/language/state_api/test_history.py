@@ -8,6 +8,8 @@ import pytest
 from durable_graph import Checkpointer, Durability, InvalidOptionError, MissingCheckpointerError
 from tests.graphs import THREAD, Nodes, checkpoint_id_of, history
 
+pytestmark = pytest.mark.every_store
+
 
 def tagged(**metadata: Any) -> Any:
     return {**THREAD, "metadata": metadata}

@@ -11,6 +11,8 @@ from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
 from tests.graphs import Nodes, State, chain
 from tests.repository.tree import ROOT
 
+pytestmark = pytest.mark.every_store
+
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "t"}}
 
 
