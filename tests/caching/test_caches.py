@@ -28,7 +28,7 @@ async def test_the_latest_value_of_a_key_counts(cache: Cache) -> None:
     assert await cache.aget([PLAN]) == {PLAN: b"two"}
 
 
-async def test_keys_are_told_apart_whatever_they_are_made_of(cache: Cache) -> None:
+async def test_keys_are_distinguished_whatever_they_are_made_of(cache: Cache) -> None:
     keys: list[CacheKey] = [
         (("a", "b"), "c"),
         (("a",), "bc"),

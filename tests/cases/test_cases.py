@@ -21,7 +21,7 @@ def server(postgres: str) -> Iterator[ForkServer]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_nothing_wrong_comes_back(case: str, server: ForkServer) -> None:
+def test_fixed_faults_stay_fixed(case: str, server: ForkServer) -> None:
     ended = {kind: server.run(program_of(case, kind)) for kind in KINDS}
 
     codes = {kind: process.code for kind, process in ended.items()}

@@ -57,7 +57,7 @@ def test_only_an_untracked_value_is_not_stored() -> None:
     assert [type(rule) for rule in (*TRANSIENT, *LASTING) if not rule.is_stored] == [UntrackedValue]
 
 
-def test_a_topic_begins_anew_in_each_superstep() -> None:
+def test_a_topic_starts_again_in_each_superstep() -> None:
     rule = Topic(int)
 
     assert rule.merge([1], [[2], [3, 4]]) == [2, 3, 4]

@@ -59,7 +59,7 @@ async def target(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield opened
 
 
-async def test_a_thread_goes_on_in_another_store(saver: Checkpointer, target: Checkpointer, tmp_path: Path) -> None:
+async def test_a_thread_continues_in_another_store(saver: Checkpointer, target: Checkpointer, tmp_path: Path) -> None:
     graph, path = graph_on(saver), tmp_path / "threads.export"
     for thread in ("a", "b", "c"):
         await graph.ainvoke({"log": ["go"]}, thread_id=thread)
@@ -156,7 +156,7 @@ async def test_rows_that_postgres_cannot_hold_are_refused_by_name(postgres: str,
         assert await target.list_threads() == []
 
 
-async def test_every_damaged_byte_of_an_export_is_noticed_before_anything_is_imported(tmp_path: Path) -> None:
+async def test_every_damaged_byte_of_an_export_is_detected_before_anything_is_imported(tmp_path: Path) -> None:
     saver, path = MemorySaver(), tmp_path / "threads.export"
     await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="a")
     await export_threads(saver, path)

@@ -142,7 +142,7 @@ async def test_the_backlog_of_a_slow_store_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_question_is_told_only_when_it_is_durable(durability: Durability, kind: Kind) -> None:
+async def test_a_question_is_reported_only_when_it_is_durable(durability: Durability, kind: Kind) -> None:
     for call in range(1, await store_calls_of(durability, kind) + 1):
         store = MemorySaver()
         dying = Conversation(kind).graph(CrashingSaver(store, CrashPoint(call, "before")))

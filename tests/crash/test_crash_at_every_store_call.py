@@ -41,7 +41,7 @@ async def test_the_next_process_ends_as_if_nothing_had_happened(
 
 @pytest.mark.parametrize("mode", MODES if IS_LONG else ["sync"])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-async def test_a_process_that_dies_while_it_goes_on_is_survived_as_well(
+async def test_a_process_that_dies_while_it_continues_is_survived_as_well(
     shape: Shape, mode: Durability, echo: Echo
 ) -> None:
     tried = [each async for each in two_crashes(shape, InMemory, mode)]

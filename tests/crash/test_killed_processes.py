@@ -105,7 +105,7 @@ def test_a_kill_at_any_statement_of_a_transaction_leaves_none_of_it(
     echo(f"at every statement: {tally}")
 
 
-def test_a_kill_inside_a_transaction_that_is_none_is_noticed(server_with_files: ForkServer, tmp_path: Path) -> None:
+def test_a_kill_inside_a_transaction_that_is_none_is_detected(server_with_files: ForkServer, tmp_path: Path) -> None:
     wanted = undisturbed(server_with_files, tmp_path / "undisturbed", "sync")
 
     noticed: list[object] = []

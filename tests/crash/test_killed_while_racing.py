@@ -84,7 +84,7 @@ def test_whatever_order_calls_and_questions_are_in_after_a_kill_no_value_is_wron
     echo(f"{kills} kills of {threads} threads that race: {wrong} with wrong values")
 
 
-def test_records_that_are_matched_by_position_are_noticed(tmp_path: Path) -> None:
+def test_records_that_are_matched_by_position_are_detected(tmp_path: Path) -> None:
     """One process asks, and another one with another seed resumes: it takes no kill."""
     folder = tmp_path / "planted"
     folder.mkdir()

@@ -104,7 +104,7 @@ async def pair(graph: CompiledGraph[State], ways: tuple[Give, Give], number: int
 
 @pytest.mark.parametrize("is_by_id", [True, False], ids=["by_id", "without"])
 @pytest.mark.parametrize("through", [one_process, two_savers, two_processes])
-async def test_of_two_answers_the_loser_is_told_which_one_stands(
+async def test_of_two_answers_the_loser_learns_which_one_stands(
     through: Callable[[Path, str], AbstractAsyncContextManager[tuple[Give, Give]]],
     is_by_id: bool,
     dsn: str,

@@ -70,7 +70,7 @@ async def test_it_does_so_with_all_of_the_language_in_one_graph(mode: Durability
 
 @pytest.mark.parametrize("mode", MODES if IS_LONG else ["sync"])
 @pytest.mark.parametrize("scenario", SHORT_SCENARIOS, ids=lambda scenario: scenario.name)
-async def test_a_process_that_dies_while_it_goes_on_is_survived_as_well(
+async def test_a_process_that_dies_while_it_continues_is_survived_as_well(
     scenario: Scenario, mode: Durability, echo: Echo
 ) -> None:
     tried = [each async for each in two_crashes(scenario, InMemory, mode, OF_PAIRS)]

@@ -141,7 +141,7 @@ def test_a_join_is_cleared_when_its_node_ran() -> None:
     assert changes == {"#join:a+b:c": Absent()}
 
 
-def test_arrivals_beside_the_joined_node_count_for_its_next_turn() -> None:
+def test_arrivals_together_with_the_joined_node_count_for_its_next_turn() -> None:
     topology = graph(START_EDGE, (["a", "b"], "c"), nodes="abc")
     full = apply_all(topology, at(topology, "a", "b"))
 
@@ -151,7 +151,7 @@ def test_arrivals_beside_the_joined_node_count_for_its_next_turn() -> None:
     assert (after.plan, after.values["#join:a+b:c"]) == ((), ("a",))
 
 
-def test_both_sources_beside_the_joined_node_start_it_again() -> None:
+def test_both_sources_together_with_the_joined_node_start_it_again() -> None:
     topology = graph(START_EDGE, (["a", "b"], "c"), nodes="abc")
     full = apply_all(topology, at(topology, "a", "b"))
 

@@ -258,7 +258,7 @@ def test_what_a_method_is_bound_to_counts() -> None:
 
 
 @pytest.mark.parametrize("value", [Plain("1"), lambda: None, iter([1]), Described(bytes(8), "|O")])
-def test_a_part_that_cannot_be_read_counts_by_its_class_and_is_told(value: Any) -> None:
+def test_a_part_that_cannot_be_read_counts_by_its_class_and_is_reported(value: Any) -> None:
     found = digested({"deep": [value]})
 
     assert found.opaque == (value,)

@@ -84,7 +84,7 @@ def test_each_byte_is_written_once_per_level() -> None:
     assert sum(len(row.value) for row in rows) < payload * 3.2
 
 
-def test_a_chain_goes_on_after_a_restart_as_it_would_have_without() -> None:
+def test_a_chain_continues_after_a_restart_as_it_would_have_without() -> None:
     topology = diamond()
     rows = appended(topology, 40)
     restored = channel_rows(chains_of(rows)["log"])

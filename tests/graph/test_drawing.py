@@ -145,7 +145,7 @@ def test_a_join_has_an_edge_from_each_node_it_waits_for() -> None:
     assert edges_of(drawing)[-3:] == ["a -> c (join)", "b -> c (join)", "c -> __end__"]
 
 
-def test_two_joins_into_one_node_can_be_told_apart() -> None:
+def test_two_joins_into_one_node_are_distinguished() -> None:
     builder = graph("a", "b", "c", "d").add_edge(["a", "b"], "d").add_edge(["b", "c"], "d")
     builder.add_edge("a", "b").add_edge("a", "c")
 

@@ -261,7 +261,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
 
 
 @pytest.mark.parametrize(("spoil", "problem"), PROBLEMS, ids=[problem[:60] for _, problem in PROBLEMS])
-def test_a_problem_is_told(spoil: Callable[[Any], Any], problem: str) -> None:
+def test_a_problem_is_reported(spoil: Callable[[Any], Any], problem: str) -> None:
     assert problems_of(spoil(working())) == (problem,)
 
 
@@ -276,7 +276,7 @@ def no_reducer_at_all(value: int) -> int:
     return value
 
 
-def test_a_reducer_of_the_wrong_shape_is_told() -> None:
+def test_a_reducer_of_the_wrong_shape_is_reported() -> None:
     class Plain: ...
 
     class Misfits(TypedDict):
@@ -298,7 +298,7 @@ async def async_reducer(value: int, write: int) -> int:
     return value + write
 
 
-def test_an_async_reducer_is_told() -> None:
+def test_an_async_reducer_is_reported() -> None:
     """What it returned would be in the state: a coroutine."""
 
     class Waiting(TypedDict):
@@ -309,7 +309,7 @@ def test_an_async_reducer_is_told() -> None:
     assert problem.startswith("Waiting.total: async_reducer cannot be a reducer: it is async")
 
 
-def test_a_type_that_can_never_be_stored_is_told_with_its_channel() -> None:
+def test_a_type_that_can_never_be_stored_is_reported_with_its_channel() -> None:
     class Unstorable(TypedDict):
         ask: Callable[[int], int]
         answers: Iterator[int]
@@ -321,7 +321,7 @@ def test_a_type_that_can_never_be_stored_is_told_with_its_channel() -> None:
     assert "'answers'" in problems[1]
 
 
-def test_classes_that_share_a_tag_are_told() -> None:
+def test_classes_that_share_a_tag_are_reported() -> None:
     class Other: ...
 
     problems = problems_of(working(), types=[("tag", Exception), ("tag", Other)])
@@ -330,7 +330,7 @@ def test_classes_that_share_a_tag_are_told() -> None:
     assert "'tag'" in problems[0]
 
 
-def test_everything_that_is_wrong_is_told_at_once() -> None:
+def test_everything_that_is_wrong_is_reported_at_once() -> None:
     class Misfit(TypedDict):
         topic: str
         score: Annotated[int, no_reducer_at_all]

@@ -367,7 +367,7 @@ class UnresolvedModel(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize("state", [UnresolvedDict, UnresolvedModel])
-def test_a_name_that_cannot_be_resolved_is_told_with_its_field(state: type) -> None:
+def test_a_name_that_cannot_be_resolved_is_reported_with_its_field(state: type) -> None:
     with pytest.raises(
         InvalidStateSchemaError, match="the type of 'draft' cannot be resolved: name 'Nowhere'"
     ) as caught:

@@ -119,7 +119,7 @@ async def test_a_stopped_process_behind_it_does_not_keep_its_thread_from_others(
         assert [info.thread for info in await saver.list_threads()] == []
 
 
-async def test_a_saver_that_does_not_know_of_it_is_told_what_to_give(postgres: str, pooled: str) -> None:
+async def test_a_saver_that_does_not_know_of_it_learns_what_to_give(postgres: str, pooled: str) -> None:
     async with schema_of_its_own(postgres) as schema:
         with pytest.raises(StoreConfigurationError, match="prepared_statements=False"):
             await PostgresSaver(pooled, schema=schema).load("t")

@@ -64,7 +64,7 @@ def nothing_lost(scenario: Scenario, mode: Durability) -> Callable[[Lived, Lived
 
 
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
-async def test_a_run_goes_on_by_itself_as_if_nothing_had_happened(postgres: str, mode: Durability) -> None:
+async def test_a_run_continues_by_itself_as_if_nothing_had_happened(postgres: str, mode: Durability) -> None:
     async with wired(postgres) as wire:
         judge = as_if_nothing_had_been(VARIED, mode)
         tried = await cut_everywhere(VARIED, wire, mode, judge, every=1 if IS_LONG else 5)
@@ -94,7 +94,7 @@ async def test_without_patience_a_client_that_tries_again_loses_nothing(postgres
 
 
 @pytest.mark.parametrize("scenario", SHORT_SCENARIOS if IS_LONG else [NESTED], ids=lambda scenario: scenario.name)
-async def test_every_part_of_the_language_goes_on_by_itself(postgres: str, scenario: Scenario) -> None:
+async def test_every_part_of_the_language_continues_by_itself(postgres: str, scenario: Scenario) -> None:
     async with wired(postgres) as wire:
         judge = as_if_nothing_had_been(scenario, "sync")
         tried = await cut_everywhere(scenario, wire, "sync", judge, every=7 if IS_LONG else 23)

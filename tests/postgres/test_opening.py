@@ -64,7 +64,7 @@ def chain_of(error: BaseException | None) -> list[BaseException]:
         ("/postgres", "/postgres?password={}&no_such_option=3", "no_such_option"),
     ],
 )
-async def test_what_waiting_does_not_mend_is_told_at_once(postgres: str, old: str, new: str, said: str) -> None:
+async def test_what_waiting_does_not_mend_is_reported_at_once(postgres: str, old: str, new: str, said: str) -> None:
     head, found, tail = postgres.rpartition(old)
     assert found
     assert said in await refused(PostgresSaver(head + new.format(HIDDEN) + tail), StoreConfigurationError)
@@ -159,7 +159,7 @@ async def test_a_read_replica_is_refused_and_becomes_a_store_when_it_is_promoted
             await refused(impatient, StoreReadOnlyError)
 
 
-async def test_who_may_only_read_is_told_so(postgres: str) -> None:
+async def test_who_may_only_read_gets_an_error(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, asyncpg.create_pool(postgres, min_size=0) as pool:
         async with PostgresSaver(postgres, schema=schema) as saver:
             await some_thread(saver)

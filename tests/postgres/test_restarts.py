@@ -82,7 +82,7 @@ def held_up(until: asyncio.Event) -> StateGraph[State]:
 
 
 @pytest.mark.parametrize(("mode", "ahead"), [("sync", []), ("async", ["d", "e"])])
-async def test_a_server_that_stays_away_is_unavailable_and_the_thread_goes_on_from_what_was_recorded(
+async def test_a_server_that_stays_away_is_unavailable_and_the_thread_resumes_from_what_was_recorded(
     server: Server, mode: Durability, ahead: list[str]
 ) -> None:
     is_down, started = asyncio.Event(), list[str]()

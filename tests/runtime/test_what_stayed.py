@@ -281,11 +281,11 @@ async def race(savers: Sequence[Checkpointer], seed: int) -> int:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_what_racing_calls_are_told_agrees_with_the_final_state(saver: Checkpointer, seed: int) -> None:
+async def test_results_of_racing_calls_agree_with_the_final_state(saver: Checkpointer, seed: int) -> None:
     assert await race([CrashingSaver(saver) for _ in range(5)], seed) > 0
 
 
-async def test_what_racing_calls_of_several_savers_are_told_agrees_with_the_final_state(tmp_path: Path) -> None:
+async def test_results_of_racing_calls_of_several_savers_agree_with_the_final_state(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         savers = [await stack.enter_async_context(SqliteSaver(tmp_path / "runs.db")) for _ in range(5)]
         assert await race(savers, 0) > 0

@@ -45,7 +45,7 @@ async def test_each_answer_of_several_may_come_with_an_update(saver: Checkpointe
     assert nodes.calls == {"ask": 4}
 
 
-async def test_an_update_beside_an_answer_keeps_what_siblings_have_finished(saver: Checkpointer) -> None:
+async def test_an_update_together_with_an_answer_keeps_what_siblings_have_finished(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
@@ -56,7 +56,7 @@ async def test_an_update_beside_an_answer_keeps_what_siblings_have_finished(save
     assert nodes.calls == {"a": 1, "ask": 2}
 
 
-async def test_an_update_alone_goes_on_with_what_was_left(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_update_alone_continues_with_what_was_left(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
     await graph.ainvoke({}, thread_id="t", durability=durability)

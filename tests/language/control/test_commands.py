@@ -32,7 +32,7 @@ def from_a(action: Any, nodes: Nodes, *targets: str) -> StateGraph[State]:
     return builder
 
 
-async def test_a_command_writes_and_goes_on(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_command_writes_and_continues(saver: Checkpointer, durability: Durability) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update={"log": ["a"]}, goto="c")
 
@@ -105,7 +105,7 @@ async def test_going_to_the_end_goes_nowhere(saver: Checkpointer) -> None:
     assert await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t") == {"log": ["a"]}
 
 
-async def test_a_goto_runs_beside_the_edges_of_its_node(saver: Checkpointer) -> None:
+async def test_a_goto_runs_together_with_the_edges_of_its_node(saver: Checkpointer) -> None:
     """As in LangGraph: the edges are followed too."""
 
     async def a(state: State) -> Command[Any]:
@@ -129,7 +129,7 @@ async def test_a_goto_to_where_an_edge_leads_runs_it_once(saver: Checkpointer) -
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["b"]}
 
 
-async def test_a_goto_runs_beside_what_the_routers_choose(saver: Checkpointer) -> None:
+async def test_a_goto_runs_together_with_what_the_routers_choose(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto="b")
 

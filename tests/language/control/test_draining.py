@@ -50,7 +50,7 @@ class Drain:
         return {"log": ["slow"]}
 
 
-async def test_it_finishes_its_superstep_and_goes_on_later(saver: Checkpointer, durability: Durability) -> None:
+async def test_it_finishes_its_superstep_and_continues_later(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     drain = Drain(calls)
     builder = calls.chain("a", drain.node, "b")
@@ -92,7 +92,7 @@ async def test_one_that_is_asked_before_it_begins_has_its_input_stored(
     assert await graph.ainvoke(None, THREAD, durability=durability) == {"log": ["in", "a"]}
 
 
-async def test_a_nested_graph_stops_and_what_runs_beside_it_is_finished(
+async def test_a_nested_graph_stops_and_what_runs_together_with_it_is_finished(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -133,7 +133,9 @@ async def test_nested_graphs_that_one_node_runs_at_once_all_stop(saver: Checkpoi
     assert sorted(calls.taken()) == ["b", "c"]
 
 
-async def test_a_task_that_runs_beside_a_nested_graph_is_finished(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_that_runs_together_with_a_nested_graph_is_finished(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     drain = Drain(calls)
     inner = calls.chain("a", drain.node, "b").compile()
@@ -179,7 +181,7 @@ async def test_what_is_asked_beside_a_nested_graph_that_stops_is_kept(
     assert calls.taken() == ["ask"]
 
 
-async def test_a_node_that_fails_beside_a_nested_graph_that_stops_is_what_is_raised(
+async def test_a_node_that_fails_together_with_a_nested_graph_that_stops_is_what_is_raised(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()

@@ -290,7 +290,7 @@ async def test_a_timeout_counts_for_each_superstep_anew() -> None:
     assert len((await graph.ainvoke({}, thread_id="t"))["log"]) == 50
 
 
-async def test_a_question_beside_one_that_hangs_stays_asked(saver: Checkpointer) -> None:
+async def test_a_question_together_with_one_that_hangs_stays_asked(saver: Checkpointer) -> None:
     nodes, hanging = Nodes(), [True]
     builder, _ = with_one_that_hangs(nodes, hanging)
     builder.add_node("ask", nodes.asking("ask", "sure?"))

@@ -186,7 +186,7 @@ async def test_a_parent_command_is_no_failure_to_be_retried(saver: Checkpointer)
     assert nodes.calls == {"call": 1, "after": 1}
 
 
-async def test_without_a_parent_it_is_an_error_that_says_so(saver: Checkpointer, durability: Durability) -> None:
+async def test_without_a_parent_it_is_an_error(saver: Checkpointer, durability: Durability) -> None:
     """LangGraph: an exception of its inside came out, with the Command in it."""
 
     async def leave(state: State) -> Command[Any]:

@@ -151,7 +151,9 @@ async def test_a_router_runs_graphs_of_its_own(saver: Checkpointer) -> None:
     assert nodes.calls == {"in node": 1, "in router": 2, "b": 1}
 
 
-async def test_a_router_that_asks_what_cannot_be_stored_is_told_and_its_node_stays_done(saver: Checkpointer) -> None:
+async def test_a_router_that_asks_what_cannot_be_stored_is_reported_and_its_node_stays_done(
+    saver: Checkpointer,
+) -> None:
     question: Any = object()
     nodes = Nodes()
     builder = chain(("a", nodes.noting("a")))

@@ -182,7 +182,7 @@ async def test_an_entry_point_that_raised_is_asked_again(saver: Checkpointer, du
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["in", "b"]}
 
 
-async def test_a_thread_whose_node_was_renamed_is_an_error_and_can_be_gone_on_with(
+async def test_a_thread_whose_node_was_renamed_is_an_error_and_can_be_continued(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """Reference P12: resuming "completed" without running it."""

@@ -89,7 +89,7 @@ async def test_sends_that_finished_do_not_run_again_when_one_waited(
     assert sending.nodes.calls == {"plan": 1, "beside": 1, "worker": 3, "last": 2, "flaky": 2}
 
 
-async def test_history_tells_which_sends_were_left_at_each_step(saver: Checkpointer) -> None:
+async def test_history_shows_which_sends_were_left_at_each_step(saver: Checkpointer) -> None:
     graph = Sending().graph().compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
@@ -204,7 +204,7 @@ async def test_a_send_takes_any_argument_that_can_be_stored(saver: Checkpointer,
     assert [type(each) for each in taken] == [type(each) for each in arguments]
 
 
-async def test_a_router_that_sends_nowhere_is_told_and_nothing_is_lost(
+async def test_a_router_that_sends_nowhere_is_reported_and_nothing_is_lost(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """Reference P21: the Send was dropped and the run "succeeded"."""

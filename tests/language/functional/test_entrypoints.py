@@ -191,7 +191,7 @@ async def test_it_streams_its_tasks_as_they_end(saver: Checkpointer, durability:
     ]
 
 
-async def test_it_asks_and_goes_on(saver: Checkpointer, durability: Durability) -> None:
+async def test_it_interrupts_and_continues(saver: Checkpointer, durability: Durability) -> None:
     @entrypoint(checkpointer=saver)
     async def ask(given: str) -> str:
         return f"{given}:{interrupt('well?')}"

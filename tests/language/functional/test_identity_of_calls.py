@@ -143,7 +143,7 @@ async def test_equal_calls_that_race_each_run_once(shop: Shop) -> None:
     assert shop.calls.taken() == ["pay it"]
 
 
-async def test_arrays_are_told_apart_by_their_content(shop: Shop) -> None:
+async def test_arrays_are_distinguished_by_their_content(shop: Shop) -> None:
     one, two = array.array("b", [1]), array.array("b", [2])
     await shop.crash(lambda: asyncio.gather(shop.pay(one), shop.pay(two)))
 
@@ -183,7 +183,9 @@ async def test_one_object_that_nobody_can_read_may_be_in_all_calls_of_a_race(sho
     assert shop.calls.taken() == []
 
 
-async def test_calls_in_sequence_that_differ_in_what_nobody_can_read_are_told_apart_by_their_order(shop: Shop) -> None:
+async def test_calls_in_sequence_that_differ_in_what_nobody_can_read_are_distinguished_by_their_order(
+    shop: Shop,
+) -> None:
     async def body() -> list[str]:
         return [await shop.pay(Plain("amy")), await shop.pay(Plain("bob"))]
 
@@ -403,7 +405,7 @@ async def test_what_was_left_unclaimed_is_dropped(shop: Shop) -> None:
     assert shop.calls.taken() == []
 
 
-async def test_a_dropped_call_is_made_anew_if_it_is_called_after_all(shop: Shop) -> None:
+async def test_a_dropped_call_is_made_again_if_it_is_called_after_all(shop: Shop) -> None:
     await shop.crash(lambda: shop.pay("first"))
     with pytest.raises(ReplayMismatchError) as raised:
         await shop.again(lambda: shop.pay("second"))
@@ -439,7 +441,7 @@ async def test_of_a_thread_or_a_task_that_there_is_not_nothing_is_dropped(shop: 
         await shop.flow.adiscard_calls("t", "0" * 32)
 
 
-async def test_however_long_names_are_an_error_is_short_and_says_how_to_go_on(saver: Checkpointer) -> None:
+async def test_however_long_names_are_an_error_is_short_and_says_how_to_continue(saver: Checkpointer) -> None:
     thread, names = "t" * 255, iter(["first" * 50, "second" * 50])
 
     @task(name="pay" * 50)

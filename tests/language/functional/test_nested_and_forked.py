@@ -84,7 +84,7 @@ async def test_other_calls_in_a_nested_node_are_an_error_after_a_restart(payment
     assert payments.calls.taken() == ["x", "pay 1", "pay 2", "y", "z"]
 
 
-async def test_a_replay_from_before_a_nested_node_calls_its_tasks_anew(payments: Payments) -> None:
+async def test_a_replay_from_before_a_nested_node_calls_its_tasks_again(payments: Payments) -> None:
     graph = payments.built()
     await graph.ainvoke({"log": []}, THREAD)
     inside = (await nested_state(graph)).config
@@ -115,7 +115,7 @@ async def test_a_replay_from_after_a_nested_node_keeps_what_its_tasks_came_to(pa
     assert payments.calls.taken() == ["y", "z"]
 
 
-async def test_an_entrypoint_in_a_nested_graph_goes_on_and_is_replayed(
+async def test_an_entrypoint_in_a_nested_graph_continues_and_is_replayed(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -148,7 +148,7 @@ async def test_an_entrypoint_in_a_nested_graph_goes_on_and_is_replayed(
     assert calls.taken() == ["x", "pay 1", "pay 2", "z"]
 
 
-async def test_a_checkpoint_of_an_entrypoint_that_a_node_calls_is_gone_on_from(saver: Checkpointer) -> None:
+async def test_a_checkpoint_of_an_entrypoint_that_a_node_calls_is_resumed(saver: Checkpointer) -> None:
     calls = Nodes()
 
     @task

@@ -10,7 +10,7 @@ from tests.graphs import THREAD, Nodes, State, questions_of
 
 
 @pytest.mark.parametrize("answers", [(True, True), (False, True)])
-async def test_one_task_that_is_called_twice_asks_twice(saver: Checkpointer, answers: tuple[bool, bool]) -> None:
+async def test_one_task_that_is_called_twice_interrupts_twice(saver: Checkpointer, answers: tuple[bool, bool]) -> None:
     @task
     async def add(name: str) -> str:
         return f"{'added' if interrupt(f'add {name}?') else 'left out'} {name}"
@@ -52,7 +52,7 @@ async def test_tasks_that_are_made_in_the_entrypoint_itself(saver: Checkpointer)
     assert await flow.ainvoke(Command(resume="second"), THREAD) == ["first", "second"]
 
 
-async def test_several_tasks_before_the_one_that_asks(saver: Checkpointer) -> None:
+async def test_several_tasks_before_the_one_that_interrupts(saver: Checkpointer) -> None:
     @task
     async def plus(number: int) -> int:
         return number + 1
@@ -219,7 +219,7 @@ async def test_an_error_that_nobody_is_told_because_another_task_asks_is_the_run
         await flow.ainvoke(1, THREAD)
 
 
-async def test_an_error_of_a_task_that_nobody_awaits_before_a_question_is_the_runs(saver: Checkpointer) -> None:
+async def test_an_error_of_a_task_that_is_not_awaited_before_a_question_is_the_runs(saver: Checkpointer) -> None:
     @task
     async def pay() -> None:
         raise ConnectionError

@@ -102,7 +102,7 @@ async def test_other_arguments_are_an_error(account: Account) -> None:
     assert account.calls.taken() == []
 
 
-async def test_after_a_mismatch_the_thread_goes_on_with_the_calls_it_knows(account: Account) -> None:
+async def test_after_a_mismatch_the_thread_continues_with_the_calls_it_knows(account: Account) -> None:
     """P10."""
     await account.until_asked(DEBIT, CREDIT)
     with pytest.raises(ReplayMismatchError):
@@ -133,7 +133,7 @@ async def test_a_recorded_call_that_is_not_made_again_is_an_error_and_nothing_is
     assert account.calls.taken() == []
 
 
-async def test_a_fork_before_the_entrypoint_runs_all_calls_anew(account: Account) -> None:
+async def test_a_fork_before_the_entrypoint_runs_all_calls_again(account: Account) -> None:
     await account.until_asked(DEBIT)
     await account.go_on(DEBIT)
     account.order = [CREDIT]
@@ -143,7 +143,7 @@ async def test_a_fork_before_the_entrypoint_runs_all_calls_anew(account: Account
     assert account.calls.taken() == ["credit 1"]
 
 
-async def test_new_input_runs_all_calls_anew(account: Account) -> None:
+async def test_new_input_runs_all_calls_again(account: Account) -> None:
     await account.until_asked(DEBIT)
 
     await account.until_asked(DEBIT)

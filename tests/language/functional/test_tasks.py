@@ -207,7 +207,7 @@ async def test_an_error_that_nobody_catches_fails_the_run(saver: Checkpointer) -
     assert calls.taken() == ["fine", "bad", "bad"]
 
 
-async def test_a_task_may_be_cancelled_and_the_others_go_on(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_may_be_cancelled_and_the_others_continue(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     began = asyncio.Event()
 
@@ -257,7 +257,7 @@ async def test_asking_for_the_result_of_a_call_at_work_says_what_to_write(saver:
     assert await flow.ainvoke(1, THREAD) == 1
 
 
-async def test_a_task_that_nobody_awaits_ends_with_its_run(saver: Checkpointer) -> None:
+async def test_a_task_that_is_not_awaited_ends_with_its_run(saver: Checkpointer) -> None:
     calls = Nodes()
 
     @task

@@ -75,7 +75,7 @@ async def test_a_node_calls_entrypoints(saver: Checkpointer, durability: Durabil
     assert (await graph.ainvoke({"a": 2, "b": 3}, THREAD, durability=durability))["result"] == 11
 
 
-async def test_an_entrypoint_calls_a_graph_that_asks(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_entrypoint_calls_a_graph_that_interrupts(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     inner = calls.chain("x", "ask?", "y").compile()
 

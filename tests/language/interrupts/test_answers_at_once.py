@@ -106,7 +106,7 @@ async def test_a_caller_is_told_once_the_thread_has_ended_or_gone_on(saver: Chec
 
 
 @by_id_or_not
-async def test_an_answer_to_a_question_of_a_nested_graph_is_told_which_one_stands(
+async def test_an_answer_to_a_question_of_a_nested_graph_learns_which_one_stands(
     saver: Checkpointer, is_by_id: bool
 ) -> None:
     inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
@@ -178,7 +178,7 @@ async def test_after_a_prune_a_caller_learns_what_can_be_known(saver: Checkpoint
 
 
 @pytest.mark.parametrize("how", ["input", "update"])
-async def test_an_answer_to_a_question_that_was_superseded_is_told_so(saver: Checkpointer, how: str) -> None:
+async def test_an_answer_to_a_question_that_was_superseded_gets_an_error(saver: Checkpointer, how: str) -> None:
     graph = asking("sure?").compile(saver)
     question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     if how == "input":
@@ -197,7 +197,7 @@ async def test_an_answer_to_a_question_that_was_superseded_is_told_so(saver: Che
 
 @by_id_or_not
 @pytest.mark.parametrize("how", ["input", "update", "delete"])
-async def test_an_answer_that_loses_against_input_or_an_edit_is_told_why(
+async def test_an_answer_that_loses_against_input_or_an_edit_learns_why(
     saver: Checkpointer, how: str, is_by_id: bool
 ) -> None:
     graph = asking("sure?").compile(saver)

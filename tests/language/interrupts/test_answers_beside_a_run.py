@@ -81,7 +81,7 @@ def saver_for(where: str, saver: Checkpointer) -> Checkpointer:
 
 
 @from_where
-async def test_the_run_at_work_goes_on_with_the_answer(saver: Checkpointer, where: str) -> None:
+async def test_the_current_run_continues_with_the_answer(saver: Checkpointer, where: str) -> None:
     beside = Slow()
     graph = beside.builder().compile(saver)
     running = asyncio.create_task(beside.run(graph, {}))
@@ -100,7 +100,7 @@ async def test_the_run_at_work_goes_on_with_the_answer(saver: Checkpointer, wher
 
 
 @from_where
-async def test_the_run_goes_on_through_several_questions(saver: Checkpointer, where: str) -> None:
+async def test_the_run_continues_through_several_questions(saver: Checkpointer, where: str) -> None:
     beside = Slow()
     graph = beside.builder("first?", "second?").compile(saver)
     running = asyncio.create_task(beside.run(graph, {}))
@@ -216,7 +216,9 @@ async def test_every_kind_of_result_says_that_the_answer_was_recorded_and_nothin
     assert sorted(result["log"]) == ["a:a", "ask:yes", "b:b", "c:c", "d:d", "e:e", "slow"]
 
 
-async def test_a_breakpoint_beside_the_question_is_not_passed_when_the_answer_is_taken_on(saver: Checkpointer) -> None:
+async def test_a_breakpoint_together_with_the_question_is_not_passed_when_the_answer_is_taken_on(
+    saver: Checkpointer,
+) -> None:
     beside = Slow()
     inner = chain(("before", beside.nodes.noting("before")), ("stop", beside.nodes.noting("stop")))
     builder = beside.builder()
@@ -259,7 +261,7 @@ class BesideNested:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @from_where
-async def test_a_graph_nested_beside_the_question_goes_on_after_the_answer(
+async def test_a_graph_nested_together_with_the_question_continues_after_the_answer(
     saver: Checkpointer, where: str, mode: Durability
 ) -> None:
     """Its commits compare and swap the same thread, and were taken for those of a run that had lost it."""
@@ -274,7 +276,7 @@ async def test_a_graph_nested_beside_the_question_goes_on_after_the_answer(
 
 
 @by_id_or_not
-async def test_a_graph_nested_beside_the_question_does_not_turn_the_answer_down(
+async def test_a_graph_nested_together_with_the_question_does_not_turn_the_answer_down(
     saver: Checkpointer, is_by_id: bool
 ) -> None:
     """It commits between the answer's look at the thread and its record."""

@@ -68,7 +68,7 @@ async def test_nothing_of_a_node_is_in_the_state_before_its_last_question_is_ans
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["ask:1,2"]}
 
 
-async def test_a_loop_asks_until_the_answer_will_do(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_loop_interrupts_until_the_answer_will_do(saver: Checkpointer, durability: Durability) -> None:
     class Person(TypedDict, total=False):
         age: int
 
@@ -243,7 +243,7 @@ async def test_one_node_after_another_may_ask(saver: Checkpointer, durability: D
     assert third == {"log": ["a:1", "b:2"]}
 
 
-async def test_a_node_that_a_cycle_comes_back_to_asks_anew(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_node_that_a_cycle_comes_back_to_interrupts_again(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     builder = chain(("ask", nodes.asking("ask", "again?")))
     builder.add_conditional_edges("ask", lambda state: "ask" if state["log"][-1] == "ask:yes" else END, ["ask", END])
@@ -258,7 +258,7 @@ async def test_a_node_that_a_cycle_comes_back_to_asks_anew(saver: Checkpointer, 
     assert third == {"log": ["ask:yes", "ask:no"]}
 
 
-async def test_a_plain_function_asks_like_an_async_one(saver: Checkpointer) -> None:
+async def test_a_plain_function_interrupts_like_an_async_one(saver: Checkpointer) -> None:
     def ask(state: State) -> State:
         return {"log": [interrupt("sure?"), interrupt("really?")]}
 

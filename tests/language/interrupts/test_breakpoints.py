@@ -24,7 +24,7 @@ def three(nodes: Nodes) -> StateGraph[State]:
     return chain(*((name, nodes.noting(name)) for name in "abc"))
 
 
-async def test_a_run_stops_before_a_node_and_goes_on_with_none(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_run_stops_before_a_node_and_continues_with_none(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = three(nodes).compile(saver, interrupt_before=["b"])
 
@@ -37,7 +37,7 @@ async def test_a_run_stops_before_a_node_and_goes_on_with_none(saver: Checkpoint
     assert nodes.calls == {"a": 1, "b": 1, "c": 1}
 
 
-async def test_a_run_stops_after_a_node_and_goes_on_with_none(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_run_stops_after_a_node_and_continues_with_none(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = three(nodes).compile(saver, interrupt_after=["b"])
 
@@ -239,7 +239,7 @@ async def test_an_update_goes_in_while_a_run_is_stopped(saver: Checkpointer, dur
     assert result == {"text": "def|first|second"}
 
 
-async def test_a_goto_runs_beside_what_the_breakpoint_held(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_goto_runs_together_with_what_the_breakpoint_held(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["a"])
     await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
@@ -278,7 +278,7 @@ async def test_a_breakpoint_without_a_checkpointer_is_refused() -> None:
     assert nodes.calls == {}
 
 
-async def test_a_graph_that_has_lost_its_breakpoint_goes_on(saver: Checkpointer) -> None:
+async def test_a_graph_that_has_lost_its_breakpoint_continues(saver: Checkpointer) -> None:
     await three(Nodes()).compile(saver, interrupt_before=["b"]).ainvoke({}, thread_id="t")
 
     assert (await three(Nodes()).compile(saver).ainvoke(None, thread_id="t"))["log"] == ["a", "b", "c"]

@@ -143,7 +143,7 @@ async def test_routers_of_a_nested_graph_ask(saver: Checkpointer, durability: Du
     assert calls.taken() == ["right", "last", "after"]
 
 
-async def test_an_error_handler_of_a_nested_graph_asks(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_error_handler_of_a_nested_graph_interrupts(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     async def bad(state: State) -> State:
@@ -164,7 +164,7 @@ async def test_an_error_handler_of_a_nested_graph_asks(saver: Checkpointer, dura
     assert calls.taken() == ["bad", "after"]
 
 
-async def test_a_deferred_node_asks_when_it_is_its_turn(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_deferred_node_interrupts_when_it_is_its_turn(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     def built() -> CompiledGraph[Any]:
@@ -290,7 +290,7 @@ async def test_the_same_question_from_anywhere_has_an_id_of_its_own(saver: Check
     assert len(set(seen)) == 16
 
 
-async def test_a_nested_question_beside_a_failure_is_asked_once_the_failure_is_gone(
+async def test_a_nested_question_together_with_a_failure_is_asked_once_the_failure_is_gone(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()

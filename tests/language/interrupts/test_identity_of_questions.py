@@ -178,7 +178,7 @@ async def test_a_mismatch_that_the_code_catches_is_raised_all_the_same(asking: A
         await asking.run(body, Command(resume=2))
 
 
-async def test_a_loop_whose_question_depends_on_the_answers_goes_on_for_long(asking: Asking) -> None:
+async def test_a_loop_whose_question_depends_on_the_answers_continues_for_long(asking: Asking) -> None:
     async def body() -> list[Any]:
         question = "a number?"
         while not (answer := interrupt(question)).isdigit():
@@ -314,7 +314,7 @@ async def test_an_error_handler_that_asks_about_the_error_gets_its_answer_in_ano
     assert (await built().ainvoke(Command(resume="wait"), thread_id="t"))["log"] == ["wait"]
 
 
-async def test_questions_of_sends_are_told_apart_by_their_task(saver: Checkpointer) -> None:
+async def test_questions_of_sends_are_distinguished_by_their_task(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [f"{job}:{interrupt('sure?')}"]}
 
@@ -333,7 +333,7 @@ async def test_questions_of_sends_are_told_apart_by_their_task(saver: Checkpoint
 # Forks
 
 
-async def test_on_a_line_of_its_own_answers_reach_their_questions_in_whatever_order_they_are_asked_there(
+async def test_on_a_branch_of_its_own_answers_reach_their_questions_in_whatever_order_they_are_asked_there(
     asking: Asking,
 ) -> None:
     result = await asking.run(lambda: at_once("a?", "b?", "c?"), {})
@@ -348,7 +348,7 @@ async def test_on_a_line_of_its_own_answers_reach_their_questions_in_whatever_or
     assert result["log"] == ["c?=C?", "b?=B?", "a?=A?"]
 
 
-async def test_on_a_line_of_its_own_a_named_question_is_found_by_its_name(asking: Asking) -> None:
+async def test_on_a_branch_of_its_own_a_named_question_is_found_by_its_name(asking: Asking) -> None:
     found = (await asking.run(lambda: _named("at 1?"), {}))["__interrupt__"]
     before = (await asking.graph.aget_state(thread_id="t")).config
     await asking.run(lambda: _named("at 2?"), {})
@@ -357,7 +357,7 @@ async def test_on_a_line_of_its_own_a_named_question_is_found_by_its_name(asking
     assert (await asking.graph.ainvoke(Command(resume={found[0].id: "yes"}), before))["log"] == ["yes"]
 
 
-async def test_on_a_line_of_its_own_an_answer_to_what_is_not_asked_there_is_refused(asking: Asking) -> None:
+async def test_on_a_branch_of_its_own_an_answer_to_what_is_not_asked_there_is_refused(asking: Asking) -> None:
     found = interrupt_ids(await asking.run(lambda: in_order("a?"), {}))
     before = (await asking.graph.aget_state(thread_id="t")).config
     await asking.run(lambda: in_order("a?"), {})

@@ -261,7 +261,7 @@ async def test_questions_that_a_group_asks_at_once_are_all_asked(saver: Checkpoi
     assert await graph.ainvoke(answers, thread_id="t") == {"log": ["A", "B"]}
 
 
-async def test_an_error_beside_a_question_in_a_group_is_the_error(saver: Checkpointer) -> None:
+async def test_an_error_together_with_a_question_in_a_group_is_the_error(saver: Checkpointer) -> None:
     async def ask() -> Any:
         return interrupt("sure?")
 
@@ -308,7 +308,7 @@ async def test_a_sibling_that_fails_is_the_error_and_the_question_stays_open(
     assert nodes.calls == {"ask": 2, "fail": 2}
 
 
-async def test_asking_without_a_checkpointer_is_an_error_that_says_so() -> None:
+async def test_asking_without_a_checkpointer_is_an_error() -> None:
     """Reference P17: the question came back and could never be answered."""
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
 
@@ -318,7 +318,7 @@ async def test_asking_without_a_checkpointer_is_an_error_that_says_so() -> None:
     assert any("'ask'" in note for note in raised.value.__notes__)
 
 
-async def test_answering_without_a_checkpointer_is_an_error_that_says_so() -> None:
+async def test_answering_without_a_checkpointer_is_an_error() -> None:
     """Reference P17."""
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
 
@@ -326,12 +326,12 @@ async def test_answering_without_a_checkpointer_is_an_error_that_says_so() -> No
         await graph.ainvoke(Command(resume="yes"))
 
 
-def test_asking_outside_of_a_run_is_an_error_that_says_so() -> None:
+def test_asking_outside_of_a_run_is_an_error() -> None:
     with pytest.raises(OutsideOfRunError, match="interrupt"):
         interrupt("anybody there?")
 
 
-async def test_asking_after_the_node_has_ended_is_an_error_that_says_so(saver: Checkpointer) -> None:
+async def test_asking_after_the_node_has_ended_is_an_error(saver: Checkpointer) -> None:
     has_ended = asyncio.Event()
     left_behind: list[asyncio.Task[Any]] = []
 

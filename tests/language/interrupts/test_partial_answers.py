@@ -9,7 +9,7 @@ from durable_graph import START, Checkpointer, Command, Durability, Send, StateG
 from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 
 
-async def test_only_the_node_that_was_answered_goes_on(saver: Checkpointer, durability: Durability) -> None:
+async def test_only_the_node_that_was_answered_continues(saver: Checkpointer, durability: Durability) -> None:
     """LangGraph: the others ran again as well, only to ask the same (its issue 6208)."""
     nodes = Nodes()
     graph = fan_out(*((name, nodes.asking(name, f"{name}?")) for name in "abc")).compile(saver)
@@ -52,7 +52,7 @@ async def test_what_follows_waits_for_every_answer(saver: Checkpointer) -> None:
     assert result["log"] == ["a:1", "b:2", "after"]
 
 
-async def test_a_sibling_that_asks_nothing_finishes_and_never_runs_again(
+async def test_a_sibling_without_interrupts_finishes_and_never_runs_again(
     saver: Checkpointer, durability: Durability
 ) -> None:
     cancelled = False
@@ -86,7 +86,7 @@ async def test_a_sibling_that_asks_nothing_finishes_and_never_runs_again(
     assert (cancelled, calls) == (False, 1)
 
 
-async def test_going_on_without_an_answer_runs_nothing_and_asks_the_same(
+async def test_resuming_without_an_answer_runs_nothing_and_asks_the_same(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -99,7 +99,7 @@ async def test_going_on_without_an_answer_runs_nothing_and_asks_the_same(
     assert nodes.calls == {"a": 1, "b": 1}
 
 
-async def test_going_on_without_an_answer_commits_nothing(saver: Checkpointer) -> None:
+async def test_resuming_without_an_answer_commits_nothing(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     before = [thread async for thread in graph.aget_state_history(thread_id="t")]
@@ -109,7 +109,7 @@ async def test_going_on_without_an_answer_commits_nothing(saver: Checkpointer) -
     assert [thread async for thread in graph.aget_state_history(thread_id="t")] == before
 
 
-async def test_a_node_that_was_stopped_by_a_failure_runs_beside_an_open_question(saver: Checkpointer) -> None:
+async def test_a_node_that_was_stopped_by_a_failure_runs_together_with_an_open_question(saver: Checkpointer) -> None:
     nodes = Nodes()
     failing = True
 

@@ -197,7 +197,7 @@ async def test_questions_of_a_nested_graph_are_listed_by_both_graphs(
     assert {task.name: questions_of(task.interrupts) for task in inner.tasks} == {"x": ["x?"], "y": ["y1?", "y2?"]}
 
 
-async def test_a_fork_asks_again_and_both_branches_list_the_question(saver: Checkpointer) -> None:
+async def test_a_fork_interrupts_again_and_both_branches_list_the_question(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
     first = interrupts_of(await graph.ainvoke({"log": []}, thread_id="t"))
     await graph.ainvoke(Command(resume="yes"), thread_id="t")

@@ -121,7 +121,9 @@ async def test_one_answer_is_enough_once_one_question_is_left(saver: Checkpointe
     assert (await graph.ainvoke(Command(resume="no"), thread_id="t"))["log"] == ["a:yes", "b:no"]
 
 
-async def test_one_answer_is_ambiguous_where_a_second_question_waits_beside_another_node(saver: Checkpointer) -> None:
+async def test_one_answer_is_ambiguous_where_a_second_question_waits_together_with_another_node(
+    saver: Checkpointer,
+) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "a?", "a, really?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
@@ -132,7 +134,7 @@ async def test_one_answer_is_ambiguous_where_a_second_question_waits_beside_anot
         await graph.ainvoke(Command(resume="which?"), thread_id="t")
 
 
-async def test_a_second_answer_is_told_what_the_first_was(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_second_answer_learns_what_the_first_was(saver: Checkpointer, durability: Durability) -> None:
     """Reference P16: the second answer vanished without a word."""
     nodes = Nodes()
     graph = two_asking(saver, nodes)
@@ -149,7 +151,7 @@ async def test_a_second_answer_is_told_what_the_first_was(saver: Checkpointer, d
     assert result["log"] == ["a:('first', 1)", "b:ok"]
 
 
-async def test_a_second_answer_to_a_node_that_asked_on_is_told_what_the_first_was(saver: Checkpointer) -> None:
+async def test_a_second_answer_to_a_node_that_asked_on_learns_what_the_first_was(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "first?", "second?"))).compile(saver)
     first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["first?"]
     second = interrupt_ids(await graph.ainvoke(Command(resume={first: "yes"}), thread_id="t"))["second?"]
@@ -216,7 +218,7 @@ async def test_an_answer_to_a_thread_that_was_never_used_is_refused(saver: Check
     assert await saver.list_threads() == []
 
 
-async def test_an_answer_to_a_failed_thread_that_asks_nothing_is_refused(saver: Checkpointer) -> None:
+async def test_an_answer_to_a_failed_thread_without_interrupts_is_refused(saver: Checkpointer) -> None:
     async def fail(state: State) -> State:
         message = "not yet"
         raise ValueError(message)

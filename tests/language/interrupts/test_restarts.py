@@ -133,7 +133,7 @@ async def test_an_answer_is_durable_before_the_node_that_asked_runs(
 # Two at once
 
 
-async def test_of_two_that_answer_at_once_one_is_told_the_others_answer(saver: Checkpointer) -> None:
+async def test_of_two_that_answer_at_once_one_learns_the_others_answer(saver: Checkpointer) -> None:
     gate = asyncio.Event()
     entered = asyncio.Event()
 
@@ -157,7 +157,7 @@ async def test_of_two_that_answer_at_once_one_is_told_the_others_answer(saver: C
     assert await first == {"log": ["first"]}
 
 
-async def test_two_that_answer_different_questions_at_once_are_both_heard(saver: Checkpointer) -> None:
+async def test_two_that_answer_different_questions_at_once_are_both_accepted(saver: Checkpointer) -> None:
     gate = asyncio.Event()
     entered = asyncio.Event()
 
@@ -185,7 +185,7 @@ async def test_two_that_answer_different_questions_at_once_are_both_heard(saver:
 
 
 @pytest.mark.parametrize("memory", [None, True, False])
-async def test_two_that_answer_different_questions_of_one_nested_graph_are_both_heard(
+async def test_two_that_answer_different_questions_of_one_nested_graph_are_both_accepted(
     saver: Checkpointer, memory: bool | None
 ) -> None:
     """The answers are in one record. The run that is at work asks for the second one, and finds it there."""

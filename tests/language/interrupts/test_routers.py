@@ -18,7 +18,9 @@ def routed(nodes: Nodes, *routers: Any) -> StateGraph[State]:
     return builder
 
 
-async def test_a_router_that_asks_does_not_make_its_node_run_again(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_router_that_interrupts_does_not_make_its_node_run_again(
+    saver: Checkpointer, durability: Durability
+) -> None:
     """LangGraph: the node's body runs again as well."""
     nodes = Nodes()
 
@@ -153,7 +155,7 @@ async def test_a_router_that_fails_after_its_answer_does_not_ask_again(saver: Ch
     assert nodes.calls == {"a": 1, "b": 1}
 
 
-async def test_a_sibling_is_not_held_up_by_a_router_that_asks(saver: Checkpointer) -> None:
+async def test_a_sibling_is_not_held_up_by_a_router_that_interrupts(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = routed(nodes, lambda _: interrupt("where to?"))
     builder.add_node("beside", nodes.noting("beside"))

@@ -32,7 +32,7 @@ async def test_reading_gives_the_same_ids_as_the_run_did(saver: Checkpointer, du
     assert interrupt_ids((await rebuilt.aget_state(thread_id="t")).interrupts) == found
 
 
-async def test_a_finished_sibling_no_longer_asks(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_finished_sibling_no_longer_interrupts(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({"log": []}, thread_id="t", durability=durability))
@@ -60,7 +60,7 @@ async def test_a_node_that_asks_on_shows_its_second_question_only(saver: Checkpo
     assert [questions_of(task.interrupts) for task in snapshot.tasks] == [["a2?"], ["b?"]]
 
 
-async def test_a_finished_thread_asks_nothing(saver: Checkpointer) -> None:
+async def test_a_finished_thread_has_no_interrupt(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
@@ -118,7 +118,7 @@ async def test_answers_make_no_checkpoint_of_their_own(saver: Checkpointer) -> N
     assert len([snapshot async for snapshot in graph.aget_state_history(thread_id="t")]) == before
 
 
-async def test_sends_that_wait_are_told_apart_in_a_snapshot(saver: Checkpointer) -> None:
+async def test_sends_that_wait_are_distinguished_in_a_snapshot(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [f"{job}:{interrupt(job)}"]}
 

@@ -29,7 +29,7 @@ def _without_ids(part: Any) -> Any:
     return f"<{part.value}>" if isinstance(part, Interrupt) else part
 
 
-async def test_updates_tell_the_question_and_then_what_the_answer_made(
+async def test_updates_show_the_question_and_then_what_the_answer_made(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -42,7 +42,7 @@ async def test_updates_tell_the_question_and_then_what_the_answer_made(
     assert await told(graph, Command(resume="yes"), durability=durability) == [{"ask": {"log": ["ask:yes"]}}]
 
 
-async def test_updates_tell_every_question_of_a_node_as_it_comes(saver: Checkpointer) -> None:
+async def test_updates_show_every_question_of_a_node_as_it_comes(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", {"value": 1}, {"value": 2}))).compile(saver)
 
     inputs: list[Any] = [{}, Command(resume="a", update={"log": ["u"]}), Command(resume="b")]
@@ -53,7 +53,7 @@ async def test_updates_tell_every_question_of_a_node_as_it_comes(saver: Checkpoi
     ]
 
 
-async def test_values_tell_the_state_with_the_question_in_it(saver: Checkpointer) -> None:
+async def test_values_show_the_state_with_the_question_in_it(saver: Checkpointer) -> None:
     class Talk(TypedDict, total=False):
         robot: str
         human: str
@@ -88,7 +88,9 @@ async def test_values_tell_the_state_with_the_question_in_it(saver: Checkpointer
     ]
 
 
-async def test_a_breakpoint_is_told_as_a_stop_without_questions(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_breakpoint_is_reported_as_a_stop_without_questions(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
 
@@ -96,7 +98,7 @@ async def test_a_breakpoint_is_told_as_a_stop_without_questions(saver: Checkpoin
     assert await told(graph, None, durability=durability) == [{"b": {"log": ["b"]}}]
 
 
-async def test_a_breakpoint_after_a_node_is_told_after_its_update(saver: Checkpointer) -> None:
+async def test_a_breakpoint_after_a_node_is_reported_after_its_update(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_after=["a"])
 
@@ -104,7 +106,7 @@ async def test_a_breakpoint_after_a_node_is_told_after_its_update(saver: Checkpo
     assert await told(graph, None) == [{"b": {"log": ["b"]}}]
 
 
-async def test_siblings_that_finished_are_told_once(saver: Checkpointer) -> None:
+async def test_siblings_that_finished_are_reported_once(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
@@ -115,7 +117,7 @@ async def test_siblings_that_finished_are_told_once(saver: Checkpointer) -> None
     assert [part for part in second if "ask" in part] == [{"ask": {"log": ["ask:yes"]}}]
 
 
-async def test_every_open_question_is_told_at_the_end_of_a_run(saver: Checkpointer) -> None:
+async def test_every_open_question_is_reported_at_the_end_of_a_run(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [interrupt(job)]}
 
@@ -129,14 +131,14 @@ async def test_every_open_question_is_told_at_the_end_of_a_run(saver: Checkpoint
     assert sorted(question for part in parts for question in part["__interrupt__"]) == ["<x>", "<y>", "<z>"]
 
 
-async def test_a_stream_that_goes_on_without_an_answer_asks_the_same(saver: Checkpointer) -> None:
+async def test_a_stream_that_continues_without_an_answer_asks_the_same(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     first = await told(graph, {})
 
     assert await told(graph, None) == first == [{"__interrupt__": ("<sure?>",)}]
 
 
-async def test_a_question_of_a_nested_graph_is_told_once_by_each_graph_around_it(
+async def test_a_question_of_a_nested_graph_is_reported_once_by_each_graph_around_it(
     saver: Checkpointer, durability: Durability
 ) -> None:
     inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()

@@ -61,7 +61,7 @@ def calling(inner: CompiledGraph[Job], nodes: Nodes, *jobs: str) -> Any:
     return call
 
 
-async def test_a_graph_as_a_node_asks_through_its_parent(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_graph_as_a_node_interrupts_through_its_parent(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     inner = chain(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile()
 
@@ -202,7 +202,7 @@ async def test_a_nested_question_is_seen_at_the_task_that_called(saver: Checkpoi
     assert snapshot.interrupts == snapshot.tasks[0].interrupts == tuple(interrupts_of(result))
 
 
-async def test_a_second_answer_to_a_nested_question_is_told_the_first(saver: Checkpointer) -> None:
+async def test_a_second_answer_to_a_nested_question_learns_the_first(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("call", calling(asking_job(nodes), nodes, "x", "y"))).compile(saver)
     first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["x?"]
@@ -214,7 +214,7 @@ async def test_a_second_answer_to_a_nested_question_is_told_the_first(saver: Che
     assert refused.value.answer == "fine"
 
 
-async def test_going_on_without_an_answer_runs_nothing_of_a_nested_graph(saver: Checkpointer) -> None:
+async def test_resuming_without_an_answer_runs_nothing_of_a_nested_graph(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("call", calling(asking_job(nodes), nodes, "x"))).compile(saver)
     first = await graph.ainvoke({}, thread_id="t")

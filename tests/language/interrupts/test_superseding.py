@@ -110,7 +110,7 @@ async def test_there_is_nothing_to_answer_once_new_input_has_finished_the_thread
         await asking.ainvoke(Command(resume={found["sure?"]: "yes"}), thread_id="t")
 
 
-async def test_a_deleted_thread_asks_nothing_and_its_ids_are_never_seen_again(saver: Checkpointer) -> None:
+async def test_a_deleted_thread_has_no_interrupt_and_its_ids_are_never_seen_again(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await saver.delete_thread("t")

@@ -10,7 +10,7 @@ from durable_graph import Checkpointer, Command, Durability, InterruptAnsweredEr
 from tests.graphs import State, chain, interrupt_ids, questions_of
 
 
-async def test_an_entrypoint_asks_between_its_tasks(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_entrypoint_interrupts_between_its_tasks(saver: Checkpointer, durability: Durability) -> None:
     calls: Counter[str] = Counter()
 
     @task
@@ -31,7 +31,7 @@ async def test_an_entrypoint_asks_between_its_tasks(saver: Checkpointer, durabil
     assert calls == {"a": 1, "b": 1}
 
 
-async def test_a_task_asks(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_interrupts(saver: Checkpointer, durability: Durability) -> None:
     calls: Counter[str] = Counter()
 
     @task
@@ -159,7 +159,7 @@ async def test_a_task_that_finished_with_nothing_is_finished(saver: Checkpointer
     assert calls == {"a": 2, "b": 3}
 
 
-async def test_a_task_of_a_node_asks(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_of_a_node_interrupts(saver: Checkpointer, durability: Durability) -> None:
     calls: Counter[str] = Counter()
 
     @task
@@ -187,7 +187,7 @@ async def test_a_task_of_a_node_asks(saver: Checkpointer, durability: Durability
     assert calls == {"buy": 3, "price tea": 1, "price milk": 1, "approve tea": 2, "approve milk": 2}
 
 
-async def test_a_second_answer_to_a_task_is_told_the_first(saver: Checkpointer) -> None:
+async def test_a_second_answer_to_a_task_learns_the_first(saver: Checkpointer) -> None:
     @task
     async def ask(name: str) -> Any:
         return interrupt(f"{name}?")

@@ -35,7 +35,9 @@ async def before(graph: CompiledGraph[Any], node: str) -> StateSnapshot:
     return found[-1]
 
 
-async def test_a_replay_asks_again_and_repeats_nothing_from_before(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_replay_interrupts_again_and_repeats_nothing_from_before(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
@@ -48,7 +50,7 @@ async def test_a_replay_asks_again_and_repeats_nothing_from_before(saver: Checkp
     assert nodes.calls == {"a": 1, "ask": 3, "b": 1}
 
 
-async def test_a_replay_is_answered_anew_and_the_old_line_stays(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_replay_is_answered_again_and_the_old_branch_stays(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
@@ -62,7 +64,7 @@ async def test_a_replay_is_answered_anew_and_the_old_line_stays(saver: Checkpoin
     assert (await graph.aget_state(finished.config)).values == {"log": ["a", "ask:old", "b"]}
 
 
-async def test_every_replay_asks_under_an_id_of_its_own(saver: Checkpointer) -> None:
+async def test_every_replay_interrupts_under_an_id_of_its_own(saver: Checkpointer) -> None:
     graph = talk(saver, Nodes())
     first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume="old"), thread_id="t")
@@ -111,7 +113,7 @@ async def test_a_replay_between_two_questions_keeps_the_first_answer(saver: Chec
     assert nodes.calls == {"one": 2, "two": 4}
 
 
-async def test_naming_the_head_goes_on_with_it(saver: Checkpointer) -> None:
+async def test_naming_the_head_continues_with_it(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({}, thread_id="t")
@@ -202,7 +204,7 @@ async def test_an_answer_to_an_older_checkpoint_that_asks_nothing_now_says_that_
     assert newest.config["configurable"]["checkpoint_id"] in note
 
 
-async def test_an_update_as_the_node_that_asks_answers_in_its_place(saver: Checkpointer) -> None:
+async def test_an_update_as_the_node_that_interrupts_answers_in_its_place(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({}, thread_id="t")
@@ -250,7 +252,7 @@ async def test_an_older_checkpoint_is_replayed_and_answered_in_one_call(
     assert nodes.calls == {"a": 1, "ask": 4, "b": 2}
 
 
-async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_line_of_its_own(
+async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_branch_of_its_own(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -313,7 +315,7 @@ async def test_an_update_at_an_older_checkpoint_is_the_first_of_a_new_line(saver
     assert await graph.ainvoke(Command(resume="new"), thread_id="t") == {"log": ["a", "edited", "ask:new", "b"]}
 
 
-async def test_a_goto_at_an_older_checkpoint_runs_beside_what_was_left_there(saver: Checkpointer) -> None:
+async def test_a_goto_at_an_older_checkpoint_runs_together_with_what_was_left_there(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(*((name, nodes.noting(name)) for name in "abc")).compile(saver)
     await graph.ainvoke({}, thread_id="t")

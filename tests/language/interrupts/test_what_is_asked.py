@@ -55,7 +55,7 @@ async def test_questions_and_answers_keep_keys_that_the_state_does_not_store(sav
     assert result["answer"] == {"connection": "this"}
 
 
-async def test_a_plain_function_cannot_call_a_task_and_is_told_so(saver: Checkpointer) -> None:
+async def test_a_plain_function_cannot_call_a_task_and_gets_an_error(saver: Checkpointer) -> None:
     @task
     async def look() -> int:
         return 1

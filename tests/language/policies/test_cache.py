@@ -171,7 +171,7 @@ async def test_it_can_be_cleared_for_some_nodes_only(cache: Cache) -> None:
     assert (one.calls, two.calls) == (1, 2)
 
 
-async def test_an_unknown_node_to_clear_is_told(cache: Cache) -> None:
+async def test_an_unknown_node_to_clear_is_reported(cache: Cache) -> None:
     with pytest.raises(LookupError, match="nowhere"):
         await Doubling().builder().compile(cache=cache).aclear_cache(nodes=["nowhere"])
 

@@ -46,7 +46,7 @@ def handled(node: Any, handler: Any = handle, **options: Any) -> StateGraph[Stat
     return builder
 
 
-async def test_a_handler_is_told_node_and_error_and_its_update_is_the_nodes(
+async def test_a_handler_receives_node_and_error_and_its_update_is_the_nodes(
     saver: Checkpointer, durability: Durability
 ) -> None:
     graph = handled(Failing()).compile(saver)
@@ -306,7 +306,7 @@ async def test_a_node_that_cancels_itself_is_handled(saver: Checkpointer) -> Non
     assert result["log"][0].startswith("fail: NodeCancelledError")
 
 
-async def test_a_handler_that_goes_nowhere_is_told(saver: Checkpointer) -> None:
+async def test_a_handler_that_goes_nowhere_is_reported(saver: Checkpointer) -> None:
     """Reference P21."""
 
     async def astray(state: State, error: NodeError) -> Command[Any]:

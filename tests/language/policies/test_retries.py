@@ -310,7 +310,7 @@ def test_a_sibling_does_not_wait_for_a_pause_and_is_kept() -> None:
     assert finished == [pytest.approx(0, abs=0.1)]
 
 
-def test_a_pause_is_not_one_of_those_at_work() -> None:
+def test_a_pause_is_not_one_of_those_running() -> None:
     """max_concurrency is about nodes that run: one that waits for its next attempt leaves its place to others."""
     began: list[float] = []
 

@@ -236,7 +236,7 @@ async def test_a_nested_graph_may_be_given_another_context(saver: Checkpointer, 
     assert seen == [Context("bob"), Context("ann")]
 
 
-async def test_a_context_is_of_one_call_and_is_given_anew_on_resume(
+async def test_a_context_is_of_one_call_and_is_given_again_on_resume(
     saver: Checkpointer, durability: Durability
 ) -> None:
     seen: list[Any] = []

@@ -81,7 +81,7 @@ async def test_an_alias_in_the_graphs_own_input_or_output_is_named_as_well(saver
             await builder.compile(saver).ainvoke({}, thread_id="t")
 
 
-async def test_a_key_that_is_no_alias_is_told_with_those_that_there_are(saver: Checkpointer) -> None:
+async def test_a_key_that_is_no_alias_is_reported_with_those_that_there_are(saver: Checkpointer) -> None:
     graph = chain_of(ByField, Inputs(), ("a", {})).compile(saver)
 
     with pytest.raises(UnknownStateKeyError, match="its keys: user_name") as caught:

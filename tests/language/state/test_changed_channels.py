@@ -96,7 +96,7 @@ async def test_what_would_be_read_as_something_else_is_refused_and_nothing_is_lo
         (Added, Overwrite([A]), Merged),
     ],
 )
-async def test_what_means_the_same_goes_on(
+async def test_what_means_the_same_continues(
     saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any
 ) -> None:
     value = given.value if isinstance(given, Overwrite) else given

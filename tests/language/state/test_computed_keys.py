@@ -49,7 +49,7 @@ def place(state: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("schema", [State, AsDataclass, AsModel])
-async def test_each_task_is_told_how_many_supersteps_may_still_run(
+async def test_each_task_learns_how_many_supersteps_may_still_run(
     saver: Checkpointer, durability: Durability, schema: Any
 ) -> None:
     graph = chain_of(schema, Inputs(), ("a", place), ("b", place), ("c", place)).compile(saver)
@@ -116,7 +116,7 @@ async def test_an_instance_has_them_and_does_not_write_them(saver: Checkpointer,
 
 
 @pytest.mark.parametrize("result", [{"remaining": 3}, [("remaining", 3)], Command(update={"remaining": 3})])
-async def test_a_node_that_writes_one_is_told_so(saver: Checkpointer, result: Any) -> None:
+async def test_a_node_that_writes_one_gets_an_error(saver: Checkpointer, result: Any) -> None:
     graph = chain_of(State, Inputs(), ("a", result)).compile(saver)
 
     with pytest.raises(ManagedKeyError, match="node 'a' writes 'remaining', which is computed") as raised:
@@ -125,7 +125,7 @@ async def test_a_node_that_writes_one_is_told_so(saver: Checkpointer, result: An
     assert raised.value.key == "remaining"
 
 
-async def test_an_input_that_writes_one_is_told_so(saver: Checkpointer) -> None:
+async def test_an_input_that_writes_one_gets_an_error(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", {})).compile(saver)
 
     with pytest.raises(ManagedKeyError, match="the input writes 'is_last'"):

@@ -107,7 +107,7 @@ async def test_the_first_node_reads_it_and_writes_are_merged_with_it_also_after_
 
 
 @pytest.mark.parametrize("schema", KINDS)
-async def test_an_instance_adds_what_it_says_beside_the_default(saver: Checkpointer, schema: Any) -> None:
+async def test_an_instance_adds_what_it_says_together_with_the_default(saver: Checkpointer, schema: Any) -> None:
     graph = chain_of(schema, Inputs(), ("a", lambda _: schema(total=5)), ("b", lambda _: schema(log=["b"]))).compile(
         saver
     )

@@ -246,7 +246,7 @@ def test_a_class_of_the_users_may_be_called_as_ours() -> None:
     assert graph.topology.channels["messages"].stores_updates
 
 
-def test_messages_that_are_no_list_are_told_when_the_graph_is_compiled() -> None:
+def test_messages_that_are_no_list_are_reported_when_the_graph_is_compiled() -> None:
     class Wrong(TypedDict, total=False):
         messages: Annotated[dict[str, Any], add_messages]
 

@@ -62,7 +62,7 @@ async def test_what_a_node_writes_is_there_for_the_next_superstep_and_then_gone(
     assert (seen.of("b"), seen.of("c"), result) == ([GIVEN], [LEFT], LEFT)
 
 
-async def test_what_is_written_anew_is_there_anew(saver: Checkpointer) -> None:
+async def test_what_is_written_again_is_there_again(saver: Checkpointer) -> None:
     seen = Inputs()
     anew = {"note": "new", "any_of": "new", "topic": ["new", "items"]}
     graph = chain_of(State, seen, ("a", ALL), ("b", anew), ("c", {})).compile(saver)
@@ -101,7 +101,7 @@ async def test_what_was_cleared_is_cleared_in_the_store(
     assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == LEFT
 
 
-async def test_a_run_that_goes_on_elsewhere_has_what_the_superstep_before_wrote(
+async def test_a_run_that_continues_elsewhere_has_what_the_superstep_before_wrote(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     seen = Inputs()
@@ -160,7 +160,7 @@ async def test_writing_no_items_leaves_a_topic_without_value(saver: Checkpointer
     assert await graph.ainvoke({"topic": "in"}, thread_id="t") == {}
 
 
-def test_a_topic_that_is_no_list_is_told_when_the_graph_is_compiled() -> None:
+def test_a_topic_that_is_no_list_is_reported_when_the_graph_is_compiled() -> None:
     class Wrong(TypedDict, total=False):
         topic: Annotated[dict[str, str], Topic]
 

@@ -68,7 +68,7 @@ async def test_the_writes_of_one_superstep_are_merged(saver: Checkpointer, durab
     assert (result, seen.of("end")) == (["in", "a", "b", "end"], [["in", "a", "b"]])
 
 
-async def test_it_goes_on_in_another_process(saver: Checkpointer, reopen: Reopen, durability: Durability) -> None:
+async def test_it_continues_in_another_process(saver: Checkpointer, reopen: Reopen, durability: Durability) -> None:
     graph = chain_of(Log, Inputs(), ("a", ["a"]), ("b", fails_once(["b"])))
     with pytest.raises(OnceError):
         await graph.compile(saver).ainvoke(["in"], thread_id="t", durability=durability)
@@ -76,7 +76,7 @@ async def test_it_goes_on_in_another_process(saver: Checkpointer, reopen: Reopen
     assert await graph.compile(await reopen()).ainvoke(None, thread_id="t") == ["in", "a", "b"]
 
 
-async def test_it_asks_and_is_answered(saver: Checkpointer) -> None:
+async def test_it_interrupts_and_is_answered(saver: Checkpointer) -> None:
     graph = chain_of(Log, Inputs(), ("a", lambda _: [interrupt("?")])).compile(saver)
 
     asked = await graph.ainvoke(["in"], thread_id="t")
@@ -148,7 +148,7 @@ def test_input_and_output_are_of_one_value_where_the_state_is(state: Any, own: A
         chain_of(state, Inputs(), ("a", None), **{option: own}).compile()
 
 
-def test_what_can_never_be_stored_is_told_when_the_graph_is_compiled() -> None:
+def test_what_can_never_be_stored_is_reported_when_the_graph_is_compiled() -> None:
     class Handle:
         """Nothing to store."""
 

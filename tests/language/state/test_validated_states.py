@@ -129,7 +129,7 @@ async def test_a_command_as_an_input_and_an_edit_are_validated(saver: Checkpoint
     assert (await graph.aget_state(thread_id="t")).values == {"topic": "tea", "log": [], "users": []}
 
 
-async def test_what_siblings_make_together_is_told_by_the_node_that_receives_it(saver: Checkpointer) -> None:
+async def test_what_siblings_make_together_is_reported_by_the_node_that_receives_it(saver: Checkpointer) -> None:
     graph = fan_out_of(State, Inputs(), ("a", {"topic": "none"}), ("b", {"score": 1}), then=("end", {})).compile(saver)
 
     with pytest.raises(pydantic.ValidationError, match="no score without a topic"):

@@ -139,7 +139,7 @@ async def test_sends_are_written_by_hand_as_they_are_sent(saver: Checkpointer) -
     assert await seen("hand") == await seen("run")
 
 
-async def test_a_thread_that_was_written_by_hand_goes_on(saver: Checkpointer) -> None:
+async def test_a_thread_that_was_written_by_hand_continues(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
     await graph.abulk_update_state(

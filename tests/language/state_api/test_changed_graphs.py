@@ -90,7 +90,7 @@ async def test_a_stale_plan_is_left_by_new_input(saver: Checkpointer) -> None:
     assert [each.name for each in accepted.superseded] == ["ask"]
 
 
-async def test_the_graph_as_it_was_goes_on_with_the_thread(saver: Checkpointer) -> None:
+async def test_the_graph_as_it_was_continues_with_the_thread(saver: Checkpointer) -> None:
     """P12."""
     calls = Nodes()
     await in_flight(saver, calls)

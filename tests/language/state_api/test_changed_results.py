@@ -90,7 +90,7 @@ async def test_a_thread_with_such_a_result_can_be_read(changed: Any) -> None:
     assert [each.values for each in await history(changed)] == [{"log": []}]
 
 
-async def test_such_a_result_is_left_behind_by_new_input(changed: Any) -> None:
+async def test_such_a_result_is_superseded_by_new_input(changed: Any) -> None:
     await changed.ainvoke({"log": ["new"]}, THREAD)
 
     superseded = {each.name: each for each in (await history(changed))[0].superseded}
@@ -99,7 +99,7 @@ async def test_such_a_result_is_left_behind_by_new_input(changed: Any) -> None:
     assert await changed.ainvoke(Command(resume="yes"), THREAD) == {"log": ["new", "a", "yes"]}
 
 
-async def test_such_a_result_is_left_behind_by_an_update(changed: Any) -> None:
+async def test_such_a_result_is_superseded_by_an_update(changed: Any) -> None:
     await changed.aupdate_state(THREAD, {"log": ["by hand"]}, as_node="ask")
 
     state = await changed.aget_state(THREAD)
@@ -175,7 +175,7 @@ async def test_a_deferred_node_that_is_gone_while_it_waits_is_named(saver: Check
     assert await waiting(saver, "late").ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "yes", "left"]}
 
 
-async def test_a_deferred_node_that_is_gone_is_left_behind_by_an_update(saver: Checkpointer) -> None:
+async def test_a_deferred_node_that_is_gone_is_superseded_by_an_update(saver: Checkpointer) -> None:
     await waiting(saver, "late").ainvoke({"log": []}, THREAD)
     without = waiting(saver, None)
 

@@ -49,7 +49,7 @@ async def test_what_is_left_out_is_in_the_state_all_the_same(saver: Checkpointer
     assert (await graph.aget_state(THREAD)).values == {"a": "in", "b": "written", "c": "too"}
 
 
-async def test_streams_tell_of_these_keys_only(saver: Checkpointer) -> None:
+async def test_streams_report_these_keys_only(saver: Checkpointer) -> None:
     graph = graph_on(saver)
 
     seen = [part async for part in graph.astream({"a": "in"}, THREAD, stream_mode="values", output_keys=["b"])]

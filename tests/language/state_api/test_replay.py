@@ -237,7 +237,7 @@ async def test_a_replay_that_is_interrupted_by_an_error_is_resumed_on_its_own_li
     ]
 
 
-async def test_new_input_after_a_replay_goes_on_from_the_replay(saver: Checkpointer) -> None:
+async def test_new_input_after_a_replay_resumes_from_the_replay(saver: Checkpointer) -> None:
     graph = counting(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, await checkpoint_before(graph, "b"))

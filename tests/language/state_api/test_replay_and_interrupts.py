@@ -49,7 +49,7 @@ async def test_a_checkpoint_shows_the_question_that_was_asked_there(saver: Check
 
 
 @pytest.mark.parametrize("as_node", [None, "__copy__"])
-async def test_an_update_with_nothing_to_write_asks_again(saver: Checkpointer, as_node: str | None) -> None:
+async def test_an_update_with_nothing_to_write_interrupts_again(saver: Checkpointer, as_node: str | None) -> None:
     graph = Nodes().chain("a", "ask?", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(Command(resume="old"), THREAD)

@@ -218,7 +218,7 @@ async def test_an_answered_question_is_shown_no_more(saver: Checkpointer) -> Non
     assert (await graph.aget_state(THREAD)).interrupts == ()
 
 
-async def test_sends_are_told_apart_by_their_ids(saver: Checkpointer) -> None:
+async def test_sends_are_distinguished_by_their_ids(saver: Checkpointer) -> None:
     async def each(argument: Any) -> State:
         raise ConnectionError
 

@@ -93,7 +93,7 @@ def start_up() -> str:
         ("done", ["in", "a"]),
     ],
 )
-async def test_the_start_up_of_the_readme_goes_on_where_there_is_something_to_go_on_with(
+async def test_the_start_up_of_the_readme_resumes_where_there_is_something_to_resume(
     saver: Checkpointer, left: str, log: list[str]
 ) -> None:
     # The first two calls load the thread and commit the input.

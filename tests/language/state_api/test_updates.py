@@ -40,7 +40,7 @@ async def test_an_update_is_a_checkpoint_after_the_head(saver: Checkpointer) -> 
 
 
 @pytest.mark.parametrize(("as_node", "source"), [(START, "update"), ("__input__", "input")])
-async def test_an_update_as_the_input_begins_anew(saver: Checkpointer, as_node: str, source: str) -> None:
+async def test_an_update_as_the_input_starts_again(saver: Checkpointer, as_node: str, source: str) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -341,7 +341,7 @@ async def test_an_update_of_an_older_checkpoint_has_nothing_of_what_came_after(s
     assert await graph.ainvoke(None, fork) == {"total": 121}
 
 
-async def test_an_update_is_told_apart_by_its_metadata(saver: Checkpointer) -> None:
+async def test_an_update_is_distinguished_by_its_metadata(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 

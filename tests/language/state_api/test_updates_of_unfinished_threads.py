@@ -47,7 +47,7 @@ async def calls() -> Nodes:
     return Nodes()
 
 
-async def test_what_finished_beside_it_is_in_the_updated_state(
+async def test_what_finished_together_with_it_is_in_the_updated_state(
     saver: Checkpointer, calls: Nodes, durability: Durability
 ) -> None:
     graph = half_done(calls, saver)

@@ -29,7 +29,7 @@ from tests.graphs import State, chain, node_names, stream_parts
 # Custom
 
 
-async def test_a_node_tells_by_a_parameter_a_function_or_its_runtime(
+async def test_a_node_emits_by_a_parameter_a_function_or_its_runtime(
     saver: Checkpointer, durability: Durability
 ) -> None:
     async def by_parameter(state: State, writer: StreamWriter) -> None:
@@ -50,7 +50,7 @@ async def test_a_node_tells_by_a_parameter_a_function_or_its_runtime(
     ]
 
 
-async def test_what_a_node_tells_is_heard_while_it_runs(saver: Checkpointer) -> None:
+async def test_what_a_node_emits_is_received_while_it_runs(saver: Checkpointer) -> None:
     was_heard = asyncio.Event()
 
     async def node(state: State, writer: StreamWriter) -> None:
@@ -67,7 +67,7 @@ async def test_what_a_node_tells_is_heard_while_it_runs(saver: Checkpointer) -> 
     assert seen == [1, 2]
 
 
-async def test_a_plain_function_tells_from_its_thread(saver: Checkpointer) -> None:
+async def test_a_plain_function_emits_from_its_thread(saver: Checkpointer) -> None:
     threads = set()
 
     def node(state: State, writer: StreamWriter) -> State:
@@ -86,7 +86,7 @@ async def test_a_plain_function_tells_from_its_thread(saver: Checkpointer) -> No
 
 
 @pytest.mark.parametrize("in_thread", [asyncio.to_thread, anyio.to_thread.run_sync])
-async def test_a_thread_that_a_node_began_tells_as_well(saver: Checkpointer, in_thread: Any) -> None:
+async def test_a_thread_that_a_node_began_emits_as_well(saver: Checkpointer, in_thread: Any) -> None:
     def tell() -> None:
         get_stream_writer()("from a thread")
 
@@ -98,7 +98,7 @@ async def test_a_thread_that_a_node_began_tells_as_well(saver: Checkpointer, in_
     assert await stream_parts(builder.compile(saver), {}, stream_mode="custom") == ["from a thread"]
 
 
-async def test_a_router_and_an_error_handler_tell_as_well(saver: Checkpointer) -> None:
+async def test_a_router_and_an_error_handler_emit_as_well(saver: Checkpointer) -> None:
     async def failing(state: State) -> None:
         raise ValueError("no")
 
@@ -118,7 +118,7 @@ async def test_a_router_and_an_error_handler_tell_as_well(saver: Checkpointer) -
     assert sorted(await stream_parts(builder.compile(saver), {}, stream_mode="custom")) == ["chosen", "handled"]
 
 
-async def test_a_task_tells_as_the_entrypoint_that_calls_it(saver: Checkpointer) -> None:
+async def test_a_task_emits_as_the_entrypoint_that_calls_it(saver: Checkpointer) -> None:
     @task
     async def work(number: int) -> int:
         get_stream_writer()(f"at {number}")
@@ -173,7 +173,7 @@ async def test_a_flood_that_the_reader_did_not_ask_for_harms_nobody(saver: Check
     assert await graph.ainvoke({}, thread_id="u") == {"log": ["told"]}
 
 
-async def test_a_flood_that_is_awaited_is_heard_to_its_end(saver: Checkpointer) -> None:
+async def test_a_flood_that_is_awaited_is_received_to_its_end(saver: Checkpointer) -> None:
     async def node(state: State, writer: StreamWriter) -> None:
         for number in range(20_000):
             await writer(number)
@@ -243,7 +243,7 @@ async def test_the_typed_event_of_a_message_has_it_whatever_its_tags(saver: Chec
     assert told == ["hidden"]
 
 
-async def test_messages_of_nested_graphs_are_heard_with_and_without_subgraphs(saver: Checkpointer) -> None:
+async def test_messages_of_nested_graphs_are_received_with_and_without_subgraphs(saver: Checkpointer) -> None:
     async def node(state: State) -> None:
         push_message("from inside")
         get_stream_writer()("custom")
@@ -262,7 +262,7 @@ async def test_messages_of_nested_graphs_are_heard_with_and_without_subgraphs(sa
     ]
 
 
-async def test_a_graph_whose_messages_nobody_tells_says_so_once(
+async def test_a_graph_whose_messages_are_never_emitted_warns_once(
     saver: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """LangGraph: a model of LangChain is heard by itself."""
@@ -284,7 +284,7 @@ async def test_a_graph_whose_messages_nobody_tells_says_so_once(
     ]
 
 
-async def test_a_graph_that_tells_a_message_or_is_not_asked_for_any_says_nothing(
+async def test_a_graph_that_emits_a_message_or_is_not_asked_for_any_says_nothing(
     saver: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def node(state: State) -> None:

@@ -15,7 +15,7 @@ async def node(state: State) -> State:
     return {"log": ["done"]}
 
 
-async def test_what_is_told_after_the_run_is_heard_by_nobody_and_waits_for_nobody(
+async def test_what_is_reported_after_the_run_is_received_by_nobody_and_waits_for_nobody(
     saver: Checkpointer, durability: Durability
 ) -> None:
     over = asyncio.Event()
@@ -97,7 +97,7 @@ async def test_events_are_read_inside_of_the_block_only(
 
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
-async def test_who_still_waits_for_an_event_is_told_that_the_block_was_left(
+async def test_who_still_waits_for_an_event_learns_that_the_block_was_left(
     saver: Checkpointer, on_disconnect: OnDisconnect
 ) -> None:
     goes_on = asyncio.Event()

@@ -114,7 +114,7 @@ async def test_with_continue_a_reader_that_leaves_loses_nobody_a_result(
     assert history[-1].values == {"count": 100}
 
 
-async def test_with_cancel_the_thread_goes_on_from_where_the_reader_left(
+async def test_with_cancel_the_thread_resumes_from_where_the_reader_left(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls: Counter[str] = Counter()

@@ -40,7 +40,7 @@ async def told(graph: Any, given: Any, mode: Any, **options: Any) -> list[Any]:
 # Tasks
 
 
-async def test_a_task_is_told_as_it_starts_and_as_it_ends(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_is_reported_as_it_starts_and_as_it_ends(saver: Checkpointer, durability: Durability) -> None:
     builder = StateGraph(State).add_node("a", Nodes().noting("a"), metadata={"m": 1}).add_edge(START, "a")
 
     start, end = await told(builder.compile(saver), {"log": ["in"]}, "tasks", durability=durability)
@@ -129,7 +129,7 @@ async def test_a_task_that_is_tried_again_starts_once_and_ends_once(saver: Check
     assert 0 < first.retry_at - begun.at < 60
 
 
-async def test_a_task_that_asks_ends_with_its_questions(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_that_interrupts_ends_with_its_questions(saver: Checkpointer, durability: Durability) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
 
     start, end = await told(graph, {}, "tasks", durability=durability)
@@ -171,7 +171,7 @@ async def test_an_entrypoint_is_a_task_whose_result_has_no_key(saver: Checkpoint
     assert (start["name"], start["input"], end["result"]) == ("double", 21, {"__end__": 42})
 
 
-async def test_calls_of_tasks_are_told_between_the_start_and_the_end_of_their_caller(
+async def test_calls_of_tasks_are_reported_between_the_start_and_the_end_of_their_caller(
     saver: Checkpointer, durability: Durability
 ) -> None:
     @task
@@ -276,7 +276,7 @@ async def test_output_keys_choose_the_values_of_checkpoints(saver: Checkpointer)
     ]
 
 
-async def test_a_fork_is_told_as_a_checkpoint_of_its_own(saver: Checkpointer) -> None:
+async def test_a_fork_is_reported_as_a_checkpoint_of_its_own(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")

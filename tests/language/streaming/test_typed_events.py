@@ -51,7 +51,9 @@ def kinds(told: list[Any]) -> list[str]:
 # Stops
 
 
-async def test_a_question_is_told_of_its_task_and_then_of_the_run(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_question_is_reported_of_its_task_and_then_of_the_run(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
@@ -70,7 +72,7 @@ async def test_a_question_is_told_of_its_task_and_then_of_the_run(saver: Checkpo
     assert not stops.provisional
 
 
-async def test_a_run_that_stops_has_all_its_open_questions_and_what_finished_beside_them(
+async def test_a_run_that_stops_has_all_its_open_questions_and_what_finished_in_parallel(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -103,7 +105,9 @@ async def test_a_breakpoint_stops_the_run_without_questions_and_no_task_asks(
     assert (told[-1].interrupts, told[-1].next, told[-1].values) == ((), ("b",), {"log": ["a"]})
 
 
-async def test_a_question_inside_is_told_by_each_graph_around_it(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_question_inside_is_reported_by_each_graph_around_it(
+    saver: Checkpointer, durability: Durability
+) -> None:
     inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
     graph = chain(("middle", chain(("inner", inner)).compile())).compile(saver)
 
@@ -122,7 +126,9 @@ async def test_a_question_inside_is_told_by_each_graph_around_it(saver: Checkpoi
     assert {each.interrupts for each in stops} == {(question,)}
 
 
-async def test_an_entrypoint_that_asks_is_told_as_a_graph_is(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_entrypoint_that_interrupts_is_reported_as_a_graph_is(
+    saver: Checkpointer, durability: Durability
+) -> None:
     @task
     async def check(word: str) -> str:
         return f"{word}: {interrupt('sure?')}"
@@ -146,7 +152,7 @@ async def test_an_entrypoint_that_asks_is_told_as_a_graph_is(saver: Checkpointer
 # Going on
 
 
-async def test_an_answer_is_told_as_a_run_that_goes_on(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_answer_is_reported_as_a_run_that_continues(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = fan_out(("ask", nodes.asking("ask", "sure?")), ("done", nodes.noting("done"))).compile(saver)
     asked = await events_of(graph, {"log": ["in"]}, durability=durability)
@@ -163,7 +169,7 @@ async def test_an_answer_is_told_as_a_run_that_goes_on(saver: Checkpointer, dura
     assert rest[0].task_id == of(TaskInterrupted, asked)[0].task_id
 
 
-async def test_an_answer_with_an_update_goes_on_from_the_checkpoint_of_the_update(
+async def test_an_answer_with_an_update_resumes_from_the_checkpoint_of_the_update(
     saver: Checkpointer, durability: Durability
 ) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
@@ -174,7 +180,7 @@ async def test_an_answer_with_an_update_goes_on_from_the_checkpoint_of_the_updat
     print(told)
 
 
-async def test_a_nested_graph_that_goes_on_says_where(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_nested_graph_that_continues_says_where(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     inner = chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile()
     graph = chain(("inner", inner)).compile(saver)
@@ -190,7 +196,7 @@ async def test_a_nested_graph_that_goes_on_says_where(saver: Checkpointer, durab
     assert nodes.calls["a"] == 1
 
 
-async def test_a_breakpoint_that_is_passed_is_told_as_a_run_that_goes_on(
+async def test_a_breakpoint_that_is_passed_is_reported_as_a_run_that_continues(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -203,7 +209,7 @@ async def test_a_breakpoint_that_is_passed_is_told_as_a_run_that_goes_on(
     assert (told[0].step, told[0].next, told[0].recorded) == (1, ("b",), ())
 
 
-async def test_what_runs_again_in_a_fork_is_told_as_new_and_leaves_the_old_tasks_their_ids(
+async def test_what_runs_again_in_a_fork_is_reported_as_new_and_leaves_the_old_tasks_their_ids(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -254,7 +260,7 @@ async def test_every_event_of_a_task_names_the_same_task_and_its_attempt(
     ]
 
 
-async def test_sends_of_one_node_are_told_apart(saver: Checkpointer, durability: Durability) -> None:
+async def test_sends_of_one_node_are_distinguished(saver: Checkpointer, durability: Durability) -> None:
     async def work(job: Any) -> State:
         if job == "y":
             raise ValueError(job)

@@ -48,7 +48,7 @@ def row_of(saver: Checkpointer, *updates: dict[str, Any]) -> Any:
 # What is told when
 
 
-async def test_an_update_is_told_as_soon_as_it_is_recorded(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_update_is_reported_as_soon_as_it_is_recorded(saver: Checkpointer, durability: Durability) -> None:
     """Not when its superstep ends: a sibling is still at work."""
     was_told = asyncio.Event()
 
@@ -114,7 +114,7 @@ async def test_several_commands_of_a_node_are_a_list_of_updates(saver: Checkpoin
     assert await stream_parts(graph, {}) == [{"node": [{"log": ["1"]}, {"log": ["2"]}]}]
 
 
-async def test_a_replayed_run_begins_with_the_values_it_goes_on_from(saver: Checkpointer) -> None:
+async def test_a_replayed_run_begins_with_the_values_it_continues_from(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"}, {"b": "2"})
     await graph.ainvoke({}, thread_id="t")
     first = [each async for each in graph.aget_state_history(thread_id="t")][1]
@@ -124,7 +124,7 @@ async def test_a_replayed_run_begins_with_the_values_it_goes_on_from(saver: Chec
     assert told == [("values", {"a": "1"}), ("updates", {"2": {"b": "2"}}), ("values", {"a": "1", "b": "2"})]
 
 
-async def test_an_answer_with_an_update_tells_the_values_once(saver: Checkpointer) -> None:
+async def test_an_answer_with_an_update_emits_the_values_once(saver: Checkpointer) -> None:
     async def ask(state: Wide) -> Wide:
         return {"a": interrupt("?")}
 
@@ -136,7 +136,7 @@ async def test_an_answer_with_an_update_tells_the_values_once(saver: Checkpointe
     assert told == [{"b": "too"}, {"a": "yes", "b": "too"}]
 
 
-async def test_a_question_is_told_while_a_sibling_is_still_at_work(saver: Checkpointer) -> None:
+async def test_a_question_is_reported_while_a_sibling_is_still_running(saver: Checkpointer) -> None:
     was_asked = asyncio.Event()
 
     async def slow(state: State) -> State:
@@ -157,7 +157,7 @@ async def test_a_question_is_told_while_a_sibling_is_still_at_work(saver: Checkp
 # Entrypoints, whose output is one value
 
 
-async def test_an_entrypoint_tells_no_values_before_it_has_any(saver: Checkpointer) -> None:
+async def test_an_entrypoint_emits_no_values_before_it_has_any(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def shout(text: str) -> dict[str, str]:
         return {"loud": text.upper()}
@@ -172,7 +172,7 @@ async def test_an_entrypoint_tells_no_values_before_it_has_any(saver: Checkpoint
 # States that are one value
 
 
-async def test_a_state_that_is_one_value_is_told_as_that_value(saver: Checkpointer) -> None:
+async def test_a_state_that_is_one_value_is_reported_as_that_value(saver: Checkpointer) -> None:
     async def node(state: list[str]) -> list[str]:
         return ["node"]
 

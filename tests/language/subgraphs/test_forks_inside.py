@@ -167,7 +167,7 @@ async def test_input_is_for_the_outermost_graph(saver: Checkpointer) -> None:
     assert await history(graph) == before
 
 
-async def test_where_a_nested_graph_had_ended_there_is_nothing_to_go_on_with(saver: Checkpointer) -> None:
+async def test_where_a_nested_graph_had_ended_there_is_nothing_to_resume(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x").compile()), "y").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -178,7 +178,7 @@ async def test_where_a_nested_graph_had_ended_there_is_nothing_to_go_on_with(sav
         await graph.ainvoke(None, ended.config)
 
 
-async def test_naming_the_nested_head_goes_on_without_a_fork(saver: Checkpointer) -> None:
+async def test_naming_the_nested_head_continues_without_a_fork(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "one?").compile())).compile(saver)
     await graph.ainvoke({"log": []}, THREAD)

@@ -232,7 +232,7 @@ async def test_a_graph_gets_what_a_send_carries(saver: Checkpointer, durability:
     assert result["jokes"] == ["about cats!", "about dogs!"]
 
 
-async def test_sends_to_nested_graphs_stop_and_are_edited_and_go_on(saver: Checkpointer) -> None:
+async def test_sends_to_nested_graphs_stop_and_are_edited_and_continue(saver: Checkpointer) -> None:
     graph = joking(interrupt_before=["tell"]).compile(saver)
     stopped = await graph.ainvoke({"subjects": ["cats", "dogs"]}, THREAD)
     assert (stopped["subjects"], stopped["jokes"]) == (["cats", "dogs"], [])
@@ -292,7 +292,7 @@ async def test_an_error_handler_handles_what_failed_inside_a_nested_graph(saver:
     assert isinstance(seen[0].error, ValueError)
 
 
-async def test_execution_info_tells_a_nested_task_from_the_one_that_runs_it(saver: Checkpointer) -> None:
+async def test_execution_info_distinguishes_a_nested_task_from_its_caller(saver: Checkpointer) -> None:
     seen: dict[str, Any] = {}
 
     def notes(name: str) -> Any:

@@ -141,7 +141,7 @@ async def test_a_command_for_the_outer_graph_ends_the_other_first(saver: Checkpo
     assert calls.taken() == ["ended"]
 
 
-async def test_a_run_that_is_cancelled_leaves_none_at_work(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_run_that_is_cancelled_leaves_none_running(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     is_waiting = asyncio.Event()
 
@@ -233,7 +233,7 @@ async def test_another_one_in_the_place_of_one_is_an_error_once_all_are_over(sav
     assert raised.value.is_unclaimed
 
 
-async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_work(saver: Checkpointer) -> None:
+async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_running(saver: Checkpointer) -> None:
     calls = Nodes()
     is_waiting = asyncio.Event()
 

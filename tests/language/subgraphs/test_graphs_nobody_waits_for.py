@@ -9,7 +9,7 @@ from durable_graph import Checkpointer, Command, Durability, task
 from tests.graphs import LONG_CHAIN, THREAD, Nodes, State, graph_calling, questions_of
 
 
-async def test_one_that_nobody_waits_for_is_finished_with_its_node(saver: Checkpointer, durability: Durability) -> None:
+async def test_unawaited_child_run_ends_with_its_node(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     inner = calls.chain(*LONG_CHAIN).compile()
     begun: list[asyncio.Task[Any]] = []
@@ -24,7 +24,7 @@ async def test_one_that_nobody_waits_for_is_finished_with_its_node(saver: Checkp
     assert await begun[0] == {"log": list(LONG_CHAIN)}
 
 
-async def test_what_one_asks_that_nobody_waits_for_is_asked(saver: Checkpointer, durability: Durability) -> None:
+async def test_interrupts_of_an_unawaited_graph_are_reported(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     inner = calls.chain("x", "ask?").compile()
     begun: list[asyncio.Task[Any]] = []

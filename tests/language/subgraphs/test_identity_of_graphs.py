@@ -102,7 +102,7 @@ async def test_each_input_gets_its_own_result_in_whatever_order(
     assert calls.taken() == []
 
 
-async def test_of_runs_that_race_the_unfinished_go_on_and_the_others_begin(caller: Caller) -> None:
+async def test_of_runs_that_race_the_unfinished_continue_and_the_others_begin(caller: Caller) -> None:
     calls = Nodes()
     is_failing = True
 
@@ -181,7 +181,7 @@ async def _then_ask(graph: Any, *names: str) -> list[Any]:
     return [*await results(graph, *names), interrupt("go on?")]
 
 
-async def test_a_mismatch_deep_inside_is_told_by_the_task_of_the_threads_plan(saver: Checkpointer) -> None:
+async def test_a_mismatch_deep_inside_is_reported_by_the_task_of_the_threads_plan(saver: Checkpointer) -> None:
     whats = ["first"]
 
     @task
@@ -206,7 +206,7 @@ async def test_a_mismatch_deep_inside_is_told_by_the_task_of_the_threads_plan(sa
     assert (await graph.ainvoke(None, THREAD))["log"][-2:] == ["paid second", "yes"]
 
 
-async def test_a_nested_call_that_failed_and_was_caught_goes_on_before_what_came_after_it(caller: Caller) -> None:
+async def test_a_nested_call_that_failed_and_was_caught_continues_before_what_came_after_it(caller: Caller) -> None:
     calls = Nodes()
 
     async def fail(state: State) -> State:
@@ -457,7 +457,7 @@ async def test_a_graph_whose_state_is_not_kept_gets_the_answers_of_its_own_quest
     assert asked[0].id not in {each.id for each in other}
 
 
-async def test_the_node_that_is_a_graph_goes_on_although_its_state_was_updated(saver: Checkpointer) -> None:
+async def test_the_node_that_is_a_graph_continues_although_its_state_was_updated(saver: Checkpointer) -> None:
     calls = Nodes()
     graph: Any = calls.chain(("inner", calls.chain("x", "ask?").compile())).compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -593,7 +593,7 @@ async def test_turns_of_one_memory_that_are_recorded_are_not_taken_again(
     assert (await caller.first(turns))["log"][3:] == ["4", "5", "6"]
 
 
-async def test_a_turn_that_asks_goes_on_and_those_before_it_are_not_taken_again(caller: Caller) -> None:
+async def test_a_turn_that_interrupts_continues_and_those_before_it_are_not_taken_again(caller: Caller) -> None:
     calls = Nodes()
 
     async def talk(state: Person) -> Person:

@@ -17,7 +17,7 @@ def beside(calls: Nodes, **inner: Any) -> StateGraph[State]:
     return builder.add_edge(["inner", "beside"], "after")
 
 
-async def test_a_stop_inside_keeps_what_runs_beside(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_stop_inside_keeps_what_runs_in_parallel(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     graph = beside(calls, interrupt_before=["y"]).compile(saver)
 

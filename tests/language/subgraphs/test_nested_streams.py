@@ -55,7 +55,7 @@ async def test_a_graph_that_remembers_streams_under_its_nodes_name(saver: Checkp
     assert chunks == [("inner",), ()]
 
 
-async def test_without_subgraphs_only_the_outer_graph_is_heard(saver: Checkpointer) -> None:
+async def test_without_subgraphs_only_the_outer_graph_is_received(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "y").compile())).compile(saver)
 
@@ -101,7 +101,7 @@ async def test_the_values_of_nested_graphs_come_with_their_namespace(saver: Chec
     ]
 
 
-async def test_a_question_inside_is_told_once(saver: Checkpointer) -> None:
+async def test_a_question_inside_is_reported_once(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "ask?").compile())).compile(saver)
 

@@ -207,7 +207,9 @@ async def test_it_is_not_done_again_where_the_outer_superstep_is_resumed(
     assert calls.taken() == ["target"]
 
 
-async def test_what_waits_beside_it_inside_is_left_with_the_graph(saver: Checkpointer, durability: Durability) -> None:
+async def test_what_waits_together_with_it_inside_is_left_with_the_graph(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
 
     async def hand_up(state: State) -> Any:

@@ -44,7 +44,7 @@ async def test_it_is_new_in_each_invocation(saver: Checkpointer, durability: Dur
     assert [each["result"] for each in results] == ["round1 x", "round2 x", "round3 x"]
 
 
-async def test_it_goes_on_where_it_asked(saver: Checkpointer, durability: Durability) -> None:
+async def test_it_resumes_at_its_interrupt(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     graph = calling(calls.chain("x", "ask?", "y").compile(), saver, calls)
 
@@ -145,7 +145,7 @@ async def test_a_finished_nested_run_is_not_run_again_when_its_caller_is_retried
     assert calls.taken() == ["call", "x", "y", "call", "call"]
 
 
-async def test_a_nested_run_that_failed_goes_on_when_its_node_is_retried(saver: Checkpointer) -> None:
+async def test_a_nested_run_that_failed_continues_when_its_node_is_retried(saver: Checkpointer) -> None:
     """P8."""
     calls = Nodes()
     failures = iter([True, False])
@@ -194,7 +194,7 @@ async def test_nested_runs_in_another_order_are_found_and_another_one_is_an_erro
     assert calls.taken() == ["x", "y", "x y", "y x"]
 
 
-async def test_of_two_nested_runs_the_first_stays_finished_while_the_second_asks(saver: Checkpointer) -> None:
+async def test_of_two_nested_runs_the_first_stays_finished_while_the_second_interrupts(saver: Checkpointer) -> None:
     calls = Nodes()
     first, second = calls.chain("x").compile(), calls.chain("ask?").compile()
 
@@ -211,7 +211,7 @@ async def test_of_two_nested_runs_the_first_stays_finished_while_the_second_asks
     assert calls.taken() == ["ask"]
 
 
-async def test_one_graph_called_twice_by_a_node_asks_in_each_call(saver: Checkpointer) -> None:
+async def test_one_graph_called_twice_by_a_node_interrupts_in_each_call(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x", "ask?").compile()
 
@@ -229,7 +229,7 @@ async def test_one_graph_called_twice_by_a_node_asks_in_each_call(saver: Checkpo
     assert calls.taken() == ["x", "ask", "ask", "x", "ask", "ask"]
 
 
-async def test_a_node_that_asks_before_and_after_its_nested_run(saver: Checkpointer) -> None:
+async def test_a_node_that_interrupts_before_and_after_its_nested_run(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("ask?").compile()
 
@@ -266,7 +266,7 @@ async def test_in_a_loop_each_turn_has_a_nested_run_of_its_own(saver: Checkpoint
     assert seen == [["x"]] * 3
 
 
-async def test_another_process_goes_on_inside_a_nested_run(saver: Checkpointer) -> None:
+async def test_another_process_continues_inside_a_nested_run(saver: Checkpointer) -> None:
     calls = Nodes()
 
     def built() -> Any:
@@ -281,7 +281,7 @@ async def test_another_process_goes_on_inside_a_nested_run(saver: Checkpointer) 
     assert calls.taken() == ["ask", "y", "b"]
 
 
-async def test_siblings_of_a_nested_run_that_asks_are_kept(saver: Checkpointer, durability: Durability) -> None:
+async def test_siblings_of_a_nested_run_that_interrupts_are_kept(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     builder = StateGraph(State)
     builder.add_node("inner", calls.chain("x", "ask?").compile())

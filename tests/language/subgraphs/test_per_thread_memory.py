@@ -60,7 +60,7 @@ async def test_each_thread_has_a_memory_of_its_own(saver: Checkpointer) -> None:
     assert (await graph.ainvoke({"round": 7}, OTHER))["result"] == "round7 x"
 
 
-async def test_it_asks_and_goes_on_and_remembers(saver: Checkpointer, durability: Durability) -> None:
+async def test_it_interrupts_and_continues_and_remembers(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     graph = calling(calls.chain("x", "ask?", "y").compile(checkpointer=True), saver, calls)
 
@@ -216,7 +216,7 @@ async def test_a_graph_that_remembers_and_one_that_does_not_share_a_node(saver: 
     assert [(await graph.ainvoke({"total": 0}, THREAD))["total"] for _ in range(3)] == [5, 7, 9]
 
 
-async def test_what_is_nested_in_a_graph_that_remembers_starts_anew_each_time(saver: Checkpointer) -> None:
+async def test_what_is_nested_in_a_graph_that_remembers_starts_again_each_time(saver: Checkpointer) -> None:
     calls = Nodes()
     seen: list[list[str]] = []
 
@@ -435,7 +435,9 @@ async def test_it_is_known_by_the_name_that_it_was_given(saver: Checkpointer) ->
 
 
 @pytest.mark.parametrize("name", ["graph", "other"])
-async def test_another_graph_in_its_place_is_told_and_does_not_get_its_memory(saver: Checkpointer, name: str) -> None:
+async def test_another_graph_in_its_place_is_reported_and_does_not_get_its_memory(
+    saver: Checkpointer, name: str
+) -> None:
     """Nor where neither was given a name, which is the first."""
     calls = Nodes()
     first = calls.chain("x").compile(checkpointer=True)

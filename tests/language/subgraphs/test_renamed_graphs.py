@@ -38,7 +38,7 @@ def around(inner: Any, saver: Checkpointer, *, is_node: bool) -> Any:
 
 @pytest.mark.parametrize(("before", "now"), NAMES, ids=["renamed", "renamed twice", "named"])
 @pytest.mark.parametrize("is_node", [False, True], ids=["called", "node"])
-async def test_a_run_goes_on_under_the_new_name(
+async def test_a_run_continues_under_the_new_name(
     saver: Checkpointer, before: dict[str, Any], now: dict[str, Any], is_node: bool
 ) -> None:
     calls: list[str] = []

@@ -147,7 +147,7 @@ async def test_the_history_of_the_outer_graph_is_without_that_of_nested_ones(sav
     assert [each.next for each in await history(graph)] == [("inner",), ("a",)]
 
 
-async def test_a_nested_state_is_edited_and_the_run_goes_on_with_it(
+async def test_a_nested_state_is_edited_and_the_run_continues_with_it(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -274,7 +274,7 @@ async def test_a_graph_that_has_not_begun_has_an_empty_state_and_cannot_be_edite
         await graph.aupdate_state(waiting.state, {"log": ["edit"]})
 
 
-async def test_namespaces_whose_names_begin_alike_are_told_apart(saver: Checkpointer) -> None:
+async def test_namespaces_whose_names_begin_alike_are_distinguished(saver: Checkpointer) -> None:
     research = StateGraph(Notes).add_node("review", noting("research").compile()).add_edge(START, "review").compile()
     builder = StateGraph(Notes)
     builder.add_node("research", research)

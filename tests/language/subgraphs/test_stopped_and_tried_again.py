@@ -10,7 +10,7 @@ from tests.graphs import LONG_CHAIN, THREAD, Nodes, State, graph_calling
 AT_ONCE = RetryPolicy(initial_interval=0.0, jitter=False)
 
 
-async def test_a_retry_that_another_stops_goes_on_as_the_attempt_that_it_was(
+async def test_a_retry_that_another_stops_continues_as_the_attempt_that_it_was(
     saver: Checkpointer, durability: Durability
 ) -> None:
     attempts: list[int] = []
@@ -117,7 +117,7 @@ def one_that_fails_after(turns: int, calls: Nodes) -> Callable[[], Awaitable[lis
     return call
 
 
-async def test_a_node_that_is_tried_again_finds_no_earlier_one_at_work(
+async def test_a_node_that_is_tried_again_finds_no_earlier_one_running(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()

@@ -31,7 +31,7 @@ def caller(call: Any) -> StateGraph[State]:
     return chain(("caller", node))
 
 
-async def test_a_caller_is_told_that_the_child_waits_for_an_answer(saver: Checkpointer) -> None:
+async def test_a_caller_learns_that_the_child_waits_for_an_answer(saver: Checkpointer) -> None:
     child = asking(saver)
     graph = caller(lambda: child.ainvoke({"log": ["in"]}, thread_id="child")).compile(saver)
 

@@ -63,7 +63,9 @@ async def test_the_line_that_was_left_keeps_its_nested_checkpoints(saver: Checkp
 
 
 @pytest.mark.parametrize("memory", [None, True])
-async def test_a_replay_from_before_a_nested_question_asks_again(saver: Checkpointer, memory: bool | None) -> None:
+async def test_a_replay_from_before_a_nested_question_interrupts_again(
+    saver: Checkpointer, memory: bool | None
+) -> None:
     calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x", "ask?", "y").compile(checkpointer=memory))
     await graph.ainvoke({"log": []}, THREAD)
@@ -108,7 +110,7 @@ async def both_answered(graph: Any) -> tuple[Any, Any]:
     return first, second
 
 
-async def test_a_replay_from_a_nested_checkpoint_goes_on_inside(saver: Checkpointer) -> None:
+async def test_a_replay_from_a_nested_checkpoint_continues_inside(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = asking_twice(calls, saver)
     first, _ = await both_answered(graph)
@@ -141,7 +143,7 @@ async def test_a_replay_from_the_second_nested_question_keeps_the_first_answer(s
     ]
 
 
-async def test_an_edit_of_a_nested_checkpoint_is_gone_on_with(saver: Checkpointer) -> None:
+async def test_an_edit_of_a_nested_checkpoint_is_continued(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = asking_twice(calls, saver)
     first, _ = await both_answered(graph)
@@ -288,7 +290,7 @@ async def test_a_fork_by_an_edit_finds_the_memory_as_it_was_then(saver: Checkpoi
     assert seen == [["s"]]
 
 
-async def test_without_memory_a_replay_starts_anew(saver: Checkpointer) -> None:
+async def test_without_memory_a_replay_starts_again(saver: Checkpointer) -> None:
     seen: list[list[str]] = []
     graph = remembering(seen, saver, memory=None)
     for _ in range(2):

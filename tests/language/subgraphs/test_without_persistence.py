@@ -17,7 +17,7 @@ def calling(inner: Any, saver: Checkpointer | None, calls: Nodes, seen: list[lis
     return calls.chain(("call", call)).compile(saver)
 
 
-async def test_it_starts_anew_and_leaves_nothing_in_the_store(saver: Checkpointer) -> None:
+async def test_it_starts_again_and_leaves_nothing_in_the_store(saver: Checkpointer) -> None:
     calls, seen = Nodes(), list[list[str]]()
     graph = calling(calls.chain("x").compile(checkpointer=False), saver, calls, seen)
 
@@ -50,7 +50,7 @@ async def test_it_runs_again_from_its_start_when_its_node_does(saver: Checkpoint
     assert calls.taken() == ["x", "x"]
 
 
-async def test_a_question_inside_it_is_answered_and_it_begins_anew(saver: Checkpointer) -> None:
+async def test_a_question_inside_it_is_answered_and_it_starts_again(saver: Checkpointer) -> None:
     """The question is kept by the task that it is nested in; what it had done before it is not."""
     calls, seen = Nodes(), list[list[str]]()
     graph = calling(calls.chain("x", "ask?").compile(checkpointer=False), saver, calls, seen)
@@ -62,7 +62,7 @@ async def test_a_question_inside_it_is_answered_and_it_begins_anew(saver: Checkp
     assert calls.taken() == ["x", "ask", "x", "ask"]
 
 
-async def test_it_may_be_at_work_any_number_of_times_at_once(saver: Checkpointer) -> None:
+async def test_it_may_be_running_any_number_of_times_at_once(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=False)
 
