@@ -2,7 +2,8 @@
 
 import asyncio
 
-from durable_graph.caching import Cache, CacheKey
+from durable_graph import Cache
+from durable_graph.caching import CacheKey
 from tests.caching.clock import Clock
 
 PLAN: CacheKey = (("graph", "plan"), "a")

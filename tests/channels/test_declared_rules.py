@@ -5,16 +5,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph.channels import (
-    MISSING,
-    AnyValue,
-    Declarable,
-    EphemeralValue,
-    LastValue,
-    Topic,
-    UntrackedValue,
-    UpdateRefused,
-)
+from durable_graph import AnyValue, EphemeralValue, LastValue, Topic, UntrackedValue
+from durable_graph.channels import MISSING, Declarable, UpdateRefused
 
 TRANSIENT: list[Declarable] = [AnyValue(int), EphemeralValue(int), EphemeralValue(int, guard=False), Topic(int)]
 LASTING: list[Declarable] = [LastValue(int), UntrackedValue(int), Topic(int, accumulate=True)]

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from durable_graph.checkpointing import MemorySaver, pruning, rules
+from durable_graph import MemorySaver
+from durable_graph.checkpointing import pruning, rules
 from durable_graph.records import CommitResult, Committed, CommitUnit, Conflict, WritesMoved
 from tests.checkpointing import planted
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph.checkpointing import Checkpointer, MemorySaver, rules
+from durable_graph import Checkpointer, MemorySaver
+from durable_graph.checkpointing import rules
 from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.checkpointing import planted

@@ -16,8 +16,10 @@ from durable_graph import (
     Checkpointer,
     Command,
     CorruptCheckpointError,
+    ExportedThread,
     ExportFormatError,
     InvalidOptionError,
+    MemorySaver,
     StateGraph,
     StoreFullError,
     ThreadExistsError,
@@ -26,7 +28,7 @@ from durable_graph import (
     import_threads,
     interrupt,
 )
-from durable_graph.checkpointing import ExportedThread, MemorySaver, transfer
+from durable_graph.checkpointing import transfer
 from durable_graph.checkpointing.transfer import COLUMNS
 from durable_graph_sqlite import SqliteSaver
 from tests.savers import SAVERS, saver_of

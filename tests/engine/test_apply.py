@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from durable_graph import END
 from durable_graph._engine.apply import apply, number
 from durable_graph._engine.state import Absent, Full, State, Updates, initial_state
 from durable_graph._engine.task import Done, Route, Task
 from durable_graph.errors import ConcurrentUpdateError, ReducerError
-from durable_graph.graph import END, Topology
+from durable_graph.graph import Topology
 from tests.engine.graphs import diamond, done, graph, nodes_of, send, write
 
 START_EDGE = ("__start__", "a")

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from durable_graph import Command, Send
 from durable_graph._engine.digesting import Digested, digest_of
 from durable_graph.codec import Codec
-from durable_graph.graph import Command, Send
 
 ANYTHING = Codec(()).of(Any, where="an argument")
 

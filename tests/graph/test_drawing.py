@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
+from durable_graph import END, START, Drawing, NodeError
 from durable_graph.errors import InvalidOptionError, UnknownNodeError
-from durable_graph.graph import END, START, GraphBuilder, Topology
-from durable_graph.graph.drawing import Drawing, drawing_of
-from durable_graph.graph.policies import NodeError
+from durable_graph.graph import GraphBuilder, Topology
+from durable_graph.graph.drawing import drawing_of
 
 
 class State(TypedDict):

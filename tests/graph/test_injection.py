@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from typing_extensions import TypeAliasType
 
-from durable_graph import NodeError, Runtime, StreamWriter
-from durable_graph.graph import END, START, GraphBuilder
+from durable_graph import END, START, NodeError, Runtime, StreamWriter
+from durable_graph.graph import GraphBuilder
 
 
 class State(TypedDict, total=False):

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
+from durable_graph import END, START, Command
 from durable_graph.errors import DurableGraphError, GraphValidationError
-from durable_graph.graph import END, START, Command, GraphBuilder
+from durable_graph.graph import GraphBuilder
 
 
 class State(TypedDict):

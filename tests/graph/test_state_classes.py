@@ -13,7 +13,8 @@ import pytest
 import typing_extensions
 from typing_extensions import ReadOnly, TypeAliasType
 
-from durable_graph.channels import Accumulated, LastValue, Reduced
+from durable_graph import LastValue
+from durable_graph.channels import Accumulated, Reduced
 from durable_graph.errors import DurableGraphError, InvalidStateSchemaError, MissingStateKeyError
 from durable_graph.graph import Schema
 from durable_graph.graph.state_kinds import context_of

@@ -9,19 +9,20 @@ import msgspec
 import pydantic
 import pytest
 
-from durable_graph.channels import (
+from durable_graph import (
     AnyValue,
     EphemeralValue,
+    IsLastStep,
     LastValue,
-    Messages,
-    Reduced,
+    MessagesState,
+    RemainingSteps,
     Topic,
     UntrackedValue,
     add_messages,
 )
+from durable_graph.channels import Messages, Reduced
 from durable_graph.graph import Place, Schema
-from durable_graph.graph.managed import IsLastStep, IsLastStepManager, RemainingSteps, RemainingStepsManager
-from durable_graph.graph.messages import MessagesState
+from durable_graph.graph.managed import IsLastStepManager, RemainingStepsManager
 from durable_graph.graph.schema import ROOT
 
 

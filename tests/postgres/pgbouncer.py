@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from durable_graph import StoreConfigurationError
-from durable_graph.checkpointing import Checkpointer
+from durable_graph import Checkpointer, StoreConfigurationError
 from durable_graph.testing.conformance.saver_under_test import commit, some_thread
 from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver

@@ -10,11 +10,10 @@ from typing import Any, Literal
 
 import pytest
 
-from durable_graph import Durability, MemorySaver, StoreUnavailableError, task
+from durable_graph import Checkpointer, Durability, MemorySaver, StoreUnavailableError, task
 from durable_graph._runtime.entry import options
 from durable_graph._runtime.events import stream
 from durable_graph._runtime.request.run import Request
-from durable_graph.checkpointing import Checkpointer
 from durable_graph.records import CommitResult, CommitUnit, SaveResult, WritesBatch
 from durable_graph.testing.crash import CrashingSaver
 from durable_graph_postgres import PostgresSaver

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from durable_graph import Checkpointer
 from durable_graph.caching import CacheKey
-from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import (
     CheckpointerClosedError,
     CheckpointerLoopError,

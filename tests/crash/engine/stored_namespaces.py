@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from durable_graph import CompiledGraph
+from durable_graph import Checkpointer, CompiledGraph
 from durable_graph._engine.header import PlanEntry, Recorded, decode_header
-from durable_graph.checkpointing import Checkpointer, damaged, verify, verify_records
+from durable_graph.checkpointing import damaged, verify, verify_records
 from durable_graph.records import CheckpointRow, Rank, TaskRecord, ValueRow, checkpoint_id
 from tests.crash.engine.reporting import TaskPosition
 from tests.crash.scenarios.graph_shapes import THREAD

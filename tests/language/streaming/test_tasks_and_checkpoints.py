@@ -13,6 +13,7 @@ from durable_graph import (
     Command,
     Durability,
     GraphDrained,
+    RetryPolicy,
     RunControl,
     RunDrained,
     StateGraph,
@@ -21,7 +22,6 @@ from durable_graph import (
     entrypoint,
     task,
 )
-from durable_graph.graph.policies import RetryPolicy
 from tests.graphs import Nodes, State, chain, fan_out, node_names, stream_parts
 
 
