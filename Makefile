@@ -1,10 +1,16 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash pgbouncer peers check lint types imports changelog bench
+.PHONY: help demo quick test long crash pgbouncer peers check lint types imports changelog bench
 MAKEFLAGS += --no-print-directory
+# Tests start many processes that import the same modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 run := .venv/bin/python -m
+# Each worker gets a part of the tests in their order, so most fixtures of a module are made in one worker.
+parallel := $(run) pytest --numprocesses=auto --dist=worksteal
+# The folders of `make quick`: their tests start no server and few processes.
+in_memory := $(addprefix tests/,caching channels checkpointing codec engine errors graph langchain language runtime)
 # It finds packages through the `python` of the search path.
 complete := PATH="$(CURDIR)/.venv/bin:$$PATH" basedpyright --ignoreexternal --verifytypes
 
@@ -15,13 +21,21 @@ demo:  ## kill a run in the middle, go on, and prove that nothing was lost (FOLD
 	@.ci/venv demo
 	@$(run) examples.kill_demo $(if $(FOLDER),"$(FOLDER)")
 
-test:  ## run all tests (ARGS="tests/engine -x" chooses)
+quick:  ## values, and whole graphs on MemorySaver: what to run while editing
 	@.ci/venv dev
-	$(run) pytest --numprocesses=auto $(ARGS)
+	$(parallel) --forms=memory --durations=10 $(in_memory) $(ARGS)
+
+test:  ## run the tests (ARGS="tests/engine -x" chooses)
+	@.ci/venv dev
+	$(parallel) --durations=25 $(ARGS)
+
+long:  ## run the tests in every form: each whole graph on each store in each durability mode
+	@.ci/venv dev
+	$(parallel) --forms=all --durations=25 $(ARGS)
 
 crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 	@.ci/venv dev
-	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash tests/postgres --timeout=3600 $(ARGS)
+	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash tests/postgres --forms=all --timeout=3600 $(ARGS)
 
 pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev

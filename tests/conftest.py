@@ -9,13 +9,14 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
-from durable_graph import Checkpointer
+from durable_graph import Checkpointer, Durability
 from durable_graph._runtime.request.callbacks import callbacks_in_use
 from durable_graph.app.installed_types import stored_type_of
 from durable_graph.channels.libraries import installed_library
 from durable_graph.graph.runnables import as_function
 from tests.postgres.server import started
-from tests.savers import SAVERS, drop_emptied, saver_of
+from tests.savers import DURABILITIES, SAVERS, drop_emptied, saver_of
+from tests.selection import FORMS, selected
 
 # Every graph of every test is checked for nodes that change their input in place.
 os.environ.setdefault("DURABLE_GRAPH_DEBUG", "1")
@@ -28,26 +29,14 @@ settings.register_profile("explore", deadline=None, derandomize=False, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "everywhere"))
 
 
-_LEFT_OUT = {("sqlite", "async"), ("postgres", "exit")}
-"""Pairs of store and durability mode that are not tested by default. The engine, which is the same for every store,
-decides when to write: MemorySaver is tested in all three modes, and each mode is tested on at least one database."""
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-pair", action="store_true", help="run tests on every store in every durability mode")
+    parser.addoption("--forms", choices=FORMS, default="usual", help="which forms run: tests/selection.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--every-pair"):
-        return
-    left_out = [item for item in items if _pair(item) in _LEFT_OUT]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if _pair(item) not in _LEFT_OUT]
-
-
-def _pair(item: pytest.Item) -> tuple[object, object]:
-    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    return params.get("saver"), params.get("durability")
+    kept = selected(items, config.getoption("--forms"))
+    config.hook.pytest_deselected(items=[*set(items) - set(kept)])
+    items[:] = kept
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -86,6 +75,13 @@ def postgres() -> Iterator[str]:
     else:
         with started() as server:
             yield server.url
+
+
+@pytest.fixture(params=DURABILITIES)
+def durability(request: pytest.FixtureRequest) -> Durability:
+    """Each durability mode."""
+    mode: Durability = request.param
+    return mode
 
 
 @pytest.fixture(params=SAVERS)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import asyncpg
 
-from durable_graph import Checkpointer, MemorySaver
+from durable_graph import Checkpointer, Durability, MemorySaver
 from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteSaver
 
 SAVERS = ["memory", "sqlite", "postgres"]
+DURABILITIES: list[Durability] = ["sync", "async", "exit"]
 
 
 @asynccontextmanager

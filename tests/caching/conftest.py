@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph.caching import Cache, InMemoryCache
+from durable_graph import Cache, InMemoryCache
 from durable_graph_sqlite import SqliteCache
 from tests.caching.clock import Clock
 

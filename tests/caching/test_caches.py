@@ -2,7 +2,8 @@
 
 import asyncio
 
-from durable_graph.caching import Cache, CacheKey
+from durable_graph import Cache
+from durable_graph.caching import CacheKey
 from tests.caching.clock import Clock
 
 PLAN: CacheKey = (("graph", "plan"), "a")
@@ -28,7 +29,7 @@ async def test_the_latest_value_of_a_key_counts(cache: Cache) -> None:
     assert await cache.aget([PLAN]) == {PLAN: b"two"}
 
 
-async def test_keys_are_told_apart_whatever_they_are_made_of(cache: Cache) -> None:
+async def test_keys_are_distinguished_whatever_they_are_made_of(cache: Cache) -> None:
     keys: list[CacheKey] = [
         (("a", "b"), "c"),
         (("a",), "bc"),

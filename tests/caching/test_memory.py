@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph.caching import CacheKey, InMemoryCache
+from durable_graph import InMemoryCache
+from durable_graph.caching import CacheKey
 from durable_graph.errors import InvalidOptionError
 
 

@@ -5,16 +5,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph.channels import (
-    MISSING,
-    AnyValue,
-    Declarable,
-    EphemeralValue,
-    LastValue,
-    Topic,
-    UntrackedValue,
-    UpdateRefused,
-)
+from durable_graph import AnyValue, EphemeralValue, LastValue, Topic, UntrackedValue
+from durable_graph.channels import MISSING, Declarable, UpdateRefused
 
 TRANSIENT: list[Declarable] = [AnyValue(int), EphemeralValue(int), EphemeralValue(int, guard=False), Topic(int)]
 LASTING: list[Declarable] = [LastValue(int), UntrackedValue(int), Topic(int, accumulate=True)]
@@ -57,7 +49,7 @@ def test_only_an_untracked_value_is_not_stored() -> None:
     assert [type(rule) for rule in (*TRANSIENT, *LASTING) if not rule.is_stored] == [UntrackedValue]
 
 
-def test_a_topic_begins_anew_in_each_superstep() -> None:
+def test_a_topic_starts_again_in_each_superstep() -> None:
     rule = Topic(int)
 
     assert rule.merge([1], [[2], [3, 4]]) == [2, 3, 4]

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph.channels import MISSING, Accumulated, Messages, RemoveMessage, Topic, UpdateRefused, merged_by_mark
+from durable_graph import RemoveMessage, Topic
+from durable_graph.channels import MISSING, Accumulated, Messages, UpdateRefused, merged_by_mark
 
 ONE, TWO = {"id": "1", "content": "a"}, {"id": "1", "content": "b"}
 

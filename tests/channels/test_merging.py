@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from durable_graph.channels import (
-    MISSING,
-    Accumulated,
-    Channel,
-    Joined,
-    LastValue,
-    Messages,
-    Reduced,
-    RemoveMessage,
-    Topic,
-)
+from durable_graph import LastValue, RemoveMessage, Topic
+from durable_graph.channels import MISSING, Accumulated, Channel, Joined, Messages, Reduced
 
 _MESSAGES = st.lists(
     st.one_of(

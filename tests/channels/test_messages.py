@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_graph.channels import (
-    MISSING,
-    REMOVE_ALL_MESSAGES,
-    Messages,
-    RemoveMessage,
-    UpdateRefused,
-    add_messages,
-    libraries,
-)
+from durable_graph import REMOVE_ALL_MESSAGES, RemoveMessage, add_messages
+from durable_graph.channels import MISSING, Messages, UpdateRefused, libraries
 
 A, B, C = ({"id": id_, "content": id_} for id_ in "abc")
 RULE = Messages(list[Any])

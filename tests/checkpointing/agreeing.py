@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from durable_graph.checkpointing import Checkpointer, rules
+from durable_graph import Checkpointer
+from durable_graph.checkpointing import rules
 from durable_graph.errors import DurableGraphError
 from durable_graph.records import (
     STATUSES,

@@ -5,7 +5,8 @@ from typing import TypeVar
 
 import msgspec
 
-from durable_graph.checkpointing import MemorySaver, digests, rules
+from durable_graph import MemorySaver
+from durable_graph.checkpointing import digests, rules
 from durable_graph.checkpointing.memory_rows import ThreadRows, last_within
 from durable_graph.records import CheckpointRow, TaskRecord, ValueRow
 

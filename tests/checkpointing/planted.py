@@ -5,7 +5,8 @@ from typing import Self
 
 import msgspec
 
-from durable_graph.checkpointing import MemorySaver, rules, verify_page
+from durable_graph import MemorySaver
+from durable_graph.checkpointing import rules, verify_page
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import (
     checkpoint_digest,

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from durable_graph.checkpointing import MemorySaver, pruning, rules
+from durable_graph import MemorySaver
+from durable_graph.checkpointing import pruning, rules
 from durable_graph.records import CommitResult, Committed, CommitUnit, Conflict, WritesMoved
 from tests.checkpointing import planted
 
@@ -57,81 +58,81 @@ forgets_what_it_applied = answer_turned(Committed, Conflict(0))
 signs_what_it_reads = made(planted.SignsWhatItReads)
 
 PLANTS: Mapping[str, tuple[Plant, ...]] = {
-    "what_is_committed_comes_back_as_it_was_given": (made(planted.Trims),),
+    "a_commit_round_trips": (made(planted.Trims),),
     "of_two_writers_at_one_head_one_commits": (never_conflicts,),
     "of_two_writers_of_a_new_thread_one_commits": (never_conflicts,),
-    "a_writer_of_another_namespace_is_a_second_writer_too": (ruled("decide", is_of_child),),
-    "a_repeated_commit_is_answered_as_the_first_time": (forgets_what_it_applied,),
-    "a_repeated_commit_is_known_after_the_thread_moved_on": (ruled("needs_read_back", lambda right, *args: False),),
+    "writers_of_different_namespaces_conflict": (ruled("decide", is_of_child),),
+    "a_repeated_commit_is_idempotent": (forgets_what_it_applied,),
+    "a_repeated_commit_is_idempotent_after_later_commits": (ruled("needs_read_back", lambda right, *args: False),),
     "the_first_commit_repeated_is_not_a_conflict": (forgets_what_it_applied,),
     "another_epoch_is_a_conflict": (never_conflicts,),
-    "a_commit_that_has_not_seen_a_recorded_task_is_sent_back": (answer_turned(WritesMoved, None),),
-    "a_conflict_does_not_fail_its_neighbours": (made(planted.FailsNeighbours),),
-    "numbers_may_have_gaps": (made(planted.RefusesGaps),),
+    "a_commit_that_misses_a_task_record_is_writes_moved": (answer_turned(WritesMoved, None),),
+    "a_conflict_does_not_fail_concurrent_commits": (made(planted.FailsNeighbours),),
+    "checkpoint_numbers_may_have_gaps": (made(planted.RefusesGaps),),
     "one_unit_may_hold_several_checkpoints_of_several_namespaces": (made(planted.TakesTheFirstCheckpointOnly),),
     "a_fork_reads_the_values_of_its_own_branch": (ruled("lineage", lambda right, parents, no: [(1, no)]),),
-    "a_fork_leaves_the_old_branch_readable": (made(planted.ForkOverwrites),),
+    "a_fork_keeps_the_old_branch_readable": (made(planted.ForkOverwrites),),
     "a_long_chain_of_updates_is_read_in_few_rows": (made(planted.ReadsEverything),),
-    "what_is_recorded_comes_back_with_its_checkpoint": (made(planted.ReadsEverything),),
+    "task_records_are_loaded_with_their_checkpoint": (made(planted.ReadsEverything),),
     "the_first_recorded_result_stands": (ruled("standing", lambda right, before, offered: offered),),
     "a_more_final_result_replaces_a_less_final_one": (
         ruled("standing", lambda right, before, offered: before or offered),
         ruled("standing", lambda right, before, offered: offered),
     ),
-    "what_is_done_is_final_whatever_comes_later": (
+    "a_done_record_is_never_replaced": (
         ruled("finality", lambda right, rank, revision: (right(rank, revision)[0], revision)),
     ),
     "equally_final_results_do_not_replace_each_other": (ruled("standing", lambda right, before, offered: offered),),
-    "a_repeated_save_is_answered_as_the_first_time": (made(planted.AlwaysBumps),),
-    "a_repeated_save_is_known_after_the_thread_moved_on": (
+    "a_repeated_save_is_idempotent": (made(planted.AlwaysBumps),),
+    "a_repeated_save_is_idempotent_after_later_commits": (
         ruled("answer_to_late_save", lambda right, batch, thread, stood: Conflict(thread.version)),
     ),
-    "records_on_top_of_another_checkpoint_are_refused": (ruled("accepts", lambda right, batch, thread: True),),
-    "a_loser_does_not_change_the_status": (
+    "records_for_another_checkpoint_are_refused": (ruled("accepts", lambda right, batch, thread: True),),
+    "a_refused_record_does_not_change_the_status": (
         ruled("thread_after_save", lambda right, batch, thread, stood, bumped: replace(thread, status=batch.status)),
     ),
-    "a_status_may_be_saved_without_records": (made(planted.ForgetsTheStatus),),
-    "records_that_ride_in_a_commit_are_kept": (made(planted.DropsRidingRecords),),
-    "tasks_that_are_planned_again_keep_their_records": (made(planted.ForgetsOlderRecords),),
-    "of_two_answers_one_is_recorded": (ignores_the_count,),
-    "a_batch_that_is_sent_back_leaves_nothing": (made(planted.AppliesWhatItSendsBack),),
-    "a_status_alone_may_compare_too": (ignores_the_count,),
-    "a_batch_for_a_thread_of_another_status_is_sent_back": (
+    "a_status_can_be_saved_without_records": (made(planted.ForgetsTheStatus),),
+    "records_in_a_commit_are_stored": (made(planted.DropsRidingRecords),),
+    "replanned_tasks_keep_their_records": (made(planted.ForgetsOlderRecords),),
+    "of_two_concurrent_answers_one_is_recorded": (ignores_the_count,),
+    "a_refused_batch_writes_nothing": (made(planted.AppliesWhatItSendsBack),),
+    "saving_a_status_alone_can_compare_and_swap": (ignores_the_count,),
+    "a_batch_that_expects_another_status_is_refused": (
         ruled("accepts", lambda right, batch, thread: right(replace(batch, if_status=None), thread)),
     ),
-    "a_repeated_answer_is_known": (
+    "a_repeated_answer_is_idempotent": (
         ruled("answer_to_late_save", lambda right, batch, thread, stood: right(batch, thread, ())),
     ),
-    "an_answer_on_top_of_another_checkpoint_is_a_conflict": (
+    "an_answer_to_another_checkpoint_is_a_conflict": (
         ruled("answer_to_late_save", lambda right, batch, thread, stood: WritesMoved(thread.wseq)),
         ruled("_is_at", lambda right, batch, thread: True),
     ),
-    "threads_that_wait_are_listed_until_they_are_answered": (made(planted.ForgetsTheStatus),),
-    "what_never_existed_is_not_found": (made(planted.InventsThreads),),
-    "an_older_checkpoint_has_the_values_of_its_time": (made(planted.ReadsEverything),),
-    "a_value_that_is_gone_does_not_come_back": (made(planted.IgnoresAbsence),),
+    "interrupted_threads_are_listed_until_they_are_answered": (made(planted.ForgetsTheStatus),),
+    "missing_threads_and_checkpoints_are_not_found": (made(planted.InventsThreads),),
+    "an_older_checkpoint_has_its_own_values": (made(planted.ReadsEverything),),
+    "a_removed_value_stays_removed": (made(planted.IgnoresAbsence),),
     "history_is_complete_page_by_page": (made(planted.HasOnePage),),
-    "history_pages_are_sound_while_another_writes": (made(planted.PagesByCounting),),
+    "history_pages_are_consistent_during_concurrent_writes": (made(planted.PagesByCounting),),
     "a_page_before_the_first_checkpoint_is_empty": (made(planted.CountsTheBound),),
-    "a_page_has_room_for_something": (ruled("check_limit", lambda right, limit: None),),
+    "a_page_size_below_one_is_refused": (ruled("check_limit", lambda right, limit: None),),
     "threads_are_listed_by_id_page_by_page": (made(planted.ListsAsCreated),),
     "threads_are_listed_by_status": (ruled("is_listed", lambda right, thread, status, before: True),),
     "threads_are_listed_by_the_time_of_their_status": (made(planted.ListsAnyTime),),
-    "threads_of_a_status_are_listed_page_by_page_in_the_order_in_which_they_took_it": (
+    "threads_of_a_status_are_paged_in_order_of_its_time": (
         made(planted.ListsAsCreated),
         ruled("check_listing", lambda right, *given: None),
     ),
-    "a_status_that_there_is_not_is_refused": (ruled("check_listing", lambda right, *given: None),),
-    "a_listing_says_what_the_commits_say_of_a_thread": (
+    "an_unknown_status_is_refused": (ruled("check_listing", lambda right, *given: None),),
+    "a_listing_has_the_fields_of_the_last_commit": (
         ruled("thread_after_commit", lambda right, *given: replace(right(*given), next=())),
         ruled("thread_after_commit", lambda right, *given: replace(right(*given), error="it stays")),
         ruled("thread_after_save", lambda right, *given, **named: replace(right(*given, **named), error=None)),
     ),
     "a_deleted_thread_leaves_a_tombstone": (made(planted.DeletesTheTombstone),),
     "a_request_is_found_by_its_key": (made(planted.ForgetsRequests),),
-    "a_request_is_accepted_with_its_commit_or_not_at_all": (made(planted.AcceptsInAnyCase),),
-    "a_copy_has_no_requests_and_a_deletion_removes_them": (made(planted.CopiesRequests),),
-    "a_cancelled_thread_stops_its_run_at_the_next_call": (
+    "a_request_and_its_commit_are_atomic": (made(planted.AcceptsInAnyCase),),
+    "requests_are_not_copied_and_are_deleted_with_the_thread": (made(planted.CopiesRequests),),
+    "a_cancelled_thread_stops_its_run_at_the_next_commit_or_save": (
         ruled("is_bumped", lambda right, batch, thread, replaced: bool(tuple(replaced))),
         ruled(
             "thread_after_save",
@@ -142,92 +143,92 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
             ),
         ),
     ),
-    "a_cancelled_thread_is_reopened_or_begins_again_with_a_commit": (made(planted.StaysCancelled),),
+    "a_commit_reopens_a_cancelled_thread": (made(planted.StaysCancelled),),
     "a_purged_thread_leaves_nothing": (made(planted.PurgesNothing),),
-    "what_a_deletion_left_is_forgotten_after_a_time": (
+    "expired_tombstones_are_removed": (
         made(planted.ForgetsAtOnce),
         made(planted.ForgetsNothing),
     ),
-    "deleting_what_never_existed_does_nothing": (made(planted.DeletesTheTombstone),),
-    "a_thread_that_has_gone_on_is_not_deleted_by_who_does_not_know": (
+    "deleting_an_unknown_thread_does_nothing": (made(planted.DeletesTheTombstone),),
+    "a_delete_that_expects_an_older_version_is_a_conflict": (
         made(planted.DeletesWhatHasGoneOn),
         made(planted.DeletesTheTombstone),
     ),
-    "a_writer_that_still_believes_in_a_deleted_thread_is_shut_out": (
+    "a_stale_writer_of_a_deleted_thread_gets_a_conflict": (
         never_conflicts,
         ruled("_is_of_life", lambda right, unit, thread: True),
     ),
-    "a_deleted_thread_may_begin_anew": (ruled("_is_of_life", lambda right, unit, thread: unit.incarnation == 0),),
-    "a_copy_has_all_that_the_thread_had": (made(planted.CopyDropsRecords),),
-    "a_copy_and_its_source_go_separate_ways": (made(planted.CopyShares),),
-    "a_copy_overwrites_nothing": (made(planted.CopyOverwrites),),
-    "a_copy_onto_a_tombstone_shuts_out_its_writers": (
+    "a_deleted_thread_can_be_created_again": (ruled("_is_of_life", lambda right, unit, thread: unit.incarnation == 0),),
+    "a_copy_has_all_rows_of_its_source": (made(planted.CopyDropsRecords),),
+    "a_copy_and_its_source_are_independent": (made(planted.CopyShares),),
+    "a_copy_does_not_overwrite_a_thread": (made(planted.CopyOverwrites),),
+    "a_copy_onto_a_tombstone_refuses_its_stale_writers": (
         ruled("copied", lambda right, source, target, grave, incarnation: right(source, target, None, incarnation)),
     ),
-    "pruning_keeps_what_the_kept_need": (ruled("needed_values", prunes_needed_rows),),
-    "pruning_keeps_what_is_not_old_enough": (
+    "pruning_keeps_the_rows_that_kept_checkpoints_use": (ruled("needed_values", prunes_needed_rows),),
+    "pruning_keeps_recent_checkpoints": (
         made(planted.PrunesOfAnyTime),
         # Each on its own: what follows one that is young enough goes.
         ruled("_first_since", lambda right, rows, before: len(rows)),
     ),
-    "a_pruned_thread_is_read_and_gone_on_from": (
+    "a_pruned_thread_can_be_read_and_continued": (
         ruled("needed_values", prunes_needed_rows),
         ruled("thread_after_prune", lambda right, thread, floor: replace(thread, gen=thread.gen + 1)),
     ),
     "pruning_removes_other_branches": (ruled("is_within", lambda right, intervals, no: True),),
-    "a_fork_from_what_was_pruned_meanwhile_is_a_conflict": (
+    "a_fork_of_a_pruned_checkpoint_is_a_conflict": (
         ruled("thread_after_prune", lambda right, thread, floor: replace(thread, floor=floor)),
     ),
     "pruning_leaves_at_least_one_checkpoint": (ruled("check_keep_last", lambda right, keep_last: None),),
-    "namespaces_are_told_apart": (made(planted.ReadsNamesLoosely),),
+    "namespaces_are_separate": (made(planted.ReadsNamesLoosely),),
     "a_commit_without_a_root_checkpoint_keeps_the_head": (
         ruled("thread_after_commit", lambda right, unit, *rest: replace(right(unit, *rest), head=unit.version)),
     ),
-    "records_of_several_namespaces_ride_in_one_commit": (made(planted.KeepsTheRootsRecordsOnly),),
-    "records_need_no_checkpoint": (made(planted.NeedsACheckpoint), made(planted.ReversesRecords)),
+    "one_commit_holds_records_of_several_namespaces": (made(planted.KeepsTheRootsRecordsOnly),),
+    "records_can_be_saved_without_a_checkpoint": (made(planted.NeedsACheckpoint), made(planted.ReversesRecords)),
     "a_namespace_has_a_history_of_its_own": (made(planted.MixesHistories),),
-    "a_fork_leaves_behind_what_came_later": (made(planted.FallsBack),),
-    "a_fork_of_a_nested_checkpoint_takes_the_head_back": (ruled("needs_forked_head", lambda right, unit: False),),
-    "what_the_head_vouches_for_follows_the_thread": (
+    "a_fork_excludes_later_checkpoints": (made(planted.FallsBack),),
+    "a_fork_of_a_nested_checkpoint_moves_the_head_back": (ruled("needs_forked_head", lambda right, unit: False),),
+    "the_digest_of_the_head_covers_task_records": (
         ruled("sum_with", lambda right, total, *rest: total),
         ruled("is_bare", lambda right, unit, born, head: True),
     ),
-    "deleting_takes_every_namespace": (made(planted.DeletesTheRootOnly),),
+    "deleting_removes_every_namespace": (made(planted.DeletesTheRootOnly),),
     "a_copy_has_every_namespace": (made(planted.CopyDropsNamespaces), made(planted.CopyDropsRecords)),
-    "pruning_removes_the_namespaces_of_tasks_that_are_over": (
+    "pruning_removes_the_namespaces_of_finished_tasks": (
         ruled("is_reachable", lambda right, ns, born, intervals: True),
     ),
-    "pruning_keeps_the_namespaces_of_tasks_that_are_left": (
+    "pruning_keeps_the_namespaces_of_unfinished_tasks": (
         ruled("is_reachable", lambda right, ns, born, intervals: False),
         ruled("caller_of", lambda right, ns: None),
     ),
-    "what_the_root_has_left_behind_cannot_be_forked": (
+    "a_nested_checkpoint_of_a_pruned_root_cannot_be_forked": (
         ruled("decide", lambda right, unit, thread, *rest: right(unit, thread and replace(thread, floor=0), *rest)),
     ),
     "pruning_removes_the_namespaces_of_other_branches": (ruled("is_within", lambda right, intervals, no: True),),
-    "a_cancelled_commit_is_whole_or_absent": (made(planted.TearsCommits),),
-    "a_cancelled_save_is_whole_or_absent": (made(planted.TearsSaves),),
-    "cancelled_upkeep_is_whole_or_absent": (made(planted.TearsCopies),),
-    "a_cancelled_read_leaves_nothing_behind": (made(planted.StaysInsideTransactions),),
-    "a_caller_that_is_cancelled_takes_no_neighbour_with_it": (made(planted.ForgetsTheShield),),
-    "closing_finishes_what_was_begun": (made(planted.DropsOnClose),),
-    "a_closed_saver_says_so": (made(planted.NeverCloses),),
-    "a_closed_saver_is_opened_again_by_async_with": (made(planted.StaysClosed),),
-    "another_live_loop_may_use_a_saver_or_is_refused": (made(planted.IsHarmedByAnotherLoop),),
-    "a_saver_goes_on_in_another_loop_when_its_own_is_closed": (made(planted.BelongsToItsFirstLoop),),
-    "a_damaged_value_is_noticed": (signs_what_it_reads,),
-    "a_vanished_value_is_noticed": (signs_what_it_reads,),
-    "a_damaged_checkpoint_is_noticed": (signs_what_it_reads,),
-    "a_vanished_head_is_missing_from_the_history": (made(planted.HidesDamage),),
-    "a_vanished_record_of_the_head_is_noticed_in_the_history": (made(planted.DoesNotSayWhichPage),),
-    "a_namespace_whose_only_checkpoint_vanished_has_not_never_begun": (made(planted.ForgetsWhatVanished),),
-    "a_vanished_head_is_not_an_older_state": (made(planted.FallsBack),),
-    "a_vanished_checkpoint_is_noticed_in_the_history": (made(planted.HidesDamage),),
-    "a_damaged_task_record_is_noticed": (signs_what_it_reads,),
-    "a_vanished_task_record_is_noticed": (signs_what_it_reads,),
-    "a_vanished_record_of_a_task_that_was_planned_again_is_noticed": (signs_what_it_reads,),
-    "a_vanished_record_of_a_namespace_is_noticed": (signs_what_it_reads,),
-    "a_damaged_record_of_a_call_is_noticed": (signs_what_it_reads,),
-    "a_vanished_line_is_noticed": (signs_what_it_reads,),
+    "a_cancelled_commit_is_atomic": (made(planted.TearsCommits),),
+    "a_cancelled_save_is_atomic": (made(planted.TearsSaves),),
+    "cancelled_maintenance_is_atomic": (made(planted.TearsCopies),),
+    "a_cancelled_read_releases_its_resources": (made(planted.StaysInsideTransactions),),
+    "a_cancelled_caller_does_not_cancel_concurrent_calls": (made(planted.ForgetsTheShield),),
+    "closing_waits_for_calls_in_progress": (made(planted.DropsOnClose),),
+    "a_closed_saver_raises_saver_closed": (made(planted.NeverCloses),),
+    "async_with_reopens_a_closed_saver": (made(planted.StaysClosed),),
+    "use_from_a_second_running_loop_works_or_is_refused": (made(planted.IsHarmedByAnotherLoop),),
+    "a_saver_works_in_another_loop_after_its_loop_closed": (made(planted.BelongsToItsFirstLoop),),
+    "a_damaged_value_is_detected": (signs_what_it_reads,),
+    "a_missing_value_is_detected": (signs_what_it_reads,),
+    "a_damaged_checkpoint_is_detected": (signs_what_it_reads,),
+    "a_missing_head_is_detected_in_the_history": (made(planted.HidesDamage),),
+    "a_missing_task_record_of_the_head_is_detected_in_the_history": (made(planted.DoesNotSayWhichPage),),
+    "a_namespace_without_its_only_checkpoint_does_not_look_new": (made(planted.ForgetsWhatVanished),),
+    "a_missing_head_does_not_load_an_older_state": (made(planted.FallsBack),),
+    "a_missing_checkpoint_is_detected_in_the_history": (made(planted.HidesDamage),),
+    "a_damaged_task_record_is_detected": (signs_what_it_reads,),
+    "a_missing_task_record_is_detected": (signs_what_it_reads,),
+    "a_missing_record_of_a_replanned_task_is_detected": (signs_what_it_reads,),
+    "a_missing_record_of_a_namespace_is_detected": (signs_what_it_reads,),
+    "a_damaged_record_of_a_call_is_detected": (signs_what_it_reads,),
+    "a_missing_branch_is_detected": (signs_what_it_reads,),
 }
 """Which savers each clause has to fail on, by the clause's name without `test_`."""

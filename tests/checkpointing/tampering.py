@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from durable_graph.checkpointing import MemorySaver
+from durable_graph import MemorySaver
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import StoredRow
 

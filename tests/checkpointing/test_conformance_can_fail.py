@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from durable_graph.checkpointing import Checkpointer, MemorySaver
+from durable_graph import Checkpointer, MemorySaver
 from durable_graph.errors import DurableGraphError
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
 from tests.checkpointing.plants import PLANTS, Plant

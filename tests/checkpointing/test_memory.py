@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from durable_graph.checkpointing import Checkpointer, MemorySaver
+from durable_graph import Checkpointer, MemorySaver
 from durable_graph.records import Committed, Conflict, Saved
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
 from durable_graph.testing.rows import Step, Writer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph.checkpointing import Checkpointer, MemorySaver, open_checkpointer
+from durable_graph import Checkpointer, MemorySaver, open_checkpointer
 from durable_graph.errors import InvalidOptionError, MissingBackendError
 from durable_graph_sqlite import SqliteSaver
 from tests.errors.kinds import of_kind

@@ -30,7 +30,7 @@ from durable_graph.testing.rows import Step, Writer
         (f"node:{'9' * 5000}.0", None, None),
     ],
 )
-def test_a_namespace_tells_which_checkpoint_planned_its_task(
+def test_a_namespace_shows_which_checkpoint_planned_its_task(
     ns: str, outermost: int | None, caller: int | None
 ) -> None:
     assert (planned_at(ns), caller_of(ns)) == (outermost, caller)

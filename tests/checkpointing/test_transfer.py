@@ -16,7 +16,9 @@ from durable_graph import (
     Checkpointer,
     Command,
     CorruptCheckpointError,
+    ExportedThread,
     InvalidOptionError,
+    MemorySaver,
     StateGraph,
     StoreUnavailableError,
     ThreadExistsError,
@@ -26,7 +28,7 @@ from durable_graph import (
     import_threads,
     interrupt,
 )
-from durable_graph.checkpointing import ExportedThread, MemorySaver, transfer
+from durable_graph.checkpointing import transfer
 from durable_graph.checkpointing.transfer import COLUMNS
 from durable_graph_sqlite import SqliteSaver
 from tests.errors.kinds import of_kind
@@ -60,7 +62,7 @@ async def target(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield opened
 
 
-async def test_a_thread_goes_on_in_another_store(saver: Checkpointer, target: Checkpointer, tmp_path: Path) -> None:
+async def test_a_thread_continues_in_another_store(saver: Checkpointer, target: Checkpointer, tmp_path: Path) -> None:
     graph, path = graph_on(saver), tmp_path / "threads.export"
     for thread in ("a", "b", "c"):
         await graph.ainvoke({"log": ["go"]}, thread_id=thread)
@@ -157,7 +159,7 @@ async def test_rows_that_postgres_cannot_hold_are_refused_by_name(postgres: str,
         assert await target.list_threads() == []
 
 
-async def test_every_damaged_byte_of_an_export_is_noticed_before_anything_is_imported(tmp_path: Path) -> None:
+async def test_every_damaged_byte_of_an_export_is_detected_before_anything_is_imported(tmp_path: Path) -> None:
     saver, path = MemorySaver(), tmp_path / "threads.export"
     await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="a")
     await export_threads(saver, path)

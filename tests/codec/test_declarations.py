@@ -119,7 +119,7 @@ def test_a_name_in_quotes_that_python_has_resolved_is_understood() -> None:
     assert identical(made.decode(made.encode({"parts": [Tree("a")]})), {"parts": [Tree("a")]})
 
 
-def test_two_classes_with_one_tag_are_told_apart_by_tags_of_the_user() -> None:
+def test_two_classes_with_one_tag_are_distinguished_by_tags_of_the_user() -> None:
     def another() -> type:
         @dataclasses.dataclass
         class Local:

@@ -135,6 +135,7 @@ print([fingerprint(each).hex() for each in (Message | Tree | Point | None, First
 """
 
 
+@pytest.mark.slow
 def test_every_process_has_the_same_fingerprints() -> None:
     def printed(seed: str) -> str:
         environment = {**os.environ, "PYTHONHASHSEED": seed}

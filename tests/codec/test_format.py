@@ -216,6 +216,7 @@ sys.stdout.write(codec.of(Any, where="x").encode(value).hex() + declared.encode(
 """
 
 
+@pytest.mark.slow
 def test_equal_values_have_equal_bytes_in_every_process() -> None:
     def written(seed: str) -> str:
         environment = {**os.environ, "PYTHONHASHSEED": seed}

@@ -329,6 +329,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(declared, min_size=2, max_size=6), st.lists(values, min_size=8, max_size=8))
 @settings(max_examples=400)
 def test_whatever_is_declared_a_value_is_read_as_it_was_or_refused(types: list[Any], drawn: list[Any]) -> None:

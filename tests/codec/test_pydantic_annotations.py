@@ -11,8 +11,8 @@ import pydantic
 import pytest
 from pydantic import networks, types
 
-from durable_graph import START, GraphValidationError, StateGraph, UntrackedValue
-from durable_graph.channels import Accumulated, LastValue
+from durable_graph import START, GraphValidationError, LastValue, StateGraph, UntrackedValue
+from durable_graph.channels import Accumulated
 from durable_graph.codec import Codec
 from durable_graph.errors import UnstorableValueError
 from durable_graph.graph import Schema

@@ -194,12 +194,19 @@ def comes_back_or_is_refused(codec: TypeCodec, value: Any) -> bool:
     return identical(codec.decode(data), taken) and codec.take(taken)[0] is taken
 
 
-def test_the_members_of_every_union_of_two_types_come_back_as_they_were() -> None:
-    keys = [value for value in LOOK_ALIKES if type(value).__hash__ is not None and type(value) is not Event]
+@pytest.mark.slow
+def test_unions_of_two_types_round_trip() -> None:
     for union in UNIONS:
         codec = codec_of(union)
         assert codec is not None, union
         assert all(comes_back_or_is_refused(codec, value) for value in LOOK_ALIKES), union
+
+
+@pytest.mark.slow
+def test_unions_of_two_types_round_trip_in_containers(pytestconfig: pytest.Config) -> None:
+    """Every fifth union, and with --forms=all each of them."""
+    keys = [value for value in LOOK_ALIKES if type(value).__hash__ is not None and type(value) is not Event]
+    for union in UNIONS if pytestconfig.getoption("--forms") == "all" else UNIONS[::5]:
         in_dicts = codec_of(of(dict, (union, int)))
         assert in_dicts is not None, union
         assert all(comes_back_or_is_refused(in_dicts, {value: 1}) for value in keys), union

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from durable_graph.codec import Codec, StoredType
+from durable_graph import StoredType
+from durable_graph.codec import Codec
 from durable_graph.errors import (
     DecodeError,
     GraphValidationError,

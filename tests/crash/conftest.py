@@ -1,15 +1,35 @@
 """How long to look. `make crash` sets DURABLE_GRAPH_CRASH=long: more of the same, and it says how much."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import pytest
 
-from tests.crash.repeatable import draw_the_same
+from durable_graph import Durability
+from tests.crash.engine.repeatable_ids import draw_the_same
 
-Tell = Callable[[str], None]
+Echo = Callable[[str], None]
+
+T = TypeVar("T")
+
+MODES: tuple[Durability, ...] = ("sync", "async", "exit")
 
 IS_LONG = os.environ.get("DURABLE_GRAPH_CRASH") == "long"
+
+
+def in_modes(values: Sequence[T]) -> list[tuple[T, Durability]]:
+    """Each value in one durability mode, the modes taking turns; in a long run each value in every mode."""
+    return [
+        (value, mode)
+        for number, value in enumerate(values)
+        for mode in (MODES if IS_LONG else [MODES[number % len(MODES)]])
+    ]
+
+
+def name_of(value: object) -> str:
+    """The id of a parameter."""
+    return str(getattr(value, "name", getattr(value, "__name__", value)))
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +38,14 @@ def _runs_are_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+def echo(capsys: pytest.CaptureFixture[str]) -> Echo:
     """Prints what was counted: on the terminal in a long run, and otherwise with the test's own output."""
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         if not IS_LONG:
             print(line)
             return
         with capsys.disabled():
             print(f"\n  {line}", end="")
 
-    return say
+    return report

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph._runtime.request.run import Durability
-from tests.crash.cancelling import HOWS, NEVER, How, Moment, cancelled
-from tests.crash.conftest import IS_LONG, Tell
+from durable_graph import Durability
+from tests.crash.conftest import IS_LONG, Echo
+from tests.crash.engine.cancelled_runs import HOWS, NEVER, How, Moment, cancelled
 
 TIMES = 200 if IS_LONG else 25
 
@@ -30,7 +30,7 @@ def ends(thread: threading.Thread) -> bool:
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"])
 @pytest.mark.parametrize("how", HOWS)
 def test_what_had_finished_is_kept_and_nothing_is_left_behind(
-    how: How, mode: Durability, tmp_path: Path, tell: Tell
+    how: How, mode: Durability, tmp_path: Path, echo: Echo
 ) -> None:
     threads = set(threading.enumerate())
     undisturbed = asyncio.run(cancelled(how, mode, NEVER, tmp_path / "undisturbed.db"))
@@ -45,4 +45,4 @@ def test_what_had_finished_is_kept_and_nothing_is_left_behind(
     assert not undisturbed.was_cancelled
     assert were_cancelled > TIMES // 2
     assert [thread for thread in threading.enumerate() if thread not in threads and not ends(thread)] == []
-    tell(f"{how}, {mode}: {were_cancelled} of {TIMES} runs were cancelled, 0 violations")
+    echo(f"{how}, {mode}: {were_cancelled} of {TIMES} runs were cancelled, 0 violations")

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph import DurableGraphError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability, DurableGraphError
 from durable_graph.testing.crash import MOMENTS
-from tests.crash.child import Kill
-from tests.crash.conftest import IS_LONG, Tell
-from tests.crash.killing import ForkServer, Killed, ProcessFailedError, fork_server, kill_and_go_on, undisturbed
-from tests.crash.oracle import violations
+from tests.crash.conftest import IS_LONG, Echo
+from tests.crash.engine.killed_process import Kill
+from tests.crash.engine.killing import ForkServer, Killed, ProcessFailedError, fork_server, kill_and_resume, undisturbed
+from tests.crash.engine.oracle import violations
 from tests.postgres.server import started
 
 RANDOM_KILLS = 200 if IS_LONG else 12
@@ -69,7 +68,7 @@ class Tally:
 
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
 def test_a_kill_at_any_call_of_the_store_loses_nothing(
-    server: ForkServer, mode: Durability, tmp_path: Path, tell: Tell
+    server: ForkServer, mode: Durability, tmp_path: Path, echo: Echo
 ) -> None:
     wanted = undisturbed(server, tmp_path / "undisturbed", mode)
     tally = Tally()
@@ -77,7 +76,7 @@ def test_a_kill_at_any_call_of_the_store_loses_nothing(
     for call in count(1):
         before = tally.kills
         for moment in MOMENTS:
-            killed = kill_and_go_on(server, tmp_path / f"{call} {moment}", mode, kill=Kill(call, moment))
+            killed = kill_and_resume(server, tmp_path / f"{call} {moment}", mode, kill=Kill(call, moment))
             if killed.was_killed:
                 assert tally.add(killed, wanted, mode) == [], (call, moment)
         if tally.kills == before:
@@ -85,11 +84,11 @@ def test_a_kill_at_any_call_of_the_store_loses_nothing(
 
     # How many records go together is a matter of time; the first of a superstep goes alone.
     assert mode != "sync" or tally.kills >= len(MOMENTS) * FIRST_COMMIT
-    tell(f"{mode}, at every call: {tally}")
+    echo(f"{mode}, at every call: {tally}")
 
 
 def test_a_kill_at_any_statement_of_a_transaction_leaves_none_of_it(
-    server_with_files: ForkServer, tmp_path: Path, tell: Tell
+    server_with_files: ForkServer, tmp_path: Path, echo: Echo
 ) -> None:
     wanted = undisturbed(server_with_files, tmp_path / "undisturbed", "sync")
     tally = Tally()
@@ -97,23 +96,23 @@ def test_a_kill_at_any_statement_of_a_transaction_leaves_none_of_it(
     for call in EVERY_CALL if IS_LONG else (INPUT, FIRST_RECORD, SECOND_RECORD, FIRST_COMMIT):
         for statement in count(1):
             folder = tmp_path / f"{call} {statement}"
-            killed = kill_and_go_on(server_with_files, folder, "sync", kill=Kill(call, "inside", statement))
+            killed = kill_and_resume(server_with_files, folder, "sync", kill=Kill(call, "inside", statement))
             if not killed.was_killed:
                 break
             assert tally.add(killed, wanted, "sync") == [], (call, statement)
 
     assert tally.kills > 20
-    tell(f"at every statement: {tally}")
+    echo(f"at every statement: {tally}")
 
 
-def test_a_kill_inside_a_transaction_that_is_none_is_noticed(server_with_files: ForkServer, tmp_path: Path) -> None:
+def test_a_kill_inside_a_transaction_that_is_none_is_detected(server_with_files: ForkServer, tmp_path: Path) -> None:
     wanted = undisturbed(server_with_files, tmp_path / "undisturbed", "sync")
 
     noticed: list[object] = []
     for statement in range(1, 6):
         try:
             kill = Kill(FIRST_COMMIT, "inside", statement)
-            killed = kill_and_go_on(server_with_files, tmp_path / f"{statement}", "sync", kill=kill, torn=True)
+            killed = kill_and_resume(server_with_files, tmp_path / f"{statement}", "sync", kill=kill, torn=True)
             noticed.extend(violations(wanted.survival, killed.survival, "sync"))
         except (DurableGraphError, ProcessFailedError) as error:
             noticed.append(error)
@@ -121,7 +120,7 @@ def test_a_kill_inside_a_transaction_that_is_none_is_noticed(server_with_files: 
     assert noticed
 
 
-def test_a_kill_at_any_time_loses_nothing(server: ForkServer, tmp_path: Path, tell: Tell) -> None:
+def test_a_kill_at_any_time_loses_nothing(server: ForkServer, tmp_path: Path, echo: Echo) -> None:
     """Counted are those that fell inside a superstep."""
     wanted = undisturbed(server, tmp_path / "undisturbed", "sync")
     chance = random.Random(20_26)
@@ -130,7 +129,7 @@ def test_a_kill_at_any_time_loses_nothing(server: ForkServer, tmp_path: Path, te
 
     for number in count():
         after = chance.uniform(0, wanted.seconds)
-        killed = kill_and_go_on(server, tmp_path / f"{number}", "sync", kill_after=after)
+        killed = kill_and_resume(server, tmp_path / f"{number}", "sync", kill_after=after)
         if killed.was_killed and killed.was_inside_a_superstep:
             assert tally.add(killed, wanted, "sync") == [], after
         else:
@@ -141,4 +140,4 @@ def test_a_kill_at_any_time_loses_nothing(server: ForkServer, tmp_path: Path, te
 
     assert tally.recorded > 0
     assert (tally.lost, tally.wrong, tally.ran_again) == (0, 0, 0)
-    tell(f"at random times: {tally}; {outside} more fell between two supersteps or after the end, and are not counted")
+    echo(f"at random times: {tally}; {outside} more fell between two supersteps or after the end, and are not counted")

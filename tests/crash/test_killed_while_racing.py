@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.conftest import IS_LONG, Tell
-from tests.crash.racing_process import WANTED
+from tests.crash.conftest import IS_LONG, Echo
+from tests.crash.engine.racing_process import WANTED
 from tests.postgres.server import started
 
 KILLS = 100 if IS_LONG else 4
@@ -31,7 +31,7 @@ def dsn(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 class Process:
-    """One that goes on with the thread of a folder, with a hash seed of its own."""
+    """A process that resumes the thread of a folder, with a hash seed of its own."""
 
     def __init__(self, folder: Path, dsn: str, seconds: float, seed: int, *planted: str) -> None:
         began = time.monotonic()
@@ -41,7 +41,7 @@ class Process:
                 "-W",
                 "error",
                 "-m",
-                "tests.crash.racing_process",
+                "tests.crash.engine.racing_process",
                 str(folder),
                 dsn,
                 f"{seconds}",
@@ -59,7 +59,7 @@ class Process:
 
 
 def test_whatever_order_calls_and_questions_are_in_after_a_kill_no_value_is_wrong(
-    dsn: str, tmp_path: Path, tell: Tell
+    dsn: str, tmp_path: Path, echo: Echo
 ) -> None:
     chance = random.Random(20_26)
     folder = tmp_path / "undisturbed"
@@ -81,11 +81,11 @@ def test_whatever_order_calls_and_questions_are_in_after_a_kill_no_value_is_wron
         wrong += process.values != WANTED
 
     assert wrong == 0
-    tell(f"{kills} kills of {threads} threads that race: {wrong} with wrong values")
+    echo(f"{kills} kills of {threads} threads that race: {wrong} with wrong values")
 
 
-def test_records_that_are_matched_by_position_are_noticed(tmp_path: Path) -> None:
-    """One process asks, and another one with another seed goes on: it takes no kill."""
+def test_records_that_are_matched_by_position_are_detected(tmp_path: Path) -> None:
+    """One process asks, and another one with another seed resumes: it takes no kill."""
     folder = tmp_path / "planted"
     folder.mkdir()
 

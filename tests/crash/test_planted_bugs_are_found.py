@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 from durable_graph import DurableGraphError
-from tests.crash.cancelling import NEVER, Moment, cancelled
-from tests.crash.conftest import Tell
-from tests.crash.exploring import one_crash
-from tests.crash.places import InMemory
-from tests.crash.planted import BUGS, Bug
-from tests.crash.planted_cancelling import CANCELLING_BUGS, CancellingBug
+from tests.crash.conftest import Echo
+from tests.crash.engine.cancelled_runs import NEVER, Moment, cancelled
+from tests.crash.engine.crash_points import one_crash
+from tests.crash.engine.planted_bugs import BUGS, Bug
+from tests.crash.engine.planted_cancellation_bugs import CANCELLATION_BUGS, CancellationBug
+from tests.crash.engine.stores import InMemory
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-async def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch, tell: Tell) -> None:
+async def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch, echo: Echo) -> None:
     found = [broken async for _, broken in one_crash(bug.on, InMemory, bug.mode)]
     assert found
     assert not any(found)
@@ -30,12 +30,12 @@ async def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch,
         sentences.append(f"{type(error).__name__}: {error}")
 
     assert any(bug.found_as in sentence for sentence in sentences), sentences
-    tell(f"{bug.name}: found, {len(sentences)} violations")
+    echo(f"{bug.name}: found, {len(sentences)} violations")
 
 
-@pytest.mark.parametrize("bug", CANCELLING_BUGS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", CANCELLATION_BUGS, ids=lambda bug: bug.name)
 def test_a_bug_of_cancelling_is_found(
-    bug: CancellingBug, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tell: Tell
+    bug: CancellationBug, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, echo: Echo
 ) -> None:
     bug.plant(monkeypatch)
     events = asyncio.run(cancelled("task.cancel", bug.mode, NEVER, tmp_path / "undisturbed.db")).events
@@ -49,4 +49,4 @@ def test_a_bug_of_cancelling_is_found(
             sentences.append(f"{type(error).__name__}: {error}")
 
     assert any(bug.found_as in sentence for sentence in sentences), sentences
-    tell(f"{bug.name}: found, {len(sentences)} violations")
+    echo(f"{bug.name}: found, {len(sentences)} violations")

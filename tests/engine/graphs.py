@@ -4,10 +4,10 @@ import operator
 import warnings
 from typing import Annotated, Any, TypedDict
 
+from durable_graph import START, StateGraph
 from durable_graph._engine.task import Argument, Done, Route, Task, Write
-from durable_graph.app import StateGraph
 from durable_graph.errors import UnreachableNodeWarning
-from durable_graph.graph import START, Topology
+from durable_graph.graph import Topology
 
 
 class State(TypedDict, total=False):

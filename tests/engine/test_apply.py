@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from durable_graph import END
 from durable_graph._engine.apply import apply, number
 from durable_graph._engine.state import Absent, Full, State, Updates, initial_state
 from durable_graph._engine.task import Done, Route, Task
 from durable_graph.errors import ConcurrentUpdateError, ReducerError
-from durable_graph.graph import END, Topology
+from durable_graph.graph import Topology
 from tests.engine.graphs import diamond, done, graph, nodes_of, send, write
 
 START_EDGE = ("__start__", "a")
@@ -141,7 +142,7 @@ def test_a_join_is_cleared_when_its_node_ran() -> None:
     assert changes == {"#join:a+b:c": Absent()}
 
 
-def test_arrivals_beside_the_joined_node_count_for_its_next_turn() -> None:
+def test_arrivals_together_with_the_joined_node_count_for_its_next_turn() -> None:
     topology = graph(START_EDGE, (["a", "b"], "c"), nodes="abc")
     full = apply_all(topology, at(topology, "a", "b"))
 
@@ -151,7 +152,7 @@ def test_arrivals_beside_the_joined_node_count_for_its_next_turn() -> None:
     assert (after.plan, after.values["#join:a+b:c"]) == ((), ("a",))
 
 
-def test_both_sources_beside_the_joined_node_start_it_again() -> None:
+def test_both_sources_together_with_the_joined_node_start_it_again() -> None:
     topology = graph(START_EDGE, (["a", "b"], "c"), nodes="abc")
     full = apply_all(topology, at(topology, "a", "b"))
 

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from durable_graph import Command, Send
 from durable_graph._engine.digesting import Digested, digest_of
 from durable_graph.codec import Codec
-from durable_graph.graph import Command, Send
 
 ANYTHING = Codec(()).of(Any, where="an argument")
 
@@ -258,7 +258,7 @@ def test_what_a_method_is_bound_to_counts() -> None:
 
 
 @pytest.mark.parametrize("value", [Plain("1"), lambda: None, iter([1]), Described(bytes(8), "|O")])
-def test_a_part_that_cannot_be_read_counts_by_its_class_and_is_told(value: Any) -> None:
+def test_a_part_that_cannot_be_read_counts_by_its_class_and_is_reported(value: Any) -> None:
     found = digested({"deep": [value]})
 
     assert found.opaque == (value,)
@@ -317,6 +317,7 @@ print(digest(*DIFFERENT).hex(), digest({"amy", "bob", "eve", "kim"}, frozenset("
 """
 
 
+@pytest.mark.slow
 def test_another_process_with_another_hash_seed_makes_the_same_digests() -> None:
     found = {
         subprocess.run(

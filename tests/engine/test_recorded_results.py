@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from durable_graph import Interrupt
 from durable_graph._engine.header import decode_result, encode_result, questions_in
 from durable_graph._engine.task import (
     Answer,
@@ -20,7 +21,6 @@ from durable_graph._engine.task import (
     Write,
 )
 from durable_graph.errors import DecodeError
-from durable_graph.graph import Interrupt
 from durable_graph.records import Rank
 from tests.engine.graphs import diamond
 

@@ -62,11 +62,10 @@ def test_a_thousand_appends_are_read_back_from_few_rows() -> None:
     rows = appended(diamond(), 1000)
 
     chain = chains_of(rows)["log"]
+    codec = diamond().codecs["log"].update
 
     assert len(chain) == 1000 // FAN + 1000 % FAN == 39
-    assert [data for row in chain for data in updates_in(row)] == [
-        diamond().codecs["log"].update.encode([item(n)]) for n in range(1, 1001)
-    ]
+    assert [data for row in chain for data in updates_in(row)] == [codec.encode([item(n)]) for n in range(1, 1001)]
 
 
 def test_segments_of_segments_bound_the_chain_of_a_long_list() -> None:
@@ -85,7 +84,7 @@ def test_each_byte_is_written_once_per_level() -> None:
     assert sum(len(row.value) for row in rows) < payload * 3.2
 
 
-def test_a_chain_goes_on_after_a_restart_as_it_would_have_without() -> None:
+def test_a_chain_continues_after_a_restart_as_it_would_have_without() -> None:
     topology = diamond()
     rows = appended(topology, 40)
     restored = channel_rows(chains_of(rows)["log"])

@@ -36,7 +36,7 @@ def test_what_makes_a_task_another_makes_its_id_another(other: tuple[Identity, T
     assert task_id(*other) != task_id(WHOSE, TASK)
 
 
-def test_sends_to_one_node_are_told_apart_by_their_place() -> None:
+def test_sends_to_one_node_are_distinguished_by_their_place() -> None:
     sends = [Task("work", born=1, ord=place, argument=Argument(None, b"\xc0")) for place in range(100)]
 
     assert len({task_id(WHOSE, send) for send in sends}) == 100

@@ -59,7 +59,7 @@ def verdicts(told: CompletedProcess[str]) -> dict[str, str]:
     return {claim: line.split()[0] for line in lines for claim in CLAIMS if line.endswith(claim)}
 
 
-def test_a_killed_analysis_goes_on_without_running_a_recorded_task_again(
+def test_a_killed_analysis_continues_without_running_a_recorded_task_again(
     shown: CompletedProcess[str], sources: Path, tmp_path: Path, run_example: RunExample
 ) -> None:
     assert shown.returncode == 0, shown.stdout + shown.stderr

@@ -104,7 +104,7 @@ def test_the_inner_graph_asks_and_can_be_looked_at_while_it_waits(run_example: R
     ]
 
 
-def test_the_past_is_corrected_on_a_line_of_its_own(run_example: RunExample) -> None:
+def test_the_past_is_corrected_on_a_branch_of_its_own(run_example: RunExample) -> None:
     told = lines_of(run_example("time_travel"))
 
     assert told == [

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from durable_graph import END, START, StateGraph
-from durable_graph.graph.drawing import Drawing, DrawnEdge, DrawnNode
+from durable_graph import END, START, Drawing, DrawnEdge, DrawnNode, StateGraph
 
 
 class State(TypedDict, total=False):

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
+from durable_graph import END, START, Drawing, NodeError
 from durable_graph.errors import InvalidOptionError, UnknownNameError
-from durable_graph.graph import END, START, GraphBuilder, Topology
-from durable_graph.graph.drawing import Drawing, drawing_of
-from durable_graph.graph.policies import NodeError
+from durable_graph.graph import GraphBuilder, Topology
+from durable_graph.graph.drawing import drawing_of
 from tests.errors.kinds import of_kind
 
 
@@ -146,7 +146,7 @@ def test_a_join_has_an_edge_from_each_node_it_waits_for() -> None:
     assert edges_of(drawing)[-3:] == ["a -> c (join)", "b -> c (join)", "c -> __end__"]
 
 
-def test_two_joins_into_one_node_can_be_told_apart() -> None:
+def test_two_joins_into_one_node_are_distinguished() -> None:
     builder = graph("a", "b", "c", "d").add_edge(["a", "b"], "d").add_edge(["b", "c"], "d")
     builder.add_edge("a", "b").add_edge("a", "c")
 

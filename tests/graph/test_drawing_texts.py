@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from durable_graph import END, START, Drawing, DrawnEdge, DrawnNode
 from durable_graph.errors import InvalidOptionError, UnknownNameError
-from durable_graph.graph import END, START
-from durable_graph.graph.drawing import Direction, Drawing, DrawnEdge, DrawnNode, NodeStatus, status_of
+from durable_graph.graph.drawing import Direction, NodeStatus, status_of
 from tests.errors.kinds import of_kind
 
 

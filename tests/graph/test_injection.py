@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from typing_extensions import TypeAliasType
 
-from durable_graph import NodeError, Runtime, StreamWriter
-from durable_graph.graph import END, START, GraphBuilder
+from durable_graph import END, START, NodeError, Runtime, StreamWriter
+from durable_graph.graph import GraphBuilder
 
 
 class State(TypedDict, total=False):
@@ -114,7 +114,7 @@ def test_a_node_is_given_what_it_asks_for(action: Callable[..., Any], expected: 
     assert injected(action) == expected
 
 
-def test_a_handler_is_told_its_error_as_well() -> None:
+def test_a_handler_receives_its_error_as_well() -> None:
     builder: Any = GraphBuilder(State)
     builder.add_node("it", by_name, error_handler=told_its_error).set_entry_point("it")
 

@@ -10,8 +10,9 @@ from unittest.mock import AsyncMock
 import pydantic
 import pytest
 
-from durable_graph.channels import Accumulated, LastValue, Reduced
-from durable_graph.graph import END, START, GraphBuilder
+from durable_graph import END, START, LastValue
+from durable_graph.channels import Accumulated, Reduced
+from durable_graph.graph import GraphBuilder
 
 
 class State(TypedDict):

@@ -6,10 +6,10 @@ from typing import Any, Literal, TypedDict
 
 import pytest
 
+from durable_graph import END, START, CachePolicy, Command, NodeError, RetryPolicy, TimeoutPolicy
 from durable_graph.errors import GraphValidationError, InvalidOptionError, UnreachableNodeWarning
-from durable_graph.graph import END, START, Command, GraphBuilder
+from durable_graph.graph import GraphBuilder
 from durable_graph.graph.drawing import drawing_of
-from durable_graph.graph.policies import CachePolicy, NodeError, RetryPolicy, TimeoutPolicy
 from tests.errors.kinds import of_kind
 from tests.ids import without_address
 

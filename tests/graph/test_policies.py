@@ -11,15 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from durable_graph import CachePolicy, RetryPolicy, TimeoutPolicy, default_retry_on
 from durable_graph.errors import InvalidOptionError
-from durable_graph.graph.policies import (
-    CachePolicy,
-    RetryPolicy,
-    TimeoutPolicy,
-    default_retry_on,
-    delay,
-    matching,
-)
+from durable_graph.graph.policies import delay, matching
 
 # Retries
 

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
+from durable_graph import END, START, Command
 from durable_graph.errors import DurableGraphError, GraphValidationError
-from durable_graph.graph import END, START, Command, GraphBuilder
+from durable_graph.graph import GraphBuilder
 from tests.errors.kinds import of_kind
 
 
@@ -262,7 +263,7 @@ PROBLEMS: list[tuple[Callable[[Any], Any], str]] = [
 
 
 @pytest.mark.parametrize(("spoil", "problem"), PROBLEMS, ids=[problem[:60] for _, problem in PROBLEMS])
-def test_a_problem_is_told(spoil: Callable[[Any], Any], problem: str) -> None:
+def test_a_problem_is_reported(spoil: Callable[[Any], Any], problem: str) -> None:
     assert problems_of(spoil(working())) == (problem,)
 
 
@@ -277,7 +278,7 @@ def no_reducer_at_all(value: int) -> int:
     return value
 
 
-def test_a_reducer_of_the_wrong_shape_is_told() -> None:
+def test_a_reducer_of_the_wrong_shape_is_reported() -> None:
     class Plain: ...
 
     class Misfits(TypedDict):
@@ -299,7 +300,7 @@ async def async_reducer(value: int, write: int) -> int:
     return value + write
 
 
-def test_an_async_reducer_is_told() -> None:
+def test_an_async_reducer_is_reported() -> None:
     """What it returned would be in the state: a coroutine."""
 
     class Waiting(TypedDict):
@@ -310,7 +311,7 @@ def test_an_async_reducer_is_told() -> None:
     assert problem.startswith("Waiting.total: async_reducer cannot be a reducer: it is async")
 
 
-def test_a_type_that_can_never_be_stored_is_told_with_its_channel() -> None:
+def test_a_type_that_can_never_be_stored_is_reported_with_its_channel() -> None:
     class Unstorable(TypedDict):
         ask: Callable[[int], int]
         answers: Iterator[int]
@@ -322,7 +323,7 @@ def test_a_type_that_can_never_be_stored_is_told_with_its_channel() -> None:
     assert "'answers'" in problems[1]
 
 
-def test_classes_that_share_a_tag_are_told() -> None:
+def test_classes_that_share_a_tag_are_reported() -> None:
     class Other: ...
 
     problems = problems_of(working(), types=[("tag", Exception), ("tag", Other)])
@@ -331,7 +332,7 @@ def test_classes_that_share_a_tag_are_told() -> None:
     assert "'tag'" in problems[0]
 
 
-def test_everything_that_is_wrong_is_told_at_once() -> None:
+def test_everything_that_is_wrong_is_reported_at_once() -> None:
     class Misfit(TypedDict):
         topic: str
         score: Annotated[int, no_reducer_at_all]

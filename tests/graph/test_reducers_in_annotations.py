@@ -8,19 +8,19 @@ import pydantic
 import pytest
 from typing_extensions import ReadOnly, TypeAliasType
 
-from durable_graph import START, GraphValidationError, StateGraph
-from durable_graph.channels import (
-    Accumulated,
-    Channel,
+from durable_graph import (
+    START,
+    GraphValidationError,
     LastValue,
-    Messages,
-    Reduced,
+    RemainingSteps,
+    StateGraph,
     Topic,
     UntrackedValue,
     add_messages,
 )
+from durable_graph.channels import Accumulated, Channel, Messages, Reduced
 from durable_graph.graph import Schema
-from durable_graph.graph.managed import RemainingSteps, RemainingStepsManager
+from durable_graph.graph.managed import RemainingStepsManager
 from tests.errors.kinds import of_kind
 from tests.graph import postponed, postponed_elsewhere
 from tests.graph.state_makers import KINDS, Kind, as_typed_dict

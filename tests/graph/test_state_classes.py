@@ -13,8 +13,13 @@ import pytest
 import typing_extensions
 from typing_extensions import ReadOnly, TypeAliasType
 
-from durable_graph.channels import Accumulated, LastValue, Reduced
-from durable_graph.errors import DurableGraphError, GraphValidationError, StateKeyError
+from durable_graph import LastValue
+from durable_graph.channels import Accumulated, Reduced
+from durable_graph.errors import (
+    DurableGraphError,
+    GraphValidationError,
+    StateKeyError,
+)
 from durable_graph.graph import Schema
 from durable_graph.graph.state_kinds import context_of
 from tests.errors.kinds import of_kind
@@ -368,7 +373,7 @@ class UnresolvedModel(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize("state", [UnresolvedDict, UnresolvedModel])
-def test_a_name_that_cannot_be_resolved_is_told_with_its_field(state: type) -> None:
+def test_a_name_that_cannot_be_resolved_is_reported_with_its_field(state: type) -> None:
     with pytest.raises(GraphValidationError, match="the type of 'draft' cannot be resolved: name 'Nowhere'") as caught:
         Schema.of(state)
 

@@ -9,19 +9,20 @@ import msgspec
 import pydantic
 import pytest
 
-from durable_graph.channels import (
+from durable_graph import (
     AnyValue,
     EphemeralValue,
+    IsLastStep,
     LastValue,
-    Messages,
-    Reduced,
+    MessagesState,
+    RemainingSteps,
     Topic,
     UntrackedValue,
     add_messages,
 )
+from durable_graph.channels import Messages, Reduced
 from durable_graph.graph import Place, Schema
-from durable_graph.graph.managed import IsLastStep, IsLastStepManager, RemainingSteps, RemainingStepsManager
-from durable_graph.graph.messages import MessagesState
+from durable_graph.graph.managed import IsLastStepManager, RemainingStepsManager
 from durable_graph.graph.schema import ROOT
 
 
@@ -104,7 +105,7 @@ def test_every_kind_of_class_says_it_alike(state: type) -> None:
 
 
 @pytest.mark.parametrize("state", WITH_INSTANCES)
-def test_an_instance_is_told_where_its_task_is(state: Any) -> None:
+def test_an_instance_is_reported_where_its_task_is(state: Any) -> None:
     schema = Schema.of(state)
 
     given = schema.read({"last": 3}, Place(step=2, remaining=1))
@@ -115,7 +116,7 @@ def test_an_instance_is_told_where_its_task_is(state: Any) -> None:
     assert set(schema.updates(given) or ()).isdisjoint(schema.managed)
 
 
-def test_a_dict_is_told_where_its_task_is_only_if_there_is_one() -> None:
+def test_a_dict_is_reported_where_its_task_is_only_if_there_is_one() -> None:
     schema = Schema.of(AsTypedDict)
 
     assert schema.read({"last": 3}, Place(step=0, remaining=5)) == {"last": 3, "remaining": 5, "is_last": False}
@@ -139,7 +140,7 @@ def test_the_last_word_of_an_annotation_counts() -> None:
     assert list(schema.managed) == ["computed"]
 
 
-def test_a_rule_that_cannot_hold_the_type_is_told_with_its_key() -> None:
+def test_a_rule_that_cannot_hold_the_type_is_reported_with_its_key() -> None:
     class State(TypedDict):
         topic: Annotated[int, Topic]
         messages: Annotated[str, add_messages]

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
+from durable_graph import END, START, Send
 from durable_graph.channels import Joined
 from durable_graph.errors import DurableGraphError, GraphValidationError, UnreachableNodeWarning
-from durable_graph.graph import END, START, GraphBuilder, Send
+from durable_graph.graph import GraphBuilder
 from tests.errors.kinds import of_kind
 
 

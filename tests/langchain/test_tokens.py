@@ -35,7 +35,7 @@ async def test_a_model_streams_wherever_a_node_calls_it() -> None:
         assert await told(one_node(node)) == streamed()
 
 
-async def test_a_message_is_told_once_and_stored_under_the_id_that_was_told(saver: Checkpointer) -> None:
+async def test_a_message_is_reported_once_and_stored_under_the_id_that_was_reported(saver: Checkpointer) -> None:
     chat = model()
 
     async def node(state: State) -> dict[str, Any]:
@@ -59,7 +59,7 @@ async def test_a_message_that_nodes_share_is_not_changed_by_being_told(saver: Ch
     assert len((await graph.aget_state(CONFIG)).values["messages"]) == 3
 
 
-async def test_what_a_node_returns_and_was_not_streamed_is_told_whole() -> None:
+async def test_what_a_node_returns_and_was_not_streamed_is_reported_whole() -> None:
     results: list[tuple[Any, list[str]]] = [
         ({"messages": [AIMessage("a"), HumanMessage("b")]}, ["a", "b"]),
         ({"messages": HumanMessage("alone")}, ["alone"]),
@@ -75,7 +75,7 @@ async def test_what_a_node_returns_and_was_not_streamed_is_told_whole() -> None:
         assert [content for _, content, _ in await told(graph)] == contents
 
 
-async def test_a_model_tagged_nostream_is_not_heard_and_what_its_node_returns_is() -> None:
+async def test_a_model_tagged_nostream_is_not_received_and_what_its_node_returns_is() -> None:
     silent = model("hidden").with_config(tags=["nostream"])
 
     async def keeps(state: State) -> dict[str, Any]:
@@ -104,7 +104,7 @@ async def test_metadata_says_where_a_message_comes_from() -> None:
     assert metadata["tags"] == ["run", "call", "model"]
 
 
-async def test_routers_tasks_and_entrypoints_are_heard() -> None:
+async def test_routers_tasks_and_entrypoints_are_received() -> None:
     chat = model()
 
     async def route(state: State) -> str:
@@ -148,7 +148,7 @@ async def test_routers_tasks_and_entrypoints_are_heard() -> None:
     ]
 
 
-async def test_nested_graphs_are_heard_with_subgraphs_and_by_their_own_readers(saver: Checkpointer) -> None:
+async def test_nested_graphs_are_received_with_subgraphs_and_by_their_own_readers(saver: Checkpointer) -> None:
     chat = model()
 
     async def asks(state: State) -> dict[str, Any]:
@@ -213,7 +213,9 @@ async def test_models_are_not_made_to_stream_where_nobody_reads_messages() -> No
     assert pieces == ["good", " ", "day"]
 
 
-async def test_a_model_that_fails_in_mid_stream_fails_its_node_and_what_it_said_was_told(saver: Checkpointer) -> None:
+async def test_a_model_that_fails_in_mid_stream_fails_its_node_and_what_it_said_was_reported(
+    saver: Checkpointer,
+) -> None:
     class Breaking(type(model())):  # type: ignore[misc]
         def _stream(self, *given: Any, **options: Any) -> Any:
             yield next(super()._stream(*given, **options))

@@ -273,7 +273,7 @@ async def test_what_was_injected_is_not_told_to_the_model() -> None:
     assert "Do it" not in last(state).content
 
 
-async def test_a_tool_that_raises_fails_the_node_and_the_thread_goes_on(saver: Checkpointer) -> None:
+async def test_a_tool_that_raises_fails_the_node_and_the_thread_continues(saver: Checkpointer) -> None:
     ran = Ran()
     graph = graph_of(ToolNode(ran.tools()), saver)
 
@@ -796,7 +796,7 @@ async def test_what_a_wrapper_returns_is_checked() -> None:
 # Questions
 
 
-async def test_a_call_that_asks_does_not_run_finished_calls_again(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_a_call_that_interrupts_does_not_run_finished_calls_again(saver: Checkpointer, reopen: Reopen) -> None:
     ran = Ran()
     node = ToolNode(ran.tools())
     calls = call("note", "1", text="a"), call("ask", "2", text="Really?"), call("jot", "3", text="b")
@@ -830,7 +830,7 @@ async def test_a_question_is_never_an_answer_for_the_model() -> None:
     assert [each.value for each in asked["__interrupt__"]] == ["Really?"]
 
 
-async def test_an_error_beside_a_question_is_raised_and_the_question_is_asked_again(saver: Checkpointer) -> None:
+async def test_an_error_together_with_a_question_is_raised_and_the_question_is_asked_again(saver: Checkpointer) -> None:
     ran = Ran()
     graph = graph_of(ToolNode(ran.tools()), saver)
     calls = call("ask", "1", text="Really?"), call("break_once", "2", text="x"), call("note", "3", text="y")
@@ -975,6 +975,7 @@ async def test_calls_are_no_events_of_the_run() -> None:
 # Dying
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"])
 async def test_a_process_that_dies_at_any_call_of_the_store_makes_no_recorded_call_again(mode: Any) -> None:
     calls = call("note", "1", text="a"), call("jot", "2", text="b"), call("move", "3", to=END)

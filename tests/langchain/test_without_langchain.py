@@ -4,6 +4,10 @@ import subprocess
 import sys
 from textwrap import dedent
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 HIDDEN = """
 import importlib.util as util
 

@@ -21,8 +21,8 @@ from durable_graph import (
 )
 from durable_graph.testing.rows import Step, Writer
 from durable_graph_postgres import PostgresSaver
-from tests.crash.cancelling import BRANCHING
-from tests.crash.graphs import State, watched_by
+from tests.crash.engine.cancelled_runs import BRANCHING
+from tests.crash.scenarios.graph_shapes import State, watched_by
 from tests.postgres.fleet import Writers
 
 

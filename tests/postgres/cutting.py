@@ -1,4 +1,4 @@
-"""A thread of a story, run through connections that are cut, and what the store has of it in the end."""
+"""A thread of a scenario, run through connections that are cut, and what the store has of it in the end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from durable_graph import START, StateGraph, StoreUnavailableError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Durability, StateGraph, StoreUnavailableError
 from durable_graph_postgres import PostgresSaver
-from tests.crash.language.client import Client
-from tests.crash.language.kept import look
-from tests.crash.language.lines import Line
-from tests.crash.language.lives import Life, Survival
-from tests.crash.language.saying import Said, heard_by
-from tests.crash.language.shapes import State, asking, described_once, inside, node
-from tests.crash.language.stories import Answer, Give, Progress, Story
+from tests.crash.engine.client import Client
+from tests.crash.engine.process_log import LogLine
+from tests.crash.engine.reporting import Report, reports_to
+from tests.crash.engine.scenario_survival import Life, Survival
+from tests.crash.engine.stored_namespaces import look
+from tests.crash.scenarios.nodes import State, asking, described_once, inside, node
+from tests.crash.scenarios.scenario import Answer, Give, Progress, Scenario
 from tests.postgres.proxy import MOMENTS, Cut, Proxy, proxied
 from tests.postgres.trips import named
 from tests.savers import schema_of_its_own
@@ -39,7 +38,7 @@ def varied() -> StateGraph[State]:
     return builder.add_node("last", node()).add_edge("inside", "last")
 
 
-VARIED = Story("varied", described_once(varied), (Give({"log": ["in"]}), Answer({"go on?": "yes"})), width=3)
+VARIED = Scenario("varied", described_once(varied), (Give({"log": ["in"]}), Answer({"go on?": "yes"})), width=3)
 
 
 Rows = dict[str, list[tuple[object, ...]]]
@@ -48,7 +47,7 @@ Rows = dict[str, list[tuple[object, ...]]]
 
 @dataclass(slots=True)
 class Lived:
-    """What became of the story, the round trips that it took, and what was wrong on the wire."""
+    """What became of the scenario, the round trips that it took, and what was wrong on the wire."""
 
     survival: Survival
     trips: list[str]
@@ -119,21 +118,21 @@ def cuts_of(trips: Sequence[str], *, is_long: bool, refusals: int = 0) -> list[C
 
 
 async def lived_through(
-    story: Story, wire: Wire, mode: Durability, cuts: Sequence[Cut] = (), *, patience: float = _LONG
+    scenario: Scenario, wire: Wire, mode: Durability, cuts: Sequence[Cut] = (), *, patience: float = _LONG
 ) -> Lived:
-    """The story in one process. Its client tries again if it is told that the store is not available."""
+    """The scenario in one process. Its client tries again if it is told that the store is not available."""
     await wire.empty()
     wire.proxy.expect(*cuts)
     progress, lives, namespaces = Progress(), list[Life](), set[str]()
-    found = [await look(story.build(wire.around), ())]
+    found = [await look(scenario.build(wire.around), ())]
     saver, broken = wire.saver(patience), list[str]()
     try:
         async with asyncio.timeout(_LONG):
             while not lives or lives[-1].has_crashed:
-                lives.append(await _live(story, saver, progress, mode))
+                lives.append(await _live(scenario, saver, progress, mode))
                 wire.proxy.refuse(0)
-                namespaces.update(said.spot.ns for said in lives[-1].said)
-                found.append(await look(story.build(wire.around), namespaces))
+                namespaces.update(report.position.ns for report in lives[-1].report)
+                found.append(await look(scenario.build(wire.around), namespaces))
         connections = await wire.proxy.connections(at_most=_POOL_SIZE)
         if connections > _POOL_SIZE:
             broken.append(f"{connections} connections are open")
@@ -143,16 +142,16 @@ async def lived_through(
     return Lived(Survival(lives, found, progress), named(wire.proxy.trips, wire.schema), wire.proxy.has_cut, broken)
 
 
-async def _live(story: Story, saver: PostgresSaver, progress: Progress, mode: Durability) -> Life:
-    """Until the story is over, or the client is told that the store is not available."""
+async def _live(scenario: Scenario, saver: PostgresSaver, progress: Progress, mode: Durability) -> Life:
+    """Until the scenario is over, or the client is told that the store is not available."""
     life = Life()
 
-    def listen(said: Said) -> None:
-        life.note(Line(said))
+    def listen(report: Report) -> None:
+        life.note(LogLine(report))
 
-    with heard_by(listen):
+    with reports_to(listen):
         try:
-            await Client(story, progress, story.build(saver), mode, life.note).go_on()
+            await Client(scenario, progress, scenario.build(saver), mode, life.note).resume()
         except StoreUnavailableError:
             life.has_crashed = True
     return life

@@ -20,8 +20,8 @@ from durable_graph import (
     StateGraph,
 )
 from durable_graph.checkpointing import verify
-from tests.crash.cancelling import BRANCHING, TASKS
-from tests.crash.graphs import State, watched_by
+from tests.crash.engine.cancelled_runs import BRANCHING, TASKS
+from tests.crash.scenarios.graph_shapes import State, watched_by
 
 
 class Log(TypedDict):

@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from durable_graph import StoreConfigurationError
-from durable_graph.checkpointing import Checkpointer
+from durable_graph import Checkpointer, StoreConfigurationError
 from durable_graph.testing.conformance.saver_under_test import commit, some_thread
 from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver
@@ -119,7 +118,7 @@ async def test_a_stopped_process_behind_it_does_not_keep_its_thread_from_others(
         assert [info.thread for info in await saver.list_threads()] == []
 
 
-async def test_a_saver_that_does_not_know_of_it_is_told_what_to_give(postgres: str, pooled: str) -> None:
+async def test_a_saver_that_does_not_know_of_it_learns_what_to_give(postgres: str, pooled: str) -> None:
     async with schema_of_its_own(postgres) as schema:
         with pytest.raises(StoreConfigurationError, match="prepared_statements=False"):
             await PostgresSaver(pooled, schema=schema).load("t")

@@ -179,7 +179,7 @@ async def test_parameters_that_the_server_or_the_driver_refuses_are_named(
     assert remedy in text
 
 
-async def test_a_file_that_holds_no_certificate_is_told_as_such(postgres: str, tmp_path: Path) -> None:
+async def test_a_file_that_holds_no_certificate_is_reported_as_such(postgres: str, tmp_path: Path) -> None:
     (tmp_path / "root.pem").write_text("no certificate")
     query = f"sslmode=verify-ca&sslrootcert={quote(str(tmp_path / 'root.pem'))}"
     assert "correct the files that the DSN names for TLS" in await error_of(
@@ -225,7 +225,7 @@ async def run(dsn: str, *statements: str) -> None:
         await connection.close()
 
 
-async def test_a_wrong_password_and_a_missing_role_are_told_at_once() -> None:
+async def test_a_wrong_password_and_a_missing_role_are_reported_at_once() -> None:
     with started() as server:
         await run(server.url, "CREATE ROLE known LOGIN PASSWORD 'right'")
         server.set_authentication("scram-sha-256")
@@ -239,7 +239,7 @@ async def test_a_wrong_password_and_a_missing_role_are_told_at_once() -> None:
         assert "pg_hba.conf" in text
 
 
-async def test_a_password_that_is_changed_while_the_saver_is_open_is_told_at_once() -> None:
+async def test_a_password_that_is_changed_while_the_saver_is_open_is_reported_at_once() -> None:
     with started() as server:
         await run(server.url, "CREATE ROLE known LOGIN PASSWORD 'right'", "GRANT CREATE ON DATABASE postgres TO known")
         server.set_authentication("scram-sha-256", but="postgres")
@@ -347,7 +347,7 @@ async def test_the_grant_that_is_missing_is_named_and_is_the_remedy(postgres: st
             await commit(saver, writer, Step({"count": b"4"}))
 
 
-async def test_a_schema_in_which_the_role_may_make_nothing_is_told_with_the_grant(postgres: str) -> None:
+async def test_a_schema_in_which_the_role_may_make_nothing_is_reported_with_the_grant(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, role_of(postgres, f"role of {schema}") as theirs:
         await run(postgres, f"CREATE SCHEMA {quoted(schema)}")
         with pytest.raises(StoreConfigurationError, match="GRANT USAGE, CREATE ON SCHEMA") as caught:
@@ -357,7 +357,7 @@ async def test_a_schema_in_which_the_role_may_make_nothing_is_told_with_the_gran
             await some_thread(saver)
 
 
-async def test_tables_that_the_role_may_not_use_are_told_with_the_grants(postgres: str) -> None:
+async def test_tables_that_the_role_may_not_use_are_reported_with_the_grants(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, role_of(postgres, f"role of {schema}") as theirs:
         async with PostgresSaver(postgres, schema=schema) as saver:
             writer = await some_thread(saver)
@@ -376,7 +376,7 @@ async def test_tables_that_the_role_may_not_use_are_told_with_the_grants(postgre
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
 
-async def test_a_role_that_may_not_connect_is_told_with_the_grant(postgres: str) -> None:
+async def test_a_role_that_may_not_connect_is_reported_with_the_grant(postgres: str) -> None:
     name = "closed_database"
     await run(postgres, f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}")
     try:
@@ -388,7 +388,7 @@ async def test_a_role_that_may_not_connect_is_told_with_the_grant(postgres: str)
         await run(postgres, f"DROP DATABASE {name}")
 
 
-async def test_a_setting_that_the_role_may_not_set_is_told_as_one_of_the_dsn(postgres: str) -> None:
+async def test_a_setting_that_the_role_may_not_set_is_reported_as_one_of_the_dsn(postgres: str) -> None:
     async with role_of(postgres, "no_superuser") as theirs:
         text = await error_of(PostgresSaver(with_parameters(theirs, "log_statement=all")))
         assert "remove it from the DSN" in text

@@ -9,8 +9,13 @@ from typing import Any, Literal
 import asyncpg
 import pytest
 
-from durable_graph import DeletedThreads, Exported, delete_expired_threads, export_threads
-from durable_graph.checkpointing import Checkpointer
+from durable_graph import (
+    Checkpointer,
+    DeletedThreads,
+    Exported,
+    delete_expired_threads,
+    export_threads,
+)
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
 from durable_graph.testing.conformance.saver_under_test import loaded, save, some_thread

@@ -170,7 +170,7 @@ async def test_so_it_is_if_the_attempt_that_follows_is_cut_as_well(postgres: str
 
 
 @pytest.mark.parametrize("call", CALLS if IS_LONG else CALLS[::2], ids=lambda call: call.__name__)
-async def test_without_patience_it_is_made_whole_or_not_at_all_and_only_the_truth_is_told(
+async def test_without_patience_it_is_made_whole_or_not_at_all_and_only_the_truth_is_reported(
     postgres: str, call: Call
 ) -> None:
     broken: list[object] = []

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.crash.conftest import IS_LONG
-from tests.crash.language.all_stories import SHORT_STORIES
-from tests.crash.language.nested import NESTED
-from tests.crash.language.oracle import losses, violations
-from tests.crash.language.stories import Story
-from tests.crash.repeatable import draw_the_same
+from tests.crash.engine.repeatable_ids import draw_the_same
+from tests.crash.engine.scenario_oracle import losses, violations
+from tests.crash.scenarios.all_scenarios import SHORT_SCENARIOS
+from tests.crash.scenarios.nested_graphs import NESTED
+from tests.crash.scenarios.scenario import Scenario
 from tests.postgres.cutting import VARIED, Lived, Wire, cuts_of, lived_through, wired
 from tests.postgres.proxy import Cut
 
@@ -20,7 +20,7 @@ Found = tuple[Cut, str, list[str]]
 
 
 async def cut_everywhere(
-    story: Story,
+    scenario: Scenario,
     wire: Wire,
     mode: Durability,
     judge: Judge,
@@ -29,12 +29,12 @@ async def cut_everywhere(
     refusals: int = 0,
     patience: float = 30,
 ) -> list[Found]:
-    """The story, cut at every moment of every round trip, or at each `every`-th."""
-    undisturbed = await lived_through(story, wire, mode)
+    """The scenario, cut at every moment of every round trip, or at each `every`-th."""
+    undisturbed = await lived_through(scenario, wire, mode)
     assert judge(undisturbed, undisturbed) == []
     found = []
     for cut in cuts_of(undisturbed.trips, is_long=IS_LONG, refusals=refusals)[::every]:
-        lived = await lived_through(story, wire, mode, [cut], patience=patience)
+        lived = await lived_through(scenario, wire, mode, [cut], patience=patience)
         found.append((cut, undisturbed.trips[cut.trip - 1], judge(undisturbed, lived)))
     return found
 
@@ -44,27 +44,27 @@ def _runs_are_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_the_same(monkeypatch)
 
 
-def as_if_nothing_had_been(story: Story, mode: Durability) -> Callable[[Lived, Lived], list[str]]:
+def as_if_nothing_had_been(scenario: Scenario, mode: Durability) -> Callable[[Lived, Lived], list[str]]:
     """The client is told of nothing, and what is stored is the same to the byte."""
 
     def judge(undisturbed: Lived, lived: Lived) -> list[str]:
         told = [f"the client was told {len(lived.survival.lives) - 1} errors"] if len(lived.survival.lives) > 1 else []
-        return [*told, *lived.broken, *violations(story, undisturbed.survival, lived.survival, mode)]
+        return [*told, *lived.broken, *violations(scenario, undisturbed.survival, lived.survival, mode)]
 
     return judge
 
 
-def nothing_lost(story: Story, mode: Durability) -> Callable[[Lived, Lived], list[str]]:
+def nothing_lost(scenario: Scenario, mode: Durability) -> Callable[[Lived, Lived], list[str]]:
     """Whatever the client was told: it came to the same end, and nothing that was recorded ran again."""
 
     def judge(undisturbed: Lived, lived: Lived) -> list[str]:
-        return [*lived.broken, *losses(story, undisturbed.survival, lived.survival, mode)]
+        return [*lived.broken, *losses(scenario, undisturbed.survival, lived.survival, mode)]
 
     return judge
 
 
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
-async def test_a_run_goes_on_by_itself_as_if_nothing_had_happened(postgres: str, mode: Durability) -> None:
+async def test_a_run_continues_by_itself_as_if_nothing_had_happened(postgres: str, mode: Durability) -> None:
     async with wired(postgres) as wire:
         judge = as_if_nothing_had_been(VARIED, mode)
         tried = await cut_everywhere(VARIED, wire, mode, judge, every=1 if IS_LONG else 5)
@@ -93,11 +93,11 @@ async def test_without_patience_a_client_that_tries_again_loses_nothing(postgres
     assert len(tried) > 12
 
 
-@pytest.mark.parametrize("story", SHORT_STORIES if IS_LONG else [NESTED], ids=lambda story: story.name)
-async def test_every_part_of_the_language_goes_on_by_itself(postgres: str, story: Story) -> None:
+@pytest.mark.parametrize("scenario", SHORT_SCENARIOS if IS_LONG else [NESTED], ids=lambda scenario: scenario.name)
+async def test_every_part_of_the_language_continues_by_itself(postgres: str, scenario: Scenario) -> None:
     async with wired(postgres) as wire:
-        judge = as_if_nothing_had_been(story, "sync")
-        tried = await cut_everywhere(story, wire, "sync", judge, every=7 if IS_LONG else 23)
+        judge = as_if_nothing_had_been(scenario, "sync")
+        tried = await cut_everywhere(scenario, wire, "sync", judge, every=7 if IS_LONG else 23)
 
     assert [each for each in tried if each[2]] == []
     assert len(tried) > 4

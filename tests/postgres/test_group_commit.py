@@ -44,7 +44,7 @@ async def test_runs_that_commit_at_the_same_time_share_statements(postgres: str)
     assert made["apply"] + made["apply_plain"] <= RUNS * (SUPERSTEPS + 1) / 5
 
 
-async def test_a_conflict_is_told_to_its_own_run_alone(postgres: str) -> None:
+async def test_a_conflict_is_reported_to_its_own_run_alone(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         writers = [await some_thread(saver, f"t {number}") for number in range(20)]
         zombie = writers[7].rival()
@@ -157,7 +157,7 @@ async def test_threads_that_always_want_more_keep_no_other_out(postgres: str, se
     assert [size for _, size in sent][:2] == [0, 1]
 
 
-async def test_an_error_that_nobody_foresaw_is_told_to_its_own_caller_and_keeps_no_other_waiting(
+async def test_an_error_that_nobody_foresaw_is_reported_to_its_own_caller_and_keeps_no_other_waiting(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:

@@ -63,7 +63,7 @@ async def test_a_page_comes_in_the_order_of_its_index(postgres: str, statement: 
     assert "Sort" not in {part["Node Type"] for part in await plan_of(postgres, statement)}
 
 
-async def test_threads_of_a_status_and_a_time_are_told_apart_in_the_index(postgres: str) -> None:
+async def test_threads_of_a_status_and_a_time_are_distinguished_in_the_index(postgres: str) -> None:
     (scan,) = [part for part in await plan_of(postgres, "list_threads_of_status") if "Index Name" in part]
 
     assert scan["Index Name"] == "threads_by_status"

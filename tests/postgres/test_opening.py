@@ -62,7 +62,7 @@ def chain_of(error: BaseException | None) -> list[BaseException]:
         ("/postgres", "/postgres?password={}&no_such_option=3", "no_such_option"),
     ],
 )
-async def test_what_waiting_does_not_mend_is_told_at_once(postgres: str, old: str, new: str, said: str) -> None:
+async def test_what_waiting_does_not_mend_is_reported_at_once(postgres: str, old: str, new: str, said: str) -> None:
     head, found, tail = postgres.rpartition(old)
     assert found
     assert said in await refused(PostgresSaver(head + new.format(HIDDEN) + tail), StoreConfigurationError, "settings")
@@ -157,7 +157,7 @@ async def test_a_read_replica_is_refused_and_becomes_a_store_when_it_is_promoted
             await refused(impatient, StoreUnavailableError, "read_only")
 
 
-async def test_who_may_only_read_is_told_so(postgres: str) -> None:
+async def test_who_may_only_read_gets_an_error(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, asyncpg.create_pool(postgres, min_size=0) as pool:
         async with PostgresSaver(postgres, schema=schema) as saver:
             await some_thread(saver)
@@ -375,7 +375,7 @@ async def test_any_other_name_is_held(postgres: str) -> None:
             assert state_of(await loaded(saver, name)) == {name[:1000]: b"1"}
 
 
-async def test_a_closed_saver_says_so(postgres: str) -> None:
+async def test_a_closed_saver_raises_saver_closed(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema:
         async with PostgresSaver(postgres, schema=schema) as saver:
             writer = await some_thread(saver, "t")

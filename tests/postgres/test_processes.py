@@ -10,9 +10,9 @@ from durable_graph.testing.conformance.saver_under_test import loaded
 from durable_graph.testing.rows import state_of
 from durable_graph_postgres import PostgresSaver
 from durable_graph_postgres.statements import FORMAT, quoted
-from tests.crash.cancelling import BRANCHING
 from tests.crash.conftest import IS_LONG
-from tests.crash.graphs import watched_by
+from tests.crash.engine.cancelled_runs import BRANCHING
+from tests.crash.scenarios.graph_shapes import watched_by
 from tests.postgres.crowd import Forking, Leaving, Resuming, Updating, crowd, told_by
 from tests.savers import schema_of_its_own
 

@@ -6,14 +6,13 @@ from typing import Literal
 
 import pytest
 
-from durable_graph import START, Runtime, StateGraph, StoreUnavailableError, TaskFinished
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Durability, Runtime, StateGraph, StoreUnavailableError, TaskFinished
 from durable_graph.records import Committed
 from durable_graph.testing.conformance.saver_under_test import some_thread
 from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver
 from tests.crash.conftest import IS_LONG
-from tests.crash.graphs import State, node, tell_witness, watched_by
+from tests.crash.scenarios.graph_shapes import State, node, tell_witness, watched_by
 from tests.postgres.crowd import Updating, crowd, told_by
 from tests.postgres.fleet import Fleet, Writers
 from tests.postgres.server import Server, started
@@ -83,7 +82,7 @@ def held_up(until: asyncio.Event) -> StateGraph[State]:
 
 
 @pytest.mark.parametrize(("mode", "ahead"), [("sync", []), ("async", ["d", "e"])])
-async def test_a_server_that_stays_away_is_unavailable_and_the_thread_goes_on_from_what_was_recorded(
+async def test_a_server_that_stays_away_is_unavailable_and_the_thread_resumes_from_what_was_recorded(
     server: Server, mode: Durability, ahead: list[str]
 ) -> None:
     is_down, started = asyncio.Event(), list[str]()

@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from durable_graph_postgres import PostgresSaver
-from tests.crash.cancelling import HOWS, NEVER, How, Moment, cancelled_on
 from tests.crash.conftest import IS_LONG
+from tests.crash.engine.cancelled_runs import HOWS, NEVER, How, Moment, cancelled_on
 from tests.postgres.fleet import Fleet, Watch, Writers, entries_of, log, named, watching
 from tests.savers import schema_of_its_own
 

@@ -35,7 +35,12 @@ class Ended(msgspec.Struct, frozen=True):
 
     printed: str
     stderr: str
-    has_failed: bool
+    code: int
+    """The exit code, 1 after an exception."""
+
+    @property
+    def has_failed(self) -> bool:
+        return self.code != 0
 
 
 class ForkServer:
@@ -57,9 +62,16 @@ class ForkServer:
 def fork_server(sources: Iterable[str]) -> Iterator[ForkServer]:
     """A server that has imported what these programs import."""
     modules = {module for source in sources for module in imported_modules(source)} - {OURS_ON_DEMAND}
-    command = [sys.executable, "-m", "tests.programs.fork_server", *sorted({*modules, *LANGCHAIN_ON_DEMAND})]
+    with fork_server_of({*modules, *LANGCHAIN_ON_DEMAND}) as server:
+        yield server
+
+
+@contextmanager
+def fork_server_of(modules: Iterable[str], **variables: str) -> Iterator[ForkServer]:
+    """A server that has imported these modules, with variables of the environment."""
+    command = [sys.executable, "-m", "tests.programs.fork_server", *sorted(modules)]
     paths = [str(ROOT / folder) for folder in ("", "backends", "integrations")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "LANGSMITH_TRACING": "false"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "LANGSMITH_TRACING": "false", **variables}
     environment.pop("DURABLE_GRAPH_DEBUG", None)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
@@ -73,7 +85,7 @@ def _run(source: str) -> Ended:
         if child == 0:
             _be_the_child(source, printed, error)
         _, status = os.waitpid(child, 0)
-        return Ended(_all_of(printed), _all_of(error), status != 0)
+        return Ended(_all_of(printed), _all_of(error), os.waitstatus_to_exitcode(status))
 
 
 def _be_the_child(source: str, printed: IO[Any], error: IO[Any]) -> None:
@@ -87,6 +99,8 @@ def _be_the_child(source: str, printed: IO[Any], error: IO[Any]) -> None:
             path.write_text(source, encoding="utf-8")
             runpy.run_path(str(path), run_name="__main__")
         code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:  # a child must never continue as a second server
         traceback.print_exc()
     finally:

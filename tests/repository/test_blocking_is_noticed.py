@@ -37,7 +37,7 @@ async def test_a_call_that_blocks_the_loop_is_an_error() -> None:
         await builder.compile().ainvoke({})
 
 
-async def test_a_backend_that_blocks_the_loop_is_noticed_as_well() -> None:
+async def test_a_backend_that_blocks_the_loop_is_detected_as_well() -> None:
     with pytest.raises(BlockingError):
         SqliteSaver(LookedUp("runs.db"))
 

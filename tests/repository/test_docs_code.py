@@ -120,7 +120,7 @@ def test_a_page_whose_code_fails_fails_the_test(block: str) -> None:
         run_blocks(f"Text.\n\n{block}", {"__name__": "page"})
 
 
-def test_an_error_in_a_page_is_told_by_its_line() -> None:
+def test_an_error_in_a_page_is_reported_by_its_line() -> None:
     page = "# A page\n\n```python\nx = 1\n```\n\nand\n\n```python\nassert x == 2\n```\n"
 
     with pytest.raises(AssertionError) as raised:

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -76,13 +75,17 @@ def test_importing_the_library_imports_no_driver_and_no_model_library() -> None:
     assert modules_after("import durable_graph") & NOT_NEEDED == set()
 
 
-def test_what_is_not_needed_would_be_seen() -> None:
+def test_imports_of_drivers_are_seen() -> None:
     assert {"sqlite3", "pydantic"} <= modules_after("import sqlite3, pydantic")
 
 
-@pytest.mark.parametrize("path", library_modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_can_turn_data_into_code(path: Path) -> None:
-    assert ways_to_run_data(path.read_text(encoding="utf-8")) == set()
+def test_no_module_can_turn_data_into_code() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix(): ways_to_run_data(path.read_text(encoding="utf-8"))
+        for path in library_modules()
+    }
+
+    assert {name: ways for name, ways in found.items() if ways} == {}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_no_module_can_turn_data_into_code(path: Path) -> None:
         "compile(text, '', 'exec')",
     ],
 )
-def test_each_way_to_turn_data_into_code_is_seen(source: str) -> None:
+def test_ways_to_turn_data_into_code_are_seen(source: str) -> None:
     assert ways_to_run_data(source) != set()
 
 

@@ -190,7 +190,7 @@ async def test_a_value_over_the_limit_names_its_channel_and_both_sizes() -> None
 # Routers
 
 
-async def test_a_router_that_returns_an_unknown_name_is_told_which_there_are(saver: Checkpointer) -> None:
+async def test_a_router_that_returns_an_unknown_name_learns_which_there_are(saver: Checkpointer) -> None:
     error = await refused(saver, one_node(None, lambda _: "wrte"), UnknownNameError, "route")
 
     assert error.name == "wrte"

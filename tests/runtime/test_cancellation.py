@@ -16,13 +16,13 @@ from durable_graph import (
     END,
     START,
     Checkpointer,
+    Durability,
     GraphRecursionError,
     MemorySaver,
     NodeCancelledError,
     Runtime,
     StateGraph,
 )
-from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):

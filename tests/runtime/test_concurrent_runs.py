@@ -7,8 +7,15 @@ from typing import Annotated, TypedDict
 
 import pytest
 
-from durable_graph import START, CheckpointConflictError, Checkpointer, MemorySaver, StateGraph, ThreadBusyError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    START,
+    CheckpointConflictError,
+    Checkpointer,
+    Durability,
+    MemorySaver,
+    StateGraph,
+    ThreadBusyError,
+)
 from durable_graph_sqlite import SqliteSaver
 from tests.runtime.processes import as_another_process
 
@@ -72,7 +79,7 @@ async def test_a_call_that_waited_in_vain_leaves_no_turn_behind(saver: Checkpoin
     assert (await graph.ainvoke({}, thread_id="t"))["log"] == ["done", "done"]
 
 
-async def test_of_two_processes_the_one_that_lost_the_race_is_told(tmp_path: Path) -> None:
+async def test_of_two_processes_the_loser_of_the_race_gets_an_error(tmp_path: Path) -> None:
     """LangGraph (P1): both return success, and one's effects are gone."""
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as first, SqliteSaver(path) as second:

@@ -113,7 +113,7 @@ async def test_a_damaged_checkpoint_is_refused_and_the_others_stay_usable(tmp_pa
         assert (await graph.aget_state(thread_id="other")).values["log"] == [*"abcde"]
 
 
-async def test_a_damaged_head_is_left_behind_by_a_fork_from_an_older_checkpoint(tmp_path: Path) -> None:
+async def test_a_damaged_head_is_superseded_by_a_fork_from_an_older_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     whole = await a_run(path)
     change(path, FLIP.replace("number = 3", "number = 6") + THREAD)
@@ -139,7 +139,7 @@ async def test_a_value_that_no_longer_fits_its_declaration_is_another_error(tmp_
             await chain(Numbered).compile(saver).aget_state(thread_id="t")
 
 
-async def test_a_reducer_that_was_taken_away_is_noticed(tmp_path: Path) -> None:
+async def test_a_reducer_that_was_taken_away_is_detected(tmp_path: Path) -> None:
     class Plain(TypedDict, total=False):
         topic: str
         log: list[str]

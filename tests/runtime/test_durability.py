@@ -14,15 +14,17 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     MemorySaver,
     StateGraph,
     UnstorableValueError,
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
+
+pytestmark = pytest.mark.every_store
 
 
 class State(TypedDict, total=False):
@@ -83,7 +85,7 @@ async def test_exit_commits_the_input_and_the_end() -> None:
     assert history[0].values["log"] == [f"n{place:02}" for place in range(10)]
 
 
-async def test_exit_commits_at_an_error_too_and_goes_on_from_there(saver: Checkpointer) -> None:
+async def test_exit_commits_at_an_error_too_and_resumes_from_there(saver: Checkpointer) -> None:
     failing = True
 
     async def fail(name: str) -> None:

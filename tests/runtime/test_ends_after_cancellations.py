@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, RetryPolicy, Runtime, StateGraph, entrypoint, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail
+from durable_graph import START, Checkpointer, Durability, RetryPolicy, Runtime, StateGraph, entrypoint, task
+from tests.graphs import THREAD, Nodes, State
+
+pytestmark = pytest.mark.every_store
 
 AGAIN = RetryPolicy(initial_interval=0.0, jitter=False)
 
@@ -18,7 +19,7 @@ class Slow:
     """Code that is to be cancelled while it works, in its thread or in the loop, and then fails or has a result."""
 
     def __init__(self, *, fails: bool) -> None:
-        self.calls = Calls()
+        self.calls = Nodes()
         self._is_working, self._may_end = threading.Event(), threading.Event()
         self._fails = fails
 
@@ -67,26 +68,26 @@ async def test_a_node_that_fails_when_it_is_cancelled_is_tried_again_by_who_resu
     slow = Slow(fails=True)
     attempts: list[int] = []
 
-    def plain(state: Trail, runtime: Runtime) -> Trail:
+    def plain(state: State, runtime: Runtime) -> State:
         attempts.append(runtime.execution_info.node_attempt)
-        return {"value": [slow.in_thread()]}
+        return {"log": [slow.in_thread()]}
 
-    async def in_loop(state: Trail, runtime: Runtime) -> Trail:
+    async def in_loop(state: State, runtime: Runtime) -> State:
         attempts.append(runtime.execution_info.node_attempt)
-        return {"value": [await slow.in_loop()]}
+        return {"log": [await slow.in_loop()]}
 
     action: Any = plain if is_plain else in_loop
-    builder = StateGraph(Trail).add_node("slow", action, retry_policy=AGAIN).add_edge(START, "slow")
+    builder = StateGraph(State).add_node("slow", action, retry_policy=AGAIN).add_edge(START, "slow")
     if not is_alone:
-        builder.add_node("beside", slow.calls.leaves("beside")).add_edge(START, "beside")
+        builder.add_node("beside", slow.calls.noting("beside")).add_edge(START, "beside")
     graph = builder.compile(saver)
 
-    await slow.cancelled(graph.ainvoke({"value": []}, THREAD, durability=durability))
+    await slow.cancelled(graph.ainvoke({"log": []}, THREAD, durability=durability))
     assert attempts == [1]
     assert (await graph.aget_state(THREAD)).next == ("slow",)
 
     result = await graph.ainvoke(None, THREAD, durability=durability)
-    assert sorted(result["value"]) == ([] if is_alone else ["beside"]) + ["slow"]
+    assert sorted(result["log"]) == ([] if is_alone else ["beside"]) + ["slow"]
     assert attempts == [1, 2]
 
 
@@ -96,7 +97,7 @@ async def test_a_node_that_fails_when_its_sibling_did_is_tried_again_by_who_resu
     attempts: list[int] = []
     is_mended = False
 
-    async def stopped(state: Trail, runtime: Runtime) -> Trail:
+    async def stopped(state: State, runtime: Runtime) -> State:
         attempts.append(runtime.execution_info.node_attempt)
         if not is_mended:
             try:
@@ -104,24 +105,24 @@ async def test_a_node_that_fails_when_its_sibling_did_is_tried_again_by_who_resu
             finally:
                 message = "stopped"
                 raise ConnectionError(message)
-        return {"value": ["stopped"]}
+        return {"log": ["stopped"]}
 
-    async def fails(state: Trail) -> Trail:
+    async def fails(state: State) -> State:
         if not is_mended:
             message = "no"
             raise ValueError(message)
-        return {"value": ["mended"]}
+        return {"log": ["mended"]}
 
-    builder = StateGraph(Trail).add_node("stopped", stopped, retry_policy=AGAIN).add_node("fails", fails)
+    builder = StateGraph(State).add_node("stopped", stopped, retry_policy=AGAIN).add_node("fails", fails)
     graph = builder.add_edge(START, "stopped").add_edge(START, "fails").compile(saver)
 
     with pytest.raises(ValueError, match="no"):
-        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+        await graph.ainvoke({"log": []}, THREAD, durability=durability)
     assert attempts == [1]
 
     is_mended = True
     result = await graph.ainvoke(None, THREAD, durability=durability)
-    assert sorted(result["value"]) == ["mended", "stopped"]
+    assert sorted(result["log"]) == ["mended", "stopped"]
     assert attempts == [1, 2]
 
 
@@ -156,7 +157,7 @@ async def test_what_a_task_returns_although_it_is_cancelled_is_kept(
 async def test_what_a_task_has_returned_is_kept_though_its_run_is_cancelled_before_it_is_recorded(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     runs: list[asyncio.Task[Any]] = []
 
     async def cancels() -> str:

@@ -10,16 +10,15 @@ from typing import Any, Literal
 
 import pytest
 
-from durable_graph import MemorySaver, StoreUnavailableError, task
+from durable_graph import Checkpointer, Durability, MemorySaver, StoreUnavailableError, task
 from durable_graph._runtime.entry import options
 from durable_graph._runtime.events import stream
-from durable_graph._runtime.request.run import Durability, Request
-from durable_graph.checkpointing import Checkpointer
+from durable_graph._runtime.request.run import Request
 from durable_graph.records import CommitResult, CommitUnit, SaveResult, WritesBatch
 from durable_graph.testing.crash import CrashingSaver
 from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteSaver
-from tests.language.nodes import State, side_by_side
+from tests.graphs import State, fan_out
 from tests.postgres.server import Server, started
 from tests.runtime.unheard import nothing_unheard
 
@@ -86,7 +85,7 @@ def graph_that_meets(where: Where, saver: StalledSaver) -> Any:
 
     if where == "the input":
         saver.stall()
-    return side_by_side(("first", first), ("second", second)).compile(saver)
+    return fan_out(("first", first), ("second", second)).compile(saver)
 
 
 @pytest.mark.parametrize("where", ["the input", "a finished node", "a superstep", "a call of a task"])
@@ -180,7 +179,7 @@ async def _leave_during_an_outage(saver: Checkpointer, stop: Callable[[], object
     async def second(state: State) -> State:
         return {"log": ["second"]}
 
-    graph: Any = side_by_side(("first", first), ("second", second)).compile(saver)
+    graph: Any = fan_out(("first", first), ("second", second)).compile(saver)
     calls = [
         asyncio.create_task(graph.ainvoke({}, thread_id=f"t-{number}", durability=durability)) for number in range(5)
     ]

@@ -17,6 +17,8 @@ from durable_graph import (
 )
 from tests.errors.kinds import of_kind
 
+pytestmark = pytest.mark.every_store
+
 
 class State(TypedDict, total=False):
     topic: str
@@ -91,7 +93,7 @@ async def test_an_older_checkpoint_can_be_read_at_any_time(saver: Checkpointer) 
         assert await graph.aget_state(each.config) == each
 
 
-async def test_going_on_from_an_older_checkpoint_forks(saver: Checkpointer, durability: Any) -> None:
+async def test_resuming_from_an_older_checkpoint_forks(saver: Checkpointer, durability: Any) -> None:
     graph = chain().compile(saver)
     await graph.ainvoke({"topic": "tea"}, thread_id="t", durability="sync")
     before = await history(graph)
@@ -169,7 +171,7 @@ async def test_naming_the_head_itself_resumes_it_without_a_fork(saver: Checkpoin
     assert [each.metadata["source"] for each in await history(graph)] == ["loop", "input"]
 
 
-async def test_a_finished_checkpoint_has_nothing_to_go_on_with(saver: Checkpointer) -> None:
+async def test_a_finished_checkpoint_has_nothing_to_resume(saver: Checkpointer) -> None:
     graph = chain().compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke({}, thread_id="t")
@@ -205,7 +207,7 @@ async def test_a_thread_that_was_never_used_has_an_empty_state_and_no_history(sa
     assert await history(graph) == []
 
 
-async def test_a_deleted_thread_begins_anew_with_other_ids(saver: Checkpointer) -> None:
+async def test_a_deleted_thread_starts_again_with_other_ids(saver: Checkpointer) -> None:
     graph = chain().compile(saver)
     await graph.ainvoke({"topic": "tea"}, thread_id="t")
     old_ids = set(IDS)
@@ -235,7 +237,7 @@ async def test_a_copied_thread_goes_its_own_way(saver: Checkpointer) -> None:
     assert len(set(IDS)) == 6
 
 
-async def test_a_pruned_thread_goes_on(saver: Checkpointer) -> None:
+async def test_a_pruned_thread_continues(saver: Checkpointer) -> None:
     graph = chain().compile(saver)
     for turn in range(20):
         await graph.ainvoke({"log": [f"{turn}"]}, thread_id="t")

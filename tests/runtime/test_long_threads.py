@@ -24,6 +24,8 @@ from durable_graph import (
 from durable_graph.checkpointing.pieces import PIECE_BYTES
 from durable_graph.records import HistoryPage
 
+pytestmark = pytest.mark.slow
+
 
 class State(TypedDict, total=False):
     count: int

@@ -31,6 +31,8 @@ from durable_graph.graph import Topology
 from durable_graph.records import Rank, ValueKind
 from tests.checkpointing.forging import forge_checkpoint, forge_record, forge_value
 
+pytestmark = pytest.mark.slow
+
 
 class Inner(TypedDict, total=False):
     log: Annotated[list[str], operator.add]

@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypedDict
 import anyio
 import pytest
 
-from durable_graph import START, Checkpointer, MemorySaver, NodeCancelledError, StateGraph
+from durable_graph import START, Checkpointer, Durability, MemorySaver, NodeCancelledError, StateGraph
 from durable_graph._runtime.entry import options
-from durable_graph._runtime.request.run import Durability, Request
+from durable_graph._runtime.request.run import Request
 from durable_graph.records import CommitResult, CommitUnit, SaveResult, WritesBatch
 from durable_graph.testing.crash import CrashingSaver
 
@@ -33,7 +33,7 @@ async def writes_a(state: State) -> State:
     return {"log": ["a"]}
 
 
-async def test_a_node_that_cancels_itself_fails_and_its_siblings_go_on(
+async def test_a_node_that_cancels_itself_fails_and_its_siblings_continue(
     saver: Checkpointer, durability: Durability
 ) -> None:
     attempts: list[str] = []
@@ -160,7 +160,7 @@ async def test_reading_a_stream_outside_of_its_block_says_how_it_is_read() -> No
         await anext(stream)
 
 
-async def test_a_failure_beside_others_does_not_leave_the_caller_cancelled(saver: Checkpointer) -> None:
+async def test_a_failure_together_with_others_does_not_leave_the_caller_cancelled(saver: Checkpointer) -> None:
     async def fails(state: State) -> State:
         raise ValueError("no")
 
@@ -256,7 +256,7 @@ async def test_any_mapping_is_an_input(saver: Checkpointer) -> None:
     assert await graph.ainvoke(MappingProxyType({"log": ["in"]}), thread_id="t") == {"log": ["in", "a"]}
 
 
-async def test_what_finished_beside_a_node_that_raised_no_exception_is_kept(saver: Checkpointer) -> None:
+async def test_what_finished_together_with_a_node_that_raised_no_exception_is_kept(saver: Checkpointer) -> None:
     class Odd(BaseException):
         """Neither an `Exception` nor one of the loop's own."""
 

@@ -6,8 +6,12 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from durable_graph_sqlite import SqliteSaver
 from tests.runtime.writer_process import builder
+
+pytestmark = pytest.mark.slow
 
 TURNS = 15
 WRITERS = 4

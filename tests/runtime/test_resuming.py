@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     CheckpointConflictError,
     Checkpointer,
+    Durability,
     GraphChangedError,
     NothingToResumeError,
     ReducerError,
@@ -21,9 +22,10 @@ from durable_graph import (
     UnknownNameError,
     UnstorableValueError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
 from tests.runtime.processes import as_another_process
+
+pytestmark = pytest.mark.every_store
 
 
 class State(TypedDict, total=False):
@@ -134,7 +136,7 @@ async def test_the_attempt_is_counted_across_resumes(saver: Checkpointer) -> Non
     assert attempts == [1, 2, 3]
 
 
-async def test_every_failure_of_a_superstep_is_told_on_the_first(saver: Checkpointer) -> None:
+async def test_every_failure_of_a_superstep_is_reported_on_the_first(saver: Checkpointer) -> None:
     waiting: list[str] = []
     at_once = asyncio.Event()
 
@@ -305,7 +307,7 @@ async def test_the_ids_of_superseded_sends_are_those_they_ran_under(saver: Check
     assert {task.id for snapshot in history for task in snapshot.superseded} == first
 
 
-async def test_if_unfinished_resume_goes_on_first_and_then_takes_the_input(saver: Checkpointer) -> None:
+async def test_if_unfinished_resume_continues_first_and_then_takes_the_input(saver: Checkpointer) -> None:
     flaky = Flaky()
     flaky.failing = {"c"}
     graph = fan_out(flaky).compile(saver)

@@ -17,6 +17,8 @@ from durable_graph import (
     interrupt,
 )
 
+pytestmark = pytest.mark.every_store
+
 NO_TIME = timedelta(0)
 
 

@@ -14,6 +14,7 @@ from durable_graph import (
     END,
     START,
     Checkpointer,
+    Durability,
     GraphRecursionError,
     MemorySaver,
     Runtime,
@@ -21,7 +22,6 @@ from durable_graph import (
     StateGraph,
     UnstorableValueError,
 )
-from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):
@@ -78,7 +78,7 @@ async def test_a_debugged_graph_without_checkpointer_refuses_what_one_with_a_che
         await builder.compile(debug=True).ainvoke({"log": [5]})
 
 
-async def test_a_second_input_goes_on_with_the_thread(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_second_input_continues_with_the_thread(saver: Checkpointer, durability: Durability) -> None:
     graph = chain("a").compile(saver)
 
     await graph.ainvoke({"log": ["one"]}, thread_id="t", durability=durability)

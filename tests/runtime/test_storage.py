@@ -7,8 +7,12 @@ import sqlite3
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+import pytest
+
 from durable_graph import END, START, StateGraph
 from durable_graph_sqlite import SqliteSaver
+
+pytestmark = pytest.mark.slow
 
 # What no compression makes smaller, and no two runs of the tests have different.
 RANDOM = random.Random(20_26)

@@ -13,6 +13,7 @@ from durable_graph import (
     START,
     CheckpointCommitted,
     Checkpointer,
+    Durability,
     EventStream,
     InvalidOptionError,
     RunResumed,
@@ -22,7 +23,6 @@ from durable_graph import (
     TaskStarted,
 )
 from durable_graph._runtime.events.stream import BUFFER
-from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):
@@ -92,7 +92,7 @@ async def test_an_unknown_mode_is_refused_before_anything_runs(saver: Checkpoint
     assert calls.total() == 0
 
 
-async def test_typed_events_tell_what_is_durable_when_they_are_told(saver: Checkpointer) -> None:
+async def test_typed_events_report_what_is_durable_when_they_are_reported(saver: Checkpointer) -> None:
     graph = fan_out(Counter(), set()).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
@@ -120,7 +120,7 @@ async def test_with_exit_durability_events_say_that_they_are_provisional(saver: 
     assert all(event.provisional for event in finished)
 
 
-async def test_a_failure_is_told_and_then_raised_where_the_loop_ends(saver: Checkpointer) -> None:
+async def test_a_failure_is_reported_and_then_raised_where_the_loop_ends(saver: Checkpointer) -> None:
     graph = fan_out(Counter(), {"b"}).compile(saver)
     told: list[Any] = []
 
@@ -135,7 +135,7 @@ async def test_a_failure_is_told_and_then_raised_where_the_loop_ends(saver: Chec
     assert {event.node for event in told if isinstance(event, TaskStarted)} == {"a", "b", "quiet"}
 
 
-async def test_what_starts_and_how_it_ends_are_told_with_the_same_attempt(saver: Checkpointer) -> None:
+async def test_what_starts_and_how_it_ends_are_reported_with_the_same_attempt(saver: Checkpointer) -> None:
     calls: Counter[str] = Counter()
 
     async def node(state: State) -> State:
@@ -174,7 +174,7 @@ async def test_what_starts_and_how_it_ends_are_told_with_the_same_attempt(saver:
     assert told[4:] == [("TaskStarted", 2), ("TaskFinished", 2)]
 
 
-async def test_a_resumed_run_begins_with_where_it_goes_on_from(saver: Checkpointer) -> None:
+async def test_a_resumed_run_begins_with_where_it_continues_from(saver: Checkpointer) -> None:
     failing = {"b"}
     graph = fan_out(Counter(), failing).compile(saver)
     with pytest.raises(ValueError, match=r"^b"):

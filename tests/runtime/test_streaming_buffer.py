@@ -16,9 +16,10 @@ from durable_graph import (
     InvalidOptionError,
     ReaderGap,
     StreamOverflowError,
+    StreamWriter,
 )
 from durable_graph._runtime.events import stream as streams
-from durable_graph._runtime.events.sink import EventSink, NullSink, StreamWriter, Tee
+from durable_graph._runtime.events.sink import EventSink, NullSink, Tee
 from durable_graph._runtime.events.stream import BUFFER, PUSHED
 from tests.errors.kinds import of_kind
 
@@ -59,7 +60,7 @@ async def until_nothing_moves() -> None:
 # In order, and bounded
 
 
-async def test_events_come_in_the_order_in_which_they_were_told() -> None:
+async def test_events_come_in_the_order_in_which_they_were_reported() -> None:
     async with EventStream(telling(1000)) as events:
         seen = [each async for each in events]
 
@@ -79,7 +80,7 @@ async def test_the_run_waits_for_a_reader_that_is_behind() -> None:
         assert len([each async for each in events]) == 499
 
 
-async def test_everybody_who_waits_for_room_goes_on_once_there_is() -> None:
+async def test_everybody_who_waits_for_room_continues_once_there_is() -> None:
     async def run(audience: EventSink) -> None:
         await asyncio.gather(*(telling(100)(audience) for _ in range(20)))
 
@@ -170,7 +171,7 @@ async def test_what_the_reader_does_not_want_is_not_missed_either() -> None:
 # Gaps
 
 
-async def test_with_gap_the_run_never_waits_and_the_reader_is_told_what_it_missed() -> None:
+async def test_with_gap_the_run_never_waits_and_the_reader_learns_what_it_missed() -> None:
     done: list[int] = []
 
     async with EventStream(telling(500, done), on_slow_reader="gap") as events:
@@ -204,7 +205,7 @@ async def test_after_a_gap_the_reader_hears_on() -> None:
     assert told == [*range(BUFFER), 7, 1000]
 
 
-async def test_with_gap_a_flood_that_nobody_awaits_is_no_error() -> None:
+async def test_with_gap_a_flood_that_is_not_awaited_is_no_error() -> None:
     async def run(audience: EventSink) -> str:
         for number in range(PUSHED * 2):
             audience.push(event(number))
@@ -414,7 +415,7 @@ async def test_a_full_buffer_holds_nobody_up_once_the_reader_has_left() -> None:
 # Leaving early and letting the run go on
 
 
-async def test_with_continue_the_run_goes_on_unheard_to_its_end() -> None:
+async def test_with_continue_the_run_continues_unheard_to_its_end() -> None:
     done: list[int] = []
 
     async with EventStream(telling(1000, done), on_disconnect="continue") as events:

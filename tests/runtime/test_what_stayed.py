@@ -16,14 +16,16 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     StateGraph,
     StateUpdate,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
-from tests.language.nodes import ids
+from tests.graphs import interrupt_ids
+
+pytestmark = pytest.mark.every_store
 
 FIRST = "0000000000000001"
 
@@ -175,7 +177,7 @@ async def test_an_answer_with_an_update_says_that_both_stay(saver: Checkpointer)
 
     builder = StateGraph(State).add_node("slow", ask).add_edge(START, "slow")
     graph = builder.compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     command = Command[Any](resume={question: "yes"}, update={"log": ["update"]})
     running = asyncio.create_task(graph.ainvoke(command, thread_id="t"))
     await held.entered.wait()
@@ -279,11 +281,11 @@ async def race(savers: Sequence[Checkpointer], seed: int) -> int:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_what_racing_calls_are_told_agrees_with_the_final_state(saver: Checkpointer, seed: int) -> None:
+async def test_results_of_racing_calls_agree_with_the_final_state(saver: Checkpointer, seed: int) -> None:
     assert await race([CrashingSaver(saver) for _ in range(5)], seed) > 0
 
 
-async def test_what_racing_calls_of_several_savers_are_told_agrees_with_the_final_state(tmp_path: Path) -> None:
+async def test_results_of_racing_calls_of_several_savers_agree_with_the_final_state(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         savers = [await stack.enter_async_context(SqliteSaver(tmp_path / "runs.db")) for _ in range(5)]
         assert await race(savers, 0) > 0

@@ -68,7 +68,7 @@ async def test_a_backup_has_what_was_committed_and_is_one_file(tmp_path: Path) -
         await commit(restored, writer, Step({"count": b"21"}))
 
 
-async def test_commits_go_on_while_it_is_made_and_are_not_in_it(
+async def test_commits_continue_while_it_is_made_and_are_not_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Pause(monkeypatch)
@@ -323,7 +323,7 @@ async def test_a_copy_that_cannot_be_written_is_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == ["runs.db"]
 
 
-async def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         await some_thread(saver, length=50)
         connect = sqlite3.connect

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from durable_graph import Checkpointer
 from durable_graph.caching import CacheKey
-from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import (
     CheckpointerMisuseError,
     InvalidOptionError,
@@ -171,7 +171,7 @@ async def test_a_directory_that_is_not_there_is_named_and_may_come(tmp_path: Pat
         await cache.aclose()
 
 
-async def test_a_file_that_was_taken_away_is_noticed(path: Path) -> None:
+async def test_a_file_that_was_taken_away_is_detected(path: Path) -> None:
     async with SqliteCache(path) as cache:
         await cache.aset({KEY: (b"one", None)})
         path.unlink()
@@ -206,7 +206,7 @@ async def test_a_closed_cache_says_so(
     await cache.aclose()
 
 
-async def test_a_cancelled_call_is_whole_and_the_cache_goes_on(path: Path) -> None:
+async def test_a_cancelled_call_is_whole_and_the_cache_continues(path: Path) -> None:
     entries: dict[CacheKey, tuple[bytes, float | None]] = {
         (KEY[0], str(number)): (b"x" * 1000, None) for number in range(500)
     }
@@ -239,7 +239,7 @@ async def test_another_live_event_loop_is_refused(path: Path) -> None:
             await asyncio.to_thread(lambda: asyncio.run(found_in(cache)))
 
 
-def test_a_cache_goes_on_in_another_loop_when_its_own_is_closed(path: Path) -> None:
+def test_a_cache_continues_in_another_loop_when_its_own_is_closed(path: Path) -> None:
     cache = SqliteCache(path)
     asyncio.run(cache.aset({KEY: (b"one", None)}))
 

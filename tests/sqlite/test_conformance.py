@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from durable_graph.checkpointing import Checkpointer
+from durable_graph import Checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
 from durable_graph_sqlite import SqliteSaver

@@ -108,7 +108,7 @@ def _change(db: sqlite3.Connection, table: str, row: dict[str, Any], column: str
 
 
 @pytest.mark.parametrize("table", KEYS)
-async def test_every_flipped_bit_of_a_row_is_noticed(tmp_path: Path, table: str) -> None:
+async def test_every_flipped_bit_of_a_row_is_detected(tmp_path: Path, table: str) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
     flips = 0
@@ -160,7 +160,7 @@ async def test_a_flipped_bit_of_a_key_never_shows_another_state(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("table", KEYS)
-async def test_a_vanished_row_is_noticed(tmp_path: Path, table: str) -> None:
+async def test_a_missing_row_is_detected(tmp_path: Path, table: str) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
     async with SqliteSaver(path) as saver:
@@ -176,7 +176,7 @@ async def test_a_vanished_row_is_noticed(tmp_path: Path, table: str) -> None:
         assert await _read(saver) == right
 
 
-async def test_a_vanished_thread_cannot_be_begun_anew(tmp_path: Path) -> None:
+async def test_a_missing_thread_cannot_be_started_again(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
     async with SqliteSaver(path) as saver:

@@ -98,7 +98,7 @@ def test_steps_are_numbered_without_gaps() -> None:
     assert sorted(MIGRATIONS) == list(range(FIRST_FORMAT + 1, FORMAT + 1))
 
 
-def test_statements_are_told_apart() -> None:
+def test_statements_are_distinguished() -> None:
     assert list(
         script("CREATE TABLE a (x); -- first\nCREATE TRIGGER t AFTER INSERT ON a BEGIN\nSELECT 1;\nEND;\n")
     ) == [

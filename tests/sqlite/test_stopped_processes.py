@@ -113,7 +113,7 @@ async def test_a_stopped_process_that_is_killed_leaves_nothing_behind(tmp_path: 
         assert state_of(await loaded(saver, "theirs"))["count"] == b"3"
 
 
-async def test_a_process_that_goes_on_within_the_patience_of_others_is_no_failure(tmp_path: Path) -> None:
+async def test_a_process_that_continues_within_the_patience_of_others_is_no_failure(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         writer = await some_thread(saver)

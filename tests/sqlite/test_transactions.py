@@ -82,7 +82,7 @@ async def test_what_sqlite_cannot_store_fails_alone(tmp_path: Path) -> None:
         assert answers[1].kind == "unstorable"
 
 
-async def test_a_write_that_raises_no_exception_is_answered_and_others_go_on(tmp_path: Path) -> None:
+async def test_a_write_that_raises_no_exception_is_answered_and_others_continue(tmp_path: Path) -> None:
     class Odd(BaseException):
         """Not an `Exception`."""
 
@@ -153,7 +153,7 @@ async def test_closing_leaves_one_file(tmp_path: Path) -> None:
     assert count(tmp_path / "runs.db", "checkpoints") == 3
 
 
-async def test_a_full_store_says_so_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+async def test_a_full_store_says_so_and_continues_when_there_is_room(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         writer = await some_thread(saver)
         pages = await on_connection(saver, lambda db: db.execute("PRAGMA page_count").fetchone()[0])
@@ -201,7 +201,7 @@ async def test_a_disk_without_room_for_the_index_of_the_log_is_full(tmp_path: Pa
     assert done.stdout.split() == ["StoreUnavailableError", "full", "3"], done.stderr
 
 
-async def test_a_store_that_stays_locked_is_unavailable_and_then_goes_on(tmp_path: Path) -> None:
+async def test_a_store_that_stays_locked_is_unavailable_and_then_continues(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path, busy_timeout=0.05) as saver:
         writer = await some_thread(saver)

@@ -13,7 +13,7 @@ from durable_graph.testing.rows import Step, Writer
 class AnswerClauses(SaverUnderTest):
     """Clauses of a batch that compares and swaps."""
 
-    async def test_of_two_answers_one_is_recorded(self) -> None:
+    async def test_of_two_concurrent_answers_one_is_recorded(self) -> None:
         async with self.saver() as saver:
             writer = await _waiting_thread(saver)
             batches = [run.batch(_answer(run), if_unmoved=True) for run in (writer, writer.rival())]
@@ -24,7 +24,7 @@ class AnswerClauses(SaverUnderTest):
             found = await loaded(saver, "thread")
             assert (found.records, found.thread.wseq) == (won.records, 2)
 
-    async def test_a_batch_that_is_sent_back_leaves_nothing(self) -> None:
+    async def test_a_refused_batch_writes_nothing(self) -> None:
         async with self.saver() as saver:
             writer = await _waiting_thread(saver)
             late = writer.rival()
@@ -34,7 +34,7 @@ class AnswerClauses(SaverUnderTest):
             assert await saver.save_writes(batch) == WritesMoved(2)
             assert await loaded(saver, "thread") == before
 
-    async def test_a_status_alone_may_compare_too(self) -> None:
+    async def test_saving_a_status_alone_can_compare_and_swap(self) -> None:
         async with self.saver() as saver:
             writer = await _waiting_thread(saver)
             late = writer.rival()
@@ -44,7 +44,7 @@ class AnswerClauses(SaverUnderTest):
             await save(saver, writer, writer.batch(status="failed", if_unmoved=True))
             assert (await loaded(saver, "thread")).thread.status == "failed"
 
-    async def test_a_batch_for_a_thread_of_another_status_is_sent_back(self) -> None:
+    async def test_a_batch_that_expects_another_status_is_refused(self) -> None:
         async with self.saver() as saver:
             writer = await _waiting_thread(saver)
             late = writer.rival()
@@ -58,7 +58,7 @@ class AnswerClauses(SaverUnderTest):
             await save(saver, writer, writer.batch(status="interrupted"))
             assert await saver.save_writes(batch) == Saved(2, bumped=False, standing=batch.records)
 
-    async def test_a_repeated_answer_is_known(self) -> None:
+    async def test_a_repeated_answer_is_idempotent(self) -> None:
         async with self.saver() as saver:
             writer = await _waiting_thread(saver)
             batch = writer.batch(_answer(writer), if_unmoved=True, status="running")
@@ -71,7 +71,7 @@ class AnswerClauses(SaverUnderTest):
             await commit(saver, rival, Step({"count": b"4"}))
             assert await saver.save_writes(batch) == Saved(0, bumped=False, standing=batch.records)
 
-    async def test_an_answer_on_top_of_another_checkpoint_is_a_conflict(self) -> None:
+    async def test_an_answer_to_another_checkpoint_is_a_conflict(self) -> None:
         async with self.saver() as saver:
             writer = await _waiting_thread(saver)
             late = writer.rival()
@@ -83,7 +83,7 @@ class AnswerClauses(SaverUnderTest):
             other_epoch = msgspec.structs.replace(writer.batch(_answer(writer), if_unmoved=True), epoch=7)
             assert await saver.save_writes(other_epoch) == Conflict(4)
 
-    async def test_threads_that_wait_are_listed_until_they_are_answered(self) -> None:
+    async def test_interrupted_threads_are_listed_until_they_are_answered(self) -> None:
         async with self.saver() as saver:
             writer = await _waiting_thread(saver)
             await some_thread(saver, "other")

@@ -21,7 +21,7 @@ from durable_graph.testing.rows import Step, Writer, state_of
 class CancellationClauses(SaverUnderTest):
     """Clauses of cancelled calls: each is applied whole or not at all, and the next call works."""
 
-    async def test_a_cancelled_commit_is_whole_or_absent(self) -> None:
+    async def test_a_cancelled_commit_is_atomic(self) -> None:
         async with self.saver() as saver:
             for turns in TURNS:
                 writer = await some_thread(saver, f"thread-{turns}")
@@ -33,7 +33,7 @@ class CancellationClauses(SaverUnderTest):
                 assert state_of(found) == writer.state()
                 assert await saver.commit(unit) == Committed(unit.version)
 
-    async def test_a_cancelled_save_is_whole_or_absent(self) -> None:
+    async def test_a_cancelled_save_is_atomic(self) -> None:
         async with self.saver() as saver:
             for turns in TURNS:
                 writer = await some_thread(saver, f"thread-{turns}")
@@ -46,7 +46,7 @@ class CancellationClauses(SaverUnderTest):
                 assert isinstance(again, Saved)
                 assert (again.wseq, again.standing) == (1, batch.records)
 
-    async def test_cancelled_upkeep_is_whole_or_absent(self) -> None:
+    async def test_cancelled_maintenance_is_atomic(self) -> None:
         async with self.saver() as saver:
             for turns in TURNS:
                 thread, copy = f"thread-{turns}", f"copy-{turns}"
@@ -64,7 +64,7 @@ class CancellationClauses(SaverUnderTest):
                 assert after.thread.status == "deleted" or state_of(after) == writer.state()
                 await saver.delete_thread(copy)
 
-    async def test_a_cancelled_read_leaves_nothing_behind(self) -> None:
+    async def test_a_cancelled_read_releases_its_resources(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             for turns in TURNS:
@@ -75,7 +75,7 @@ class CancellationClauses(SaverUnderTest):
                 await commit(saver, writer, Step({"count": b"%d" % turns}, {"log": b"x,"}))
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
-    async def test_a_caller_that_is_cancelled_takes_no_neighbour_with_it(self) -> None:
+    async def test_a_cancelled_caller_does_not_cancel_concurrent_calls(self) -> None:
         async with self.saver() as saver:
             writers = [await some_thread(saver, f"thread-{number}") for number in range(6)]
             units = [writer.unit(Step({"count": b"4"})) for writer in writers]
@@ -87,7 +87,7 @@ class CancellationClauses(SaverUnderTest):
             assert [answers[number] for number in (1, 2, 4, 5)] == [Committed(4)] * 4
             assert [await saver.commit(unit) for unit in units] == [Committed(4)] * 6
 
-    async def test_closing_finishes_what_was_begun(self) -> None:
+    async def test_closing_waits_for_calls_in_progress(self) -> None:
         saver = await self.open()
         writers = [Writer.of(f"thread-{number}") for number in range(5)]
         await asyncio.gather(*(saver.commit(writer.unit(Step({"count": b"1"}))) for writer in writers))
@@ -100,7 +100,7 @@ class CancellationClauses(SaverUnderTest):
         assert await asyncio.gather(*calls) == [Committed(2)] * 5
         await saver.aclose()
 
-    async def test_a_closed_saver_says_so(self) -> None:
+    async def test_a_closed_saver_raises_saver_closed(self) -> None:
         saver = await self.open()
         writer = await some_thread(saver)
         await saver.aclose()
@@ -124,7 +124,7 @@ class CancellationClauses(SaverUnderTest):
         with raises_misuse("closed"):
             await saver.prune("thread")
 
-    async def test_another_live_loop_may_use_a_saver_or_is_refused(self) -> None:
+    async def test_use_from_a_second_running_loop_works_or_is_refused(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
 
@@ -139,7 +139,7 @@ class CancellationClauses(SaverUnderTest):
             await commit(saver, writer, Step({"count": b"4"}))
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
-    async def test_a_saver_goes_on_in_another_loop_when_its_own_is_closed(self) -> None:
+    async def test_a_saver_works_in_another_loop_after_its_loop_closed(self) -> None:
         def loop_after_loop() -> None:
             saver = asyncio.run(self.open())
             writer = asyncio.run(some_thread(saver))
@@ -152,7 +152,7 @@ class CancellationClauses(SaverUnderTest):
 
         await asyncio.to_thread(loop_after_loop)
 
-    async def test_a_closed_saver_is_opened_again_by_async_with(self) -> None:
+    async def test_async_with_reopens_a_closed_saver(self) -> None:
         async def used(saver: Checkpointer, writer: Writer | None) -> Writer:
             async with saver:
                 if writer is None:

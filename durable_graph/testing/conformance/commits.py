@@ -13,7 +13,7 @@ from durable_graph.testing.rows import Step, Writer, state_of, states_of
 class CommitClauses(SaverUnderTest):
     """Clauses of `commit`."""
 
-    async def test_what_is_committed_comes_back_as_it_was_given(self) -> None:
+    async def test_a_commit_round_trips(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             unit = await commit(saver, writer, Step({"count": b"4", "first": None}, header=b"\x00header\xff"))
@@ -41,7 +41,7 @@ class CommitClauses(SaverUnderTest):
             assert await saver.commit(second.unit(Step({"by": b"second"}))) == Conflict(1)
             assert state_of(await loaded(saver, "thread")) == {"by": b"first"}
 
-    async def test_a_writer_of_another_namespace_is_a_second_writer_too(self) -> None:
+    async def test_writers_of_different_namespaces_conflict(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             rival = writer.rival()
@@ -52,7 +52,7 @@ class CommitClauses(SaverUnderTest):
             assert found is not None
             assert found.checkpoint is None
 
-    async def test_a_repeated_commit_is_answered_as_the_first_time(self) -> None:
+    async def test_a_repeated_commit_is_idempotent(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             unit = await commit(saver, writer, Step({"count": b"4"}, {"log": b"4,"}))
@@ -61,7 +61,7 @@ class CommitClauses(SaverUnderTest):
             found = await loaded(saver, "thread")
             assert (found.thread, state_of(found)) == (writer.thread, writer.state())
 
-    async def test_a_repeated_commit_is_known_after_the_thread_moved_on(self) -> None:
+    async def test_a_repeated_commit_is_idempotent_after_later_commits(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             unit = await commit(saver, writer, Step({"count": b"4"}))
@@ -83,7 +83,7 @@ class CommitClauses(SaverUnderTest):
             unit = msgspec.structs.replace(writer.unit(Step({"count": b"4"})), epoch=1)
             assert await saver.commit(unit) == Conflict(writer.thread.version)
 
-    async def test_a_commit_that_has_not_seen_a_recorded_task_is_sent_back(self) -> None:
+    async def test_a_commit_that_misses_a_task_record_is_writes_moved(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             rival = writer.rival()
@@ -93,7 +93,7 @@ class CommitClauses(SaverUnderTest):
             await commit(saver, writer, Step({"count": b"4"}))
             assert (await loaded(saver, "thread")).thread.wseq == 0
 
-    async def test_a_conflict_does_not_fail_its_neighbours(self) -> None:
+    async def test_a_conflict_does_not_fail_concurrent_commits(self) -> None:
         async with self.saver() as saver:
             writers = [await some_thread(saver, f"thread-{number}") for number in range(8)]
             stale = writers[3].rival().unit(Step({"count": b"stale"}))
@@ -106,7 +106,7 @@ class CommitClauses(SaverUnderTest):
             for unit in units[:3] + units[4:]:
                 assert state_of(await loaded(saver, unit.thread))["count"] == b"9"
 
-    async def test_numbers_may_have_gaps(self) -> None:
+    async def test_checkpoint_numbers_may_have_gaps(self) -> None:
         async with self.saver() as saver:
             writer = Writer.of("thread")
             await commit(saver, writer, Step({"first": b"only"}, {"log": b"1,"}, gap=4))
@@ -150,7 +150,7 @@ class CommitClauses(SaverUnderTest):
             assert child is not None
             assert child.checkpoint is None
 
-    async def test_a_fork_leaves_the_old_branch_readable(self) -> None:
+    async def test_a_fork_keeps_the_old_branch_readable(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=5)
             for base in (2, 4, 6, 3):

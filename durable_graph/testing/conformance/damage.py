@@ -18,7 +18,7 @@ from durable_graph.testing.rows import Step, Writer, state_of
 class DamageClauses(SaverUnderTest):
     """Clauses of damaged rows. They need the `damage` hook."""
 
-    async def test_a_damaged_value_is_noticed(self) -> None:
+    async def test_a_damaged_value_is_detected(self) -> None:
         async with self.saver() as saver:
             await _threads(saver)
             await self.damage(saver, StoredRow("value", "thread", 5, channel="log"), "flip")
@@ -26,7 +26,7 @@ class DamageClauses(SaverUnderTest):
                 await _check(saver, "thread")
             await _others_are_usable(saver)
 
-    async def test_a_vanished_value_is_noticed(self) -> None:
+    async def test_a_missing_value_is_detected(self) -> None:
         for no, channel in ((5, "count"), (5, "log"), (2, "log"), (1, "first")):
             async with self.saver() as saver:
                 await _threads(saver)
@@ -38,7 +38,7 @@ class DamageClauses(SaverUnderTest):
                 if no == 5:
                     await _others_are_usable(saver)
 
-    async def test_a_damaged_checkpoint_is_noticed(self) -> None:
+    async def test_a_damaged_checkpoint_is_detected(self) -> None:
         async with self.saver() as saver:
             await _threads(saver)
             await self.damage(saver, StoredRow("checkpoint", "thread", 5), "flip")
@@ -46,7 +46,7 @@ class DamageClauses(SaverUnderTest):
                 await _check(saver, "thread")
             await _others_are_usable(saver)
 
-    async def test_a_vanished_head_is_missing_from_the_history(self) -> None:
+    async def test_a_missing_head_is_detected_in_the_history(self) -> None:
         for has_other_branch in (False, True):
             async with self.saver() as saver:
                 writer = await _threads(saver)
@@ -62,7 +62,7 @@ class DamageClauses(SaverUnderTest):
                 assert page is not None
                 verify_page(page)
 
-    async def test_a_vanished_record_of_the_head_is_noticed_in_the_history(self) -> None:
+    async def test_a_missing_task_record_of_the_head_is_detected_in_the_history(self) -> None:
         for ns in ("", "child"):
             async with self.saver() as saver:
                 writer = await _threads(saver)
@@ -76,7 +76,7 @@ class DamageClauses(SaverUnderTest):
                 with raises(CorruptCheckpointError):
                     verify_page(page)
 
-    async def test_a_namespace_whose_only_checkpoint_vanished_has_not_never_begun(self) -> None:
+    async def test_a_namespace_without_its_only_checkpoint_does_not_look_new(self) -> None:
         async with self.saver() as saver:
             writer = await _threads(saver)
             await commit(saver, writer, Step({"memory": b"1"}, ns="child"))
@@ -85,7 +85,7 @@ class DamageClauses(SaverUnderTest):
                 await saver.load("thread", "child")
             await _others_are_usable(saver)
 
-    async def test_a_vanished_head_is_not_an_older_state(self) -> None:
+    async def test_a_missing_head_does_not_load_an_older_state(self) -> None:
         async with self.saver() as saver:
             writer = await _threads(saver)
             await commit(saver, writer, Step({"memory": b"1"}, ns="child"))
@@ -98,7 +98,7 @@ class DamageClauses(SaverUnderTest):
                 await _check(saver, "thread", "child")
             await _others_are_usable(saver)
 
-    async def test_a_vanished_checkpoint_is_noticed_in_the_history(self) -> None:
+    async def test_a_missing_checkpoint_is_detected_in_the_history(self) -> None:
         async with self.saver() as saver:
             await _threads(saver)
             await self.damage(saver, StoredRow("checkpoint", "thread", 4), "remove")
@@ -107,7 +107,7 @@ class DamageClauses(SaverUnderTest):
             with raises(CorruptCheckpointError):
                 await _check_history(saver, limit=1)
 
-    async def test_a_damaged_task_record_is_noticed(self) -> None:
+    async def test_a_damaged_task_record_is_detected(self) -> None:
         async with self.saver() as saver:
             writer = await _threads(saver)
             await save(saver, writer, writer.batch(writer.record()))
@@ -116,7 +116,7 @@ class DamageClauses(SaverUnderTest):
                 await _check(saver, "thread")
             await _others_are_usable(saver)
 
-    async def test_a_vanished_task_record_is_noticed(self) -> None:
+    async def test_a_missing_task_record_is_detected(self) -> None:
         async with self.saver() as saver:
             writer = await _threads(saver)
             await save(saver, writer, writer.batch(writer.record(), writer.record(number=1)))
@@ -125,7 +125,7 @@ class DamageClauses(SaverUnderTest):
                 await _check(saver, "thread")
             await _others_are_usable(saver)
 
-    async def test_a_vanished_record_of_a_task_that_was_planned_again_is_noticed(self) -> None:
+    async def test_a_missing_record_of_a_replanned_task_is_detected(self) -> None:
         async with self.saver() as saver:
             writer = await _threads(saver)
             await save(saver, writer, writer.batch(writer.record()))
@@ -134,7 +134,7 @@ class DamageClauses(SaverUnderTest):
             with raises(CorruptCheckpointError):
                 await _check(saver, "thread")
 
-    async def test_a_vanished_record_of_a_namespace_is_noticed(self) -> None:
+    async def test_a_missing_record_of_a_namespace_is_detected(self) -> None:
         for ns, born in (("child", 6), ("calls", 5)):
             async with self.saver() as saver:
                 writer = await _threads(saver)
@@ -151,7 +151,7 @@ class DamageClauses(SaverUnderTest):
                     await _check(saver, "thread")
                 await _others_are_usable(saver)
 
-    async def test_a_damaged_record_of_a_call_is_noticed(self) -> None:
+    async def test_a_damaged_record_of_a_call_is_detected(self) -> None:
         async with self.saver() as saver:
             writer = await _threads(saver)
             await save(saver, writer, writer.batch(writer.record(ns="calls"), writer.record(ns="others")))
@@ -161,7 +161,7 @@ class DamageClauses(SaverUnderTest):
             assert await loaded_records(saver, "thread", "others") == (writer.record(ns="others"),)
             await _others_are_usable(saver)
 
-    async def test_a_vanished_line_is_noticed(self) -> None:
+    async def test_a_missing_branch_is_detected(self) -> None:
         async with self.saver() as saver:
             writer = await _threads(saver)
             await commit(saver, writer, Step({}, {"log": b"f,"}), fork_of=2)

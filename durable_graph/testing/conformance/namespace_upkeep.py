@@ -16,7 +16,7 @@ from durable_graph.testing.rows import Step, Writer, state_of, states_of
 class NamespaceUpkeepClauses(SaverUnderTest):
     """Clauses of the namespaces of whole threads."""
 
-    async def test_deleting_takes_every_namespace(self) -> None:
+    async def test_deleting_removes_every_namespace(self) -> None:
         async with self.saver() as saver:
             await _nested_thread(saver)
             await saver.delete_thread("thread")
@@ -54,7 +54,7 @@ class NamespaceUpkeepClauses(SaverUnderTest):
             await loaded(saver, "copy")
             assert state_of(await loaded(saver, "thread", "node")) == writer.state(ns="node")
 
-    async def test_pruning_removes_the_namespaces_of_tasks_that_are_over(self) -> None:
+    async def test_pruning_removes_the_namespaces_of_finished_tasks(self) -> None:
         async with self.saver() as saver:
             writer = await _nested_thread(saver)
             await commit(saver, writer, Step({"count": b"7"}))
@@ -75,7 +75,7 @@ class NamespaceUpkeepClauses(SaverUnderTest):
             # The memory of a graph belongs to no single task.
             assert state_of(await loaded(saver, "thread", "node")) == {"memory": b"6"}
 
-    async def test_pruning_keeps_the_namespaces_of_tasks_that_are_left(self) -> None:
+    async def test_pruning_keeps_the_namespaces_of_unfinished_tasks(self) -> None:
         async with self.saver() as saver:
             writer = await _nested_thread(saver)
             await commit(saver, writer, Step({"count": b"7"}, born=3))
@@ -92,7 +92,7 @@ class NamespaceUpkeepClauses(SaverUnderTest):
             assert state_of(await loaded(saver, "thread", "node:3.0")) == writer.state(ns="node:3.0")
             await loaded(saver, "thread")
 
-    async def test_what_the_root_has_left_behind_cannot_be_forked(self) -> None:
+    async def test_a_nested_checkpoint_of_a_pruned_root_cannot_be_forked(self) -> None:
         async with self.saver() as saver:
             writer = await _nested_thread(saver)
             await commit(saver, writer, Step({"count": b"7"}))

@@ -34,7 +34,7 @@ _NAMES = (
 class NamespaceClauses(SaverUnderTest):
     """Clauses of the namespaces of a thread."""
 
-    async def test_namespaces_are_told_apart(self) -> None:
+    async def test_namespaces_are_separate(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             for name in _NAMES:
@@ -63,7 +63,7 @@ class NamespaceClauses(SaverUnderTest):
             await save(saver, writer, writer.batch(record))
             assert (await loaded(saver, "thread")).records == (record,)
 
-    async def test_records_of_several_namespaces_ride_in_one_commit(self) -> None:
+    async def test_one_commit_holds_records_of_several_namespaces(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             await commit(saver, writer, Step({"memory": b"a"}, ns="child"))
@@ -78,7 +78,7 @@ class NamespaceClauses(SaverUnderTest):
             assert (await loaded(saver, "thread")).thread == writer.thread
             assert state_of(await loaded(saver, "thread", "child")) == {"memory": b"b"}
 
-    async def test_records_need_no_checkpoint(self) -> None:
+    async def test_records_can_be_saved_without_a_checkpoint(self) -> None:
         async with self.saver() as saver:
             assert await saver.load_records("thread", "calls") is None
             writer = await some_thread(saver)
@@ -115,7 +115,7 @@ class NamespaceClauses(SaverUnderTest):
                 before = page.older
             assert numbers == [12, 10, 8, 6, 4]
 
-    async def test_a_fork_leaves_behind_what_came_later(self) -> None:
+    async def test_a_fork_excludes_later_checkpoints(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             await commit(saver, writer, Step({"memory": b"early"}, {"notes": b"1,"}, ns="child"))
@@ -132,7 +132,7 @@ class NamespaceClauses(SaverUnderTest):
             assert state_of(await loaded(saver, "thread", "child", 6)) == {"memory": b"late", "notes": b"1,2,"}
             assert state_of(await loaded(saver, "thread", "other", 7)) == {"memory": b"other"}
 
-    async def test_a_fork_of_a_nested_checkpoint_takes_the_head_back(self) -> None:
+    async def test_a_fork_of_a_nested_checkpoint_moves_the_head_back(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             await commit(saver, writer, Step({"memory": b"4"}, ns="child"))
@@ -150,7 +150,7 @@ class NamespaceClauses(SaverUnderTest):
             await commit(saver, writer, Step({"count": b"8"}))
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
-    async def test_what_the_head_vouches_for_follows_the_thread(self) -> None:
+    async def test_the_digest_of_the_head_covers_task_records(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             await commit(saver, writer, Step({"memory": b"4"}, ns="child"))

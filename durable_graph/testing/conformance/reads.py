@@ -14,7 +14,7 @@ from durable_graph.testing.rows import Step, Writer, state_of, states_of
 class ReadClauses(SaverUnderTest):
     """Clauses of reads."""
 
-    async def test_what_never_existed_is_not_found(self) -> None:
+    async def test_missing_threads_and_checkpoints_are_not_found(self) -> None:
         async with self.saver() as saver:
             assert await saver.load("thread") is None
             assert await saver.history("thread", limit=5) is None
@@ -27,7 +27,7 @@ class ReadClauses(SaverUnderTest):
             assert other is not None
             assert other.checkpoint is None
 
-    async def test_an_older_checkpoint_has_the_values_of_its_time(self) -> None:
+    async def test_an_older_checkpoint_has_its_own_values(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=40)
             for no in (1, 2, 31, 32, 33, 40):
@@ -35,7 +35,7 @@ class ReadClauses(SaverUnderTest):
                 assert state_of(found) == writer.state(no)
                 assert all(row.no <= no for row in found.values)
 
-    async def test_a_value_that_is_gone_does_not_come_back(self) -> None:
+    async def test_a_removed_value_stays_removed(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             await commit(saver, writer, Step({"log": None}))
@@ -55,7 +55,7 @@ class ReadClauses(SaverUnderTest):
             assert states == {no: writer.state(no) for no in range(1, 41)}
             assert pages[0].records == (writer.record(born=40),)
 
-    async def test_history_pages_are_sound_while_another_writes(self) -> None:
+    async def test_history_pages_are_consistent_during_concurrent_writes(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=9)
             seen: list[int] = []
@@ -81,7 +81,7 @@ class ReadClauses(SaverUnderTest):
             verify_page(page)
             assert (page.checkpoints, page.older) == ((), 0)
 
-    async def test_a_page_has_room_for_something(self) -> None:
+    async def test_a_page_size_below_one_is_refused(self) -> None:
         async with self.saver() as saver:
             await some_thread(saver)
             for limit in (0, -1):
@@ -117,7 +117,7 @@ class ReadClauses(SaverUnderTest):
             (info,) = await saver.list_threads(status="done")
             assert (info.since, info.head) == (7, 4)
 
-    async def test_threads_of_a_status_are_listed_page_by_page_in_the_order_in_which_they_took_it(self) -> None:
+    async def test_threads_of_a_status_are_paged_in_order_of_its_time(self) -> None:
         async with self.saver() as saver:
             times = {"a": 30, "b": 10, "c": 20, "d": 20, "e": 5}
             for name, time in times.items():
@@ -131,13 +131,13 @@ class ReadClauses(SaverUnderTest):
             with raises(InvalidOptionError):
                 await saver.list_threads(status="done", after="b")
 
-    async def test_a_status_that_there_is_not_is_refused(self) -> None:
+    async def test_an_unknown_status_is_refused(self) -> None:
         async with self.saver() as saver:
             for status in ("deleted", "bogus", ""):
                 with raises(InvalidOptionError):
                     await saver.list_threads(status=cast("ListedStatus", status))
 
-    async def test_a_listing_says_what_the_commits_say_of_a_thread(self) -> None:
+    async def test_a_listing_has_the_fields_of_the_last_commit(self) -> None:
         async with self.saver() as saver:
             writer = Writer.of("thread")
             summary = Summary("orders", b"digest", ("pay", "ship"), '{"tenant": "amy"}')

@@ -31,7 +31,7 @@ class RequestClauses(SaverUnderTest):
             found = [await _request(saver, key) for key in ("order-7", "order-8", "order-9")]
             assert found == [first, batch.request, None]
 
-    async def test_a_request_is_accepted_with_its_commit_or_not_at_all(self) -> None:
+    async def test_a_request_and_its_commit_are_atomic(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             rival = writer.rival()
@@ -47,7 +47,7 @@ class RequestClauses(SaverUnderTest):
                 assert await saver.commit(unit) == Committed(5)
             assert await _request(saver, "once") == unit.request
 
-    async def test_a_copy_has_no_requests_and_a_deletion_removes_them(self) -> None:
+    async def test_requests_are_not_copied_and_are_deleted_with_the_thread(self) -> None:
         async with self.saver() as saver:
             writer = Writer.of("thread")
             await _accepted(saver, writer, "order-7")
@@ -56,7 +56,7 @@ class RequestClauses(SaverUnderTest):
             await saver.delete_thread("thread")
             assert await _request(saver, "order-7") is None
 
-    async def test_a_cancelled_thread_stops_its_run_at_the_next_call(self) -> None:
+    async def test_a_cancelled_thread_stops_its_run_at_the_next_commit_or_save(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             mark = writer.batch(status="cancelled", at=9)
@@ -77,7 +77,7 @@ class RequestClauses(SaverUnderTest):
             assert (info.since, info.error) == (9, None)
             assert (await loaded(saver, "thread")).records == (writer.record(),)
 
-    async def test_a_cancelled_thread_is_reopened_or_begins_again_with_a_commit(self) -> None:
+    async def test_a_commit_reopens_a_cancelled_thread(self) -> None:
         async with self.saver() as saver:
             for name in ("reopened", "continued"):
                 writer = await some_thread(saver, name)

@@ -10,7 +10,7 @@ from durable_graph.testing.rows import Step
 class TaskRecordClauses(SaverUnderTest):
     """Clauses of `save_writes`."""
 
-    async def test_what_is_recorded_comes_back_with_its_checkpoint(self) -> None:
+    async def test_task_records_are_loaded_with_their_checkpoint(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             records = writer.record(), writer.record(number=1, value=b""), writer.record(ns="child")
@@ -49,7 +49,7 @@ class TaskRecordClauses(SaverUnderTest):
                     assert await save(saver, writer, writer.batch(earlier)) == (record,)
             assert (await loaded(saver, "thread")).records == rising[-1:]
 
-    async def test_what_is_done_is_final_whatever_comes_later(self) -> None:
+    async def test_a_done_record_is_never_replaced(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             done = writer.record(revision=1)
@@ -68,7 +68,7 @@ class TaskRecordClauses(SaverUnderTest):
                 await save(saver, writer, writer.batch(mine))
                 assert await save(saver, writer, rival.batch(rival.record(number=number, rank=rank))) == (mine,)
 
-    async def test_a_repeated_save_is_answered_as_the_first_time(self) -> None:
+    async def test_a_repeated_save_is_idempotent(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             batch = writer.batch(writer.record(), status="failed")
@@ -78,7 +78,7 @@ class TaskRecordClauses(SaverUnderTest):
             thread = (await loaded(saver, "thread")).thread
             assert (thread.wseq, thread.status, thread.status_since) == (1, "failed", 2)
 
-    async def test_a_repeated_save_is_known_after_the_thread_moved_on(self) -> None:
+    async def test_a_repeated_save_is_idempotent_after_later_commits(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             batch = writer.batch(writer.record())
@@ -86,7 +86,7 @@ class TaskRecordClauses(SaverUnderTest):
             await commit(saver, writer, Step({"count": b"4"}))
             assert await saver.save_writes(batch) == Saved(0, bumped=False, standing=batch.records)
 
-    async def test_records_on_top_of_another_checkpoint_are_refused(self) -> None:
+    async def test_records_for_another_checkpoint_are_refused(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             rival = writer.rival()
@@ -98,7 +98,7 @@ class TaskRecordClauses(SaverUnderTest):
             assert (await loaded(saver, "thread")).records == ()
             assert (await loaded(saver, "thread", no=3)).records == ()
 
-    async def test_a_loser_does_not_change_the_status(self) -> None:
+    async def test_a_refused_record_does_not_change_the_status(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             rival = writer.rival()
@@ -106,14 +106,14 @@ class TaskRecordClauses(SaverUnderTest):
             await save(saver, rival, rival.batch(rival.record(rank=Rank.FAILED), status="failed"))
             assert (await loaded(saver, "thread")).thread.status == "interrupted"
 
-    async def test_a_status_may_be_saved_without_records(self) -> None:
+    async def test_a_status_can_be_saved_without_records(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             assert await saver.save_writes(writer.batch(status="failed", at=5)) == Saved(0, bumped=False, standing=())
             thread = (await loaded(saver, "thread")).thread
             assert (thread.status, thread.status_since, thread.wseq) == ("failed", 5, 0)
 
-    async def test_records_that_ride_in_a_commit_are_kept(self) -> None:
+    async def test_records_in_a_commit_are_stored(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             record = writer.record()
@@ -122,7 +122,7 @@ class TaskRecordClauses(SaverUnderTest):
             assert (await loaded(saver, "thread", no=3)).records == (record,)
             assert (await loaded(saver, "thread")).records == ()
 
-    async def test_tasks_that_are_planned_again_keep_their_records(self) -> None:
+    async def test_replanned_tasks_keep_their_records(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             kept = writer.record(), writer.record(number=1, rank=Rank.FAILED)

@@ -52,7 +52,7 @@ class UpkeepClauses(SaverUnderTest):
             await saver.delete_thread("other", purge=True)
             assert await saver.load("other") is None
 
-    async def test_what_a_deletion_left_is_forgotten_after_a_time(self) -> None:
+    async def test_expired_tombstones_are_removed(self) -> None:
         async with self.saver() as saver:
             for name in ("a", "b", "c", "kept"):
                 await some_thread(saver, name)
@@ -70,13 +70,13 @@ class UpkeepClauses(SaverUnderTest):
             with raises(InvalidOptionError):
                 await saver.forget_deleted(before=1, limit=0)
 
-    async def test_deleting_what_never_existed_does_nothing(self) -> None:
+    async def test_deleting_an_unknown_thread_does_nothing(self) -> None:
         async with self.saver() as saver:
             await saver.delete_thread("thread")
             assert await saver.load("thread") is None
             await some_thread(saver)
 
-    async def test_a_thread_that_has_gone_on_is_not_deleted_by_who_does_not_know(self) -> None:
+    async def test_a_delete_that_expects_an_older_version_is_a_conflict(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             (info,) = await saver.list_threads()
@@ -92,7 +92,7 @@ class UpkeepClauses(SaverUnderTest):
             assert await saver.list_threads() == []
             assert await saver.delete_thread("nobody", seen=info)
 
-    async def test_a_writer_that_still_believes_in_a_deleted_thread_is_shut_out(self) -> None:
+    async def test_a_stale_writer_of_a_deleted_thread_gets_a_conflict(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             zombie = writer.rival(writer.run)
@@ -106,7 +106,7 @@ class UpkeepClauses(SaverUnderTest):
             assert found is not None
             assert found.thread.status == "deleted"
 
-    async def test_a_deleted_thread_may_begin_anew(self) -> None:
+    async def test_a_deleted_thread_can_be_created_again(self) -> None:
         async with self.saver() as saver:
             old = await some_thread(saver)
             await saver.delete_thread("thread")
@@ -120,7 +120,7 @@ class UpkeepClauses(SaverUnderTest):
             assert state_of(found) == {"life": b"second"}
             assert await saver.commit(old.unit(Step({"count": b"4"}))) == Conflict(5)
 
-    async def test_a_copy_has_all_that_the_thread_had(self) -> None:
+    async def test_a_copy_has_all_rows_of_its_source(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=5)
             await commit(saver, writer, Step({"memory": b"child's"}, ns="child"))
@@ -140,7 +140,7 @@ class UpkeepClauses(SaverUnderTest):
             verify_page(page)
             assert states_of(page) == {no: writer.state(no) for no in (1, 2, 3, 4, 5, 7)}
 
-    async def test_a_copy_and_its_source_go_separate_ways(self) -> None:
+    async def test_a_copy_and_its_source_are_independent(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)
             await saver.copy_thread("thread", "copy")
@@ -153,7 +153,7 @@ class UpkeepClauses(SaverUnderTest):
             await saver.delete_thread("thread")
             assert state_of(await loaded(saver, "copy")) == other.state()
 
-    async def test_a_copy_overwrites_nothing(self) -> None:
+    async def test_a_copy_does_not_overwrite_a_thread(self) -> None:
         async with self.saver() as saver:
             await some_thread(saver)
             other = await some_thread(saver, "other")
@@ -171,7 +171,7 @@ class UpkeepClauses(SaverUnderTest):
             with raises(ThreadExistsError):
                 await saver.copy_thread("thread", "copy")
 
-    async def test_a_copy_onto_a_tombstone_shuts_out_its_writers(self) -> None:
+    async def test_a_copy_onto_a_tombstone_refuses_its_stale_writers(self) -> None:
         async with self.saver() as saver:
             await some_thread(saver)
             zombie = await some_thread(saver, "copy")
@@ -181,7 +181,7 @@ class UpkeepClauses(SaverUnderTest):
             assert await saver.commit(zombie.unit(Step({"count": b"4"}))) == Conflict(3)
             assert await saver.save_writes(zombie.batch(zombie.record())) == Conflict(3)
 
-    async def test_pruning_keeps_what_the_kept_need(self) -> None:
+    async def test_pruning_keeps_the_rows_that_kept_checkpoints_use(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=40)
             await commit(saver, writer, Step({"memory": b"old"}, {"notes": b"1,"}, ns="child"))
@@ -200,7 +200,7 @@ class UpkeepClauses(SaverUnderTest):
             assert gone is not None
             assert gone.checkpoint is None
 
-    async def test_pruning_keeps_what_is_not_old_enough(self) -> None:
+    async def test_pruning_keeps_recent_checkpoints(self) -> None:
         async with self.saver() as saver:
             writer = Writer.of("thread")
             # A clock may go back: all checkpoints after a kept checkpoint are kept.
@@ -216,7 +216,7 @@ class UpkeepClauses(SaverUnderTest):
             verify_page(page)
             assert states_of(page) == {no: writer.state(no) for no in (4, 5)}
 
-    async def test_a_pruned_thread_is_read_and_gone_on_from(self) -> None:
+    async def test_a_pruned_thread_can_be_read_and_continued(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=40)
             await save(saver, writer, writer.batch(writer.record()))
@@ -243,7 +243,7 @@ class UpkeepClauses(SaverUnderTest):
             verify_page(page)
             assert states_of(page) == {no: writer.state(no) for no in (2, 3, 7, 8)}
 
-    async def test_a_fork_from_what_was_pruned_meanwhile_is_a_conflict(self) -> None:
+    async def test_a_fork_of_a_pruned_checkpoint_is_a_conflict(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver, length=5)
             unit = writer.unit(Step({"count": b"fork"}), fork_of=2)

@@ -19,6 +19,7 @@ from durable_graph import (
     CachePolicy,
     Checkpointer,
     Command,
+    Durability,
     InMemoryCache,
     MemorySaver,
     Overwrite,
@@ -31,7 +32,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 
 
 class State(TypedDict, total=False):
@@ -178,7 +178,7 @@ async def test_a_node_that_fails_after_a_change_is_not_tried_again_in_this_proce
 
 
 @pytest.mark.parametrize("fails", [True, False])
-async def test_an_error_handler_does_not_go_on_with_a_changed_state(saver: Checkpointer, fails: bool) -> None:
+async def test_an_error_handler_does_not_continue_with_a_changed_state(saver: Checkpointer, fails: bool) -> None:
     calls: Counter[str] = Counter()
 
     async def node(state: State) -> State:
@@ -504,7 +504,7 @@ async def test_the_argument_of_a_send_is_checked(
 # Values that somebody keeps a reference to
 
 
-async def test_an_input_that_its_caller_changes_while_the_run_goes_on_is_found(
+async def test_an_input_that_its_caller_changes_while_the_run_continues_is_found(
     saver: Checkpointer, durability: Durability
 ) -> None:
     began, goes_on = asyncio.Event(), asyncio.Event()

@@ -9,19 +9,19 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidUpdateError,
     Send,
     StateGraph,
     StateKeyError,
     UnknownNameError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 
 
 async def test_an_answer_may_come_with_an_update(saver: Checkpointer, durability: Durability) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
     result = await graph.ainvoke(
@@ -33,7 +33,7 @@ async def test_an_answer_may_come_with_an_update(saver: Checkpointer, durability
 
 async def test_each_answer_of_several_may_come_with_an_update(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "1?", "2?", "3?"))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", "1?", "2?", "3?"))).compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t", durability=durability)
     for number in "123":
@@ -46,9 +46,9 @@ async def test_each_answer_of_several_may_come_with_an_update(saver: Checkpointe
     assert nodes.calls == {"ask": 4}
 
 
-async def test_an_update_beside_an_answer_keeps_what_siblings_have_finished(saver: Checkpointer) -> None:
+async def test_an_update_together_with_an_answer_keeps_what_siblings_have_finished(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = fan_out(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     result = await graph.ainvoke(Command(resume="yes", update={"log": ["beside"]}), thread_id="t")
@@ -57,9 +57,9 @@ async def test_an_update_beside_an_answer_keeps_what_siblings_have_finished(save
     assert nodes.calls == {"a": 1, "ask": 2}
 
 
-async def test_an_update_alone_goes_on_with_what_was_left(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_update_alone_continues_with_what_was_left(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
     await graph.ainvoke({}, thread_id="t", durability=durability)
 
     result = await graph.ainvoke(Command(update={"log": ["edited"]}), thread_id="t", durability=durability)
@@ -70,18 +70,18 @@ async def test_an_update_alone_goes_on_with_what_was_left(saver: Checkpointer, d
 
 async def test_an_update_alone_leaves_an_open_question_open(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
-    found = ids(await graph.ainvoke({"log": []}, thread_id="t"))
+    graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({"log": []}, thread_id="t"))
 
     result = await graph.ainvoke(Command(update={"log": ["edited"]}), thread_id="t")
 
-    assert (asked(result), result["log"]) == (["sure?"], ["edited"])
-    assert ids(result) == found
+    assert (questions_of(result), result["log"]) == (["sure?"], ["edited"])
+    assert interrupt_ids(result) == found
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["edited", "ask:yes"]}
 
 
 async def test_an_update_may_be_pairs(saver: Checkpointer) -> None:
-    graph = in_a_row(("a", Nodes().noting("a"))).compile(saver, interrupt_before=["a"])
+    graph = chain(("a", Nodes().noting("a"))).compile(saver, interrupt_before=["a"])
     await graph.ainvoke({"log": []}, thread_id="t")
 
     result = await graph.ainvoke(Command(update=[("log", ["x"]), ("log", ["y"])]), thread_id="t")
@@ -91,7 +91,7 @@ async def test_an_update_may_be_pairs(saver: Checkpointer) -> None:
 
 async def test_a_goto_starts_a_node_on_a_finished_thread(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
     await graph.ainvoke({}, thread_id="t", durability=durability)
 
     result = await graph.ainvoke(Command(goto="b"), thread_id="t", durability=durability)
@@ -102,7 +102,7 @@ async def test_a_goto_starts_a_node_on_a_finished_thread(saver: Checkpointer, du
 
 async def test_a_goto_takes_an_update_along(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     result = await graph.ainvoke(Command(goto=["b"], update={"log": ["beside"]}), thread_id="t")
@@ -114,7 +114,7 @@ async def test_a_goto_may_send(saver: Checkpointer, durability: Durability) -> N
     async def work(job: Any) -> State:
         return {"log": [job]}
 
-    builder = in_a_row(("a", Nodes().noting("a")))
+    builder = chain(("a", Nodes().noting("a")))
     builder.add_node("work", work)
     builder.add_conditional_edges("a", lambda _: END, ["work", END])
     graph = builder.compile(saver)
@@ -129,7 +129,7 @@ async def test_a_goto_may_send(saver: Checkpointer, durability: Durability) -> N
 
 async def test_a_goto_begins_a_new_thread_where_it_says(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
 
     result = await graph.ainvoke(Command(goto="b", update={"log": ["in"]}), thread_id="t", durability=durability)
 
@@ -139,14 +139,14 @@ async def test_a_goto_begins_a_new_thread_where_it_says(saver: Checkpointer, dur
 
 async def test_a_goto_without_a_checkpointer_begins_where_it_says() -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile()
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile()
 
     assert await graph.ainvoke(Command(goto="b", update={"log": ["in"]})) == {"log": ["in", "b"]}
 
 
 async def test_a_goto_beside_an_answer_runs_beside_it(saver: Checkpointer) -> None:
     nodes = Nodes()
-    builder = in_a_row(("ask", nodes.asking("ask", "sure?")))
+    builder = chain(("ask", nodes.asking("ask", "sure?")))
     builder.add_node("b", nodes.noting("b"))
     builder.add_conditional_edges("ask", lambda _: END, ["b", END])
     graph = builder.compile(saver)
@@ -160,7 +160,7 @@ async def test_a_goto_beside_an_answer_runs_beside_it(saver: Checkpointer) -> No
 
 async def test_a_goto_to_what_is_left_anyway_runs_it_once(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
     await graph.ainvoke({}, thread_id="t")
 
     result = await graph.ainvoke(Command(goto="b"), thread_id="t")
@@ -171,7 +171,7 @@ async def test_a_goto_to_what_is_left_anyway_runs_it_once(saver: Checkpointer) -
 
 async def test_an_unknown_goto_is_refused_before_anything_is_recorded(saver: Checkpointer) -> None:
     """Reference P21."""
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     before = [each async for each in graph.aget_state_history(thread_id="t")]
 
@@ -179,25 +179,25 @@ async def test_an_unknown_goto_is_refused_before_anything_is_recorded(saver: Che
         await graph.ainvoke(Command(resume="yes", goto="nowhere"), thread_id="t")
 
     assert [each async for each in graph.aget_state_history(thread_id="t")] == before
-    assert asked(await graph.ainvoke(None, thread_id="t")) == ["sure?"]
+    assert questions_of(await graph.ainvoke(None, thread_id="t")) == ["sure?"]
 
 
 async def test_an_unknown_key_is_refused_before_anything_is_recorded(saver: Checkpointer) -> None:
     """Reference P21."""
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="'lgo'"):
         await graph.ainvoke(Command(resume="yes", update={"lgo": ["x"]}), thread_id="t")
 
-    assert asked(await graph.ainvoke(None, thread_id="t")) == ["sure?"]
+    assert questions_of(await graph.ainvoke(None, thread_id="t")) == ["sure?"]
     assert nodes.calls == {"ask": 1}
 
 
 async def test_an_empty_command_is_no_input(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a"))).compile(saver)
+    graph = chain(("a", nodes.noting("a"))).compile(saver)
 
     with pytest.raises(InvalidUpdateError, match="is empty"):
         await graph.ainvoke(Command(), thread_id="t")
@@ -208,12 +208,12 @@ async def test_an_empty_command_is_no_input(saver: Checkpointer) -> None:
 
 async def test_a_command_for_no_thread_at_all_says_nothing_either() -> None:
     with pytest.raises(InvalidUpdateError, match="is empty"):
-        await in_a_row(("a", Nodes().noting("a"))).compile().ainvoke(Command())
+        await chain(("a", Nodes().noting("a"))).compile().ainvoke(Command())
 
 
 async def test_an_update_alone_on_a_finished_thread_is_an_update_and_runs_nothing(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a"))).compile(saver)
+    graph = chain(("a", nodes.noting("a"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     result = await graph.ainvoke(Command(update={"log": ["x"]}), thread_id="t")
@@ -223,13 +223,13 @@ async def test_an_update_alone_on_a_finished_thread_is_an_update_and_runs_nothin
 
 
 async def test_an_update_begins_a_new_thread_like_any_input(saver: Checkpointer) -> None:
-    graph = in_a_row(("a", Nodes().noting("a"))).compile(saver)
+    graph = chain(("a", Nodes().noting("a"))).compile(saver)
 
     assert await graph.ainvoke(Command(update={"log": ["in"]}), thread_id="t") == {"log": ["in", "a"]}
 
 
 async def test_a_command_for_the_parent_is_no_input(saver: Checkpointer) -> None:
-    graph = in_a_row(("a", Nodes().noting("a"))).compile(saver)
+    graph = chain(("a", Nodes().noting("a"))).compile(saver)
 
     with pytest.raises(InvalidUpdateError, match="parent"):
         await graph.ainvoke(Command(graph=Command.PARENT, goto="a"), thread_id="t")
@@ -238,7 +238,7 @@ async def test_a_command_for_the_parent_is_no_input(saver: Checkpointer) -> None
 async def test_a_command_leaves_what_it_was_given_alone(saver: Checkpointer) -> None:
     update: dict[str, Any] = {"log": ["x"]}
     command: Command[Any] = Command(goto="a", update=update)
-    graph = in_a_row(("a", Nodes().noting("a"))).compile(saver)
+    graph = chain(("a", Nodes().noting("a"))).compile(saver)
 
     await graph.ainvoke(command, thread_id="t")
 

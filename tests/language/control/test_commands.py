@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidNodeResultError,
     InvalidUpdateError,
     Send,
@@ -18,9 +19,8 @@ from durable_graph import (
     StateKeyError,
     UnknownNameError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 
 
 def from_a(action: Any, nodes: Nodes, *targets: str) -> StateGraph[State]:
@@ -33,7 +33,7 @@ def from_a(action: Any, nodes: Nodes, *targets: str) -> StateGraph[State]:
     return builder
 
 
-async def test_a_command_writes_and_goes_on(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_command_writes_and_continues(saver: Checkpointer, durability: Durability) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update={"log": ["a"]}, goto="c")
 
@@ -62,7 +62,7 @@ async def test_a_command_without_a_goto_follows_the_edges(saver: Checkpointer) -
     async def a(state: State) -> Command[Any]:
         return Command(update={"log": ["a"]})
 
-    graph = in_a_row(("a", a), ("b", Nodes().noting("b"))).compile(saver)
+    graph = chain(("a", a), ("b", Nodes().noting("b"))).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["a", "b"]}
 
@@ -71,7 +71,7 @@ async def test_an_empty_command_is_like_nothing(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command()
 
-    graph = in_a_row(("a", a), ("b", Nodes().noting("b"))).compile(saver)
+    graph = chain(("a", a), ("b", Nodes().noting("b"))).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["b"]}
 
@@ -106,7 +106,7 @@ async def test_going_to_the_end_goes_nowhere(saver: Checkpointer) -> None:
     assert await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t") == {"log": ["a"]}
 
 
-async def test_a_goto_runs_beside_the_edges_of_its_node(saver: Checkpointer) -> None:
+async def test_a_goto_runs_together_with_the_edges_of_its_node(saver: Checkpointer) -> None:
     """As in LangGraph: the edges are followed too."""
 
     async def a(state: State) -> Command[Any]:
@@ -125,12 +125,12 @@ async def test_a_goto_to_where_an_edge_leads_runs_it_once(saver: Checkpointer) -
         return Command(goto="b")
 
     nodes = Nodes()
-    graph = in_a_row(("a", a), ("b", nodes.noting("b"))).compile(saver)
+    graph = chain(("a", a), ("b", nodes.noting("b"))).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["b"]}
 
 
-async def test_a_goto_runs_beside_what_the_routers_choose(saver: Checkpointer) -> None:
+async def test_a_goto_runs_together_with_what_the_routers_choose(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto="b")
 
@@ -234,7 +234,7 @@ async def test_a_list_of_commands_is_applied_in_order(saver: Checkpointer, durab
     async def a(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["a1"]}), Command(update={"log": ["a2"]})]
 
-    graph = in_a_row(("a", a), ("b", Nodes().noting("b"))).compile(saver)
+    graph = chain(("a", a), ("b", Nodes().noting("b"))).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t", durability=durability) == {"log": ["a1", "a2", "b"]}
 
@@ -262,7 +262,7 @@ async def test_an_update_may_be_pairs(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update=[("log", ["first"]), ("log", ["second"])])
 
-    assert await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["first", "second"]}
+    assert await chain(("a", a)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["first", "second"]}
 
 
 async def test_an_update_may_be_an_instance_of_the_state(saver: Checkpointer) -> None:
@@ -354,7 +354,7 @@ async def test_anything_else_is_no_result_of_a_node(saver: Checkpointer, result:
         return result
 
     with pytest.raises(InvalidNodeResultError, check=of_kind("update"), match="node 'a' returned"):
-        await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t")
+        await chain(("a", a)).compile(saver).ainvoke({}, thread_id="t")
 
 
 @pytest.mark.parametrize("goto", [42, [42], [None], {"b": 1}, {"b"}])
@@ -371,7 +371,7 @@ async def test_a_resume_from_a_node_answers_nobody_and_is_refused(saver: Checkpo
         return Command(resume="yes")
 
     with pytest.raises(InvalidUpdateError, match="interrupt"):
-        await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t")
+        await chain(("a", a)).compile(saver).ainvoke({}, thread_id="t")
 
 
 async def test_a_command_for_an_unknown_graph_is_refused(saver: Checkpointer) -> None:
@@ -380,4 +380,4 @@ async def test_a_command_for_an_unknown_graph_is_refused(saver: Checkpointer) ->
         return Command(graph=graph, update={"log": ["a"]})
 
     with pytest.raises(InvalidUpdateError, match="somewhere"):
-        await in_a_row(("a", a)).compile(saver).ainvoke({}, thread_id="t")
+        await chain(("a", a)).compile(saver).ainvoke({}, thread_id="t")

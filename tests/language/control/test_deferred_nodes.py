@@ -5,9 +5,8 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, Send, StateGraph
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, in_a_row
+from durable_graph import END, START, Checkpointer, Command, Durability, Send, StateGraph
+from tests.graphs import Nodes, State, chain, questions_of
 
 
 def uneven(nodes: Nodes, *, is_join: bool = False) -> StateGraph[State]:
@@ -194,7 +193,7 @@ async def test_a_deferred_node_still_waits_after_a_question(saver: Checkpointer,
     builder.add_edge("ask", "then")
     graph = builder.compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["sure?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["sure?"]
     result = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
 
     assert result == {"log": ["ask:yes", "then", "end"]}
@@ -240,6 +239,6 @@ async def test_defer_in_a_nested_graph_waits_for_that_graph_alone(saver: Checkpo
     async def call(state: State) -> State:
         return {"log": (await inner.ainvoke({}))["log"]}
 
-    graph = in_a_row(("call", call), ("outer", nodes.noting("outer"))).compile(saver)
+    graph = chain(("call", call), ("outer", nodes.noting("outer"))).compile(saver)
 
     assert (await graph.ainvoke({}, thread_id="t"))["log"] == ["start", "long 1", "short", "long 2", "end", "outer"]

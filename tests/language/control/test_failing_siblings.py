@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from durable_graph import END, Checkpointer, NodeCancelledError
-from tests.language.nodes import Nodes, State, side_by_side
+from tests.graphs import Nodes, State, fan_out
 
 
 class Beside:
@@ -48,7 +48,7 @@ class Beside:
 async def test_a_sibling_that_was_stopped_is_not_what_failed(saver: Checkpointer, kind: str) -> None:
     beside = Beside()
     a: Any = beside.in_a_thread if kind == "in a thread" else beside.nodes.noting("a")
-    builder = side_by_side(("a", a), ("b", beside.fails))
+    builder = fan_out(("a", a), ("b", beside.fails))
     if kind == "choosing":
         builder.add_conditional_edges("a", beside.choosing, [END])
     graph = builder.compile(saver)

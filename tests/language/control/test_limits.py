@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphRecursionError,
     InvalidOptionError,
     MemorySaver,
@@ -18,17 +19,16 @@ from durable_graph import (
     StateGraph,
     StepTimeoutError,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, in_a_row, side_by_side
+from tests.graphs import Nodes, State, chain, fan_out, questions_of
 
 
-def chain(nodes: Nodes, length: int) -> StateGraph[State]:
-    return in_a_row(*((f"n{place}", nodes.noting(f"n{place}")) for place in range(length)))
+def chain_of_length(nodes: Nodes, length: int) -> StateGraph[State]:
+    return chain(*((f"n{place}", nodes.noting(f"n{place}")) for place in range(length)))
 
 
 async def test_a_limit_of_n_is_enough_for_n_supersteps(saver: Checkpointer, durability: Durability) -> None:
     """Reference P23: a run that had finished was an error."""
-    graph = chain(Nodes(), 4).compile(saver)
+    graph = chain_of_length(Nodes(), 4).compile(saver)
 
     assert len((await graph.ainvoke({}, thread_id="t", recursion_limit=4, durability=durability))["log"]) == 4
 
@@ -38,7 +38,7 @@ async def test_a_limit_below_stops_exactly_there_and_names_what_is_left(
 ) -> None:
     """Reference P23."""
     nodes = Nodes()
-    graph = chain(nodes, 4).compile(saver)
+    graph = chain_of_length(nodes, 4).compile(saver)
 
     with pytest.raises(GraphRecursionError, match="n3") as raised:
         await graph.ainvoke({}, thread_id="t", recursion_limit=3, durability=durability)
@@ -51,7 +51,7 @@ async def test_a_limit_below_stops_exactly_there_and_names_what_is_left(
 async def test_a_resumed_run_has_the_same_limit_and_not_more(saver: Checkpointer, durability: Durability) -> None:
     """Reference P23: two more were allowed."""
     nodes = Nodes()
-    graph = chain(nodes, 6).compile(saver)
+    graph = chain_of_length(nodes, 6).compile(saver)
 
     reached = []
     given: Any = {}
@@ -86,14 +86,14 @@ async def test_a_loop_of_commands_ends_at_the_limit(saver: Checkpointer) -> None
 async def test_a_question_at_the_limit_is_a_question(saver: Checkpointer) -> None:
     """Reference P23: the superstep that asks is within the limit, and so is the one that is answered."""
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t", recursion_limit=2)) == ["sure?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t", recursion_limit=2)) == ["sure?"]
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t", recursion_limit=1) == {"log": ["a", "ask:yes"]}
 
 
 async def test_the_limit_may_come_in_the_config(saver: Checkpointer) -> None:
-    graph = chain(Nodes(), 2).compile(saver)
+    graph = chain_of_length(Nodes(), 2).compile(saver)
 
     with pytest.raises(GraphRecursionError):
         await graph.ainvoke({}, {"configurable": {"thread_id": "t"}, "recursion_limit": 1})
@@ -115,7 +115,7 @@ class Crowd:
         return {"log": [str(number)]}
 
     def graph(self, width: int) -> StateGraph[State]:
-        builder = in_a_row(("plan", Nodes().noting("plan")))
+        builder = chain(("plan", Nodes().noting("plan")))
         builder.add_node("work", self.work)
         builder.add_node("last", Nodes().noting("last"))
         builder.add_conditional_edges("plan", lambda _: [Send("work", number) for number in range(width)], ["work"])
@@ -145,12 +145,12 @@ async def test_no_more_run_at_once_than_the_limit(saver: Checkpointer, durabilit
 
 async def test_one_at_a_time_is_enough_for_graphs_in_graphs(saver: Checkpointer) -> None:
     """Reference P9: with one at a time, who waits for what it called waited for ever."""
-    inner = in_a_row(("a", Nodes().noting("a"))).compile()
+    inner = chain(("a", Nodes().noting("a"))).compile()
 
     async def call(state: State) -> State:
         return {"log": (await inner.ainvoke({}))["log"]}
 
-    graph = side_by_side(("one", call), ("two", call)).compile(saver)
+    graph = fan_out(("one", call), ("two", call)).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t", max_concurrency=1) == {"log": ["a", "a"]}
 
@@ -176,7 +176,7 @@ def with_one_that_hangs(
                 raise
         return {"log": ["slow"]}
 
-    return side_by_side(("quick", nodes.noting("quick")), ("slow", slow)), cancelled
+    return fan_out(("quick", nodes.noting("quick")), ("slow", slow)), cancelled
 
 
 async def test_a_superstep_that_takes_too_long_is_an_error_and_keeps_what_has_finished(
@@ -242,7 +242,7 @@ async def test_one_task_alone_is_stopped_by_the_timeout_too(saver: Checkpointer)
         await asyncio.Event().wait()
         return {}
 
-    graph = in_a_row(("slow", slow)).compile(saver)
+    graph = chain(("slow", slow)).compile(saver)
     graph.step_timeout = 0.02
 
     with pytest.raises(StepTimeoutError, match="slow"):
@@ -267,7 +267,7 @@ async def test_a_node_that_is_stopped_with_a_result_keeps_it(saver: Checkpointer
         return END
 
     slow: Any = in_a_thread if where == "in a thread" else nodes.noting("slow")
-    builder = in_a_row(("slow", slow)) if is_alone else side_by_side(("quick", nodes.noting("quick")), ("slow", slow))
+    builder = chain(("slow", slow)) if is_alone else fan_out(("quick", nodes.noting("quick")), ("slow", slow))
     if where == "in its routers":
         builder.add_conditional_edges("slow", choose, [END])
     graph = builder.compile(saver)
@@ -284,13 +284,13 @@ async def test_a_node_that_is_stopped_with_a_result_keeps_it(saver: Checkpointer
 
 
 async def test_a_timeout_counts_for_each_superstep_anew() -> None:
-    graph = chain(Nodes(), 50).compile(MemorySaver())
+    graph = chain_of_length(Nodes(), 50).compile(MemorySaver())
     graph.step_timeout = 5.0
 
     assert len((await graph.ainvoke({}, thread_id="t"))["log"]) == 50
 
 
-async def test_a_question_beside_one_that_hangs_stays_asked(saver: Checkpointer) -> None:
+async def test_a_question_together_with_one_that_hangs_stays_asked(saver: Checkpointer) -> None:
     nodes, hanging = Nodes(), [True]
     builder, _ = with_one_that_hangs(nodes, hanging)
     builder.add_node("ask", nodes.asking("ask", "sure?"))
@@ -300,7 +300,7 @@ async def test_a_question_beside_one_that_hangs_stays_asked(saver: Checkpointer)
     with pytest.raises(StepTimeoutError):
         await graph.ainvoke({}, thread_id="t")
 
-    assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["sure?"]
+    assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["sure?"]
 
 
 # without a checkpointer
@@ -329,7 +329,7 @@ async def test_a_graph_inside_another_keeps_to_its_own_limit(saver: Checkpointer
     builder, cancelled = with_one_that_hangs(nodes, hanging)
     inner = builder.compile()
     inner.step_timeout = 0.02
-    graph = in_a_row(("inner", inner)).compile(saver)
+    graph = chain(("inner", inner)).compile(saver)
 
     with pytest.raises(StepTimeoutError, match="slow"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
@@ -342,7 +342,7 @@ async def test_a_graph_inside_another_keeps_to_its_own_limit(saver: Checkpointer
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "1", True])
 async def test_a_step_timeout_that_is_no_time_is_refused_when_it_is_set(seconds: Any) -> None:
-    graph = in_a_row(("a", Nodes().noting("a"))).compile()
+    graph = chain(("a", Nodes().noting("a"))).compile()
 
     with pytest.raises(InvalidOptionError, match=r"step_timeout=.* seconds above 0"):
         graph.step_timeout = seconds

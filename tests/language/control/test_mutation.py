@@ -4,8 +4,7 @@ from typing import Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, Send, StateGraph, StateMutatedError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import START, Checkpointer, Command, Durability, Send, StateGraph, StateMutatedError
 
 
 class Basket(TypedDict, total=False):

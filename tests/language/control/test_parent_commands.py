@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidNodeResultError,
     InvalidUpdateError,
     RetryPolicy,
@@ -17,9 +18,8 @@ from durable_graph import (
     StateGraph,
     UnknownNameError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 
 Memory = Literal[True] | None
 MEMORIES = pytest.mark.parametrize("memory", [None, True], ids=["per call", "per thread"])
@@ -40,7 +40,7 @@ def leaving(command: Command[Any], *, memory: Memory = None) -> Any:
     async def leave(state: State) -> Command[Any]:
         return command
 
-    return in_a_row(("first", Nodes().noting("first")), ("leave", leave)).compile(checkpointer=memory)
+    return chain(("first", Nodes().noting("first")), ("leave", leave)).compile(checkpointer=memory)
 
 
 @MEMORIES
@@ -141,7 +141,7 @@ async def test_the_second_of_two_calls_may_leave_as_well_as_the_first(saver: Che
     async def maybe(state: State) -> Command[Any] | State:
         return Command(graph=Command.PARENT, goto="after") if state["log"] == ["jump"] else {"log": ["stayed"]}
 
-    inner = in_a_row(("maybe", maybe)).compile()
+    inner = chain(("maybe", maybe)).compile()
     reached: list[int] = []
 
     async def call(state: State) -> State:
@@ -164,7 +164,7 @@ async def test_a_parent_command_reaches_the_next_graph_up_and_no_further(saver: 
     async def outer(state: State) -> State:
         return {"log": [f"outer({','.join((await middle.ainvoke({}))['log'])})"]}
 
-    graph = in_a_row(("outer", outer)).compile(saver)
+    graph = chain(("outer", outer)).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["outer(left,after)"]}
 
@@ -187,13 +187,13 @@ async def test_a_parent_command_is_no_failure_to_be_retried(saver: Checkpointer)
     assert nodes.calls == {"call": 1, "after": 1}
 
 
-async def test_without_a_parent_it_is_an_error_that_says_so(saver: Checkpointer, durability: Durability) -> None:
+async def test_without_a_parent_it_is_an_error(saver: Checkpointer, durability: Durability) -> None:
     """LangGraph: an exception of its inside came out, with the Command in it."""
 
     async def leave(state: State) -> Command[Any]:
         return Command(graph=Command.PARENT, goto="after")
 
-    graph = in_a_row(("leave", leave)).compile(saver)
+    graph = chain(("leave", leave)).compile(saver)
 
     with pytest.raises(InvalidNodeResultError, check=of_kind("parent"), match="'leave'") as raised:
         await graph.ainvoke({}, thread_id="t", durability=durability)
@@ -218,7 +218,7 @@ async def test_a_command_for_the_parent_comes_alone(saver: Checkpointer) -> None
     async def leave(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["here"]}), Command(graph=Command.PARENT, goto="after")]
 
-    graph = around(in_a_row(("leave", leave)).compile(), Nodes()).compile(saver)
+    graph = around(chain(("leave", leave)).compile(), Nodes()).compile(saver)
 
     with pytest.raises(InvalidUpdateError, match="parent"):
         await graph.ainvoke({}, thread_id="t")

@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     NodeError,
     RetryPolicy,
     StateGraph,
@@ -18,8 +19,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row
+from tests.graphs import Nodes, State, chain, interrupt_ids, questions_of
 
 
 class Called:
@@ -50,7 +50,7 @@ async def test_an_error_handler_calls_tasks_of_its_own(saver: Checkpointer, dura
     builder.add_edge(START, "fail")
     graph = builder.compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["go on?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["go on?"]
     result = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
 
     assert result == {"log": ["by the handler", "yes", "and again"]}
@@ -71,8 +71,8 @@ async def test_an_error_handler_is_not_given_an_answer_to_its_node(saver: Checkp
     builder.add_edge(START, "fail")
     graph = builder.compile(saver)
 
-    first = ids(await graph.ainvoke({}, thread_id="t"))
-    second = ids(await graph.ainvoke(Command(resume="to the node"), thread_id="t"))
+    first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
+    second = interrupt_ids(await graph.ainvoke(Command(resume="to the node"), thread_id="t"))
 
     assert first != second
     assert await graph.ainvoke(Command(resume="to the handler"), thread_id="t") == {"log": ["to the handler"]}
@@ -85,8 +85,8 @@ async def test_an_error_handler_runs_graphs_of_its_own(saver: Checkpointer, dura
         message = "broken"
         raise ValueError(message)
 
-    inner = in_a_row(("first", nodes.noting("first")), ("broken", broken)).compile(name="inner")
-    rescue = in_a_row(("rescue", nodes.asking("rescue", "how?"))).compile(name="rescue")
+    inner = chain(("first", nodes.noting("first")), ("broken", broken)).compile(name="inner")
+    rescue = chain(("rescue", nodes.asking("rescue", "how?"))).compile(name="rescue")
 
     async def handle(state: State, error: NodeError) -> State:
         return {"log": (await rescue.ainvoke({}))["log"]}
@@ -96,7 +96,7 @@ async def test_an_error_handler_runs_graphs_of_its_own(saver: Checkpointer, dura
     builder.add_edge(START, "inner")
     graph = builder.compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["how?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["how?"]
     result = await graph.ainvoke(Command(resume="so"), thread_id="t", durability=durability)
 
     assert result == {"log": ["rescue:so"]}
@@ -116,7 +116,7 @@ async def test_routers_call_tasks_of_their_own(saver: Checkpointer, durability: 
             raise ConnectionError
         return where
 
-    builder = in_a_row(("a", node))
+    builder = chain(("a", node))
     builder.add_node("b", Nodes().noting("b"))
     builder.add_conditional_edges("a", router, ["b", END])
     graph = builder.compile(saver)
@@ -132,8 +132,8 @@ async def test_routers_call_tasks_of_their_own(saver: Checkpointer, durability: 
 
 async def test_a_router_runs_graphs_of_its_own(saver: Checkpointer) -> None:
     nodes = Nodes()
-    in_node = in_a_row(("in node", nodes.noting("in node"))).compile(name="in node")
-    in_router = in_a_row(("in router", nodes.asking("in router", "where to?"))).compile(name="in router")
+    in_node = chain(("in node", nodes.noting("in node"))).compile(name="in node")
+    in_router = chain(("in router", nodes.asking("in router", "where to?"))).compile(name="in router")
 
     async def node(state: State) -> State:
         return {"log": (await in_node.ainvoke({}))["log"]}
@@ -141,20 +141,22 @@ async def test_a_router_runs_graphs_of_its_own(saver: Checkpointer) -> None:
     async def router(state: State) -> str:
         return str((await in_router.ainvoke({}))["log"][0].removeprefix("in router:"))
 
-    builder = in_a_row(("a", node))
+    builder = chain(("a", node))
     builder.add_node("b", nodes.noting("b"))
     builder.add_conditional_edges("a", router, ["b", END])
     graph = builder.compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["where to?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["where to?"]
     assert await graph.ainvoke(Command(resume="b"), thread_id="t") == {"log": ["in node", "b"]}
     assert nodes.calls == {"in node": 1, "in router": 2, "b": 1}
 
 
-async def test_a_router_that_asks_what_cannot_be_stored_is_told_and_its_node_stays_done(saver: Checkpointer) -> None:
+async def test_a_router_that_asks_what_cannot_be_stored_is_reported_and_its_node_stays_done(
+    saver: Checkpointer,
+) -> None:
     question: Any = object()
     nodes = Nodes()
-    builder = in_a_row(("a", nodes.noting("a")))
+    builder = chain(("a", nodes.noting("a")))
     builder.add_conditional_edges("a", lambda _: interrupt(question), [END])
     graph = builder.compile(saver)
 
@@ -162,7 +164,7 @@ async def test_a_router_that_asks_what_cannot_be_stored_is_told_and_its_node_sta
         await graph.ainvoke({}, thread_id="t")
     question = "where to?"
 
-    assert asked(await graph.ainvoke(None, thread_id="t")) == ["where to?"]
+    assert questions_of(await graph.ainvoke(None, thread_id="t")) == ["where to?"]
     assert nodes.calls == {"a": 1}
 
 

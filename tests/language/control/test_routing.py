@@ -10,20 +10,20 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphChangedError,
     InvalidNodeResultError,
     ReducerError,
     StateGraph,
     UnknownNameError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 
 
 def routed(nodes: Nodes, router: Any) -> StateGraph[State]:
     """a, whose router chooses among b, c and the end."""
-    builder = in_a_row(("a", nodes.noting("a")))
+    builder = chain(("a", nodes.noting("a")))
     builder.add_node("b", nodes.noting("b"))
     builder.add_node("c", nodes.noting("c"))
     builder.add_conditional_edges("a", router)
@@ -117,7 +117,7 @@ async def test_a_choice_that_is_no_node_is_an_error_that_names_it(saver: Checkpo
 
 
 async def test_a_choice_outside_of_the_path_map_is_an_error_that_names_it(saver: Checkpointer) -> None:
-    builder = in_a_row(("a", Nodes().noting("a")))
+    builder = chain(("a", Nodes().noting("a")))
     builder.add_node("b", Nodes().noting("b"))
     builder.add_conditional_edges("a", lambda _: "right", {"left": "b", "stop": END})
 
@@ -185,14 +185,14 @@ async def test_an_entry_point_that_raised_is_asked_again(saver: Checkpointer, du
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["in", "b"]}
 
 
-async def test_a_thread_whose_node_was_renamed_is_an_error_and_can_be_gone_on_with(
+async def test_a_thread_whose_node_was_renamed_is_an_error_and_can_be_continued(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """Reference P12: resuming "completed" without running it."""
     nodes = Nodes()
-    old = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
+    old = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
     await old.ainvoke({}, thread_id="t", durability=durability)
-    new = in_a_row(("a", nodes.noting("a")), ("renamed", nodes.noting("renamed"))).compile(saver)
+    new = chain(("a", nodes.noting("a")), ("renamed", nodes.noting("renamed"))).compile(saver)
 
     with pytest.raises(GraphChangedError, check=of_kind("node"), match=r"'b'.*the graph has: a, renamed"):
         await new.ainvoke(None, thread_id="t", durability=durability)
@@ -203,9 +203,9 @@ async def test_a_thread_whose_node_was_renamed_is_an_error_and_can_be_gone_on_wi
 async def test_an_open_question_of_a_node_that_is_gone_is_an_error_and_not_lost(saver: Checkpointer) -> None:
     """Reference P12, for a node that waits."""
     nodes = Nodes()
-    old = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    old = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await old.ainvoke({}, thread_id="t")
-    new = in_a_row(("asks", nodes.asking("asks", "sure?"))).compile(saver)
+    new = chain(("asks", nodes.asking("asks", "sure?"))).compile(saver)
 
     with pytest.raises(GraphChangedError, check=of_kind("node"), match=r"'ask'.*the graph has: asks"):
         await new.ainvoke(Command(resume="yes"), thread_id="t")

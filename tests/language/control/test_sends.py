@@ -5,10 +5,19 @@ from typing import Any
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, Send, StateGraph, UnknownNameError, interrupt
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    Durability,
+    Send,
+    StateGraph,
+    UnknownNameError,
+    interrupt,
+)
 from tests.errors.kinds import of_kind
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 
 
 class Sending:
@@ -81,7 +90,7 @@ async def test_sends_that_finished_do_not_run_again_when_one_waited(
     assert sending.nodes.calls == {"plan": 1, "beside": 1, "worker": 3, "last": 2, "flaky": 2}
 
 
-async def test_history_tells_which_sends_were_left_at_each_step(saver: Checkpointer) -> None:
+async def test_history_shows_which_sends_were_left_at_each_step(saver: Checkpointer) -> None:
     graph = Sending().graph().compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
@@ -196,13 +205,13 @@ async def test_a_send_takes_any_argument_that_can_be_stored(saver: Checkpointer,
     assert [type(each) for each in taken] == [type(each) for each in arguments]
 
 
-async def test_a_router_that_sends_nowhere_is_told_and_nothing_is_lost(
+async def test_a_router_that_sends_nowhere_is_reported_and_nothing_is_lost(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """Reference P21: the Send was dropped and the run "succeeded"."""
     target = "nowhere"
     nodes = Nodes()
-    builder = in_a_row(("a", nodes.noting("a")))
+    builder = chain(("a", nodes.noting("a")))
     builder.add_node("b", nodes.noting("b"))
     builder.add_conditional_edges("a", lambda _: [Send("b", {}), Send(target, {})])
     graph = builder.compile(saver)
@@ -217,7 +226,7 @@ async def test_a_router_that_sends_nowhere_is_told_and_nothing_is_lost(
 
 
 async def test_a_router_may_send_to_the_end_by_name_only(saver: Checkpointer) -> None:
-    builder = in_a_row(("a", Nodes().noting("a")))
+    builder = chain(("a", Nodes().noting("a")))
     builder.add_conditional_edges("a", lambda _: [Send(END, {})])
 
     with pytest.raises(UnknownNameError, check=of_kind("send"), match="__end__"):

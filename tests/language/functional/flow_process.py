@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from durable_graph import entrypoint, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability, entrypoint, task
 from durable_graph_sqlite import SqliteSaver
-from tests.language.trails import THREAD
+from tests.graphs import THREAD
 
 CALLS = 10
 

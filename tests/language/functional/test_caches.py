@@ -3,11 +3,11 @@
 from typing import Any
 
 from durable_graph import CachePolicy, Checkpointer, Command, InMemoryCache, entrypoint, interrupt, task
-from tests.language.trails import THREAD, Calls
+from tests.graphs import THREAD, Nodes
 
 
 async def test_a_cached_task_runs_once_for_each_of_its_arguments(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     cache = InMemoryCache()
 
     @task(cache_policy=CachePolicy())
@@ -26,7 +26,7 @@ async def test_a_cached_task_runs_once_for_each_of_its_arguments(saver: Checkpoi
 
 
 async def test_a_cache_that_is_cleared_is_filled_again(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     cache = InMemoryCache()
 
     @task(cache_policy=CachePolicy())
@@ -46,7 +46,7 @@ async def test_a_cache_that_is_cleared_is_filled_again(saver: Checkpointer) -> N
 
 
 async def test_a_cached_task_between_questions_runs_once(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     cache = InMemoryCache()
 
     @task(cache_policy=CachePolicy())

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, entrypoint, interrupt, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls
+from durable_graph import Checkpointer, Durability, entrypoint, interrupt, task
+from tests.graphs import THREAD, Nodes
 
 
-async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_work(
+async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_running(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_working, has_asked = asyncio.Event(), asyncio.Event()
 
     @task
@@ -47,7 +46,7 @@ async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_wor
 
 
 async def test_one_that_cleans_up_is_waited_for_however_often_its_run_is_cancelled(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_working, is_cleaning = asyncio.Event(), asyncio.Event()
 
     @task
@@ -80,7 +79,7 @@ async def test_one_that_cleans_up_is_waited_for_however_often_its_run_is_cancell
 
 
 @pytest.mark.filterwarnings("error")
-async def test_what_fails_beside_its_caller_is_noted_on_the_caller_s_error(saver: Checkpointer) -> None:
+async def test_what_fails_together_with_its_caller_is_noted_on_the_caller_s_error(saver: Checkpointer) -> None:
     unheard: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
 

@@ -9,6 +9,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     GraphValidationError,
     InvalidUpdateError,
     MissingCheckpointerError,
@@ -19,9 +20,8 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, history, questions
+from tests.graphs import THREAD, history, questions_of
 
 
 async def test_it_is_run_like_a_graph(saver: Checkpointer, durability: Durability) -> None:
@@ -192,13 +192,13 @@ async def test_it_streams_its_tasks_as_they_end(saver: Checkpointer, durability:
     ]
 
 
-async def test_it_asks_and_goes_on(saver: Checkpointer, durability: Durability) -> None:
+async def test_it_interrupts_and_continues(saver: Checkpointer, durability: Durability) -> None:
     @entrypoint(checkpointer=saver)
     async def ask(given: str) -> str:
         return f"{given}:{interrupt('well?')}"
 
     result = await ask.ainvoke("in", THREAD, durability=durability)
-    assert questions(result) == ["well?"]
+    assert questions_of(result) == ["well?"]
     assert [each.value for each in (await ask.aget_state(THREAD)).interrupts] == ["well?"]
 
     assert await ask.ainvoke(Command(resume="yes"), THREAD, durability=durability) == "in:yes"

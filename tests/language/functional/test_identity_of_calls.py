@@ -9,6 +9,7 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     InvalidCallError,
     ReplayMismatchError,
     RetryPolicy,
@@ -19,10 +20,9 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls
+from tests.graphs import THREAD, Nodes
 
 
 class Plain:
@@ -36,7 +36,7 @@ class Shop:
     """Tasks that note their calls, in an entrypoint whose body a test gives anew for each attempt."""
 
     def __init__(self, saver: Checkpointer) -> None:
-        self.calls = Calls()
+        self.calls = Nodes()
         self.body: Any = None
         note = self.calls.note
 
@@ -144,7 +144,7 @@ async def test_equal_calls_that_race_each_run_once(shop: Shop) -> None:
     assert shop.calls.taken() == ["pay it"]
 
 
-async def test_arrays_are_told_apart_by_their_content(shop: Shop) -> None:
+async def test_arrays_are_distinguished_by_their_content(shop: Shop) -> None:
     one, two = array.array("b", [1]), array.array("b", [2])
     await shop.crash(lambda: asyncio.gather(shop.pay(one), shop.pay(two)))
 
@@ -184,7 +184,9 @@ async def test_one_object_that_nobody_can_read_may_be_in_all_calls_of_a_race(sho
     assert shop.calls.taken() == []
 
 
-async def test_calls_in_sequence_that_differ_in_what_nobody_can_read_are_told_apart_by_their_order(shop: Shop) -> None:
+async def test_calls_in_sequence_that_differ_in_what_nobody_can_read_are_distinguished_by_their_order(
+    shop: Shop,
+) -> None:
     async def body() -> list[str]:
         return [await shop.pay(Plain("amy")), await shop.pay(Plain("bob"))]
 
@@ -219,7 +221,7 @@ async def test_methods_of_two_objects_are_two_functions(saver: Checkpointer) -> 
 
 
 async def test_tasks_inside_tasks_are_found_whatever_order_their_callers_are_in(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     attempts: list[int] = []
 
     @task
@@ -347,7 +349,7 @@ async def test_an_attempt_after_a_failure_may_call_less(saver: Checkpointer) -> 
 
 
 async def test_without_a_saver_results_are_kept_for_the_next_attempt_by_the_same_rules() -> None:
-    calls = Calls()
+    calls = Nodes()
     attempts: list[int] = []
 
     @task
@@ -404,7 +406,7 @@ async def test_what_was_left_unclaimed_is_dropped(shop: Shop) -> None:
     assert shop.calls.taken() == []
 
 
-async def test_a_dropped_call_is_made_anew_if_it_is_called_after_all(shop: Shop) -> None:
+async def test_a_dropped_call_is_made_again_if_it_is_called_after_all(shop: Shop) -> None:
     await shop.crash(lambda: shop.pay("first"))
     with pytest.raises(ReplayMismatchError) as raised:
         await shop.again(lambda: shop.pay("second"))
@@ -440,7 +442,7 @@ async def test_of_a_thread_or_a_task_that_there_is_not_nothing_is_dropped(shop: 
         await shop.flow.adiscard_calls("t", "0" * 32)
 
 
-async def test_however_long_names_are_an_error_is_short_and_says_how_to_go_on(saver: Checkpointer) -> None:
+async def test_however_long_names_are_an_error_is_short_and_says_how_to_continue(saver: Checkpointer) -> None:
     thread, names = "t" * 255, iter(["first" * 50, "second" * 50])
 
     @task(name="pay" * 50)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Durability
 from tests.language.functional.flow_process import CALLS
+
+pytestmark = pytest.mark.slow
 
 
 def live(folder: Path, mode: Durability, kill_after: int) -> "subprocess.CompletedProcess[str]":

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, StateGraph, entrypoint, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail
+from durable_graph import START, Checkpointer, Durability, StateGraph, entrypoint, task
+from tests.graphs import THREAD, Nodes, State
 
 
 class Gauge:
@@ -73,36 +72,36 @@ async def test_nodes_and_their_tasks_share_the_places(saver: Checkpointer, width
     async def work() -> None:
         await gauge.work()
 
-    async def node(state: Trail) -> Trail:
+    async def node(state: State) -> State:
         await asyncio.gather(work(), work())
-        return {"value": ["n"]}
+        return {"log": ["n"]}
 
-    builder = StateGraph(Trail)
+    builder = StateGraph(State)
     for name in ("a", "b", "c"):
         builder.add_node(name, node).add_edge(START, name)
 
     async with asyncio.timeout(20):
-        result = await builder.compile(saver).ainvoke({"value": []}, {**THREAD, "max_concurrency": width})
+        result = await builder.compile(saver).ainvoke({"log": []}, {**THREAD, "max_concurrency": width})
 
-    assert result == {"value": ["n"] * 3}
+    assert result == {"log": ["n"] * 3}
     assert gauge.most <= width
 
 
 async def test_nested_graphs_run_one_at_a_time(saver: Checkpointer) -> None:
     """P9."""
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x", "y").compile()
 
-    async def call(state: Trail) -> Trail:
-        results = await asyncio.gather(*(inner.ainvoke({"value": []}) for _ in range(2)))
-        return {"value": [mark for each in results for mark in each["value"]]}
+    async def call(state: State) -> State:
+        results = await asyncio.gather(*(inner.ainvoke({"log": []}) for _ in range(2)))
+        return {"log": [mark for each in results for mark in each["log"]]}
 
     graph = calls.chain(("call", call), ("inner", inner)).compile(saver)
 
     async with asyncio.timeout(20):
-        result = await graph.ainvoke({"value": []}, {**THREAD, "max_concurrency": 1})
+        result = await graph.ainvoke({"log": []}, {**THREAD, "max_concurrency": 1})
 
-    assert result["value"][:4] == ["x", "y", "x", "y"]
+    assert result["log"][:4] == ["x", "y", "x", "y"]
 
 
 async def test_entrypoints_inside_entrypoints_run_one_at_a_time() -> None:

@@ -9,6 +9,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     ReplayMismatchError,
     RetryPolicy,
     StateGraph,
@@ -16,17 +17,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import (
-    THREAD,
-    Calls,
-    Trail,
-    checkpoint_before,
-    history,
-    nested_state,
-    newest_before,
-    questions,
-)
+from tests.graphs import THREAD, Nodes, State, checkpoint_before, history, nested_state, newest_before, questions_of
 
 AT_ONCE = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False)
 
@@ -35,7 +26,7 @@ class Payments:
     """A nested graph with a node that pays and then asks: `pays` are the amounts, and it fails while `is_failing`."""
 
     def __init__(self, saver: Checkpointer, memory: bool | None) -> None:
-        self.calls = Calls()
+        self.calls = Nodes()
         self.pays = [1, 2]
         self.is_failing = False
         self._saver = saver
@@ -48,11 +39,11 @@ class Payments:
 
         self._pay = pay
 
-    async def _node(self, state: Trail) -> Trail:
+    async def _node(self, state: State) -> State:
         paid = [await self._pay(amount) for amount in self.pays]
         if self.is_failing:
             raise ConnectionError
-        return {"value": [*paid, interrupt("ok?")]}
+        return {"log": [*paid, interrupt("ok?")]}
 
     def built(self) -> CompiledGraph[Any]:
         """The graph anew, as another process has it."""
@@ -70,49 +61,49 @@ async def test_tasks_of_a_nested_node_run_once_over_failures_and_restarts(
 ) -> None:
     payments.is_failing = True
     with pytest.raises(ConnectionError):
-        await payments.built().ainvoke({"value": []}, THREAD, durability=durability)
+        await payments.built().ainvoke({"log": []}, THREAD, durability=durability)
     payments.is_failing = False
 
-    assert questions(await payments.built().ainvoke(None, THREAD, durability=durability)) == ["ok?"]
+    assert questions_of(await payments.built().ainvoke(None, THREAD, durability=durability)) == ["ok?"]
     result = await payments.built().ainvoke(Command(resume="yes"), THREAD, durability=durability)
 
-    assert result == {"value": ["x", "paid 1", "paid 2", "yes", "y", "z"]}
+    assert result == {"log": ["x", "paid 1", "paid 2", "yes", "y", "z"]}
     assert payments.calls.taken() == ["x", "pay 1", "pay 2", "y", "z"]
 
 
 async def test_other_calls_in_a_nested_node_are_an_error_after_a_restart(payments: Payments) -> None:
     """P10."""
-    await payments.built().ainvoke({"value": []}, THREAD)
+    await payments.built().ainvoke({"log": []}, THREAD)
     payments.pays = [3, 2]
 
     with pytest.raises(ReplayMismatchError, match="'pay'"):
         await payments.built().ainvoke(Command(resume="yes"), THREAD)
     payments.pays = [1, 2]
 
-    assert (await payments.built().ainvoke(None, THREAD))["value"][-3:] == ["yes", "y", "z"]
+    assert (await payments.built().ainvoke(None, THREAD))["log"][-3:] == ["yes", "y", "z"]
     assert payments.calls.taken() == ["x", "pay 1", "pay 2", "y", "z"]
 
 
-async def test_a_replay_from_before_a_nested_node_calls_its_tasks_anew(payments: Payments) -> None:
+async def test_a_replay_from_before_a_nested_node_calls_its_tasks_again(payments: Payments) -> None:
     graph = payments.built()
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     inside = (await nested_state(graph)).config
     await graph.ainvoke(Command(resume="first"), THREAD)
     payments.calls.taken()
 
     # Other calls are none of the replay's business: they are on a line of their own.
     payments.pays = [7]
-    edited = await graph.aupdate_state(inside, {"value": ["edited"]}, as_node="x")
-    assert questions(await graph.ainvoke(None, edited)) == ["ok?"]
+    edited = await graph.aupdate_state(inside, {"log": ["edited"]}, as_node="x")
+    assert questions_of(await graph.ainvoke(None, edited)) == ["ok?"]
     result = await graph.ainvoke(Command(resume="second"), THREAD)
 
-    assert result == {"value": ["x", "edited", "paid 7", "second", "y", "z"]}
+    assert result == {"log": ["x", "edited", "paid 7", "second", "y", "z"]}
     assert payments.calls.taken() == ["pay 7", "y", "z"]
 
 
 async def test_a_replay_from_after_a_nested_node_keeps_what_its_tasks_came_to(payments: Payments) -> None:
     graph = payments.built()
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     inside = (await nested_state(graph)).config["configurable"]["checkpoint_ns"]
     await graph.ainvoke(Command(resume="yes"), THREAD)
     payments.calls.taken()
@@ -120,14 +111,14 @@ async def test_a_replay_from_after_a_nested_node_keeps_what_its_tasks_came_to(pa
 
     result = await graph.ainvoke(None, newest_before(await history(graph, within), "y").config)
 
-    assert result == {"value": ["x", "paid 1", "paid 2", "yes", "y", "z"]}
+    assert result == {"log": ["x", "paid 1", "paid 2", "yes", "y", "z"]}
     assert payments.calls.taken() == ["y", "z"]
 
 
-async def test_an_entrypoint_in_a_nested_graph_goes_on_and_is_replayed(
+async def test_an_entrypoint_in_a_nested_graph_continues_and_is_replayed(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def pay(amount: int) -> str:
@@ -138,27 +129,27 @@ async def test_an_entrypoint_in_a_nested_graph_goes_on_and_is_replayed(
     async def flow(amount: int) -> list[str]:
         return [await pay(amount), interrupt("ok?"), await pay(amount + 1)]
 
-    async def node(state: Trail) -> Trail:
-        return {"value": await flow.ainvoke(1)}
+    async def node(state: State) -> State:
+        return {"log": await flow.ainvoke(1)}
 
     inner = calls.chain("x", ("node", node)).compile()
     graph = calls.chain("a", ("inner", inner), "z").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
     result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
 
-    assert result["value"][-4:] == ["paid 1", "yes", "paid 2", "z"]
+    assert result["log"][-4:] == ["paid 1", "yes", "paid 2", "z"]
     assert calls.taken() == ["a", "x", "pay 1", "pay 2", "z"]
     if durability == "exit":
         return
     replayed = await graph.ainvoke(None, await checkpoint_before(graph, "inner"), durability=durability)
-    assert questions(replayed) == ["ok?"]
+    assert questions_of(replayed) == ["ok?"]
     result = await graph.ainvoke(Command(resume="no"), THREAD, durability=durability)
-    assert result["value"][-4:] == ["paid 1", "no", "paid 2", "z"]
+    assert result["log"][-4:] == ["paid 1", "no", "paid 2", "z"]
     assert calls.taken() == ["x", "pay 1", "pay 2", "z"]
 
 
-async def test_a_checkpoint_of_an_entrypoint_that_a_node_calls_is_gone_on_from(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_a_checkpoint_of_an_entrypoint_that_a_node_calls_is_resumed(saver: Checkpointer) -> None:
+    calls = Nodes()
 
     @task
     async def pay(amount: int) -> str:
@@ -169,18 +160,18 @@ async def test_a_checkpoint_of_an_entrypoint_that_a_node_calls_is_gone_on_from(s
     async def flow(amount: int) -> list[str]:
         return [await pay(amount), interrupt("ok?")]
 
-    async def node(state: Trail) -> Trail:
-        return {"value": await flow.ainvoke(1)}
+    async def node(state: State) -> State:
+        return {"log": await flow.ainvoke(1)}
 
     graph = calls.chain("a", ("node", node), "z").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     inside = await nested_state(graph)
     assert (inside.next, [each.value for each in inside.interrupts]) == (("flow",), ["ok?"])
     await graph.ainvoke(Command(resume="yes"), THREAD)
     calls.taken()
 
-    assert questions(await graph.ainvoke(None, inside.config)) == ["ok?"]
-    assert await graph.ainvoke(Command(resume="no"), THREAD) == {"value": ["a", "paid 1", "no", "z"]}
+    assert questions_of(await graph.ainvoke(None, inside.config)) == ["ok?"]
+    assert await graph.ainvoke(Command(resume="no"), THREAD) == {"log": ["a", "paid 1", "no", "z"]}
     assert calls.taken() == ["pay 1", "z"]
 
 
@@ -212,12 +203,12 @@ async def test_an_entrypoint_with_memory_in_a_replayed_node_is_given_the_previou
 
     turns = iter(range(10))
 
-    async def node(state: Trail) -> Trail:
-        return {"value": [f"{await remembers.ainvoke(next(turns))}"]}
+    async def node(state: State) -> State:
+        return {"log": [f"{await remembers.ainvoke(next(turns))}"]}
 
-    graph = Calls().chain("a", ("node", node)).compile(saver)
+    graph = Nodes().chain("a", ("node", node)).compile(saver)
     for _ in range(3):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     second = [each for each in await history(graph) if each.next == ("node",)][1]
 
     await graph.ainvoke(None, second.config)
@@ -228,7 +219,7 @@ async def test_an_entrypoint_with_memory_in_a_replayed_node_is_given_the_previou
 async def test_a_tasks_attempts_are_its_own_when_the_node_around_its_graph_is_retried(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     task_fails, node_fails = iter([True, True, False]), iter([True, False])
 
     @task(retry_policy=AT_ONCE)
@@ -238,30 +229,30 @@ async def test_a_tasks_attempts_are_its_own_when_the_node_around_its_graph_is_re
             raise ConnectionError
         return "done"
 
-    async def works(state: Trail) -> Trail:
-        return {"value": [await flaky()]}
+    async def works(state: State) -> State:
+        return {"log": [await flaky()]}
 
-    async def bad(state: Trail) -> Trail:
+    async def bad(state: State) -> State:
         if next(node_fails):
             raise ConnectionError
-        return {"value": ["bad"]}
+        return {"log": ["bad"]}
 
     inner = calls.chain(("works", works), ("bad", bad)).compile()
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         calls.note("call")
-        return {"value": (await inner.ainvoke({"value": []}))["value"]}
+        return {"log": (await inner.ainvoke({"log": []}))["log"]}
 
-    builder = StateGraph(Trail).add_node("call", call, retry_policy=AT_ONCE).add_edge(START, "call")
+    builder = StateGraph(State).add_node("call", call, retry_policy=AT_ONCE).add_edge(START, "call")
 
-    result = await builder.compile(saver).ainvoke({"value": []}, THREAD, durability=durability)
+    result = await builder.compile(saver).ainvoke({"log": []}, THREAD, durability=durability)
 
-    assert result == {"value": ["done", "bad"]}
+    assert result == {"log": ["done", "bad"]}
     assert calls.taken() == ["call", "flaky", "flaky", "flaky", "call"]
 
 
 async def test_an_entrypoint_stops_before_it_begins(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     @entrypoint(checkpointer=saver)
     async def flow(number: int) -> int:

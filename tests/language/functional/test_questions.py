@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, entrypoint, interrupt, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, questions
+from durable_graph import Checkpointer, Command, Durability, entrypoint, interrupt, task
+from tests.graphs import THREAD, Nodes, State, questions_of
 
 
 @pytest.mark.parametrize("answers", [(True, True), (False, True)])
-async def test_one_task_that_is_called_twice_asks_twice(saver: Checkpointer, answers: tuple[bool, bool]) -> None:
+async def test_one_task_that_is_called_twice_interrupts_twice(saver: Checkpointer, answers: tuple[bool, bool]) -> None:
     @task
     async def add(name: str) -> str:
         return f"{'added' if interrupt(f'add {name}?') else 'left out'} {name}"
@@ -21,12 +20,12 @@ async def test_one_task_that_is_called_twice_asks_twice(saver: Checkpointer, ans
         return [await add("james"), await add("will")]
 
     first: Any = await flow.ainvoke("ignored", THREAD)
-    assert questions(first) == ["add james?"]
+    assert questions_of(first) == ["add james?"]
     (waiting,) = (await flow.aget_state(THREAD)).tasks
     assert [each.value for each in waiting.interrupts] == ["add james?"]
 
     second: Any = await flow.ainvoke(Command(resume=answers[0]), THREAD)
-    assert questions(second) == ["add will?"]
+    assert questions_of(second) == ["add will?"]
     (waiting,) = (await flow.aget_state(THREAD)).tasks
     assert [each.value for each in waiting.interrupts] == ["add will?"]
     assert first["__interrupt__"][0].id != second["__interrupt__"][0].id
@@ -48,12 +47,12 @@ async def test_tasks_that_are_made_in_the_entrypoint_itself(saver: Checkpointer)
 
         return [await ask(f"topic {number + 1}?") for number in range(await setup())]
 
-    assert questions(await flow.ainvoke(2, THREAD)) == ["topic 1?"]
-    assert questions(await flow.ainvoke(Command(resume="first"), THREAD)) == ["topic 2?"]
+    assert questions_of(await flow.ainvoke(2, THREAD)) == ["topic 1?"]
+    assert questions_of(await flow.ainvoke(Command(resume="first"), THREAD)) == ["topic 2?"]
     assert await flow.ainvoke(Command(resume="second"), THREAD) == ["first", "second"]
 
 
-async def test_several_tasks_before_the_one_that_asks(saver: Checkpointer) -> None:
+async def test_several_tasks_before_the_one_that_interrupts(saver: Checkpointer) -> None:
     @task
     async def plus(number: int) -> int:
         return number + 1
@@ -71,7 +70,7 @@ async def test_several_tasks_before_the_one_that_asks(saver: Checkpointer) -> No
         result = await twice(await plus(number))
         return [result, await ask(f"{result}?")]
 
-    assert questions(await flow.ainvoke(5, THREAD)) == ["12?"]
+    assert questions_of(await flow.ainvoke(5, THREAD)) == ["12?"]
     assert await flow.ainvoke(Command(resume="go on"), THREAD) == [12, "go on"]
 
 
@@ -121,7 +120,7 @@ async def test_a_question_is_not_swallowed_inside_a_task(saver: Checkpointer) ->
         except Exception:  # what must not catch it
             return "swallowed outside"
 
-    assert questions(await flow.ainvoke(1, THREAD)) == ["well?"]
+    assert questions_of(await flow.ainvoke(1, THREAD)) == ["well?"]
     assert await flow.ainvoke(Command(resume="yes"), THREAD) == "yes"
 
 
@@ -146,7 +145,7 @@ def _asking_and_failing(has_asked: asyncio.Event) -> tuple[Any, Any]:
 async def test_the_error_of_a_task_that_was_caught_is_no_error_of_the_question_that_follows(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def pay() -> str:
@@ -161,7 +160,7 @@ async def test_the_error_of_a_task_that_was_caught_is_no_error_of_the_question_t
             answer: str = interrupt("it failed, what now?")
             return answer
 
-    assert questions(await flow.ainvoke(1, THREAD, durability=durability)) == ["it failed, what now?"]
+    assert questions_of(await flow.ainvoke(1, THREAD, durability=durability)) == ["it failed, what now?"]
     assert await flow.ainvoke(Command(resume="by cash"), THREAD, durability=durability) == "by cash"
     # Nothing is recorded of a call that failed: it is made again.
     assert calls.taken() == ["pay", "pay"]
@@ -172,14 +171,14 @@ async def test_errors_that_were_gathered_as_results_are_none_of_the_question_tha
     async def pay(amount: int) -> None:
         raise ConnectionError(amount)
 
-    async def node(state: Trail) -> Trail:
+    async def node(state: State) -> State:
         failures = await asyncio.gather(pay(1), pay(2), return_exceptions=True)
-        return {"value": [f"{len(failures)} failed, {interrupt('what now?')}"]}
+        return {"log": [f"{len(failures)} failed, {interrupt('what now?')}"]}
 
-    graph = Calls().chain(("node", node)).compile(saver)
+    graph = Nodes().chain(("node", node)).compile(saver)
 
-    assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["what now?"]
-    assert await graph.ainvoke(Command(resume="by cash"), THREAD) == {"value": ["2 failed, by cash"]}
+    assert questions_of(await graph.ainvoke({"log": []}, THREAD)) == ["what now?"]
+    assert await graph.ainvoke(Command(resume="by cash"), THREAD) == {"log": ["2 failed, by cash"]}
 
 
 async def test_an_error_that_is_caught_while_another_task_asks_is_none_of_the_run(saver: Checkpointer) -> None:
@@ -200,7 +199,7 @@ async def test_an_error_that_is_caught_while_another_task_asks_is_none_of_the_ru
         finally:
             has_asked.set()
 
-    assert questions(await flow.ainvoke(1, THREAD)) == ["sure?"]
+    assert questions_of(await flow.ainvoke(1, THREAD)) == ["sure?"]
     assert await flow.ainvoke(Command(resume="yes"), THREAD) == ["yes", "or else"]
 
 
@@ -220,7 +219,7 @@ async def test_an_error_that_nobody_is_told_because_another_task_asks_is_the_run
         await flow.ainvoke(1, THREAD)
 
 
-async def test_an_error_of_a_task_that_nobody_awaits_before_a_question_is_the_runs(saver: Checkpointer) -> None:
+async def test_an_error_of_a_task_that_is_not_awaited_before_a_question_is_the_runs(saver: Checkpointer) -> None:
     @task
     async def pay() -> None:
         raise ConnectionError

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, ReplayMismatchError, entrypoint, interrupt, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, history, questions
+from durable_graph import Checkpointer, Command, Durability, ReplayMismatchError, entrypoint, interrupt, task
+from tests.graphs import THREAD, Nodes, history, questions_of
+
+pytestmark = pytest.mark.every_store
 
 
 class Account:
     """Tasks that note their calls, and an entrypoint that calls them in the order it is told."""
 
     def __init__(self, saver: Checkpointer) -> None:
-        self.calls = Calls()
+        self.calls = Nodes()
         self.order: list[Any] = []
 
         @task
@@ -42,7 +43,7 @@ class Account:
     async def until_asked(self, *order: Any, durability: Durability = "sync") -> None:
         """Run up to the question, with these calls."""
         self.order = [*order]
-        assert questions(await self.transfer.ainvoke(1, THREAD, durability=durability)) == ["go on?"]
+        assert questions_of(await self.transfer.ainvoke(1, THREAD, durability=durability)) == ["go on?"]
         self.calls.taken()
 
     async def go_on(self, *order: Any) -> Any:
@@ -101,7 +102,7 @@ async def test_other_arguments_are_an_error(account: Account) -> None:
     assert account.calls.taken() == []
 
 
-async def test_after_a_mismatch_the_thread_goes_on_with_the_calls_it_knows(account: Account) -> None:
+async def test_after_a_mismatch_the_thread_continues_with_the_calls_it_knows(account: Account) -> None:
     """P10."""
     await account.until_asked(DEBIT, CREDIT)
     with pytest.raises(ReplayMismatchError):
@@ -132,7 +133,7 @@ async def test_a_recorded_call_that_is_not_made_again_is_an_error_and_nothing_is
     assert account.calls.taken() == []
 
 
-async def test_a_fork_before_the_entrypoint_runs_all_calls_anew(account: Account) -> None:
+async def test_a_fork_before_the_entrypoint_runs_all_calls_again(account: Account) -> None:
     await account.until_asked(DEBIT)
     await account.go_on(DEBIT)
     account.order = [CREDIT]
@@ -142,7 +143,7 @@ async def test_a_fork_before_the_entrypoint_runs_all_calls_anew(account: Account
     assert account.calls.taken() == ["credit 1"]
 
 
-async def test_new_input_runs_all_calls_anew(account: Account) -> None:
+async def test_new_input_runs_all_calls_again(account: Account) -> None:
     await account.until_asked(DEBIT)
 
     await account.until_asked(DEBIT)
@@ -153,7 +154,7 @@ async def test_new_input_runs_all_calls_anew(account: Account) -> None:
 
 
 async def test_keyword_and_positional_arguments_are_the_same_arguments(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     by_keyword = False
 
     @task
@@ -223,7 +224,7 @@ async def test_the_input_is_durable_before_the_first_call(saver: Checkpointer, d
 
 async def test_calls_at_once_get_their_results_whatever_order_they_end_in(saver: Checkpointer) -> None:
     first_may_end = asyncio.Event()
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def work(number: int) -> int:
@@ -248,7 +249,7 @@ async def test_calls_at_once_get_their_results_whatever_order_they_end_in(saver:
 
 
 async def test_what_had_ended_of_calls_at_once_does_not_run_again(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_failing = True
     others_ended = asyncio.Barrier(2)
 

@@ -7,6 +7,7 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     NodeTimeoutError,
     ReplayMismatchError,
     RetryPolicy,
@@ -15,8 +16,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, questions
+from tests.graphs import THREAD, Nodes, questions_of
 
 AT_ONCE = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False)
 
@@ -40,7 +40,7 @@ async def test_a_task_is_tried_again_as_its_policy_says(saver: Checkpointer) -> 
 
 
 async def test_an_error_that_the_policy_does_not_name_is_raised_at_once(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     @task(retry_policy=RetryPolicy(max_attempts=3, initial_interval=0, jitter=False, retry_on=ConnectionError))
     async def bad() -> str:
@@ -60,7 +60,7 @@ async def test_finished_tasks_do_not_run_again_when_their_entrypoint_is_retried(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """P8."""
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def work(number: int) -> int:
@@ -83,7 +83,7 @@ async def test_finished_tasks_do_not_run_again_when_their_entrypoint_is_retried(
 
 async def test_they_do_not_without_a_checkpointer_either() -> None:
     """P8."""
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def work() -> None:
@@ -104,7 +104,7 @@ async def test_they_do_not_without_a_checkpointer_either() -> None:
 
 async def test_finished_tasks_of_a_task_do_not_run_again_when_it_is_retried(saver: Checkpointer) -> None:
     """P8."""
-    calls = Calls()
+    calls = Nodes()
     failures = iter([True, False])
 
     @task
@@ -155,7 +155,7 @@ async def test_a_retry_does_not_ask_again_what_was_answered(saver: Checkpointer)
             raise ConnectionError
         return answer
 
-    assert questions(await flow.ainvoke(1, THREAD)) == ["well?"]
+    assert questions_of(await flow.ainvoke(1, THREAD)) == ["well?"]
     assert await flow.ainvoke(Command(resume="yes"), THREAD) == "yes"
 
 
@@ -177,7 +177,7 @@ async def test_a_task_that_takes_too_long_is_an_error_where_it_is_awaited(saver:
 
 
 async def test_an_entrypoint_that_takes_too_long_keeps_what_its_tasks_returned(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_slow = True
 
     @task

@@ -9,6 +9,7 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     OutsideOfRunError,
     Runtime,
     UnstorableValueError,
@@ -17,12 +18,11 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, questions
+from tests.graphs import THREAD, Nodes, questions_of
 
 
 async def test_tasks_run_at_once_and_are_gathered(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     both_began = asyncio.Barrier(2)
 
     @task()
@@ -38,7 +38,7 @@ async def test_tasks_run_at_once_and_are_gathered(saver: Checkpointer, durabilit
         return [each + answer for each in mapped]
 
     async with asyncio.timeout(20):
-        assert questions(await flow.ainvoke([0, 1], THREAD, durability=durability)) == ["question"]
+        assert questions_of(await flow.ainvoke([0, 1], THREAD, durability=durability)) == ["question"]
     assert sorted(calls.taken()) == ["0", "1"]
 
     assert await flow.ainvoke(Command(resume="!"), THREAD, durability=durability) == ["00!", "11!"]
@@ -64,7 +64,7 @@ async def test_a_task_begins_when_it_is_called_and_not_when_it_is_awaited(saver:
 
 
 async def test_tasks_call_tasks(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def inner(number: int) -> str:
@@ -139,7 +139,7 @@ async def test_names_are_the_functions_own_or_given() -> None:
 
 @pytest.mark.parametrize("result", [False, None, 0, "", [], {}])
 async def test_a_result_that_is_false_is_recorded_like_any_other(saver: Checkpointer, result: Any) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def falsy() -> Any:
@@ -179,7 +179,7 @@ async def test_an_error_is_raised_where_the_task_is_awaited(saver: Checkpointer,
 
 
 async def test_an_error_that_nobody_catches_fails_the_run(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_failing = True
 
     @task
@@ -207,8 +207,8 @@ async def test_an_error_that_nobody_catches_fails_the_run(saver: Checkpointer) -
     assert calls.taken() == ["fine", "bad", "bad"]
 
 
-async def test_a_task_may_be_cancelled_and_the_others_go_on(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+async def test_a_task_may_be_cancelled_and_the_others_continue(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
     began = asyncio.Event()
 
     @task()
@@ -233,7 +233,7 @@ async def test_a_task_may_be_cancelled_and_the_others_go_on(saver: Checkpointer,
         return [each + answer for each in mapped]
 
     async with asyncio.timeout(20):
-        assert questions(await flow.ainvoke([0, 1], THREAD, durability=durability)) == ["question"]
+        assert questions_of(await flow.ainvoke([0, 1], THREAD, durability=durability)) == ["question"]
         assert calls.taken() == ["0", "1", "cancelled"]
         began.clear()
         # What was cancelled has no result: it is begun, and cancelled, again.
@@ -257,8 +257,8 @@ async def test_asking_for_the_result_of_a_call_at_work_says_what_to_write(saver:
     assert await flow.ainvoke(1, THREAD) == 1
 
 
-async def test_a_task_that_nobody_awaits_ends_with_its_run(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_a_task_that_is_not_awaited_ends_with_its_run(saver: Checkpointer) -> None:
+    calls = Nodes()
 
     @task
     async def forgotten() -> None:

@@ -5,9 +5,8 @@ from typing import Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, StateGraph, entrypoint, interrupt, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, asked, questions
+from durable_graph import START, Checkpointer, Command, Durability, StateGraph, entrypoint, interrupt, task
+from tests.graphs import THREAD, Nodes, State, interrupts_of, questions_of
 
 
 class Numbers(TypedDict, total=False):
@@ -76,8 +75,8 @@ async def test_a_node_calls_entrypoints(saver: Checkpointer, durability: Durabil
     assert (await graph.ainvoke({"a": 2, "b": 3}, THREAD, durability=durability))["result"] == 11
 
 
-async def test_an_entrypoint_calls_a_graph_that_asks(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+async def test_an_entrypoint_calls_a_graph_that_interrupts(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
     inner = calls.chain("x", "ask?", "y").compile()
 
     @task
@@ -87,21 +86,21 @@ async def test_an_entrypoint_calls_a_graph_that_asks(saver: Checkpointer, durabi
 
     @entrypoint(checkpointer=saver)
     async def flow(_: int) -> list[str]:
-        result: list[str] = (await inner.ainvoke({"value": [await before()]}))["value"]
+        result: list[str] = (await inner.ainvoke({"log": [await before()]}))["log"]
         return result
 
-    assert questions(await flow.ainvoke(1, THREAD, durability=durability)) == ["ask?"]
+    assert questions_of(await flow.ainvoke(1, THREAD, durability=durability)) == ["ask?"]
     result = await flow.ainvoke(Command(resume="yes"), THREAD, durability=durability)
     assert result == ["before", "x", "ask=yes", "y"]
     assert calls.taken() == ["before", "x", "ask", "ask", "y"]
 
 
 async def test_a_graph_with_memory_remembers_inside_an_entrypoint(saver: Checkpointer) -> None:
-    inner = Calls().chain("x").compile(checkpointer=True)
+    inner = Nodes().chain("x").compile(checkpointer=True)
 
     @entrypoint(checkpointer=saver)
     async def flow(mark: str) -> list[str]:
-        result: list[str] = (await inner.ainvoke({"value": [mark]}))["value"]
+        result: list[str] = (await inner.ainvoke({"log": [mark]}))["log"]
         return result
 
     assert await flow.ainvoke("1", THREAD) == ["1", "x"]
@@ -109,12 +108,12 @@ async def test_a_graph_with_memory_remembers_inside_an_entrypoint(saver: Checkpo
 
 
 async def test_tasks_that_name_one_memory_share_what_it_remembers(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x", "ask?").compile(checkpointer=True)
 
     @task
     async def tell(what: str) -> list[str]:
-        result: list[str] = (await inner.ainvoke({"value": [what]}, memory="talk"))["value"]
+        result: list[str] = (await inner.ainvoke({"log": [what]}, memory="talk"))["log"]
         return result
 
     @entrypoint(checkpointer=saver)
@@ -167,7 +166,7 @@ async def test_an_entrypoint_with_memory_inside_another_has_its_previous(saver: 
 
 
 async def test_tasks_of_a_node_are_recorded(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_failing = True
 
     @task
@@ -175,40 +174,40 @@ async def test_tasks_of_a_node_are_recorded(saver: Checkpointer, durability: Dur
         calls.note(f"{number}")
         return number
 
-    async def node(state: Trail) -> Trail:
+    async def node(state: State) -> State:
         calls.note("node")
         results = [await work(number) for number in range(3)]
         if is_failing:
             raise ConnectionError
-        return {"value": [f"{sum(results)}"]}
+        return {"log": [f"{sum(results)}"]}
 
     graph = calls.chain(("node", node)).compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+        await graph.ainvoke({"log": []}, THREAD, durability=durability)
     assert calls.taken() == ["node", "0", "1", "2"]
     is_failing = False
 
-    assert await graph.ainvoke(None, THREAD, durability=durability) == {"value": ["3"]}
+    assert await graph.ainvoke(None, THREAD, durability=durability) == {"log": ["3"]}
     assert calls.taken() == ["node"]
 
 
 async def test_tasks_of_a_node_before_a_question_run_once(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def pay(amount: int) -> str:
         calls.note(f"paid {amount}")
         return f"receipt {amount}"
 
-    async def node(state: Trail) -> Trail:
+    async def node(state: State) -> State:
         receipt = await pay(5)
-        return {"value": [receipt, interrupt("thanks?")]}
+        return {"log": [receipt, interrupt("thanks?")]}
 
     graph = calls.chain(("node", node)).compile(saver)
-    assert questions(await graph.ainvoke({"value": []}, THREAD, durability=durability)) == ["thanks?"]
+    assert questions_of(await graph.ainvoke({"log": []}, THREAD, durability=durability)) == ["thanks?"]
     result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
 
-    assert result == {"value": ["receipt 5", "yes"]}
+    assert result == {"log": ["receipt 5", "yes"]}
     assert calls.taken() == ["paid 5"]
 
 
@@ -218,42 +217,42 @@ async def test_tasks_of_nodes_side_by_side_are_not_mixed_up(saver: Checkpointer)
         return f"work of {name}"
 
     def works(name: str) -> Any:
-        async def node(state: Trail) -> Trail:
+        async def node(state: State) -> State:
             result = await work(name)
             interrupt(f"{name}?")
-            return {"value": [result]}
+            return {"log": [result]}
 
         return node
 
-    builder = StateGraph(Trail)
+    builder = StateGraph(State)
     for name in ("a", "b"):
         builder.add_node(name, works(name)).add_edge(START, name)
     graph = builder.compile(saver)
-    open_ones = asked(await graph.ainvoke({"value": []}, THREAD))
+    open_ones = interrupts_of(await graph.ainvoke({"log": []}, THREAD))
 
     result = await graph.ainvoke(Command(resume={each.id: "go" for each in open_ones}), THREAD)
 
-    assert result == {"value": ["work of a", "work of b"]}
+    assert result == {"log": ["work of a", "work of b"]}
 
 
 async def test_a_node_in_a_loop_calls_its_tasks_in_each_turn(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     @task
     async def work(number: int) -> str:
         calls.note(f"{number}")
         return f"{number}"
 
-    async def node(state: Trail) -> Trail:
-        return {"value": [await work(len(state["value"]))]}
+    async def node(state: State) -> State:
+        return {"log": [await work(len(state["log"]))]}
 
-    async def again(state: Trail) -> str:
-        return "node" if len(state["value"]) < 3 else "__end__"
+    async def again(state: State) -> str:
+        return "node" if len(state["log"]) < 3 else "__end__"
 
-    builder = StateGraph(Trail).add_node("node", node).add_edge(START, "node")
+    builder = StateGraph(State).add_node("node", node).add_edge(START, "node")
     builder.add_conditional_edges("node", again, ["node", "__end__"])
 
-    assert await builder.compile(saver).ainvoke({"value": []}, THREAD) == {"value": ["0", "1", "2"]}
+    assert await builder.compile(saver).ainvoke({"log": []}, THREAD) == {"log": ["0", "1", "2"]}
     assert calls.taken() == ["0", "1", "2"]
 
 
@@ -276,7 +275,7 @@ async def test_a_task_in_a_nested_graphs_node_returns_its_value() -> None:
 
 
 async def test_tasks_of_a_router_are_recorded(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_failing = True
 
     @task
@@ -284,27 +283,27 @@ async def test_tasks_of_a_router_are_recorded(saver: Checkpointer) -> None:
         calls.note("classify")
         return f"to_{mark}"
 
-    async def route(state: Trail) -> str:
-        chosen = await classify(state["value"][-1])
+    async def route(state: State) -> str:
+        chosen = await classify(state["log"][-1])
         if is_failing:
             raise ConnectionError
         return chosen
 
     builder = calls.chain("a")
-    builder.add_node("to_a", calls.leaves("to_a"))
+    builder.add_node("to_a", calls.noting("to_a"))
     builder.add_conditional_edges("a", route, ["to_a"])
     graph = builder.compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     is_failing = False
 
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "to_a"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "to_a"]}
     assert calls.taken() == ["a", "classify", "to_a"]
 
 
 async def test_an_entrypoint_is_a_task_of_an_entrypoint_and_all_finish_once(saver: Checkpointer) -> None:
     """P8."""
-    calls = Calls()
+    calls = Nodes()
     failures = iter([True, False])
 
     @task

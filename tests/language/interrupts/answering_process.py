@@ -7,7 +7,7 @@ from pathlib import Path
 
 from durable_graph import Command, InterruptAnsweredError, StateGraph, interrupt
 from durable_graph_sqlite import SqliteSaver
-from tests.language.nodes import State, in_a_row
+from tests.graphs import State, chain
 
 
 async def ask(state: State) -> State:
@@ -16,7 +16,7 @@ async def ask(state: State) -> State:
 
 def asking() -> StateGraph[State]:
     """A graph that asks two questions, so that its thread still waits once the first is answered."""
-    return in_a_row(("ask", ask))
+    return chain(("ask", ask))
 
 
 async def answer(path: Path, interrupt_id: str, colour: str) -> str:

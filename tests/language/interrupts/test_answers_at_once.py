@@ -10,22 +10,24 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     InterruptAnsweredError,
     NothingToResumeError,
     StateGraph,
     UnknownInterruptError,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing import CrashingSaver
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 from tests.language.interrupts.meeting import BothRead, Preceded
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+
+pytestmark = pytest.mark.every_store
 
 by_id_or_not = pytest.mark.parametrize("is_by_id", [True, False], ids=["by_id", "without"])
 
 
 def asking(*questions: str) -> StateGraph[State]:
-    return in_a_row(("ask", Nodes().asking("ask", *questions)))
+    return chain(("ask", Nodes().asking("ask", *questions)))
 
 
 def answer(value: Any, id_: str, *, is_by_id: bool) -> Command[Any]:
@@ -46,7 +48,7 @@ async def test_of_many_answers_in_one_process_and_in_others_one_wins_and_the_oth
 ) -> None:
     savers = [saver, saver, saver, CrashingSaver(saver), CrashingSaver(saver)]
     graphs = [asking("sure?").compile(each) for each in savers]
-    question = ids(await graphs[0].ainvoke({}, thread_id="t"))["sure?"]
+    question = interrupt_ids(await graphs[0].ainvoke({}, thread_id="t"))["sure?"]
 
     found = await asyncio.gather(
         *(
@@ -72,12 +74,12 @@ async def test_a_caller_is_told_while_the_run_of_the_first_answer_works(saver: C
         await gate.wait()
         return {"log": [value]}
 
-    graph = in_a_row(("node", node)).compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    graph = chain(("node", node)).compile(saver)
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     first = asyncio.create_task(graph.ainvoke(Command(resume="first"), thread_id="t"))
     await entered.wait()
 
-    for each in (graph, in_a_row(("node", node)).compile(CrashingSaver(saver))):
+    for each in (graph, chain(("node", node)).compile(CrashingSaver(saver))):
         with pytest.raises(InterruptAnsweredError) as told:
             await each.ainvoke(answer("second", question, is_by_id=is_by_id), thread_id="t")
         assert (told.value.id, told.value.answer) == (question, "first")
@@ -88,15 +90,15 @@ async def test_a_caller_is_told_while_the_run_of_the_first_answer_works(saver: C
 
 @by_id_or_not
 async def test_a_caller_is_told_once_the_thread_has_ended_or_gone_on(saver: Checkpointer, is_by_id: bool) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?")), ("after", Nodes().noting("after"))).compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    graph = chain(("ask", Nodes().asking("ask", "sure?")), ("after", Nodes().noting("after"))).compile(saver)
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     await graph.ainvoke(Command(resume="first"), thread_id="t")
 
     with pytest.raises(InterruptAnsweredError) as told:
         await graph.ainvoke(answer("second", question, is_by_id=is_by_id), thread_id="t")
     assert told.value.answer == "first"
 
-    noting = in_a_row(("ask", Nodes().noting("again")), ("after", Nodes().noting("after"))).compile(saver)
+    noting = chain(("ask", Nodes().noting("again")), ("after", Nodes().noting("after"))).compile(saver)
     await noting.ainvoke({}, thread_id="t")
     with pytest.raises(InterruptAnsweredError) as told:
         await graph.ainvoke(answer("third", question, is_by_id=is_by_id), thread_id="t")
@@ -104,12 +106,12 @@ async def test_a_caller_is_told_once_the_thread_has_ended_or_gone_on(saver: Chec
 
 
 @by_id_or_not
-async def test_an_answer_to_a_question_of_a_nested_graph_is_told_which_one_stands(
+async def test_an_answer_to_a_question_of_a_nested_graph_learns_which_one_stands(
     saver: Checkpointer, is_by_id: bool
 ) -> None:
-    inner = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile()
-    graph = in_a_row(("inner", inner), ("after", Nodes().noting("after"))).compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
+    graph = chain(("inner", inner), ("after", Nodes().noting("after"))).compile(saver)
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     await graph.ainvoke(Command(resume="first"), thread_id="t")
 
     with pytest.raises(InterruptAnsweredError) as told:
@@ -126,7 +128,7 @@ async def test_an_answer_does_not_reach_the_question_that_comes_next(
     """The call has read the thread with the first question open; before it records, another answer is recorded, and
     the node asks on."""
     graph = asking("first?", "second?").compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["first?"]
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["first?"]
 
     async def answered_elsewhere() -> None:
         await asking("first?", "second?").compile(CrashingSaver(saver)).ainvoke(Command(resume="A"), thread_id="t")
@@ -141,7 +143,7 @@ async def test_an_answer_does_not_reach_the_question_that_comes_next(
 
     assert (told.value.id, told.value.answer) == (question, "A")
     snapshot = await graph.aget_state(thread_id="t")
-    assert asked(snapshot.interrupts) == ["second?"]
+    assert questions_of(snapshot.interrupts) == ["second?"]
     assert await graph.ainvoke(Command(resume="C"), thread_id="t") == {"log": ["ask:A,C"]}
 
 
@@ -158,13 +160,13 @@ async def test_in_one_process_an_answer_that_waits_does_not_reach_the_question_t
     (told,) = [end for end in found if not isinstance(end, dict)]
     assert isinstance(told, InterruptAnsweredError)
     assert told.answer == won
-    assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["second?"]
+    assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["second?"]
 
 
 @by_id_or_not
 async def test_after_a_prune_a_caller_learns_what_can_be_known(saver: Checkpointer, is_by_id: bool) -> None:
     graph = asking("sure?").compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     await graph.ainvoke(Command(resume="first"), thread_id="t")
     assert await saver.prune("t", keep_last=1)
 
@@ -176,11 +178,11 @@ async def test_after_a_prune_a_caller_learns_what_can_be_known(saver: Checkpoint
 
 
 @pytest.mark.parametrize("how", ["input", "update"])
-async def test_an_answer_to_a_question_that_was_superseded_is_told_so(saver: Checkpointer, how: str) -> None:
+async def test_an_answer_to_a_question_that_was_superseded_gets_an_error(saver: Checkpointer, how: str) -> None:
     graph = asking("sure?").compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     if how == "input":
-        await in_a_row(("ask", Nodes().noting("noted"))).compile(saver).ainvoke({}, thread_id="t")
+        await chain(("ask", Nodes().noting("noted"))).compile(saver).ainvoke({}, thread_id="t")
     else:
         await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["noted"]}, as_node="ask")
 
@@ -195,11 +197,11 @@ async def test_an_answer_to_a_question_that_was_superseded_is_told_so(saver: Che
 
 @by_id_or_not
 @pytest.mark.parametrize("how", ["input", "update", "delete"])
-async def test_an_answer_that_loses_against_input_or_an_edit_is_told_why(
+async def test_an_answer_that_loses_against_input_or_an_edit_learns_why(
     saver: Checkpointer, how: str, is_by_id: bool
 ) -> None:
     graph = asking("sure?").compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
 
     async def act() -> None:
         elsewhere = asking("sure?").compile(CrashingSaver(saver))
@@ -237,7 +239,7 @@ async def test_an_id_that_never_was_is_unknown_and_nothing_else(saver: Checkpoin
 
 async def test_an_answer_that_came_too_late_brings_no_update_either(saver: Checkpointer) -> None:
     graph = asking("sure?").compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
 
     async def answered_elsewhere() -> None:
         await asking("sure?").compile(CrashingSaver(saver)).ainvoke(Command(resume="first"), thread_id="t")
@@ -251,16 +253,16 @@ async def test_an_answer_that_came_too_late_brings_no_update_either(saver: Check
 
 
 async def test_a_map_of_answers_is_told_of_all_that_stand(saver: Checkpointer) -> None:
-    builder = side_by_side(*((name, Nodes().asking(name, f"{name}?")) for name in "abc"))
+    builder = fan_out(*((name, Nodes().asking(name, f"{name}?")) for name in "abc"))
     graph = builder.compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume={found["a?"]: 1, found["b?"]: 2}), thread_id="t")
 
     with pytest.raises(InterruptAnsweredError) as told:
         await graph.ainvoke(Command(resume={found["c?"]: 30, found["b?"]: 20, found["a?"]: 10}), thread_id="t")
 
     assert told.value.answers == {found["b?"]: 2, found["a?"]: 1}
-    assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["c?"]
+    assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["c?"]
 
 
 async def test_a_large_answer_is_not_repeated_whole(saver: Checkpointer) -> None:

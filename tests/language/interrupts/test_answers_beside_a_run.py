@@ -14,6 +14,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     GraphOutput,
     Interrupt,
     RunInterrupted,
@@ -21,12 +22,13 @@ from durable_graph import (
     TaskInterrupted,
     ThreadBusyError,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.records import SaveResult, WritesBatch
 from durable_graph.testing import CrashingSaver, SimulatedCrashError
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 from tests.language.interrupts.meeting import Preceded
 from tests.language.interrupts.test_answers_at_once import by_id_or_not
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+
+pytestmark = pytest.mark.every_store
 
 SAME, OTHER = "same process", "another process"
 from_where = pytest.mark.parametrize("where", [SAME, OTHER])
@@ -51,11 +53,11 @@ class Slow:
         return {"log": ["slow"]}
 
     def builder(self, *questions: str) -> StateGraph[State]:
-        return side_by_side(("ask", self.nodes.asking("ask", *(questions or ("sure?",)))), ("slow", self.slow))
+        return fan_out(("ask", self.nodes.asking("ask", *(questions or ("sure?",)))), ("slow", self.slow))
 
     def quick_builder(self) -> StateGraph[State]:
         """The second node ends once the question is recorded, so that the run is about to stop."""
-        return side_by_side(("ask", self.nodes.asking("ask", "sure?")), ("slow", self.after_the_question))
+        return fan_out(("ask", self.nodes.asking("ask", "sure?")), ("slow", self.after_the_question))
 
     async def run(self, graph: CompiledGraph[Any], given: Any, durability: Durability = "sync") -> Any:
         """The result; what is asked meanwhile is noted once it is recorded."""
@@ -71,7 +73,7 @@ class Slow:
         while len(self.asked) < count:
             self._was_told.clear()
             await self._was_told.wait()
-        return ids(self.asked)
+        return interrupt_ids(self.asked)
 
 
 def saver_for(where: str, saver: Checkpointer) -> Checkpointer:
@@ -79,7 +81,7 @@ def saver_for(where: str, saver: Checkpointer) -> Checkpointer:
 
 
 @from_where
-async def test_the_run_at_work_goes_on_with_the_answer(saver: Checkpointer, where: str) -> None:
+async def test_the_current_run_continues_with_the_answer(saver: Checkpointer, where: str) -> None:
     beside = Slow()
     graph = beside.builder().compile(saver)
     running = asyncio.create_task(beside.run(graph, {}))
@@ -98,7 +100,7 @@ async def test_the_run_at_work_goes_on_with_the_answer(saver: Checkpointer, wher
 
 
 @from_where
-async def test_the_run_goes_on_through_several_questions(saver: Checkpointer, where: str) -> None:
+async def test_the_run_continues_through_several_questions(saver: Checkpointer, where: str) -> None:
     beside = Slow()
     graph = beside.builder("first?", "second?").compile(saver)
     running = asyncio.create_task(beside.run(graph, {}))
@@ -107,7 +109,7 @@ async def test_the_run_goes_on_through_several_questions(saver: Checkpointer, wh
     await elsewhere.ainvoke(Command(resume="1"), thread_id="t")
     beside.gate.set()
 
-    assert asked(await running) == ["second?"]
+    assert questions_of(await running) == ["second?"]
     assert (await graph.aget_state(thread_id="t")).status == "interrupted"
     assert await elsewhere.ainvoke(Command(resume="2"), thread_id="t") == {"log": ["ask:1,2", "slow"]}
     assert beside.nodes.calls["slow"] == 1
@@ -174,7 +176,7 @@ async def test_a_thread_that_was_left_with_nothing_but_questions_waits_once_it_i
         await beside.run(beside.quick_builder().compile(Dying(saver)), {})
     assert (await graph.aget_state(thread_id="t")).status == "running"
 
-    assert asked(await graph.ainvoke(None, thread_id="t")) == ["sure?"]
+    assert questions_of(await graph.ainvoke(None, thread_id="t")) == ["sure?"]
 
     assert (await graph.aget_state(thread_id="t")).status == "interrupted"
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes", "slow"]}
@@ -209,14 +211,16 @@ async def test_every_kind_of_result_says_that_the_answer_was_recorded_and_nothin
     assert len(fifth) == 1
     assert events.output == {"log": [], "__answered__": [found["e?"]]}
     beside.gate.set()
-    assert asked(await running) == ["sure?"]
+    assert questions_of(await running) == ["sure?"]
     result = await graph.ainvoke(Command(resume="yes"), thread_id="t")
     assert sorted(result["log"]) == ["a:a", "ask:yes", "b:b", "c:c", "d:d", "e:e", "slow"]
 
 
-async def test_a_breakpoint_beside_the_question_is_not_passed_when_the_answer_is_taken_on(saver: Checkpointer) -> None:
+async def test_a_breakpoint_together_with_the_question_is_not_passed_when_the_answer_is_taken_on(
+    saver: Checkpointer,
+) -> None:
     beside = Slow()
-    inner = in_a_row(("before", beside.nodes.noting("before")), ("stop", beside.nodes.noting("stop")))
+    inner = chain(("before", beside.nodes.noting("before")), ("stop", beside.nodes.noting("stop")))
     builder = beside.builder()
     builder.add_node("inner", inner.compile(interrupt_before=["stop"]))
     builder.add_edge(START, "inner")
@@ -251,13 +255,13 @@ class BesideNested:
             self.has_committed.set()
             return {"log": ["second"]}
 
-        inner = in_a_row(("first", first), ("second", second)).compile()
-        return side_by_side(("ask", self.beside.nodes.asking("ask", "sure?")), ("inner", inner))
+        inner = chain(("first", first), ("second", second)).compile()
+        return fan_out(("ask", self.beside.nodes.asking("ask", "sure?")), ("inner", inner))
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @from_where
-async def test_a_graph_nested_beside_the_question_goes_on_after_the_answer(
+async def test_a_graph_nested_together_with_the_question_continues_after_the_answer(
     saver: Checkpointer, where: str, mode: Durability
 ) -> None:
     """Its commits compare and swap the same thread, and were taken for those of a run that had lost it."""
@@ -272,7 +276,7 @@ async def test_a_graph_nested_beside_the_question_goes_on_after_the_answer(
 
 
 @by_id_or_not
-async def test_a_graph_nested_beside_the_question_does_not_turn_the_answer_down(
+async def test_a_graph_nested_together_with_the_question_does_not_turn_the_answer_down(
     saver: Checkpointer, is_by_id: bool
 ) -> None:
     """It commits between the answer's look at the thread and its record."""
@@ -297,7 +301,7 @@ async def test_a_graph_nested_beside_the_question_does_not_turn_the_answer_down(
 
 async def test_the_reader_of_a_run_answers_as_soon_as_it_is_asked(saver: Checkpointer) -> None:
     """It holds the thread still when it tells that it stops."""
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
         async for event in events:

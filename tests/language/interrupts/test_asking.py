@@ -2,20 +2,19 @@
 
 from typing import Any, TypedDict
 
-from durable_graph import END, START, Checkpointer, Command, Interrupt, Send, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
+from durable_graph import END, START, Checkpointer, Command, Durability, Interrupt, Send, StateGraph, interrupt
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, interrupts_of, questions_of
 
 
 async def test_the_result_of_an_interrupted_run_is_the_state_and_the_question(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = in_a_row(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = chain(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
     result = await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
-    (question,) = questions(result)
+    (question,) = interrupts_of(result)
     assert isinstance(question, Interrupt)
     assert question.value == "sure?"
     assert result == {"log": ["in", "before"], "__interrupt__": [question]}
@@ -23,7 +22,7 @@ async def test_the_result_of_an_interrupted_run_is_the_state_and_the_question(
 
 async def test_the_answer_is_what_interrupt_returns(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(
+    graph = chain(
         ("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?")), ("after", nodes.noting("after"))
     ).compile(saver)
     await graph.ainvoke({}, thread_id="t", durability=durability)
@@ -38,7 +37,7 @@ async def test_the_answer_is_what_interrupt_returns(saver: Checkpointer, durabil
 async def test_a_run_that_asks_nothing_has_no_interrupts_in_its_result(saver: Checkpointer) -> None:
     nodes = Nodes()
 
-    result = await in_a_row(("a", nodes.noting("a"))).compile(saver).ainvoke({}, thread_id="t")
+    result = await chain(("a", nodes.noting("a"))).compile(saver).ainvoke({}, thread_id="t")
 
     assert "__interrupt__" not in result
 
@@ -47,19 +46,19 @@ async def test_questions_of_one_node_are_asked_one_at_a_time_and_answered_in_ord
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "first?", "second?", "third?"))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", "first?", "second?", "third?"))).compile(saver)
 
     results = [await graph.ainvoke({}, thread_id="t", durability=durability)]
     for answer in ("1", "2", "3"):
         results.append(await graph.ainvoke(Command(resume=answer), thread_id="t", durability=durability))
 
-    assert [asked(result) for result in results] == [["first?"], ["second?"], ["third?"], []]
+    assert [questions_of(result) for result in results] == [["first?"], ["second?"], ["third?"], []]
     assert results[-1]["log"] == ["ask:1,2,3"]
 
 
 async def test_nothing_of_a_node_is_in_the_state_before_its_last_question_is_answered(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
     await graph.ainvoke({"log": []}, thread_id="t")
 
     await graph.ainvoke(Command(resume="1"), thread_id="t")
@@ -69,7 +68,7 @@ async def test_nothing_of_a_node_is_in_the_state_before_its_last_question_is_ans
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["ask:1,2"]}
 
 
-async def test_a_loop_asks_until_the_answer_will_do(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_loop_interrupts_until_the_answer_will_do(saver: Checkpointer, durability: Durability) -> None:
     class Person(TypedDict, total=False):
         age: int
 
@@ -91,7 +90,7 @@ async def test_a_loop_asks_until_the_answer_will_do(saver: Checkpointer, durabil
     for answer in ("thirteen", "15", "19"):
         results.append(await graph.ainvoke(Command(resume=answer), thread_id="t", durability=durability))
 
-    assert [asked(result) for result in results[:3]] == [
+    assert [questions_of(result) for result in results[:3]] == [
         ["How old are you?"],
         ["thirteen will not do"],
         ["15 will not do"],
@@ -103,7 +102,7 @@ async def test_a_loop_of_questions_runs_its_node_once_for_each_answer_and_once_b
     """Reference P19: a node starts over with every answer, and never more often than that."""
     nodes = Nodes()
     questions = [f"{number}?" for number in range(7)]
-    graph = in_a_row(("ask", nodes.asking("ask", *questions))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", *questions))).compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t")
     while "__interrupt__" in result:
@@ -115,12 +114,12 @@ async def test_a_loop_of_questions_runs_its_node_once_for_each_answer_and_once_b
 async def test_several_questions_of_one_node_have_different_ids(saver: Checkpointer) -> None:
     """LangGraph: all of them had one and the same (its issue 6626)."""
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "first?", "second?", "third?"))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", "first?", "second?", "third?"))).compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t")
     seen: list[str] = []
     while "__interrupt__" in result:
-        (question,) = questions(result)
+        (question,) = interrupts_of(result)
         seen.append(question.id)
         result = await graph.ainvoke(Command(resume={question.id: "ok"}), thread_id="t")
 
@@ -129,13 +128,13 @@ async def test_several_questions_of_one_node_have_different_ids(saver: Checkpoin
 
 async def test_nodes_side_by_side_all_ask_before_the_run_stops(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t", durability=durability)
 
-    assert asked(result) == ["a?", "b?"]
-    assert len(set(ids(result).values())) == 2
-    answers = {id_: question.upper() for question, id_ in ids(result).items()}
+    assert questions_of(result) == ["a?", "b?"]
+    assert len(set(interrupt_ids(result).values())) == 2
+    answers = {id_: question.upper() for question, id_ in interrupt_ids(result).items()}
     done = await graph.ainvoke(Command(resume=answers), thread_id="t", durability=durability)
     assert done["log"] == ["a:A?", "b:B?"]
     assert nodes.calls == {"a": 2, "b": 2}
@@ -143,11 +142,11 @@ async def test_nodes_side_by_side_all_ask_before_the_run_stops(saver: Checkpoint
 
 async def test_the_same_question_of_two_nodes_is_two_questions(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "sure?")), ("b", nodes.asking("b", "sure?"))).compile(saver)
+    graph = fan_out(("a", nodes.asking("a", "sure?")), ("b", nodes.asking("b", "sure?"))).compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t")
 
-    first, second = questions(result)
+    first, second = interrupts_of(result)
     assert (first.value, second.value) == ("sure?", "sure?")
     assert first.id != second.id
 
@@ -166,8 +165,8 @@ async def test_every_send_to_one_node_asks_for_itself(saver: Checkpointer, durab
 
     result = await graph.ainvoke({}, thread_id="t", durability=durability)
 
-    assert asked(result) == ["x", "y", "z"]
-    found = ids(result)
+    assert questions_of(result) == ["x", "y", "z"]
+    found = interrupt_ids(result)
     assert len(set(found.values())) == 3
     done = await graph.ainvoke(
         Command(resume={found["y"]: 2, found["z"]: 3, found["x"]: 1}), thread_id="t", durability=durability
@@ -200,7 +199,7 @@ async def test_nodes_that_ran_before_the_question_do_not_run_again(saver: Checkp
     graph = builder.compile(saver)
 
     result = await graph.ainvoke({"value": 5}, thread_id="t", durability=durability)
-    assert asked(result) == ["12 so far. What next?"]
+    assert questions_of(result) == ["12 so far. What next?"]
     done = await graph.ainvoke(Command(resume="stop"), thread_id="t", durability=durability)
 
     assert done == {"value": 12, "answer": "stop"}
@@ -224,9 +223,9 @@ async def test_a_node_may_ask_a_number_of_questions_that_depends_on_the_state(sa
     graph = builder.compile(saver)
 
     result = await graph.ainvoke({"topics": ["a", "b"]}, thread_id="t")
-    assert asked(result) == ["topic 0?"]
+    assert questions_of(result) == ["topic 0?"]
     result = await graph.ainvoke(Command(resume="zero"), thread_id="t")
-    assert asked(result) == ["topic 1?"]
+    assert questions_of(result) == ["topic 1?"]
     result = await graph.ainvoke(Command(resume="one"), thread_id="t")
 
     assert result == {"topics": ["topic 0", "topic 1"], "answers": ["zero", "one"]}
@@ -234,19 +233,19 @@ async def test_a_node_may_ask_a_number_of_questions_that_depends_on_the_state(sa
 
 async def test_one_node_after_another_may_ask(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    graph = chain(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
 
     first = await graph.ainvoke({}, thread_id="t", durability=durability)
     second = await graph.ainvoke(Command(resume=1), thread_id="t", durability=durability)
     third = await graph.ainvoke(Command(resume=2), thread_id="t", durability=durability)
 
-    assert (asked(first), asked(second)) == (["a?"], ["b?"])
+    assert (questions_of(first), questions_of(second)) == (["a?"], ["b?"])
     assert third == {"log": ["a:1", "b:2"]}
 
 
-async def test_a_node_that_a_cycle_comes_back_to_asks_anew(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_node_that_a_cycle_comes_back_to_interrupts_again(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    builder = in_a_row(("ask", nodes.asking("ask", "again?")))
+    builder = chain(("ask", nodes.asking("ask", "again?")))
     builder.add_conditional_edges("ask", lambda state: "ask" if state["log"][-1] == "ask:yes" else END, ["ask", END])
     graph = builder.compile(saver)
 
@@ -254,19 +253,19 @@ async def test_a_node_that_a_cycle_comes_back_to_asks_anew(saver: Checkpointer, 
     second = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
     third = await graph.ainvoke(Command(resume="no"), thread_id="t", durability=durability)
 
-    assert (asked(first), asked(second)) == (["again?"], ["again?"])
-    assert ids(first) != ids(second)
+    assert (questions_of(first), questions_of(second)) == (["again?"], ["again?"])
+    assert interrupt_ids(first) != interrupt_ids(second)
     assert third == {"log": ["ask:yes", "ask:no"]}
 
 
-async def test_a_plain_function_asks_like_an_async_one(saver: Checkpointer) -> None:
+async def test_a_plain_function_interrupts_like_an_async_one(saver: Checkpointer) -> None:
     def ask(state: State) -> State:
         return {"log": [interrupt("sure?"), interrupt("really?")]}
 
-    graph = in_a_row(("ask", ask)).compile(saver)
+    graph = chain(("ask", ask)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
-    assert asked(await graph.ainvoke(Command(resume="yes"), thread_id="t")) == ["really?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert questions_of(await graph.ainvoke(Command(resume="yes"), thread_id="t")) == ["really?"]
     assert await graph.ainvoke(Command(resume="yes!"), thread_id="t") == {"log": ["yes", "yes!"]}
 
 
@@ -277,11 +276,11 @@ async def test_a_function_that_a_node_calls_may_ask(saver: Checkpointer) -> None
     async def node(state: State) -> State:
         return {"log": [str(await approve("a transfer"))]}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t")
 
-    assert asked(result) == [{"approve": "a transfer"}]
+    assert questions_of(result) == [{"approve": "a transfer"}]
     assert await graph.ainvoke(Command(resume=True), thread_id="t") == {"log": ["True"]}
 
 
@@ -304,19 +303,19 @@ async def test_a_node_may_answer_with_a_command_after_it_has_asked(saver: Checkp
 
 async def test_threads_ask_and_are_answered_apart(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     first = await graph.ainvoke({}, thread_id="one")
     second = await graph.ainvoke({}, thread_id="two")
 
-    assert ids(first) != ids(second)
+    assert interrupt_ids(first) != interrupt_ids(second)
     assert (await graph.ainvoke(Command(resume="2"), thread_id="two"))["log"] == ["ask:2"]
-    assert asked((await graph.aget_state(thread_id="one")).interrupts) == ["sure?"]
+    assert questions_of((await graph.aget_state(thread_id="one")).interrupts) == ["sure?"]
     assert (await graph.ainvoke(Command(resume="1"), thread_id="one"))["log"] == ["ask:1"]
 
 
 async def test_the_config_dict_names_the_thread_of_an_answer(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     config: dict[str, Any] = {"configurable": {"thread_id": "t"}}
 
     await graph.ainvoke({}, config)

@@ -9,6 +9,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     InvalidOptionError,
     MissingCheckpointerError,
@@ -16,15 +17,14 @@ from durable_graph import (
     Send,
     StateGraph,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, in_a_row, side_by_side
+from tests.graphs import Nodes, State, chain, fan_out, questions_of
 
 
 def three(nodes: Nodes) -> StateGraph[State]:
-    return in_a_row(*((name, nodes.noting(name)) for name in "abc"))
+    return chain(*((name, nodes.noting(name)) for name in "abc"))
 
 
-async def test_a_run_stops_before_a_node_and_goes_on_with_none(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_run_stops_before_a_node_and_continues_with_none(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = three(nodes).compile(saver, interrupt_before=["b"])
 
@@ -37,7 +37,7 @@ async def test_a_run_stops_before_a_node_and_goes_on_with_none(saver: Checkpoint
     assert nodes.calls == {"a": 1, "b": 1, "c": 1}
 
 
-async def test_a_run_stops_after_a_node_and_goes_on_with_none(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_run_stops_after_a_node_and_continues_with_none(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = three(nodes).compile(saver, interrupt_after=["b"])
 
@@ -111,7 +111,7 @@ async def test_nodes_that_write_nothing_are_stopped_at_all_the_same(
     async def nothing(state: State) -> None:
         """Writes nothing."""
 
-    graph = in_a_row(*((name, nothing) for name in ("one", "two", "three"))).compile(saver, interrupt_after="*")
+    graph = chain(*((name, nothing) for name in ("one", "two", "three"))).compile(saver, interrupt_after="*")
     await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
     stops = [(await graph.aget_state(thread_id="t")).next]
     for _ in range(2):
@@ -123,7 +123,7 @@ async def test_nodes_that_write_nothing_are_stopped_at_all_the_same(
 
 async def test_a_loop_stops_every_time_round(saver: Checkpointer) -> None:
     nodes = Nodes()
-    builder = in_a_row(("a", nodes.noting("a")))
+    builder = chain(("a", nodes.noting("a")))
     builder.add_conditional_edges("a", lambda state: "a" if len(state["log"]) < 3 else END, ["a", END])
     graph = builder.compile(saver, interrupt_before=["a"])
 
@@ -136,7 +136,7 @@ async def test_a_loop_stops_every_time_round(saver: Checkpointer) -> None:
 
 async def test_a_breakpoint_before_one_of_several_holds_all_of_them(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
+    graph = fan_out(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
 
     await graph.ainvoke({}, thread_id="t")
 
@@ -151,7 +151,7 @@ async def test_a_breakpoint_holds_sends(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [str(job)]}
 
-    builder = in_a_row(("a", nodes.noting("a")))
+    builder = chain(("a", nodes.noting("a")))
     builder.add_node("work", work)
     builder.add_conditional_edges("a", lambda _: [Send("work", job) for job in range(100)], ["work"])
     graph = builder.compile(saver, interrupt_before=["work"])
@@ -181,7 +181,7 @@ async def test_a_breakpoint_holds_sends_of_a_command(saver: Checkpointer) -> Non
 
 async def test_a_breakpoint_holds_a_join_until_it_is_full(saver: Checkpointer) -> None:
     nodes = Nodes()
-    builder = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b")))
+    builder = chain(("a", nodes.noting("a")), ("b", nodes.noting("b")))
     builder.add_node("side", nodes.noting("side"))
     builder.add_node("end", nodes.noting("end"))
     builder.add_edge(START, "side")
@@ -207,11 +207,11 @@ async def test_an_answer_to_a_breakpoint_is_refused(saver: Checkpointer) -> None
 
 async def test_a_question_may_follow_a_breakpoint(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver, interrupt_before=["ask"])
+    graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver, interrupt_before=["ask"])
 
     await graph.ainvoke({}, thread_id="t", durability=durability)
     assert nodes.calls == {}
-    assert asked(await graph.ainvoke(None, thread_id="t", durability=durability)) == ["sure?"]
+    assert questions_of(await graph.ainvoke(None, thread_id="t", durability=durability)) == ["sure?"]
     result = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
 
     assert result == {"log": ["ask:yes"]}
@@ -239,9 +239,9 @@ async def test_an_update_goes_in_while_a_run_is_stopped(saver: Checkpointer, dur
     assert result == {"text": "def|first|second"}
 
 
-async def test_a_goto_runs_beside_what_the_breakpoint_held(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_goto_runs_together_with_what_the_breakpoint_held(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["a"])
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["a"])
     await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
     result = await graph.ainvoke(Command(goto=["b"]), thread_id="t", durability=durability)
@@ -278,7 +278,7 @@ async def test_a_breakpoint_without_a_checkpointer_is_refused() -> None:
     assert nodes.calls == {}
 
 
-async def test_a_graph_that_has_lost_its_breakpoint_goes_on(saver: Checkpointer) -> None:
+async def test_a_graph_that_has_lost_its_breakpoint_continues(saver: Checkpointer) -> None:
     await three(Nodes()).compile(saver, interrupt_before=["b"]).ainvoke({}, thread_id="t")
 
     assert (await three(Nodes()).compile(saver).ainvoke(None, thread_id="t"))["log"] == ["a", "b", "c"]

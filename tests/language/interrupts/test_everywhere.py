@@ -10,6 +10,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     InterruptAnsweredError,
     NodeError,
     RetryPolicy,
@@ -20,14 +21,12 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import ids
-from tests.language.trails import THREAD, Calls, Trail, asked, nested_state, questions
+from tests.graphs import THREAD, Nodes, State, interrupt_ids, interrupts_of, nested_state, questions_of
 
 AT_ONCE = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False)
 
 
-def every_kind(calls: Calls, saver: Checkpointer) -> CompiledGraph[Any]:
+def every_kind(calls: Nodes, saver: Checkpointer) -> CompiledGraph[Any]:
     """A superstep of a node, a node with a task, a nested graph, a node with a router, and two Sends, which all ask."""
 
     @task
@@ -35,28 +34,28 @@ def every_kind(calls: Calls, saver: Checkpointer) -> CompiledGraph[Any]:
         calls.note("task")
         return interrupt("b?")
 
-    async def with_task(state: Trail) -> Trail:
+    async def with_task(state: State) -> State:
         calls.note("b")
-        return {"value": [f"b={await asks()}"]}
+        return {"log": [f"b={await asks()}"]}
 
-    async def route(state: Trail) -> Send:
+    async def route(state: State) -> Send:
         calls.note("router")
         return Send("routed", interrupt("d?"))
 
-    async def routed(answer: Any) -> Trail:
-        return {"value": [f"d={answer}"]}
+    async def routed(answer: Any) -> State:
+        return {"log": [f"d={answer}"]}
 
-    async def fan(state: Trail) -> list[Send]:
+    async def fan(state: State) -> list[Send]:
         return [Send("sent", "e"), Send("sent", "f")]
 
-    async def sent(name: Any) -> Trail:
+    async def sent(name: Any) -> State:
         calls.note(name)
-        return {"value": [f"{name}={interrupt(f'{name}?')}"]}
+        return {"log": [f"{name}={interrupt(f'{name}?')}"]}
 
     builder = calls.chain("begin")
-    builder.add_node("a", calls.asks("a")).add_node("b", with_task)
-    builder.add_node("c", calls.chain("n", ("c", calls.asks("c"))).compile())
-    builder.add_node("d", calls.leaves("d")).add_node("routed", routed).add_node("sent", sent)
+    builder.add_node("a", calls.asking("a")).add_node("b", with_task)
+    builder.add_node("c", calls.chain("n", ("c", calls.asking("c"))).compile())
+    builder.add_node("d", calls.noting("d")).add_node("routed", routed).add_node("sent", sent)
     for name in "abcd":
         builder.add_edge("begin", name)
     builder.add_conditional_edges("d", route, ["routed"])
@@ -72,8 +71,8 @@ RUN_BY = {"a": ["a"], "b": ["b", "task"], "c": ["c"], "d": ["router"], "e": ["e"
 async def test_maps_of_some_answers_run_what_they_answer_and_keep_the_other_questions(
     saver: Checkpointer, durability: Durability, order: list[str]
 ) -> None:
-    calls = Calls()
-    found = ids(await every_kind(calls, saver).ainvoke({"value": []}, THREAD, durability=durability))
+    calls = Nodes()
+    found = interrupt_ids(await every_kind(calls, saver).ainvoke({"log": []}, THREAD, durability=durability))
     assert sorted(found) == ["a?", "b?", "c?", "d?", "e?", "f?"]
     left = set("abcdef")
 
@@ -84,142 +83,144 @@ async def test_maps_of_some_answers_run_what_they_answer_and_keep_the_other_ques
         left -= set(names)
         assert sorted(calls.taken()) == sorted(run for name in names for run in RUN_BY[name])
         if left:
-            assert ids(result) == {f"{name}?": found[f"{name}?"] for name in left}
+            assert interrupt_ids(result) == {f"{name}?": found[f"{name}?"] for name in left}
 
     nested = ["begin", "n", "c=C"]
-    assert result["value"] == ["begin", "a=A", "b=B", *nested, "d", "e=E", "f=F", "d=D"]
+    assert result["log"] == ["begin", "a=A", "b=B", *nested, "d", "e=E", "f=F", "d=D"]
 
 
 async def test_maps_of_some_answers_reach_into_nested_graphs(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     def built() -> CompiledGraph[Any]:
-        both = StateGraph(Trail)
+        both = StateGraph(State)
         for name in "pq":
-            both.add_node(name, calls.asks(name)).add_edge(START, name)
-        builder = StateGraph(Trail).add_node("both", both.compile())
+            both.add_node(name, calls.asking(name)).add_edge(START, name)
+        builder = StateGraph(State).add_node("both", both.compile())
         builder.add_node("remembers", calls.chain("r?", "s?").compile(checkpointer=True))
         return builder.add_edge(START, "both").add_edge(START, "remembers").compile(saver)
 
-    found = ids(await built().ainvoke({"value": []}, THREAD, durability=durability))
+    found = interrupt_ids(await built().ainvoke({"log": []}, THREAD, durability=durability))
     assert sorted(found) == ["p?", "q?", "r?"]
     calls.taken()
 
     result = await built().ainvoke(Command(resume={found["p?"]: 1, found["r?"]: 2}), THREAD, durability=durability)
-    found |= ids(result)
-    assert sorted(questions(result)) == ["q?", "s?"]
+    found |= interrupt_ids(result)
+    assert sorted(questions_of(result)) == ["q?", "s?"]
     assert sorted(calls.taken()) == ["p", "r", "s"]
     with pytest.raises(InterruptAnsweredError):
         await built().ainvoke(Command(resume={found["p?"]: "again", found["q?"]: 3}), THREAD, durability=durability)
-    assert questions(await built().ainvoke(Command(resume={found["s?"]: 4}), THREAD, durability=durability)) == ["q?"]
+    assert questions_of(await built().ainvoke(Command(resume={found["s?"]: 4}), THREAD, durability=durability)) == [
+        "q?"
+    ]
     result = await built().ainvoke(Command(resume={found["q?"]: 3}), THREAD, durability=durability)
 
-    assert result == {"value": ["p=1", "q=3", "r=2", "s=4"]}
+    assert result == {"log": ["p=1", "q=3", "r=2", "s=4"]}
     assert calls.taken() == ["s", "q"]
 
 
 async def test_routers_of_a_nested_graph_ask(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
 
-    async def begin(state: Trail) -> Any:
+    async def begin(state: State) -> Any:
         return interrupt("where?")
 
-    async def route(state: Trail) -> Any:
+    async def route(state: State) -> Any:
         return interrupt("and then?")
 
     def built() -> CompiledGraph[Any]:
-        inner = StateGraph(Trail)
+        inner = StateGraph(State)
         for name in ("left", "right", "last"):
-            inner.add_node(name, calls.leaves(name))
+            inner.add_node(name, calls.noting(name))
         inner.set_conditional_entry_point(begin, ["left", "right"])
         inner.add_conditional_edges("left", route, ["last"]).add_conditional_edges("right", route, ["last"])
         return calls.chain(("inner", inner.compile()), "after").compile(saver)
 
-    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["where?"]
-    assert questions(await built().ainvoke(Command(resume="right"), THREAD, durability=durability)) == ["and then?"]
+    assert questions_of(await built().ainvoke({"log": []}, THREAD, durability=durability)) == ["where?"]
+    assert questions_of(await built().ainvoke(Command(resume="right"), THREAD, durability=durability)) == ["and then?"]
     await built().ainvoke(Command(resume="last"), THREAD, durability=durability)
 
     assert calls.taken() == ["right", "last", "after"]
 
 
-async def test_an_error_handler_of_a_nested_graph_asks(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+async def test_an_error_handler_of_a_nested_graph_interrupts(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
 
-    async def bad(state: Trail) -> Trail:
+    async def bad(state: State) -> State:
         calls.note("bad")
         raise ConnectionError
 
-    async def handle(state: Trail, error: NodeError) -> Trail:
-        return {"value": [interrupt(f"{error.node} failed, go on?")]}
+    async def handle(state: State, error: NodeError) -> State:
+        return {"log": [interrupt(f"{error.node} failed, go on?")]}
 
     def built() -> CompiledGraph[Any]:
-        inner = StateGraph(Trail).add_node("bad", bad, error_handler=handle).add_edge(START, "bad").compile()
+        inner = StateGraph(State).add_node("bad", bad, error_handler=handle).add_edge(START, "bad").compile()
         return calls.chain(("inner", inner), "after").compile(saver)
 
-    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["bad failed, go on?"]
+    assert questions_of(await built().ainvoke({"log": []}, THREAD, durability=durability)) == ["bad failed, go on?"]
     result = await built().ainvoke(Command(resume="yes"), THREAD, durability=durability)
 
-    assert result == {"value": ["yes", "after"]}
+    assert result == {"log": ["yes", "after"]}
     assert calls.taken() == ["bad", "after"]
 
 
-async def test_a_deferred_node_asks_when_it_is_its_turn(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+async def test_a_deferred_node_interrupts_when_it_is_its_turn(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
 
     def built() -> CompiledGraph[Any]:
         builder = calls.chain("a", "b")
-        builder.add_node("last", calls.asks("last"), defer=True)
+        builder.add_node("last", calls.asking("last"), defer=True)
         return builder.add_edge("a", "last").add_edge("b", "last").compile(saver)
 
-    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["last?"]
+    assert questions_of(await built().ainvoke({"log": []}, THREAD, durability=durability)) == ["last?"]
     result = await built().ainvoke(Command(resume="yes"), THREAD, durability=durability)
 
-    assert result == {"value": ["a", "b", "last=yes"]}
+    assert result == {"log": ["a", "b", "last=yes"]}
     assert calls.taken() == ["a", "b", "last", "last"]
 
 
 async def test_a_join_waits_for_sources_that_ask(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     def built() -> CompiledGraph[Any]:
         builder = calls.chain("a", "c?")
-        builder.add_node("b", calls.asks("b")).add_edge(START, "b")
-        builder.add_node("joined", calls.leaves("joined"))
+        builder.add_node("b", calls.asking("b")).add_edge(START, "b")
+        builder.add_node("joined", calls.noting("joined"))
         return builder.add_edge(["b", "c"], "joined").compile(saver)
 
-    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["b?"]
-    assert questions(await built().ainvoke(Command(resume="1"), THREAD, durability=durability)) == ["c?"]
+    assert questions_of(await built().ainvoke({"log": []}, THREAD, durability=durability)) == ["b?"]
+    assert questions_of(await built().ainvoke(Command(resume="1"), THREAD, durability=durability)) == ["c?"]
     result = await built().ainvoke(Command(resume="2"), THREAD, durability=durability)
 
-    assert result == {"value": ["a", "b=1", "c=2", "joined"]}
+    assert result == {"log": ["a", "b=1", "c=2", "joined"]}
     assert calls.taken().count("joined") == 1
 
 
 async def test_graphs_in_tasks_of_entrypoints_in_nested_graphs_ask(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
 
     def built() -> CompiledGraph[Any]:
         innermost = calls.chain("x", "ask?").compile()
 
         @task
         async def run(number: int) -> list[str]:
-            result: list[str] = (await innermost.ainvoke({"value": [f"{number}"]}))["value"]
+            result: list[str] = (await innermost.ainvoke({"log": [f"{number}"]}))["log"]
             return result
 
         @entrypoint()
         async def flow(number: int) -> list[str]:
             return [*await run(number), *await run(number + 1)]
 
-        async def node(state: Trail) -> Trail:
-            return {"value": await flow.ainvoke(1)}
+        async def node(state: State) -> State:
+            return {"log": await flow.ainvoke(1)}
 
         return calls.chain(("middle", calls.chain("m", ("node", node)).compile()), "after").compile(saver)
 
-    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["ask?"]
-    assert questions(await built().ainvoke(Command(resume="yes"), THREAD, durability=durability)) == ["ask?"]
+    assert questions_of(await built().ainvoke({"log": []}, THREAD, durability=durability)) == ["ask?"]
+    assert questions_of(await built().ainvoke(Command(resume="yes"), THREAD, durability=durability)) == ["ask?"]
     result = await built().ainvoke(Command(resume="no"), THREAD, durability=durability)
 
-    assert result == {"value": ["m", "1", "x", "ask=yes", "2", "x", "ask=no", "after"]}
+    assert result == {"log": ["m", "1", "x", "ask=yes", "2", "x", "ask=no", "after"]}
     assert calls.taken() == ["m", "x", "ask", "ask", "x", "ask", "ask", "after"]
 
 
@@ -228,28 +229,28 @@ async def test_an_answer_inside_a_nested_graph_counts_for_every_attempt_at_its_n
     saver: Checkpointer, durability: Durability, memory: bool | None
 ) -> None:
     """P20, of which the reference is about one graph."""
-    calls = Calls()
+    calls = Nodes()
     failures = iter([True, True, True, True, False])
 
     def built() -> CompiledGraph[Any]:
         inner = calls.chain("x", "ask?", "y").compile(checkpointer=memory)
 
-        async def call(state: Trail) -> Trail:
-            result = await inner.ainvoke({"value": []})
+        async def call(state: State) -> State:
+            result = await inner.ainvoke({"log": []})
             if next(failures):
                 raise ConnectionError
-            return {"value": result["value"]}
+            return {"log": result["log"]}
 
-        builder = StateGraph(Trail).add_node("call", call, retry_policy=AT_ONCE).add_edge(START, "call")
+        builder = StateGraph(State).add_node("call", call, retry_policy=AT_ONCE).add_edge(START, "call")
         return builder.compile(saver)
 
-    assert questions(await built().ainvoke({"value": []}, THREAD, durability=durability)) == ["ask?"]
+    assert questions_of(await built().ainvoke({"log": []}, THREAD, durability=durability)) == ["ask?"]
     with pytest.raises(ConnectionError):
         await built().ainvoke(Command(resume="yes"), THREAD, durability=durability)
     with pytest.raises(InterruptAnsweredError):
         await built().ainvoke(Command(resume="no"), THREAD, durability=durability)
 
-    assert await built().ainvoke(None, THREAD, durability=durability) == {"value": ["x", "ask=yes", "y"]}
+    assert await built().ainvoke(None, THREAD, durability=durability) == {"log": ["x", "ask=yes", "y"]}
     if memory is not False:
         assert calls.taken() == ["x", "ask", "ask", "y"]
 
@@ -261,57 +262,57 @@ async def test_the_same_question_from_anywhere_has_an_id_of_its_own(saver: Check
     async def asks() -> Any:
         return interrupt("same")
 
-    async def asks_twice(state: Trail) -> Trail:
-        return {"value": [interrupt("same"), interrupt("same")]}
+    async def asks_twice(state: State) -> State:
+        return {"log": [interrupt("same"), interrupt("same")]}
 
-    inner = Calls().chain(("asks_twice", asks_twice)).compile()
+    inner = Nodes().chain(("asks_twice", asks_twice)).compile()
 
-    async def node(state: Trail) -> Trail:
+    async def node(state: State) -> State:
         answers = [interrupt("same"), interrupt("same"), await asks(), await asks()]
         for _ in range(2):
-            answers += (await inner.ainvoke({"value": []}))["value"]
-        return {"value": answers}
+            answers += (await inner.ainvoke({"log": []}))["log"]
+        return {"log": answers}
 
-    async def again(state: Trail) -> str:
-        return "node" if len(state["value"]) == 8 else END
+    async def again(state: State) -> str:
+        return "node" if len(state["log"]) == 8 else END
 
-    builder = Calls().chain(("node", node))
+    builder = Nodes().chain(("node", node))
     graph = builder.add_conditional_edges("node", again, ["node", END]).compile(saver)
     seen: list[str] = []
 
-    result = await graph.ainvoke({"value": []}, THREAD)
+    result = await graph.ainvoke({"log": []}, THREAD)
     while "__interrupt__" in result:
-        (question,) = asked(result)
+        (question,) = interrupts_of(result)
         seen.append(question.id)
         result = await graph.ainvoke(Command(resume={question.id: f"{len(seen)}"}), THREAD)
 
-    assert result == {"value": [f"{place}" for place in range(1, 17)]}
+    assert result == {"log": [f"{place}" for place in range(1, 17)]}
     assert len(set(seen)) == 16
 
 
-async def test_a_nested_question_beside_a_failure_is_asked_once_the_failure_is_gone(
+async def test_a_nested_question_together_with_a_failure_is_asked_once_the_failure_is_gone(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_failing = True
 
-    async def bad(state: Trail) -> Trail:
+    async def bad(state: State) -> State:
         if is_failing:
             raise ConnectionError
-        return {"value": ["bad"]}
+        return {"log": ["bad"]}
 
-    inner = StateGraph(Trail).add_node("ask", calls.asks("ask")).add_node("bad", bad)
+    inner = StateGraph(State).add_node("ask", calls.asking("ask")).add_node("bad", bad)
     inner.add_edge(START, "ask").add_edge(START, "bad")
     graph = calls.chain(("inner", inner.compile()), "after").compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+        await graph.ainvoke({"log": []}, THREAD, durability=durability)
     (question,) = (await nested_state(graph)).interrupts
     with pytest.raises(UnknownInterruptError, match=question.id):
         await graph.ainvoke(Command(resume={question.id: "too soon"}), THREAD, durability=durability)
     is_failing = False
 
-    assert questions(await graph.ainvoke(None, THREAD, durability=durability)) == ["ask?"]
+    assert questions_of(await graph.ainvoke(None, THREAD, durability=durability)) == ["ask?"]
     result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
 
-    assert result == {"value": ["ask=yes", "bad", "after"]}
+    assert result == {"log": ["ask=yes", "bad", "after"]}
     assert calls.taken() == ["ask", "ask", "after"]

@@ -9,6 +9,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidOptionError,
     NodeError,
     ReplayMismatchError,
@@ -19,9 +20,8 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.nodes import State, asked, ids, in_a_row
+from tests.graphs import State, chain, interrupt_ids, questions_of
 
 
 class Asking:
@@ -33,7 +33,7 @@ class Asking:
         async def node(state: State) -> State:
             return {"log": [f"{each}" for each in await self.body()]}
 
-        self.graph: Any = in_a_row(("node", node)).compile(saver)
+        self.graph: Any = chain(("node", node)).compile(saver)
 
     async def run(self, body: Any, given: Any = None, **options: Any) -> Any:
         self.body = body
@@ -62,7 +62,7 @@ async def at_once(*values: Any) -> list[Any]:
 
 
 async def test_tools_that_ask_in_another_order_get_their_own_answers(asking: Asking, durability: Durability) -> None:
-    found = ids(await asking.run(lambda: at_once("a?", "b?", "c?"), {}, durability=durability))
+    found = interrupt_ids(await asking.run(lambda: at_once("a?", "b?", "c?"), {}, durability=durability))
     answers = {found[question]: question.upper() for question in found}
 
     result = await asking.run(lambda: at_once("c?", "a?", "b?"), Command(resume=answers), durability=durability)
@@ -73,10 +73,10 @@ async def test_tools_that_ask_in_another_order_get_their_own_answers(asking: Ask
 async def test_answers_that_come_one_by_one_reach_their_questions_in_whatever_order_they_are_asked(
     asking: Asking,
 ) -> None:
-    found = ids(await asking.run(lambda: at_once("a?", "b?"), {}))
+    found = interrupt_ids(await asking.run(lambda: at_once("a?", "b?"), {}))
 
     partly = await asking.run(lambda: at_once("b?", "a?"), Command(resume={found["a?"]: 1}))
-    assert ids(partly) == {"b?": found["b?"]}
+    assert interrupt_ids(partly) == {"b?": found["b?"]}
     assert (await asking.run(lambda: at_once("a?", "b?"), Command(resume=2)))["log"] == ["a?=1", "b?=2"]
 
 
@@ -86,7 +86,7 @@ async def test_a_question_put_in_front_gets_no_answer_of_another(asking: Asking,
     after = lambda: in_order("is this person over 18?", "approve the payment?")  # noqa: E731  # one body for two calls
     result = await asking.run(after, Command(resume="approved"), durability=durability)
 
-    assert asked(result) == ["is this person over 18?"]
+    assert questions_of(result) == ["is this person over 18?"]
     result = await asking.run(after, Command(resume="no"), durability=durability)
     assert result["log"] == ["no", "approved"]
 
@@ -96,8 +96,8 @@ async def test_equal_questions_are_answered_in_their_order(asking: Asking) -> No
     first = await asking.run(body, {})
     second = await asking.run(body, Command(resume=1))
 
-    assert asked(first)[0] == asked(second)[0] == "sure?"
-    assert ids(first) != ids(second)
+    assert questions_of(first)[0] == questions_of(second)[0] == "sure?"
+    assert interrupt_ids(first) != interrupt_ids(second)
     assert (await asking.run(body, Command(resume=2)))["log"] == ["1", "2"]
 
 
@@ -112,7 +112,7 @@ async def test_a_dict_that_is_asked_in_another_order_is_the_same_question(asking
 async def test_true_is_not_asked_for_one(asking: Asking) -> None:
     await asking.run(lambda: in_order(1), {})
 
-    assert asked(await asking.run(lambda: in_order(*[True]), Command(resume="yes"))) == [True]
+    assert questions_of(await asking.run(lambda: in_order(*[True]), Command(resume="yes"))) == [True]
 
 
 # Questions that change
@@ -126,8 +126,8 @@ async def test_a_question_that_changes_each_time_is_found_out(asking: Asking, du
         return [interrupt(f"approve, at {len(attempts)}?")]
 
     result = await asking.run(body, {}, durability=durability)
-    assert asked(result) == ["approve, at 1?"]
-    assert asked(await asking.run(body, Command(resume="yes"), durability=durability)) == ["approve, at 2?"]
+    assert questions_of(result) == ["approve, at 1?"]
+    assert questions_of(await asking.run(body, Command(resume="yes"), durability=durability)) == ["approve, at 2?"]
 
     for given in (Command(resume="yes!"), None, None):
         with pytest.raises(
@@ -140,7 +140,7 @@ async def test_a_question_that_changes_each_time_is_found_out(asking: Asking, du
 
     # The remedy, as a deployment brings it.
     named = lambda: _named(f"approve, at {len(attempts)}?")  # noqa: E731  # one body for two calls
-    assert asked(await asking.run(named)) == [f"approve, at {len(attempts)}?"]
+    assert questions_of(await asking.run(named)) == [f"approve, at {len(attempts)}?"]
     attempts.append(1)
     assert (await asking.run(named, Command(resume="at last")))["log"] == ["at last"]
 
@@ -157,11 +157,11 @@ async def test_a_question_that_changes_in_a_race_is_found_out(asking: Asking) ->
         return await at_once(f"a, at {len(attempts)}?", f"b, at {len(attempts)}?")
 
     first = await asking.run(body, {})
-    second = await asking.run(body, Command(resume=dict.fromkeys(ids(first).values(), "yes")))
-    assert asked(second) == ["a, at 2?", "b, at 2?"]
+    second = await asking.run(body, Command(resume=dict.fromkeys(interrupt_ids(first).values(), "yes")))
+    assert questions_of(second) == ["a, at 2?", "b, at 2?"]
 
     with pytest.raises(ReplayMismatchError, check=of_kind("question")):
-        await asking.run(body, Command(resume=dict.fromkeys(ids(second).values(), "yes")))
+        await asking.run(body, Command(resume=dict.fromkeys(interrupt_ids(second).values(), "yes")))
 
 
 async def test_a_mismatch_that_the_code_catches_is_raised_all_the_same(asking: Asking) -> None:
@@ -181,7 +181,7 @@ async def test_a_mismatch_that_the_code_catches_is_raised_all_the_same(asking: A
         await asking.run(body, Command(resume=2))
 
 
-async def test_a_loop_whose_question_depends_on_the_answers_goes_on_for_long(asking: Asking) -> None:
+async def test_a_loop_whose_question_depends_on_the_answers_continues_for_long(asking: Asking) -> None:
     async def body() -> list[Any]:
         question = "a number?"
         while not (answer := interrupt(question)).isdigit():
@@ -191,7 +191,7 @@ async def test_a_loop_whose_question_depends_on_the_answers_goes_on_for_long(ask
     result = await asking.run(body, {})
     for number in range(20):
         result = await asking.run(body, Command(resume="x" * (number + 1)))
-    assert asked(result) == [f"{'x' * 20} is no number, another one?"]
+    assert questions_of(result) == [f"{'x' * 20} is no number, another one?"]
     assert (await asking.run(body, Command(resume="7")))["log"] == ["7"]
 
 
@@ -203,7 +203,7 @@ async def test_a_loop_that_asks_the_same_again_and_again_goes_on_for_long(asking
 
     await asking.run(body, {})
     for _ in range(10):
-        assert asked(await asking.run(body, Command(resume="perhaps"))) == ["yes or no?"]
+        assert questions_of(await asking.run(body, Command(resume="perhaps"))) == ["yes or no?"]
     assert (await asking.run(body, Command(resume="no")))["log"] == ["no"]
 
 
@@ -212,19 +212,19 @@ async def test_a_deployment_may_change_a_question_that_waits(asking: Asking) -> 
     await asking.run(lambda: in_order("delete?", "sure?"), {})
 
     after = lambda: in_order("delete everything?", "sure?")  # noqa: E731  # one body for three calls
-    assert asked(await asking.run(after, Command(resume="yes"))) == ["delete everything?"]
-    assert asked(await asking.run(after, Command(resume="no"))) == ["sure?"]
+    assert questions_of(await asking.run(after, Command(resume="yes"))) == ["delete everything?"]
+    assert questions_of(await asking.run(after, Command(resume="no"))) == ["sure?"]
     assert (await asking.run(after, Command(resume="yes")))["log"] == ["no", "yes"]
 
 
 async def test_a_question_in_front_of_several_that_were_answered_at_once_is_asked(asking: Asking) -> None:
-    found = ids(await asking.run(lambda: at_once("a?", "b?", "c?"), {}))
+    found = interrupt_ids(await asking.run(lambda: at_once("a?", "b?", "c?"), {}))
 
     async def after() -> list[Any]:
         return [*await in_order("first?"), *await at_once("c?", "b?", "a?")]
 
     everything = Command(resume={id_: question for question, id_ in found.items()})
-    assert asked(await asking.run(after, everything)) == ["first?"]
+    assert questions_of(await asking.run(after, everything)) == ["first?"]
     assert (await asking.run(after, Command(resume="yes")))["log"] == ["yes", "c?=c?", "b?=b?", "a?=a?"]
 
 
@@ -244,7 +244,7 @@ async def test_of_one_name_questions_are_answered_in_their_order(asking: Asking)
         return [interrupt(number, key="one") for number in range(2)]
 
     await asking.run(body, {})
-    assert asked(await asking.run(body, Command(resume="a"))) == [1]
+    assert questions_of(await asking.run(body, Command(resume="a"))) == [1]
     assert (await asking.run(body, Command(resume="b")))["log"] == ["a", "b"]
 
 
@@ -270,7 +270,7 @@ async def test_in_tasks_and_nested_graphs_and_routers_each_gets_its_own_answer(s
     async def inner(state: State) -> State:
         return {"log": [f"{state['log'][0]}={interrupt('sure?')}"]}
 
-    graph_of_its_own = in_a_row(("inner", inner)).compile()
+    graph_of_its_own = chain(("inner", inner)).compile()
 
     async def call(what: str) -> str:
         found: str = (await graph_of_its_own.ainvoke({"log": [what]}))["log"][-1]
@@ -285,7 +285,7 @@ async def test_in_tasks_and_nested_graphs_and_routers_each_gets_its_own_answer(s
     async def route(state: State) -> str:
         return f"{interrupt('where to?')}"
 
-    builder = in_a_row(("node", node))
+    builder = chain(("node", node))
     builder.add_conditional_edges("node", route, ["end"]).add_node("end", lambda state: {})
     graph: Any = builder.compile(saver)
 
@@ -295,7 +295,7 @@ async def test_in_tasks_and_nested_graphs_and_routers_each_gets_its_own_answer(s
     answers = {each.id: name for each, name in zip(waiting, "abcd", strict=True)}
 
     result = await graph.ainvoke(Command(resume=answers), thread_id="t")
-    assert asked(result) == ["where to?"]
+    assert questions_of(result) == ["where to?"]
     result = await graph.ainvoke(Command(resume="end"), thread_id="t")
     assert sorted(result["log"]) == ["a=a", "b=b", "c=c", "d=d"]
 
@@ -313,11 +313,11 @@ async def test_an_error_handler_that_asks_about_the_error_gets_its_answer_in_ano
     def built() -> Any:
         return StateGraph(State).add_node("fail", fail, error_handler=handle).add_edge(START, "fail").compile(saver)
 
-    assert asked(await built().ainvoke({}, thread_id="t")) == ["ValueError('no money'): no money"]
+    assert questions_of(await built().ainvoke({}, thread_id="t")) == ["ValueError('no money'): no money"]
     assert (await built().ainvoke(Command(resume="wait"), thread_id="t"))["log"] == ["wait"]
 
 
-async def test_questions_of_sends_are_told_apart_by_their_task(saver: Checkpointer) -> None:
+async def test_questions_of_sends_are_distinguished_by_their_task(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [f"{job}:{interrupt('sure?')}"]}
 
@@ -336,12 +336,12 @@ async def test_questions_of_sends_are_told_apart_by_their_task(saver: Checkpoint
 # Forks
 
 
-async def test_on_a_line_of_its_own_answers_reach_their_questions_in_whatever_order_they_are_asked_there(
+async def test_on_a_branch_of_its_own_answers_reach_their_questions_in_whatever_order_they_are_asked_there(
     asking: Asking,
 ) -> None:
     result = await asking.run(lambda: at_once("a?", "b?", "c?"), {})
     before = (await asking.graph.aget_state(thread_id="t")).config
-    found = ids(result)
+    found = interrupt_ids(result)
     await asking.run(lambda: at_once("a?", "b?", "c?"), {})
 
     asking.body = lambda: at_once("c?", "b?", "a?")
@@ -351,7 +351,7 @@ async def test_on_a_line_of_its_own_answers_reach_their_questions_in_whatever_or
     assert result["log"] == ["c?=C?", "b?=B?", "a?=A?"]
 
 
-async def test_on_a_line_of_its_own_a_named_question_is_found_by_its_name(asking: Asking) -> None:
+async def test_on_a_branch_of_its_own_a_named_question_is_found_by_its_name(asking: Asking) -> None:
     found = (await asking.run(lambda: _named("at 1?"), {}))["__interrupt__"]
     before = (await asking.graph.aget_state(thread_id="t")).config
     await asking.run(lambda: _named("at 2?"), {})
@@ -360,8 +360,8 @@ async def test_on_a_line_of_its_own_a_named_question_is_found_by_its_name(asking
     assert (await asking.graph.ainvoke(Command(resume={found[0].id: "yes"}), before))["log"] == ["yes"]
 
 
-async def test_on_a_line_of_its_own_an_answer_to_what_is_not_asked_there_is_refused(asking: Asking) -> None:
-    found = ids(await asking.run(lambda: in_order("a?"), {}))
+async def test_on_a_branch_of_its_own_an_answer_to_what_is_not_asked_there_is_refused(asking: Asking) -> None:
+    found = interrupt_ids(await asking.run(lambda: in_order("a?"), {}))
     before = (await asking.graph.aget_state(thread_id="t")).config
     await asking.run(lambda: in_order("a?"), {})
 

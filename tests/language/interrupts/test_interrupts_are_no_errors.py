@@ -12,6 +12,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     MissingCheckpointerError,
     NodeError,
     OutsideOfRunError,
@@ -21,8 +22,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 
 AT_ONCE = RetryPolicy(initial_interval=0, jitter=False)
 
@@ -40,9 +40,9 @@ async def test_except_exception_does_not_swallow_a_question(saver: Checkpointer,
             raise
         return {"log": [answer]}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["sure?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["sure?"]
     assert not swallowed
     result = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
     assert result == {"log": ["yes"]}
@@ -57,9 +57,9 @@ async def test_suppressing_exceptions_does_not_swallow_a_question(saver: Checkpo
             answer = interrupt("sure?")
         return {"log": [answer]}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
 
 
 async def test_finally_runs_when_a_question_is_asked_and_when_it_is_answered(saver: Checkpointer) -> None:
@@ -72,7 +72,7 @@ async def test_finally_runs_when_a_question_is_asked_and_when_it_is_answered(sav
         finally:
             closed += 1
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     assert closed == 1
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
@@ -107,7 +107,7 @@ async def test_an_attempt_after_an_answer_does_not_ask_again(saver: Checkpointer
     builder.add_node("ask", node, retry_policy=AT_ONCE)
     builder.add_edge(START, "ask")
     graph = builder.compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t", durability=durability))["delete it?"]
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))["delete it?"]
 
     result = await graph.ainvoke(Command(resume={question: "yes"}), thread_id="t", durability=durability)
 
@@ -133,7 +133,7 @@ async def test_a_retry_between_two_questions_asks_the_second_only(saver: Checkpo
     graph = builder.compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
-    assert asked(await graph.ainvoke(Command(resume="1"), thread_id="t")) == ["second?"]
+    assert questions_of(await graph.ainvoke(Command(resume="1"), thread_id="t")) == ["second?"]
     assert await graph.ainvoke(Command(resume="2"), thread_id="t") == {"log": ["1", "2"]}
 
 
@@ -152,7 +152,7 @@ async def test_an_error_handler_is_not_asked_about_a_question(saver: Checkpointe
 
     result = await graph.ainvoke({}, thread_id="t")
 
-    assert (asked(result), result["log"]) == (["sure?"], ["beside"])
+    assert (questions_of(result), result["log"]) == (["sure?"], ["beside"])
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes", "beside"]}
 
 
@@ -174,7 +174,7 @@ async def test_an_error_handler_may_ask(saver: Checkpointer, durability: Durabil
     graph = builder.compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t", durability=durability)
-    assert asked(result) == ["fail: broken. What now?"]
+    assert questions_of(result) == ["fail: broken. What now?"]
     result = await graph.ainvoke(Command(resume="leave it"), thread_id="t", durability=durability)
 
     assert result == {"log": ["leave it"]}
@@ -219,9 +219,9 @@ async def test_a_question_out_of_a_task_group_of_the_node_comes_unwrapped(
     async def node(state: State) -> State:
         return {"log": await at_once(ask, other)}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes", "other"]}
 
 
@@ -238,9 +238,9 @@ async def test_a_question_out_of_nested_task_groups_comes_unwrapped(
     async def node(state: State) -> State:
         return {"log": await at_once(deeper)}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes"]}
 
 
@@ -251,17 +251,17 @@ async def test_questions_that_a_group_asks_at_once_are_all_asked(saver: Checkpoi
     async def node(state: State) -> State:
         return {"log": await _in_a_task_group(lambda: ask("a?"), lambda: ask("b?"))}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t")
-    found = ids(result)
-    assert asked(result) == ["a?", "b?"]
+    found = interrupt_ids(result)
+    assert questions_of(result) == ["a?", "b?"]
     assert found["a?"] != found["b?"]
     answers = Command(resume={found["a?"]: "A", found["b?"]: "B"})
     assert await graph.ainvoke(answers, thread_id="t") == {"log": ["A", "B"]}
 
 
-async def test_an_error_beside_a_question_in_a_group_is_the_error(saver: Checkpointer) -> None:
+async def test_an_error_together_with_a_question_in_a_group_is_the_error(saver: Checkpointer) -> None:
     async def ask() -> Any:
         return interrupt("sure?")
 
@@ -274,7 +274,7 @@ async def test_an_error_beside_a_question_in_a_group_is_the_error(saver: Checkpo
     async def node(state: State) -> State:
         return {"log": await _in_a_task_group(fail, ask)}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
     with pytest.raises(ExceptionGroup) as raised:
         await graph.ainvoke({}, thread_id="t")
@@ -296,21 +296,21 @@ async def test_a_sibling_that_fails_is_the_error_and_the_question_stays_open(
             raise ValueError(message)
         return {"log": ["fine"]}
 
-    graph = side_by_side(("ask", nodes.asking("ask", "sure?")), ("fail", fail)).compile(saver)
+    graph = fan_out(("ask", nodes.asking("ask", "sure?")), ("fail", fail)).compile(saver)
     with pytest.raises(ValueError, match="not yet"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
     failing = False
 
     snapshot = await graph.aget_state(thread_id="t")
-    assert asked(snapshot.interrupts) == ["sure?"]
+    assert questions_of(snapshot.interrupts) == ["sure?"]
     result = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
     assert result == {"log": ["ask:yes", "fine"]}
     assert nodes.calls == {"ask": 2, "fail": 2}
 
 
-async def test_asking_without_a_checkpointer_is_an_error_that_says_so() -> None:
+async def test_asking_without_a_checkpointer_is_an_error() -> None:
     """Reference P17: the question came back and could never be answered."""
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile()
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
 
     with pytest.raises(MissingCheckpointerError, match=r"interrupt.* needs a checkpointer") as raised:
         await graph.ainvoke({})
@@ -318,20 +318,20 @@ async def test_asking_without_a_checkpointer_is_an_error_that_says_so() -> None:
     assert any("'ask'" in note for note in raised.value.__notes__)
 
 
-async def test_answering_without_a_checkpointer_is_an_error_that_says_so() -> None:
+async def test_answering_without_a_checkpointer_is_an_error() -> None:
     """Reference P17."""
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile()
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
 
     with pytest.raises(MissingCheckpointerError, match="needs a checkpointer"):
         await graph.ainvoke(Command(resume="yes"))
 
 
-def test_asking_outside_of_a_run_is_an_error_that_says_so() -> None:
+def test_asking_outside_of_a_run_is_an_error() -> None:
     with pytest.raises(OutsideOfRunError, match="interrupt"):
         interrupt("anybody there?")
 
 
-async def test_asking_after_the_node_has_ended_is_an_error_that_says_so(saver: Checkpointer) -> None:
+async def test_asking_after_the_node_has_ended_is_an_error(saver: Checkpointer) -> None:
     has_ended = asyncio.Event()
     left_behind: list[asyncio.Task[Any]] = []
 
@@ -343,7 +343,7 @@ async def test_asking_after_the_node_has_ended_is_an_error_that_says_so(saver: C
         left_behind.append(asyncio.create_task(late()))
         return {"log": ["ended"]}
 
-    assert await in_a_row(("node", node)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["ended"]}
+    assert await chain(("node", node)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["ended"]}
     has_ended.set()
 
     with pytest.raises(OutsideOfRunError, match="interrupt"):
@@ -366,7 +366,7 @@ async def a_graph(number: int) -> Any:
     async def node(state: State) -> State:
         return {"log": [interrupt(number)]}
 
-    (answer,) = (await in_a_row(("node", node)).compile(name=f"asks {number}").ainvoke({}))["log"]
+    (answer,) = (await chain(("node", node)).compile(name=f"asks {number}").ainvoke({}))["log"]
     return answer
 
 
@@ -380,13 +380,13 @@ async def test_questions_that_are_gathered_as_results_are_asked(
         found = await asyncio.gather(ask(1), ask(2), return_exceptions=True)
         return {"log": [f"{each}" for each in found]}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t", durability=durability)
-    assert asked(result) == [1, 2]
-    id_of = ids(result)
+    assert questions_of(result) == [1, 2]
+    id_of = interrupt_ids(result)
     result = await graph.ainvoke(Command(resume={id_of[2]: "b"}), thread_id="t", durability=durability)
-    assert asked(result) == [1]
+    assert questions_of(result) == [1]
     result = await graph.ainvoke(Command(resume={id_of[1]: "a"}), thread_id="t", durability=durability)
     assert result == {"log": ["a", "b"]}
 
@@ -398,9 +398,9 @@ async def test_catching_everything_does_not_swallow_a_question(saver: Checkpoint
             answer = interrupt("sure?")
         return {"log": [answer]}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes"]}
 
 
@@ -413,7 +413,7 @@ async def test_catching_everything_in_a_router_does_not_swallow_a_question(saver
     builder = StateGraph(State).add_node("a", lambda state: {"log": ["a"]}).add_node("b", lambda state: {"log": ["b"]})
     graph = builder.add_edge(START, "a").add_conditional_edges("a", route).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["where?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["where?"]
     assert await graph.ainvoke(Command(resume="__end__"), thread_id="t") == {"log": ["a"]}
 
 
@@ -428,7 +428,7 @@ async def test_catching_everything_in_a_task_does_not_swallow_a_question(saver: 
     async def flow(given: str) -> Any:
         return await careless()
 
-    assert asked(await flow.ainvoke("x", thread_id="t")) == ["sure?"]
+    assert questions_of(await flow.ainvoke("x", thread_id="t")) == ["sure?"]
     assert await flow.ainvoke(Command(resume="yes"), thread_id="t") == "yes"
 
 

@@ -5,29 +5,28 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, Send, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+from durable_graph import START, Checkpointer, Command, Durability, Send, StateGraph, interrupt
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 
 
-async def test_only_the_node_that_was_answered_goes_on(saver: Checkpointer, durability: Durability) -> None:
+async def test_only_the_node_that_was_answered_continues(saver: Checkpointer, durability: Durability) -> None:
     """LangGraph: the others ran again as well, only to ask the same (its issue 6208)."""
     nodes = Nodes()
-    graph = side_by_side(*((name, nodes.asking(name, f"{name}?")) for name in "abc")).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    graph = fan_out(*((name, nodes.asking(name, f"{name}?")) for name in "abc")).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
 
     result = await graph.ainvoke(Command(resume={found["b?"]: "yes"}), thread_id="t", durability=durability)
 
     assert nodes.calls == {"a": 1, "b": 2, "c": 1}
-    assert asked(result) == ["a?", "c?"]
-    assert ids(result) == {"a?": found["a?"], "c?": found["c?"]}
+    assert questions_of(result) == ["a?", "c?"]
+    assert interrupt_ids(result) == {"a?": found["a?"], "c?": found["c?"]}
     assert result["log"] == ["b:yes"]
 
 
 async def test_any_order_of_answers_leads_to_the_same_state(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = side_by_side(*((name, nodes.asking(name, f"{name}?")) for name in "abc")).compile(saver)
-    found = ids(await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability))
+    graph = fan_out(*((name, nodes.asking(name, f"{name}?")) for name in "abc")).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability))
 
     result: Any = {}
     for question in ("c?", "a?", "b?"):
@@ -40,11 +39,11 @@ async def test_any_order_of_answers_leads_to_the_same_state(saver: Checkpointer,
 
 async def test_what_follows_waits_for_every_answer(saver: Checkpointer) -> None:
     nodes = Nodes()
-    builder = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?")))
+    builder = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?")))
     builder.add_node("after", nodes.noting("after"))
     builder.add_edge(["a", "b"], "after")
     graph = builder.compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
 
     await graph.ainvoke(Command(resume={found["a?"]: 1}), thread_id="t")
     assert nodes.calls["after"] == 0
@@ -53,7 +52,7 @@ async def test_what_follows_waits_for_every_answer(saver: Checkpointer) -> None:
     assert result["log"] == ["a:1", "b:2", "after"]
 
 
-async def test_a_sibling_that_asks_nothing_finishes_and_never_runs_again(
+async def test_a_sibling_without_interrupts_finishes_and_never_runs_again(
     saver: Checkpointer, durability: Durability
 ) -> None:
     cancelled = False
@@ -75,23 +74,23 @@ async def test_a_sibling_that_asks_nothing_finishes_and_never_runs_again(
         has_asked.set()
         return {"log": [interrupt("sure?")]}
 
-    graph = side_by_side(("slow", slow), ("ask", ask)).compile(saver)
+    graph = fan_out(("slow", slow), ("ask", ask)).compile(saver)
 
     first = await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
     again = await graph.ainvoke(None, thread_id="t", durability=durability)
     done = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
 
     assert first["log"] == again["log"] == ["in", "slow"]
-    assert asked(first) == asked(again) == ["sure?"]
+    assert questions_of(first) == questions_of(again) == ["sure?"]
     assert done == {"log": ["in", "yes", "slow"]}
     assert (cancelled, calls) == (False, 1)
 
 
-async def test_going_on_without_an_answer_runs_nothing_and_asks_the_same(
+async def test_resuming_without_an_answer_runs_nothing_and_asks_the_same(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     first = await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
     again = await graph.ainvoke(None, thread_id="t", durability=durability)
@@ -100,8 +99,8 @@ async def test_going_on_without_an_answer_runs_nothing_and_asks_the_same(
     assert nodes.calls == {"a": 1, "b": 1}
 
 
-async def test_going_on_without_an_answer_commits_nothing(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+async def test_resuming_without_an_answer_commits_nothing(saver: Checkpointer) -> None:
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     before = [thread async for thread in graph.aget_state_history(thread_id="t")]
 
@@ -110,7 +109,7 @@ async def test_going_on_without_an_answer_commits_nothing(saver: Checkpointer) -
     assert [thread async for thread in graph.aget_state_history(thread_id="t")] == before
 
 
-async def test_a_node_that_was_stopped_by_a_failure_runs_beside_an_open_question(saver: Checkpointer) -> None:
+async def test_a_node_that_was_stopped_by_a_failure_runs_together_with_an_open_question(saver: Checkpointer) -> None:
     nodes = Nodes()
     failing = True
 
@@ -122,15 +121,15 @@ async def test_a_node_that_was_stopped_by_a_failure_runs_beside_an_open_question
             raise ValueError(message)
         return {"log": ["flaky"]}
 
-    graph = side_by_side(("ask", nodes.asking("ask", "sure?")), ("flaky", flaky)).compile(saver)
+    graph = fan_out(("ask", nodes.asking("ask", "sure?")), ("flaky", flaky)).compile(saver)
     with pytest.raises(ValueError, match="not yet"):
         await graph.ainvoke({}, thread_id="t")
     failing = False
-    assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["sure?"]
+    assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["sure?"]
 
     result = await graph.ainvoke(None, thread_id="t")
 
-    assert asked(result) == ["sure?"]
+    assert questions_of(result) == ["sure?"]
     assert result["log"] == ["flaky"]
     assert nodes.calls == {"ask": 1, "flaky": 2}
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes", "flaky"]}
@@ -147,7 +146,7 @@ async def test_an_answer_runs_what_had_failed_as_well(saver: Checkpointer) -> No
             raise ValueError(message)
         return {"log": ["flaky"]}
 
-    graph = side_by_side(("ask", nodes.asking("ask", "sure?")), ("flaky", flaky)).compile(saver)
+    graph = fan_out(("ask", nodes.asking("ask", "sure?")), ("flaky", flaky)).compile(saver)
     with pytest.raises(ValueError, match="not yet"):
         await graph.ainvoke({}, thread_id="t")
     failing = False
@@ -158,13 +157,13 @@ async def test_an_answer_runs_what_had_failed_as_well(saver: Checkpointer) -> No
 
 async def test_a_second_question_of_one_node_leaves_its_sibling_alone(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    graph = fan_out(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
 
     second = await graph.ainvoke(Command(resume={found["a1?"]: "one"}), thread_id="t")
-    assert asked(second) == ["a2?", "b?"]
+    assert questions_of(second) == ["a2?", "b?"]
     third = await graph.ainvoke(Command(resume={found["b?"]: "ok"}), thread_id="t")
-    assert asked(third) == ["a2?"]
+    assert questions_of(third) == ["a2?"]
     done = await graph.ainvoke(Command(resume="two"), thread_id="t")
 
     assert done == {"log": ["a:one,two", "b:ok"]}
@@ -173,9 +172,9 @@ async def test_a_second_question_of_one_node_leaves_its_sibling_alone(saver: Che
 
 async def test_several_questions_are_answered_at_once(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
-    found |= ids(await graph.ainvoke(Command(resume={found["a1?"]: "one"}), thread_id="t"))
+    graph = fan_out(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
+    found |= interrupt_ids(await graph.ainvoke(Command(resume={found["a1?"]: "one"}), thread_id="t"))
 
     done = await graph.ainvoke(Command(resume={found["a2?"]: "two", found["b?"]: "ok"}), thread_id="t")
 
@@ -193,12 +192,12 @@ async def test_a_node_that_answers_with_nothing_is_done_all_the_same(
         interrupt("a?")
         return written
 
-    graph = side_by_side(("a", a), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({"log": []}, thread_id="t"))
+    graph = fan_out(("a", a), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({"log": []}, thread_id="t"))
 
     await graph.ainvoke(Command(resume={found["a?"]: "yes"}), thread_id="t")
     snapshot = await graph.aget_state(thread_id="t")
-    assert (snapshot.next, asked(snapshot.interrupts)) == (("b",), ["b?"])
+    assert (snapshot.next, questions_of(snapshot.interrupts)) == (("b",), ["b?"])
     await graph.ainvoke(Command(resume={found["b?"]: "ok"}), thread_id="t")
 
     assert nodes.calls == {"a": 2, "b": 2}
@@ -215,10 +214,10 @@ async def test_of_a_thousand_sends_one_answer_runs_one(saver: Checkpointer) -> N
     builder.add_node("work", work)
     builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in range(1000)], ["work"])
     graph = builder.compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
 
     result = await graph.ainvoke(Command(resume={found[500]: "yes"}), thread_id="t")
 
-    assert len(asked(result)) == 999
+    assert len(questions_of(result)) == 999
     assert sum(nodes.calls.values()) == 1001
     assert nodes.calls["500"] == 2

@@ -9,14 +9,14 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InterruptAnsweredError,
     RetryPolicy,
     StateGraph,
     StateSnapshot,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, interrupts_of, questions_of
 
 
 @dataclass
@@ -29,13 +29,13 @@ async def _history(graph: Any, thread_id: str = "t", **more: Any) -> list[StateS
 
 
 def _asked_in(snapshots: list[StateSnapshot]) -> list[list[Any]]:
-    return [asked(snapshot.interrupts) for snapshot in snapshots]
+    return [questions_of(snapshot.interrupts) for snapshot in snapshots]
 
 
 async def test_a_past_checkpoint_lists_a_question_that_was_answered(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
     stopped = await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
     await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
 
@@ -44,7 +44,7 @@ async def test_a_past_checkpoint_lists_a_question_that_was_answered(
 
     assert last.interrupts == ()
     assert _asked_in(past) == [*[[]] * (len(past) - 1), ["sure?"]]
-    assert at.interrupts == tuple(questions(stopped))
+    assert at.interrupts == tuple(interrupts_of(stopped))
     (task,) = at.tasks
     assert task.interrupts == at.interrupts
     assert task.result == (None if durability == "exit" else {"log": ["ask:yes"]})
@@ -52,10 +52,10 @@ async def test_a_past_checkpoint_lists_a_question_that_was_answered(
 
 
 async def test_a_read_by_checkpoint_id_lists_the_same_questions(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     waiting = await graph.aget_state(thread_id="t")
-    assert asked((await graph.aget_state(waiting.config)).interrupts) == ["sure?"]
+    assert questions_of((await graph.aget_state(waiting.config)).interrupts) == ["sure?"]
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
 
     past = await graph.aget_state(waiting.config)
@@ -66,58 +66,62 @@ async def test_a_read_by_checkpoint_id_lists_the_same_questions(saver: Checkpoin
 
 
 async def test_a_question_without_an_answer_stays_listed(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({"log": ["one"]}, thread_id="t")
     await graph.ainvoke({"log": ["two"]}, thread_id="t", if_unfinished="supersede")
 
     newest, first = await _history(graph)
 
-    assert asked(newest.interrupts) == asked(first.interrupts) == ["sure?"]
+    assert questions_of(newest.interrupts) == questions_of(first.interrupts) == ["sure?"]
     assert newest.interrupts != first.interrupts
 
 
 async def test_a_question_stays_listed_after_an_edit(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
     await graph.ainvoke({"log": []}, thread_id="t")
     await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["by hand"]}, as_node="ask")
 
     edited, first = await _history(graph)
 
     assert (edited.next, edited.interrupts) == (("b",), ())
-    assert asked(first.interrupts) == ["sure?"]
+    assert questions_of(first.interrupts) == ["sure?"]
     assert first.tasks[0].result == {"log": ["by hand"]}
 
 
 async def test_all_questions_that_a_node_asked_one_after_the_other_are_listed_in_their_order(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "one?", "two?", "three?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "one?", "two?", "three?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t", durability=durability)
     for answer in ("a", "b"):
         await graph.ainvoke(Command(resume=answer), thread_id="t", durability=durability)
     (waiting,) = await _history(graph)
-    assert asked(waiting.interrupts) == ["three?"]
-    assert asked((await graph.aget_state(waiting.config)).interrupts) == ["three?"]
+    assert questions_of(waiting.interrupts) == ["three?"]
+    assert questions_of((await graph.aget_state(waiting.config)).interrupts) == ["three?"]
 
     await graph.ainvoke(Command(resume="c"), thread_id="t", durability=durability)
 
     _, past = await _history(graph)
-    assert asked(past.interrupts) == ["one?", "two?", "three?"]
+    assert questions_of(past.interrupts) == ["one?", "two?", "three?"]
     assert len({each.id for each in past.interrupts}) == 3
 
 
 async def test_concurrent_tasks_list_their_own_questions(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = side_by_side(
+    graph = fan_out(
         ("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?")), ("c", nodes.noting("c"))
     ).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
     await graph.ainvoke(Command(resume={found["b?"]: "B", found["a1?"]: "1"}), thread_id="t", durability=durability)
     await graph.ainvoke(Command(resume="2"), thread_id="t", durability=durability)
 
     _, past = await _history(graph)
 
-    assert {task.name: asked(task.interrupts) for task in past.tasks} == {"a": ["a1?", "a2?"], "b": ["b?"], "c": []}
+    assert {task.name: questions_of(task.interrupts) for task in past.tasks} == {
+        "a": ["a1?", "a2?"],
+        "b": ["b?"],
+        "c": [],
+    }
     assert {task.name: task.result for task in past.tasks} == {
         "a": {"log": ["a:1,2"]},
         "b": {"log": ["b:B"]},
@@ -150,7 +154,7 @@ async def test_a_task_that_failed_after_its_answer_still_lists_its_question(save
     await graph.ainvoke(None, thread_id="t")
 
     _, past = await _history(graph)
-    assert [asked(task.interrupts) for task in past.tasks] == [["sure?"], []]
+    assert [questions_of(task.interrupts) for task in past.tasks] == [["sure?"], []]
 
 
 async def test_the_question_of_a_router_is_listed(saver: Checkpointer) -> None:
@@ -175,30 +179,30 @@ async def test_questions_of_a_nested_graph_are_listed_by_both_graphs(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    child = side_by_side(("x", nodes.asking("x", "x?")), ("y", nodes.asking("y", "y1?", "y2?"))).compile()
-    graph = in_a_row(("child", child), ("after", nodes.noting("after"))).compile(saver)
-    found = ids(await graph.ainvoke({"log": []}, thread_id="t", durability=durability))
+    child = fan_out(("x", nodes.asking("x", "x?")), ("y", nodes.asking("y", "y1?", "y2?"))).compile()
+    graph = chain(("child", child), ("after", nodes.noting("after"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({"log": []}, thread_id="t", durability=durability))
     nested = (await graph.aget_state(thread_id="t")).tasks[0].state
     await graph.ainvoke(Command(resume={found["x?"]: "X", found["y1?"]: "1"}), thread_id="t", durability=durability)
     inside = await graph.aget_state(nested)
-    assert asked(inside.interrupts) == ["y2?"]
-    assert asked((await graph.aget_state(inside.config)).interrupts) == ["y2?"]
+    assert questions_of(inside.interrupts) == ["y2?"]
+    assert questions_of((await graph.aget_state(inside.config)).interrupts) == ["y2?"]
     await graph.ainvoke(Command(resume="2"), thread_id="t", durability=durability)
 
     outer = (await _history(graph))[-1]
     *_, inner = [each async for each in graph.aget_state_history(nested)]
 
     assert outer.next == ("child",)
-    assert sorted(asked(outer.interrupts)) == ["x?", "y1?", "y2?"]
-    assert {task.name: asked(task.interrupts) for task in inner.tasks} == {"x": ["x?"], "y": ["y1?", "y2?"]}
+    assert sorted(questions_of(outer.interrupts)) == ["x?", "y1?", "y2?"]
+    assert {task.name: questions_of(task.interrupts) for task in inner.tasks} == {"x": ["x?"], "y": ["y1?", "y2?"]}
 
 
-async def test_a_fork_asks_again_and_both_branches_list_the_question(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
-    first = questions(await graph.ainvoke({"log": []}, thread_id="t"))
+async def test_a_fork_interrupts_again_and_both_branches_list_the_question(saver: Checkpointer) -> None:
+    graph = chain(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
+    first = interrupts_of(await graph.ainvoke({"log": []}, thread_id="t"))
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
     *_, past = await _history(graph)
-    again = questions(await graph.ainvoke(None, past.config))
+    again = interrupts_of(await graph.ainvoke(None, past.config))
     await graph.ainvoke(Command(resume="no"), thread_id="t")
 
     asking = [each for each in await _history(graph) if each.interrupts]
@@ -208,8 +212,8 @@ async def test_a_fork_asks_again_and_both_branches_list_the_question(saver: Chec
 
 
 async def test_a_resume_by_the_id_of_an_answered_question_is_still_refused(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "one?", "two?"))).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    graph = chain(("ask", Nodes().asking("ask", "one?", "two?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume="a"), thread_id="t")
 
     with pytest.raises(InterruptAnsweredError):
@@ -218,7 +222,7 @@ async def test_a_resume_by_the_id_of_an_answered_question_is_still_refused(saver
 
 async def test_a_past_checkpoint_is_readable_after_the_class_of_its_question_was_removed(saver: Checkpointer) -> None:
     nodes = Nodes()
-    builder = side_by_side(("ask", nodes.asking("ask", Form("sure?"))), ("b", nodes.noting("b")))
+    builder = fan_out(("ask", nodes.asking("ask", Form("sure?"))), ("b", nodes.noting("b")))
     graph = builder.compile(saver, types=[Form])
     await graph.ainvoke({"log": []}, thread_id="t")
     await graph.ainvoke(Command(resume="yes"), thread_id="t")

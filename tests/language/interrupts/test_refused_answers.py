@@ -9,18 +9,18 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     InterruptAnsweredError,
     NothingToResumeError,
     UnknownInterruptError,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 
 UNKNOWN = "0" * 32
 
 
 def two_asking(saver: Checkpointer, nodes: Nodes) -> CompiledGraph[State]:
-    return side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    return fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
 
 
 async def stored(graph: CompiledGraph[Any]) -> Any:
@@ -35,7 +35,7 @@ async def test_an_unknown_id_is_refused_before_anything_is_recorded(
     """Reference P16: the question was asked again, and the answer was gone."""
     nodes = Nodes()
     graph = two_asking(saver, nodes)
-    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
     before = await stored(graph)
 
     with pytest.raises(UnknownInterruptError, match=UNKNOWN) as refused:
@@ -51,7 +51,7 @@ async def test_an_unknown_id_is_refused_before_anything_is_recorded(
 async def test_a_map_with_one_unknown_id_is_refused_as_a_whole(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = two_asking(saver, nodes)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     before = await stored(graph)
 
     with pytest.raises(UnknownInterruptError, match=UNKNOWN):
@@ -63,7 +63,7 @@ async def test_a_map_with_one_unknown_id_is_refused_as_a_whole(saver: Checkpoint
 
 async def test_an_id_of_another_thread_is_unknown(saver: Checkpointer) -> None:
     graph = two_asking(saver, Nodes())
-    other = ids(await graph.ainvoke({}, thread_id="other"))
+    other = interrupt_ids(await graph.ainvoke({}, thread_id="other"))
     await graph.ainvoke({}, thread_id="t")
 
     with pytest.raises(UnknownInterruptError, match=other["a?"]):
@@ -73,7 +73,7 @@ async def test_an_id_of_another_thread_is_unknown(saver: Checkpointer) -> None:
 async def test_an_empty_map_answers_nothing_and_says_so(saver: Checkpointer) -> None:
     """Reference P16."""
     graph = two_asking(saver, Nodes())
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     before = await stored(graph)
 
     with pytest.raises(AmbiguousResumeError, match=r"resume=\{\} has no answer") as refused:
@@ -84,7 +84,7 @@ async def test_an_empty_map_answers_nothing_and_says_so(saver: Checkpointer) -> 
 
 
 async def test_an_empty_map_is_no_answer_to_one_question_either(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     with pytest.raises(AmbiguousResumeError, match=r"resume=\{\} has no answer"):
@@ -95,7 +95,7 @@ async def test_one_answer_to_several_questions_has_to_say_which_it_means(
     saver: Checkpointer, durability: Durability
 ) -> None:
     graph = two_asking(saver, Nodes())
-    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
     before = await stored(graph)
 
     with pytest.raises(AmbiguousResumeError, match=r"resume=\{id: answer\}") as refused:
@@ -115,28 +115,30 @@ async def test_none_to_several_questions_has_to_say_which_it_means_too(saver: Ch
 
 async def test_one_answer_is_enough_once_one_question_is_left(saver: Checkpointer) -> None:
     graph = two_asking(saver, Nodes())
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume={found["a?"]: "yes"}), thread_id="t")
 
     assert (await graph.ainvoke(Command(resume="no"), thread_id="t"))["log"] == ["a:yes", "b:no"]
 
 
-async def test_one_answer_is_ambiguous_where_a_second_question_waits_beside_another_node(saver: Checkpointer) -> None:
+async def test_one_answer_is_ambiguous_where_a_second_question_waits_together_with_another_node(
+    saver: Checkpointer,
+) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a?", "a, really?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    graph = fan_out(("a", nodes.asking("a", "a?", "a, really?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     result = await graph.ainvoke(Command(resume={found["a?"]: "one"}), thread_id="t")
-    assert asked(result) == ["a, really?", "b?"]
+    assert questions_of(result) == ["a, really?", "b?"]
 
     with pytest.raises(AmbiguousResumeError):
         await graph.ainvoke(Command(resume="which?"), thread_id="t")
 
 
-async def test_a_second_answer_is_told_what_the_first_was(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_second_answer_learns_what_the_first_was(saver: Checkpointer, durability: Durability) -> None:
     """Reference P16: the second answer vanished without a word."""
     nodes = Nodes()
     graph = two_asking(saver, nodes)
-    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
     await graph.ainvoke(Command(resume={found["a?"]: ("first", 1)}), thread_id="t", durability=durability)
     before = await stored(graph)
 
@@ -149,10 +151,10 @@ async def test_a_second_answer_is_told_what_the_first_was(saver: Checkpointer, d
     assert result["log"] == ["a:('first', 1)", "b:ok"]
 
 
-async def test_a_second_answer_to_a_node_that_asked_on_is_told_what_the_first_was(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "first?", "second?"))).compile(saver)
-    first = ids(await graph.ainvoke({}, thread_id="t"))["first?"]
-    second = ids(await graph.ainvoke(Command(resume={first: "yes"}), thread_id="t"))["second?"]
+async def test_a_second_answer_to_a_node_that_asked_on_learns_what_the_first_was(saver: Checkpointer) -> None:
+    graph = chain(("ask", Nodes().asking("ask", "first?", "second?"))).compile(saver)
+    first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["first?"]
+    second = interrupt_ids(await graph.ainvoke(Command(resume={first: "yes"}), thread_id="t"))["second?"]
 
     with pytest.raises(InterruptAnsweredError) as refused:
         await graph.ainvoke(Command(resume={first: "yes"}), thread_id="t")
@@ -173,8 +175,8 @@ async def test_an_answer_stands_although_the_node_failed_after_it(saver: Checkpo
             raise ValueError(message)
         return written
 
-    graph = in_a_row(("ask", node)).compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t", durability=durability))["sure?"]
+    graph = chain(("ask", node)).compile(saver)
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))["sure?"]
     with pytest.raises(ValueError, match="failed after the answer"):
         await graph.ainvoke(Command(resume={question: "first"}), thread_id="t", durability=durability)
 
@@ -189,8 +191,8 @@ async def test_an_answer_stands_although_the_node_failed_after_it(saver: Checkpo
 async def test_an_answer_to_a_finished_thread_is_refused(saver: Checkpointer, durability: Durability) -> None:
     """Reference P16: the state came back as if something had been resumed."""
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t", durability=durability))["sure?"]
+    graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))["sure?"]
     await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
     before = await stored(graph)
 
@@ -206,7 +208,7 @@ async def test_an_answer_to_a_finished_thread_is_refused(saver: Checkpointer, du
 async def test_an_answer_to_a_thread_that_was_never_used_is_refused(saver: Checkpointer) -> None:
     """Reference P16: the graph started, with an empty state."""
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a"))).compile(saver)
+    graph = chain(("a", nodes.noting("a"))).compile(saver)
 
     for answer in ("yes", None, {UNKNOWN: "yes"}):
         with pytest.raises((NothingToResumeError, UnknownInterruptError), match="'t'"):
@@ -216,12 +218,12 @@ async def test_an_answer_to_a_thread_that_was_never_used_is_refused(saver: Check
     assert await saver.list_threads() == []
 
 
-async def test_an_answer_to_a_failed_thread_that_asks_nothing_is_refused(saver: Checkpointer) -> None:
+async def test_an_answer_to_a_failed_thread_without_interrupts_is_refused(saver: Checkpointer) -> None:
     async def fail(state: State) -> State:
         message = "not yet"
         raise ValueError(message)
 
-    graph = in_a_row(("fail", fail)).compile(saver)
+    graph = chain(("fail", fail)).compile(saver)
     with pytest.raises(ValueError, match="not yet"):
         await graph.ainvoke({}, thread_id="t")
 
@@ -230,7 +232,7 @@ async def test_an_answer_to_a_failed_thread_that_asks_nothing_is_refused(saver: 
 
 
 async def test_an_answer_after_an_update_is_told_how_to_be_asked_again(saver: Checkpointer) -> None:
-    graph = in_a_row(("a", Nodes().noting("a")), ("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("a", Nodes().noting("a")), ("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["edited"]})
 
@@ -244,7 +246,7 @@ async def test_an_answer_after_an_update_is_told_how_to_be_asked_again(saver: Ch
 
 
 async def test_an_empty_map_for_a_thread_that_waits_for_nothing_says_so(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
 

@@ -10,32 +10,34 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     InterruptAnsweredError,
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver
 from durable_graph_sqlite import SqliteSaver
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 from tests.language.interrupts.answering_process import asking
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+
+pytestmark = [pytest.mark.every_store, pytest.mark.slow]
 
 
 async def test_a_file_that_is_opened_again_still_has_the_question(tmp_path: Path, durability: Durability) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
-        graph = in_a_row(("ask", Nodes().asking("ask", "first?", "second?"))).compile(saver)
-        found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+        graph = chain(("ask", Nodes().asking("ask", "first?", "second?"))).compile(saver)
+        found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
 
     nodes = Nodes()
     async with SqliteSaver(tmp_path / "runs.db") as saver:
-        graph = in_a_row(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
+        graph = chain(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
         snapshot = await graph.aget_state(thread_id="t")
-        assert ids(snapshot.interrupts) == found
+        assert interrupt_ids(snapshot.interrupts) == found
         result = await graph.ainvoke(Command(resume={found["first?"]: "1"}), thread_id="t", durability=durability)
-        assert asked(result) == ["second?"]
+        assert questions_of(result) == ["second?"]
 
     async with SqliteSaver(tmp_path / "runs.db") as saver:
-        graph = in_a_row(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
+        graph = chain(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
         result = await graph.ainvoke(Command(resume="2"), thread_id="t", durability=durability)
 
     assert result == {"log": ["ask:1,2"]}
@@ -46,12 +48,12 @@ async def test_ids_are_the_same_however_often_the_run_is_resumed(saver: Checkpoi
     nodes = Nodes()
 
     def rebuilt() -> StateGraph[State]:
-        return side_by_side(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?")))
+        return fan_out(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?")))
 
-    first = ids(await rebuilt().compile(saver).ainvoke({}, thread_id="t"))
-    second = ids(await rebuilt().compile(saver).ainvoke(None, thread_id="t"))
-    third = ids(await rebuilt().compile(saver).ainvoke(Command(resume={first["a1?"]: 1}), thread_id="t"))
-    fourth = ids((await rebuilt().compile(saver).aget_state(thread_id="t")).interrupts)
+    first = interrupt_ids(await rebuilt().compile(saver).ainvoke({}, thread_id="t"))
+    second = interrupt_ids(await rebuilt().compile(saver).ainvoke(None, thread_id="t"))
+    third = interrupt_ids(await rebuilt().compile(saver).ainvoke(Command(resume={first["a1?"]: 1}), thread_id="t"))
+    fourth = interrupt_ids((await rebuilt().compile(saver).aget_state(thread_id="t")).interrupts)
 
     assert first == second
     assert third["b?"] == first["b?"]
@@ -72,14 +74,12 @@ async def test_a_run_that_failed_after_an_answer_does_not_ask_again(
             raise ConnectionError
         return written
 
-    await in_a_row(("ask", node)).compile(saver).ainvoke({}, thread_id="t", durability=durability)
+    await chain(("ask", node)).compile(saver).ainvoke({}, thread_id="t", durability=durability)
     with pytest.raises(ConnectionError):
-        await (
-            in_a_row(("ask", node)).compile(saver).ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
-        )
+        await chain(("ask", node)).compile(saver).ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
     failing = False
 
-    result = await in_a_row(("ask", node)).compile(saver).ainvoke(None, thread_id="t", durability=durability)
+    result = await chain(("ask", node)).compile(saver).ainvoke(None, thread_id="t", durability=durability)
 
     assert result == {"log": ["ask:yes"]}
     assert nodes.calls == {"ask": 3}
@@ -95,8 +95,8 @@ async def test_an_answer_that_was_taken_survives_a_cancellation(saver: Checkpoin
         await gate.wait()
         return {"log": [answer]}
 
-    graph = in_a_row(("node", node)).compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t", durability=durability))["sure?"]
+    graph = chain(("node", node)).compile(saver)
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))["sure?"]
     running = asyncio.create_task(
         graph.ainvoke(Command(resume={question: "yes"}), thread_id="t", durability=durability)
     )
@@ -122,7 +122,7 @@ async def test_an_answer_is_durable_before_the_node_that_asked_runs(
         seen.append((await graph.aget_state(thread_id="t")).interrupts)
         return {"log": [answer]}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
     await graph.ainvoke({}, thread_id="t", durability=durability)
 
     await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
@@ -133,7 +133,7 @@ async def test_an_answer_is_durable_before_the_node_that_asked_runs(
 # Two at once
 
 
-async def test_of_two_that_answer_at_once_one_is_told_the_others_answer(saver: Checkpointer) -> None:
+async def test_of_two_that_answer_at_once_one_learns_the_others_answer(saver: Checkpointer) -> None:
     gate = asyncio.Event()
     entered = asyncio.Event()
 
@@ -143,12 +143,12 @@ async def test_of_two_that_answer_at_once_one_is_told_the_others_answer(saver: C
         await gate.wait()
         return {"log": [answer]}
 
-    graph = in_a_row(("node", node)).compile(saver)
-    question = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    graph = chain(("node", node)).compile(saver)
+    question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     first = asyncio.create_task(graph.ainvoke(Command(resume={question: "first"}), thread_id="t"))
     await entered.wait()
 
-    elsewhere = in_a_row(("node", node)).compile(CrashingSaver(saver))
+    elsewhere = chain(("node", node)).compile(CrashingSaver(saver))
     with pytest.raises(InterruptAnsweredError) as refused:
         await elsewhere.ainvoke(Command(resume={question: "second"}), thread_id="t")
 
@@ -157,7 +157,7 @@ async def test_of_two_that_answer_at_once_one_is_told_the_others_answer(saver: C
     assert await first == {"log": ["first"]}
 
 
-async def test_two_that_answer_different_questions_at_once_are_both_heard(saver: Checkpointer) -> None:
+async def test_two_that_answer_different_questions_at_once_are_both_accepted(saver: Checkpointer) -> None:
     gate = asyncio.Event()
     entered = asyncio.Event()
 
@@ -170,9 +170,9 @@ async def test_two_that_answer_different_questions_at_once_are_both_heard(saver:
 
         return node
 
-    builder = side_by_side(("a", waiting("a")), ("b", waiting("b")))
+    builder = fan_out(("a", waiting("a")), ("b", waiting("b")))
     graph, elsewhere = builder.compile(saver), builder.compile(CrashingSaver(saver))
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     first = asyncio.create_task(graph.ainvoke(Command(resume={found["a?"]: 1}), thread_id="t"))
     await entered.wait()
     second = await elsewhere.ainvoke(Command(resume={found["b?"]: 2}), thread_id="t")
@@ -185,7 +185,7 @@ async def test_two_that_answer_different_questions_at_once_are_both_heard(saver:
 
 
 @pytest.mark.parametrize("memory", [None, True, False])
-async def test_two_that_answer_different_questions_of_one_nested_graph_are_both_heard(
+async def test_two_that_answer_different_questions_of_one_nested_graph_are_both_accepted(
     saver: Checkpointer, memory: bool | None
 ) -> None:
     """The answers are in one record. The run that is at work asks for the second one, and finds it there."""
@@ -201,10 +201,10 @@ async def test_two_that_answer_different_questions_of_one_nested_graph_are_both_
 
         return node
 
-    inner = side_by_side(("a", waiting("a")), ("b", waiting("b"))).compile(checkpointer=memory)
-    builder = in_a_row(("inner", inner), ("after", Nodes().noting("after")))
+    inner = fan_out(("a", waiting("a")), ("b", waiting("b"))).compile(checkpointer=memory)
+    builder = chain(("inner", inner), ("after", Nodes().noting("after")))
     graph, elsewhere = builder.compile(saver), builder.compile(CrashingSaver(saver))
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     first = asyncio.create_task(graph.ainvoke(Command(resume={found["a?"]: 1}), thread_id="t"))
     await entered.wait()
     second = await elsewhere.ainvoke(Command(resume={found["b?"]: 2}), thread_id="t")
@@ -242,7 +242,7 @@ async def told(process: asyncio.subprocess.Process) -> str:
 async def test_of_processes_that_answer_one_question_one_wins_and_the_others_learn_its_answer(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
-        question = ids(await asking().compile(saver).ainvoke({}, thread_id="t"))["which colour?"]
+        question = interrupt_ids(await asking().compile(saver).ainvoke({}, thread_id="t"))["which colour?"]
     answers = ["red", "green", "blue"]
 
     processes = await asyncio.gather(*(answering(path, question, answer) for answer in answers))
@@ -252,5 +252,5 @@ async def test_of_processes_that_answer_one_question_one_wins_and_the_others_lea
     assert sorted(outcomes) == [f"accepted {won}", f"answered {won}", f"answered {won}"]
     async with SqliteSaver(path) as saver:
         graph = asking().compile(saver)
-        assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["are you sure?"]
+        assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["are you sure?"]
         assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": [won, "yes"]}

@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, Send, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row
+from durable_graph import END, START, Checkpointer, Command, Durability, Send, StateGraph, interrupt
+from tests.graphs import Nodes, State, chain, interrupt_ids, questions_of
 
 
 def routed(nodes: Nodes, *routers: Any) -> StateGraph[State]:
     """a, whose routers choose among b, c and the end."""
-    builder = in_a_row(("a", nodes.noting("a")))
+    builder = chain(("a", nodes.noting("a")))
     builder.add_node("b", nodes.noting("b"))
     builder.add_node("c", nodes.noting("c"))
     for router in routers:
@@ -19,7 +18,9 @@ def routed(nodes: Nodes, *routers: Any) -> StateGraph[State]:
     return builder
 
 
-async def test_a_router_that_asks_does_not_make_its_node_run_again(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_router_that_interrupts_does_not_make_its_node_run_again(
+    saver: Checkpointer, durability: Durability
+) -> None:
     """LangGraph: the node's body runs again as well."""
     nodes = Nodes()
 
@@ -30,7 +31,7 @@ async def test_a_router_that_asks_does_not_make_its_node_run_again(saver: Checkp
     graph = routed(nodes, where).compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t", durability=durability)
-    assert asked(result) == ["where to after a?"]
+    assert questions_of(result) == ["where to after a?"]
     assert result["log"] == ["a"]
     result = await graph.ainvoke(Command(resume="c"), thread_id="t", durability=durability)
 
@@ -46,7 +47,7 @@ async def test_the_result_of_a_node_whose_router_waits_is_seen(saver: Checkpoint
 
     assert (snapshot.values, snapshot.next) == ({"log": ["a"]}, ("a",))
     (task,) = snapshot.tasks
-    assert (task.name, task.result, asked(task.interrupts)) == ("a", {"log": ["a"]}, ["where to?"])
+    assert (task.name, task.result, questions_of(task.interrupts)) == ("a", {"log": ["a"]}, ["where to?"])
 
 
 async def test_an_async_router_asks_several_questions(saver: Checkpointer) -> None:
@@ -57,8 +58,8 @@ async def test_an_async_router_asks_several_questions(saver: Checkpointer) -> No
 
     graph = routed(nodes, where).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["first?"]
-    assert asked(await graph.ainvoke(Command(resume="b"), thread_id="t")) == ["second?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["first?"]
+    assert questions_of(await graph.ainvoke(Command(resume="b"), thread_id="t")) == ["second?"]
     assert await graph.ainvoke(Command(resume="c"), thread_id="t") == {"log": ["a", "b", "c"]}
     assert nodes.calls == {"a": 1, "b": 1, "c": 1}
 
@@ -78,7 +79,7 @@ async def test_each_of_two_routers_of_a_node_asks_for_itself(saver: Checkpointer
     seen: list[str] = []
     answers = {"one?": "b", "two?": "c"}
     while "__interrupt__" in result:
-        found = ids(result)
+        found = interrupt_ids(result)
         seen.extend(found.values())
         result = await graph.ainvoke(
             Command(resume={id_: answers[question] for question, id_ in found.items()}), thread_id="t"
@@ -91,13 +92,13 @@ async def test_each_of_two_routers_of_a_node_asks_for_itself(saver: Checkpointer
 
 async def test_questions_of_a_node_and_of_its_router_are_kept_apart(saver: Checkpointer) -> None:
     nodes = Nodes()
-    builder = in_a_row(("ask", nodes.asking("ask", "what?")))
+    builder = chain(("ask", nodes.asking("ask", "what?")))
     builder.add_node("b", nodes.noting("b"))
     builder.add_conditional_edges("ask", lambda _: interrupt("what?"), ["b", END])
     graph = builder.compile(saver)
 
-    first = ids(await graph.ainvoke({}, thread_id="t"))["what?"]
-    second = ids(await graph.ainvoke(Command(resume={first: "this"}), thread_id="t"))["what?"]
+    first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["what?"]
+    second = interrupt_ids(await graph.ainvoke(Command(resume={first: "this"}), thread_id="t"))["what?"]
     result = await graph.ainvoke(Command(resume={second: "b"}), thread_id="t")
 
     assert first != second
@@ -113,7 +114,9 @@ async def test_a_router_out_of_start_may_ask(saver: Checkpointer, durability: Du
     builder.set_conditional_entry_point(lambda _: interrupt("where to begin?"), ["b", "c"])
     graph = builder.compile(saver)
 
-    assert asked(await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)) == ["where to begin?"]
+    assert questions_of(await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)) == [
+        "where to begin?"
+    ]
     result = await graph.ainvoke(Command(resume="c"), thread_id="t", durability=durability)
 
     assert result == {"log": ["in", "c"]}
@@ -123,7 +126,7 @@ async def test_a_router_sends_as_it_was_told(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [job]}
 
-    builder = in_a_row(("a", Nodes().noting("a")))
+    builder = chain(("a", Nodes().noting("a")))
     builder.add_node("work", work)
     builder.add_conditional_edges("a", lambda _: [Send("work", job) for job in interrupt("which jobs?")], ["work"])
     graph = builder.compile(saver)
@@ -152,7 +155,7 @@ async def test_a_router_that_fails_after_its_answer_does_not_ask_again(saver: Ch
     assert nodes.calls == {"a": 1, "b": 1}
 
 
-async def test_a_sibling_is_not_held_up_by_a_router_that_asks(saver: Checkpointer) -> None:
+async def test_a_sibling_is_not_held_up_by_a_router_that_interrupts(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = routed(nodes, lambda _: interrupt("where to?"))
     builder.add_node("beside", nodes.noting("beside"))
@@ -160,6 +163,6 @@ async def test_a_sibling_is_not_held_up_by_a_router_that_asks(saver: Checkpointe
     graph = builder.compile(saver)
 
     result = await graph.ainvoke({}, thread_id="t")
-    assert (result["log"], asked(result)) == (["a", "beside"], ["where to?"])
+    assert (result["log"], questions_of(result)) == (["a", "beside"], ["where to?"])
     assert await graph.ainvoke(Command(resume="b"), thread_id="t") == {"log": ["a", "beside", "b"]}
     assert nodes.calls == {"a": 1, "beside": 1, "b": 1}

@@ -4,65 +4,64 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, Send, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
+from durable_graph import START, Checkpointer, Command, Durability, Send, StateGraph, interrupt
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, interrupts_of, questions_of
 
 
 async def test_a_snapshot_has_the_open_questions_and_who_asks_them(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = chain(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
     result = await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
     snapshot = await graph.aget_state(thread_id="t")
 
     assert snapshot.values == {"log": ["in", "before"]}
     assert snapshot.next == ("ask",)
-    assert snapshot.interrupts == tuple(questions(result))
+    assert snapshot.interrupts == tuple(interrupts_of(result))
     (task,) = snapshot.tasks
     assert (task.name, task.interrupts, task.error, task.result) == ("ask", snapshot.interrupts, None, None)
 
 
 async def test_reading_gives_the_same_ids_as_the_run_did(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
 
-    rebuilt = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    rebuilt = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
 
-    assert ids((await rebuilt.aget_state(thread_id="t")).interrupts) == found
+    assert interrupt_ids((await rebuilt.aget_state(thread_id="t")).interrupts) == found
 
 
-async def test_a_finished_sibling_no_longer_asks(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_finished_sibling_no_longer_interrupts(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({"log": []}, thread_id="t", durability=durability))
+    graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({"log": []}, thread_id="t", durability=durability))
 
     await graph.ainvoke(Command(resume={found["a?"]: "yes"}), thread_id="t", durability=durability)
 
     snapshot = await graph.aget_state(thread_id="t")
     a, b = snapshot.tasks
     assert snapshot.values == {"log": ["a:yes"]}
-    assert (snapshot.next, asked(snapshot.interrupts)) == (("b",), ["b?"])
+    assert (snapshot.next, questions_of(snapshot.interrupts)) == (("b",), ["b?"])
     assert (a.interrupts, a.result) == ((), {"log": ["a:yes"]})
-    assert (asked(b.interrupts), b.result) == (["b?"], None)
+    assert (questions_of(b.interrupts), b.result) == (["b?"], None)
 
 
 async def test_a_node_that_asks_on_shows_its_second_question_only(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    graph = fan_out(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
 
     await graph.ainvoke(Command(resume={found["a1?"]: "one"}), thread_id="t")
 
     snapshot = await graph.aget_state(thread_id="t")
-    assert asked(snapshot.interrupts) == ["a2?", "b?"]
+    assert questions_of(snapshot.interrupts) == ["a2?", "b?"]
     assert snapshot.next == ("a", "b")
-    assert [asked(task.interrupts) for task in snapshot.tasks] == [["a2?"], ["b?"]]
+    assert [questions_of(task.interrupts) for task in snapshot.tasks] == [["a2?"], ["b?"]]
 
 
-async def test_a_finished_thread_asks_nothing(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+async def test_a_finished_thread_has_no_interrupt(saver: Checkpointer) -> None:
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
 
@@ -74,8 +73,8 @@ async def test_a_finished_thread_asks_nothing(saver: Checkpointer) -> None:
 async def test_threads_that_wait_for_a_person_can_be_listed(saver: Checkpointer, durability: Durability) -> None:
     """LangGraph: there is no way to find them (its issue 6362)."""
     nodes = Nodes()
-    asking = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
-    noting = in_a_row(("a", nodes.noting("a"))).compile(saver)
+    asking = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    noting = chain(("a", nodes.noting("a"))).compile(saver)
     await asking.ainvoke({}, thread_id="waits", durability=durability)
     await asking.ainvoke({}, thread_id="answered", durability=durability)
     await noting.ainvoke({}, thread_id="done", durability=durability)
@@ -86,8 +85,8 @@ async def test_threads_that_wait_for_a_person_can_be_listed(saver: Checkpointer,
 
 async def test_a_thread_waits_until_its_last_question_is_answered(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume={found["a?"]: "yes"}), thread_id="t")
 
     assert [thread.status for thread in await saver.list_threads()] == ["interrupted"]
@@ -97,7 +96,7 @@ async def test_a_thread_waits_until_its_last_question_is_answered(saver: Checkpo
 
 async def test_history_shows_each_question_at_the_checkpoint_where_it_was_asked(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    graph = chain(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume=1), thread_id="t")
     await graph.ainvoke(Command(resume=2), thread_id="t")
@@ -105,12 +104,12 @@ async def test_history_shows_each_question_at_the_checkpoint_where_it_was_asked(
     history = [snapshot async for snapshot in graph.aget_state_history(thread_id="t")]
 
     assert [snapshot.next for snapshot in history] == [(), ("b",), ("a",)]
-    assert [asked(snapshot.interrupts) for snapshot in history] == [[], ["b?"], ["a?"]]
+    assert [questions_of(snapshot.interrupts) for snapshot in history] == [[], ["b?"], ["a?"]]
 
 
 async def test_answers_make_no_checkpoint_of_their_own(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     before = len([snapshot async for snapshot in graph.aget_state_history(thread_id="t")])
 
@@ -119,7 +118,7 @@ async def test_answers_make_no_checkpoint_of_their_own(saver: Checkpointer) -> N
     assert len([snapshot async for snapshot in graph.aget_state_history(thread_id="t")]) == before
 
 
-async def test_sends_that_wait_are_told_apart_in_a_snapshot(saver: Checkpointer) -> None:
+async def test_sends_that_wait_are_distinguished_in_a_snapshot(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [f"{job}:{interrupt(job)}"]}
 
@@ -127,13 +126,13 @@ async def test_sends_that_wait_are_told_apart_in_a_snapshot(saver: Checkpointer)
     builder.add_node("work", work)
     builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in "xy"], ["work"])
     graph = builder.compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume={found["x"]: 1}), thread_id="t")
 
     snapshot = await graph.aget_state(thread_id="t")
 
     assert snapshot.next == ("work",)
-    assert [(task.name, task.result, asked(task.interrupts)) for task in snapshot.tasks] == [
+    assert [(task.name, task.result, questions_of(task.interrupts)) for task in snapshot.tasks] == [
         ("work", {"log": ["x:1"]}, []),
         ("work", None, ["y"]),
     ]
@@ -145,7 +144,7 @@ async def test_a_node_that_failed_after_its_answer_shows_the_error_and_no_questi
         message = "after the answer"
         raise ValueError(message)
 
-    graph = in_a_row(("ask", ask)).compile(saver)
+    graph = chain(("ask", ask)).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     with pytest.raises(ValueError, match="after the answer"):
         await graph.ainvoke(Command(resume="yes"), thread_id="t")

@@ -2,9 +2,18 @@
 
 from typing import Any, TypedDict
 
-from durable_graph import START, Checkpointer, Command, CompiledGraph, Interrupt, Send, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, in_a_row, side_by_side
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    CompiledGraph,
+    Durability,
+    Interrupt,
+    Send,
+    StateGraph,
+    interrupt,
+)
+from tests.graphs import Nodes, State, chain, fan_out
 
 
 async def told(graph: CompiledGraph[Any], given: Any, **options: Any) -> list[Any]:
@@ -20,11 +29,11 @@ def _without_ids(part: Any) -> Any:
     return f"<{part.value}>" if isinstance(part, Interrupt) else part
 
 
-async def test_updates_tell_the_question_and_then_what_the_answer_made(
+async def test_updates_show_the_question_and_then_what_the_answer_made(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = in_a_row(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = chain(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
     assert await told(graph, {}, durability=durability) == [
         {"before": {"log": ["before"]}},
@@ -33,8 +42,8 @@ async def test_updates_tell_the_question_and_then_what_the_answer_made(
     assert await told(graph, Command(resume="yes"), durability=durability) == [{"ask": {"log": ["ask:yes"]}}]
 
 
-async def test_updates_tell_every_question_of_a_node_as_it_comes(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", {"value": 1}, {"value": 2}))).compile(saver)
+async def test_updates_show_every_question_of_a_node_as_it_comes(saver: Checkpointer) -> None:
+    graph = chain(("ask", Nodes().asking("ask", {"value": 1}, {"value": 2}))).compile(saver)
 
     inputs: list[Any] = [{}, Command(resume="a", update={"log": ["u"]}), Command(resume="b")]
     assert [await told(graph, given) for given in inputs] == [
@@ -44,7 +53,7 @@ async def test_updates_tell_every_question_of_a_node_as_it_comes(saver: Checkpoi
     ]
 
 
-async def test_values_tell_the_state_with_the_question_in_it(saver: Checkpointer) -> None:
+async def test_values_show_the_state_with_the_question_in_it(saver: Checkpointer) -> None:
     class Talk(TypedDict, total=False):
         robot: str
         human: str
@@ -79,25 +88,27 @@ async def test_values_tell_the_state_with_the_question_in_it(saver: Checkpointer
     ]
 
 
-async def test_a_breakpoint_is_told_as_a_stop_without_questions(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_breakpoint_is_reported_as_a_stop_without_questions(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
 
     assert await told(graph, {}, durability=durability) == [{"a": {"log": ["a"]}}, {"__interrupt__": ()}]
     assert await told(graph, None, durability=durability) == [{"b": {"log": ["b"]}}]
 
 
-async def test_a_breakpoint_after_a_node_is_told_after_its_update(saver: Checkpointer) -> None:
+async def test_a_breakpoint_after_a_node_is_reported_after_its_update(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_after=["a"])
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_after=["a"])
 
     assert await told(graph, {}) == [{"a": {"log": ["a"]}}, {"__interrupt__": ()}]
     assert await told(graph, None) == [{"b": {"log": ["b"]}}]
 
 
-async def test_siblings_that_finished_are_told_once(saver: Checkpointer) -> None:
+async def test_siblings_that_finished_are_reported_once(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = fan_out(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
     first = await told(graph, {})
     second = await told(graph, Command(resume="yes"))
@@ -106,7 +117,7 @@ async def test_siblings_that_finished_are_told_once(saver: Checkpointer) -> None
     assert [part for part in second if "ask" in part] == [{"ask": {"log": ["ask:yes"]}}]
 
 
-async def test_every_open_question_is_told_at_the_end_of_a_run(saver: Checkpointer) -> None:
+async def test_every_open_question_is_reported_at_the_end_of_a_run(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [interrupt(job)]}
 
@@ -120,19 +131,19 @@ async def test_every_open_question_is_told_at_the_end_of_a_run(saver: Checkpoint
     assert sorted(question for part in parts for question in part["__interrupt__"]) == ["<x>", "<y>", "<z>"]
 
 
-async def test_a_stream_that_goes_on_without_an_answer_asks_the_same(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+async def test_a_stream_that_continues_without_an_answer_asks_the_same(saver: Checkpointer) -> None:
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     first = await told(graph, {})
 
     assert await told(graph, None) == first == [{"__interrupt__": ("<sure?>",)}]
 
 
-async def test_a_question_of_a_nested_graph_is_told_once_by_each_graph_around_it(
+async def test_a_question_of_a_nested_graph_is_reported_once_by_each_graph_around_it(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    inner = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile()
-    middle = in_a_row(("inner", inner)).compile()
-    graph = in_a_row(("middle", middle)).compile(saver)
+    inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
+    middle = chain(("inner", inner)).compile()
+    graph = chain(("middle", middle)).compile(saver)
 
     assert [(len(ns), part) for ns, part in await told(graph, {}, subgraphs=True, durability=durability)] == [
         (depth, {"__interrupt__": ("<sure?>",)}) for depth in (2, 1, 0)

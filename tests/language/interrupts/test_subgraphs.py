@@ -11,6 +11,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     GraphBubbleUp,
     GraphInterrupt,
     InterruptAnsweredError,
@@ -18,8 +19,7 @@ from durable_graph import (
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, questions, side_by_side
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, interrupts_of, questions_of
 
 
 class Job(TypedDict, total=False):
@@ -61,9 +61,9 @@ def calling(inner: CompiledGraph[Job], nodes: Nodes, *jobs: str) -> Any:
     return call
 
 
-async def test_a_graph_as_a_node_asks_through_its_parent(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_graph_as_a_node_interrupts_through_its_parent(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    inner = in_a_row(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile()
+    inner = chain(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile()
 
     class Outer(TypedDict, total=False):
         log: list[str]
@@ -73,7 +73,7 @@ async def test_a_graph_as_a_node_asks_through_its_parent(saver: Checkpointer, du
     builder.add_edge(START, "inner")
     graph = builder.compile(saver)
 
-    assert asked(await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)) == ["sure?"]
+    assert questions_of(await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)) == ["sure?"]
     result = await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
 
     assert result == {"log": ["in", "before", "ask:yes"]}
@@ -84,9 +84,9 @@ async def test_a_graph_that_a_node_calls_asks_and_does_not_start_over(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = in_a_row(("call", calling(asking_job(nodes), nodes, "x"))).compile(saver)
+    graph = chain(("call", calling(asking_job(nodes), nodes, "x"))).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["x?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["x?"]
     result = await graph.ainvoke(Command(resume="fine"), thread_id="t", durability=durability)
 
     assert result == {"log": ["x:begun/fine/ended"]}
@@ -95,25 +95,25 @@ async def test_a_graph_that_a_node_calls_asks_and_does_not_start_over(
 
 async def test_calls_one_after_the_other_ask_one_after_the_other(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = in_a_row(("call", calling(asking_job(nodes), nodes, "x", "y"))).compile(saver)
+    graph = chain(("call", calling(asking_job(nodes), nodes, "x", "y"))).compile(saver)
 
     first = await graph.ainvoke({}, thread_id="t", durability=durability)
     second = await graph.ainvoke(Command(resume="1"), thread_id="t", durability=durability)
     third = await graph.ainvoke(Command(resume="2"), thread_id="t", durability=durability)
 
-    assert (asked(first), asked(second)) == (["x?"], ["y?"])
+    assert (questions_of(first), questions_of(second)) == (["x?"], ["y?"])
     assert third == {"log": ["x:begun/1/ended", "y:begun/2/ended"]}
     assert nodes.calls == {"call": 3, "begin": 2, "ask": 4, "end": 2}
 
 
 async def test_questions_of_one_nested_graph_have_ids_of_their_own(saver: Checkpointer) -> None:
     nodes = Nodes()
-    inner = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile()
+    inner = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile()
     builder = StateGraph(State)
     builder.add_node("inner", inner)
     builder.add_edge(START, "inner")
     graph = builder.compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     assert list(found) == ["a?", "b?"]
 
     with pytest.raises(AmbiguousResumeError):
@@ -127,15 +127,15 @@ async def test_a_finished_node_of_a_nested_graph_does_not_run_again(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    inner = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile()
+    inner = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile()
     builder = StateGraph(State)
     builder.add_node("inner", inner)
     builder.add_edge(START, "inner")
     graph = builder.compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
 
     partly = await graph.ainvoke(Command(resume={found["a?"]: "yes"}), thread_id="t", durability=durability)
-    assert ids(partly) == {"b?": found["b?"]}
+    assert interrupt_ids(partly) == {"b?": found["b?"]}
     result = await graph.ainvoke(Command(resume={found["b?"]: "ok"}), thread_id="t", durability=durability)
 
     assert result["log"] == ["a:yes", "b:ok"]
@@ -153,12 +153,12 @@ async def test_nested_graphs_side_by_side_are_answered_apart(saver: Checkpointer
     builder.add_node("inner", inner)
     builder.add_conditional_edges(START, lambda _: [Send("inner", {"name": name}) for name in "xy"], ["inner"])
     graph = builder.compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t", durability=durability))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
     assert list(found) == ["x?", "y?"]
 
     await graph.ainvoke(Command(resume={found["y?"]: "2"}), thread_id="t", durability=durability)
     snapshot = await graph.aget_state(thread_id="t")
-    assert (asked(snapshot.interrupts), snapshot.next) == (["x?"], ("inner",))
+    assert (questions_of(snapshot.interrupts), snapshot.next) == (["x?"], ("inner",))
     result = await graph.ainvoke(Command(resume="1"), thread_id="t", durability=durability)
 
     assert result == {"notes": ["begun", "1", "ended", "begun", "2", "ended"]}
@@ -169,22 +169,22 @@ async def test_a_question_three_graphs_deep_is_answered_from_the_top(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    innermost = in_a_row(("ask", nodes.asking("ask", "first?", "second?"))).compile()
+    innermost = chain(("ask", nodes.asking("ask", "first?", "second?"))).compile()
 
     async def middle(state: State) -> State:
         nodes.calls["middle"] += 1
         return {"log": [f"middle({(await innermost.ainvoke({}))['log'][0]})"]}
 
-    between = in_a_row(("middle", middle)).compile()
+    between = chain(("middle", middle)).compile()
 
     async def outer(state: State) -> State:
         nodes.calls["outer"] += 1
         return {"log": [f"outer({(await between.ainvoke({}))['log'][0]})"]}
 
-    graph = in_a_row(("outer", outer)).compile(saver)
+    graph = chain(("outer", outer)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["first?"]
-    assert asked(await graph.ainvoke(Command(resume=1), thread_id="t", durability=durability)) == ["second?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["first?"]
+    assert questions_of(await graph.ainvoke(Command(resume=1), thread_id="t", durability=durability)) == ["second?"]
     result = await graph.ainvoke(Command(resume=2), thread_id="t", durability=durability)
 
     assert result == {"log": ["outer(middle(ask:1,2))"]}
@@ -193,19 +193,19 @@ async def test_a_question_three_graphs_deep_is_answered_from_the_top(
 
 async def test_a_nested_question_is_seen_at_the_task_that_called(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("call", calling(asking_job(nodes), nodes, "x"))).compile(saver)
+    graph = chain(("call", calling(asking_job(nodes), nodes, "x"))).compile(saver)
     result = await graph.ainvoke({}, thread_id="t")
 
     snapshot = await graph.aget_state(thread_id="t")
 
     assert snapshot.next == ("call",)
-    assert snapshot.interrupts == snapshot.tasks[0].interrupts == tuple(questions(result))
+    assert snapshot.interrupts == snapshot.tasks[0].interrupts == tuple(interrupts_of(result))
 
 
-async def test_a_second_answer_to_a_nested_question_is_told_the_first(saver: Checkpointer) -> None:
+async def test_a_second_answer_to_a_nested_question_learns_the_first(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("call", calling(asking_job(nodes), nodes, "x", "y"))).compile(saver)
-    first = ids(await graph.ainvoke({}, thread_id="t"))["x?"]
+    graph = chain(("call", calling(asking_job(nodes), nodes, "x", "y"))).compile(saver)
+    first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["x?"]
     await graph.ainvoke(Command(resume={first: "fine"}), thread_id="t")
 
     with pytest.raises(InterruptAnsweredError) as refused:
@@ -214,9 +214,9 @@ async def test_a_second_answer_to_a_nested_question_is_told_the_first(saver: Che
     assert refused.value.answer == "fine"
 
 
-async def test_going_on_without_an_answer_runs_nothing_of_a_nested_graph(saver: Checkpointer) -> None:
+async def test_resuming_without_an_answer_runs_nothing_of_a_nested_graph(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("call", calling(asking_job(nodes), nodes, "x"))).compile(saver)
+    graph = chain(("call", calling(asking_job(nodes), nodes, "x"))).compile(saver)
     first = await graph.ainvoke({}, thread_id="t")
 
     assert await graph.ainvoke(None, thread_id="t") == first
@@ -225,7 +225,7 @@ async def test_going_on_without_an_answer_runs_nothing_of_a_nested_graph(saver: 
 
 async def test_a_breakpoint_in_a_nested_graph_stops_the_whole_run(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    inner = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(interrupt_before=["b"])
+    inner = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(interrupt_before=["b"])
     builder = StateGraph(State)
     builder.add_node("inner", inner)
     builder.add_node("beside", nodes.noting("beside"))
@@ -255,9 +255,9 @@ async def test_an_interrupt_out_of_a_nested_graph_is_not_swallowed_by_except_exc
             return {"log": ["swallowed"]}
         return {"log": result["notes"]}
 
-    graph = in_a_row(("call", call)).compile(saver)
+    graph = chain(("call", call)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["x?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["x?"]
     assert (await graph.ainvoke(Command(resume="fine"), thread_id="t"))["log"] == ["begun", "fine", "ended"]
 
 
@@ -271,12 +271,12 @@ async def test_what_comes_out_of_a_nested_graph_that_asks_says_what_it_asks(save
         try:
             result = await inner.ainvoke({"name": "x"})
         except GraphBubbleUp as unwinding:
-            passed.append(asked(unwinding.interrupts) if isinstance(unwinding, GraphInterrupt) else [])
+            passed.append(questions_of(unwinding.interrupts) if isinstance(unwinding, GraphInterrupt) else [])
             raise
         return {"log": result["notes"]}
 
-    graph = in_a_row(("call", call)).compile(saver)
+    graph = chain(("call", call)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["x?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["x?"]
     assert passed == [["x?"]]
     assert (await graph.ainvoke(Command(resume="fine"), thread_id="t"))["log"] == ["begun", "fine", "ended"]

@@ -5,23 +5,23 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     NothingToResumeError,
     UnfinishedThreadError,
     UnknownInterruptError,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, asked, ids, in_a_row, side_by_side
+from tests.graphs import Nodes, chain, fan_out, interrupt_ids, questions_of
 
 
 async def test_new_input_supersedes_an_open_question_and_says_so(saver: Checkpointer, durability: Durability) -> None:
     """Reference P13: the question was gone, and nothing told of it."""
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({"log": ["one"]}, thread_id="t", durability=durability)
     (waiting,) = (await graph.aget_state(thread_id="t")).tasks
 
     result = await graph.ainvoke({"log": ["two"]}, thread_id="t", durability=durability)
 
-    assert asked(result) == ["sure?"]
+    assert questions_of(result) == ["sure?"]
     snapshot = await graph.aget_state(thread_id="t")
     assert snapshot.values == {"log": ["one", "two"]}
     assert [(task.id, task.name, task.outcome, task.error) for task in snapshot.superseded] == [
@@ -31,9 +31,9 @@ async def test_new_input_supersedes_an_open_question_and_says_so(saver: Checkpoi
 
 async def test_the_question_that_follows_new_input_is_another_one(saver: Checkpointer) -> None:
     """Reference P13."""
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
-    first = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
-    second = ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
+    second = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
 
     assert first != second
     with pytest.raises(UnknownInterruptError, match=first) as refused:
@@ -44,8 +44,8 @@ async def test_the_question_that_follows_new_input_is_another_one(saver: Checkpo
 async def test_what_was_answered_before_the_new_input_is_kept(saver: Checkpointer) -> None:
     """Reference P13."""
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume={found["a?"]: "yes"}), thread_id="t")
 
     await graph.ainvoke({"log": ["new"]}, thread_id="t")
@@ -56,7 +56,7 @@ async def test_what_was_answered_before_the_new_input_is_kept(saver: Checkpointe
 
 
 async def test_new_input_at_a_breakpoint_is_recorded_too(saver: Checkpointer) -> None:
-    graph = in_a_row(("a", Nodes().noting("a"))).compile(saver, interrupt_before=["a"])
+    graph = chain(("a", Nodes().noting("a"))).compile(saver, interrupt_before=["a"])
     await graph.ainvoke({"log": ["one"]}, thread_id="t")
 
     await graph.ainvoke({"log": ["two"]}, thread_id="t")
@@ -66,31 +66,31 @@ async def test_new_input_at_a_breakpoint_is_recorded_too(saver: Checkpointer) ->
 
 
 async def test_under_reject_a_question_refuses_new_input(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
 
     with pytest.raises(UnfinishedThreadError, match="'t' still has to run: ask"):
         await graph.ainvoke({}, thread_id="t", if_unfinished="reject")
 
-    assert ids((await graph.aget_state(thread_id="t")).interrupts) == found
+    assert interrupt_ids((await graph.aget_state(thread_id="t")).interrupts) == found
 
 
 async def test_under_resume_an_open_question_is_in_the_way_of_new_input(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
-    found = ids(await graph.ainvoke({"log": ["one"]}, thread_id="t"))
+    graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({"log": ["one"]}, thread_id="t"))
 
     with pytest.raises(UnfinishedThreadError, match=r"'t' .*: ask; answer .* or pass if_unfinished='supersede'$"):
         await graph.ainvoke({"log": ["two"]}, thread_id="t", if_unfinished="resume")
 
     snapshot = await graph.aget_state(thread_id="t")
-    assert (ids(snapshot.interrupts), snapshot.values) == (found, {"log": ["one"]})
+    assert (interrupt_ids(snapshot.interrupts), snapshot.values) == (found, {"log": ["one"]})
     assert nodes.calls == {"ask": 1}
 
 
 async def test_the_same_input_under_the_same_run_id_is_no_reason_to_ignore_it(saver: Checkpointer) -> None:
     """Reference P14: new input that came with the run_id of the last run was ignored."""
-    graph = in_a_row(("a", Nodes().noting("a"))).compile(saver)
+    graph = chain(("a", Nodes().noting("a"))).compile(saver)
     config = {"configurable": {"thread_id": "t"}, "run_id": "11111111-2222-3333-4444-555555555555"}
 
     await graph.ainvoke({"log": ["one"]}, config)
@@ -101,20 +101,20 @@ async def test_the_same_input_under_the_same_run_id_is_no_reason_to_ignore_it(sa
 
 async def test_there_is_nothing_to_answer_once_new_input_has_finished_the_thread(saver: Checkpointer) -> None:
     nodes = Nodes()
-    asking = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
-    found = ids(await asking.ainvoke({}, thread_id="t"))
-    noting = in_a_row(("ask", nodes.noting("ask"))).compile(saver)
+    asking = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    found = interrupt_ids(await asking.ainvoke({}, thread_id="t"))
+    noting = chain(("ask", nodes.noting("ask"))).compile(saver)
     await noting.ainvoke({}, thread_id="t")
 
     with pytest.raises((NothingToResumeError, UnknownInterruptError)):
         await asking.ainvoke(Command(resume={found["sure?"]: "yes"}), thread_id="t")
 
 
-async def test_a_deleted_thread_asks_nothing_and_its_ids_are_never_seen_again(saver: Checkpointer) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
-    first = ids(await graph.ainvoke({}, thread_id="t"))
+async def test_a_deleted_thread_has_no_interrupt_and_its_ids_are_never_seen_again(saver: Checkpointer) -> None:
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await saver.delete_thread("t")
-    second = ids(await graph.ainvoke({}, thread_id="t"))
+    second = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
 
     assert first != second
     with pytest.raises(UnknownInterruptError):

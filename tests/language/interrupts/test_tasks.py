@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, InterruptAnsweredError, entrypoint, interrupt, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import State, asked, ids, in_a_row
+from durable_graph import Checkpointer, Command, Durability, InterruptAnsweredError, entrypoint, interrupt, task
+from tests.graphs import State, chain, interrupt_ids, questions_of
 
 
-async def test_an_entrypoint_asks_between_its_tasks(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_entrypoint_interrupts_between_its_tasks(saver: Checkpointer, durability: Durability) -> None:
     calls: Counter[str] = Counter()
 
     @task
@@ -25,14 +24,14 @@ async def test_an_entrypoint_asks_between_its_tasks(saver: Checkpointer, durabil
         answer = interrupt(f"after {first}?")
         return [first, answer, await shout(answer)]
 
-    assert asked(await program.ainvoke("a", thread_id="t", durability=durability)) == ["after A?"]
+    assert questions_of(await program.ainvoke("a", thread_id="t", durability=durability)) == ["after A?"]
     result = await program.ainvoke(Command(resume="b"), thread_id="t", durability=durability)
 
     assert result == ["A", "b", "B"]
     assert calls == {"a": 1, "b": 1}
 
 
-async def test_a_task_asks(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_interrupts(saver: Checkpointer, durability: Durability) -> None:
     calls: Counter[str] = Counter()
 
     @task
@@ -49,7 +48,7 @@ async def test_a_task_asks(saver: Checkpointer, durability: Durability) -> None:
     async def program(text: str) -> str:
         return await ask(await prepare(text))
 
-    assert asked(await program.ainvoke("a", thread_id="t", durability=durability)) == ["what?"]
+    assert questions_of(await program.ainvoke("a", thread_id="t", durability=durability)) == ["what?"]
     assert await program.ainvoke(Command(resume="b"), thread_id="t", durability=durability) == "a!b"
     assert calls == {"prepare": 1, "ask": 2}
 
@@ -67,7 +66,7 @@ async def test_calls_of_one_task_ask_one_after_the_other(saver: Checkpointer) ->
     second = await program.ainvoke(Command(resume=True), thread_id="t")
     third = await program.ainvoke(Command(resume=False), thread_id="t")
 
-    assert (asked(first), asked(second)) == (["add James?"], ["add Will?"])
+    assert (questions_of(first), questions_of(second)) == (["add James?"], ["add Will?"])
     assert third == ["James added", "Will left out"]
 
 
@@ -82,9 +81,9 @@ async def test_a_question_of_a_task_is_seen_once(saver: Checkpointer) -> None:
 
     parts = [part async for part in program.astream("go", thread_id="t")]
 
-    assert [asked(part) for part in parts if "__interrupt__" in part] == [["add James?"]]
+    assert [questions_of(part) for part in parts if "__interrupt__" in part] == [["add James?"]]
     snapshot = await program.aget_state(thread_id="t")
-    assert [asked(each.interrupts) for each in snapshot.tasks] == [["add James?"]]
+    assert [questions_of(each.interrupts) for each in snapshot.tasks] == [["add James?"]]
 
 
 async def test_tasks_between_questions_run_once_each(saver: Checkpointer, durability: Durability) -> None:
@@ -124,10 +123,10 @@ async def test_tasks_side_by_side_ask_at_once_and_are_answered_apart(
     async def program(_: object) -> list[str]:
         return list(await asyncio.gather(ask("a"), ask("b")))
 
-    found = ids(await program.ainvoke("go", thread_id="t", durability=durability))
+    found = interrupt_ids(await program.ainvoke("go", thread_id="t", durability=durability))
     assert list(found) == ["a?", "b?"]
     partly = await program.ainvoke(Command(resume={found["b?"]: 2}), thread_id="t", durability=durability)
-    assert asked(partly) == ["a?"]
+    assert questions_of(partly) == ["a?"]
     result = await program.ainvoke(Command(resume={found["a?"]: 1}), thread_id="t", durability=durability)
 
     assert result == ["a:1", "b:2"]
@@ -152,7 +151,7 @@ async def test_a_task_that_finished_with_nothing_is_finished(saver: Checkpointer
     async def program(_: object) -> list[Any]:
         return list(await asyncio.gather(a(), b()))
 
-    found = ids(await program.ainvoke("go", thread_id="t"))
+    found = interrupt_ids(await program.ainvoke("go", thread_id="t"))
     await program.ainvoke(Command(resume={found["a?"]: "x"}), thread_id="t")
     result = await program.ainvoke(Command(resume={found["b?"]: "y"}), thread_id="t")
 
@@ -160,7 +159,7 @@ async def test_a_task_that_finished_with_nothing_is_finished(saver: Checkpointer
     assert calls == {"a": 2, "b": 3}
 
 
-async def test_a_task_of_a_node_asks(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_of_a_node_interrupts(saver: Checkpointer, durability: Durability) -> None:
     calls: Counter[str] = Counter()
 
     @task
@@ -178,15 +177,17 @@ async def test_a_task_of_a_node_asks(saver: Checkpointer, durability: Durability
         bought = [item for item in ("tea", "milk") if await approve(item, await price(item))]
         return {"log": bought}
 
-    graph = in_a_row(("buy", buy)).compile(saver)
+    graph = chain(("buy", buy)).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["tea for 3?"]
-    assert asked(await graph.ainvoke(Command(resume=True), thread_id="t", durability=durability)) == ["milk for 4?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t", durability=durability)) == ["tea for 3?"]
+    assert questions_of(await graph.ainvoke(Command(resume=True), thread_id="t", durability=durability)) == [
+        "milk for 4?"
+    ]
     assert await graph.ainvoke(Command(resume=False), thread_id="t", durability=durability) == {"log": ["tea"]}
     assert calls == {"buy": 3, "price tea": 1, "price milk": 1, "approve tea": 2, "approve milk": 2}
 
 
-async def test_a_second_answer_to_a_task_is_told_the_first(saver: Checkpointer) -> None:
+async def test_a_second_answer_to_a_task_learns_the_first(saver: Checkpointer) -> None:
     @task
     async def ask(name: str) -> Any:
         return interrupt(f"{name}?")
@@ -195,7 +196,7 @@ async def test_a_second_answer_to_a_task_is_told_the_first(saver: Checkpointer) 
     async def program(_: object) -> list[Any]:
         return [await ask("a"), await ask("b")]
 
-    first = ids(await program.ainvoke("go", thread_id="t"))["a?"]
+    first = interrupt_ids(await program.ainvoke("go", thread_id="t"))["a?"]
     await program.ainvoke(Command(resume={first: 1}), thread_id="t")
 
     with pytest.raises(InterruptAnsweredError) as refused:

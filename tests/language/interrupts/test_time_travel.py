@@ -9,6 +9,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CompiledGraph,
+    Durability,
     InterruptAnsweredError,
     InvalidUpdateError,
     NothingToResumeError,
@@ -18,14 +19,13 @@ from durable_graph import (
     UnknownNameError,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.nodes import Nodes, State, asked, ids, in_a_row, side_by_side
+from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 
 
 def talk(saver: Checkpointer, nodes: Nodes) -> CompiledGraph[State]:
     """a, then one who asks, then b."""
-    return in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "what?")), ("b", nodes.noting("b"))).compile(
+    return chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "what?")), ("b", nodes.noting("b"))).compile(
         saver
     )
 
@@ -36,7 +36,9 @@ async def before(graph: CompiledGraph[Any], node: str) -> StateSnapshot:
     return found[-1]
 
 
-async def test_a_replay_asks_again_and_repeats_nothing_from_before(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_replay_interrupts_again_and_repeats_nothing_from_before(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
@@ -45,11 +47,11 @@ async def test_a_replay_asks_again_and_repeats_nothing_from_before(saver: Checkp
 
     result = await graph.ainvoke(None, place.config, durability=durability)
 
-    assert (result["log"], asked(result)) == (["a"], ["what?"])
+    assert (result["log"], questions_of(result)) == (["a"], ["what?"])
     assert nodes.calls == {"a": 1, "ask": 3, "b": 1}
 
 
-async def test_a_replay_is_answered_anew_and_the_old_line_stays(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_replay_is_answered_again_and_the_old_branch_stays(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
@@ -63,22 +65,22 @@ async def test_a_replay_is_answered_anew_and_the_old_line_stays(saver: Checkpoin
     assert (await graph.aget_state(finished.config)).values == {"log": ["a", "ask:old", "b"]}
 
 
-async def test_every_replay_asks_under_an_id_of_its_own(saver: Checkpointer) -> None:
+async def test_every_replay_interrupts_under_an_id_of_its_own(saver: Checkpointer) -> None:
     graph = talk(saver, Nodes())
-    first = ids(await graph.ainvoke({}, thread_id="t"))
+    first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume="old"), thread_id="t")
     place = await before(graph, "ask")
 
     results = [await graph.ainvoke(None, place.config) for _ in range(3)]
 
-    seen = [first["what?"], *(ids(result)["what?"] for result in results)]
+    seen = [first["what?"], *(interrupt_ids(result)["what?"] for result in results)]
     assert len(set(seen)) == 4
     assert all(result["log"] == ["a"] for result in results)
 
 
 async def test_an_id_of_a_line_that_was_left_is_unknown(saver: Checkpointer) -> None:
     graph = talk(saver, Nodes())
-    left = ids(await graph.ainvoke({}, thread_id="t"))["what?"]
+    left = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["what?"]
     await graph.ainvoke(None, (await before(graph, "a")).config)
 
     with pytest.raises(UnknownInterruptError, match=left):
@@ -87,38 +89,38 @@ async def test_an_id_of_a_line_that_was_left_is_unknown(saver: Checkpointer) -> 
 
 async def test_a_replay_of_a_node_that_asks_twice_begins_with_the_first_question(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume=1), thread_id="t")
     await graph.ainvoke(Command(resume=2), thread_id="t")
 
     result = await graph.ainvoke(None, (await before(graph, "ask")).config)
 
-    assert asked(result) == ["first?"]
+    assert questions_of(result) == ["first?"]
 
 
 async def test_a_replay_between_two_questions_keeps_the_first_answer(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("one", nodes.asking("one", "1?")), ("two", nodes.asking("two", "2?"))).compile(saver)
+    graph = chain(("one", nodes.asking("one", "1?")), ("two", nodes.asking("two", "2?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="a"), thread_id="t")
     await graph.ainvoke(Command(resume="b"), thread_id="t")
 
     result = await graph.ainvoke(None, (await before(graph, "two")).config)
-    assert asked(result) == ["2?"]
+    assert questions_of(result) == ["2?"]
     result = await graph.ainvoke(Command(resume="c"), thread_id="t")
 
     assert result == {"log": ["one:a", "two:c"]}
     assert nodes.calls == {"one": 2, "two": 4}
 
 
-async def test_naming_the_head_goes_on_with_it(saver: Checkpointer) -> None:
+async def test_naming_the_head_continues_with_it(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({}, thread_id="t")
     head = await graph.aget_state(thread_id="t")
 
-    result = await graph.ainvoke(Command(resume={ids(head.interrupts)["what?"]: "yes"}), head.config)
+    result = await graph.ainvoke(Command(resume={interrupt_ids(head.interrupts)["what?"]: "yes"}), head.config)
 
     assert result == {"log": ["a", "ask:yes", "b"]}
     assert nodes.calls == {"a": 1, "ask": 2, "b": 1}
@@ -137,14 +139,14 @@ async def test_a_fork_with_another_state_asks_with_that_state(saver: Checkpointe
     async def ask(state: State) -> State:
         return {"log": [interrupt(f"after {state['log'][-1]}?")]}
 
-    graph = in_a_row(("a", Nodes().noting("a")), ("ask", ask)).compile(saver)
+    graph = chain(("a", Nodes().noting("a")), ("ask", ask)).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="old"), thread_id="t")
     place = await before(graph, "ask")
 
     forked = await graph.aupdate_state(place.config, {"log": ["forked"]})
     result = await graph.ainvoke(None, forked)
-    assert asked(result) == ["after forked?"]
+    assert questions_of(result) == ["after forked?"]
     result = await graph.ainvoke(Command(resume="new"), thread_id="t")
 
     assert result == {"log": ["a", "forked", "new"]}
@@ -157,7 +159,7 @@ async def test_an_update_at_an_open_question_leaves_it_to_be_asked_again(saver: 
     await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["edited"]})
     result = await graph.ainvoke(None, thread_id="t")
 
-    assert (result["log"], asked(result)) == (["a", "edited"], ["what?"])
+    assert (result["log"], questions_of(result)) == (["a", "edited"], ["what?"])
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["a", "edited", "ask:yes", "b"]}
 
 
@@ -175,7 +177,7 @@ async def test_an_update_as_the_end_clears_the_question(saver: Checkpointer) -> 
 
 async def test_an_update_as_the_end_keeps_what_siblings_have_finished(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = fan_out(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     await graph.aupdate_state({"configurable": {"thread_id": "t"}}, None, as_node=END)
@@ -188,9 +190,9 @@ async def test_an_answer_to_an_older_checkpoint_that_asks_nothing_now_says_that_
     saver: Checkpointer,
 ) -> None:
     config = {"configurable": {"thread_id": "t"}}
-    await in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver).ainvoke({}, config)
-    before = (await in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver).aget_state(config)).config
-    graph = in_a_row(("ask", Nodes().noting("noted"))).compile(saver)
+    await chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver).ainvoke({}, config)
+    before = (await chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver).aget_state(config)).config
+    graph = chain(("ask", Nodes().noting("noted"))).compile(saver)
     await graph.aupdate_state(config, {"log": ["edit"]}, as_node="ask")
 
     with pytest.raises(NothingToResumeError) as refused:
@@ -203,7 +205,7 @@ async def test_an_answer_to_an_older_checkpoint_that_asks_nothing_now_says_that_
     assert newest.config["configurable"]["checkpoint_id"] in note
 
 
-async def test_an_update_as_the_node_that_asks_answers_in_its_place(saver: Checkpointer) -> None:
+async def test_an_update_as_the_node_that_interrupts_answers_in_its_place(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({}, thread_id="t")
@@ -222,7 +224,7 @@ async def test_an_interrupted_thread_can_be_copied_and_answered_in_both_places(s
 
     await saver.copy_thread("t", "copy")
 
-    assert asked((await graph.aget_state(thread_id="copy")).interrupts) == ["what?"]
+    assert questions_of((await graph.aget_state(thread_id="copy")).interrupts) == ["what?"]
     assert await graph.ainvoke(Command(resume="here"), thread_id="t") == {"log": ["a", "ask:here", "b"]}
     assert await graph.ainvoke(Command(resume="there"), thread_id="copy") == {"log": ["a", "ask:there", "b"]}
 
@@ -251,12 +253,12 @@ async def test_an_older_checkpoint_is_replayed_and_answered_in_one_call(
     assert nodes.calls == {"a": 1, "ask": 4, "b": 2}
 
 
-async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_line_of_its_own(
+async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_branch_of_its_own(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = side_by_side(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
-    found = ids(await graph.ainvoke({"log": ["one"]}, thread_id="t", durability=durability))
+    graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
+    found = interrupt_ids(await graph.ainvoke({"log": ["one"]}, thread_id="t", durability=durability))
     left = await graph.aget_state(thread_id="t")
     await graph.ainvoke({"log": ["two"]}, thread_id="t", durability=durability)
 
@@ -269,7 +271,7 @@ async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_line_of
 async def test_an_answer_that_an_older_checkpoint_does_not_wait_for_begins_no_line(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
-    found = ids(await graph.ainvoke({}, thread_id="t"))
+    found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     place = await graph.aget_state(thread_id="t")
     await graph.ainvoke(Command(resume="old"), thread_id="t")
     stored = await trail(graph)
@@ -310,13 +312,13 @@ async def test_an_update_at_an_older_checkpoint_is_the_first_of_a_new_line(saver
 
     result = await graph.ainvoke(Command(update={"log": ["edited"]}), place.config)
 
-    assert (result["log"], asked(result)) == (["a", "edited"], ["what?"])
+    assert (result["log"], questions_of(result)) == (["a", "edited"], ["what?"])
     assert await graph.ainvoke(Command(resume="new"), thread_id="t") == {"log": ["a", "edited", "ask:new", "b"]}
 
 
-async def test_a_goto_at_an_older_checkpoint_runs_beside_what_was_left_there(saver: Checkpointer) -> None:
+async def test_a_goto_at_an_older_checkpoint_runs_together_with_what_was_left_there(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(*((name, nodes.noting(name)) for name in "abc")).compile(saver)
+    graph = chain(*((name, nodes.noting(name)) for name in "abc")).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     result = await graph.ainvoke(Command(goto="c"), (await before(graph, "b")).config)

@@ -8,9 +8,8 @@ from typing import Any, TypedDict
 import msgspec
 import pytest
 
-from durable_graph import START, Checkpointer, Command, StateGraph, UnstorableValueError, interrupt
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, asked, in_a_row, questions
+from durable_graph import START, Checkpointer, Command, Durability, StateGraph, UnstorableValueError, interrupt
+from tests.graphs import Nodes, chain, interrupts_of, questions_of
 
 
 class Reply(msgspec.Struct):
@@ -71,7 +70,7 @@ async def test_a_question_may_be_any_value_that_can_be_stored(saver: Checkpointe
     again = asking_twice(value).compile(saver, types=[Reply])
     snapshot = await again.aget_state(thread_id="t")
 
-    assert asked(result) == asked(snapshot.interrupts) == [value]
+    assert questions_of(result) == questions_of(snapshot.interrupts) == [value]
     assert type(snapshot.interrupts[0].value) is type(value)
 
 
@@ -81,7 +80,7 @@ async def test_none_is_an_answer(saver: Checkpointer, durability: Durability) ->
     await graph.ainvoke({}, thread_id="t", durability=durability)
     result = await graph.ainvoke(Command(resume=None), thread_id="t", durability=durability)
 
-    assert asked(result) == ["second?"]
+    assert questions_of(result) == ["second?"]
     assert await graph.ainvoke(Command(resume=None), thread_id="t", durability=durability) == {
         "first": None,
         "second": None,
@@ -91,11 +90,11 @@ async def test_none_is_an_answer(saver: Checkpointer, durability: Durability) ->
 async def test_none_is_an_answer_in_a_map_as_well(saver: Checkpointer) -> None:
     graph = asking_twice().compile(saver)
     result = await graph.ainvoke({}, thread_id="t")
-    (question,) = questions(result)
+    (question,) = interrupts_of(result)
 
     result = await graph.ainvoke(Command(resume={question.id: None}), thread_id="t")
 
-    assert asked(result) == ["second?"]
+    assert questions_of(result) == ["second?"]
 
 
 async def test_a_dict_that_names_no_interrupt_is_the_answer_itself(saver: Checkpointer) -> None:
@@ -122,12 +121,12 @@ async def test_a_question_that_cannot_be_stored_fails_the_node_and_names_the_typ
 
 async def test_an_answer_that_cannot_be_stored_is_refused_and_the_question_stays_open(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     with pytest.raises(UnstorableValueError, match="object"):
         await graph.ainvoke(Command(resume=object()), thread_id="t")
 
     assert nodes.calls == {"ask": 1}
-    assert asked((await graph.aget_state(thread_id="t")).interrupts) == ["sure?"]
+    assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["sure?"]
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes"]}

@@ -4,9 +4,17 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, StateGraph, UnstorableValueError, UntrackedValue, interrupt
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    StateGraph,
+    UnstorableValueError,
+    UntrackedValue,
+    interrupt,
+    task,
+)
 from durable_graph.errors import InvalidCallError
-from durable_graph.functional import task
 from tests.errors.kinds import of_kind
 
 
@@ -48,7 +56,7 @@ async def test_questions_and_answers_keep_keys_that_the_state_does_not_store(sav
     assert result["answer"] == {"connection": "this"}
 
 
-async def test_a_plain_function_cannot_call_a_task_and_is_told_so(saver: Checkpointer) -> None:
+async def test_a_plain_function_cannot_call_a_task_and_gets_an_error(saver: Checkpointer) -> None:
     @task
     async def look() -> int:
         return 1

@@ -8,6 +8,7 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    Durability,
     InMemorySaver,
     MemorySaver,
     ReducerError,
@@ -18,27 +19,26 @@ from durable_graph import (
     entrypoint,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, history
+from tests.graphs import THREAD, Nodes, State, history
 
 
 async def test_the_error_of_a_task_in_a_snapshot_is_its_repr(saver: Checkpointer) -> None:
-    async def fails(state: Trail) -> Trail:
+    async def fails(state: State) -> State:
         message = "reset by peer"
         raise ConnectionError(message)
 
-    graph = StateGraph(Trail).add_node("a", fails).add_edge(START, "a").compile(saver)
+    graph = StateGraph(State).add_node("a", fails).add_edge(START, "a").compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     (failed,) = (await graph.aget_state(THREAD)).tasks
     assert failed.error == "ConnectionError('reset by peer')"
 
 
 async def test_a_conditional_entry_point_is_next_until_its_router_has_chosen(saver: Checkpointer) -> None:
-    builder = StateGraph(Trail).add_node("a", lambda _: {"value": ["a"]})
+    builder = StateGraph(State).add_node("a", lambda _: {"log": ["a"]})
     graph = builder.add_conditional_edges(START, lambda _: "a", ["a"]).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
     assert [(each.metadata["step"], each.next) for each in await history(graph) if each.metadata] == [
         (2, ()),
@@ -64,16 +64,16 @@ async def test_the_error_of_a_reducer_is_also_an_instance_of_the_class_of_its_ex
 
 async def test_nodes_come_before_sends_and_writes_are_merged_in_this_order(saver: Checkpointer) -> None:
     def noting(name: str) -> Any:
-        return lambda given: {"value": [name if isinstance(given, dict) else f"{name}{given}"]}
+        return lambda given: {"log": [name if isinstance(given, dict) else f"{name}{given}"]}
 
-    builder = StateGraph(Trail)
+    builder = StateGraph(State)
     for name in ("a", "b", "c"):
         builder.add_node(name, noting(name))
     builder.add_edge(START, "a").add_edge("a", "c")
     builder.add_conditional_edges("a", lambda _: [Send("b", 1), Send("b", 2)], ["b"])
     graph = builder.compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["a", "c", "b1", "b2"]}
+    assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["a", "c", "b1", "b2"]}
     assert [each.next for each in await history(graph)] == [(), ("c", "b", "b"), ("a",)]
     assert [task.name for task in (await history(graph))[1].tasks] == ["c", "b", "b"]
 
@@ -81,9 +81,9 @@ async def test_nodes_come_before_sends_and_writes_are_merged_in_this_order(saver
 async def test_durability_exit_keeps_the_last_checkpoint_of_a_nested_run(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    inner = Calls().chain("x", "y").compile()
-    graph = StateGraph(Trail).add_node("inner", inner).add_edge(START, "inner").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    inner = Nodes().chain("x", "y").compile()
+    graph = StateGraph(State).add_node("inner", inner).add_edge(START, "inner").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
     nested = (await history(graph))[-1].tasks[0].state
     kept = [each.next async for each in graph.aget_state_history(nested)]
@@ -95,18 +95,18 @@ async def test_durability_exit_keeps_the_last_checkpoint_of_a_nested_run(
 
 async def test_both_names_of_the_memory_saver_are_one_class() -> None:
     assert InMemorySaver is MemorySaver
-    graph = Calls().chain("a").compile(InMemorySaver())
-    assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["a"]}
+    graph = Nodes().chain("a").compile(InMemorySaver())
+    assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["a"]}
 
 
 async def test_server_info_is_none(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
-    async def node(state: Trail, runtime: Runtime) -> Trail:
+    async def node(state: State, runtime: Runtime) -> State:
         seen.append(runtime.server_info)
         return {}
 
-    await StateGraph(Trail).add_node("a", node).add_edge(START, "a").compile(saver).ainvoke({"value": []}, THREAD)
+    await StateGraph(State).add_node("a", node).add_edge(START, "a").compile(saver).ainvoke({"log": []}, THREAD)
 
     assert seen == [None]
 

@@ -175,7 +175,7 @@ async def run(node: Any, router: Any = None) -> Any:
     return await builder.compile().ainvoke({})
 
 
-async def test_a_command_of_langgraph_is_told_from_ours() -> None:
+async def test_a_command_of_langgraph_is_distinguished_from_ours() -> None:
     command = of_langgraph("Command")
 
     with pytest.raises(
@@ -188,7 +188,7 @@ async def test_a_command_of_langgraph_is_told_from_ours() -> None:
         await one_node(lambda _: {}).compile().ainvoke(command)
 
 
-async def test_a_send_of_langgraph_is_told_from_ours() -> None:
+async def test_a_send_of_langgraph_is_distinguished_from_ours() -> None:
     send = of_langgraph("Send")
 
     with pytest.raises(
@@ -201,7 +201,7 @@ async def test_a_send_of_langgraph_is_told_from_ours() -> None:
         await run(lambda _: Command(goto=send))
 
 
-async def test_an_overwrite_of_langgraph_is_told_from_ours() -> None:
+async def test_an_overwrite_of_langgraph_is_distinguished_from_ours() -> None:
     overwrite = of_langgraph("Overwrite")
 
     for key in ("k", "log"):

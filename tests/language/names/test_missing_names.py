@@ -43,7 +43,7 @@ def graph() -> Any:
 
 
 @pytest.mark.parametrize("name", MODULE)
-def test_a_name_to_import_says_what_takes_its_place(name: str) -> None:
+def test_a_name_to_import_names_its_replacement(name: str) -> None:
     with pytest.raises(ImportError) as raised:
         exec(f"from durable_graph import {name}", {})  # noqa: S102  # each name of a table
     with pytest.raises(AttributeError) as looked_up:
@@ -121,7 +121,7 @@ def test_every_class_and_function_that_the_guide_calls_gone_has_an_answer() -> N
 
 
 @pytest.mark.parametrize("name", GRAPH)
-def test_an_attribute_of_a_graph_says_what_takes_its_place(name: str) -> None:
+def test_an_attribute_of_a_graph_names_its_replacement(name: str) -> None:
     with pytest.raises(AttributeError) as raised:
         getattr(graph(), name)
 
@@ -130,7 +130,7 @@ def test_an_attribute_of_a_graph_says_what_takes_its_place(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DRAWING)
-def test_an_attribute_of_a_drawing_says_what_takes_its_place(name: str) -> None:
+def test_an_attribute_of_a_drawing_names_its_replacement(name: str) -> None:
     drawing = graph().get_graph()
 
     with pytest.raises(AttributeError) as raised:
@@ -141,7 +141,7 @@ def test_an_attribute_of_a_drawing_says_what_takes_its_place(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RUNTIME)
-async def test_an_attribute_of_a_runtime_says_what_takes_its_place(name: str) -> None:
+async def test_an_attribute_of_a_runtime_names_its_replacement(name: str) -> None:
     async def node(state: State, runtime: Runtime) -> State:
         with pytest.raises(AttributeError) as raised:
             getattr(runtime, name)
@@ -202,7 +202,7 @@ def as_entrypoint(**options: Any) -> Any:
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )
-def test_a_keyword_of_langgraph_says_what_takes_its_place(call: Any, option: str, remedy: str) -> None:
+def test_a_keyword_of_langgraph_names_its_replacement(call: Any, option: str, remedy: str) -> None:
     with pytest.raises(UnknownOptionError, check=of_kind("argument"), match="unexpected keyword argument") as raised:
         call(**{option: None})
 
@@ -271,7 +271,7 @@ async def test_a_deprecated_keyword_means_what_the_current_one_means() -> None:
 
 
 @pytest.mark.parametrize("option", ["print_mode", "checkpoint_during", "callbacks", "retries"])
-async def test_a_keyword_of_a_run_says_what_takes_its_place(option: str) -> None:
+async def test_a_keyword_of_a_run_names_its_replacement(option: str) -> None:
     with pytest.raises(UnknownOptionError, check=of_kind("argument"), match="unexpected keyword argument"):
         await graph().ainvoke({}, **{option: None})
 

@@ -228,7 +228,7 @@ async def test_an_update_names_the_node_that_it_counts_as(saver: Checkpointer) -
     await graph.aupdate_state(None, {"log": ["c"]}, error.candidates[0], thread_id="t")
 
 
-async def test_a_damaged_checkpoint_is_left_behind_by_going_on_from_an_older_one(tmp_path: Path) -> None:
+async def test_a_damaged_checkpoint_is_superseded_by_resuming_from_an_older_one(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         graph = one_node(lambda _: {"log": ["a"]}).compile(saver)

@@ -13,15 +13,15 @@ from durable_graph import (
     CachePolicy,
     Checkpointer,
     Command,
+    Durability,
     InMemoryCache,
     Send,
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.caching import CacheKey
 from durable_graph_sqlite import SqliteCache
-from tests.language.nodes import Nodes, State, asked
+from tests.graphs import Nodes, State, questions_of
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -106,8 +106,8 @@ async def test_a_question_is_not_cached_and_what_came_of_its_answer_is(cache: Ca
     builder.add_edge(START, "ask")
     graph = builder.compile(saver, cache=cache)
 
-    assert asked(await graph.ainvoke({"given": 1}, thread_id="1")) == ["how much?"]
-    assert asked(await graph.ainvoke({"given": 1}, thread_id="2")) == ["how much?"]
+    assert questions_of(await graph.ainvoke({"given": 1}, thread_id="1")) == ["how much?"]
+    assert questions_of(await graph.ainvoke({"given": 1}, thread_id="2")) == ["how much?"]
     await graph.ainvoke(Command(resume=7), thread_id="1")
     assert await graph.ainvoke({"given": 1}, thread_id="3") == {"given": 1, "doubled": 7}
     assert calls == 3
@@ -171,7 +171,7 @@ async def test_it_can_be_cleared_for_some_nodes_only(cache: Cache) -> None:
     assert (one.calls, two.calls) == (1, 2)
 
 
-async def test_an_unknown_node_to_clear_is_told(cache: Cache) -> None:
+async def test_an_unknown_node_to_clear_is_reported(cache: Cache) -> None:
     with pytest.raises(LookupError, match="nowhere"):
         await Doubling().builder().compile(cache=cache).aclear_cache(nodes=["nowhere"])
 

@@ -9,6 +9,7 @@ from durable_graph import (
     START,
     CachePolicy,
     Checkpointer,
+    Durability,
     InMemoryCache,
     NodeError,
     NodeTimeoutError,
@@ -16,8 +17,7 @@ from durable_graph import (
     StateGraph,
     TimeoutPolicy,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 from tests.language.policies.clock import in_no_time, now
 
 
@@ -274,7 +274,7 @@ def test_a_timeout_of_the_nodes_own_counts() -> None:
 
 async def test_the_default_cache_policy_counts_for_every_node(saver: Checkpointer) -> None:
     nodes = Nodes()
-    builder = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b")))
+    builder = chain(("a", nodes.noting("a")), ("b", nodes.noting("b")))
     builder.set_node_defaults(cache_policy=CachePolicy())
     graph = builder.compile(saver, cache=InMemoryCache())
 
@@ -286,7 +286,7 @@ async def test_the_default_cache_policy_counts_for_every_node(saver: Checkpointe
 
 async def test_a_nested_graph_does_not_inherit_the_defaults(saver: Checkpointer) -> None:
     flaky = Flaky(1)
-    inner = in_a_row(("flaky", flaky)).compile()
+    inner = chain(("flaky", flaky)).compile()
     builder = StateGraph(State).set_node_defaults(retry_policy=times(1), error_handler=handle)
     builder.add_node("inner", inner)
     builder.add_edge(START, "inner")

@@ -10,15 +10,15 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     NodeError,
     RetryPolicy,
     StateGraph,
     UnknownNameError,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError
 from tests.errors.kinds import of_kind
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 
 TWICE = RetryPolicy(initial_interval=0, jitter=False, max_attempts=2, retry_on=ValueError)
 
@@ -47,7 +47,7 @@ def handled(node: Any, handler: Any = handle, **options: Any) -> StateGraph[Stat
     return builder
 
 
-async def test_a_handler_is_told_node_and_error_and_its_update_is_the_nodes(
+async def test_a_handler_receives_node_and_error_and_its_update_is_the_nodes(
     saver: Checkpointer, durability: Durability
 ) -> None:
     graph = handled(Failing()).compile(saver)
@@ -265,7 +265,7 @@ async def test_no_handler_runs_when_its_failure_cannot_be_recorded(saver: Checkp
 async def test_a_failure_inside_a_nested_graph_is_the_callers_to_handle(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    inner = in_a_row(("deep", Failing("from the deep"))).compile()
+    inner = chain(("deep", Failing("from the deep"))).compile()
 
     async def told(state: State, error: NodeError) -> State:
         return {"log": [f"{error.node}: {error.error}"]}
@@ -307,7 +307,7 @@ async def test_a_node_that_cancels_itself_is_handled(saver: Checkpointer) -> Non
     assert result["log"][0].startswith("fail: NodeCancelledError")
 
 
-async def test_a_handler_that_goes_nowhere_is_told(saver: Checkpointer) -> None:
+async def test_a_handler_that_goes_nowhere_is_reported(saver: Checkpointer) -> None:
     """Reference P21."""
 
     async def astray(state: State, error: NodeError) -> Command[Any]:

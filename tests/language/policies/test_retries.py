@@ -11,14 +11,14 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    Durability,
     MemorySaver,
     RetryPolicy,
     Runtime,
     Send,
     StateGraph,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 from tests.language.policies.clock import in_no_time, now
 
 
@@ -95,7 +95,7 @@ async def test_without_a_policy_nothing_is_tried_again(saver: Checkpointer) -> N
     flaky = Flaky(ConnectionError())
 
     with pytest.raises(ConnectionError):
-        await in_a_row(("flaky", flaky)).compile(saver).ainvoke({}, thread_id="t")
+        await chain(("flaky", flaky)).compile(saver).ainvoke({}, thread_id="t")
 
     assert flaky.attempts == [1]
 
@@ -310,7 +310,7 @@ def test_a_sibling_does_not_wait_for_a_pause_and_is_kept() -> None:
     assert finished == [pytest.approx(0, abs=0.1)]
 
 
-def test_a_pause_is_not_one_of_those_at_work() -> None:
+def test_a_pause_is_not_one_of_those_running() -> None:
     """max_concurrency is about nodes that run: one that waits for its next attempt leaves its place to others."""
     began: list[float] = []
 
@@ -353,7 +353,7 @@ async def test_each_send_is_tried_for_itself(saver: Checkpointer) -> None:
 async def test_what_a_nested_graph_has_finished_does_not_run_again(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     flaky = Flaky(ConnectionError(), ConnectionError())
-    inner = in_a_row(("first", nodes.noting("first")), ("flaky", flaky)).compile()
+    inner = chain(("first", nodes.noting("first")), ("flaky", flaky)).compile()
 
     async def call(state: State) -> State:
         nodes.calls["call"] += 1

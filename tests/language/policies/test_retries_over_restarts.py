@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, MemorySaver, RetryPolicy, Runtime, StateGraph
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import State
+from durable_graph import START, Checkpointer, Durability, MemorySaver, RetryPolicy, Runtime, StateGraph
+from tests.graphs import State
 from tests.language.policies.clock import in_no_time, now
 
 

@@ -4,9 +4,18 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, NodeError, ReducerError, RetryPolicy, StateGraph, entrypoint, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, in_a_row, side_by_side
+from durable_graph import (
+    START,
+    Checkpointer,
+    Durability,
+    NodeError,
+    ReducerError,
+    RetryPolicy,
+    StateGraph,
+    entrypoint,
+    task,
+)
+from tests.graphs import Nodes, State, chain, fan_out
 
 
 class UnshowableError(Exception):
@@ -42,7 +51,7 @@ async def test_an_error_that_cannot_be_shown_fails_its_node_alone(
     error: Exception, shown: str, saver: Checkpointer, durability: Durability
 ) -> None:
     nodes, bad = Nodes(), Failing(error)
-    graph = side_by_side(("good", nodes.noting("good")), ("bad", bad)).compile(saver)
+    graph = fan_out(("good", nodes.noting("good")), ("bad", bad)).compile(saver)
 
     with pytest.raises(type(error)) as raised:
         await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
@@ -75,7 +84,7 @@ async def test_a_stream_shows_an_error_that_cannot_be_shown(error: Exception, sh
     parts: list[Any] = []
 
     async def read() -> None:
-        async for part in in_a_row(("bad", Failing(error))).compile().astream({"log": []}, stream_mode="tasks"):
+        async for part in chain(("bad", Failing(error))).compile().astream({"log": []}, stream_mode="tasks"):
             parts.append(part)
 
     with pytest.raises(type(error)):
@@ -108,7 +117,7 @@ def _broken_policy() -> RetryPolicy:
 async def test_a_retry_on_that_raises_fails_its_node_alone(saver: Checkpointer, durability: Durability) -> None:
     nodes, error = Nodes(), ValueError("of the node")
     bad = Failing(error)
-    builder = side_by_side(("good", nodes.noting("good")))
+    builder = fan_out(("good", nodes.noting("good")))
     builder.add_node("bad", bad, retry_policy=_broken_policy()).add_edge(START, "bad")
     graph = builder.compile(saver)
 

@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     MemorySaver,
     NodeTimeoutError,
@@ -22,9 +23,8 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.nodes import State, asked, in_a_row
+from tests.graphs import State, chain, questions_of
 from tests.language.policies.clock import in_no_time, now
 
 
@@ -115,7 +115,7 @@ def test_what_a_nested_graph_streams_is_a_sign_of_life_of_the_node_that_runs_it(
             runtime.stream_writer(number)
         return {"log": ["told"]}
 
-    inner = in_a_row(("telling", telling)).compile()
+    inner = chain(("telling", telling)).compile()
 
     assert in_no_time(timed(inner, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({})) == {"log": ["told"]}
 
@@ -190,7 +190,7 @@ async def test_a_heartbeat_without_an_idle_timeout_means_nothing(saver: Checkpoi
         runtime.heartbeat()
         return {"log": ["alive"]}
 
-    assert await in_a_row(("a", beating)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["alive"]}
+    assert await chain(("a", beating)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["alive"]}
 
 
 def test_a_node_that_catches_its_cancellation_is_too_late_all_the_same() -> None:
@@ -287,7 +287,7 @@ async def test_a_question_within_the_time_is_a_question(saver: Checkpointer) -> 
 
     graph = timed(ask, 10).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes"]}
 
 

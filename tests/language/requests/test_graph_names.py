@@ -57,7 +57,7 @@ async def test_another_graph_is_refused_whatever_it_asks(saver: Checkpointer, ca
     assert await saver.load("t") == before
 
 
-async def test_a_renamed_graph_goes_on_and_its_next_commit_writes_the_new_name(saver: Checkpointer) -> None:
+async def test_a_renamed_graph_continues_and_its_next_commit_writes_the_new_name(saver: Checkpointer) -> None:
     await graph_of(saver, "mail").ainvoke({"log": ["in"]}, thread_id="t")
 
     renamed = graph_of(saver, "letters", "post", "mail")
@@ -79,7 +79,7 @@ async def test_a_named_graph_takes_a_thread_without_a_name(saver: Checkpointer) 
     assert (await saver.list_threads())[0].graph == "mail"
 
 
-async def test_two_graphs_without_names_are_told_apart_by_their_nodes_in_the_log(
+async def test_two_graphs_without_names_are_distinguished_by_their_nodes_in_the_log(
     saver: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await graph_of(saver, None).ainvoke({"log": ["in"]}, thread_id="t")

@@ -20,6 +20,8 @@ from durable_graph import (
     interrupt,
 )
 
+pytestmark = pytest.mark.every_store
+
 
 class State(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
@@ -71,7 +73,7 @@ async def test_without_a_thread_the_key_names_it(saver: Checkpointer) -> None:
     assert [info.thread for info in await saver.list_threads()] == ["run-order-7"]
 
 
-async def test_a_repetition_after_a_failure_goes_on(saver: Checkpointer) -> None:
+async def test_a_repetition_after_a_failure_continues(saver: Checkpointer) -> None:
     shop = Shop(saver, fails=1)
     with pytest.raises(RuntimeError):
         await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7")

@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidOptionError,
     NodeError,
     OutsideOfRunError,
@@ -22,9 +23,8 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.trails import Calls, Trail, history, id_of
+from tests.graphs import Nodes, State, checkpoint_id_of, history
 
 Config = dict[str, Any]
 CALL: Config = {
@@ -51,9 +51,9 @@ class Seen:
         self.configs[where] = get_config()
 
     def noting(self, where: str) -> Any:
-        async def node(state: Trail) -> Trail:
+        async def node(state: State) -> State:
             self.note(where)
-            return {"value": [where]}
+            return {"log": [where]}
 
         return node
 
@@ -66,7 +66,7 @@ class Seen:
 
 async def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
     """A graph that notes its config in every place where user code runs."""
-    inner = StateGraph(Trail).add_node("deep", seen.noting("nested")).add_edge(START, "deep").compile()
+    inner = StateGraph(State).add_node("deep", seen.noting("nested")).add_edge(START, "deep").compile()
 
     @task
     async def called() -> None:
@@ -76,10 +76,10 @@ async def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
     async def flow(_: object) -> None:
         seen.note("entrypoint")
 
-    async def calls(state: Trail) -> Trail:
+    async def calls(state: State) -> State:
         seen.note("node")
         await called()
-        await inner.ainvoke({"value": []})
+        await inner.ainvoke({"log": []})
         await flow.ainvoke("go")
         await asyncio.create_task(spawned())
         return {}
@@ -87,23 +87,23 @@ async def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
     async def spawned() -> None:
         seen.note("spawned")
 
-    def plain(state: Trail) -> Trail:
+    def plain(state: State) -> State:
         seen.note("thread")
         return {}
 
-    def route(state: Trail) -> str:
+    def route(state: State) -> str:
         seen.note("router")
         return "fails"
 
-    async def fails(state: Trail) -> Trail:
+    async def fails(state: State) -> State:
         message = "no"
         raise ValueError(message)
 
-    async def handles(state: Trail, error: NodeError) -> Trail:
+    async def handles(state: State, error: NodeError) -> State:
         seen.note("handler")
         return {}
 
-    builder = StateGraph(Trail).add_node("calls", calls).add_node("plain", plain)
+    builder = StateGraph(State).add_node("calls", calls).add_node("plain", plain)
     builder.add_node("fails", fails, error_handler=handles)
     builder.add_edge(START, "calls").add_edge("calls", "plain").add_conditional_edges("plain", route, ["fails"])
     return builder.compile(saver)
@@ -114,7 +114,7 @@ PLACES = {"node", "task", "nested", "entrypoint", "spawned", "thread", "router",
 
 async def test_it_is_the_same_wherever_user_code_runs(saver: Checkpointer, durability: Durability) -> None:
     seen = Seen()
-    await (await everywhere(saver, seen)).ainvoke({"value": []}, CALL, durability=durability)
+    await (await everywhere(saver, seen)).ainvoke({"log": []}, CALL, durability=durability)
 
     assert seen.said() == {key: {"thread_id": "t", "user": "ann"} for key in PLACES}
     assert seen.of("tags") == {key: ["mine"] for key in PLACES}
@@ -125,7 +125,7 @@ async def test_it_is_the_same_wherever_user_code_runs(saver: Checkpointer, durab
 
 async def test_it_is_so_without_a_store_too() -> None:
     seen = Seen()
-    await (await everywhere(None, seen)).ainvoke({"value": []}, {"configurable": {"user": "ann"}, "tags": ["mine"]})
+    await (await everywhere(None, seen)).ainvoke({"log": []}, {"configurable": {"user": "ann"}, "tags": ["mine"]})
 
     assert seen.said() == {key: {"user": "ann"} for key in PLACES}
     assert seen.of("tags") == {key: ["mine"] for key in PLACES}
@@ -133,11 +133,11 @@ async def test_it_is_so_without_a_store_too() -> None:
 
 async def test_its_metadata_says_where_the_code_runs(saver: Checkpointer) -> None:
     seen = Seen()
-    inner = StateGraph(Trail).add_node("deep", seen.noting("deep"), metadata={"level": 2}).add_edge(START, "deep")
-    builder = StateGraph(Trail).add_node("a", seen.noting("a"), metadata={"level": 1})
+    inner = StateGraph(State).add_node("deep", seen.noting("deep"), metadata={"level": 2}).add_edge(START, "deep")
+    builder = StateGraph(State).add_node("a", seen.noting("a"), metadata={"level": 1})
     builder.add_node("b", inner.compile()).add_edge(START, "a").add_edge("a", "b")
 
-    await builder.compile(saver).ainvoke({"value": []}, CALL)
+    await builder.compile(saver).ainvoke({"log": []}, CALL)
 
     told = {
         name: (meta["who"], meta["level"], meta["langgraph_node"], meta["langgraph_step"])
@@ -150,21 +150,21 @@ async def test_its_metadata_says_where_the_code_runs(saver: Checkpointer) -> Non
 async def test_a_parameter_is_given_what_the_function_finds(saver: Checkpointer) -> None:
     found: list[bool] = []
 
-    async def by_name(state: Trail, config: Config) -> Trail:
+    async def by_name(state: State, config: Config) -> State:
         found.append(config == get_config())
         return {}
 
-    def in_thread(state: Trail, config: Config) -> Trail:
+    def in_thread(state: State, config: Config) -> State:
         found.append(config == get_config())
         return {}
 
-    def route(state: Trail, config: Config) -> str:
+    def route(state: State, config: Config) -> str:
         found.append(config == get_config())
         return "in_thread"
 
-    builder = StateGraph(Trail).add_node("by_name", by_name).add_node("in_thread", in_thread)
+    builder = StateGraph(State).add_node("by_name", by_name).add_node("in_thread", in_thread)
     builder.add_edge(START, "by_name").add_conditional_edges("by_name", route, ["in_thread"])
-    await builder.compile(saver).ainvoke({"value": []}, CALL)
+    await builder.compile(saver).ainvoke({"log": []}, CALL)
 
     assert found == [True, True, True]
 
@@ -173,15 +173,15 @@ async def test_what_a_node_does_to_it_no_other_node_sees(saver: Checkpointer) ->
     given = {"configurable": {"thread_id": "t", "user": "ann"}, "metadata": {"who": "me"}, "tags": ["mine"]}
     seen = Seen()
 
-    async def meddles(state: Trail, config: Config) -> Trail:
+    async def meddles(state: State, config: Config) -> State:
         config["configurable"]["user"] = "eve"
         config["metadata"]["who"] = "eve"
         config["tags"].append("eve")
         config["run_name"] = "eve"
         return {}
 
-    builder = StateGraph(Trail).add_node("meddles", meddles).add_node("a", seen.noting("a"))
-    await builder.add_edge(START, "meddles").add_edge("meddles", "a").compile(saver).ainvoke({"value": []}, given)
+    builder = StateGraph(State).add_node("meddles", meddles).add_node("a", seen.noting("a"))
+    await builder.add_edge(START, "meddles").add_edge("meddles", "a").compile(saver).ainvoke({"log": []}, given)
 
     assert said(seen.configs["a"]["configurable"]) == {"thread_id": "t", "user": "ann"}
     assert seen.configs["a"]["metadata"]["who"] == "me"
@@ -199,9 +199,9 @@ async def test_outside_of_a_run_there_is_none() -> None:
 
 
 async def test_checkpoints_keep_metadata_and_the_names_of_the_run(saver: Checkpointer, durability: Durability) -> None:
-    graph = Calls().chain("a", "b?").compile(saver)
+    graph = Nodes().chain("a", "b?").compile(saver)
 
-    await graph.ainvoke({"value": []}, CALL, durability=durability)
+    await graph.ainvoke({"log": []}, CALL, durability=durability)
     later = {"configurable": {"thread_id": "t"}, "metadata": {"who": "you"}}
     await graph.ainvoke(Command(resume="yes"), later, durability=durability)
 
@@ -209,16 +209,16 @@ async def test_checkpoints_keep_metadata_and_the_names_of_the_run(saver: Checkpo
     names = [(each.get("who"), each.get("run_name"), each.get("run_id")) for each in kept]
     assert names[0] == ("you", None, None)
     assert set(names[1:]) == {("me", "nightly", str(UUID(int=7)))}
-    assert [id_of(each) for each in await history(graph, filter={"who": "me"})] == [
-        id_of(each) for each in (await history(graph))[1:]
+    assert [checkpoint_id_of(each) for each in await history(graph, filter={"who": "me"})] == [
+        checkpoint_id_of(each) for each in (await history(graph))[1:]
     ]
 
 
 async def test_what_is_in_configurable_is_for_nodes_alone_and_is_not_stored(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
+    graph = Nodes().chain("a").compile(saver)
     secret = object()
 
-    await graph.ainvoke({"value": []}, {"configurable": {"thread_id": "t", "client": secret}})
+    await graph.ainvoke({"log": []}, {"configurable": {"thread_id": "t", "client": secret}})
 
     for snapshot in await history(graph):
         assert set(snapshot.config["configurable"]) <= {"thread_id", "checkpoint_id", "checkpoint_ns"}
@@ -230,13 +230,13 @@ async def test_a_resumed_run_has_the_config_of_the_call_that_resumes_it(
 ) -> None:
     users: list[tuple[Any, Any]] = []
 
-    async def ask(state: Trail, config: Config, runtime: Runtime) -> Trail:
+    async def ask(state: State, config: Config, runtime: Runtime) -> State:
         users.append((config["configurable"].get("user"), runtime.execution_info.run_id))
-        return {"value": [interrupt("ask?")]}
+        return {"log": [interrupt("ask?")]}
 
-    graph = StateGraph(Trail).add_node("ask", ask).add_edge(START, "ask").compile(saver)
+    graph = StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile(saver)
 
-    await graph.ainvoke({"value": []}, CALL, durability=durability)
+    await graph.ainvoke({"log": []}, CALL, durability=durability)
     await graph.ainvoke(
         Command(resume="yes"), {"configurable": {"thread_id": "t", "user": "bob"}}, durability=durability
     )
@@ -249,27 +249,27 @@ async def test_a_resumed_run_has_the_config_of_the_call_that_resumes_it(
 
 async def test_a_graph_with_a_config_has_it_in_every_call(saver: Checkpointer) -> None:
     seen = Seen()
-    graph = StateGraph(Trail).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
+    graph = StateGraph(State).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
     bound = graph.with_config({"configurable": {"thread_id": "t", "user": "ann"}, "tags": ["mine"]}, run_name="nightly")
 
-    await bound.ainvoke({"value": []})
-    assert (await bound.aget_state()).values == {"value": ["a"]}
-    await bound.ainvoke({"value": []}, {"configurable": {"user": "bob"}, "tags": ["yours", "mine"], "run_name": "x"})
+    await bound.ainvoke({"log": []})
+    assert (await bound.aget_state()).values == {"log": ["a"]}
+    await bound.ainvoke({"log": []}, {"configurable": {"user": "bob"}, "tags": ["yours", "mine"], "run_name": "x"})
 
     config = seen.configs["a"]
     assert said(config["configurable"]) == {"thread_id": "t", "user": "bob"}
     assert (config["tags"], config["run_name"]) == (["mine", "yours"], "x")
     # The graph that it was made from has none.
-    await graph.ainvoke({"value": []}, {"configurable": {"thread_id": "other"}})
+    await graph.ainvoke({"log": []}, {"configurable": {"thread_id": "other"}})
     assert said(seen.configs["a"]["configurable"]) == {"thread_id": "other"}
 
 
 async def test_configs_are_laid_over_one_another(saver: Checkpointer) -> None:
     seen = Seen()
-    graph = StateGraph(Trail).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
+    graph = StateGraph(State).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
     bound = graph.with_config(tags=["a"], metadata={"x": 1, "y": 1}).with_config(tags=["b"], metadata={"y": 2})
 
-    await bound.ainvoke({"value": []}, {"configurable": {"thread_id": "t"}, "metadata": {"z": 3}})
+    await bound.ainvoke({"log": []}, {"configurable": {"thread_id": "t"}, "metadata": {"z": 3}})
 
     config = seen.configs["a"]
     assert config["tags"] == ["a", "b"]
@@ -277,12 +277,12 @@ async def test_configs_are_laid_over_one_another(saver: Checkpointer) -> None:
 
 
 async def test_what_a_call_says_by_keyword_counts_before_the_config_of_the_graph(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b", "c").compile(saver)
+    graph = Nodes().chain("a", "b", "c").compile(saver)
     bound = graph.with_config({"configurable": {"thread_id": "t"}, "recursion_limit": 1, "max_concurrency": 1})
 
-    result = await bound.ainvoke({"value": []}, thread_id="u", recursion_limit=3, max_concurrency=2)
+    result = await bound.ainvoke({"log": []}, thread_id="u", recursion_limit=3, max_concurrency=2)
 
-    assert result == {"value": ["a", "b", "c"]}
+    assert result == {"log": ["a", "b", "c"]}
     assert (await graph.aget_state(thread_id="u")).values == result
     assert (await bound.aget_state(thread_id="u")).values == result
     assert (await bound.aget_state()).values == {}
@@ -290,11 +290,11 @@ async def test_what_a_call_says_by_keyword_counts_before_the_config_of_the_graph
 
 async def test_a_nested_graph_with_a_config_has_both(saver: Checkpointer, durability: Durability) -> None:
     seen = Seen()
-    inner = StateGraph(Trail).add_node("deep", seen.noting("deep")).add_edge(START, "deep").compile()
+    inner = StateGraph(State).add_node("deep", seen.noting("deep")).add_edge(START, "deep").compile()
     inner = inner.with_config({"tags": ["inner"], "metadata": {"level": 2}, "configurable": {"model": "small"}})
-    graph = StateGraph(Trail).add_node("inner", inner).add_edge(START, "inner").compile(saver)
+    graph = StateGraph(State).add_node("inner", inner).add_edge(START, "inner").compile(saver)
 
-    await graph.ainvoke({"value": []}, CALL, durability=durability)
+    await graph.ainvoke({"log": []}, CALL, durability=durability)
 
     config = seen.configs["deep"]
     assert said(config["configurable"]) == {"thread_id": "t", "user": "ann", "model": "small"}
@@ -304,16 +304,16 @@ async def test_a_nested_graph_with_a_config_has_both(saver: Checkpointer, durabi
 
 async def test_a_nested_call_may_say_more(saver: Checkpointer) -> None:
     seen = Seen()
-    inner = StateGraph(Trail).add_node("deep", seen.noting("deep")).add_edge(START, "deep").compile()
+    inner = StateGraph(State).add_node("deep", seen.noting("deep")).add_edge(START, "deep").compile()
 
-    async def call(state: Trail, config: Config) -> Trail:
+    async def call(state: State, config: Config) -> State:
         # Handing on the config that it was given is what code for LangGraph does.
-        await inner.ainvoke({"value": []}, {**config, "tags": [*config["tags"], "inner"], "run_name": "deep"})
+        await inner.ainvoke({"log": []}, {**config, "tags": [*config["tags"], "inner"], "run_name": "deep"})
         seen.note("after")
         return {}
 
-    graph = StateGraph(Trail).add_node("call", call).add_edge(START, "call").compile(saver)
-    await graph.ainvoke({"value": []}, CALL)
+    graph = StateGraph(State).add_node("call", call).add_edge(START, "call").compile(saver)
+    await graph.ainvoke({"log": []}, CALL)
 
     deep, after = seen.configs["deep"], seen.configs["after"]
     assert (deep["tags"], deep["run_name"]) == (["mine", "inner"], "deep")
@@ -323,9 +323,9 @@ async def test_a_nested_call_may_say_more(saver: Checkpointer) -> None:
 
 async def test_a_streamed_run_has_its_config_too(saver: Checkpointer) -> None:
     seen = Seen()
-    graph = StateGraph(Trail).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
+    graph = StateGraph(State).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
 
-    assert [chunk async for chunk in graph.with_config(tags=["x"]).astream({"value": []}, CALL)]
+    assert [chunk async for chunk in graph.with_config(tags=["x"]).astream({"log": []}, CALL)]
     assert seen.configs["a"]["tags"] == ["x", "mine"]
 
 
@@ -340,7 +340,7 @@ async def test_an_entrypoint_may_have_one_as_well(saver: Checkpointer) -> None:
 
 
 async def test_a_config_of_a_graph_is_checked_when_it_is_given(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
+    graph = Nodes().chain("a").compile(saver)
 
     with pytest.raises(UnknownOptionError, check=of_kind("config"), match=r"graph\.stream"):
         graph.with_config(callbacks=[print])
@@ -365,7 +365,7 @@ async def test_a_config_of_a_graph_is_checked_when_it_is_given(saver: Checkpoint
 )
 async def test_what_the_keys_cannot_be_is_refused(saver: Checkpointer, config: Config, named: str) -> None:
     with pytest.raises(InvalidOptionError, match=named):
-        await Calls().chain("a").compile(saver).ainvoke({"value": []}, {**config, "configurable": {"thread_id": "t"}})
+        await Nodes().chain("a").compile(saver).ainvoke({"log": []}, {**config, "configurable": {"thread_id": "t"}})
     assert await saver.load("t") is None
 
 

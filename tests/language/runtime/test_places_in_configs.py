@@ -5,9 +5,8 @@ import copy
 import pickle
 from typing import Any
 
-from durable_graph import START, Checkpointer, MemorySaver, StateGraph, entrypoint, get_config, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import Calls, Trail, history, id_of
+from durable_graph import START, Checkpointer, Durability, MemorySaver, StateGraph, entrypoint, get_config, task
+from tests.graphs import Nodes, State, checkpoint_id_of, history
 
 Config = dict[str, Any]
 
@@ -18,44 +17,44 @@ def place(config: Any) -> tuple[str | None, str | None]:
     return given.get("checkpoint_ns"), given.get("checkpoint_id")
 
 
-def one(node: Any, name: str = "a") -> StateGraph[Trail]:
+def one(node: Any, name: str = "a") -> StateGraph[State]:
     """A graph of one node."""
-    return StateGraph(Trail).add_node(name, node).add_edge(START, name)
+    return StateGraph(State).add_node(name, node).add_edge(START, name)
 
 
 async def test_the_config_of_a_node_identifies_the_state_that_the_node_began_with(saver: Checkpointer) -> None:
     configs: list[Config] = []
 
-    async def node(state: Trail, config: Config) -> Trail:
+    async def node(state: State, config: Config) -> State:
         assert place(get_config()) == place(config)
         configs.append(config)
-        return {"value": [str(len(configs))]}
+        return {"log": [str(len(configs))]}
 
-    builder = StateGraph(Trail).add_node("a", node).add_node("b", node)
+    builder = StateGraph(State).add_node("a", node).add_node("b", node)
     graph = builder.add_edge(START, "a").add_edge("a", "b").compile(saver)
-    await graph.ainvoke({"value": ["in"]}, thread_id="t")
+    await graph.ainvoke({"log": ["in"]}, thread_id="t")
 
     of_a, of_b = [await graph.aget_state(config) for config in configs]
 
-    assert (of_a.values, of_a.next) == ({"value": ["in"]}, ("a",))
-    assert (of_b.values, of_b.next) == ({"value": ["in", "1"]}, ("b",))
+    assert (of_a.values, of_a.next) == ({"log": ["in"]}, ("a",))
+    assert (of_b.values, of_b.next) == ({"log": ["in", "1"]}, ("b",))
     _, b, a = await history(graph)
-    assert [place(config) for config in configs] == [("", id_of(a)), ("", id_of(b))]
+    assert [place(config) for config in configs] == [("", checkpoint_id_of(a)), ("", checkpoint_id_of(b))]
 
 
 async def test_the_config_of_a_nested_node_identifies_the_nested_graph(saver: Checkpointer) -> None:
     configs: list[Config] = []
 
-    async def deep(state: Trail, config: Config) -> Trail:
+    async def deep(state: State, config: Config) -> State:
         configs.append(config)
-        return {"value": ["deep"]}
+        return {"log": ["deep"]}
 
     graph = one(one(deep, "deep").compile(), "inner").compile(saver)
-    await graph.ainvoke({"value": ["in"]}, thread_id="t")
+    await graph.ainvoke({"log": ["in"]}, thread_id="t")
 
     snapshot = await graph.aget_state(configs[0])
 
-    assert (snapshot.values, snapshot.next) == ({"value": ["in"]}, ("deep",))
+    assert (snapshot.values, snapshot.next) == ({"log": ["in"]}, ("deep",))
     assert snapshot.config["configurable"] == configs[0]["configurable"]
     ns, _ = place(configs[0])
     assert ns is not None
@@ -71,12 +70,12 @@ async def test_every_durability_mode_and_tasks_have_namespace_and_checkpoint(
     async def called() -> None:
         places.append(place(get_config()))
 
-    async def node(state: Trail) -> Trail:
+    async def node(state: State) -> State:
         places.append(place(get_config()))
         await called()
         return {}
 
-    await one(node).compile(saver).ainvoke({"value": []}, thread_id="t", durability=durability)
+    await one(node).compile(saver).ainvoke({"log": []}, thread_id="t", durability=durability)
 
     assert places == [("", places[0][1])] * 2
     assert places[0][1] is not None
@@ -85,12 +84,12 @@ async def test_every_durability_mode_and_tasks_have_namespace_and_checkpoint(
 async def test_without_a_checkpointer_there_is_a_namespace_and_no_checkpoint() -> None:
     seen: list[Config] = []
 
-    async def node(state: Trail, config: Config) -> Trail:
+    async def node(state: State, config: Config) -> State:
         seen.append(config["configurable"])
         return {}
 
-    await one(node).compile().ainvoke({"value": []})
-    await one(node).compile().ainvoke({"value": []}, {"configurable": {"thread_id": "t", "user": "ann"}})
+    await one(node).compile().ainvoke({"log": []})
+    await one(node).compile().ainvoke({"log": []}, {"configurable": {"thread_id": "t", "user": "ann"}})
 
     assert seen == [{"checkpoint_ns": ""}, {"thread_id": "t", "user": "ann", "checkpoint_ns": ""}]
 
@@ -98,19 +97,19 @@ async def test_without_a_checkpointer_there_is_a_namespace_and_no_checkpoint() -
 async def test_a_node_that_passes_its_config_to_a_graph_runs_a_nested_graph(saver: Checkpointer) -> None:
     seen: list[Config] = []
 
-    async def deep(state: Trail, config: Config) -> Trail:
+    async def deep(state: State, config: Config) -> State:
         seen.append(config)
-        return {"value": ["deep"]}
+        return {"log": ["deep"]}
 
     inner = one(deep, "deep").compile()
 
-    async def node(state: Trail, config: Config) -> Trail:
-        result: Trail = await inner.ainvoke({"value": []}, config)
-        await inner.ainvoke({"value": ["again"]}, copy.deepcopy({**config, "callbacks": None}))
+    async def node(state: State, config: Config) -> State:
+        result: State = await inner.ainvoke({"log": []}, config)
+        await inner.ainvoke({"log": ["again"]}, copy.deepcopy({**config, "callbacks": None}))
         return result
 
     graph = one(node).compile(saver)
-    assert await graph.ainvoke({"value": ["in"]}, thread_id="t") == {"value": ["in", "deep"]}
+    assert await graph.ainvoke({"log": ["in"]}, thread_id="t") == {"log": ["in", "deep"]}
 
     assert all(place(config)[0].startswith("a:") for config in seen)  # type: ignore[union-attr]  # not None here
     assert (await graph.aget_state(seen[0])).next == ("deep",)
@@ -120,18 +119,18 @@ async def test_a_node_reads_the_newest_state_of_its_thread_with_its_config(saver
     statuses: list[Any] = []
     earlier: list[Any] = []
 
-    async def node(state: Trail, config: Config) -> Trail:
+    async def node(state: State, config: Config) -> State:
         snapshot = await graph.aget_state(config)
         statuses.append((snapshot.status, snapshot.values))
         earlier.append([each.next async for each in graph.aget_state_history(config, before=config)])
-        return {"value": ["x"]}
+        return {"log": ["x"]}
 
     inner = one(node, "deep").compile()
-    builder = StateGraph(Trail).add_node("a", node).add_node("inner", inner).add_edge(START, "a")
+    builder = StateGraph(State).add_node("a", node).add_node("inner", inner).add_edge(START, "a")
     graph = builder.add_edge("a", "inner").compile(saver)
-    await graph.ainvoke({"value": ["in"]}, thread_id="t")
+    await graph.ainvoke({"log": ["in"]}, thread_id="t")
 
-    assert statuses[0] == ("running", {"value": ["in"]})
+    assert statuses[0] == ("running", {"log": ["in"]})
     assert statuses[1][0] == "running"
     assert earlier == [[], [("inner",), ("a",)]]
 
@@ -139,17 +138,17 @@ async def test_a_node_reads_the_newest_state_of_its_thread_with_its_config(saver
 async def test_a_node_begins_a_run_of_another_thread_with_its_config(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    other = Calls().chain("x").compile(saver)
+    other = Nodes().chain("x").compile(saver)
 
-    async def node(state: Trail, config: Config) -> Trail:
+    async def node(state: State, config: Config) -> State:
         there = {**config, "configurable": {**config["configurable"], "thread_id": "other"}}
-        result: Trail = await other.ainvoke({"value": ["there"]}, there)
-        await other.aupdate_state(there, {"value": ["by hand"]}, as_node="x")
+        result: State = await other.ainvoke({"log": ["there"]}, there)
+        await other.aupdate_state(there, {"log": ["by hand"]}, as_node="x")
         return result
 
     graph = one(node).compile(saver)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, thread_id="t", durability=durability)
+        await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
 
     assert [
         each.metadata["source"]
@@ -162,45 +161,45 @@ async def test_a_node_begins_a_run_of_another_thread_with_its_config(
 
 
 async def test_a_node_runs_a_graph_with_another_checkpointer_with_its_config() -> None:
-    elsewhere = Calls().chain("x").compile(MemorySaver())
+    elsewhere = Nodes().chain("x").compile(MemorySaver())
 
-    async def node(state: Trail, config: Config) -> Trail:
+    async def node(state: State, config: Config) -> State:
         there = {**config, "configurable": {**config["configurable"], "thread_id": "u"}}
-        result: Trail = await elsewhere.ainvoke({"value": []}, there)
+        result: State = await elsewhere.ainvoke({"log": []}, there)
         return result
 
-    assert await one(node).compile().ainvoke({"value": []}) == {"value": ["x"]}
+    assert await one(node).compile().ainvoke({"log": []}) == {"log": ["x"]}
 
 
 async def test_a_fork_has_the_ids_of_its_own_checkpoints(saver: Checkpointer) -> None:
     places: list[Any] = []
 
-    async def node(state: Trail, config: Config) -> Trail:
+    async def node(state: State, config: Config) -> State:
         places.append(place(config))
-        return {"value": ["x"]}
+        return {"log": ["x"]}
 
     graph = one(node).compile(saver)
-    await graph.ainvoke({"value": []}, thread_id="t")
+    await graph.ainvoke({"log": []}, thread_id="t")
     *_, first = await history(graph)
     await graph.ainvoke(None, first.config)
 
     _, forked, *_ = await history(graph)
-    assert places == [("", id_of(first)), ("", id_of(forked))]
+    assert places == [("", checkpoint_id_of(first)), ("", checkpoint_id_of(forked))]
 
 
 async def test_a_stored_copy_of_the_config_has_plain_strings(saver: Checkpointer) -> None:
     kept: list[Any] = []
 
-    async def node(state: Trail, config: Config) -> Trail:
+    async def node(state: State, config: Config) -> State:
         kept.append(pickle.dumps(config["configurable"]))
-        return {"value": ["x"]}
+        return {"log": ["x"]}
 
     graph = one(node).compile(saver)
-    await graph.ainvoke({"value": ["in"]}, thread_id="t")
+    await graph.ainvoke({"log": ["in"]}, thread_id="t")
 
     configurable = pickle.loads(kept[0])  # noqa: S301  # made above
     assert {type(value) for value in configurable.values()} == {str}
-    assert (await graph.aget_state({"configurable": configurable})).values == {"value": ["in"]}
+    assert (await graph.aget_state({"configurable": configurable})).values == {"log": ["in"]}
 
 
 async def test_an_entrypoint_has_both_keys_and_calls_itself_with_its_config(saver: Checkpointer) -> None:

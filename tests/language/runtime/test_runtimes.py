@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     NodeError,
     OutsideOfRunError,
     RetryPolicy,
@@ -24,8 +25,7 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, checkpoint_before
+from tests.graphs import THREAD, Nodes, State, checkpoint_before
 
 
 @dataclass
@@ -51,11 +51,11 @@ class Seen:
 def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
     """A graph with user code in every place that is given a runtime."""
 
-    async def deep(state: Trail, runtime: Runtime[Context]) -> Trail:
+    async def deep(state: State, runtime: Runtime[Context]) -> State:
         seen.note("nested", runtime)
         return {}
 
-    inner = StateGraph(Trail, context_schema=Context).add_node("deep", deep).add_edge(START, "deep").compile()
+    inner = StateGraph(State, context_schema=Context).add_node("deep", deep).add_edge(START, "deep").compile()
 
     @task
     async def called(given: str) -> None:
@@ -65,30 +65,30 @@ def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
     async def flow(_: object, runtime: Runtime[Context]) -> None:
         seen.note("entrypoint", runtime)
 
-    async def calls(state: Trail, *, runtime: Runtime[Context]) -> Trail:
+    async def calls(state: State, *, runtime: Runtime[Context]) -> State:
         seen.note("node", runtime)
         await called("x")
-        await inner.ainvoke({"value": []})
+        await inner.ainvoke({"log": []})
         await flow.ainvoke("go")
         return {}
 
-    def plain(state: Trail, anything: Runtime[Context]) -> Trail:
+    def plain(state: State, anything: Runtime[Context]) -> State:
         seen.note("thread", anything)
         return {}
 
-    def route(state: Trail, runtime: Runtime[Context]) -> str:
+    def route(state: State, runtime: Runtime[Context]) -> str:
         seen.note("router", runtime)
         return "fails"
 
-    async def fails(state: Trail) -> Trail:
+    async def fails(state: State) -> State:
         message = "no"
         raise ValueError(message)
 
-    async def handles(state: Trail, error: NodeError, runtime: Runtime[Context]) -> Trail:
+    async def handles(state: State, error: NodeError, runtime: Runtime[Context]) -> State:
         seen.note("handler", runtime)
         return {}
 
-    builder = StateGraph(Trail, context_schema=Context).add_node("calls", calls).add_node("plain", plain)
+    builder = StateGraph(State, context_schema=Context).add_node("calls", calls).add_node("plain", plain)
     builder.add_node("fails", fails, error_handler=handles)
     builder.add_edge(START, "calls").add_edge("calls", "plain").add_conditional_edges("plain", route, ["fails"])
     return builder.compile(saver)
@@ -98,7 +98,7 @@ async def test_it_is_there_wherever_user_code_runs(saver: Checkpointer, durabili
     seen, control = Seen(), RunControl()
     config = {"configurable": {"thread_id": "t"}, "run_id": "r"}
     await everywhere(saver, seen).ainvoke(
-        {"value": []}, config, context=Context("ann"), control=control, durability=durability
+        {"log": []}, config, context=Context("ann"), control=control, durability=durability
     )
 
     places = {"node", "task", "nested", "entrypoint", "thread", "router", "handler"}
@@ -122,7 +122,7 @@ async def test_it_is_there_wherever_user_code_runs(saver: Checkpointer, durabili
 
 async def test_without_a_store_it_has_neither_thread_nor_checkpoint() -> None:
     seen = Seen()
-    await everywhere(None, seen).ainvoke({"value": []}, context=Context("ann"))
+    await everywhere(None, seen).ainvoke({"log": []}, context=Context("ann"))
 
     assert set(seen.infos("thread_id").values()) == {None}
     assert set(seen.infos("checkpoint_id").values()) == {None}
@@ -132,12 +132,12 @@ async def test_without_a_store_it_has_neither_thread_nor_checkpoint() -> None:
 async def test_it_names_the_checkpoint_that_the_node_goes_out_from(saver: Checkpointer, durability: Durability) -> None:
     ids: list[str | None] = []
 
-    async def node(state: Trail, runtime: Runtime) -> Trail:
+    async def node(state: State, runtime: Runtime) -> State:
         ids.append(runtime.execution_info.checkpoint_id)
-        return {"value": ["x"]}
+        return {"log": ["x"]}
 
-    graph = Calls().chain(("a", node), ("b", node)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    graph = Nodes().chain(("a", node), ("b", node)).compile(saver)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
     if durability != "exit":
         before = [await checkpoint_before(graph, name) for name in "ab"]
@@ -151,20 +151,20 @@ async def test_the_task_id_is_the_same_on_every_attempt_in_every_process(
     seen: list[tuple[str, int]] = []
     is_mended = False
 
-    async def flaky(state: Trail, runtime: Runtime) -> Trail:
+    async def flaky(state: State, runtime: Runtime) -> State:
         info = runtime.execution_info
         seen.append((info.task_id, info.node_attempt))
         if not is_mended:
             message = "no"
             raise ConnectionError(message)
-        return {"value": [interrupt("ask?")]}
+        return {"log": [interrupt("ask?")]}
 
     def graph() -> Any:
         policy = RetryPolicy(max_attempts=2, initial_interval=0.0, jitter=False)
-        return StateGraph(Trail).add_node("flaky", flaky, retry_policy=policy).add_edge(START, "flaky").compile(saver)
+        return StateGraph(State).add_node("flaky", flaky, retry_policy=policy).add_edge(START, "flaky").compile(saver)
 
     with pytest.raises(ConnectionError):
-        await graph().ainvoke({"value": []}, THREAD, durability=durability)
+        await graph().ainvoke({"log": []}, THREAD, durability=durability)
     is_mended = True
     await graph().ainvoke(None, THREAD, durability=durability)
     await graph().ainvoke(Command(resume="yes"), THREAD, durability=durability)
@@ -176,18 +176,18 @@ async def test_the_task_id_is_the_same_on_every_attempt_in_every_process(
 async def test_every_other_task_has_another_id(saver: Checkpointer, durability: Durability) -> None:
     ids: list[str] = []
 
-    async def fan(state: Trail) -> list[Send]:
-        return [Send("node", {"value": []}) for _ in range(3)]
+    async def fan(state: State) -> list[Send]:
+        return [Send("node", {"log": []}) for _ in range(3)]
 
-    async def node(state: Trail, runtime: Runtime) -> Trail:
+    async def node(state: State, runtime: Runtime) -> State:
         ids.append(runtime.execution_info.task_id)
         return {}
 
-    builder = StateGraph(Trail).add_node("node", node).add_conditional_edges(START, fan, ["node"])
+    builder = StateGraph(State).add_node("node", node).add_conditional_edges(START, fan, ["node"])
     graph = builder.compile(saver)
     for thread in ("t", "u"):
         for _ in range(2):
-            await graph.ainvoke({"value": []}, thread_id=thread, durability=durability)
+            await graph.ainvoke({"log": []}, thread_id=thread, durability=durability)
 
     assert len(set(ids)) == len(ids) == 12
 
@@ -203,14 +203,14 @@ async def test_a_function_that_asks_for_nothing_finds_it(saver: Checkpointer) ->
         found.append(get_runtime(Context).context.user)
         get_stream_writer()("told")
 
-    async def node(state: Trail) -> Trail:
+    async def node(state: State) -> State:
         await deep_down()
         await asyncio.gather(deep_down(), asyncio.create_task(deep_down()))
         await asyncio.to_thread(in_a_thread)
         return {}
 
-    builder = StateGraph(Trail, context_schema=Context).add_node("node", node).add_edge(START, "node")
-    stream = builder.compile(saver).astream({"value": []}, THREAD, context=Context("ann"), stream_mode="custom")
+    builder = StateGraph(State, context_schema=Context).add_node("node", node).add_edge(START, "node")
+    stream = builder.compile(saver).astream({"log": []}, THREAD, context=Context("ann"), stream_mode="custom")
 
     assert [chunk async for chunk in stream] == ["told"] * 4
     assert found == ["ann"] * 4
@@ -219,34 +219,34 @@ async def test_a_function_that_asks_for_nothing_finds_it(saver: Checkpointer) ->
 async def test_a_nested_graph_may_be_given_another_context(saver: Checkpointer, durability: Durability) -> None:
     seen: list[Any] = []
 
-    async def node(state: Trail, runtime: Runtime[Context]) -> Trail:
+    async def node(state: State, runtime: Runtime[Context]) -> State:
         seen.append(runtime.context)
         return {}
 
-    inner = StateGraph(Trail, context_schema=Context).add_node("node", node).add_edge(START, "node").compile()
+    inner = StateGraph(State, context_schema=Context).add_node("node", node).add_edge(START, "node").compile()
 
-    async def call(state: Trail) -> Trail:
-        await inner.ainvoke({"value": []}, context=Context("bob"))
-        await inner.ainvoke({"value": []})
+    async def call(state: State) -> State:
+        await inner.ainvoke({"log": []}, context=Context("bob"))
+        await inner.ainvoke({"log": []})
         return {}
 
-    builder = StateGraph(Trail, context_schema=Context).add_node("call", call).add_edge(START, "call")
-    await builder.compile(saver).ainvoke({"value": []}, THREAD, context=Context("ann"), durability=durability)
+    builder = StateGraph(State, context_schema=Context).add_node("call", call).add_edge(START, "call")
+    await builder.compile(saver).ainvoke({"log": []}, THREAD, context=Context("ann"), durability=durability)
 
     assert seen == [Context("bob"), Context("ann")]
 
 
-async def test_a_context_is_of_one_call_and_is_given_anew_on_resume(
+async def test_a_context_is_of_one_call_and_is_given_again_on_resume(
     saver: Checkpointer, durability: Durability
 ) -> None:
     seen: list[Any] = []
 
-    async def ask(state: Trail, runtime: Runtime[Context]) -> Trail:
+    async def ask(state: State, runtime: Runtime[Context]) -> State:
         seen.append(runtime.context)
-        return {"value": [interrupt("ask?")]}
+        return {"log": [interrupt("ask?")]}
 
-    graph = StateGraph(Trail, context_schema=Context).add_node("ask", ask).add_edge(START, "ask").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, context=Context("ann"), durability=durability)
+    graph = StateGraph(State, context_schema=Context).add_node("ask", ask).add_edge(START, "ask").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD, context=Context("ann"), durability=durability)
     await graph.ainvoke(Command(resume="yes"), THREAD, context=Context("bob"), durability=durability)
 
     assert seen == [Context("ann"), Context("bob")]
@@ -264,16 +264,16 @@ async def test_only_an_entrypoint_has_something_previous(saver: Checkpointer, du
         await program.ainvoke(given, THREAD, durability=durability)
     assert seen == [(None, None), ("a", "a")]
 
-    async def node(state: Trail, runtime: Runtime) -> Trail:
+    async def node(state: State, runtime: Runtime) -> State:
         seen.append(runtime.previous)
         return {}
 
     await (
-        StateGraph(Trail)
+        StateGraph(State)
         .add_node("node", node)
         .add_edge(START, "node")
         .compile(saver)
-        .ainvoke({"value": []}, thread_id="u", durability=durability)
+        .ainvoke({"log": []}, thread_id="u", durability=durability)
     )
     assert seen[-1] is None
 
@@ -281,11 +281,11 @@ async def test_only_an_entrypoint_has_something_previous(saver: Checkpointer, du
 async def test_every_parameter_that_can_be_asked_for_is_found_by_its_name_or_annotation(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
-    async def node(state: Trail, writer: StreamWriter, config: dict[str, Any], runtime: Runtime) -> Trail:
+    async def node(state: State, writer: StreamWriter, config: dict[str, Any], runtime: Runtime) -> State:
         seen.append((writer is not None, config["configurable"]["thread_id"], runtime.execution_info.node))
         return {}
 
-    await StateGraph(Trail).add_node("node", node).add_edge(START, "node").compile(saver).ainvoke({"value": []}, THREAD)
+    await StateGraph(State).add_node("node", node).add_edge(START, "node").compile(saver).ainvoke({"log": []}, THREAD)
 
     assert seen == [(True, "t", "node")]
 
@@ -305,11 +305,11 @@ async def test_code_that_outlives_its_node_finds_none(saver: Checkpointer) -> No
             get_runtime()
         return "seen"
 
-    async def node(state: Trail) -> Trail:
+    async def node(state: State) -> State:
         left.append(asyncio.create_task(later()))
         return {}
 
-    await StateGraph(Trail).add_node("node", node).add_edge(START, "node").compile(saver).ainvoke({"value": []}, THREAD)
+    await StateGraph(State).add_node("node", node).add_edge(START, "node").compile(saver).ainvoke({"log": []}, THREAD)
     is_over.set()
 
     assert await left[0] == "seen"

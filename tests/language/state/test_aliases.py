@@ -18,7 +18,7 @@ from durable_graph import (
     StateKeyError,
 )
 from tests.errors.kinds import of_kind
-from tests.language.state.graphs import Seen, in_a_row
+from tests.graphs import Inputs, chain_of
 
 
 class ByField(pydantic.BaseModel):
@@ -59,8 +59,8 @@ CLASSES: list[Any] = [ByField, ByFieldOfDataclass, ByGenerator, ByValidation, By
 async def test_an_alias_is_refused_with_the_name_of_its_field_wherever_a_key_is_given(
     saver: Checkpointer, schema: Any
 ) -> None:
-    graph = in_a_row(schema, Seen(), ("a", {"user_name": "amy"})).compile(saver)
-    wrong = in_a_row(schema, Seen(), ("a", {"userName": "amy"})).compile(saver)
+    graph = chain_of(schema, Inputs(), ("a", {"user_name": "amy"})).compile(saver)
+    wrong = chain_of(schema, Inputs(), ("a", {"userName": "amy"})).compile(saver)
     await graph.ainvoke({"user_name": "amy"}, thread_id="edited")
     calls = (
         graph.ainvoke({"userName": "amy"}, thread_id="t"),
@@ -77,13 +77,13 @@ async def test_an_alias_is_refused_with_the_name_of_its_field_wherever_a_key_is_
 
 async def test_an_alias_in_the_graphs_own_input_or_output_is_named_as_well(saver: Checkpointer) -> None:
     for schemas in ({"input_schema": ByField}, {"output_schema": ByField}):
-        builder: StateGraph[Any] = in_a_row(ByName, Seen(), ("a", {"userName": "amy"}), **schemas)
+        builder: StateGraph[Any] = chain_of(ByName, Inputs(), ("a", {"userName": "amy"}), **schemas)
         with pytest.raises(StateKeyError, check=of_kind("alias"), match="use 'user_name'"):
             await builder.compile(saver).ainvoke({}, thread_id="t")
 
 
-async def test_a_key_that_is_no_alias_is_told_with_those_that_there_are(saver: Checkpointer) -> None:
-    graph = in_a_row(ByField, Seen(), ("a", {})).compile(saver)
+async def test_a_key_that_is_no_alias_is_reported_with_those_that_there_are(saver: Checkpointer) -> None:
+    graph = chain_of(ByField, Inputs(), ("a", {})).compile(saver)
 
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="its keys: user_name") as caught:
         await graph.ainvoke({"username": "amy"}, thread_id="t")
@@ -95,7 +95,7 @@ async def test_what_a_model_says_of_a_value_names_the_field(saver: Checkpointer)
     class Strict(pydantic.BaseModel):
         user_names: list[int] = Field(default=[], alias="userNames")
 
-    graph = in_a_row(Strict, Seen(), ("a", {})).compile(saver)
+    graph = chain_of(Strict, Inputs(), ("a", {})).compile(saver)
 
     with pytest.raises(InvalidStateValueError, check=of_kind("model")) as caught:
         await graph.ainvoke({"user_names": [1, "amy"]}, thread_id="t")

@@ -9,6 +9,7 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     EphemeralValue,
     GraphChangedError,
     LastValue,
@@ -19,10 +20,9 @@ from durable_graph import (
     add_messages,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, chain_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import Seen, in_a_row
 
 CONFIG = {"configurable": {"thread_id": "t"}}
 A = {"id": "a", "content": "one"}
@@ -35,15 +35,15 @@ def with_key(declared: Any, key: str = "value") -> Any:
     return make("State", fields, total=False)
 
 
-def asking(schema: Any, seen: Seen) -> Any:
+def asking(schema: Any, seen: Inputs) -> Any:
     """A graph that waits for an answer."""
-    return in_a_row(schema, seen, ("ask", lambda _: {"log": [interrupt("?")]}))
+    return chain_of(schema, seen, ("ask", lambda _: {"log": [interrupt("?")]}))
 
 
 async def changed(saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any, key: str = "value") -> Any:
     """What a run answers whose state had a key of one type when it asked, and has another when it goes on."""
-    await asking(with_key(before, key), Seen()).compile(saver).ainvoke({key: given}, thread_id="t")
-    seen = Seen()
+    await asking(with_key(before, key), Inputs()).compile(saver).ainvoke({key: given}, thread_id="t")
+    seen = Inputs()
     await asking(with_key(after), seen).compile(await reopen()).ainvoke(Command(resume="yes"), thread_id="t")
     return seen.of("ask")[-1]
 
@@ -80,7 +80,7 @@ async def test_what_would_be_read_as_something_else_is_refused_and_nothing_is_lo
         await changed(saver, reopen, before, given, after)
 
     assert raised.value.name == "value"
-    again = asking(with_key(before), Seen()).compile(saver)
+    again = asking(with_key(before), Inputs()).compile(saver)
     result = await again.ainvoke(Command(resume="yes"), thread_id="t")
     assert (result["log"], result["value"]) == (["yes"], given)
 
@@ -99,7 +99,7 @@ async def test_what_would_be_read_as_something_else_is_refused_and_nothing_is_lo
         (Added, Overwrite([A]), Merged),
     ],
 )
-async def test_what_means_the_same_goes_on(
+async def test_what_means_the_same_continues(
     saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any
 ) -> None:
     value = given.value if isinstance(given, Overwrite) else given
@@ -120,9 +120,9 @@ async def test_a_key_that_was_added_starts_as_in_a_new_thread(saver: Checkpointe
 async def test_a_key_that_is_not_stored_any_more_is_kept_and_told(
     saver: Checkpointer, reopen: Reopen, without: Any, durability: Durability
 ) -> None:
-    stored = asking(with_key(str), Seen())
+    stored = asking(with_key(str), Inputs())
     await stored.compile(saver).ainvoke({"value": "text"}, thread_id="t", durability=durability)
-    graph = asking(with_key(without), Seen()).compile(await reopen())
+    graph = asking(with_key(without), Inputs()).compile(await reopen())
 
     before = await graph.aget_state(CONFIG)
     result = await graph.ainvoke(Command(resume="yes"), thread_id="t")
@@ -134,16 +134,16 @@ async def test_a_key_that_is_not_stored_any_more_is_kept_and_told(
 
 async def test_a_key_that_was_removed_is_kept_and_told(saver: Checkpointer, reopen: Reopen) -> None:
     await changed(saver, reopen, Added, [A], str, key="old")
-    graph = asking(with_key(str), Seen()).compile(await reopen())
+    graph = asking(with_key(str), Inputs()).compile(await reopen())
 
     assert (await graph.aget_state(CONFIG)).unknown_channels == ("old",)
-    assert (await asking(with_key(Added, "old"), Seen()).compile(saver).aget_state(CONFIG)).values["old"] == [A]
+    assert (await asking(with_key(Added, "old"), Inputs()).compile(saver).aget_state(CONFIG)).values["old"] == [A]
 
 
 async def test_a_removed_key_that_holds_nothing_is_not_told(saver: Checkpointer, reopen: Reopen) -> None:
-    cleared = in_a_row(with_key(Annotated[str, EphemeralValue]), Seen(), ("a", {}))
+    cleared = chain_of(with_key(Annotated[str, EphemeralValue]), Inputs(), ("a", {}))
     await cleared.compile(saver).ainvoke({"value": "text"}, thread_id="t")
 
-    graph = in_a_row(with_key(str, "other"), Seen(), ("a", {})).compile(await reopen())
+    graph = chain_of(with_key(str, "other"), Inputs(), ("a", {})).compile(await reopen())
 
     assert (await graph.aget_state(CONFIG)).unknown_channels == ()

@@ -12,6 +12,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphRecursionError,
     GraphValidationError,
     IsLastStep,
@@ -20,9 +21,8 @@ from durable_graph import (
     StateKeyError,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.state.graphs import Seen, in_a_row
+from tests.graphs import Inputs, chain_of
 
 
 class State(TypedDict, total=False):
@@ -50,10 +50,10 @@ def place(state: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("schema", [State, AsDataclass, AsModel])
-async def test_each_task_is_told_how_many_supersteps_may_still_run(
+async def test_each_task_learns_how_many_supersteps_may_still_run(
     saver: Checkpointer, durability: Durability, schema: Any
 ) -> None:
-    graph = in_a_row(schema, Seen(), ("a", place), ("b", place), ("c", place)).compile(saver)
+    graph = chain_of(schema, Inputs(), ("a", place), ("b", place), ("c", place)).compile(saver)
 
     result = await graph.ainvoke({"log": []}, thread_id="t", recursion_limit=3, durability=durability)
 
@@ -62,7 +62,7 @@ async def test_each_task_is_told_how_many_supersteps_may_still_run(
 
 async def test_a_loop_ends_itself_before_the_limit_does(saver: Checkpointer) -> None:
     builder: StateGraph[State] = StateGraph(State)
-    builder.add_node("a", Seen().node("a", lambda state: {"log": [state["remaining"]]}))
+    builder.add_node("a", Inputs().node("a", lambda state: {"log": [state["remaining"]]}))
     builder.add_edge(START, "a")
     builder.add_conditional_edges("a", lambda state: END if state["remaining"] == 1 else "a", ["a", END])
     graph = builder.compile(saver)
@@ -72,7 +72,7 @@ async def test_a_loop_ends_itself_before_the_limit_does(saver: Checkpointer) -> 
 
 async def test_the_limit_counts_anew_for_a_run_that_goes_on(saver: Checkpointer) -> None:
     nodes = ("a", place), ("ask", lambda state: {"log": [interrupt("?"), state["remaining"]]}), ("b", place)
-    graph = in_a_row(State, Seen(), *nodes).compile(saver)
+    graph = chain_of(State, Inputs(), *nodes).compile(saver)
 
     await graph.ainvoke({"log": []}, thread_id="t", recursion_limit=2)
     result = await graph.ainvoke(Command(resume="yes"), thread_id="t", recursion_limit=2)
@@ -81,7 +81,7 @@ async def test_the_limit_counts_anew_for_a_run_that_goes_on(saver: Checkpointer)
 
 
 async def test_beyond_the_last_step_the_run_is_stopped(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", place), ("b", place)).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", place), ("b", place)).compile(saver)
 
     with pytest.raises(GraphRecursionError):
         await graph.ainvoke({"log": []}, thread_id="t", recursion_limit=1)
@@ -90,7 +90,7 @@ async def test_beyond_the_last_step_the_run_is_stopped(saver: Checkpointer) -> N
 
 
 async def test_they_are_no_part_of_what_is_stored_or_given_back(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {})).compile(saver)
 
     result = await graph.ainvoke({"log": ["in"]}, thread_id="t")
 
@@ -102,7 +102,7 @@ async def test_they_are_no_part_of_what_is_stored_or_given_back(saver: Checkpoin
 
 @pytest.mark.parametrize("schema", [AsDataclass, AsModel])
 async def test_a_class_that_requires_them_is_given_back_all_the_same(saver: Checkpointer, schema: Any) -> None:
-    graph = in_a_row(schema, Seen(), ("a", {})).compile(saver)
+    graph = chain_of(schema, Inputs(), ("a", {})).compile(saver)
 
     result = await graph.ainvoke({"log": ["in"]}, thread_id="t", version="v2")
 
@@ -111,14 +111,14 @@ async def test_a_class_that_requires_them_is_given_back_all_the_same(saver: Chec
 
 @pytest.mark.parametrize("schema", [AsDataclass, AsModel])
 async def test_an_instance_has_them_and_does_not_write_them(saver: Checkpointer, schema: Any) -> None:
-    graph = in_a_row(schema, Seen(), ("a", lambda state: state)).compile(saver)
+    graph = chain_of(schema, Inputs(), ("a", lambda state: state)).compile(saver)
 
     assert await graph.ainvoke({"log": ["in"]}, thread_id="t") == {"log": ["in", "in"]}
 
 
 @pytest.mark.parametrize("result", [{"remaining": 3}, [("remaining", 3)], Command(update={"remaining": 3})])
-async def test_a_node_that_writes_one_is_told_so(saver: Checkpointer, result: Any) -> None:
-    graph = in_a_row(State, Seen(), ("a", result)).compile(saver)
+async def test_a_node_that_writes_one_gets_an_error(saver: Checkpointer, result: Any) -> None:
+    graph = chain_of(State, Inputs(), ("a", result)).compile(saver)
 
     with pytest.raises(
         StateKeyError, check=of_kind("managed"), match="node 'a' writes 'remaining', which is computed"
@@ -128,8 +128,8 @@ async def test_a_node_that_writes_one_is_told_so(saver: Checkpointer, result: An
     assert raised.value.key == "remaining"
 
 
-async def test_an_input_that_writes_one_is_told_so(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+async def test_an_input_that_writes_one_gets_an_error(saver: Checkpointer) -> None:
+    graph = chain_of(State, Inputs(), ("a", {})).compile(saver)
 
     with pytest.raises(StateKeyError, check=of_kind("managed"), match="the input writes 'is_last'"):
         await graph.ainvoke({"is_last": True}, thread_id="t")
@@ -147,9 +147,9 @@ def test_they_cannot_be_part_of_the_input_or_the_output(option: str) -> None:
     with pytest.raises(
         GraphValidationError, check=of_kind("graph"), match=rf"the graph's {what}: WithManaged\.remaining is computed"
     ):
-        in_a_row(State, Seen(), ("a", {}), **{option: WithManaged}).compile()
+        chain_of(State, Inputs(), ("a", {}), **{option: WithManaged}).compile()
 
-    assert in_a_row(State, Seen(), ("a", {}), **{option: State}).compile().topology.output.managed
+    assert chain_of(State, Inputs(), ("a", {}), **{option: State}).compile().topology.output.managed
 
 
 async def test_a_nodes_own_input_may_have_one_that_the_state_has_not(saver: Checkpointer) -> None:

@@ -7,10 +7,9 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import Checkpointer, Send, StateGraph, UnstorableValueError, entrypoint, task
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Durability, Send, StateGraph, UnstorableValueError, entrypoint, task
+from tests.graphs import Inputs, OnceError, chain_of, fails_once, fan_out_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
 
 class Color(StrEnum):
@@ -63,8 +62,8 @@ def classes(value: Any) -> Any:
 async def test_the_next_node_the_result_and_the_store_have_the_converted_values(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
-    seen = Seen()
-    described = in_a_row(State, seen, ("a", GIVEN), ("b", {}))
+    seen = Inputs()
+    described = chain_of(State, seen, ("a", GIVEN), ("b", {}))
 
     result = await described.compile(saver).ainvoke({}, thread_id="t", durability=durability)
 
@@ -73,15 +72,15 @@ async def test_the_next_node_the_result_and_the_store_have_the_converted_values(
 
 
 async def test_values_are_converted_without_a_checkpointer() -> None:
-    seen = Seen()
+    seen = Inputs()
 
-    result = await in_a_row(State, seen, ("a", GIVEN), ("b", {})).compile().ainvoke({})
+    result = await chain_of(State, seen, ("a", GIVEN), ("b", {})).compile().ainvoke({})
 
     assert classes(seen.of("b")[0]) == classes(result) == classes(TAKEN)
 
 
 async def test_inputs_and_edits_are_converted(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {})).compile(saver)
 
     result = await graph.ainvoke(GIVEN, thread_id="t")
     config = await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"price": 5, "total": 1}, as_node="a")
@@ -94,7 +93,7 @@ async def test_a_replay_returns_the_converted_result(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     nodes = ("a", {"price": 3}), ("b", fails_once({"name": Color.RED}))
-    described = side_by_side(State, seen := Seen(), *nodes, then=("end", {}))
+    described = fan_out_of(State, seen := Inputs(), *nodes, then=("end", {}))
     with pytest.raises(OnceError):
         await described.compile(saver).ainvoke({}, thread_id="t", durability=durability)
 
@@ -106,7 +105,7 @@ async def test_a_replay_returns_the_converted_result(
 
 async def test_a_value_whose_conversion_loses_something_is_refused(saver: Checkpointer) -> None:
     for update in ({"name": True}, {"price": 2**53 + 1}, {"price": "3"}, {"names": ("a",)}):
-        graph = in_a_row(State, Seen(), ("a", update)).compile(saver)
+        graph = chain_of(State, Inputs(), ("a", update)).compile(saver)
         with pytest.raises(UnstorableValueError):
             await graph.ainvoke({}, thread_id=str(update))
 
@@ -119,7 +118,7 @@ async def test_what_a_reducer_of_ones_own_is_given_is_converted_to_the_type_of_i
         words: Annotated[list[str], lambda left, right: [*left, *right]]
 
     update = {"count": Level.HIGH, "words": ["a", Color.RED]}
-    described = in_a_row(Reduced, Seen(), ("a", update), ("b", {}))
+    described = chain_of(Reduced, Inputs(), ("a", update), ("b", {}))
 
     result = await described.compile(saver).ainvoke({}, thread_id="t", durability=durability)
 
@@ -135,7 +134,7 @@ async def test_the_default_of_a_key_with_a_reducer_is_converted(saver: Checkpoin
         name: str = ""
 
     for checkpointer in (saver, None):
-        graph = in_a_row(Counted, Seen(), ("a", {"name": "n"})).compile(checkpointer)
+        graph = chain_of(Counted, Inputs(), ("a", {"name": "n"})).compile(checkpointer)
         result = await graph.ainvoke({}, thread_id="t" if checkpointer else None)
         assert classes(result) == classes({"total": 10.0, "name": "n"})
 

@@ -14,6 +14,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     Overwrite,
     StateGraph,
@@ -21,10 +22,9 @@ from durable_graph import (
     add_messages,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, chain_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import Seen, in_a_row
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 
@@ -86,19 +86,19 @@ def expected(total: int, *added: str, maybe: Any = None) -> dict[str, Any]:
 ADDED = {"total": 5, "log": ["a"], "own": ["a"], "kept": ["a"], "maybe": ["a"]}
 
 
-def asking(schema: Any, seen: Seen) -> Any:
-    return in_a_row(schema, seen, ("a", ADDED), ("b", lambda state: {"log": [interrupt("?")]}))
+def asking(schema: Any, seen: Inputs) -> Any:
+    return chain_of(schema, seen, ("a", ADDED), ("b", lambda state: {"log": [interrupt("?")]}))
 
 
 @pytest.mark.parametrize("schema", KINDS)
 async def test_the_first_node_reads_it_and_writes_are_merged_with_it_also_after_a_restart(
     saver: Checkpointer, reopen: Reopen, schema: Any, durability: Durability
 ) -> None:
-    seen = Seen()
+    seen = Inputs()
     await asking(schema, seen).compile(saver).ainvoke({}, thread_id="t", durability=durability)
     assert [read(state) for state in (*seen.of("a"), *seen.of("b"))] == [expected(10), expected(15, "a", maybe=["a"])]
 
-    graph = asking(schema, Seen()).compile(await reopen())
+    graph = asking(schema, Inputs()).compile(await reopen())
     result = await graph.ainvoke(Command(resume="b"), thread_id="t", durability=durability)
 
     assert result == {**ADDED, "total": 15, "log": ["start", "a", "b"], "own": ["start", "a"], "kept": ["start", "a"]}
@@ -108,8 +108,8 @@ async def test_the_first_node_reads_it_and_writes_are_merged_with_it_also_after_
 
 
 @pytest.mark.parametrize("schema", KINDS)
-async def test_an_instance_adds_what_it_says_beside_the_default(saver: Checkpointer, schema: Any) -> None:
-    graph = in_a_row(schema, Seen(), ("a", lambda _: schema(total=5)), ("b", lambda _: schema(log=["b"]))).compile(
+async def test_an_instance_adds_what_it_says_together_with_the_default(saver: Checkpointer, schema: Any) -> None:
+    graph = chain_of(schema, Inputs(), ("a", lambda _: schema(total=5)), ("b", lambda _: schema(log=["b"]))).compile(
         saver
     )
 
@@ -122,10 +122,12 @@ async def test_an_instance_adds_what_it_says_beside_the_default(saver: Checkpoin
 
 @pytest.mark.parametrize("schema", KINDS)
 async def test_an_overwrite_takes_its_place(saver: Checkpointer, reopen: Reopen, schema: Any) -> None:
-    graph = in_a_row(schema, Seen(), ("a", {"total": Overwrite(1), "log": Overwrite([])}), ("b", ADDED)).compile(saver)
+    graph = chain_of(schema, Inputs(), ("a", {"total": Overwrite(1), "log": Overwrite([])}), ("b", ADDED)).compile(
+        saver
+    )
     await graph.ainvoke({"own": Overwrite(["input"])}, thread_id="t")
 
-    values = (await in_a_row(schema, Seen(), ("a", {})).compile(await reopen()).aget_state(CONFIG)).values
+    values = (await chain_of(schema, Inputs(), ("a", {})).compile(await reopen()).aget_state(CONFIG)).values
 
     assert (values["total"], values["log"], values["own"]) == (6, ["a"], ["input", "a"])
 
@@ -159,8 +161,8 @@ def state_with(**fields: Any) -> Any:
     return pydantic.create_model("State", step=(str, ""), **fields)
 
 
-def step_of(schema: Any, seen: Seen, **result: Any) -> Any:
-    return in_a_row(schema, seen, ("a", result))
+def step_of(schema: Any, seen: Inputs, **result: Any) -> Any:
+    return chain_of(schema, seen, ("a", result))
 
 
 Log = Annotated[list[str], operator.add]
@@ -169,8 +171,8 @@ Log = Annotated[list[str], operator.add]
 async def test_the_default_of_a_key_that_a_deployment_brings_counts_in_old_threads(
     saver: Checkpointer, reopen: Reopen
 ) -> None:
-    await step_of(state_with(), Seen(), step="a").compile(saver).ainvoke({}, thread_id="t")
-    seen, new = Seen(), state_with(log=(Log, ["start"]))
+    await step_of(state_with(), Inputs(), step="a").compile(saver).ainvoke({}, thread_id="t")
+    seen, new = Inputs(), state_with(log=(Log, ["start"]))
     graph = step_of(new, seen, log=["a"]).compile(await reopen())
 
     assert (await graph.ainvoke({}, thread_id="t"))["log"] == ["start", "a"]
@@ -181,12 +183,12 @@ async def test_the_default_of_a_key_that_a_deployment_brings_counts_in_old_threa
 async def test_a_default_that_a_deployment_changes_leaves_written_values_as_they_are(
     saver: Checkpointer, reopen: Reopen, before: list[str], after: list[str]
 ) -> None:
-    await step_of(state_with(log=(Log, before)), Seen(), log=["a"]).compile(saver).ainvoke({}, thread_id="t")
-    graph = step_of(state_with(log=(Log, after)), Seen(), log=["b"]).compile(await reopen())
+    await step_of(state_with(log=(Log, before)), Inputs(), log=["a"]).compile(saver).ainvoke({}, thread_id="t")
+    graph = step_of(state_with(log=(Log, after)), Inputs(), log=["b"]).compile(await reopen())
 
     assert (await graph.aget_state(CONFIG)).values["log"] == [*before, "a"]
     assert (await graph.ainvoke({}, thread_id="t"))["log"] == [*before, "a", "b"]
-    again = step_of(state_with(log=(Log, after)), Seen()).compile(await reopen())
+    again = step_of(state_with(log=(Log, after)), Inputs()).compile(await reopen())
     assert (await again.aget_state(CONFIG)).values["log"] == [*before, "a", "b"]
 
 
@@ -199,12 +201,12 @@ async def test_messages_may_begin_with_some_that_have_ids_from_then_on(
 ) -> None:
     state = state_with(messages=(Annotated[list[dict[str, str]], add_messages], [system]))
     added = {"id": "a", "role": "user"}
-    graph = step_of(state, Seen(), messages=[added]).compile(saver)
+    graph = step_of(state, Inputs(), messages=[added]).compile(saver)
     before = (await graph.ainvoke({}, thread_id="t"))["messages"]
 
     assert before == [{**system, "id": system.get("id", before[0]["id"])}, added]
     assert len(before[0]["id"]) == len(system.get("id", "0" * 32))
-    graph = step_of(state, Seen(), messages=[{**added, "content": "more"}]).compile(await reopen())
+    graph = step_of(state, Inputs(), messages=[{**added, "content": "more"}]).compile(await reopen())
     assert (await graph.ainvoke({}, thread_id="t"))["messages"] == [before[0], {**added, "content": "more"}]
 
 
@@ -221,7 +223,7 @@ async def test_a_default_that_the_model_validates_is_what_it_makes_of_it(saver: 
         def one_more(cls, value: int) -> int:
             return value + 1 if value < 10 else value
 
-    graph = step_of(State, Seen(), total=5).compile(saver)
+    graph = step_of(State, Inputs(), total=5).compile(saver)
 
     assert (await graph.ainvoke({"required": "x"}, thread_id="t"))["total"] == 15
 
@@ -244,7 +246,7 @@ class BeginsOtherwise:
 
 
 def compiled(state: Any, **schemas: Any) -> Any:
-    return in_a_row(state, Seen(), ("a", {}), **schemas).compile(messages="dict")
+    return chain_of(state, Inputs(), ("a", {}), **schemas).compile(messages="dict")
 
 
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
@@ -294,6 +296,6 @@ async def test_a_default_that_differs_each_time_counts_as_it_was_at_the_first_wr
     saver: Checkpointer, reopen: Reopen
 ) -> None:
     state = state_with(log=(Log, pydantic.Field(default_factory=lambda: [uuid.uuid4().hex])))
-    before = (await step_of(state, Seen(), log=["a"]).compile(saver).ainvoke({}, thread_id="t"))["log"]
+    before = (await step_of(state, Inputs(), log=["a"]).compile(saver).ainvoke({}, thread_id="t"))["log"]
 
-    assert (await step_of(state, Seen()).compile(await reopen()).aget_state(CONFIG)).values["log"] == before
+    assert (await step_of(state, Inputs()).compile(await reopen()).aget_state(CONFIG)).values["log"] == before

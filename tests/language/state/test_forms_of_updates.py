@@ -11,8 +11,8 @@ import pytest
 
 from durable_graph import Checkpointer, Command, InvalidNodeResultError, StateGraph, StateKeyError
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, chain_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import Seen, in_a_row
 
 
 @dataclass
@@ -123,7 +123,7 @@ async def test_what_is_nested_comes_back_as_what_it_was(saver: Checkpointer, reo
     """P24."""
     book = Book({"one": Page(items=[Item(mood=Mood.GOOD)])}, Mood.GOOD)
     written = {"book": book, "anything": {"deep": [book, Mood.GOOD]}, "books": [book]}
-    builder = in_a_row(Nested, Seen(), ("a", written))
+    builder = chain_of(Nested, Inputs(), ("a", written))
     await builder.compile(saver).ainvoke({}, thread_id="t")
 
     values = (await builder.compile(await reopen()).aget_state(thread_id="t")).values
@@ -155,7 +155,7 @@ async def test_an_instance_replaces_a_value_with_none(state: Any, from_the_input
     def postpone(given: Any) -> Any:
         return None if from_the_input else state(text=given.text)
 
-    compiled = in_a_row(state, Seen(), ("postpone", postpone)).compile(saver)
+    compiled = chain_of(state, Inputs(), ("postpone", postpone)).compile(saver)
 
     config: Any = {"configurable": {"thread_id": "t"}}
     result = await compiled.ainvoke({"text": "tea", "due": 3, "log": ["a"]}, config)

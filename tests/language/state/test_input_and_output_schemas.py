@@ -7,10 +7,16 @@ from typing import Annotated, Any, TypedDict
 import pydantic
 import pytest
 
-from durable_graph import Checkpointer, GraphValidationError, InvalidInputError, StateKeyError, Topic
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    Checkpointer,
+    Durability,
+    GraphValidationError,
+    InvalidInputError,
+    StateKeyError,
+    Topic,
+)
 from tests.errors.kinds import of_kind
-from tests.language.state.graphs import Seen, in_a_row
+from tests.graphs import Inputs, chain_of
 
 
 class State(TypedDict, total=False):
@@ -39,7 +45,7 @@ class AsModel(pydantic.BaseModel):
 
 async def test_the_result_has_the_keys_of_the_output(saver: Checkpointer, durability: Durability) -> None:
     nodes = ("a", {"answer": "42", "log": ["a"]}), ("b", {"confidence": 0.9})
-    graph = in_a_row(State, Seen(), *nodes, input_schema=Question, output_schema=Answer).compile(saver)
+    graph = chain_of(State, Inputs(), *nodes, input_schema=Question, output_schema=Answer).compile(saver)
 
     result = await graph.ainvoke({"question": "?"}, thread_id="t", durability=durability)
 
@@ -47,7 +53,9 @@ async def test_the_result_has_the_keys_of_the_output(saver: Checkpointer, durabi
 
 
 async def test_the_state_is_read_whole(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {"answer": "42"}), input_schema=Question, output_schema=Answer).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {"answer": "42"}), input_schema=Question, output_schema=Answer).compile(
+        saver
+    )
     await graph.ainvoke({"question": "?"}, thread_id="t")
 
     assert (await graph.aget_state(thread_id="t")).values == {"question": "?", "answer": "42", "log": []}
@@ -55,8 +63,8 @@ async def test_the_state_is_read_whole(saver: Checkpointer) -> None:
 
 @pytest.mark.parametrize("schema", [Question, AsDataclass, AsModel])
 async def test_an_input_has_the_keys_of_its_schema_and_no_others(saver: Checkpointer, schema: Any) -> None:
-    seen = Seen()
-    graph = in_a_row(State, seen, ("a", {}), input_schema=schema).compile(saver)
+    seen = Inputs()
+    graph = chain_of(State, seen, ("a", {}), input_schema=schema).compile(saver)
     instance = {"question": "?"} if schema is Question else schema(question="?")
 
     await graph.ainvoke(instance, thread_id="t")
@@ -71,7 +79,7 @@ async def test_an_input_has_the_keys_of_its_schema_and_no_others(saver: Checkpoi
 
 
 async def test_what_is_no_instance_is_refused_with_the_schemas_name(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {}), input_schema=AsDataclass).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {}), input_schema=AsDataclass).compile(saver)
 
     with pytest.raises(InvalidInputError, match="a dict of AsDataclass's keys, or an instance of it"):
         await graph.ainvoke("?", thread_id="t")
@@ -83,7 +91,7 @@ async def test_an_output_of_a_class_is_made_of_what_there_is(saver: Checkpointer
         answer: str
         confidence: float = 0.5
 
-    graph = in_a_row(State, Seen(), ("a", {"answer": "42"}), output_schema=Out).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {"answer": "42"}), output_schema=Out).compile(saver)
 
     assert (await graph.ainvoke({}, thread_id="t", version="v2")).value == Out("42", 0.5)
     assert await graph.ainvoke({}, thread_id="u") == {"answer": "42"}
@@ -97,7 +105,7 @@ async def test_keys_that_only_the_input_has_are_channels_with_its_rules(saver: C
     async def reads(state: Extra) -> dict[str, Any]:
         return {"answer": " ".join(state["hints"]), "hints": "more"}
 
-    builder = in_a_row(State, Seen(), input_schema=Extra)
+    builder = chain_of(State, Inputs(), input_schema=Extra)
     builder.add_node("a", reads, input_schema=Extra).add_edge("__start__", "a")
     graph = builder.compile(saver)
 
@@ -122,15 +130,15 @@ def test_a_key_that_two_schemas_have_has_one_type_and_one_rule(option: str) -> N
         with pytest.raises(
             GraphValidationError, match=rf"the graph's {what}: \w+\.{key} does not agree with State\.{key}"
         ):
-            in_a_row(State, Seen(), ("a", {}), **{option: own}).compile()
+            chain_of(State, Inputs(), ("a", {}), **{option: own}).compile()
     assert (
-        in_a_row(State, Seen(), ("a", {}), **{option: Fewer}).compile().topology.channels.keys()
+        chain_of(State, Inputs(), ("a", {}), **{option: Fewer}).compile().topology.channels.keys()
         == State.__annotations__.keys()
     )
 
 
 async def test_what_a_run_gives_back_is_the_output(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {"answer": "42", "log": ["a"]}), output_schema=Answer).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {"answer": "42", "log": ["a"]}), output_schema=Answer).compile(saver)
 
     shown = await graph.ainvoke({"question": "?"}, thread_id="t")
 

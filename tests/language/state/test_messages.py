@@ -13,6 +13,7 @@ from durable_graph import (
     REMOVE_ALL_MESSAGES,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     InvalidStateValueError,
     MessagesState,
@@ -20,11 +21,10 @@ from durable_graph import (
     RemoveMessage,
     add_messages,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.records import ValueKind
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, OnceError, chain_of, fails_once, fan_out_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
 A, B, C = ({"id": id_, "content": id_} for id_ in "abc")
 
@@ -32,7 +32,7 @@ A, B, C = ({"id": id_, "content": id_} for id_ in "abc")
 async def test_messages_are_added_replaced_and_removed(saver: Checkpointer, durability: Durability) -> None:
     new = {"id": "a", "content": "new"}
     nodes = ("add", {"messages": [B, C]}), ("replace", {"messages": new}), ("remove", {"messages": RemoveMessage("b")})
-    graph = in_a_row(MessagesState, Seen(), *nodes).compile(saver, messages="dict")
+    graph = chain_of(MessagesState, Inputs(), *nodes).compile(saver, messages="dict")
 
     result = await graph.ainvoke({"messages": [A]}, thread_id="t", durability=durability)
 
@@ -41,7 +41,7 @@ async def test_messages_are_added_replaced_and_removed(saver: Checkpointer, dura
 
 
 async def test_all_messages_before_it_are_removed(saver: Checkpointer, reopen: Reopen) -> None:
-    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), C]}))
+    graph = chain_of(MessagesState, Inputs(), ("a", {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), C]}))
 
     await graph.compile(saver, messages="dict").ainvoke({"messages": [A, B]}, thread_id="t")
 
@@ -52,7 +52,7 @@ async def test_a_message_is_given_its_id_when_it_is_written_and_keeps_it(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     mine = {"role": "assistant", "content": "hi"}
-    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": mine}), ("b", {}))
+    graph = chain_of(MessagesState, Inputs(), ("a", {"messages": mine}), ("b", {}))
 
     result = await graph.compile(saver, messages="dict").ainvoke(
         {"messages": {"role": "user", "content": "hello"}}, thread_id="t", durability=durability
@@ -72,7 +72,7 @@ async def test_a_router_and_the_stream_see_the_ids_that_are_stored(saver: Checkp
         routed.extend(state["messages"])
         return END
 
-    builder = in_a_row(MessagesState, Seen(), ("a", {"messages": {"content": "hi"}}))
+    builder = chain_of(MessagesState, Inputs(), ("a", {"messages": {"content": "hi"}}))
     builder.add_conditional_edges("a", route)
     graph = builder.compile(saver, messages="dict")
 
@@ -84,7 +84,7 @@ async def test_a_router_and_the_stream_see_the_ids_that_are_stored(saver: Checkp
 
 async def test_a_recorded_message_has_its_id_in_another_process(saver: Checkpointer, reopen: Reopen) -> None:
     nodes = ("a", {"messages": {"content": "of a"}}), ("b", fails_once({"messages": {"content": "of b"}}))
-    graph = side_by_side(MessagesState, Seen(), *nodes, then=("end", {}))
+    graph = fan_out_of(MessagesState, Inputs(), *nodes, then=("end", {}))
     with pytest.raises(OnceError):
         await graph.compile(saver, messages="dict").ainvoke({"messages": []}, thread_id="t")
     (recorded,) = (await graph.compile(saver, messages="dict").aget_state(thread_id="t")).values["messages"]
@@ -96,7 +96,7 @@ async def test_a_recorded_message_has_its_id_in_another_process(saver: Checkpoin
 
 
 async def test_each_superstep_stores_only_what_it_wrote(saver: Checkpointer) -> None:
-    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": {"content": "short"}})).compile(saver, messages="dict")
+    graph = chain_of(MessagesState, Inputs(), ("a", {"messages": {"content": "short"}})).compile(saver, messages="dict")
     await graph.ainvoke({"messages": [{"content": "long" * 1000}]}, thread_id="t")
     for _ in range(3):
         await graph.ainvoke({"messages": []}, thread_id="t")
@@ -111,7 +111,7 @@ async def test_each_superstep_stores_only_what_it_wrote(saver: Checkpointer) -> 
 
 @pytest.mark.parametrize("update", ["hi", ["hi"], [("user", "hi")]])
 async def test_what_is_no_message_fails_the_node_that_wrote_it(saver: Checkpointer, update: Any) -> None:
-    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": update})).compile(saver, messages="dict")
+    graph = chain_of(MessagesState, Inputs(), ("a", {"messages": update})).compile(saver, messages="dict")
 
     with pytest.raises(
         InvalidStateValueError,
@@ -125,7 +125,7 @@ async def test_what_is_no_message_fails_the_node_that_wrote_it(saver: Checkpoint
 
 async def test_removing_what_is_not_there_fails_the_node_and_the_thread_stays_usable(saver: Checkpointer) -> None:
     names = iter(["x", "a"])
-    graph = in_a_row(MessagesState, Seen(), ("a", lambda _: {"messages": RemoveMessage(next(names))})).compile(
+    graph = chain_of(MessagesState, Inputs(), ("a", lambda _: {"messages": RemoveMessage(next(names))})).compile(
         saver, messages="dict"
     )
 
@@ -141,14 +141,14 @@ async def test_removing_what_is_not_there_fails_the_node_and_the_thread_stays_us
 async def test_a_node_may_remove_what_it_added(saver: Checkpointer) -> None:
     parts = [{"messages": A}, Command(update={"messages": RemoveMessage("a")})]
 
-    assert await in_a_row(MessagesState, Seen(), ("a", parts)).compile(saver, messages="dict").ainvoke(
+    assert await chain_of(MessagesState, Inputs(), ("a", parts)).compile(saver, messages="dict").ainvoke(
         {"messages": [B]}, thread_id="t"
     ) == {"messages": [B]}
 
 
 async def test_two_nodes_may_remove_the_same_message(saver: Checkpointer) -> None:
     removes = {"messages": RemoveMessage("a")}
-    graph = side_by_side(MessagesState, Seen(), ("a", removes), ("b", removes), then=("end", {})).compile(
+    graph = fan_out_of(MessagesState, Inputs(), ("a", removes), ("b", removes), then=("end", {})).compile(
         saver, messages="dict"
     )
 
@@ -156,7 +156,7 @@ async def test_two_nodes_may_remove_the_same_message(saver: Checkpointer) -> Non
 
 
 async def test_overwritten_messages_have_ids_as_well(saver: Checkpointer, reopen: Reopen) -> None:
-    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": Overwrite([{"content": "new"}, C])}))
+    graph = chain_of(MessagesState, Inputs(), ("a", {"messages": Overwrite([{"content": "new"}, C])}))
 
     result = await graph.compile(saver, messages="dict").ainvoke({"messages": [A, B]}, thread_id="t")
 
@@ -166,7 +166,7 @@ async def test_overwritten_messages_have_ids_as_well(saver: Checkpointer, reopen
 
 
 async def test_an_overwrite_that_removes_what_is_not_in_it_is_refused(saver: Checkpointer) -> None:
-    graph = in_a_row(MessagesState, Seen(), ("a", {"messages": Overwrite([RemoveMessage("a")])})).compile(
+    graph = chain_of(MessagesState, Inputs(), ("a", {"messages": Overwrite([RemoveMessage("a")])})).compile(
         saver, messages="dict"
     )
 
@@ -231,7 +231,7 @@ async def test_messages_come_back_as_what_they_were(saver: Checkpointer, reopen:
         ("a", {"messages": [cls(content="one"), cls(content="two", id="b")]}),
         ("b", {"messages": RemoveMessage("b")}),
     )
-    graph = in_a_row(schema, Seen(), *nodes)
+    graph = chain_of(schema, Inputs(), *nodes)
 
     result = await graph.compile(saver, messages="dict", types=[cls]).ainvoke({"messages": []}, thread_id="t")
 
@@ -246,21 +246,21 @@ def test_a_class_of_the_users_may_be_called_as_ours() -> None:
     class RemoveMessage(msgspec.Struct):  # as in another library
         id: str
 
-    graph = in_a_row(MessagesState, Seen(), ("a", {})).compile(
+    graph = chain_of(MessagesState, Inputs(), ("a", {})).compile(
         types=[("RemoveMessage", RemoveMessage)], messages="dict"
     )
 
     assert graph.topology.channels["messages"].stores_updates
 
 
-def test_messages_that_are_no_list_are_told_when_the_graph_is_compiled() -> None:
+def test_messages_that_are_no_list_are_reported_when_the_graph_is_compiled() -> None:
     class Wrong(TypedDict, total=False):
         messages: Annotated[dict[str, Any], add_messages]
 
     with pytest.raises(
         GraphValidationError, check=of_kind("graph"), match=r"Wrong\.messages: add_messages merges a list"
     ):
-        in_a_row(Wrong, Seen(), ("a", {})).compile()
+        chain_of(Wrong, Inputs(), ("a", {})).compile()
 
 
 async def test_a_reducer_of_ones_own_may_use_it(saver: Checkpointer, reopen: Reopen) -> None:
@@ -270,7 +270,7 @@ async def test_a_reducer_of_ones_own_may_use_it(saver: Checkpointer, reopen: Reo
     class Trimmed(TypedDict, total=False):
         messages: Annotated[list[Any], last_two]
 
-    graph = in_a_row(Trimmed, Seen(), ("a", {"messages": [B]}), ("b", {"messages": C}))
+    graph = chain_of(Trimmed, Inputs(), ("a", {"messages": [B]}), ("b", {"messages": C}))
 
     result = await graph.compile(saver, messages="dict").ainvoke({"messages": [A]}, thread_id="t")
 

@@ -12,6 +12,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     ConcurrentUpdateError,
+    Durability,
     EphemeralValue,
     GraphValidationError,
     LastValue,
@@ -20,11 +21,10 @@ from durable_graph import (
     Topic,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.records import ValueKind
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, OnceError, chain_of, fails_once, fan_out_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
 
 class State(TypedDict, total=False):
@@ -44,8 +44,8 @@ LEFT = {"log": ["l"], "kept": "k"}
 async def test_what_an_input_brings_is_there_for_the_first_superstep_only(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    seen = Seen()
-    graph = in_a_row(State, seen, ("a", {}), ("b", {})).compile(saver)
+    seen = Inputs()
+    graph = chain_of(State, seen, ("a", {}), ("b", {})).compile(saver)
 
     result = await graph.ainvoke(ALL, thread_id="t", durability=durability)
 
@@ -55,18 +55,18 @@ async def test_what_an_input_brings_is_there_for_the_first_superstep_only(
 async def test_what_a_node_writes_is_there_for_the_next_superstep_and_then_gone(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    seen = Seen()
-    graph = in_a_row(State, seen, ("a", ALL), ("b", {}), ("c", {})).compile(saver)
+    seen = Inputs()
+    graph = chain_of(State, seen, ("a", ALL), ("b", {}), ("c", {})).compile(saver)
 
     result = await graph.ainvoke({"kept": "in"}, thread_id="t", durability=durability)
 
     assert (seen.of("b"), seen.of("c"), result) == ([GIVEN], [LEFT], LEFT)
 
 
-async def test_what_is_written_anew_is_there_anew(saver: Checkpointer) -> None:
-    seen = Seen()
+async def test_what_is_written_again_is_there_again(saver: Checkpointer) -> None:
+    seen = Inputs()
     anew = {"note": "new", "any_of": "new", "topic": ["new", "items"]}
-    graph = in_a_row(State, seen, ("a", ALL), ("b", anew), ("c", {})).compile(saver)
+    graph = chain_of(State, seen, ("a", ALL), ("b", anew), ("c", {})).compile(saver)
 
     await graph.ainvoke({"kept": "in"}, thread_id="t")
 
@@ -74,10 +74,10 @@ async def test_what_is_written_anew_is_there_anew(saver: Checkpointer) -> None:
 
 
 async def test_several_writes_of_one_superstep_are_an_error_or_the_last_or_all_of_them(saver: Checkpointer) -> None:
-    seen = Seen()
+    seen = Inputs()
 
     def writing(key: str) -> Any:
-        return side_by_side(State, seen, ("a", {key: "a"}), ("b", {key: "b"}), then=("end", {})).compile(saver)
+        return fan_out_of(State, seen, ("a", {key: "a"}), ("b", {key: "b"}), then=("end", {})).compile(saver)
 
     with pytest.raises(ConcurrentUpdateError, match="'note'"):
         await writing("note").ainvoke({"kept": ""}, thread_id="note")
@@ -91,7 +91,7 @@ async def test_several_writes_of_one_superstep_are_an_error_or_the_last_or_all_o
 async def test_what_was_cleared_is_cleared_in_the_store(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
-    graph = in_a_row(State, Seen(), ("a", ALL), ("b", {}))
+    graph = chain_of(State, Inputs(), ("a", ALL), ("b", {}))
     await graph.compile(saver).ainvoke({"note": "in"}, thread_id="t", durability=durability)
 
     stored = await saver.load("t")
@@ -102,11 +102,11 @@ async def test_what_was_cleared_is_cleared_in_the_store(
     assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == LEFT
 
 
-async def test_a_run_that_goes_on_elsewhere_has_what_the_superstep_before_wrote(
+async def test_a_run_that_continues_elsewhere_has_what_the_superstep_before_wrote(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
-    seen = Seen()
-    graph = in_a_row(State, seen, ("a", ALL), ("b", fails_once({"log": ["b"]})), ("c", {}))
+    seen = Inputs()
+    graph = chain_of(State, seen, ("a", ALL), ("b", fails_once({"log": ["b"]})), ("c", {}))
     with pytest.raises(OnceError):
         await graph.compile(saver).ainvoke({"kept": "in"}, thread_id="t", durability=durability)
 
@@ -116,8 +116,8 @@ async def test_a_run_that_goes_on_elsewhere_has_what_the_superstep_before_wrote(
 
 
 async def test_it_stays_while_its_superstep_waits_for_an_answer(saver: Checkpointer, reopen: Reopen) -> None:
-    seen = Seen()
-    graph = in_a_row(State, seen, ("a", ALL), ("ask", lambda _: {"log": interrupt("?")}), ("c", {}))
+    seen = Inputs()
+    graph = chain_of(State, seen, ("a", ALL), ("ask", lambda _: {"log": interrupt("?")}), ("c", {}))
     await graph.compile(saver).ainvoke({"kept": "in"}, thread_id="t")
 
     await graph.compile(await reopen()).ainvoke(Command(resume="yes"), thread_id="t")
@@ -127,7 +127,7 @@ async def test_it_stays_while_its_superstep_waits_for_an_answer(saver: Checkpoin
 
 async def test_an_edit_counts_as_a_superstep(saver: Checkpointer) -> None:
     config = {"configurable": {"thread_id": "t"}}
-    graph = in_a_row(State, Seen(), ("a", ALL)).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", ALL)).compile(saver)
     await graph.ainvoke({"kept": "in"}, thread_id="t")
 
     before = (await graph.aget_state(config)).values
@@ -138,8 +138,8 @@ async def test_an_edit_counts_as_a_superstep(saver: Checkpointer) -> None:
 
 
 async def test_new_input_is_a_superstep_of_its_own(saver: Checkpointer) -> None:
-    seen = Seen()
-    graph = in_a_row(State, seen, ("a", ALL)).compile(saver)
+    seen = Inputs()
+    graph = chain_of(State, seen, ("a", ALL)).compile(saver)
 
     await graph.ainvoke({"kept": "in"}, thread_id="t")
     await graph.ainvoke({"any_of": "in"}, thread_id="t")
@@ -149,24 +149,24 @@ async def test_new_input_is_a_superstep_of_its_own(saver: Checkpointer) -> None:
 
 async def test_a_topic_may_be_overwritten(saver: Checkpointer) -> None:
     nodes = ("a", {"kept": "a"}), ("b", {"topic": Overwrite(["b"]), "log": Overwrite(["b"])})
-    seen = Seen()
-    await side_by_side(State, seen, *nodes, then=("end", {})).compile(saver).ainvoke(ALL, thread_id="t")
+    seen = Inputs()
+    await fan_out_of(State, seen, *nodes, then=("end", {})).compile(saver).ainvoke(ALL, thread_id="t")
 
     assert seen.of("end") == [{"topic": ["b"], "log": ["b"], "kept": "a"}]
 
 
 async def test_writing_no_items_leaves_a_topic_without_value(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {"topic": []}), ("b", {"log": []})).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {"topic": []}), ("b", {"log": []})).compile(saver)
 
     assert await graph.ainvoke({"topic": "in"}, thread_id="t") == {}
 
 
-def test_a_topic_that_is_no_list_is_told_when_the_graph_is_compiled() -> None:
+def test_a_topic_that_is_no_list_is_reported_when_the_graph_is_compiled() -> None:
     class Wrong(TypedDict, total=False):
         topic: Annotated[dict[str, str], Topic]
 
     with pytest.raises(GraphValidationError, check=of_kind("graph"), match=r"Wrong\.topic: a Topic holds a list"):
-        in_a_row(Wrong, Seen(), ("a", {})).compile()
+        chain_of(Wrong, Inputs(), ("a", {})).compile()
 
 
 @dataclass
@@ -176,8 +176,8 @@ class AsDataclass:
 
 
 async def test_a_dataclass_has_its_defaults_where_nothing_is_left(saver: Checkpointer) -> None:
-    seen = Seen()
-    graph: StateGraph[Any] = in_a_row(AsDataclass, seen, ("a", AsDataclass("n", ["t"])), ("b", {}), ("c", {}))
+    seen = Inputs()
+    graph: StateGraph[Any] = chain_of(AsDataclass, seen, ("a", AsDataclass("n", ["t"])), ("b", {}), ("c", {}))
 
     await graph.compile(saver).ainvoke({}, thread_id="t")
 
@@ -192,9 +192,9 @@ class Mixed(TypedDict, total=False):
 async def test_a_finished_siblings_note_is_not_cleared_by_the_input_that_supersedes_the_rest(
     saver: Checkpointer,
 ) -> None:
-    seen = Seen()
+    seen = Inputs()
     nodes = ("a", {"note": "of a"}), ("b", fails_once({"log": ["b"]}))
-    graph = side_by_side(Mixed, seen, *nodes, then=("end", {})).compile(saver)
+    graph = fan_out_of(Mixed, seen, *nodes, then=("end", {})).compile(saver)
     with pytest.raises(OnceError):
         await graph.ainvoke({"log": ["in"]}, thread_id="t")
 

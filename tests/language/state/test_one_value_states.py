@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphValidationError,
     Overwrite,
     Send,
@@ -18,10 +19,9 @@ from durable_graph import (
     add_messages,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, OnceError, chain_of, fails_once, fan_out_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
 Log: Any = Annotated[list[str], operator.add]
 CONFIG = {"configurable": {"thread_id": "t"}}
@@ -50,35 +50,35 @@ class Draft:
 async def test_a_node_receives_the_value_and_returns_it(
     saver: Checkpointer, reopen: Reopen, durability: Durability, schema: Any, given: Any, result: Any, expected: Any
 ) -> None:
-    graph = in_a_row(schema, Seen(), ("a", result))
+    graph = chain_of(schema, Inputs(), ("a", result))
 
     assert await graph.compile(saver).ainvoke(given, thread_id="t", durability=durability) == expected
     assert (await graph.compile(await reopen()).aget_state(CONFIG)).values == expected
 
 
 async def test_a_node_that_returns_none_writes_nothing(saver: Checkpointer) -> None:
-    assert await in_a_row(Log, Seen(), ("a", None)).compile(saver).ainvoke(["in"], thread_id="t") == ["in"]
+    assert await chain_of(Log, Inputs(), ("a", None)).compile(saver).ainvoke(["in"], thread_id="t") == ["in"]
 
 
 async def test_the_writes_of_one_superstep_are_merged(saver: Checkpointer, durability: Durability) -> None:
-    seen = Seen()
-    graph = side_by_side(Log, seen, ("a", ["a"]), ("b", ["b"]), then=("end", ["end"])).compile(saver)
+    seen = Inputs()
+    graph = fan_out_of(Log, seen, ("a", ["a"]), ("b", ["b"]), then=("end", ["end"])).compile(saver)
 
     result = await graph.ainvoke(["in"], thread_id="t", durability=durability)
 
     assert (result, seen.of("end")) == (["in", "a", "b", "end"], [["in", "a", "b"]])
 
 
-async def test_it_goes_on_in_another_process(saver: Checkpointer, reopen: Reopen, durability: Durability) -> None:
-    graph = in_a_row(Log, Seen(), ("a", ["a"]), ("b", fails_once(["b"])))
+async def test_it_continues_in_another_process(saver: Checkpointer, reopen: Reopen, durability: Durability) -> None:
+    graph = chain_of(Log, Inputs(), ("a", ["a"]), ("b", fails_once(["b"])))
     with pytest.raises(OnceError):
         await graph.compile(saver).ainvoke(["in"], thread_id="t", durability=durability)
 
     assert await graph.compile(await reopen()).ainvoke(None, thread_id="t") == ["in", "a", "b"]
 
 
-async def test_it_asks_and_is_answered(saver: Checkpointer) -> None:
-    graph = in_a_row(Log, Seen(), ("a", lambda _: [interrupt("?")])).compile(saver)
+async def test_it_interrupts_and_is_answered(saver: Checkpointer) -> None:
+    graph = chain_of(Log, Inputs(), ("a", lambda _: [interrupt("?")])).compile(saver)
 
     asked = await graph.ainvoke(["in"], thread_id="t")
     answered = await graph.ainvoke(Command(resume="yes"), thread_id="t")
@@ -109,13 +109,13 @@ async def test_routers_sends_commands_and_edits_are_of_the_value(saver: Checkpoi
 
 
 async def test_the_value_is_streamed(saver: Checkpointer) -> None:
-    graph = in_a_row(Log, Seen(), ("a", ["a"])).compile(saver)
+    graph = chain_of(Log, Inputs(), ("a", ["a"])).compile(saver)
 
     assert [part async for part in graph.astream(["in"], thread_id="t", stream_mode="values")] == [["in"], ["in", "a"]]
 
 
 async def test_a_graph_of_one_value_is_a_node_of_another(saver: Checkpointer) -> None:
-    inner = in_a_row(dict, Seen(), ("a", lambda value: {**value, "inner": 1})).compile()
+    inner = chain_of(dict, Inputs(), ("a", lambda value: {**value, "inner": 1})).compile()
     outer: StateGraph[Any] = StateGraph(dict)
     outer.add_node("sub", inner).add_edge(START, "sub")
 
@@ -146,14 +146,14 @@ class Keys(TypedDict):
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
 def test_input_and_output_are_of_one_value_where_the_state_is(state: Any, own: Any, option: str) -> None:
     with pytest.raises(GraphValidationError, check=of_kind("graph"), match=r"is one value and Keys has keys"):
-        in_a_row(state, Seen(), ("a", None), **{option: own}).compile()
+        chain_of(state, Inputs(), ("a", None), **{option: own}).compile()
 
 
-def test_what_can_never_be_stored_is_told_when_the_graph_is_compiled() -> None:
+def test_what_can_never_be_stored_is_reported_when_the_graph_is_compiled() -> None:
     class Handle:
         """Nothing to store."""
 
     with pytest.raises(
         GraphValidationError, check=of_kind("graph"), match=r"channel '__root__': .*Handle cannot be stored"
     ):
-        in_a_row(Handle, Seen(), ("a", None)).compile()
+        chain_of(Handle, Inputs(), ("a", None)).compile()

@@ -7,8 +7,8 @@ import pytest
 
 from durable_graph import Checkpointer, Command, InvalidStateValueError, Overwrite, interrupt
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, chain_of, fan_out_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import Seen, in_a_row, side_by_side
 
 
 def joined(value: list[str], write: list[str]) -> list[str]:
@@ -37,7 +37,7 @@ def ask(state: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("state", STATES)
 async def test_writes_are_merged_and_survive_the_process(saver: Checkpointer, reopen: Reopen, state: Any) -> None:
     def graph(saver: Checkpointer) -> Any:
-        return in_a_row(state, Seen(), ("a", {"log": ["a"]}), ("b", ask)).compile(saver)
+        return chain_of(state, Inputs(), ("a", {"log": ["a"]}), ("b", ask)).compile(saver)
 
     await graph(saver).ainvoke({"log": ["input"]}, thread_id="t")
     result = await graph(await reopen()).ainvoke(Command(resume="answer"), thread_id="t")
@@ -47,8 +47,8 @@ async def test_writes_are_merged_and_survive_the_process(saver: Checkpointer, re
 
 @pytest.mark.parametrize("state", STATES)
 async def test_none_is_no_value_to_merge_with(saver: Checkpointer, state: Any) -> None:
-    seen = Seen()
-    graph = side_by_side(state, seen, ("a", {"log": None}), ("b", {"log": ["b"]}), then=("end", {"log": ["end"]}))
+    seen = Inputs()
+    graph = fan_out_of(state, seen, ("a", {"log": None}), ("b", {"log": ["b"]}), then=("end", {"log": ["end"]}))
 
     assert await graph.compile(saver).ainvoke({"log": None}, thread_id="t") == {"log": ["b", "end"]}
     assert seen.of("a") == [{"log": None}]
@@ -57,8 +57,8 @@ async def test_none_is_no_value_to_merge_with(saver: Checkpointer, state: Any) -
 
 @pytest.mark.parametrize("state", STATES)
 async def test_none_in_place_of_a_value_is_refused_with_the_way_to_drop_it(saver: Checkpointer, state: Any) -> None:
-    refused = in_a_row(state, Seen(), ("a", {"log": None})).compile(saver)
-    dropped = in_a_row(state, Seen(), ("a", {"log": Overwrite(None)}), ("b", {"log": ["b"]})).compile(saver)
+    refused = chain_of(state, Inputs(), ("a", {"log": None})).compile(saver)
+    dropped = chain_of(state, Inputs(), ("a", {"log": Overwrite(None)}), ("b", {"log": ["b"]})).compile(saver)
 
     with pytest.raises(InvalidStateValueError, check=of_kind("rule"), match=r"write Overwrite\(None\) to replace"):
         await refused.ainvoke({"log": ["input"]}, thread_id="t")
@@ -71,10 +71,10 @@ async def test_a_deployment_may_add_or_drop_the_none(
     saver: Checkpointer, reopen: Reopen, before: Any, after: Any
 ) -> None:
     await (
-        in_a_row(before, Seen(), ("a", {"log": ["a"]}), ("b", {"log": ["b"]}))
+        chain_of(before, Inputs(), ("a", {"log": ["a"]}), ("b", {"log": ["b"]}))
         .compile(saver)
         .ainvoke({"log": ["input"]}, thread_id="t")
     )
-    graph = in_a_row(after, Seen(), ("a", {"log": ["c"]})).compile(await reopen())
+    graph = chain_of(after, Inputs(), ("a", {"log": ["c"]})).compile(await reopen())
 
     assert (await graph.ainvoke({}, thread_id="t"))["log"] == ["input", "a", "b", "c"]

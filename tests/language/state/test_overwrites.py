@@ -10,13 +10,13 @@ from durable_graph import (
     Checkpointer,
     Command,
     ConcurrentUpdateError,
+    Durability,
     InvalidUpdateError,
     Overwrite,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, OnceError, chain_of, fails_once, fan_out_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
 
 def longest(value: str, write: str) -> str:
@@ -31,7 +31,7 @@ class State(TypedDict, total=False):
 
 
 async def test_an_overwrite_takes_the_place_of_what_was_there(saver: Checkpointer, durability: Durability) -> None:
-    graph = in_a_row(State, Seen(), ("a", {"log": ["a"]}), ("b", {"log": Overwrite(["b"])}), ("c", {"log": ["c"]}))
+    graph = chain_of(State, Inputs(), ("a", {"log": ["a"]}), ("b", {"log": Overwrite(["b"])}), ("c", {"log": ["c"]}))
 
     result = await graph.compile(saver).ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
@@ -43,7 +43,7 @@ async def test_another_write_of_the_superstep_is_an_error_that_names_all_its_nod
     saver: Checkpointer, durability: Durability, overwrites: str
 ) -> None:
     nodes = [(name, {"log": Overwrite([name]) if name == overwrites else [name]}) for name in ("a", "b", "c")]
-    graph = side_by_side(State, Seen(), *nodes, then=("end", {})).compile(saver)
+    graph = fan_out_of(State, Inputs(), *nodes, then=("end", {})).compile(saver)
 
     with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")) as raised:
         await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
@@ -58,14 +58,14 @@ async def test_without_a_checkpointer_another_write_is_an_error_as_well() -> Non
     nodes = ("a", {"log": ["a"]}), ("b", {"log": Overwrite(["b"])})
 
     with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")):
-        await side_by_side(State, Seen(), *nodes, then=("end", {})).compile().ainvoke({"log": ["in"]})
+        await fan_out_of(State, Inputs(), *nodes, then=("end", {})).compile().ainvoke({"log": ["in"]})
 
 
 async def test_two_overwrites_of_one_channel_are_an_error_and_the_thread_stays_usable(saver: Checkpointer) -> None:
     def overwrites(state: State) -> dict[str, Any]:
         return {"log": Overwrite(["x"]) if state["topic"] == "all" else ["x"]}
 
-    graph = side_by_side(State, Seen(), ("a", overwrites), ("b", overwrites), then=("end", {})).compile(saver)
+    graph = fan_out_of(State, Inputs(), ("a", overwrites), ("b", overwrites), then=("end", {})).compile(saver)
 
     with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")) as raised:
         await graph.ainvoke({"topic": "all"}, thread_id="t")
@@ -80,8 +80,8 @@ async def test_a_node_that_overwrites_and_adds_is_refused_and_runs_again(saver: 
     def both(state: State) -> list[dict[str, Any]]:
         return [{"log": ["added"]}, {"log": Overwrite(["new"])}]
 
-    seen = Seen()
-    graph = in_a_row(State, seen, ("a", both)).compile(saver)
+    seen = Inputs()
+    graph = chain_of(State, seen, ("a", both)).compile(saver)
 
     with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")) as raised:
         await graph.ainvoke({"log": ["old"]}, thread_id="t")
@@ -93,13 +93,13 @@ async def test_a_node_that_overwrites_and_adds_is_refused_and_runs_again(saver: 
 
 
 async def test_without_a_reducer_it_is_a_plain_write(saver: Checkpointer) -> None:
-    graph = side_by_side(State, Seen(), ("a", {"topic": Overwrite("a")}), ("b", {}), then=("c", {})).compile(saver)
+    graph = fan_out_of(State, Inputs(), ("a", {"topic": Overwrite("a")}), ("b", {}), then=("c", {})).compile(saver)
 
     assert (await graph.ainvoke({"topic": "in"}, thread_id="t"))["topic"] == "a"
 
 
 async def test_an_input_may_overwrite(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {"log": ["a"]})).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {"log": ["a"]})).compile(saver)
     await graph.ainvoke({"log": ["in"]}, thread_id="t")
 
     result = await graph.ainvoke({"log": Overwrite(["anew"])}, thread_id="t")
@@ -108,7 +108,7 @@ async def test_an_input_may_overwrite(saver: Checkpointer) -> None:
 
 
 async def test_a_command_and_an_edit_may_overwrite(saver: Checkpointer) -> None:
-    commanding = in_a_row(State, Seen(), ("a", Command(update={"tags": Overwrite({"new": 2})}))).compile(saver)
+    commanding = chain_of(State, Inputs(), ("a", Command(update={"tags": Overwrite({"new": 2})}))).compile(saver)
 
     result = await commanding.ainvoke({"tags": {"old": 1}}, thread_id="t")
     await commanding.aupdate_state({"configurable": {"thread_id": "t"}}, {"tags": Overwrite({})}, as_node="a")
@@ -121,8 +121,8 @@ async def test_a_recorded_overwrite_counts_as_one_in_another_process(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     nodes = ("a", {"tags": {"a": 1}}), ("b", {"log": Overwrite(["b"])}), ("c", fails_once({"topic": "c"}))
-    seen = Seen()
-    graph = side_by_side(State, seen, *nodes, then=("end", {}))
+    seen = Inputs()
+    graph = fan_out_of(State, seen, *nodes, then=("end", {}))
     with pytest.raises(OnceError):
         await graph.compile(saver).ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
@@ -135,7 +135,7 @@ async def test_a_recorded_overwrite_counts_as_one_in_another_process(
 async def test_what_follows_an_overwrite_is_read_back(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
-    graph = in_a_row(State, Seen(), ("a", {"log": Overwrite(["a"])}), ("b", {"log": ["b"]}), ("c", {"log": ["c"]}))
+    graph = chain_of(State, Inputs(), ("a", {"log": Overwrite(["a"])}), ("b", {"log": ["b"]}), ("c", {"log": ["c"]}))
     await graph.compile(saver).ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
 
     again = graph.compile(await reopen())
@@ -149,7 +149,7 @@ async def test_what_follows_an_overwrite_is_read_back(
 async def test_the_json_forms_are_overwrites_in_inputs_results_and_edits(
     saver: Checkpointer, reopen: Reopen, of: Callable[[Any], Any]
 ) -> None:
-    described = in_a_row(State, Seen(), ("a", {"log": of(["a"]), "tags": {"a": 1}}), ("b", {"log": ["b"]}))
+    described = chain_of(State, Inputs(), ("a", {"log": of(["a"]), "tags": {"a": 1}}), ("b", {"log": ["b"]}))
     graph = described.compile(saver)
     await graph.ainvoke({"log": ["in"], "best": "the longest"}, thread_id="t")
 
@@ -167,7 +167,7 @@ async def test_without_a_reducer_or_with_more_keys_the_dict_is_a_value(saver: Ch
         merged: Annotated[dict[str, Any], operator.or_]
 
     update = {"any": {"__overwrite__": 1}, "merged": {"__overwrite__": 1, "more": 2}}
-    graph = in_a_row(Open, Seen(), ("a", update)).compile(saver)
+    graph = chain_of(Open, Inputs(), ("a", update)).compile(saver)
 
     assert await graph.ainvoke({"merged": {"in": 0}}, thread_id="t") == {
         "any": {"__overwrite__": 1},

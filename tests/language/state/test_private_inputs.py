@@ -13,13 +13,13 @@ from durable_graph import (
     Checkpointer,
     Command,
     GraphValidationError,
+    LastValue,
     NodeError,
     Send,
     StateGraph,
     UnstorableValueError,
     interrupt,
 )
-from durable_graph.channels import LastValue
 from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 

@@ -5,8 +5,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, StateGraph
-from durable_graph._runtime.request.run import Durability
+from durable_graph import END, START, Checkpointer, Durability, StateGraph
 
 
 def appended(value: dict[str, Any], write: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +57,7 @@ async def test_an_update_as_a_node_with_a_router_is_applied_once(saver: Checkpoi
     assert values["by_topic"] == {"tea": ["in", "node", "by hand"]}
 
 
-async def test_values_that_were_told_before_do_not_change_afterwards() -> None:
+async def test_values_that_were_reported_before_do_not_change_afterwards() -> None:
     told = [values async for values in builder().compile().astream(INPUT, stream_mode="values")]
 
     assert told == [INPUT, AFTER]

@@ -3,6 +3,7 @@
 import operator
 from typing import Annotated, Any, TypedDict
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,8 @@ from durable_graph.checkpointing.pieces import at_once
 from durable_graph.errors import InvalidUpdateError
 from durable_graph.graph import Topology
 from durable_graph.records import StoredCheckpoint, ValueRow
+
+pytestmark = pytest.mark.slow
 
 LIMIT = 1 << 20
 THREAD = new_thread("t")

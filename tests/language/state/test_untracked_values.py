@@ -10,16 +10,16 @@ from durable_graph import (
     CachePolicy,
     Checkpointer,
     ConcurrentUpdateError,
+    Durability,
     InMemoryCache,
     Send,
     StateGraph,
     UntrackedValue,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.errors import GraphValidationError
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, OnceError, chain_of, fails_once, fan_out_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import OnceError, Seen, fails_once, in_a_row, side_by_side
 
 
 class Connection:
@@ -45,14 +45,14 @@ def secret_in(state: State) -> dict[str, Any]:
 
 def test_only_an_untracked_value_may_be_of_any_type() -> None:
     with pytest.raises(GraphValidationError, check=of_kind("graph"), match=r"'connection'.*cannot be stored"):
-        in_a_row(Tracked, Seen(), ("a", {})).compile()
+        chain_of(Tracked, Inputs(), ("a", {})).compile()
 
-    assert "connection" not in in_a_row(State, Seen(), ("a", {})).compile().topology.codecs
+    assert "connection" not in chain_of(State, Inputs(), ("a", {})).compile().topology.codecs
 
 
 async def test_it_is_there_for_all_nodes_after_it(saver: Checkpointer, durability: Durability) -> None:
     kept = Connection("s")
-    graph = in_a_row(State, Seen(), ("a", {"connection": kept}), ("b", {}), ("c", secret_in)).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {"connection": kept}), ("b", {}), ("c", secret_in)).compile(saver)
 
     result = await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
 
@@ -60,8 +60,8 @@ async def test_it_is_there_for_all_nodes_after_it(saver: Checkpointer, durabilit
 
 
 async def test_the_store_never_sees_it(saver: Checkpointer, durability: Durability) -> None:
-    seen = Seen()
-    graph = in_a_row(State, seen, ("a", {}), ("b", {"connection": Connection("written")})).compile(saver)
+    seen = Inputs()
+    graph = chain_of(State, seen, ("a", {}), ("b", {"connection": Connection("written")})).compile(saver)
     await graph.ainvoke({"connection": Connection("given")}, thread_id="t", durability=durability)
 
     stored = await saver.load("t")
@@ -74,7 +74,7 @@ async def test_the_store_never_sees_it(saver: Checkpointer, durability: Durabili
 
 async def test_another_run_begins_without_it(saver: Checkpointer, reopen: Reopen, durability: Durability) -> None:
     nodes = ("a", {"connection": Connection("s")}), ("b", secret_in), ("c", fails_once(secret_in))
-    graph = in_a_row(State, Seen(), *nodes)
+    graph = chain_of(State, Inputs(), *nodes)
     with pytest.raises(OnceError):
         await graph.compile(saver).ainvoke({"log": []}, thread_id="t", durability=durability)
 
@@ -85,7 +85,7 @@ async def test_another_run_begins_without_it(saver: Checkpointer, reopen: Reopen
 
 async def test_what_a_finished_sibling_wrote_of_it_is_not_recorded(saver: Checkpointer, reopen: Reopen) -> None:
     nodes = ("a", {"connection": Connection("s"), "log": ["a"]}), ("b", fails_once({"log": ["b"]}))
-    graph = side_by_side(State, Seen(), *nodes, then=("end", secret_in))
+    graph = fan_out_of(State, Inputs(), *nodes, then=("end", secret_in))
     with pytest.raises(OnceError):
         await graph.compile(saver).ainvoke({}, thread_id="t")
 
@@ -95,7 +95,7 @@ async def test_what_a_finished_sibling_wrote_of_it_is_not_recorded(saver: Checkp
 async def test_guarded_it_takes_one_write_per_superstep_and_otherwise_the_last_counts(saver: Checkpointer) -> None:
     def twice(key: str) -> Any:
         nodes = ("a", {key: Connection("a")}), ("b", {key: Connection("b")})
-        return side_by_side(State, Seen(), *nodes, then=("end", {})).compile(saver)
+        return fan_out_of(State, Inputs(), *nodes, then=("end", {})).compile(saver)
 
     with pytest.raises(ConcurrentUpdateError, match="'connection'"):
         await twice("connection").ainvoke({}, thread_id="t")
@@ -104,7 +104,7 @@ async def test_guarded_it_takes_one_write_per_superstep_and_otherwise_the_last_c
 
 
 async def test_a_send_takes_it_to_its_node_and_not_to_the_store(saver: Checkpointer, reopen: Reopen) -> None:
-    seen = Seen()
+    seen = Inputs()
     builder: StateGraph[State] = StateGraph(State)
     builder.add_node("work", seen.node("work", fails_once(secret_in)))
     builder.add_conditional_edges(
@@ -120,7 +120,7 @@ async def test_a_send_takes_it_to_its_node_and_not_to_the_store(saver: Checkpoin
 
 
 async def test_a_change_of_nothing_else_is_streamed(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {"connection": Connection("s")})).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {"connection": Connection("s")})).compile(saver)
 
     shown = [part async for part in graph.astream({"log": ["in"]}, thread_id="t", stream_mode="values")]
 
@@ -128,7 +128,7 @@ async def test_a_change_of_nothing_else_is_streamed(saver: Checkpointer) -> None
 
 
 async def test_a_result_with_one_is_not_kept_by_a_cache(saver: Checkpointer) -> None:
-    seen = Seen()
+    seen = Inputs()
     builder: StateGraph[State] = StateGraph(State)
     builder.add_node("a", seen.node("a", {"connection": Connection("s"), "log": ["a"]}), cache_policy=CachePolicy())
     builder.add_node("b", seen.node("b", secret_in))

@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphChangedError,
     GraphValidationError,
     InvalidOptionError,
@@ -22,7 +23,6 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
 from tests.language.state.conftest import Reopen
 

@@ -11,14 +11,14 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     InvalidStateValueError,
     InvalidUpdateError,
     UnstorableValueError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
+from tests.graphs import Inputs, chain_of, fan_out_of
 from tests.language.state.conftest import Reopen
-from tests.language.state.graphs import Seen, in_a_row, side_by_side
 
 
 class User(pydantic.BaseModel):
@@ -55,7 +55,7 @@ async def test_an_update_that_the_model_refuses_fails_its_node_and_is_not_record
     saver: Checkpointer, durability: Durability, update: dict[str, Any], key: str, said: str
 ) -> None:
     results = iter([update, {"score": 1}])
-    graph = in_a_row(State, Seen(), ("a", lambda _: next(results))).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", lambda _: next(results))).compile(saver)
 
     with pytest.raises(
         InvalidStateValueError, check=of_kind("model"), match=rf"the result of node 'a' makes.*State.*{said}"
@@ -73,7 +73,7 @@ async def test_an_update_that_the_model_refuses_fails_its_node_and_is_not_record
 async def test_an_input_that_the_model_refuses_is_refused(
     saver: Checkpointer, update: dict[str, Any], key: str, said: str
 ) -> None:
-    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {})).compile(saver)
     before = await graph.ainvoke({"topic": "tea", "log": ["in"]}, thread_id="t")
 
     with pytest.raises(InvalidStateValueError, check=of_kind("model"), match=f"the input makes.*{said}") as raised:
@@ -85,7 +85,7 @@ async def test_an_input_that_the_model_refuses_is_refused(
 
 async def test_without_a_store_it_is_the_same(saver: Checkpointer) -> None:
     with pytest.raises(InvalidStateValueError, check=of_kind("model"), match="score"):
-        await in_a_row(State, Seen(), ("a", {"score": -1})).compile().ainvoke({"topic": "tea"})
+        await chain_of(State, Inputs(), ("a", {"score": -1})).compile().ainvoke({"topic": "tea"})
 
 
 async def test_a_key_without_value_is_no_fault_of_an_update(saver: Checkpointer) -> None:
@@ -99,14 +99,14 @@ async def test_a_key_without_value_is_no_fault_of_an_update(saver: Checkpointer)
     async def first(state: Nothing) -> dict[str, Any]:
         return {"score": 3}
 
-    builder = in_a_row(Needs, Seen())
+    builder = chain_of(Needs, Inputs())
     builder.add_node("a", first, input_schema=Nothing).add_edge("__start__", "a")
 
     assert await builder.compile(saver).ainvoke({"topic": "tea"}, thread_id="t") == {"topic": "tea", "score": 3}
 
 
 async def test_the_parts_of_a_missing_key_s_value_are_a_fault(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {"user": {}})).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {"user": {}})).compile(saver)
 
     with pytest.raises(InvalidStateValueError, check=of_kind("model"), match=r"user\.name: Field required"):
         await graph.ainvoke({"topic": "tea"}, thread_id="t")
@@ -114,14 +114,14 @@ async def test_the_parts_of_a_missing_key_s_value_are_a_fault(saver: Checkpointe
 
 async def test_all_parts_of_a_result_count_together(saver: Checkpointer) -> None:
     parts = [Command(update={"topic": "none"}), Command(update={"score": 3})]
-    graph = in_a_row(State, Seen(), ("a", parts)).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", parts)).compile(saver)
 
     with pytest.raises(InvalidStateValueError, check=of_kind("model"), match="no score without a topic"):
         await graph.ainvoke({"topic": "tea"}, thread_id="t")
 
 
 async def test_a_command_as_an_input_and_an_edit_are_validated(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {})).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {})).compile(saver)
     await graph.ainvoke({"topic": "tea"}, thread_id="t")
 
     with pytest.raises(InvalidStateValueError, check=of_kind("model")):
@@ -132,8 +132,8 @@ async def test_a_command_as_an_input_and_an_edit_are_validated(saver: Checkpoint
     assert (await graph.aget_state(thread_id="t")).values == {"topic": "tea", "log": [], "users": []}
 
 
-async def test_what_siblings_make_together_is_told_by_the_node_that_receives_it(saver: Checkpointer) -> None:
-    graph = side_by_side(State, Seen(), ("a", {"topic": "none"}), ("b", {"score": 1}), then=("end", {})).compile(saver)
+async def test_what_siblings_make_together_is_reported_by_the_node_that_receives_it(saver: Checkpointer) -> None:
+    graph = fan_out_of(State, Inputs(), ("a", {"topic": "none"}), ("b", {"score": 1}), then=("end", {})).compile(saver)
 
     with pytest.raises(pydantic.ValidationError, match="no score without a topic"):
         await graph.ainvoke({"topic": "tea"}, thread_id="t")
@@ -151,9 +151,9 @@ async def test_a_value_is_kept_as_it_was_written(saver: Checkpointer) -> None:
         def greet(cls, name: str) -> str:
             return f"Hello {name}"
 
-    seen = Seen()
+    seen = Inputs()
 
-    result = await in_a_row(Named, seen, ("a", {"name": "Ann"})).compile(saver).ainvoke({"name": "Bob"}, thread_id="t")
+    result = await chain_of(Named, seen, ("a", {"name": "Ann"})).compile(saver).ainvoke({"name": "Bob"}, thread_id="t")
 
     assert [given.name for given in seen.of("a")] == ["Hello Bob"]
     assert result == {"name": "Ann"}
@@ -164,7 +164,7 @@ async def test_a_value_of_another_type_is_stored_as_what_the_model_makes_of_it(
 ) -> None:
     written = {"score": "3", "user": {"name": "Ann"}, "since": "2024-05-01T00:00:00Z"}
     made = {"score": 3, "user": User(name="Ann"), "since": datetime(2024, 5, 1, tzinfo=UTC)}
-    graph = in_a_row(State, Seen(), ("a", written), ("b", {}))
+    graph = chain_of(State, Inputs(), ("a", written), ("b", {}))
 
     by_input = await graph.compile(saver).ainvoke({"topic": "tea", **written}, thread_id="t")
     after = (await graph.compile(await reopen()).aget_state(thread_id="t")).values
@@ -173,7 +173,7 @@ async def test_a_value_of_another_type_is_stored_as_what_the_model_makes_of_it(
 
 
 async def test_what_is_merged_is_stored_as_it_is_or_refused(saver: Checkpointer) -> None:
-    graph = in_a_row(State, Seen(), ("a", {"users": [{"name": "Ann"}]})).compile(saver)
+    graph = chain_of(State, Inputs(), ("a", {"users": [{"name": "Ann"}]})).compile(saver)
 
     with pytest.raises(UnstorableValueError, match="return User"):
         await graph.ainvoke({"topic": "tea"}, thread_id="t")
@@ -188,7 +188,7 @@ class Plain(TypedDict, total=False):
 
 
 async def test_an_input_schema_that_is_a_model_validates_the_input_only(saver: Checkpointer) -> None:
-    graph = in_a_row(Plain, Seen(), ("a", {"score": 1}), input_schema=Narrow).compile(saver)
+    graph = chain_of(Plain, Inputs(), ("a", {"score": 1}), input_schema=Narrow).compile(saver)
 
     with pytest.raises(
         InvalidStateValueError, check=of_kind("model"), match="the input makes the state an invalid Narrow: score"
@@ -202,7 +202,7 @@ async def test_an_alias_is_what_the_model_calls_it_and_the_key_is_the_fields(sav
     class Aliased(pydantic.BaseModel):
         first_topic: str = pydantic.Field(alias="firstTopic", max_length=3)
 
-    graph = in_a_row(Aliased, Seen(), ("a", {"first_topic": "long"})).compile(saver)
+    graph = chain_of(Aliased, Inputs(), ("a", {"first_topic": "long"})).compile(saver)
 
     with pytest.raises(InvalidStateValueError, check=of_kind("model"), match="at most 3 characters"):
         await graph.ainvoke({"first_topic": "tea"}, thread_id="t")
@@ -225,7 +225,7 @@ async def test_a_default_that_a_node_changes_in_place_is_written(saver: Checkpoi
         state.copied.append("c")
         return state
 
-    graph = in_a_row(Draft, Seen(), ("a", change)).compile(saver)
+    graph = chain_of(Draft, Inputs(), ("a", change)).compile(saver)
 
     assert await graph.ainvoke({"score": 1}, thread_id="t") == {
         "words": ["tea"],
@@ -237,7 +237,7 @@ async def test_a_default_that_a_node_changes_in_place_is_written(saver: Checkpoi
 
 
 async def test_defaults_that_nobody_changed_write_nothing(saver: Checkpointer) -> None:
-    graph = in_a_row(Draft, Seen(), ("a", lambda _: Draft(score=2))).compile(saver)
+    graph = chain_of(Draft, Inputs(), ("a", lambda _: Draft(score=2))).compile(saver)
 
     assert await graph.ainvoke({"id": "mine", "notes": {"a": "b"}}, thread_id="t") == {
         "notes": {"a": "b"},
@@ -256,6 +256,6 @@ async def test_without_a_store_the_result_has_what_the_model_made_as_well(saver:
 
     written = {"total": "1.5", "price": {"amount": 2}}
     for checkpointer in (saver, None):
-        graph = in_a_row(Priced, Seen(), ("a", written)).compile(checkpointer, debug=False)
+        graph = chain_of(Priced, Inputs(), ("a", written)).compile(checkpointer, debug=False)
         result = await graph.ainvoke({}, thread_id="t" if checkpointer else None)
         assert result == {"total": 1.5, "price": Price(amount=2)}

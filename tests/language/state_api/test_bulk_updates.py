@@ -20,7 +20,7 @@ from durable_graph import (
     UnknownNameError,
 )
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls, history, nested_state, newest_before, shape
+from tests.graphs import THREAD, Nodes, history, nested_state, newest_before, outline
 
 
 class State(TypedDict, total=False):
@@ -70,13 +70,13 @@ async def test_several_supersteps_are_as_many_checkpoints(saver: Checkpointer) -
 
 
 async def test_the_edges_of_all_of_a_supersteps_nodes_are_followed(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     builder = calls.chain("a", "b", "c")
-    builder.add_node("d", calls.leaves("d"))
+    builder.add_node("d", calls.noting("d"))
     builder.add_edge(["a", "b"], "d")
     graph = builder.compile(saver)
 
-    await graph.abulk_update_state(THREAD, [[StateUpdate({"value": ["x"]}, "a"), StateUpdate({"value": ["y"]}, "b")]])
+    await graph.abulk_update_state(THREAD, [[StateUpdate({"log": ["x"]}, "a"), StateUpdate({"log": ["y"]}, "b")]])
 
     assert (await graph.aget_state(THREAD)).next == ("b", "c", "d")
 
@@ -140,25 +140,25 @@ async def test_sends_are_written_by_hand_as_they_are_sent(saver: Checkpointer) -
     assert await seen("hand") == await seen("run")
 
 
-async def test_a_thread_that_was_written_by_hand_goes_on(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_a_thread_that_was_written_by_hand_continues(saver: Checkpointer) -> None:
+    calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
     await graph.abulk_update_state(
-        THREAD, [[StateUpdate({"value": ["in"]}, "__input__")], [StateUpdate({"value": ["by hand"]}, "a")]]
+        THREAD, [[StateUpdate({"log": ["in"]}, "__input__")], [StateUpdate({"log": ["by hand"]}, "a")]]
     )
 
-    assert await graph.ainvoke(None, THREAD) == {"value": ["in", "by hand", "b", "c"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["in", "by hand", "b", "c"]}
     assert calls.taken() == ["b", "c"]
 
 
 async def test_an_earlier_checkpoint_of_it_is_replayed(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
     await graph.abulk_update_state(
-        THREAD, [[StateUpdate({"value": ["in"]}, "__input__")], [StateUpdate({"value": ["by hand"]}, "a")]]
+        THREAD, [[StateUpdate({"log": ["in"]}, "__input__")], [StateUpdate({"log": ["by hand"]}, "a")]]
     )
 
-    assert await graph.ainvoke(None, (await history(graph))[-1].config) == {"value": ["in", "a", "b"]}
+    assert await graph.ainvoke(None, (await history(graph))[-1].config) == {"log": ["in", "a", "b"]}
 
 
 async def test_the_results_that_updates_stand_for_are_shown_with_their_tasks(saver: Checkpointer) -> None:
@@ -257,26 +257,26 @@ async def test_a_command_for_the_parent_graph_is_refused(saver: Checkpointer) ->
 
 # Inside a nested graph
 
-BY_HAND = [[StateUpdate({"value": ["1"]}, "ask")], [StateUpdate({"value": ["2"]}, "y")]]
+BY_HAND = [[StateUpdate({"log": ["1"]}, "ask")], [StateUpdate({"log": ["2"]}, "y")]]
 
 
-def nesting(calls: Calls, saver: Checkpointer, memory: bool | None) -> Any:
+def nesting(calls: Nodes, saver: Checkpointer, memory: bool | None) -> Any:
     inner = calls.chain("x", "ask?", "y", "z").compile(checkpointer=memory)
     return calls.chain(("inner", inner), "after").compile(saver)
 
 
 @pytest.mark.parametrize("memory", [None, True])
 async def test_the_supersteps_of_a_nested_graph_are_written_by_hand(saver: Checkpointer, memory: bool | None) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = nesting(calls, saver, memory)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
     config = await graph.abulk_update_state((await nested_state(graph)).config, BY_HAND)
 
     written = await nested_state(graph)
-    assert (written.config, written.values, written.next) == (config, {"value": ["x", "1", "2"]}, ("z",))
-    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "1", "2", "z", "after"]}
+    assert (written.config, written.values, written.next) == (config, {"log": ["x", "1", "2"]}, ("z",))
+    assert await graph.ainvoke(None, THREAD) == {"log": ["x", "1", "2", "z", "after"]}
     assert calls.taken() == ["z", "after"]
 
 
@@ -284,9 +284,9 @@ async def test_the_supersteps_of_a_nested_graph_are_written_by_hand(saver: Check
 async def test_those_after_an_older_nested_checkpoint_are_a_line_of_their_own(
     saver: Checkpointer, memory: bool | None
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = nesting(calls, saver, memory)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     asked = (await nested_state(graph)).config
     await graph.ainvoke(Command(resume="yes"), THREAD)
     before = await history(graph, asked)
@@ -295,28 +295,28 @@ async def test_those_after_an_older_nested_checkpoint_are_a_line_of_their_own(
     config = await graph.abulk_update_state(asked, BY_HAND)
 
     written = await graph.aget_state(config)
-    assert (written.values, written.next) == ({"value": ["x", "1", "2"]}, ("z",))
-    assert await graph.ainvoke(None, config) == {"value": ["x", "1", "2", "z", "after"]}
+    assert (written.values, written.next) == ({"log": ["x", "1", "2"]}, ("z",))
+    assert await graph.ainvoke(None, config) == {"log": ["x", "1", "2", "z", "after"]}
     assert calls.taken() == ["z", "after"]
-    assert shape(await history(graph, asked))[-len(before) :] == shape(before)
+    assert outline(await history(graph, asked))[-len(before) :] == outline(before)
 
 
 async def test_a_mistake_in_a_nested_superstep_leaves_both_graphs_as_they_were(saver: Checkpointer) -> None:
-    graph = nesting(Calls(), saver, None)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = nesting(Nodes(), saver, None)
+    await graph.ainvoke({"log": []}, THREAD)
     asked = (await nested_state(graph)).config
     await graph.ainvoke(Command(resume="yes"), THREAD)
     before = await history(graph), await history(graph, asked)
 
     with pytest.raises(UnknownNameError, check=of_kind("node"), match="'nowhere'"):
-        await graph.abulk_update_state(asked, [*BY_HAND, [StateUpdate({"value": ["3"]}, "nowhere")]])
+        await graph.abulk_update_state(asked, [*BY_HAND, [StateUpdate({"log": ["3"]}, "nowhere")]])
 
     assert (await history(graph), await history(graph, asked)) == before
 
 
 async def test_what_is_expected_of_a_nested_graph_is_its_own_newest_checkpoint(saver: Checkpointer) -> None:
-    graph = nesting(Calls(), saver, None)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = nesting(Nodes(), saver, None)
+    await graph.ainvoke({"log": []}, THREAD)
     seen = newest_before(await history(graph, (await nested_state(graph)).config), "ask").config
     place = {"configurable": {key: seen["configurable"][key] for key in ("thread_id", "checkpoint_ns")}}
     expected = seen["configurable"]["checkpoint_id"]
@@ -325,7 +325,7 @@ async def test_what_is_expected_of_a_nested_graph_is_its_own_newest_checkpoint(s
     with pytest.raises(CheckpointConflictError):
         await graph.abulk_update_state(place, BY_HAND, expected_checkpoint_id=expected)
 
-    assert (await nested_state(graph)).values == {"value": ["x", "1", "2"]}
+    assert (await nested_state(graph)).values == {"log": ["x", "1", "2"]}
 
 
 @pytest.mark.parametrize("names", [("__input__", START), (START, "__input__")])

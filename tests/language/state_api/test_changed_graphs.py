@@ -9,21 +9,21 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     DurableGraphError,
     GraphChangedError,
     StateGraph,
     UnfinishedThreadError,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls, Trail, asked, history
+from tests.graphs import THREAD, Nodes, State, history, interrupts_of
 
 
-async def in_flight(saver: Checkpointer, calls: Calls, durability: Durability = "sync") -> None:
+async def in_flight(saver: Checkpointer, calls: Nodes, durability: Durability = "sync") -> None:
     """A thread that waits for an answer in `ask`."""
     graph = calls.chain("a", "ask?", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
     calls.taken()
 
 
@@ -32,9 +32,9 @@ async def test_a_node_that_was_renamed_in_flight_is_named(
     saver: Checkpointer, durability: Durability, how: Any
 ) -> None:
     """P12."""
-    calls = Calls()
+    calls = Nodes()
     await in_flight(saver, calls, durability)
-    renamed = calls.chain("a", ("asks", calls.asks("asks")), "b").compile(saver)
+    renamed = calls.chain("a", ("asks", calls.asking("asks")), "b").compile(saver)
 
     with pytest.raises(GraphChangedError, check=of_kind("node"), match="'ask'") as raised:
         await renamed.ainvoke(how, THREAD, durability=durability)
@@ -47,66 +47,66 @@ async def test_a_node_that_was_renamed_in_flight_is_named(
 
 async def test_a_thread_with_a_stale_plan_shows_what_it_waits_for(saver: Checkpointer) -> None:
     """P12."""
-    calls = Calls()
+    calls = Nodes()
     await in_flight(saver, calls)
     renamed = calls.chain("a", "b").compile(saver)
 
     state = await renamed.aget_state(THREAD)
 
-    assert (state.values, state.next) == ({"value": ["a"]}, ("ask",))
+    assert (state.values, state.next) == ({"log": ["a"]}, ("ask",))
 
 
 async def test_a_stale_plan_is_left_by_an_update_as_another_node(saver: Checkpointer) -> None:
     """P12."""
-    calls = Calls()
+    calls = Nodes()
     await in_flight(saver, calls)
-    renamed = calls.chain("a", ("asks", calls.asks("asks")), "b").compile(saver)
+    renamed = calls.chain("a", ("asks", calls.asking("asks")), "b").compile(saver)
 
     await renamed.aupdate_state(THREAD, None, as_node="a")
 
     state = await renamed.aget_state(THREAD)
     assert (state.next, [each.name for each in state.superseded]) == (("asks",), ["ask"])
     await renamed.ainvoke(None, THREAD)
-    assert await renamed.ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "asks=yes", "b"]}
+    assert await renamed.ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "asks=yes", "b"]}
 
 
 async def test_a_stale_plan_is_left_by_a_fork_of_an_older_checkpoint(saver: Checkpointer) -> None:
     """P12."""
-    calls = Calls()
+    calls = Nodes()
     await in_flight(saver, calls)
     renamed = calls.chain("a", "b").compile(saver)
 
-    assert await renamed.ainvoke(None, (await history(renamed))[-1].config) == {"value": ["a", "b"]}
+    assert await renamed.ainvoke(None, (await history(renamed))[-1].config) == {"log": ["a", "b"]}
 
 
 async def test_a_stale_plan_is_left_by_new_input(saver: Checkpointer) -> None:
     """P12."""
-    calls = Calls()
+    calls = Nodes()
     await in_flight(saver, calls)
     renamed = calls.chain("a", "b").compile(saver)
 
-    assert await renamed.ainvoke({"value": ["new"]}, THREAD) == {"value": ["a", "new", "a", "b"]}
+    assert await renamed.ainvoke({"log": ["new"]}, THREAD) == {"log": ["a", "new", "a", "b"]}
     accepted = next(each for each in await history(renamed) if each.superseded)
     assert [each.name for each in accepted.superseded] == ["ask"]
 
 
-async def test_the_graph_as_it_was_goes_on_with_the_thread(saver: Checkpointer) -> None:
+async def test_the_graph_as_it_was_continues_with_the_thread(saver: Checkpointer) -> None:
     """P12."""
-    calls = Calls()
+    calls = Nodes()
     await in_flight(saver, calls)
     with pytest.raises(GraphChangedError, check=of_kind("node")):
         await calls.chain("a", "b").compile(saver).ainvoke(None, THREAD)
 
     graph = calls.chain("a", "ask?", "b").compile(saver)
 
-    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "ask=yes", "b"]}
+    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "ask=yes", "b"]}
 
 
 async def test_a_nested_node_that_was_renamed_in_flight_is_named(saver: Checkpointer) -> None:
     """P12."""
-    calls = Calls()
+    calls = Nodes()
     nested = calls.chain("n", "ask?").compile()
-    await calls.chain(("sub", nested)).compile(saver).ainvoke({"value": []}, THREAD)
+    await calls.chain(("sub", nested)).compile(saver).ainvoke({"log": []}, THREAD)
     renamed = calls.chain(("sub", calls.chain("n", "asks?").compile())).compile(saver)
 
     with pytest.raises(GraphChangedError, check=of_kind("node"), match="'ask'"):
@@ -115,56 +115,56 @@ async def test_a_nested_node_that_was_renamed_in_flight_is_named(saver: Checkpoi
 
 async def test_a_nested_node_that_has_run_may_be_renamed_in_flight(saver: Checkpointer) -> None:
     """What is still to run tells which graph it is."""
-    calls = Calls()
+    calls = Nodes()
     nested = calls.chain("n", "ask?", "b").compile()
-    await calls.chain(("sub", nested)).compile(saver).ainvoke({"value": []}, THREAD)
+    await calls.chain(("sub", nested)).compile(saver).ainvoke({"log": []}, THREAD)
     renamed = calls.chain(("sub", calls.chain("first", "ask?", "b").compile())).compile(saver)
     calls.taken()
 
-    assert await renamed.ainvoke(Command(resume="yes"), THREAD) == {"value": ["n", "ask=yes", "b"]}
+    assert await renamed.ainvoke(Command(resume="yes"), THREAD) == {"log": ["n", "ask=yes", "b"]}
     assert calls.taken() == ["ask", "b"]
 
 
 async def test_an_error_handler_that_is_gone_in_flight_is_named(saver: Checkpointer) -> None:
     """P12."""
 
-    async def fails(state: Trail) -> Trail:
+    async def fails(state: State) -> State:
         raise ValueError("for good")
 
-    async def handler(state: Trail) -> Trail:
-        return {"value": [interrupt("what now?")]}
+    async def handler(state: State) -> State:
+        return {"log": [interrupt("what now?")]}
 
     def compiled(**options: Any) -> Any:
-        builder = StateGraph(Trail)
+        builder = StateGraph(State)
         builder.add_node("fails", fails, **options)
         builder.add_edge(START, "fails")
         return builder.compile(saver)
 
-    await compiled(error_handler=handler).ainvoke({"value": []}, THREAD)
+    await compiled(error_handler=handler).ainvoke({"log": []}, THREAD)
 
     with pytest.raises(
         GraphChangedError, check=of_kind("handler"), match=r"for node 'fails'.*add the error handler to the graph again"
     ):
         await compiled().ainvoke(Command(resume="go on"), THREAD)
 
-    assert await compiled(error_handler=handler).ainvoke(None, THREAD) == {"value": ["go on"]}
+    assert await compiled(error_handler=handler).ainvoke(None, THREAD) == {"log": ["go on"]}
 
 
 async def test_a_node_that_was_added_in_flight_runs_when_it_is_its_turn(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     await in_flight(saver, calls)
     longer = calls.chain("a", "ask?", "b", "c").compile(saver)
 
-    assert await longer.ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "ask=yes", "b", "c"]}
+    assert await longer.ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "ask=yes", "b", "c"]}
 
 
 class Narrow(TypedDict, total=False):
-    value: Annotated[list[str], operator.add]
+    log: Annotated[list[str], operator.add]
     topic: str
 
 
 class Wide(TypedDict, total=False):
-    value: Annotated[list[str], operator.add]
+    log: Annotated[list[str], operator.add]
     topic: str
     notes: Annotated[list[str], operator.add]
     total: Annotated[int, operator.add]
@@ -173,7 +173,7 @@ class Wide(TypedDict, total=False):
 def asking(schema: Any, saver: Checkpointer, seen: list[Any]) -> Any:
     async def ask(state: Any) -> dict[str, Any]:
         seen.append(dict(state))
-        return {"value": [interrupt("?")]}
+        return {"log": [interrupt("?")]}
 
     return StateGraph(schema).add_node("ask", ask).add_edge(START, "ask").compile(saver)
 
@@ -184,8 +184,8 @@ async def test_a_channel_that_was_added_in_flight_starts_empty(saver: Checkpoint
 
     result = await asking(Wide, saver, seen).ainvoke(Command(resume="yes"), THREAD)
 
-    assert result["value"] == ["yes"]
-    assert seen[-1] == {"value": [], "topic": "tea", "notes": [], "total": 0}
+    assert result["log"] == ["yes"]
+    assert seen[-1] == {"log": [], "topic": "tea", "notes": [], "total": 0}
 
 
 async def test_a_channel_that_was_removed_in_flight_is_kept(saver: Checkpointer) -> None:
@@ -194,13 +194,13 @@ async def test_a_channel_that_was_removed_in_flight_is_kept(saver: Checkpointer)
 
     result = await asking(Narrow, saver, seen).ainvoke(Command(resume="yes"), THREAD)
 
-    assert result == {"value": ["yes"], "topic": "tea"}
+    assert result == {"log": ["yes"], "topic": "tea"}
     assert (await asking(Wide, saver, seen).aget_state(THREAD)).values["notes"] == ["n"]
 
 
 async def test_a_channel_whose_type_changed_is_named(saver: Checkpointer) -> None:
     class Retyped(TypedDict, total=False):
-        value: Annotated[list[str], operator.add]
+        log: Annotated[list[str], operator.add]
         topic: int
 
     seen: list[Any] = []
@@ -209,18 +209,18 @@ async def test_a_channel_whose_type_changed_is_named(saver: Checkpointer) -> Non
     with pytest.raises(GraphChangedError, check=of_kind("channel"), match="'topic'") as raised:
         await asking(Retyped, saver, seen).ainvoke(Command(resume="yes"), THREAD)
     assert raised.value.name == "topic"
-    assert (await asking(Narrow, saver, seen).ainvoke(Command(resume="yes"), THREAD))["value"] == ["yes"]
+    assert (await asking(Narrow, saver, seen).ainvoke(Command(resume="yes"), THREAD))["log"] == ["yes"]
 
 
 async def test_new_input_while_a_question_is_open_is_recorded_and_not_silent(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """P13."""
-    graph = Calls().chain("a", "ask?").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    graph = Nodes().chain("a", "ask?").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
     (asked,) = (await graph.aget_state(THREAD)).tasks
 
-    await graph.ainvoke({"value": ["new"]}, THREAD, durability=durability)
+    await graph.ainvoke({"log": ["new"]}, THREAD, durability=durability)
 
     accepted = next(each for each in await history(graph) if each.superseded)
     assert [(each.id, each.name, each.outcome) for each in accepted.superseded] == [(asked.id, "ask", "interrupted")]
@@ -229,39 +229,39 @@ async def test_new_input_while_a_question_is_open_is_recorded_and_not_silent(
 
 async def test_new_input_while_a_question_is_open_may_be_refused(saver: Checkpointer) -> None:
     """P13."""
-    graph = Calls().chain("a", "ask?").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "ask?").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     head = await graph.aget_state(THREAD)
 
     with pytest.raises(UnfinishedThreadError, match="ask"):
-        await graph.ainvoke({"value": ["new"]}, THREAD, if_unfinished="reject")
+        await graph.ainvoke({"log": ["new"]}, THREAD, if_unfinished="reject")
 
     assert await graph.aget_state(THREAD) == head
-    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"value": ["a", "ask=yes"]}
+    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "ask=yes"]}
 
 
 async def test_the_answer_to_a_question_that_new_input_superseded_is_refused(saver: Checkpointer) -> None:
     """P13."""
-    graph = Calls().chain("a", "ask?").compile(saver)
-    first = await graph.ainvoke({"value": []}, THREAD)
-    await graph.ainvoke({"value": ["new"]}, THREAD)
+    graph = Nodes().chain("a", "ask?").compile(saver)
+    first = await graph.ainvoke({"log": []}, THREAD)
+    await graph.ainvoke({"log": ["new"]}, THREAD)
 
-    with pytest.raises(DurableGraphError, match=asked(first)[0].id):
-        await graph.ainvoke(Command(resume={asked(first)[0].id: "late"}), THREAD)
+    with pytest.raises(DurableGraphError, match=interrupts_of(first)[0].id):
+        await graph.ainvoke(Command(resume={interrupts_of(first)[0].id: "late"}), THREAD)
 
 
 async def test_input_that_waits_for_the_open_question_is_refused_until_it_is_answered(saver: Checkpointer) -> None:
     """P13."""
-    calls = Calls()
+    calls = Nodes()
 
-    async def quiet(state: Trail) -> Trail:
-        return {"value": ["quiet"]}
+    async def quiet(state: State) -> State:
+        return {"log": ["quiet"]}
 
     graph = calls.chain("a", "ask?", ("quiet", quiet)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
     with pytest.raises(UnfinishedThreadError):
-        await graph.ainvoke({"value": ["new"]}, THREAD, if_unfinished="resume")
+        await graph.ainvoke({"log": ["new"]}, THREAD, if_unfinished="resume")
     await graph.ainvoke(Command(resume="yes"), THREAD)
-    result = await graph.ainvoke({"value": ["new"]}, THREAD, if_unfinished="resume")
-    assert result["value"][:4] == ["a", "ask=yes", "quiet", "new"]
+    result = await graph.ainvoke({"log": ["new"]}, THREAD, if_unfinished="resume")
+    assert result["log"][:4] == ["a", "ask=yes", "quiet", "new"]

@@ -4,124 +4,125 @@ import asyncio
 
 import pytest
 
-from durable_graph import CheckpointConflictError, Checkpointer, StateUpdate, ThreadBusyError
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, history, id_of
+from durable_graph import CheckpointConflictError, Checkpointer, Durability, StateUpdate, ThreadBusyError
+from tests.graphs import THREAD, Nodes, State, checkpoint_id_of, history
 from tests.runtime.processes import as_another_process
+
+pytestmark = pytest.mark.every_store
 
 
 async def test_an_update_that_expects_the_head_is_made(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
-    head = id_of(await graph.aget_state(THREAD))
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
+    head = checkpoint_id_of(await graph.aget_state(THREAD))
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, expected_checkpoint_id=head)
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, expected_checkpoint_id=head)
 
-    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "x"]}
+    assert (await graph.aget_state(THREAD)).values == {"log": ["a", "x"]}
 
 
 async def test_an_update_that_expects_another_head_changes_nothing(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
-    seen = id_of(await graph.aget_state(THREAD))
-    await graph.aupdate_state(THREAD, {"value": ["first"]}, expected_checkpoint_id=seen)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
+    seen = checkpoint_id_of(await graph.aget_state(THREAD))
+    await graph.aupdate_state(THREAD, {"log": ["first"]}, expected_checkpoint_id=seen)
     before = await history(graph)
 
     with pytest.raises(CheckpointConflictError) as raised:
-        await graph.aupdate_state(THREAD, {"value": ["second"]}, expected_checkpoint_id=seen)
+        await graph.aupdate_state(THREAD, {"log": ["second"]}, expected_checkpoint_id=seen)
 
     assert await history(graph) == before
     assert raised.value.thread_id == "t"
-    assert raised.value.checkpoint_id == id_of(before[0])
+    assert raised.value.checkpoint_id == checkpoint_id_of(before[0])
 
 
 async def test_an_update_may_expect_a_thread_that_was_run_meanwhile(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
-    seen = id_of(await graph.aget_state(THREAD))
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
+    seen = checkpoint_id_of(await graph.aget_state(THREAD))
+    await graph.ainvoke({"log": []}, THREAD)
 
     with pytest.raises(CheckpointConflictError):
-        await graph.aupdate_state(THREAD, {"value": ["x"]}, expected_checkpoint_id=seen)
+        await graph.aupdate_state(THREAD, {"log": ["x"]}, expected_checkpoint_id=seen)
 
 
 async def test_of_many_editors_that_saw_the_same_one_is_first(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
-    seen = id_of(await graph.aget_state(THREAD))
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
+    seen = checkpoint_id_of(await graph.aget_state(THREAD))
 
     results = await asyncio.gather(
-        *(graph.aupdate_state(THREAD, {"value": [f"{n}"]}, expected_checkpoint_id=seen) for n in range(8)),
+        *(graph.aupdate_state(THREAD, {"log": [f"{n}"]}, expected_checkpoint_id=seen) for n in range(8)),
         return_exceptions=True,
     )
 
     failed = [each for each in results if isinstance(each, BaseException)]
     assert len(failed) == 7
     assert all(isinstance(each, CheckpointConflictError | ThreadBusyError) for each in failed)
-    assert len((await graph.aget_state(THREAD)).values["value"]) == 2
+    assert len((await graph.aget_state(THREAD)).values["log"]) == 2
 
 
 async def test_editors_that_expect_nothing_lose_nothing(saver: Checkpointer) -> None:
     """P1."""
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
     results = await asyncio.gather(
-        *(graph.aupdate_state(THREAD, {"value": [f"{n}"]}) for n in range(8)), return_exceptions=True
+        *(graph.aupdate_state(THREAD, {"log": [f"{n}"]}) for n in range(8)), return_exceptions=True
     )
 
     made = [f"{n}" for n, each in enumerate(results) if not isinstance(each, BaseException)]
     refused = [each for each in results if isinstance(each, BaseException)]
     assert made
     assert all(isinstance(each, CheckpointConflictError | ThreadBusyError) for each in refused)
-    assert sorted((await graph.aget_state(THREAD)).values["value"][1:]) == made
+    assert sorted((await graph.aget_state(THREAD)).values["log"][1:]) == made
 
 
 async def test_of_concurrent_runs_on_one_thread_none_is_lost_in_silence(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """P1."""
-    graph = Calls().chain("a", "b").compile(saver)
+    graph = Nodes().chain("a", "b").compile(saver)
 
     results = await asyncio.gather(
-        *(graph.ainvoke({"value": [f"{n}"]}, THREAD, durability=durability) for n in range(3)), return_exceptions=True
+        *(graph.ainvoke({"log": [f"{n}"]}, THREAD, durability=durability) for n in range(3)), return_exceptions=True
     )
 
     made = [f"{n}" for n, each in enumerate(results) if not isinstance(each, BaseException)]
     refused = [each for each in results if isinstance(each, BaseException)]
     assert made
     assert all(isinstance(each, CheckpointConflictError | ThreadBusyError) for each in refused)
-    marks = (await graph.aget_state(THREAD)).values["value"]
+    marks = (await graph.aget_state(THREAD)).values["log"]
     assert [mark for mark in marks if mark.isdigit()] == made
 
 
 async def test_runs_of_one_thread_take_turns_where_they_are_told_to(saver: Checkpointer) -> None:
     """P1."""
-    graph = Calls().chain("a").compile(saver)
+    graph = Nodes().chain("a").compile(saver)
 
-    await asyncio.gather(*(graph.ainvoke({"value": [f"{n}"]}, THREAD, if_busy="wait") for n in range(3)))
+    await asyncio.gather(*(graph.ainvoke({"log": [f"{n}"]}, THREAD, if_busy="wait") for n in range(3)))
 
-    marks = (await graph.aget_state(THREAD)).values["value"]
+    marks = (await graph.aget_state(THREAD)).values["log"]
     assert sorted(mark for mark in marks if mark.isdigit()) == ["0", "1", "2"]
     assert marks.count("a") == 3
 
 
 async def test_an_update_during_a_run_of_another_process_stops_that_run(saver: Checkpointer) -> None:
     """P1."""
-    calls = Calls()
+    calls = Nodes()
 
-    async def edited(state: Trail) -> Trail:
+    async def edited(state: State) -> State:
         with as_another_process(saver):
-            await graph.aupdate_state(THREAD, {"value": ["edited"]}, as_node="edited")
-        return {"value": ["ran"]}
+            await graph.aupdate_state(THREAD, {"log": ["edited"]}, as_node="edited")
+        return {"log": ["ran"]}
 
     graph = calls.chain("a", ("edited", edited), "b").compile(saver)
 
     with pytest.raises(CheckpointConflictError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     state = await graph.aget_state(THREAD)
-    assert (state.values, state.next) == ({"value": ["a", "edited"]}, ("b",))
+    assert (state.values, state.next) == ({"log": ["a", "edited"]}, ("b",))
     assert calls.taken() == ["a"]
 
 
@@ -129,22 +130,22 @@ async def test_an_update_while_this_process_runs_the_thread_is_refused(saver: Ch
     """P1."""
     refused: list[BaseException] = []
 
-    async def edits(state: Trail) -> Trail:
+    async def edits(state: State) -> State:
         try:
-            await graph.aupdate_state(THREAD, {"value": ["edited"]})
+            await graph.aupdate_state(THREAD, {"log": ["edited"]})
         except ThreadBusyError as error:
             refused.append(error)
-        return {"value": ["ran"]}
+        return {"log": ["ran"]}
 
-    graph = Calls().chain(("edits", edits)).compile(saver)
+    graph = Nodes().chain(("edits", edits)).compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["ran"]}
+    assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["ran"]}
     assert len(refused) == 1
 
 
 async def test_a_bulk_update_is_all_or_nothing_for_the_second_editor(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b").compile(saver)
-    supersteps = [[StateUpdate({"value": ["x"]}, "a")], [StateUpdate({"value": ["y"]}, "b")]]
+    graph = Nodes().chain("a", "b").compile(saver)
+    supersteps = [[StateUpdate({"log": ["x"]}, "a")], [StateUpdate({"log": ["y"]}, "b")]]
 
     results = await asyncio.gather(
         *(graph.abulk_update_state(THREAD, supersteps) for _ in range(4)), return_exceptions=True
@@ -152,4 +153,4 @@ async def test_a_bulk_update_is_all_or_nothing_for_the_second_editor(saver: Chec
 
     made = sum(not isinstance(each, BaseException) for each in results)
     assert made >= 1
-    assert (await graph.aget_state(THREAD)).values == {"value": ["x", "y"] * made}
+    assert (await graph.aget_state(THREAD)).values == {"log": ["x", "y"] * made}

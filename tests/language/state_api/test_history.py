@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, InvalidOptionError, MissingCheckpointerError
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, history, id_of
+from durable_graph import Checkpointer, Durability, InvalidOptionError, MissingCheckpointerError
+from tests.graphs import THREAD, Nodes, checkpoint_id_of, history
+
+pytestmark = pytest.mark.every_store
 
 
 def tagged(**metadata: Any) -> Any:
@@ -15,10 +16,10 @@ def tagged(**metadata: Any) -> Any:
 
 
 async def test_a_filter_keeps_what_has_all_of_its_metadata(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": ["1"]}, tagged(user="ann", turn=1))
-    await graph.ainvoke({"value": ["2"]}, tagged(user="ben", turn=2))
-    await graph.ainvoke({"value": ["3"]}, tagged(user="ann", turn=3))
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": ["1"]}, tagged(user="ann", turn=1))
+    await graph.ainvoke({"log": ["2"]}, tagged(user="ben", turn=2))
+    await graph.ainvoke({"log": ["3"]}, tagged(user="ann", turn=3))
     whole = await history(graph)
 
     assert await history(graph, filter={"user": "ann"}) == [*whole[:2], *whole[4:]]
@@ -28,8 +29,8 @@ async def test_a_filter_keeps_what_has_all_of_its_metadata(saver: Checkpointer) 
 
 
 async def test_a_filter_knows_the_source_and_the_step(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
 
     assert await history(graph, filter={"source": "input"}) == whole[2:]
@@ -37,9 +38,9 @@ async def test_a_filter_knows_the_source_and_the_step(saver: Checkpointer) -> No
 
 
 async def test_a_limit_counts_what_passes_the_filter(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
+    graph = Nodes().chain("a").compile(saver)
     for turn in range(6):
-        await graph.ainvoke({"value": [f"{turn}"]}, tagged(is_even=turn % 2 == 0))
+        await graph.ainvoke({"log": [f"{turn}"]}, tagged(is_even=turn % 2 == 0))
     even = await history(graph, filter={"is_even": True})
 
     assert len(even) == 6
@@ -48,32 +49,32 @@ async def test_a_limit_counts_what_passes_the_filter(saver: Checkpointer) -> Non
 
 
 async def test_before_leaves_out_itself(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b", "c").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
 
     assert await history(graph, before=whole[0].config) == whole[1:]
-    assert await history(graph, before=id_of(whole[2]), limit=1) == whole[3:4]
+    assert await history(graph, before=checkpoint_id_of(whole[2]), limit=1) == whole[3:4]
     assert await history(graph, before=whole[-1].config) == []
 
 
 @pytest.mark.parametrize("limit", [-1, "2", 1.5, True])
 async def test_a_limit_that_is_no_number_from_zero_is_refused(saver: Checkpointer, limit: Any) -> None:
-    graph = Calls().chain("a").compile(saver)
+    graph = Nodes().chain("a").compile(saver)
 
     with pytest.raises(InvalidOptionError, match=f"limit={limit!r}"):
         await history(graph, limit=limit)
 
 
 async def test_a_filter_that_is_no_dict_is_refused(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
+    graph = Nodes().chain("a").compile(saver)
 
     with pytest.raises(InvalidOptionError, match=r"filter='loop'.*metadata"):
         await history(graph, filter="loop")
 
 
 async def test_history_needs_a_checkpointer() -> None:
-    graph = Calls().chain("a").compile()
+    graph = Nodes().chain("a").compile()
 
     with pytest.raises(MissingCheckpointerError, match="aget_state_history"):
         await history(graph)
@@ -81,8 +82,8 @@ async def test_history_needs_a_checkpointer() -> None:
 
 async def test_a_checkpoint_is_read_while_its_history_is(saver: Checkpointer) -> None:
     """P26."""
-    graph = Calls().chain("a", "b", "c").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
 
     async with asyncio.timeout(20):
@@ -98,16 +99,16 @@ async def test_a_checkpoint_is_read_while_its_history_is(saver: Checkpointer) ->
 
 async def test_the_thread_is_run_and_edited_while_its_history_is_read(saver: Checkpointer) -> None:
     """P26."""
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
 
     shown = []
     async with asyncio.timeout(20):
         async for each in graph.aget_state_history(THREAD):
             shown.append(each)
-            await graph.ainvoke({"value": ["more"]}, THREAD)
-            await graph.aupdate_state(THREAD, {"value": ["edited"]})
+            await graph.ainvoke({"log": ["more"]}, THREAD)
+            await graph.aupdate_state(THREAD, {"log": ["edited"]})
 
     assert shown == whole
     assert len(await history(graph)) == len(whole) * 4
@@ -115,20 +116,20 @@ async def test_the_thread_is_run_and_edited_while_its_history_is_read(saver: Che
 
 async def test_a_history_that_is_left_early_lets_go_of_the_store(saver: Checkpointer) -> None:
     """P26."""
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
     async for _ in graph.aget_state_history(THREAD):
         break
 
     async with asyncio.timeout(20):
-        assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["a", "a"]}
+        assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["a", "a"]}
 
 
 async def test_histories_are_read_at_once(saver: Checkpointer) -> None:
     """P26."""
-    graph = Calls().chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
 
     async with asyncio.timeout(20):
@@ -140,16 +141,16 @@ async def test_histories_are_read_at_once(saver: Checkpointer) -> None:
 async def test_every_superstep_is_in_the_history_but_of_exit_only_the_ends(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    graph = Calls().chain("a", "b", "c").compile(saver)
+    graph = Nodes().chain("a", "b", "c").compile(saver)
 
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
     assert len(await history(graph)) == (2 if durability == "exit" else 4)
 
 
 async def test_the_history_of_another_thread_is_another(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": ["mine"]}, THREAD)
-    await graph.ainvoke({"value": ["theirs"]}, thread_id="other")
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": ["mine"]}, THREAD)
+    await graph.ainvoke({"log": ["theirs"]}, thread_id="other")
 
-    assert {each.values["value"][0] for each in await history(graph)} == {"mine"}
+    assert {each.values["log"][0] for each in await history(graph)} == {"mine"}

@@ -6,7 +6,7 @@ import pytest
 
 from durable_graph import START, Checkpointer, GraphOutput, StateGraph, StateKeyError
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls, questions
+from tests.graphs import THREAD, Nodes, questions_of
 
 
 class State(TypedDict, total=False):
@@ -32,14 +32,14 @@ async def test_one_key_gives_back_its_value(saver: Checkpointer) -> None:
 
 async def test_a_question_is_given_back_beside_them(saver: Checkpointer) -> None:
     """The one key's value has no place for it, so that it comes alone."""
-    graph = Calls().chain("a", "ask?").compile(saver)
+    graph = Nodes().chain("a", "ask?").compile(saver)
 
-    listed = await graph.ainvoke({"value": []}, THREAD, output_keys=["value"])
-    single = await graph.ainvoke(None, THREAD, output_keys="value")
-    apart: GraphOutput[Any] = await graph.ainvoke(None, THREAD, output_keys="value", version="v2")
+    listed = await graph.ainvoke({"log": []}, THREAD, output_keys=["log"])
+    single = await graph.ainvoke(None, THREAD, output_keys="log")
+    apart: GraphOutput[Any] = await graph.ainvoke(None, THREAD, output_keys="log", version="v2")
 
-    assert (listed["value"], questions(listed)) == (["a"], ["ask?"])
-    assert (single.keys(), questions(single)) == ({"__interrupt__"}, ["ask?"])
+    assert (listed["log"], questions_of(listed)) == (["a"], ["ask?"])
+    assert (single.keys(), questions_of(single)) == ({"__interrupt__"}, ["ask?"])
     assert (apart.value, [each.value for each in apart.interrupts]) == (["a"], ["ask?"])
 
 
@@ -50,7 +50,7 @@ async def test_what_is_left_out_is_in_the_state_all_the_same(saver: Checkpointer
     assert (await graph.aget_state(THREAD)).values == {"a": "in", "b": "written", "c": "too"}
 
 
-async def test_streams_tell_of_these_keys_only(saver: Checkpointer) -> None:
+async def test_streams_report_these_keys_only(saver: Checkpointer) -> None:
     graph = graph_on(saver)
 
     seen = [part async for part in graph.astream({"a": "in"}, THREAD, stream_mode="values", output_keys=["b"])]

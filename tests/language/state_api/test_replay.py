@@ -11,55 +11,55 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     NothingToResumeError,
     Runtime,
     Send,
     StateGraph,
     UnknownNameError,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, id_of, newest_before, shape
+from tests.graphs import THREAD, Nodes, State, checkpoint_before, checkpoint_id_of, history, newest_before, outline
 
 
 async def test_only_what_comes_after_the_checkpoint_runs_again(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
     result = await graph.ainvoke(None, await checkpoint_before(graph, "b"), durability=durability)
 
-    assert result == {"value": ["a", "b"]}
+    assert result == {"log": ["a", "b"]}
     assert calls.taken() == ["b"]
 
 
 async def test_a_finished_checkpoint_has_nothing_to_replay(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
     with pytest.raises(NothingToResumeError, match="finished"):
         await graph.ainvoke(None, (await graph.aget_state(THREAD)).config)
     assert calls.taken() == []
-    assert (await graph.aget_state(THREAD)).values == {"value": ["a"]}
+    assert (await graph.aget_state(THREAD)).values == {"log": ["a"]}
 
 
 def counting(saver: Checkpointer) -> Any:
     """A graph whose second node leaves another mark each time."""
     turns = count(1)
-    calls = Calls()
+    calls = Nodes()
 
-    async def b(state: Trail) -> Trail:
-        return {"value": [f"b{next(turns)}"]}
+    async def b(state: State) -> State:
+        return {"log": [f"b{next(turns)}"]}
 
     return calls.chain("a", ("b", b), "c").compile(saver)
 
 
 async def test_a_replay_is_a_line_of_its_own_beside_the_one_it_left(saver: Checkpointer) -> None:
     graph = counting(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
     left_at = newest_before(before, "b")
 
@@ -67,7 +67,7 @@ async def test_a_replay_is_a_line_of_its_own_beside_the_one_it_left(saver: Check
 
     after = await history(graph)
     assert after[3:] == before
-    assert shape(after) == [
+    assert outline(after) == [
         ("loop", (), ["a", "b2", "c"]),
         ("loop", ("c",), ["a", "b2"]),
         ("fork", ("b",), ["a"]),
@@ -83,24 +83,24 @@ async def test_a_replay_is_a_line_of_its_own_beside_the_one_it_left(saver: Check
 
 async def test_a_replay_of_a_replay_leaves_both_readable(saver: Checkpointer) -> None:
     graph = counting(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, await checkpoint_before(graph, "b"))
 
     await graph.ainvoke(None, await checkpoint_before(graph, "b"))
 
-    ended = [each.values["value"] for each in await history(graph) if each.next == ()]
+    ended = [each.values["log"] for each in await history(graph) if each.next == ()]
     assert ended == [["a", "b3", "c"], ["a", "b2", "c"], ["a", "b1", "c"]]
 
 
 async def test_the_tasks_of_a_replay_are_new_ones(saver: Checkpointer) -> None:
     seen: list[str] = []
 
-    async def note(state: Trail, runtime: Runtime[Any]) -> Trail:
+    async def note(state: State, runtime: Runtime[Any]) -> State:
         seen.append(runtime.execution_info.task_id)
         return {}
 
-    graph = Calls().chain(("note", note)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain(("note", note)).compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
     for _ in range(2):
         await graph.ainvoke(None, (await history(graph))[-1].config)
@@ -109,40 +109,40 @@ async def test_the_tasks_of_a_replay_are_new_ones(saver: Checkpointer) -> None:
 
 
 async def test_a_replay_of_one_superstep_runs_all_of_its_tasks(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     builder = calls.chain("a")
     for name in ("b", "c"):
-        builder.add_node(name, calls.leaves(name))
+        builder.add_node(name, calls.noting(name))
         builder.add_edge("a", name)
     graph = builder.compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
     side_by_side = next(each for each in await history(graph) if each.next == ("b", "c"))
 
-    assert await graph.ainvoke(None, side_by_side.config) == {"value": ["a", "b", "c"]}
+    assert await graph.ainvoke(None, side_by_side.config) == {"log": ["a", "b", "c"]}
     assert sorted(calls.taken()) == ["b", "c"]
 
 
 async def test_replayed_sends_carry_what_they_carried(saver: Checkpointer) -> None:
     got: list[Any] = []
 
-    async def each(argument: Any) -> Trail:
+    async def each(argument: Any) -> State:
         got.append(argument)
-        return {"value": [f"{argument}"]}
+        return {"log": [f"{argument}"]}
 
-    async def fan(state: Trail) -> list[Send]:
+    async def fan(state: State) -> list[Send]:
         return [Send("each", place) for place in range(3)]
 
-    calls = Calls()
+    calls = Nodes()
     builder = calls.chain("a")
     builder.add_node("each", each)
     builder.add_conditional_edges("a", fan, ["each"])
     graph = builder.compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     got.clear()
     fanned = next(each for each in await history(graph) if each.next == ("each",) * 3)
 
-    assert await graph.ainvoke(None, fanned.config) == {"value": ["a", "0", "1", "2"]}
+    assert await graph.ainvoke(None, fanned.config) == {"log": ["a", "0", "1", "2"]}
     assert sorted(got) == [0, 1, 2]
 
 
@@ -210,24 +210,24 @@ async def test_what_a_node_keeps_beside_the_state_makes_a_replay_differ_and_leav
 
 
 async def test_a_replay_that_is_interrupted_by_an_error_is_resumed_on_its_own_line(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_failing = False
 
-    async def b(state: Trail) -> Trail:
+    async def b(state: State) -> State:
         calls.note("b")
         if is_failing:
             raise ConnectionError
-        return {"value": ["b"]}
+        return {"log": ["b"]}
 
     graph = calls.chain("a", ("b", b)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     is_failing = True
     with pytest.raises(ConnectionError):
         await graph.ainvoke(None, await checkpoint_before(graph, "b"))
     is_failing = False
     calls.taken()
 
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "b"]}
     assert calls.taken() == ["b"]
     assert [(each.metadata or {})["source"] for each in await history(graph)] == [
         "loop",
@@ -238,33 +238,33 @@ async def test_a_replay_that_is_interrupted_by_an_error_is_resumed_on_its_own_li
     ]
 
 
-async def test_new_input_after_a_replay_goes_on_from_the_replay(saver: Checkpointer) -> None:
+async def test_new_input_after_a_replay_resumes_from_the_replay(saver: Checkpointer) -> None:
     graph = counting(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, await checkpoint_before(graph, "b"))
 
-    result = await graph.ainvoke({"value": ["new"]}, THREAD)
+    result = await graph.ainvoke({"log": ["new"]}, THREAD)
 
-    assert result == {"value": ["a", "b2", "c", "new", "a", "b3", "c"]}
+    assert result == {"log": ["a", "b2", "c", "new", "a", "b3", "c"]}
 
 
 async def test_a_command_at_an_older_checkpoint_begins_a_line_with_its_update_and_goto(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    result = await graph.ainvoke(Command(update={"value": ["x"]}, goto="c"), await checkpoint_before(graph, "b"))
+    result = await graph.ainvoke(Command(update={"log": ["x"]}, goto="c"), await checkpoint_before(graph, "b"))
 
-    assert result["value"][:2] == ["a", "x"]
+    assert result["log"][:2] == ["a", "x"]
     assert "c" in calls.taken()
 
 
 async def test_a_checkpoint_of_another_thread_is_unknown(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b", "c", "d").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
-    late = id_of((await history(graph))[0])
-    await graph.ainvoke({"value": []}, thread_id="other")
+    graph = Nodes().chain("a", "b", "c", "d").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
+    late = checkpoint_id_of((await history(graph))[0])
+    await graph.ainvoke({"log": []}, thread_id="other")
     await saver.prune("other", keep_last=1)
 
     with pytest.raises(UnknownNameError, check=of_kind("checkpoint")):
@@ -272,10 +272,10 @@ async def test_a_checkpoint_of_another_thread_is_unknown(saver: Checkpointer) ->
 
 
 async def test_a_graph_that_ends_at_once_replays_to_its_end(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     builder = calls.chain("a")
     builder.add_edge("a", END)
     graph = builder.compile(saver)
-    await graph.ainvoke({"value": ["in"]}, THREAD)
+    await graph.ainvoke({"log": ["in"]}, THREAD)
 
-    assert await graph.ainvoke(None, (await history(graph))[-1].config) == {"value": ["in", "a"]}
+    assert await graph.ainvoke(None, (await history(graph))[-1].config) == {"log": ["in", "a"]}

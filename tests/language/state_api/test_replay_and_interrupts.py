@@ -3,66 +3,66 @@
 import pytest
 
 from durable_graph import Checkpointer, Command
-from tests.language.trails import THREAD, Calls, asked, checkpoint_before, history, newest_before, questions
+from tests.graphs import THREAD, Nodes, checkpoint_before, history, interrupts_of, newest_before, questions_of
 
 
-async def answered(saver: Checkpointer, calls: Calls) -> object:
+async def answered(saver: Checkpointer, calls: Nodes) -> object:
     """A thread whose only question was answered with "old"."""
     graph = calls.chain("a", "ask?", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
-    assert await graph.ainvoke(Command(resume="old"), THREAD) == {"value": ["a", "ask=old", "b"]}
+    await graph.ainvoke({"log": []}, THREAD)
+    assert await graph.ainvoke(Command(resume="old"), THREAD) == {"log": ["a", "ask=old", "b"]}
     calls.taken()
     return graph
 
 
 async def test_an_update_before_a_question_asks_it_again_with_the_update(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "ask?", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "ask?", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(Command(resume="old"), THREAD)
 
-    fork = await graph.aupdate_state(await checkpoint_before(graph, "ask"), {"value": ["x"]})
+    fork = await graph.aupdate_state(await checkpoint_before(graph, "ask"), {"log": ["x"]})
 
-    assert questions(await graph.ainvoke(None, fork)) == ["ask?"]
-    assert await graph.ainvoke(Command(resume="new"), fork) == {"value": ["a", "x", "ask=new", "b"]}
+    assert questions_of(await graph.ainvoke(None, fork)) == ["ask?"]
+    assert await graph.ainvoke(Command(resume="new"), fork) == {"log": ["a", "x", "ask=new", "b"]}
 
 
 async def test_an_update_at_an_open_question_asks_it_again(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "ask?", "b").compile(saver)
-    first = await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "ask?", "b").compile(saver)
+    first = await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]})
+    await graph.aupdate_state(THREAD, {"log": ["x"]})
     again = await graph.ainvoke(None, THREAD)
 
-    assert questions(again) == ["ask?"]
-    assert asked(again)[0].id != asked(first)[0].id
-    assert await graph.ainvoke(Command(resume="new"), THREAD) == {"value": ["a", "x", "ask=new", "b"]}
+    assert questions_of(again) == ["ask?"]
+    assert interrupts_of(again)[0].id != interrupts_of(first)[0].id
+    assert await graph.ainvoke(Command(resume="new"), THREAD) == {"log": ["a", "x", "ask=new", "b"]}
 
 
 async def test_a_checkpoint_shows_the_question_that_was_asked_there(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "ask?", "b").compile(saver)
-    result = await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "ask?", "b").compile(saver)
+    result = await graph.ainvoke({"log": []}, THREAD)
 
     shown = newest_before(await history(graph), "ask")
 
-    assert shown.tasks[0].interrupts == tuple(asked(result))
-    assert shown.interrupts == tuple(asked(result))
+    assert shown.tasks[0].interrupts == tuple(interrupts_of(result))
+    assert shown.interrupts == tuple(interrupts_of(result))
 
 
 @pytest.mark.parametrize("as_node", [None, "__copy__"])
-async def test_an_update_with_nothing_to_write_asks_again(saver: Checkpointer, as_node: str | None) -> None:
-    graph = Calls().chain("a", "ask?", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+async def test_an_update_with_nothing_to_write_interrupts_again(saver: Checkpointer, as_node: str | None) -> None:
+    graph = Nodes().chain("a", "ask?", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(Command(resume="old"), THREAD)
 
     fork = await graph.aupdate_state(await checkpoint_before(graph, "ask"), None, as_node=as_node)
 
-    assert questions(await graph.ainvoke(None, fork)) == ["ask?"]
-    assert await graph.ainvoke(Command(resume="new"), fork) == {"value": ["a", "ask=new", "b"]}
+    assert questions_of(await graph.ainvoke(None, fork)) == ["ask?"]
+    assert await graph.ainvoke(Command(resume="new"), fork) == {"log": ["a", "ask=new", "b"]}
     assert ((await graph.aget_state(fork)).metadata or {})["source"] == ("update" if as_node is None else "fork")
 
 
 async def test_the_old_answer_stays_with_the_old_line(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = await answered(saver, calls)
     ended = (await history(graph))[0]
 

@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     Overwrite,
     Send,
     SnapshotTask,
@@ -18,8 +19,7 @@ from durable_graph import (
     Topic,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, asked, checkpoint_before, history, questions
+from tests.graphs import THREAD, Nodes, State, checkpoint_before, history, interrupts_of, questions_of
 
 
 class Sum(TypedDict):
@@ -31,7 +31,7 @@ class Flaky:
 
     def __init__(self) -> None:
         self.is_failing = True
-        self.calls = Calls()
+        self.calls = Nodes()
 
     def on(self, saver: Checkpointer) -> Any:
         builder = StateGraph(Sum)
@@ -95,25 +95,25 @@ async def test_resuming_runs_the_failed_one_alone_until_it_works(saver: Checkpoi
 
 
 async def test_finished_checkpoints_show_the_results_of_their_tasks(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
     shown = await history(graph)
 
     assert [[(task.name, task.result) for task in each.tasks] for each in shown] == [
         [],
-        [("b", {"value": ["b"]})],
-        [("a", {"value": ["a"]})],
+        [("b", {"log": ["b"]})],
+        [("a", {"log": ["a"]})],
     ]
 
 
 async def test_results_are_shown_however_a_checkpoint_is_reached(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b").compile(saver)
+    graph = Nodes().chain("a", "b").compile(saver)
     for turn in range(40):
-        await graph.ainvoke({"value": [f"{turn}"]}, THREAD)
+        await graph.ainvoke({"log": [f"{turn}"]}, THREAD)
     whole = await history(graph)
 
-    assert [each.tasks[0].result for each in whole if each.tasks] == [{"value": ["b"]}, {"value": ["a"]}] * 40
+    assert [each.tasks[0].result for each in whole if each.tasks] == [{"log": ["b"]}, {"log": ["a"]}] * 40
     for place in (0, 1, 2, 60, 118):
         assert await graph.aget_state(whole[place].config) == whole[place]
         assert await history(graph, before=whole[place].config, limit=3) == whole[place + 1 : place + 4]
@@ -159,56 +159,56 @@ async def test_what_a_reducer_made_of_a_result_is_not_taken_for_the_result(
 async def test_each_line_shows_what_its_own_tasks_came_to(saver: Checkpointer) -> None:
     turns = iter(range(9))
 
-    async def counts(state: Trail) -> Trail:
-        return {"value": [f"{next(turns)}"]}
+    async def counts(state: State) -> State:
+        return {"log": [f"{next(turns)}"]}
 
-    graph = Calls().chain("a", ("counts", counts)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", ("counts", counts)).compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, await checkpoint_before(graph, "counts"))
 
     shown = await history(graph)
 
-    assert [each.tasks[0].result for each in shown if each.next == ("counts",)] == [{"value": ["1"]}, {"value": ["0"]}]
+    assert [each.tasks[0].result for each in shown if each.next == ("counts",)] == [{"log": ["1"]}, {"log": ["0"]}]
 
 
 async def test_what_failed_and_then_worked_is_shown_as_what_it_came_to(saver: Checkpointer) -> None:
     is_failing = True
 
-    async def flaky(state: Trail) -> Trail:
+    async def flaky(state: State) -> State:
         if is_failing:
             raise ConnectionError
-        return {"value": ["flaky"]}
+        return {"log": ["flaky"]}
 
-    graph = Calls().chain(("flaky", flaky)).compile(saver)
+    graph = Nodes().chain(("flaky", flaky)).compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     is_failing = False
     await graph.ainvoke(None, THREAD)
 
     (task,) = (await history(graph))[-1].tasks
 
-    assert (task.error, task.result) == (None, {"value": ["flaky"]})
+    assert (task.error, task.result) == (None, {"log": ["flaky"]})
 
 
 async def test_a_question_is_shown_with_its_task(saver: Checkpointer, durability: Durability) -> None:
-    graph = Calls().chain("a", "ask?").compile(saver)
-    result = await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    graph = Nodes().chain("a", "ask?").compile(saver)
+    result = await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
     state = await graph.aget_state(THREAD)
 
-    assert questions(result) == ["ask?"]
+    assert questions_of(result) == ["ask?"]
     assert state.next == ("ask",)
-    assert state.tasks[0].interrupts == state.interrupts == tuple(asked(result))
+    assert state.tasks[0].interrupts == state.interrupts == tuple(interrupts_of(result))
     assert state.tasks[0].error is None
 
 
 async def test_an_answered_question_is_shown_no_more(saver: Checkpointer) -> None:
-    async def two(state: Trail) -> Trail:
+    async def two(state: State) -> State:
         first = interrupt("first?")
-        return {"value": [f"{first}{interrupt('second?')}"]}
+        return {"log": [f"{first}{interrupt('second?')}"]}
 
-    graph = Calls().chain(("two", two)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain(("two", two)).compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(Command(resume="1"), THREAD)
 
     state = await graph.aget_state(THREAD)
@@ -218,19 +218,19 @@ async def test_an_answered_question_is_shown_no_more(saver: Checkpointer) -> Non
     assert (await graph.aget_state(THREAD)).interrupts == ()
 
 
-async def test_sends_are_told_apart_by_their_ids(saver: Checkpointer) -> None:
-    async def each(argument: Any) -> Trail:
+async def test_sends_are_distinguished_by_their_ids(saver: Checkpointer) -> None:
+    async def each(argument: Any) -> State:
         raise ConnectionError
 
-    async def fan(state: Trail) -> list[Send]:
+    async def fan(state: State) -> list[Send]:
         return [Send("each", place) for place in range(3)]
 
-    builder = Calls().chain("a")
+    builder = Nodes().chain("a")
     builder.add_node("each", each)
     builder.add_conditional_edges("a", fan, ["each"])
     graph = builder.compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     tasks = (await graph.aget_state(THREAD)).tasks
 
@@ -240,14 +240,14 @@ async def test_sends_are_told_apart_by_their_ids(saver: Checkpointer) -> None:
 
 
 async def test_a_tasks_path_says_whether_it_was_sent_and_in_which_place(saver: Checkpointer) -> None:
-    async def fan(state: Trail) -> list[str | Send]:
-        return [Send("sent", {"value": []}), "planned", Send("sent", {"value": []})]
+    async def fan(state: State) -> list[str | Send]:
+        return [Send("sent", {"log": []}), "planned", Send("sent", {"log": []})]
 
-    builder = Calls().chain("a")
-    builder.add_node("planned", Calls().asks("planned")).add_node("sent", Calls().asks("sent"))
+    builder = Nodes().chain("a")
+    builder.add_node("planned", Nodes().asking("planned")).add_node("sent", Nodes().asking("sent"))
     builder.add_conditional_edges("a", fan, ["planned", "sent"])
     graph = builder.compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
     tasks = (await graph.aget_state(THREAD)).tasks
 
@@ -256,7 +256,7 @@ async def test_a_tasks_path_says_whether_it_was_sent_and_in_which_place(saver: C
 
 
 async def test_a_thread_that_was_never_used_is_empty(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
+    graph = Nodes().chain("a").compile(saver)
 
     state = await graph.aget_state(THREAD)
 
@@ -265,9 +265,9 @@ async def test_a_thread_that_was_never_used_is_empty(saver: Checkpointer) -> Non
 
 
 async def test_a_snapshot_says_when_and_from_what_it_was_made(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
+    graph = Nodes().chain("a").compile(saver)
     began = datetime.now(UTC)
-    await graph.ainvoke({"value": []}, {**THREAD, "metadata": {"user": "ann"}})
+    await graph.ainvoke({"log": []}, {**THREAD, "metadata": {"user": "ann"}})
 
     newest, first = await history(graph)
 
@@ -285,14 +285,14 @@ async def test_a_node_may_read_its_own_thread(saver: Checkpointer) -> None:
     seen: list[StateSnapshot] = []
     graph: Any = None
 
-    async def look(state: Trail) -> Trail:
+    async def look(state: State) -> State:
         seen.append(await graph.aget_state(THREAD))
-        return {"value": ["looked"]}
+        return {"log": ["looked"]}
 
-    graph = Calls().chain("a", ("look", look)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", ("look", look)).compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    assert (seen[0].values, seen[0].next) == ({"value": ["a"]}, ("look",))
+    assert (seen[0].values, seen[0].next) == ({"log": ["a"]}, ("look",))
 
 
 async def test_a_key_that_has_no_value_is_absent(saver: Checkpointer) -> None:

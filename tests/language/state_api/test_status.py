@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, CompiledGraph
-from durable_graph._runtime.request.run import Durability
+from durable_graph import Checkpointer, Command, CompiledGraph, Durability
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
-from tests.language.nodes import Nodes, State, in_a_row
+from tests.graphs import Nodes, State, chain
 from tests.repository.tree import ROOT
+
+pytestmark = pytest.mark.every_store
 
 CONFIG: dict[str, Any] = {"configurable": {"thread_id": "t"}}
 
@@ -20,7 +21,7 @@ async def status_of(graph: CompiledGraph[Any]) -> str | None:
 
 
 async def test_a_thread_without_checkpoints_has_none(saver: Checkpointer) -> None:
-    graph = in_a_row(("a", Nodes().noting("a"))).compile(saver)
+    graph = chain(("a", Nodes().noting("a"))).compile(saver)
 
     assert await status_of(graph) is None
     await graph.ainvoke({}, CONFIG)
@@ -40,7 +41,7 @@ async def test_every_end_of_a_run_has_its_own(saver: Checkpointer, durability: D
             raise ValueError(message)
         return {"log": ["node"]}
 
-    builder = in_a_row(("node", node), ("ask", nodes.asking("ask", "sure?")), ("last", nodes.noting("last")))
+    builder = chain(("node", node), ("ask", nodes.asking("ask", "sure?")), ("last", nodes.noting("last")))
     graph = builder.compile(saver, interrupt_before=["last"])
     running = asyncio.create_task(graph.ainvoke({}, CONFIG, durability=durability))
     await entered.wait()
@@ -63,8 +64,8 @@ async def test_every_end_of_a_run_has_its_own(saver: Checkpointer, durability: D
 
 
 async def test_it_is_the_threads_and_not_that_of_an_older_checkpoint_or_of_a_nested_graph(saver: Checkpointer) -> None:
-    inner = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile()
-    graph = in_a_row(("inner", inner)).compile(saver)
+    inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
+    graph = chain(("inner", inner)).compile(saver)
     await graph.ainvoke({}, CONFIG)
 
     newest = await graph.aget_state(CONFIG, subgraphs=True)
@@ -92,14 +93,14 @@ def start_up() -> str:
         ("done", ["in", "a"]),
     ],
 )
-async def test_the_start_up_of_the_readme_goes_on_where_there_is_something_to_go_on_with(
+async def test_the_start_up_of_the_readme_resumes_where_there_is_something_to_resume(
     saver: Checkpointer, left: str, log: list[str]
 ) -> None:
     # The first two calls load the thread and commit the input.
     process = CrashingSaver(saver, CrashPoint(3, "before") if left == "killed" else None)
 
     def graph_of(node: Any, on: Checkpointer = saver) -> Any:
-        return in_a_row(("a", node)).compile(on)
+        return chain(("a", node)).compile(on)
 
     async def fails(state: State) -> State:
         raise ValueError

@@ -20,20 +20,19 @@ from durable_graph import (
     UnknownNameError,
 )
 from tests.errors.kinds import of_kind
-from tests.language.nodes import Nodes, in_a_row
-from tests.language.trails import THREAD, Calls, Trail, checkpoint_before, history, id_of
+from tests.graphs import THREAD, Nodes, State, chain, checkpoint_before, checkpoint_id_of, history
 
 
 async def test_an_update_is_a_checkpoint_after_the_head(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     head = await graph.aget_state(THREAD)
 
-    config = await graph.aupdate_state(THREAD, {"value": ["x"]})
+    config = await graph.aupdate_state(THREAD, {"log": ["x"]})
 
     updated = await graph.aget_state(THREAD)
     assert config == updated.config
-    assert updated.values == {"value": ["a", "b", "x"]}
+    assert updated.values == {"log": ["a", "b", "x"]}
     assert updated.metadata is not None
     assert head.metadata is not None
     assert (updated.metadata["source"], updated.metadata["step"]) == ("update", head.metadata["step"] + 1)
@@ -41,44 +40,44 @@ async def test_an_update_is_a_checkpoint_after_the_head(saver: Checkpointer) -> 
 
 
 @pytest.mark.parametrize(("as_node", "source"), [(START, "update"), ("__input__", "input")])
-async def test_an_update_as_the_input_begins_anew(saver: Checkpointer, as_node: str, source: str) -> None:
-    graph = Calls().chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+async def test_an_update_as_the_input_starts_again(saver: Checkpointer, as_node: str, source: str) -> None:
+    graph = Nodes().chain("a", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node=as_node)
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node=as_node)
     begun = await graph.aget_state(THREAD)
-    await graph.aupdate_state(THREAD, {"value": ["y"]})
+    await graph.aupdate_state(THREAD, {"log": ["y"]})
 
     assert begun.metadata is not None
     assert (begun.next, begun.metadata["source"]) == (("a",), source)
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "x", "y", "a", "b"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "b", "x", "y", "a", "b"]}
 
 
 async def test_an_input_that_is_repeated_as_start_is_refused(saver: Checkpointer) -> None:
     """LangGraph's histories have each input as `__input__` and as `__start__`; a list would be merged twice."""
-    graph = Calls().chain("a").compile(saver)
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="__input__")
+    graph = Nodes().chain("a").compile(saver)
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="__input__")
     before = await graph.aget_state(THREAD)
 
     for config in (THREAD, before.config):
         with pytest.raises(InvalidUpdateError, match="leave one out; for more input use '__input__' again"):
-            await graph.aupdate_state(config, {"value": ["x"]}, as_node=START)
+            await graph.aupdate_state(config, {"log": ["x"]}, as_node=START)
 
     assert await graph.aget_state(THREAD) == before
-    await graph.aupdate_state(THREAD, {"value": ["y"]}, as_node="__input__")
-    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "y", "a"]}
+    await graph.aupdate_state(THREAD, {"log": ["y"]}, as_node="__input__")
+    assert await graph.ainvoke(None, THREAD) == {"log": ["x", "y", "a"]}
     # An update as START is accepted once a node has written after the input.
-    await graph.aupdate_state(THREAD, {"value": ["z"]}, as_node=START)
-    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "y", "a", "z", "a"]}
+    await graph.aupdate_state(THREAD, {"log": ["z"]}, as_node=START)
+    assert await graph.ainvoke(None, THREAD) == {"log": ["x", "y", "a", "z", "a"]}
 
 
 async def test_an_update_as_start_may_follow_the_input_of_a_waiting_run(saver: Checkpointer) -> None:
-    graph = Calls().chain("ask?").compile(saver)
-    await graph.ainvoke({"value": ["x"]}, THREAD)
+    graph = Nodes().chain("ask?").compile(saver)
+    await graph.ainvoke({"log": ["x"]}, THREAD)
 
-    await graph.aupdate_state(THREAD, {"value": ["y"]}, as_node=START)
+    await graph.aupdate_state(THREAD, {"log": ["y"]}, as_node=START)
 
-    assert (await graph.aget_state(THREAD)).values == {"value": ["x", "y"]}
+    assert (await graph.aget_state(THREAD)).values == {"log": ["x", "y"]}
 
 
 async def test_reducers_merge_an_update_and_plain_keys_take_its_place(saver: Checkpointer) -> None:
@@ -98,64 +97,64 @@ async def test_reducers_merge_an_update_and_plain_keys_take_its_place(saver: Che
 
 
 async def test_the_node_that_wrote_last_is_who_an_update_is_from(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    fork = await graph.aupdate_state(await checkpoint_before(graph, "b"), {"value": ["x"]})
+    fork = await graph.aupdate_state(await checkpoint_before(graph, "b"), {"log": ["x"]})
 
     assert (await graph.aget_state(fork)).next == ("b",)
-    assert await graph.ainvoke(None, fork) == {"value": ["a", "x", "b", "c"]}
+    assert await graph.ainvoke(None, fork) == {"log": ["a", "x", "b", "c"]}
     assert calls.taken() == ["b", "c"]
 
 
 async def test_an_update_of_an_input_checkpoint_is_from_the_start(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    fork = await graph.aupdate_state((await history(graph))[-1].config, {"value": ["x"]})
+    fork = await graph.aupdate_state((await history(graph))[-1].config, {"log": ["x"]})
 
-    assert await graph.ainvoke(None, fork) == {"value": ["x", "a", "b"]}
+    assert await graph.ainvoke(None, fork) == {"log": ["x", "a", "b"]}
 
 
 async def test_as_node_says_whose_edges_are_followed(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a")
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="a")
 
     assert (await graph.aget_state(THREAD)).next == ("b",)
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "c", "x", "b", "c"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "b", "c", "x", "b", "c"]}
     assert calls.taken() == ["b", "c"]
 
 
 async def test_an_update_as_the_last_node_leaves_nothing_to_run(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state(await checkpoint_before(graph, "b"), {"value": ["x"]}, as_node="b")
+    await graph.aupdate_state(await checkpoint_before(graph, "b"), {"log": ["x"]}, as_node="b")
 
     updated = await graph.aget_state(THREAD)
-    assert (updated.values, updated.next, updated.tasks) == ({"value": ["a", "x"]}, (), ())
+    assert (updated.values, updated.next, updated.tasks) == ({"log": ["a", "x"]}, (), ())
 
 
-def routed(calls: Calls, saver: Checkpointer) -> Any:
+def routed(calls: Nodes, saver: Checkpointer) -> Any:
     """A graph whose first node chooses by the last mark."""
 
-    async def choose(state: Trail) -> Literal["left", "right", "__end__"]:
+    async def choose(state: State) -> Literal["left", "right", "__end__"]:
         calls.note("router")
-        if state["value"][-1] == "stop":
+        if state["log"][-1] == "stop":
             return "__end__"
-        return "left" if state["value"][-1] == "l" else "right"
+        return "left" if state["log"][-1] == "l" else "right"
 
-    builder = StateGraph(Trail)
+    builder = StateGraph(State)
     for name in ("first", "left", "right"):
-        builder.add_node(name, calls.leaves(name))
+        builder.add_node(name, calls.noting(name))
     builder.add_edge(START, "first")
     builder.add_conditional_edges("first", choose)
     return builder.compile(saver)
@@ -165,113 +164,113 @@ def routed(calls: Calls, saver: Checkpointer) -> Any:
 async def test_the_routers_of_as_node_choose_from_the_updated_state(
     saver: Checkpointer, mark: str, chosen: tuple[str, ...]
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = routed(calls, saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    await graph.aupdate_state(THREAD, {"value": [mark]}, as_node="first")
+    await graph.aupdate_state(THREAD, {"log": [mark]}, as_node="first")
 
     assert calls.taken() == ["router"]
     assert (await graph.aget_state(THREAD)).next == chosen
 
 
 async def test_a_command_as_values_updates_and_goes_where_it_says(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    await graph.aupdate_state(THREAD, Command(update={"value": ["x"]}, goto="b"), as_node="c")
+    await graph.aupdate_state(THREAD, Command(update={"log": ["x"]}, goto="b"), as_node="c")
 
     assert (await graph.aget_state(THREAD)).next == ("b",)
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "c", "x", "b", "c"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "b", "c", "x", "b", "c"]}
 
 
 async def test_a_command_as_values_may_send(saver: Checkpointer) -> None:
     got: list[Any] = []
 
-    async def each(argument: Any) -> Trail:
+    async def each(argument: Any) -> State:
         got.append(argument)
-        return {"value": [f"{argument}"]}
+        return {"log": [f"{argument}"]}
 
-    builder = Calls().chain("a")
+    builder = Nodes().chain("a")
     builder.add_node("each", each)
     with pytest.warns(match="each"):
         graph = builder.compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
     await graph.aupdate_state(THREAD, Command(goto=[Send("each", 1), Send("each", 2)]), as_node="a")
 
     assert (await graph.aget_state(THREAD)).next == ("each", "each")
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "1", "2"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "1", "2"]}
     assert sorted(got) == [1, 2]
 
 
 async def test_a_thread_may_begin_with_an_update(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a")
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="a")
 
     assert (await graph.aget_state(THREAD)).next == ("b",)
-    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "b"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["x", "b"]}
     assert calls.taken() == ["b"]
 
 
 async def test_an_update_of_a_new_thread_is_from_the_start(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]})
+    await graph.aupdate_state(THREAD, {"log": ["x"]})
 
     assert (await graph.aget_state(THREAD)).next == ("a",)
-    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "a", "b"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["x", "a", "b"]}
 
 
 async def test_two_nodes_that_wrote_last_make_as_node_ambiguous(saver: Checkpointer) -> None:
-    builder = Calls().chain("a")
+    builder = Nodes().chain("a")
     for name in ("b", "c"):
-        builder.add_node(name, Calls().leaves(name))
+        builder.add_node(name, Nodes().noting(name))
         builder.add_edge("a", name)
     graph = builder.compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     head = await graph.aget_state(THREAD)
 
     with pytest.raises(AmbiguousUpdateError, match="pass as_node with one of these nodes: b, c") as raised:
-        await graph.aupdate_state(THREAD, {"value": ["x"]})
+        await graph.aupdate_state(THREAD, {"log": ["x"]})
     assert raised.value.candidates == ("b", "c")
     assert await graph.aget_state(THREAD) == head
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="b")
-    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "b", "c", "x"]}
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="b")
+    assert (await graph.aget_state(THREAD)).values == {"log": ["a", "b", "c", "x"]}
 
 
 async def test_after_an_update_the_next_is_from_the_same_node(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b", "c").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a")
+    graph = Nodes().chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="a")
 
-    await graph.aupdate_state(THREAD, {"value": ["y"]})
+    await graph.aupdate_state(THREAD, {"log": ["y"]})
 
     updated = await graph.aget_state(THREAD)
-    assert (updated.values["value"][-2:], updated.next) == (["x", "y"], ("b",))
+    assert (updated.values["log"][-2:], updated.next) == (["x", "y"], ("b",))
 
 
 async def test_an_update_as_a_node_that_is_not_there_names_those_that_are(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
 
     with pytest.raises(UnknownNameError, check=of_kind("node"), match=r"'c'.*a, b"):
-        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="c")
+        await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="c")
     assert await history(graph) == before
 
 
 async def test_an_update_of_a_key_that_is_not_there_is_refused(saver: Checkpointer) -> None:
     """P21."""
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
 
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="valeu"):
@@ -280,45 +279,45 @@ async def test_an_update_of_a_key_that_is_not_there_is_refused(saver: Checkpoint
 
 
 async def test_an_update_of_a_checkpoint_that_is_not_there_is_refused(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
     with pytest.raises(UnknownNameError, check=of_kind("checkpoint")):
         await graph.aupdate_state(
-            {"configurable": {"thread_id": "t", "checkpoint_id": "0000000000000099"}}, {"value": ["x"]}
+            {"configurable": {"thread_id": "t", "checkpoint_id": "0000000000000099"}}, {"log": ["x"]}
         )
 
 
 async def test_an_update_needs_a_checkpointer() -> None:
-    graph = Calls().chain("a").compile()
+    graph = Nodes().chain("a").compile()
 
     with pytest.raises(MissingCheckpointerError, match="aupdate_state needs a checkpointer"):
-        await graph.aupdate_state(THREAD, {"value": ["x"]})
+        await graph.aupdate_state(THREAD, {"log": ["x"]})
 
 
 async def test_several_forks_of_one_checkpoint_know_nothing_of_each_other(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     before_b = await checkpoint_before(graph, "b")
 
-    one = await graph.ainvoke(None, await graph.aupdate_state(before_b, {"value": ["one"]}))
-    two = await graph.ainvoke(None, await graph.aupdate_state(before_b, {"value": ["two"]}))
+    one = await graph.ainvoke(None, await graph.aupdate_state(before_b, {"log": ["one"]}))
+    two = await graph.ainvoke(None, await graph.aupdate_state(before_b, {"log": ["two"]}))
 
-    assert (one, two) == ({"value": ["a", "one", "b"]}, {"value": ["a", "two", "b"]})
+    assert (one, two) == ({"log": ["a", "one", "b"]}, {"log": ["a", "two", "b"]})
 
 
 async def test_a_fork_by_an_update_leaves_the_line_it_left_as_it_was(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", "b", "c").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", "b", "c").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
     at = next(each for each in before if each.next == ("b",))
 
-    fork = await graph.aupdate_state(at.config, {"value": ["x"]})
+    fork = await graph.aupdate_state(at.config, {"log": ["x"]})
     await graph.ainvoke(None, fork)
 
     after = await history(graph)
     assert after[3:] == before
-    assert [each.values["value"] for each in after[:3]] == [["a", "x", "b", "c"], ["a", "x", "b"], ["a", "x"]]
+    assert [each.values["log"] for each in after[:3]] == [["a", "x", "b", "c"], ["a", "x", "b"], ["a", "x"]]
     assert [each.next for each in after[:3]] == [(), ("c",), ("b",)]
     assert (after[2].parent_config, after[2].config) == (at.config, fork)
 
@@ -342,11 +341,11 @@ async def test_an_update_of_an_older_checkpoint_has_nothing_of_what_came_after(s
     assert await graph.ainvoke(None, fork) == {"total": 121}
 
 
-async def test_an_update_is_told_apart_by_its_metadata(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+async def test_an_update_is_distinguished_by_its_metadata(saver: Checkpointer) -> None:
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state({**THREAD, "metadata": {"editor": "ann"}}, {"value": ["x"]})
+    await graph.aupdate_state({**THREAD, "metadata": {"editor": "ann"}}, {"log": ["x"]})
 
     newest = (await history(graph, limit=1))[0]
     assert newest.metadata is not None
@@ -354,36 +353,36 @@ async def test_an_update_is_told_apart_by_its_metadata(saver: Checkpointer) -> N
 
 
 async def test_an_update_may_be_a_list_of_pairs_or_an_instance_of_the_state(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state(THREAD, Command(update=[("value", ["x"]), ("value", ["y"])]))
+    await graph.aupdate_state(THREAD, Command(update=[("log", ["x"]), ("log", ["y"])]))
 
-    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "x", "y"]}
+    assert (await graph.aget_state(THREAD)).values == {"log": ["a", "x", "y"]}
 
 
 async def test_every_update_has_an_id_of_its_own_that_sorts_after_the_last(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     for _ in range(3):
-        await graph.aupdate_state(THREAD, {"value": ["x"]})
+        await graph.aupdate_state(THREAD, {"log": ["x"]})
 
-    ids = [id_of(each) for each in await history(graph)]
+    ids = [checkpoint_id_of(each) for each in await history(graph)]
 
     assert ids == sorted(set(ids), reverse=True)
 
 
 async def test_an_update_to_the_end_with_values_is_refused(saver: Checkpointer) -> None:
-    graph = Calls().chain("a").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
     with pytest.raises(InvalidUpdateError, match="END"):
-        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node=END)
+        await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node=END)
 
 
 async def test_an_update_where_only_the_input_was_is_one_of_the_input(saver: Checkpointer) -> None:
     """As in LangGraph, also of a graph of one node, and inside of another graph: no node has written anything yet."""
-    one = in_a_row(("asks", Nodes().asking("asks", "?"))).compile(saver)
+    one = chain(("asks", Nodes().asking("asks", "?"))).compile(saver)
     await one.ainvoke({"log": ["in"]}, thread_id="one")
 
     await one.aupdate_state(None, {"log": ["more"]}, thread_id="one")
@@ -391,8 +390,8 @@ async def test_an_update_where_only_the_input_was_is_one_of_the_input(saver: Che
     snapshot = await one.aget_state(thread_id="one")
     assert (snapshot.values, snapshot.next) == ({"log": ["in", "more"]}, ("asks",))
 
-    inner = in_a_row(("asks", Nodes().asking("asks", "?")), ("after", Nodes().noting("after"))).compile()
-    outer = in_a_row(("inner", inner)).compile(saver)
+    inner = chain(("asks", Nodes().asking("asks", "?")), ("after", Nodes().noting("after"))).compile()
+    outer = chain(("inner", inner)).compile(saver)
     await outer.ainvoke({"log": ["in"]}, thread_id="outer")
     (task,) = (await outer.aget_state(thread_id="outer", subgraphs=True)).tasks
     assert isinstance(task.state, StateSnapshot)

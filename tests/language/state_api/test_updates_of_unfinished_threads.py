@@ -9,6 +9,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     DurableGraphError,
     InvalidUpdateError,
     NothingToResumeError,
@@ -19,23 +20,22 @@ from durable_graph import (
     UnknownNameError,
     add_messages,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls, Trail, history, questions
+from tests.graphs import THREAD, Nodes, State, history, questions_of
 
 
-def half_done(calls: Calls, saver: Checkpointer) -> Any:
+def half_done(calls: Nodes, saver: Checkpointer) -> Any:
     """A superstep of two, one of which fails; both lead to the end, and together to a join."""
 
-    async def bad(state: Trail) -> Trail:
+    async def bad(state: State) -> State:
         calls.note("bad")
         raise ConnectionError
 
-    builder = StateGraph(Trail)
-    builder.add_node("good", calls.leaves("good"))
+    builder = StateGraph(State)
+    builder.add_node("good", calls.noting("good"))
     builder.add_node("bad", bad)
-    builder.add_node("after", calls.leaves("after"))
-    builder.add_node("joined", calls.leaves("joined"))
+    builder.add_node("after", calls.noting("after"))
+    builder.add_node("joined", calls.noting("joined"))
     for name in ("good", "bad"):
         builder.add_edge(START, name)
     builder.add_edge("bad", "after")
@@ -44,64 +44,64 @@ def half_done(calls: Calls, saver: Checkpointer) -> Any:
 
 
 @pytest.fixture
-async def calls() -> Calls:
-    return Calls()
+async def calls() -> Nodes:
+    return Nodes()
 
 
-async def test_what_finished_beside_it_is_in_the_updated_state(
-    saver: Checkpointer, calls: Calls, durability: Durability
+async def test_what_finished_together_with_it_is_in_the_updated_state(
+    saver: Checkpointer, calls: Nodes, durability: Durability
 ) -> None:
     graph = half_done(calls, saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+        await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="bad")
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="bad")
 
-    assert (await graph.aget_state(THREAD)).values == {"value": ["good", "x"]}
+    assert (await graph.aget_state(THREAD)).values == {"log": ["good", "x"]}
 
 
-async def test_what_was_left_to_run_is_dropped_and_recorded(saver: Checkpointer, calls: Calls) -> None:
+async def test_what_was_left_to_run_is_dropped_and_recorded(saver: Checkpointer, calls: Nodes) -> None:
     graph = half_done(calls, saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     (failed,) = (each for each in (await graph.aget_state(THREAD)).tasks if each.error)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="bad")
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="bad")
 
     updated = await graph.aget_state(THREAD)
     assert updated.next == ("after",)
     assert [(each.id, each.name, each.outcome) for each in updated.superseded] == [(failed.id, "bad", "failed")]
 
 
-async def test_a_half_filled_join_is_kept(saver: Checkpointer, calls: Calls) -> None:
+async def test_a_half_filled_join_is_kept(saver: Checkpointer, calls: Nodes) -> None:
     graph = half_done(calls, saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="bad")
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="bad")
 
-    assert await graph.ainvoke(None, THREAD) == {"value": ["good", "x", "after", "joined"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["good", "x", "after", "joined"]}
     assert calls.taken() == ["after", "joined"]
 
 
-async def test_an_update_as_the_second_source_of_a_join_fires_it(saver: Checkpointer, calls: Calls) -> None:
+async def test_an_update_as_the_second_source_of_a_join_fires_it(saver: Checkpointer, calls: Nodes) -> None:
     graph = half_done(calls, saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="after")
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="after")
 
     assert (await graph.aget_state(THREAD)).next == ("joined",)
 
 
-async def test_sends_that_were_left_are_dropped_and_recorded(saver: Checkpointer, calls: Calls) -> None:
-    async def each(argument: Any) -> Trail:
+async def test_sends_that_were_left_are_dropped_and_recorded(saver: Checkpointer, calls: Nodes) -> None:
+    async def each(argument: Any) -> State:
         if argument == 1:
             raise ConnectionError
-        return {"value": [f"{argument}"]}
+        return {"log": [f"{argument}"]}
 
-    async def fan(state: Trail) -> list[Send]:
+    async def fan(state: State) -> list[Send]:
         return [Send("each", place) for place in range(3)]
 
     builder = calls.chain("a")
@@ -109,62 +109,62 @@ async def test_sends_that_were_left_are_dropped_and_recorded(saver: Checkpointer
     builder.add_conditional_edges("a", fan, ["each"])
     graph = builder.compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each")
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="each")
 
     updated = await graph.aget_state(THREAD)
-    assert updated.values == {"value": ["a", "0", "2", "x"]}
+    assert updated.values == {"log": ["a", "0", "2", "x"]}
     assert (updated.next, [each.name for each in updated.superseded]) == ((), ["each"])
 
 
-async def test_a_question_that_was_open_is_dropped_and_recorded(saver: Checkpointer, calls: Calls) -> None:
+async def test_a_question_that_was_open_is_dropped_and_recorded(saver: Checkpointer, calls: Nodes) -> None:
     graph = calls.chain("a", "ask?", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state(THREAD, {"value": ["answered by hand"]}, as_node="ask")
+    await graph.aupdate_state(THREAD, {"log": ["answered by hand"]}, as_node="ask")
 
     updated = await graph.aget_state(THREAD)
     assert [(each.name, each.outcome) for each in updated.superseded] == [("ask", "interrupted")]
     assert (updated.next, updated.interrupts) == (("b",), ())
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "answered by hand", "b"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "answered by hand", "b"]}
 
 
 async def test_an_update_of_an_older_checkpoint_leaves_what_finished_at_it_alone(
-    saver: Checkpointer, calls: Calls
+    saver: Checkpointer, calls: Nodes
 ) -> None:
     graph = half_done(calls, saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": ["first"]}, THREAD)
+        await graph.ainvoke({"log": ["first"]}, THREAD)
     first = (await graph.aget_state(THREAD)).config
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": ["second"]}, THREAD)
+        await graph.ainvoke({"log": ["second"]}, THREAD)
 
-    fork = await graph.aupdate_state(first, {"value": ["x"]}, as_node="bad")
+    fork = await graph.aupdate_state(first, {"log": ["x"]}, as_node="bad")
 
-    assert (await graph.aget_state(fork)).values == {"value": ["first", "x"]}
+    assert (await graph.aget_state(fork)).values == {"log": ["first", "x"]}
 
 
 async def test_the_end_clears_what_was_left_and_keeps_what_finished(
-    saver: Checkpointer, calls: Calls, durability: Durability
+    saver: Checkpointer, calls: Nodes, durability: Durability
 ) -> None:
-    async def start(state: Trail) -> list[str | Send]:
+    async def start(state: State) -> list[str | Send]:
         return ["ask", Send("send", {})]
 
-    builder = StateGraph(Trail)
-    builder.add_node("ask", calls.asks("ask"))
-    builder.add_node("send", calls.leaves("send"))
+    builder = StateGraph(State)
+    builder.add_node("ask", calls.asking("ask"))
+    builder.add_node("send", calls.noting("send"))
     builder.set_conditional_entry_point(start, ["ask", "send"])
     graph = builder.compile(saver)
-    result = await graph.ainvoke({"value": ["in"]}, THREAD, durability=durability)
-    assert (questions(result), result["value"]) == (["ask?"], ["in", "send"])
+    result = await graph.ainvoke({"log": ["in"]}, THREAD, durability=durability)
+    assert (questions_of(result), result["log"]) == (["ask?"], ["in", "send"])
     asked = await graph.aget_state(THREAD)
     assert (asked.next, len(asked.tasks)) == (("ask",), 2)
 
     await graph.aupdate_state(THREAD, None, as_node=END)
 
     ended = await graph.aget_state(THREAD)
-    assert (ended.values, ended.next, ended.tasks) == ({"value": ["in", "send"]}, (), ())
+    assert (ended.values, ended.next, ended.tasks) == ({"log": ["in", "send"]}, (), ())
     assert ended.interrupts == ()
     assert (ended.metadata or {})["source"] == "update"
     assert ended.parent_config == asked.config
@@ -173,9 +173,9 @@ async def test_the_end_clears_what_was_left_and_keeps_what_finished(
         await graph.ainvoke(None, THREAD)
 
 
-async def test_an_answer_to_a_question_that_an_update_dropped_is_refused(saver: Checkpointer, calls: Calls) -> None:
+async def test_an_answer_to_a_question_that_an_update_dropped_is_refused(saver: Checkpointer, calls: Nodes) -> None:
     graph = calls.chain("ask?").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.aupdate_state(THREAD, None, as_node=END)
     head = await graph.aget_state(THREAD)
 
@@ -185,51 +185,51 @@ async def test_an_answer_to_a_question_that_an_update_dropped_is_refused(saver: 
 
 
 @pytest.mark.parametrize("as_node", [START, "__input__"])
-async def test_an_update_as_the_start_is_like_new_input(saver: Checkpointer, calls: Calls, as_node: str) -> None:
+async def test_an_update_as_the_start_is_like_new_input(saver: Checkpointer, calls: Nodes, as_node: str) -> None:
     graph = calls.chain("a", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node=as_node)
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node=as_node)
 
     assert (await graph.aget_state(THREAD)).next == ("a",)
     assert calls.taken() == []
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "b", "x", "a", "b"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "b", "x", "a", "b"]}
 
 
-async def test_only_input_by_an_update_is_called_input(saver: Checkpointer, calls: Calls) -> None:
+async def test_only_input_by_an_update_is_called_input(saver: Checkpointer, calls: Nodes) -> None:
     graph = calls.chain("a").compile(saver)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="__input__")
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="__input__")
 
     assert [((each.metadata or {})["source"], each.next) for each in await history(graph)] == [("input", ("a",))]
 
 
-async def test_input_by_an_update_supersedes_like_input(saver: Checkpointer, calls: Calls) -> None:
+async def test_input_by_an_update_supersedes_like_input(saver: Checkpointer, calls: Nodes) -> None:
     graph = calls.chain("a", "ask?").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="__input__")
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="__input__")
 
     updated = await graph.aget_state(THREAD)
     assert (updated.next, [each.name for each in updated.superseded]) == (("a",), ["ask"])
 
 
-async def test_an_update_with_nothing_to_write_keeps_what_is_next(saver: Checkpointer, calls: Calls) -> None:
+async def test_an_update_with_nothing_to_write_keeps_what_is_next(saver: Checkpointer, calls: Nodes) -> None:
     graph = calls.chain("a", "ask?", "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
     await graph.aupdate_state(THREAD, None)
 
     updated = await graph.aget_state(THREAD)
-    assert (updated.values, updated.next) == ({"value": ["a"]}, ("ask",))
+    assert (updated.values, updated.next) == ({"log": ["a"]}, ("ask",))
 
 
-async def test_a_router_that_raises_on_an_update_changes_nothing(saver: Checkpointer, calls: Calls) -> None:
+async def test_a_router_that_raises_on_an_update_changes_nothing(saver: Checkpointer, calls: Nodes) -> None:
     """P11."""
     is_failing = False
 
-    async def choose(state: Trail) -> str:
+    async def choose(state: State) -> str:
         if is_failing:
             raise ConnectionError
         return END
@@ -237,30 +237,30 @@ async def test_a_router_that_raises_on_an_update_changes_nothing(saver: Checkpoi
     builder = calls.chain("a")
     builder.add_conditional_edges("a", choose, [END])
     graph = builder.compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     head = await graph.aget_state(THREAD)
     is_failing = True
 
     with pytest.raises(ConnectionError):
-        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a")
+        await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="a")
     assert await graph.aget_state(THREAD) == head
 
 
 async def _two_failed_sends(saver: Checkpointer) -> Any:
     """A thread with two tasks of one node left to run."""
 
-    async def each(argument: Any) -> Trail:
+    async def each(argument: Any) -> State:
         raise ConnectionError
 
-    async def fan(state: Trail) -> list[Send]:
+    async def fan(state: State) -> list[Send]:
         return [Send("each", place) for place in range(2)]
 
-    builder = Calls().chain("a")
+    builder = Nodes().chain("a")
     builder.add_node("each", each)
     builder.add_conditional_edges("a", fan, ["each"])
     graph = builder.compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     return graph
 
 
@@ -268,9 +268,9 @@ async def test_a_task_may_be_named_by_its_id(saver: Checkpointer) -> None:
     graph = await _two_failed_sends(saver)
     tasks = (await graph.aget_state(THREAD)).tasks
 
-    await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each", task_id=tasks[1].id)
+    await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="each", task_id=tasks[1].id)
 
-    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "x"]}
+    assert (await graph.aget_state(THREAD)).values == {"log": ["a", "x"]}
 
 
 async def test_an_id_of_no_task_of_the_node_is_an_error_that_names_those_there_are(saver: Checkpointer) -> None:
@@ -279,21 +279,21 @@ async def test_an_id_of_no_task_of_the_node_is_an_error_that_names_those_there_a
     ids = [task.id for task in head.tasks]
 
     with pytest.raises(UnknownNameError, check=of_kind("task"), match="'nothing' of node 'each'") as raised:
-        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="each", task_id="nothing")
+        await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="each", task_id="nothing")
     assert (raised.value.name, raised.value.where, raised.value.known) == ("nothing", "node 'each'", tuple(ids))
     with pytest.raises(UnknownNameError, check=of_kind("task"), match=r"of node 'a' to run; its tasks: \(none\)"):
-        await graph.aupdate_state(THREAD, {"value": ["x"]}, as_node="a", task_id=ids[0])
+        await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="a", task_id=ids[0])
     assert await graph.aget_state(THREAD) == head
 
 
 @pytest.mark.parametrize(
     ("as_node", "values"),
     [
-        (START, {"value": ["x"]}),
-        ("__input__", {"value": ["x"]}),
+        (START, {"log": ["x"]}),
+        ("__input__", {"log": ["x"]}),
         (END, None),
         ("__copy__", None),
-        ("__copy__", [StateUpdate({"value": ["x"]}, "each")]),
+        ("__copy__", [StateUpdate({"log": ["x"]}, "each")]),
         (None, None),
     ],
 )
@@ -310,7 +310,7 @@ async def test_a_task_is_of_a_node(saver: Checkpointer, as_node: str | None, val
 async def test_the_tasks_of_a_copy_have_no_ids_yet(saver: Checkpointer) -> None:
     graph = await _two_failed_sends(saver)
     head = await graph.aget_state(THREAD)
-    results = [StateUpdate({"value": ["x"]}, "each", head.tasks[0].id)]
+    results = [StateUpdate({"log": ["x"]}, "each", head.tasks[0].id)]
 
     with pytest.raises(InvalidUpdateError, match="leave task_id out"):
         await graph.aupdate_state(THREAD, results, as_node="__copy__")
@@ -322,13 +322,13 @@ async def test_a_task_has_one_result(saver: Checkpointer) -> None:
     first, second = (task.id for task in (await graph.aget_state(THREAD)).tasks)
 
     def results(*ids: str) -> list[list[StateUpdate]]:
-        return [[StateUpdate({"value": [f"{place}"]}, "each", id_) for place, id_ in enumerate(ids)]]
+        return [[StateUpdate({"log": [f"{place}"]}, "each", id_) for place, id_ in enumerate(ids)]]
 
     with pytest.raises(InvalidUpdateError, match=first):
         await graph.abulk_update_state(THREAD, results(first, first))
     await graph.abulk_update_state(THREAD, results(first, second))
 
-    assert (await graph.aget_state(THREAD)).values == {"value": ["a", "0", "1"]}
+    assert (await graph.aget_state(THREAD)).values == {"log": ["a", "0", "1"]}
 
 
 class Talk(TypedDict, total=False):

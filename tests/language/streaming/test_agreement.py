@@ -3,11 +3,14 @@
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_graph import Command, MemorySaver, NothingToResumeError
 from tests.language.streaming.agreement import Plan, check_agreement, compiled, plans, stored, told_of
+
+pytestmark = pytest.mark.slow
 
 DURABILITIES = st.sampled_from(["sync", "async", "exit"])
 STEPS = st.lists(st.sampled_from(["go on", "edit", "new input", "fork"]), max_size=4)

@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     CustomEvent,
+    Durability,
     MessageEvent,
     OutsideOfRunError,
     Runtime,
@@ -23,14 +24,12 @@ from durable_graph import (
     push_message,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import State, in_a_row
-from tests.language.streaming.parts import names, parts
+from tests.graphs import State, chain, node_names, stream_parts
 
 # Custom
 
 
-async def test_a_node_tells_by_a_parameter_a_function_or_its_runtime(
+async def test_a_node_emits_by_a_parameter_a_function_or_its_runtime(
     saver: Checkpointer, durability: Durability
 ) -> None:
     async def by_parameter(state: State, writer: StreamWriter) -> None:
@@ -42,16 +41,16 @@ async def test_a_node_tells_by_a_parameter_a_function_or_its_runtime(
     async def by_runtime(state: State, runtime: Runtime[None]) -> None:
         await runtime.stream_writer(["by runtime"])
 
-    graph = in_a_row(("a", by_parameter), ("b", by_function), ("c", by_runtime)).compile(saver)
+    graph = chain(("a", by_parameter), ("b", by_function), ("c", by_runtime)).compile(saver)
 
-    assert await parts(graph, {}, stream_mode="custom", durability=durability) == [
+    assert await stream_parts(graph, {}, stream_mode="custom", durability=durability) == [
         {"by": "parameter"},
         "by function",
         ["by runtime"],
     ]
 
 
-async def test_what_a_node_tells_is_heard_while_it_runs(saver: Checkpointer) -> None:
+async def test_what_a_node_emits_is_received_while_it_runs(saver: Checkpointer) -> None:
     was_heard = asyncio.Event()
 
     async def node(state: State, writer: StreamWriter) -> None:
@@ -61,14 +60,14 @@ async def test_what_a_node_tells_is_heard_while_it_runs(saver: Checkpointer) -> 
 
     seen = []
     async with asyncio.timeout(20):
-        async for part in in_a_row(("node", node)).compile(saver).astream({}, thread_id="t", stream_mode="custom"):
+        async for part in chain(("node", node)).compile(saver).astream({}, thread_id="t", stream_mode="custom"):
             seen.append(part)
             was_heard.set()
 
     assert seen == [1, 2]
 
 
-async def test_a_plain_function_tells_from_its_thread(saver: Checkpointer) -> None:
+async def test_a_plain_function_emits_from_its_thread(saver: Checkpointer) -> None:
     threads = set()
 
     def node(state: State, writer: StreamWriter) -> State:
@@ -77,9 +76,9 @@ async def test_a_plain_function_tells_from_its_thread(saver: Checkpointer) -> No
             writer(number)
         return {"log": ["told"]}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert await parts(graph, {}, stream_mode=["custom", "updates"]) == [
+    assert await stream_parts(graph, {}, stream_mode=["custom", "updates"]) == [
         *(("custom", number) for number in range(500)),
         ("updates", {"node": {"log": ["told"]}}),
     ]
@@ -87,7 +86,7 @@ async def test_a_plain_function_tells_from_its_thread(saver: Checkpointer) -> No
 
 
 @pytest.mark.parametrize("in_thread", [asyncio.to_thread, anyio.to_thread.run_sync])
-async def test_a_thread_that_a_node_began_tells_as_well(saver: Checkpointer, in_thread: Any) -> None:
+async def test_a_thread_that_a_node_began_emits_as_well(saver: Checkpointer, in_thread: Any) -> None:
     def tell() -> None:
         get_stream_writer()("from a thread")
 
@@ -96,10 +95,10 @@ async def test_a_thread_that_a_node_began_tells_as_well(saver: Checkpointer, in_
 
     builder = StateGraph(State).add_node("node", node, timeout=TimeoutPolicy(idle_timeout=60)).add_edge(START, "node")
 
-    assert await parts(builder.compile(saver), {}, stream_mode="custom") == ["from a thread"]
+    assert await stream_parts(builder.compile(saver), {}, stream_mode="custom") == ["from a thread"]
 
 
-async def test_a_router_and_an_error_handler_tell_as_well(saver: Checkpointer) -> None:
+async def test_a_router_and_an_error_handler_emit_as_well(saver: Checkpointer) -> None:
     async def failing(state: State) -> None:
         raise ValueError("no")
 
@@ -116,10 +115,10 @@ async def test_a_router_and_an_error_handler_tell_as_well(saver: Checkpointer) -
     builder = StateGraph(State).add_node("failing", failing, error_handler=handle).add_node("calm", calm)
     builder.add_edge(START, "failing").add_edge(START, "calm").add_conditional_edges("calm", choose, ["__end__"])
 
-    assert sorted(await parts(builder.compile(saver), {}, stream_mode="custom")) == ["chosen", "handled"]
+    assert sorted(await stream_parts(builder.compile(saver), {}, stream_mode="custom")) == ["chosen", "handled"]
 
 
-async def test_a_task_tells_as_the_entrypoint_that_calls_it(saver: Checkpointer) -> None:
+async def test_a_task_emits_as_the_entrypoint_that_calls_it(saver: Checkpointer) -> None:
     @task
     async def work(number: int) -> int:
         get_stream_writer()(f"at {number}")
@@ -130,14 +129,14 @@ async def test_a_task_tells_as_the_entrypoint_that_calls_it(saver: Checkpointer)
         writer("begun")
         return await work(number)
 
-    assert await parts(flow, 7, stream_mode="custom") == ["begun", "at 7"]
+    assert await stream_parts(flow, 7, stream_mode="custom") == ["begun", "at 7"]
 
 
 async def test_the_typed_event_says_who_told_it(saver: Checkpointer) -> None:
     async def node(state: State, writer: StreamWriter, runtime: Runtime[None]) -> None:
         writer(runtime.execution_info.task_id)
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
         (told,) = [event async for event in events if isinstance(event, CustomEvent)]
@@ -153,10 +152,10 @@ async def test_a_flood_that_the_reader_asked_for_fails_the_node_and_says_the_rem
         for number in range(100_000):
             writer(number)
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
     with pytest.raises(StreamOverflowError, match=r"await writer\(data\)"):
-        await parts(graph, {}, stream_mode="custom")
+        await stream_parts(graph, {}, stream_mode="custom")
     (left,) = (await graph.aget_state(thread_id="t")).tasks
     assert left.error is not None
     assert "StreamOverflowError" in left.error
@@ -168,20 +167,20 @@ async def test_a_flood_that_the_reader_did_not_ask_for_harms_nobody(saver: Check
             writer(number)
         return {"log": ["told"]}
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert await parts(graph, {}, stream_mode="updates") == [{"node": {"log": ["told"]}}]
+    assert await stream_parts(graph, {}, stream_mode="updates") == [{"node": {"log": ["told"]}}]
     assert await graph.ainvoke({}, thread_id="u") == {"log": ["told"]}
 
 
-async def test_a_flood_that_is_awaited_is_heard_to_its_end(saver: Checkpointer) -> None:
+async def test_a_flood_that_is_awaited_is_received_to_its_end(saver: Checkpointer) -> None:
     async def node(state: State, writer: StreamWriter) -> None:
         for number in range(20_000):
             await writer(number)
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert await parts(graph, {}, stream_mode="custom") == list(range(20_000))
+    assert await stream_parts(graph, {}, stream_mode="custom") == list(range(20_000))
 
 
 async def test_a_writer_outside_of_a_run_is_an_error() -> None:
@@ -228,7 +227,7 @@ async def test_a_message_tagged_nostream_is_not_shown(saver: Checkpointer) -> No
     graph = builder.add_edge(START, "loud").add_edge("loud", "quiet").compile(saver)
     config = {"configurable": {"thread_id": "u"}, "tags": ["nostream"]}
 
-    assert [message for message, _ in await parts(graph, {}, stream_mode="messages")] == ["seen"]
+    assert [message for message, _ in await stream_parts(graph, {}, stream_mode="messages")] == ["seen"]
     assert [part async for part in graph.astream({}, config, stream_mode="messages")] == []
 
 
@@ -236,7 +235,7 @@ async def test_the_typed_event_of_a_message_has_it_whatever_its_tags(saver: Chec
     async def node(state: State) -> None:
         push_message("hidden", metadata={"tags": ["nostream"]})
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
         told = [event.message async for event in events if isinstance(event, MessageEvent)]
@@ -244,26 +243,26 @@ async def test_the_typed_event_of_a_message_has_it_whatever_its_tags(saver: Chec
     assert told == ["hidden"]
 
 
-async def test_messages_of_nested_graphs_are_heard_with_and_without_subgraphs(saver: Checkpointer) -> None:
+async def test_messages_of_nested_graphs_are_received_with_and_without_subgraphs(saver: Checkpointer) -> None:
     async def node(state: State) -> None:
         push_message("from inside")
         get_stream_writer()("custom")
 
-    inner = in_a_row(("node", node)).compile()
-    graph = in_a_row(("inner", inner)).compile(saver)
+    inner = chain(("node", node)).compile()
+    graph = chain(("inner", inner)).compile(saver)
     both: list[Any] = ["messages", "custom"]
 
-    without = await parts(graph, {}, stream_mode=both)
-    within = await parts(graph, {}, thread_id="u", stream_mode=both, subgraphs=True)
+    without = await stream_parts(graph, {}, stream_mode=both)
+    within = await stream_parts(graph, {}, thread_id="u", stream_mode=both, subgraphs=True)
 
     assert [(mode, payload[0]) for mode, payload in without] == [("messages", "from inside")]
-    assert [(names(ns), mode, payload if mode == "custom" else payload[0]) for ns, mode, payload in within] == [
+    assert [(node_names(ns), mode, payload if mode == "custom" else payload[0]) for ns, mode, payload in within] == [
         (("inner",), "messages", "from inside"),
         (("inner",), "custom", "custom"),
     ]
 
 
-async def test_a_graph_whose_messages_nobody_tells_says_so_once(
+async def test_a_graph_whose_messages_are_never_emitted_warns_once(
     saver: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """LangGraph: a model of LangChain is heard by itself."""
@@ -271,10 +270,10 @@ async def test_a_graph_whose_messages_nobody_tells_says_so_once(
     async def node(state: State) -> None:
         return None
 
-    graph = in_a_row(("a", node)).compile(saver, name="chat")
+    graph = chain(("a", node)).compile(saver, name="chat")
 
     for mode in ("messages", ["messages", "updates"], "messages"):
-        await parts(graph, {}, stream_mode=mode)
+        await stream_parts(graph, {}, stream_mode=mode)
 
     warnings = [record.message for record in caplog.records if "push_message()" in record.message]
     assert warnings == [
@@ -285,15 +284,15 @@ async def test_a_graph_whose_messages_nobody_tells_says_so_once(
     ]
 
 
-async def test_a_graph_that_tells_a_message_or_is_not_asked_for_any_says_nothing(
+async def test_a_graph_that_emits_a_message_or_is_not_asked_for_any_says_nothing(
     saver: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def node(state: State) -> None:
         push_message("hi")
 
-    graph = in_a_row(("a", node)).compile(saver)
+    graph = chain(("a", node)).compile(saver)
 
-    await parts(graph, {}, stream_mode="messages")
-    await parts(graph, {}, stream_mode="updates")
+    await stream_parts(graph, {}, stream_mode="messages")
+    await stream_parts(graph, {}, stream_mode="updates")
 
     assert "push_message" not in caplog.text

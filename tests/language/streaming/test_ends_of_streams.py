@@ -6,19 +6,17 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, InvalidCallError, StreamWriter
+from durable_graph import Checkpointer, Durability, InvalidCallError, StreamWriter
 from durable_graph._runtime.events.stream import BUFFER, OnDisconnect
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.nodes import State, in_a_row
-from tests.language.streaming.parts import parts
+from tests.graphs import State, chain, stream_parts
 
 
 async def node(state: State) -> State:
     return {"log": ["done"]}
 
 
-async def test_what_is_told_after_the_run_is_heard_by_nobody_and_waits_for_nobody(
+async def test_what_is_reported_after_the_run_is_received_by_nobody_and_waits_for_nobody(
     saver: Checkpointer, durability: Durability
 ) -> None:
     over = asyncio.Event()
@@ -32,9 +30,9 @@ async def test_what_is_told_after_the_run_is_heard_by_nobody_and_waits_for_nobod
     async def begins(state: State, writer: StreamWriter) -> None:
         left_behind.append(asyncio.create_task(tell_later(writer)))
 
-    graph = in_a_row(("begins", begins)).compile(saver)
+    graph = chain(("begins", begins)).compile(saver)
 
-    assert await parts(graph, {}, stream_mode="custom", durability=durability) == []
+    assert await stream_parts(graph, {}, stream_mode="custom", durability=durability) == []
     over.set()
     async with asyncio.timeout(20):
         await left_behind[0]
@@ -52,9 +50,9 @@ async def test_a_thread_that_outlives_the_run_does_not_wait_for_its_reader(saver
     async def begins(state: State, writer: StreamWriter) -> None:
         left_behind.append(asyncio.ensure_future(asyncio.to_thread(tell_later, writer)))
 
-    graph = in_a_row(("begins", begins)).compile(saver)
+    graph = chain(("begins", begins)).compile(saver)
 
-    assert await parts(graph, {}, stream_mode="custom") == []
+    assert await stream_parts(graph, {}, stream_mode="custom") == []
     over.set()
     async with asyncio.timeout(20):
         await left_behind[0]
@@ -71,7 +69,7 @@ async def test_a_loop_ends_with_the_run_whatever_is_still_told(saver: Checkpoint
     async def begins(state: State, writer: StreamWriter) -> None:
         left_behind.extend(asyncio.create_task(tells_for_ever(writer)) for _ in range(3))
 
-    graph = in_a_row(("begins", begins)).compile(saver)
+    graph = chain(("begins", begins)).compile(saver)
 
     async with asyncio.timeout(20):
         async for _ in graph.astream({}, thread_id="t", stream_mode="custom"):
@@ -88,7 +86,7 @@ async def test_a_loop_ends_with_the_run_whatever_is_still_told(saver: Checkpoint
 async def test_events_are_read_inside_of_the_block_only(
     saver: Checkpointer, on_disconnect: OnDisconnect, *, is_read_to_its_end: bool
 ) -> None:
-    graph = in_a_row(("a", node), ("b", node)).compile(saver)
+    graph = chain(("a", node), ("b", node)).compile(saver)
 
     async with graph.stream({}, thread_id="t", on_disconnect=on_disconnect) as events:
         async for _ in events:
@@ -100,7 +98,7 @@ async def test_events_are_read_inside_of_the_block_only(
 
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
-async def test_who_still_waits_for_an_event_is_told_that_the_block_was_left(
+async def test_who_still_waits_for_an_event_learns_that_the_block_was_left(
     saver: Checkpointer, on_disconnect: OnDisconnect
 ) -> None:
     goes_on = asyncio.Event()
@@ -108,7 +106,7 @@ async def test_who_still_waits_for_an_event_is_told_that_the_block_was_left(
     async def waits(state: State) -> None:
         await goes_on.wait()
 
-    graph = in_a_row(("waits", waits)).compile(saver)
+    graph = chain(("waits", waits)).compile(saver)
 
     async def read_all(events: Any) -> None:
         async for _ in events:
@@ -128,7 +126,7 @@ async def test_who_still_waits_for_an_event_is_told_that_the_block_was_left(
 
 async def test_a_run_that_was_cancelled_has_no_output_and_cancels_nobody_who_asks(saver: Checkpointer) -> None:
     """A `CancelledError` where nobody cancelled anything would end a task group's child without a word."""
-    graph = in_a_row(("a", node), ("b", node)).compile(saver)
+    graph = chain(("a", node), ("b", node)).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
         async for _ in events:

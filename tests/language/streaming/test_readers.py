@@ -11,6 +11,7 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    Durability,
     InvalidOptionError,
     ReaderGap,
     StateGraph,
@@ -18,10 +19,7 @@ from durable_graph import (
     TaskFinished,
     ThreadBusyError,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, in_a_row
-from tests.language.streaming.parts import names, parts
-from tests.language.trails import Calls, Trail
+from tests.graphs import Nodes, State, chain, node_names, stream_parts
 
 
 class Counting(TypedDict):
@@ -116,7 +114,7 @@ async def test_with_continue_a_reader_that_leaves_loses_nobody_a_result(
     assert history[-1].values == {"count": 100}
 
 
-async def test_with_cancel_the_thread_goes_on_from_where_the_reader_left(
+async def test_with_cancel_the_thread_resumes_from_where_the_reader_left(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls: Counter[str] = Counter()
@@ -178,31 +176,31 @@ async def test_a_generator_that_is_left_by_break_does_not_harm_its_caller(saver:
 
 
 async def test_a_node_reads_the_stream_of_a_graph_that_it_calls(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     deep = calls.chain("y").compile()
     inner = calls.chain("x", ("deep", deep)).compile()
     heard: list[Any] = []
 
-    async def call(state: Trail) -> Trail:
-        heard.append([part async for part in inner.astream({"value": []})])
-        heard.append([part async for part in inner.astream({"value": []}, subgraphs=True)])
+    async def call(state: State) -> State:
+        heard.append([part async for part in inner.astream({"log": []})])
+        heard.append([part async for part in inner.astream({"log": []}, subgraphs=True)])
         return {}
 
     graph = calls.chain(("call", call)).compile(saver)
 
-    told = await parts(graph, {"value": []}, subgraphs=True)
+    told = await stream_parts(graph, {"log": []}, subgraphs=True)
 
-    x, y, both = {"x": {"value": ["x"]}}, {"y": {"value": ["y"]}}, {"deep": {"value": ["x", "y"]}}
+    x, y, both = {"x": {"log": ["x"]}}, {"y": {"log": ["y"]}}, {"deep": {"log": ["x", "y"]}}
     assert heard[0] == [x, both]
     # The second call has a number of its own.
-    second = names(heard[1][0][0])
+    second = node_names(heard[1][0][0])
     assert (second[0], second[1].isdigit()) == ("call", True)
-    assert [(names(ns), part) for ns, part in heard[1]] == [
+    assert [(node_names(ns), part) for ns, part in heard[1]] == [
         (second, x),
         ((*second, "deep"), y),
         (second, both),
     ]
-    assert [(names(ns), part) for ns, part in told] == [
+    assert [(node_names(ns), part) for ns, part in told] == [
         (("call",), x),
         (("call", "deep"), y),
         (("call",), both),
@@ -215,16 +213,16 @@ async def test_a_node_reads_the_stream_of_a_graph_that_it_calls(saver: Checkpoin
 
 async def test_a_node_hands_on_what_a_graph_inside_it_streams(saver: Checkpointer) -> None:
     nodes = Nodes()
-    inner = in_a_row(("x", nodes.noting("x")), ("y", nodes.noting("y"))).compile()
+    inner = chain(("x", nodes.noting("x")), ("y", nodes.noting("y"))).compile()
 
     async def call(state: State, writer: StreamWriter) -> State:
         async for part in inner.astream({}):
             await writer(part)
         return {"log": ["called"]}
 
-    graph = in_a_row(("call", call)).compile(saver)
+    graph = chain(("call", call)).compile(saver)
 
-    assert await parts(graph, {}, stream_mode=["custom", "updates"]) == [
+    assert await stream_parts(graph, {}, stream_mode=["custom", "updates"]) == [
         ("custom", {"x": {"log": ["x"]}}),
         ("custom", {"y": {"log": ["y"]}}),
         ("updates", {"call": {"log": ["called"]}}),
@@ -233,7 +231,7 @@ async def test_a_node_hands_on_what_a_graph_inside_it_streams(saver: Checkpointe
 
 async def test_a_node_may_leave_the_stream_of_a_graph_that_it_calls(saver: Checkpointer) -> None:
     nodes = Nodes()
-    inner = in_a_row(("x", nodes.noting("x")), ("y", nodes.noting("y")), ("z", nodes.noting("z"))).compile()
+    inner = chain(("x", nodes.noting("x")), ("y", nodes.noting("y")), ("z", nodes.noting("z"))).compile()
 
     async def call(state: State) -> State:
         async with inner.stream({}) as events:
@@ -242,7 +240,7 @@ async def test_a_node_may_leave_the_stream_of_a_graph_that_it_calls(saver: Check
                     return {"log": [event.node]}
         return {}
 
-    graph = in_a_row(("call", call), ("after", nodes.noting("after"))).compile(saver)
+    graph = chain(("call", call), ("after", nodes.noting("after"))).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["x", "after"]}
     assert nodes.calls["z"] == 0
@@ -250,12 +248,12 @@ async def test_a_node_may_leave_the_stream_of_a_graph_that_it_calls(saver: Check
 
 async def test_a_run_inside_a_node_cannot_outlive_it(saver: Checkpointer) -> None:
     nodes = Nodes()
-    inner = in_a_row(("x", nodes.noting("x"))).compile()
+    inner = chain(("x", nodes.noting("x"))).compile()
 
     async def call(state: State) -> None:
         async for _ in inner.astream({}, on_disconnect="continue"):
             pass
 
     with pytest.raises(InvalidOptionError, match="on_disconnect"):
-        await in_a_row(("call", call)).compile(saver).ainvoke({}, thread_id="t")
+        await chain(("call", call)).compile(saver).ainvoke({}, thread_id="t")
     assert nodes.calls["x"] == 0

@@ -11,13 +11,13 @@ from durable_graph import (
     AnyValue,
     Checkpointer,
     Command,
+    Durability,
     MemorySaver,
     NodeCancelledError,
     Overwrite,
     StateGraph,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from durable_graph.records import CommitResult, CommitUnit
 from durable_graph.testing.crash import CrashingSaver
 
@@ -62,7 +62,9 @@ async def test_the_last_values_at_a_breakpoint_have_what_a_finished_sibling_wrot
     assert (await graph.aget_state(thread_id="t")).values == values[-1]
 
 
-async def test_the_last_values_at_a_breakpoint_are_told_for_the_keys_that_are_asked_for(saver: Checkpointer) -> None:
+async def test_the_last_values_at_a_breakpoint_are_reported_for_the_keys_that_are_asked_for(
+    saver: Checkpointer,
+) -> None:
     graph = with_a_sibling_of_a_stopped_graph().compile(saver)
 
     async def values(keys: list[str]) -> list[Any]:
@@ -141,7 +143,7 @@ class HoldingSaver(CrashingSaver):
         return await super().commit(unit)
 
 
-async def test_a_checkpoint_that_is_committed_while_its_run_is_cancelled_is_told() -> None:
+async def test_a_checkpoint_that_is_committed_while_its_run_is_cancelled_is_reported() -> None:
     saver = HoldingSaver()
 
     async def opens() -> None:

@@ -11,7 +11,9 @@ from durable_graph import (
     CheckpointCommitted,
     Checkpointer,
     Command,
+    Durability,
     GraphDrained,
+    RetryPolicy,
     RunControl,
     RunDrained,
     StateGraph,
@@ -20,10 +22,7 @@ from durable_graph import (
     entrypoint,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from durable_graph.graph.policies import RetryPolicy
-from tests.language.nodes import Nodes, State, in_a_row, side_by_side
-from tests.language.streaming.parts import names, parts
+from tests.graphs import Nodes, State, chain, fan_out, node_names, stream_parts
 
 
 class Pair(TypedDict, total=False):
@@ -41,7 +40,7 @@ async def told(graph: Any, given: Any, mode: Any, **options: Any) -> list[Any]:
 # Tasks
 
 
-async def test_a_task_is_told_as_it_starts_and_as_it_ends(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_is_reported_as_it_starts_and_as_it_ends(saver: Checkpointer, durability: Durability) -> None:
     builder = StateGraph(State).add_node("a", Nodes().noting("a"), metadata={"m": 1}).add_edge(START, "a")
 
     start, end = await told(builder.compile(saver), {"log": ["in"]}, "tasks", durability=durability)
@@ -57,16 +56,16 @@ async def test_a_task_is_told_as_it_starts_and_as_it_ends(saver: Checkpointer, d
 
 
 async def test_without_metadata_a_start_has_no_such_key(saver: Checkpointer) -> None:
-    start, _ = await parts(in_a_row(("a", Nodes().noting("a"))).compile(saver), {}, stream_mode="tasks")
+    start, _ = await stream_parts(chain(("a", Nodes().noting("a"))).compile(saver), {}, stream_mode="tasks")
 
     assert set(start) == {"id", "name", "input", "triggers"}
 
 
 async def test_siblings_start_before_any_of_them_ends(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = side_by_side(*((name, nodes.noting(name)) for name in "abc")).compile(saver)
+    graph = fan_out(*((name, nodes.noting(name)) for name in "abc")).compile(saver)
 
-    chunks = await parts(graph, {}, stream_mode="tasks")
+    chunks = await stream_parts(graph, {}, stream_mode="tasks")
 
     assert ["input" in chunk for chunk in chunks] == [True] * 3 + [False] * 3
 
@@ -75,7 +74,7 @@ async def test_a_key_that_a_task_wrote_twice_has_all_its_writes(saver: Checkpoin
     async def node(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["1"]}), Command(update={"log": ["2"]})]
 
-    _, end = await parts(in_a_row(("node", node)).compile(saver), {}, stream_mode="tasks")
+    _, end = await stream_parts(chain(("node", node)).compile(saver), {}, stream_mode="tasks")
 
     assert end["result"] == {"log": {"$writes": [["1"], ["2"]]}}
 
@@ -84,7 +83,7 @@ async def test_a_task_that_fails_says_why(saver: Checkpointer) -> None:
     async def boom(state: State) -> None:
         raise ValueError("boom")
 
-    graph = in_a_row(("boom", boom)).compile(saver)
+    graph = chain(("boom", boom)).compile(saver)
     seen: list[Any] = []
 
     with pytest.raises(ValueError, match="boom"):  # noqa: PT012  # the loop is what raises
@@ -110,7 +109,7 @@ async def test_a_task_that_is_tried_again_starts_once_and_ends_once(saver: Check
     again = RetryPolicy(initial_interval=0.001, jitter=False)
     graph = StateGraph(State).add_node("flaky", flaky, retry_policy=again).add_edge(START, "flaky").compile(saver)
 
-    start, end = await parts(graph, {}, stream_mode="tasks")
+    start, end = await stream_parts(graph, {}, stream_mode="tasks")
     async with graph.stream({}, thread_id="u") as events:
         calls = 0
         typed = [event async for event in events if isinstance(event, TaskStarted | TaskFailed)]
@@ -130,8 +129,8 @@ async def test_a_task_that_is_tried_again_starts_once_and_ends_once(saver: Check
     assert 0 < first.retry_at - begun.at < 60
 
 
-async def test_a_task_that_asks_ends_with_its_questions(saver: Checkpointer, durability: Durability) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+async def test_a_task_that_interrupts_ends_with_its_questions(saver: Checkpointer, durability: Durability) -> None:
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
 
     start, end = await told(graph, {}, "tasks", durability=durability)
     (question,) = (await graph.aget_state(thread_id="t")).interrupts
@@ -149,12 +148,12 @@ async def test_a_task_that_asks_ends_with_its_questions(saver: Checkpointer, dur
 
 async def test_tasks_of_nested_graphs_come_with_their_namespace(saver: Checkpointer) -> None:
     nodes = Nodes()
-    inner = in_a_row(("x", nodes.noting("x"))).compile()
-    graph = in_a_row(("inner", inner)).compile(saver)
+    inner = chain(("x", nodes.noting("x"))).compile()
+    graph = chain(("inner", inner)).compile(saver)
 
-    chunks = await parts(graph, {}, stream_mode="tasks", subgraphs=True)
+    chunks = await stream_parts(graph, {}, stream_mode="tasks", subgraphs=True)
 
-    assert [(names(ns), chunk["name"], "input" in chunk) for ns, chunk in chunks] == [
+    assert [(node_names(ns), chunk["name"], "input" in chunk) for ns, chunk in chunks] == [
         ((), "inner", True),
         (("inner",), "x", True),
         (("inner",), "x", False),
@@ -167,12 +166,12 @@ async def test_an_entrypoint_is_a_task_whose_result_has_no_key(saver: Checkpoint
     async def double(number: int) -> int:
         return number * 2
 
-    start, end = await parts(double, 21, stream_mode="tasks")
+    start, end = await stream_parts(double, 21, stream_mode="tasks")
 
     assert (start["name"], start["input"], end["result"]) == ("double", 21, {"__end__": 42})
 
 
-async def test_calls_of_tasks_are_told_between_the_start_and_the_end_of_their_caller(
+async def test_calls_of_tasks_are_reported_between_the_start_and_the_end_of_their_caller(
     saver: Checkpointer, durability: Durability
 ) -> None:
     @task
@@ -201,7 +200,7 @@ async def test_calls_of_tasks_are_told_between_the_start_and_the_end_of_their_ca
 async def test_checkpoints_are_what_their_config_leads_to(saver: Checkpointer) -> None:
     """LangGraph tells them when they are queued: the config may lead nowhere yet."""
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
 
     seen = []
     async for part in graph.astream({"log": ["in"]}, CONFIG, stream_mode="checkpoints"):
@@ -222,7 +221,7 @@ async def test_checkpoints_of_every_durability_say_the_same_of_the_state(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
 
     seen = await told(graph, {}, "checkpoints", durability=durability)
 
@@ -233,13 +232,13 @@ async def test_checkpoints_of_every_durability_say_the_same_of_the_state(
 
 async def test_the_task_of_a_nested_graph_says_where_its_state_is(saver: Checkpointer) -> None:
     nodes = Nodes()
-    inner = in_a_row(("ask", nodes.asking("ask", "?"))).compile()
-    graph = in_a_row(("inner", inner)).compile(saver)
+    inner = chain(("ask", nodes.asking("ask", "?"))).compile()
+    graph = chain(("inner", inner)).compile(saver)
 
-    seen = await parts(graph, {}, stream_mode="checkpoints", subgraphs=True)
+    seen = await stream_parts(graph, {}, stream_mode="checkpoints", subgraphs=True)
 
     (outer, inside) = seen
-    assert (outer[0], names(inside[0])) == ((), ("inner",))
+    assert (outer[0], node_names(inside[0])) == ((), ("inner",))
     place = outer[1]["tasks"][0]["state"]
     assert place == {"configurable": {"thread_id": "t", "checkpoint_ns": inside[0][0]}}
     assert inside[1]["config"]["configurable"]["checkpoint_ns"] == inside[0][0]
@@ -255,13 +254,13 @@ async def test_checkpoints_have_the_whole_state_whatever_the_output_is(saver: Ch
 
     graph = StateGraph(Pair, output_schema=Out).add_node("node", node).add_edge(START, "node").compile(saver)
 
-    *_, last = await parts(graph, {"a": "in"}, stream_mode="checkpoints")
+    *_, last = await stream_parts(graph, {"a": "in"}, stream_mode="checkpoints")
 
     assert last["values"] == (await graph.aget_state(last["config"])).values == {"a": "private", "b": []}
 
 
 async def test_without_a_checkpointer_there_are_no_checkpoints() -> None:
-    graph = in_a_row(("a", Nodes().noting("a"))).compile()
+    graph = chain(("a", Nodes().noting("a"))).compile()
 
     seen = [part async for part in graph.astream({}, stream_mode=["checkpoints", "updates"])]
 
@@ -269,17 +268,17 @@ async def test_without_a_checkpointer_there_are_no_checkpoints() -> None:
 
 
 async def test_output_keys_choose_the_values_of_checkpoints(saver: Checkpointer) -> None:
-    graph = in_a_row(("a", Nodes().noting("a"))).compile(saver)
+    graph = chain(("a", Nodes().noting("a"))).compile(saver)
 
-    assert [part["values"] for part in await parts(graph, {}, stream_mode="checkpoints", output_keys="log")] == [
+    assert [part["values"] for part in await stream_parts(graph, {}, stream_mode="checkpoints", output_keys="log")] == [
         [],
         ["a"],
     ]
 
 
-async def test_a_fork_is_told_as_a_checkpoint_of_its_own(saver: Checkpointer) -> None:
+async def test_a_fork_is_reported_as_a_checkpoint_of_its_own(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     old = [each async for each in graph.aget_state_history(thread_id="t")][1].config
 
@@ -294,7 +293,7 @@ async def test_a_fork_is_told_as_a_checkpoint_of_its_own(saver: Checkpointer) ->
 
 
 async def test_debug_has_both_with_superstep_kind_and_time(saver: Checkpointer) -> None:
-    graph = in_a_row(("a", Nodes().noting("a"))).compile(saver)
+    graph = chain(("a", Nodes().noting("a"))).compile(saver)
     modes: Any = ["debug", "tasks", "checkpoints"]
 
     seen = await told(graph, {}, modes)
@@ -335,7 +334,7 @@ async def test_a_drained_run_says_so_before_it_raises(saver: Checkpointer, durab
         control.request_drain("deploy")
         return {"log": ["node"]}
 
-    graph = in_a_row(("node", node), ("after", Nodes().noting("after"))).compile(saver)
+    graph = chain(("node", node), ("after", Nodes().noting("after"))).compile(saver)
     seen: list[Any] = []
 
     with pytest.raises(GraphDrained):  # noqa: PT012  # the loop is what raises
@@ -354,7 +353,7 @@ async def test_a_drained_run_without_a_checkpointer_says_so_too() -> None:
     async def node(state: State) -> None:
         control.request_drain()
 
-    graph = in_a_row(("node", node), ("after", Nodes().noting("after"))).compile()
+    graph = chain(("node", node), ("after", Nodes().noting("after"))).compile()
     seen: list[Any] = []
 
     with pytest.raises(GraphDrained):  # noqa: PT012  # the loop is what raises

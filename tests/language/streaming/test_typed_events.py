@@ -11,6 +11,7 @@ from durable_graph import (
     Checkpointer,
     Command,
     CustomEvent,
+    Durability,
     Event,
     InMemoryCache,
     MessageEvent,
@@ -29,9 +30,7 @@ from durable_graph import (
     push_message,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.nodes import Nodes, State, in_a_row, side_by_side
-from tests.language.streaming.parts import names
+from tests.graphs import Nodes, State, chain, fan_out, node_names
 
 
 async def events_of(graph: Any, given: Any, **options: Any) -> list[Any]:
@@ -52,9 +51,11 @@ def kinds(told: list[Any]) -> list[str]:
 # Stops
 
 
-async def test_a_question_is_told_of_its_task_and_then_of_the_run(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_question_is_reported_of_its_task_and_then_of_the_run(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
     told = await events_of(graph, {"log": ["in"]}, durability=durability)
 
@@ -71,11 +72,11 @@ async def test_a_question_is_told_of_its_task_and_then_of_the_run(saver: Checkpo
     assert not stops.provisional
 
 
-async def test_a_run_that_stops_has_all_its_open_questions_and_what_finished_beside_them(
+async def test_a_run_that_stops_has_all_its_open_questions_and_what_finished_in_parallel(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    builder = side_by_side(("x", nodes.asking("x", "x?")), ("done", nodes.noting("done")), ("y", nodes.asking("y", 2)))
+    builder = fan_out(("x", nodes.asking("x", "x?")), ("done", nodes.noting("done")), ("y", nodes.asking("y", 2)))
     graph = builder.compile(saver)
     told = await events_of(graph, {}, durability=durability)
 
@@ -95,7 +96,7 @@ async def test_a_breakpoint_stops_the_run_without_questions_and_no_task_asks(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
 
     told = await events_of(graph, {}, durability=durability)
 
@@ -104,15 +105,17 @@ async def test_a_breakpoint_stops_the_run_without_questions_and_no_task_asks(
     assert (told[-1].interrupts, told[-1].next, told[-1].values) == ((), ("b",), {"log": ["a"]})
 
 
-async def test_a_question_inside_is_told_by_each_graph_around_it(saver: Checkpointer, durability: Durability) -> None:
-    inner = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile()
-    graph = in_a_row(("middle", in_a_row(("inner", inner)).compile())).compile(saver)
+async def test_a_question_inside_is_reported_by_each_graph_around_it(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
+    graph = chain(("middle", chain(("inner", inner)).compile())).compile(saver)
 
     told = await events_of(graph, {}, durability=durability)
 
     (question,) = (await graph.aget_state(thread_id="t")).interrupts
     stops = [event for event in told if isinstance(event, TaskInterrupted | RunInterrupted)]
-    assert [(type(each), names(each.ns)) for each in stops] == [
+    assert [(type(each), node_names(each.ns)) for each in stops] == [
         (TaskInterrupted, ("middle", "inner")),
         (RunInterrupted, ("middle", "inner")),
         (TaskInterrupted, ("middle",)),
@@ -123,7 +126,9 @@ async def test_a_question_inside_is_told_by_each_graph_around_it(saver: Checkpoi
     assert {each.interrupts for each in stops} == {(question,)}
 
 
-async def test_an_entrypoint_that_asks_is_told_as_a_graph_is(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_entrypoint_that_interrupts_is_reported_as_a_graph_is(
+    saver: Checkpointer, durability: Durability
+) -> None:
     @task
     async def check(word: str) -> str:
         return f"{word}: {interrupt('sure?')}"
@@ -147,9 +152,9 @@ async def test_an_entrypoint_that_asks_is_told_as_a_graph_is(saver: Checkpointer
 # Going on
 
 
-async def test_an_answer_is_told_as_a_run_that_goes_on(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_answer_is_reported_as_a_run_that_continues(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    graph = side_by_side(("ask", nodes.asking("ask", "sure?")), ("done", nodes.noting("done"))).compile(saver)
+    graph = fan_out(("ask", nodes.asking("ask", "sure?")), ("done", nodes.noting("done"))).compile(saver)
     asked = await events_of(graph, {"log": ["in"]}, durability=durability)
     before = await graph.aget_state(thread_id="t")
 
@@ -164,10 +169,10 @@ async def test_an_answer_is_told_as_a_run_that_goes_on(saver: Checkpointer, dura
     assert rest[0].task_id == of(TaskInterrupted, asked)[0].task_id
 
 
-async def test_an_answer_with_an_update_goes_on_from_the_checkpoint_of_the_update(
+async def test_an_answer_with_an_update_resumes_from_the_checkpoint_of_the_update(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    graph = in_a_row(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
+    graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t", durability=durability)
 
     told = await events_of(graph, Command(resume="yes", update={"log": ["more"]}), durability=durability)
@@ -175,27 +180,27 @@ async def test_an_answer_with_an_update_goes_on_from_the_checkpoint_of_the_updat
     print(told)
 
 
-async def test_a_nested_graph_that_goes_on_says_where(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_nested_graph_that_continues_says_where(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
-    inner = in_a_row(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile()
-    graph = in_a_row(("inner", inner)).compile(saver)
+    inner = chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile()
+    graph = chain(("inner", inner)).compile(saver)
     await graph.ainvoke({}, thread_id="t", durability=durability)
     (state,) = [each.state for each in (await graph.aget_state(thread_id="t", subgraphs=True)).tasks]
 
     told = await events_of(graph, Command(resume="yes"), durability=durability)
 
     outer, inside = of(RunResumed, told)
-    assert (outer.ns, names(inside.ns)) == ((), ("inner",))
+    assert (outer.ns, node_names(inside.ns)) == ((), ("inner",))
     assert inside.checkpoint_id == state.config["configurable"]["checkpoint_id"]
     assert (inside.values, inside.next, inside.recorded) == ({"log": ["a"]}, ("ask",), ())
     assert nodes.calls["a"] == 1
 
 
-async def test_a_breakpoint_that_is_passed_is_told_as_a_run_that_goes_on(
+async def test_a_breakpoint_that_is_passed_is_reported_as_a_run_that_continues(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_after=["a"])
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_after=["a"])
     await graph.ainvoke({}, thread_id="t", durability=durability)
 
     told = await events_of(graph, None, durability=durability)
@@ -204,11 +209,11 @@ async def test_a_breakpoint_that_is_passed_is_told_as_a_run_that_goes_on(
     assert (told[0].step, told[0].next, told[0].recorded) == (1, ("b",), ())
 
 
-async def test_what_runs_again_in_a_fork_is_told_as_new_and_leaves_the_old_tasks_their_ids(
+async def test_what_runs_again_in_a_fork_is_reported_as_new_and_leaves_the_old_tasks_their_ids(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
+    graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
     first = await events_of(graph, {})
     old = next(each for each in of(CheckpointCommitted, first) if each.next == ("b",))
 
@@ -255,7 +260,7 @@ async def test_every_event_of_a_task_names_the_same_task_and_its_attempt(
     ]
 
 
-async def test_sends_of_one_node_are_told_apart(saver: Checkpointer, durability: Durability) -> None:
+async def test_sends_of_one_node_are_distinguished(saver: Checkpointer, durability: Durability) -> None:
     async def work(job: Any) -> State:
         if job == "y":
             raise ValueError(job)
@@ -294,7 +299,7 @@ async def test_a_result_from_a_cache_says_so(saver: Checkpointer) -> None:
 
 async def test_without_a_checkpointer_events_name_no_thread_and_no_checkpoint() -> None:
     nodes = Nodes()
-    graph = in_a_row(("a", nodes.noting("a"))).compile()
+    graph = chain(("a", nodes.noting("a"))).compile()
 
     told = await events_of(graph, {}, thread_id=None)
 

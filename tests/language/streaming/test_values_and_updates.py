@@ -11,6 +11,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     GraphOutput,
     InvalidOptionError,
     Send,
@@ -19,10 +20,8 @@ from durable_graph import (
     entrypoint,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.nodes import Nodes, State, in_a_row, side_by_side
-from tests.language.streaming.parts import names, parts
+from tests.graphs import Nodes, State, chain, fan_out, node_names, stream_parts
 
 
 class Wide(TypedDict, total=False):
@@ -50,7 +49,7 @@ def row_of(saver: Checkpointer, *updates: dict[str, Any]) -> Any:
 # What is told when
 
 
-async def test_an_update_is_told_as_soon_as_it_is_recorded(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_update_is_reported_as_soon_as_it_is_recorded(saver: Checkpointer, durability: Durability) -> None:
     """Not when its superstep ends: a sibling is still at work."""
     was_told = asyncio.Event()
 
@@ -58,7 +57,7 @@ async def test_an_update_is_told_as_soon_as_it_is_recorded(saver: Checkpointer, 
         await was_told.wait()
         return {"log": ["slow"]}
 
-    graph = side_by_side(("slow", slow), ("fast", Nodes().noting("fast"))).compile(saver)
+    graph = fan_out(("slow", slow), ("fast", Nodes().noting("fast"))).compile(saver)
 
     seen = []
     async with asyncio.timeout(20):
@@ -79,7 +78,7 @@ async def test_values_are_the_whole_state_of_each_superstep_that_wrote(saver: Ch
     builder.add_sequence([("1", writing(a="private")), ("2", writing(b="seen")), ("3", writing())])
     graph = builder.add_edge(START, "1").compile(saver)
 
-    assert await parts(graph, {"a": "in"}, stream_mode="values") == [
+    assert await stream_parts(graph, {"a": "in"}, stream_mode="values") == [
         {"a": "in"},
         {"a": "private"},
         {"a": "private", "b": "seen"},
@@ -91,8 +90,8 @@ async def test_values_are_the_whole_state_of_each_superstep_that_wrote(saver: Ch
 async def test_an_input_that_writes_nothing_has_no_values(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"})
 
-    assert await parts(graph, {}, stream_mode="values") == [{"a": "1"}]
-    assert await parts(graph, {}, stream_mode="values") == [{"a": "1"}]
+    assert await stream_parts(graph, {}, stream_mode="values") == [{"a": "1"}]
+    assert await stream_parts(graph, {}, stream_mode="values") == [{"a": "1"}]
 
 
 async def test_each_send_has_an_update_of_its_own(saver: Checkpointer, durability: Durability) -> None:
@@ -102,7 +101,7 @@ async def test_each_send_has_an_update_of_its_own(saver: Checkpointer, durabilit
     builder = StateGraph(State).add_node("work", work)
     builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in "xyz"], ["work"])
 
-    told = await parts(builder.compile(saver), {}, durability=durability)
+    told = await stream_parts(builder.compile(saver), {}, durability=durability)
 
     assert sorted(part["work"]["log"][0] for part in told) == ["x", "y", "z"]
 
@@ -111,41 +110,41 @@ async def test_several_commands_of_a_node_are_a_list_of_updates(saver: Checkpoin
     async def node(state: Wide) -> list[Command[Any]]:
         return [Command(update={"log": ["1"]}), Command(), Command(update={"log": ["2"]})]
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert await parts(graph, {}) == [{"node": [{"log": ["1"]}, {"log": ["2"]}]}]
+    assert await stream_parts(graph, {}) == [{"node": [{"log": ["1"]}, {"log": ["2"]}]}]
 
 
-async def test_a_replayed_run_begins_with_the_values_it_goes_on_from(saver: Checkpointer) -> None:
+async def test_a_replayed_run_begins_with_the_values_it_continues_from(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"}, {"b": "2"})
     await graph.ainvoke({}, thread_id="t")
     first = [each async for each in graph.aget_state_history(thread_id="t")][1]
 
-    told = await parts(graph, None, config=first.config, thread_id=None, stream_mode=["values", "updates"])
+    told = await stream_parts(graph, None, config=first.config, thread_id=None, stream_mode=["values", "updates"])
 
     assert told == [("values", {"a": "1"}), ("updates", {"2": {"b": "2"}}), ("values", {"a": "1", "b": "2"})]
 
 
-async def test_an_answer_with_an_update_tells_the_values_once(saver: Checkpointer) -> None:
+async def test_an_answer_with_an_update_emits_the_values_once(saver: Checkpointer) -> None:
     async def ask(state: Wide) -> Wide:
         return {"a": interrupt("?")}
 
     graph = StateGraph(Wide).add_node("ask", ask).add_edge(START, "ask").compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
-    told = await parts(graph, Command(resume="yes", update={"b": "too"}), stream_mode="values")
+    told = await stream_parts(graph, Command(resume="yes", update={"b": "too"}), stream_mode="values")
 
     assert told == [{"b": "too"}, {"a": "yes", "b": "too"}]
 
 
-async def test_a_question_is_told_while_a_sibling_is_still_at_work(saver: Checkpointer) -> None:
+async def test_a_question_is_reported_while_a_sibling_is_still_running(saver: Checkpointer) -> None:
     was_asked = asyncio.Event()
 
     async def slow(state: State) -> State:
         await was_asked.wait()
         return {"log": ["slow"]}
 
-    graph = side_by_side(("ask", Nodes().asking("ask", "sure?")), ("slow", slow)).compile(saver)
+    graph = fan_out(("ask", Nodes().asking("ask", "sure?")), ("slow", slow)).compile(saver)
 
     seen = []
     async with asyncio.timeout(20):
@@ -159,13 +158,13 @@ async def test_a_question_is_told_while_a_sibling_is_still_at_work(saver: Checkp
 # Entrypoints, whose output is one value
 
 
-async def test_an_entrypoint_tells_no_values_before_it_has_any(saver: Checkpointer) -> None:
+async def test_an_entrypoint_emits_no_values_before_it_has_any(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def shout(text: str) -> dict[str, str]:
         return {"loud": text.upper()}
 
-    assert await parts(shout, "a", stream_mode="values") == [{"loud": "A"}]
-    assert await parts(shout, "b", stream_mode=["values", "updates"]) == [
+    assert await stream_parts(shout, "a", stream_mode="values") == [{"loud": "A"}]
+    assert await stream_parts(shout, "b", stream_mode=["values", "updates"]) == [
         ("updates", {"shout": {"loud": "B"}}),
         ("values", {"loud": "B"}),
     ]
@@ -174,7 +173,7 @@ async def test_an_entrypoint_tells_no_values_before_it_has_any(saver: Checkpoint
 # States that are one value
 
 
-async def test_a_state_that_is_one_value_is_told_as_that_value(saver: Checkpointer) -> None:
+async def test_a_state_that_is_one_value_is_reported_as_that_value(saver: Checkpointer) -> None:
     async def node(state: list[str]) -> list[str]:
         return ["node"]
 
@@ -186,7 +185,7 @@ async def test_a_state_that_is_one_value_is_told_as_that_value(saver: Checkpoint
     builder.add_sequence([("node", node), ("ask", ask)]).add_edge(START, "node")
     graph = builder.compile(saver)
 
-    told = await parts(graph, ["in"], stream_mode=["values", "updates"])
+    told = await stream_parts(graph, ["in"], stream_mode=["values", "updates"])
 
     assert told[:3] == [("values", ["in"]), ("updates", {"node": ["node"]}), ("values", ["in", "node"])]
     assert [(mode, list(part)) for mode, part in told[3:]] == [
@@ -216,7 +215,7 @@ def form_graph(saver: Checkpointer) -> Any:
 async def test_version_2_gives_values_as_the_class_of_the_state(saver: Checkpointer, durability: Durability) -> None:
     graph = form_graph(saver)
 
-    told = await parts(graph, {"name": "Ann"}, stream_mode="values", version="v2", durability=durability)
+    told = await stream_parts(graph, {"name": "Ann"}, stream_mode="values", version="v2", durability=durability)
 
     assert [part["data"] for part in told] == [Form("Ann"), Form("Ann", ["noted"]), Form("Ann", ["noted"])]
     assert [[each.value for each in part["interrupts"]] for part in told] == [[], [], ["age?"]]
@@ -246,7 +245,7 @@ async def test_version_2_gives_a_dict_where_the_class_cannot_be_made_yet(saver: 
     graph = builder.add_edge(START, "ask").compile(saver)
 
     asked: Any = await graph.ainvoke({}, thread_id="t", version="v2")
-    told = await parts(graph, Command(resume="Ann"), stream_mode="values", version="v2")
+    told = await stream_parts(graph, Command(resume="Ann"), stream_mode="values", version="v2")
 
     assert (asked.value, len(asked.interrupts)) == ({}, 1)
     assert [part["data"] for part in told] == [{}, Late("Ann")]
@@ -258,7 +257,7 @@ async def test_version_2_gives_a_dict_where_the_class_cannot_be_made_yet(saver: 
 async def test_one_output_key_gives_its_value(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"}, {"b": "2"}, {"a": "3", "c": "4"})
 
-    assert await parts(graph, {"b": "in"}, stream_mode=["values", "updates"], output_keys="a") == [
+    assert await stream_parts(graph, {"b": "in"}, stream_mode=["values", "updates"], output_keys="a") == [
         ("updates", {"1": "1"}),
         ("values", "1"),
         ("updates", {"2": None}),
@@ -270,7 +269,7 @@ async def test_one_output_key_gives_its_value(saver: Checkpointer) -> None:
 async def test_several_output_keys_give_a_part_of_the_state(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"}, {"b": "2"}, {"c": "3"})
 
-    assert await parts(graph, {"b": "in"}, stream_mode=["values", "updates"], output_keys=["a", "b"]) == [
+    assert await stream_parts(graph, {"b": "in"}, stream_mode=["values", "updates"], output_keys=["a", "b"]) == [
         ("values", {"b": "in"}),
         ("updates", {"1": {"a": "1"}}),
         ("values", {"a": "1", "b": "in"}),
@@ -284,16 +283,16 @@ async def test_output_keys_reach_into_lists_of_updates(saver: Checkpointer) -> N
     async def node(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["1"]}), Command(update={"log": ["2"]})]
 
-    graph = in_a_row(("node", node)).compile(saver)
+    graph = chain(("node", node)).compile(saver)
 
-    assert await parts(graph, {}, output_keys=["log"]) == [{"node": [{"log": ["1"]}, {"log": ["2"]}]}]
-    assert await parts(graph, {}, thread_id="u", output_keys="log") == [{"node": [["1"], ["2"]]}]
+    assert await stream_parts(graph, {}, output_keys=["log"]) == [{"node": [{"log": ["1"]}, {"log": ["2"]}]}]
+    assert await stream_parts(graph, {}, thread_id="u", output_keys="log") == [{"node": [["1"], ["2"]]}]
 
 
 async def test_one_output_key_and_a_question(saver: Checkpointer) -> None:
-    graph = in_a_row(("note", Nodes().noting("note")), ("ask", Nodes().asking("ask", "?"))).compile(saver)
+    graph = chain(("note", Nodes().noting("note")), ("ask", Nodes().asking("ask", "?"))).compile(saver)
 
-    *_, last = await parts(graph, {}, stream_mode="values", output_keys="log")
+    *_, last = await stream_parts(graph, {}, stream_mode="values", output_keys="log")
     result = await graph.ainvoke(None, thread_id="t", output_keys="log")
 
     assert ([each.value for each in last["__interrupt__"]], list(last)) == (["?"], ["__interrupt__"])
@@ -305,7 +304,7 @@ async def test_an_output_key_that_there_is_not_is_refused_before_anything_runs(s
     graph = row_of(saver, {"a": "1"})
 
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="'d'"):
-        await parts(graph, {}, output_keys=keys)
+        await stream_parts(graph, {}, output_keys=keys)
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="'d'"):
         await graph.ainvoke({}, thread_id="t", output_keys=keys)
     assert (await graph.aget_state(thread_id="t")).metadata is None
@@ -318,14 +317,14 @@ async def test_none_means_what_is_meant_without_the_option(saver: Checkpointer) 
     """LangGraph's own defaults are None."""
     graph = row_of(saver, {"a": "1"})
 
-    assert await parts(graph, {}, stream_mode=None, durability=None) == [{"1": {"a": "1"}}]
+    assert await stream_parts(graph, {}, stream_mode=None, durability=None) == [{"1": {"a": "1"}}]
     assert await graph.ainvoke({}, thread_id="other", stream_mode=None, durability=None) == {"a": "1"}
 
 
 async def test_a_mode_that_is_given_twice_is_one(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"})
 
-    assert await parts(graph, {}, stream_mode=["updates", "updates"]) == [("updates", {"1": {"a": "1"}})]
+    assert await stream_parts(graph, {}, stream_mode=["updates", "updates"]) == [("updates", {"1": {"a": "1"}})]
 
 
 @pytest.mark.parametrize("mode", ["value", ["values", "nothing"], [], 5])
@@ -334,7 +333,7 @@ async def test_a_mode_that_there_is_not_is_refused(saver: Checkpointer, mode: An
     graph = row_of(saver, {"a": "1"})
 
     with pytest.raises(InvalidOptionError, match="stream_mode"):
-        await parts(graph, {}, stream_mode=mode)
+        await stream_parts(graph, {}, stream_mode=mode)
     assert (await graph.aget_state(thread_id="t")).metadata is None
 
 
@@ -344,7 +343,7 @@ async def test_a_version_that_there_is_not_is_refused(saver: Checkpointer) -> No
     version: Any = "v3"
 
     with pytest.raises(InvalidOptionError, match="version"):
-        await parts(graph, {}, version=version)
+        await stream_parts(graph, {}, version=version)
     with pytest.raises(InvalidOptionError, match="version"):
         await graph.ainvoke({}, thread_id="t", version=version)
     assert (await graph.aget_state(thread_id="t")).metadata is None
@@ -357,7 +356,7 @@ async def test_shapes_of_one_mode_and_of_several(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"})
     update = {"1": {"a": "1"}}
     told = {
-        (is_list, subgraphs): await parts(
+        (is_list, subgraphs): await stream_parts(
             graph,
             {},
             thread_id=f"{is_list} {subgraphs}",
@@ -380,10 +379,10 @@ async def test_shapes_of_one_mode_and_of_several(saver: Checkpointer) -> None:
 async def test_version_2_has_one_shape(saver: Checkpointer, mode: Any) -> None:
     graph = row_of(saver, {"a": "1"})
 
-    assert await parts(graph, {}, stream_mode=mode, version="v2") == [
+    assert await stream_parts(graph, {}, stream_mode=mode, version="v2") == [
         {"type": "updates", "ns": (), "data": {"1": {"a": "1"}}}
     ]
-    assert await parts(graph, {}, thread_id="u", stream_mode="values", version="v2") == [
+    assert await stream_parts(graph, {}, thread_id="u", stream_mode="values", version="v2") == [
         {"type": "values", "ns": (), "data": {"a": "1"}, "interrupts": ()},
     ]
 
@@ -392,9 +391,9 @@ async def test_version_2_names_the_namespace_of_nested_graphs(saver: Checkpointe
     inner = StateGraph(Wide).add_node("x", writing(b="x")).add_edge(START, "x").compile()
     graph = StateGraph(Wide).add_node("inner", inner).add_edge(START, "inner").compile(saver)
 
-    told = await parts(graph, {}, version="v2", subgraphs=True)
+    told = await stream_parts(graph, {}, version="v2", subgraphs=True)
 
-    assert [(names(part["ns"]), part["data"]) for part in told] == [
+    assert [(node_names(part["ns"]), part["data"]) for part in told] == [
         (("inner",), {"x": {"b": "x"}}),
         ((), {"inner": {"b": "x"}}),
     ]

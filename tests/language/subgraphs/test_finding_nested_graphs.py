@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.language.trails import Calls, Trail
+from tests.graphs import Nodes, State
 
 
 def named(name: str) -> Any:
-    return Calls().chain("x").compile(name=name)
+    return Nodes().chain("x").compile(name=name)
 
 
 class Box:
@@ -27,29 +27,29 @@ async def names_of(graph: Any, **options: Any) -> dict[str, str]:
 
 
 async def found_in(node: Any) -> str | None:
-    graph = Calls().chain(("node", node)).compile()
+    graph = Nodes().chain(("node", node)).compile()
     return (await names_of(graph)).get("node")
 
 
 async def test_graphs_that_are_nodes_are_found_by_their_nodes_names() -> None:
-    inner = Calls().chain(("deep", named("innermost"))).compile(name="inner")
-    graph = Calls().chain("a", ("inner", inner), ("other", named("other"))).compile()
+    inner = Nodes().chain(("deep", named("innermost"))).compile(name="inner")
+    graph = Nodes().chain("a", ("inner", inner), ("other", named("other"))).compile()
 
     assert await names_of(graph) == {"inner": "inner", "other": "other"}
 
 
 async def test_recursing_finds_what_is_nested_in_them() -> None:
-    inner = Calls().chain(("deep", named("innermost"))).compile(name="inner")
-    graph = Calls().chain(("inner", inner), ("other", named("other"))).compile()
+    inner = Nodes().chain(("deep", named("innermost"))).compile(name="inner")
+    graph = Nodes().chain(("inner", inner), ("other", named("other"))).compile()
 
     assert await names_of(graph, recurse=True) == {"inner": "inner", "inner|deep": "innermost", "other": "other"}
 
 
 def alike() -> Any:
     """Namespaces that begin with one another's names."""
-    research = Calls().chain(("review", named("research's review"))).compile(name="research")
+    research = Nodes().chain(("review", named("research's review"))).compile(name="research")
     nodes = [("research", research), ("research_review", named("research_review")), ("review", named("review"))]
-    return Calls().chain(*nodes).compile()
+    return Nodes().chain(*nodes).compile()
 
 
 @pytest.mark.parametrize(
@@ -78,21 +78,21 @@ async def test_a_namespace_that_leads_nowhere_finds_nothing() -> None:
 async def test_a_graph_in_a_closure_is_found() -> None:
     inner = named("closure")
 
-    async def node(state: Trail) -> Any:
+    async def node(state: State) -> Any:
         return await inner.ainvoke(state)
 
     assert await found_in(node) == "closure"
 
 
 async def test_a_graph_of_the_module_is_found() -> None:
-    async def node(state: Trail) -> Any:
+    async def node(state: State) -> Any:
         return await GRAPH.ainvoke(state)
 
     assert await found_in(node) == "of the module"
 
 
 async def test_a_graph_behind_attributes_is_found() -> None:
-    async def node(state: Trail) -> Any:
+    async def node(state: State) -> Any:
         return await CHAIN.payload.payload.ainvoke(state)
 
     assert await found_in(node) == "behind attributes"
@@ -101,11 +101,11 @@ async def test_a_graph_behind_attributes_is_found() -> None:
 async def test_a_graph_named_in_a_wrapped_function_is_found() -> None:
     inner = named("wrapped")
 
-    async def node(state: Trail) -> Any:
+    async def node(state: State) -> Any:
         return await inner.ainvoke(state)
 
     @functools.wraps(node)
-    async def wrapper(state: Trail) -> Any:
+    async def wrapper(state: State) -> Any:
         return await node(state)
 
     assert await found_in(wrapper) == "wrapped"
@@ -114,7 +114,7 @@ async def test_a_graph_named_in_a_wrapped_function_is_found() -> None:
 async def test_a_closure_that_is_not_filled_yet_is_passed_over() -> None:
     inner = named("beside")
 
-    async def node(state: Trail) -> Any:
+    async def node(state: State) -> Any:
         return later, await inner.ainvoke(state)
 
     assert await found_in(node) == "beside"
@@ -122,10 +122,10 @@ async def test_a_closure_that_is_not_filled_yet_is_passed_over() -> None:
 
 
 async def test_what_no_name_leads_to_is_not_found() -> None:
-    async def subscript(state: Trail) -> Any:
+    async def subscript(state: State) -> Any:
         return await LIST[0].ainvoke(state)
 
-    async def nothing(state: Trail) -> Any:
+    async def nothing(state: State) -> Any:
         return {}
 
     assert [await found_in(each) for each in (subscript, nothing)] == [None, None]
@@ -136,7 +136,7 @@ async def test_a_graph_of_the_object_that_a_method_is_of_is_found() -> None:
         def __init__(self) -> None:
             self.graph = named("of self")
 
-        async def node(self, state: Trail) -> Any:
+        async def node(self, state: State) -> Any:
             return await self.graph.ainvoke(state)
 
     assert await found_in(Holder().node) == "of self"
@@ -145,10 +145,10 @@ async def test_a_graph_of_the_object_that_a_method_is_of_is_found() -> None:
 async def test_a_graph_that_names_itself_is_found_once() -> None:
     graph: Any = None
 
-    async def looks_at_itself(state: Trail) -> Trail:
+    async def looks_at_itself(state: State) -> State:
         await graph.aget_state({"configurable": {"thread_id": "t"}})
         return {}
 
-    graph = Calls().chain(("node", looks_at_itself)).compile(name="itself")
+    graph = Nodes().chain(("node", looks_at_itself)).compile(name="itself")
 
     assert await names_of(graph, recurse=True) == {"node": "itself"}

@@ -4,9 +4,17 @@ from typing import Any
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, InvalidOptionError, NothingToResumeError, StateGraph, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, history, nested_state, questions, shape
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    Durability,
+    InvalidOptionError,
+    NothingToResumeError,
+    StateGraph,
+    task,
+)
+from tests.graphs import THREAD, Nodes, State, history, nested_state, outline, questions_of
 
 
 def inside(config: Any) -> bool:
@@ -15,7 +23,7 @@ def inside(config: Any) -> bool:
 
 async def both_answered(graph: Any) -> Any:
     """Run to the end, answering "1" and "2", and give back where the nested graph asked first."""
-    assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["one?"]
+    assert questions_of(await graph.ainvoke({"log": []}, THREAD)) == ["one?"]
     first = (await nested_state(graph)).config
     assert inside(first)
     await graph.ainvoke(Command(resume="1"), THREAD)
@@ -26,64 +34,64 @@ async def both_answered(graph: Any) -> Any:
 async def test_inside_a_graph_that_keeps_nothing_between_invocations(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("pre", ("inner", calls.chain("x", "one?", "two?").compile()), "post").compile(saver)
     first = await both_answered(graph)
     before = await history(graph)
     ended = (await graph.aget_state(THREAD)).values
     calls.taken()
 
-    assert questions(await graph.ainvoke(None, first, durability=durability)) == ["one?"]
+    assert questions_of(await graph.ainvoke(None, first, durability=durability)) == ["one?"]
     assert calls.taken() == ["one"]
     await graph.ainvoke(Command(resume="3"), THREAD, durability=durability)
     result = await graph.ainvoke(Command(resume="4"), THREAD, durability=durability)
 
-    assert result == {"value": ["pre", "pre", "x", "one=3", "two=4", "post"]}
+    assert result == {"log": ["pre", "pre", "x", "one=3", "two=4", "post"]}
     assert calls.taken() == ["one", "two", "two", "post"]
     assert (await history(graph))[-len(before) :] == before
     assert (await graph.aget_state(before[0].config)).values == ended
 
 
 async def test_an_edit_inside_leads_to_where_it_was_made(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "one?", "two?").compile())).compile(saver)
     first = await both_answered(graph)
     calls.taken()
 
-    edited = await graph.aupdate_state(first, {"value": ["edited"]})
+    edited = await graph.aupdate_state(first, {"log": ["edited"]})
 
-    assert (await graph.aget_state(edited)).values == {"value": ["x", "edited"]}
+    assert (await graph.aget_state(edited)).values == {"log": ["x", "edited"]}
     assert (await nested_state(graph)).config == edited
-    assert questions(await graph.ainvoke(None, edited)) == ["one?"]
+    assert questions_of(await graph.ainvoke(None, edited)) == ["one?"]
     await graph.ainvoke(Command(resume="3"), edited)
-    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"value": ["x", "edited", "one=3", "two=4"]}
+    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"log": ["x", "edited", "one=3", "two=4"]}
     assert calls.taken() == ["one", "one", "two", "two"]
 
 
 @pytest.mark.parametrize("memory", [None, True])
 @pytest.mark.parametrize("edited", [False, True])
 async def test_what_ran_beside_it_runs_again_with_it(saver: Checkpointer, memory: bool | None, edited: bool) -> None:
-    calls = Calls()
-    builder = StateGraph(Trail)
+    calls = Nodes()
+    builder = StateGraph(State)
     builder.add_node("inner", calls.chain("x", "one?", "two?").compile(checkpointer=memory))
-    builder.add_node("beside", calls.leaves("beside"))
+    builder.add_node("beside", calls.noting("beside"))
     graph = builder.add_edge(START, "inner").add_edge(START, "beside").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     (inner,) = (each for each in (await graph.aget_state(THREAD, subgraphs=True)).tasks if each.name == "inner")
     assert inner.state is not None
     place = inner.state.config
     await graph.ainvoke(Command(resume="1"), THREAD)
-    assert await graph.ainvoke(Command(resume="2"), THREAD) == {"value": ["beside", "x", "one=1", "two=2"]}
+    assert await graph.ainvoke(Command(resume="2"), THREAD) == {"log": ["beside", "x", "one=1", "two=2"]}
     calls.taken()
 
     if edited:
-        place = await graph.aupdate_state(place, {"value": ["edited"]})
-    assert questions(await graph.ainvoke(None, place)) == ["one?"]
+        place = await graph.aupdate_state(place, {"log": ["edited"]})
+    assert questions_of(await graph.ainvoke(None, place)) == ["one?"]
 
     assert sorted(calls.taken()) == ["beside", "one"]
     await graph.ainvoke(Command(resume="3"), THREAD)
     result = await graph.ainvoke(Command(resume="4"), THREAD)
-    assert result == {"value": ["beside", "x", *(["edited"] if edited else []), "one=3", "two=4"]}
+    assert result == {"log": ["beside", "x", *(["edited"] if edited else []), "one=3", "two=4"]}
 
 
 async def last_nested(graph: Any, given: Any) -> Any:
@@ -94,75 +102,75 @@ async def last_nested(graph: Any, given: Any) -> Any:
 
 
 async def test_inside_the_second_of_two_calls(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x", "one?").compile()
 
-    async def call(state: Trail) -> Trail:
-        first = await inner.ainvoke({"value": []})
-        second = await inner.ainvoke({"value": ["again"]})
-        return {"value": [*first["value"], *second["value"]]}
+    async def call(state: State) -> State:
+        first = await inner.ainvoke({"log": []})
+        second = await inner.ainvoke({"log": ["again"]})
+        return {"log": [*first["log"], *second["log"]]}
 
     graph = calls.chain(("call", call)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     at_second = await last_nested(graph, Command(resume="1"))
-    assert await graph.ainvoke(Command(resume="2"), THREAD) == {"value": ["x", "one=1", "again", "x", "one=2"]}
+    assert await graph.ainvoke(Command(resume="2"), THREAD) == {"log": ["x", "one=1", "again", "x", "one=2"]}
     calls.taken()
 
     # The second call is where it was; the first, which is not on the way there, begins anew.
-    assert questions(await graph.ainvoke(None, at_second)) == ["one?"]
+    assert questions_of(await graph.ainvoke(None, at_second)) == ["one?"]
     assert calls.taken() == ["x", "one"]
-    assert questions(await graph.ainvoke(Command(resume="3"), THREAD)) == ["one?"]
-    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"value": ["x", "one=3", "again", "x", "one=4"]}
+    assert questions_of(await graph.ainvoke(Command(resume="3"), THREAD)) == ["one?"]
+    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"log": ["x", "one=3", "again", "x", "one=4"]}
     assert calls.taken() == ["one", "one", "one"]
 
 
 async def test_inside_a_task(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x", "one?", "two?").compile()
 
     @task
     async def work() -> list[str]:
-        result: list[str] = (await inner.ainvoke({"value": []}))["value"]
+        result: list[str] = (await inner.ainvoke({"log": []}))["log"]
         return result
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         assert inner is not None
-        return {"value": await work()}
+        return {"log": await work()}
 
     graph = calls.chain(("call", call)).compile(saver)
-    place = await last_nested(graph, {"value": []})
+    place = await last_nested(graph, {"log": []})
     await graph.ainvoke(Command(resume="1"), THREAD)
     await graph.ainvoke(Command(resume="2"), THREAD)
     calls.taken()
 
-    assert questions(await graph.ainvoke(None, place)) == ["one?"]
+    assert questions_of(await graph.ainvoke(None, place)) == ["one?"]
     assert calls.taken() == ["one"]
 
 
 async def test_an_answer_there_is_to_the_question_that_is_asked_again(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "one?", "two?").compile(checkpointer=True))).compile(saver)
     first = await both_answered(graph)
 
-    assert questions(await graph.ainvoke(Command(resume="3"), first)) == ["two?"]
-    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"value": ["x", "one=3", "two=4"]}
+    assert questions_of(await graph.ainvoke(Command(resume="3"), first)) == ["two?"]
+    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"log": ["x", "one=3", "two=4"]}
 
 
 async def test_input_is_for_the_outermost_graph(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "one?", "two?").compile())).compile(saver)
     first = await both_answered(graph)
     before = await history(graph)
 
     with pytest.raises(InvalidOptionError, match="checkpoint_ns"):
-        await graph.ainvoke({"value": ["new"]}, first)
+        await graph.ainvoke({"log": ["new"]}, first)
     assert await history(graph) == before
 
 
-async def test_where_a_nested_graph_had_ended_there_is_nothing_to_go_on_with(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_where_a_nested_graph_had_ended_there_is_nothing_to_resume(saver: Checkpointer) -> None:
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x").compile()), "y").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     at_inner = next(each for each in await history(graph) if each.next == ("inner",))
     ended = (await history(graph, at_inner.tasks[0].state))[0]
 
@@ -170,29 +178,29 @@ async def test_where_a_nested_graph_had_ended_there_is_nothing_to_go_on_with(sav
         await graph.ainvoke(None, ended.config)
 
 
-async def test_naming_the_nested_head_goes_on_without_a_fork(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_naming_the_nested_head_continues_without_a_fork(saver: Checkpointer) -> None:
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "one?").compile())).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     place = (await nested_state(graph)).config
 
-    assert await graph.ainvoke(Command(resume="1"), place) == {"value": ["x", "one=1"]}
-    assert shape(await history(graph)) == [("loop", (), ["x", "one=1"]), ("input", ("inner",), [])]
+    assert await graph.ainvoke(Command(resume="1"), place) == {"log": ["x", "one=1"]}
+    assert outline(await history(graph)) == [("loop", (), ["x", "one=1"]), ("input", ("inner",), [])]
 
 
 async def test_memory_is_edited_between_two_invocations(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=True)
     seen: list[list[str]] = []
 
-    async def call(state: Trail) -> Trail:
-        seen.append((await inner.ainvoke({"value": ["in"]}))["value"])
+    async def call(state: State) -> State:
+        seen.append((await inner.ainvoke({"log": ["in"]}))["log"])
         return {}
 
     graph = calls.chain(("call", call)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    await graph.aupdate_state({"configurable": {"thread_id": "t", "checkpoint_ns": "call"}}, {"value": ["edited"]})
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.aupdate_state({"configurable": {"thread_id": "t", "checkpoint_ns": "call"}}, {"log": ["edited"]})
+    await graph.ainvoke({"log": []}, THREAD)
 
     assert seen == [["in", "x"], ["in", "x", "edited", "in", "x"]]

@@ -6,9 +6,8 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, NodeError, Runtime, Send, StateGraph
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, history
+from durable_graph import START, Checkpointer, Durability, NodeError, Runtime, Send, StateGraph
+from tests.graphs import THREAD, Nodes, State, history
 
 
 class Phrase(TypedDict, total=False):
@@ -57,9 +56,9 @@ async def test_it_does_so_without_a_checkpointer() -> None:
 
 
 async def test_what_a_nested_graph_does_is_one_superstep_of_the_outer_one(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x", "y", "z").compile()), "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
     assert [each.next for each in await history(graph)] == [(), ("b",), ("inner",), ("a",)]
 
@@ -68,10 +67,10 @@ async def test_a_reduced_key_that_both_have_is_merged_with_all_that_the_nested_g
     saver: Checkpointer,
 ) -> None:
     """The nested graph returns its whole state, its input with it, as in LangGraph."""
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x").compile())).compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["a", "a", "x"]}
+    assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["a", "a", "x"]}
 
 
 async def test_an_output_schema_says_what_comes_back(saver: Checkpointer) -> None:
@@ -165,33 +164,33 @@ async def test_graphs_are_called_at_once_by_a_node(saver: Checkpointer) -> None:
 
 
 async def test_one_graph_is_a_node_twice(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x").compile()
     graph = calls.chain(("one", inner), ("two", inner)).compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["x", "x", "x"]}
+    assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["x", "x", "x"]}
 
 
 async def test_nested_graphs_run_side_by_side(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
-    builder = StateGraph(Trail)
+    calls = Nodes()
+    builder = StateGraph(State)
     for name in ("one", "two", "three"):
         builder.add_node(name, calls.chain(f"{name}.x", f"{name}.y").compile())
         builder.add_edge(START, name)
     graph = builder.compile(saver)
 
-    result = await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    result = await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
-    assert result == {"value": ["one.x", "one.y", "three.x", "three.y", "two.x", "two.y"]}
+    assert result == {"log": ["one.x", "one.y", "three.x", "three.y", "two.x", "two.y"]}
 
 
 async def test_graphs_nest_three_deep(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     innermost = calls.chain("x").compile()
     middle = calls.chain(("innermost", innermost), "y").compile()
     graph = calls.chain(("middle", middle), "z").compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": ["x", "y", "z"]}
+    assert await graph.ainvoke({"log": []}, THREAD, durability=durability) == {"log": ["x", "y", "z"]}
 
 
 class Jokes(TypedDict, total=False):
@@ -233,7 +232,7 @@ async def test_a_graph_gets_what_a_send_carries(saver: Checkpointer, durability:
     assert result["jokes"] == ["about cats!", "about dogs!"]
 
 
-async def test_sends_to_nested_graphs_stop_and_are_edited_and_go_on(saver: Checkpointer) -> None:
+async def test_sends_to_nested_graphs_stop_and_are_edited_and_continue(saver: Checkpointer) -> None:
     graph = joking(interrupt_before=["tell"]).compile(saver)
     stopped = await graph.ainvoke({"subjects": ["cats", "dogs"]}, THREAD)
     assert (stopped["subjects"], stopped["jokes"]) == (["cats", "dogs"], [])
@@ -245,31 +244,31 @@ async def test_sends_to_nested_graphs_stop_and_are_edited_and_go_on(saver: Check
 
 
 async def test_an_error_inside_a_nested_graph_is_the_callers_to_catch(saver: Checkpointer) -> None:
-    async def bad(state: Trail) -> Trail:
+    async def bad(state: State) -> State:
         raise ConnectionError("inside")
 
-    inner = Calls().chain(("bad", bad)).compile()
+    inner = Nodes().chain(("bad", bad)).compile()
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         try:
-            await inner.ainvoke({"value": []})
+            await inner.ainvoke({"log": []})
         except ConnectionError as error:
-            return {"value": [f"caught: {error}"]}
+            return {"log": [f"caught: {error}"]}
         return {}
 
-    graph = Calls().chain(("call", call)).compile(saver)
+    graph = Nodes().chain(("call", call)).compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["caught: inside"]}
+    assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["caught: inside"]}
 
 
 async def test_an_error_inside_a_nested_graph_says_where_it_was(saver: Checkpointer) -> None:
-    async def bad(state: Trail) -> Trail:
+    async def bad(state: State) -> State:
         raise ConnectionError("inside")
 
-    graph = Calls().chain(("outer", Calls().chain(("bad", bad)).compile())).compile(saver)
+    graph = Nodes().chain(("outer", Nodes().chain(("bad", bad)).compile())).compile(saver)
 
     with pytest.raises(ConnectionError) as raised:
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     notes = "\n".join(raised.value.__notes__)
     assert "'bad'" in notes
     assert "'outer'" in notes
@@ -293,19 +292,19 @@ async def test_an_error_handler_handles_what_failed_inside_a_nested_graph(saver:
     assert isinstance(seen[0].error, ValueError)
 
 
-async def test_execution_info_tells_a_nested_task_from_the_one_that_runs_it(saver: Checkpointer) -> None:
+async def test_execution_info_distinguishes_a_nested_task_from_its_caller(saver: Checkpointer) -> None:
     seen: dict[str, Any] = {}
 
     def notes(name: str) -> Any:
-        async def note(state: Trail, runtime: Runtime[Any]) -> Trail:
+        async def note(state: State, runtime: Runtime[Any]) -> State:
             seen[name] = runtime.execution_info
             return {}
 
         return note
 
-    inner = Calls().chain(("inside", notes("inside"))).compile()
-    graph = Calls().chain(("outside", notes("outside")), ("inner", inner)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    inner = Nodes().chain(("inside", notes("inside"))).compile()
+    graph = Nodes().chain(("outside", notes("outside")), ("inner", inner)).compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
     assert (seen["inside"].thread_id, seen["outside"].thread_id) == ("t", "t")
     assert (seen["inside"].node, seen["inside"].node_attempt) == ("inside", 1)
@@ -337,20 +336,20 @@ async def test_context_is_handed_on_to_nested_graphs(saver: Checkpointer) -> Non
 async def test_a_nested_graph_sees_the_threads_id_and_its_own_namespace(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
-    async def note(state: Trail, config: dict[str, Any]) -> Trail:
+    async def note(state: State, config: dict[str, Any]) -> State:
         seen.append(config["configurable"])
         return {}
 
-    graph = Calls().chain(("inner", Calls().chain(("note", note)).compile())).compile(saver)
-    await graph.ainvoke({"value": []}, {"configurable": {"thread_id": "t", "mine": "too"}})
+    graph = Nodes().chain(("inner", Nodes().chain(("note", note)).compile())).compile(saver)
+    await graph.ainvoke({"log": []}, {"configurable": {"thread_id": "t", "mine": "too"}})
 
     assert (seen[0]["thread_id"], seen[0]["mine"]) == ("t", "too")
 
 
 async def test_a_nested_graph_runs_in_the_durability_of_the_run(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "y", "ask?").compile())).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
     (task,) = (await graph.aget_state(THREAD)).tasks
 
     nested = await history(graph, task.state)
@@ -372,12 +371,12 @@ async def test_a_graph_that_shares_no_key_runs_for_what_it_does(saver: Checkpoin
         return {"number": len(given)}
 
     inner = StateGraph(Counted).add_node("counts", counts).add_edge(START, "counts").compile(checkpointer=True)
-    builder = StateGraph(Trail).add_node("inner", inner).add_edge(START, "inner")
+    builder = StateGraph(State).add_node("inner", inner).add_edge(START, "inner")
     graph = builder.compile(saver)
 
     for _ in range(2):
-        await graph.ainvoke({"value": ["in"]}, THREAD, durability=durability)
+        await graph.ainvoke({"log": ["in"]}, THREAD, durability=durability)
     assert given == [{}, {"number": 1}]
-    assert (await graph.aget_state(THREAD)).values == {"value": ["in", "in"]}
+    assert (await graph.aget_state(THREAD)).values == {"log": ["in", "in"]}
     inside = await graph.aget_state({"configurable": {**THREAD["configurable"], "checkpoint_ns": "inner"}})
     assert inside.values == {"number": 2}

@@ -9,70 +9,71 @@ import pytest
 from durable_graph import (
     Checkpointer,
     Command,
+    Durability,
     ReplayMismatchError,
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
-from tests.language.subgraphs.at_once import LONG, calling
-from tests.language.trails import THREAD, Calls, Trail, asked, questions
+from tests.graphs import LONG_CHAIN, THREAD, Nodes, State, graph_calling, interrupts_of, questions_of
 
 
 class Late:
     """A graph that goes on for a while after another one has ended."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Nodes) -> None:
         self.may_go = asyncio.Event()
-        self.graph = calls.chain(("waits", self.waits), *LONG).compile()
+        self.graph = calls.chain(("waits", self.waits), *LONG_CHAIN).compile()
 
-    async def waits(self, state: Trail) -> Trail:
+    async def waits(self, state: State) -> State:
         await self.may_go.wait()
         return {}
 
 
 async def test_a_question_of_one_waits_for_the_other(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     late = Late(calls)
 
-    async def ask(state: Trail) -> Trail:
+    async def ask(state: State) -> State:
         late.may_go.set()
-        return {"value": [interrupt("ask?")]}
+        return {"log": [interrupt("ask?")]}
 
     asking = calls.chain(("ask", ask)).compile()
 
     async def call() -> list[Any]:
-        return list(await asyncio.gather(asking.ainvoke({"value": []}), late.graph.ainvoke({"value": []})))
+        return list(await asyncio.gather(asking.ainvoke({"log": []}), late.graph.ainvoke({"log": []})))
 
-    graph = calling(call, saver)
+    graph = graph_calling(call, saver)
 
-    assert questions(await graph.ainvoke({"value": []}, THREAD, durability=durability)) == ["ask?"]
-    assert calls.taken() == list(LONG)
+    assert questions_of(await graph.ainvoke({"log": []}, THREAD, durability=durability)) == ["ask?"]
+    assert calls.taken() == list(LONG_CHAIN)
 
     result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
-    assert result == {"value": ["yes", *LONG]}
+    assert result == {"log": ["yes", *LONG_CHAIN]}
     assert calls.taken() == []
 
 
 async def test_questions_of_both_are_asked_at_once_and_answered_apart(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
-    one, other = calls.chain("a?").compile(), calls.chain(*LONG, "b?").compile()
+    calls = Nodes()
+    one, other = calls.chain("a?").compile(), calls.chain(*LONG_CHAIN, "b?").compile()
 
     async def call() -> list[Any]:
-        return list(await asyncio.gather(one.ainvoke({"value": []}), other.ainvoke({"value": []})))
+        return list(await asyncio.gather(one.ainvoke({"log": []}), other.ainvoke({"log": []})))
 
-    graph = calling(call, saver)
+    graph = graph_calling(call, saver)
 
-    found = {each.value: each.id for each in asked(await graph.ainvoke({"value": []}, THREAD, durability=durability))}
+    found = {
+        each.value: each.id for each in interrupts_of(await graph.ainvoke({"log": []}, THREAD, durability=durability))
+    }
     assert list(found) == ["a?", "b?"]
-    assert calls.taken() == ["a", *LONG, "b"]
+    assert calls.taken() == ["a", *LONG_CHAIN, "b"]
 
     partly = await graph.ainvoke(Command(resume={found["b?"]: "2"}), THREAD, durability=durability)
-    assert questions(partly) == ["a?"]
+    assert questions_of(partly) == ["a?"]
     result = await graph.ainvoke(Command(resume={found["a?"]: "1"}), THREAD, durability=durability)
 
-    assert result == {"value": ["a=1", *LONG, "b=2"]}
+    assert result == {"log": ["a=1", *LONG_CHAIN, "b=2"]}
     assert set(calls.taken()) == {"a", "b"}
 
 
@@ -80,50 +81,50 @@ async def test_questions_of_both_are_asked_at_once_and_answered_apart(
 async def test_what_one_fails_with_ends_the_other_first(
     saver: Checkpointer, durability: Durability, within: str
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_waiting, is_mended = asyncio.Event(), False
 
-    async def fails(state: Trail) -> Trail:
+    async def fails(state: State) -> State:
         await is_waiting.wait()
         if not is_mended:
             message = "no"
             raise ValueError(message)
-        return {"value": ["mended"]}
+        return {"log": ["mended"]}
 
-    async def waits(state: Trail) -> Trail:
+    async def waits(state: State) -> State:
         is_waiting.set()
         try:
             if not is_mended:
                 await asyncio.Event().wait()
         finally:
             calls.note("ended")
-        return {"value": ["waited"]}
+        return {"log": ["waited"]}
 
     failing, waiting = calls.chain(("fails", fails)).compile(), calls.chain("x", ("waits", waits)).compile()
 
     async def call() -> list[Any]:
-        return list(await asyncio.gather(failing.ainvoke({"value": []}), waiting.ainvoke({"value": []})))
+        return list(await asyncio.gather(failing.ainvoke({"log": []}), waiting.ainvoke({"log": []})))
 
-    graph = calling(task(call) if within == "task" else call, saver)
+    graph = graph_calling(task(call) if within == "task" else call, saver)
 
     with pytest.raises(ValueError, match="no"):
-        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+        await graph.ainvoke({"log": []}, THREAD, durability=durability)
     assert calls.taken() == ["x", "ended"]
 
     is_mended = True
-    assert await graph.ainvoke(None, THREAD, durability=durability) == {"value": ["mended", "x", "waited"]}
+    assert await graph.ainvoke(None, THREAD, durability=durability) == {"log": ["mended", "x", "waited"]}
     assert calls.taken() == ["ended"]
 
 
 async def test_a_command_for_the_outer_graph_ends_the_other_first(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_waiting = asyncio.Event()
 
-    async def hand_up(state: Trail) -> Any:
+    async def hand_up(state: State) -> Any:
         await is_waiting.wait()
-        return Command(graph=Command.PARENT, update={"value": ["up"]})
+        return Command(graph=Command.PARENT, update={"log": ["up"]})
 
-    async def waits(state: Trail) -> Trail:
+    async def waits(state: State) -> State:
         is_waiting.set()
         try:
             await asyncio.Event().wait()
@@ -134,17 +135,17 @@ async def test_a_command_for_the_outer_graph_ends_the_other_first(saver: Checkpo
     commanding, waiting = calls.chain(("hand_up", hand_up)).compile(), calls.chain(("waits", waits)).compile()
 
     async def call() -> list[Any]:
-        return list(await asyncio.gather(commanding.ainvoke({"value": []}), waiting.ainvoke({"value": []})))
+        return list(await asyncio.gather(commanding.ainvoke({"log": []}), waiting.ainvoke({"log": []})))
 
-    assert await calling(call, saver).ainvoke({"value": []}, THREAD) == {"value": ["up"]}
+    assert await graph_calling(call, saver).ainvoke({"log": []}, THREAD) == {"log": ["up"]}
     assert calls.taken() == ["ended"]
 
 
-async def test_a_run_that_is_cancelled_leaves_none_at_work(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+async def test_a_run_that_is_cancelled_leaves_none_running(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
     is_waiting = asyncio.Event()
 
-    async def waits(state: Trail) -> Trail:
+    async def waits(state: State) -> State:
         is_waiting.set()
         try:
             await asyncio.Event().wait()
@@ -156,11 +157,11 @@ async def test_a_run_that_is_cancelled_leaves_none_at_work(saver: Checkpointer, 
     begun: list[asyncio.Task[Any]] = []
 
     async def call() -> list[Any]:
-        begun.append(asyncio.create_task(inner.ainvoke({"value": []})))
+        begun.append(asyncio.create_task(inner.ainvoke({"log": []})))
         await asyncio.Event().wait()
         return []
 
-    run = asyncio.create_task(calling(call, saver).ainvoke({"value": []}, THREAD, durability=durability))
+    run = asyncio.create_task(graph_calling(call, saver).ainvoke({"log": []}, THREAD, durability=durability))
     await is_waiting.wait()
     run.cancel()
 
@@ -173,16 +174,16 @@ async def test_a_run_that_is_cancelled_leaves_none_at_work(saver: Checkpointer, 
 async def test_one_that_begins_after_the_run_was_cancelled_does_not_take_the_place_of_one_before(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     one, other = calls.chain("x").compile(), calls.chain("y").compile()
 
     @task
     async def first() -> dict[str, list[str]]:
-        return {"value": ["first"]}
+        return {"log": ["first"]}
 
     @task
     def second() -> dict[str, list[str]]:
-        return {"value": ["second"]}
+        return {"log": ["second"]}
 
     async def called(what: Callable[[], Awaitable[Any]]) -> Any:
         return await what()
@@ -193,9 +194,9 @@ async def test_one_that_begins_after_the_run_was_cancelled_does_not_take_the_pla
         begun = [
             asyncio.create_task(called(what))
             for what in (
-                lambda: one.ainvoke({"value": []}),
+                lambda: one.ainvoke({"log": []}),
                 first,
-                lambda: other.ainvoke({"value": []}),
+                lambda: other.ainvoke({"log": []}),
                 second,
             )
         ]
@@ -206,25 +207,25 @@ async def test_one_that_begins_after_the_run_was_cancelled_does_not_take_the_pla
             await asyncio.gather(*begun[:2])
         return [await each for each in begun]
 
-    graph = calling(call, saver)
-    runs.append(asyncio.create_task(graph.ainvoke({"value": []}, THREAD, durability=durability)))
+    graph = graph_calling(call, saver)
+    runs.append(asyncio.create_task(graph.ainvoke({"log": []}, THREAD, durability=durability)))
     with pytest.raises(asyncio.CancelledError):
         await runs[0]
     assert calls.taken() == []
 
-    assert await graph.ainvoke(None, THREAD, durability=durability) == {"value": ["x", "first", "y", "second"]}
+    assert await graph.ainvoke(None, THREAD, durability=durability) == {"log": ["x", "first", "y", "second"]}
     assert sorted(calls.taken()) == ["x", "y"]
 
 
 async def test_another_one_in_the_place_of_one_is_an_error_once_all_are_over(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graphs = [calls.chain("ask?").compile(), calls.chain("x").compile(), calls.chain("same").compile()]
 
     async def call() -> list[Any]:
-        return list(await asyncio.gather(*(graph.ainvoke({"value": []}) for graph in graphs)))
+        return list(await asyncio.gather(*(graph.ainvoke({"log": []}) for graph in graphs)))
 
-    graph = calling(call, saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = graph_calling(call, saver)
+    await graph.ainvoke({"log": []}, THREAD)
     graphs[1] = calls.chain("y").compile()
 
     with pytest.raises(ReplayMismatchError, match="with x") as raised:
@@ -232,15 +233,15 @@ async def test_another_one_in_the_place_of_one_is_an_error_once_all_are_over(sav
     assert raised.value.kind == "unclaimed"
 
 
-async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_work(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_running(saver: Checkpointer) -> None:
+    calls = Nodes()
     is_waiting = asyncio.Event()
 
-    async def ask(state: Trail) -> Trail:
+    async def ask(state: State) -> State:
         await is_waiting.wait()
-        return {"value": [interrupt("ask?")]}
+        return {"log": [interrupt("ask?")]}
 
-    async def waits(state: Trail) -> Trail:
+    async def waits(state: State) -> State:
         is_waiting.set()
         try:
             await asyncio.Event().wait()
@@ -253,11 +254,11 @@ async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_at_wor
 
     async def call() -> list[Any]:
         try:
-            return list(await asyncio.gather(asking.ainvoke({"value": []}), waiting.ainvoke({"value": []})))
+            return list(await asyncio.gather(asking.ainvoke({"log": []}), waiting.ainvoke({"log": []})))
         finally:
             has_asked.set()
 
-    run = asyncio.create_task(calling(call, saver).ainvoke({"value": []}, THREAD))
+    run = asyncio.create_task(graph_calling(call, saver).ainvoke({"log": []}, THREAD))
     await has_asked.wait()
     run.cancel()
 

@@ -5,80 +5,78 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, task
-from durable_graph._runtime.request.run import Durability
-from tests.language.subgraphs.at_once import LONG, calling
-from tests.language.trails import THREAD, Calls, Trail, questions
+from durable_graph import Checkpointer, Command, Durability, task
+from tests.graphs import LONG_CHAIN, THREAD, Nodes, State, graph_calling, questions_of
 
 
-async def test_one_that_nobody_waits_for_is_finished_with_its_node(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
-    inner = calls.chain(*LONG).compile()
+async def test_unawaited_child_run_ends_with_its_node(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
+    inner = calls.chain(*LONG_CHAIN).compile()
     begun: list[asyncio.Task[Any]] = []
 
     async def call() -> list[Any]:
-        begun.append(asyncio.create_task(inner.ainvoke({"value": []})))
+        begun.append(asyncio.create_task(inner.ainvoke({"log": []})))
         await asyncio.sleep(0)
         return []
 
-    assert await calling(call, saver).ainvoke({"value": []}, THREAD, durability=durability) == {"value": []}
-    assert calls.taken() == list(LONG)
-    assert await begun[0] == {"value": list(LONG)}
+    assert await graph_calling(call, saver).ainvoke({"log": []}, THREAD, durability=durability) == {"log": []}
+    assert calls.taken() == list(LONG_CHAIN)
+    assert await begun[0] == {"log": list(LONG_CHAIN)}
 
 
-async def test_what_one_asks_that_nobody_waits_for_is_asked(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+async def test_interrupts_of_an_unawaited_graph_are_reported(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
     inner = calls.chain("x", "ask?").compile()
     begun: list[asyncio.Task[Any]] = []
 
     async def call() -> list[Any]:
-        begun.append(asyncio.create_task(inner.ainvoke({"value": []})))
+        begun.append(asyncio.create_task(inner.ainvoke({"log": []})))
         await asyncio.sleep(0)
         return []
 
-    graph = calling(call, saver)
+    graph = graph_calling(call, saver)
 
-    assert questions(await graph.ainvoke({"value": []}, THREAD, durability=durability)) == ["ask?"]
+    assert questions_of(await graph.ainvoke({"log": []}, THREAD, durability=durability)) == ["ask?"]
     await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
-    assert await begun[-1] == {"value": ["x", "ask=yes"]}
+    assert await begun[-1] == {"log": ["x", "ask=yes"]}
     assert calls.taken() == ["x", "ask", "ask"]
     await asyncio.wait(begun)
 
 
 async def test_whoever_begins_another_when_one_has_ended_is_waited_for(saver: Checkpointer) -> None:
-    calls = Calls()
-    first, second = calls.chain("a").compile(), calls.chain(*LONG).compile()
+    calls = Nodes()
+    first, second = calls.chain("a").compile(), calls.chain(*LONG_CHAIN).compile()
     begun: list[asyncio.Task[Any]] = []
 
     async def both() -> Any:
-        await first.ainvoke({"value": []})
-        return await second.ainvoke({"value": []})
+        await first.ainvoke({"log": []})
+        return await second.ainvoke({"log": []})
 
     async def call() -> list[Any]:
         begun.append(asyncio.create_task(both()))
         await asyncio.sleep(0)
         return []
 
-    await calling(call, saver).ainvoke({"value": []}, THREAD)
+    await graph_calling(call, saver).ainvoke({"log": []}, THREAD)
 
-    assert calls.taken() == ["a", *LONG]
-    assert await begun[0] == {"value": list(LONG)}
+    assert calls.taken() == ["a", *LONG_CHAIN]
+    assert await begun[0] == {"log": list(LONG_CHAIN)}
 
 
 async def test_whoever_calls_a_task_when_a_graph_has_ended_is_waited_for(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("a").compile()
     begun: list[asyncio.Task[Any]] = []
 
     @task
     async def after(name: str) -> str:
-        for _ in LONG:
+        for _ in LONG_CHAIN:
             await asyncio.sleep(0)
         calls.note(name)
         return name
 
     async def both() -> str:
-        await inner.ainvoke({"value": []})
+        await inner.ainvoke({"log": []})
         return await after("b")
 
     async def call() -> list[Any]:
@@ -86,7 +84,7 @@ async def test_whoever_calls_a_task_when_a_graph_has_ended_is_waited_for(saver: 
         await asyncio.sleep(0)
         return []
 
-    await calling(call, saver).ainvoke({"value": []}, THREAD)
+    await graph_calling(call, saver).ainvoke({"log": []}, THREAD)
 
     assert calls.taken() == ["a", "b"]
     assert await begun[0] == "b"
@@ -96,12 +94,12 @@ async def test_whoever_calls_a_task_when_a_graph_has_ended_is_waited_for(saver: 
 async def test_a_stream_whose_run_has_not_begun_when_its_node_ends_is_cancelled(
     saver: Checkpointer, durability: Durability, fails: bool
 ) -> None:
-    calls = Calls()
-    inner = calls.chain(*LONG).compile()
+    calls = Nodes()
+    inner = calls.chain(*LONG_CHAIN).compile()
     readers: list[asyncio.Task[Any]] = []
 
     async def read() -> None:
-        async with inner.stream({"value": []}) as events:
+        async with inner.stream({"log": []}) as events:
             async for _ in events:
                 pass
 
@@ -113,12 +111,12 @@ async def test_a_stream_whose_run_has_not_begun_when_its_node_ends_is_cancelled(
             raise ValueError(message)
         return []
 
-    ended = calling(call, saver).ainvoke({"value": []}, THREAD, durability=durability)
+    ended = graph_calling(call, saver).ainvoke({"log": []}, THREAD, durability=durability)
     if fails:
         with pytest.raises(ValueError, match="no"):
             await ended
     else:
-        assert await ended == {"value": []}
+        assert await ended == {"log": []}
 
     await asyncio.wait(readers)
     assert readers[0].cancelled()
@@ -128,10 +126,10 @@ async def test_a_stream_whose_run_has_not_begun_when_its_node_ends_is_cancelled(
 async def test_a_stream_that_was_not_read_to_its_end_ends_with_its_node(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_waiting = asyncio.Event()
 
-    async def waits(state: Trail) -> Trail:
+    async def waits(state: State) -> State:
         is_waiting.set()
         try:
             await asyncio.Event().wait()
@@ -143,11 +141,11 @@ async def test_a_stream_that_was_not_read_to_its_end_ends_with_its_node(
     kept: list[Any] = []
 
     async def call() -> list[Any]:
-        kept.append(inner.astream({"value": []}))
+        kept.append(inner.astream({"log": []}))
         await anext(kept[0])
         await is_waiting.wait()
         return []
 
-    assert await calling(call, saver).ainvoke({"value": []}, THREAD, durability=durability) == {"value": []}
+    assert await graph_calling(call, saver).ainvoke({"log": []}, THREAD, durability=durability) == {"log": []}
     assert calls.taken() == ["x", "ended"]
     await kept[0].aclose()

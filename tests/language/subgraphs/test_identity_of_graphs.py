@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidCallError,
     InvalidOptionError,
     ReplayMismatchError,
@@ -20,9 +21,8 @@ from durable_graph import (
     interrupt,
     task,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls, Trail, questions
+from tests.graphs import THREAD, Nodes, State, questions_of
 
 
 class FailingError(Exception):
@@ -35,15 +35,15 @@ class Caller:
     def __init__(self, saver: Checkpointer) -> None:
         self.body: Any = None
 
-        async def call(state: Trail) -> Trail:
+        async def call(state: State) -> State:
             found = await self.body()
-            return {"value": found if isinstance(found, list) else []}
+            return {"log": found if isinstance(found, list) else []}
 
-        self.graph: Any = StateGraph(Trail).add_node("call", call).add_edge(START, "call").compile(saver)
+        self.graph: Any = StateGraph(State).add_node("call", call).add_edge(START, "call").compile(saver)
 
     async def first(self, body: Any, **options: Any) -> Any:
         self.body = body
-        return await self.graph.ainvoke({"value": []}, THREAD, **options)
+        return await self.graph.ainvoke({"log": []}, THREAD, **options)
 
     async def failing(self, body: Any, **options: Any) -> None:
         """An attempt that makes its calls and fails."""
@@ -57,7 +57,7 @@ class Caller:
 
     async def again(self, body: Any, given: Any = None) -> Any:
         self.body = body
-        return (await self.graph.ainvoke(given, THREAD))["value"]
+        return (await self.graph.ainvoke(given, THREAD))["log"]
 
 
 @pytest.fixture
@@ -67,19 +67,19 @@ async def caller(saver: Checkpointer) -> Caller:
 
 async def results(graph: Any, *names: str, **options: Any) -> list[str]:
     """What the graph makes of each name, one after the other."""
-    return [(await graph.ainvoke({"value": [name]}, **options))["value"][-1] for name in names]
+    return [(await graph.ainvoke({"log": [name]}, **options))["log"][-1] for name in names]
 
 
 async def race(graph: Any, *names: str) -> list[str]:
     """What the graph makes of each name, all at once."""
-    found = await asyncio.gather(*(graph.ainvoke({"value": [name]}) for name in names))
-    return ["".join(each["value"]) for each in found]
+    found = await asyncio.gather(*(graph.ainvoke({"log": [name]}) for name in names))
+    return ["".join(each["log"]) for each in found]
 
 
-def shouting(calls: Calls, **compiled: Any) -> Any:
-    async def shout(state: Trail) -> Trail:
-        calls.note(state["value"][-1])
-        return {"value": [state["value"][-1].upper()]}
+def shouting(calls: Nodes, **compiled: Any) -> Any:
+    async def shout(state: State) -> State:
+        calls.note(state["log"][-1])
+        return {"log": [state["log"][-1].upper()]}
 
     return calls.chain(("shout", shout)).compile(**compiled)
 
@@ -91,7 +91,7 @@ def shouting(calls: Calls, **compiled: Any) -> Any:
 async def test_each_input_gets_its_own_result_in_whatever_order(
     caller: Caller, durability: Durability, calling: Any
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = shouting(calls)
     await caller.failing(lambda: calling(graph, "amy", "bob", "eve"), durability=durability)
     calls.taken()
@@ -102,15 +102,15 @@ async def test_each_input_gets_its_own_result_in_whatever_order(
     assert calls.taken() == []
 
 
-async def test_of_runs_that_race_the_unfinished_go_on_and_the_others_begin(caller: Caller) -> None:
-    calls = Calls()
+async def test_of_runs_that_race_the_unfinished_continue_and_the_others_begin(caller: Caller) -> None:
+    calls = Nodes()
     is_failing = True
 
-    async def flaky(state: Trail) -> Trail:
-        calls.note(f"flaky {state['value'][0]}")
+    async def flaky(state: State) -> State:
+        calls.note(f"flaky {state['log'][0]}")
         if is_failing:
             raise FailingError
-        return {"value": [state["value"][0].upper()]}
+        return {"log": [state["log"][0].upper()]}
 
     graph = calls.chain("x", ("flaky", flaky)).compile()
     with pytest.raises(FailingError):
@@ -125,7 +125,7 @@ async def test_of_runs_that_race_the_unfinished_go_on_and_the_others_begin(calle
 async def test_another_input_one_after_the_other_is_refused_before_it_runs(
     caller: Caller, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = shouting(calls)
     await caller.failing(lambda: results(graph, "first"), durability=durability)
     calls.taken()
@@ -136,7 +136,7 @@ async def test_another_input_one_after_the_other_is_refused_before_it_runs(
 
 
 async def test_another_input_for_a_run_that_is_not_over_is_refused_as_well(caller: Caller) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("x", "ask?").compile()
     await caller.first(lambda: results(graph, "first"))
 
@@ -146,7 +146,7 @@ async def test_another_input_for_a_run_that_is_not_over_is_refused_as_well(calle
 
 
 async def test_another_input_in_a_race_runs_and_what_it_left_is_found(caller: Caller) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("x").compile()
 
     async def asks(*names: str) -> Any:
@@ -164,7 +164,7 @@ async def test_another_input_in_a_race_runs_and_what_it_left_is_found(caller: Ca
 
 
 async def test_after_a_refusal_the_run_in_the_way_can_be_dropped(caller: Caller) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = shouting(calls)
     await caller.first(lambda: _then_ask(graph, "first", "same"))
     calls.taken()
@@ -181,21 +181,21 @@ async def _then_ask(graph: Any, *names: str) -> list[Any]:
     return [*await results(graph, *names), interrupt("go on?")]
 
 
-async def test_a_mismatch_deep_inside_is_told_by_the_task_of_the_threads_plan(saver: Checkpointer) -> None:
+async def test_a_mismatch_deep_inside_is_reported_by_the_task_of_the_threads_plan(saver: Checkpointer) -> None:
     whats = ["first"]
 
     @task
     async def pay(what: str) -> str:
         return f"paid {what}"
 
-    async def inner(state: Trail) -> Trail:
+    async def inner(state: State) -> State:
         paid: str = await pay(whats[-1])
-        return {"value": [paid, interrupt("go on?")]}
+        return {"log": [paid, interrupt("go on?")]}
 
-    calls = Calls()
+    calls = Nodes()
     middle = calls.chain(("inner", inner)).compile()
     graph: Any = calls.chain("a", ("middle", middle)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     whats.append("second")
     with pytest.raises(ReplayMismatchError) as raised:
         await graph.ainvoke(Command(resume="yes"), THREAD)
@@ -203,13 +203,13 @@ async def test_a_mismatch_deep_inside_is_told_by_the_task_of_the_threads_plan(sa
     (planned,) = (await graph.aget_state(THREAD)).tasks
     assert (planned.name, planned.id) == ("middle", raised.value.task_id)
     assert await graph.adiscard_calls("t", planned.id) == 1
-    assert (await graph.ainvoke(None, THREAD))["value"][-2:] == ["paid second", "yes"]
+    assert (await graph.ainvoke(None, THREAD))["log"][-2:] == ["paid second", "yes"]
 
 
-async def test_a_nested_call_that_failed_and_was_caught_goes_on_before_what_came_after_it(caller: Caller) -> None:
-    calls = Calls()
+async def test_a_nested_call_that_failed_and_was_caught_continues_before_what_came_after_it(caller: Caller) -> None:
+    calls = Nodes()
 
-    async def fail(state: Trail) -> Trail:
+    async def fail(state: State) -> State:
         calls.note("fail")
         raise FailingError
 
@@ -230,13 +230,13 @@ async def test_a_nested_call_that_failed_and_was_caught_goes_on_before_what_came
 
 async def test_the_state_of_the_graph_that_began_first_is_read_as_that_graphs(saver: Checkpointer) -> None:
     """Also where the node's code names another one before it."""
-    another, early = Calls().chain("x").compile(name="another"), _numbers()
+    another, early = Nodes().chain("x").compile(name="another"), _numbers()
     has_asked = asyncio.Event()
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         async def second() -> None:
             await has_asked.wait()
-            await another.ainvoke({"value": []})
+            await another.ainvoke({"log": []})
 
         try:
             await asyncio.gather(second(), _asking(early, has_asked))
@@ -244,9 +244,9 @@ async def test_the_state_of_the_graph_that_began_first_is_read_as_that_graphs(sa
             has_asked.set()
         return {}
 
-    graph: Any = Calls().chain(("call", call)).compile(saver)
+    graph: Any = Nodes().chain(("call", call)).compile(saver)
     async with asyncio.timeout(20):
-        assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["how many?"]
+        assert questions_of(await graph.ainvoke({"log": []}, THREAD)) == ["how many?"]
 
     (planned,) = (await graph.aget_state(THREAD, subgraphs=True)).tasks
     assert (planned.state.values, planned.state.next) == ({"number": 7}, ("ask",))
@@ -279,18 +279,18 @@ class Phases:
 
     def __init__(self, saver: Checkpointer, kind: str) -> None:
         self.body: Any = None
-        builder = StateGraph(Trail)
+        builder = StateGraph(State)
 
-        async def node(state: Trail) -> Trail:
+        async def node(state: State) -> State:
             if kind == "handler":
                 message = "broken"
                 raise ConnectionError(message)
             return {}
 
-        async def handler(state: Trail) -> Trail:
-            return {"value": await self.body()}
+        async def handler(state: State) -> State:
+            return {"log": await self.body()}
 
-        async def router(state: Trail) -> str:
+        async def router(state: State) -> str:
             await self.body()
             return "__end__"
 
@@ -307,7 +307,7 @@ async def phases(saver: Checkpointer, request: pytest.FixtureRequest) -> Phases:
 
 
 async def test_handlers_and_routers_find_the_runs_that_they_called_in_whatever_order(phases: Phases) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = shouting(calls)
     names = iter([("amy", "bob"), ("bob", "amy")])
 
@@ -315,7 +315,7 @@ async def test_handlers_and_routers_find_the_runs_that_they_called_in_whatever_o
         return [*await race(graph, *next(names)), f"{interrupt('go on?')}"]
 
     phases.body = body
-    await phases.graph.ainvoke({"value": []}, THREAD)
+    await phases.graph.ainvoke({"log": []}, THREAD)
     assert sorted(calls.taken()) == ["amy", "bob"]
 
     await phases.graph.ainvoke(Command(resume="yes"), THREAD)
@@ -325,7 +325,7 @@ async def test_handlers_and_routers_find_the_runs_that_they_called_in_whatever_o
 async def test_handlers_and_routers_that_leave_a_run_unclaimed_are_refused_unless_they_had_failed(
     phases: Phases,
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = shouting(calls)
 
     async def asks() -> list[str]:
@@ -339,7 +339,7 @@ async def test_handlers_and_routers_that_leave_a_run_unclaimed_are_refused_unles
         raise FailingError
 
     phases.body = asks
-    await phases.graph.ainvoke({"value": []}, THREAD)
+    await phases.graph.ainvoke({"log": []}, THREAD)
     phases.body = calls_nothing
     for given in (Command(resume="yes"), None):
         with pytest.raises(ReplayMismatchError):
@@ -359,20 +359,20 @@ async def test_a_node_that_ends_by_a_command_of_a_graph_inside_has_to_make_its_c
     names = [["amy"]]
     is_over = [False]
 
-    async def up(state: Trail) -> Any:
+    async def up(state: State) -> Any:
         if not is_over[-1]:
-            return {"value": [interrupt("go on?")]}
-        return Command(graph=Command.PARENT, update={"value": ["up"]})
+            return {"log": [interrupt("go on?")]}
+        return Command(graph=Command.PARENT, update={"log": ["up"]})
 
-    ending, graph = Calls().chain(("up", up)).compile(name="ending"), shouting(Calls(), name="shouting")
+    ending, graph = Nodes().chain(("up", up)).compile(name="ending"), shouting(Nodes(), name="shouting")
 
-    async def call(state: Trail) -> Trail:
-        await asyncio.gather(*(graph.ainvoke({"value": [name]}) for name in names[-1]))
-        await ending.ainvoke({"value": []})
+    async def call(state: State) -> State:
+        await asyncio.gather(*(graph.ainvoke({"log": [name]}) for name in names[-1]))
+        await ending.ainvoke({"log": []})
         return {}
 
-    outer: Any = Calls().chain(("call", call)).compile(saver)
-    await outer.ainvoke({"value": []}, THREAD)
+    outer: Any = Nodes().chain(("call", call)).compile(saver)
+    await outer.ainvoke({"log": []}, THREAD)
     names.append([])
     is_over.append(True)
 
@@ -388,14 +388,14 @@ class Who(TypedDict):
 
 
 async def test_calls_that_differ_in_their_context_only_get_their_own_results(caller: Caller) -> None:
-    async def who(state: Trail) -> Trail:
-        return {"value": [get_runtime(Who).context["name"]]}
+    async def who(state: State) -> State:
+        return {"log": [get_runtime(Who).context["name"]]}
 
-    graph = StateGraph(Trail, context_schema=Who).add_node("who", who).add_edge(START, "who").compile()
+    graph = StateGraph(State, context_schema=Who).add_node("who", who).add_edge(START, "who").compile()
 
     async def in_order(*names: str) -> list[str]:
-        found = await asyncio.gather(*(graph.ainvoke({"value": []}, context={"name": name}) for name in names))
-        return [each["value"][0] for each in found]
+        found = await asyncio.gather(*(graph.ainvoke({"log": []}, context={"name": name}) for name in names))
+        return [each["log"][0] for each in found]
 
     await caller.failing(lambda: in_order("amy", "bob"))
 
@@ -403,30 +403,30 @@ async def test_calls_that_differ_in_their_context_only_get_their_own_results(cal
 
 
 async def test_the_context_of_the_whole_run_may_be_another_on_resume(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x").compile()
 
-    async def call(state: Trail) -> Trail:
-        found = await inner.ainvoke({"value": []}, context=get_runtime(Who).context)
-        return {"value": [*found["value"], interrupt("go on?")]}
+    async def call(state: State) -> State:
+        found = await inner.ainvoke({"log": []}, context=get_runtime(Who).context)
+        return {"log": [*found["log"], interrupt("go on?")]}
 
-    graph: Any = StateGraph(Trail, context_schema=Who).add_node("call", call).add_edge(START, "call").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, context={"name": "amy"})
+    graph: Any = StateGraph(State, context_schema=Who).add_node("call", call).add_edge(START, "call").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD, context={"name": "amy"})
 
-    assert await graph.ainvoke(Command(resume="yes"), THREAD, context={"name": "bob"}) == {"value": ["x", "yes"]}
+    assert await graph.ainvoke(Command(resume="yes"), THREAD, context={"name": "bob"}) == {"log": ["x", "yes"]}
     assert calls.taken() == ["x"]
 
 
 async def test_two_unnamed_graphs_that_look_alike_are_refused_in_a_race_and_named_ones_are_not(caller: Caller) -> None:
     def leaving(mark: str, **compiled: Any) -> Any:
-        async def node(state: Trail) -> Trail:
-            return {"value": [mark]}
+        async def node(state: State) -> State:
+            return {"log": [mark]}
 
-        return Calls().chain(("node", node)).compile(**compiled)
+        return Nodes().chain(("node", node)).compile(**compiled)
 
     async def in_order(*graphs: Any) -> list[str]:
-        found = await asyncio.gather(*(graph.ainvoke({"value": []}) for graph in graphs))
-        return [each["value"][0] for each in found]
+        found = await asyncio.gather(*(graph.ainvoke({"log": []}) for graph in graphs))
+        return [each["log"][0] for each in found]
 
     one, two = leaving("1"), leaving("2")
     with pytest.raises(InvalidCallError, check=of_kind("overlapping"), match="compile\\(name="):
@@ -438,14 +438,14 @@ async def test_two_unnamed_graphs_that_look_alike_are_refused_in_a_race_and_name
 
 
 async def test_a_graph_whose_state_is_not_kept_gets_the_answers_of_its_own_questions(caller: Caller) -> None:
-    async def ask(state: Trail) -> Trail:
-        return {"value": [f"{state['value'][0]}={interrupt('sure?')}"]}
+    async def ask(state: State) -> State:
+        return {"log": [f"{state['log'][0]}={interrupt('sure?')}"]}
 
-    graph = Calls().chain(("ask", ask)).compile(checkpointer=False)
+    graph = Nodes().chain(("ask", ask)).compile(checkpointer=False)
 
     async def in_order(*names: str) -> list[str]:
-        found = await asyncio.gather(*(graph.ainvoke({"value": [name]}) for name in names), return_exceptions=True)
-        return [each["value"][1] for each in found if isinstance(each, dict)]
+        found = await asyncio.gather(*(graph.ainvoke({"log": [name]}) for name in names), return_exceptions=True)
+        return [each["log"][1] for each in found if isinstance(each, dict)]
 
     asked = (await caller.first(lambda: in_order("amy")))["__interrupt__"]
     other = (await caller.first(lambda: in_order("bob", "amy")))["__interrupt__"]
@@ -453,18 +453,18 @@ async def test_a_graph_whose_state_is_not_kept_gets_the_answers_of_its_own_quest
     assert len(other) == 2
     caller.body = lambda: in_order("amy", "bob")
     found = await caller.graph.ainvoke(Command(resume={other[0].id: "yes", other[1].id: "no"}), THREAD)
-    assert found["value"] == ["amy=no", "bob=yes"]
+    assert found["log"] == ["amy=no", "bob=yes"]
     assert asked[0].id not in {each.id for each in other}
 
 
-async def test_the_node_that_is_a_graph_goes_on_although_its_state_was_updated(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_the_node_that_is_a_graph_continues_although_its_state_was_updated(saver: Checkpointer) -> None:
+    calls = Nodes()
     graph: Any = calls.chain(("inner", calls.chain("x", "ask?").compile())).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    result = await graph.ainvoke(Command(resume="yes", update={"value": ["meanwhile"]}), THREAD)
+    result = await graph.ainvoke(Command(resume="yes", update={"log": ["meanwhile"]}), THREAD)
 
-    assert result == {"value": ["meanwhile", "x", "ask=yes"]}
+    assert result == {"log": ["meanwhile", "x", "ask=yes"]}
 
 
 # Memory
@@ -475,7 +475,7 @@ class Person(TypedDict, total=False):
     notes: Annotated[list[str], operator.add]
 
 
-def remembering(calls: Calls | None = None) -> Any:
+def remembering(calls: Nodes | None = None) -> Any:
     async def note(state: Person) -> Person:
         if calls is not None:
             calls.note(state["who"])
@@ -490,11 +490,11 @@ async def test_each_reads_its_own_memory_by_name(caller: Caller) -> None:
     async def tell(*names: str) -> list[str]:
         return [f"{name} {(await agent.ainvoke({'who': name}, memory=name))['notes']}" for name in names]
 
-    assert (await caller.first(lambda: tell("alice", "bob")))["value"] == [
+    assert (await caller.first(lambda: tell("alice", "bob")))["log"] == [
         "alice ['about alice']",
         "bob ['about bob']",
     ]
-    assert (await caller.first(lambda: tell("bob", "alice")))["value"][2:] == [
+    assert (await caller.first(lambda: tell("bob", "alice")))["log"][2:] == [
         "bob ['about bob', 'about bob']",
         "alice ['about alice', 'about alice']",
     ]
@@ -512,9 +512,9 @@ async def test_a_memory_may_have_any_name_and_stays_where_a_thread_is_pruned(
 
     await caller.first(tell)
     await saver.prune("t")
-    assert (await caller.first(tell))["value"] == ["1", "2"]
+    assert (await caller.first(tell))["log"] == ["1", "2"]
     await saver.prune("t")
-    assert (await caller.first(tell))["value"] == ["1", "2", "3"]
+    assert (await caller.first(tell))["log"] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "a\nb", 7, "\ud800"])
@@ -526,12 +526,12 @@ async def test_what_is_no_name_of_a_memory_is_refused(caller: Caller, name: Any)
 
 
 async def test_a_graph_that_has_no_memory_takes_no_name_of_one(caller: Caller) -> None:
-    graph = shouting(Calls())
+    graph = shouting(Nodes())
 
     with pytest.raises(InvalidOptionError, match="checkpointer=True"):
         await caller.first(lambda: results(graph, "it", memory="alice"))
     with pytest.raises(InvalidOptionError, match="checkpointer=True"):
-        await caller.graph.ainvoke({"value": []}, THREAD, memory="alice")
+        await caller.graph.ainvoke({"log": []}, THREAD, memory="alice")
 
 
 async def test_a_second_call_of_a_node_without_a_name_is_refused(caller: Caller) -> None:
@@ -578,7 +578,7 @@ async def test_calls_that_race_for_one_memory_are_refused(caller: Caller) -> Non
 async def test_turns_of_one_memory_that_are_recorded_are_not_taken_again(
     caller: Caller, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     agent = remembering(calls)
 
     async def turns() -> list[Any]:
@@ -590,11 +590,11 @@ async def test_turns_of_one_memory_that_are_recorded_are_not_taken_again(
 
     assert await caller.again(turns) == ["1", "2", "3"]
     assert calls.taken() == []
-    assert (await caller.first(turns))["value"][3:] == ["4", "5", "6"]
+    assert (await caller.first(turns))["log"][3:] == ["4", "5", "6"]
 
 
-async def test_a_turn_that_asks_goes_on_and_those_before_it_are_not_taken_again(caller: Caller) -> None:
-    calls = Calls()
+async def test_a_turn_that_interrupts_continues_and_those_before_it_are_not_taken_again(caller: Caller) -> None:
+    calls = Nodes()
 
     async def talk(state: Person) -> Person:
         calls.note(state["who"])
@@ -605,26 +605,26 @@ async def test_a_turn_that_asks_goes_on_and_those_before_it_are_not_taken_again(
     async def turns() -> list[str]:
         return [(await agent.ainvoke({"who": who}, memory="one"))["notes"][-1] for who in ("a", "b")]
 
-    assert questions(await caller.first(turns)) == ["a"]
-    assert questions(await caller.graph.ainvoke(Command(resume="1"), THREAD)) == ["b"]
+    assert questions_of(await caller.first(turns)) == ["a"]
+    assert questions_of(await caller.graph.ainvoke(Command(resume="1"), THREAD)) == ["b"]
     assert await caller.again(turns, Command(resume="2")) == ["a=1", "b=2"]
     assert calls.taken() == ["a", "a", "b", "b"]
 
 
 async def test_turns_are_found_by_a_node_that_is_tried_again(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     agent = remembering(calls)
     attempts: list[int] = []
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         attempts.append(1)
         found = [(await agent.ainvoke({"who": who}, memory="one"))["notes"] for who in ("a", "b")]
         if len(attempts) < 3:
             raise FailingError
-        return {"value": [f"{len(each)}" for each in found]}
+        return {"log": [f"{len(each)}" for each in found]}
 
     again = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False, retry_on=FailingError)
-    graph: Any = StateGraph(Trail).add_node("call", call, retry_policy=again).add_edge(START, "call").compile(saver)
+    graph: Any = StateGraph(State).add_node("call", call, retry_policy=again).add_edge(START, "call").compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": ["1", "2"]}
+    assert await graph.ainvoke({"log": []}, THREAD, durability=durability) == {"log": ["1", "2"]}
     assert calls.taken() == ["a", "b"]

@@ -3,37 +3,36 @@
 import asyncio
 from typing import Any
 
-from durable_graph import START, Checkpointer, StateGraph
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, nested_state
+from durable_graph import START, Checkpointer, Durability, StateGraph
+from tests.graphs import THREAD, Nodes, State, nested_state
 
 
-def beside(calls: Calls, **inner: Any) -> StateGraph[Trail]:
+def beside(calls: Nodes, **inner: Any) -> StateGraph[State]:
     """A nested graph beside a node, and a third that waits for both."""
-    builder = StateGraph(Trail)
+    builder = StateGraph(State)
     builder.add_node("inner", calls.chain("x", "y").compile(**inner))
-    builder.add_node("beside", calls.leaves("beside"))
-    builder.add_node("after", calls.leaves("after"))
+    builder.add_node("beside", calls.noting("beside"))
+    builder.add_node("after", calls.noting("after"))
     builder.add_edge(START, "inner").add_edge(START, "beside")
     return builder.add_edge(["inner", "beside"], "after")
 
 
-async def test_a_stop_inside_keeps_what_runs_beside(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+async def test_a_stop_inside_keeps_what_runs_in_parallel(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
     graph = beside(calls, interrupt_before=["y"]).compile(saver)
 
-    stopped = await graph.ainvoke({"value": []}, THREAD, durability=durability)
-    assert stopped["value"] == ["beside"]
+    stopped = await graph.ainvoke({"log": []}, THREAD, durability=durability)
+    assert stopped["log"] == ["beside"]
     assert sorted(calls.taken()) == ["beside", "x"]
 
-    assert await graph.ainvoke(None, THREAD, durability=durability) == {"value": ["beside", "x", "y", "after"]}
+    assert await graph.ainvoke(None, THREAD, durability=durability) == {"log": ["beside", "x", "y", "after"]}
     assert calls.taken() == ["y", "after"]
 
 
 async def test_a_stop_inside_after_a_node(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = beside(calls, interrupt_after=["x"]).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     assert sorted(calls.taken()) == ["beside", "x"]
 
     await graph.ainvoke(None, THREAD)
@@ -43,76 +42,76 @@ async def test_a_stop_inside_after_a_node(saver: Checkpointer) -> None:
 async def test_a_stop_before_the_sibling_of_a_nested_graph_that_stops(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = beside(calls, interrupt_before=["y"]).compile(saver, interrupt_before=["beside"])
 
-    first = await graph.ainvoke({"value": []}, THREAD, durability=durability)
-    assert (first["value"], calls.taken()) == ([], [])
+    first = await graph.ainvoke({"log": []}, THREAD, durability=durability)
+    assert (first["log"], calls.taken()) == ([], [])
     second = await graph.ainvoke(None, THREAD, durability=durability)
-    assert (second["value"], sorted(calls.taken())) == (["beside"], ["beside", "x"])
+    assert (second["log"], sorted(calls.taken())) == (["beside"], ["beside", "x"])
     third = await graph.ainvoke(None, THREAD, durability=durability)
-    assert (third, calls.taken()) == ({"value": ["beside", "x", "y", "after"]}, ["y", "after"])
+    assert (third, calls.taken()) == ({"log": ["beside", "x", "y", "after"]}, ["y", "after"])
 
 
 async def test_a_stop_after_the_sibling_of_a_nested_graph_that_stops(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = beside(calls, interrupt_before=["y"]).compile(saver, interrupt_after=["beside"])
 
-    first = await graph.ainvoke({"value": []}, THREAD, durability=durability)
-    assert first["value"] == ["beside"]
+    first = await graph.ainvoke({"log": []}, THREAD, durability=durability)
+    assert first["log"] == ["beside"]
     second = await graph.ainvoke(None, THREAD, durability=durability)
-    assert second["value"] == ["beside", "x", "y"]
+    assert second["log"] == ["beside", "x", "y"]
     third = await graph.ainvoke(None, THREAD, durability=durability)
-    assert third["value"] == ["beside", "x", "y", "after"]
+    assert third["log"] == ["beside", "x", "y", "after"]
     assert sorted(calls.taken()) == ["after", "beside", "x", "y"]
 
 
 async def test_a_stop_two_deep(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     innermost = calls.chain("x", "y").compile(interrupt_before=["y"])
     middle = calls.chain(("innermost", innermost)).compile()
     graph = calls.chain("a", ("middle", middle), "b").compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": ["a"]}
+    assert await graph.ainvoke({"log": []}, THREAD, durability=durability) == {"log": ["a"]}
     assert calls.taken() == ["a", "x"]
     await graph.ainvoke(None, THREAD, durability=durability)
     assert calls.taken() == ["y", "b"]
 
 
 async def test_a_stop_before_every_node_inside(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "y").compile(interrupt_before="*"))).compile(saver)
 
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     assert calls.taken() == []
     await graph.ainvoke(None, THREAD)
     assert calls.taken() == ["x"]
-    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "y"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["x", "y"]}
 
 
 async def test_the_stops_of_a_call_are_the_outer_graphs(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x", "y").compile())).compile(saver)
 
-    await graph.ainvoke({"value": []}, THREAD, interrupt_before=["inner"])
+    await graph.ainvoke({"log": []}, THREAD, interrupt_before=["inner"])
 
     assert calls.taken() == ["a"]
     assert (await graph.aget_state(THREAD)).next == ("inner",)
 
 
 async def test_a_stop_inside_in_each_turn_of_a_loop(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
 
-    async def again(state: Trail) -> str:
-        return "inner" if len(state["value"]) < 5 else "__end__"
+    async def again(state: State) -> str:
+        return "inner" if len(state["log"]) < 5 else "__end__"
 
-    builder = StateGraph(Trail).add_node("inner", calls.chain("x", "y").compile(interrupt_before=["y"]))
+    builder = StateGraph(State).add_node("inner", calls.chain("x", "y").compile(interrupt_before=["y"]))
     builder.add_edge(START, "inner").add_conditional_edges("inner", again, ["inner", "__end__"])
     graph = builder.compile(saver)
 
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     assert calls.taken() == ["x"]
     await graph.ainvoke(None, THREAD)
     assert calls.taken() == ["y", "x"]
@@ -122,11 +121,11 @@ async def test_a_stop_inside_in_each_turn_of_a_loop(saver: Checkpointer) -> None
 
 
 async def test_what_streams_stops_inside_as_well(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x", "y").compile(interrupt_before=["y"])), "b").compile(saver)
 
     async with asyncio.timeout(20):
-        seen = [chunk async for chunk in graph.astream({"value": []}, THREAD, subgraphs=True)]
+        seen = [chunk async for chunk in graph.astream({"log": []}, THREAD, subgraphs=True)]
         rest = [chunk async for chunk in graph.astream(None, THREAD, subgraphs=True)]
 
     told = [(tuple(part.split(":")[0] for part in ns), list(chunk)) for ns, chunk in [*seen, *rest]]

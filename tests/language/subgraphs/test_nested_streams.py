@@ -3,9 +3,8 @@
 import asyncio
 from typing import Any
 
-from durable_graph import START, Checkpointer, Command, StateGraph
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail
+from durable_graph import START, Checkpointer, Command, Durability, StateGraph
+from tests.graphs import THREAD, Nodes, State
 
 
 async def parts(graph: Any, given: Any, **options: Any) -> list[tuple[tuple[str, ...], Any]]:
@@ -15,73 +14,73 @@ async def parts(graph: Any, given: Any, **options: Any) -> list[tuple[tuple[str,
 
 
 async def test_each_update_comes_with_its_namespace(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     innermost = calls.chain("x").compile()
     graph = calls.chain("a", ("middle", calls.chain(("innermost", innermost)).compile())).compile(saver)
 
-    assert await parts(graph, {"value": []}, durability=durability) == [
-        ((), {"a": {"value": ["a"]}}),
-        (("middle", "innermost"), {"x": {"value": ["x"]}}),
-        (("middle",), {"innermost": {"value": ["a", "x"]}}),
-        ((), {"middle": {"value": ["a", "a", "x"]}}),
+    assert await parts(graph, {"log": []}, durability=durability) == [
+        ((), {"a": {"log": ["a"]}}),
+        (("middle", "innermost"), {"x": {"log": ["x"]}}),
+        (("middle",), {"innermost": {"log": ["a", "x"]}}),
+        ((), {"middle": {"log": ["a", "a", "x"]}}),
     ]
 
 
 async def test_a_called_graph_streams_as_a_nested_one(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x").compile()
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         for _ in range(2):
-            await inner.ainvoke({"value": []})
+            await inner.ainvoke({"log": []})
         return {}
 
     graph = calls.chain(("call", call)).compile(saver)
 
-    first, second, outer = await parts(graph, {"value": []})
+    first, second, outer = await parts(graph, {"log": []})
 
-    assert (first, outer) == ((("call",), {"x": {"value": ["x"]}}), ((), {"call": None}))
+    assert (first, outer) == ((("call",), {"x": {"log": ["x"]}}), ((), {"call": None}))
     # The second call has a number of its own.
     (node, number), values = second
-    assert (node, values) == ("call", {"x": {"value": ["x"]}})
+    assert (node, values) == ("call", {"x": {"log": ["x"]}})
     assert number.isdigit()
 
 
 async def test_a_graph_that_remembers_streams_under_its_nodes_name(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x").compile(checkpointer=True))).compile(saver)
 
-    chunks = [ns async for ns, _ in graph.astream({"value": []}, THREAD, subgraphs=True)]
+    chunks = [ns async for ns, _ in graph.astream({"log": []}, THREAD, subgraphs=True)]
 
     assert chunks == [("inner",), ()]
 
 
-async def test_without_subgraphs_only_the_outer_graph_is_heard(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_without_subgraphs_only_the_outer_graph_is_received(saver: Checkpointer) -> None:
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "y").compile())).compile(saver)
 
-    chunks = [chunk async for chunk in graph.astream({"value": []}, THREAD)]
+    chunks = [chunk async for chunk in graph.astream({"log": []}, THREAD)]
 
-    assert chunks == [{"inner": {"value": ["x", "y"]}}]
+    assert chunks == [{"inner": {"log": ["x", "y"]}}]
 
 
 async def test_parts_arrive_while_the_nested_graph_runs(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     may_end = asyncio.Event()
 
-    async def slow(state: Trail) -> Trail:
+    async def slow(state: State) -> State:
         await may_end.wait()
-        return {"value": ["slow"]}
+        return {"log": ["slow"]}
 
-    builder = StateGraph(Trail)
+    builder = StateGraph(State)
     builder.add_node("inner", calls.chain("x", ("slow", slow)).compile())
-    builder.add_node("beside", calls.leaves("beside"))
+    builder.add_node("beside", calls.noting("beside"))
     builder.add_edge(START, "inner").add_edge(START, "beside")
     graph = builder.compile(saver)
 
     seen: list[list[str]] = []
     async with asyncio.timeout(20):
-        async for _, chunk in graph.astream({"value": []}, THREAD, subgraphs=True):
+        async for _, chunk in graph.astream({"log": []}, THREAD, subgraphs=True):
             seen.append(list(chunk))
             if len(seen) == 2:
                 may_end.set()
@@ -91,23 +90,23 @@ async def test_parts_arrive_while_the_nested_graph_runs(saver: Checkpointer) -> 
 
 
 async def test_the_values_of_nested_graphs_come_with_their_namespace(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x").compile())).compile(saver)
 
-    assert await parts(graph, {"value": ["in"]}, stream_mode="values") == [
-        ((), {"value": ["in"]}),
-        (("inner",), {"value": ["in"]}),
-        (("inner",), {"value": ["in", "x"]}),
-        ((), {"value": ["in", "in", "x"]}),
+    assert await parts(graph, {"log": ["in"]}, stream_mode="values") == [
+        ((), {"log": ["in"]}),
+        (("inner",), {"log": ["in"]}),
+        (("inner",), {"log": ["in", "x"]}),
+        ((), {"log": ["in", "in", "x"]}),
     ]
 
 
-async def test_a_question_inside_is_told_once(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_a_question_inside_is_reported_once(saver: Checkpointer) -> None:
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "ask?").compile())).compile(saver)
 
-    asked = [chunk async for chunk in graph.astream({"value": []}, THREAD)]
+    asked = [chunk async for chunk in graph.astream({"log": []}, THREAD)]
     answered = [chunk async for chunk in graph.astream(Command(resume="yes"), THREAD)]
 
     assert [[each.value for each in chunk["__interrupt__"]] for chunk in asked] == [["ask?"]]
-    assert answered == [{"inner": {"value": ["x", "ask=yes"]}}]
+    assert answered == [{"inner": {"log": ["x", "ask=yes"]}}]

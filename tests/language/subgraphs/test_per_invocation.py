@@ -5,9 +5,17 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, Command, ReplayMismatchError, RetryPolicy, StateGraph, interrupt
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import THREAD, Calls, Trail, questions
+from durable_graph import (
+    START,
+    Checkpointer,
+    Command,
+    Durability,
+    ReplayMismatchError,
+    RetryPolicy,
+    StateGraph,
+    interrupt,
+)
+from tests.graphs import THREAD, Nodes, State, questions_of
 
 
 class Result(TypedDict, total=False):
@@ -15,20 +23,20 @@ class Result(TypedDict, total=False):
     round: Annotated[int, operator.add]
 
 
-def calling(inner: Any, saver: Checkpointer, calls: Calls) -> Any:
+def calling(inner: Any, saver: Checkpointer, calls: Nodes) -> Any:
     """A graph whose node calls `inner` with another mark in each round and returns all of its marks."""
 
     async def call(state: Result) -> Result:
         calls.note("call")
-        result = await inner.ainvoke({"value": [f"round{state['round']}"]})
+        result = await inner.ainvoke({"log": [f"round{state['round']}"]})
         calls.note("called")
-        return {"result": " ".join(result["value"])}
+        return {"result": " ".join(result["log"])}
 
     return StateGraph(Result).add_node("call", call).add_edge(START, "call").compile(saver)
 
 
 async def test_it_is_new_in_each_invocation(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calling(calls.chain("x").compile(), saver, calls)
 
     results = [await graph.ainvoke({"round": 1}, THREAD, durability=durability) for _ in range(3)]
@@ -36,12 +44,12 @@ async def test_it_is_new_in_each_invocation(saver: Checkpointer, durability: Dur
     assert [each["result"] for each in results] == ["round1 x", "round2 x", "round3 x"]
 
 
-async def test_it_goes_on_where_it_asked(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+async def test_it_resumes_at_its_interrupt(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
     graph = calling(calls.chain("x", "ask?", "y").compile(), saver, calls)
 
     result = await graph.ainvoke({"round": 1}, THREAD, durability=durability)
-    assert questions(result) == ["ask?"]
+    assert questions_of(result) == ["ask?"]
     assert calls.taken() == ["call", "x", "ask"]
 
     result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
@@ -51,66 +59,66 @@ async def test_it_goes_on_where_it_asked(saver: Checkpointer, durability: Durabi
 
 
 async def test_it_is_new_after_an_invocation_that_asked(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calling(calls.chain("x", "ask?").compile(), saver, calls)
 
     for turn in (1, 2):
-        assert questions(await graph.ainvoke({"round": 1}, THREAD, durability=durability)) == ["ask?"]
+        assert questions_of(await graph.ainvoke({"round": 1}, THREAD, durability=durability)) == ["ask?"]
         result = await graph.ainvoke(Command(resume=f"{turn}"), THREAD, durability=durability)
         assert result["result"] == f"round{turn} x ask={turn}"
 
 
 async def test_a_graph_alone_asks_the_same_as_inside_another(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     alone = calls.chain("one?", "two?").compile(saver)
 
-    assert questions(await alone.ainvoke({"value": []}, thread_id="alone")) == ["one?"]
-    assert questions(await alone.ainvoke(Command(resume="1"), thread_id="alone")) == ["two?"]
-    assert await alone.ainvoke(Command(resume="2"), thread_id="alone") == {"value": ["one=1", "two=2"]}
+    assert questions_of(await alone.ainvoke({"log": []}, thread_id="alone")) == ["one?"]
+    assert questions_of(await alone.ainvoke(Command(resume="1"), thread_id="alone")) == ["two?"]
+    assert await alone.ainvoke(Command(resume="2"), thread_id="alone") == {"log": ["one=1", "two=2"]}
 
 
 async def test_what_finished_inside_is_not_run_again_when_it_failed(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_failing = True
 
-    async def flaky(state: Trail) -> Trail:
+    async def flaky(state: State) -> State:
         calls.note("flaky")
         if is_failing:
             raise ConnectionError
-        return {"value": ["flaky"]}
+        return {"log": ["flaky"]}
 
     graph = calls.chain(("inner", calls.chain("x", ("flaky", flaky), "y").compile())).compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+        await graph.ainvoke({"log": []}, THREAD, durability=durability)
     is_failing = False
     assert calls.taken() == ["x", "flaky"]
 
-    assert await graph.ainvoke(None, THREAD, durability=durability) == {"value": ["x", "flaky", "y"]}
+    assert await graph.ainvoke(None, THREAD, durability=durability) == {"log": ["x", "flaky", "y"]}
     assert calls.taken() == ["flaky", "y"]
 
 
 async def test_a_finished_nested_run_is_not_run_again_on_resume(saver: Checkpointer, durability: Durability) -> None:
     """P8."""
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x", "y").compile()
     is_failing = True
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         calls.note("call")
-        result = await inner.ainvoke({"value": []})
+        result = await inner.ainvoke({"log": []})
         if is_failing:
             raise ConnectionError
-        return {"value": result["value"]}
+        return {"log": result["log"]}
 
     graph = calls.chain(("call", call)).compile(saver)
     with pytest.raises(ConnectionError):
-        await graph.ainvoke({"value": []}, THREAD, durability=durability)
+        await graph.ainvoke({"log": []}, THREAD, durability=durability)
     is_failing = False
     assert calls.taken() == ["call", "x", "y"]
 
-    assert await graph.ainvoke(None, THREAD, durability=durability) == {"value": ["x", "y"]}
+    assert await graph.ainvoke(None, THREAD, durability=durability) == {"log": ["x", "y"]}
     assert calls.taken() == ["call"]
 
 
@@ -118,42 +126,42 @@ async def test_a_finished_nested_run_is_not_run_again_when_its_caller_is_retried
     saver: Checkpointer, durability: Durability
 ) -> None:
     """P8."""
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x", "y").compile()
     failures = iter([True, True, False])
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         calls.note("call")
-        result = await inner.ainvoke({"value": []})
+        result = await inner.ainvoke({"log": []})
         if next(failures):
             raise ConnectionError
-        return {"value": result["value"]}
+        return {"log": result["log"]}
 
-    builder = StateGraph(Trail)
+    builder = StateGraph(State)
     builder.add_node("call", call, retry_policy=RetryPolicy(max_attempts=3, initial_interval=0, jitter=False))
     graph = builder.add_edge(START, "call").compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD, durability=durability) == {"value": ["x", "y"]}
+    assert await graph.ainvoke({"log": []}, THREAD, durability=durability) == {"log": ["x", "y"]}
     assert calls.taken() == ["call", "x", "y", "call", "call"]
 
 
-async def test_a_nested_run_that_failed_goes_on_when_its_node_is_retried(saver: Checkpointer) -> None:
+async def test_a_nested_run_that_failed_continues_when_its_node_is_retried(saver: Checkpointer) -> None:
     """P8."""
-    calls = Calls()
+    calls = Nodes()
     failures = iter([True, False])
 
-    async def flaky(state: Trail) -> Trail:
+    async def flaky(state: State) -> State:
         calls.note("flaky")
         if next(failures):
             raise ConnectionError
-        return {"value": ["flaky"]}
+        return {"log": ["flaky"]}
 
-    builder = StateGraph(Trail)
+    builder = StateGraph(State)
     inner = calls.chain("x", ("flaky", flaky)).compile()
     builder.add_node("inner", inner, retry_policy=RetryPolicy(max_attempts=2, initial_interval=0, jitter=False))
     graph = builder.add_edge(START, "inner").compile(saver)
 
-    assert await graph.ainvoke({"value": []}, THREAD) == {"value": ["x", "flaky"]}
+    assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["x", "flaky"]}
     assert calls.taken() == ["x", "flaky", "flaky"]
 
 
@@ -162,129 +170,129 @@ async def test_nested_runs_in_another_order_are_found_and_another_one_is_an_erro
     saver: Checkpointer, is_retried: bool
 ) -> None:
     """P10."""
-    calls = Calls()
+    calls = Nodes()
     one, two, three = (calls.chain(name).compile() for name in "xyz")
     orders = iter([(one, two), (two, one), (three, one)])
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         graphs = next(orders)
-        results = [(await graph.ainvoke({"value": []}))["value"] for graph in graphs]
+        results = [(await graph.ainvoke({"log": []}))["log"] for graph in graphs]
         calls.note(" ".join(mark for result in results for mark in result))
         raise ConnectionError
 
     attempts = RetryPolicy(max_attempts=3 if is_retried else 1, initial_interval=0, jitter=False)
-    graph = StateGraph(Trail).add_node("call", call, retry_policy=attempts).add_edge(START, "call").compile(saver)
-    first: list[Any] = [] if is_retried else [{"value": []}, None]
+    graph = StateGraph(State).add_node("call", call, retry_policy=attempts).add_edge(START, "call").compile(saver)
+    first: list[Any] = [] if is_retried else [{"log": []}, None]
     for given in first:
         with pytest.raises(ConnectionError):
             await graph.ainvoke(given, THREAD)
 
     with pytest.raises(ReplayMismatchError, match=r"with [xy].*with z") as raised:
-        await graph.ainvoke({"value": []} if is_retried else None, THREAD)
+        await graph.ainvoke({"log": []} if is_retried else None, THREAD)
 
     assert raised.value.kind == "call"
     assert calls.taken() == ["x", "y", "x y", "y x"]
 
 
-async def test_of_two_nested_runs_the_first_stays_finished_while_the_second_asks(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_of_two_nested_runs_the_first_stays_finished_while_the_second_interrupts(saver: Checkpointer) -> None:
+    calls = Nodes()
     first, second = calls.chain("x").compile(), calls.chain("ask?").compile()
 
-    async def call(state: Trail) -> Trail:
-        one = await first.ainvoke({"value": []})
-        two = await second.ainvoke({"value": one["value"]})
-        return {"value": two["value"]}
+    async def call(state: State) -> State:
+        one = await first.ainvoke({"log": []})
+        two = await second.ainvoke({"log": one["log"]})
+        return {"log": two["log"]}
 
     graph = calls.chain(("call", call)).compile(saver)
-    assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["ask?"]
+    assert questions_of(await graph.ainvoke({"log": []}, THREAD)) == ["ask?"]
     assert calls.taken() == ["x", "ask"]
 
-    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"value": ["x", "ask=yes"]}
+    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"log": ["x", "ask=yes"]}
     assert calls.taken() == ["ask"]
 
 
-async def test_one_graph_called_twice_by_a_node_asks_in_each_call(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_one_graph_called_twice_by_a_node_interrupts_in_each_call(saver: Checkpointer) -> None:
+    calls = Nodes()
     inner = calls.chain("x", "ask?").compile()
 
-    async def call(state: Trail) -> Trail:
-        one = await inner.ainvoke({"value": []})
-        two = await inner.ainvoke({"value": []})
-        return {"value": [*one["value"], *two["value"]]}
+    async def call(state: State) -> State:
+        one = await inner.ainvoke({"log": []})
+        two = await inner.ainvoke({"log": []})
+        return {"log": [*one["log"], *two["log"]]}
 
     graph = calls.chain(("call", call)).compile(saver)
-    assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["ask?"]
-    assert questions(await graph.ainvoke(Command(resume="1"), THREAD)) == ["ask?"]
+    assert questions_of(await graph.ainvoke({"log": []}, THREAD)) == ["ask?"]
+    assert questions_of(await graph.ainvoke(Command(resume="1"), THREAD)) == ["ask?"]
     result = await graph.ainvoke(Command(resume="2"), THREAD)
 
-    assert result == {"value": ["x", "ask=1", "x", "ask=2"]}
+    assert result == {"log": ["x", "ask=1", "x", "ask=2"]}
     assert calls.taken() == ["x", "ask", "ask", "x", "ask", "ask"]
 
 
-async def test_a_node_that_asks_before_and_after_its_nested_run(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_a_node_that_interrupts_before_and_after_its_nested_run(saver: Checkpointer) -> None:
+    calls = Nodes()
     inner = calls.chain("ask?").compile()
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         before = interrupt("before?")
-        nested = await inner.ainvoke({"value": [before]})
-        return {"value": [*nested["value"], interrupt("after?")]}
+        nested = await inner.ainvoke({"log": [before]})
+        return {"log": [*nested["log"], interrupt("after?")]}
 
     graph = calls.chain(("call", call)).compile(saver)
-    assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["before?"]
-    assert questions(await graph.ainvoke(Command(resume="b"), THREAD)) == ["ask?"]
-    assert questions(await graph.ainvoke(Command(resume="n"), THREAD)) == ["after?"]
-    assert await graph.ainvoke(Command(resume="a"), THREAD) == {"value": ["b", "ask=n", "a"]}
+    assert questions_of(await graph.ainvoke({"log": []}, THREAD)) == ["before?"]
+    assert questions_of(await graph.ainvoke(Command(resume="b"), THREAD)) == ["ask?"]
+    assert questions_of(await graph.ainvoke(Command(resume="n"), THREAD)) == ["after?"]
+    assert await graph.ainvoke(Command(resume="a"), THREAD) == {"log": ["b", "ask=n", "a"]}
     assert calls.taken() == ["ask", "ask"]
 
 
 async def test_in_a_loop_each_turn_has_a_nested_run_of_its_own(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x").compile()
     seen: list[list[str]] = []
 
-    async def call(state: Trail) -> Trail:
-        result = await inner.ainvoke({"value": []})
-        seen.append(result["value"])
-        return {"value": ["turn"]}
+    async def call(state: State) -> State:
+        result = await inner.ainvoke({"log": []})
+        seen.append(result["log"])
+        return {"log": ["turn"]}
 
-    async def again(state: Trail) -> str:
-        return "call" if len(state["value"]) < 3 else "__end__"
+    async def again(state: State) -> str:
+        return "call" if len(state["log"]) < 3 else "__end__"
 
-    builder = StateGraph(Trail).add_node("call", call).add_edge(START, "call")
+    builder = StateGraph(State).add_node("call", call).add_edge(START, "call")
     builder.add_conditional_edges("call", again, ["call", "__end__"])
-    await builder.compile(saver).ainvoke({"value": []}, THREAD, durability=durability)
+    await builder.compile(saver).ainvoke({"log": []}, THREAD, durability=durability)
 
     assert seen == [["x"]] * 3
 
 
-async def test_another_process_goes_on_inside_a_nested_run(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_another_process_continues_inside_a_nested_run(saver: Checkpointer) -> None:
+    calls = Nodes()
 
     def built() -> Any:
         return calls.chain("a", ("inner", calls.chain("x", "ask?", "y").compile()), "b").compile(saver)
 
-    await built().ainvoke({"value": []}, THREAD)
+    await built().ainvoke({"log": []}, THREAD)
     calls.taken()
 
     result = await built().ainvoke(Command(resume="yes"), THREAD)
 
-    assert result == {"value": ["a", "a", "x", "ask=yes", "y", "b"]}
+    assert result == {"log": ["a", "a", "x", "ask=yes", "y", "b"]}
     assert calls.taken() == ["ask", "y", "b"]
 
 
-async def test_siblings_of_a_nested_run_that_asks_are_kept(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
-    builder = StateGraph(Trail)
+async def test_siblings_of_a_nested_run_that_interrupts_are_kept(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
+    builder = StateGraph(State)
     builder.add_node("inner", calls.chain("x", "ask?").compile())
-    builder.add_node("beside", calls.leaves("beside"))
+    builder.add_node("beside", calls.noting("beside"))
     builder.add_edge(START, "inner").add_edge(START, "beside")
     graph = builder.compile(saver)
 
-    result = await graph.ainvoke({"value": []}, THREAD, durability=durability)
-    assert result["value"] == ["beside"]
+    result = await graph.ainvoke({"log": []}, THREAD, durability=durability)
+    assert result["log"] == ["beside"]
     calls.taken()
 
     result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
-    assert result == {"value": ["beside", "x", "ask=yes"]}
+    assert result == {"log": ["beside", "x", "ask=yes"]}
     assert calls.taken() == ["ask"]

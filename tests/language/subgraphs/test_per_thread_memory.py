@@ -10,6 +10,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    Durability,
     InvalidCallError,
     ReplayMismatchError,
     Send,
@@ -17,9 +18,8 @@ from durable_graph import (
     SubgraphBusyError,
     interrupt,
 )
-from durable_graph._runtime.request.run import Durability
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls, Trail, history, nested_state, questions
+from tests.graphs import THREAD, Nodes, State, history, nested_state, questions_of
 
 OTHER = {"configurable": {"thread_id": "other"}}
 
@@ -29,19 +29,19 @@ class Result(TypedDict, total=False):
     round: Annotated[int, operator.add]
 
 
-def calling(inner: Any, saver: Checkpointer, calls: Calls) -> Any:
+def calling(inner: Any, saver: Checkpointer, calls: Nodes) -> Any:
     """A graph whose node calls `inner` with another mark in each round and returns all of its marks."""
 
     async def call(state: Result) -> Result:
         calls.note("call")
-        result = await inner.ainvoke({"value": [f"round{state['round']}"]})
-        return {"result": " ".join(result["value"])}
+        result = await inner.ainvoke({"log": [f"round{state['round']}"]})
+        return {"result": " ".join(result["log"])}
 
     return StateGraph(Result).add_node("call", call).add_edge(START, "call").compile(saver)
 
 
 async def test_it_grows_from_invocation_to_invocation(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calling(calls.chain("x").compile(checkpointer=True), saver, calls)
 
     results = [await graph.ainvoke({"round": 1}, THREAD, durability=durability) for _ in range(3)]
@@ -54,23 +54,23 @@ async def test_it_grows_from_invocation_to_invocation(saver: Checkpointer, durab
 
 
 async def test_each_thread_has_a_memory_of_its_own(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calling(calls.chain("x").compile(checkpointer=True), saver, calls)
     await graph.ainvoke({"round": 1}, THREAD)
 
     assert (await graph.ainvoke({"round": 7}, OTHER))["result"] == "round7 x"
 
 
-async def test_it_asks_and_goes_on_and_remembers(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+async def test_it_interrupts_and_continues_and_remembers(saver: Checkpointer, durability: Durability) -> None:
+    calls = Nodes()
     graph = calling(calls.chain("x", "ask?", "y").compile(checkpointer=True), saver, calls)
 
-    assert questions(await graph.ainvoke({"round": 1}, THREAD, durability=durability)) == ["ask?"]
+    assert questions_of(await graph.ainvoke({"round": 1}, THREAD, durability=durability)) == ["ask?"]
     result = await graph.ainvoke(Command(resume="1"), THREAD, durability=durability)
     assert result["result"] == "round1 x ask=1 y"
     assert calls.taken() == ["call", "x", "ask", "call", "ask", "y"]
 
-    assert questions(await graph.ainvoke({"round": 1}, THREAD, durability=durability)) == ["ask?"]
+    assert questions_of(await graph.ainvoke({"round": 1}, THREAD, durability=durability)) == ["ask?"]
     result = await graph.ainvoke(Command(resume="2"), THREAD, durability=durability)
     assert result["result"] == "round1 x ask=1 y round2 x ask=2 y"
     assert calls.taken() == ["call", "x", "ask", "call", "ask", "y"]
@@ -104,7 +104,7 @@ async def test_as_a_node_it_remembers_what_its_input_was_merged_with(saver: Chec
 
 
 async def test_it_is_entered_again_in_a_loop_with_what_it_remembers(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     seen: list[str | None] = []
 
     class Sub(TypedDict, total=False):
@@ -140,31 +140,31 @@ async def test_it_is_entered_again_in_a_loop_with_what_it_remembers(saver: Check
     builder = StateGraph(Parent).add_node("call", call).add_node("decide", decide, destinations=("call",))
     graph = builder.add_edge(START, "call").add_edge("call", "decide").compile(saver)
 
-    assert questions(await graph.ainvoke({"foo": "", "counter": 0}, THREAD)) == ["value?"]
+    assert questions_of(await graph.ainvoke({"foo": "", "counter": 0}, THREAD)) == ["value?"]
     again = await graph.ainvoke(Command(resume="bar"), THREAD)
-    assert (questions(again), again["foo"], again["counter"]) == (["value?"], "second", 1)
+    assert (questions_of(again), again["foo"], again["counter"]) == (["value?"], "second", 1)
     assert await graph.ainvoke(Command(resume="qux"), THREAD) == {"foo": "second|done", "counter": 1}
     turn = ["call", "first", "second", "call", "second", "decide"]
     assert calls.taken() == [*turn, *turn]
 
-    assert questions(await graph.ainvoke({"foo": "new", "counter": 0}, THREAD)) == ["value?"]
+    assert questions_of(await graph.ainvoke({"foo": "new", "counter": 0}, THREAD)) == ["value?"]
     assert seen == [None, "bar!", "qux!"]
 
 
 async def test_graphs_of_one_node_have_memories_of_their_own(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     fruit = calls.chain("fruit").compile(checkpointer=True)
     root = calls.chain("root").compile(checkpointer=True)
     seen: list[list[str]] = []
 
-    async def call(state: Trail) -> Trail:
+    async def call(state: State) -> State:
         for name, each in {"fruit": fruit, "root": root}.items():
-            seen.append((await each.ainvoke({"value": ["in"]}, memory=name))["value"])
+            seen.append((await each.ainvoke({"log": ["in"]}, memory=name))["log"])
         return {}
 
     graph = calls.chain(("call", call)).compile(saver)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     assert seen == [
         ["in", "fruit"],
@@ -175,20 +175,20 @@ async def test_graphs_of_one_node_have_memories_of_their_own(saver: Checkpointer
 
 
 async def test_one_graph_under_two_nodes_has_two_memories(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=True)
     seen: dict[str, list[str]] = {}
 
     def calls_it(name: str) -> Any:
-        async def call(state: Trail) -> Trail:
-            seen[name] = (await inner.ainvoke({"value": [name]}))["value"]
+        async def call(state: State) -> State:
+            seen[name] = (await inner.ainvoke({"log": [name]}))["log"]
             return {}
 
         return call
 
     graph = calls.chain(("one", calls_it("one")), ("two", calls_it("two"))).compile(saver)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     assert seen == {"one": ["one", "x", "one", "x"], "two": ["two", "x", "two", "x"]}
 
@@ -217,30 +217,30 @@ async def test_a_graph_that_remembers_and_one_that_does_not_share_a_node(saver: 
     assert [(await graph.ainvoke({"total": 0}, THREAD))["total"] for _ in range(3)] == [5, 7, 9]
 
 
-async def test_what_is_nested_in_a_graph_that_remembers_starts_anew_each_time(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_what_is_nested_in_a_graph_that_remembers_starts_again_each_time(saver: Checkpointer) -> None:
+    calls = Nodes()
     seen: list[list[str]] = []
 
-    async def look(state: Trail) -> Trail:
-        seen.append(list(state["value"]))
-        return {"value": ["x"]}
+    async def look(state: State) -> State:
+        seen.append(list(state["log"]))
+        return {"log": ["x"]}
 
     inner = calls.chain(("look", look)).compile()
 
-    async def call_inner(state: Trail) -> Trail:
-        await inner.ainvoke({"value": []})
-        return {"value": ["m"]}
+    async def call_inner(state: State) -> State:
+        await inner.ainvoke({"log": []})
+        return {"log": ["m"]}
 
     middle = calls.chain(("call_inner", call_inner)).compile(checkpointer=True)
     kept: list[list[str]] = []
 
-    async def call(state: Trail) -> Trail:
-        kept.append((await middle.ainvoke({"value": []}))["value"])
+    async def call(state: State) -> State:
+        kept.append((await middle.ainvoke({"log": []}))["log"])
         return {}
 
     graph = calls.chain(("call", call)).compile(saver)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     assert (seen, kept) == ([[], []], [["m"], ["m", "m"]])
 
@@ -249,28 +249,28 @@ async def test_memories_nest(saver: Checkpointer) -> None:
     seen: list[tuple[str, list[str]]] = []
 
     def looks(name: str) -> Any:
-        async def look(state: Trail) -> Trail:
-            seen.append((name, list(state["value"])))
-            return {"value": [name]}
+        async def look(state: State) -> State:
+            seen.append((name, list(state["log"])))
+            return {"log": [name]}
 
         return look
 
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain(("inner", looks("inner"))).compile(checkpointer=True)
 
-    async def call_inner(state: Trail) -> Trail:
-        await inner.ainvoke({"value": []})
+    async def call_inner(state: State) -> State:
+        await inner.ainvoke({"log": []})
         return {}
 
     middle = calls.chain(("middle", looks("middle")), ("call_inner", call_inner)).compile(checkpointer=True)
 
-    async def call_middle(state: Trail) -> Trail:
-        await middle.ainvoke({"value": []})
+    async def call_middle(state: State) -> State:
+        await middle.ainvoke({"log": []})
         return {}
 
     graph = calls.chain(("call_middle", call_middle)).compile(saver)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     assert seen == [("middle", []), ("inner", []), ("middle", ["middle"]), ("inner", ["inner"])]
 
@@ -278,19 +278,19 @@ async def test_memories_nest(saver: Checkpointer) -> None:
 async def test_calls_of_one_node_have_the_memories_that_they_name_at_once_and_one_after_the_other(
     saver: Checkpointer,
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=True)
     seen: list[list[str]] = []
 
-    async def call(state: Trail) -> Trail:
-        seen.append((await inner.ainvoke({"value": ["once"]}, memory="once"))["value"])
-        results = await asyncio.gather(*(inner.ainvoke({"value": [f"{n}"]}, memory=f"{n}") for n in range(2)))
-        seen.extend(each["value"] for each in results)
+    async def call(state: State) -> State:
+        seen.append((await inner.ainvoke({"log": ["once"]}, memory="once"))["log"])
+        results = await asyncio.gather(*(inner.ainvoke({"log": [f"{n}"]}, memory=f"{n}") for n in range(2)))
+        seen.extend(each["log"] for each in results)
         return {}
 
     graph = calls.chain(("call", call)).compile(saver)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     first = [["once", "x"], ["0", "x"], ["1", "x"]]
     assert seen == [*first, *([*each, *each] for each in first)]
@@ -298,10 +298,10 @@ async def test_calls_of_one_node_have_the_memories_that_they_name_at_once_and_on
 
 async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> None:
     """Each would remember without the other."""
-    calls = Calls()
+    calls = Nodes()
 
-    async def fan(state: Trail) -> list[Send]:
-        return [Send("inner", {"value": [f"{n}"]}) for n in range(2)]
+    async def fan(state: State) -> list[Send]:
+        return [Send("inner", {"log": [f"{n}"]}) for n in range(2)]
 
     builder = calls.chain("a")
     builder.add_node("inner", calls.chain("x").compile(checkpointer=True, name="talker"))
@@ -310,7 +310,7 @@ async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> 
     graph = builder.compile(saver)
 
     with pytest.raises(SubgraphBusyError, match="'talker' is already running in 'inner'"):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     # Also one after the other: the second one would read what the first one was told.
     with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory"), match="'talker'"):
@@ -321,25 +321,25 @@ async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> 
 async def test_a_memory_without_a_name_is_not_passed_on_to_a_send_that_comes_later_in_its_superstep(
     saver: Checkpointer, is_nested: bool
 ) -> None:
-    inner = Calls().chain("x").compile(checkpointer=True, name="talker")
+    inner = Nodes().chain("x").compile(checkpointer=True, name="talker")
     has_told = asyncio.Event()
 
-    async def tell(state: Trail) -> Trail:
-        if state["value"] == ["bob"]:
+    async def tell(state: State) -> State:
+        if state["log"] == ["bob"]:
             await has_told.wait()
-        found = await inner.ainvoke({"value": state["value"]})
+        found = await inner.ainvoke({"log": state["log"]})
         has_told.set()
-        return {"value": found["value"]}
+        return {"log": found["log"]}
 
-    told = StateGraph(Trail).add_node("tell", tell).add_edge(START, "tell")
+    told = StateGraph(State).add_node("tell", tell).add_edge(START, "tell")
 
-    async def fan(state: Trail) -> list[Send]:
-        return [Send("tell", {"value": [who]}) for who in ("alice", "bob")]
+    async def fan(state: State) -> list[Send]:
+        return [Send("tell", {"log": [who]}) for who in ("alice", "bob")]
 
-    builder = StateGraph(Trail).add_node("tell", told.compile() if is_nested else tell)
+    builder = StateGraph(State).add_node("tell", told.compile() if is_nested else tell)
     graph = builder.add_conditional_edges(START, fan, ["tell"]).compile(saver)
     with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory")):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     for _ in range(2):
         with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory")):
             await graph.ainvoke(None, THREAD)
@@ -348,58 +348,58 @@ async def test_a_memory_without_a_name_is_not_passed_on_to_a_send_that_comes_lat
 async def test_a_memory_without_a_name_is_not_passed_on_between_two_graphs_that_a_node_calls(
     saver: Checkpointer,
 ) -> None:
-    inner = Calls().chain("x").compile(checkpointer=True, name="talker")
-    tells = StateGraph(Trail).add_node("inner", inner).add_edge(START, "inner").compile()
+    inner = Nodes().chain("x").compile(checkpointer=True, name="talker")
+    tells = StateGraph(State).add_node("inner", inner).add_edge(START, "inner").compile()
 
-    async def call(state: Trail) -> Trail:
-        for who in state["value"]:
-            await tells.ainvoke({"value": [who]})
+    async def call(state: State) -> State:
+        for who in state["log"]:
+            await tells.ainvoke({"log": [who]})
         return {}
 
-    graph = Calls().chain(("call", call)).compile(saver)
+    graph = Nodes().chain(("call", call)).compile(saver)
     with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory")):
-        await graph.ainvoke({"value": ["alice", "bob"]}, THREAD)
+        await graph.ainvoke({"log": ["alice", "bob"]}, THREAD)
 
 
 async def test_its_state_is_kept_and_read_while_it_asks(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x", "ask?").compile(checkpointer=True))).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
     nested = await nested_state(graph)
 
-    assert (nested.values, nested.next) == ({"value": ["a", "x"]}, ("ask",))
+    assert (nested.values, nested.next) == ({"log": ["a", "x"]}, ("ask",))
     assert nested.config["configurable"]["checkpoint_ns"] == "inner"
     result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
-    assert result == {"value": ["a", "a", "x", "ask=yes"]}
+    assert result == {"log": ["a", "a", "x", "ask=yes"]}
 
 
 async def test_its_history_goes_on_from_turn_to_turn(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=True)
 
-    async def call(state: Trail) -> Trail:
-        await inner.ainvoke({"value": ["in"]})
+    async def call(state: State) -> State:
+        await inner.ainvoke({"log": ["in"]})
         return {}
 
     graph = calls.chain(("call", call)).compile(saver)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     shown = await history(graph, {"configurable": {"thread_id": "t", "checkpoint_ns": "call"}})
 
-    assert [each.values["value"] for each in shown] == [["in", "x", "in", "x"], ["in", "x", "in"], ["in", "x"], ["in"]]
+    assert [each.values["log"] for each in shown] == [["in", "x", "in", "x"], ["in", "x", "in"], ["in", "x"], ["in"]]
 
 
 async def test_a_run_that_failed_leaves_its_memory_as_far_as_it_got(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     is_failing = True
 
-    async def flaky(state: Trail) -> Trail:
+    async def flaky(state: State) -> State:
         calls.note("flaky")
         if is_failing:
             raise ConnectionError
-        return {"value": ["flaky"]}
+        return {"log": ["flaky"]}
 
     inner = calls.chain("x", ("flaky", flaky)).compile(checkpointer=True)
     graph = calling(inner, saver, calls)
@@ -416,7 +416,7 @@ async def test_it_remembers_what_it_was_before_it_gained_and_lost_nodes(
     saver: Checkpointer, after: tuple[str, ...]
 ) -> None:
     """Also where the node that it ended with is gone."""
-    calls = Calls()
+    calls = Nodes()
     before = calling(calls.chain("x", "y").compile(checkpointer=True), saver, calls)
     assert (await before.ainvoke({"round": 1}, THREAD))["result"] == "round1 x y"
 
@@ -426,7 +426,7 @@ async def test_it_remembers_what_it_was_before_it_gained_and_lost_nodes(
 
 
 async def test_it_is_known_by_the_name_that_it_was_given(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     before = calling(calls.chain("x").compile(checkpointer=True, name="helper"), saver, calls)
     await before.ainvoke({"round": 1}, THREAD)
 
@@ -436,9 +436,11 @@ async def test_it_is_known_by_the_name_that_it_was_given(saver: Checkpointer) ->
 
 
 @pytest.mark.parametrize("name", ["graph", "other"])
-async def test_another_graph_in_its_place_is_told_and_does_not_get_its_memory(saver: Checkpointer, name: str) -> None:
+async def test_another_graph_in_its_place_is_reported_and_does_not_get_its_memory(
+    saver: Checkpointer, name: str
+) -> None:
     """Nor where neither was given a name, which is the first."""
-    calls = Calls()
+    calls = Nodes()
     first = calls.chain("x").compile(checkpointer=True)
     await calling(first, saver, calls).ainvoke({"round": 1}, THREAD)
     other = calls.chain("y").compile(checkpointer=True, name=name)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from durable_graph import START, Checkpointer, Command, ReplayMismatchError, StateGraph, interrupt
-from tests.language.trails import THREAD, Trail
+from tests.graphs import THREAD, State
 
 NAMES = [
     ({"name": "before"}, {"name": "now", "formerly": ["before"]}),
@@ -17,46 +17,46 @@ NAMES = [
 def asking(calls: list[str], **options: Any) -> Any:
     """A graph of a node that is counted, and one that asks."""
 
-    async def work(state: Trail) -> Trail:
+    async def work(state: State) -> State:
         calls.append("work")
-        return {"value": ["worked"]}
+        return {"log": ["worked"]}
 
-    async def ask(state: Trail) -> Trail:
-        return {"value": [interrupt("sure?")]}
+    async def ask(state: State) -> State:
+        return {"log": [interrupt("sure?")]}
 
-    described = StateGraph(Trail).add_node("work", work).add_node("ask", ask)
+    described = StateGraph(State).add_node("work", work).add_node("ask", ask)
     return described.add_edge(START, "work").add_edge("work", "ask").compile(**options)
 
 
 def around(inner: Any, saver: Checkpointer, *, is_node: bool) -> Any:
-    async def call(state: Trail) -> Trail:
-        return {"value": (await inner.ainvoke({"value": ["given"]}))["value"]}
+    async def call(state: State) -> State:
+        return {"log": (await inner.ainvoke({"log": ["given"]}))["log"]}
 
-    described = StateGraph(Trail).add_node("call", inner if is_node else call).add_edge(START, "call")
+    described = StateGraph(State).add_node("call", inner if is_node else call).add_edge(START, "call")
     return described.compile(saver)
 
 
 @pytest.mark.parametrize(("before", "now"), NAMES, ids=["renamed", "renamed twice", "named"])
 @pytest.mark.parametrize("is_node", [False, True], ids=["called", "node"])
-async def test_a_run_goes_on_under_the_new_name(
+async def test_a_run_continues_under_the_new_name(
     saver: Checkpointer, before: dict[str, Any], now: dict[str, Any], is_node: bool
 ) -> None:
     calls: list[str] = []
-    await around(asking(calls, **before), saver, is_node=is_node).ainvoke({"value": []}, THREAD)
+    await around(asking(calls, **before), saver, is_node=is_node).ainvoke({"log": []}, THREAD)
 
     renamed = around(asking(calls, **now), saver, is_node=is_node)
     nested = (await renamed.aget_state(THREAD, subgraphs=True)).tasks[0].state
     result = await renamed.ainvoke(Command(resume="yes"), THREAD)
 
-    assert nested.values["value"][-1] == "worked"
-    assert result["value"][-2:] == ["worked", "yes"]
+    assert nested.values["log"][-1] == "worked"
+    assert result["log"][-2:] == ["worked", "yes"]
     assert calls == ["work"]
 
 
 @pytest.mark.parametrize("is_node", [False, True], ids=["called", "node"])
 async def test_another_name_without_formerly_is_another_graph(saver: Checkpointer, is_node: bool) -> None:
     calls: list[str] = []
-    await around(asking(calls, name="before"), saver, is_node=is_node).ainvoke({"value": []}, THREAD)
+    await around(asking(calls, name="before"), saver, is_node=is_node).ainvoke({"log": []}, THREAD)
 
     with pytest.raises(ReplayMismatchError):
         await around(asking(calls, name="now"), saver, is_node=is_node).ainvoke(Command(resume="yes"), THREAD)
@@ -69,11 +69,11 @@ async def test_a_memory_is_remembered_under_the_new_name(
     saver: Checkpointer, before: dict[str, Any], now: dict[str, Any]
 ) -> None:
     def remembering(**options: Any) -> Any:
-        described = StateGraph(Trail).add_node("note", lambda state: {"value": [f"turn {len(state['value'])}"]})
+        described = StateGraph(State).add_node("note", lambda state: {"log": [f"turn {len(state['log'])}"]})
         return described.add_edge(START, "note").compile(checkpointer=True, **options)
 
-    first = await around(remembering(**before), saver, is_node=False).ainvoke({"value": []}, THREAD)
-    second = await around(remembering(**now), saver, is_node=False).ainvoke({"value": []}, THREAD)
+    first = await around(remembering(**before), saver, is_node=False).ainvoke({"log": []}, THREAD)
+    second = await around(remembering(**now), saver, is_node=False).ainvoke({"log": []}, THREAD)
 
-    assert first["value"] == ["given", "turn 1"]
-    assert second["value"][2:] == ["given", "turn 1", "given", "turn 3"]
+    assert first["log"] == ["given", "turn 1"]
+    assert second["log"][2:] == ["given", "turn 1", "given", "turn 3"]

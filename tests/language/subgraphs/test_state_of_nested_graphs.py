@@ -4,35 +4,43 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 
-from durable_graph import END, START, Checkpointer, Command, StateGraph, StateSnapshot, UnknownNameError
-from durable_graph._runtime.request.run import Durability
+from durable_graph import (
+    END,
+    START,
+    Checkpointer,
+    Command,
+    Durability,
+    StateGraph,
+    StateSnapshot,
+    UnknownNameError,
+)
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls, Trail, asked, checkpoint_before, history, nested_state, questions
+from tests.graphs import THREAD, Nodes, State, checkpoint_before, history, interrupts_of, nested_state, questions_of
 
 
-def stopping(calls: Calls, saver: Checkpointer) -> Any:
+def stopping(calls: Nodes, saver: Checkpointer) -> Any:
     """A graph that stops inside its nested graph, between `x` and `y`."""
     inner = calls.chain("x", "y").compile(interrupt_before=["y"])
     return calls.chain("a", ("inner", inner), "b").compile(saver)
 
 
 async def test_a_task_leads_to_the_state_of_the_graph_that_it_runs(saver: Checkpointer, durability: Durability) -> None:
-    graph = stopping(Calls(), saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    graph = stopping(Nodes(), saver)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
     state = await graph.aget_state(THREAD)
 
     (task,) = state.tasks
-    assert (state.values, state.next, task.name) == ({"value": ["a"]}, ("inner",), "inner")
+    assert (state.values, state.next, task.name) == ({"log": ["a"]}, ("inner",), "inner")
     assert task.state["configurable"]["thread_id"] == "t"
     assert task.state["configurable"]["checkpoint_ns"].startswith("inner:")
     nested = await graph.aget_state(task.state)
-    assert (nested.values, nested.next) == ({"value": ["a", "x"]}, ("y",))
+    assert (nested.values, nested.next) == ({"log": ["a", "x"]}, ("y",))
 
 
 async def test_subgraphs_puts_the_state_itself_in_its_place(saver: Checkpointer, durability: Durability) -> None:
-    graph = stopping(Calls(), saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    graph = stopping(Nodes(), saver)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
     plain = await graph.aget_state(THREAD)
 
     state = await graph.aget_state(THREAD, subgraphs=True)
@@ -44,11 +52,11 @@ async def test_subgraphs_puts_the_state_itself_in_its_place(saver: Checkpointer,
 
 
 async def test_the_states_of_graphs_two_deep_are_seen_through_each_other(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     innermost = calls.chain("x", "y").compile(interrupt_before=["y"])
     middle = calls.chain("m", ("innermost", innermost)).compile()
     graph = calls.chain("a", ("middle", middle), "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
     outer = await graph.aget_state(THREAD)
     in_middle = await graph.aget_state(outer.tasks[0].state)
@@ -67,8 +75,8 @@ async def test_the_states_of_graphs_two_deep_are_seen_through_each_other(saver: 
 
 
 async def test_a_finished_thread_has_nothing_nested_to_show(saver: Checkpointer) -> None:
-    graph = stopping(Calls(), saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = stopping(Nodes(), saver)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, THREAD)
 
     assert await graph.aget_state(THREAD, subgraphs=True) == await graph.aget_state(THREAD)
@@ -76,19 +84,19 @@ async def test_a_finished_thread_has_nothing_nested_to_show(saver: Checkpointer)
 
 
 async def test_older_checkpoints_lead_to_what_their_tasks_ran(saver: Checkpointer) -> None:
-    graph = stopping(Calls(), saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = stopping(Nodes(), saver)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, THREAD)
     at_inner = next(each for each in await history(graph) if each.next == ("inner",))
 
     nested = await history(graph, at_inner.tasks[0].state)
 
     assert [each.next for each in nested] == [(), ("y",), ("x",)]
-    assert [each.values["value"] for each in nested] == [["a", "x", "y"], ["a", "x"], ["a"]]
+    assert [each.values["log"] for each in nested] == [["a", "x", "y"], ["a", "x"], ["a"]]
 
 
 async def test_subgraphs_puts_what_it_came_to_in_the_place_of_an_older_checkpoint_s_task(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = calls.chain(("inner", calls.chain("ask?", "deep?").compile()), "last").compile(saver)
     await graph.ainvoke({}, THREAD)
     for answer in ("1", "2"):
@@ -99,12 +107,12 @@ async def test_subgraphs_puts_what_it_came_to_in_the_place_of_an_older_checkpoin
     (task,) = older.tasks
     assert isinstance(task.state, StateSnapshot)
     assert task.state.next == ()
-    assert task.state.values == {"value": ["ask=1", "deep=2"]}
+    assert task.state.values == {"log": ["ask=1", "deep=2"]}
 
 
 async def test_what_is_remembered_per_thread_is_shown_as_it_was_then(saver: Checkpointer) -> None:
-    inner = Calls().chain("in").compile(checkpointer=True, name="inner")
-    graph = Calls().chain(("inner", inner), "last").compile(saver)
+    inner = Nodes().chain("in").compile(checkpointer=True, name="inner")
+    graph = Nodes().chain(("inner", inner), "last").compile(saver)
     for _ in range(2):
         await graph.ainvoke({}, THREAD)
 
@@ -115,12 +123,12 @@ async def test_what_is_remembered_per_thread_is_shown_as_it_was_then(saver: Chec
 
 async def _inside(graph: Any, snapshot: StateSnapshot) -> Any:
     (task,) = (await graph.aget_state(snapshot.config, subgraphs=True)).tasks
-    return task.state and task.state.values["value"]
+    return task.state and task.state.values["log"]
 
 
 async def test_a_nested_graph_has_a_history(saver: Checkpointer) -> None:
-    graph = stopping(Calls(), saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = stopping(Nodes(), saver)
+    await graph.ainvoke({"log": []}, THREAD)
     (task,) = (await graph.aget_state(THREAD)).tasks
 
     nested = await history(graph, task.state)
@@ -134,147 +142,147 @@ async def test_a_nested_graph_has_a_history(saver: Checkpointer) -> None:
 
 
 async def test_the_history_of_the_outer_graph_is_without_that_of_nested_ones(saver: Checkpointer) -> None:
-    graph = stopping(Calls(), saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = stopping(Nodes(), saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
     assert [each.next for each in await history(graph)] == [("inner",), ("a",)]
 
 
-async def test_a_nested_state_is_edited_and_the_run_goes_on_with_it(
+async def test_a_nested_state_is_edited_and_the_run_continues_with_it(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = stopping(calls, saver)
-    await graph.ainvoke({"value": []}, THREAD, durability=durability)
+    await graph.ainvoke({"log": []}, THREAD, durability=durability)
     (task,) = (await graph.aget_state(THREAD)).tasks
     calls.taken()
 
-    await graph.aupdate_state(task.state, {"value": ["edited"]})
+    await graph.aupdate_state(task.state, {"log": ["edited"]})
 
-    assert (await nested_state(graph)).values == {"value": ["a", "x", "edited"]}
+    assert (await nested_state(graph)).values == {"log": ["a", "x", "edited"]}
     result = await graph.ainvoke(None, THREAD, durability=durability)
-    assert result == {"value": ["a", "a", "x", "edited", "y", "b"]}
+    assert result == {"log": ["a", "a", "x", "edited", "y", "b"]}
     assert calls.taken() == ["y", "b"]
 
 
 async def test_an_edit_as_a_nested_node_passes_it_over(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = stopping(calls, saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     (task,) = (await graph.aget_state(THREAD)).tasks
     calls.taken()
 
-    await graph.aupdate_state(task.state, {"value": ["by hand"]}, as_node="y")
+    await graph.aupdate_state(task.state, {"log": ["by hand"]}, as_node="y")
 
     assert (await nested_state(graph)).next == ()
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "a", "x", "by hand", "b"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "a", "x", "by hand", "b"]}
     assert calls.taken() == ["b"]
 
 
 async def test_an_edit_as_the_node_that_runs_the_nested_graph_passes_all_of_it_over(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = stopping(calls, saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    await graph.aupdate_state(THREAD, {"value": ["by hand"]}, as_node="inner")
+    await graph.aupdate_state(THREAD, {"log": ["by hand"]}, as_node="inner")
 
-    assert await graph.ainvoke(None, THREAD) == {"value": ["a", "by hand", "b"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["a", "by hand", "b"]}
     assert calls.taken() == ["b"]
 
 
 async def test_an_edit_two_deep(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     innermost = calls.chain("x", "y").compile(interrupt_before=["y"])
     graph = calls.chain(("middle", calls.chain(("innermost", innermost)).compile())).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     inside = (await nested_state(graph)).tasks[0].state
     assert isinstance(inside, StateSnapshot)
 
-    await graph.aupdate_state(inside.config, {"value": ["edited"]})
+    await graph.aupdate_state(inside.config, {"log": ["edited"]})
 
-    assert await graph.ainvoke(None, THREAD) == {"value": ["x", "edited", "y"]}
+    assert await graph.ainvoke(None, THREAD) == {"log": ["x", "edited", "y"]}
 
 
 async def test_an_open_question_is_seen_from_inside_and_from_outside(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", ("inner", Calls().chain("x", "ask?").compile())).compile(saver)
-    result = await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", ("inner", Nodes().chain("x", "ask?").compile())).compile(saver)
+    result = await graph.ainvoke({"log": []}, THREAD)
 
     state = await graph.aget_state(THREAD, subgraphs=True)
 
-    assert state.interrupts == tuple(asked(result))
+    assert state.interrupts == tuple(interrupts_of(result))
     assert state.tasks[0].interrupts == state.interrupts
     assert isinstance(state.tasks[0].state, StateSnapshot)
     assert state.tasks[0].state.interrupts == state.interrupts
 
 
 async def test_a_nested_question_is_dropped_by_an_edit_to_the_end(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", ("inner", Calls().chain("ask?").compile()), "b").compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", ("inner", Nodes().chain("ask?").compile()), "b").compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
 
     await graph.aupdate_state(THREAD, None, as_node=END)
 
     state = await graph.aget_state(THREAD)
-    assert (state.values, state.next, state.tasks, state.interrupts) == ({"value": ["a"]}, (), (), ())
+    assert (state.values, state.next, state.tasks, state.interrupts) == ({"log": ["a"]}, (), (), ())
 
 
 class Notes(TypedDict, total=False):
-    value: Annotated[list[str], lambda old, new: [*old, *new]]
+    log: Annotated[list[str], lambda old, new: [*old, *new]]
     notes: str
 
 
 def noting(label: str) -> StateGraph[Notes]:
     async def work(state: Notes) -> Notes:
-        return {"value": [f"{label} done"], "notes": label}
+        return {"log": [f"{label} done"], "notes": label}
 
     return StateGraph(Notes).add_node("work", work).add_edge(START, "work")
 
 
 async def test_a_graph_that_nothing_names_runs_and_is_not_read_from_outside(saver: Checkpointer) -> None:
     # It is in a dict: nothing shows that the node calls it, nor of which types its state is.
-    agents = {"researcher": Calls().chain("research", "ask?").compile()}
+    agents = {"researcher": Nodes().chain("research", "ask?").compile()}
 
-    async def tools(state: Trail) -> Trail:
-        return {"value": (await agents["researcher"].ainvoke({"value": ["apples"]}))["value"]}
+    async def tools(state: State) -> State:
+        return {"log": (await agents["researcher"].ainvoke({"log": ["apples"]}))["log"]}
 
-    graph = Calls().chain(("tools", tools)).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain(("tools", tools)).compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     (waiting,) = (await graph.aget_state(THREAD)).tasks
 
     assert waiting.state is None
     with pytest.raises(UnknownNameError, check=of_kind("namespace"), match=r"'tools:1\.0'"):
         await graph.aget_state({"configurable": {"thread_id": "t", "checkpoint_ns": "tools:1.0"}})
-    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"value": ["apples", "research", "ask=yes"]}
+    assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"log": ["apples", "research", "ask=yes"]}
 
 
 async def test_a_namespace_that_leads_to_no_graph_is_an_error_that_names_it(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", ("inner", Calls().chain("x").compile())).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain("a", ("inner", Nodes().chain("x").compile())).compile(saver)
+    await graph.ainvoke({"log": []}, THREAD)
     nowhere = {"configurable": {"thread_id": "t", "checkpoint_ns": "a:1.0|b:2.0"}}
 
-    for call in (graph.aget_state(nowhere), graph.aupdate_state(nowhere, {"value": ["edit"]})):
+    for call in (graph.aget_state(nowhere), graph.aupdate_state(nowhere, {"log": ["edit"]})):
         with pytest.raises(UnknownNameError, check=of_kind("namespace"), match=r"'a:1\.0\|b:2\.0'.*inner"):
             await call
 
 
 async def test_a_graph_that_has_not_begun_has_an_empty_state_and_cannot_be_edited(saver: Checkpointer) -> None:
-    graph = Calls().chain("a", ("inner", Calls().chain("x").compile())).compile(saver)
-    await graph.ainvoke({"value": []}, THREAD, interrupt_before=["inner"])
+    graph = Nodes().chain("a", ("inner", Nodes().chain("x").compile())).compile(saver)
+    await graph.ainvoke({"log": []}, THREAD, interrupt_before=["inner"])
     (waiting,) = (await graph.aget_state(THREAD)).tasks
 
     assert (await graph.aget_state(waiting.state)).values == {}
     with pytest.raises(UnknownNameError, check=of_kind("namespace")):
-        await graph.aupdate_state(waiting.state, {"value": ["edit"]})
+        await graph.aupdate_state(waiting.state, {"log": ["edit"]})
 
 
-async def test_namespaces_whose_names_begin_alike_are_told_apart(saver: Checkpointer) -> None:
+async def test_namespaces_whose_names_begin_alike_are_distinguished(saver: Checkpointer) -> None:
     research = StateGraph(Notes).add_node("review", noting("research").compile()).add_edge(START, "review").compile()
     builder = StateGraph(Notes)
     builder.add_node("research", research)
     builder.add_node("research_review", noting("reviewed").compile())
     builder.add_edge(START, "research").add_edge("research", "research_review")
     graph = builder.compile(saver)
-    await graph.ainvoke({"value": ["go"]}, THREAD)
+    await graph.ainvoke({"log": ["go"]}, THREAD)
 
     shown = await history(graph)
     of_review = next(each for each in shown if each.next == ("research_review",)).tasks[0].state
@@ -285,8 +293,8 @@ async def test_namespaces_whose_names_begin_alike_are_told_apart(saver: Checkpoi
 
 
 async def test_a_nested_answer_by_the_thread_is_the_same_as_by_the_namespace(saver: Checkpointer) -> None:
-    graph = Calls().chain(("inner", Calls().chain("ask?").compile())).compile(saver)
-    result = await graph.ainvoke({"value": []}, THREAD)
+    graph = Nodes().chain(("inner", Nodes().chain("ask?").compile())).compile(saver)
+    result = await graph.ainvoke({"log": []}, THREAD)
 
-    assert questions(result) == ["ask?"]
-    assert await graph.ainvoke(Command(resume={asked(result)[0].id: "yes"}), THREAD) == {"value": ["ask=yes"]}
+    assert questions_of(result) == ["ask?"]
+    assert await graph.ainvoke(Command(resume={interrupts_of(result)[0].id: "yes"}), THREAD) == {"log": ["ask=yes"]}

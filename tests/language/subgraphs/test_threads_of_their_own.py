@@ -15,12 +15,12 @@ from durable_graph import (
     UnfinishedChildError,
 )
 from durable_graph.testing import CrashingSaver
+from tests.graphs import Nodes, State, chain, questions_of
 from tests.language.interrupts.test_answers_beside_a_run import Slow
-from tests.language.nodes import Nodes, State, asked, in_a_row
 
 
 def asking(saver: Checkpointer) -> CompiledGraph[State]:
-    return in_a_row(("ask", Nodes().asking("ask", "how many?"))).compile(saver)
+    return chain(("ask", Nodes().asking("ask", "how many?"))).compile(saver)
 
 
 def caller(call: Any) -> StateGraph[State]:
@@ -28,10 +28,10 @@ def caller(call: Any) -> StateGraph[State]:
         result = await call()
         return {"log": result["log"]}
 
-    return in_a_row(("caller", node))
+    return chain(("caller", node))
 
 
-async def test_a_caller_is_told_that_the_child_waits_for_an_answer(saver: Checkpointer) -> None:
+async def test_a_caller_learns_that_the_child_waits_for_an_answer(saver: Checkpointer) -> None:
     child = asking(saver)
     graph = caller(lambda: child.ainvoke({"log": ["in"]}, thread_id="child")).compile(saver)
 
@@ -40,7 +40,7 @@ async def test_a_caller_is_told_that_the_child_waits_for_an_answer(saver: Checkp
 
     error = told.value
     assert (error.thread_id, error.node, error.pending) == ("child", "caller", ("ask",))
-    assert asked(error.interrupts) == ["how many?"]
+    assert questions_of(error.interrupts) == ["how many?"]
     assert len(str(error)) <= 400
     assert (await graph.aget_state(thread_id="parent")).status == "failed"
     assert await child.ainvoke(Command(resume=3), thread_id="child") == {"log": ["in", "ask:3"]}
@@ -50,7 +50,7 @@ async def test_without_a_thread_of_its_own_the_caller_waits_with_the_child(saver
     child = asking(saver)
     graph = caller(lambda: child.ainvoke({"log": ["in"]})).compile(saver)
 
-    assert asked(await graph.ainvoke({}, thread_id="parent")) == ["how many?"]
+    assert questions_of(await graph.ainvoke({}, thread_id="parent")) == ["how many?"]
 
     assert await graph.ainvoke(Command(resume=3), thread_id="parent") == {"log": ["in", "ask:3"]}
 
@@ -60,10 +60,10 @@ async def test_the_second_version_says_where_the_child_stopped(saver: Checkpoint
 
     async def node(state: State) -> State:
         output = await child.ainvoke({"log": ["in"]}, thread_id="child", version="v2")
-        seen.append((output.is_stopped, asked(output.interrupts)))
+        seen.append((output.is_stopped, questions_of(output.interrupts)))
         return {"log": ["waits"]}
 
-    graph = in_a_row(("caller", node)).compile(saver)
+    graph = chain(("caller", node)).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="parent") == {"log": ["waits"]}
     assert seen == [(True, ["how many?"])]
@@ -71,7 +71,7 @@ async def test_the_second_version_says_where_the_child_stopped(saver: Checkpoint
 
 async def test_a_breakpoint_of_the_child_is_no_end_either(saver: Checkpointer) -> None:
     nodes = Nodes()
-    child = in_a_row(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
+    child = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
     graph = caller(lambda: child.ainvoke({}, thread_id="child")).compile(saver)
 
     with pytest.raises(UnfinishedChildError, match="breakpoint") as told:
@@ -85,7 +85,7 @@ async def test_a_breakpoint_of_the_child_is_no_end_either(saver: Checkpointer) -
 async def test_a_drained_child_is_an_error_of_its_caller(saver: Checkpointer) -> None:
     control = RunControl()
     control.request_drain("deployment")
-    child = in_a_row(("a", Nodes().noting("a"))).compile(saver)
+    child = chain(("a", Nodes().noting("a"))).compile(saver)
     graph = caller(lambda: child.ainvoke({}, thread_id="child", control=control)).compile(saver)
 
     with pytest.raises(GraphDrained, match="deployment"):
@@ -126,7 +126,7 @@ async def test_a_reader_of_the_childs_events_sees_the_question_and_has_no_output
             told.extend([type(event).__name__ async for event in events])
         return {"log": events.output["log"]}
 
-    graph = in_a_row(("caller", node)).compile(saver)
+    graph = chain(("caller", node)).compile(saver)
 
     with pytest.raises(UnfinishedChildError):
         await graph.ainvoke({}, thread_id="parent")

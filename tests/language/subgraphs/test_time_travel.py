@@ -4,30 +4,29 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Command, StateSnapshot
-from durable_graph._runtime.request.run import Durability
-from tests.language.trails import (
+from durable_graph import Checkpointer, Command, Durability, StateSnapshot
+from tests.graphs import (
     THREAD,
-    Calls,
-    Trail,
+    Nodes,
+    State,
     checkpoint_before,
+    checkpoint_id_of,
     history,
-    id_of,
     nested_state,
     newest_before,
-    questions,
-    shape,
+    outline,
+    questions_of,
 )
 
 
-def pipeline(calls: Calls, saver: Checkpointer, inner: Any) -> Any:
+def pipeline(calls: Nodes, saver: Checkpointer, inner: Any) -> Any:
     return calls.chain("pre", ("inner", inner), "post").compile(saver)
 
 
 async def test_a_replay_from_before_a_nested_graph_runs_all_of_it(saver: Checkpointer, durability: Durability) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x", "y").compile())
-    result = await graph.ainvoke({"value": []}, THREAD)
+    result = await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
     assert await graph.ainvoke(None, await checkpoint_before(graph, "inner"), durability=durability) == result
@@ -35,21 +34,21 @@ async def test_a_replay_from_before_a_nested_graph_runs_all_of_it(saver: Checkpo
 
 
 async def test_a_fork_from_before_a_nested_graph_runs_it_on_the_edited_state(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x").compile())
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    fork = await graph.aupdate_state(await checkpoint_before(graph, "inner"), {"value": ["edited"]})
+    fork = await graph.aupdate_state(await checkpoint_before(graph, "inner"), {"log": ["edited"]})
 
-    assert (await graph.ainvoke(None, fork))["value"] == ["pre", "edited", "pre", "edited", "x", "post"]
+    assert (await graph.ainvoke(None, fork))["log"] == ["pre", "edited", "pre", "edited", "x", "post"]
     assert calls.taken() == ["x", "post"]
 
 
 async def test_the_line_that_was_left_keeps_its_nested_checkpoints(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x", "y").compile())
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
     at_inner = newest_before(before, "inner")
     nested_before = await history(graph, at_inner.tasks[0].state)
@@ -64,35 +63,37 @@ async def test_the_line_that_was_left_keeps_its_nested_checkpoints(saver: Checkp
 
 
 @pytest.mark.parametrize("memory", [None, True])
-async def test_a_replay_from_before_a_nested_question_asks_again(saver: Checkpointer, memory: bool | None) -> None:
-    calls = Calls()
+async def test_a_replay_from_before_a_nested_question_interrupts_again(
+    saver: Checkpointer, memory: bool | None
+) -> None:
+    calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x", "ask?", "y").compile(checkpointer=memory))
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(Command(resume="old"), THREAD)
     calls.taken()
 
     replay = await graph.ainvoke(None, await checkpoint_before(graph, "inner"))
 
-    assert questions(replay) == ["ask?"]
+    assert questions_of(replay) == ["ask?"]
     result = await graph.ainvoke(Command(resume="new"), THREAD)
-    assert result["value"] == ["pre", "pre", "x", "ask=new", "y", "post"]
+    assert result["log"] == ["pre", "pre", "x", "ask=new", "y", "post"]
     assert calls.taken() == ["x", "ask", "ask", "y", "post"]
 
 
 async def test_a_fork_from_before_a_nested_question_takes_a_new_answer_to_the_end(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x", "ask?", "y").compile())
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(Command(resume="old"), THREAD)
 
-    fork = await graph.aupdate_state(await checkpoint_before(graph, "inner"), {"value": ["edited"]})
-    assert questions(await graph.ainvoke(None, fork)) == ["ask?"]
+    fork = await graph.aupdate_state(await checkpoint_before(graph, "inner"), {"log": ["edited"]})
+    assert questions_of(await graph.ainvoke(None, fork)) == ["ask?"]
     result = await graph.ainvoke(Command(resume="new"), fork)
 
-    assert result["value"][-4:] == ["x", "ask=new", "y", "post"]
+    assert result["log"][-4:] == ["x", "ask=new", "y", "post"]
 
 
-def asking_twice(calls: Calls, saver: Checkpointer) -> Any:
+def asking_twice(calls: Nodes, saver: Checkpointer) -> Any:
     """A graph that does nothing but run one that asks twice and remembers."""
     inner = calls.chain("x", "one?", "two?").compile(checkpointer=True)
     return calls.chain(("inner", inner)).compile(saver)
@@ -100,41 +101,41 @@ def asking_twice(calls: Calls, saver: Checkpointer) -> Any:
 
 async def both_answered(graph: Any) -> tuple[Any, Any]:
     """Run to the end, and give back where the nested graph asked first and second."""
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     first = (await nested_state(graph)).config
     await graph.ainvoke(Command(resume="1"), THREAD)
     second = (await nested_state(graph)).config
     result = await graph.ainvoke(Command(resume="2"), THREAD)
-    assert result == {"value": ["x", "one=1", "two=2"]}
+    assert result == {"log": ["x", "one=1", "two=2"]}
     return first, second
 
 
-async def test_a_replay_from_a_nested_checkpoint_goes_on_inside(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_a_replay_from_a_nested_checkpoint_continues_inside(saver: Checkpointer) -> None:
+    calls = Nodes()
     graph = asking_twice(calls, saver)
     first, _ = await both_answered(graph)
     before = await history(graph)
     calls.taken()
 
-    assert questions(await graph.ainvoke(None, first)) == ["one?"]
+    assert questions_of(await graph.ainvoke(None, first)) == ["one?"]
     assert calls.taken() == ["one"]
-    assert shape(await history(graph))[:2] == [("fork", ("inner",), []), ("loop", (), ["x", "one=1", "two=2"])]
+    assert outline(await history(graph))[:2] == [("fork", ("inner",), []), ("loop", (), ["x", "one=1", "two=2"])]
 
-    assert questions(await graph.ainvoke(Command(resume="3"), THREAD)) == ["two?"]
-    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"value": ["x", "one=3", "two=4"]}
+    assert questions_of(await graph.ainvoke(Command(resume="3"), THREAD)) == ["two?"]
+    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"log": ["x", "one=3", "two=4"]}
     assert (await history(graph))[2:] == before
 
 
 async def test_a_replay_from_the_second_nested_question_keeps_the_first_answer(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = asking_twice(calls, saver)
     _, second = await both_answered(graph)
     calls.taken()
 
-    assert questions(await graph.ainvoke(None, second)) == ["two?"]
+    assert questions_of(await graph.ainvoke(None, second)) == ["two?"]
     assert calls.taken() == ["two"]
-    assert await graph.ainvoke(Command(resume="5"), THREAD) == {"value": ["x", "one=1", "two=5"]}
-    assert shape(await history(graph)) == [
+    assert await graph.ainvoke(Command(resume="5"), THREAD) == {"log": ["x", "one=1", "two=5"]}
+    assert outline(await history(graph)) == [
         ("loop", (), ["x", "one=1", "two=5"]),
         ("fork", ("inner",), []),
         ("loop", (), ["x", "one=1", "two=2"]),
@@ -142,35 +143,35 @@ async def test_a_replay_from_the_second_nested_question_keeps_the_first_answer(s
     ]
 
 
-async def test_an_edit_of_a_nested_checkpoint_is_gone_on_with(saver: Checkpointer) -> None:
-    calls = Calls()
+async def test_an_edit_of_a_nested_checkpoint_is_continued(saver: Checkpointer) -> None:
+    calls = Nodes()
     graph = asking_twice(calls, saver)
     first, _ = await both_answered(graph)
     calls.taken()
 
-    fork = await graph.aupdate_state(first, {"value": ["edited"]})
+    fork = await graph.aupdate_state(first, {"log": ["edited"]})
 
-    assert questions(await graph.ainvoke(None, fork)) == ["one?"]
+    assert questions_of(await graph.ainvoke(None, fork)) == ["one?"]
     assert calls.taken() == ["one"]
-    assert questions(await graph.ainvoke(Command(resume="3"), THREAD)) == ["two?"]
-    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"value": ["x", "edited", "one=3", "two=4"]}
+    assert questions_of(await graph.ainvoke(Command(resume="3"), THREAD)) == ["two?"]
+    assert await graph.ainvoke(Command(resume="4"), THREAD) == {"log": ["x", "edited", "one=3", "two=4"]}
 
 
 async def test_an_edit_at_an_open_nested_question_runs_to_the_outer_end(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x", "ask?", "y").compile(checkpointer=True))
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
-    fork = await graph.aupdate_state((await nested_state(graph)).config, {"value": ["edited"]})
+    fork = await graph.aupdate_state((await nested_state(graph)).config, {"log": ["edited"]})
 
-    assert questions(await graph.ainvoke(None, fork)) == ["ask?"]
+    assert questions_of(await graph.ainvoke(None, fork)) == ["ask?"]
     calls.taken()
     result = await graph.ainvoke(Command(resume="new"), fork)
-    assert result["value"] == ["pre", "pre", "x", "edited", "ask=new", "y", "post"]
+    assert result["log"] == ["pre", "pre", "x", "edited", "ask=new", "y", "post"]
     assert calls.taken() == ["ask", "y", "post"]
 
 
-async def deep(calls: Calls, saver: Checkpointer) -> Any:
+async def deep(calls: Nodes, saver: Checkpointer) -> Any:
     inner = calls.chain("x", "one?", "two?").compile(checkpointer=True)
     middle = calls.chain(("inner", inner)).compile(checkpointer=True)
     return calls.chain(("middle", middle)).compile(saver)
@@ -186,9 +187,9 @@ async def innermost(graph: Any) -> StateSnapshot:
 @pytest.mark.parametrize("edited", [False, True])
 @pytest.mark.parametrize(("at", "question"), [(1, "one"), (2, "two")])
 async def test_going_back_inside_two_deep(saver: Checkpointer, edited: bool, at: int, question: str) -> None:
-    calls = Calls()
+    calls = Nodes()
     graph = await deep(calls, saver)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
     places = {1: (await innermost(graph)).config}
     await graph.ainvoke(Command(resume="1"), THREAD)
     places[2] = (await innermost(graph)).config
@@ -197,32 +198,32 @@ async def test_going_back_inside_two_deep(saver: Checkpointer, edited: bool, at:
 
     place = places[at]
     if edited:
-        place = await graph.aupdate_state(place, {"value": ["edited"]})
+        place = await graph.aupdate_state(place, {"log": ["edited"]})
 
-    assert questions(await graph.ainvoke(None, place)) == [f"{question}?"]
+    assert questions_of(await graph.ainvoke(None, place)) == [f"{question}?"]
     assert calls.taken() == [question]
 
 
 async def test_going_back_to_a_checkpoint_of_the_graph_in_the_middle(saver: Checkpointer) -> None:
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain("x", "ask?").compile(checkpointer=True)
     middle = calls.chain("pre?", ("inner", inner)).compile(checkpointer=True)
     graph = calls.chain(("middle", middle)).compile(saver)
-    assert questions(await graph.ainvoke({"value": []}, THREAD)) == ["pre?"]
+    assert questions_of(await graph.ainvoke({"log": []}, THREAD)) == ["pre?"]
     at_pre = (await nested_state(graph)).config
-    assert questions(await graph.ainvoke(Command(resume="p"), THREAD)) == ["ask?"]
+    assert questions_of(await graph.ainvoke(Command(resume="p"), THREAD)) == ["ask?"]
     at_ask = (await nested_state(graph)).config
     await graph.ainvoke(Command(resume="a"), THREAD)
     calls.taken()
 
-    assert questions(await graph.ainvoke(None, at_pre)) == ["pre?"]
+    assert questions_of(await graph.ainvoke(None, at_pre)) == ["pre?"]
     assert calls.taken() == ["pre"]
-    assert questions(await graph.ainvoke(None, at_ask)) == ["ask?"]
+    assert questions_of(await graph.ainvoke(None, at_ask)) == ["ask?"]
     assert "pre" not in calls.taken()
 
 
 async def test_the_fork_of_a_nested_checkpoint_leaves_the_outer_one_it_was_under(saver: Checkpointer) -> None:
-    graph = asking_twice(Calls(), saver)
+    graph = asking_twice(Nodes(), saver)
     first, _ = await both_answered(graph)
     under = (await history(graph))[-1]
 
@@ -231,19 +232,19 @@ async def test_the_fork_of_a_nested_checkpoint_leaves_the_outer_one_it_was_under
     fork = (await history(graph))[0]
     assert ((fork.metadata or {})["source"], fork.next) == ("fork", ("inner",))
     assert fork.parent_config is not None
-    assert fork.parent_config["configurable"]["checkpoint_id"] == id_of(under)
+    assert fork.parent_config["configurable"]["checkpoint_id"] == checkpoint_id_of(under)
 
 
 def remembering(seen: list[list[str]], saver: Checkpointer, memory: bool | None) -> Any:
-    async def step(state: Trail) -> Trail:
-        seen.append(list(state["value"]))
-        return {"value": ["s"]}
+    async def step(state: State) -> State:
+        seen.append(list(state["log"]))
+        return {"log": ["s"]}
 
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain(("step", step)).compile(checkpointer=memory)
 
-    async def call(state: Trail) -> Trail:
-        await inner.ainvoke({"value": []})
+    async def call(state: State) -> State:
+        await inner.ainvoke({"log": []})
         return {}
 
     return calls.chain("pre", ("call", call)).compile(saver)
@@ -253,7 +254,7 @@ async def test_a_replay_finds_the_memory_as_it_was_then(saver: Checkpointer, dur
     seen: list[list[str]] = []
     graph = remembering(seen, saver, memory=True)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     assert seen == [[], ["s"]]
     shown = await history(graph)
 
@@ -268,11 +269,11 @@ async def test_after_a_replay_the_memory_is_that_of_the_replay(saver: Checkpoint
     seen: list[list[str]] = []
     graph = remembering(seen, saver, memory=True)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, newest_before(await history(graph), "pre").config)
     seen.clear()
 
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
     assert seen == [["s", "s"]]
 
@@ -281,19 +282,19 @@ async def test_a_fork_by_an_edit_finds_the_memory_as_it_was_then(saver: Checkpoi
     seen: list[list[str]] = []
     graph = remembering(seen, saver, memory=True)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     seen.clear()
 
-    await graph.ainvoke(None, await graph.aupdate_state(await checkpoint_before(graph, "call"), {"value": ["x"]}))
+    await graph.ainvoke(None, await graph.aupdate_state(await checkpoint_before(graph, "call"), {"log": ["x"]}))
 
     assert seen == [["s"]]
 
 
-async def test_without_memory_a_replay_starts_anew(saver: Checkpointer) -> None:
+async def test_without_memory_a_replay_starts_again(saver: Checkpointer) -> None:
     seen: list[list[str]] = []
     graph = remembering(seen, saver, memory=None)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
 
     await graph.ainvoke(None, await checkpoint_before(graph, "call"))
 
@@ -305,35 +306,35 @@ async def test_memories_two_deep_are_found_as_they_were_then(saver: Checkpointer
     seen: list[tuple[str, int]] = []
 
     def looks(name: str) -> Any:
-        async def look(state: Trail) -> Trail:
-            seen.append((name, len(state["value"])))
-            return {"value": [name]}
+        async def look(state: State) -> State:
+            seen.append((name, len(state["log"])))
+            return {"log": [name]}
 
         return look
 
-    calls = Calls()
+    calls = Nodes()
     inner = calls.chain(("inner", looks("inner"))).compile(checkpointer=True)
 
-    async def call_inner(state: Trail) -> Trail:
-        await inner.ainvoke({"value": []})
+    async def call_inner(state: State) -> State:
+        await inner.ainvoke({"log": []})
         return {}
 
     middle = calls.chain(("middle", looks("middle")), ("call_inner", call_inner)).compile(checkpointer=True)
 
-    async def call_middle(state: Trail) -> Trail:
-        await middle.ainvoke({"value": []})
+    async def call_middle(state: State) -> State:
+        await middle.ainvoke({"log": []})
         return {}
 
     graph = calls.chain("pre", ("call_middle", call_middle)).compile(saver)
     for _ in range(2):
-        await graph.ainvoke({"value": []}, THREAD)
+        await graph.ainvoke({"log": []}, THREAD)
     assert seen == [("middle", 0), ("inner", 0), ("middle", 1), ("inner", 1)]
     place = newest_before(await history(graph), "pre").config
     if edited:
-        place = await graph.aupdate_state(place, {"value": ["edited"]})
+        place = await graph.aupdate_state(place, {"log": ["edited"]})
     seen.clear()
 
     await graph.ainvoke(None, place)
-    await graph.ainvoke({"value": []}, THREAD)
+    await graph.ainvoke({"log": []}, THREAD)
 
     assert seen == [("middle", 1), ("inner", 1), ("middle", 2), ("inner", 2)]

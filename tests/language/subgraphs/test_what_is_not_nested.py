@@ -15,27 +15,27 @@ from durable_graph import (
     StateGraph,
 )
 from tests.errors.kinds import of_kind
-from tests.language.trails import THREAD, Calls, Trail, history
+from tests.graphs import THREAD, Nodes, State, history
 
 
-def _calling(call: Callable[[], Any]) -> StateGraph[Trail]:
-    async def node(state: Trail) -> Trail:
+def _calling(call: Callable[[], Any]) -> StateGraph[State]:
+    async def node(state: State) -> State:
         found = await call()
-        return {"value": found["value"]}
+        return {"log": found["log"]}
 
-    builder = StateGraph(Trail)
+    builder = StateGraph(State)
     builder.add_node("call", node)
     builder.add_edge(START, "call")
     return builder
 
 
 @pytest.fixture
-def inner() -> StateGraph[Trail]:
+def inner() -> StateGraph[State]:
     """A graph of one node."""
-    return Calls().chain("inner")
+    return Nodes().chain("inner")
 
 
-async def test_a_nested_graph_is_of_the_thread_around_it(saver: Checkpointer, inner: StateGraph[Trail]) -> None:
+async def test_a_nested_graph_is_of_the_thread_around_it(saver: Checkpointer, inner: StateGraph[State]) -> None:
     graph = inner.compile()
     outer = _calling(lambda: graph.ainvoke({}, thread_id="u")).compile(saver)
 
@@ -46,15 +46,15 @@ async def test_a_nested_graph_is_of_the_thread_around_it(saver: Checkpointer, in
     assert await saver.load("u") is None
 
 
-async def test_it_may_name_the_thread_that_it_is_of(saver: Checkpointer, inner: StateGraph[Trail]) -> None:
+async def test_it_may_name_the_thread_that_it_is_of(saver: Checkpointer, inner: StateGraph[State]) -> None:
     graph = inner.compile()
 
     result = await _calling(lambda: graph.ainvoke({}, THREAD)).compile(saver).ainvoke({}, THREAD)
 
-    assert result == {"value": ["inner"]}
+    assert result == {"log": ["inner"]}
 
 
-async def test_answers_belong_to_the_run_around_it(saver: Checkpointer, inner: StateGraph[Trail]) -> None:
+async def test_answers_belong_to_the_run_around_it(saver: Checkpointer, inner: StateGraph[State]) -> None:
     graph = inner.compile()
     outer = _calling(lambda: graph.ainvoke(Command(resume="yes"))).compile(saver)
 
@@ -63,14 +63,14 @@ async def test_answers_belong_to_the_run_around_it(saver: Checkpointer, inner: S
 
 
 async def test_with_a_saver_of_its_own_a_graph_runs_a_thread_of_its_own(
-    saver: Checkpointer, inner: StateGraph[Trail]
+    saver: Checkpointer, inner: StateGraph[State]
 ) -> None:
     own = MemorySaver()
     graph = inner.compile(own)
-    outer = _calling(lambda: graph.ainvoke({"value": ["given"]}, thread_id="u")).compile(saver)
+    outer = _calling(lambda: graph.ainvoke({"log": ["given"]}, thread_id="u")).compile(saver)
 
     result = await outer.ainvoke({}, THREAD)
 
-    assert result == {"value": ["given", "inner"]}
+    assert result == {"log": ["given", "inner"]}
     assert (await graph.aget_state(thread_id="u")).values == result
     assert len(await history(outer)) == 2

@@ -1,0 +1,94 @@
+"""Starts processes fast: one that has imported everything forks a child for each job.
+
+`python -m tests.crash.engine.fork_server` reads jobs as lines of JSON from stdin and writes the outcome of each process
+to stdout. A child is a process like any other, and is killed like one: by SIGKILL.
+"""
+
+import asyncio
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+
+import msgspec
+import pytest
+
+from durable_graph import MemorySaver
+from tests.crash.engine import killed_process, scenario_process
+from tests.crash.engine.killed_process import TEN_BY_TWO, Job
+from tests.crash.engine.repeatable_ids import draw_the_same
+from tests.crash.engine.scenario_process import ScenarioJob
+from tests.crash.scenarios.everything import EVERYTHING
+
+AnyJob = Job | ScenarioJob
+
+_jobs: msgspec.json.Decoder[AnyJob] = msgspec.json.Decoder(AnyJob)
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a process ended. `signal` is None where it ended by itself. It ran for `seconds` after it was ready."""
+
+    exit_code: int
+    signal: int | None
+    seconds: float
+
+
+def run(job: AnyJob) -> Ended:
+    """What became of a process that does the job."""
+    hears, tells = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(hears)
+        _run_child(job, tells)
+    os.close(tells)
+    # A byte when it is ready; its end of the pipe is closed by its death, whatever that is.
+    is_ready = os.read(hears, 1) != b""
+    begun = time.monotonic()
+    if is_ready:
+        has_ended, _, _ = select.select([hears], [], [], job.kill_after)
+        if not has_ended:
+            os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    os.close(hears)
+    code = os.waitstatus_to_exitcode(status)
+    return Ended(max(code, 0), -code if code < 0 else None, time.monotonic() - begun)
+
+
+def _run_child(job: AnyJob, tells: int) -> None:
+    code = 1
+    try:
+        asyncio.run(_live(job, tells))
+        code = 0
+    except BaseException:  # a child must never resume as a second server
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+async def _live(job: AnyJob, tells: int) -> None:
+    def ready() -> None:
+        os.write(tells, b"!")
+
+    match job:
+        case Job():
+            await killed_process.live(job, ready)
+        case ScenarioJob():
+            await scenario_process.live(job, ready)
+
+
+def serve() -> None:
+    """Jobs until stdin ends."""
+    draw_the_same(pytest.MonkeyPatch())
+    # Described before the first fork, so that no child has to.
+    TEN_BY_TWO.topology  # noqa: B018
+    EVERYTHING.build(MemorySaver())
+    for line in sys.stdin.buffer:
+        sys.stdout.buffer.write(msgspec.json.encode(run(_jobs.decode(line))) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    serve()

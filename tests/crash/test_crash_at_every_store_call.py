@@ -1,0 +1,51 @@
+"""A process that dies before, inside or after any call of the store: the next one resumes from exactly there."""
+
+from collections.abc import AsyncIterator, Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from durable_graph import Durability
+from tests.crash.conftest import IS_LONG, MODES, Echo, in_modes, name_of
+from tests.crash.engine.crash_points import one_crash, two_crashes
+from tests.crash.engine.stores import CrashStore, InMemory, OnDisk, on_server
+from tests.crash.scenarios.graph_shapes import SHAPES, Shape
+from tests.savers import SAVERS
+
+
+@pytest.fixture(params=SAVERS)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], CrashStore]]:
+    """Makes stores that are empty."""
+    numbers = count()
+    match request.param:
+        case "memory":
+            yield InMemory
+        case "sqlite":
+            yield lambda: OnDisk(tmp_path / f"{next(numbers)}.db")
+        case _:
+            async with on_server(request.getfixturevalue("postgres")) as made:
+                yield made
+
+
+@pytest.mark.parametrize(("shape", "mode"), in_modes(SHAPES), ids=name_of)
+async def test_the_next_process_ends_as_if_nothing_had_happened(
+    shape: Shape, store: Callable[[], CrashStore], mode: Durability, echo: Echo
+) -> None:
+    tried = [each async for each in one_crash(shape, store, mode)]
+
+    assert [each for each in tried if each[1]] == []
+    assert len(tried) >= 3 * 3
+    echo(f"{shape.name}, {mode}: {len(tried)} crashes, 0 violations")
+
+
+@pytest.mark.parametrize("mode", MODES if IS_LONG else ["sync"])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+async def test_a_process_that_dies_while_it_continues_is_survived_as_well(
+    shape: Shape, mode: Durability, echo: Echo
+) -> None:
+    tried = [each async for each in two_crashes(shape, InMemory, mode)]
+
+    assert [each for each in tried if each[1]] == []
+    assert len(tried) > 30
+    echo(f"{shape.name}, {mode}: {len(tried)} pairs of crashes, 0 violations")
