@@ -21,6 +21,8 @@ from durable_graph_postgres.prepared_writes import statement
 from durable_graph_postgres.session import Session
 
 _LARGEST_GROUP = 256
+_TURNS = 4
+"""The turns of the event loop from the result of a run's commit to its next one, if its node does not wait."""
 _LARGEST_STATEMENT = 16 * 1024 * 1024
 """In stored bytes. Servers refuse statements of a gigabyte, and a large write delays the others in its statement."""
 
@@ -88,6 +90,20 @@ class GroupCommit:
                     writes[write.key] = request, write
             if writes:
                 await self._send(writes)
+            if self._waiting:
+                await self._wait_for_more(min(len(group) + len(self._waiting), _LARGEST_GROUP))
+
+    async def _wait_for_more(self, expected: int) -> None:
+        """Return when writes of so many threads wait, or after some turns of the loop.
+
+        The runs of the group that was sent go on together, and most commit again within these turns. Without the wait,
+        the writes that came meanwhile would be a statement of their own, and so would be those of the same runs ever
+        after: two statements for each superstep of all runs.
+        """
+        for _ in range(_TURNS):
+            if len(self._waiting) >= expected:
+                return
+            await asyncio.sleep(0)
 
     def _next_group(self) -> list[Request]:
         group: list[Request] = []
