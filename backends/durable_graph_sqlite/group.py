@@ -10,7 +10,7 @@ from typing import Any
 
 from durable_graph.checkpointing import CommitHandle
 from durable_graph.checkpointing.columns import thread_columns
-from durable_graph.checkpointing.transactions import PreparedWrite, Wanted, begun, prepare
+from durable_graph.checkpointing.transactions import PreparedWrite, Wanted, WriteRequest, begun, prepare
 from durable_graph.errors import StoreUnavailableError
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_sqlite.connection import Connection
@@ -23,17 +23,6 @@ _TURNS = 4
 """The turns of the event loop from the result of a run's commit to its next one, if its node does not wait."""
 
 
-class Request:
-    """A write that was asked for, and its result."""
-
-    __slots__ = ("answer", "thread", "wanted")
-
-    def __init__(self, thread: str, wanted: Wanted) -> None:
-        self.thread: str = thread
-        self.wanted: Wanted = wanted
-        self.answer: CommitHandle[Any] = CommitHandle()
-
-
 class GroupCommit:
     """Runs writes in as few transactions as there can be, one after the other.
 
@@ -43,7 +32,7 @@ class GroupCommit:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._waiting: list[Request] = []
+        self._waiting: list[WriteRequest] = []
         self._is_at_work = False
         # Whether the last group, and the one before it as well, had one request.
         self._were_alone = self._is_alone = False
@@ -52,7 +41,7 @@ class GroupCommit:
 
     def begin(self, thread: str, wanted: Wanted) -> CommitHandle[Any]:
         """The result of the write, once it is durable. Cancelling the caller neither stops nor tears it."""
-        request = Request(thread, wanted)
+        request = WriteRequest(thread, wanted)
         self._waiting.append(request)
         if not self._is_at_work:
             self._is_at_work = True
@@ -91,7 +80,7 @@ class GroupCommit:
         else:
             self._begin_next()
 
-    def _ended(self, group: Sequence[Request], outcomes: Sequence[Any]) -> None:
+    def _ended(self, group: Sequence[WriteRequest], outcomes: Sequence[Any]) -> None:
         if not self._waiting:
             self._is_at_work = False
         else:
@@ -107,7 +96,9 @@ class GroupCommit:
                 if not settled.done():
                     settled.set_result(None)
 
-    def _on_thread(self, loop: asyncio.AbstractEventLoop, group: Sequence[Request], db: sqlite3.Connection) -> None:
+    def _on_thread(
+        self, loop: asyncio.AbstractEventLoop, group: Sequence[WriteRequest], db: sqlite3.Connection
+    ) -> None:
         outcomes: Sequence[Any]
         try:
             outcomes = self._together(db, group)
@@ -119,7 +110,7 @@ class GroupCommit:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(self._ended, group, outcomes)
 
-    def _together(self, db: sqlite3.Connection, group: Sequence[Request]) -> Sequence[Any]:
+    def _together(self, db: sqlite3.Connection, group: Sequence[WriteRequest]) -> Sequence[Any]:
         try:
             return self._transaction(db, group, prepares=True)
         except StoreUnavailableError:
@@ -132,13 +123,13 @@ class GroupCommit:
         # The error of one request rolled all of them back. In separate transactions, only that request fails.
         return [self._alone(db, request) for request in group]
 
-    def _alone(self, db: sqlite3.Connection, request: Request) -> Any:
+    def _alone(self, db: sqlite3.Connection, request: WriteRequest) -> Any:
         try:
             return self._transaction(db, [request], prepares=False)[0]
         except Exception as error:
             return self._failure(error, request)
 
-    def _failure(self, error: Exception, request: Request) -> Exception:
+    def _failure(self, error: Exception, request: WriteRequest) -> Exception:
         if isinstance(error, UnicodeEncodeError | UnicodeDecodeError):
             failure = of_text(str(self._connection.path), error, request.thread)
         elif isinstance(error, sqlite3.Error):
@@ -148,7 +139,7 @@ class GroupCommit:
         failure.__cause__ = error
         return failure
 
-    def _transaction(self, db: sqlite3.Connection, group: Sequence[Request], *, prepares: bool) -> list[Any]:
+    def _transaction(self, db: sqlite3.Connection, group: Sequence[WriteRequest], *, prepares: bool) -> list[Any]:
         def attempt() -> list[Any]:
             with committing(db, begin):
                 self._connection.check_still_there()

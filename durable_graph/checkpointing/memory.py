@@ -9,13 +9,12 @@ from typing import Any, Self, TypeVar, cast
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
-from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.columns import key_of, missing_head, missing_newest
 from durable_graph.checkpointing.digests import EMPTY_STATE, request_digest, writes_digest
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.memory_rows import Rows, ThreadRows
 from durable_graph.checkpointing.memory_transfer import exported_from, stored_from
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
-from durable_graph.checkpointing.queries import missing_head, missing_newest
 from durable_graph.checkpointing.transfer import ExportedThread
 from durable_graph.errors import (
     InvalidOptionError,

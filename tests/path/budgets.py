@@ -20,64 +20,64 @@ class Budget(NamedTuple):
 BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
     # One `ainvoke` of two nodes, on a store that was used before.
     "two nodes": {
-        "modules": {"none": Budget(44, 15), "memory": Budget(66, 25), "sqlite": Budget(74, 32), "postgres": Budget(76)},
+        "modules": {"none": Budget(44, 15), "memory": Budget(67, 25), "sqlite": Budget(75, 32), "postgres": Budget(77)},
         "functions": {
             "none": Budget(153, 70),
-            "memory": Budget(274, 120),
-            "sqlite": Budget(324, 150),
-            "postgres": Budget(326),
+            "memory": Budget(271, 120),
+            "sqlite": Budget(317, 150),
+            "postgres": Budget(318),
         },
-        "jumps": {"none": Budget(199), "memory": Budget(387, 120), "sqlite": Budget(537), "postgres": Budget(545)},
+        "jumps": {"none": Budget(199), "memory": Budget(389, 120), "sqlite": Budget(496), "postgres": Budget(508)},
     },
     # A superstep of a chain.
     "chain": {
         "calls": {
             "none": Budget(120, 60),
-            "memory": Budget(229, 90),
-            "sqlite": Budget(275, 130),
-            "postgres": Budget(449.5, 200),
+            "memory": Budget(221, 90),
+            "sqlite": Budget(252, 130),
+            "postgres": Budget(327, 200),
         },
         "tasks": {"none": Budget(1, 1), "memory": Budget(1, 1), "sqlite": Budget(1, 1), "postgres": Budget(2, 1)},
-        "iterations": {"none": Budget(2, 2), "memory": Budget(2, 2), "sqlite": Budget(5, 4), "postgres": Budget(6, 6)},
+        "iterations": {"none": Budget(2, 2), "memory": Budget(2, 2), "sqlite": Budget(4, 4), "postgres": Budget(6, 6)},
         "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(4)},
         "digests": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
-        "statements": {"sqlite": Budget(6, 5)},
+        "statements": {"sqlite": Budget(5, 5)},
     },
     # A superstep whose router decides to go round again.
     "router": {
-        "calls": {"none": Budget(157), "memory": Budget(267), "sqlite": Budget(313), "postgres": Budget(487.5)},
+        "calls": {"none": Budget(157), "memory": Budget(259), "sqlite": Budget(290), "postgres": Budget(365)},
         "tasks": {"none": Budget(1), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(2)},
-        "iterations": {"none": Budget(2), "memory": Budget(2), "sqlite": Budget(5), "postgres": Budget(6)},
+        "iterations": {"none": Budget(2), "memory": Budget(2), "sqlite": Budget(4), "postgres": Budget(6)},
         "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(4)},
         "digests": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
-        "statements": {"sqlite": Budget(6)},
+        "statements": {"sqlite": Budget(5)},
     },
     # A task of a superstep of many tasks.
     "fan-out task": {
-        "calls": {"none": Budget(79, 45), "memory": Budget(112), "sqlite": Budget(107, 75), "postgres": Budget(131.1)},
+        "calls": {"none": Budget(79, 45), "memory": Budget(112), "sqlite": Budget(107, 75), "postgres": Budget(126)},
         "tasks": {"none": Budget(1), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(1)},
         "iterations": {"none": Budget(0), "memory": Budget(0), "sqlite": Budget(0), "postgres": Budget(0)},
         "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(3)},
         "digests": {"none": Budget(0), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(1)},
-        "statements": {"sqlite": Budget(2)},
+        "statements": {"sqlite": Budget(1)},
     },
     # A call of a `@task` in a node.
     "@task": {
-        "calls": {"none": Budget(216), "memory": Budget(307.6), "sqlite": Budget(329), "postgres": Budget(727.5)},
+        "calls": {"none": Budget(216), "memory": Budget(296), "sqlite": Budget(306), "postgres": Budget(658)},
         "tasks": {"none": Budget(1), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(2)},
-        "iterations": {"none": Budget(5), "memory": Budget(5), "sqlite": Budget(8), "postgres": Budget(9)},
+        "iterations": {"none": Budget(5), "memory": Budget(5), "sqlite": Budget(7), "postgres": Budget(9)},
         "encodes": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
         "digests": {"none": Budget(4), "memory": Budget(6), "sqlite": Budget(5), "postgres": Budget(7)},
-        "statements": {"sqlite": Budget(6)},
+        "statements": {"sqlite": Budget(4)},
     },
 }
 
 LIBRARY: dict[str, Budget] = {
     # Modules that `import durable_graph` loads after asyncio, anyio and msgspec.
-    "imported modules": Budget(269),
+    "imported modules": Budget(270),
     # Coroutines of the library between a call of `ainvoke` on a store and a node: each suspension resumes all of them.
     "coroutines above a node": Budget(12, 8),
     # In `_runtime`: what a type could say; annotations that say nothing, of 1,000 lines.
     "assert ... is not None": Budget(35, 0),
-    "Any per 1,000 lines": Budget(26.4, 10),
+    "Any per 1,000 lines": Budget(26.3, 10),
 }
