@@ -63,7 +63,7 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
     },
     # A call of a `@task` in a node.
     "@task": {
-        "calls": {"none": Budget(216), "memory": Budget(296), "sqlite": Budget(306), "postgres": Budget(658)},
+        "calls": {"none": Budget(216), "memory": Budget(298), "sqlite": Budget(307), "postgres": Budget(658)},
         "tasks": {"none": Budget(1), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(2)},
         "iterations": {"none": Budget(5), "memory": Budget(5), "sqlite": Budget(7), "postgres": Budget(9)},
         "encodes": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
