@@ -60,8 +60,16 @@ class Database:
             await self._give_back()
         if self._kept is None:
             self._kept = await self._pool.acquire(timeout=self.retry.answer)
+        found: Sequence[Any]
         try:
-            found = await self._fetched(name, given)
+            if self._prepares:
+                statement = self._statements.get(name) or await self._prepared(name)
+                self._asked = time.monotonic()
+                if self._watch is None:
+                    self._watch = asyncio.get_running_loop().call_later(self.retry.answer, self._check_answer)
+                found = await statement.fetch(*given, timeout=NO_TIMEOUT)
+            else:
+                found = await self._kept.fetch(self._sql[name], *given, timeout=self.retry.answer)
         except BaseException:
             await self._give_back()
             raise
@@ -69,19 +77,10 @@ class Database:
             self._asked, self._used = None, time.monotonic()
         return found
 
-    async def _fetched(self, name: str, given: Sequence[Any]) -> Sequence[Any]:
-        if not self._prepares:
-            unprepared: Sequence[Any] = await self._kept.fetch(self._sql[name], *given, timeout=self.retry.answer)
-            return unprepared
-        statement = self._statements.get(name)
-        if statement is None:
-            statement = await self._kept.prepare(self._sql[name], timeout=self.retry.answer)
-            self._statements[name] = statement
-        self._asked = time.monotonic()
-        if self._watch is None:
-            self._watch = asyncio.get_running_loop().call_later(self.retry.answer, self._check_answer)
-        found: Sequence[Any] = await statement.fetch(*given, timeout=NO_TIMEOUT)
-        return found
+    async def _prepared(self, name: str) -> Any:
+        statement = await self._kept.prepare(self._sql[name], timeout=self.retry.answer)
+        self._statements[name] = statement
+        return statement
 
     def _check_answer(self) -> None:
         """Close the kept connection if the server has not answered in time.

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from durable_graph.checkpointing import CommitHandle, transactions
-from durable_graph.checkpointing.transactions import PreparedWrite, Wanted, WriteResult, begun, prepare
+from durable_graph.checkpointing.transactions import PreparedWrite, Wanted, WriteRequest, WriteResult, begun, prepare
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.identifiers import too_long
@@ -21,19 +21,10 @@ from durable_graph_postgres.prepared_writes import statement
 from durable_graph_postgres.session import Session
 
 _LARGEST_GROUP = 256
+_TURNS = 4
+"""The turns of the event loop from the result of a run's commit to its next one, if its node does not wait."""
 _LARGEST_STATEMENT = 16 * 1024 * 1024
 """In stored bytes. Servers refuse statements of a gigabyte, and a large write delays the others in its statement."""
-
-
-class Request:
-    """A write that was asked for, and its result."""
-
-    __slots__ = ("answer", "thread", "wanted")
-
-    def __init__(self, thread: str, wanted: Wanted) -> None:
-        self.thread: str = thread
-        self.wanted: Wanted = wanted
-        self.answer: CommitHandle[Any] = CommitHandle()
 
 
 class GroupCommit:
@@ -41,14 +32,14 @@ class GroupCommit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: dict[str, deque[Request]] = {}
+        self._waiting: dict[str, deque[WriteRequest]] = {}
         self._busy: set[str] = set()
         self._flushing: asyncio.Task[None] | None = None
         self._alone: set[asyncio.Task[None]] = set()
 
     def begin(self, thread: str, wanted: Wanted) -> CommitHandle[Any]:
         """The result of the write, once it is durable. Cancelling the caller neither stops nor tears it."""
-        request = Request(thread, wanted)
+        request = WriteRequest(thread, wanted)
         queue = self._waiting.get(thread)
         if queue is None:
             queue = self._waiting[thread] = deque()
@@ -79,7 +70,7 @@ class GroupCommit:
 
     async def _flush(self) -> None:
         while group := self._next_group():
-            writes: dict[int, tuple[Request, PreparedWrite]] = {}
+            writes: dict[int, tuple[WriteRequest, PreparedWrite]] = {}
             for request in group:
                 write = _prepared(request)
                 if write is None or write.key in writes:
@@ -88,9 +79,23 @@ class GroupCommit:
                     writes[write.key] = request, write
             if writes:
                 await self._send(writes)
+            if self._waiting:
+                await self._wait_for_more(min(len(group) + len(self._waiting), _LARGEST_GROUP))
 
-    def _next_group(self) -> list[Request]:
-        group: list[Request] = []
+    async def _wait_for_more(self, expected: int) -> None:
+        """Return when writes of so many threads wait, or after some turns of the loop.
+
+        The runs of the group that was sent go on together, and most commit again within these turns. Without the wait,
+        the writes that came meanwhile would be a statement of their own, and so would be those of the same runs ever
+        after: two statements for each superstep of all runs.
+        """
+        for _ in range(_TURNS):
+            if len(self._waiting) >= expected:
+                return
+            await asyncio.sleep(0)
+
+    def _next_group(self) -> list[WriteRequest]:
+        group: list[WriteRequest] = []
         busy, waiting, size = self._busy, self._waiting, 0
         for thread in list(waiting):
             if thread in busy:
@@ -107,7 +112,7 @@ class GroupCommit:
                 waiting[thread] = queue
         return group
 
-    async def _send(self, writes: dict[int, tuple[Request, PreparedWrite]]) -> None:
+    async def _send(self, writes: dict[int, tuple[WriteRequest, PreparedWrite]]) -> None:
         try:
             name, given = statement([write for _, write in writes.values()])
             found = await self._database.make(name, given)
@@ -130,19 +135,19 @@ class GroupCommit:
         for request, _ in writes.values():
             self._begin_alone(request)
 
-    def _begin_alone(self, request: Request, tried: WriteResult[Any] | None = None) -> None:
+    def _begin_alone(self, request: WriteRequest, tried: WriteResult[Any] | None = None) -> None:
         task = asyncio.get_running_loop().create_task(self._make_alone(request, tried), context=Context())
         self._alone.add(task)
         task.add_done_callback(partial(self._made_alone, request))
 
-    def _made_alone(self, request: Request, task: "asyncio.Task[None]") -> None:
+    def _made_alone(self, request: WriteRequest, task: "asyncio.Task[None]") -> None:
         self._alone.discard(task)
         if not request.answer.is_done:
             request.answer.set_error(asyncio.CancelledError())
         self._busy.discard(request.thread)
         self._wake()
 
-    async def _make_alone(self, request: Request, tried: WriteResult[Any] | None) -> None:
+    async def _make_alone(self, request: WriteRequest, tried: WriteResult[Any] | None) -> None:
         """Make a write in a separate transaction. `tried` is the result of an earlier attempt, which may have been
         committed or not."""
 
@@ -163,7 +168,7 @@ class GroupCommit:
             request.answer.set_result(made.result)
 
 
-def _prepared(request: Request) -> PreparedWrite | None:
+def _prepared(request: WriteRequest) -> PreparedWrite | None:
     wanted = request.wanted
     if not isinstance(wanted, CommitUnit | WritesBatch):
         return None
@@ -174,7 +179,7 @@ def _prepared(request: Request) -> PreparedWrite | None:
         return None
 
 
-def _size_of(request: Request) -> int:
+def _size_of(request: WriteRequest) -> int:
     """The approximate number of stored bytes."""
     wanted, size = request.wanted, 0
     if isinstance(wanted, CommitUnit):

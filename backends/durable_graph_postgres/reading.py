@@ -8,12 +8,14 @@ from durable_graph.checkpointing.columns import (
     above_limit,
     checkpoint_from,
     key_of,
+    missing_head,
+    missing_newest,
     orphaned,
     record_from,
     thread_from,
     value_from,
 )
-from durable_graph.checkpointing.queries import Query, Steps, check_branches, missing_head, missing_newest
+from durable_graph.checkpointing.queries import Query, Steps, check_branches
 from durable_graph.records import NestedRecord, StoredCheckpoint
 
 _CHECKPOINT_WIDTH, _RECORD_WIDTH = 10, 9

@@ -9,53 +9,50 @@ from functools import partial
 from typing import Any
 
 from durable_graph.checkpointing import CommitHandle
-from durable_graph.checkpointing.transactions import Wanted, begun, prepare
+from durable_graph.checkpointing.columns import thread_columns
+from durable_graph.checkpointing.transactions import PreparedWrite, Wanted, WriteRequest, begun, prepare
 from durable_graph.errors import StoreUnavailableError
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.failures import of_text
-from durable_graph_sqlite.prepared_writes import make
 from durable_graph_sqlite.retry import begin, committing
-from durable_graph_sqlite.statements import run
+from durable_graph_sqlite.statements import SQL, run
 
 _LARGEST_GROUP = 256
-
-
-class Request:
-    """A write that was asked for, and its result."""
-
-    __slots__ = ("answer", "thread", "wanted")
-
-    def __init__(self, thread: str, wanted: Wanted) -> None:
-        self.thread: str = thread
-        self.wanted: Wanted = wanted
-        self.answer: CommitHandle[Any] = CommitHandle()
+_TURNS = 4
+"""The turns of the event loop from the result of a run's commit to its next one, if its node does not wait."""
 
 
 class GroupCommit:
     """Runs writes in as few transactions as there can be, one after the other.
 
     No asyncio task does it: the end of a transaction, which the connection's thread reports to the event loop, begins
-    the next one.
+    the next one. A write is prepared if it can be; otherwise it is a transaction that reads first.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._waiting: list[Request] = []
+        self._waiting: list[WriteRequest] = []
         self._is_at_work = False
+        # Whether the last group, and the one before it as well, had one request.
+        self._were_alone = self._is_alone = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._settling: list[asyncio.Future[None]] = []
 
     def begin(self, thread: str, wanted: Wanted) -> CommitHandle[Any]:
         """The result of the write, once it is durable. Cancelling the caller neither stops nor tears it."""
-        request = Request(thread, wanted)
+        request = WriteRequest(thread, wanted)
         self._waiting.append(request)
         if not self._is_at_work:
             self._is_at_work = True
             self._loop = asyncio.get_running_loop()
-            # After the other callbacks of this turn: the runs that they resume may ask for something as well. In a
-            # context of its own, since it serves all of them.
-            self._loop.call_soon(self._begin_next, context=Context())
+            if self._is_alone:
+                # One run after the other has asked for a write of its own: nobody else is about to.
+                self._begin_next()
+            else:
+                # After the other callbacks of this turn: the runs that they resume may ask for something as well. In
+                # a context of its own, since it serves all of them.
+                self._loop.call_soon(self._begin_next, context=Context())
         return request.answer
 
     async def settle(self) -> None:
@@ -68,13 +65,26 @@ class GroupCommit:
 
     def _begin_next(self) -> None:
         group, self._waiting = self._waiting[:_LARGEST_GROUP], self._waiting[_LARGEST_GROUP:]
+        self._is_alone, self._were_alone = self._were_alone and len(group) == 1, len(group) == 1
         self._connection.put(partial(self._on_thread, asyncio.get_running_loop(), group))
 
-    def _ended(self, group: Sequence[Request], outcomes: Sequence[Any]) -> None:
-        if self._waiting:
-            self._begin_next()
+    def _wait_for_more(self, expected: int, turns: int) -> None:
+        """Begin the next group when so many requests wait, or after some turns of the loop.
+
+        The runs of the group that ended go on together, and most commit again within these turns. Without the wait, the
+        requests that came during its transaction would be a transaction of their own, and so would be those of the same
+        runs ever after: two transactions for each superstep of all runs.
+        """
+        if turns and len(self._waiting) < expected:
+            asyncio.get_running_loop().call_soon(self._wait_for_more, expected, turns - 1)
         else:
+            self._begin_next()
+
+    def _ended(self, group: Sequence[WriteRequest], outcomes: Sequence[Any]) -> None:
+        if not self._waiting:
             self._is_at_work = False
+        else:
+            self._wait_for_more(min(len(group) + len(self._waiting), _LARGEST_GROUP), _TURNS)
         for request, outcome in zip(group, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 request.answer.set_error(outcome)
@@ -86,7 +96,9 @@ class GroupCommit:
                 if not settled.done():
                     settled.set_result(None)
 
-    def _on_thread(self, loop: asyncio.AbstractEventLoop, group: Sequence[Request], db: sqlite3.Connection) -> None:
+    def _on_thread(
+        self, loop: asyncio.AbstractEventLoop, group: Sequence[WriteRequest], db: sqlite3.Connection
+    ) -> None:
         outcomes: Sequence[Any]
         try:
             outcomes = self._together(db, group)
@@ -98,7 +110,7 @@ class GroupCommit:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(self._ended, group, outcomes)
 
-    def _together(self, db: sqlite3.Connection, group: Sequence[Request]) -> Sequence[Any]:
+    def _together(self, db: sqlite3.Connection, group: Sequence[WriteRequest]) -> Sequence[Any]:
         try:
             return self._transaction(db, group, prepares=True)
         except StoreUnavailableError:
@@ -111,13 +123,13 @@ class GroupCommit:
         # The error of one request rolled all of them back. In separate transactions, only that request fails.
         return [self._alone(db, request) for request in group]
 
-    def _alone(self, db: sqlite3.Connection, request: Request) -> Any:
+    def _alone(self, db: sqlite3.Connection, request: WriteRequest) -> Any:
         try:
             return self._transaction(db, [request], prepares=False)[0]
         except Exception as error:
             return self._failure(error, request)
 
-    def _failure(self, error: Exception, request: Request) -> Exception:
+    def _failure(self, error: Exception, request: WriteRequest) -> Exception:
         if isinstance(error, UnicodeEncodeError | UnicodeDecodeError):
             failure = of_text(str(self._connection.path), error, request.thread)
         elif isinstance(error, sqlite3.Error):
@@ -127,7 +139,7 @@ class GroupCommit:
         failure.__cause__ = error
         return failure
 
-    def _transaction(self, db: sqlite3.Connection, group: Sequence[Request], *, prepares: bool) -> list[Any]:
+    def _transaction(self, db: sqlite3.Connection, group: Sequence[WriteRequest], *, prepares: bool) -> list[Any]:
         def attempt() -> list[Any]:
             with committing(db, begin):
                 self._connection.check_still_there()
@@ -140,6 +152,34 @@ def _result(db: sqlite3.Connection, wanted: Wanted, *, prepares: bool) -> Any:
     """Make a write and return its result: the prepared write, if there is one and the thread is as it expects."""
     if prepares and isinstance(wanted, CommitUnit | WritesBatch):
         write = prepare(wanted)
-        if write is not None and make(db, write):
+        if write is not None and _make(db, write):
             return write.result
     return run(db, begun(wanted)).result
+
+
+def _make(db: sqlite3.Connection, write: PreparedWrite) -> bool:
+    """Whether the thread's row was the expected one, so that the write is made. Otherwise nothing is changed.
+
+    Raises `sqlite3.IntegrityError` for a row that is stored already. The caller rolls back.
+    """
+    after, before = write.after, write.before
+    columns = thread_columns(after, after.row.thread)
+    if before is None:
+        db.execute(SQL["add_thread"], columns)
+    else:
+        # The new row has the same epoch, so that one parameter is both.
+        columns["before"] = before.digest
+        if not db.execute(SQL["swap_thread"], columns).rowcount:
+            return False
+        if (before.row.status, before.row.status_since) != (after.row.status, after.row.status_since):
+            db.execute(SQL["swap_status"], columns)
+    for name, rows in (
+        ("add_checkpoint", write.checkpoints()),
+        ("add_channel_row", write.values()),
+        ("add_record", write.tasks()),
+    ):
+        if rows:
+            db.executemany(SQL[name], rows)
+    if write.branch is not None:
+        db.execute(SQL["add_branch"], (write.key, *write.branch, b""))
+    return True

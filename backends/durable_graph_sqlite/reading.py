@@ -7,6 +7,8 @@ from durable_graph.checkpointing.columns import (
     Columns,
     checkpoint_from,
     key_of,
+    missing_head,
+    missing_newest,
     nested_from,
     record_from,
     thread_from,
@@ -21,8 +23,6 @@ from durable_graph.checkpointing.queries import (
     check_branches,
     check_no_orphan,
     first_of,
-    missing_head,
-    missing_newest,
     values_from,
 )
 from durable_graph.records import StoredCheckpoint, StoredThread

@@ -23,6 +23,7 @@ from durable_graph.records import (
     ThreadRow,
     ValueKind,
     ValueRow,
+    checkpoint_id,
 )
 
 Columns = tuple[Any, ...]
@@ -248,3 +249,14 @@ def request_columns(key: int, row: RequestRow) -> Columns:
 def orphaned(thread: str, what: str, row: str = "the thread's row") -> CorruptCheckpointError:
     """The error for rows of the kind `what` whose owning `row` is missing."""
     return CorruptCheckpointError(thread, row=row, why=f"it is missing, and {what} of it exist")
+
+
+def missing_head(thread: ThreadRow) -> CorruptCheckpointError:
+    """The error for a thread whose newest checkpoint does not exist."""
+    what = f"the row of checkpoint {checkpoint_id(thread.head)!r}"
+    return CorruptCheckpointError(thread.thread, row=what, why="it is missing, and it is the thread's newest one")
+
+
+def missing_newest(thread: str, ns: str) -> CorruptCheckpointError:
+    """The error for a namespace that has values, and no checkpoint."""
+    return orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, cast
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
-from durable_graph.checkpointing.columns import key_of, orphaned
+from durable_graph.checkpointing.columns import key_of, missing_head, missing_newest
 from durable_graph.checkpointing.digests import EMPTY_STATE, request_digest, writes_digest
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.memory_rows import Rows, ThreadRows
@@ -17,7 +17,6 @@ from durable_graph.checkpointing.memory_transfer import exported_from, stored_fr
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.transfer import ExportedThread
 from durable_graph.errors import (
-    CorruptCheckpointError,
     InvalidOptionError,
     ThreadExistsError,
     UnknownThreadError,
@@ -42,7 +41,6 @@ from durable_graph.records import (
     ThreadRow,
     ValueRow,
     WritesBatch,
-    checkpoint_id,
 )
 
 _BEYOND = 1 << 62
@@ -102,10 +100,9 @@ class MemorySaver:
         is_head = ns == "" and wanted == row.head
         if checkpoint is None:
             if is_head and wanted:
-                what = f"the row of checkpoint {checkpoint_id(wanted)!r}"
-                raise CorruptCheckpointError(thread, row=what, why="it is missing, and it is the thread's newest one")
+                raise missing_head(row)
             if ns and no is None and found.values_at(ns, row.version):
-                raise orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
+                raise missing_newest(thread, ns)
             return StoredCheckpoint(row, None)
         # For the newest checkpoint, read values up to the thread's version: a newer checkpoint whose row is missing is
         # detected by its values.

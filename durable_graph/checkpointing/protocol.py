@@ -41,13 +41,16 @@ class Checkpointer(Protocol):
 
         None if the thread never existed. At most two queries, and a bounded number of rows for each channel.
         Raises `CorruptCheckpointError` for rows that the thread's row does not account for.
+
+        The head of the root brings the thread's row for the caller's next unit (`base`), if the saver uses it.
         """
         ...
 
     def commit(self, unit: CommitUnit) -> Awaitable[CommitResult]:
         """Apply the unit whole, or not at all, and say which.
 
-        An `async def` will do. A saver that has done the work when the method returns gives a `CommitHandle`.
+        An `async def` will do. A saver that has done the work when the method returns gives a `CommitHandle`. The
+        unit's `base` may be outdated, and changes no result.
         """
         ...
 

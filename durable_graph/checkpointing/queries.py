@@ -36,7 +36,6 @@ from durable_graph.records import (
     ThreadInfo,
     ThreadRow,
     ValueRow,
-    checkpoint_id,
 )
 
 T = TypeVar("T")
@@ -177,17 +176,6 @@ def check_branches(thread: ThreadRow, branches: Sequence[Columns], expected: byt
     is_complete = bool(branches) and branches[-1][1] == 0
     if not is_complete or (expected is not None and add(EMPTY_STATE, *(branch[2] for branch in branches)) != expected):
         raise CorruptCheckpointError(thread.thread, row="the row of a branch", why="it is missing")
-
-
-def missing_head(thread: ThreadRow) -> CorruptCheckpointError:
-    """The error for a thread whose newest checkpoint does not exist."""
-    what = f"the row of checkpoint {checkpoint_id(thread.head)!r}"
-    return CorruptCheckpointError(thread.thread, row=what, why="it is missing, and it is the thread's newest one")
-
-
-def missing_newest(thread: str, ns: str) -> CorruptCheckpointError:
-    """The error for a namespace that has values, and no checkpoint."""
-    return orphaned(thread, "values", f"the row of the newest checkpoint of namespace {ns!r}")
 
 
 def values_from(thread: str, rows: Sequence[Columns], max_value_bytes: int = BEYOND) -> tuple[ValueRow, ...]:

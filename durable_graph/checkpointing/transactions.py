@@ -37,6 +37,7 @@ from durable_graph.checkpointing.columns import (
     value_columns,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
+from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of, key_in
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, rows_of
 from durable_graph.errors import CorruptCheckpointError, ThreadExistsError, UnknownThreadError
@@ -79,6 +80,17 @@ Transaction = Generator[Query | Batch, Sequence[Columns], WriteResult[T]]
 
 Wanted = CommitUnit | WritesBatch | Callable[[], Transaction[Any]]
 """A write that was asked for. A transaction that is no commit and no save is given by a function that begins it."""
+
+
+class WriteRequest:
+    """A write that was asked for, and its result."""
+
+    __slots__ = ("answer", "thread", "wanted")
+
+    def __init__(self, thread: str, wanted: Wanted) -> None:
+        self.thread: str = thread
+        self.wanted: Wanted = wanted
+        self.answer: CommitHandle[Any] = CommitHandle()
 
 
 def begun(wanted: Wanted) -> Transaction[Any]:

@@ -53,6 +53,32 @@ class Trims(MemorySaver):
         return await super().commit(replace(unit, checkpoints=checkpoints))
 
 
+class HandsTheRowBeforeBack(MemorySaver):
+    """The thread that comes back is the one that the unit was made from."""
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        answer = await super().commit(unit)
+        return Committed(answer.version, unit.base) if isinstance(answer, Committed) else answer
+
+    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        answer = await super().save_writes(batch)
+        return replace(answer, base=batch.base) if isinstance(answer, Saved) else answer
+
+
+class TrustsTheBase(MemorySaver):
+    """It takes the thread's row from the caller, and does not ask whether that is still the stored one."""
+
+    async def commit(self, unit: CommitUnit) -> CommitResult:
+        if unit.base is not None and key_of(unit.thread) in self._threads:
+            self._threads[key_of(unit.thread)].row = unit.base.row
+        return await super().commit(unit)
+
+    async def save_writes(self, batch: WritesBatch) -> SaveResult:
+        if batch.base is not None and key_of(batch.thread) in self._threads:
+            self._threads[key_of(batch.thread)].row = batch.base.row
+        return await super().save_writes(batch)
+
+
 class FailsNeighbours(MemorySaver):
     conflict: Conflict | None = None
 

@@ -67,6 +67,8 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "the_first_commit_repeated_is_not_a_conflict": (forgets_what_it_applied,),
     "another_epoch_is_a_conflict": (never_conflicts,),
     "a_commit_that_misses_a_task_record_is_writes_moved": (answer_turned(WritesMoved, None),),
+    "the_thread_that_comes_back_is_the_thread_as_it_is_stored": (made(planted.HandsTheRowBeforeBack),),
+    "an_outdated_base_changes_no_result": (made(planted.TrustsTheBase),),
     "a_conflict_does_not_fail_concurrent_commits": (made(planted.FailsNeighbours),),
     "checkpoint_numbers_may_have_gaps": (made(planted.RefusesGaps),),
     "one_unit_may_hold_several_checkpoints_of_several_namespaces": (made(planted.TakesTheFirstCheckpointOnly),),

@@ -38,7 +38,7 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
             "postgres": Budget(259, 200),
         },
         "tasks": {"none": Budget(1, 1), "memory": Budget(1, 1), "sqlite": Budget(1, 1), "postgres": Budget(2, 1)},
-        "iterations": {"none": Budget(2, 2), "memory": Budget(2, 2), "sqlite": Budget(5, 4), "postgres": Budget(6, 6)},
+        "iterations": {"none": Budget(2, 2), "memory": Budget(2, 2), "sqlite": Budget(4, 4), "postgres": Budget(6, 6)},
         "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(4)},
         "digests": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
         "statements": {"sqlite": Budget(5, 5)},
@@ -47,7 +47,7 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
     "router": {
         "calls": {"none": Budget(100), "memory": Budget(174), "sqlite": Budget(216), "postgres": Budget(283)},
         "tasks": {"none": Budget(1), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(2)},
-        "iterations": {"none": Budget(2), "memory": Budget(2), "sqlite": Budget(5), "postgres": Budget(6)},
+        "iterations": {"none": Budget(2), "memory": Budget(2), "sqlite": Budget(4), "postgres": Budget(6)},
         "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(4)},
         "digests": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
         "statements": {"sqlite": Budget(5)},
@@ -65,7 +65,7 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
     "@task": {
         "calls": {"none": Budget(212), "memory": Budget(287), "sqlite": Budget(308), "postgres": Budget(652)},
         "tasks": {"none": Budget(1), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(2)},
-        "iterations": {"none": Budget(5), "memory": Budget(5), "sqlite": Budget(8), "postgres": Budget(9)},
+        "iterations": {"none": Budget(5), "memory": Budget(5), "sqlite": Budget(7), "postgres": Budget(9)},
         "encodes": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
         "digests": {"none": Budget(4), "memory": Budget(6), "sqlite": Budget(5), "postgres": Budget(7)},
         "statements": {"sqlite": Budget(4)},

@@ -15,6 +15,7 @@ from durable_graph.testing.conformance.saver_under_test import commit, loaded, s
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_sqlite import SqliteSaver
 from tests.errors.kinds import of_kind
+from tests.path.graphs import INPUT, chain
 from tests.sqlite.inside import count, database, on_connection, traced
 
 
@@ -44,6 +45,22 @@ async def test_commits_that_come_together_go_together(tmp_path: Path) -> None:
             for writer, unit in zip(writers, units, strict=True):
                 writer.applied(unit)
         assert _begun(statements) <= 4 * 2
+
+
+@pytest.mark.parametrize("runs_before", [0, 3], ids=["a new saver", "a saver that single runs used"])
+@pytest.mark.parametrize("runs", [2, 20])
+async def test_runs_that_go_on_together_commit_together(tmp_path: Path, runs: int, runs_before: int) -> None:
+    supersteps = 20
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        graph = chain(supersteps).compile(saver)
+        for number in range(runs_before):
+            await graph.ainvoke(INPUT, thread_id=f"before {number}")
+        statements = await traced(saver)
+
+        await asyncio.gather(*(graph.ainvoke(INPUT, thread_id=f"t {number}") for number in range(runs)))
+
+    # The first commits may be of two groups.
+    assert _begun(statements) <= supersteps + 1 + 3
 
 
 async def test_a_thread_may_have_several_calls_in_one_group(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 
 from durable_graph.checkpointing import verify, verify_page
-from durable_graph.records import Committed, Conflict, WritesMoved
+from durable_graph.records import Committed, Conflict, Saved, WritesMoved
 from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of, states_of
 
@@ -92,6 +92,43 @@ class CommitClauses(SaverUnderTest):
             writer.thread = (await loaded(saver, "thread")).thread
             await commit(saver, writer, Step({"count": b"4"}))
             assert (await loaded(saver, "thread")).thread.wseq == 0
+
+    async def test_the_thread_that_comes_back_is_the_thread_as_it_is_stored(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+            for ns in ("", "child"):
+                answer = await saver.commit(unit := writer.unit(Step({"count": b"4"}, ns=ns)))
+                assert isinstance(answer, Committed)
+                writer.applied(unit, answer.base)
+                saved = await saver.save_writes(writer.batch(writer.record(ns=ns)))
+                assert isinstance(saved, Saved)
+                found = await loaded(saver, "thread")
+                for base in (saved.base, found.base):
+                    assert base is None or base.row == found.thread
+                writer.thread, writer.base = found.thread, found.base
+                # With the row or without, the next unit is committed.
+                await commit(saver, writer, Step({"count": b"5"}, ns=ns))
+                writer.base = None
+                await commit(saver, writer, Step({"count": b"6"}, ns=ns))
+            assert state_of(await loaded(saver, "thread")) == writer.state()
+
+    async def test_an_outdated_base_changes_no_result(self) -> None:
+        async with self.saver() as saver:
+            writer = await some_thread(saver)
+            outdated = writer.base
+            await commit(saver, writer, Step({"count": b"4"}))
+            await save(saver, writer, writer.batch(writer.record()))
+            stale = msgspec.structs.replace(writer.unit(Step({"count": b"5"})), base=outdated)
+            batch = msgspec.structs.replace(writer.batch(writer.record(number=1)), base=outdated)
+            saved = await saver.save_writes(batch)
+            assert saved == Saved(2, bumped=True, standing=batch.records)
+            assert await saver.commit(stale) == WritesMoved(2)
+            writer.thread = (await loaded(saver, "thread")).thread
+            unit = msgspec.structs.replace(writer.unit(Step({"count": b"6"})), base=outdated)
+            assert await saver.commit(unit) == Committed(unit.version)
+            writer.applied(unit)
+            found = await loaded(saver, "thread")
+            assert (found.thread, state_of(found)) == (writer.thread, writer.state())
 
     async def test_a_conflict_does_not_fail_concurrent_commits(self) -> None:
         async with self.saver() as saver:
