@@ -53,7 +53,8 @@ def best_peer(row: Row) -> str | None:
 
 def plots_of(record: Record) -> dict[Path, str]:
     """Each plot and its file."""
-    compared = [row for row in record.rows if row.is_compared]
+    # Of the two kinds of flush the simulated one says more, and the tables have both.
+    compared = [row for row in record.rows if row.is_compared and row.unit != "bytes" and row.flush != "disk"]
     bases: dict[str, Callable[[Row], str | None]] = {
         "langgraph": best_peer,
         "skeleton": lambda row: SKELETON if SKELETON in row.samples else None,
@@ -75,7 +76,7 @@ def _bars(rows: list[Row], base: Callable[[Row], str | None]) -> Iterable[Bar]:
         name = base(row)
         found = None if name is None else row.ratio(OURS, name)
         if found is not None:
-            yield Bar(_work(row), found)
+            yield Bar(row.work, found)
 
 
 def _run(record: Record) -> str:

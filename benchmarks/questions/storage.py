@@ -131,8 +131,8 @@ async def measure(lab: Lab) -> None:
     disk = lab.disks[-1]
     growths = {
         f"{steps:,} turns of 500 bytes": appending(steps, 500),
-        f"{steps:,} supersteps that append 200 bytes": appending(steps, 200),
-        f"{steps:,} supersteps that change one of 300 channels by 100 bytes": one_of_many(steps, 300, 100),
+        f"{steps:,} times 200 bytes appended": appending(steps, 200),
+        f"{steps:,} times one of 300 channels changed": one_of_many(steps, 300, 100),
     }
     for title, growth in growths.items():
         for store, grow in (("SQLite", on_sqlite), ("PostgreSQL", on_postgres)):
@@ -141,4 +141,4 @@ async def measure(lab: Lab) -> None:
             sizes.update({name: [float(found.size)] for name, found in grown.items() if name != OURS})
             lab.add(f"{title}, {store}", "thread", sizes, unit="bytes")
             reads = {name: [round(found.first_read, 3)] for name, found in grown.items()}
-            lab.add(f"first read after {title}, {store}", "read", reads, unit="ms")
+            lab.add(f"first read, {title}, {store}", "read", reads, unit="ms")
