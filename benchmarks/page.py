@@ -1,4 +1,4 @@
-"""The page docs/performance.md: its tables and plots are made from the record.
+"""The page docs/performance.md, and the figures of the README: tables and plots are made from the record.
 
 `python -m benchmarks.page` makes them from the committed record again.
 """
@@ -9,28 +9,48 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.plots import Bar, plot
-from benchmarks.record import FLOOR, LANGGRAPH, OURS, SKELETON, Record, Row, Spread, record_of
+from benchmarks.record import FLOOR, LANGGRAPH, OURS, SKELETON, Flush, Record, Row, Spread, record_of
 
-_DOCS: Final = Path(__file__).parents[1] / "docs"
+_ROOT: Final = Path(__file__).parents[1]
+_DOCS: Final = _ROOT / "docs"
+README: Final = _ROOT / "README.md"
 PAGE: Final = _DOCS / "performance.md"
 RECORD: Final = _DOCS / "performance/record.json"
 
 _PAYLOAD: Final = "the payload"
+SUMMARY: Final[Mapping[tuple[str, Flush], str]] = {
+    ("chain, no store", "none"): "a superstep without a store",
+    ("chain, memory", "none"): "a superstep in memory",
+    ("chain, SQLite, sync", "simulated"): 'a superstep on a SQLite file, `"sync"`',
+    ("chain, PostgreSQL, sync", "simulated"): 'a superstep on PostgreSQL, `"sync"`',
+    ("200 threads of 20, PostgreSQL", "simulated"): "a superstep of 200 threads at once, PostgreSQL",
+    ("fan-out of 1,000, no store", "none"): "a task in a fan-out of 1,000",
+    ("chat of 1,000 turns, PostgreSQL", "simulated"): "a turn of a chat of 1,000 turns, PostgreSQL",
+    ("@task, PostgreSQL", "simulated"): "a `@task`, PostgreSQL",
+    ("interrupt and resume, PostgreSQL", "simulated"): "an interrupt and its resumption, PostgreSQL",
+    ("custom token of a stream", "none"): "a custom token of a stream",
+    ("aget_state, 1,000 turns, SQLite", "none"): "`aget_state` after 1,000 turns, SQLite",
+    ("1,000 turns of 500 bytes, SQLite", "none"): "the file of 1,000 turns of 500 bytes, SQLite",
+    ("1,000 turns of 500 bytes, PostgreSQL", "none"): "the tables of 1,000 turns of 500 bytes, PostgreSQL",
+}
+"""The rows of the README, and their names there."""
+
 _BLOCK: Final = re.compile(r"(<!-- made from the record: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def write(record: Record) -> None:
-    """Write the record, the plots, and the tables of the page."""
+    """Write the record, the plots, and the tables of both pages."""
     RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_bytes(record.to_json())
     render(record)
 
 
 def render(record: Record) -> None:
-    """Write the plots, and the tables of the page."""
+    """Write the plots, and the tables of both pages."""
     for path, svg in plots_of(record).items():
         path.write_text(svg, encoding="utf-8")
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
+    for page in (PAGE, README):
+        page.write_text(with_tables(page.read_text(encoding="utf-8"), record), encoding="utf-8")
 
 
 def with_tables(page: str, record: Record) -> str:
@@ -77,6 +97,15 @@ def _bars(rows: list[Row], base: Callable[[Row], str | None]) -> Iterable[Bar]:
         found = None if name is None else row.ratio(OURS, name)
         if found is not None:
             yield Bar(row.work, found)
+
+
+def _summary(record: Record) -> str:
+    rows = {(row.work, row.flush): row for row in record.rows}
+    return _table(
+        ["", "durable_graph / LangGraph"],
+        [[title, _ratio_or_none(rows[key], best_peer(rows[key]))] for key, title in SUMMARY.items() if key in rows],
+        numbers_from=1,
+    )
 
 
 def _run(record: Record) -> str:
@@ -147,6 +176,7 @@ def _variants(record: Record) -> str:
 
 _TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "run": _run,
+    "summary": _summary,
     "compared": _compared,
     "others": _others,
     "sizes": _sizes,
@@ -191,10 +221,12 @@ def _ratio(found: Spread | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits at most, and all digits before the point."""
+    """Two or three significant digits, and all digits before the point."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.4f}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from benchmarks.lab import Lab
 from benchmarks.questions import QUESTIONS
 from benchmarks.record import Record, Run
 
+_ROOT: Final = Path(__file__).parents[1]
+_CODE: Final = ("durable_graph", "backends", "integrations", "benchmarks", "tests/postgres")
 _PACKAGES: Final = (
     "durable-graph",
     "msgspec",
@@ -49,7 +51,7 @@ def _run(lab: Lab, seconds: float) -> Run:
     return Run(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         commit=_git("rev-parse", "--short=12", "HEAD"),
-        is_modified=bool(_git("status", "--porcelain", "--untracked-files=no")),
+        is_modified=bool(_git("status", "--porcelain", "--", *_CODE)),
         seconds=round(seconds),
         machine={
             "processor": _processor(),
@@ -85,5 +87,4 @@ def _processor() -> str:
 def _git(*arguments: str) -> str:
     # Whichever git is on the search path.
     command = ["git", *arguments]
-    folder = Path(__file__).parent
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()

@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import resource
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import Place
@@ -35,14 +37,29 @@ class Callbacks:
         asyncio.events.Handle._run = self._run  # type: ignore[method-assign]
 
 
+def _forget_most_memory() -> None:
+    """Begin to measure it anew, where the system can."""
+    if sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _most_memory() -> float:
+    """The most memory that the process had, in MB."""
+    if sys.platform == "linux":
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 async def measure(lab: Lab) -> None:
+    _forget_most_memory()
     turns = lab.size(20_000, 12)
     disk = lab.disks[-1]
     for place, name in ((Place("sqlite", disk), "SQLite"), (Place("postgres", disk), "PostgreSQL")):
         async with place.saver(lab.ours) as saver:
             await _measure_on(lab, await grown(lab.ours, saver, chat(turns)), turns, name)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lab.add(f"most memory of the process, {turns:,} turns", "process", {OURS: [float(round(most))]}, unit="MB")
+    most = {OURS: [float(round(_most_memory()))]}
+    lab.add(f"most memory of the process, {turns:,} turns", "process", most, unit="MB")
 
 
 async def _measure_on(lab: Lab, graph: Any, turns: int, store: str) -> None:
