@@ -12,7 +12,7 @@ from benchmarks.engines.stores import MemoryStore, SqliteStore, postgres_store
 from benchmarks.flush import Disk
 from benchmarks.lab import Lab
 from benchmarks.libraries import Library
-from benchmarks.record import FLOOR, SKELETON, Flush
+from benchmarks.record import FLOOR, SKELETON, Clock, Flush
 from benchmarks.shapes import Shape
 
 RunOnce = Callable[[], Awaitable[object]]
@@ -35,6 +35,11 @@ class Place(NamedTuple):
     @property
     def flush(self) -> Flush:
         return "none" if self.disk is None else self.disk.flush
+
+    @property
+    def clock(self) -> Clock:
+        """Nothing waits where there is no database: its CPU time does not depend on other load."""
+        return "CPU" if self.disk is None else "elapsed"
 
     @asynccontextmanager
     async def saver(self, library: Library) -> AsyncIterator[Any]:

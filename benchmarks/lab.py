@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarks.flush import Disk
 from benchmarks.libraries import Library
-from benchmarks.record import Flush, Row, Unit
+from benchmarks.record import Clock, Flush, Row, Unit
 
 Work = Callable[[], Awaitable[object]]
 
@@ -64,34 +64,52 @@ class Lab:
         rounds: int,
         flush: Flush = "none",
         unit: Unit = "us",
+        clock: Clock = "elapsed",
         is_warm: bool = False,
     ) -> None:
         """Add a row of the time that each work takes for one of its units."""
-        samples = await self.timed(works, units, rounds=rounds, unit=unit, is_warm=is_warm)
-        self.add(work, of, samples, flush=flush, unit=unit)
+        samples = await self.timed(works, units, rounds=rounds, unit=unit, clock=clock, is_warm=is_warm)
+        self.add(work, of, samples, flush=flush, unit=unit, clock=clock)
 
     async def timed(
-        self, works: Mapping[str, Work], units: int, *, rounds: int, unit: Unit = "us", is_warm: bool = False
+        self,
+        works: Mapping[str, Work],
+        units: int,
+        *,
+        rounds: int,
+        unit: Unit = "us",
+        clock: Clock = "elapsed",
+        is_warm: bool = False,
     ) -> dict[str, list[float]]:
         """The time that each work takes for one of its units, in each round."""
-        samples = await interleaved(works, self.rounds(rounds), is_warm=is_warm)
+        samples = await interleaved(works, self.rounds(rounds), clock=clock, is_warm=is_warm)
         scale = (US if unit == "us" else MS) / units
         return {name: [round(seconds * scale, 3) for seconds in found] for name, found in samples.items()}
 
     def add(
-        self, work: str, of: str, samples: dict[str, list[float]], *, flush: Flush = "none", unit: Unit = "us"
+        self,
+        work: str,
+        of: str,
+        samples: dict[str, list[float]],
+        *,
+        flush: Flush = "none",
+        unit: Unit = "us",
+        clock: Clock = "elapsed",
     ) -> None:
-        row = Row(question=self.question, work=work, of=of, unit=unit, flush=flush, samples=samples)
+        row = Row(question=self.question, work=work, of=of, unit=unit, flush=flush, clock=clock, samples=samples)
         self.rows.append(row)
         self._report(row)
 
 
-async def interleaved(works: Mapping[str, Work], rounds: int, *, is_warm: bool = False) -> dict[str, list[float]]:
+async def interleaved(
+    works: Mapping[str, Work], rounds: int, *, clock: Clock = "elapsed", is_warm: bool = False
+) -> dict[str, list[float]]:
     """The seconds of each work in each round, after a round to warm up if they are not warm.
 
     Each round begins with another work, so that none always runs after the same one. What the process held before is
     kept from the garbage collector while a work is timed: another library's modules would count.
     """
+    now = time.process_time if clock == "CPU" else time.perf_counter
     names = list(works)
     samples: dict[str, list[float]] = {name: [] for name in names}
     try:
@@ -100,9 +118,9 @@ async def interleaved(works: Mapping[str, Work], rounds: int, *, is_warm: bool =
             for name in names[first:] + names[:first]:
                 gc.collect()
                 gc.freeze()
-                began = time.perf_counter()
+                began = now()
                 await works[name]()
-                seconds = time.perf_counter() - began
+                seconds = now() - began
                 if number >= 0:
                     samples[name].append(seconds)
     finally:

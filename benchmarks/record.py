@@ -12,12 +12,14 @@ SKELETON: Final = "skeleton"
 
 Unit = Literal["us", "ms", "bytes", "MB"]
 Flush = Literal["none", "disk", "simulated"]
+Clock = Literal["elapsed", "CPU"]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of a table: the figures of each contender, one for each round.
 
     `of` is what a figure is for: a superstep, a task, a read. Figures of one round were measured one after the other.
+    `clock` is "CPU" for the CPU time of all threads of the process.
     """
 
     question: str
@@ -25,6 +27,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     of: str
     unit: Unit = "us"
     flush: Flush = "none"
+    clock: Clock = "elapsed"
     samples: dict[str, list[float]]
 
     @property

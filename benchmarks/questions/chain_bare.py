@@ -15,5 +15,10 @@ async def measure(lab: Lab) -> None:
 
     async with contenders(lab, shape, Place("none")) as runs:
         await lab.measure(
-            "chain, no store", "superstep", {**runs, "await of the nodes": only_the_nodes}, shape.units, rounds=21
+            "chain, no store",
+            "superstep",
+            {**runs, "await of the nodes": only_the_nodes},
+            shape.units,
+            rounds=21,
+            clock="CPU",
         )

@@ -8,4 +8,4 @@ from benchmarks.shapes import chain
 async def measure(lab: Lab) -> None:
     shape = chain(lab.size(100, 3))
     async with contenders(lab, shape, Place("memory")) as runs:
-        await lab.measure("chain, memory", "superstep", runs, shape.units, rounds=21)
+        await lab.measure("chain, memory", "superstep", runs, shape.units, rounds=21, clock="CPU")

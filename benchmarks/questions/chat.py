@@ -18,5 +18,6 @@ async def measure(lab: Lab) -> None:
                 shape.units,
                 rounds=rounds,
                 flush=place.flush,
+                clock=place.clock,
                 is_warm=place.kind != "none",
             )

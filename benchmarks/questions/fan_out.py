@@ -26,10 +26,17 @@ async def measure(lab: Lab) -> None:
                 {**runs, "asyncio.TaskGroup": in_a_task_group(shape.units)},
                 shape.units,
                 rounds=5 if width == 10_000 else 11,
+                clock="CPU",
             )
     shape = fan_out(lab.size(1_000, 3))
     for place in places(lab, "memory", "sqlite", "postgres"):
         async with contenders(lab, shape, place) as runs:
             await lab.measure(
-                f"fan-out of 1,000, {NAMES[place.kind]}", "task", runs, shape.units, rounds=7, flush=place.flush
+                f"fan-out of 1,000, {NAMES[place.kind]}",
+                "task",
+                runs,
+                shape.units,
+                rounds=7,
+                flush=place.flush,
+                clock=place.clock,
             )

@@ -58,4 +58,4 @@ async def measure(lab: Lab) -> None:
             for channels, nodes in ((10, 1), (10, 1_000), (1_000, 1), (3_000, 1))
         }
         store = NAMES["memory" if has_saver else "none"]
-        await lab.measure(f"size of the graph, {store}", "superstep", works, supersteps, rounds=5)
+        await lab.measure(f"size of the graph, {store}", "superstep", works, supersteps, rounds=5, clock="CPU")

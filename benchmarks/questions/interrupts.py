@@ -62,5 +62,11 @@ async def measure(lab: Lab) -> None:
             for library in lab.libraries:
                 works[library.name] = asking(library, await stack.enter_async_context(place.saver(library)), threads)
             await lab.measure(
-                f"interrupt and resume, {NAMES[place.kind]}", "pair", works, threads, rounds=11, flush=place.flush
+                f"interrupt and resume, {NAMES[place.kind]}",
+                "pair",
+                works,
+                threads,
+                rounds=11,
+                flush=place.flush,
+                clock=place.clock,
             )

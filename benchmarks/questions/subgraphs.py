@@ -46,5 +46,11 @@ async def measure(lab: Lab) -> None:
                 for library in lab.libraries
             }
             await lab.measure(
-                f"nested graphs, {NAMES[place.kind]}", "nested graph", works, length, rounds=7, flush=place.flush
+                f"nested graphs, {NAMES[place.kind]}",
+                "nested graph",
+                works,
+                length,
+                rounds=7,
+                flush=place.flush,
+                clock=place.clock,
             )

@@ -61,4 +61,6 @@ async def measure(lab: Lab) -> None:
                 works[FLOOR] = committing(store, calls)
             for library in lab.libraries:
                 works[library.name] = calling(library, await stack.enter_async_context(place.saver(library)), calls)
-            await lab.measure(f"@task, {NAMES[place.kind]}", "call", works, calls, rounds=11, flush=place.flush)
+            await lab.measure(
+                f"@task, {NAMES[place.kind]}", "call", works, calls, rounds=11, flush=place.flush, clock=place.clock
+            )
