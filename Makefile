@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long crash pgbouncer peers check lint types imports changelog bench
+.PHONY: help demo quick test long crash pgbouncer peers check lint types imports changelog bench bench-peers
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,7 +15,7 @@ in_memory := $(addprefix tests/,caching channels checkpointing codec engine erro
 complete := PATH="$(CURDIR)/.venv/bin:$$PATH" basedpyright --ignoreexternal --verifytypes
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo:  ## kill a run in the middle, go on, and prove that nothing was lost (FOLDER=... analyses another folder)
 	@.ci/venv demo
@@ -68,6 +68,10 @@ changelog:  ## towncrier: the fragments in changes/ make a changelog
 	@.ci/venv dev
 	$(run) towncrier build --draft
 
-bench:  ## print the benchmarks as ratios
+bench:  ## measure durable_graph, and what is reachable in Python (ARGS="chain_bare" chooses questions)
 	@.ci/venv dev
-	$(run) benchmarks
+	$(run) benchmarks $(ARGS)
+
+bench-peers:  ## measure LangGraph and DBOS as well, and write docs/performance.md (with ARGS as for bench: only measure)
+	@.ci/venv peers
+	.venv-peers/bin/python -m benchmarks $(or $(ARGS),--write)

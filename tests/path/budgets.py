@@ -4,6 +4,9 @@
 below it: a commit that makes the path shorter tightens its budget, and a commit that raises a figure says why. `target`
 is the figure that the path is to reach.
 
+"rows" are those that are inserted, updated or deleted. "WAL bytes" is what the log of the database grows by: of SQLite
+whole pages, of PostgreSQL records without images of pages.
+
 The figures are those of Python PYTHON. Other versions make other calls, and are not tested.
 """
 
@@ -41,7 +44,10 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
         "iterations": {"none": Budget(2, 2), "memory": Budget(2, 2), "sqlite": Budget(4, 4), "postgres": Budget(6, 6)},
         "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(4)},
         "digests": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
-        "statements": {"sqlite": Budget(5, 5)},
+        "statements": {"sqlite": Budget(6, 5), "postgres": Budget(1, 1)},
+        "round trips": {"postgres": Budget(1, 1)},
+        "rows": {"sqlite": Budget(3), "postgres": Budget(3)},
+        "WAL bytes": {"sqlite": Budget(15_408.8, 15_000), "postgres": Budget(843.4, 811)},
     },
     # A superstep whose router decides to go round again.
     "router": {
@@ -50,7 +56,10 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
         "iterations": {"none": Budget(2), "memory": Budget(2), "sqlite": Budget(4), "postgres": Budget(6)},
         "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(4)},
         "digests": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
-        "statements": {"sqlite": Budget(5)},
+        "statements": {"sqlite": Budget(6), "postgres": Budget(1)},
+        "round trips": {"postgres": Budget(1)},
+        "rows": {"sqlite": Budget(3), "postgres": Budget(3)},
+        "WAL bytes": {"sqlite": Budget(15_656), "postgres": Budget(922.5)},
     },
     # A task of a superstep of many tasks.
     "fan-out task": {
@@ -59,7 +68,10 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
         "iterations": {"none": Budget(0), "memory": Budget(0), "sqlite": Budget(0), "postgres": Budget(0)},
         "encodes": {"none": Budget(0), "memory": Budget(3), "sqlite": Budget(3), "postgres": Budget(3)},
         "digests": {"none": Budget(0), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(1)},
-        "statements": {"sqlite": Budget(1)},
+        "statements": {"sqlite": Budget(2), "postgres": Budget(0)},
+        "round trips": {"postgres": Budget(0)},
+        "rows": {"sqlite": Budget(1), "postgres": Budget(1)},
+        "WAL bytes": {"sqlite": Budget(164.8), "postgres": Budget(353.4)},
     },
     # A call of a `@task` in a node.
     "@task": {
@@ -68,7 +80,10 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
         "iterations": {"none": Budget(5), "memory": Budget(5), "sqlite": Budget(7), "postgres": Budget(9)},
         "encodes": {"none": Budget(0), "memory": Budget(2), "sqlite": Budget(2), "postgres": Budget(3)},
         "digests": {"none": Budget(4), "memory": Budget(6), "sqlite": Budget(5), "postgres": Budget(7)},
-        "statements": {"sqlite": Budget(4)},
+        "statements": {"sqlite": Budget(6), "postgres": Budget(1)},
+        "round trips": {"postgres": Budget(1)},
+        "rows": {"sqlite": Budget(2), "postgres": Budget(2)},
+        "WAL bytes": {"sqlite": Budget(15_573.6), "postgres": Budget(793.6)},
     },
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.path.budgets import BUDGETS, LIBRARY, PYTHON, Budget
+from tests.postgres.server import started
 
 pytestmark = pytest.mark.skipif(
     sys.version_info[:2] != PYTHON, reason=f"the budgets are for Python {PYTHON[0]}.{PYTHON[1]}, others count otherwise"
@@ -16,14 +17,18 @@ pytestmark = pytest.mark.skipif(
 
 STORES = ["none", "memory", "sqlite", "postgres"]
 
+QUIET = {"full_page_writes": "off", "autovacuum": "off", "checkpoint_timeout": "1d", "max_wal_size": "10GB"}
+"""A server that writes to its log what its clients ask for, and nothing else."""
+
 
 @pytest.fixture(scope="module")
-def measured(postgres: str) -> Any:
+def measured() -> Any:
     """The figures, counted in a process of their own: what tests switch on is not part of them."""
     environment = {name: value for name, value in os.environ.items() if name != "DURABLE_GRAPH_DEBUG"}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    command = [sys.executable, "-m", "tests.path", "none", "memory", "sqlite", f"postgres={postgres}"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    with started(settings=QUIET) as server:
+        command = [sys.executable, "-m", "tests.path", "none", "memory", "sqlite", f"postgres={server.url}"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -60,7 +60,7 @@ class Proxy:
     """Takes connections at `url` and makes each one more at the server. Opened by `proxied`.
 
     `trips` are the statements of the round trips since `expect`, after "PREPARE " where one is only described.
-    `has_cut` says whether every cut has come to pass.
+    `executions` is the number of statements that were executed. `has_cut` says whether every cut has come to pass.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -76,6 +76,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._has_ended = asyncio.Event()
         self.trips: list[str] = []
+        self.executions = 0
 
     @property
     def url(self) -> str:
@@ -265,7 +266,10 @@ class _Link:
             case b"B":
                 _, name, *_ = frame.words
                 self._bound = self._texts[name]
+            case b"E":
+                self._proxy.executions += 1
             case b"Q":
+                self._proxy.executions += 1
                 self._bound = frame.words[0]
 
     def _send(self, data: bytes, moment: Moment | None) -> None:

@@ -148,10 +148,12 @@ class Server:
 
 
 @contextmanager
-def started(*, version: int = 18, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """A server that takes connections. Nothing of it is left afterwards."""
+def started(
+    *, version: int = 18, settings: Mapping[str, str] | None = None, parent: Path | None = None
+) -> Iterator[Server]:
+    """A server that takes connections, with its data below `parent`. Nothing of it is left afterwards."""
     # Not a folder of pytest's: those are closed to the user that a server runs as.
-    folder = Path(tempfile.mkdtemp(prefix="durable-graph-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="durable-graph-postgres-", dir=parent))
     try:
         server = Server(folder, version=version, settings=settings)
         try:

@@ -1,0 +1,72 @@
+"""What does a question cost: a run until it asks, and its resumption with the answer?"""
+
+from contextlib import AsyncExitStack
+from typing import Any
+from uuid import uuid4
+
+from benchmarks.contenders import NAMES, RunOnce, new_thread, places
+from benchmarks.engines.log import SNAPSHOT, SUPERSTEP, TASK, Store
+from benchmarks.lab import Lab, Work
+from benchmarks.libraries import Library
+from benchmarks.record import FLOOR
+from benchmarks.shapes import Counting
+from durable_graph import START
+
+
+def asking(library: Library, saver: Any, threads: int) -> RunOnce:
+    """So many threads, one after the other, each with one question."""
+
+    async def node(state: Any) -> Any:
+        return {"name": library.interrupt("Go on?")}
+
+    builder = library.state_graph(Counting)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    graph = builder.compile(checkpointer=saver)
+
+    async def run() -> None:
+        for _ in range(threads):
+            thread = new_thread(1)
+            await graph.ainvoke({"count": 0}, thread, durability="sync")
+            result = await graph.ainvoke(library.command(resume="yes"), thread, durability="sync")
+            assert result["name"] == "yes"
+
+    return run
+
+
+def committing(store: Store, threads: int) -> Work:
+    """The input, the question, a load, the answer and the result: three commits, as the first two are one."""
+
+    async def run() -> None:
+        for _ in range(threads):
+            thread = uuid4().hex
+            first = [(thread, 0, SNAPSHOT, 0, b"x" * 100), (thread, 1, TASK, 0, b"x" * 100)]
+            for rows in (first, [(thread, 1, TASK, 1, b"x" * 100)], [(thread, 1, SUPERSTEP, 0, b"x" * 100)]):
+                if rows is not first:
+                    assert await store.load(thread)
+                committed = store.put(rows)
+                if committed is not None:
+                    await committed
+
+    return run
+
+
+async def measure(lab: Lab) -> None:
+    threads = lab.size(30, 2)
+    for place in places(lab, "memory", "sqlite", "postgres"):
+        async with AsyncExitStack() as stack:
+            works: dict[str, Work] = {}
+            store = await stack.enter_async_context(place.store())
+            if store is not None:
+                works[FLOOR] = committing(store, threads)
+            for library in lab.libraries:
+                works[library.name] = asking(library, await stack.enter_async_context(place.saver(library)), threads)
+            await lab.measure(
+                f"interrupt and resume, {NAMES[place.kind]}",
+                "pair",
+                works,
+                threads,
+                rounds=11,
+                flush=place.flush,
+                clock=place.clock,
+            )
