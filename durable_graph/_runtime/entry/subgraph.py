@@ -23,7 +23,7 @@ from durable_graph._runtime.entry.options import Config, RunOptions, check_confi
 from durable_graph._runtime.entry.resume import input_step, publish_resumed
 from durable_graph._runtime.entry.start import accept_unstored, input_parts
 from durable_graph._runtime.events.sink import EventSink, Publication, Tee
-from durable_graph._runtime.request.control_flow import GraphInterrupt
+from durable_graph._runtime.request.control_flow import GraphBubbleUp, GraphInterrupt
 from durable_graph._runtime.request.output import Ended, Recorded, Start
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.superstep.drive import drive
@@ -49,6 +49,7 @@ from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since
 from durable_graph.checkpointing.pieces import in_pieces
+from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import (
     InvalidCallError,
     InvalidOptionError,
@@ -230,7 +231,7 @@ async def _run_in(
     ns = called.caller
     if persistence == "thread":
         ns = memory_namespace(context, path, nested.topology, called, nested.call.memory)
-    store = _store_in(outer.store, nested.topology, ns, persistence)
+    store = _store_in(outer.store, nested, ns, persistence)
     run = GraphRun(
         nested.topology,
         nested.request,
@@ -244,7 +245,12 @@ async def _run_in(
         cache=cache or outer.cache,
     )
     if isinstance(store, Stored):
-        ended = await _run_stored(run, store, context, called, is_memory=persistence == "thread")
+        try:
+            ended = await _run_stored(run, store, context, called, is_memory=persistence == "thread")
+        except (Exception, GraphBubbleUp):
+            await _publish_all(run, outer)
+            raise
+        await _publish_all(run, outer)
     else:
         ended = await drive(run, await accept_unstored(run))
     if ended.is_stopped:
@@ -255,18 +261,24 @@ async def _run_in(
     return msgspec.structs.replace(ended, values={key: copy_of(value) for key, value in ended.values.items()})
 
 
+async def _publish_all(run: GraphRun, outer: GraphRun) -> None:
+    """Have all events of a nested run published that has a reader of its own: its stream is about to end."""
+    if run.shared.sink is not outer.shared.sink:
+        await run.store.catch_up(run.shared.sink)
+
+
 def _with_sink(shared: RunContext, sink: EventSink) -> RunContext:
     if not sink.is_active:
         return shared
     return replace(shared, sink=Tee(sink, shared.sink))
 
 
-def _store_in(outer: Store, topology: Topology, ns: str, persistence: Persistence) -> Store:
+def _store_in(outer: Store, nested: Nested, ns: str, persistence: Persistence) -> Store:
     """The store of a run in the namespace `ns`, nested in a run on the store `outer`."""
     if isinstance(outer, Stored) and persistence != "none":
-        return Stored.of(outer.writer, outer.writer.namespace(topology, ns, None))
+        return Stored.of(outer.writer, outer.writer.namespace(nested.topology, ns, None))
     # The task around this run records the interrupts that are raised in it, so it still belongs to the thread.
-    limit = outer.max_value_bytes if outer.thread is None else None
+    limit = DEFAULT_MAX_VALUE_BYTES if outer.thread is None and nested.request.is_checked else None
     return Unstored(outer.thread, msgspec.structs.replace(outer.identity, ns=ns), limit)
 
 
