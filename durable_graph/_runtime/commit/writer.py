@@ -405,7 +405,7 @@ class Writer:
             rest = [publication for publication, _ in behind.unpublished]
             behind.unpublished.clear()
             behind.size = 0
-            for publication in rest:
+            for _ in rest:
                 self._is_no_longer_behind(sink, behind)
             for publication in rest:
                 publication.publish_nowait(publication.events)
