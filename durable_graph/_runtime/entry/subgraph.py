@@ -92,7 +92,7 @@ class Nested(msgspec.Struct, frozen=True):
         if home is not asyncio.get_running_loop() and sink.is_active:
             message = "a graph cannot be streamed in an event loop of a plain node's own: make the node `async def`"
             raise InvalidCallError.of_stream(message)
-        # The journal and the saver belong to the run's event loop. The calling code may run in another loop.
+        # The writer and the saver belong to the run's event loop. The calling code may run in another loop.
         return await in_loop(home, lambda: self._run(persistence, cache, sink))
 
     async def _run(self, persistence: Persistence, cache: Cache | None, sink: EventSink) -> Ended:
