@@ -78,6 +78,19 @@ async def test_a_debugged_graph_without_checkpointer_refuses_what_one_with_a_che
         await builder.compile(debug=True).ainvoke({"log": [5]})
 
 
+async def test_a_debugged_graph_inside_another_refuses_it_as_well() -> None:
+    inner = StateGraph(State).add_node("a", _returning({"log": [5]})).add_edge(START, "a").compile(debug=True)
+
+    async def call(state: State) -> State:
+        await inner.ainvoke({})
+        return {}
+
+    graph = StateGraph(State).add_node("call", call).add_edge(START, "call").compile(debug=False)
+
+    with pytest.raises(UnstorableValueError, match=r"'log'.*str is declared"):
+        await graph.ainvoke({})
+
+
 async def test_a_second_input_continues_with_the_thread(saver: Checkpointer, durability: Durability) -> None:
     graph = chain("a").compile(saver)
 

@@ -54,7 +54,12 @@ class QueuedCommit(msgspec.Struct):
 
 
 class QueuedSave(msgspec.Struct):
-    """Task records to save, and a status. `own` and `outcomes` are what a final save was made of."""
+    """Task records to save, and a status.
+
+    `if_unmoved`: only if nobody else recorded anything since the run looked; `if_status`: only if the thread has this
+    status. `is_answer`: the records are answers, with which the thread accepts a request that has a key. `is_final`:
+    the run has gone on from the records, so other records in their place end it.
+    """
 
     records: tuple[TaskRecord, ...]
     status: StatusChange | None = None

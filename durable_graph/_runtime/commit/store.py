@@ -15,7 +15,7 @@ from durable_graph._engine.task import Identity, Outcome, Task
 from durable_graph._runtime.commit.requests import Namespace, StatusChange
 from durable_graph._runtime.commit.thread import KnownThread
 from durable_graph._runtime.commit.writer import PublicationOf, Writer
-from durable_graph._runtime.events.sink import Publication
+from durable_graph._runtime.events.sink import EventSink, Publication
 from durable_graph.checkpointing.rules import finality
 
 Key = tuple[int, int]
@@ -93,9 +93,9 @@ class Stored:
         """Have all that was accepted durable, and its events published."""
         await self.writer.settle()
 
-    async def catch_up(self) -> None:
-        """Have the events of all that was accepted published."""
-        await self.writer.catch_up()
+    async def catch_up(self, sink: EventSink) -> None:
+        """Have the events for this sink published, of all that was accepted."""
+        await self.writer.catch_up(sink)
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +138,7 @@ class Unstored:
     async def settle(self) -> None:
         """Nothing is behind."""
 
-    async def catch_up(self) -> None:
+    async def catch_up(self, sink: EventSink) -> None:
         """Nothing is behind."""
 
 

@@ -36,7 +36,7 @@ from durable_graph._engine.task import Outcome, Task
 from durable_graph._runtime.commit.requests import Namespace, QueuedCommit, QueuedSave, StatusChange
 from durable_graph._runtime.commit.sender import MOST_WAITING, Sender
 from durable_graph._runtime.commit.thread import KnownThread
-from durable_graph._runtime.events.sink import Publication
+from durable_graph._runtime.events.sink import EventSink, Publication
 from durable_graph._runtime.request.cancellation import finish
 from durable_graph.checkpointing import Checkpointer, CommitHandle
 from durable_graph.checkpointing.pieces import Pieces, at_once, in_pieces
@@ -84,6 +84,19 @@ def _now() -> int:
     return time.time_ns() // 1000
 
 
+@dataclass(slots=True, eq=False)
+class _Behind:
+    """What is behind the runs of one sink: the number of `requests` that are not durable or not published yet.
+
+    `unpublished` are the events of those that are durable, with their sizes, which are `size` bytes together.
+    """
+
+    requests: int = 0
+    size: int = 0
+    unpublished: deque[tuple[Publication, int]] = field(default_factory=deque)
+    publisher: "asyncio.Task[None] | None" = None
+
+
 @dataclass(slots=True)
 class Writer:
     """Commits and records what a run has done, as its policy says. `grace` is in seconds."""
@@ -92,12 +105,13 @@ class Writer:
     sender: Sender
     policy: Policy
     grace: float
-    # Of a run that does not wait: the number and bytes of its requests that are not durable or not published yet.
-    _behind: int = 0
-    _bytes_behind: int = 0
+    # Of a run that does not wait: the number and bytes of its requests that are not durable yet; and what is behind the
+    # runs of each sink. A nested run that is read by its caller has a sink of its own, and no other run waits for its
+    # reader: the reader may be waiting for that run.
+    _not_durable: int = 0
+    _bytes_not_durable: int = 0
+    _behind: dict[EventSink, _Behind] = field(default_factory=dict)
     _has_moved: asyncio.Event = field(default_factory=asyncio.Event)
-    _unpublished: deque[tuple[Publication, int]] = field(default_factory=deque)
-    _publisher: "asyncio.Task[None] | None" = None
     # Of a run that commits at its end: what it holds, by namespace.
     _held: dict[str, tuple[Namespace, NextCheckpoint]] = field(default_factory=dict)
     _held_outcomes: dict[str, tuple[Namespace, dict[Key, Outcome]]] = field(default_factory=dict)
@@ -145,8 +159,8 @@ class Writer:
             self.thread.raise_failure()
             # Before any wait: a cancellation while the run waits for room must not lose it.
             publication.on_accepted()
-            self._follow(self._send_commit(request), publication, request.size)
-            await self._wait_for_room(self.policy.backlog)
+            behind = self._follow(self._send_commit(request), publication, request.size)
+            await self._wait_for_room(self.policy.backlog, behind)
             return
         held = self._held.get(own.ns)
         if held is not None:
@@ -203,8 +217,8 @@ class Writer:
             return
         self.thread.raise_failure()
         answer = self._send_final(own, outcomes, status)
-        self._follow(answer, publication_of(outcomes), sum(map(size_of_outcome, outcomes)))
-        await self._wait_for_room(self.policy.backlog)
+        behind = self._follow(answer, publication_of(outcomes), sum(map(size_of_outcome, outcomes)))
+        await self._wait_for_room(self.policy.backlog, behind)
 
     async def save_unmoved(
         self,
@@ -300,24 +314,36 @@ class Writer:
     # The end of a run, or a record that depends on all before it
 
     async def flush(self) -> None:
-        """Have all requests so far durable: a record that follows depends on them."""
+        """Have all requests so far durable: a record that follows depends on them. Their events may follow later."""
         if not self.policy.waits:
-            await self.settle()
+            await self._send_all(None)
+            if self._not_durable:
+                await finish(self._wait_until(lambda: not self._not_durable), self.grace)
+            self._raise_failure_behind()
 
-    async def catch_up(self) -> None:
-        """Have the events of all requests so far published. Those of a run that commits at its end are, already."""
-        if self.policy.backlog is not None:
-            await self.settle()
+    async def catch_up(self, sink: EventSink) -> None:
+        """Have the events of all requests so far published that are for this sink. Those of a run that commits at its
+        end are, already."""
+        behind = self._behind.get(sink)
+        if behind is not None:
+            await finish(self._wait_until(lambda: not behind.requests), self.grace)
+        self._raise_failure_behind()
 
     async def settle(self, but: str | None = None) -> None:
         """Have all requests so far durable and their events published, whatever the end of the run is.
 
         `but` is a namespace whose held outcomes stay held. Raises the store's errors, also one from before.
         """
+        await self._send_all(but)
+        if self._behind:
+            await finish(self._wait_until(lambda: not self._behind), self.grace)
+        self._raise_failure_behind()
+
+    async def _send_all(self, but: str | None) -> None:
         if self._held or self._held_status or self._held_outcomes.keys() - {but}:
             await finish(self._send_held(but), self.grace)
-        if self._behind:
-            await finish(self._nothing_behind(), self.grace)
+
+    def _raise_failure_behind(self) -> None:
         if not self.policy.waits and self.policy.backlog is not None:
             self.thread.raise_failure()
 
@@ -341,55 +367,70 @@ class Writer:
 
     # What is behind a run that does not wait
 
-    def _follow(self, answer: CommitHandle[Any], publication: Publication, size: int) -> None:
+    def _follow(self, answer: CommitHandle[Any], publication: Publication, size: int) -> _Behind:
         """Count a request as behind the run until it is durable and its events are published."""
-        self._behind += 1
-        self._bytes_behind += size
-        answer.when_done(partial(self._is_answered, answer, publication, size))
+        behind = self._behind.get(publication.sink)
+        if behind is None:
+            behind = self._behind[publication.sink] = _Behind()
+        behind.requests += 1
+        self._not_durable += 1
+        self._bytes_not_durable += size
+        answer.when_done(partial(self._is_answered, answer, publication, behind, size))
+        return behind
 
-    def _is_answered(self, answer: CommitHandle[Any], publication: Publication, size: int) -> None:
+    def _is_answered(self, answer: CommitHandle[Any], publication: Publication, behind: _Behind, size: int) -> None:
+        self._not_durable -= 1
+        self._bytes_not_durable -= size
         if answer.error is None and publication.events:
-            self._unpublished.append((publication, size))
-            if self._publisher is None:
-                self._publisher = asyncio.get_running_loop().create_task(self._publish())
+            behind.unpublished.append((publication, size))
+            behind.size += size
+            if behind.publisher is None:
+                behind.publisher = asyncio.get_running_loop().create_task(self._publish(publication.sink, behind))
+            self._has_moved.set()
         else:
-            self._is_no_longer_behind(size)
+            self._is_no_longer_behind(publication.sink, behind)
 
-    async def _publish(self) -> None:
+    async def _publish(self, sink: EventSink, behind: _Behind) -> None:
         """Publish, in order, the events of what is durable. A slow reader slows the run: see `_wait_for_room`."""
         try:
-            while self._unpublished:
-                publication, size = self._unpublished.popleft()
+            while behind.unpublished:
+                publication, size = behind.unpublished.popleft()
+                behind.size -= size
                 try:
                     await publication.publish()
                 finally:
-                    self._is_no_longer_behind(size)
+                    self._is_no_longer_behind(sink, behind)
         except Exception as error:  # raised by the run, before it starts another node
             self.thread.failure = self.thread.failure or error
         finally:
-            self._publisher = None
-            rest = list(self._unpublished)
-            self._unpublished.clear()
-            for _, size in rest:
-                self._is_no_longer_behind(size)
-            for publication, _ in rest:
+            behind.publisher = None
+            rest = [publication for publication, _ in behind.unpublished]
+            behind.unpublished.clear()
+            behind.size = 0
+            for _ in rest:
+                self._is_no_longer_behind(sink, behind)
+            for publication in rest:
                 publication.publish_nowait(publication.events)
 
-    def _is_no_longer_behind(self, size: int) -> None:
-        self._behind -= 1
-        self._bytes_behind -= size
+    def _is_no_longer_behind(self, sink: EventSink, behind: _Behind) -> None:
+        behind.requests -= 1
+        if not behind.requests:
+            del self._behind[sink]
         self._has_moved.set()
 
-    async def _wait_for_room(self, backlog: int) -> None:
-        while self.thread.failure is None and (
-            self.sender.waiting + len(self._unpublished) > backlog or self._bytes_behind > MOST_WAITING
-        ):
-            self._has_moved.clear()
-            await self._has_moved.wait()
+    async def _wait_for_room(self, backlog: int, behind: _Behind) -> None:
+        if not self._has_room(backlog, behind):
+            await self._wait_until(lambda: self.thread.failure is not None or self._has_room(backlog, behind))
         self.thread.raise_failure()
 
-    async def _nothing_behind(self) -> None:
-        while self._behind:
+    def _has_room(self, backlog: int, behind: _Behind) -> bool:
+        # Once nothing of these runs is left to become durable, what else waits to be sent does not wake anyone.
+        waiting = self.sender.waiting if self._not_durable else 0
+        is_short = waiting + len(behind.unpublished) <= backlog
+        return is_short and self._bytes_not_durable + behind.size <= MOST_WAITING
+
+    async def _wait_until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
             self._has_moved.clear()
             await self._has_moved.wait()
         # Raised in here as well: where the caller has left by then, the failure is logged and not lost.

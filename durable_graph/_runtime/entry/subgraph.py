@@ -23,7 +23,7 @@ from durable_graph._runtime.entry.options import Config, RunOptions, call_config
 from durable_graph._runtime.entry.resume import input_step, publish_resumed
 from durable_graph._runtime.entry.start import accept_unstored, input_parts
 from durable_graph._runtime.events.sink import EventSink, Publication, Tee
-from durable_graph._runtime.request.control_flow import GraphInterrupt
+from durable_graph._runtime.request.control_flow import GraphBubbleUp, GraphInterrupt
 from durable_graph._runtime.request.output import Ended, Recorded, Start
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.superstep.drive import drive
@@ -50,6 +50,7 @@ from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import damage_found, refuse_damage_since
 from durable_graph.checkpointing.pieces import in_pieces
+from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.errors import (
     InvalidCallError,
     InvalidOptionError,
@@ -94,7 +95,7 @@ class Nested(msgspec.Struct, frozen=True):
         if home is not asyncio.get_running_loop() and sink.is_active:
             message = "a graph cannot be streamed in an event loop of a plain node's own: make the node `async def`"
             raise InvalidCallError.of_stream(message)
-        # The journal and the saver belong to the run's event loop. The calling code may run in another loop.
+        # The writer and the saver belong to the run's event loop. The calling code may run in another loop.
         return await in_loop(home, lambda: self._run(persistence, cache, sink))
 
     async def _run(self, persistence: Persistence, cache: Cache | None, sink: EventSink) -> Ended:
@@ -279,7 +280,7 @@ async def _run_in(
     ns = called.caller
     if persistence == "thread":
         ns = memory_namespace(context, path, nested.topology, called, nested.call.memory)
-    store = _store_in(outer.store, nested.topology, ns, persistence)
+    store = _store_in(outer.store, nested, ns, persistence)
     run = GraphRun(
         nested.topology,
         nested.request,
@@ -293,7 +294,12 @@ async def _run_in(
         cache=cache or outer.cache,
     )
     if isinstance(store, Stored):
-        ended = await _run_stored(run, store, context, called, is_memory=persistence == "thread")
+        try:
+            ended = await _run_stored(run, store, context, called, is_memory=persistence == "thread")
+        except (Exception, GraphBubbleUp):
+            await _publish_all(run, outer)
+            raise
+        await _publish_all(run, outer)
     else:
         ended = await drive(run, await accept_unstored(run))
     if ended.is_stopped:
@@ -304,18 +310,24 @@ async def _run_in(
     return msgspec.structs.replace(ended, values={key: copy_of(value) for key, value in ended.values.items()})
 
 
+async def _publish_all(run: GraphRun, outer: GraphRun) -> None:
+    """Have all events of a nested run published that has a reader of its own: its stream is about to end."""
+    if run.shared.sink is not outer.shared.sink:
+        await run.store.catch_up(run.shared.sink)
+
+
 def _with_sink(shared: RunContext, sink: EventSink) -> RunContext:
     if not sink.is_active:
         return shared
     return replace(shared, sink=Tee(sink, shared.sink))
 
 
-def _store_in(outer: Store, topology: Topology, ns: str, persistence: Persistence) -> Store:
+def _store_in(outer: Store, nested: Nested, ns: str, persistence: Persistence) -> Store:
     """The store of a run in the namespace `ns`, nested in a run on the store `outer`."""
     if isinstance(outer, Stored) and persistence != "none":
-        return Stored.of(outer.writer, outer.writer.namespace(topology, ns, None))
+        return Stored.of(outer.writer, outer.writer.namespace(nested.topology, ns, None))
     # The task around this run records the interrupts that are raised in it, so it still belongs to the thread.
-    limit = outer.max_value_bytes if outer.thread is None else None
+    limit = DEFAULT_MAX_VALUE_BYTES if outer.thread is None and nested.request.is_checked else None
     return Unstored(outer.thread, msgspec.structs.replace(outer.identity, ns=ns), limit)
 
 

@@ -111,7 +111,7 @@ async def _stopped(run: GraphRun, state: State, recorded: Recorded) -> Ended:
     values = with_recorded(run.topology, state, recorded)
     if run.shared.sink.is_active:
         # An interrupt is published once it is durable, and after all earlier events.
-        await (run.store.settle() if run.parent is None else run.store.catch_up())
+        await (run.store.settle() if run.parent is None else run.store.catch_up(run.shared.sink))
     await publish_stopped(run, state, recorded, values, interrupts)
     return Ended(state, recorded, values, interrupts, is_stopped=True)
 

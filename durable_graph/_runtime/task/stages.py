@@ -113,7 +113,12 @@ def checked(topology: Topology, node: Node, inner: CodeStage) -> CodeStage:
         argument = context.task.argument
         keys = node.input.fields if argument is None else ()
         whole = WholeValues(topology, context.state.values, keys, argument)
-        output = await inner(context, previous, told)
+        try:
+            output = await inner(context, previous, told)
+        except ParentCommand:  # the node returned it
+            if changed := whole.changed():
+                return failed(context, previous, StateMutatedError([node.name], changed))
+            raise
         if isinstance(output.outcome, Done) and (changed := whole.changed()):
             return failed(context, previous, StateMutatedError([node.name], changed))
         return output

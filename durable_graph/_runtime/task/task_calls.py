@@ -130,7 +130,7 @@ class TaskJournal:
         self._count += 1
         name = f"task {definition.name!r}, call {self._count} of {context.node!r}"
         count = self._count
-        # The journal and the saver are in the run's loop, whatever loop the code that calls has made.
+        # The writer and the saver are in the run's loop, whatever loop the code that calls has made.
         running = TaskFuture(
             in_loop(context.home, lambda: self._perform(context, begun, count, definition, given)), name=name
         )

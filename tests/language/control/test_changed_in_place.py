@@ -131,6 +131,16 @@ async def test_a_change_deep_inside_is_left_to_the_debug_check(saver: Checkpoint
         await one_node(node).compile(saver, debug=True).ainvoke(given, thread_id="u")
 
 
+async def test_a_debugged_node_that_leaves_its_graph_by_a_command_is_checked_as_well(saver: Checkpointer) -> None:
+    async def node(state: State) -> Command[Any]:
+        state["seen"]["a"] += 1
+        return Command(graph=Command.PARENT, update={"notes": ["left"]})
+
+    inner = one_node(node).compile(debug=True)
+    with pytest.raises(StateMutatedError, match="'seen'"):
+        await one_node(inner).compile(saver, debug=False).ainvoke({"seen": {"a": 1}}, thread_id="t")
+
+
 async def test_an_untracked_value_may_be_changed(saver: Checkpointer) -> None:
     async def node(state: State) -> State:
         state["cache"]["more"] = 1
