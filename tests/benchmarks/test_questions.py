@@ -27,7 +27,7 @@ ROWS = {
     "subgraphs": 2,
     "task_calls": 3,
     "interrupts": 3,
-    "stream_tokens": 1,
+    "stream_tokens": 2,
     "reading": 4,
     "event_loop": 11,
     "storage": 12,
