@@ -31,6 +31,6 @@ def test_fixed_faults_stay_fixed(case: str, server: ForkServer) -> None:
 
 def program_of(case: str, kind: str) -> str:
     """A program that runs a case on a kind of store, as `python -m tests.cases.<case> <kind>` does."""
-    return (
-        f"import runpy, sys\nsys.argv[1:] = [{kind!r}]\nrunpy.run_module('tests.cases.{case}', run_name='__main__')\n"
-    )
+    # Annotations are resolved in the module that sys.modules has under the name.
+    call = f"runpy.run_module('tests.cases.{case}', run_name='__main__', alter_sys=True)"
+    return f"import runpy, sys\nsys.argv[1:] = [{kind!r}]\n{call}\n"
