@@ -225,6 +225,7 @@ def test_text_and_bytes_are_kept_apart() -> None:
         codec.encode(bytearray(b"x"))
 
 
+@pytest.mark.slow
 @given(storable, st.lists(parts, min_size=1, max_size=6))
 @settings(max_examples=300)
 def test_a_value_of_a_random_type_comes_back_as_it_was_or_is_refused(declared: Any, drawn: list[Any]) -> None:
@@ -273,6 +274,7 @@ async def node(given: Any) -> None:
     """Write nothing."""
 
 
+@pytest.mark.slow
 @given(odd, st.sampled_from([*KINDS, lambda declared: declared]))
 @settings(max_examples=400)
 def test_compiling_raises_nothing_but_errors_of_its_own(declared: Any, kind: Kind) -> None:
