@@ -35,7 +35,7 @@ def what_finished_is_not_saved(patch: pytest.MonkeyPatch) -> None:
 
 
 def what_was_taken_on_is_not_settled(patch: pytest.MonkeyPatch) -> None:
-    async def settle(session: Any, error: BaseException) -> None:
+    async def settle(run: Any, store: Any, error: BaseException) -> None:
         return None
 
     patch.setattr(start, "_settle_after", settle)
