@@ -12,6 +12,7 @@ from typing import Final
 
 from benchmarks.flush import disks, is_simulated, with_simulated_flush
 from benchmarks.lab import Lab
+from benchmarks.langchain import leave_out
 from benchmarks.libraries import OURS_LIBRARY
 from benchmarks.page import line_of, write
 from benchmarks.peers import has_peers, langgraph
@@ -37,6 +38,7 @@ def main(arguments: list[str]) -> int:
         print("A record has all questions, and the peers: `make bench-peers`.", file=sys.stderr)
         return 2
     libraries = [OURS_LIBRARY, langgraph()] if has_peers() else [OURS_LIBRARY]
+    leave_out()
     with disks() as found:
         if not is_simulated():
             print("No simulated flush: it needs Linux and a C compiler.", file=sys.stderr)
