@@ -119,3 +119,24 @@ async def contenders(
         for library in (*lab.libraries, *others):
             runs[library.name] = on_library(library, await opened(place.saver(library)), shape, durability)
         yield runs
+
+
+async def measure_on_each_store(
+    lab: Lab,
+    what: str,
+    unit: str,
+    units: int,
+    floor: Callable[[Store, int], RunOnce],
+    ours: Callable[[Library, Any, int], RunOnce],
+) -> None:
+    """Measure so many units on every store: each library by `ours`, and the floor of the same commits."""
+    for place in places(lab, "memory", "sqlite", "postgres"):
+        async with AsyncExitStack() as stack:
+            works: dict[str, RunOnce] = {}
+            store = await stack.enter_async_context(place.store())
+            if store is not None:
+                works[FLOOR] = floor(store, units)
+            for library in lab.libraries:
+                works[library.name] = ours(library, await stack.enter_async_context(place.saver(library)), units)
+            name = f"{what}, {NAMES[place.kind]}"
+            await lab.measure(name, unit, works, units, rounds=11, flush=place.flush, clock=place.clock)

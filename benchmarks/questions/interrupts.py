@@ -1,14 +1,12 @@
 """What does a question cost: a run until it asks, and its resumption with the answer?"""
 
-from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.contenders import NAMES, RunOnce, new_thread, places
+from benchmarks.contenders import RunOnce, measure_on_each_store, new_thread
 from benchmarks.engines.log import SNAPSHOT, SUPERSTEP, TASK, Store
 from benchmarks.lab import Lab, Work
 from benchmarks.libraries import Library
-from benchmarks.record import FLOOR
 from benchmarks.shapes import Counting
 from durable_graph import START
 
@@ -52,21 +50,4 @@ def committing(store: Store, threads: int) -> Work:
 
 
 async def measure(lab: Lab) -> None:
-    threads = lab.size(30, 2)
-    for place in places(lab, "memory", "sqlite", "postgres"):
-        async with AsyncExitStack() as stack:
-            works: dict[str, Work] = {}
-            store = await stack.enter_async_context(place.store())
-            if store is not None:
-                works[FLOOR] = committing(store, threads)
-            for library in lab.libraries:
-                works[library.name] = asking(library, await stack.enter_async_context(place.saver(library)), threads)
-            await lab.measure(
-                f"interrupt and resume, {NAMES[place.kind]}",
-                "pair",
-                works,
-                threads,
-                rounds=11,
-                flush=place.flush,
-                clock=place.clock,
-            )
+    await measure_on_each_store(lab, "interrupt and resume", "pair", lab.size(30, 2), committing, asking)

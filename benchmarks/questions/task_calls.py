@@ -3,15 +3,13 @@
 durable_graph commits its record before the node gets the result. LangGraph writes it while the node continues.
 """
 
-from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.contenders import NAMES, RunOnce, new_thread, places
+from benchmarks.contenders import RunOnce, measure_on_each_store, new_thread
 from benchmarks.engines.log import TASK, Store
 from benchmarks.lab import Lab, Work
 from benchmarks.libraries import Library
-from benchmarks.record import FLOOR
 from benchmarks.shapes import Counting
 from durable_graph import START
 
@@ -52,15 +50,4 @@ def committing(store: Store, calls: int) -> Work:
 
 
 async def measure(lab: Lab) -> None:
-    calls = lab.size(100, 3)
-    for place in places(lab, "memory", "sqlite", "postgres"):
-        async with AsyncExitStack() as stack:
-            works: dict[str, Work] = {}
-            store = await stack.enter_async_context(place.store())
-            if store is not None:
-                works[FLOOR] = committing(store, calls)
-            for library in lab.libraries:
-                works[library.name] = calling(library, await stack.enter_async_context(place.saver(library)), calls)
-            await lab.measure(
-                f"@task, {NAMES[place.kind]}", "call", works, calls, rounds=11, flush=place.flush, clock=place.clock
-            )
+    await measure_on_each_store(lab, "@task", "call", lab.size(100, 3), committing, calling)
