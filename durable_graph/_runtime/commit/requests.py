@@ -46,7 +46,7 @@ class QueuedCommit(msgspec.Struct):
     """
 
     entries: Sequence[tuple[Namespace, NextCheckpoint]]
-    publication: Publication = NO_EVENTS
+    publication: Publication
     size: int = 0
     is_final: bool = False
     is_alone: bool = False

@@ -261,8 +261,6 @@ class Sender:
                     thread.stored = thread.stored.with_step(step)
         has_written(thread.saver, thread.row.thread)
         for request in requests:
-            if not request.is_final:
-                request.publication.on_accepted()
             request.answer.set_result(True)
 
     # Saves

@@ -116,7 +116,7 @@ class Unstored:
 
     async def commit(self, plan: Plan, step: NextCheckpoint, publication: Publication) -> dict[Key, Outcome] | None:
         """Publish a superstep."""
-        publication.on_accepted()
+        publication.is_accepted = True
         if publication.events:
             await publication.publish()
         return None

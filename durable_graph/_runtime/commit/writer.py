@@ -33,7 +33,7 @@ from durable_graph._engine.build_commit import (
 from durable_graph._engine.header import Metadata
 from durable_graph._engine.restore import Restored, check_results, nothing_stored, recorded_outcomes
 from durable_graph._engine.task import Outcome, Task
-from durable_graph._runtime.commit.requests import Namespace, QueuedCommit, QueuedSave, StatusChange
+from durable_graph._runtime.commit.requests import NO_EVENTS, Namespace, QueuedCommit, QueuedSave, StatusChange
 from durable_graph._runtime.commit.sender import MOST_WAITING, Sender
 from durable_graph._runtime.commit.thread import KnownThread
 from durable_graph._runtime.events.sink import EventSink, Publication
@@ -139,16 +139,17 @@ class Writer:
                 await finish(answer, self.grace)
             except asyncio.CancelledError:
                 if answer.is_done and answer.error is None and answer.result():
+                    publication.is_accepted = True
                     publication.publish_nowait(publication.events)
                 raise
-        is_committed = answer.result()
+        publication.is_accepted = is_committed = answer.result()
         if is_committed and publication.events:
             await publication.publish()
         return is_committed
 
     async def commit_now(self, *entries: tuple[Namespace, NextCheckpoint]) -> bool:
         """Commit supersteps together, and wait for that under every policy. False and errors as for `commit`."""
-        return await finish(self._send_commit(QueuedCommit(entries)), self.grace)
+        return await finish(self._send_commit(QueuedCommit(entries, NO_EVENTS)), self.grace)
 
     async def _commit_behind(self, own: Namespace, step: NextCheckpoint, publication: Publication) -> None:
         # Encoded now. While the commit waits, the nodes of the next superstep have the values in hand; and it is known
@@ -158,7 +159,7 @@ class Writer:
             request = QueuedCommit(((own, step),), publication, size_of(step), is_final=True)
             self.thread.raise_failure()
             # Before any wait: a cancellation while the run waits for room must not lose it.
-            publication.on_accepted()
+            publication.is_accepted = True
             behind = self._follow(self._send_commit(request), publication, request.size)
             await self._wait_for_room(self.policy.backlog, behind)
             return
@@ -169,7 +170,7 @@ class Writer:
             step = with_reduced_values(own.topology, both, self.thread.max_value_bytes)
         self._held[own.ns] = own, step
         self._held_outcomes.pop(own.ns, None)
-        publication.on_accepted()
+        publication.is_accepted = True
         await publication.publish(provisional=True, parent=step.parent)
 
     # Task records
@@ -357,7 +358,7 @@ class Writer:
         if held:
             # In the order of their numbers, which is that of the supersteps.
             entries = sorted(held.values(), key=lambda entry: entry[1].state.no)
-            answers.append(self._send_commit(QueuedCommit(entries, is_final=True)))
+            answers.append(self._send_commit(QueuedCommit(entries, NO_EVENTS, is_final=True)))
         for own, recorded in outcomes.values():
             answers.append(self._send_final(own, tuple(recorded.values()), status))
         if status is not None and "" not in outcomes:

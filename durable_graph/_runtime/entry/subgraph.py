@@ -7,7 +7,6 @@ When the caller runs again, the nested run resumes from its newest checkpoint; a
 import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -445,17 +444,16 @@ async def _accept(run: GraphRun, store: Stored, state: State, recorded: Recorded
     while True:
         admitted = admit(run.topology, state, recorded, writes, store.reserve(state), routes)
         step = input_step(run, admitted, state.no, calls=called.records(store.thread))
-        on_accepted = partial(_on_accepted, run, admitted.state, called)
-        publication = Publication(run.shared.sink, committed_events(run, step), on_accepted)
-        adopted = await store.commit(state.plan, step, publication)
+        publication = Publication(run.shared.sink, committed_events(run, step))
+        try:
+            adopted = await store.commit(state.plan, step, publication)
+        finally:
+            if publication.is_accepted:
+                run.at = Progress(admitted.state, {})
+                called.keep()
         if adopted is None:
             return Start(admitted.state)
         recorded = adopted
-
-
-def _on_accepted(run: GraphRun, state: State, called: CalledGraph) -> None:
-    run.move(state, {})
-    called.keep()
 
 
 _PAGE = 50

@@ -99,16 +99,16 @@ class NullSink:
         return None
 
 
-class Publication(msgspec.Struct, frozen=True):
+class Publication(msgspec.Struct):
     """Events for a sink, in order.
 
-    `on_accepted` is called once the commit that they report cannot be stopped any more. A cancellation of the call that
-    arrives later, while it waits, does not undo the commit.
+    `is_accepted` is set once the commit that they report cannot be stopped any more. A cancellation of the call that
+    arrives later, while it waits, does not undo the commit: whoever sees the cancellation reads it here.
     """
 
     sink: EventSink
     events: Sequence[AnyEvent] = ()
-    on_accepted: Callable[[], object] = bool
+    is_accepted: bool = False
 
     async def publish(self, *, provisional: bool = False, parent: int | None = None) -> None:
         """Emit the events and wait for the reader. `parent` is that of the checkpoint, where it will not be stored as

@@ -9,7 +9,6 @@ Nothing else decides what runs next. A run that starts here with a stored state 
 would have.
 """
 
-from functools import partial
 from operator import attrgetter
 
 from durable_graph._engine.apply import apply, with_recorded
@@ -75,10 +74,10 @@ async def drive(run: GraphRun, start: Start) -> Ended:
             step = None if executed.waiting else await _finish_superstep(run, state, superstep, executed)
         except BaseException:
             if run.at.state is state:
-                run.move(state, superstep.so_far())
+                run.at = Progress(state, superstep.so_far())
             raise
         if step is None:
-            run.move(state, superstep.so_far())
+            run.at = Progress(state, superstep.so_far())
             waiting = {outcome.task.key: outcome for outcome in executed.waiting}
             return await _stopped(run, state, {**superstep.so_far(), **waiting})
         state, recorded = step.state, _recorded(step) if step.stops else {}
@@ -146,14 +145,17 @@ async def _finish_superstep(run: GraphRun, state: State, superstep: Superstep, e
         events: list[AnyEvent] = []
         if run.shared.sink.is_active:
             events = [*task_events(run, state, executed.uncommitted), *committed_events(run, step)]
-        on_accepted = partial(run.move, step.state, _recorded(step) if step.stops else {})
+        publication = Publication(run.shared.sink, events)
         try:
-            adopted = await run.store.commit(state.plan, step, Publication(run.shared.sink, events, on_accepted))
+            adopted = await run.store.commit(state.plan, step, publication)
         except (UnstorableValueError, ValueTooLargeError) as error:
             # The value that a reducer made cannot be stored. The writes can, and are.
             await run.store.save(executed.uncommitted, superstep.publication_of, failure(error))
             add_note(error, "the nodes' results are kept: correct the reducer and resume")
             raise
+        finally:
+            if publication.is_accepted:
+                run.at = Progress(step.state, _recorded(step) if step.stops else {})
         if adopted is None:
             return step
         run.take_lengths(state)

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NoReturn
 
 import anyio.lowlevel
@@ -19,14 +18,14 @@ from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is
 from durable_graph._runtime.commit.requests import StatusChange, failure
 from durable_graph._runtime.events.sink import Publication
 from durable_graph._runtime.request import log
-from durable_graph._runtime.request.cancellation import cancellations, wind_up
+from durable_graph._runtime.request.cancellation import wind_up
 from durable_graph._runtime.request.control_flow import Draining
 from durable_graph._runtime.superstep.next_attempt import tried_again
 from durable_graph._runtime.superstep.publish import id_of, started_event, task_events
 from durable_graph._runtime.task.attempt import AttemptState, attempt, attempt_number
 from durable_graph._runtime.task.mutation import Given
 from durable_graph._runtime.task.outcomes import failed_instead, own_cancellation
-from durable_graph._runtime.task.run_context import GraphRun, Key, TaskOutput
+from durable_graph._runtime.task.run_context import GraphRun, Key, StopRequest, TaskOutput
 from durable_graph.errors import StateMutatedError, StepTimeoutError
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import START
@@ -45,17 +44,17 @@ class Siblings:
 
     left: int
     gate: asyncio.Semaphore | None
+    superstep: StopRequest
     running: list[asyncio.Task[None]] = field(default_factory=list)
     raised: list[BaseException] = field(default_factory=list)
     finished: list[Outcome] = field(default_factory=list)
     drained: Draining | None = None
     is_recording: bool = False
-    is_stopped: bool = False
 
     def stop(self) -> None:
         """Cancel the tasks that still run, once all have begun: so each has an event of its start."""
-        if not self.is_stopped:
-            self.is_stopped = True
+        if not self.superstep.has_failed_task:
+            self.superstep.has_failed_task = True
             asyncio.get_running_loop().call_soon(self._cancel)
 
     def _cancel(self) -> None:
@@ -95,12 +94,13 @@ class Superstep(msgspec.Struct):
             is_first = not self.recorded and not self.attempted
             open_tasks = self.state.plan if is_first else self._can_go_on()
             if open_tasks:
-                runner = asyncio.current_task()
-                being_cancelled = self._begin(open_tasks, runner)
+                stop = self._begin()
                 limit = self.run.request.step_timeout
-                await (self._run_open(open_tasks) if limit is None else self._run_in_time(open_tasks, limit))
-                if not self._have_succeeded(open_tasks, runner, being_cancelled):
-                    await self._raise_first(open_tasks, is_cancelled=_is_cancelled(runner, being_cancelled))
+                await (
+                    self._run_open(open_tasks, stop) if limit is None else self._run_in_time(open_tasks, stop, limit)
+                )
+                if not self._have_succeeded(open_tasks, stop):
+                    await self._raise_first(open_tasks, is_cancelled=stop.is_cancelled())
             executed = self._executed()
             if not executed.waiting:
                 return executed
@@ -114,17 +114,17 @@ class Superstep(msgspec.Struct):
             task for task, outcome in outcomes if not isinstance(outcome, Done) and not is_waiting(outcome, answered)
         ]
 
-    def _begin(self, open_tasks: Sequence[Task], runner: "asyncio.Task[object] | None") -> int:
-        """Note what the tasks are given. Returns the number of cancellation requests that the run has already."""
+    def _begin(self) -> StopRequest:
+        """Note what the tasks are given, and the cancellation requests that the run has already."""
         for task in self.state.plan:
             if task.argument is not None:
                 self.given = Given(self.run, self.state.plan)
                 break
-        being_cancelled = 0 if runner is None else runner.cancelling()
-        # No reference to the superstep, which refers to the run: the cycle would keep the states of the run alive
+        # It does not refer to the superstep, which refers to the run: the cycle would keep the states of the run alive
         # until the next garbage collection.
-        self.run.superstep_is_stopped = partial(_is_cancelled, runner, being_cancelled)
-        return being_cancelled
+        runner = asyncio.current_task()
+        self.run.stop = stop = StopRequest(runner, 0 if runner is None else runner.cancelling())
+        return stop
 
     async def _raise_first(self, open_tasks: Sequence[Task], *, is_cancelled: bool) -> None:
         """Record what is not recorded, and raise the cancellation of the run or its first error, if there is one."""
@@ -162,14 +162,12 @@ class Superstep(msgspec.Struct):
             await self._save(rest)
         return True
 
-    def _have_succeeded(
-        self, tasks: Sequence[Task], runner: "asyncio.Task[object] | None", being_cancelled: int
-    ) -> bool:
+    def _have_succeeded(self, tasks: Sequence[Task], stop: StopRequest) -> bool:
         """Whether all these tasks have a result, nobody has cancelled the run, and nothing was changed in place."""
         lengths = self.run.lengths
         if self.given is not None or (lengths is not None and lengths.changed()):
             self._fail_changed()
-        if runner is not None and runner.cancelling() > being_cancelled:
+        if stop.is_cancelled():
             return False
         for task in tasks:
             result = self.attempted.get(task.key)
@@ -177,10 +175,10 @@ class Superstep(msgspec.Struct):
                 return False
         return True
 
-    async def _run_in_time(self, tasks: Sequence[Task], limit: float) -> None:
+    async def _run_in_time(self, tasks: Sequence[Task], stop: StopRequest, limit: float) -> None:
         try:
             async with asyncio.timeout(limit) as clock:
-                await self._run_open(tasks)
+                await self._run_open(tasks, stop)
         except TimeoutError as error:
             if not clock.expired():
                 raise
@@ -195,11 +193,11 @@ class Superstep(msgspec.Struct):
         found = ((task.node, self.attempted.get(task.key)) for task in tasks)
         return [node for node, result in found if result is None or isinstance(result.error, asyncio.CancelledError)]
 
-    async def _run_open(self, tasks: Sequence[Task]) -> None:
+    async def _run_open(self, tasks: Sequence[Task], stop: StopRequest) -> None:
         """Run every task to an outcome. If this ends early, finished outcomes are recorded first."""
         try:
             if len(tasks) > 1:
-                await self._run_group(tasks)
+                await self._run_group(tasks, stop)
             elif self.run.nodes[tasks[0].node].needs_own_task:
                 await asyncio.create_task(self._attempt(tasks[0]))
             else:
@@ -217,12 +215,10 @@ class Superstep(msgspec.Struct):
             await self._save_rest()
             raise
 
-    async def _run_group(self, tasks: Sequence[Task]) -> None:
+    async def _run_group(self, tasks: Sequence[Task], stop: StopRequest) -> None:
         limit = self.run.request.max_concurrency
-        siblings = Siblings(left=len(tasks), gate=None if limit is None else asyncio.Semaphore(limit))
+        siblings = Siblings(len(tasks), None if limit is None else asyncio.Semaphore(limit), stop)
         self.siblings = siblings
-        is_cancelled = self.run.superstep_is_stopped
-        self.run.superstep_is_stopped = lambda: siblings.is_stopped or is_cancelled()
         async with asyncio.TaskGroup() as group:
             for task in tasks:
                 siblings.running.append(group.create_task(self._run_among(group, siblings, task)))
@@ -433,10 +429,6 @@ class Superstep(msgspec.Struct):
     def publication_of(self, outcomes: Sequence[Outcome]) -> Publication:
         """The publication of these outcomes, for once they are recorded."""
         return Publication(self.run.shared.sink, task_events(self.run, self.state, outcomes))
-
-
-def _is_cancelled(runner: "asyncio.Task[object] | None", being_cancelled: int) -> bool:
-    return cancellations(runner) > being_cancelled
 
 
 def first_error(

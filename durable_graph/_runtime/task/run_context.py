@@ -60,6 +60,26 @@ class RunContext:
     graphs: dict[str, dict[int, Any]] = field(default_factory=dict)
 
 
+class StopRequest(msgspec.Struct):
+    """Whether a superstep is to end early: because its run is cancelled, or because one of its tasks has failed.
+
+    The run is cancelled if `runner`, its asyncio task, has more cancellation requests than before the superstep. The
+    superstep writes this value, and the attempts at its tasks read it.
+    """
+
+    runner: "asyncio.Task[object] | None"
+    before: int
+    has_failed_task: bool = False
+
+    def is_cancelled(self) -> bool:
+        """Whether the run was cancelled since the superstep began."""
+        return self.runner is not None and self.runner.cancelling() > self.before
+
+    def is_requested(self) -> bool:
+        """Whether the superstep is to end early."""
+        return self.has_failed_task or self.is_cancelled()
+
+
 class TaskOutput(msgspec.Struct, frozen=True):
     """The output of one attempt at a task: its outcome. `error` is to be raised once the outcome is recorded.
 
@@ -115,7 +135,7 @@ class GraphRun:
     last_step: int = 0
     resumed_at: int = 0
     gates: dict[int, asyncio.Semaphore] = field(default_factory=dict)
-    superstep_is_stopped: Callable[[], bool] = bool
+    stop: StopRequest | None = None
     lengths: Lengths | None = None
     event_ns: tuple[str, ...] = field(init=False, default=())
     """The namespace as events have it."""
@@ -147,16 +167,14 @@ class GraphRun:
 
     def is_stopped(self) -> bool:
         """Whether what runs now is to end, whatever it makes of its cancellation: nothing is tried again any more."""
-        return self.superstep_is_stopped() or (self.parent is not None and self.parent.run.is_stopped())
+        if self.stop is not None and self.stop.is_requested():
+            return True
+        return self.parent is not None and self.parent.run.is_stopped()
 
     @property
     def is_outermost(self) -> bool:
         """Whether it is the run of a thread, and not one nested in it."""
         return self.parent is None and self.store.is_stored and not self.ns
-
-    def move(self, state: State, recorded: dict[Key, Outcome]) -> None:
-        """It is at this state from here on, also for an attempt of its caller that comes after this one."""
-        self.at = Progress(state, recorded)
 
     def place(self, state: State) -> Place:
         """Which superstep of how many is being run, for the values that say so."""

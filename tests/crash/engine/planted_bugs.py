@@ -101,7 +101,7 @@ def a_checkpoint_is_told_before_it_is_committed(patch: pytest.MonkeyPatch) -> No
 
     async def commit(self: Writer, own: Any, step: Any, told: Publication) -> bool:
         await told.publish()
-        return await right(self, own, step, Publication(told.sink, (), told.on_accepted))
+        return await right(self, own, step, Publication(told.sink))
 
     patch.setattr(Writer, "commit", commit)
 
