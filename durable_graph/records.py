@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from durable_graph.run_records import RunUpdate
+
 Status = Literal["running", "interrupted", "failed", "done", "cancelled", "deleted"]
 """A thread's status. `running`: tasks are pending, and no reason for a stop is recorded (a run executes the tasks, or
 was ended by a crash or a cancelled call). `interrupted`: the thread waits for an answer, or a breakpoint stopped it.
@@ -227,8 +229,8 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     continues the head's branch. Without a root checkpoint the head stays, or in a fork becomes the head at the time of
     `fork_of`. `summary` is None if the plain columns stay unchanged, as they do without a root checkpoint. `request` is
     the request with a key that this unit accepts. `base` is the thread as the saver returned it last, None if the
-    caller has none: it saves the saver a query, and changes no result. `version` is the thread's version after the
-    unit; it is computed.
+    caller has none: it saves the saver a query, and changes no result. `run` is the change of the run that a worker
+    executes. `version` is the thread's version after the unit; it is computed.
     """
 
     thread: str
@@ -247,6 +249,7 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     summary: Summary | None = None
     request: RequestRow | None = None
     base: StoredThread | None = None
+    run: RunUpdate | None = None
     version: int = 0
 
     def __post_init__(self) -> None:
@@ -299,8 +302,8 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     The batch applies only if the thread is at `expected` with the same `epoch` and, if they are set, the same `wseq`
     and the status `if_status`: no other writer recorded tasks or changed the status since the thread was read. The
     batch is applied whole or not at all. `error` is the error text for the thread's row, together with a status. A
-    cancelled thread stays cancelled unless the status is "running", or `if_status` is "cancelled". `request` and `base`
-    are as in `CommitUnit`.
+    cancelled thread stays cancelled unless the status is "running", or `if_status` is "cancelled". `request`, `base`
+    and `run` are as in `CommitUnit`. `wakes_run`: an unfinished run of the thread that waits becomes ready.
     """
 
     thread: str
@@ -314,6 +317,8 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     request: RequestRow | None = None
     if_status: Status | None = None
     base: StoredThread | None = None
+    run: RunUpdate | None = None
+    wakes_run: bool = False
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False, eq=False):

@@ -182,4 +182,6 @@ def _make(db: sqlite3.Connection, write: PreparedWrite) -> bool:
             db.executemany(SQL[name], rows)
     if write.branch is not None:
         db.execute(SQL["add_branch"], (write.key, *write.branch, b""))
+    for change in write.runs:
+        db.execute(SQL[change.name], change.sought)
     return True

@@ -46,7 +46,9 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
             raise missing_head(row)
         if newest and row.head:
             yield from _check_no_values(stored, ns)
-        return StoredCheckpoint(row, None)
+        # A thread whose first run was accepted has a row, which its first commit replaces.
+        has_begun = row.head or row.status == "deleted"
+        return StoredCheckpoint(row, None, base=None if has_begun else stored)
     checkpoint = checkpoint_from(thread, columns[THREAD_WIDTH:])
     sought = {"thread_key": key, "ns": ns, "born": checkpoint.born, "no": checkpoint.no, "most": max_value_bytes}
     # For the newest checkpoint, read values up to the thread's version: a newer checkpoint whose row is missing is

@@ -38,6 +38,7 @@ from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.group import GroupCommit
 from durable_graph_sqlite.opening import is_path
 from durable_graph_sqlite.retry import Retry
+from durable_graph_sqlite.runs import SqliteRuns
 from durable_graph_sqlite.statements import run
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class SqliteSaver:
         self._path, self._retry = Path(path), Retry(str(path), busy_timeout)
         self._file = OpenedOnce(f"SqliteSaver({str(path)!r})", self._open, self._close)
         self._backups: set[asyncio.Task[None]] = set()
+        self.runs = SqliteRuns(self._path, self._retry, self._connection, self._write)
 
     if not TYPE_CHECKING:
         from_conn_string = ClassAttribute("use `SqliteSaver('runs.db')`")
@@ -219,6 +221,10 @@ class SqliteSaver:
 
     async def _opened(self) -> tuple[Connection, GroupCommit]:
         return await self._file.get()
+
+    async def _connection(self) -> Connection:
+        connection, _ = await self._opened()
+        return connection
 
     async def _open(self) -> tuple[Connection, GroupCommit]:
         connection = await Connection.opened(self._path, self._retry)

@@ -33,6 +33,7 @@ from durable_graph.records import (
     WritesMoved,
     is_text,
 )
+from durable_graph.run_records import NewRun
 
 Interval = tuple[int, int]
 """First and last number, both included."""
@@ -126,8 +127,9 @@ def new_branch(unit: CommitUnit, thread: ThreadRow | None) -> tuple[int, int] | 
 
 
 def begins_thread(thread: ThreadRow | None) -> bool:
-    """Whether the next commit is the first of the thread, or of its next incarnation."""
-    return thread is None or thread.status == "deleted"
+    """Whether the next commit is the first of the thread, or of its next incarnation. A thread whose first run was
+    accepted has a row, and no checkpoint yet."""
+    return thread is None or thread.status == "deleted" or not thread.head
 
 
 def _is_of_life(unit: CommitUnit, thread: ThreadRow) -> bool:
@@ -138,6 +140,49 @@ def _is_of_life(unit: CommitUnit, thread: ThreadRow) -> bool:
 
 def _since(thread: ThreadRow | None, status: Status, at: int) -> int:
     return thread.status_since if thread is not None and thread.status == status else at
+
+
+# A thread and its runs ----------------------------------------------------------------------------
+
+
+def accepted_thread(run: NewRun, grave: ThreadRow | None, at: int) -> ThreadRow:
+    """The row of a thread whose first run is accepted. `grave` is the tombstone of a deleted thread of the same id: the
+    numbers of its checkpoints continue."""
+    return ThreadRow(
+        thread=run.thread,
+        incarnation=run.incarnation,
+        origin=run.origin,
+        version=grave.version if grave is not None else 0,
+        head=0,
+        epoch=run.epoch,
+        wseq=0,
+        gen=0,
+        floor=0,
+        status="running",
+        status_since=at,
+        commit_id=b"",
+        graph=run.graph,
+        created_at=at,
+        updated_at=at,
+    )
+
+
+def cancelled_thread(thread: ThreadRow, epoch: int, at: int) -> ThreadRow:
+    """The row of a thread whose run is cancelled while no worker holds it. Its writers are refused by the new epoch."""
+    status: Status = "cancelled"
+    return msgspec.structs.replace(
+        thread,
+        epoch=epoch,
+        wseq=thread.wseq + 1,
+        status=status,
+        status_since=_since(thread, status, at),
+        updated_at=at,
+    )
+
+
+def reopened_thread(thread: ThreadRow, at: int) -> ThreadRow:
+    """The row of a cancelled thread whose run is retried."""
+    return msgspec.structs.replace(thread, wseq=thread.wseq + 1, status="running", status_since=at, updated_at=at)
 
 
 # Task records -------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ from durable_graph.checkpointing.columns import (
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of, key_in
+from durable_graph.checkpointing.run_changes import changes_of, wake
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, rows_of
 from durable_graph.errors import CorruptCheckpointError, ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
@@ -109,7 +110,7 @@ class PreparedWrite(msgspec.Struct, frozen=True, gc=False):
     """A write that was computed without reading: the thread's row after it, and the rows that it adds.
 
     `before` is the row that the thread must have; None if the thread must not exist. `branch` is the branch that the
-    write begins: its first number, its parent and its digest.
+    write begins: its first number, its parent and its digest. `runs` are the statements that change the thread's run.
     """
 
     key: int
@@ -119,6 +120,7 @@ class PreparedWrite(msgspec.Struct, frozen=True, gc=False):
     unit: CommitUnit | None = None
     records: tuple[TaskRecord, ...] = ()
     branch: tuple[int, int, bytes] | None = None
+    runs: Sequence[Query] = ()
 
     def checkpoints(self) -> list[Columns]:
         """The rows of the new checkpoints."""
@@ -171,8 +173,11 @@ def _prepared_commit(unit: CommitUnit) -> PreparedWrite | None:
         writes, born = EMPTY_STATE, new.born
     else:
         writes, born = rules.sum_with(base.sums.writes, _all_new(unit.records), base.born, row.head), base.born
-    after = signed(row, Sums(writes, base.sums.branches, base.sums.requests), born)
-    return PreparedWrite(key_of(unit.thread), base, after, Committed(unit.version, after), unit, unit.records)
+    branch = _first_branch(unit) if rules.begins_thread(base.row) else None
+    branches = base.sums.branches if branch is None else branch[2]
+    after = signed(row, Sums(writes, branches, base.sums.requests), born)
+    result, runs = Committed(unit.version, after), _changes_of_run(unit)
+    return PreparedWrite(key_of(unit.thread), base, after, result, unit, unit.records, branch, runs)
 
 
 def _prepared_start(unit: CommitUnit) -> PreparedWrite | None:
@@ -180,11 +185,15 @@ def _prepared_start(unit: CommitUnit) -> PreparedWrite | None:
     new = unit.checkpoints[-1].row
     if unit.expected or unit.fork_of is not None or new.ns or not rules.is_bare(unit, new.born, new.no):
         return None
-    first = unit.checkpoints[0].row.no
-    digest = branch_digest(unit.origin, first, 0)
-    after = signed(rules.thread_after_commit(unit, None), Sums(branches=digest), new.born)
+    branch = _first_branch(unit)
+    after = signed(rules.thread_after_commit(unit, None), Sums(branches=branch[2]), new.born)
     result = Committed(unit.version, after)
-    return PreparedWrite(key_of(unit.thread), None, after, result, unit, unit.records, (first, 0, digest))
+    return PreparedWrite(key_of(unit.thread), None, after, result, unit, unit.records, branch)
+
+
+def _first_branch(unit: CommitUnit) -> tuple[int, int, bytes]:
+    first = unit.checkpoints[0].row.no
+    return first, 0, branch_digest(unit.origin, first, 0)
 
 
 def _prepared_save(batch: WritesBatch) -> PreparedWrite | None:
@@ -196,7 +205,14 @@ def _prepared_save(batch: WritesBatch) -> PreparedWrite | None:
     writes = rules.sum_with(base.sums.writes, _all_new(batch.records), base.born, row.head)
     after = signed(row, Sums(writes, base.sums.branches, base.sums.requests), base.born)
     result = Saved(row.wseq, is_bumped, batch.records, row.status == "cancelled", after)
-    return PreparedWrite(key_of(batch.thread), base, after, result, records=batch.records)
+    runs = _changes_of_run(batch)
+    return PreparedWrite(key_of(batch.thread), base, after, result, records=batch.records, runs=runs)
+
+
+def _changes_of_run(request: CommitUnit | WritesBatch) -> list[Query]:
+    """The statements for the run that the write changes, and for the run that it wakes."""
+    changes = [] if request.run is None else changes_of(request.thread, request.run, request.at)
+    return [*changes, wake(request.thread)] if isinstance(request, WritesBatch) and request.wakes_run else changes
 
 
 def _all_new(records: Iterable[TaskRecord]) -> list[rules.Replacement]:
@@ -211,7 +227,7 @@ def is_at(thread: str, tried: StoredThread | None) -> Part[bool]:
 
     A committed deletion may have been followed by a new thread of the same id. Then the incarnations differ.
     """
-    found = yield from _lock(thread)
+    found = yield from lock(thread)
     if found is None or tried is None or tried.row.status != "deleted":
         return found == tried
     return found == tried or found.row.incarnation != tried.row.incarnation
@@ -219,7 +235,7 @@ def is_at(thread: str, tried: StoredThread | None) -> Part[bool]:
 
 def commit(unit: CommitUnit) -> Transaction[CommitResult]:
     """Apply the unit, or return the reason for refusing it."""
-    key, locked = key_of(unit.thread), (yield from _lock(unit.thread))
+    key, locked = key_of(unit.thread), (yield from lock(unit.thread))
     before = locked.row if locked else None
     decision = rules.decide(unit, before, (yield from _read_back(unit, before)))
     if decision is not None:
@@ -235,7 +251,8 @@ def commit(unit: CommitUnit) -> Transaction[CommitResult]:
     writes, born = yield from _writes_after(unit, locked, row, replaced)
     requests = yield from _accept(unit.thread, unit.request, locked.sums.requests if locked else EMPTY_STATE)
     after = signed(row, Sums(writes, branches, requests), born)
-    yield from _put_thread(unit.thread, before, after)
+    yield from put_thread(unit.thread, before, after)
+    yield from run_all(_changes_of_run(unit))
     return WriteResult(Committed(unit.version, after), after)
 
 
@@ -248,7 +265,7 @@ def _with_base(decision: CommitResult, unit: CommitUnit, locked: StoredThread | 
 
 def save_writes(batch: WritesBatch) -> Transaction[SaveResult]:
     """Store each task record unless an earlier record wins."""
-    locked = yield from _lock(batch.thread)
+    locked = yield from lock(batch.thread)
     if locked is None:
         return WriteResult(Conflict(0))
     if not rules.accepts(batch, locked.row):
@@ -263,7 +280,8 @@ def save_writes(batch: WritesBatch) -> Transaction[SaveResult]:
     requests = yield from _accept(batch.thread, batch.request, locked.sums.requests)
     after = signed(row, Sums(writes, locked.sums.branches, requests), locked.born)
     if after != locked:
-        yield from _put_thread(batch.thread, locked.row, after)
+        yield from put_thread(batch.thread, locked.row, after)
+    yield from run_all(_changes_of_run(batch))
     return WriteResult(Saved(row.wseq, is_bumped, stood, row.status == "cancelled", after), after)
 
 
@@ -283,7 +301,7 @@ def delete_thread(thread: str, seen: ThreadInfo | None, at: int, *, purge: bool)
         return WriteResult(result=True)
     yield from _remove(key, with_its_own=False)
     after = signed(grave, Sums(), 0)
-    yield from _put_thread(thread, before, after)
+    yield from put_thread(thread, before, after)
     return WriteResult(result=True, thread=after)
 
 
@@ -298,7 +316,7 @@ def _remove(key: int, *, with_its_own: bool) -> Part[None]:
 def _grave(thread: str, seen: ThreadInfo | None, at: int) -> Part[tuple[ThreadRow | None, ThreadRow | None]]:
     """The thread's row (None if it has none), and its tombstone (None if the thread is not to be deleted)."""
     try:
-        locked = yield from _lock(thread)
+        locked = yield from lock(thread)
     except CorruptCheckpointError:
         columns = yield from first_of("lock_thread", thread_key=key_of(thread))
         grave = rules.tombstone_of_damage(columns[VERSION] if columns else 0, at)
@@ -326,7 +344,7 @@ def copy_thread(source: str, target: str) -> Transaction[None]:
     found = {}
     # All writers lock several threads in the order of their keys, which prevents deadlocks.
     for thread in sorted((source, target), key=key_of):
-        found[thread] = yield from _lock(thread)
+        found[thread] = yield from lock(thread)
     locked, there = found[source], found[target]
     if locked is None or locked.row.status == "deleted":
         raise UnknownThreadError(source)
@@ -340,7 +358,7 @@ def copy_thread(source: str, target: str) -> Transaction[None]:
     row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
     # The copy has no requests: callers sent them to the source.
     after = signed(row, Sums(locked.sums.writes, locked.sums.branches), locked.born)
-    yield from _put_thread(target, grave, after)
+    yield from put_thread(target, grave, after)
     return WriteResult(None, after)
 
 
@@ -367,7 +385,7 @@ def prune(thread: str, keep_last: int, before: int | None) -> Transaction[int]:
 
     Raises `UnknownThreadError`.
     """
-    locked = yield from _lock(thread)
+    locked = yield from lock(thread)
     if locked is None:
         raise UnknownThreadError(thread)
     key = key_of(thread)
@@ -395,14 +413,21 @@ def prune(thread: str, keep_last: int, before: int | None) -> Transaction[int]:
     writes = rules.sum_without(sums.writes, unneeded, locked.born, locked.row.head)
     row = pruning.thread_after_prune(locked.row, kept.floor)
     after = signed(row, Sums(writes, sums.branches, sums.requests), locked.born)
-    yield from _put_thread(thread, locked.row, after)
+    yield from put_thread(thread, locked.row, after)
     return WriteResult(len(gone), after)
 
 
 # Their parts --------------------------------------------------------------------------------------
 
 
-def _lock(thread: str) -> Part[StoredThread | None]:
+def run_all(queries: Iterable[Query]) -> Part[None]:
+    """Run these statements, whose rows nobody needs."""
+    # `yield from` would send the rows to the iterator, which takes none.
+    for query in queries:  # noqa: UP028
+        yield query
+
+
+def lock(thread: str) -> Part[StoredThread | None]:
     """The thread's row, which no other transaction can change until this one ends."""
     columns = yield from first_of("lock_thread", thread_key=key_of(thread))
     if columns is None:
@@ -412,7 +437,7 @@ def _lock(thread: str) -> Part[StoredThread | None]:
     return msgspec.structs.replace(found, born=born[0] if born else 0)
 
 
-def _put_thread(thread: str, before: ThreadRow | None, after: StoredThread) -> Part[None]:
+def put_thread(thread: str, before: ThreadRow | None, after: StoredThread) -> Part[None]:
     columns = thread_columns(after, thread)
     if before is None:
         yield Query("add_thread", columns)

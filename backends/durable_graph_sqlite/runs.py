@@ -1,0 +1,273 @@
+"""`SqliteSaver.runs`: the runs in the saver's file, and the leases of the workers that execute them."""
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from durable_graph.checkpointing import run_transactions
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
+from durable_graph.checkpointing.run_changes import run_from
+from durable_graph.checkpointing.run_sweep import freed
+from durable_graph.checkpointing.run_transactions import Clock
+from durable_graph.checkpointing.transactions import Wanted
+from durable_graph.run_records import (
+    Accepted,
+    Claim,
+    Heartbeat,
+    NewRun,
+    NewWorker,
+    QueueStats,
+    RunRow,
+    RunState,
+    Settlement,
+    Swept,
+)
+from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.failures import told_in_ours
+from durable_graph_sqlite.retry import Retry
+from durable_graph_sqlite.statements import SQL, rows
+
+T = TypeVar("T")
+
+_PRIORITIES = range(5)
+_STATES = {RunState.READY: "ready", RunState.RUNNING: "running", RunState.WAITING: "waiting"}
+_STATES |= {RunState.BLOCKED: "blocked", RunState.QUARANTINED: "quarantined"}
+
+
+class SqliteRuns:
+    """The runs of a file. See `RunStore`.
+
+    Leases count the time since the machine started, which nobody sets: all processes that share a file are on one
+    machine. A lease from before its last start has ended. Times when runs are due are those of the wall clock. `skew`
+    is added to both clocks, in microseconds: a test moves it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        retry: Retry,
+        opened: Callable[[], Awaitable[Connection]],
+        write: Callable[[str, Wanted], Awaitable[Any]],
+    ) -> None:
+        self.skew = 0
+        self._path, self._retry = path, retry
+        self._opened = opened
+        self._write = write
+
+    # One run
+
+    async def accept(self, run: NewRun) -> Accepted:
+        """See `RunStore.accept`."""
+        accepted: Accepted = await self._write(run.thread, lambda: run_transactions.accept(run, self._clock()))
+        return accepted
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """See `RunStore.settle`."""
+        held: bool = await self._write(settlement.thread, lambda: run_transactions.settle(settlement, self._clock()))
+        return held
+
+    async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
+        """See `RunStore.cancel_run`."""
+        epoch = drawn_incarnation()
+        state: RunState | None = await self._write(
+            thread, lambda: run_transactions.cancel_run(thread, seq, reason, epoch, self._clock())
+        )
+        return state
+
+    async def retry_run(self, thread: str, seq: int) -> RunState | None:
+        """See `RunStore.retry_run`."""
+        state: RunState | None = await self._write(
+            thread, lambda: run_transactions.retry_run(thread, seq, self._clock())
+        )
+        return state
+
+    # Reading
+
+    async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
+        """See `RunStore.find_run`."""
+        key = thread if isinstance(thread, int) else key_of(thread)
+        found = await self._read(lambda db: rows(db, "find_run", {"thread_key": key, "seq": seq}))
+        return run_from(found[0]) if found else None
+
+    async def find_unfinished(self, thread: str) -> RunRow | None:
+        """See `RunStore.find_unfinished`."""
+        found = await self._read(lambda db: rows(db, "find_unfinished_run", {"thread_key": key_of(thread)}))
+        return run_from(found[0]) if found else None
+
+    async def list_runs(
+        self,
+        *,
+        graph: str | None = None,
+        state: RunState | None = None,
+        thread: str | None = None,
+        limit: int = 100,
+        after: tuple[str, int] | None = None,
+    ) -> list[RunRow]:
+        """See `RunStore.list_runs`."""
+        check_limit(limit)
+        name, seq = after or ("", 0)
+        sought = {"graph": graph, "state": state, "thread": thread, "after": name, "after_seq": seq, "limit": limit}
+        return [run_from(each) for each in await self._read(lambda db: rows(db, "list_runs", sought))]
+
+    async def queue_stats(self) -> list[QueueStats]:
+        """See `RunStore.queue_stats`."""
+        found: dict[str, dict[str, Any]] = {}
+        for queue, state, count, oldest in await self._read(lambda db: rows(db, "count_runs", {"now": self._now()})):
+            of_queue = found.setdefault(queue, {"oldest_due": 0})
+            of_queue[_STATES[RunState(state)]] = count
+            if oldest is not None:
+                of_queue["oldest_due"] = min(oldest, of_queue["oldest_due"] or oldest)
+        return [QueueStats(queue, **numbers) for queue, numbers in sorted(found.items())]
+
+    async def count_workers(self) -> int:
+        """See `RunStore.count_workers`."""
+        found = await self._read(lambda db: rows(db, "count_workers", self._lease()))
+        number: int = found[0][0]
+        return number
+
+    async def next_due(self, queues: Sequence[str]) -> int | None:
+        """See `RunStore.next_due`."""
+
+        def look(db: sqlite3.Connection) -> int | None:
+            found = [
+                rows(db, "find_next_due", {"queue": queue, "priority": priority})[0][0]
+                for queue in queues
+                for priority in _PRIORITIES
+            ]
+            due = [each for each in found if each is not None]
+            return max(min(due) - self._now(), 0) if due else None
+
+        return await self._read(look)
+
+    # Workers
+
+    async def register(self, worker: NewWorker) -> None:
+        """See `RunStore.register`."""
+        lease = {**self._lease(worker.ttl), "worker": worker.id, "name": worker.name}
+        await self._change(lambda db: rows(db, "add_worker", lease))
+
+    async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
+        """See `RunStore.heartbeat`."""
+
+        def renew(db: sqlite3.Connection) -> Heartbeat | None:
+            if not rows(db, "renew_lease", {**self._lease(ttl), "worker": worker}):
+                return None
+            return Heartbeat(tuple(rows(db, "find_requests_of_worker", {"worker": worker})))
+
+        return await self._change(renew)
+
+    async def claim(self, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
+        """See `RunStore.claim`."""
+        return await self._change(lambda db: self._claimed(db, worker, queues, most))
+
+    def _claimed(self, db: sqlite3.Connection, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
+        if not rows(db, "is_worker_alive", {**self._lease(), "worker": worker}):
+            return []
+        now = self._now()
+        claims: list[Claim] = []
+        for priority in _PRIORITIES:
+            for queue in queues:
+                sought = {"queue": queue, "priority": priority, "now": now, "most": most - len(claims)}
+                for key, seq in rows(db, "find_due_runs", sought) if len(claims) < most else ():
+                    epoch = drawn_incarnation()
+                    ((version,),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
+                    taken = {"thread_key": key, "seq": seq, "worker": worker, "version": version}
+                    (columns,) = rows(db, "claim_run", taken)
+                    claims.append(Claim(*columns, epoch=epoch, version=version, now=now))
+        return claims
+
+    async def release(self, worker: int) -> int:
+        """See `RunStore.release`."""
+        return await self._change(lambda db: len(rows(db, "release_runs", {"worker": worker})))
+
+    async def unregister(self, worker: int) -> None:
+        """See `RunStore.unregister`."""
+
+        def remove(db: sqlite3.Connection) -> None:
+            rows(db, "release_runs", {"worker": worker})
+            rows(db, "remove_worker", {"worker": worker})
+
+        await self._change(remove)
+
+    async def sweep(self, max_crashes: int) -> Swept:
+        """See `RunStore.sweep`."""
+        return await self._change(lambda db: self._swept(db, max_crashes))
+
+    def _swept(self, db: sqlite3.Connection, max_crashes: int) -> Swept:
+        now, ready, quarantined = self._now(), 0, 0
+        dead = rows(db, "find_dead_workers", self._lease())
+        for (worker,) in dead:
+            for key, seq, crashes, claimed, version, nodes in rows(db, "find_runs_of_worker", {"worker": worker}):
+                has_moved = version > claimed
+                run = freed(crashes=crashes, has_moved=has_moved, nodes=nodes, most=max_crashes, now=now)
+                db.execute(
+                    SQL["free_run"],
+                    {
+                        "thread_key": key,
+                        "seq": seq,
+                        "state": int(run.state),
+                        "crashes": run.crashes,
+                        "due": run.due,
+                        "ended_at": run.ended_at,
+                        "error": run.error,
+                    },
+                )
+                if run.state.is_ended:
+                    db.execute(SQL["unblock_run"], {"thread_key": key})
+                ready += run.state is RunState.READY
+                quarantined += run.state is RunState.QUARANTINED
+            db.execute(SQL["remove_worker"], {"worker": worker})
+        return Swept(len(dead), ready, quarantined)
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator["SqliteRuns"]:
+        """See `RunStore.beside`."""
+        connection = await Connection.opened(self._path, self._retry)
+
+        async def opened() -> Connection:
+            return connection
+
+        other = SqliteRuns(self._path, self._retry, opened, self._write)
+        other.skew = self.skew
+        try:
+            yield other
+        finally:
+            await connection.close()
+
+    # Clocks and transactions
+
+    def _now(self) -> int:
+        return time.time_ns() // 1000 + self.skew
+
+    def _clock(self) -> Clock:
+        return Clock(self._now())
+
+    def _lease(self, ttl: int = 0) -> dict[str, Any]:
+        """The time of leases now, and after `ttl` microseconds."""
+        now = time.monotonic_ns() // 1000 + self.skew
+        return {"now": now, "until": now + ttl, "boot_id": _boot_id()}
+
+    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        connection = await self._opened()
+        with told_in_ours(str(self._path), None):
+            return await connection.read(function)
+
+    async def _change(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        connection = await self._opened()
+        with told_in_ours(str(self._path), None):
+            return await connection.write(function)
+
+
+@lru_cache(maxsize=1)
+def _boot_id() -> bytes:
+    """What tells this start of the machine from others. Elsewhere than on Linux it is empty: there, a lease from before
+    the machine's last start ends once the machine has been up for as long as it was then."""
+    try:
+        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip().replace("-", ""))
+    except OSError:
+        return b""

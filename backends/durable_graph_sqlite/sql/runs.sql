@@ -1,0 +1,134 @@
+-- Every list of a run's columns is in the order of `checkpointing.run_changes.RUN_COLUMNS`. States: 0 ready, 1 running,
+-- 2 waiting, 3 blocked, from 4 on ended. 1 << 62 is never.
+
+-- name: find_run
+SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+  FROM runs WHERE thread_key = :thread_key AND seq = :seq;
+
+-- name: find_unfinished_run
+SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+  FROM runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
+
+-- name: find_run_of_token
+SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+  FROM runs WHERE thread_key = :thread_key AND extra = :token;
+
+-- name: find_last_run
+SELECT max(seq) FROM runs WHERE thread_key = :thread_key;
+
+-- name: take_run_seq
+-- The numbers begin at the time, so that a thread that is created again after a purge repeats none.
+UPDATE threads SET run_seq = CASE WHEN run_seq = 0 THEN :now ELSE run_seq + 1 END WHERE thread_key = :thread_key
+RETURNING run_seq;
+
+-- name: add_run
+INSERT INTO runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version,
+                  attempt, crashes, inbox, worker, request, accepted_at, ended_at, limit_key, parent_key, parent_seq,
+                  on_parent, queue, graph, thread_id, error, input_digest, input, options, context, extra)
+VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0, 0, 0, 0, :accepted_at, 0, 0, 0, 0, 0,
+        :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
+
+-- name: update_run
+-- A run that waits becomes ready at once if a message arrived since its execution read the inbox.
+UPDATE runs
+   SET state = CASE WHEN :state = 2 AND inbox > :inbox THEN 0 ELSE :state END,
+       due = CASE WHEN :state = 2 AND inbox > :inbox THEN 0 WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
+       checkpoint = CASE WHEN :checkpoint > 0 THEN :checkpoint ELSE checkpoint END,
+       first_checkpoint = CASE WHEN :first_checkpoint > 0 THEN :first_checkpoint ELSE first_checkpoint END,
+       input = CASE WHEN :first_checkpoint > 0 THEN x'' ELSE input END,
+       crashes = CASE WHEN :state = 2 THEN 0 ELSE crashes END,
+       worker = CASE WHEN :state = 1 THEN worker ELSE 0 END,
+       request = CASE WHEN :state < 4 THEN request ELSE 0 END,
+       ended_at = :ended_at, error = :error
+ WHERE thread_key = :thread_key AND seq = :seq;
+
+-- name: unblock_run
+-- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.
+UPDATE runs SET state = 0
+ WHERE thread_key = :thread_key AND state = 3
+   AND seq = (SELECT min(seq) FROM runs WHERE thread_key = :thread_key AND state < 4);
+
+-- name: wake_run
+-- An answer or a message arrived: the unfinished run of the thread that waits becomes ready, and one that is about to
+-- wait sees the counter.
+UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN 0 ELSE due END,
+                state = CASE WHEN state = 2 THEN 0 ELSE state END
+ WHERE thread_key = :thread_key AND state IN (0, 1, 2);
+
+-- name: ask_run
+UPDATE runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
+
+-- name: retry_run
+UPDATE runs SET state = 0, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 1 << 62
+ WHERE thread_key = :thread_key AND seq = :seq;
+
+-- name: list_runs
+SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
+       r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
+       coalesce(w.name, '')
+  FROM runs r LEFT JOIN workers w ON w.id = r.worker
+ WHERE (:graph IS NULL OR r.graph = :graph) AND (:state IS NULL OR r.state = :state)
+   AND (:thread IS NULL OR r.thread_id = :thread) AND (r.thread_id, r.seq) > (:after, :after_seq)
+ ORDER BY r.thread_id, r.seq LIMIT :limit;
+
+-- name: is_worker_alive
+SELECT 1 FROM workers WHERE id = :worker AND lease_until > :now AND boot_id = :boot_id;
+
+-- name: find_due_runs
+-- Of one queue and priority. Those of a thread whose earlier run has not ended are left out.
+SELECT r.thread_key, r.seq FROM runs r INDEXED BY runs_due
+ WHERE r.queue = :queue AND r.priority = :priority AND r.due <= :now AND r.state IN (0, 2)
+   AND NOT EXISTS (SELECT 1 FROM runs e WHERE e.thread_key = r.thread_key AND e.seq < r.seq AND e.state < 4)
+ ORDER BY r.due LIMIT :most;
+
+-- name: fence_thread
+UPDATE threads SET epoch = :epoch WHERE thread_key = :thread_key RETURNING version;
+
+-- name: claim_run
+UPDATE runs SET state = 1, worker = :worker, attempt = attempt + 1, claimed_version = :version
+ WHERE thread_key = :thread_key AND seq = :seq
+RETURNING thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes,
+          inbox, request;
+
+-- name: find_next_due
+SELECT min(due) FROM runs INDEXED BY runs_due
+ WHERE queue = :queue AND priority = :priority AND state IN (0, 2) AND due < 1 << 62;
+
+-- name: add_worker
+INSERT INTO workers (id, lease_until, boot_id, name, extra) VALUES (:worker, :until, :boot_id, :name, x'')
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
+
+-- name: renew_lease
+UPDATE workers SET lease_until = :until
+ WHERE id = :worker AND lease_until > :now AND boot_id = :boot_id RETURNING id;
+
+-- name: find_requests_of_worker
+SELECT thread_id, seq, request FROM runs WHERE worker = :worker AND state = 1 AND request > 0;
+
+-- name: release_runs
+UPDATE runs SET state = 0, worker = 0, due = 0 WHERE worker = :worker AND state = 1 RETURNING seq;
+
+-- name: remove_worker
+DELETE FROM workers WHERE id = :worker;
+
+-- name: find_dead_workers
+SELECT id FROM workers WHERE lease_until <= :now OR boot_id <> :boot_id;
+
+-- name: find_runs_of_worker
+SELECT r.thread_key, r.seq, r.crashes, r.claimed_version, t.version, t.next FROM runs r JOIN threads t USING (thread_key)
+ WHERE r.worker = :worker AND r.state = 1;
+
+-- name: free_run
+UPDATE runs SET state = :state, worker = 0, crashes = :crashes, due = :due, ended_at = :ended_at,
+                error = coalesce(:error, error)
+ WHERE thread_key = :thread_key AND seq = :seq;
+
+-- name: count_runs
+SELECT queue, state, count(*), min(CASE WHEN state IN (0, 2) AND due <= :now THEN due END) FROM runs
+ WHERE state < 4 OR state = 7 GROUP BY queue, state;
+
+-- name: count_workers
+SELECT count(*) FROM workers WHERE lease_until > :now AND boot_id = :boot_id;

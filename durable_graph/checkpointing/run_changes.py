@@ -1,0 +1,56 @@
+"""A run's row: its columns, and the statements that change it together with its thread."""
+
+from typing import Any
+
+from durable_graph.checkpointing.columns import Columns, key_of
+from durable_graph.checkpointing.queries import Query
+from durable_graph.run_records import RunRow, RunState, RunUpdate
+
+FIRST_PAUSE = 100_000
+"""Microseconds: how much later a run is due after its second crash; twice as much for each that follows."""
+LONGEST_PAUSE = 60_000_000
+
+
+def pause_after(crashes: int) -> int:
+    """How many microseconds later a run is due whose workers have ended so often without progress."""
+    return 0 if crashes < 2 else min(FIRST_PAUSE << min(crashes - 2, 20), LONGEST_PAUSE)
+
+
+def changes_of(thread: str, update: RunUpdate, at: int) -> list[Query]:
+    """The statements that change a run together with its thread."""
+    changes = [Query("update_run", _update_columns(thread, update, at))]
+    if update.state.is_ended:
+        changes.append(Query("unblock_run", {"thread_key": key_of(thread)}))
+    return changes
+
+
+def _update_columns(thread: str, update: RunUpdate, at: int) -> dict[str, Any]:
+    return {
+        "thread_key": key_of(thread),
+        "seq": update.seq,
+        "state": int(update.state),
+        "due": update.due,
+        "inbox": update.inbox,
+        "checkpoint": update.checkpoint,
+        "first_checkpoint": update.first_checkpoint,
+        "ended_at": at if update.state.is_ended else 0,
+        "error": update.error,
+    }
+
+
+def wake(thread: str) -> Query:
+    """The statement that wakes the unfinished run of a thread, to which something was sent."""
+    return Query("wake_run", {"thread_key": key_of(thread)})
+
+
+RUN_COLUMNS = (
+    "thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes, "
+    "inbox, worker, request, accepted_at, ended_at, queue, graph, error"
+)
+"""The columns of a run's row that queries select, in the order of the fields of `RunRow`."""
+
+
+def run_from(columns: Columns) -> RunRow:
+    """A run's row. Raises `ValueError` for an unknown state."""
+    thread, seq, state, *rest = columns
+    return RunRow(thread, seq, RunState(state), *rest)

@@ -1,0 +1,130 @@
+"""The protocol of a store of runs: a second power of a saver, which `isinstance(saver, KeepsRuns)` finds."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, runtime_checkable
+
+from durable_graph.run_records import (
+    Accepted,
+    Claim,
+    Heartbeat,
+    NewRun,
+    NewWorker,
+    QueueStats,
+    RunRow,
+    RunState,
+    Settlement,
+    Swept,
+)
+
+
+@runtime_checkable
+class RunStore(Protocol):
+    """A store of runs, in the same place as their threads.
+
+    Every method may be called again with the same arguments: it does no harm, and has the same effect as one call. A
+    call that has started runs to its end, whoever is cancelled. All times are by the store's clock.
+    """
+
+    async def accept(self, run: NewRun) -> Accepted:
+        """Record a run: durable when this returns, and once for each key. A thread that does not exist gets a row of
+        version 0, so that a claim can fence it.
+
+        Runs of a thread are executed in the order in which they were accepted.
+        """
+        ...
+
+    async def claim(self, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
+        """Up to `most` due runs of these queues for the worker, by priority and time.
+
+        A run is claimed once at a time: its thread's epoch changes, so that the commits of earlier holders are refused.
+        A worker whose lease has ended gets none.
+        """
+        ...
+
+    async def next_due(self, queues: Sequence[str]) -> int | None:
+        """The microseconds until the next run of these queues is due, 0 if one is. None if nothing waits for a time."""
+        ...
+
+    async def register(self, worker: NewWorker) -> None:
+        """Begin the lease of a worker."""
+        ...
+
+    async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
+        """Renew the lease for `ttl` microseconds. None if it had ended: the worker has lost its runs."""
+        ...
+
+    async def release(self, worker: int) -> int:
+        """Give back all runs of the worker: they are READY, and it counts as no crash. Returns their number."""
+        ...
+
+    async def unregister(self, worker: int) -> None:
+        """Release the runs of the worker, and end its lease."""
+        ...
+
+    async def sweep(self, max_crashes: int) -> Swept:
+        """Free the runs of workers whose lease has ended, and remove these workers, in one transaction.
+
+        A run that has made no progress since its claim counts one crash more; from the second on it is due later, 0.1 s
+        doubled for each. With `max_crashes` crashes it is quarantined.
+        """
+        ...
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """Record the end or the suspension of a run that no commit carries. False if the worker does not hold it."""
+        ...
+
+    async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
+        """A run by its thread and its number. `thread` is the thread's id or its key."""
+        ...
+
+    async def find_unfinished(self, thread: str) -> RunRow | None:
+        """The first run of the thread that has not ended."""
+        ...
+
+    async def list_runs(
+        self,
+        *,
+        graph: str | None = None,
+        state: RunState | None = None,
+        thread: str | None = None,
+        limit: int = 100,
+        after: tuple[str, int] | None = None,
+    ) -> list[RunRow]:
+        """Runs by thread and number. `after` is the thread and the number of the last run of the page before."""
+        ...
+
+    async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
+        """Cancel a run that no worker holds, and its thread with it, or ask the worker that holds it.
+
+        Returns the state afterwards, RUNNING if the worker has been asked. None for an unknown run.
+        """
+        ...
+
+    async def retry_run(self, thread: str, seq: int) -> RunState | None:
+        """Make a failed, cancelled or quarantined run READY, if it is the last of its thread. Returns the state
+        afterwards, None for an unknown run."""
+        ...
+
+    async def queue_stats(self) -> list[QueueStats]:
+        """The numbers of runs, by queue."""
+        ...
+
+    async def count_workers(self) -> int:
+        """The number of workers whose lease has not ended."""
+        ...
+
+    def beside(self) -> "AbstractAsyncContextManager[RunStore]":
+        """The same store with a connection of its own, for an event loop in another thread: for heartbeats, which must
+        not wait for the connections, nor the event loop, that execute nodes."""
+        ...
+
+
+@runtime_checkable
+class KeepsRuns(Protocol):
+    """A saver with the power to keep runs: `isinstance(saver, KeepsRuns)`."""
+
+    @property
+    def runs(self) -> RunStore:
+        """The runs of the saver's threads."""
+        ...

@@ -1,0 +1,169 @@
+"""The changes of runs that also concern their thread's row, free of I/O, as `transactions` has those of threads.
+
+A run is accepted, ended and cancelled under the lock of its thread's row, which every transaction takes before it
+changes a run. Claims take the rows of runs first and skip what is locked, so they wait for nobody. A result has no
+thread's row: whether an attempt with an unknown outcome was applied shows in the run's row, so it runs again.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from durable_graph.checkpointing.columns import key_of, request_columns, request_from, signed, thread_columns
+from durable_graph.checkpointing.digests import add, request_digest
+from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
+from durable_graph.checkpointing.rules import accepted_thread, cancelled_thread, reopened_thread
+from durable_graph.checkpointing.run_changes import changes_of, run_from
+from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
+from durable_graph.records import RequestRow, StoredThread, Sums
+from durable_graph.run_records import (
+    NEVER,
+    Accepted,
+    NewRun,
+    RequestOfRun,
+    RunState,
+    RunUpdate,
+    Settlement,
+)
+
+
+class Clock(NamedTuple):
+    """The store's time in microseconds since 1970: `now`, or, with None, that of the database plus `skew`."""
+
+    now: int | None = None
+    skew: int = 0
+
+
+def accept(run: NewRun, clock: Clock) -> Transaction[Accepted]:
+    """Record a run, once for each key. See `RunStore.accept`."""
+    key = key_of(run.thread)
+    locked, now = (yield from lock(run.thread)), (yield from _time(clock))
+    living = locked if locked is not None and locked.row.status != "deleted" else None
+    if locked is None:
+        yield from check_no_orphan(run.thread)
+    if living is not None:
+        refused = yield from _earlier(run, living)
+        if refused is not None:
+            return WriteResult(refused)
+    row = living.row if living is not None else accepted_thread(run, locked.row if locked is not None else None, now)
+    sums = living.sums if living is not None else Sums()
+    unfinished = yield from first_of("find_unfinished_run", thread_key=key)
+    if unfinished is not None and not run.waits_if_busy:
+        busy = run_from(unfinished)
+        return WriteResult(Accepted(0, is_new=False, state=busy.state, busy_seq=busy.seq))
+    if living is None:
+        yield from put_thread(run.thread, None if locked is None else locked.row, signed(row, sums, 0))
+    (seq,) = (yield Query("take_run_seq", {"thread_key": key, "now": now}))[0]
+    if run.key is not None:
+        request = RequestRow(run.key, run.input_digest, seq, 0, now, b"")
+        request = msgspec.structs.replace(request, digest=request_digest(row.origin, request))
+        yield Batch("add_request", [request_columns(key, request)])
+        sums = msgspec.structs.replace(sums, requests=add(sums.requests, request.digest))
+    after = signed(row, sums, 0 if living is None else living.born)
+    if run.key is not None:
+        yield Query("change_thread", thread_columns(after, run.thread))
+    state = RunState.READY if unfinished is None else RunState.BLOCKED
+    yield Query("add_run", _columns_of(run, key, seq, state, now))
+    return WriteResult(Accepted(seq, is_new=True, state=state, input_digest=run.input_digest))
+
+
+def _earlier(run: NewRun, living: StoredThread) -> Part[Accepted | None]:
+    """The answer of a thread that took the request before, or that belongs to another graph."""
+    known = yield from first_of("find_run_of_token", thread_key=key_of(run.thread), token=run.token)
+    if known is not None:
+        # This same call was applied before, and its answer was lost.
+        again = run_from(known)
+        return Accepted(again.seq, is_new=True, state=again.state, input_digest=run.input_digest)
+    stored = living.row.graph
+    if stored is not None and stored not in (run.graph, *run.formerly):
+        return Accepted(0, is_new=False, state=RunState.READY, stored_graph=stored)
+    if run.key is None:
+        return None
+    found = yield from first_of("find_request", thread_key=key_of(run.thread), key=run.key)
+    if found is None:
+        return None
+    request = request_from(run.thread, found)
+    columns = yield from first_of("find_run", thread_key=key_of(run.thread), seq=request.seq)
+    state = RunState.DONE if columns is None else run_from(columns).state
+    return Accepted(request.seq, is_new=False, state=state, input_digest=request.input_digest)
+
+
+def _columns_of(run: NewRun, key: int, seq: int, state: RunState, now: int) -> dict[str, Any]:
+    return {
+        "thread_key": key,
+        "seq": seq,
+        "state": int(state),
+        "priority": run.priority,
+        "due": now + run.delay,
+        "deadline": now + run.time_limit if run.time_limit else NEVER,
+        "accepted_at": now,
+        "queue": run.queue,
+        "graph": run.graph,
+        "thread_id": run.thread,
+        "input_digest": run.input_digest,
+        "input": run.input,
+        "options": run.options,
+        "context": run.context,
+        "extra": run.token,
+    }
+
+
+def settle(settlement: Settlement, clock: Clock) -> Transaction[bool]:
+    """Record the end or the suspension of a run that no commit carries. See `RunStore.settle`."""
+    yield from lock(settlement.thread)
+    now, key = (yield from _time(clock)), key_of(settlement.thread)
+    columns = yield from first_of("find_run", thread_key=key, seq=settlement.seq)
+    if columns is None:
+        return WriteResult(result=False)
+    run = run_from(columns)
+    is_held = run.state is RunState.RUNNING and (run.worker, run.attempt) == (settlement.worker, settlement.attempt)
+    if not is_held:
+        return WriteResult(result=False)
+    due = now + settlement.delay if settlement.state is RunState.READY else settlement.due
+    update = RunUpdate(settlement.seq, settlement.state, due=due, inbox=settlement.inbox, error=settlement.error)
+    yield from run_all(changes_of(settlement.thread, update, now))
+    return WriteResult(result=True)
+
+
+def cancel_run(thread: str, seq: int, reason: str, epoch: int, clock: Clock) -> Transaction[RunState | None]:
+    """Cancel a run that no worker holds, or ask the worker. See `RunStore.cancel_run`. `epoch` is random."""
+    locked, now = (yield from lock(thread)), (yield from _time(clock))
+    columns = yield from first_of("find_run", thread_key=key_of(thread), seq=seq)
+    if locked is None or columns is None:
+        return WriteResult(None)
+    run = run_from(columns)
+    if run.state is RunState.RUNNING:
+        asked = {"thread_key": key_of(thread), "seq": seq, "request": int(RequestOfRun.CANCEL)}
+        yield Query("ask_run", asked)
+    if run.state is RunState.RUNNING or run.state.is_ended:
+        return WriteResult(run.state)
+    update = RunUpdate(seq, RunState.CANCELLED, error=reason)
+    yield from run_all(changes_of(thread, update, now))
+    if run.first_checkpoint or not locked.row.head:
+        after = signed(cancelled_thread(locked.row, epoch, now), locked.sums, locked.born)
+        yield Query("change_thread", thread_columns(after, thread))
+    return WriteResult(RunState.CANCELLED)
+
+
+def retry_run(thread: str, seq: int, clock: Clock) -> Transaction[RunState | None]:
+    """Make the last run of a thread READY again, if it has ended without a result. See `RunStore.retry_run`."""
+    locked, now = (yield from lock(thread)), (yield from _time(clock))
+    key = key_of(thread)
+    columns = yield from first_of("find_run", thread_key=key, seq=seq)
+    if locked is None or columns is None:
+        return WriteResult(None)
+    state, (last,) = run_from(columns).state, (yield Query("find_last_run", {"thread_key": key}))[0]
+    if not state.is_ended or state is RunState.DONE or last != seq:
+        return WriteResult(state)
+    yield Query("retry_run", {"thread_key": key, "seq": seq, "now": now})
+    if locked.row.status == "cancelled":
+        after = signed(reopened_thread(locked.row, now), locked.sums, locked.born)
+        yield Query("change_thread", thread_columns(after, thread))
+    return WriteResult(RunState.READY)
+
+
+def _time(clock: Clock) -> Part[int]:
+    if clock.now is not None:
+        return clock.now
+    found = yield from first_of("store_time")
+    return (found[0] if found else 0) + clock.skew

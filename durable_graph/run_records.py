@@ -1,0 +1,213 @@
+"""The stored rows of runs, workers and leases, as plain values and bytes.
+
+A run is one accepted input of a thread. Its row outlives the process that executes it. Times are integers, microseconds
+since the epoch in UTC, by the store's clock.
+"""
+
+from enum import IntEnum
+
+import msgspec
+
+NEVER = 1 << 62
+"""The `due` of a run that nothing but a message, an answer or a call wakes; the `deadline` of a run without one."""
+
+
+class RunState(IntEnum):
+    """Who has to act on a run. The thread's status says how the thread stands."""
+
+    READY = 0
+    """A worker may claim it from `due` on."""
+    RUNNING = 1
+    """The worker in its row executes it, as long as the worker's lease lasts."""
+    WAITING = 2
+    """It waits for an answer or a message, or until `due`."""
+    BLOCKED = 3
+    """An earlier run of its thread has not ended."""
+    DONE = 4
+    FAILED = 5
+    CANCELLED = 6
+    QUARANTINED = 7
+    """Too many workers ended while they executed it. It stays out of its queue until it is retried."""
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the run has ended; a quarantined run has, until it is retried."""
+        return self >= RunState.DONE
+
+
+class RequestOfRun(IntEnum):
+    """What the worker of a running run is asked for."""
+
+    NOTHING = 0
+    CANCEL = 1
+
+
+class NewRun(msgspec.Struct, frozen=True, gc=False):
+    """A run to accept. The store assigns its `seq` and its times.
+
+    `input` is encoded, and `options` too (see `durable_graph.runs`). `input_digest` is the digest of the graph and the
+    input: a repetition with the same `key` must have the same. `priority` is 0 (first) to 4. The run is due `delay`
+    microseconds after its acceptance, and its deadline is `time_limit` microseconds after that (0: none).
+    `waits_if_busy`: if an earlier run of the thread has not ended, the new run waits for its end, else it is refused.
+    `formerly` has the earlier names of the graph. `incarnation` and `origin` are for a thread that does not exist.
+    `epoch` and `token` are random; the token tells a repeated call from another one.
+    """
+
+    thread: str
+    graph: str
+    queue: str
+    input: bytes
+    input_digest: bytes
+    options: bytes
+    incarnation: int
+    origin: bytes
+    epoch: int
+    token: bytes
+    formerly: tuple[str, ...] = ()
+    key: str | None = None
+    context: bytes = b""
+    priority: int = 2
+    delay: int = 0
+    time_limit: int = 0
+    waits_if_busy: bool = True
+
+
+class Accepted(msgspec.Struct, frozen=True, gc=False):
+    """The result of accepting a run.
+
+    `is_new` is False if the thread had accepted a request with the key before: `seq` is then that of its run (0: the
+    request was not a run), and `input_digest` is its digest, which the caller compares. If the run was refused,
+    `seq` is 0 and the reason is set: `busy_seq` is the thread's unfinished run, `stored_graph` the other graph that the
+    thread belongs to.
+    """
+
+    seq: int
+    is_new: bool
+    state: RunState
+    input_digest: bytes = b""
+    busy_seq: int = 0
+    stored_graph: str | None = None
+
+
+class RunUpdate(msgspec.Struct, frozen=True, gc=False):
+    """The change of a run by a commit or a save of its thread, in the same transaction.
+
+    `first_checkpoint` is the checkpoint that the input became: the row then gives its input up (0: no change).
+    `checkpoint` is the checkpoint that the run is at (0: no change). A run that becomes WAITING is due at `due`; it
+    becomes READY instead if a message arrived since the execution read its inbox, whose counter was `inbox`. `error` is
+    the text of a failure.
+    """
+
+    seq: int
+    state: RunState
+    checkpoint: int = 0
+    first_checkpoint: int = 0
+    due: int = NEVER
+    inbox: int = 0
+    error: str | None = None
+
+
+class RunRow(msgspec.Struct, frozen=True, gc=False):
+    """A run's row, without its input, options and context.
+
+    `attempt` counts its claims; `crashes` the claims in a row whose worker ended without progress. `claimed_version` is
+    the thread's version at the last claim. `worker` is 0 if no worker holds it. `request` is what the worker is asked
+    for. `lease_until` is the end of the worker's lease by the store's clock (0: no worker).
+    """
+
+    thread: str
+    seq: int
+    state: RunState
+    priority: int
+    due: int
+    deadline: int
+    first_checkpoint: int
+    checkpoint: int
+    claimed_version: int
+    attempt: int
+    crashes: int
+    inbox: int
+    worker: int
+    request: int
+    accepted_at: int
+    ended_at: int
+    queue: str
+    graph: str
+    error: str | None
+    worker_name: str = ""
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """A run that a worker has claimed: the run is RUNNING, and the thread has a new epoch, so that the commits of
+    earlier holders are refused.
+
+    `version` is the thread's. `now` is the store's time of the claim.
+    """
+
+    thread: str
+    seq: int
+    graph: str
+    input: bytes
+    options: bytes
+    context: bytes
+    first_checkpoint: int
+    checkpoint: int
+    deadline: int
+    attempt: int
+    crashes: int
+    inbox: int
+    request: int
+    epoch: int
+    version: int
+    now: int
+
+
+class NewWorker(msgspec.Struct, frozen=True, gc=False):
+    """A worker to register: a process that executes runs. `id` is random. Its lease lasts `ttl` microseconds."""
+
+    id: int
+    ttl: int
+    name: str
+
+
+class Heartbeat(msgspec.Struct, frozen=True, gc=False):
+    """The result of renewing a lease. `requests` has what the worker is asked for, by thread and run."""
+
+    requests: tuple[tuple[str, int, int], ...] = ()
+
+
+class Swept(msgspec.Struct, frozen=True, gc=False):
+    """The result of a sweep: the workers whose lease had ended, the runs that others may claim now, and the runs that
+    were quarantined."""
+
+    workers: int = 0
+    ready: int = 0
+    quarantined: int = 0
+
+
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """The end or suspension of a run that no commit carries. It applies only while `worker` holds the run by the claim
+    number `attempt`. A run that is released is due `delay` microseconds later."""
+
+    thread: str
+    seq: int
+    worker: int
+    attempt: int
+    state: RunState
+    due: int = NEVER
+    inbox: int = 0
+    error: str | None = None
+    delay: int = 0
+
+
+class QueueStats(msgspec.Struct, frozen=True, gc=False):
+    """The runs of a queue: their number by state (those that have not ended, and the quarantined), and the time since
+    which the oldest due run waits (0: none does)."""
+
+    queue: str
+    ready: int = 0
+    running: int = 0
+    waiting: int = 0
+    blocked: int = 0
+    quarantined: int = 0
+    oldest_due: int = 0
