@@ -178,7 +178,7 @@ class SqliteRuns:
                     ((version,),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
                     taken = {"thread_key": key, "seq": seq, "worker": worker, "version": version}
                     (columns,) = rows(db, "claim_run", taken)
-                    claims.append(Claim(*columns, epoch=epoch, version=version, now=now))
+                    claims.append(Claim(*(*columns, epoch, version, now)))
         return claims
 
     async def release(self, worker: int) -> int:
