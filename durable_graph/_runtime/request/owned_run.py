@@ -1,0 +1,58 @@
+"""The run that a worker executes, as the commits and saves of its execution change it."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from durable_graph.records import CommitUnit, Status, WritesBatch
+from durable_graph.run_records import RunState, RunUpdate
+
+_STATES: dict[Status, RunState] = {
+    "done": RunState.DONE,
+    "interrupted": RunState.WAITING,
+    "cancelled": RunState.CANCELLED,
+    "failed": RunState.FAILED,
+}
+"""The state of a run whose thread takes this status. With any other status, the run continues."""
+
+
+@dataclass(slots=True)
+class OwnedRun:
+    """A run that this process has claimed. `state` is the state that its last commit or save recorded.
+
+    Commits and saves of the outermost graph carry the run's change of state, so that thread and run change in one
+    transaction; in between, a commit costs nothing for the run. `has_input` says that the run's row still holds its
+    input, which the first commit replaces by a checkpoint. `inbox` is the counter of the run's messages when they were
+    read.
+    """
+
+    seq: int
+    has_input: bool
+    inbox: int = 0
+    state: RunState = RunState.RUNNING
+
+    def with_commit(self, unit: CommitUnit) -> CommitUnit:
+        """The unit, with the change of the run that belongs to it."""
+        roots = [new.row.no for new in unit.checkpoints if not new.row.ns]
+        if not roots:
+            return unit
+        state = _STATES.get(unit.status, RunState.RUNNING)
+        if state is RunState.RUNNING and not self.has_input:
+            return unit
+        first = roots[0] if self.has_input else 0
+        update = RunUpdate(self.seq, state, checkpoint=roots[-1], first_checkpoint=first, inbox=self.inbox)
+        return msgspec.structs.replace(unit, run=update)
+
+    def with_save(self, batch: WritesBatch) -> WritesBatch:
+        """The batch, with the change of the run that belongs to its status."""
+        state = None if batch.status is None else _STATES.get(batch.status)
+        if state is None:
+            return batch
+        update = RunUpdate(self.seq, state, inbox=self.inbox, error=batch.error)
+        return msgspec.structs.replace(batch, run=update)
+
+    def recorded(self, update: RunUpdate | None) -> None:
+        """This change is durable."""
+        if update is not None:
+            self.state = update.state
+            self.has_input = self.has_input and not update.first_checkpoint
