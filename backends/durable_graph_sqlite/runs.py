@@ -4,7 +4,6 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +36,18 @@ T = TypeVar("T")
 _PRIORITIES = range(5)
 _STATES = {RunState.READY: "ready", RunState.RUNNING: "running", RunState.WAITING: "waiting"}
 _STATES |= {RunState.BLOCKED: "blocked", RunState.QUARANTINED: "quarantined"}
+
+
+def _boot_id() -> bytes:
+    """What tells this start of the machine from others. Elsewhere than on Linux it is empty: there, a lease from before
+    the machine's last start ends once the machine has been up for as long as it was then."""
+    try:
+        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip().replace("-", ""))
+    except OSError:
+        return b""
+
+
+_BOOT_ID = _boot_id()
 
 
 class SqliteRuns:
@@ -250,7 +261,7 @@ class SqliteRuns:
     def _lease(self, ttl: int = 0) -> dict[str, Any]:
         """The time of leases now, and after `ttl` microseconds."""
         now = time.monotonic_ns() // 1000 + self.skew
-        return {"now": now, "until": now + ttl, "boot_id": _boot_id()}
+        return {"now": now, "until": now + ttl, "boot_id": _BOOT_ID}
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         connection = await self._opened()
@@ -261,13 +272,3 @@ class SqliteRuns:
         connection = await self._opened()
         with told_in_ours(str(self._path), None):
             return await connection.write(function)
-
-
-@lru_cache(maxsize=1)
-def _boot_id() -> bytes:
-    """What tells this start of the machine from others. Elsewhere than on Linux it is empty: there, a lease from before
-    the machine's last start ends once the machine has been up for as long as it was then."""
-    try:
-        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip().replace("-", ""))
-    except OSError:
-        return b""
