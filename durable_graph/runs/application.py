@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, Unpack
 from uuid import uuid4
 
@@ -24,7 +25,6 @@ from durable_graph.errors import (
     InvalidOptionError,
     KeyReusedError,
     MissingPowerError,
-    RunFailedError,
     ThreadBusyError,
     UnknownNameError,
     UnknownRunError,
@@ -32,6 +32,7 @@ from durable_graph.errors import (
 )
 from durable_graph.graph import Command
 from durable_graph.run_records import NewRun, QueueStats, RunRow, RunState
+from durable_graph.runs import operations
 from durable_graph.runs.claimed_request import (
     StartOptions,
     check_start,
@@ -187,7 +188,7 @@ class App:
 
     async def find(self, run_id: str) -> RunHandle:
         """The run with this id, started by any process. Raises `UnknownRunError`."""
-        row = await self._row(run_id)
+        row = await operations.find_run(self._runs, run_id)
         return RunHandle(self, row.thread, row.seq, is_new=False)
 
     async def runs(
@@ -220,10 +221,10 @@ class App:
 
     async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> RunStatus:
         """Cancel a run: recorded when this returns. See `RunHandle.cancel`. Raises `UnknownRunError`."""
-        row = await self._row(run_id)
-        if await self._runs.cancel_run(row.thread, row.seq, reason) is RunState.CANCELLED:
+        row = await operations.cancel_run(self._runs, await operations.find_run(self._runs, run_id), reason)
+        if row.state is RunState.CANCELLED:
             self._changes.has_changed(row.thread, row.seq)
-        return status_of(await self._row(run_id))
+        return status_of(row)
 
     async def retry(self, run_id: str) -> RunHandle:
         """Make a failed, cancelled or quarantined run ready again: it goes on where it stopped.
@@ -231,13 +232,7 @@ class App:
         Raises `UnknownRunError`, and `RunFailedError` for a run that cannot be retried, because new input followed it
         in its thread. A run that has not ended stays as it is.
         """
-        row = await self._row(run_id)
-        state = await self._runs.retry_run(row.thread, row.seq)
-        if state is None:
-            raise UnknownRunError(run_id)
-        if state.is_ended and state is not RunState.DONE:
-            why = "a later run of its thread has followed it, so it cannot be retried"
-            raise RunFailedError(run_id, row.thread, "failed", why)
+        row = await operations.retry_run(self._runs, await operations.find_run(self._runs, run_id))
         self._changes.is_ready()
         return RunHandle(self, row.thread, row.seq, is_new=False)
 
@@ -264,6 +259,16 @@ class App:
         if name not in self._graphs:
             raise UnknownNameError.of_graph(name, known=self._graphs)
         return self._graphs[name]
+
+    @property
+    def graphs(self) -> Mapping[str, Graph]:
+        """All graphs by name, bound to the store."""
+        return MappingProxyType(self._graphs)
+
+    @property
+    def checkpointer(self) -> Checkpointer:
+        """The saver of the graphs and of their runs."""
+        return self._saver
 
     def worker(
         self,
@@ -314,9 +319,3 @@ class App:
     def change_of(self, thread: str, seq: int) -> Any:
         """A future that is set when this process has changed the run."""
         return self._changes.change_of(thread, seq)
-
-    async def _row(self, id_: str) -> RunRow:
-        row = await self._runs.find_run(*parts_of(id_))
-        if row is None:
-            raise UnknownRunError(id_)
-        return row
