@@ -64,7 +64,8 @@ class App:
 
     A run that `start` has accepted is executed by a worker of any process, and taken over by another one if that
     process ends. Every method may be called in any process that has the same store. The store is a URL or a saver; it
-    opens on first use, and `async with app` or `aclose` closes it, unless it was given as a saver.
+    opens on first use. `async with app` and `aclose` close it, unless it was given as a saver; `async with app` may be
+    entered again. A URL is read at start-up, outside of the event loop: see `open_checkpointer`.
     """
 
     def __init__(self, graphs: Mapping[str, Graph], store: str | Checkpointer) -> None:
@@ -300,6 +301,8 @@ class App:
             await self._saver.aclose()
 
     async def __aenter__(self) -> "App":
+        if self._owns_saver:
+            await self._saver.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -143,7 +143,7 @@ class Shop:
         async def work(app: App) -> list[str]:
             async with app.worker(), asyncio.timeout(60):
                 while True:
-                    found = [each.state for each in await app.runs()]
+                    found: list[str] = [each.state for each in await app.runs()]
                     if set(found) <= set(states):
                         return found
                     await asyncio.sleep(0.01)

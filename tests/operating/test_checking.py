@@ -75,7 +75,7 @@ def damaged(path: Path, table: str, row: Row) -> Iterator[None]:
     column, where = COLUMN_OF[table], "WHERE thread_key = ? AND digest = ?"
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         ((before,),) = database.execute(f"SELECT {column} FROM {table} {where}", row).fetchall()
-        database.execute(f"UPDATE {table} SET {column} = {column} || x'00' {where}", row)
+        database.execute(f"UPDATE {table} SET {column} = CAST({column} || x'00' AS BLOB) {where}", row)
         yield
         database.execute(f"UPDATE {table} SET {column} = ? {where}", (before, *row))
 
