@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 _LONGEST_QUESTION = 1000
 
-commands = Commands(
+commands: Commands = Commands(
     name="python -m durable_graph",
     help="Execute the runs of an App, and look after a store of threads and runs.",
     help_formatter="plain",
