@@ -55,7 +55,7 @@ class SqliteRuns:
 
     Leases count the time since the machine started, which nobody sets: all processes that share a file are on one
     machine. A lease from before its last start has ended. Times when runs are due are those of the wall clock. `skew`
-    is added to both clocks, in microseconds: a test moves it.
+    is added to the wall clock, and `lease_skew` to that of leases, in microseconds: tests move them.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class SqliteRuns:
         opened: Callable[[], Awaitable[Connection]],
         write: Callable[[str, Wanted], Awaitable[Any]],
     ) -> None:
-        self.skew = 0
+        self.skew = self.lease_skew = 0
         self._path, self._retry = path, retry
         self._opened = opened
         self._write = write
@@ -244,7 +244,7 @@ class SqliteRuns:
             return connection
 
         other = SqliteRuns(self._path, self._retry, opened, self._write)
-        other.skew = self.skew
+        other.skew, other.lease_skew = self.skew, self.lease_skew
         try:
             yield other
         finally:
@@ -260,7 +260,7 @@ class SqliteRuns:
 
     def _lease(self, ttl: int = 0) -> dict[str, Any]:
         """The time of leases now, and after `ttl` microseconds."""
-        now = time.monotonic_ns() // 1000 + self.skew
+        now = time.monotonic_ns() // 1000 + self.lease_skew
         return {"now": now, "until": now + ttl, "boot_id": _BOOT_ID}
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:

@@ -70,7 +70,8 @@ def chosen_answers(
 ) -> dict[str, Any]:
     """The answers of `Command(resume=resume)` to interrupts of these tasks, by id. Raises as `answers_by_id`."""
     outcomes = [outcome for task in plan if (outcome := recorded.get(task.key)) is not None]
-    open_ = [ask for outcome in outcomes for ask in open_interrupts(outcome)]
+    # Only the clock ends a sleep.
+    open_ = [ask for outcome in outcomes for ask in open_interrupts(outcome) if not ask.interrupt.is_sleep]
     given = {each.id: each.value for outcome in outcomes for each in answers_of(outcome)}
     return answers_by_id(thread, resume, open_, given)
 

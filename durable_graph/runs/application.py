@@ -31,6 +31,7 @@ from durable_graph.errors import (
     WrongGraphError,
 )
 from durable_graph.graph import Command
+from durable_graph.graph.durations import Duration, microseconds
 from durable_graph.run_records import NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs.claimed_request import (
     StartOptions,
@@ -42,7 +43,6 @@ from durable_graph.runs.claimed_request import (
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.run_id import parts_of, run_id
 from durable_graph.runs.signals import Changes
-from durable_graph.runs.times import Duration, microseconds
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
 
 Priority = Literal["first", "high", "normal", "low", "last"]

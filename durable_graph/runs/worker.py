@@ -10,6 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from durable_graph._engine.header import microseconds_of
 from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
@@ -58,7 +59,7 @@ class Execution:
     def __init__(self, claim: Claim, control: LeasedControl) -> None:
         self.claim = claim
         self.control = control
-        self.owned = OwnedRun(claim.seq, has_input=claim.first_checkpoint == 0, inbox=claim.inbox)
+        self.owned = OwnedRun(claim.seq, has_input=claim.first_checkpoint == 0, inbox=claim.inbox, claimed_at=claim.now)
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
         if claim.deadline != NEVER:
@@ -267,8 +268,7 @@ class Worker:
 
     async def _outcome(self, execution: Execution) -> Settlement | None:
         """What is left to record once the run has been executed; None if its commits have recorded it."""
-        claim = execution.claim
-        graph = self._graphs[claim.graph]
+        claim, graph = execution.claim, self._graphs[execution.claim.graph]
         if execution.deadline is not None and execution.deadline <= 0:
             return self._settlement(execution, RunState.FAILED, error=DEADLINE_PASSED)
         if claim.request == RequestOfRun.CANCEL:
@@ -294,16 +294,21 @@ class Worker:
             _logger.warning("a run of thread %r waits for a worker that knows its nodes: %s", claim.thread, error)
             return self._settlement(execution, RunState.READY, delay=pause_after(claim.attempt + 3))
         except Exception as error:
-            is_late = isinstance(error, TimeoutError) and deadline.expired()
-            text = DEADLINE_PASSED if is_late else shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR]
-            return self._settlement(execution, RunState.FAILED, error=text)
-        return self._settlement(execution, RunState.WAITING if ended.is_stopped else RunState.DONE)
+            return self._settlement(execution, RunState.FAILED, error=_text_of(error, deadline))
+        due = min((microseconds_of(each.due) for each in ended.interrupts if each.due is not None), default=NEVER)
+        return self._settlement(execution, RunState.WAITING if ended.is_stopped else RunState.DONE, due=due)
 
     def _settlement(
-        self, execution: Execution, state: RunState, *, error: str | None = None, delay: int = 0
+        self, execution: Execution, state: RunState, *, error: str | None = None, delay: int = 0, due: int = NEVER
     ) -> Settlement:
         claim, inbox = execution.claim, execution.owned.inbox
-        return Settlement(claim.thread, claim.seq, self.id, claim.attempt, state, inbox=inbox, error=error, delay=delay)
+        return Settlement(claim.thread, claim.seq, self.id, claim.attempt, state, due, inbox, error, delay)
+
+
+def _text_of(error: Exception, deadline: asyncio.Timeout) -> str:
+    if isinstance(error, TimeoutError) and deadline.expired():
+        return DEADLINE_PASSED
+    return shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR]
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

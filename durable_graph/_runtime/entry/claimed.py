@@ -2,16 +2,19 @@
 
 import msgspec
 
+from durable_graph._engine.due import timed_out
 from durable_graph._runtime.commit.busy import only_run
+from durable_graph._runtime.commit.thread import Opened
 from durable_graph._runtime.entry.command import record_answers
 from durable_graph._runtime.entry.start import StoredCall, check_not_cancelled, execute
 from durable_graph._runtime.events.sink import EventSink, NullSink
+from durable_graph._runtime.request import log
 from durable_graph._runtime.request.output import Ended
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.plan import StepPlan
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import CheckpointConflictError, NothingToResumeError
+from durable_graph.errors import CheckpointConflictError, InterruptAnsweredError, NothingToResumeError
 from durable_graph.graph import Command
 from durable_graph.records import checkpoint_id
 
@@ -32,8 +35,28 @@ async def execute_claimed(
             raise CheckpointConflictError(
                 thread_id, expected=at.version, found=at.version, checkpoint_id=checkpoint_id(at.head)
             )
+        opened = await _with_defaults(call, opened)
         run, store = call.on(opened)
         return await execute(run, store, opened)
+
+
+async def _with_defaults(call: StoredCall, opened: Opened) -> Opened:
+    """The thread, once the default answers are recorded of the interrupts whose time is over.
+
+    They are recorded as every answer is, so that of a person and the clock only one answers.
+    """
+    while opened.restored is not None:
+        answers = timed_out(opened.restored.recorded, call.now())
+        if not answers:
+            break
+        run, store = call.on(opened)
+        restored = opened.restored
+        try:
+            await record_answers(run, store, restored.state, restored.recorded, Command(resume=answers))
+        except InterruptAnsweredError:
+            log.answered_in_time(call.thread_id)
+        opened = await call.opened()
+    return opened
 
 
 async def answer_claimed(plan: StepPlan, saver: Checkpointer, request: Request) -> tuple[str, ...]:

@@ -1,13 +1,16 @@
 """From a call to a running graph: load the thread, choose where to start, commit that, and run from there."""
 
 import asyncio
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
 
 from durable_graph._engine.admit import admit
 from durable_graph._engine.apply import with_recorded
+from durable_graph._engine.due import awoken
 from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Done, Identity, Route, Write
@@ -98,7 +101,18 @@ class StoredCall(msgspec.Struct, frozen=True):
         return self.plan.topology
 
     async def opened(self, no: int | None = None) -> Opened:
-        return await open_thread(self.saver, self.topology, self.thread_id, no)
+        opened = await open_thread(self.saver, self.topology, self.thread_id, no)
+        if opened.restored is None or not opened.restored.recorded:
+            return opened
+        nothing = self.topology.argument.encode(None)
+        recorded = awoken(opened.restored.recorded, self.now(), nothing)
+        return msgspec.structs.replace(opened, restored=msgspec.structs.replace(opened.restored, recorded=recorded))
+
+    def now(self) -> datetime:
+        """The time: the store's for a run that a worker executes."""
+        owned = self.request.owned
+        at = time.time_ns() // 1000 if owned is None else owned.now()
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
 
     def on(self, opened: Opened) -> tuple[GraphRun, Stored]:
         """The call as a run on the thread as it was found, and its store."""
