@@ -1,7 +1,7 @@
 """`App`: the graphs of a program by name, and the store in which their runs outlive every process."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Unpack
 from uuid import uuid4
 
@@ -66,8 +66,18 @@ class App:
     opens on first use, and `async with app` or `aclose` closes it, unless it was given as a saver.
     """
 
-    def __init__(self, graphs: Mapping[str, Graph], store: str | Checkpointer) -> None:
-        """Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`."""
+    def __init__(
+        self,
+        graphs: Mapping[str, Graph],
+        store: str | Checkpointer,
+        *,
+        context: Mapping[str, Callable[[], Any]] | None = None,
+    ) -> None:
+        """`context` has, for each graph with a `context_schema`, a function that makes its context on the worker, once
+        for each execution: a context is not stored.
+
+        Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`.
+        """
         self._owns_saver = isinstance(store, str)
         saver = open_checkpointer(store) if isinstance(store, str) else store
         if not isinstance(saver, KeepsRuns):
@@ -78,6 +88,9 @@ class App:
         if not isinstance(graphs, Mapping) or not graphs:
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
+        self._contexts = dict(context or {})
+        for name in self._contexts:
+            self.graph(name)
 
     def _bound(self, name: str, graph: Graph) -> Graph:
         if not isinstance(graph, CompiledGraph):
@@ -122,9 +135,12 @@ class App:
         """
         bound = self.graph(graph)
         topology, most = bound.topology, self._saver.max_value_bytes
-        check_start(options)
+        if topology.context is not None and graph not in self._contexts:
+            allowed = f"a function that makes the context of {graph!r}, in App(..., context={{{graph!r}: ...}})"
+            raise InvalidOptionError("context", None, allowed=allowed)
         merged = call_config(bound.setup.config, config, options)
         thread = self._thread(merged, thread_id, None if key is None else read_key(key))
+        check_start(bound, input, merged, options, thread)
         if priority not in PRIORITIES:
             raise InvalidOptionError("priority", priority, allowed=", ".join(map(repr, PRIORITIES)))
         if if_busy not in ("wait", "reject"):
@@ -276,6 +292,7 @@ class App:
         """A worker for the graphs of this app. See `Worker`."""
         return Worker(
             self._graphs,
+            self._contexts,
             self._saver,
             self._runs,
             self._changes,

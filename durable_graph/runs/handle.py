@@ -150,10 +150,13 @@ class RunHandle:
         while True:
             # Asked for before the look, so that a change after the look is not missed.
             change = self._app.change_of(self.thread_id, self._seq)
-            row = await self._row()
-            if row.state.is_ended:
-                return row
-            await asyncio.wait([change], timeout=pause)
+            try:
+                row = await self._row()
+                if row.state.is_ended:
+                    return row
+                await asyncio.wait([change], timeout=pause)
+            finally:
+                change.cancel()
             pause = min(pause * 1.5, _LONGEST_LOOK)
 
 

@@ -5,10 +5,12 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
 
 from durable_graph._engine.header import microseconds_of
 from durable_graph._runtime.request.owned_run import OwnedRun
@@ -24,9 +26,11 @@ from durable_graph.errors import (
     GraphDrained,
     InvalidOptionError,
     StoreUnavailableError,
+    ThreadBusyError,
     ThreadCancelledError,
 )
 from durable_graph.errors.shown import shown
+from durable_graph.graph.state_kinds import context_of
 from durable_graph.run_records import (
     NEVER,
     Claim,
@@ -78,6 +82,7 @@ class Worker:
     def __init__(
         self,
         graphs: Mapping[str, CompiledGraph[Any, Any, Any, Any]],
+        contexts: Mapping[str, Callable[[], Any]],
         saver: Checkpointer,
         runs: RunStore,
         changes: Changes,
@@ -92,7 +97,7 @@ class Worker:
         _check("lease", lease, 0.1, 86_400)
         _check("grace", grace, 0, 86_400)
         _check("max_crashes", max_crashes, 1, 1_000, whole=True)
-        self._graphs = dict(graphs)
+        self._graphs, self._contexts = dict(graphs), contexts
         self._saver, self._runs, self._changes = saver, runs, changes
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._executions: dict[tuple[str, int], Execution] = {}
@@ -118,8 +123,8 @@ class Worker:
         self._is_draining = False
         await self._register()
         self._changes.workers.add(self._nudge)
-        loop = asyncio.get_running_loop()
-        self._loops = {loop.create_task(self._claim_all()), loop.create_task(self._sweep_all())}
+        self._begin(self._claim_all())
+        self._begin(self._sweep_all())
         return self
 
     async def __aexit__(
@@ -138,9 +143,10 @@ class Worker:
             return
         self._is_draining = True
         self._changes.workers.discard(self._nudge)
-        for each in self._loops:
+        loops = list(self._loops)
+        for each in loops:
             each.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await asyncio.gather(*loops, return_exceptions=True)
         for execution in self._executions.values():
             execution.control.request_drain("the worker stops")
         tasks = [each.task for each in self._executions.values() if each.task is not None]
@@ -183,9 +189,15 @@ class Worker:
             task.cancel()
         if lost:
             await asyncio.wait(lost)
-        if not self._is_draining:
-            await self._register()
-            self._nudge.set()
+        while not self._is_draining:
+            try:
+                await self._register()
+            except DurableGraphError as error:
+                _logger.warning("a worker cannot register: %s", error)
+                await asyncio.sleep(_LONGEST_LOOK)
+            else:
+                self._nudge.set()
+                return
 
     async def _cancel(self, execution: Execution) -> None:
         claim = execution.claim
@@ -194,7 +206,12 @@ class Worker:
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._loops.add(task)
-        task.add_done_callback(self._loops.discard)
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: "asyncio.Task[None]") -> None:
+        self._loops.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("a part of a worker has failed: %s", shown(error), exc_info=error)
 
     # Claims
 
@@ -279,14 +296,16 @@ class Worker:
         try:
             stored = StoredInput.of(graph, claim)
             request = request_of(graph, stored, claim, execution.owned, execution.control)
+            request = msgspec.structs.replace(request, context=self._context_of(claim.graph))
             async with deadline:
                 ended = await graph.execute_claimed(request, claim.epoch)
         except GraphDrained:
             return self._settlement(execution, RunState.READY)
         except ThreadCancelledError:
             return self._settlement(execution, RunState.CANCELLED, error="cancelled by a caller")
-        except CheckpointConflictError:
-            # Another worker has claimed the run. If none has, somebody changed the thread: begin again from there.
+        except (CheckpointConflictError, ThreadBusyError):
+            # Another worker has claimed the run. If none has, somebody changed the thread, or is about to: begin again
+            # from there.
             return self._settlement(execution, RunState.READY, delay=pause_after(2))
         except StoreUnavailableError:
             return self._settlement(execution, RunState.READY, delay=pause_after(3))
@@ -297,6 +316,10 @@ class Worker:
             return self._settlement(execution, RunState.FAILED, error=_text_of(error, deadline))
         due = min((microseconds_of(each.due) for each in ended.interrupts if each.due is not None), default=NEVER)
         return self._settlement(execution, RunState.WAITING if ended.is_stopped else RunState.DONE, due=due)
+
+    def _context_of(self, graph: str) -> Any:
+        make = self._contexts.get(graph)
+        return None if make is None else context_of(self._graphs[graph].topology.context, make())
 
     def _settlement(
         self, execution: Execution, state: RunState, *, error: str | None = None, delay: int = 0, due: int = NEVER

@@ -16,6 +16,7 @@ from durable_graph import (
     InvalidInputError,
     InvalidOptionError,
     KeyReusedError,
+    Runtime,
     StateGraph,
     ThreadBusyError,
     UnknownInterruptError,
@@ -341,6 +342,28 @@ async def test_run_executes_in_this_process_without_a_worker(saver: Checkpointer
     assert await app.run("count", {"count": 1}, timeout=20) == {"count": 2}
 
 
+# Contexts
+
+
+class Settings(TypedDict):
+    step: int
+
+
+async def test_a_worker_makes_the_context_of_each_execution(saver: Checkpointer) -> None:
+    async def node(state: State, runtime: Runtime[Settings]) -> State:
+        return {"count": state["count"] + runtime.context["step"]}
+
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, context_schema=Settings)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    app = App({"add": builder.compile()}, saver, context={"add": lambda: {"step": 5}})
+    assert await app.run("add", {"count": 1}, timeout=20) == {"count": 6}
+    with pytest.raises(InvalidOptionError, match="context"):
+        await App({"add": builder.compile()}, saver).start("add", {"count": 1})
+    with pytest.raises(UnknownNameError, match="the app has no graph 'dad'"):
+        App({"add": builder.compile()}, saver, context={"dad": lambda: {"step": 5}})
+
+
 # Bad input
 
 
@@ -359,7 +382,16 @@ async def test_unknown_names_are_refused(saver: Checkpointer) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"delay": -1}, {"deadline": 0}, {"priority": "urgent"}, {"if_busy": "maybe"}, {"delay": float("nan")}],
+    [
+        {"delay": -1},
+        {"delay": float("nan")},
+        {"deadline": 0},
+        {"priority": "urgent"},
+        {"if_busy": "maybe"},
+        {"recursion_limit": 0},
+        {"durability": "never"},
+        {"key": ""},
+    ],
     ids=str,
 )
 async def test_impossible_options_are_refused_and_nothing_is_accepted(
