@@ -6,16 +6,34 @@ from typing import Any
 
 import msgspec
 
+from durable_graph._engine.header import microseconds_of
 from durable_graph._engine.questions import asked_at_once
-from durable_graph._engine.task import Answer, Outcome, PendingInterrupt, answers_of, interrupts_of, open_interrupts
+from durable_graph._engine.task import (
+    Answer,
+    Failed,
+    Outcome,
+    PendingInterrupt,
+    answers_of,
+    interrupts_of,
+    open_interrupts,
+)
 
 Recorded = Mapping[tuple[int, int], Outcome]
 
 
-def next_due(outcomes: Iterable[Outcome]) -> datetime | None:
-    """The time of the first open interrupt of these tasks that time answers."""
-    asks = (ask.interrupt for outcome in outcomes for ask in open_interrupts(outcome))
-    return min((each.due for each in asks if each.due is not None), default=None)
+def next_due(outcomes: Iterable[Outcome]) -> int:
+    """The time at which the first of these tasks goes on by itself, in microseconds since 1970; 0 if none does.
+
+    It is the end of a sleep, the time-out of an interrupt, or the time of the next attempt at a failed task.
+    """
+    times = [at for outcome in outcomes for at in _times(outcome)]
+    return min(times, default=0)
+
+
+def _times(outcome: Outcome) -> Iterable[int]:
+    if isinstance(outcome, Failed):
+        return () if outcome.retry_at is None else (outcome.retry_at,)
+    return (microseconds_of(due) for ask in open_interrupts(outcome) if (due := ask.interrupt.due) is not None)
 
 
 def awoken(recorded: Recorded, now: datetime, nothing: bytes) -> dict[tuple[int, int], Outcome]:

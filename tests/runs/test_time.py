@@ -14,6 +14,7 @@ from durable_graph import (
     InterruptAnsweredError,
     InvalidOptionError,
     MissingCheckpointerError,
+    RetryPolicy,
     StateGraph,
     interrupt,
     sleep,
@@ -194,6 +195,38 @@ async def test_a_sleep_in_a_nested_graph_suspends_the_outermost_run(saver: Check
         move(saver, timedelta(days=1, minutes=1))
         worker.nudge()
         assert await handle.result(20) == {"count": 7}
+
+
+async def test_a_long_pause_before_a_retry_suspends_the_run(saver: Checkpointer) -> None:
+    calls: list[str] = []
+
+    async def node(state: State) -> State:
+        calls.append("node")
+        if len(calls) < 3:
+            message = "no connection"
+            raise ConnectionError(message)
+        return {"count": len(calls)}
+
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    policy = RetryPolicy(max_attempts=5, initial_interval=3600, backoff_factor=1, max_interval=3600, jitter=False)
+    builder.add_node("node", node, retry_policy=policy)
+    builder.add_edge(START, "node")
+    app = App({"call": builder.compile()}, saver)
+    handle = await app.start("call", {})
+    async with app.worker() as worker:
+        first = (await reached(handle, "waiting")).due
+        assert first is not None
+        assert timedelta(minutes=59) < first - datetime.now(UTC) <= timedelta(hours=1)
+        assert calls == ["node"]
+        move(saver, timedelta(hours=1, minutes=1))
+        worker.nudge()
+        async with asyncio.timeout(20):
+            while (await handle.status()).due in (None, first):  # noqa: ASYNC110  # the store has no event
+                await asyncio.sleep(0.005)
+        assert calls == ["node", "node"]
+        move(saver, timedelta(hours=1, minutes=1))
+        worker.nudge()
+        assert await handle.result(20) == {"count": 3}
 
 
 async def test_a_sleep_needs_a_store_and_a_possible_duration() -> None:

@@ -1,7 +1,6 @@
 """From a call to a running graph: load the thread, choose where to start, commit that, and run from there."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -110,8 +109,7 @@ class StoredCall(msgspec.Struct, frozen=True):
 
     def now(self) -> datetime:
         """The time: the store's for a run that a worker executes."""
-        owned = self.request.owned
-        at = time.time_ns() // 1000 if owned is None else owned.now()
+        at = RunContext(self.sink, self.request.owned).now()
         return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
 
     def on(self, opened: Opened) -> tuple[GraphRun, Stored]:
@@ -129,7 +127,9 @@ class StoredCall(msgspec.Struct, frozen=True):
         )
         store = Stored.of(writer, writer.namespace(self.topology, "", opened.restored))
         nodes = self.plan.for_run(request, has_cache=self.cache is not None)
-        return GraphRun(self.topology, request, RunContext(self.sink), store, nodes, cache=self.cache), store
+        return GraphRun(
+            self.topology, request, RunContext(self.sink, request.owned), store, nodes, cache=self.cache
+        ), store
 
 
 def _policy(request: Request) -> Policy:

@@ -1,6 +1,5 @@
 """`interrupt` and `sleep`: a question that the run waits for an answer to, or a time, over restarts if need be."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -92,9 +91,7 @@ def _due(context: TaskContext, id_: str, wait: int) -> datetime:
     earlier = context.answers.asked.get(id_)
     if earlier is not None and earlier.due is not None:
         return earlier.due
-    owned = context.run.request.owned
-    now = time.time_ns() // 1000 if owned is None else owned.now()
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=now + wait)
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=context.run.shared.now() + wait)
 
 
 def _check_key(key: str | None) -> None:
