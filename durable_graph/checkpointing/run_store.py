@@ -26,6 +26,9 @@ class RunStore(Protocol):
     call that has started runs to its end, whoever is cancelled. All times are by the store's clock.
     """
 
+    skew: int
+    """Microseconds that are added to the clock by which runs are due, but not to that of leases. Tests move it."""
+
     async def accept(self, run: NewRun) -> Accepted:
         """Record a run: durable when this returns, and once for each key. A thread that does not exist gets a row of
         version 0, so that a claim can fence it.

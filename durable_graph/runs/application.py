@@ -317,7 +317,12 @@ class App:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    # For handles
+    # For handles and tests
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the graphs."""
+        return list(self._graphs)
 
     @property
     def store(self) -> RunStore:

@@ -37,6 +37,11 @@ SAID: Final = {
         "cancelled",
         "True running",
     ],
+    "docs/time.md": [
+        "waiting True",
+        "waiting",
+        "{'item': 'tea', 'approved': 'no', 'log': 'tea: no'}",
+    ],
     "docs/types.md": [
         "price",
         "{'paid_by': Card(number='4711'), 'price': '5 EUR', 'notes': ['new']}",
