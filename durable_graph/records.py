@@ -368,7 +368,7 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     `writes_digest` is the expected sum over `records` and the records of nested tasks and calls since then; the thread
     keeps the sum for its head only. `nested` has the keys of the latter; their records are read from their namespaces.
     `base` is the thread for the caller's next unit, if the checkpoint is the head of the outermost graph and the saver
-    returns it.
+    returns it. `unfinished_run` is the number of the thread's first run that has not ended (0: there is none).
     """
 
     thread: ThreadRow
@@ -378,6 +378,7 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     writes_digest: bytes | None = None
     nested: tuple[NestedRecord, ...] = ()
     base: StoredThread | None = None
+    unfinished_run: int = 0
 
 
 class HistoryPage(msgspec.Struct, frozen=True, gc=False):

@@ -19,6 +19,7 @@ from durable_graph.checkpointing import Checkpointer, open_checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import origin_of
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
+from durable_graph.checkpointing.run_ids import parts_of, run_id
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.errors import (
     InvalidOptionError,
@@ -41,7 +42,6 @@ from durable_graph.runs.claimed_request import (
     encoded_options,
 )
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
-from durable_graph.runs.run_id import parts_of, run_id
 from durable_graph.runs.signals import Changes
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
 

@@ -7,10 +7,10 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
-from durable_graph.runs.run_id import run_id
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]

@@ -10,6 +10,7 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    Command,
     CompiledGraph,
     InMemorySaver,
     InterruptAnsweredError,
@@ -112,6 +113,58 @@ async def test_a_busy_thread_refuses_a_run_if_the_caller_asks_for_that(saver: Ch
         await app.start("count", {}, thread_id="t", if_busy="reject")
     assert refused.value.run_id == first.run_id
     assert [each.run_id for each in await app.runs()] == [first.run_id]
+
+
+async def test_a_thread_of_an_unfinished_run_refuses_calls_of_the_graph(saver: Checkpointer) -> None:
+    app = App({"ask": chain(ask)}, saver)
+    graph = app.graph("ask")
+    handle = await app.start("ask", {}, thread_id="t")
+    with pytest.raises(ThreadBusyError, match=r"app\.answer") as ready:
+        await graph.ainvoke({}, thread_id="t")
+    assert (ready.value.run_id, ready.value.worker) == (handle.run_id, None)
+    async with app.worker():
+        await reached(handle, "waiting")
+    for call in (
+        graph.ainvoke(Command(resume="no"), thread_id="t"),
+        graph.ainvoke(None, thread_id="t"),
+        graph.aupdate_state(values={"answer": "no"}, as_node="n0", thread_id="t"),
+    ):
+        with pytest.raises(ThreadBusyError):
+            await call
+    await app.answer("t", "yes")
+    async with app.worker():
+        assert await handle.result(20) == {"answer": "yes"}
+    assert await graph.ainvoke({}, thread_id="t", if_finished="return") == {"answer": "yes"}
+
+
+async def test_the_error_of_a_busy_thread_names_the_worker(saver: Checkpointer) -> None:
+    began, end = asyncio.Event(), asyncio.Event()
+
+    async def hold(state: State) -> State:
+        began.set()
+        await end.wait()
+        return {"count": 1}
+
+    app = App({"hold": chain(hold)}, saver)
+    handle = await app.start("hold", {}, thread_id="t")
+    async with app.worker():
+        await began.wait()
+        other = App({"hold": chain(hold)}, saver).graph("hold")
+        with pytest.raises(ThreadBusyError) as busy:
+            await other.aupdate_state(values={"count": 2}, as_node="n0", thread_id="t")
+        end.set()
+        await handle.result(20)
+    assert busy.value.run_id in (handle.run_id, None)
+
+
+async def test_a_graph_cancels_the_run_that_owns_its_thread(saver: Checkpointer) -> None:
+    app = App({"ask": chain(ask)}, saver)
+    handle = await app.start("ask", {}, thread_id="t")
+    async with app.worker():
+        await reached(handle, "waiting")
+    assert await app.graph("ask").acancel("t")
+    assert (await handle.status()).state == "cancelled"
+    assert (await app.graph("ask").aget_state(thread_id="t")).status == "cancelled"
 
 
 # Keys

@@ -16,7 +16,7 @@ from durable_graph._engine.task import Done, Identity, Route, Write
 from durable_graph._runtime.commit.busy import held, is_held, only_run
 from durable_graph._runtime.commit.request_keys import acceptance, earlier_request, run_of_request
 from durable_graph._runtime.commit.store import Stored, Unstored
-from durable_graph._runtime.commit.thread import Opened, open_thread
+from durable_graph._runtime.commit.thread import Opened, check_not_owned, open_thread
 from durable_graph._runtime.commit.writer import EXIT, SYNC, Policy, open_writer
 from durable_graph._runtime.entry.command import answer_beside, apply_command, command_parts, only_answers
 from durable_graph._runtime.entry.new_branch import apply_command_to_fork, fork_at, fork_inside
@@ -171,6 +171,8 @@ async def _answer_while_held(call: StoredCall) -> tuple[Ended | None, Command]:
 async def _run_stored(call: StoredCall) -> Ended:
     request, keyed = call.request, None
     opened = await call.opened(None if request.checkpoint_ns else request.checkpoint)
+    if opened.unfinished_run:
+        await check_not_owned(call.saver, opened)
     if request.checkpoint is not None and opened.restored is None:
         raise UnknownNameError.of_checkpoint(call.thread_id, checkpoint_id(request.checkpoint))
     if request.key is not None and not request.checkpoint_ns:
